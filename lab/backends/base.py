@@ -1,0 +1,109 @@
+"""What a backend can do: small protocols, one for each capability. No backend knows another; the runner knows only these.
+
+A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. Everything that touches hosts goes
+through here and through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from lab.history import Gone, Sample, View
+
+
+class Result(Struct, frozen=True):
+    """How a command ended: exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """One probe of one pair, on a fixed schedule: due at `first + k * every`."""
+
+    probe: str
+    """http, icmp or dns."""
+    container: str
+    """Engine name of the container that asks (`svc1`); the probe runs inside its network namespace."""
+    source: str
+    target: str
+    address: str
+    """IP literal to ask; for dns: the name server's."""
+    port: int = 0
+    path: str = "/"
+    every: int
+    timeout: int
+    first: int = 0
+    """Offset of the first try in nanoseconds, so that probes spread over their interval."""
+
+
+class Host(Protocol):
+    """One machine of the lab."""
+
+    name: str
+    address: str
+    """Its first underlay address."""
+
+    async def exec(
+        self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
+    ) -> Result:
+        """Run a command on the host, or inside one of its containers; its output is collected."""
+        ...
+
+    def views(self) -> AsyncIterator[View | Gone]:
+        """The overlay daemon's view from now on: again at every change, `Gone` when it stops. Never ends by itself."""
+        ...
+
+    def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
+        """Run these probes from containers of this host until the iterator is closed. Never stops for failures."""
+        ...
+
+    async def kill_daemon(self) -> None:
+        """`kill -9` of the overlay's daemon."""
+        ...
+
+    async def kill(self) -> None:
+        """Power off: every process of the host dies at once; its disk stays."""
+        ...
+
+    async def start(self) -> None:
+        """Power on again after `kill`."""
+        ...
+
+
+class Lab(Protocol):
+    """A running lab."""
+
+    hosts: Mapping[str, Host]
+
+    async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """Cut exactly these directions (sender, receiver), host names; all others pass. One atomic switch."""
+        ...
+
+    def now(self) -> int:
+        """Nanoseconds since the run started (virtual on `sim`)."""
+        ...
+
+    async def sleep_until(self, t: int) -> None:
+        """Wait until `now()` is at least `t`."""
+        ...
+
+    async def down(self) -> None:
+        """End everything; idempotent."""
+        ...
+
+
+class Backend(Protocol):
+    """One kind of host. Registered by name in `lab.backends.registry`."""
+
+    name: str
+
+    def refuse(self, scenario: Any) -> list[str]:
+        """What of this scenario this backend cannot honour: one sentence each, naming the step. Starts nothing."""
+        ...
+
+    async def up(self, scenario: Any) -> Lab:
+        """Bring up the hosts and the network between them; no overlay yet."""
+        ...

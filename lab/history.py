@@ -1,0 +1,137 @@
+"""The one record of a run: an append-only JSONL file, the same schema on all backends. Owns the record types and their
+codec; knows nothing of backends, probes or plots.
+
+The first line is a `Meta`, every other line one of the other records; `kind` tells them apart. Times (`t`) are
+integer nanoseconds since the start of the run. Checks, figures and the report are pure functions of such a file.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+SCHEMA = 1
+
+
+class Record(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """Base of all lines: when it happened."""
+
+    t: int
+
+
+class Meta(Record, kw_only=True, tag="meta"):
+    """What was run, on what. `scenario` is the resolved scenario; `machine` says cores, kernel, memory."""
+
+    schema: int = SCHEMA
+    scenario: dict[str, Any]
+    backend: str
+    seed: int
+    version: str
+    started: str
+    """Wall-clock start, ISO 8601 with zone; empty in simulated runs (which have none)."""
+    machine: dict[str, Any] = {}
+
+
+class Event(Record, kw_only=True, tag="event"):
+    """Something that was done, or an expectation that was judged.
+
+    `what`: up launch connect run partition heal kill restart scale exec expect down. A step that takes time writes
+    two events of the same `step`, `phase` start and end; a fault's `end` is written when it is healed.
+    """
+
+    step: int
+    what: str
+    phase: Literal["start", "end", "point"] = "point"
+    ok: bool | None = None
+    detail: dict[str, Any] = {}
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Hosts that can reach each other from now on (a partition of all live hosts), when this event changed it."""
+
+
+class Sample(Record, kw_only=True, tag="sample"):
+    """One probe, one try. `t` is when it was due (not when it was answered)."""
+
+    probe: Literal["http", "icmp", "dns"]
+    source: str
+    """Name of the service replica that asked, as `svc1` or `files-2`."""
+    target: str
+    """Name of the replica asked; for dns: the name asked for."""
+    ok: bool
+    latency: int | None = None
+    """Nanoseconds from sending to the whole answer; None when there was none."""
+    error: str = ""
+    answers: tuple[str, ...] = ()
+    """For dns: addresses, sorted."""
+    late: int = 0
+    """Nanoseconds between due and sent (the prober's own scheduling delay)."""
+
+
+class View(Record, kw_only=True, tag="view"):
+    """What one peer believed from this moment on. Digests are hex; equal digests mean equal views."""
+
+    host: str
+    peer: str
+    topology: str
+    """Of the records of all peers that it can reach."""
+    ring: str
+    dns: str
+    """Of the DNS entries that it would answer with."""
+    endpoints: str
+    reachable: int
+    """How many peers it can reach, itself included."""
+    neighbours: tuple[str, ...] = ()
+    """Host names (nicknames) of the peers with which it has an established connection, sorted."""
+    ring_share: float = 0.0
+    """Part of the address range that it owns, 0 to 1."""
+    sent_bytes: int = 0
+    sent_messages: int = 0
+
+
+class Gone(Record, kw_only=True, tag="gone"):
+    """A host's peer stopped or died; it has no view until its next `View`."""
+
+    host: str
+
+
+class Load(Record, kw_only=True, tag="load"):
+    """How busy the machine was: fraction of all cores used since the record before, and the 1-minute load."""
+
+    cpu: float
+    loadavg: float
+
+
+AnyRecord = Meta | Event | Sample | View | Gone | Load
+
+_decoder = msgspec.json.Decoder(AnyRecord)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(record: AnyRecord) -> bytes:
+    """One line, with its newline."""
+    return _encoder.encode(record) + b"\n"
+
+
+def decode(line: bytes) -> AnyRecord:
+    """The record of one line; raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
+    return _decoder.decode(line)
+
+
+class Writer:
+    """Appends records to a file, line by line, flushed as they come so that a killed run keeps what it had."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, record: AnyRecord) -> None:
+        self._file.write(encode(record))
+        self._file.flush()
+
+
+def read(path: Path) -> Iterator[AnyRecord]:
+    """All records of a file, in order. A torn last line (the run was killed) is left out."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield decode(line)

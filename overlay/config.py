@@ -1,0 +1,69 @@
+"""The options of one peer, as data. Knows nothing of command lines, files or sockets.
+
+Durations are integer nanoseconds, sizes bytes, rates per second. `overlay.cli` makes one from the command line and
+the simulator from a scenario; `weave launch` compares two of them to tell "the same router" from "another one".
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from overlay.env import MILLISECOND, SECOND
+
+PeerName = str
+"""A peer's name: six octets in hex, colon separated and lower case, as `7a:9f:eb:b6:0c:6e`. Stable across restarts."""
+
+
+class Address(Struct, frozen=True, order=True):
+    """A socket address of the underlay: `host` is an IPv4 or IPv6 literal, `port` a UDP or TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything a `Node` is told when it is made. See `docs/design.md` for how the timers belong together."""
+
+    name: PeerName
+    nickname: str
+    port: int = 6783
+    peers: tuple[Address, ...] = ()
+    """Addresses to dial at once and for ever (the command line's peers); not only to this configuration's life."""
+    discovery: bool = True
+    conn_limit: int = 200
+
+    iprange: str = "10.32.0.0/12"
+    """The universe that the ring divides, as a.b.c.d/n. Addresses outside of it may still be given by hand."""
+    default_subnet: str = ""
+    """Where an address is taken from when none is asked for; empty: the whole of `iprange`."""
+    ipam_init: Literal["consensus", "seed", "observer"] = "consensus"
+    seed: tuple[PeerName, ...] = ()
+    """With `ipam_init="seed"`: the names that own the range from the start, equal on every peer."""
+    initial_peer_count: int = 0
+    """With `consensus`: how many peers there will be at first; 0: the number of `peers` plus one."""
+
+    dns: bool = True
+    dns_domain: str = "weave.local."
+    dns_ttl: int = 1
+    """Seconds."""
+
+    mtu: int = 0
+    """Of the overlay; 0: computed from the underlay's when the data path is made."""
+
+    gossip_interval: int = 15 * SECOND
+    """Between two rounds of anti-entropy with a random neighbour."""
+    flush_delay: int = 2 * MILLISECOND
+    """How long news for one neighbour is held back so that more can join the same message."""
+    beat_interval: int = 1 * SECOND
+    """Between two heartbeats on one connection, when there are few; see `beat_budget`."""
+    beat_budget: int = 16
+    """Heartbeats a second that one peer sends at the most: with many connections each is beaten more rarely."""
+    beat_losses: int = 4
+    """A connection on which nothing was heard for so many of the sender's intervals is closed."""
+    beacon_interval: int = 400 * MILLISECOND
+    """Between two UDP beacons to one peer that was lost: the first that arrives ends the wait of the re-dial."""
+    hold: int = 300 * SECOND
+    """How long what is known of a peer that went away without a farewell is kept (forwarding entries, records)."""

@@ -1,0 +1,132 @@
+"""What a peer wants done: the only vocabulary that leaves a core. A driver carries a list out in its order.
+
+Ordering duty: a `Persist` is durable before any effect behind it in the list is carried out (persist before send).
+The last group never reaches a driver: it is how the cores of one peer ask each other, and `node.py` consumes it.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from overlay.config import Address, PeerName
+from overlay.wire import DatagramMessage, Delta, Message
+
+
+class Effect(Struct, frozen=True):
+    """Base of all effects."""
+
+
+class Dial(Effect):
+    """Open a control connection; ends in `TcpOpened` with this address as `dialled`, or in `DialFailed`."""
+
+    address: Address
+
+
+class SendTcp(Effect):
+    """Queue a message on a control connection, in order. On a connection that is gone: dropped silently."""
+
+    conn: int
+    message: Message
+
+
+class CloseTcp(Effect):
+    """End a control connection after what was queued before; no `TcpClosed` follows."""
+
+    conn: int
+    reason: str
+
+
+class SendDatagram(Effect):
+    """Send one datagram from the control port; it may be lost."""
+
+    destination: Address
+    message: DatagramMessage
+
+
+class Persist(Effect):
+    """Write `data` under `key`, durably and atomically, before anything behind this effect is done."""
+
+    key: str
+    data: bytes
+
+
+class Reply(Effect):
+    """The answer to the request of that number: `value` (a str, a tuple of str or None), or `error` if not empty."""
+
+    request: int
+    value: str | tuple[str, ...] | None = None
+    error: str = ""
+
+
+class Log(Effect):
+    """One line for the log of this peer."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    text: str
+
+
+# --- data path --------------------------------------------------------------------------------------------------
+
+
+class SetForwarding(Effect):
+    """Frames for `mac` go to the underlay host `remote`; ARP/ND questions for `addresses` are answered with `mac`.
+
+    Replaces what stood for that MAC before.
+    """
+
+    mac: str
+    remote: str
+    addresses: tuple[str, ...]
+
+
+class RemoveForwarding(Effect):
+    """Nothing is known of `mac` any more."""
+
+    mac: str
+
+
+class SetFlood(Effect):
+    """Broadcast, multicast and unknown unicast frames go to exactly these underlay hosts (sorted)."""
+
+    remotes: tuple[str, ...]
+
+
+# --- DNS --------------------------------------------------------------------------------------------------------
+
+
+class DnsAnswer(Effect):
+    """Send this packet back to whoever asked `query`."""
+
+    query: int
+    payload: bytes
+
+
+class DnsForward(Effect):
+    """Ask the host's own name servers in order and relay the first answer to `query`; all fail: SERVFAIL."""
+
+    query: int
+    payload: bytes
+
+
+# --- between the cores of one peer ------------------------------------------------------------------------------
+
+
+class Broadcast(Effect):
+    """News of a channel's state, for every peer; the channel has merged it already."""
+
+    channel: str
+    delta: Delta
+
+
+class Unicast(Effect):
+    """A message for one peer, over as many hops as it takes; lost if there is no route or a connection breaks."""
+
+    destination: PeerName
+    channel: str
+    body: Message
+
+
+class Notify(Effect):
+    """Hand this input to the other cores of the same peer (`Deliver`, `PeersChanged`, `PathsChanged`)."""
+
+    input: object

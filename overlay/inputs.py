@@ -1,0 +1,196 @@
+"""What can happen to a peer: the only vocabulary that enters a core. Data alone; who reacts how stands in the cores.
+
+Times never stand in an input: `handle(input, now)` carries them. A `request` is a number that the driver chose; the
+core answers it exactly once with `effects.Reply`, at once or later.
+"""
+
+from msgspec import Struct
+
+from overlay.config import Address, PeerName
+from overlay.wire import DatagramMessage, Message
+
+
+class Input(Struct, frozen=True):
+    """Base of all inputs."""
+
+
+class Wake(Input):
+    """The time that `deadline()` asked for has come."""
+
+
+# --- the network underneath -------------------------------------------------------------------------------------
+
+
+class TcpOpened(Input):
+    """A control connection stands and both sides have agreed on a protocol version. `conn` is the driver's number.
+
+    `dialled` is the address that was dialled, or None for a connection that came in.
+    """
+
+    conn: int
+    local: Address
+    remote: Address
+    dialled: Address | None
+
+
+class DialFailed(Input):
+    """The connection that `effects.Dial` asked for could not be made (refused, timed out, no common version)."""
+
+    address: Address
+    reason: str
+
+
+class TcpMessage(Input):
+    """One whole message arrived on a control connection, decoded."""
+
+    conn: int
+    message: Message
+
+
+class TcpClosed(Input):
+    """A control connection is gone, whoever ended it. Never sent for one that `effects.CloseTcp` has ended."""
+
+    conn: int
+    reason: str
+
+
+class Datagram(Input):
+    """One datagram arrived on the control port (UDP), decoded."""
+
+    source: Address
+    message: DatagramMessage
+
+
+# --- commands (control API, lab) --------------------------------------------------------------------------------
+
+
+class Connect(Input):
+    """Dial these addresses now and for ever. With `replace`, forget all earlier ones first."""
+
+    request: int
+    addresses: tuple[Address, ...]
+    replace: bool = False
+
+
+class Forget(Input):
+    """Stop dialling these addresses. Connections that stand are not closed."""
+
+    request: int
+    addresses: tuple[Address, ...]
+
+
+class Leave(Input):
+    """Say farewell to all neighbours: this peer stops for good or for a planned restart, and is gone at once."""
+
+    request: int
+
+
+class RemovePeer(Input):
+    """Take over the address space of a peer that will never come back. `peer` is a name or a nickname."""
+
+    request: int
+    peer: str
+
+
+class Prime(Input):
+    """Reply once addresses can be allocated here (the ring exists), having started the first agreement if need be."""
+
+    request: int
+
+
+class Allocate(Input):
+    """Give `container` one address of `subnet` (CIDR; empty: the default subnet); the same again when it has one.
+
+    Replies with "a.b.c.d/n".
+    """
+
+    request: int
+    container: str
+    subnet: str = ""
+
+
+class Claim(Input):
+    """Book `address` ("a.b.c.d/n") for `container`. An address outside of the range is accepted as it is."""
+
+    request: int
+    container: str
+    address: str
+
+
+class Release(Input):
+    """Free one address ("a.b.c.d"; empty: all) of `container`. Replies with the addresses freed."""
+
+    request: int
+    container: str
+    address: str = ""
+
+
+class CancelRequest(Input):
+    """Whoever waited for the answer to `request` is gone; a pending one is dropped without a reply."""
+
+    request: int
+
+
+# --- containers of this host ------------------------------------------------------------------------------------
+
+
+class Attached(Input):
+    """A container's `ethwe` is plugged into the bridge: peers may forward to it. Again with other addresses: replaces."""
+
+    container: str
+    mac: str
+    addresses: tuple[str, ...]
+    """Each "a.b.c.d/n" (or IPv6), at least one."""
+
+
+class Detached(Input):
+    """The container's `ethwe` is gone."""
+
+    container: str
+
+
+class RegisterName(Input):
+    """Add DNS names for a container's address. `name` is fully qualified with a final dot."""
+
+    container: str
+    name: str
+    address: str
+
+
+class UnregisterName(Input):
+    """Remove the DNS entries of `container` that match; empty `name` or `address` match all."""
+
+    container: str
+    name: str = ""
+    address: str = ""
+
+
+class DnsQuery(Input):
+    """A DNS query as it came from a client; answered with `effects.DnsAnswer` or `effects.DnsForward`."""
+
+    query: int
+    payload: bytes
+    tcp: bool = False
+
+
+# --- between the cores of one peer ------------------------------------------------------------------------------
+
+
+class Deliver(Input):
+    """A unicast for one of this peer's channels, from `source`. Made by the mesh, routed by the node."""
+
+    source: PeerName
+    channel: str
+    body: Message
+
+
+class PeersChanged(Input):
+    """The set of reachable peers (this one among them, sorted) is now this."""
+
+    reachable: tuple[PeerName, ...]
+
+
+class PathsChanged(Input):
+    """The underlay address (an IP literal) of each neighbour with an established connection is now this."""
+
+    paths: tuple[tuple[PeerName, str], ...]

@@ -1,0 +1,11 @@
+"""What address management sends: the ring's tokens, donation, first agreement. Data alone; `docs/wire.md` explains."""
+
+from overlay.wirebase import Wire
+
+
+class RingDelta(Wire, tag=40):
+    """Filled in by the IPAM's author."""
+
+
+class RingVector(Wire, tag=41):
+    """Filled in by the IPAM's author."""

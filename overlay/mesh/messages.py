@@ -1,0 +1,41 @@
+"""What the mesh sends: handshake, topology, gossip, unicast, beats and beacons. Data alone; `docs/wire.md` explains."""
+
+from overlay.config import PeerName
+from overlay.wirebase import Wire
+
+
+class Link(Wire):
+    """One connection as its owner sees it: to whom, at which address of the other side, and how far it is."""
+
+    peer: PeerName
+    address: str
+    """"host:port" of the other side's control port as the owner knows it (for discovery)."""
+    outbound: bool
+    established: bool
+
+
+class PeerRecord(Wire):
+    """What one peer says of itself. Only `name` changes it; higher (uid, version) wins.
+
+    `uid` is the incarnation: drawn higher at every start. `links` are sorted by peer.
+    """
+
+    name: PeerName
+    uid: int
+    version: int
+    nickname: str
+    links: tuple[Link, ...]
+    gone: bool = False
+    """A farewell: this incarnation has left for good."""
+
+
+class TopologyDelta(Wire, tag=2):
+    """Peer records that changed, sorted by name."""
+
+    records: tuple[PeerRecord, ...]
+
+
+class TopologyVector(Wire, tag=3):
+    """(name, uid, version) of every peer the sender knows, sorted."""
+
+    known: tuple[tuple[PeerName, int, int], ...]
