@@ -21,7 +21,7 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=
     t: int
 
 
-class Meta(Record, kw_only=True, tag="meta"):
+class Meta(Record, frozen=True, kw_only=True, tag="meta"):
     """What was run, on what. `scenario` is the resolved scenario; `machine` says cores, kernel, memory."""
 
     schema: int = SCHEMA
@@ -34,7 +34,7 @@ class Meta(Record, kw_only=True, tag="meta"):
     machine: dict[str, Any] = {}
 
 
-class Event(Record, kw_only=True, tag="event"):
+class Event(Record, frozen=True, kw_only=True, tag="event"):
     """Something that was done, or an expectation that was judged.
 
     `what`: up launch connect run partition heal kill restart scale exec expect down. A step that takes time writes
@@ -50,7 +50,7 @@ class Event(Record, kw_only=True, tag="event"):
     """Hosts that can reach each other from now on (a partition of all live hosts), when this event changed it."""
 
 
-class Sample(Record, kw_only=True, tag="sample"):
+class Sample(Record, frozen=True, kw_only=True, tag="sample"):
     """One probe, one try. `t` is when it was due (not when it was answered)."""
 
     probe: Literal["http", "icmp", "dns"]
@@ -68,7 +68,7 @@ class Sample(Record, kw_only=True, tag="sample"):
     """Nanoseconds between due and sent (the prober's own scheduling delay)."""
 
 
-class View(Record, kw_only=True, tag="view"):
+class View(Record, frozen=True, kw_only=True, tag="view"):
     """What one peer believed from this moment on. Digests are hex; equal digests mean equal views."""
 
     host: str
@@ -89,13 +89,13 @@ class View(Record, kw_only=True, tag="view"):
     sent_messages: int = 0
 
 
-class Gone(Record, kw_only=True, tag="gone"):
+class Gone(Record, frozen=True, kw_only=True, tag="gone"):
     """A host's peer stopped or died; it has no view until its next `View`."""
 
     host: str
 
 
-class Load(Record, kw_only=True, tag="load"):
+class Load(Record, frozen=True, kw_only=True, tag="load"):
     """How busy the machine was: fraction of all cores used since the record before, and the 1-minute load."""
 
     cpu: float

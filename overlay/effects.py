@@ -16,41 +16,41 @@ class Effect(Struct, frozen=True):
     """Base of all effects."""
 
 
-class Dial(Effect):
+class Dial(Effect, frozen=True):
     """Open a control connection; ends in `TcpOpened` with this address as `dialled`, or in `DialFailed`."""
 
     address: Address
 
 
-class SendTcp(Effect):
+class SendTcp(Effect, frozen=True):
     """Queue a message on a control connection, in order. On a connection that is gone: dropped silently."""
 
     conn: int
     message: Message
 
 
-class CloseTcp(Effect):
+class CloseTcp(Effect, frozen=True):
     """End a control connection after what was queued before; no `TcpClosed` follows."""
 
     conn: int
     reason: str
 
 
-class SendDatagram(Effect):
+class SendDatagram(Effect, frozen=True):
     """Send one datagram from the control port; it may be lost."""
 
     destination: Address
     message: DatagramMessage
 
 
-class Persist(Effect):
+class Persist(Effect, frozen=True):
     """Write `data` under `key`, durably and atomically, before anything behind this effect is done."""
 
     key: str
     data: bytes
 
 
-class Reply(Effect):
+class Reply(Effect, frozen=True):
     """The answer to the request of that number: `value` (a str, a tuple of str or None), or `error` if not empty."""
 
     request: int
@@ -58,7 +58,7 @@ class Reply(Effect):
     error: str = ""
 
 
-class Log(Effect):
+class Log(Effect, frozen=True):
     """One line for the log of this peer."""
 
     level: Literal["debug", "info", "warning", "error"]
@@ -68,7 +68,7 @@ class Log(Effect):
 # --- data path --------------------------------------------------------------------------------------------------
 
 
-class SetForwarding(Effect):
+class SetForwarding(Effect, frozen=True):
     """Frames for `mac` go to the underlay host `remote`; ARP/ND questions for `addresses` are answered with `mac`.
 
     Replaces what stood for that MAC before.
@@ -79,13 +79,13 @@ class SetForwarding(Effect):
     addresses: tuple[str, ...]
 
 
-class RemoveForwarding(Effect):
+class RemoveForwarding(Effect, frozen=True):
     """Nothing is known of `mac` any more."""
 
     mac: str
 
 
-class SetFlood(Effect):
+class SetFlood(Effect, frozen=True):
     """Broadcast, multicast and unknown unicast frames go to exactly these underlay hosts (sorted)."""
 
     remotes: tuple[str, ...]
@@ -94,14 +94,14 @@ class SetFlood(Effect):
 # --- DNS --------------------------------------------------------------------------------------------------------
 
 
-class DnsAnswer(Effect):
+class DnsAnswer(Effect, frozen=True):
     """Send this packet back to whoever asked `query`."""
 
     query: int
     payload: bytes
 
 
-class DnsForward(Effect):
+class DnsForward(Effect, frozen=True):
     """Ask the host's own name servers in order and relay the first answer to `query`; all fail: SERVFAIL."""
 
     query: int
@@ -111,14 +111,14 @@ class DnsForward(Effect):
 # --- between the cores of one peer ------------------------------------------------------------------------------
 
 
-class Broadcast(Effect):
+class Broadcast(Effect, frozen=True):
     """News of a channel's state, for every peer; the channel has merged it already."""
 
     channel: str
     delta: Delta
 
 
-class Unicast(Effect):
+class Unicast(Effect, frozen=True):
     """A message for one peer, over as many hops as it takes; lost if there is no route or a connection breaks."""
 
     destination: PeerName
@@ -126,7 +126,7 @@ class Unicast(Effect):
     body: Message
 
 
-class Notify(Effect):
+class Notify(Effect, frozen=True):
     """Hand this input to the other cores of the same peer (`Deliver`, `PeersChanged`, `PathsChanged`)."""
 
     input: object

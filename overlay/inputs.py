@@ -14,14 +14,14 @@ class Input(Struct, frozen=True):
     """Base of all inputs."""
 
 
-class Wake(Input):
+class Wake(Input, frozen=True):
     """The time that `deadline()` asked for has come."""
 
 
 # --- the network underneath -------------------------------------------------------------------------------------
 
 
-class TcpOpened(Input):
+class TcpOpened(Input, frozen=True):
     """A control connection stands and both sides have agreed on a protocol version. `conn` is the driver's number.
 
     `dialled` is the address that was dialled, or None for a connection that came in.
@@ -33,28 +33,28 @@ class TcpOpened(Input):
     dialled: Address | None
 
 
-class DialFailed(Input):
+class DialFailed(Input, frozen=True):
     """The connection that `effects.Dial` asked for could not be made (refused, timed out, no common version)."""
 
     address: Address
     reason: str
 
 
-class TcpMessage(Input):
+class TcpMessage(Input, frozen=True):
     """One whole message arrived on a control connection, decoded."""
 
     conn: int
     message: Message
 
 
-class TcpClosed(Input):
+class TcpClosed(Input, frozen=True):
     """A control connection is gone, whoever ended it. Never sent for one that `effects.CloseTcp` has ended."""
 
     conn: int
     reason: str
 
 
-class Datagram(Input):
+class Datagram(Input, frozen=True):
     """One datagram arrived on the control port (UDP), decoded."""
 
     source: Address
@@ -64,7 +64,7 @@ class Datagram(Input):
 # --- commands (control API, lab) --------------------------------------------------------------------------------
 
 
-class Connect(Input):
+class Connect(Input, frozen=True):
     """Dial these addresses now and for ever. With `replace`, forget all earlier ones first."""
 
     request: int
@@ -72,33 +72,33 @@ class Connect(Input):
     replace: bool = False
 
 
-class Forget(Input):
+class Forget(Input, frozen=True):
     """Stop dialling these addresses. Connections that stand are not closed."""
 
     request: int
     addresses: tuple[Address, ...]
 
 
-class Leave(Input):
+class Leave(Input, frozen=True):
     """Say farewell to all neighbours: this peer stops for good or for a planned restart, and is gone at once."""
 
     request: int
 
 
-class RemovePeer(Input):
+class RemovePeer(Input, frozen=True):
     """Take over the address space of a peer that will never come back. `peer` is a name or a nickname."""
 
     request: int
     peer: str
 
 
-class Prime(Input):
+class Prime(Input, frozen=True):
     """Reply once addresses can be allocated here (the ring exists), having started the first agreement if need be."""
 
     request: int
 
 
-class Allocate(Input):
+class Allocate(Input, frozen=True):
     """Give `container` one address of `subnet` (CIDR; empty: the default subnet); the same again when it has one.
 
     Replies with "a.b.c.d/n".
@@ -109,7 +109,7 @@ class Allocate(Input):
     subnet: str = ""
 
 
-class Claim(Input):
+class Claim(Input, frozen=True):
     """Book `address` ("a.b.c.d/n") for `container`. An address outside of the range is accepted as it is."""
 
     request: int
@@ -117,7 +117,7 @@ class Claim(Input):
     address: str
 
 
-class Release(Input):
+class Release(Input, frozen=True):
     """Free one address ("a.b.c.d"; empty: all) of `container`. Replies with the addresses freed."""
 
     request: int
@@ -125,7 +125,7 @@ class Release(Input):
     address: str = ""
 
 
-class CancelRequest(Input):
+class CancelRequest(Input, frozen=True):
     """Whoever waited for the answer to `request` is gone; a pending one is dropped without a reply."""
 
     request: int
@@ -134,8 +134,8 @@ class CancelRequest(Input):
 # --- containers of this host ------------------------------------------------------------------------------------
 
 
-class Attached(Input):
-    """A container's `ethwe` is plugged into the bridge: peers may forward to it. Again with other addresses: replaces."""
+class Attached(Input, frozen=True):
+    """A container's `ethwe` is plugged into the bridge; peers may forward to it. Said again: replaces."""
 
     container: str
     mac: str
@@ -143,13 +143,13 @@ class Attached(Input):
     """Each "a.b.c.d/n" (or IPv6), at least one."""
 
 
-class Detached(Input):
+class Detached(Input, frozen=True):
     """The container's `ethwe` is gone."""
 
     container: str
 
 
-class RegisterName(Input):
+class RegisterName(Input, frozen=True):
     """Add DNS names for a container's address. `name` is fully qualified with a final dot."""
 
     container: str
@@ -157,7 +157,7 @@ class RegisterName(Input):
     address: str
 
 
-class UnregisterName(Input):
+class UnregisterName(Input, frozen=True):
     """Remove the DNS entries of `container` that match; empty `name` or `address` match all."""
 
     container: str
@@ -165,7 +165,7 @@ class UnregisterName(Input):
     address: str = ""
 
 
-class DnsQuery(Input):
+class DnsQuery(Input, frozen=True):
     """A DNS query as it came from a client; answered with `effects.DnsAnswer` or `effects.DnsForward`."""
 
     query: int
@@ -176,7 +176,7 @@ class DnsQuery(Input):
 # --- between the cores of one peer ------------------------------------------------------------------------------
 
 
-class Deliver(Input):
+class Deliver(Input, frozen=True):
     """A unicast for one of this peer's channels, from `source`. Made by the mesh, routed by the node."""
 
     source: PeerName
@@ -184,13 +184,13 @@ class Deliver(Input):
     body: Message
 
 
-class PeersChanged(Input):
+class PeersChanged(Input, frozen=True):
     """The set of reachable peers (this one among them, sorted) is now this."""
 
     reachable: tuple[PeerName, ...]
 
 
-class PathsChanged(Input):
+class PathsChanged(Input, frozen=True):
     """The underlay address (an IP literal) of each neighbour with an established connection is now this."""
 
     paths: tuple[tuple[PeerName, str], ...]

@@ -1,4 +1,4 @@
-"""What a backend can do: small protocols, one for each capability. No backend knows another; the runner knows only these.
+"""What a backend can do: small protocols, one for each capability. The runner knows only these.
 
 A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. Everything that touches hosts goes
 through here and through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).

@@ -3,9 +3,9 @@
 from overlay.wirebase import Wire
 
 
-class RingDelta(Wire, tag=40):
+class RingDelta(Wire, frozen=True, tag=40):
     """Filled in by the IPAM's author."""
 
 
-class RingVector(Wire, tag=41):
+class RingVector(Wire, frozen=True, tag=41):
     """Filled in by the IPAM's author."""

@@ -4,7 +4,7 @@ from overlay.config import PeerName
 from overlay.wirebase import Wire
 
 
-class Link(Wire):
+class Link(Wire, frozen=True):
     """One connection as its owner sees it: to whom, at which address of the other side, and how far it is."""
 
     peer: PeerName
@@ -14,7 +14,7 @@ class Link(Wire):
     established: bool
 
 
-class PeerRecord(Wire):
+class PeerRecord(Wire, frozen=True):
     """What one peer says of itself. Only `name` changes it; higher (uid, version) wins.
 
     `uid` is the incarnation: drawn higher at every start. `links` are sorted by peer.
@@ -29,13 +29,13 @@ class PeerRecord(Wire):
     """A farewell: this incarnation has left for good."""
 
 
-class TopologyDelta(Wire, tag=2):
+class TopologyDelta(Wire, frozen=True, tag=2):
     """Peer records that changed, sorted by name."""
 
     records: tuple[PeerRecord, ...]
 
 
-class TopologyVector(Wire, tag=3):
+class TopologyVector(Wire, frozen=True, tag=3):
     """(name, uid, version) of every peer the sender knows, sorted."""
 
     known: tuple[tuple[PeerName, int, int], ...]

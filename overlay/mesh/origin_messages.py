@@ -8,7 +8,7 @@ from overlay.config import PeerName
 from overlay.wirebase import Wire
 
 
-class NameValue(Wire, tag=34):
+class NameValue(Wire, frozen=True, tag=34):
     """A DNS entry: `name` (fully qualified, as typed) resolves to `address` (literal) of `container`."""
 
     name: str
@@ -16,7 +16,7 @@ class NameValue(Wire, tag=34):
     container: str
 
 
-class EndpointValue(Wire, tag=35):
+class EndpointValue(Wire, frozen=True, tag=35):
     """A container's port on the overlay: its MAC and its addresses ("a.b.c.d/n", at least one)."""
 
     container: str
@@ -27,7 +27,7 @@ class EndpointValue(Wire, tag=35):
 Value = NameValue | EndpointValue
 
 
-class Entry(Wire):
+class Entry(Wire, frozen=True):
     """One entry of one origin: `value` None is a tombstone."""
 
     key: str
@@ -35,7 +35,7 @@ class Entry(Wire):
     value: Value | None
 
 
-class OriginState(Wire):
+class OriginState(Wire, frozen=True):
     """Entries of `origin` newer than what the receiver has.
 
     With `full`, these are all entries it has (the receiver drops the others); otherwise those above `since`.
@@ -49,13 +49,13 @@ class OriginState(Wire):
     entries: tuple[Entry, ...]
 
 
-class OriginDelta(Wire, tag=32):
+class OriginDelta(Wire, frozen=True, tag=32):
     """News of an origin map, at most one `OriginState` an origin, sorted by origin."""
 
     states: tuple[OriginState, ...]
 
 
-class OriginVector(Wire, tag=33):
+class OriginVector(Wire, frozen=True, tag=33):
     """(origin, uid, version) of every origin the sender knows, sorted."""
 
     known: tuple[tuple[PeerName, int, int], ...]
