@@ -1,0 +1,37 @@
+# The project's commands. Each does all of its own set-up; after the first run they work offline.
+PY := .venv/bin/python
+
+.PHONY: help setup demo test lint bench gallery schema lock clean
+
+help:                     ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
+
+setup:                    ## create .venv with everything the project needs (and, as root, missing system packages)
+	@sh .ci/setup
+
+demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
+	@$(PY) -m lab.cli run scenarios/walkthrough.yaml
+
+test: setup lint          ## every tier of tests, and every scenario on real packets
+	@$(PY) -m pytest tests scenarios
+
+lint: setup               ## style, the purity rule, strict types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+bench: setup              ## measure what the README claims; writes reports/bench/*.json
+	@$(PY) -m lab.bench
+
+gallery: setup            ## make the README's pictures anew (needs chromium)
+	@$(PY) -m lab.report.gallery
+
+schema: setup             ## write docs/scenario.schema.json anew
+	@$(PY) -m lab.cli schema > docs/scenario.schema.json
+
+lock: setup               ## resolve requirements.lock anew from pyproject.toml (needs uv on PATH)
+	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean:                    ## remove what the commands above made, reports excepted
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
