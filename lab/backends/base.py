@@ -36,7 +36,9 @@ class Probe(Struct, frozen=True, kw_only=True):
     every: int
     timeout: int
     first: int = 0
-    """Offset of the first try in nanoseconds, so that probes spread over their interval."""
+    """Phase in nanoseconds: tries are due where the clock is `first` modulo `every`. 0 lets the agent spread probes."""
+    netns: str = ""
+    """Path of the container's network namespace as the agent sees it (`/proc/123/ns/net`); the backend fills it in."""
 
 
 class Host(Protocol):
