@@ -71,7 +71,7 @@ class Log(Effect, frozen=True):
 class SetForwarding(Effect, frozen=True):
     """Frames for `mac` go to the underlay host `remote`; ARP/ND questions for `addresses` are answered with `mac`.
 
-    Replaces what stood for that MAC before.
+    Replaces what stood for that MAC before. `addresses` are IP literals without a prefix length, sorted.
     """
 
     mac: str
@@ -83,6 +83,15 @@ class RemoveForwarding(Effect, frozen=True):
     """Nothing is known of `mac` any more."""
 
     mac: str
+
+
+class PruneForwarding(Effect, frozen=True):
+    """Whatever an earlier life of this daemon left for other MACs than these (sorted) is to be removed.
+
+    Comes once, a hold after the start: until then old entries of the kernel go on serving.
+    """
+
+    macs: tuple[str, ...]
 
 
 class SetFlood(Effect, frozen=True):

@@ -7,6 +7,7 @@ core answers it exactly once with `effects.Reply`, at once or later.
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
+from overlay.mesh.origin_messages import Change
 from overlay.wire import DatagramMessage, Message
 
 
@@ -194,3 +195,32 @@ class PathsChanged(Input, frozen=True):
     """The underlay address (an IP literal) of each neighbour with an established connection is now this."""
 
     paths: tuple[tuple[PeerName, str], ...]
+
+
+class PeerLeft(Input, frozen=True):
+    """`peer` said farewell (or its record says so): what it announced is void at once, without any hold."""
+
+    peer: PeerName
+
+
+class PeerForgotten(Input, frozen=True):
+    """`peer` was unreachable for longer than the hold and its record is dropped; nothing of it is kept."""
+
+    peer: PeerName
+
+
+class OriginChanged(Input, frozen=True):
+    """Entries of an origin map changed by gossip: what they were and are, for those who keep an index of them.
+
+    Made by the map when it merges; routed by the node to the core that owns `channel`.
+    """
+
+    channel: str
+    changes: tuple[Change, ...]
+
+
+class QuarantineChanged(Input, frozen=True):
+    """Addresses that endpoints lost to, or got back from, another endpoint. Each (origin, container, IP literal)."""
+
+    added: tuple[tuple[PeerName, str, str], ...]
+    removed: tuple[tuple[PeerName, str, str], ...]

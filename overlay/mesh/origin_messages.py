@@ -4,6 +4,8 @@
 counts its changes. Only the origin makes entries; everybody else passes them on unchanged.
 """
 
+from msgspec import Struct
+
 from overlay.config import PeerName
 from overlay.wirebase import Wire
 
@@ -36,21 +38,22 @@ class Entry(Wire, frozen=True):
 
 
 class OriginState(Wire, frozen=True):
-    """Entries of `origin` newer than what the receiver has.
+    """What changed at `origin` between its versions `since` (not included) and `version` (included).
 
-    With `full`, these are all entries it has (the receiver drops the others); otherwise those above `since`.
+    With `since` 0 it is the whole state: the receiver drops the keys that are not in it. Tombstones at or below
+    `floor` are no longer in it; with `since` above 0 the floor is not above `since`. Entries ascend by version.
     """
 
     origin: PeerName
     uid: int
     version: int
     since: int
-    full: bool
+    floor: int
     entries: tuple[Entry, ...]
 
 
 class OriginDelta(Wire, frozen=True, tag=32):
-    """News of an origin map, at most one `OriginState` an origin, sorted by origin."""
+    """News of an origin map, sorted by (origin, since); several states of one origin leave gaps between them."""
 
     states: tuple[OriginState, ...]
 
@@ -59,3 +62,12 @@ class OriginVector(Wire, frozen=True, tag=33):
     """(origin, uid, version) of every origin the sender knows, sorted."""
 
     known: tuple[tuple[PeerName, int, int], ...]
+
+
+class Change(Struct, frozen=True):
+    """One entry of `origin` is not what it was; None: there was none, or there is none any more. Never on the wire."""
+
+    origin: PeerName
+    key: str
+    old: Value | None
+    new: Value | None
