@@ -124,7 +124,8 @@ def encode(record: AnyRecord) -> bytes:
 
 def decode(line: bytes) -> AnyRecord:
     """The record of one line; raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
-    return _decoder.decode(line)
+    record: AnyRecord = _decoder.decode(line)
+    return record
 
 
 class Writer:

@@ -1,0 +1,330 @@
+"""The probe agent: one process per host that runs all probes of the host's containers (`python -m lab.probes.agent`).
+
+Owns the schedule, the deadlines and the event loop. Commands come in as JSON lines (`lab.probes.protocol`), samples go
+out as JSON lines (`lab.history.Sample`, whose `t` is CLOCK_MONOTONIC in nanoseconds when the try was *due*). It knows
+nothing of scenarios or histories. It is forked once per host, so it imports little, and it has one thread, since
+it walks through the containers' network namespaces.
+
+The schedule is fixed: try k of a probe is due at its phase + k * every, whatever became of the tries before, and
+each try ends in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the
+interval. A try that could not be started before its own timeout (the machine was stalled) ends as `error="late"`: it
+says nothing about the network. One whose container is gone ends as `error="gone"`. `stop`, or the end of standard
+input, drops the tries under way.
+"""
+
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+import msgspec
+
+from lab.backends.base import Probe
+from lab.history import Sample, encode
+from lab.probes.icmp import EchoSocket, IcmpTry
+from lab.probes.namespaces import Gone, Spaces, watch
+from lab.probes.protocol import Command, Key, decode_command, first_due, key_of
+from lab.probes.tries import DnsTry, HttpTry, Try, error_text, family_of
+
+__all__ = ["Agent", "main"]
+
+KINDS = ("http", "icmp", "dns")
+_OUT_CHUNK = 1 << 16
+
+
+class _Container:
+    """One network namespace that probes are sent from."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.pidfd: int | None = None
+        self.gone = False
+        self.echo: dict[int, EchoSocket] = {}
+        """Address family -> raw socket."""
+        self.running: dict[int, Try] = {}
+        """Number of a try under way -> the try."""
+        self.users = 0
+        """How many series are sent from here."""
+
+
+class _Series:
+    """One probe on its schedule."""
+
+    __slots__ = ("active", "container", "due", "probe")
+
+    def __init__(self, probe: Probe, container: _Container, due: int) -> None:
+        self.probe = probe
+        self.container = container
+        self.due = due
+        self.active = True
+
+
+class Agent:
+    """Everything between standard input and standard output."""
+
+    def __init__(self, fd_in: int = 0, fd_out: int = 1, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._in, self._out, self._clock = fd_in, fd_out, clock
+        self._epoll = select.epoll()
+        self._ready: dict[int, Callable[[], None]] = {}
+        self._spaces = Spaces()
+        self._series: dict[Key, _Series] = {}
+        self._containers: dict[str, _Container] = {}
+        self._due: list[tuple[int, int, _Series]] = []
+        self._deadlines: list[tuple[int, int, Try, _Container]] = []
+        self._count = int.from_bytes(os.urandom(2), "big")
+        self._secret = int.from_bytes(os.urandom(8), "big")
+        self._commands = bytearray()
+        self._samples = bytearray()
+        self._writing = False
+        self._running = True
+
+    def run(self) -> None:
+        """Until told to stop, or until nobody listens any more."""
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        self.watch(self._in, select.EPOLLIN, self._read_commands)
+        try:
+            while self._running:
+                for fd, _ in self._epoll.poll(self._patience()):
+                    ready = self._ready.get(fd)
+                    if ready is not None:
+                        ready()
+                self._expire()
+                self._start_due()
+                if self._samples and not self._writing:
+                    self._flush()
+        except BrokenPipeError:
+            pass
+        finally:
+            for container in list(self._containers.values()):
+                self._release(container)
+            self._spaces.close()
+            self._epoll.close()
+
+    # What waits for which descriptor (the `Poller` that tries see)
+
+    def watch(self, fd: int, mask: int, ready: Callable[[], None]) -> None:
+        self._ready[fd] = ready
+        self._epoll.register(fd, mask)
+
+    def change(self, fd: int, mask: int) -> None:
+        self._epoll.modify(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        if self._ready.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def _patience(self) -> float:
+        """Seconds until something is due; -1 for ever. The kernel rounds up to whole milliseconds."""
+        due = min(
+            self._due[0][0] if self._due else sys.maxsize,
+            self._deadlines[0][0] if self._deadlines else sys.maxsize,
+        )
+        return -1 if due == sys.maxsize else max(0, due - self._clock()) / 1e9
+
+    # Commands
+
+    def _read_commands(self) -> None:
+        try:
+            data = os.read(self._in, 1 << 20)
+        except BlockingIOError:
+            return
+        if not data:
+            self._running = False
+            return
+        self._commands += data
+        *lines, rest = bytes(self._commands).split(b"\n")
+        self._commands = bytearray(rest)
+        for line in lines:
+            try:
+                command = decode_command(line)
+            except msgspec.MsgspecError as error:
+                print(f"probe agent: bad command: {error}", file=sys.stderr, flush=True)
+                continue
+            self._obey(command)
+
+    def _obey(self, command: Command) -> None:
+        for key in command.remove:
+            self._remove(key)
+        for probe in command.add:
+            if probe.probe not in KINDS or probe.every <= 0 or probe.timeout <= 0:
+                print(f"probe agent: cannot run {probe}", file=sys.stderr, flush=True)
+                continue
+            self._add(probe)
+        if command.stop:
+            self._running = False
+
+    def _remove(self, key: Key) -> None:
+        series = self._series.pop(key, None)
+        if series is not None:
+            series.active = False
+            self._leave(series.container)
+
+    def _add(self, probe: Probe) -> None:
+        container = self._container(probe.netns)
+        container.users += 1
+        self._remove(key_of(probe))
+        series = _Series(probe, container, first_due(probe, self._clock()))
+        self._series[key_of(probe)] = series
+        self._push(series)
+
+    def _push(self, series: _Series) -> None:
+        self._count += 1
+        heappush(self._due, (series.due, self._count, series))
+
+    # Containers
+
+    def _container(self, path: str) -> _Container:
+        container = self._containers.get(path)
+        if container is None or container.gone:
+            container = self._containers[path] = _Container(path)
+            try:
+                container.pidfd = watch(path)
+            except Gone:
+                container.gone = True
+            if container.pidfd is not None:
+                self.watch(container.pidfd, select.EPOLLIN, lambda: self._died(container))
+        return container
+
+    def _leave(self, container: _Container) -> None:
+        container.users -= 1
+        if not container.users and not container.running:
+            self._release(container)
+
+    def _died(self, container: _Container) -> None:
+        """Its process ended: let go of everything that would keep its network alive."""
+        container.gone = True
+        for running in list(container.running.values()):
+            self._finish(running, container, False, "gone")
+        self._release(container)
+
+    def _release(self, container: _Container) -> None:
+        for running in container.running.values():
+            running.over = True
+            running.close()
+        container.running.clear()
+        for echo in container.echo.values():
+            echo.close()
+        container.echo.clear()
+        if container.pidfd is not None:
+            self.forget(container.pidfd)
+            os.close(container.pidfd)
+            container.pidfd = None
+        if not container.users and self._containers.get(container.path) is container:
+            del self._containers[container.path]
+
+    def _echo(self, container: _Container, address: str) -> EchoSocket:
+        """The container's raw socket; the process is in its namespace now."""
+        family = family_of(address)
+        echo = container.echo.get(family)
+        if echo is None:
+            self._count += 1
+            echo = container.echo[family] = EchoSocket(family, self._count, self._secret, self)
+        return echo
+
+    # Tries
+
+    def _start_due(self) -> None:
+        now = self._clock()
+        while self._due and self._due[0][0] <= now:
+            series = heappop(self._due)[2]
+            if not series.active:
+                continue
+            due = series.due
+            series.due += series.probe.every
+            self._push(series)
+            self._start(series, due)
+        self._spaces.home()
+
+    def _start(self, series: _Series, due: int) -> None:
+        probe, container = series.probe, series.container
+        self._count += 1
+        attempt = self._make(probe, due, container)
+        attempt.sent = now = self._clock()
+        if now >= due + probe.timeout:
+            self._finish(attempt, container, False, "late")
+            return
+        if container.gone:
+            self._finish(attempt, container, False, "gone")
+            return
+        container.running[attempt.number] = attempt
+        try:
+            self._spaces.enter(container.path)
+            attempt.start(self, self._done_in(container))
+        except Gone:
+            self._died(container)
+        except OSError as error:
+            self._finish(attempt, container, False, error_text(error))
+        else:
+            if not attempt.over:
+                heappush(self._deadlines, (due + probe.timeout, attempt.number, attempt, container))
+
+    def _make(self, probe: Probe, due: int, container: _Container) -> Try:
+        if probe.probe == "icmp":
+            return IcmpTry(probe, due, self._count, lambda address: self._echo(container, address))
+        return (HttpTry if probe.probe == "http" else DnsTry)(probe, due, self._count)
+
+    def _done_in(self, container: _Container) -> Callable[[Try, bool, str, tuple[str, ...]], None]:
+        return lambda attempt, ok, error, answers: self._finish(attempt, container, ok, error, answers)
+
+    def _expire(self) -> None:
+        now = self._clock()
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].over):
+            _, _, attempt, container = heappop(self._deadlines)
+            self._finish(attempt, container, False, "timeout")
+
+    def _finish(self, attempt: Try, container: _Container, ok: bool, error: str, answers: tuple[str, ...] = ()) -> None:
+        if attempt.over:
+            return
+        attempt.over = True
+        now = self._clock()
+        attempt.close()
+        container.running.pop(attempt.number, None)
+        if not container.users and not container.running:
+            self._release(container)
+        probe = attempt.probe
+        self._samples += encode(
+            Sample(
+                t=attempt.due,
+                probe=probe.probe,  # type: ignore[arg-type]  # checked against KINDS when it was added
+                source=probe.source,
+                target=probe.target,
+                ok=ok,
+                latency=now - attempt.sent if ok else None,
+                error=error,
+                answers=answers,
+                late=attempt.sent - attempt.due,
+            )
+        )
+
+    # Samples
+
+    def _flush(self) -> None:
+        """Write what the pipe takes; never block, for a slow reader must not delay the probes."""
+        while self._samples:
+            try:
+                count = os.write(self._out, self._samples[:_OUT_CHUNK])
+            except BlockingIOError:
+                if not self._writing:
+                    self._writing = True
+                    self.watch(self._out, select.EPOLLOUT, self._flush)
+                return
+            del self._samples[:count]
+        if self._writing:
+            self._writing = False
+            self.forget(self._out)
+
+
+def main(argv: Sequence[str] = ()) -> int:
+    """Serve standard input and output; returns the exit code. Also called in a process forked for the purpose."""
+    if argv:
+        print("usage: python -m lab.probes.agent   (commands on standard input)", file=sys.stderr)
+        return 2
+    Agent().run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,206 @@
+"""The probe agent on real sockets, in network namespaces made for the test."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.backends.base import Probe
+from lab.history import Sample, decode
+from lab.probes.protocol import Command, encode_command, phase_of
+
+ROOT = Path(__file__).parents[3]
+MS = 1_000_000
+
+# Runs in a user and network namespace of its own: loopback up, an HTTP server, a name server and a black hole.
+SERVERS = r"""
+import socketserver, subprocess, sys, threading
+from dnslib import A, DNSRecord, RR, QTYPE, RCODE
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+class Web(socketserver.StreamRequestHandler):
+    def handle(self):
+        path = self.rfile.readline().split()[1].decode()
+        while self.rfile.readline().strip():
+            pass
+        if path == "/slow":
+            threading.Event().wait(30)
+        if path == "/missing":
+            self.wfile.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        elif path == "/chunked":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+            threading.Event().wait(30)
+        else:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nhello")
+
+class Names(socketserver.BaseRequestHandler):
+    def handle(self):
+        data, sock = self.request
+        query = DNSRecord.parse(data)
+        reply = query.reply()
+        if str(query.q.qname) == "svc1.weave.local.":
+            for last in (9, 2):
+                reply.add_answer(RR(query.q.qname, QTYPE.A, rdata=A(f"10.0.1.{last}"), ttl=1))
+        else:
+            reply.header.rcode = RCODE.NXDOMAIN
+        sock.sendto(reply.pack(), self.client_address)
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    allow_reuse_address = True
+
+for server in (Server(("127.0.0.1", 8080), Web), socketserver.ThreadingUDPServer(("127.0.0.1", 53), Names)):
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
+class Lab:
+    """A user namespace with one agent in it, and containers that are network namespaces below it."""
+
+    def __init__(self) -> None:
+        self.children: list[subprocess.Popen[bytes]] = []
+        self.agent = self._spawn(["unshare", "-rn", sys.executable, "-m", "lab.probes.agent"])
+
+    def _spawn(self, argv: list[str]) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+        self.children.append(child)
+        return child
+
+    def container(self) -> subprocess.Popen[bytes]:
+        """A process with the servers in a network namespace of its own."""
+        enter = ["nsenter", f"--user=/proc/{self.agent.pid}/ns/user", "--preserve-credentials", "unshare", "-n"]
+        deadline = time.monotonic() + 10
+        while os.readlink(f"/proc/{self.agent.pid}/ns/user") == os.readlink("/proc/self/ns/user"):
+            assert time.monotonic() < deadline
+        child = self._spawn([*enter, sys.executable, "-c", SERVERS])
+        assert child.stdout is not None and child.stdout.readline() == b"up\n"
+        return child
+
+    def tell(self, command: Command) -> None:
+        assert self.agent.stdin is not None
+        self.agent.stdin.write(encode_command(command))
+        self.agent.stdin.flush()
+
+    def read(self, enough: Callable[[list[Sample]], bool]) -> list[Sample]:
+        """Samples until there are enough of them."""
+        assert self.agent.stdout is not None
+        samples: list[Sample] = []
+        while not enough(samples):
+            record = decode(self.agent.stdout.readline())
+            assert isinstance(record, Sample)
+            samples.append(record)
+        return samples
+
+    def close(self) -> None:
+        for child in reversed(self.children):
+            child.kill()
+            child.communicate()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    made = Lab()
+    yield made
+    made.close()
+
+
+def probe(kind: str, target: str, container: subprocess.Popen[bytes], **more: object) -> Probe:
+    fields: dict[str, object] = {
+        "probe": kind,
+        "container": "c",
+        "source": "c",
+        "target": target,
+        "address": "127.0.0.1",
+        "every": 20 * MS,
+        "timeout": 300 * MS,
+        "netns": f"/proc/{container.pid}/ns/net",
+    }
+    return Probe(**(fields | more))  # type: ignore[arg-type]
+
+
+def test_every_kind_succeeds_and_fails_as_it_should(lab: Lab) -> None:
+    box = lab.container()
+    lab.tell(
+        Command(
+            add=(
+                probe("http", "eof", box, port=8080),
+                probe("http", "chunked", box, port=8080, path="/chunked"),
+                probe("http", "missing", box, port=8080, path="/missing"),
+                probe("http", "slow", box, port=8080, path="/slow"),
+                probe("http", "refused", box, port=8081),
+                probe("icmp", "self", box),
+                probe("icmp", "six", box, address="::1"),
+                probe("icmp", "nowhere", box, address="10.9.9.9"),
+                probe("dns", "svc1.weave.local", box),
+                probe("dns", "nobody.weave.local", box),
+            )
+        )
+    )
+    samples = lab.read(lambda got: len({s.target for s in got}) == 10)
+    seen = {s.target: s for s in samples}
+    assert {target: (s.ok, s.error) for target, s in seen.items()} == {
+        "eof": (True, ""),
+        "chunked": (True, ""),
+        "missing": (False, "status 404"),
+        "slow": (False, "timeout"),
+        "refused": (False, "refused"),
+        "self": (True, ""),
+        "six": (True, ""),
+        "nowhere": (False, "network unreachable"),
+        "svc1.weave.local": (True, ""),
+        "nobody.weave.local": (False, "NXDOMAIN"),
+    }
+    assert seen["svc1.weave.local"].answers == ("10.0.1.2", "10.0.1.9")
+    assert 0 < (seen["self"].latency or 0) < 300 * MS
+    assert seen["slow"].latency is None
+
+
+def test_schedule_keeps_its_grid_while_tries_fail_and_overlap(lab: Lab) -> None:
+    box = lab.container()
+    slow = probe("http", "slow", box, port=8080, path="/slow", every=10 * MS, timeout=100 * MS)
+    fine = probe("icmp", "self", box, every=10 * MS)
+    lab.tell(Command(add=(slow, fine)))
+    samples = lab.read(lambda got: sum(s.target == "slow" for s in got) >= 40)
+    for series, kind in ((slow, "http"), (fine, "icmp")):
+        times = [s.t for s in samples if s.probe == kind]
+        assert times == list(range(times[0], times[0] + len(times) * series.every, series.every))
+        assert times[0] % series.every == phase_of(series)
+
+
+def test_a_dead_container_is_gone_at_once_and_comes_back_under_a_new_pid(lab: Lab) -> None:
+    box = lab.container()
+    lab.tell(Command(add=(probe("icmp", "self", box), probe("http", "slow", box, port=8080, path="/slow"))))
+    lab.read(lambda got: any(s.ok for s in got))
+    box.kill()
+    box.wait()
+    gone = lab.read(lambda got: Counter(s.error for s in got)["gone"] > 20)
+    assert {s.probe for s in gone if s.error == "gone"} == {"icmp", "http"}
+    # The agent must not keep the dead container's network alive.
+    links = [os.readlink(fd) for fd in Path(f"/proc/{lab.agent.pid}/fd").iterdir()]
+    assert not [link for link in links if "socket" in link]
+    again = lab.container()
+    lab.tell(Command(add=(probe("icmp", "self", again),)))
+    back = lab.read(lambda got: any(s.ok for s in got))
+    assert back[-1].probe == "icmp"
+    lab.tell(Command(remove=(("icmp", "c", "self"), ("http", "c", "slow")), stop=True))
+    assert lab.agent.wait(5) == 0
+
+
+def test_bad_commands_are_named_and_survived(lab: Lab) -> None:
+    box = lab.container()
+    assert lab.agent.stdin is not None
+    lab.agent.stdin.write(b"no json\n" + json.dumps({"ad": []}).encode() + b"\n")
+    lab.tell(Command(add=(probe("icmp", "self", box),)))
+    assert lab.read(lambda got: len(got) >= 2)[-1].ok
+    lab.agent.stdin.close()
+    assert lab.agent.wait(5) == 0
+    lab.agent.stdin = None
