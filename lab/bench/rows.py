@@ -1,0 +1,74 @@
+"""The one form of a benchmark's result: rows with median, range and ratio, as a table and as JSON.
+
+Owns the arithmetic and the output; knows nothing of what is measured. Candidates of one comparison are run in turn
+within one run (A B A B ...), so that a ratio holds although the machine's speed drifts.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from msgspec import Struct, to_builtins
+from rich.console import Console
+from rich.table import Table
+
+REPORTS = Path("reports/bench")
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One figure. `ratio` is this median over the median of the row named `ratio_to` (same metric), if any."""
+
+    name: str
+    metric: str
+    unit: str
+    median: float
+    min: float
+    max: float
+    runs: int
+    ratio: float | None = None
+    ratio_to: str = ""
+    goal: str = ""
+    """What the project wants of this figure, in words."""
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The nearest-rank percentile: the smallest value that at least `part` (0 to 1) of all values do not exceed."""
+    ordered = sorted(values)
+    rank = max(1, -(-int(part * 1000) * len(ordered) // 1000))
+    return ordered[min(rank, len(ordered)) - 1]
+
+
+def row(
+    name: str, metric: str, unit: str, values: Sequence[float], *, goal: str = "", against: Row | None = None
+) -> Row:
+    """The row of these measurements, at least one."""
+    middle = median(values)
+    return Row(
+        name=name,
+        metric=metric,
+        unit=unit,
+        median=middle,
+        min=min(values),
+        max=max(values),
+        runs=len(values),
+        ratio=middle / against.median if against and against.median else None,
+        ratio_to=against.name if against else "",
+        goal=goal,
+    )
+
+
+def publish(bench: str, rows: Sequence[Row]) -> Path:
+    """Print the rows as a table and write them to `reports/bench/<bench>.json`; returns that path."""
+    table = Table(title=f"bench {bench}", title_justify="left")
+    for heading in ("name", "metric", "median", "min", "max", "runs", "ratio", "goal"):
+        table.add_column(heading, justify="left" if heading in ("name", "metric", "goal") else "right")
+    for each in rows:
+        ratio = f"{each.ratio:.3f} of {each.ratio_to}" if each.ratio is not None else ""
+        figures = [f"{value:,.3g} {each.unit}" for value in (each.median, each.min, each.max)]
+        table.add_row(each.name, each.metric, *figures, str(each.runs), ratio, each.goal)
+    Console().print(table)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    path = REPORTS / f"{bench}.json"
+    path.write_text(json.dumps([to_builtins(each) for each in rows], indent=1) + "\n")
+    return path
