@@ -9,3 +9,7 @@ class RingDelta(Wire, frozen=True, tag=40):
 
 class RingVector(Wire, frozen=True, tag=41):
     """Filled in by the IPAM's author."""
+
+
+IpamMessage = RingDelta | RingVector
+"""What address management sends as a unicast. (Filled in by the IPAM's author.)"""

@@ -1,7 +1,14 @@
-"""What the mesh sends: handshake, topology, gossip, unicast, beats and beacons. Data alone; `docs/wire.md` explains."""
+"""The replicated topology on the wire: who is linked to whom. Data alone; `docs/wire.md` explains."""
+
+from typing import Annotated
+
+from msgspec import Meta
 
 from overlay.config import PeerName
 from overlay.wirebase import Wire
+
+Counter = Annotated[int, Meta(ge=0, le=2**62)]
+"""An incarnation or a version: bounded, so that one more than a stranger's still fits the wire."""
 
 
 class Link(Wire, frozen=True):
@@ -21,8 +28,8 @@ class PeerRecord(Wire, frozen=True):
     """
 
     name: PeerName
-    uid: int
-    version: int
+    uid: Counter
+    version: Counter
     nickname: str
     links: tuple[Link, ...]
     gone: bool = False
@@ -38,4 +45,4 @@ class TopologyDelta(Wire, frozen=True, tag=2):
 class TopologyVector(Wire, frozen=True, tag=3):
     """(name, uid, version) of every peer the sender knows, sorted."""
 
-    known: tuple[tuple[PeerName, int, int], ...]
+    known: tuple[tuple[PeerName, Counter, Counter], ...]

@@ -1,0 +1,158 @@
+"""What travels on a control connection and in a control datagram: handshake, gossip, relayed unicasts, signs of life.
+
+Data alone; `docs/wire.md` specifies every field and `overlay.mesh.session` the framing. The payloads of gossip and of
+unicasts belong to their channels; this module only names the unions in which they may stand.
+"""
+
+from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from overlay.config import PeerName
+from overlay.ipam.messages import IpamMessage, RingDelta, RingVector
+from overlay.mesh.messages import Counter, TopologyDelta, TopologyVector
+from overlay.mesh.origin_messages import OriginDelta, OriginVector
+from overlay.wirebase import Wire
+
+Delta = TopologyDelta | RingDelta | OriginDelta
+"""News of one channel."""
+
+Vector = TopologyVector | RingVector | OriginVector
+"""What a peer holds of one channel."""
+
+Body = IpamMessage
+"""What a unicast may carry."""
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Name = Annotated[PeerName, Meta(min_length=1, max_length=64)]
+Nonce = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Interval = Annotated[int, Meta(ge=1, le=2**62)]
+
+
+class Reason(IntEnum):
+    """Why one side ends a connection on purpose; the other decides by it whether to dial again."""
+
+    LEAVING = 1
+    """The sender stops for good or for a planned restart: it is not lost, and no beacon calls it."""
+    DUPLICATE = 2
+    """There is a better connection between the same two peers."""
+    SELF = 3
+    """The sender has dialled itself."""
+    NAME_COLLISION = 4
+    """Another process bears the sender's name."""
+    FULL = 5
+    """No room for one more connection; `elsewhere` names peers that may have some."""
+    PROTOCOL = 6
+    """The receiver said something that the protocol does not allow."""
+
+
+class DigestKind(IntEnum):
+    """On what occasion digests are sent."""
+
+    OPENING = 0
+    """On a new connection: a difference is asked for at once, both ways."""
+    ROUND = 1
+    """Periodic anti-entropy: likewise."""
+    ANNOUNCE = 2
+    """To a lazy neighbour: asked for only if the difference outlasts the time that the tree needs."""
+
+
+class Hello(Wire, frozen=True, tag=1):
+    """First message of each side. `nonce` is drawn for this connection; `port` is the sender's control port."""
+
+    name: Name
+    nickname: Annotated[str, Meta(max_length=256)]
+    uid: Counter
+    nonce: Nonce
+    port: Port
+    features: tuple[str, ...] = ()
+
+
+class Accept(Wire, frozen=True, tag=4):
+    """The sender takes this connection; `nonce` repeats the receiver's. Established once it came (both ways)."""
+
+    nonce: Nonce
+
+
+class Goodbye(Wire, frozen=True, tag=5):
+    """The sender ends the connection: `reason` is a `Reason` (unknown ones count as a plain end)."""
+
+    reason: int
+    text: str
+    elsewhere: tuple[str, ...] = ()
+    """Control addresses ("host:port") that may take the receiver instead."""
+
+
+class News(Wire, frozen=True, tag=6):
+    """What changed, (channel, delta) sorted by channel. An `answer` was asked for by a `Want`."""
+
+    items: tuple[tuple[str, Delta], ...]
+    answer: bool = False
+
+
+class Digests(Wire, frozen=True, tag=7):
+    """(channel, digest) of the sender's states, sorted by channel; `kind` is a `DigestKind`."""
+
+    kind: int
+    items: tuple[tuple[str, int], ...]
+
+
+class Want(Wire, frozen=True, tag=8):
+    """The sender holds `vector` of `channel` and wants what it lacks; with `echo` the receiver asks back likewise."""
+
+    channel: str
+    vector: Vector
+    echo: bool
+
+
+class Prune(Wire, frozen=True, tag=9):
+    """Stop pushing news over this connection; announce them."""
+
+
+class Graft(Wire, frozen=True, tag=10):
+    """Push news over this connection from now on."""
+
+
+class Routed(Wire, frozen=True, tag=11):
+    """A unicast on its way: each hop sends it to its next hop for `destination` with `ttl` less one."""
+
+    source: Name
+    destination: Name
+    channel: str
+    ttl: Annotated[int, Meta(ge=0, le=255)]
+    body: Body
+
+
+class StreamBeat(Wire, frozen=True, tag=12):
+    """A heartbeat on TCP, for as long as those on UDP do not arrive. Fields as in `Beat`."""
+
+    interval: Interval
+    hears: bool
+
+
+class Beat(Wire, frozen=True, tag=60):
+    """A heartbeat of an established connection. `connection` is the XOR of both sides' nonces."""
+
+    name: Name
+    connection: int
+    interval: Interval
+    """Nanoseconds until the sender's next beat at the latest."""
+    hears: bool
+    """The sender has heard datagrams of the receiver lately."""
+
+
+class Beacon(Wire, frozen=True, tag=61):
+    """ "I am here and have no connection with you." `port` is the sender's control port; an `answer` is not answered."""
+
+    name: Name
+    uid: Counter
+    port: Port
+    answer: bool = False
+
+
+Envelope = Hello | Accept | Goodbye | News | Digests | Want | Prune | Graft | Routed | StreamBeat
+"""What may stand as a whole message on a control connection."""
+
+DatagramMessage = Beat | Beacon
+"""What may stand as a whole datagram on the control port."""
