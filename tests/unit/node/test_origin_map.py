@@ -1,0 +1,247 @@
+"""Laws of the origin map: whatever order, doubling and loss does to deltas, anti-entropy makes all copies equal."""
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overlay.effects import Broadcast, Notify
+from overlay.errors import RemoteError
+from overlay.inputs import OriginChanged
+from overlay.mesh import origin_map
+from overlay.mesh.origin_map import OriginMap
+from overlay.mesh.origin_messages import Entry, NameValue, OriginDelta, OriginState, OriginVector
+
+A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
+KEYS = ["k0", "k1", "k2", "k3"]
+
+
+def value(text):
+    return NameValue(f"{text}.weave.local.", "10.0.0.1", text)
+
+
+def live(held, *origins):
+    return {(o, k): v.container for o, k, v in held.live_entries(origins)}
+
+
+def sync(one, two):
+    """One round of anti-entropy in both directions."""
+    for source, target in ((one, two), (two, one)):
+        delta = source.missing(target.vector())
+        if delta is not None:
+            target.merge(msgspec.msgpack.decode(msgspec.msgpack.encode(delta), type=OriginDelta), 0)
+
+
+@st.composite
+def histories(draw):
+    """An origin's copy after a random life (restarts included) and all deltas it ever broadcast."""
+    source = OriginMap("dns", A, draw(st.integers(1, 3)))
+    deltas = []
+    for n, (key, act) in enumerate(
+        draw(
+            st.lists(
+                st.tuples(st.sampled_from(KEYS), st.sampled_from(["put", "put", "remove", "restart"])), max_size=14
+            )
+        )
+    ):
+        if act == "restart" and n % 3 == 0:
+            source = OriginMap("dns", A, source.vector().known[0][1] + 1)
+            continue
+        delta = source.put(key, value(f"v{n}")) if act != "remove" else source.remove(key)
+        if delta is not None:
+            deltas.append(delta)
+        if n % 5 == 4:
+            deltas.append(source.missing(OriginVector(())))
+    return source, deltas
+
+
+@given(histories(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_order_with_doubles_and_losses_ends_equal(history, data):
+    source, deltas = history
+    one, two = OriginMap("dns", B, 1), OriginMap("dns", C, 1)
+    if deltas:
+        for copy in (one, two):
+            for delta in data.draw(st.lists(st.sampled_from(deltas), max_size=2 * len(deltas))):
+                copy.merge(delta, 0)
+                copy.check_invariants()
+    for _ in range(2):
+        sync(one, two)
+        sync(one, source)
+        sync(two, source)
+    for copy in (one, two):
+        copy.check_invariants()
+        assert live(copy, A) == live(source, A)
+        assert copy.digest() == source.digest()
+        assert copy.missing(source.vector()) is None
+
+
+@given(histories(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_merge_commutes_and_repeats_harmlessly(history, data):
+    _, deltas = history
+    if not deltas:
+        return
+    chosen = data.draw(st.lists(st.sampled_from(deltas), max_size=6))
+    one, two = OriginMap("dns", B, 1), OriginMap("dns", B, 1)
+    for delta in chosen:
+        one.merge(delta, 0)
+    for delta in data.draw(st.permutations(chosen + chosen)):
+        two.merge(delta, 0)
+    assert live(one, A) == live(two, A)
+    assert one.digest() == two.digest()
+
+
+@given(histories(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_joined_deltas_say_what_each_says(history, data):
+    _, deltas = history
+    if not deltas:
+        return
+    chosen = data.draw(st.lists(st.sampled_from(deltas), min_size=1, max_size=6))
+    apart, together = OriginMap("dns", B, 1), OriginMap("dns", B, 1)
+    joined = chosen[0]
+    for delta in chosen:
+        apart.merge(delta, 0)
+        joined = together.join(joined, delta)
+    together.merge(joined, 0)
+    assert live(apart, A) == live(together, A)
+    assert apart.digest() == together.digest()
+
+
+@given(histories(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_changes_keep_an_index_equal_to_the_map(history, data):
+    _, deltas = history
+    copy, index = OriginMap("dns", B, 1), {}
+    if deltas:
+        for delta in data.draw(st.lists(st.sampled_from(deltas), max_size=10)):
+            for effect in copy.merge(delta, 0)[1]:
+                assert isinstance(effect, Notify) and isinstance(effect.input, OriginChanged)
+                for change in effect.input.changes:
+                    assert index.get((change.origin, change.key)) == (change.old and change.old.container)
+                    if change.new is None:
+                        del index[change.origin, change.key]
+                    else:
+                        index[change.origin, change.key] = change.new.container
+    assert index == live(copy, A)
+
+
+@given(histories(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_news_is_enough_for_a_peer_that_had_the_same(history, data):
+    _, deltas = history
+    one, two = OriginMap("dns", B, 1), OriginMap("dns", C, 1)
+    if deltas:
+        for delta in data.draw(st.lists(st.sampled_from(deltas), max_size=8)):
+            news, _ = one.merge(delta, 0)
+            if news is not None:
+                two.merge(news, 0)
+            assert live(one, A) == live(two, A)
+            assert one.term(A) == two.term(A)
+
+
+def test_dropped_tombstones_send_the_whole_state(monkeypatch):
+    monkeypatch.setattr(origin_map, "MAX_TOMBSTONES", 8)
+    source, late = OriginMap("dns", A, 1), OriginMap("dns", B, 1)
+    source.put("gone", value("gone"))
+    source.put("kept", value("kept"))
+    sync(source, late)
+    source.remove("gone")
+    for n in range(20):
+        source.put(f"t{n}", value("t"))
+        source.remove(f"t{n}")
+        source.check_invariants()
+    (state,) = source.missing(late.vector()).states
+    assert state.since == 0 and state.floor > 0
+    sync(source, late)
+    assert live(late, A) == {(A, "kept"): "kept"}
+    assert late.digest() == source.digest()
+
+
+def test_a_life_we_forgot_is_outdone_and_our_entries_published_again():
+    old, friend = OriginMap("dns", A, 7), OriginMap("dns", B, 1)
+    old.put("stale", value("stale"))
+    sync(old, friend)
+    for uid in (3, 7):  # an older number, and the very same one with other contents
+        fresh = OriginMap("dns", A, uid)
+        delta = fresh.put("fresh", value("fresh"))
+        friend.merge(delta, 0)
+        assert live(friend, A) == {(A, "stale"): "stale"}
+        news, (effect,) = fresh.merge(friend.missing(OriginVector(())), 0)
+        assert news is not None and all(state.origin != A for state in news.states)
+        assert isinstance(effect, Broadcast) and effect.channel == "dns"
+        copy = OriginMap("dns", C, 1)
+        sync(copy, friend)
+        copy.merge(effect.delta, 0)
+        assert live(copy, A) == {(A, "fresh"): "fresh"}
+        fresh.check_invariants()
+
+
+def test_a_forgotten_incarnation_stays_away_until_admitted():
+    source, slow, quick = OriginMap("dns", A, 5), OriginMap("dns", B, 1), OriginMap("dns", C, 1)
+    source.put("k", value("v"))
+    sync(source, slow)
+    sync(source, quick)
+    (change,) = quick.forget(A)
+    assert (change.old.container, change.new) == ("v", None)
+    assert quick.forget(A) == () and quick.forget(C) == ()
+    sync(slow, quick)
+    assert live(quick, A) == {}
+    quick.admit(A)
+    sync(slow, quick)
+    assert live(quick, A) == {(A, "k"): "v"}
+    quick.forget(A)
+    sync(OriginMap("dns", A, 6), quick)  # a new life needs no admission
+    assert quick.vector().known[0] == (A, 6, 0)
+    quick.check_invariants()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        OriginState(A, 0, 1, 0, 0, ()),
+        OriginState(A, 1, 1, 2, 0, ()),
+        OriginState(A, 1, 3, 2, 1, ()),
+        OriginState(A, 1, 3, 0, 4, ()),
+        OriginState(A, 1 << 63, 1, 0, 0, ()),
+        OriginState(A, 1, 3, 0, 0, (Entry("k", 2, None), Entry("j", 2, None))),
+        OriginState(A, 1, 3, 0, 0, (Entry("k", 1, None), Entry("k", 2, None))),
+        OriginState(A, 1, 3, 0, 0, (Entry("k", 4, None),)),
+    ],
+)
+def test_a_malformed_state_is_the_senders_fault(state):
+    copy = OriginMap("dns", B, 1)
+    with pytest.raises(RemoteError):
+        copy.merge(OriginDelta((state,)), 0)
+    copy.check_invariants()
+    assert copy.vector().known == ((B, 1, 0),)
+
+
+@given(
+    st.lists(
+        st.builds(
+            OriginState,
+            st.sampled_from([A, B]),
+            st.integers(-1, 4),
+            st.integers(-1, 6),
+            st.integers(-1, 6),
+            st.integers(-1, 3),
+            st.lists(
+                st.builds(Entry, st.sampled_from(KEYS), st.integers(0, 6), st.none() | st.just(value("x"))), max_size=3
+            ).map(tuple),
+        ),
+        max_size=6,
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_hostile_states_break_no_invariant(states):
+    copy = OriginMap("dns", B, 2)
+    copy.put("mine", value("mine"))
+    for state in states:
+        with contextlib.suppress(RemoteError):
+            copy.merge(OriginDelta((state,)), 0)
+        copy.check_invariants()
+        assert copy.get(B, "mine") == value("mine")
