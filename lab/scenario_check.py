@@ -1,0 +1,323 @@
+"""What must hold between the parts of a scenario: names that exist, addresses that fit, times that go forwards.
+
+Pure: a model in, problems out, all of them. Each part's own shape was checked by the model before.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from lab.links import Link
+from lab.scenario_base import ALL, Problem
+from lab.scenario_model import PROCESS, Scenario
+from lab.scenario_steps import DnsExpect, Pair, Partition, Step
+from lab.topology import GENERATORS, host_names, host_networks, link_pairs, network_subnets
+
+Where = tuple[str | int, ...]
+
+
+def check(scenario: Scenario) -> list[Problem]:
+    """Everything that is wrong between the parts of this scenario, in the file's order of sections."""
+    context = _Context(scenario)
+    return [
+        *_underlay(scenario),
+        *_links(scenario, context),
+        *_services(scenario, context),
+        *_probes(scenario, context),
+        *_timeline(scenario, context),
+    ]
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`did you mean …?` for the closest of the words, or nothing."""
+    close = get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def listed(words: Iterable[str], limit: int = 12) -> str:
+    """The words in one line, shortened when they are many."""
+    items = list(words)
+    return ", ".join(items[:limit]) + (f" … ({len(items)} in all)" if len(items) > limit else "")
+
+
+class _Context:
+    """The names that may be referred to."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.hosts = host_names(scenario.underlay)
+        self.services = tuple(scenario.services)
+        self.most = {name: service.replicas or 1 for name, service in scenario.services.items()}
+        for step in scenario.timeline:
+            if step.scale is not None and step.scale.service in self.most:
+                self.most[step.scale.service] = max(self.most[step.scale.service], step.scale.to)
+
+    def is_replica(self, name: str) -> bool:
+        match = re.fullmatch(r"(.+)-(\d{1,5})", name)
+        return bool(match) and 1 <= int(match[2]) <= self.most.get(match[1], 0) if match else False
+
+    def host(self, where: Where, name: str) -> Iterator[Problem]:
+        if name not in self.hosts:
+            yield _unknown(where, "host", name, self.hosts)
+
+    def service(self, where: Where, name: str) -> Iterator[Problem]:
+        if name not in self.services:
+            yield _unknown(where, "service", name, self.services)
+
+    def hosts_of(self, where: Where, names: tuple[str, ...]) -> Iterator[Problem]:
+        for place, name in _each(where, names):
+            yield from self.host(place, name)
+
+    def services_of(self, where: Where, names: tuple[str, ...], *, replicas: bool = False) -> Iterator[Problem]:
+        for place, name in _each(where, names):
+            if not (replicas and self.is_replica(name)):
+                yield from self.service(place, name)
+
+
+def _each(where: Where, names: tuple[str, ...]) -> Iterator[tuple[Where, str]]:
+    if names != (ALL,):
+        yield from (((*where, index), name) for index, name in enumerate(names))
+
+
+def _unknown(where: Where, kind: str, name: str, known: Iterable[str]) -> Problem:
+    words = list(known)
+    expected = f"a {kind}: {listed(words)}" if words else f"a {kind}, but there are none"
+    return Problem(where, repr(name), expected, nearest(name, words))
+
+
+def _underlay(scenario: Scenario) -> Iterator[Problem]:
+    underlay = scenario.underlay
+    place: Where = ("underlay",)
+    if underlay.file is not None:
+        yield Problem((*place, "file"), "a topology file", "`hosts` or `generate`: files cannot be read yet")
+    if underlay.generate is not None:
+        kind = underlay.generate.kind
+        if kind not in GENERATORS:
+            expected = f"a generator that exists: {listed(GENERATORS)}"
+            yield Problem((*place, "generate", "kind"), repr(kind), expected, nearest(kind, GENERATORS))
+        if underlay.hosts or underlay.networks:
+            yield Problem((*place, "generate"), "`generate` beside hosts or networks", "one or the other")
+        elif ipaddress.ip_network(underlay.generate.subnet).num_addresses < underlay.generate.hosts + 3:
+            yield Problem((*place, "generate", "subnet"), underlay.generate.subnet, "room for all hosts")
+        return
+    if not underlay.hosts:
+        yield Problem(place, "no hosts", "at least one host (or `generate`)")
+    networks = network_subnets(underlay)
+    yield from _overlapping(scenario, networks)
+    yield from _addresses(scenario, networks)
+    for name, router in underlay.routers.items():
+        for index, network in enumerate(router.networks):
+            if network not in networks:
+                yield _unknown((*place, "routers", name, "networks", index), "network", network, networks)
+        if router.nat is not None and router.nat not in router.networks:
+            yield _unknown((*place, "routers", name, "nat"), "network of this router", router.nat, router.networks)
+
+
+def _overlapping(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
+    seen: list[tuple[str, Any]] = []
+    for name, text in networks.items():
+        subnet = ipaddress.ip_network(text)
+        for other, before in seen:
+            if subnet.version == before.version and subnet.overlaps(before):
+                where = ("underlay", "networks", name, "subnet")
+                yield Problem(where, text, f"a subnet apart from that of {other} ({before})")
+        seen.append((name, subnet))
+
+
+def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
+    taken: dict[str, str] = {}
+    wanted = dict.fromkeys(networks, 0)
+    for name, host in scenario.underlay.hosts.items():
+        where: Where = ("underlay", "hosts", name)
+        if host.networks and (host.network or host.address):
+            yield Problem(where, "`networks` beside `network` or `address`", "one or the other")
+        if host.network is None and not host.networks and len(networks) > 1:
+            yield Problem(where, "no network", f"`network`, one of {listed(networks)}")
+        for network, address in host_networks(scenario.underlay, name).items():
+            key = (*where, "networks", network) if host.networks else (*where, "address")
+            if network not in networks:
+                place = (*where, "networks", network) if host.networks else (*where, "network")
+                problem = _unknown(place, "network", network, networks)
+                yield Problem(problem.where, problem.found, problem.expected, problem.hint, bool(host.networks))
+                continue
+            wanted[network] += 1
+            if address is None:
+                continue
+            if (fault := _misfit(address, networks[network])) is not None:
+                yield Problem(key, address, fault)
+            if address in taken:
+                yield Problem(key, address, f"an address of its own: {taken[address]} has it already")
+            taken.setdefault(address, name)
+    for network, number in wanted.items():
+        if number > max(ipaddress.ip_network(networks[network]).num_addresses - 3, 1):
+            yield Problem(("underlay", "networks", network, "subnet"), networks[network], f"room for {number} hosts")
+
+
+def _misfit(address: str, network: str) -> str | None:
+    """Why this address cannot be a host's in this network."""
+    subnet, ip = ipaddress.ip_network(network), ipaddress.ip_address(address)
+    if ip.version != subnet.version or ip not in subnet:
+        return f"an address in {network}"
+    if subnet.num_addresses > 2 and (ip == subnet.network_address or ip == subnet.broadcast_address):
+        return f"a host's address in {network}, neither its first nor its last"
+    return None
+
+
+def _links(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    for key, spec in scenario.underlay.links.items():
+        where: Where = ("underlay", "links", key)
+        pairs = link_pairs(key)
+        if key != "default":
+            if pairs is None:
+                yield Problem(where, repr(key), "'default', 'A -> B' or 'A <-> B'", at_key=True)
+            for name in pairs[0] if pairs else ():
+                if name not in context.hosts:
+                    problem = _unknown(where, "host", name, context.hosts)
+                    yield Problem(where, problem.found, problem.expected, problem.hint, True)
+        for fault in spec.link(Link()).faults():
+            yield Problem(where, fault.split(", expected ")[0], fault.partition(", expected ")[2] or "values that fit")
+
+
+def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    taken: dict[str, str] = {}
+    for name, service in scenario.services.items():
+        where: Where = ("services", name)
+        if service.command is None and service.image is None:
+            yield Problem(where, "neither image nor command", "`image` (with `args`), or `command`")
+        if service.command is not None and (service.args or service.image not in (None, PROCESS)):
+            yield Problem((*where, "command"), "`command` beside `image` or `args`", "one or the other")
+        if service.host is not None and service.hosts is not None:
+            yield Problem((*where, "hosts"), "`hosts` beside `host`", "one or the other")
+        if service.host is not None:
+            yield from context.host((*where, "host"), service.host)
+        if service.hosts is not None:
+            yield from context.hosts_of((*where, "hosts"), service.hosts)
+        if name in context.hosts:
+            yield Problem(where, f"{name!r}, which is a host too", "a name of its own", at_key=True)
+        if context.is_replica(name):
+            yield Problem(where, f"{name!r}, which a replica bears", "a name of its own", at_key=True)
+        if service.address is not None:
+            if service.replicas is not None and service.replicas != 1:
+                found = f"one address for {service.replicas} replicas"
+                yield Problem((*where, "address"), found, "no address: the overlay gives each replica its own")
+            subnet = ipaddress.ip_interface(service.address)
+            if (fault := _misfit(str(subnet.ip), str(subnet.network))) is not None:
+                yield Problem((*where, "address"), service.address, fault)
+            if str(subnet.ip) in taken:
+                expected = f"an address of its own: {taken[str(subnet.ip)]} has it already"
+                yield Problem((*where, "address"), service.address, expected)
+            taken.setdefault(str(subnet.ip), name)
+
+
+def _probes(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    for index, probe in enumerate(scenario.probes or ()):
+        where: Where = ("probes", index)
+        yield from context.services_of((*where, "from"), probe.source, replicas=True)
+        if probe.kind == "dns":
+            if probe.name is None:
+                yield Problem(where, "a dns probe without a name", "`name`, as svc1.weave.local")
+            if probe.target != (ALL,):
+                yield Problem((*where, "to"), "`to` in a dns probe", "`name`: what to ask for")
+            if scenario.overlay.kind != "weave":
+                yield Problem((*where, "kind"), f"a dns probe on overlay {scenario.overlay.kind}", "overlay weave")
+            continue
+        if probe.name is not None:
+            yield Problem((*where, "name"), f"`name` in a probe of kind {probe.kind}", "`to`: the services to ask")
+        yield from context.services_of((*where, "to"), probe.target, replicas=True)
+        for place, name in _each((*where, "to"), probe.target):
+            service = scenario.services.get(name)
+            if probe.kind == "http" and service is not None and not service.http_port:
+                yield Problem(place, f"{name!r}, of which no port is known", f"`port` in services.{name}")
+
+
+def _timeline(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    last = 0
+    for index, step in enumerate(scenario.timeline):
+        where: Where = ("timeline", index)
+        if step.at is not None:
+            if step.at < last:
+                found = f"at {_seconds(step.at)}, after a step at {_seconds(last)}"
+                yield Problem((*where, "at"), found, "times that do not go backwards")
+            last = max(last, step.at)
+        yield from _step((*where, step.verb), step, scenario, context)
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns / 1e9:g}s"
+
+
+def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    body = step.body
+    match step.verb:
+        case "launch" | "reset":
+            yield from context.hosts_of((*where, "hosts"), body.hosts)
+        case "connect" | "forget":
+            if body.source is not None:
+                yield from context.host((*where, "from"), body.source)
+            yield from context.hosts_of((*where, "to"), body.target)
+        case "run":
+            yield from context.services_of((*where, "services"), body.services)
+        case "attach" | "detach" | "scale":
+            yield from context.service((*where, "service"), body.service)
+        case "exec":
+            yield from _place(where, body, context)
+        case "partition":
+            yield from _partition(where, body, context)
+        case "kill" | "restart":
+            yield from context.host((*where, "daemon"), body.daemon) if body.daemon is not None else ()
+            yield from _place(where, body, context)
+        case "expect":
+            yield from _expect(where, step, scenario, context)
+    if step.verb in ("forget", "attach", "detach", "reset") and scenario.overlay.kind != "weave":
+        yield Problem(where, f"`{step.verb}` on overlay {scenario.overlay.kind}", "overlay weave", at_key=True)
+    if step.verb == "kill" and body.daemon is not None and scenario.overlay.kind != "weave":
+        yield Problem(where, f"a daemon to kill on overlay {scenario.overlay.kind}", "a host or a service")
+
+
+def _place(where: Where, body: Any, context: _Context) -> Iterator[Problem]:
+    if body.host is not None:
+        yield from context.host((*where, "host"), body.host)
+    if body.service is not None:
+        yield from context.services_of((*where, "service"), (body.service,), replicas=True)
+
+
+def _partition(where: Where, body: Partition, context: _Context) -> Iterator[Problem]:
+    if body.groups is not None:
+        seen: set[str] = set()
+        for number, group in enumerate(body.groups):
+            place = (*where, "groups", number)
+            yield from context.hosts_of(place, group)
+            for inner, name in _each(place, group):
+                if name in seen:
+                    yield Problem(inner, f"{name!r} twice", "each host in one group")
+                seen.add(name)
+        if len(body.groups) < 2 and seen.issuperset(context.hosts):
+            yield Problem((*where, "groups"), "one group of all hosts", "at least two groups")
+    if body.one_way is not None:
+        yield from context.hosts_of((*where, "one_way", "from"), body.one_way.source)
+        yield from context.hosts_of((*where, "one_way", "to"), body.one_way.target)
+    if body.isolate is not None:
+        yield from context.hosts_of((*where, "isolate"), body.isolate)
+    if body.bridge is not None:
+        yield from context.host((*where, "bridge"), body.bridge)
+    if body.ring is not None and len(context.hosts) < 5:
+        yield Problem((*where, "ring"), f"{len(context.hosts)} hosts", "at least 5 for a ring of majorities")
+
+
+def _expect(where: Where, step: Step, scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    for kind, what in step.body.conditions:
+        place = (*where, kind)
+        if isinstance(what, Pair):
+            yield from context.services_of((*place, "from"), what.source, replicas=True)
+            yield from context.services_of((*place, "to"), what.target, replicas=True)
+            if not any(probe.kind != "dns" for probe in scenario.probes or ()) and scenario.probes is not None:
+                yield Problem(place, "a question about reachability", "an http or icmp probe that measures it")
+        elif isinstance(what, DnsExpect):
+            yield from context.services_of((*place, "from"), what.source, replicas=True)
+            if scenario.overlay.kind != "weave":
+                yield Problem(place, f"a question about dns on overlay {scenario.overlay.kind}", "overlay weave")
+        elif kind == "http":
+            yield from context.services_of((*place, "from"), (what.source,), replicas=True)
+        elif kind == "exec":
+            yield from _place(place, what, context)
