@@ -1,0 +1,38 @@
+"""Checkers: pure functions of a recorded history to valid, invalid or unknown, merged worst first.
+
+Each can be run again on a stored history (`lab check RUN`). The list is explicit; a new checker is a function of a
+`Run` to a `Result`, entered here.
+"""
+
+from collections.abc import Callable, Iterable
+
+from lab.checkers.dns import check_dns
+from lab.checkers.expectations import check_expectations, check_steps
+from lab.checkers.reachability import check_reachability
+from lab.checkers.run import Run
+from lab.checkers.schedule import check_schedule
+from lab.checkers.settled import check_settled
+from lab.checkers.verdict import EXIT_CODES, Result, Validity, Verdict, merge
+from lab.history import AnyRecord
+
+__all__ = ["CHECKERS", "EXIT_CODES", "Result", "Run", "Validity", "Verdict", "check", "check_run", "merge"]
+
+CHECKERS: tuple[Callable[[Run], Result], ...] = (
+    check_steps,
+    check_expectations,
+    check_settled,
+    check_reachability,
+    check_dns,
+    check_schedule,
+)
+
+
+def check_run(run: Run) -> Verdict:
+    """All checkers over a history that is already sorted out."""
+    results = tuple(checker(run) for checker in CHECKERS)
+    return Verdict(verdict=merge(result.verdict for result in results), results=results)
+
+
+def check(records: Iterable[AnyRecord]) -> Verdict:
+    """All checkers over the records of a history, in their order in the file."""
+    return check_run(Run(records))

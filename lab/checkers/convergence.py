@@ -1,0 +1,393 @@
+"""How long after each change the overlay agrees with itself again, and with what should be true. Pure.
+
+After a change, and until the next one, four things are watched, each on its own:
+
+- `topology`: in every group of hosts that can reach each other all peers have the same view of the mesh, and that
+  view has exactly the peers of the group;
+- `ring`: they know exactly their group, and their views of who owns which addresses are equal;
+- `dns`: the same for names, and every DNS probe gets the answer that it should;
+- `reachability`: every HTTP and ICMP probe that should succeed does, every other one (across a cut) does not.
+
+A metric's time is when it became true *and stayed so* for `HOLD`, or until the next change, counted from the change.
+What comes after that is not convergence but an incident of its own: it is counted in `lapses`. A probe counts with
+its first try that was due after the change, a good one from the moment when its answer was in.
+
+`ConvergenceTracker` works record by record (the runner's `expect: converged` asks its `state()`); `convergence` runs
+one over a whole history. A record costs O(1), but for changes, which cost one pass over hosts and series.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from lab.checkers.world import SeriesKey, World, is_change, label_of, series_of
+from lab.history import AnyRecord, Event, Gone, Sample, View
+
+__all__ = ["HOLD", "METRICS", "ConvergenceTracker", "EventConvergence", "State", "convergence"]
+
+METRICS = ("topology", "ring", "dns", "reachability")
+HOLD = 3_000_000_000
+"""Nanoseconds that a metric must stay true to be called settled."""
+_KEPT = 256
+"""Good tries remembered per series, so that a failure that is reported late still counts at its place."""
+_NAMED = 6
+"""How many single reasons `State.waiting` names."""
+
+
+class EventConvergence(Struct, frozen=True, kw_only=True):
+    """What became of one change. Times in nanoseconds."""
+
+    t: int
+    """When the change took effect, since the start of the run."""
+    step: int
+    what: str
+    phase: str
+    label: str
+    until: int
+    """When the next change came, or the history ended."""
+    ended_by: str = ""
+    """Label of the next change; empty at the end of the history."""
+    metrics: dict[str, int | None]
+    """Metric -> nanoseconds from the change until it was settled, None when it never was. Only metrics that apply."""
+    overall: int | None
+    """Until all of them held together."""
+    lapses: dict[str, int]
+    """Metric -> how often it was lost after it had settled."""
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """The present: does it hold now, and what is still missing."""
+
+    since: int
+    """When the last change took effect."""
+    metrics: dict[str, bool]
+    converged: bool
+    waiting: tuple[str, ...]
+    """What is missing, in words, worst first; at most a few entries."""
+
+
+class _Tally:
+    """Counts over the views of one group, so that agreement is known without looking at them all."""
+
+    def __init__(self, members: list[str]) -> None:
+        self.members = members
+        self.present = 0
+        self.reachable: Counter[int] = Counter()
+        self.digests: dict[str, Counter[str]] = {name: Counter() for name in ("topology", "ring", "dns")}
+
+    def count(self, view: View, by: int) -> None:
+        """Take a view in (by=1) or out (by=-1)."""
+        self.present += by
+        self.reachable[view.reachable] += by
+        for name, digests in self.digests.items():
+            digest = getattr(view, name)
+            digests[digest] += by
+            if not digests[digest]:
+                del digests[digest]
+
+    def agrees(self, name: str) -> bool:
+        size = len(self.members)
+        return self.present == size and self.reachable[size] == size and len(self.digests[name]) <= 1
+
+
+class _Series:
+    """The tries of one series since the change, judged."""
+
+    __slots__ = ("bad", "good_since", "goods", "should")
+
+    def __init__(self, should: bool | None) -> None:
+        self.should = should
+        self.bad = -1
+        """Due time of the latest bad try."""
+        self.goods: deque[tuple[int, int]] = deque(maxlen=_KEPT)
+        """(due, answered) of good tries, in the order of their reports."""
+        self.good_since: int | None = None
+        """When the first good try after the latest bad one was answered."""
+
+    def judge(self, due: int, done: int, good: bool) -> bool:
+        """Take a verdict; True when `good_since` changed."""
+        before = self.good_since
+        if good:
+            self.goods.append((due, done))
+            if due > self.bad and (before is None or done < before):
+                self.good_since = done
+        elif due > self.bad:
+            self.bad = due
+            self.good_since = min((when for since, when in self.goods if since > due), default=None)
+        return self.good_since != before
+
+
+class _Window:
+    """The time from one change to the next."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.since: dict[str, int | None] = {}
+        """Metric (and "overall") -> since when it has held."""
+        self.agreed: dict[str, int | None] = {}
+        """Metric -> since when the peers' views of it have agreed (a part of the metric)."""
+        self.settled: dict[str, int] = {}
+        self.lapses: Counter[str] = Counter()
+
+    def put(self, name: str, since: int | None) -> None:
+        """Metric `name` holds since then, or not at all."""
+        if since is not None:
+            since = max(since, self.event.t)
+        elif self.since.get(name) is not None and name in self.settled:
+            self.lapses[name] += 1
+        self.since[name] = since
+
+    def settle(self, now: int) -> None:
+        for name, since in self.since.items():
+            if since is not None and name not in self.settled and now - since >= HOLD:
+                self.settled[name] = since
+
+    def result(self, until: int, ended_by: str) -> EventConvergence:
+        took: dict[str, int | None] = {}
+        for name, since in self.since.items():
+            at = self.settled.get(name, since)
+            took[name] = None if at is None else at - self.event.t
+        overall = took.pop("overall", None)
+        return EventConvergence(
+            t=self.event.t,
+            step=self.event.step,
+            what=self.event.what,
+            phase=self.event.phase,
+            label=label_of(self.event),
+            until=until,
+            ended_by=ended_by,
+            metrics=took,
+            overall=overall,
+            lapses={name: count for name, count in sorted(self.lapses.items()) if name in took},
+        )
+
+
+class ConvergenceTracker:
+    """Follows a history record by record."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        """The present, for whoever wants to ask what should be true."""
+        self._now = 0
+        self._window: _Window | None = None
+        self._done: list[EventConvergence] = []
+        self._tallies: list[_Tally] = []
+        self._tally_of: dict[str, _Tally] = {}
+        self._series: dict[SeriesKey, _Series] = {}
+        self._unsettled: dict[str, dict[SeriesKey, None]] = {"reachability": {}, "dns": {}}
+        """Metric -> series that should be judged and are not good now."""
+        self._good_since: dict[str, int | None] = {}
+        """Metric -> latest `good_since` of its series; missing when it must be computed anew."""
+        self._judged: Counter[str] = Counter()
+        """Metric -> how many series it is judged by."""
+
+    def feed(self, record: AnyRecord) -> None:
+        """Take the next record of the history."""
+        if not isinstance(record, Sample):
+            self._now = max(self._now, record.t)
+        if isinstance(record, Event):
+            self._event(record)
+        elif isinstance(record, View):
+            self._view(record)
+        elif isinstance(record, Gone):
+            self.world.feed(record)
+            self._recount()
+            self._rejudge()
+            self._look(record.t)
+        elif isinstance(record, Sample):
+            self._sample(record)
+        else:
+            self.world.feed(record)
+        if self._window is not None:
+            self._window.settle(self._now)
+
+    def results(self) -> list[EventConvergence]:
+        """Of every change so far; the last one as of now."""
+        if self._window is None:
+            return list(self._done)
+        return [*self._done, self._window.result(self._now, "")]
+
+    def state(self) -> State:
+        """Whether everything holds now. Before the first change nothing does."""
+        window = self._window
+        if window is None:
+            return State(since=0, metrics={}, converged=False, waiting=("nothing has been started yet",))
+        metrics = {name: since is not None for name, since in window.since.items() if name != "overall"}
+        return State(
+            since=window.event.t,
+            metrics=metrics,
+            converged=window.since.get("overall") is not None,
+            waiting=tuple(self._waiting(metrics)),
+        )
+
+    # Records
+
+    def _event(self, event: Event) -> None:
+        before = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
+        self.world.feed(event)
+        after = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
+        if is_change(event):
+            if self._window is not None:
+                self._done.append(self._window.result(event.t, label_of(event)))
+            self._window = _Window(event)
+            # Tries that were due before the change say nothing about it.
+            self._series = {key: _Series(None) for key in self._series}
+        elif before == after:
+            return
+        self._recount()
+        self._rejudge()
+        self._look(event.t)
+
+    def _view(self, view: View) -> None:
+        old = self.world.views.get(view.host)
+        known = view.host in self.world.launched and view.host not in self.world.gone
+        self.world.feed(view)
+        tally = self._tally_of.get(view.host)
+        if not known or tally is None:
+            self._recount()
+            self._rejudge()
+        else:
+            if old is not None:
+                tally.count(old, -1)
+            tally.count(view, 1)
+        self._look(view.t)
+
+    def _sample(self, sample: Sample) -> None:
+        done = sample.t + sample.late + (sample.latency or 0)
+        self._now = max(self._now, done)
+        window = self._window
+        if window is None:
+            return
+        key = series_of(sample)
+        metric = "dns" if sample.probe == "dns" else "reachability"
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = _Series(self.world.should(key))
+            if series.should is not None:
+                self._judged[metric] += 1
+                self._unsettled[metric][key] = None
+                self._look(self._now)
+        if sample.t < window.event.t or series.should is None:
+            return
+        good = self.world.good(sample)
+        if good is None or not series.judge(sample.t, done, good):
+            return
+        if series.good_since is None:
+            self._unsettled[metric][key] = None
+        else:
+            self._unsettled[metric].pop(key, None)
+        self._good_since.pop(metric, None)
+        self._look(done)
+
+    # Bookkeeping
+
+    def _recount(self) -> None:
+        """Membership of groups changed: count all views again."""
+        self._tallies, self._tally_of = [], {}
+        for group in self.world.groups:
+            members = self.world.members(group)
+            if not members:
+                continue
+            tally = _Tally(members)
+            self._tallies.append(tally)
+            for host in members:
+                self._tally_of[host] = tally
+                view = self.world.views.get(host)
+                if view is not None:
+                    tally.count(view, 1)
+
+    def _rejudge(self) -> None:
+        """What should be true may have changed: series whose duty changed start anew."""
+        self._unsettled = {metric: {} for metric in self._unsettled}
+        self._good_since.clear()
+        self._judged.clear()
+        for key, series in self._series.items():
+            should = self.world.should(key)
+            if should != series.should:
+                series = self._series[key] = _Series(should)
+            if should is None:
+                continue
+            metric = _metric_of(key)
+            self._judged[metric] += 1
+            if series.good_since is None:
+                self._unsettled[metric][key] = None
+
+    def _look(self, now: int) -> None:
+        """Bring the window's metrics up to date after a record of time `now`."""
+        window = self._window
+        if window is None:
+            return
+        held: dict[str, int | None] = {}
+        for metric in METRICS:
+            parts: list[int | None] = []
+            if metric != "reachability" and self.world.has_views:
+                agrees = bool(self._tallies) and all(tally.agrees(metric) for tally in self._tallies)
+                before = window.agreed.get(metric)
+                window.agreed[metric] = (now if before is None else before) if agrees else None
+                parts.append(window.agreed[metric])
+            if self._judged[metric]:
+                parts.append(self._probes_since(metric))
+            if parts:
+                held[metric] = _latest(parts)
+        if held:
+            held["overall"] = _latest(list(held.values()))
+        for name in [name for name in window.since if name not in held]:
+            del window.since[name]
+        for name, since in held.items():
+            window.put(name, since)
+
+    def _probes_since(self, metric: str) -> int | None:
+        """Since when all series of a metric have been good."""
+        if self._unsettled[metric]:
+            return None
+        if metric not in self._good_since:
+            self._good_since[metric] = _latest(
+                [
+                    series.good_since
+                    for key, series in self._series.items()
+                    if series.should is not None and _metric_of(key) == metric
+                ]
+            )
+        return self._good_since[metric]
+
+    def _waiting(self, metrics: dict[str, bool]) -> list[str]:
+        reasons: list[str] = []
+        for tally in self._tallies if not all(metrics.get(name, True) for name in METRICS[:3]) else []:
+            size = len(tally.members)
+            for host in tally.members:
+                view = self.world.views.get(host)
+                if view is None:
+                    reasons.append(f"{host}: no peer seen yet")
+                elif view.reachable != size:
+                    reasons.append(f"{host}: its peer knows {view.reachable} of {size} peers")
+            if not reasons:
+                reasons += [
+                    f"{name}: {len(digests)} different views among {size} peers"
+                    for name, digests in tally.digests.items()
+                    if len(digests) > 1
+                ]
+        for keys in self._unsettled.values():
+            for probe, source, target in keys:
+                should = self._series[probe, source, target].should
+                reasons.append(f"{probe} {source} → {target}: {'no good answer yet' if should else 'still answers'}")
+        more = len(reasons) - _NAMED
+        return [*reasons[:_NAMED], f"and {more} more"] if more > 0 else reasons
+
+
+def _metric_of(key: SeriesKey) -> str:
+    return "dns" if key[0] == "dns" else "reachability"
+
+
+def _latest(times: list[int | None]) -> int | None:
+    """The maximum, None when any is missing (or none is there)."""
+    known = [time for time in times if time is not None]
+    return max(known) if known and len(known) == len(times) else None
+
+
+def convergence(records: Iterable[AnyRecord]) -> list[EventConvergence]:
+    """What became of every change of a history."""
+    tracker = ConvergenceTracker()
+    for record in records:
+        tracker.feed(record)
+    return tracker.results()

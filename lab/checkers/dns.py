@@ -1,0 +1,93 @@
+"""How long did names answer with the dead, and how long without the living? Pure.
+
+For every replica that stops (or is cut off) while somebody asks for its name: the last answer that still had its
+address, counted from its end; for every one that starts: the first answer that had it. Bounds are a scenario's to
+set; here only an answer that is still stale ten seconds after, with nothing else having happened, is invalid.
+
+Findings: {name, source, replica, address, change (ns, when it stopped or started), what: "stale" | "missing",
+lasted (ns from the change to the last wrong answer, 0 when there was none), tries (wrong ones), cleared}.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+from lab.checkers.run import Epoch, Run
+from lab.checkers.verdict import Result
+from lab.history import Sample
+
+__all__ = ["BOUND", "check_dns", "staleness"]
+
+BOUND = 10_000_000_000
+"""Nanoseconds after which a wrong answer is a wrong result."""
+
+
+def staleness(run: Run) -> list[dict[str, Any]]:
+    """Wrong answers after each change of who stands behind a name, per asking replica."""
+    findings: list[dict[str, Any]] = []
+    changes = _changes(run)
+    for key, samples in run.series.items():
+        if key[0] != "dns":
+            continue
+        for index, (before, now) in enumerate(changes):
+            old, new = before.answers.get(key), now.answers.get(key)
+            if old is None or new is None or key not in now.should:
+                continue
+            until = next(
+                (later.start for _, later in changes[index + 1 :] if later.answers.get(key) != new), run.end + 1
+            )
+            after = [sample for sample in samples if now.start <= sample.t < until and sample.error != "late"]
+            for what, addresses in (("stale", set(old) - set(new)), ("missing", set(new) - set(old))):
+                for address in sorted(addresses):
+                    replicas = before.addresses if what == "stale" else now.addresses
+                    owner = next((name for name, where in sorted(replicas.items()) if where == address), "")
+                    findings.append(
+                        _finding(after, now.start, what, address, until)
+                        | {"name": key[2], "source": key[1], "replica": owner}
+                    )
+    return findings
+
+
+def check_dns(run: Run) -> Result:
+    """No answer stays wrong for longer than `BOUND`."""
+    findings = staleness(run)
+    wrong = [finding for finding in findings if not finding["cleared"] and finding["lasted"] >= BOUND]
+    if wrong:
+        return Result(
+            checker="dns",
+            verdict="invalid",
+            summary=f"{len(wrong)} wrong answers lasted for more than {BOUND // 1_000_000_000} s.",
+            findings=tuple(wrong),
+        )
+    if not findings:
+        return Result(checker="dns", verdict="valid", summary="Nobody asked for a name whose answer changed.")
+    worst = {what: max((f["lasted"] for f in findings if f["what"] == what), default=None) for what in _WHAT}
+    parts = [
+        f"{_WHAT[what]} for at most {lasted / 1e9:.2f} s" if lasted else f"never {_WHAT[what]}"
+        for what, lasted in worst.items()
+        if lasted is not None
+    ]
+    return Result(
+        checker="dns", verdict="valid", summary=f"Names were {' and '.join(parts)}.", findings=tuple(findings)
+    )
+
+
+_WHAT = {"stale": "stale", "missing": "incomplete"}
+
+
+def _changes(run: Run) -> list[tuple[Epoch, Epoch]]:
+    """Neighbouring epochs whose DNS answers differ."""
+    return [(before, now) for before, now in pairwise(run.epochs) if before.answers != now.answers]
+
+
+def _finding(after: list[Sample], change: int, what: str, address: str, until: int) -> dict[str, Any]:
+    wrong = [sample for sample in after if (address in sample.answers) == (what == "stale")]
+    last = wrong[-1] if wrong else None
+    return {
+        "address": address,
+        "change": change,
+        "what": what,
+        "lasted": last.t - change if last else 0,
+        "tries": len(wrong),
+        "cleared": last is None or any(sample.t > last.t for sample in after),
+        "until": until,
+    }

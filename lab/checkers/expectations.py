@@ -1,0 +1,68 @@
+"""Did what the scenario expects come true, and did its steps work? Pure.
+
+Two checkers: `check_expectations` judges the `expect` steps, `check_steps` the others, and whether the run went on to
+its end. Findings: {step, label, t, took (ns or None), ok, error}.
+"""
+
+from typing import Any
+
+from lab.checkers.run import Run, Step
+from lab.checkers.verdict import Result, merge
+
+__all__ = ["check_expectations", "check_steps"]
+
+
+def _finding(step: Step) -> dict[str, Any]:
+    took = step.detail.get("took")
+    if not isinstance(took, int):
+        took = None if step.end is None or step.end == step.start else step.end - step.start
+    return {
+        "step": step.number,
+        "label": str(step.detail.get("expect") or step.label),
+        "t": step.start,
+        "took": took,
+        "ok": step.ok,
+        "error": str(step.detail.get("error") or ""),
+    }
+
+
+def check_expectations(run: Run) -> Result:
+    """Every `expect` step came true in time."""
+    steps = [step for step in run.steps if step.what == "expect"]
+    if not steps:
+        return Result(checker="expectations", verdict="valid", summary="The scenario expects nothing.")
+    failed = [step for step in steps if step.ok is False]
+    open_steps = [step for step in steps if step.ok is None]
+    verdict = merge("valid" if step.ok else "unknown" if step.ok is None else "invalid" for step in steps)
+    if failed:
+        summary = f"{len(failed)} of {len(steps)} expectations failed."
+    elif open_steps:
+        summary = f"{len(open_steps)} of {len(steps)} expectations were never judged."
+    else:
+        summary = f"All {len(steps)} expectations came true." if len(steps) > 1 else "The expectation came true."
+    return Result(
+        checker="expectations", verdict=verdict, summary=summary, findings=tuple(_finding(step) for step in steps)
+    )
+
+
+def check_steps(run: Run) -> Result:
+    """Every step was carried out, and the run went on to its end."""
+    steps = [step for step in run.steps if step.what != "expect"]
+    failed = [step for step in steps if step.ok is False]
+    if failed:
+        return Result(
+            checker="steps",
+            verdict="invalid",
+            summary=f"{len(failed)} of {len(steps)} steps failed.",
+            findings=tuple(_finding(step) for step in failed),
+        )
+    if run.meta is None:
+        return Result(checker="steps", verdict="unknown", summary="The history does not say what was run.")
+    if not run.complete:
+        last = steps[-1].label if steps else "nothing"
+        return Result(
+            checker="steps",
+            verdict="unknown",
+            summary=f"The run was cut short after {run.end / 1e9:.1f} s; the last thing that it did was: {last}.",
+        )
+    return Result(checker="steps", verdict="valid", summary=f"All {len(steps)} steps were carried out.")

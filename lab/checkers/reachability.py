@@ -1,0 +1,99 @@
+"""Did every pair reach each other exactly when it should, once things had settled? Pure.
+
+A *wrong negative* is a try that failed though source and target run in hosts that can reach each other; a *wrong
+positive* one that succeeded though they cannot. From a change until reachability has settled (or the next change,
+if it never does) is a transition, and not judged here: how long that takes is `convergence`'s, whether it was too
+long is an expectation's. Single wrong tries are counted; two in a row of one series are an outage and make the
+run invalid, unless the machine was busy, which makes it unknown.
+
+Findings: {series, should, start, end (ns, first and last wrong try), tries, busy}.
+"""
+
+from typing import Any
+
+from lab.checkers.run import Run
+from lab.checkers.verdict import Result, merge
+from lab.history import Sample
+
+__all__ = ["BUSY", "busy", "check_reachability", "transitions"]
+
+BUSY = 0.95
+"""Fraction of all cores above which a machine's measurements are doubtful."""
+_SHOWN = 50
+
+
+def transitions(run: Run) -> list[tuple[int, int]]:
+    """(start, end) of the times in which reachability was on its way, in order."""
+    spans: list[tuple[int, int]] = []
+    for change in run.convergence:
+        took = change.metrics.get("reachability")
+        spans.append((change.t, change.until if took is None else change.t + took))
+    return spans
+
+
+def busy(run: Run, start: int, end: int) -> bool:
+    """Whether the machine had no time to spare at some moment between."""
+    previous = run.start
+    for load in run.loads:
+        if load.cpu >= BUSY and previous <= end and load.t >= start:
+            return True
+        previous = load.t
+    return False
+
+
+def check_reachability(run: Run) -> Result:
+    """No outages and no leaks outside of transitions."""
+    spans = transitions(run)
+    edges = sorted([change.t for change in run.convergence] + [run.end])
+    findings: list[dict[str, Any]] = []
+    judged = wrong = 0
+    for key, samples in run.series.items():
+        if key[0] == "dns":
+            continue
+        timeout = run.timeout(key[0])
+        streak: list[Sample] = []
+        for sample in samples:
+            good = run.judge(sample)
+            settled = good is not None and not any(start <= sample.t <= end for start, end in spans)
+            if settled and not good and not sample.ok:
+                # What the next change interrupts is not wrong.
+                settled = not any(sample.t <= edge < sample.t + timeout for edge in edges)
+            if not settled:
+                good = None
+            judged += good is not None
+            if good is False:
+                wrong += 1
+                streak.append(sample)
+                continue
+            _close(run, " ".join(key), streak, findings)
+            streak = []
+        _close(run, " ".join(key), streak, findings)
+    if not judged:
+        return Result(checker="reachability", verdict="valid", summary="No try could be judged.")
+    if not findings:
+        single = f"; {wrong} single tries of {judged} went wrong" if wrong else f": {judged} tries, none wrong"
+        return Result(checker="reachability", verdict="valid", summary=f"No outage outside of transitions{single}.")
+    findings.sort(key=lambda finding: (finding["start"], finding["series"]))
+    leaks = sum(finding["should"] is False for finding in findings)
+    return Result(
+        checker="reachability",
+        verdict=merge("unknown" if finding["busy"] else "invalid" for finding in findings),
+        summary=f"{len(findings) - leaks} outages and {leaks} leaks across cuts outside of transitions"
+        + (", while the machine was busy." if all(finding["busy"] for finding in findings) else "."),
+        findings=tuple(findings[:_SHOWN]),
+    )
+
+
+def _close(run: Run, name: str, streak: list[Sample], findings: list[dict[str, Any]]) -> None:
+    if len(streak) < 2:
+        return
+    findings.append(
+        {
+            "series": name,
+            "should": not streak[0].ok,
+            "start": streak[0].t,
+            "end": streak[-1].t,
+            "tries": len(streak),
+            "busy": busy(run, streak[0].t, streak[-1].t),
+        }
+    )

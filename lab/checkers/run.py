@@ -1,0 +1,242 @@
+"""A history, sorted out once for all checkers, plots and the report: steps, faults, series, views. Pure.
+
+Owns no judgement but one: whether a sample is what it should have been at its time (`Run.judge`).
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from lab.checkers.convergence import ConvergenceTracker, EventConvergence, State
+from lab.checkers.world import FAULTS, SeriesKey, World, is_change, label_of, series_of
+from lab.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
+
+__all__ = ["Band", "Epoch", "Run", "Step"]
+
+
+_T = TypeVar("_T")
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One step of the timeline, its start and end joined."""
+
+    number: int
+    what: str
+    label: str
+    start: int
+    end: int | None
+    """None: it never ended (the run was cut short), or lasts for ever."""
+    ok: bool | None
+    detail: dict[str, Any]
+
+
+class Band(Struct, frozen=True, kw_only=True):
+    """A fault as it is shaded on plots."""
+
+    what: str
+    label: str
+    start: int
+    end: int
+    healed: bool
+    """False: it lasted to the end of the history."""
+
+
+class Epoch(Struct, frozen=True, kw_only=True):
+    """A time in which the same things should be true."""
+
+    start: int
+    should: dict[SeriesKey, bool]
+    """Series that can be judged -> whether their tries should succeed."""
+    answers: dict[SeriesKey, tuple[str, ...]]
+    """DNS series -> the addresses that they should get, where known."""
+    groups: tuple[tuple[str, ...], ...]
+    replicas: dict[str, str]
+    addresses: dict[str, str]
+
+
+class Run:
+    """Everything that a history says, by subject."""
+
+    def __init__(self, records: Iterable[AnyRecord]) -> None:
+        self.records: tuple[AnyRecord, ...] = tuple(records)
+        self.meta: Meta | None = next((record for record in self.records if isinstance(record, Meta)), None)
+        self.events = [record for record in self.records if isinstance(record, Event)]
+        self.loads = [record for record in self.records if isinstance(record, Load)]
+        self.series: dict[SeriesKey, list[Sample]] = {}
+        """Series -> its samples by due time; keys sorted."""
+        self.views: dict[str, list[View | Gone]] = {}
+        """Host -> what its peer believed, from when on; in order."""
+        self._sort_out()
+        self.start = min((record.t for record in self.records), default=0)
+        self.end = max((_end_of(record) for record in self.records), default=0)
+        """When the last record says that something was."""
+        self.steps = _steps(self.events)
+        self.bands = _bands(self.events, self.end)
+        self.epochs = self._epochs()
+        self._starts = [epoch.start for epoch in self.epochs]
+        # Taking the lab down undoes what had converged: what became of the changes is settled before that.
+        self.stop = next((event.t for event in self.events if event.what == "down"), self.end + 1)
+        """When the lab was taken down; after the end when it was not."""
+        tracker = ConvergenceTracker()
+        for record in self.records:
+            if record.t < self.stop:
+                tracker.feed(record)
+        self.convergence: list[EventConvergence] = tracker.results()
+        self.final: State = tracker.state()
+        """What held at the end, and what did not."""
+
+    @property
+    def scenario(self) -> Mapping[str, Any]:
+        """The resolved scenario; empty when the history has no first line."""
+        return self.meta.scenario if self.meta else {}
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of all hosts, in the scenario's order."""
+        return tuple((self.scenario.get("underlay") or {}).get("hosts") or sorted(self.views))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run went on until it took its lab down."""
+        return any(event.what == "down" for event in self.events)
+
+    def epoch(self, t: int) -> Epoch | None:
+        """What should be true at a time; None before the first record."""
+        index = bisect_right(self._starts, t) - 1
+        return self.epochs[index] if index >= 0 else None
+
+    def judge(self, sample: Sample) -> bool | None:
+        """Whether a sample is what it should have been when it was due; None when that cannot be said."""
+        epoch = self.epoch(sample.t)
+        key = series_of(sample)
+        if epoch is None or sample.error == "late" or key not in epoch.should:
+            return None
+        should = epoch.should[key]
+        if should and sample.ok and key in epoch.answers:
+            return sample.answers == epoch.answers[key]
+        return sample.ok == should
+
+    def timeout(self, probe: str) -> int:
+        """The longest time that a try of this kind may take, in nanoseconds."""
+        specs = self.scenario.get("probes") or ()
+        found = [
+            spec["timeout"]
+            for spec in specs
+            if isinstance(spec, dict) and spec.get("kind") == probe and isinstance(spec.get("timeout"), int)
+        ]
+        return max(found, default=1_000_000_000)
+
+    def _sort_out(self) -> None:
+        series: dict[SeriesKey, list[Sample]] = {}
+        for record in self.records:
+            if isinstance(record, Sample):
+                series.setdefault(series_of(record), []).append(record)
+            elif isinstance(record, View | Gone):
+                self.views.setdefault(record.host, []).append(record)
+        for key in sorted(series):
+            self.series[key] = sorted(series[key], key=lambda sample: sample.t)
+
+    def _epochs(self) -> list[Epoch]:
+        world = World()
+        epochs: list[Epoch] = []
+        for record in self.records:
+            boundary = isinstance(record, Event | Gone | Meta) or (
+                isinstance(record, View) and (record.host in world.gone or record.host not in world.launched)
+            )
+            world.feed(record)
+            if not boundary:
+                continue
+            if isinstance(record, Event) and record.what == "down":
+                epochs.append(Epoch(start=record.t, should={}, answers={}, groups=(), replicas={}, addresses={}))
+                break
+            should = _known({key: world.should(key) for key in self.series})
+            answers = _known({key: world.should_answer(key[1], key[2]) for key in should if key[0] == "dns"})
+            # Two records of one moment: the later one has the last word.
+            if epochs and epochs[-1].start >= record.t:
+                epochs.pop()
+            epochs.append(
+                Epoch(
+                    start=record.t,
+                    should=should,
+                    answers=answers,
+                    groups=world.groups,
+                    replicas=dict(world.replicas),
+                    addresses=dict(world.addresses),
+                )
+            )
+        return epochs
+
+
+def _known(values: dict[SeriesKey, _T | None]) -> dict[SeriesKey, _T]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _end_of(record: AnyRecord) -> int:
+    return record.t + record.late + (record.latency or 0) if isinstance(record, Sample) else record.t
+
+
+def _steps(events: list[Event]) -> list[Step]:
+    """Pair starts with ends, by step number and kind; in order of their starts."""
+    steps: list[Step] = []
+    open_steps: dict[tuple[int, str], int] = {}
+    for event in events:
+        key = (event.step, event.what)
+        label = str(event.detail.get("label") or event.what)
+        if event.phase == "end" and key in open_steps:
+            index = open_steps.pop(key)
+            begun = steps[index]
+            steps[index] = Step(
+                number=event.step,
+                what=event.what,
+                label=begun.label if begun.label != event.what else label,
+                start=begun.start,
+                end=event.t,
+                ok=event.ok if event.ok is not None else begun.ok,
+                detail=begun.detail | event.detail,
+            )
+            continue
+        if event.phase == "start":
+            open_steps[key] = len(steps)
+        end = None if event.phase == "start" else event.t
+        steps.append(
+            Step(
+                number=event.step,
+                what=event.what,
+                label=label,
+                start=event.t,
+                end=end,
+                ok=event.ok,
+                detail=event.detail,
+            )
+        )
+    return steps
+
+
+def _bands(events: list[Event], end: int) -> list[Band]:
+    """Faults from when they struck until they were healed."""
+    bands: list[Band] = []
+    for index, event in enumerate(events):
+        if event.what not in FAULTS or event.phase == "end" or event.ok is False:
+            continue
+        healers = {"partition": ("heal",), "kill": ("restart", "launch")}[event.what]
+        healed = next(
+            (
+                later.t
+                for later in events[index + 1 :]
+                if (later.what == event.what and later.step == event.step and later.phase == "end")
+                or (later.what in healers and is_change(later))
+            ),
+            None,
+        )
+        bands.append(
+            Band(
+                what=event.what,
+                label=label_of(event),
+                start=event.t,
+                end=end if healed is None else healed,
+                healed=healed is not None,
+            )
+        )
+    return bands

@@ -1,0 +1,80 @@
+"""Did the probes keep their schedule? Pure. A lab that measured with holes cannot say what happened inside them.
+
+Findings: {series, kind, t, tries}, `kind` being `hole` (tries are missing, from `t` on) or `drift` (a try is off the
+grid of its series, first at `t`). Holes at changes that start or stop containers are not held against a series.
+"""
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+from lab.checkers.run import Run
+from lab.checkers.verdict import Result
+from lab.checkers.world import SeriesKey, is_change
+from lab.history import Sample
+
+__all__ = ["check_schedule", "interval"]
+
+_TOLERANCE = 1_000_000
+"""Nanoseconds that a try may be off its grid: backends translate clocks."""
+_SHOWN = 20
+_MOVERS = ("run", "scale", "kill", "restart", "launch", "reset", "attach", "detach", "down")
+
+
+def interval(samples: list[Sample]) -> int:
+    """The interval of a series: the commonest distance of due times; 0 when it has fewer than two tries."""
+    distances = Counter(later.t - earlier.t for earlier, later in pairwise(samples))
+    return min(distances, key=lambda distance: (-distances[distance], distance)) if distances else 0
+
+
+def check_schedule(run: Run) -> Result:
+    """No series of samples has holes or drifts."""
+    restarts = [event.t for event in run.events if is_change(event) and event.what in _MOVERS]
+    # A step that moves containers takes its time, and so do its probes: from its start to its end.
+    spans = [(step.start, step.end or run.end) for step in run.steps if step.what in _MOVERS]
+    findings: list[dict[str, Any]] = []
+    late: list[int] = []
+    tries = 0
+    for key, samples in run.series.items():
+        every = interval(samples)
+        tries += len(samples)
+        late.extend(sample.late for sample in samples)
+        if every > 0:
+            findings += _series(key, samples, every, restarts, spans)
+    if not tries:
+        return Result(checker="schedule", verdict="valid", summary="No probe ran.")
+    late.sort()
+    behind = late[min(len(late) - 1, len(late) * 99 // 100)] / 1e6
+    if findings:
+        return Result(
+            checker="schedule",
+            verdict="unknown",
+            summary=f"{len({finding['series'] for finding in findings})} of {len(run.series)} probe series "
+            "have holes or drift: the measurements have gaps.",
+            findings=tuple(findings[:_SHOWN]),
+        )
+    return Result(
+        checker="schedule",
+        verdict="valid",
+        summary=f"All {tries} tries were made on schedule, 99 % of them at most {behind:.1f} ms late.",
+    )
+
+
+def _series(
+    key: SeriesKey, samples: list[Sample], every: int, restarts: list[int], spans: list[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    name = " ".join(key)
+    findings: list[dict[str, Any]] = []
+    for earlier, later in pairwise(samples):
+        missing = round((later.t - earlier.t) / every) - 1
+        excused = any(earlier.t <= t <= later.t for t in restarts) or any(
+            start <= later.t and earlier.t <= end for start, end in spans
+        )
+        if excused:
+            continue
+        if missing > 0:
+            findings.append({"series": name, "kind": "hole", "t": earlier.t, "tries": missing})
+        if abs((later.t - earlier.t) - (missing + 1) * every) > _TOLERANCE:
+            findings.append({"series": name, "kind": "drift", "t": later.t, "tries": 1})
+            break
+    return findings

@@ -1,0 +1,39 @@
+"""Was everything back at the end? Pure. The last change had its time: then the overlay must have converged.
+
+Finding: the last change, as {label, t, until, waiting}.
+"""
+
+from lab.checkers.run import Run
+from lab.checkers.verdict import Result
+
+__all__ = ["PATIENCE", "check_settled"]
+
+PATIENCE = 10_000_000_000
+"""Nanoseconds after the last change before its convergence is demanded."""
+
+
+def check_settled(run: Run) -> Result:
+    """What the last change disturbed has converged again, if it had the time."""
+    changes = run.convergence
+    if not changes:
+        return Result(checker="settled", verdict="valid", summary="Nothing was changed.")
+    last = changes[-1]
+    if last.overall is not None:
+        return Result(
+            checker="settled",
+            verdict="valid",
+            summary=f"After the last change ({last.label}) everything agreed within {last.overall / 1e9:.2f} s.",
+        )
+    window = last.until - last.t
+    if window < PATIENCE:
+        return Result(
+            checker="settled",
+            verdict="valid",
+            summary=f"The run ended {window / 1e9:.1f} s after its last change ({last.label}): too soon to judge.",
+        )
+    return Result(
+        checker="settled",
+        verdict="invalid",
+        summary=f"{window / 1e9:.1f} s after the last change ({last.label}) it had not converged.",
+        findings=({"label": last.label, "t": last.t, "until": last.until, "waiting": list(run.final.waiting)},),
+    )

@@ -1,0 +1,188 @@
+"""What should be true at a moment of a run: who is up, who can reach whom, which probe should succeed. Pure.
+
+`World` follows the events of a history and answers for the present; it judges nothing. Groups of hosts come from the
+events themselves, services from their `replicas` detail (see `lab.history.Event`).
+"""
+
+from typing import Any
+
+from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
+
+__all__ = ["CHANGES", "FAULTS", "SeriesKey", "World", "is_change", "label_of", "series_of"]
+
+SeriesKey = tuple[str, str, str]
+"""(probe, source replica, target): samples with the same key form one series."""
+
+CHANGES = (
+    *("launch", "connect", "forget", "run", "attach", "detach", "partition", "heal", "kill", "restart", "scale"),
+    "reset",
+)
+"""What an event must be about to change what peers should believe or reach."""
+
+FAULTS = ("partition", "kill")
+"""Changes that take effect when they start, and a second time when they end (are healed)."""
+
+
+def is_change(event: Event) -> bool:
+    """Whether from here on something else should be true than before."""
+    if event.what not in CHANGES or event.ok is False:
+        return False
+    return event.phase != "start" or event.what in FAULTS
+
+
+def label_of(event: Event) -> str:
+    """An event in a few words; the end of a fault reads as its healing."""
+    label = str(event.detail.get("label") or event.what)
+    return f"end of {label}" if event.phase == "end" and event.what in FAULTS else label
+
+
+def series_of(sample: Sample) -> SeriesKey:
+    """The series that a sample belongs to."""
+    return (sample.probe, sample.source, sample.target)
+
+
+class World:
+    """The present of a run, moved on by `feed`."""
+
+    def __init__(self) -> None:
+        self.kind = "weave"
+        """The overlay's kind."""
+        self.hosts: tuple[str, ...] = ()
+        self.groups: tuple[tuple[str, ...], ...] = ()
+        """Hosts that can reach each other; a host in none of them is down."""
+        self.replicas: dict[str, str] = {}
+        """Running service replica -> host."""
+        self.addresses: dict[str, str] = {}
+        """Running service replica -> overlay address, where known."""
+        self.views: dict[str, View] = {}
+        """Host -> what its peer believes."""
+        self.gone: set[str] = set()
+        """Hosts whose peer stopped and has not been seen or started since."""
+        self.launched: set[str] = set()
+        """Hosts that should have a peer, as far as they are not gone."""
+        self._services: dict[str, Any] = {}
+        self._group_of: dict[str, int] = {}
+
+    @property
+    def has_views(self) -> bool:
+        """Whether this overlay has peers that believe something."""
+        return self.kind not in ("none", "vxlan")
+
+    def feed(self, record: AnyRecord) -> None:
+        """Take one record, in the order of the history."""
+        if isinstance(record, Event):
+            self._event(record)
+        elif isinstance(record, View):
+            self.views[record.host] = record
+            self.gone.discard(record.host)
+            self.launched.add(record.host)
+        elif isinstance(record, Gone):
+            self.views.pop(record.host, None)
+            self.gone.add(record.host)
+        elif isinstance(record, Meta):
+            self._meta(record)
+
+    def group_of(self, host: str) -> int | None:
+        """Index into `groups`, None when the host is down."""
+        return self._group_of.get(host)
+
+    def members(self, group: tuple[str, ...]) -> list[str]:
+        """Hosts of a group that should have a running peer, in the group's order."""
+        return [host for host in group if host in self.launched and host not in self.gone]
+
+    def owners(self, name: str) -> list[str]:
+        """Running replicas that a DNS name stands for: `files.weave.local` -> files, files-1, files-2 …"""
+        label = name.partition(".")[0].lower()
+        return sorted(
+            replica
+            for replica in self.replicas
+            if replica.lower() == label
+            or (replica.lower().startswith(label + "-") and replica[len(label) + 1 :].isdecimal())
+        )
+
+    def should(self, series: SeriesKey) -> bool | None:
+        """Whether a try of this series should succeed now; None when nothing can be said.
+
+        Nothing is said when the asking container does not run, and, between hosts, while the peer of one of them is
+        down: its data path may live on in the kernel for a while.
+        """
+        probe, source, target = series
+        here = self.replicas.get(source)
+        if here is None or here not in self._group_of:
+            return None
+        if probe == "dns":
+            if self._down(here):
+                return None
+            return any(self._joined(here, self.replicas[owner]) for owner in self.owners(target))
+        there = self.replicas.get(target)
+        if there is None:
+            return False
+        if here != there and (self._down(here) or self._down(there)) and there in self._group_of:
+            return None
+        return self._joined(here, there)
+
+    def should_answer(self, source: str, name: str) -> tuple[str, ...] | None:
+        """The addresses that a name should resolve to from a replica, sorted; None when they are not known."""
+        here = self.replicas.get(source)
+        if here is None:
+            return None
+        owners = [owner for owner in self.owners(name) if self._joined(here, self.replicas[owner])]
+        if any(owner not in self.addresses for owner in owners):
+            return None
+        return tuple(sorted(self.addresses[owner] for owner in owners))
+
+    def good(self, sample: Sample) -> bool | None:
+        """Whether a sample is as it should be now; None when that cannot be said."""
+        if sample.error == "late":
+            return None
+        should = self.should(series_of(sample))
+        if should is None:
+            return None
+        if sample.probe == "dns" and should and sample.ok:
+            answer = self.should_answer(sample.source, sample.target)
+            return answer is None or sample.answers == answer
+        return sample.ok == should
+
+    def _joined(self, one: str, other: str) -> bool:
+        group = self._group_of.get(one)
+        return group is not None and group == self._group_of.get(other)
+
+    def _down(self, host: str) -> bool:
+        return self.has_views and host in self.gone
+
+    def _meta(self, meta: Meta) -> None:
+        scenario = meta.scenario
+        overlay = scenario.get("overlay") or {}
+        self.kind = str(overlay.get("kind", "weave") if isinstance(overlay, dict) else overlay)
+        self.hosts = tuple((scenario.get("underlay") or {}).get("hosts") or ())
+        self._services = dict(scenario.get("services") or {})
+        self._regroup((self.hosts,))
+
+    def _event(self, event: Event) -> None:
+        if event.groups:
+            self._regroup(event.groups)
+        detail = event.detail
+        if isinstance(detail.get("replicas"), dict):
+            self.replicas = {str(replica): str(host) for replica, host in detail["replicas"].items()}
+            self.addresses = {str(name): str(where) for name, where in (detail.get("addresses") or {}).items()}
+        elif event.what == "run" and event.phase != "start" and not self.replicas:
+            # A history that does not say: services with a fixed host are where the scenario put them.
+            self.replicas = {
+                name: service["host"]
+                for name, service in self._services.items()
+                if isinstance(service, dict) and service.get("host")
+            }
+        restarted = event.what in ("launch", "restart") or (event.what == "kill" and event.phase == "end")
+        if restarted and event.ok is not False:
+            for host in self._hosts_of(event):
+                if event.what == "launch" or host in self.gone:
+                    self.launched.add(host)
+                    self.gone.discard(host)
+
+    def _hosts_of(self, event: Event) -> tuple[str, ...]:
+        hosts = event.detail.get("hosts")
+        return tuple(str(host) for host in hosts) if isinstance(hosts, list | tuple) else self.hosts
+
+    def _regroup(self, groups: tuple[tuple[str, ...], ...]) -> None:
+        self.groups = groups
+        self._group_of = {host: index for index, group in enumerate(groups) for host in group}
