@@ -1,0 +1,160 @@
+"""Plugging a container into the bridge: its `ethwe`, addresses, routes, and the announcement of its address.
+
+Owns what happens in a container's network namespace. Which addresses it gets is decided elsewhere; the engine is
+asked for nothing but the process id whose namespace this is.
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink.rtnl import RTM_GETADDR
+
+from overlay.drivers import rtnl
+from overlay.drivers.bridge import PORT_PREFIX, Devices
+from overlay.drivers.netlink import Netlink, NetlinkError
+from overlay.drivers.netns import inside
+from overlay.errors import EnvironmentProblem, UsageError
+
+__all__ = ["INTERFACE", "addresses_of", "plug", "port_name", "unplug"]
+
+INTERFACE = "ethwe"
+MULTICAST = "224.0.0.0/4"
+_ETH_P_ARP = 0x0806
+_NAME_LIMIT = 15
+"""Characters of an interface's name (IFNAMSIZ less the final zero)."""
+
+
+def port_name(container: str) -> str:
+    """The name of a container's port on the bridge, stable over restarts."""
+    return PORT_PREFIX + container[: _NAME_LIMIT - len(PORT_PREFIX)]
+
+
+@contextmanager
+def _namespace(pid: int) -> Iterator[int]:
+    try:
+        fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise UsageError("the container is not running") from None
+    except PermissionError:
+        raise EnvironmentProblem(f"not allowed to open the network namespace of process {pid}: run as root") from None
+    try:
+        if os.fstat(fd).st_ino == Path("/proc/self/ns/net").stat().st_ino:
+            raise UsageError("the container shares the host's network: there is nothing to attach")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _netlink_in(namespace: int) -> Netlink:
+    with inside(namespace):
+        return Netlink()
+
+
+def plug(netlink: Netlink, devices: Devices, container: str, pid: int, mac: str, addresses: tuple[str, ...]) -> bool:
+    """Give the container of process `pid` exactly these addresses ("a.b.c.d/n") on `ethwe`, made if need be.
+
+    Idempotent; returns whether `ethwe` was made now. Raises `UsageError` (not running, host network) and
+    `EnvironmentProblem`.
+    """
+    with _namespace(pid) as namespace, _netlink_in(namespace) as there:
+        link = there.link(INTERFACE)
+        port = netlink.index(port_name(container))
+        if link is not None and (not port or link.get_attr("IFLA_ADDRESS") != mac):
+            # From a bridge that is gone, or from another life of this container: of no use.
+            there.one(rtnl.del_link(int(link["index"])))
+            link = None
+            port = netlink.index(port_name(container))
+        if link is None:
+            if port:
+                netlink.one(rtnl.del_link(port))
+            _make_pair(netlink, devices, container, namespace, mac)
+        port = netlink.index(port_name(container))
+        netlink.run(
+            (
+                rtnl.change_link(port, ("IFLA_MASTER", devices.bridge), what="plug port into bridge"),
+                rtnl.change_link(port, ("IFLA_MTU", devices.mtu), up=True, what="port up"),
+            )
+        )
+        inner = there.index(INTERFACE)
+        stale = [cidr for cidr in _addresses(there, inner) if cidr not in addresses]
+        there.run(
+            (
+                rtnl.change_link(inner, ("IFLA_MTU", devices.mtu), up=True, what="ethwe up"),
+                *(rtnl.del_address(inner, cidr) for cidr in stale),
+                *(rtnl.new_address(inner, cidr) for cidr in addresses),
+                rtnl.new_route(inner, MULTICAST),
+            )
+        )
+        with inside(namespace):
+            _announce(mac, addresses)
+        return link is None
+
+
+def unplug(netlink: Netlink, container: str) -> None:
+    """Take the container's `ethwe` away; fine if it has none."""
+    port = netlink.index(port_name(container))
+    if port:
+        netlink.one(rtnl.del_link(port))
+
+
+def addresses_of(pid: int) -> tuple[str, ...]:
+    """The addresses ("a.b.c.d/n") on the container's `ethwe`; empty without one."""
+    with _namespace(pid) as namespace, _netlink_in(namespace) as there:
+        index = there.index(INTERFACE)
+        return tuple(_addresses(there, index)) if index else ()
+
+
+def _make_pair(netlink: Netlink, devices: Devices, container: str, namespace: int, mac: str) -> None:
+    peer: Any = {
+        "attrs": [
+            ("IFLA_IFNAME", INTERFACE),
+            ("IFLA_ADDRESS", mac),
+            ("IFLA_MTU", devices.mtu),
+            ("IFLA_NET_NS_FD", namespace),
+        ]
+    }
+    info = rtnl.nested(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=rtnl.nested(VETH_INFO_PEER=peer))
+    try:
+        netlink.one(rtnl.create_link(port_name(container), ("IFLA_LINKINFO", info), what="make veth"))
+    except NetlinkError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.ENOENT):
+            raise EnvironmentProblem(
+                "this kernel has no veth devices: `modprobe veth`, or a kernel with CONFIG_VETH"
+            ) from None
+        raise EnvironmentProblem(f"cannot make the container's interface: {error}") from None
+
+
+def _addresses(netlink: Netlink, index: int) -> list[str]:
+    found = []
+    for entry in netlink.dump(RTM_GETADDR):
+        literal = entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS")
+        if int(entry["index"]) == index and not ipaddress.ip_address(literal).is_link_local:
+            found.append(f"{literal}/{entry['prefixlen']}")
+    return found
+
+
+def _announce(mac: str, addresses: tuple[str, ...]) -> None:
+    """Gratuitous ARP (RFC 5227, section 3): neighbours and the bridge learn where the address is now."""
+    hardware = bytes.fromhex(mac.replace(":", ""))
+    try:
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot open a packet socket in the container's namespace: {error}") from None
+    with raw:
+        raw.bind((INTERFACE, _ETH_P_ARP))
+        for cidr in addresses:
+            interface = ipaddress.ip_interface(cidr)
+            if interface.version != 4:
+                continue
+            packed = interface.ip.packed
+            header = b"\xff" * 6 + hardware + struct.pack("!H", _ETH_P_ARP)
+            body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + hardware + packed + bytes(6) + packed
+            with suppress(OSError):  # the link may need a moment; the next ARP request teaches the same
+                raw.send(header + body)

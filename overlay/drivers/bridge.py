@@ -1,0 +1,196 @@
+"""The `weave` bridge and its VXLAN port: made once, adopted ever after.
+
+Owns the two devices' existence and settings. A daemon that finds them from an earlier life changes what differs and
+leaves the rest, so that traffic flows on through its restart. What is forwarded where stands in `kernel`.
+"""
+
+import errno
+import ipaddress
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
+
+from overlay.drivers import rtnl
+from overlay.drivers.netlink import Netlink, NetlinkError, Request
+from overlay.errors import EnvironmentProblem
+
+__all__ = ["BRIDGE", "VXLAN", "Devices", "ensure", "interface_address", "remove", "underlay_mtu"]
+
+log = logging.getLogger(__name__)
+
+BRIDGE = "weave"
+VXLAN_PORT = 6784
+VXLAN_ID = 6784
+VXLAN = f"vxlan-{VXLAN_PORT}"
+TTL = 64
+PORT_PREFIX = "vethwe"
+
+_EUI64_OFF = 1
+_ARPHRD_LOOPBACK = 772
+_IFF_UP = 1
+
+
+class Devices(Struct, frozen=True):
+    """The kernel's numbers of both devices, and what is true of them."""
+
+    bridge: int
+    vxlan: int
+    mtu: int
+    adopted: bool
+    """They stood already when this daemon came."""
+
+
+def _vxlan_info() -> dict[str, Any]:
+    data = rtnl.nested(
+        IFLA_VXLAN_ID=VXLAN_ID,
+        IFLA_VXLAN_PORT=VXLAN_PORT,
+        IFLA_VXLAN_LEARNING=0,
+        IFLA_VXLAN_TTL=TTL,
+        # The inner packets carry checksums of their own; the outer one only costs (RFC 7348, section 5).
+        IFLA_VXLAN_UDP_CSUM=0,
+        IFLA_VXLAN_UDP_ZERO_CSUM6_TX=1,
+        IFLA_VXLAN_UDP_ZERO_CSUM6_RX=1,
+    )
+    return rtnl.nested(IFLA_INFO_KIND="vxlan", IFLA_INFO_DATA=data)
+
+
+def _port_info() -> dict[str, Any]:
+    data = rtnl.nested(IFLA_BRPORT_LEARNING=0, IFLA_BRPORT_NEIGH_SUPPRESS=1, IFLA_BRPORT_ISOLATED=1)
+    return rtnl.nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=data)
+
+
+def _create(netlink: Netlink, request: Request, feature: str, remedy: str) -> None:
+    try:
+        netlink.one(request)
+    except NetlinkError as error:
+        if error.errno == errno.EPERM:
+            raise EnvironmentProblem(
+                f"not allowed to make a {feature}: run `weave` as root (or in a user namespace that owns this network)"
+            ) from None
+        if error.errno in (errno.EOPNOTSUPP, errno.ENOENT):
+            raise EnvironmentProblem(f"this kernel has no {feature}: {remedy}") from None
+        if error.errno == errno.EEXIST and "vxlan" in request.what:
+            raise EnvironmentProblem(
+                f"another VXLAN device of this host has number {VXLAN_ID} on UDP port {VXLAN_PORT}: "
+                "`ip -d link show type vxlan` names it; delete it"
+            ) from None
+        raise EnvironmentProblem(f"cannot make a {feature}: {error}") from None
+
+
+def ensure(netlink: Netlink, mac: str, mtu: int) -> Devices:
+    """Make or adopt the bridge and the VXLAN device. `mac` becomes the bridge's; `mtu` both devices'.
+
+    Raises `EnvironmentProblem`.
+    """
+    bridge = netlink.link(BRIDGE)
+    if bridge is None:
+        info = rtnl.nested(IFLA_INFO_KIND="bridge", IFLA_INFO_DATA=rtnl.nested(IFLA_BR_MCAST_SNOOPING=0))
+        attributes = (("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu), ("IFLA_LINKINFO", info))
+        _create(
+            netlink,
+            rtnl.create_link(BRIDGE, *attributes, what="make bridge"),
+            "network bridge",
+            "`modprobe bridge`, or a kernel with CONFIG_BRIDGE",
+        )
+    elif _kind(bridge) != "bridge":
+        raise EnvironmentProblem(f"there is an interface `{BRIDGE}` that is no bridge: rename or delete it")
+    vxlan = netlink.link(VXLAN)
+    if vxlan is not None and not _fits(vxlan):
+        netlink.one(rtnl.del_link(int(vxlan["index"])))
+        vxlan = None
+    adopted = bridge is not None and vxlan is not None
+    if vxlan is None:
+        request = rtnl.create_link(VXLAN, ("IFLA_MTU", mtu), ("IFLA_LINKINFO", _vxlan_info()), what="make vxlan")
+        _create(netlink, request, "VXLAN device", "`modprobe vxlan`, or a kernel with CONFIG_VXLAN")
+    indices = (netlink.index(BRIDGE), netlink.index(VXLAN))
+    netlink.run(
+        (
+            rtnl.change_link(indices[1], ("IFLA_MASTER", indices[0]), what="plug vxlan into bridge"),
+            rtnl.change_link(indices[1], ("IFLA_MTU", mtu), what="mtu of vxlan"),
+            rtnl.change_link(indices[0], ("IFLA_MTU", mtu), what="mtu of bridge"),
+        )
+    )
+    try:
+        netlink.one(rtnl.change_link(indices[1], ("IFLA_LINKINFO", _port_info()), what="set up vxlan port"))
+    except NetlinkError as error:
+        raise EnvironmentProblem(
+            f"this kernel's bridge lacks neighbour suppression or port isolation ({error}): use Linux 4.18 or newer"
+        ) from None
+    _no_link_local(BRIDGE)
+    netlink.run(
+        (
+            rtnl.change_link(indices[0], up=True, what="bridge up"),
+            rtnl.change_link(indices[1], up=True, what="vxlan up"),
+        )
+    )
+    return Devices(bridge=indices[0], vxlan=indices[1], mtu=mtu, adopted=adopted)
+
+
+def remove(netlink: Netlink) -> None:
+    """Delete both devices and every container port on the bridge (and with it the container's `ethwe`)."""
+    bridge = netlink.index(BRIDGE)
+    ports = [
+        int(link["index"])
+        for link in netlink.dump(RTM_GETLINK)
+        if link.get_attr("IFLA_IFNAME").startswith(PORT_PREFIX) or link.get_attr("IFLA_IFNAME") == VXLAN
+    ]
+    netlink.run(rtnl.del_link(index) for index in (*ports, bridge) if index)
+
+
+def _kind(link: Any) -> str:
+    info = link.get_attr("IFLA_LINKINFO")
+    return str(info.get_attr("IFLA_INFO_KIND")) if info is not None else ""
+
+
+def _fits(link: Any) -> bool:
+    """An existing VXLAN device does what a new one would."""
+    if _kind(link) != "vxlan":
+        return False
+    data = link.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
+    return (
+        data.get_attr("IFLA_VXLAN_ID") == VXLAN_ID
+        and data.get_attr("IFLA_VXLAN_PORT") == VXLAN_PORT
+        and not data.get_attr("IFLA_VXLAN_LEARNING")
+    )
+
+
+def _no_link_local(name: str) -> None:
+    """The bridge itself is no party on the overlay: without an address of its own it says nothing there."""
+    setting = Path(f"/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
+    try:
+        setting.write_text(f"{_EUI64_OFF}\n")
+    except OSError as error:
+        log.debug("%s: %s", setting, error)
+
+
+def underlay_mtu(netlink: Netlink) -> int:
+    """The MTU towards other hosts: the default route's, else the smallest of an interface with an address."""
+    links = {int(link["index"]): link for link in netlink.dump(RTM_GETLINK)}
+    for route in netlink.dump(RTM_GETROUTE, socket.AF_INET):
+        device = route.get_attr("RTA_OIF")
+        if route["dst_len"] == 0 and device in links:
+            return int(links[device].get_attr("IFLA_MTU"))
+    candidates = []
+    for address in netlink.dump(RTM_GETADDR):
+        link = links.get(int(address["index"]))
+        if link is None or int(link["ifi_type"]) == _ARPHRD_LOOPBACK or not int(link["flags"]) & _IFF_UP:
+            continue
+        if _kind(link) == "bridge" or ipaddress.ip_address(address.get_attr("IFA_ADDRESS")).is_link_local:
+            continue
+        candidates.append(int(link.get_attr("IFLA_MTU")))
+    return min(candidates, default=1500)
+
+
+def interface_address(netlink: Netlink, name: str) -> str:
+    """The first IPv4 address of an interface, or "" (no such interface, or none)."""
+    index = netlink.index(name)
+    if not index:
+        return ""
+    for address in netlink.dump(RTM_GETADDR, socket.AF_INET):
+        if int(address["index"]) == index:
+            return str(address.get_attr("IFA_LOCAL"))
+    return ""

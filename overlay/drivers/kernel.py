@@ -1,0 +1,160 @@
+"""The kernel's forwarding, brought in line with what the control plane says.
+
+Owns three tables of the data path: the bridge's forwarding database (this MAC is behind the VXLAN port), the VXLAN
+device's (this MAC is on that host; frames without an entry go to those hosts) and the bridge's permanent neighbours
+(this address has that MAC), from which the kernel answers ARP and ND in the place of the remote container.
+
+What an earlier daemon left behind is adopted: it goes on forwarding until the control plane has replaced it or
+`drop_unconfirmed` is called. Every call returns with the kernel changed.
+"""
+
+import logging
+
+from pyroute2.netlink.rtnl import RTM_GETNEIGH
+
+from overlay.drivers import rtnl
+from overlay.drivers.bridge import Devices
+from overlay.drivers.netlink import Netlink, NetlinkError, Request
+from overlay.effects import RemoveForwarding, SetFlood, SetForwarding
+
+__all__ = ["Forwarding"]
+
+log = logging.getLogger(__name__)
+
+
+class Forwarding:
+    """What the kernel forwards to remote hosts, mirrored so that only differences cost a system call."""
+
+    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+        self._netlink = netlink
+        self._devices = devices
+        self._remote: dict[str, str] = {}
+        """MAC to underlay host."""
+        self._addresses: dict[str, tuple[str, ...]] = {}
+        """MAC to the addresses answered for it."""
+        self._owner: dict[str, str] = {}
+        """Address to the MAC that the kernel answers with."""
+        self._flood: dict[str, None] = {}
+        self._unconfirmed: dict[str, None] = {}
+        if devices.adopted:
+            self._adopt()
+
+    @property
+    def macs(self) -> int:
+        """How many remote MACs there are."""
+        return len(self._remote)
+
+    @property
+    def flood(self) -> tuple[str, ...]:
+        """Hosts that get broadcasts."""
+        return tuple(self._flood)
+
+    def set_forwarding(self, effect: SetForwarding) -> None:
+        """Carry out `effects.SetForwarding`."""
+        mac = effect.mac
+        self._unconfirmed.pop(mac, None)
+        requests: list[Request] = []
+        if self._remote.get(mac) != effect.remote:
+            if mac in self._remote:
+                # Replacing would keep the old host beside the new one if the address families differ.
+                requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF))
+            requests.append(rtnl.replace_vxlan_fdb(self._devices.vxlan, mac, effect.remote))
+        if mac not in self._remote:
+            requests.append(rtnl.replace_bridge_fdb(self._devices.vxlan, mac))
+        addresses = tuple(address.partition("/")[0] for address in effect.addresses)
+        requests += self._release(mac, keep=addresses)
+        for address in addresses:
+            if self._owner.get(address) != mac:
+                requests.append(rtnl.replace_neighbour(self._devices.bridge, address, mac))
+                self._owner[address] = mac
+        self._remote[mac] = effect.remote
+        self._addresses[mac] = addresses
+        self._run(requests)
+
+    def remove_forwarding(self, effect: RemoveForwarding) -> None:
+        """Carry out `effects.RemoveForwarding`."""
+        self._run(self._forget(effect.mac))
+
+    def set_flood(self, effect: SetFlood) -> None:
+        """Carry out `effects.SetFlood`: additions first, so that nobody misses a broadcast."""
+        wanted = dict.fromkeys(effect.remotes)
+        requests = [rtnl.append_flood(self._devices.vxlan, remote) for remote in wanted if remote not in self._flood]
+        requests += [
+            rtnl.del_fdb(self._devices.vxlan, rtnl.ALL_ZERO, rtnl.NTF_SELF, remote)
+            for remote in self._flood
+            if remote not in wanted
+        ]
+        self._flood = wanted
+        self._run(requests)
+
+    def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
+        """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
+        requests: list[Request] = []
+        if mac in self._unconfirmed:
+            requests += self._forget(mac)
+        for address in addresses:
+            literal = address.partition("/")[0]
+            owner = self._owner.get(literal)
+            if owner is not None and owner in self._unconfirmed:
+                requests += self._forget(owner)
+        self._run(requests)
+
+    def drop_unconfirmed(self) -> int:
+        """Forget what an earlier life left behind and nobody has confirmed since. Returns how many MACs that were."""
+        stale = list(self._unconfirmed)
+        for mac in stale:
+            self._run(self._forget(mac))
+        return len(stale)
+
+    def clear(self) -> None:
+        """Forward nothing any more (a farewell); local containers still reach each other."""
+        self.set_flood(SetFlood(()))
+        for mac in list(self._remote):
+            self._run(self._forget(mac))
+
+    def _forget(self, mac: str) -> list[Request]:
+        self._unconfirmed.pop(mac, None)
+        requests = self._release(mac, keep=())
+        self._addresses.pop(mac, None)
+        if self._remote.pop(mac, None) is not None:
+            requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF))
+            requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_MASTER))
+        return requests
+
+    def _release(self, mac: str, keep: tuple[str, ...]) -> list[Request]:
+        requests = []
+        for address in self._addresses.get(mac, ()):
+            if address not in keep and self._owner.get(address) == mac:
+                del self._owner[address]
+                requests.append(rtnl.del_neighbour(self._devices.bridge, address))
+        return requests
+
+    def _run(self, requests: list[Request]) -> None:
+        try:
+            self._netlink.run(requests)
+        except NetlinkError as error:
+            # Somebody else meddled with the devices; the rest of the batch has been done.
+            log.error("data path: %s", error)
+
+    def _adopt(self) -> None:
+        for entry in self._netlink.dump(RTM_GETNEIGH, rtnl.AF_BRIDGE):
+            mac = entry.get_attr("NDA_LLADDR")
+            remote = entry.get_attr("NDA_DST")
+            if entry["ifindex"] != self._devices.vxlan or not remote:
+                continue
+            if mac == rtnl.ALL_ZERO:
+                self._flood[remote] = None
+            else:
+                self._remote[mac] = remote
+                self._unconfirmed[mac] = None
+        for entry in self._netlink.dump(RTM_GETNEIGH):
+            mac, address = entry.get_attr("NDA_LLADDR"), entry.get_attr("NDA_DST")
+            if entry["ifindex"] != self._devices.bridge or not int(entry["state"]) & rtnl.NUD_PERMANENT:
+                continue
+            if mac not in self._remote:
+                self._run([rtnl.del_neighbour(self._devices.bridge, address)])
+                continue
+            self._owner[address] = mac
+            self._addresses[mac] = (*self._addresses.get(mac, ()), address)
+        if self._remote:
+            log.info("data path: adopted %d remote containers from before", len(self._remote))

@@ -1,0 +1,189 @@
+"""A plain rtnetlink socket: requests in batches, answers at once, no event loop.
+
+Owns framing, acknowledgements and error codes. pyroute2 gives the message formats; its own sockets cannot be used
+here, for the synchronous one refuses to run inside a running event loop and the asynchronous one would let other
+effects overtake a kernel change. What is asked of the kernel, and why, stands in `bridge`, `kernel` and `attach`.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
+from pyroute2.netlink.rtnl import (
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETNEIGH,
+    RTM_GETROUTE,
+)
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+__all__ = [
+    "AddressMessage",
+    "LinkMessage",
+    "NeighbourMessage",
+    "Netlink",
+    "NetlinkError",
+    "Request",
+    "RouteMessage",
+]
+
+_BATCH = 64
+"""Requests in one system call: their acknowledgements fit the default receive buffer many times over."""
+
+_HEADER = 16
+# pyroute2 is not annotated; these names say once that its messages are taken as they are.
+LinkMessage: Any = ifinfmsg
+AddressMessage: Any = ifaddrmsg
+NeighbourMessage: Any = ndmsg
+RouteMessage: Any = rtmsg
+
+_DUMPS: dict[int, Any] = {
+    RTM_GETLINK: LinkMessage,
+    RTM_GETADDR: AddressMessage,
+    RTM_GETNEIGH: NeighbourMessage,
+    RTM_GETROUTE: RouteMessage,
+}
+
+
+class NetlinkError(OSError):
+    """The kernel refused one request; `errno` says why, `request` which."""
+
+    def __init__(self, code: int, request: "Request") -> None:
+        super().__init__(code, f"{os.strerror(code)} (netlink: {request.what})")
+        self.request = request
+
+
+class Request:
+    """One message for the kernel. `ignore` are error numbers that mean "it is so already"."""
+
+    __slots__ = ("flags", "ignore", "message", "what")
+
+    def __init__(self, kind: int, message: Any, *, flags: int = 0, ignore: Sequence[int] = (), what: str = "") -> None:
+        self.message = message
+        self.message["header"]["type"] = kind
+        self.flags = flags
+        self.ignore = frozenset(ignore)
+        self.what = what
+
+
+class Netlink:
+    """An rtnetlink socket of the network namespace that the calling thread is in while it is made."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        # A kernel that never answers would be a bug of its own; a blocked event loop would hide it.
+        self._socket.settimeout(5.0)
+        self._sequence = 0
+
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def run(self, requests: Iterable[Request]) -> None:
+        """Carry out all requests in order, whatever fails; then raises the first `NetlinkError` not to be ignored."""
+        pending = list(requests)
+        first: NetlinkError | None = None
+        for start in range(0, len(pending), _BATCH):
+            batch = pending[start : start + _BATCH]
+            base = self._sequence + 1
+            self._sequence += len(batch)
+            self._socket.send(b"".join(self._encode(request, base + i) for i, request in enumerate(batch)))
+            missing = len(batch)
+            while missing:
+                for kind, sequence, payload in self._receive():
+                    if kind != NLMSG_ERROR or not base <= sequence < base + len(batch):
+                        continue
+                    missing -= 1
+                    code = -int.from_bytes(payload[_HEADER : _HEADER + 4], "little", signed=True)
+                    request = batch[sequence - base]
+                    if code and code not in request.ignore and first is None:
+                        first = NetlinkError(code, request)
+        if first is not None:
+            raise first
+
+    def one(self, request: Request) -> None:
+        """Carry out one request."""
+        self.run((request,))
+
+    def dump(self, kind: int, family: int = 0) -> list[Any]:
+        """All objects of a kind (`RTM_GETLINK`, `…ADDR`, `…NEIGH`, `…ROUTE`), decoded."""
+        message = _DUMPS[kind]()
+        message["family"] = family
+        while True:
+            try:
+                return self._dump(Request(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}"))
+            except NetlinkError as error:
+                if error.errno != errno.EINTR:  # NLM_F_DUMP_INTR: the table changed under the dump
+                    raise
+
+    def index(self, name: str) -> int:
+        """The index of an interface, 0 if there is none of that name."""
+        link = self.link(name)
+        return int(link["index"]) if link is not None else 0
+
+    def link(self, name: str) -> Any | None:
+        """The decoded link of that name, or None."""
+        message = LinkMessage()
+        message["attrs"] = [("IFLA_IFNAME", name)]
+        try:
+            found = self._dump(Request(RTM_GETLINK, message, flags=NLM_F_ACK, what=f"get link {name}"))
+        except NetlinkError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        return found[0] if found else None
+
+    def _dump(self, request: Request) -> list[Any]:
+        self._sequence += 1
+        sequence = self._sequence
+        self._socket.send(self._encode(request, sequence))
+        decoder = _DUMPS[request.message["header"]["type"]]
+        found: list[Any] = []
+        while True:
+            for kind, answered, payload in self._receive():
+                if answered != sequence:
+                    continue
+                if kind == NLMSG_DONE:
+                    return found
+                if kind == NLMSG_ERROR:
+                    code = -int.from_bytes(payload[_HEADER : _HEADER + 4], "little", signed=True)
+                    if code:
+                        raise NetlinkError(code, request)
+                    return found
+                message = decoder(payload)
+                message.decode()
+                found.append(message)
+
+    def _encode(self, request: Request, sequence: int) -> bytes:
+        message = request.message
+        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | request.flags
+        message["header"]["sequence_number"] = sequence
+        message.reset()
+        message.encode()
+        return bytes(message.data)
+
+    def _receive(self) -> list[tuple[int, int, bytes]]:
+        data = self._socket.recv(1 << 18)
+        found = []
+        offset = 0
+        while offset + _HEADER <= len(data):
+            length = int.from_bytes(data[offset : offset + 4], "little")
+            kind = int.from_bytes(data[offset + 4 : offset + 6], "little")
+            sequence = int.from_bytes(data[offset + 8 : offset + 12], "little")
+            found.append((kind, sequence, data[offset : offset + length]))
+            offset += (length + 3) & ~3
+        return found

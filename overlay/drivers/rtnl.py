@@ -1,0 +1,186 @@
+"""The rtnetlink messages this project needs, as short constructors. Builds requests; sends nothing, decides nothing."""
+
+import errno
+import ipaddress
+import socket
+from typing import Any
+
+from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
+from pyroute2.netlink.rtnl import (
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELNEIGH,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWNEIGH,
+    RTM_NEWROUTE,
+)
+
+from overlay.drivers.netlink import AddressMessage, LinkMessage, NeighbourMessage, Request, RouteMessage
+
+__all__ = [
+    "AF_BRIDGE",
+    "ALL_ZERO",
+    "NTF_MASTER",
+    "NTF_SELF",
+    "NUD_PERMANENT",
+    "append_flood",
+    "change_link",
+    "create_link",
+    "del_address",
+    "del_fdb",
+    "del_link",
+    "del_neighbour",
+    "family_of",
+    "nested",
+    "new_address",
+    "new_route",
+    "replace_bridge_fdb",
+    "replace_neighbour",
+    "replace_vxlan_fdb",
+]
+
+AF_BRIDGE = 7
+NTF_SELF = 0x02
+NTF_MASTER = 0x04
+NUD_PERMANENT = 0x80
+_NUD_NOARP = 0x40
+_IFF_UP = 1
+_SCOPE_LINK = 253
+_RTN_UNICAST = 1
+_RTPROT_STATIC = 4
+_RT_TABLE_MAIN = 254
+_IFA_F_NODAD = 0x02
+
+ALL_ZERO = "00:00:00:00:00:00"
+"""The key of a VXLAN device's default entries: where frames go whose destination has no entry of its own."""
+
+_GONE = (errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)
+
+
+def nested(**attributes: Any) -> dict[str, Any]:
+    """A nested attribute; names as the kernel writes them."""
+    return {"attrs": list(attributes.items())}
+
+
+def family_of(address: str) -> int:
+    """AF_INET or AF_INET6 of an address literal, with or without a prefix length."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def create_link(name: str, *attributes: tuple[str, Any], what: str) -> Request:
+    """Make an interface; EEXIST if there is one of that name."""
+    message = LinkMessage()
+    message["attrs"] = [("IFLA_IFNAME", name), *attributes]
+    return Request(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=what)
+
+
+def change_link(index: int, *attributes: tuple[str, Any], up: bool = False, what: str) -> Request:
+    """Set attributes of an interface and, with `up`, switch it on."""
+    message = LinkMessage()
+    message["index"] = index
+    if up:
+        message["flags"] = message["change"] = _IFF_UP
+    message["attrs"] = list(attributes)
+    return Request(RTM_NEWLINK, message, what=what)
+
+
+def del_link(index: int) -> Request:
+    """Remove an interface; one that is gone already is fine."""
+    message = LinkMessage()
+    message["index"] = index
+    return Request(RTM_DELLINK, message, ignore=_GONE, what=f"delete link {index}")
+
+
+def _address(kind: int, index: int, cidr: str, flags: int, ignore: tuple[int, ...]) -> Request:
+    interface = ipaddress.ip_interface(cidr)
+    message = AddressMessage()
+    message["family"] = family_of(cidr)
+    message["prefixlen"] = interface.network.prefixlen
+    message["index"] = index
+    address = str(interface.ip)
+    message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
+    if interface.version == 4 and interface.network.prefixlen < 31:
+        message["attrs"].append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    if interface.version == 6:
+        # Address management answers for uniqueness; duplicate detection would only delay the first packet.
+        message["attrs"].append(("IFA_FLAGS", _IFA_F_NODAD))
+    return Request(kind, message, flags=flags, ignore=ignore, what=f"address {cidr}")
+
+
+def new_address(index: int, cidr: str) -> Request:
+    """Give an interface an address ("a.b.c.d/n"); one it has already is fine."""
+    return _address(RTM_NEWADDR, index, cidr, NLM_F_CREATE | NLM_F_EXCL, (errno.EEXIST,))
+
+
+def del_address(index: int, cidr: str) -> Request:
+    """Take an address away; one that is not there is fine."""
+    return _address(RTM_DELADDR, index, cidr, 0, _GONE)
+
+
+def new_route(index: int, destination: str) -> Request:
+    """A directly connected route over an interface."""
+    network = ipaddress.ip_network(destination)
+    message = RouteMessage()
+    message["family"] = family_of(destination)
+    message["dst_len"] = network.prefixlen
+    message["table"] = _RT_TABLE_MAIN
+    message["proto"] = _RTPROT_STATIC
+    message["scope"] = _SCOPE_LINK
+    message["type"] = _RTN_UNICAST
+    message["attrs"] = [("RTA_DST", str(network.network_address)), ("RTA_OIF", index)]
+    return Request(RTM_NEWROUTE, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"route {destination}")
+
+
+def _neigh(family: int, index: int, state: int, ntf: int, attributes: list[tuple[str, Any]]) -> Any:
+    message = NeighbourMessage()
+    message["family"] = family
+    message["ifindex"] = index
+    message["state"] = state
+    message["flags"] = ntf
+    message["attrs"] = attributes
+    return message
+
+
+def replace_bridge_fdb(port: int, mac: str) -> Request:
+    """Bridge: frames for `mac` leave by this port, whatever was learned."""
+    message = _neigh(AF_BRIDGE, port, _NUD_NOARP, NTF_MASTER, [("NDA_LLADDR", mac)])
+    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
+
+
+def replace_vxlan_fdb(device: int, mac: str, remote: str) -> Request:
+    """VXLAN: frames for `mac` go to the underlay host `remote`."""
+    attributes = [("NDA_LLADDR", mac), ("NDA_DST", remote)]
+    message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
+    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"vxlan fdb {mac} to {remote}")
+
+
+def append_flood(device: int, remote: str) -> Request:
+    """VXLAN: frames without an entry of their own go to `remote` too."""
+    attributes = [("NDA_LLADDR", ALL_ZERO), ("NDA_DST", remote)]
+    message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
+    return Request(
+        RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_APPEND, ignore=(errno.EEXIST,), what=f"flood to {remote}"
+    )
+
+
+def del_fdb(device: int, mac: str, ntf: int, remote: str = "") -> Request:
+    """Remove a forwarding entry of the bridge port (`NTF_MASTER`) or the VXLAN device (`NTF_SELF`)."""
+    attributes = [("NDA_LLADDR", mac)]
+    if remote:
+        attributes.append(("NDA_DST", remote))
+    message = _neigh(AF_BRIDGE, device, 0, ntf, attributes)
+    return Request(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete fdb {mac}")
+
+
+def replace_neighbour(device: int, address: str, mac: str) -> Request:
+    """A permanent ARP or ND entry: what neighbour suppression answers with."""
+    attributes = [("NDA_DST", address), ("NDA_LLADDR", mac)]
+    message = _neigh(family_of(address), device, NUD_PERMANENT, 0, attributes)
+    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"neighbour {address} {mac}")
+
+
+def del_neighbour(device: int, address: str) -> Request:
+    """Remove an ARP or ND entry."""
+    message = _neigh(family_of(address), device, 0, 0, [("NDA_DST", address)])
+    return Request(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete neighbour {address}")
