@@ -75,6 +75,8 @@ class OriginMap:
         self.name = name
         self._owner = owner
         self._digest = 0
+        self._reachable: dict[PeerName, None] = {owner: None}
+        self._reachable_digest = 0
         self._origins: dict[PeerName, _Origin] = {}
         self._forgotten: dict[PeerName, int] = {}
         self._own = self._origins[owner] = _Origin(uid)
@@ -137,7 +139,7 @@ class OriginMap:
         if held is None or origin == self._owner:
             return ()
         del self._origins[origin]
-        self._digest ^= held.term
+        self._reseal(origin, held.term, 0)
         self._forgotten.pop(origin, None)
         self._forgotten[origin] = held.uid
         if len(self._forgotten) > MAX_FORGOTTEN:
@@ -145,8 +147,22 @@ class OriginMap:
         return tuple(Change(origin, e.key, e.value, None) for e in held.entries.values() if e.value is not None)
 
     def admit(self, origin: PeerName) -> None:
-        """`origin` can be reached again: take its entries even if that incarnation was forgotten."""
+        """`origin` can be reached now: take its entries even if that incarnation was forgotten."""
         self._forgotten.pop(origin, None)
+        if origin not in self._reachable:
+            self._reachable[origin] = None
+            self._reachable_digest ^= self.term(origin)
+
+    def retire(self, origin: PeerName) -> None:
+        """`origin` cannot be reached any more: it does not count in `reachable_digest`; its entries stay."""
+        if origin != self._owner and origin in self._reachable:
+            del self._reachable[origin]
+            self._reachable_digest ^= self.term(origin)
+
+    @property
+    def reachable_digest(self) -> int:
+        """The digest over the reachable origins alone: equal on peers that reach each other, once all is told."""
+        return self._reachable_digest
 
     # --- the channel --------------------------------------------------------------------------------------------
 
@@ -227,7 +243,7 @@ class OriginMap:
         if held is None or held.uid < state.uid:
             if held is not None:
                 before = {key: entry.value for key, entry in held.entries.items()}
-                self._digest ^= held.term
+                self._reseal(state.origin, held.term, 0)
             held = self._origins[state.origin] = _Origin(state.uid)
             news = state
         elif held.uid > state.uid or state.version <= held.version or _covered(held.ahead, state):
@@ -290,7 +306,7 @@ class OriginMap:
         for key, value in self.entries_of(self._owner):
             fresh.version += 1
             fresh.set(Entry(key, fresh.version, value))
-        self._digest ^= self._own.term
+        self._reseal(self._owner, self._own.term, 0)
         self._own = self._origins[self._owner] = fresh
         self._seal(self._owner, fresh)
         return OriginDelta((OriginState(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
@@ -308,14 +324,20 @@ class OriginMap:
         """Bring the digest up to what is held of `origin` now."""
         said = f"{origin} {held.uid} {held.version} {held.ahead or ''}"
         term = int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big")
-        self._digest ^= held.term ^ term
+        self._reseal(origin, held.term, term)
         held.term = term
+
+    def _reseal(self, origin: PeerName, old: int, new: int) -> None:
+        self._digest ^= old ^ new
+        if origin in self._reachable:
+            self._reachable_digest ^= old ^ new
 
     def check_invariants(self) -> None:
         """Assert the order of versions, the counts and the digest."""
-        digest = 0
+        digest = reachable_digest = 0
         for origin, held in self._origins.items():
             digest ^= held.term
+            reachable_digest ^= held.term if origin in self._reachable else 0
             versions = [entry.version for entry in held.entries.values()]
             assert all(a < b for a, b in pairwise(versions)), (origin, versions)
             assert held.tombstones == sum(entry.value is None for entry in held.entries.values()), origin
@@ -325,7 +347,7 @@ class OriginMap:
             assert all(a < b for a, b in pairwise(ends)), (origin, ends)
             assert not versions or versions[-1] <= ends[-1], (origin, versions[-1], ends)
             assert all(key == entry.key for key, entry in held.entries.items()), origin
-        assert digest == self._digest, self.name
+        assert (digest, reachable_digest) == (self._digest, self._reachable_digest), self.name
         assert self._origins[self._owner] is self._own and not self._own.ahead, self.name
 
 

@@ -1,0 +1,335 @@
+"""The containers' ports of all peers: announces this host's, and keeps the forwarding plan to all the others'.
+
+Owns the channel `endpoints`, the hold of peers that went away without a farewell, and what is kept of this host's own
+ports over a restart. Must not know the kernel (the driver carries the plan out) nor how gossip travels.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from ipaddress import ip_interface
+from typing import Any
+
+import msgspec
+
+from overlay.config import Config, PeerName
+from overlay.datapath.plan import Claim, ForwardingPlan, Standing
+from overlay.effects import Broadcast, Effect, Log, Notify, Persist, PruneForwarding
+from overlay.env import SECOND
+from overlay.errors import UsageError
+from overlay.inputs import (
+    Attached,
+    Detached,
+    Input,
+    OriginChanged,
+    PathsChanged,
+    PeerForgotten,
+    PeerLeft,
+    PeersChanged,
+    Wake,
+)
+from overlay.mesh.origin_map import OriginMap
+from overlay.mesh.origin_messages import EndpointValue, OriginDelta, Value
+
+CHANNEL = "endpoints"
+STORE_KEY = "endpoints"
+RECOVERY = 10 * SECOND
+"""After a restart, how long ports of the earlier life are announced without being attached again."""
+
+
+class Endpoints:
+    """The data path's core of one peer.
+
+    Ports that were attached before a restart are announced again at once, so that no peer's forwarding flickers; those
+    that are not `Attached` again within `RECOVERY` are taken back.
+    """
+
+    def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes]) -> None:
+        self._config = config
+        self._own = config.name
+        self.channel = OriginMap(CHANNEL, config.name, uid)
+        self._plan = ForwardingPlan(config.name)
+        self._stored = stored.get(STORE_KEY)
+        self._unconfirmed: dict[str, None] = {}
+        self._reachable: frozenset[PeerName] = frozenset({config.name})
+        self._paths: dict[PeerName, str] = {}
+        self._unreachable_since: dict[PeerName, int] = {}
+        self._pathless_since: dict[PeerName, int] = {}
+        self._left: dict[PeerName, None] = {}
+        self._accused: dict[PeerName, None] = {}
+        self._recovery_at: int | None = None
+        self._prune_at: int | None = None
+        self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
+            Attached: self._attached,
+            Detached: self._detached,
+            OriginChanged: self._origin_changed,
+            PeersChanged: self._peers_changed,
+            PathsChanged: self._paths_changed,
+            PeerLeft: self._peer_left,
+            PeerForgotten: self._peer_forgotten,
+            Wake: self._wake,
+        }
+
+    def start(self, now: int) -> list[Effect]:
+        """Announce the ports of the earlier life, until they are attached again or `RECOVERY` is over."""
+        self._prune_at = now + self._config.hold
+        if self._stored is None:
+            return []
+        try:
+            values = msgspec.msgpack.decode(self._stored, type=list[EndpointValue])
+        except msgspec.MsgspecError as error:
+            return [Log("error", f"the stored endpoints cannot be read and are dropped: {error}")]
+        for value in values:
+            claim = _claim(value)
+            if claim is not None:
+                self._unconfirmed[value.container] = None
+                self.channel.put(value.container, value)
+                self._plan.announce(self._own, value.container, claim)
+        if self._unconfirmed:
+            self._recovery_at = now + RECOVERY
+        return self._plan.flush()
+
+    def handle(self, input: Input, now: int) -> list[Effect]:
+        return self._handlers[type(input)](input, now)
+
+    def deadline(self) -> int | None:
+        times = [at for at in (self._recovery_at, self._prune_at) if at is not None]
+        for since in (self._unreachable_since, self._pathless_since):
+            for start in since.values():  # the hold is the same for all: the first that began ends first
+                times.append(start + self._config.hold)
+                break
+        return min(times, default=None)
+
+    # --- this host's ports ------------------------------------------------------------------------------------------
+
+    def _attached(self, input: Attached, now: int) -> list[Effect]:
+        try:
+            value = endpoint_value(input.container, input.mac, input.addresses)
+        except UsageError as error:
+            return [Log("error", str(error))]
+        claim = _claim(value)
+        assert claim is not None
+        effects = self._evict_unconfirmed(input.container, claim, now)
+        self._unconfirmed.pop(input.container, None)
+        if self.channel.get(self._own, input.container) != value:
+            self._plan.announce(self._own, input.container, claim)
+            effects.extend(self._publish(self.channel.put(input.container, value)))
+        return effects
+
+    def _detached(self, input: Detached, now: int) -> list[Effect]:
+        self._unconfirmed.pop(input.container, None)
+        delta = self.channel.remove(input.container)
+        if delta is None:
+            return []
+        self._plan.announce(self._own, input.container, None)
+        return self._publish(delta)
+
+    def _evict_unconfirmed(self, container: str, claim: Claim, now: int) -> list[Effect]:
+        """Take back ports of the earlier life whose MAC or address this host has given to another container since."""
+        effects: list[Effect] = []
+        for other in list(self._unconfirmed):
+            theirs = self._plan.claim(self._own, other)
+            if other == container or theirs is None:
+                continue
+            if theirs.mac == claim.mac or any(literal in claim.literals for literal in theirs.literals):
+                effects.extend(self._detached(Detached(other), now))
+                effects.append(Notify(Detached(other)))  # for the others; here it is done, before the claim
+        return effects
+
+    def _publish(self, delta: OriginDelta) -> list[Effect]:
+        """Tell everybody first: nothing that is sent depends on what is stored."""
+        values = [value for _, value in self.channel.entries_of(self._own)]
+        effects: list[Effect] = [Broadcast(CHANNEL, delta)]
+        effects.extend(self._plan.flush())
+        effects.append(Persist(STORE_KEY, msgspec.msgpack.encode(values)))
+        return effects
+
+    # --- the others' ------------------------------------------------------------------------------------------------
+
+    def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for change in input.changes:
+            self._left.pop(change.origin, None)
+            claim = _claim(change.new) if change.new is not None else None
+            if isinstance(change.new, EndpointValue) and change.new.container != change.key:
+                claim = None
+            if change.new is not None and claim is None and change.origin not in self._accused:
+                self._accused[change.origin] = None
+                text = f"peer {change.origin} announces an endpoint that makes no sense and is ignored: {change.new}"
+                effects.append(Log("warning", text))
+            self._plan.announce(change.origin, change.key, claim)
+        effects.extend(self._plan.flush())
+        return effects
+
+    def _peers_changed(self, input: PeersChanged, now: int) -> list[Effect]:
+        before, after = self._reachable, frozenset((*input.reachable, self._own))
+        self._reachable = after
+        for peer in sorted(after - before):
+            self._left.pop(peer, None)
+            self._unreachable_since.pop(peer, None)
+            self.channel.admit(peer)
+            self._plan.stand(peer, Standing.REACHABLE)
+        for peer in sorted(before - after):
+            self.channel.retire(peer)
+            if peer in self._left:
+                self._plan.stand(peer, Standing.GONE)
+            else:
+                self._unreachable_since[peer] = now
+                self._plan.stand(peer, Standing.HELD)
+        return self._plan.flush()
+
+    def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
+        before, self._paths = self._paths, dict(input.paths)
+        for peer, host in self._paths.items():
+            self._pathless_since.pop(peer, None)
+            self._plan.move(peer, host)
+        for peer in before:
+            if peer in self._paths:
+                continue
+            if peer in self._left or self._plan.standing(peer) is Standing.GONE:
+                self._plan.move(peer, None)
+            else:
+                self._pathless_since[peer] = now
+        return self._plan.flush()
+
+    def _peer_left(self, input: PeerLeft, now: int) -> list[Effect]:
+        if input.peer != self._own:
+            self._left[input.peer] = None
+        return self._drop(input.peer)
+
+    def _peer_forgotten(self, input: PeerForgotten, now: int) -> list[Effect]:
+        return self._drop(input.peer)
+
+    def _drop(self, peer: PeerName) -> list[Effect]:
+        """Nothing that `peer` said counts any more. Whether it is reachable is for `PeersChanged` to say."""
+        for change in self.channel.forget(peer):
+            self._plan.announce(peer, change.key, None)
+        if peer not in self._reachable:
+            self._plan.stand(peer, Standing.GONE)
+            self._unreachable_since.pop(peer, None)
+        if peer not in self._paths:
+            self._plan.move(peer, None)
+            self._pathless_since.pop(peer, None)
+        self._accused.pop(peer, None)
+        if self._plan.standing(peer) is Standing.GONE and peer not in self._paths:
+            self._left.pop(peer, None)
+        return self._plan.flush()
+
+    def _wake(self, input: Wake, now: int) -> list[Effect]:
+        for peer in _expired(self._unreachable_since, now - self._config.hold):
+            self._plan.stand(peer, Standing.GONE)
+        for peer in _expired(self._pathless_since, now - self._config.hold):
+            self._plan.move(peer, None)
+        effects = self._plan.flush()
+        if self._recovery_at is not None and now >= self._recovery_at:
+            self._recovery_at = None
+            for container in list(self._unconfirmed):
+                effects.append(Log("info", f"container {container} did not come back after the restart"))
+                effects.append(Notify(Detached(container)))
+        if self._prune_at is not None and now >= self._prune_at:
+            self._prune_at = None
+            effects.append(PruneForwarding(tuple(entry.mac for entry in self._plan.forwarding())))
+        return effects
+
+    # --- queries ----------------------------------------------------------------------------------------------------
+
+    @property
+    def digest(self) -> int:
+        """Equal on peers that reach each other, once each knows what all of them announce."""
+        return self.channel.reachable_digest
+
+    @property
+    def plan(self) -> ForwardingPlan:
+        """To be read, not to be changed."""
+        return self._plan
+
+    def report(self, now: int) -> dict[str, Any]:
+        """What is known of every endpoint, and every quarantine with the command that mends it."""
+        installed = {entry.mac: entry for entry in self._plan.forwarding()}
+        entries = []
+        for (origin, container), claim in self._plan.claims():
+            standing = self._plan.standing(origin)
+            lost = self._plan.lost((origin, container))
+            entry = installed.get(claim.mac)
+            if len(lost) == len(claim.literals):
+                state = "quarantined" if standing is Standing.REACHABLE else "replaced"
+            elif origin == self._own:
+                state = "unconfirmed" if container in self._unconfirmed else "local"
+            elif entry is None:
+                state = "no path" if standing is not Standing.GONE else "gone"
+            else:
+                state = "held" if standing is Standing.HELD else "forwarded"
+            entries.append(
+                {
+                    "peer": origin,
+                    "container": container,
+                    "mac": claim.mac,
+                    "addresses": list(claim.addresses),
+                    "state": state,
+                    "remote": entry.remote if entry is not None and state in ("forwarded", "held") else None,
+                    "quarantined": list(lost),
+                }
+            )
+        contests = [
+            {
+                "what": contest.what,
+                "winner": {"peer": contest.winner[0], "container": contest.winner[1]},
+                "loser": {"peer": contest.loser[0], "container": contest.loser[1]},
+                "mend": contest.mend,
+            }
+            for contest in self._plan.contests()
+        ]
+        return {"entries": entries, "quarantine": contests, "flood": list(self._plan.flood())}
+
+    def check_invariants(self) -> None:
+        self.channel.check_invariants()
+        self._plan.check_invariants()
+        for peer in self._unreachable_since:
+            assert peer not in self._reachable and self._plan.standing(peer) is Standing.HELD, peer
+        for peer in self._pathless_since:
+            assert peer not in self._paths and self._plan.host(peer) is not None, peer
+
+
+def endpoint_value(container: str, mac: str, addresses: tuple[str, ...]) -> EndpointValue:
+    """The value to announce, in canonical spelling. Raises `UsageError` naming what is wrong."""
+    value = EndpointValue(container, mac.lower().replace("-", ":"), addresses)
+    claim = _claim(value)
+    if claim is None:
+        raise UsageError(
+            f"container {container!r}: found MAC {mac!r} and addresses {list(addresses)}, expected a unicast MAC as "
+            "02:00:0a:00:01:01 and at least one address as 10.0.1.1/24"
+        )
+    return EndpointValue(container, claim.mac, claim.addresses)
+
+
+@lru_cache(maxsize=4096)
+def _claim(value: Value) -> Claim | None:
+    """What `value` claims, in canonical spelling; None when it makes no sense."""
+    if not isinstance(value, EndpointValue) or not value.container or not value.addresses:
+        return None
+    octets = value.mac.split(":")
+    if len(octets) != 6 or any(len(octet) != 2 for octet in octets):
+        return None
+    try:
+        if bytes.fromhex("".join(octets))[0] & 1:
+            return None
+        if any("%" in address for address in value.addresses):
+            return None
+        interfaces = {str(i): i for i in map(ip_interface, value.addresses)}
+    except ValueError:
+        return None
+    literals = {str(i.ip): None for i in interfaces.values()}
+    if len(literals) != len(interfaces) or value.mac != value.mac.lower():
+        return None
+    return Claim(value.mac, tuple(interfaces), tuple(literals))
+
+
+def _expired(since: dict[PeerName, int], until: int) -> list[PeerName]:
+    """Take out of `since` (in order of time) all that began at `until` or before."""
+    expired = []
+    for peer, start in since.items():
+        if start > until:
+            break
+        expired.append(peer)
+    for peer in expired:
+        del since[peer]
+    return expired

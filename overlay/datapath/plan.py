@@ -1,0 +1,308 @@
+"""Which MAC is reached at which host, as diffs: the contest of all announced endpoints, kept up incrementally.
+
+Owns the order in which endpoints beat each other (`docs/wire.md`, "Origin maps") and what is installed. Must not know
+gossip, timers or the kernel. A change costs what it touches: the claimants of the same MAC and addresses.
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+
+from msgspec import Struct
+
+from overlay.config import PeerName
+from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
+from overlay.inputs import QuarantineChanged
+
+EndpointId = tuple[PeerName, str]
+"""(origin, container): also the order in which endpoints of equal standing win."""
+
+
+class Standing(IntEnum):
+    """How an origin stands here; a lower one wins."""
+
+    REACHABLE = 0
+    HELD = 1
+    """Lost without a farewell: forwarded until the hold is over, unless somebody reachable has the same."""
+    GONE = 2
+
+
+class Claim(Struct, frozen=True):
+    """One announced endpoint: the MAC and the addresses it wants. `literals` are `addresses` without prefix length."""
+
+    mac: str
+    addresses: tuple[str, ...]
+    literals: tuple[str, ...]
+
+
+class Contest(Struct, frozen=True):
+    """A MAC or an address that two containers announce: who has it, who is quarantined, and what mends it."""
+
+    what: str
+    winner: EndpointId
+    loser: EndpointId
+    mend: str
+
+
+class ForwardingPlan:
+    """All claims, their winners and what is installed. Mutators only mark; `flush` settles and returns the diffs."""
+
+    def __init__(self, own: PeerName) -> None:
+        self._own = own
+        self._claims: dict[PeerName, dict[str, Claim]] = {}
+        self._by_mac: dict[str, dict[EndpointId, Claim]] = {}
+        self._by_literal: dict[str, dict[EndpointId, Claim]] = {}
+        self._standing: dict[PeerName, Standing] = {own: Standing.REACHABLE}
+        self._hosts: dict[PeerName, str] = {}
+
+        self._mac_winner: dict[str, EndpointId] = {}
+        self._literal_winner: dict[str, EndpointId] = {}
+        self._lost: dict[EndpointId, tuple[str, ...]] = {}
+        self._installed: dict[str, SetForwarding] = {}
+        self._flood: tuple[str, ...] = ()
+
+        self._dirty_claims: dict[EndpointId, None] = {}
+        self._dirty_macs: dict[str, None] = {}
+        self._dirty_literals: dict[str, None] = {}
+        self._dirty_output: dict[str, None] = {}
+        self._dirty_flood = False
+
+    # --- what is known --------------------------------------------------------------------------------------------
+
+    def announce(self, origin: PeerName, container: str, claim: Claim | None) -> None:
+        """Replace (None: remove) what `origin` announces for `container`."""
+        claims = self._claims.setdefault(origin, {})
+        before = claims.pop(container, None)
+        identity = (origin, container)
+        self._dirty_claims[identity] = None
+        if before is not None:
+            self._touch(before)
+            _discard(self._by_mac, before.mac, identity)
+            for literal in before.literals:
+                _discard(self._by_literal, literal, identity)
+        if claim is not None:
+            claims[container] = claim
+            self._touch(claim)
+            self._by_mac.setdefault(claim.mac, {})[identity] = claim
+            for literal in claim.literals:
+                self._by_literal.setdefault(literal, {})[identity] = claim
+        elif not claims:
+            del self._claims[origin]
+
+    def stand(self, origin: PeerName, standing: Standing) -> None:
+        """Set how `origin` stands."""
+        if self.standing(origin) is standing:
+            return
+        if standing is Standing.GONE:
+            del self._standing[origin]
+        else:
+            self._standing[origin] = standing
+        for claim in self._claims.get(origin, {}).values():
+            self._touch(claim)
+
+    def move(self, origin: PeerName, host: str | None) -> None:
+        """Set the underlay host (IP literal) at which `origin` takes frames; None: there is none."""
+        if self._hosts.get(origin) == host:
+            return
+        if host is None:
+            del self._hosts[origin]
+        else:
+            self._hosts[origin] = host
+        self._dirty_flood = True
+        for claim in self._claims.get(origin, {}).values():
+            self._dirty_output[claim.mac] = None
+
+    def _touch(self, claim: Claim) -> None:
+        self._dirty_macs[claim.mac] = None
+        for literal in claim.literals:
+            self._dirty_literals[literal] = None
+
+    # --- queries --------------------------------------------------------------------------------------------------
+
+    def standing(self, origin: PeerName) -> Standing:
+        return self._standing.get(origin, Standing.GONE)
+
+    def host(self, origin: PeerName) -> str | None:
+        return self._hosts.get(origin)
+
+    def claim(self, origin: PeerName, container: str) -> Claim | None:
+        return self._claims.get(origin, {}).get(container)
+
+    def claims(self) -> Iterator[tuple[EndpointId, Claim]]:
+        """All claims, in the order of their names."""
+        for origin, claims in sorted(self._claims.items()):
+            for container, claim in sorted(claims.items()):
+                yield (origin, container), claim
+
+    def forwarding(self) -> tuple[SetForwarding, ...]:
+        """All that is installed, by MAC."""
+        return tuple(self._installed[mac] for mac in sorted(self._installed))
+
+    def flood(self) -> tuple[str, ...]:
+        return self._flood
+
+    def lost(self, identity: EndpointId) -> tuple[str, ...]:
+        """The addresses that this endpoint announces in vain, sorted."""
+        return self._lost.get(identity, ())
+
+    def contests(self) -> tuple[Contest, ...]:
+        """Every duplicate among reachable peers, by loser."""
+        return tuple(
+            contest
+            for identity, literals in sorted(self._lost.items())
+            if self.standing(identity[0]) is Standing.REACHABLE
+            for contest in self._contests_of(identity, literals)
+        )
+
+    def _contests_of(self, identity: EndpointId, literals: tuple[str, ...]) -> Iterator[Contest]:
+        container = identity[1]
+        claim = self._claims[identity[0]][container]
+        winner = self._mac_winner[claim.mac]
+        if winner != identity:
+            yield Contest(f"MAC {claim.mac}", winner, identity, f"weave detach {container}")
+            return
+        for literal in literals:
+            address = claim.addresses[claim.literals.index(literal)]
+            mend = f"weave detach {address} {container}"
+            yield Contest(f"address {literal}", self._literal_winner[literal], identity, mend)
+
+    # --- settling ---------------------------------------------------------------------------------------------------
+
+    def flush(self) -> list[Effect]:
+        """Settle all that was marked. Returns the diffs: forwarding, flood list, quarantine and its log lines."""
+        touched = self._dirty_claims
+        for mac in self._dirty_macs:
+            self._settle_mac(mac, touched)
+        for literal in self._dirty_literals:
+            self._settle_literal(literal, touched)
+        effects = self._quarantine(touched)
+        effects.extend(self._output())
+        if self._dirty_flood:
+            flood = tuple(sorted(set(self._hosts.values())))
+            if flood != self._flood:
+                self._flood = flood
+                effects.append(SetFlood(flood))
+        self._dirty_claims, self._dirty_macs, self._dirty_literals, self._dirty_output = {}, {}, {}, {}
+        self._dirty_flood = False
+        return effects
+
+    def _rank(self, identity: EndpointId) -> tuple[int, PeerName, str]:
+        return self.standing(identity[0]), *identity
+
+    def _best(self, contenders: Iterator[EndpointId]) -> EndpointId | None:
+        best = min(map(self._rank, contenders), default=None)
+        return None if best is None or best[0] is Standing.GONE else (best[1], best[2])
+
+    def _settle_mac(self, mac: str, touched: dict[EndpointId, None]) -> None:
+        claims = self._by_mac.get(mac, {})
+        before = self._mac_winner.pop(mac, None)
+        winner = self._best(iter(claims))
+        if winner is not None:
+            self._mac_winner[mac] = winner
+        for identity, claim in claims.items():
+            touched[identity] = None
+            if winner != before:  # whoever loses its MAC loses all its addresses, and the other way about
+                for literal in claim.literals:
+                    self._dirty_literals[literal] = None
+        if before is not None:
+            touched[before] = None
+
+    def _settle_literal(self, literal: str, touched: dict[EndpointId, None]) -> None:
+        claims = self._by_literal.get(literal, {})
+        before = self._literal_winner.pop(literal, None)
+        winner = self._best(i for i, claim in claims.items() if self._mac_winner.get(claim.mac) == i)
+        if winner is not None:
+            self._literal_winner[literal] = winner
+        for identity, claim in claims.items():
+            touched[identity] = None
+            self._dirty_output[claim.mac] = None
+        if before is not None:
+            touched[before] = None
+
+    def _output(self) -> list[Effect]:
+        """The diffs of forwarding. An address is taken from one MAC before it is given to another."""
+        taken: list[Effect] = []
+        given: list[Effect] = []
+        for mac in sorted({**self._dirty_macs, **self._dirty_output}):
+            before, after = self._installed.pop(mac, None), self._desired(mac)
+            if after is None:
+                if before is not None:
+                    taken.append(RemoveForwarding(mac))
+                continue
+            self._installed[mac] = after
+            if after == before:
+                continue
+            kept = tuple(i for i in before.addresses if i in after.addresses) if before is not None else ()
+            if before is None or kept == before.addresses:
+                given.append(after)
+            elif kept == after.addresses:
+                taken.append(after)
+            else:
+                taken.append(SetForwarding(mac, after.remote, kept) if kept else RemoveForwarding(mac))
+                given.append(after)
+        return taken + given
+
+    def _desired(self, mac: str) -> SetForwarding | None:
+        """What should be installed for `mac`. One that a container of this host has is never sent elsewhere."""
+        winner = self._mac_winner.get(mac)
+        if winner is None or any(origin == self._own for origin, _ in self._by_mac[mac]):
+            return None
+        host = self._hosts.get(winner[0])
+        literals = (i for i in self._by_mac[mac][winner].literals if self._literal_winner.get(i) == winner)
+        addresses = tuple(sorted(literals))
+        return SetForwarding(mac, host, addresses) if host is not None and addresses else None
+
+    def _quarantine(self, touched: dict[EndpointId, None]) -> list[Effect]:
+        """Find who lost or got back what; say so to the DNS, and to the log of the loser's own host."""
+        added: list[tuple[PeerName, str, str]] = []
+        removed: list[tuple[PeerName, str, str]] = []
+        logs: list[Effect] = []
+        for identity in sorted(touched):
+            claim = self.claim(*identity)
+            before = self._lost.pop(identity, ())
+            after: tuple[str, ...] = ()
+            if claim is not None and self.standing(identity[0]) is not Standing.GONE:
+                after = tuple(sorted(i for i in claim.literals if self._literal_winner.get(i) != identity))
+            if after:
+                self._lost[identity] = after
+            if after == before:
+                continue
+            added.extend((*identity, literal) for literal in after if literal not in before)
+            removed.extend((*identity, literal) for literal in before if literal not in after)
+            if identity[0] == self._own:
+                logs.extend(self._log(identity, before, after))
+        news = Notify(QuarantineChanged(tuple(added), tuple(removed)))
+        return [news, *logs] if added or removed else []
+
+    def _log(self, loser: EndpointId, before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[Effect]:
+        new = tuple(literal for literal in after if literal not in before)
+        for contest in self._contests_of(loser, new) if new else ():
+            origin, container = contest.winner
+            yield Log(
+                "warning",
+                f"{contest.what} of container {loser[1]} is quarantined: container {container} of peer {origin} "
+                f"has it too; no peer sends there. To mend it: {contest.mend}",
+            )
+        claim = self.claim(*loser)
+        for literal in before:
+            if literal not in after and claim is not None and literal in claim.literals:
+                yield Log("info", f"address {literal} of container {loser[1]} is no longer quarantined")
+
+    def check_invariants(self) -> None:
+        """Assert that what was kept up incrementally equals what a computation from nothing gives."""
+        assert not (
+            self._dirty_claims or self._dirty_macs or self._dirty_literals or self._dirty_output or self._dirty_flood
+        )
+        fresh = ForwardingPlan(self._own)
+        fresh._standing, fresh._hosts = dict(self._standing), dict(self._hosts)
+        fresh._dirty_flood = True
+        for (origin, container), claim in self.claims():
+            fresh.announce(origin, container, claim)
+        fresh.flush()
+        for attribute in ("_mac_winner", "_literal_winner", "_lost", "_installed", "_flood", "_by_mac", "_by_literal"):
+            assert getattr(self, attribute) == getattr(fresh, attribute), attribute
+
+
+def _discard(index: dict[str, dict[EndpointId, Claim]], key: str, identity: EndpointId) -> None:
+    del index[key][identity]
+    if not index[key]:
+        del index[key]

@@ -1,0 +1,94 @@
+"""The kernel VXLAN data path as data: devices, numbers, MTU, MACs. Touches nothing; the driver makes it so.
+
+Owns the names and sizes that all hosts of an overlay must agree on. Must not know netlink, namespaces or peers.
+"""
+
+from enum import Enum
+from hashlib import blake2b
+
+from msgspec import Struct
+
+from overlay.config import Config, PeerName
+from overlay.errors import ConfigError
+
+BRIDGE = "weave"
+VXLAN_PORT = 6784
+"""UDP port of the kernel's VXLAN ("fastdp"); not the assigned 4789, so that other overlays on the host stay apart."""
+VXLAN_DEVICE = f"vxlan-{VXLAN_PORT}"
+VNI = VXLAN_PORT
+CONTAINER_DEVICE = "ethwe"
+
+IPV4_HEADER = 20
+IPV6_HEADER = 40
+UDP_HEADER = 8
+VXLAN_HEADER = 8
+INNER_ETHERNET = 14
+TUNNEL_HEADER = 24
+"""Budget of the userspace tunnel's own header: two six-octet peer names, eight octets of sequence, four of flags."""
+TUNNEL_TAG = 16
+"""Authentication tag of an encrypted tunnel packet (AES-GCM or ChaCha20-Poly1305, RFC 5116)."""
+
+MIN_MTU = 1280
+"""What IPv6 asks of every link (RFC 8200, 5): an overlay below it could not carry IPv6."""
+MAX_MTU = 65535
+
+
+class Path(Enum):
+    """A kind of path between two peers; the value is what it adds to an inner IP packet, in octets."""
+
+    VXLAN_IPV4 = IPV4_HEADER + UDP_HEADER + VXLAN_HEADER + INNER_ETHERNET
+    VXLAN_IPV6 = IPV6_HEADER + UDP_HEADER + VXLAN_HEADER + INNER_ETHERNET
+    TUNNEL_IPV4 = IPV4_HEADER + UDP_HEADER + TUNNEL_HEADER + TUNNEL_TAG + INNER_ETHERNET
+    TUNNEL_IPV6 = IPV6_HEADER + UDP_HEADER + TUNNEL_HEADER + TUNNEL_TAG + INNER_ETHERNET
+
+
+ALL_PATHS = tuple(Path)
+
+
+class VxlanPlan(Struct, frozen=True):
+    """What a host's data path looks like."""
+
+    bridge: str
+    device: str
+    vni: int
+    port: int
+    mtu: int
+    """Of the bridge, of the VXLAN device and of both ends of each veth."""
+    bridge_mac: str
+
+
+def overlay_mtu(underlay: int, paths: tuple[Path, ...] = ALL_PATHS) -> int:
+    """The largest inner IP packet that every one of `paths` carries over links of MTU `underlay`, in octets.
+
+    All peers must come to the same number whatever path each pair takes, so the costliest path decides: an encrypted
+    tunnel over IPv6 adds 40 + 8 + 24 + 16 + 14 = 102, which leaves 1,398 on Ethernet. (VXLAN adds 50 or 70.)
+    """
+    mtu = min(underlay - max(path.value for path in paths), MAX_MTU)
+    if mtu < MIN_MTU:
+        raise ConfigError(
+            f"an underlay MTU of {underlay} leaves {mtu} octets for the overlay, expected at least {MIN_MTU}: "
+            "raise the underlay's MTU or set one with --mtu"
+        )
+    return mtu
+
+
+def vxlan_plan(config: Config, underlay: int) -> VxlanPlan:
+    """The data path of a host whose smallest underlay MTU is `underlay`; a configured MTU overrides the sum."""
+    mtu = config.mtu or overlay_mtu(underlay)
+    return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, stable_mac(config.name, BRIDGE))
+
+
+def stable_mac(peer: PeerName, container: str) -> str:
+    """The MAC of `container` on the host of `peer`: the same after every restart, unicast, locally administered.
+
+    46 bits of a hash: among 100,000 containers a collision has a chance of one in 14,000, and is quarantined.
+    """
+    octets = bytearray(blake2b(f"{peer} {container}".encode(), digest_size=6).digest())
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")
+
+
+def veth_names(container: str) -> tuple[str, str]:
+    """Names of the bridge's end and of the container's end while it is still on the host: 15 characters each."""
+    tail = blake2b(container.encode(), digest_size=4).hexdigest()
+    return f"vethwel{tail}", f"vethweg{tail}"
