@@ -13,6 +13,7 @@ from typing import Any
 
 from lab.checkers.run import Run
 from lab.checkers.verdict import Result, merge
+from lab.checkers.world import CHANGES, FAULTS
 from lab.history import Sample
 
 __all__ = ["BUSY", "busy", "check_reachability", "transitions"]
@@ -28,7 +29,13 @@ def transitions(run: Run) -> list[tuple[int, int]]:
     for change in run.convergence:
         took = change.metrics.get("reachability")
         spans.append((change.t, change.until if took is None else change.t + took))
-    return spans
+    # A step under way has done part of its work already, and says so only at its end.
+    spans += [
+        (step.start, run.end if step.end is None else step.end)
+        for step in run.steps
+        if step.what in CHANGES and step.what not in FAULTS
+    ]
+    return sorted(spans)
 
 
 def busy(run: Run, start: int, end: int) -> bool:
