@@ -148,7 +148,7 @@ def _pruned(plain: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
         if where[:1] == ("timeline",) and len(where) > 1:
             copy["timeline"][where[1]] = {"wait": 0}
             continue
-        if len(where) < (1 if problem.at_key else _PRUNABLE.get(where[0], 2)):
+        if len(where) < (1 if problem.at_key else _PRUNABLE.get(str(where[0]), 2)):
             raise LookupError
         parent: Any = copy
         for key in where[:-1]:

@@ -256,7 +256,7 @@ def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> It
             if body.source is not None:
                 yield from context.host((*where, "from"), body.source)
             yield from context.hosts_of((*where, "to"), body.target)
-        case "run":
+        case "run" | "remove":
             yield from context.services_of((*where, "services"), body.services)
         case "attach" | "detach" | "scale":
             yield from context.service((*where, "service"), body.service)

@@ -13,7 +13,7 @@ from lab.scenario_values import UNITS, Duration
 
 VERBS = (
     *("launch", "connect", "forget", "run", "attach", "detach", "exec", "partition", "heal"),
-    *("kill", "restart", "scale", "reset", "expect", "wait"),
+    *("kill", "restart", "scale", "remove", "reset", "expect", "wait"),
 )
 _ALL_ONLY: tuple[dict[str, Any], ...] = ({"const": ALL},)
 SHAPES = ("groups", "one_way", "isolate", "bridge", "ring")
@@ -83,8 +83,8 @@ class Forget(Connect):
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ()
 
 
-class Run(Model):
-    """Start services, each on its hosts."""
+class Remove(Model):
+    """Remove all containers of services (`docker rm -f`)."""
 
     services: Names = (ALL,)
 
@@ -93,6 +93,12 @@ class Run(Model):
     @classmethod
     def expand(cls, value: Any) -> Any:
         return {"services": value} if isinstance(value, str | tuple) else value
+
+
+class Run(Remove):
+    """Start services, each on its hosts. With `ipam` the overlay chooses all addresses, also of those that have one."""
+
+    ipam: bool = False
 
 
 class Attach(Model):
@@ -269,6 +275,7 @@ class Step(Model):
     kill: Victim | None = None
     restart: Victim | None = None
     scale: Scale | None = None
+    remove: Remove | None = None
     reset: Reset | None = None
     expect: Expect | None = None
     wait: Duration | None = None

@@ -157,10 +157,14 @@ class Resolved(Struct, frozen=True, kw_only=True):
             "name": self.name,
             "file": self.file,
             "seed": self.seed,
-            "networks": dict(self.networks),
-            "hosts": {host.name: msgspec.to_builtins(host) | {"address": host.address} for host in self.hosts.values()},
-            "routers": msgspec.to_builtins(self.routers),
-            "links": [_link(*pair) for pair in (("*", "*", self.links.default), *_pairs(self.links))],
+            "underlay": {
+                "networks": {name: {"subnet": subnet} for name, subnet in self.networks.items()},
+                "hosts": {
+                    name: msgspec.to_builtins(host) | {"address": host.address} for name, host in self.hosts.items()
+                },
+                "routers": msgspec.to_builtins(self.routers),
+                "links": [_link(*pair) for pair in (("*", "*", self.links.default), *_pairs(self.links))],
+            },
             "overlay": {"kind": self.overlay, "options": dict(self.options)},
             "services": msgspec.to_builtins(self.services),
             "replicas": [msgspec.to_builtins(replica) for replica in self.replicas()],

@@ -1,0 +1,93 @@
+"""The container engine of a host, asked over its own API from inside the host.
+
+Owns the few requests that the lab makes when no `weave` command does it: run, remove, kill, start, inspect. They are
+sent by a Python one-liner on the host, so that neither a `docker` client nor this package need be installed there.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from lab.backends.base import Host
+from lab.errors import LabError
+from lab.topology import Replica
+
+API = "/v1.41"
+CLIENT = """\
+import http.client, socket, sys
+class Unix(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect("/var/run/docker.sock")
+method, path, body = sys.argv[1:4]
+client = Unix("docker", timeout=60)
+client.request(method, path, body or None, {"Content-Type": "application/json"} if body else {})
+answer = client.getresponse()
+print(answer.status)
+sys.stdout.write(answer.read().decode())
+"""
+
+
+class EngineError(LabError):
+    """The engine refused a request; `status` is HTTP's."""
+
+    def __init__(self, host: str, what: str, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(f"{host}: the engine refused {what} with {status}: {text}")
+
+
+class Engine:
+    """The engine of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def run(self, replica: Replica) -> None:
+        """Create and start a container on the engine's own network; its service port is published on a free port."""
+        exposed = {f"{replica.port}/tcp": [{"HostPort": ""}]} if replica.port and not replica.publish else {}
+        for entry in replica.publish:
+            *outside, inside = entry.removesuffix("/tcp").split(":")
+            exposed[f"{inside}/tcp"] = [{"HostPort": outside[-1] if outside else ""}]
+        body: dict[str, Any] = {
+            "Image": replica.image,
+            "Hostname": replica.hostname.partition(".")[0],
+            "Env": [f"{key}={value}" for key, value in replica.env.items()],
+            "ExposedPorts": {port: {} for port in exposed},
+            "HostConfig": {"PortBindings": exposed},
+        }
+        if replica.args:
+            body["Cmd"] = list(replica.args)
+        else:
+            body |= {"Tty": True, "OpenStdin": True}
+        await self._ask("POST", f"/containers/create?name={quote(replica.name)}", body)
+        await self.start(replica.name)
+
+    async def start(self, name: str) -> None:
+        """Start a container; one that runs already is fine."""
+        await self._ask("POST", f"/containers/{quote(name)}/start", fine=(304,))
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL; a container that does not run is fine."""
+        await self._ask("POST", f"/containers/{quote(name)}/kill", fine=(409,))
+
+    async def remove(self, name: str) -> None:
+        """`docker rm -f`; a container that is not there is fine."""
+        await self._ask("DELETE", f"/containers/{quote(name)}?force=1", fine=(404,))
+
+    async def inspect(self, name: str) -> Mapping[str, Any]:
+        """What the engine says about a container."""
+        answer: Mapping[str, Any] = json.loads(await self._ask("GET", f"/containers/{quote(name)}/json"))
+        return answer
+
+    async def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, fine: tuple[int, ...] = ()
+    ) -> str:
+        text = json.dumps(body) if body is not None else ""
+        result = await self._host.exec(["python3", "-c", CLIENT, method, API + path, text], timeout=90.0)
+        status, _, answer = result.out.partition("\n")
+        if result.code != 0 or not status.isdigit():
+            raise EngineError(self._host.name, f"{method} {path}", 0, result.err.strip().rpartition("\n")[2])
+        if int(status) >= 300 and int(status) not in fine:
+            raise EngineError(self._host.name, f"{method} {path}", int(status), answer.strip())
+        return answer

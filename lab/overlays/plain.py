@@ -1,0 +1,84 @@
+"""`overlay.kind: none`: containers on their engine's own network, services reached by published ports. For comparison.
+
+On one host containers reach each other by their engine addresses; from another host by HOST:PORT, if the service has
+a port at all. There are no names and nothing is launched.
+"""
+
+from collections.abc import Sequence
+
+from lab.backends.base import Lab
+from lab.overlays.base import Options
+from lab.overlays.engine import Engine
+from lab.topology import Replica, Resolved
+
+
+class PlainOverlay:
+    """No overlay."""
+
+    kind = "none"
+    has_daemons = False
+    has_dns = False
+
+    def __init__(self, lab: Lab, scenario: Resolved) -> None:
+        self._lab = lab
+        self._scenario = scenario
+        self._addresses: dict[str, str] = {}
+        self._published: dict[str, dict[int, int]] = {}
+
+    async def launch(self, hosts: Sequence[str], options: Options) -> None:
+        """Nothing to launch."""
+
+    async def connect(self, source: str, targets: Sequence[str]) -> None:
+        """Nothing to connect."""
+
+    async def run(self, replica: Replica) -> None:
+        """`docker run` with the service's port published."""
+        await Engine(self._lab.hosts[replica.host]).run(replica)
+        await self._learn(replica)
+
+    async def remove(self, replica: Replica) -> None:
+        """`docker rm -f`."""
+        self._addresses.pop(replica.name, None)
+        self._published.pop(replica.name, None)
+        await Engine(self._lab.hosts[replica.host]).remove(replica.name)
+
+    async def kill(self, replica: Replica) -> None:
+        """`docker kill`."""
+        await Engine(self._lab.hosts[replica.host]).kill(replica.name)
+
+    async def restart(self, replica: Replica) -> None:
+        """`docker start`; address and port may be new."""
+        await Engine(self._lab.hosts[replica.host]).start(replica.name)
+        await self._learn(replica)
+
+    async def relaunch(self, host: str) -> None:
+        """No daemon, nothing to bring back."""
+
+    def address_of(self, replica: str) -> str:
+        """Its address on its engine's network, which other hosts do not reach."""
+        return self._addresses.get(replica, "")
+
+    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
+        """Directly on one host, else by the host's address and the published port."""
+        if source.host == target.host:
+            address = self._addresses.get(target.name)
+            return (address, port) if address else None
+        published = self._published.get(target.name, {}).get(port)
+        return (self._scenario.hosts[target.host].address, published) if published else None
+
+    async def resolver(self, host: str) -> str:
+        """There are no names."""
+        return ""
+
+    async def log_tail(self, host: str) -> str:
+        """There is no daemon."""
+        return ""
+
+    async def _learn(self, replica: Replica) -> None:
+        settings = (await Engine(self._lab.hosts[replica.host]).inspect(replica.name))["NetworkSettings"]
+        self._addresses[replica.name] = settings["IPAddress"]
+        self._published[replica.name] = {
+            int(inside.partition("/")[0]): int(outside[0]["HostPort"])
+            for inside, outside in (settings.get("Ports") or {}).items()
+            if outside
+        }

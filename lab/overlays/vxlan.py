@@ -1,0 +1,124 @@
+"""`overlay.kind: vxlan`: a hand-configured kernel VXLAN between the hosts, of the shape that our overlay has.
+
+A bridge `weave` with one VXLAN device per host, a static flood list with every other host, and a veth pair into each
+container whose inner end is `ethwe`. No daemon, no agreement: addresses are counted up here. It is what the overlay's
+data path is compared with, so MTU and shape are the same.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+
+from lab.backends.base import Lab
+from lab.overlays.base import Options, must, together
+from lab.overlays.engine import Engine
+from lab.topology import Replica, Resolved
+
+BRIDGE = "weave"
+DEVICE = "vxlan-lab"
+VNI = 1
+PORT = 6784
+MTU = 1400
+DEFAULT_RANGE = "10.32.0.0/12"
+
+
+class VxlanOverlay:
+    """Static VXLAN. Options: `iprange`, `mtu`."""
+
+    kind = "vxlan"
+    has_daemons = False
+    has_dns = False
+
+    def __init__(self, lab: Lab, scenario: Resolved) -> None:
+        self._lab = lab
+        self._scenario = scenario
+        self._range = ipaddress.ip_network(str(scenario.options.get("iprange", DEFAULT_RANGE)))
+        self._mtu = int(scenario.options.get("mtu", MTU))
+        self._addresses: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
+        self._next = 1
+        self._ports = 0
+
+    async def launch(self, hosts: Sequence[str], options: Options) -> None:
+        """Bridge, VXLAN device and flood list on each host; towards all hosts of the lab, launched or not."""
+        await together(self._make(name) for name in hosts)
+
+    async def connect(self, source: str, targets: Sequence[str]) -> None:
+        """The flood lists are complete from the start."""
+
+    async def run(self, replica: Replica) -> None:
+        """`docker run`, then a veth pair between the bridge and the container."""
+        await Engine(self._lab.hosts[replica.host]).run(replica)
+        if replica.address:
+            self._addresses[replica.name] = ipaddress.ip_interface(replica.address)
+        else:
+            address = self._range[self._next]
+            self._next += 1
+            self._addresses[replica.name] = ipaddress.ip_interface(f"{address}/{self._range.prefixlen}")
+        await self._plug(replica)
+
+    async def remove(self, replica: Replica) -> None:
+        """`docker rm -f`; the veth pair goes with the container's namespace."""
+        self._addresses.pop(replica.name, None)
+        await Engine(self._lab.hosts[replica.host]).remove(replica.name)
+
+    async def kill(self, replica: Replica) -> None:
+        """`docker kill`."""
+        await Engine(self._lab.hosts[replica.host]).kill(replica.name)
+
+    async def restart(self, replica: Replica) -> None:
+        """`docker start`, and a new veth pair with the old address."""
+        await Engine(self._lab.hosts[replica.host]).start(replica.name)
+        await self._plug(replica)
+
+    async def relaunch(self, host: str) -> None:
+        """After a power cut the host's devices are gone: make them again."""
+        await self._make(host)
+
+    def address_of(self, replica: str) -> str:
+        """As given, or counted up."""
+        interface = self._addresses.get(replica)
+        return str(interface.ip) if interface else ""
+
+    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
+        """Replicas of one subnet reach each other directly."""
+        ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
+        if ours is None or theirs is None or theirs.ip not in ours.network or ours.ip not in theirs.network:
+            return None
+        return str(theirs.ip), port
+
+    async def resolver(self, host: str) -> str:
+        """There are no names."""
+        return ""
+
+    async def log_tail(self, host: str) -> str:
+        """There is no daemon."""
+        return ""
+
+    async def _make(self, name: str) -> None:
+        host, spec = self._lab.hosts[name], self._scenario.hosts[name]
+        lines = [
+            f"ip link add {BRIDGE} mtu {self._mtu} type bridge",
+            f"ip link add {DEVICE} mtu {self._mtu} type vxlan id {VNI} local {spec.address} dstport {PORT}",
+            f"ip link set {DEVICE} master {BRIDGE}",
+            f"ip link set {DEVICE} up",
+            f"ip link set {BRIDGE} up",
+        ]
+        for other in self._scenario.hosts.values():
+            if other.name != name:
+                lines.append(f"bridge fdb append 00:00:00:00:00:00 dev {DEVICE} dst {other.address}")
+        exists = f"ip link show {DEVICE} >/dev/null 2>&1 && exit 0"
+        await must(host, ["sh", "-ec", "\n".join([exists, *lines])])
+
+    async def _plug(self, replica: Replica) -> None:
+        host = self._lab.hosts[replica.host]
+        pid = (await Engine(host).inspect(replica.name))["State"]["Pid"]
+        self._ports += 1
+        port = f"vethlab{self._ports}"
+        inside = f"nsenter -t {pid} -n ip"
+        lines = [
+            f"ip link add {port} mtu {self._mtu} type veth peer name ethwe mtu {self._mtu} netns {pid}",
+            f"ip link set {port} master {BRIDGE}",
+            f"ip link set {port} up",
+            f"{inside} addr add {self._addresses[replica.name]} dev ethwe",
+            f"{inside} link set ethwe up",
+        ]
+        await must(host, ["sh", "-ec", "\n".join(lines)])

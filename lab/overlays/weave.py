@@ -1,0 +1,151 @@
+"""Our overlay on the lab's hosts, driven by its own `weave` command exactly as a person would type it.
+
+Owns how scenario options become flags and what is done after a daemon or a host came back. Knows nothing of how the
+overlay works inside.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from lab.backends.base import Lab
+from lab.overlays.base import Options, last_lines, must, together
+from lab.overlays.engine import Engine
+from lab.topology import Replica, Resolved
+
+FLAGS = {"iprange": "ipalloc-range", "subnet": "ipalloc-default-subnet", "init": "ipalloc-init"}
+"""Short names of options; every other one is the flag's own name."""
+_CIDR = re.compile(r"(?<![\w.:])([0-9A-Fa-f.:]+)/(\d{1,3})(?![\w.])")
+
+
+def flags(options: Options) -> list[str]:
+    """Options of a scenario as arguments of `weave launch`: true `--x`, false `--no-x`, anything else `--x value`."""
+    arguments: list[str] = []
+    for key, value in options.items():
+        name = FLAGS.get(key, key).replace("_", "-")
+        if value is True:
+            # These two are on unless switched off, and have no flag that says so.
+            arguments += [] if name in ("dns", "discovery") else [f"--{name}"]
+        elif value is False:
+            arguments += [f"--no-{name}"] if name in ("dns", "discovery", "fastdp", "restart") else []
+        else:
+            arguments += [f"--{name}", str(value)]
+    return arguments
+
+
+class WeaveOverlay:
+    """`overlay.kind: weave`."""
+
+    kind = "weave"
+    has_daemons = True
+
+    def __init__(self, lab: Lab, scenario: Resolved) -> None:
+        self._lab = lab
+        self._scenario = scenario
+        self.has_dns = scenario.options.get("dns", True) is not False
+        self._launched: dict[str, list[str]] = {}
+        self._addresses: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
+        self._resolvers: dict[str, str] = {}
+
+    async def launch(self, hosts: Sequence[str], options: Options) -> None:
+        """`weave launch` on all of them, with a first agreement among as many peers as the lab has hosts."""
+        merged = {**self._scenario.options, **options}
+        if not merged.keys() & {"init", "ipalloc-init", "ipalloc_init"}:
+            merged["init"] = f"consensus={len(self._scenario.hosts)}"
+        arguments = flags(merged)
+        await together(must(self._lab.hosts[name], ["weave", "launch", *arguments]) for name in hosts)
+        self._launched.update(dict.fromkeys(hosts, arguments))
+
+    async def connect(self, source: str, targets: Sequence[str]) -> None:
+        """`weave connect` with the targets' underlay addresses."""
+        addresses = [self._scenario.hosts[target].address for target in targets]
+        await must(self._lab.hosts[source], ["weave", "connect", *addresses])
+
+    async def forget(self, source: str, targets: Sequence[str]) -> None:
+        """`weave forget`."""
+        addresses = [self._scenario.hosts[target].address for target in targets]
+        await must(self._lab.hosts[source], ["weave", "forget", *addresses])
+
+    async def reset(self, hosts: Sequence[str]) -> None:
+        """`weave reset`, on one host after the other, as each hands its addresses over to those that are left."""
+        for name in hosts:
+            await must(self._lab.hosts[name], ["weave", "reset"])
+            self._launched.pop(name, None)
+
+    async def run(self, replica: Replica) -> None:
+        """`weave run`, with the address asked for or one that IPAM picks."""
+        argv = ["weave", "run", *([replica.address] if replica.address else []), "--name", replica.name]
+        argv += ["-h", replica.hostname] if self.has_dns else []
+        for key, value in replica.env.items():
+            argv += ["-e", f"{key}={value}"]
+        for entry in replica.publish:
+            argv += ["-p", entry]
+        # A shell without arguments ends at once unless it has a terminal.
+        argv += ["-ti"] if not replica.args else []
+        await must(self._lab.hosts[replica.host], [*argv, replica.image, *replica.args])
+        await self._learn(replica)
+
+    async def remove(self, replica: Replica) -> None:
+        """`docker rm -f`; the daemon hears of it from the engine."""
+        self._addresses.pop(replica.name, None)
+        await Engine(self._lab.hosts[replica.host]).remove(replica.name)
+
+    async def kill(self, replica: Replica) -> None:
+        """`docker kill`."""
+        await Engine(self._lab.hosts[replica.host]).kill(replica.name)
+
+    async def restart(self, replica: Replica) -> None:
+        """`docker start`, then `weave attach` with the address that it had."""
+        before = self._addresses.get(replica.name)
+        await Engine(self._lab.hosts[replica.host]).start(replica.name)
+        asked = [replica.address] if replica.address else [str(before)] if before else []
+        await must(self._lab.hosts[replica.host], ["weave", "attach", *asked, replica.name])
+        await self._learn(replica)
+
+    async def attach(self, replica: Replica, address: str | None) -> None:
+        """`weave attach [address] container`."""
+        await must(self._lab.hosts[replica.host], ["weave", "attach", *([address] if address else []), replica.name])
+        await self._learn(replica)
+
+    async def detach(self, replica: Replica, address: str | None) -> None:
+        """`weave detach [address] container`."""
+        await must(self._lab.hosts[replica.host], ["weave", "detach", *([address] if address else []), replica.name])
+        await self._learn(replica)
+
+    async def relaunch(self, host: str) -> None:
+        """`weave launch` as before; what it knew comes from its disk."""
+        await must(self._lab.hosts[host], ["weave", "launch", *self._launched.get(host, [])])
+
+    def address_of(self, replica: str) -> str:
+        """Its first overlay address."""
+        interface = self._addresses.get(replica)
+        return str(interface.ip) if interface else ""
+
+    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
+        """Replicas of one subnet reach each other directly, those of different subnets are kept apart."""
+        ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
+        if ours is None or theirs is None or theirs.ip not in ours.network or ours.ip not in theirs.network:
+            return None
+        return str(theirs.ip), port
+
+    async def resolver(self, host: str) -> str:
+        """The address of the engine's bridge, where the daemon's name server listens."""
+        if host not in self._resolvers:
+            out = await must(self._lab.hosts[host], ["ip", "-o", "-4", "addr", "show", "dev", "docker0"])
+            match = _CIDR.search(out)
+            self._resolvers[host] = match[1] if match else ""
+        return self._resolvers[host]
+
+    async def log_tail(self, host: str) -> str:
+        """The end of the daemon's log."""
+        result = await self._lab.hosts[host].exec(["sh", "-c", "tail -n 15 /var/log/weave*.log"], timeout=5.0)
+        return last_lines(result.out, 15)
+
+    async def _learn(self, replica: Replica) -> None:
+        """What addresses a container has now, by `weave ps`."""
+        out = await must(self._lab.hosts[replica.host], ["weave", "ps", replica.name])
+        found = _CIDR.search(out)
+        if found:
+            self._addresses[replica.name] = ipaddress.ip_interface(found[0])
+        else:
+            self._addresses.pop(replica.name, None)
