@@ -16,24 +16,22 @@ from typing import Any
 
 from pyroute2.netlink.rtnl import RTM_GETADDR
 
+from overlay.datapath.vxlan import CONTAINER_DEVICE, veth_names
 from overlay.drivers import rtnl
-from overlay.drivers.bridge import PORT_PREFIX, Devices
+from overlay.drivers.bridge import Devices
 from overlay.drivers.netlink import Netlink, NetlinkError
 from overlay.drivers.netns import inside
 from overlay.errors import EnvironmentProblem, UsageError
 
-__all__ = ["INTERFACE", "addresses_of", "plug", "port_name", "unplug"]
+__all__ = ["addresses_of", "plug", "port_name", "unplug"]
 
-INTERFACE = "ethwe"
 MULTICAST = "224.0.0.0/4"
 _ETH_P_ARP = 0x0806
-_NAME_LIMIT = 15
-"""Characters of an interface's name (IFNAMSIZ less the final zero)."""
 
 
 def port_name(container: str) -> str:
     """The name of a container's port on the bridge, stable over restarts."""
-    return PORT_PREFIX + container[: _NAME_LIMIT - len(PORT_PREFIX)]
+    return veth_names(container)[0]
 
 
 @contextmanager
@@ -64,7 +62,7 @@ def plug(netlink: Netlink, devices: Devices, container: str, pid: int, mac: str,
     `EnvironmentProblem`.
     """
     with _namespace(pid) as namespace, _netlink_in(namespace) as there:
-        link = there.link(INTERFACE)
+        link = there.link(CONTAINER_DEVICE)
         port = netlink.index(port_name(container))
         if link is not None and (not port or link.get_attr("IFLA_ADDRESS") != mac):
             # From a bridge that is gone, or from another life of this container: of no use.
@@ -82,7 +80,7 @@ def plug(netlink: Netlink, devices: Devices, container: str, pid: int, mac: str,
                 rtnl.change_link(port, ("IFLA_MTU", devices.mtu), up=True, what="port up"),
             )
         )
-        inner = there.index(INTERFACE)
+        inner = there.index(CONTAINER_DEVICE)
         stale = [cidr for cidr in _addresses(there, inner) if cidr not in addresses]
         there.run(
             (
@@ -107,14 +105,14 @@ def unplug(netlink: Netlink, container: str) -> None:
 def addresses_of(pid: int) -> tuple[str, ...]:
     """The addresses ("a.b.c.d/n") on the container's `ethwe`; empty without one."""
     with _namespace(pid) as namespace, _netlink_in(namespace) as there:
-        index = there.index(INTERFACE)
+        index = there.index(CONTAINER_DEVICE)
         return tuple(_addresses(there, index)) if index else ()
 
 
 def _make_pair(netlink: Netlink, devices: Devices, container: str, namespace: int, mac: str) -> None:
     peer: Any = {
         "attrs": [
-            ("IFLA_IFNAME", INTERFACE),
+            ("IFLA_IFNAME", CONTAINER_DEVICE),
             ("IFLA_ADDRESS", mac),
             ("IFLA_MTU", devices.mtu),
             ("IFLA_NET_NS_FD", namespace),
@@ -148,7 +146,7 @@ def _announce(mac: str, addresses: tuple[str, ...]) -> None:
     except OSError as error:
         raise EnvironmentProblem(f"cannot open a packet socket in the container's namespace: {error}") from None
     with raw:
-        raw.bind((INTERFACE, _ETH_P_ARP))
+        raw.bind((CONTAINER_DEVICE, _ETH_P_ARP))
         for cidr in addresses:
             interface = ipaddress.ip_interface(cidr)
             if interface.version != 4:

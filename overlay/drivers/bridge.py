@@ -14,20 +14,18 @@ from typing import Any
 from msgspec import Struct
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
 
+from overlay.datapath.vxlan import BRIDGE, VNI, VXLAN_DEVICE, VXLAN_PORT, VxlanPlan
 from overlay.drivers import rtnl
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.errors import EnvironmentProblem
 
-__all__ = ["BRIDGE", "VXLAN", "Devices", "ensure", "interface_address", "remove", "underlay_mtu"]
+__all__ = ["PORT_PREFIX", "Devices", "ensure", "interface_address", "remove", "underlay_mtu"]
 
 log = logging.getLogger(__name__)
 
-BRIDGE = "weave"
-VXLAN_PORT = 6784
-VXLAN_ID = 6784
-VXLAN = f"vxlan-{VXLAN_PORT}"
 TTL = 64
 PORT_PREFIX = "vethwe"
+"""Leads the names of all containers' ports on the bridge."""
 
 _EUI64_OFF = 1
 _ARPHRD_LOOPBACK = 772
@@ -44,10 +42,10 @@ class Devices(Struct, frozen=True):
     """They stood already when this daemon came."""
 
 
-def _vxlan_info() -> dict[str, Any]:
+def _vxlan_info(plan: VxlanPlan) -> dict[str, Any]:
     data = rtnl.nested(
-        IFLA_VXLAN_ID=VXLAN_ID,
-        IFLA_VXLAN_PORT=VXLAN_PORT,
+        IFLA_VXLAN_ID=plan.vni,
+        IFLA_VXLAN_PORT=plan.port,
         IFLA_VXLAN_LEARNING=0,
         IFLA_VXLAN_TTL=TTL,
         # The inner packets carry checksums of their own; the outer one only costs (RFC 7348, section 5).
@@ -75,43 +73,45 @@ def _create(netlink: Netlink, request: Request, feature: str, remedy: str) -> No
             raise EnvironmentProblem(f"this kernel has no {feature}: {remedy}") from None
         if error.errno == errno.EEXIST and "vxlan" in request.what:
             raise EnvironmentProblem(
-                f"another VXLAN device of this host has number {VXLAN_ID} on UDP port {VXLAN_PORT}: "
+                f"another VXLAN device of this host has number {VNI} on UDP port {VXLAN_PORT}: "
                 "`ip -d link show type vxlan` names it; delete it"
             ) from None
         raise EnvironmentProblem(f"cannot make a {feature}: {error}") from None
 
 
-def ensure(netlink: Netlink, mac: str, mtu: int) -> Devices:
-    """Make or adopt the bridge and the VXLAN device. `mac` becomes the bridge's; `mtu` both devices'.
+def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
+    """Make or adopt the bridge and the VXLAN device.
 
     Raises `EnvironmentProblem`.
     """
-    bridge = netlink.link(BRIDGE)
+    bridge = netlink.link(plan.bridge)
     if bridge is None:
         info = rtnl.nested(IFLA_INFO_KIND="bridge", IFLA_INFO_DATA=rtnl.nested(IFLA_BR_MCAST_SNOOPING=0))
-        attributes = (("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu), ("IFLA_LINKINFO", info))
+        attributes = (("IFLA_ADDRESS", plan.bridge_mac), ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", info))
         _create(
             netlink,
-            rtnl.create_link(BRIDGE, *attributes, what="make bridge"),
+            rtnl.create_link(plan.bridge, *attributes, what="make bridge"),
             "network bridge",
             "`modprobe bridge`, or a kernel with CONFIG_BRIDGE",
         )
     elif _kind(bridge) != "bridge":
-        raise EnvironmentProblem(f"there is an interface `{BRIDGE}` that is no bridge: rename or delete it")
-    vxlan = netlink.link(VXLAN)
+        raise EnvironmentProblem(f"there is an interface `{plan.bridge}` that is no bridge: rename or delete it")
+    vxlan = netlink.link(plan.device)
     if vxlan is not None and not _fits(vxlan):
         netlink.one(rtnl.del_link(int(vxlan["index"])))
         vxlan = None
     adopted = bridge is not None and vxlan is not None
     if vxlan is None:
-        request = rtnl.create_link(VXLAN, ("IFLA_MTU", mtu), ("IFLA_LINKINFO", _vxlan_info()), what="make vxlan")
+        request = rtnl.create_link(
+            plan.device, ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", _vxlan_info(plan)), what="make vxlan"
+        )
         _create(netlink, request, "VXLAN device", "`modprobe vxlan`, or a kernel with CONFIG_VXLAN")
-    indices = (netlink.index(BRIDGE), netlink.index(VXLAN))
+    indices = (netlink.index(plan.bridge), netlink.index(plan.device))
     netlink.run(
         (
             rtnl.change_link(indices[1], ("IFLA_MASTER", indices[0]), what="plug vxlan into bridge"),
-            rtnl.change_link(indices[1], ("IFLA_MTU", mtu), what="mtu of vxlan"),
-            rtnl.change_link(indices[0], ("IFLA_MTU", mtu), what="mtu of bridge"),
+            rtnl.change_link(indices[1], ("IFLA_MTU", plan.mtu), what="mtu of vxlan"),
+            rtnl.change_link(indices[0], ("IFLA_MTU", plan.mtu), what="mtu of bridge"),
         )
     )
     try:
@@ -120,14 +120,15 @@ def ensure(netlink: Netlink, mac: str, mtu: int) -> Devices:
         raise EnvironmentProblem(
             f"this kernel's bridge lacks neighbour suppression or port isolation ({error}): use Linux 4.18 or newer"
         ) from None
-    _no_link_local(BRIDGE)
+    for name in (plan.bridge, plan.device):
+        _no_link_local(name)
     netlink.run(
         (
             rtnl.change_link(indices[0], up=True, what="bridge up"),
             rtnl.change_link(indices[1], up=True, what="vxlan up"),
         )
     )
-    return Devices(bridge=indices[0], vxlan=indices[1], mtu=mtu, adopted=adopted)
+    return Devices(bridge=indices[0], vxlan=indices[1], mtu=plan.mtu, adopted=adopted)
 
 
 def remove(netlink: Netlink) -> None:
@@ -136,7 +137,7 @@ def remove(netlink: Netlink) -> None:
     ports = [
         int(link["index"])
         for link in netlink.dump(RTM_GETLINK)
-        if link.get_attr("IFLA_IFNAME").startswith(PORT_PREFIX) or link.get_attr("IFLA_IFNAME") == VXLAN
+        if link.get_attr("IFLA_IFNAME").startswith(PORT_PREFIX) or link.get_attr("IFLA_IFNAME") == VXLAN_DEVICE
     ]
     netlink.run(rtnl.del_link(index) for index in (*ports, bridge) if index)
 
@@ -152,14 +153,14 @@ def _fits(link: Any) -> bool:
         return False
     data = link.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
     return (
-        data.get_attr("IFLA_VXLAN_ID") == VXLAN_ID
+        data.get_attr("IFLA_VXLAN_ID") == VNI
         and data.get_attr("IFLA_VXLAN_PORT") == VXLAN_PORT
         and not data.get_attr("IFLA_VXLAN_LEARNING")
     )
 
 
 def _no_link_local(name: str) -> None:
-    """The bridge itself is no party on the overlay: without an address of its own it says nothing there."""
+    """The devices themselves are no parties on the overlay: without an address of their own they say nothing there."""
     setting = Path(f"/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
     try:
         setting.write_text(f"{_EUI64_OFF}\n")

@@ -1,0 +1,174 @@
+"""One peer's state on disk: small files, each replaced as a whole and durably, under a lock.
+
+Owns the directory, the order of syncs, the reserve for a full disk, and what happens to damaged files. A file is a
+line `overlay-state 1 <crc32 of the rest, hex> <key>` and the data. Knows nothing of what the data means.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from overlay.errors import EnvironmentProblem
+
+__all__ = ["Disk", "DiskFull"]
+
+log = logging.getLogger(__name__)
+
+_MAGIC = b"overlay-state 1 "
+_SUFFIX = ".state"
+_RESERVE = "reserve"
+_RESERVE_BYTES = 1 << 18
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFull(EnvironmentProblem):
+    """Not even the reserve is left."""
+
+
+class Disk:
+    """The state directory of one peer, locked for this process."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory if need be and lock it. Raises `EnvironmentProblem`."""
+        self.directory = directory
+        self.full = ""
+        """Why there is no room for new bookings; empty: there is."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise EnvironmentProblem(f"cannot use {directory} for this peer's state: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._close()
+            raise EnvironmentProblem(
+                f"another router uses {directory}: `weave stop` ends it, WEAVE_DB names another directory"
+            ) from None
+        self._fill_reserve()
+
+    def load(self) -> dict[str, bytes]:
+        """All keys with their data. A damaged file is set aside with the suffix `.damaged`, and said so."""
+        found = {}
+        for path in sorted(self.directory.iterdir()):
+            if path.name.endswith(".tmp"):
+                path.unlink(missing_ok=True)
+            if not path.name.endswith(_SUFFIX):
+                continue
+            parsed = _parse(path.read_bytes())
+            if parsed is None:
+                aside = path.with_suffix(".damaged")
+                path.rename(aside)
+                log.error("%s is damaged: set aside as %s, this peer starts without it", path, aside.name)
+                continue
+            found[parsed[0]] = parsed[1]
+        return found
+
+    def persist(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Make the last data of each key durable, in the order of `items`. Raises `DiskFull` (nothing is promised).
+
+        All files are synced, then renamed in order, then the directory is synced once.
+        """
+        latest = dict(items)
+        try:
+            self._write(latest)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            if not self.full:
+                log.error("%s is full: no new addresses until there is room", self.directory)
+            self.full = f"{self.directory} is full ({error.strerror}): make room"
+            (self.directory / _RESERVE).unlink(missing_ok=True)
+            try:
+                self._write(latest)
+            except OSError as again:
+                raise DiskFull(f"cannot write {self.directory}: {again.strerror}; make room") from None
+
+    def check_room(self) -> str:
+        """Why there is no room for new bookings, or "". Tries to get the reserve back first."""
+        if not (self.directory / _RESERVE).exists():
+            self._fill_reserve()
+        return self.full
+
+    def erase(self) -> None:
+        """Delete all state (the lock stays held)."""
+        for path in sorted(self.directory.iterdir()):
+            if path.name.endswith((_SUFFIX, ".tmp", ".damaged")):
+                path.unlink(missing_ok=True)
+        os.fsync(self._directory_fd)
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._lock)
+        os.close(self._directory_fd)
+
+    def _write(self, latest: dict[str, bytes]) -> None:
+        prepared = []
+        try:
+            for key, data in latest.items():
+                path = self.directory / (quote(key, safe="") + _SUFFIX)
+                temporary = path.with_suffix(".tmp")
+                prepared.append((temporary, path))
+                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                try:
+                    _write_all(descriptor, _format(key, data))
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            for temporary, path in prepared:
+                temporary.replace(path)
+            os.fsync(self._directory_fd)
+        except OSError:
+            for temporary, _ in prepared:
+                temporary.unlink(missing_ok=True)
+            raise
+
+    def _fill_reserve(self) -> None:
+        """Keep some room back: what is booked already must stay writable when others fill the disk."""
+        path = self.directory / _RESERVE
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+            if self.full:
+                log.info("%s has room again", self.directory)
+            self.full = ""
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            if error.errno in _FULL:
+                self.full = f"{self.directory} is full ({error.strerror}): make room"
+            else:
+                log.warning("no reserve in %s: %s", self.directory, error)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _format(key: str, data: bytes) -> bytes:
+    rest = key.encode() + b"\n" + data
+    return _MAGIC + f"{zlib.crc32(rest):08x} ".encode() + rest
+
+
+def _parse(content: bytes) -> tuple[str, bytes] | None:
+    header = len(_MAGIC) + 9
+    if not content.startswith(_MAGIC) or len(content) < header:
+        return None
+    rest = content[header:]
+    key, newline, data = rest.partition(b"\n")
+    if not newline or content[len(_MAGIC) : header] != f"{zlib.crc32(rest):08x} ".encode():
+        return None
+    return key.decode(errors="replace"), data

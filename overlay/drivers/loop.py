@@ -1,0 +1,258 @@
+"""Drives one `Node` with asyncio: inputs in, effects out in their order, one timer.
+
+Owns the clock, the order of effects (persist before send), pending requests and the watchers of the node's view.
+Decides nothing: whatever an effect means is done by the driver it belongs to.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from overlay import effects as e
+from overlay import inputs as i
+from overlay.drivers.disk import Disk, DiskFull
+from overlay.drivers.dns import DnsServer
+from overlay.drivers.kernel import Forwarding
+from overlay.drivers.tcp import TcpDriver
+from overlay.drivers.udp import UdpDriver
+from overlay.env import SECOND
+from overlay.errors import UsageError
+from overlay.node import Node
+
+__all__ = ["Answer", "Router", "now"]
+
+log = logging.getLogger(__name__)
+node_log = logging.getLogger("overlay.node")
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_DISK_RETRY = 0.5
+"""Seconds between two tries to write to a full disk while everything behind the write waits."""
+_COALESCE = 0.005
+"""Seconds that a change of the view is held back, so that a burst makes one line."""
+
+Answer = str | tuple[str, ...] | None
+"""What a request is answered with."""
+
+
+def now() -> int:
+    """This host's monotonic clock, in nanoseconds."""
+    return time.monotonic_ns()
+
+
+class Router:
+    """One running node and everything that its effects reach. `dns` may be missing."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        disk: Disk,
+        forwarding: Forwarding,
+        clock: Callable[[], int] = now,
+    ) -> None:
+        self.node = node
+        self.disk = disk
+        self.forwarding = forwarding
+        self.clock = clock
+        self.tcp: TcpDriver | None = None
+        self.udp: UdpDriver | None = None
+        self.dns: DnsServer | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: int | None = None
+        self._backlog: deque[e.Effect] = deque()
+        self._busy = False
+        self._blocked = False
+        self._requests: dict[int, asyncio.Future[Answer]] = {}
+        self._last_request = 0
+        self._watchers: dict[Callable[[int, Any], None], None] = {}
+        self._look_pending = False
+        self._last_view: Any = None
+        self._do: dict[type[e.Effect], Callable[[Any], None]] = {
+            e.Dial: self._dial,
+            e.SendTcp: self._send_tcp,
+            e.CloseTcp: self._close_tcp,
+            e.SendDatagram: self._send_datagram,
+            e.Reply: self._reply,
+            e.Log: self._log,
+            e.SetForwarding: forwarding.set_forwarding,
+            e.RemoveForwarding: forwarding.remove_forwarding,
+            e.SetFlood: forwarding.set_flood,
+            e.DnsAnswer: self._dns_answer,
+            e.DnsForward: self._dns_forward,
+        }
+
+    def start(self) -> None:
+        """Start the node; the drivers must be in place."""
+        self._carry_out(self.node.start(self.clock()))
+
+    def feed(self, item: i.Input) -> None:
+        """Hand one input to the node and carry out what it wants."""
+        self._carry_out(self.node.handle(item, self.clock()))
+
+    async def ask(self, make: Callable[[int], i.Input], timeout: float | None = None) -> Answer:
+        """Put a request to the node and wait for its answer; whoever stops waiting cancels it.
+
+        Raises `UsageError` with the node's words, and `TimeoutError`.
+        """
+        self._last_request += 1
+        number = self._last_request
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._requests[number] = future
+        try:
+            self.feed(make(number))
+            async with asyncio.timeout(timeout):
+                return await future
+        finally:
+            if self._requests.pop(number, None) is not None:
+                self.feed(i.CancelRequest(number))
+
+    def watch(self, watcher: Callable[[int, Any], None]) -> None:
+        """Call `watcher(t, view)` at once and at every change of the node's view."""
+        self._watchers[watcher] = None
+        if len(self._watchers) == 1:
+            self._last_view = self.node.view(self.clock())
+        watcher(self.clock(), self._last_view)
+
+    def unwatch(self, watcher: Callable[[int, Any], None]) -> None:
+        """Stop calling `watcher`."""
+        self._watchers.pop(watcher, None)
+
+    def stop(self) -> None:
+        """Handle no timer any more; pending requests end."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for future in self._requests.values():
+            future.cancel()
+
+    @property
+    def stalled(self) -> bool:
+        """Nothing goes out, because something has to be written first and the disk is full."""
+        return self._blocked
+
+    # --- effects ---------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[e.Effect]) -> None:
+        self._backlog.extend(effects)
+        if not self._busy and not self._blocked:
+            self._drain()
+        self._arm()
+        if self._watchers and not self._look_pending:
+            self._look_pending = True
+            self._loop.call_later(_COALESCE, self._look)
+
+    def _drain(self) -> None:
+        """Carry out the backlog in order. What must be durable is written first, all of it with one sync.
+
+        Writing earlier than asked is safe: no effect depends on a later one being undone.
+        """
+        self._busy = True
+        try:
+            while self._backlog:
+                writes = [(effect.key, effect.data) for effect in self._backlog if isinstance(effect, e.Persist)]
+                if writes and not self._persist(writes):
+                    return
+                batch, self._backlog = self._backlog, deque()
+                for effect in batch:
+                    if type(effect) is not e.Persist:
+                        self._one(effect)
+        finally:
+            self._busy = False
+            if self.tcp is not None:
+                self.tcp.flush()
+
+    def _one(self, effect: e.Effect) -> None:
+        do = self._do.get(type(effect))
+        assert do is not None, f"{type(effect).__name__} is not an effect for a driver"
+        do(effect)
+
+    def _persist(self, writes: list[tuple[str, bytes]]) -> bool:
+        try:
+            self.disk.persist(writes)
+        except (DiskFull, OSError) as error:
+            if not self._blocked:
+                log.error("%s; until then this peer says nothing to others", error)
+            self._blocked = True
+            self._loop.call_later(_DISK_RETRY, self._unblock)
+            return False
+        if self._blocked:
+            log.info("the disk has room again")
+            self._blocked = False
+        return True
+
+    def _unblock(self) -> None:
+        self._drain()
+        self._arm()
+
+    def _dial(self, effect: e.Dial) -> None:
+        assert self.tcp is not None
+        self.tcp.dial(effect.address)
+
+    def _send_tcp(self, effect: e.SendTcp) -> None:
+        assert self.tcp is not None
+        self.tcp.send(effect.conn, effect.message)
+
+    def _close_tcp(self, effect: e.CloseTcp) -> None:
+        assert self.tcp is not None
+        self.tcp.end(effect.conn, effect.reason)
+
+    def _send_datagram(self, effect: e.SendDatagram) -> None:
+        assert self.udp is not None
+        self.udp.send(effect.destination, effect.message)
+
+    def _reply(self, effect: e.Reply) -> None:
+        future = self._requests.pop(effect.request, None)
+        if future is None or future.done():
+            return
+        if effect.error:
+            future.set_exception(UsageError(effect.error))
+        else:
+            future.set_result(effect.value)
+
+    def _log(self, effect: e.Log) -> None:
+        node_log.log(_LEVELS[effect.level], "%s", effect.text)
+
+    def _dns_answer(self, effect: e.DnsAnswer) -> None:
+        if self.dns is not None:
+            self.dns.answer(effect.query, effect.payload)
+
+    def _dns_forward(self, effect: e.DnsForward) -> None:
+        if self.dns is not None:
+            self.dns.forward(effect.query, effect.payload)
+
+    # --- time and watchers -----------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        deadline = self.node.deadline()
+        if deadline == self._armed and (deadline is None or self._timer is not None):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed = deadline
+        if deadline is not None:
+            self._timer = self._loop.call_later(max(0, deadline - self.clock()) / SECOND, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._armed = None
+        self.feed(i.Wake())
+
+    def _look(self) -> None:
+        self._look_pending = False
+        if not self._watchers:
+            return
+        t = self.clock()
+        view = self.node.view(t)
+        if _without_counters(view) == _without_counters(self._last_view):
+            return
+        self._last_view = view
+        for watcher in list(self._watchers):
+            watcher(t, view)
+
+
+def _without_counters(view: Any) -> tuple[object, ...]:
+    return tuple(getattr(view, name) for name in view.__struct_fields__ if not name.startswith("sent_"))

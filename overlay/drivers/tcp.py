@@ -1,0 +1,261 @@
+"""Control connections on real sockets: the listener, the dialler, and one `Session` for each connection.
+
+Owns sockets, their options, time-outs and write queues. Knows no messages: bytes go through the pure `Session`, and
+what comes out is handed on. Whatever goes wrong on one connection ends that connection alone.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from overlay.config import Address
+from overlay.drivers.complaints import Complaints
+from overlay.errors import EnvironmentProblem, RemoteError
+from overlay.inputs import DialFailed, Input, TcpClosed, TcpMessage, TcpOpened
+from overlay.mesh.session import Session
+from overlay.wire import Message
+
+__all__ = ["TcpDriver", "bind_all"]
+
+log = logging.getLogger(__name__)
+
+DIAL_TIMEOUT = 3.0
+HANDSHAKE_TIMEOUT = 10.0
+USER_TIMEOUT_MS = 10_000
+"""Unacknowledged data ends a connection after this (RFC 5482); heartbeats usually notice long before."""
+MAX_QUEUED = 16 << 20
+"""Bytes that wait for one slow neighbour before its connection is given up: it resynchronises by digest later."""
+MAX_STRANGERS = 128
+"""Incoming connections that have not spoken yet; one more is refused, so that strangers cannot use up descriptors."""
+
+
+def bind_all(kind: int, port: int, what: str) -> list[socket.socket]:
+    """Sockets of `kind` on all addresses, one per family that the kernel has. Raises `EnvironmentProblem`."""
+    bound: list[socket.socket] = []
+    for family, wildcard in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((wildcard, port))
+        except OSError as error:
+            sock.close()
+            if family == socket.AF_INET6 and bound:
+                log.info("%s: no IPv6 here (%s)", what, error)
+                continue
+            for other in bound:
+                other.close()
+            raise EnvironmentProblem(
+                f"cannot open {what} port {port}: {error.strerror}; "
+                "`ss -lntup` names who has it, `--port` takes another"
+            ) from None
+        bound.append(sock)
+    return bound
+
+
+def _address(name: Any) -> Address:
+    return Address(str(name[0]), int(name[1]))
+
+
+class _Connection(asyncio.Protocol):
+    """One control connection: its socket, its session, and what waits to be written at the end of the turn."""
+
+    def __init__(self, driver: "TcpDriver", dialled: Address | None) -> None:
+        self.driver = driver
+        self.dialled = dialled
+        self.number = 0
+        self.session = Session()
+        self.transport: asyncio.Transport | None = None
+        self.remote = ""
+        self.pending: list[bytes] = []
+        self.silent = False
+        """The core has ended it, or never heard of it: nothing is reported any more."""
+        self.timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        peer = transport.get_extra_info("peername")
+        if peer is None:
+            self.silent = self.dialled is None
+            self.transport.abort()
+            return
+        self.remote = str(peer[0])
+        self.transport.set_write_buffer_limits(high=MAX_QUEUED)
+        self.driver.greet(self)
+        self.transport.write(self.session.outgoing())
+
+    def data_received(self, data: bytes) -> None:
+        if self.silent:
+            return
+        opened = self.session.agreed is not None
+        try:
+            messages = self.session.receive(data)
+        except RemoteError as error:
+            self.driver.complaints.complain(f"tcp {self.remote}", str(error))
+            self.fail(str(error))
+            return
+        if not opened and self.session.agreed is not None:
+            self.driver.opened(self)
+        for message in messages:
+            self.driver.deliver(self, message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(str(exc) if exc else "closed by the other side")
+
+    def pause_writing(self) -> None:
+        self.fail(f"more than {MAX_QUEUED >> 20} MiB wait to be sent")
+
+    def fail(self, reason: str) -> None:
+        """End it at once and say so, if anybody still wants to know."""
+        if self.transport is not None:
+            self.transport.abort()
+        self.driver.gone(self, reason)
+
+    def flush(self) -> None:
+        """Write what was queued in this turn, in one go."""
+        if self.pending and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(b"".join(self.pending))
+        self.pending.clear()
+
+
+class TcpDriver:
+    """All control connections of one peer. `sink` takes the inputs they make."""
+
+    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints) -> None:
+        self.port = port
+        self.sink = sink
+        self.complaints = complaints
+        self._connections: dict[int, _Connection] = {}
+        self._dirty: dict[int, _Connection] = {}
+        self._strangers: dict[int, _Connection] = {}
+        self._dials: dict[asyncio.Task[None], None] = {}
+        self._servers: list[asyncio.Server] = []
+        self._last = 0
+
+    async def listen(self) -> None:
+        """Open the port. Raises `EnvironmentProblem`."""
+        loop = asyncio.get_running_loop()
+        for sock in bind_all(socket.SOCK_STREAM, self.port, "TCP"):
+            self._servers.append(await loop.create_server(lambda: _Connection(self, None), sock=sock, backlog=512))
+
+    def dial(self, address: Address) -> None:
+        """Carry out `effects.Dial`."""
+        task = asyncio.get_running_loop().create_task(self._dial(address))
+        self._dials[task] = None
+        task.add_done_callback(lambda done: self._dials.pop(done, None))
+
+    def send(self, number: int, message: Message) -> None:
+        """Carry out `effects.SendTcp`: queued until `flush`."""
+        connection = self._connections.get(number)
+        if connection is None:
+            return
+        try:
+            connection.pending.append(connection.session.encode(message))
+        except ValueError as error:
+            log.error("message for %s not sent: %s", connection.remote, error)
+            return
+        self._dirty[number] = connection
+
+    def flush(self) -> None:
+        """Write everything that was queued since the last call."""
+        dirty, self._dirty = self._dirty, {}
+        for connection in dirty.values():
+            connection.flush()
+
+    def end(self, number: int, reason: str) -> None:
+        """Carry out `effects.CloseTcp`."""
+        connection = self._connections.pop(number, None)
+        self._dirty.pop(number, None)
+        if connection is None:
+            return
+        log.debug("connection with %s ended: %s", connection.remote, reason)
+        connection.flush()
+        connection.silent = True
+        if connection.transport is not None:
+            connection.transport.close()
+
+    async def close(self) -> None:
+        """Stop listening, write what is queued, end everything."""
+        for server in self._servers:
+            server.close()
+        for task in list(self._dials):
+            task.cancel()
+        self.flush()
+        for number in list(self._connections):
+            self.end(number, "stopping")
+
+    # --- called by connections -----------------------------------------------------------------------------------
+
+    def greet(self, connection: _Connection) -> None:
+        """A socket stands; the other side has a while to say its first frame."""
+        self._last += 1
+        connection.number = self._last
+        if connection.dialled is None and len(self._strangers) >= MAX_STRANGERS:
+            connection.silent = True
+            if connection.transport is not None:
+                connection.transport.abort()
+            return
+        self._strangers[connection.number] = connection
+        loop = asyncio.get_running_loop()
+        connection.timer = loop.call_later(HANDSHAKE_TIMEOUT, connection.fail, "no first frame in time")
+
+    def opened(self, connection: _Connection) -> None:
+        """Both sides speak the same protocol."""
+        self._strangers.pop(connection.number, None)
+        if connection.timer is not None:
+            connection.timer.cancel()
+        self._connections[connection.number] = connection
+        assert connection.transport is not None
+        local = _address(connection.transport.get_extra_info("sockname"))
+        remote = _address(connection.transport.get_extra_info("peername"))
+        self.sink(TcpOpened(connection.number, local, remote, connection.dialled))
+
+    def deliver(self, connection: _Connection, message: Message) -> None:
+        """One message came in; after the core has ended the connection nobody wants to know."""
+        if not connection.silent:
+            self.sink(TcpMessage(connection.number, message))
+
+    def gone(self, connection: _Connection, reason: str) -> None:
+        """A connection has ended by itself or by the other side."""
+        if connection.timer is not None:
+            connection.timer.cancel()
+        self._strangers.pop(connection.number, None)
+        self._dirty.pop(connection.number, None)
+        known = self._connections.pop(connection.number, None) is not None
+        if connection.silent:
+            return
+        connection.silent = True
+        if known:
+            self.sink(TcpClosed(connection.number, reason))
+        elif connection.dialled is not None:
+            self.sink(DialFailed(connection.dialled, reason))
+
+    async def _dial(self, address: Address) -> None:
+        loop = asyncio.get_running_loop()
+        connection = _Connection(self, address)
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                await loop.create_connection(lambda: connection, address.host, address.port)
+        except TimeoutError:
+            reason = f"no answer within {DIAL_TIMEOUT:g} s"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        else:
+            return
+        if not connection.silent:
+            connection.silent = True
+            self.sink(DialFailed(address, reason))
