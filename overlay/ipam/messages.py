@@ -100,7 +100,7 @@ class Ballot(Wire, frozen=True, order=True):
 
 
 class Proposal(Wire, frozen=True):
-    """What the first agreement decides: who divides the range, sorted. `nonce` tells two agreements of one set apart."""
+    """What the first agreement decides: who divides the range, sorted. `nonce` tells equal sets apart."""
 
     founders: tuple[Owner, ...]
     nonce: Nonce

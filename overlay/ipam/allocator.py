@@ -1,0 +1,375 @@
+"""Requests for addresses, answered from this peer's space or, once others have given some of theirs, later.
+
+Owns the requests that wait and whom it asked on their behalf; `overlay.ipam.space` knows what is free. A request waits
+at most `PATIENCE` once there is a ring. An address that is held here but owned elsewhere (this network lost against
+another one, or this peer was removed while it lived) is claimed from its owner likewise, for as long as it takes.
+"""
+
+from dataclasses import dataclass, field
+
+from overlay.config import PeerName
+from overlay.effects import Effect, Log, Reply, Unicast
+from overlay.env import SECOND, Random
+from overlay.errors import UsageError
+from overlay.ipam.messages import Decided, SpaceDenial, SpaceDonation, SpaceRequest
+from overlay.ipam.ring import Extent, lineage_rank
+from overlay.ipam.space import CHANNEL, Space
+from overlay.ipam.universe import Subnet, parse_address, parse_interface
+
+PATIENCE = 5 * SECOND
+"""How long a request for an address may take once there is a ring."""
+ANSWER_TIME = 1 * SECOND
+"""How long one peer is waited for before another is asked."""
+PAUSE = 1 * SECOND
+"""After everybody has been asked in vain."""
+RECLAIM = 10 * SECOND
+"""Between two claims of an address that a container of another peer holds."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request that waits: `container` wants any address of `subnet`, or (None) the one `text` at `extent`."""
+
+    request: int
+    container: str
+    extent: Extent
+    subnet: Subnet | None
+    text: str
+    expires: int | None = None
+
+
+@dataclass(slots=True)
+class _Search:
+    """Whom we asked for space within one extent, and who had none (with the container that holds it, if known)."""
+
+    donor: PeerName = ""
+    nonce: int = 0
+    due: int = 0
+    denied: dict[PeerName, str] = field(default_factory=dict)
+
+
+class Allocator:
+    """Answers requests, asks donors, and is a donor itself."""
+
+    def __init__(self, space: Space, rng: Random) -> None:
+        self.pending: dict[int, Pending] = {}
+        self.contested: dict[int, tuple[PeerName, str]] = {}
+        """Offsets held here that (peer, container) rightfully holds: quarantined."""
+        self._space = space
+        self._rng = rng
+        self._reachable: dict[PeerName, None] = {space.name: None}
+        self._searches: dict[Extent, _Search] = {}
+        self._disowned: list[int] = []
+        self._granted: dict[PeerName, tuple[int, tuple[int, ...]]] = {}
+        """The last question that each peer was granted, and the tokens it got: asked again, it gets them again."""
+
+    # --- requests ---------------------------------------------------------------------------------------------
+
+    def allocate(self, request: int, container: str, subnet: str) -> list[Effect]:
+        """Ask for any address of a subnet; answered by `settle`, now or later."""
+        try:
+            wanted = self._space.universe.subnet(subnet)
+        except UsageError as error:
+            return [Reply(request, error=str(error))]
+        self.pending[request] = Pending(request, container, (wanted.start, wanted.end), wanted, wanted.text)
+        return []
+
+    def claim(self, request: int, container: str, text: str) -> list[Effect]:
+        """Ask for one address; outside of the range only this host's containers are in the way."""
+        try:
+            address, _ = parse_interface(text)
+        except UsageError as error:
+            return [Reply(request, error=str(error))]
+        offset = self._space.universe.offset(address)
+        if offset is not None:
+            self.pending[request] = Pending(request, container, (offset, offset + 1), None, text)
+            return []
+        holder = self._space.holdings.outside_holder(str(address))
+        if holder is not None and holder != container:
+            return [Reply(request, error=_in_use(text, holder, "this host"))]
+        self._space.take(container, text, None)
+        return [Reply(request, text)]
+
+    def release(self, request: int, container: str, address: str) -> list[Effect]:
+        """Free one address of a container, or all and whatever it still waits for."""
+        try:
+            plain = str(parse_address(address)) if address else ""
+        except UsageError as error:
+            return [Reply(request, error=str(error))]
+        effects: list[Effect] = [Reply(request, tuple(self._space.give_back(container, plain)))]
+        if not plain:
+            for pending in [pending for pending in self.pending.values() if pending.container == container]:
+                del self.pending[pending.request]
+                effects.append(Reply(pending.request, error=f"container {container} was released meanwhile"))
+        return effects
+
+    def cancel(self, request: int) -> None:
+        """Nobody waits for this answer any more."""
+        self.pending.pop(request, None)
+
+    def peers_changed(self, reachable: tuple[PeerName, ...]) -> None:
+        """The reachable peers are now these: whoever is new may be asked at once."""
+        arrived = any(peer not in self._reachable for peer in reachable)
+        self._reachable = dict.fromkeys(reachable)
+        for search in self._searches.values():
+            if search.donor not in self._reachable:
+                search.donor = ""
+                search.due = 0
+            elif arrived and not search.donor:
+                search.due = 0
+
+    def ring_changed(self) -> None:
+        """News of the ring came: one address may have another owner now, and there may be somebody to ask at last."""
+        for (start, end), search in self._searches.items():
+            if search.donor or any(search.denied.values()):
+                continue
+            if end - start == 1:
+                search.denied.clear()
+            if not search.denied:
+                search.due = 0
+
+    # --- the heart --------------------------------------------------------------------------------------------
+
+    def settle(self, now: int) -> list[Effect]:
+        """Answer what can be answered, ask for the rest. Called after every change; nothing to do without a ring."""
+        if self._space.ring.lineage is None:
+            return []
+        effects: list[Effect] = []
+        for pending in list(self.pending.values()):
+            reply = self._try(pending) or self._expire(pending, now)
+            if reply is not None:
+                del self.pending[pending.request]
+                effects.append(reply)
+        effects += self._review_disowned()
+        wanted = dict.fromkeys(pending.extent for pending in self.pending.values())
+        wanted.update(((offset, offset + 1), None) for offset in self._disowned)
+        for extent in [extent for extent in self._searches if extent not in wanted]:
+            del self._searches[extent]
+        for extent in wanted:
+            search = self._searches.setdefault(extent, _Search())
+            if now >= search.due:
+                effects += self._ask(extent, search, now)
+        return effects
+
+    def _try(self, pending: Pending) -> Reply | None:
+        space = self._space
+        if pending.subnet is not None:
+            held = space.holdings.in_subnet(pending.container, pending.subnet)
+            if held is not None:
+                return Reply(pending.request, held)
+            free = space.lowest_free(pending.subnet)
+            if free is None:
+                return None
+            text = f"{space.universe.address(free)}/{pending.subnet.prefix}"
+            space.take(pending.container, text, free)
+            return Reply(pending.request, text)
+        offset = pending.extent[0]
+        holder = space.holdings.holder(offset)
+        if holder is not None and holder != pending.container:
+            return Reply(pending.request, error=_in_use(pending.text, holder, "this host"))
+        if holder is not None and offset in self.contested:
+            peer, other = self.contested[offset]
+            return Reply(pending.request, error=_in_use(pending.text, other, f"peer {peer}"))
+        token = space.ring.at(offset)
+        if holder is None and (token is None or token.owner != space.name):
+            return None
+        space.take(pending.container, pending.text, offset)
+        return Reply(pending.request, pending.text)
+
+    def _expire(self, pending: Pending, now: int) -> Reply | None:
+        if pending.expires is None:
+            pending.expires = now + PATIENCE
+        return Reply(pending.request, error=self._explain(pending)) if now >= pending.expires else None
+
+    def _review_disowned(self) -> list[Effect]:
+        effects: list[Effect] = []
+        known = dict.fromkeys(self._disowned)
+        self._disowned = self._space.disowned()
+        for offset in self._disowned:
+            if offset not in known:
+                effects.append(
+                    Log(
+                        "warning",
+                        f"{self._space.universe.address(offset)} of container {self._space.holdings.holder(offset)} "
+                        f"belongs to {self.owner(offset) or 'an unknown peer'} in the ring that won; claiming it there",
+                    )
+                )
+        for offset in [offset for offset in self.contested if offset not in self._disowned]:
+            del self.contested[offset]
+            effects.append(Log("info", f"{self._space.universe.address(offset)} is no longer contested"))
+        return effects
+
+    def owner(self, offset: int) -> PeerName | None:
+        """Who owns the address at `offset` in this view of the ring."""
+        token = self._space.ring.at(offset)
+        return None if token is None else token.owner
+
+    # --- asking -----------------------------------------------------------------------------------------------
+
+    def _owners(self, extent: Extent) -> dict[PeerName, int]:
+        """Who but this peer owns part of the extent, and about how many free addresses of it; in ring order."""
+        weights: dict[PeerName, int] = {}
+        for token, (low, high) in self._space.ring.overlapping(*extent):
+            if token.owner != self._space.name:
+                weights[token.owner] = weights.get(token.owner, 0) + min(token.free, high - low)
+        return weights
+
+    def _ask(self, extent: Extent, search: _Search, now: int) -> list[Effect]:
+        if search.donor:
+            search.denied.setdefault(search.donor, "")
+            search.donor = ""
+        elif search.due:
+            # The pause after everybody denied is over.
+            search.denied.clear()
+        weights = {
+            peer: weight
+            for peer, weight in self._owners(extent).items()
+            if peer in self._reachable and peer not in search.denied
+        }
+        if not weights:
+            search.due = now + PAUSE
+            return []
+        search.donor = self._choose(weights)
+        search.nonce = self._rng.getrandbits(64)
+        search.due = now + ANSWER_TIME
+        ring = self._space.ring
+        assert ring.lineage is not None
+        question = SpaceRequest(search.nonce, ring.range, ring.lineage, extent[0], extent[1] - 1)
+        return [Unicast(search.donor, CHANNEL, question)]
+
+    def _choose(self, weights: dict[PeerName, int]) -> PeerName:
+        # Hints of nothing may be out of date: those peers are asked when nobody promises more.
+        total = sum(weights.values())
+        if total == 0:
+            return self._rng.choice(list(weights))
+        point = self._rng.randrange(total)
+        for peer, weight in weights.items():
+            point -= weight
+            if point < 0:
+                return peer
+        raise AssertionError("the weights do not add up")
+
+    def _search_of(self, source: PeerName, nonce: int) -> tuple[Extent, _Search] | None:
+        for extent, search in self._searches.items():
+            if search.donor == source and search.nonce == nonce:
+                return extent, search
+        return None
+
+    def donated(self, source: PeerName, nonce: int) -> None:
+        """`source` gave some space (which is merged already): if that is not enough, ask on."""
+        found = self._search_of(source, nonce)
+        if found is not None:
+            found[1].donor = ""
+            found[1].due = 0
+
+    def denied(self, source: PeerName, message: SpaceDenial, now: int) -> list[Effect]:
+        """`source` has nothing, or a container of it holds the one address."""
+        found = self._search_of(source, message.nonce)
+        if found is None:
+            return []
+        (offset, end), search = found
+        search.denied[source] = message.holder
+        search.donor = ""
+        search.due = 0
+        if not message.holder or end - offset != 1:
+            return []
+        effects: list[Effect] = []
+        for pending in [pending for pending in self.pending.values() if pending.extent == (offset, end)]:
+            del self.pending[pending.request]
+            effects.append(Reply(pending.request, error=_in_use(pending.text, message.holder, f"peer {source}")))
+        search.due = now + RECLAIM + self._rng.randrange(RECLAIM // 4)
+        holder = self._space.holdings.holder(offset)
+        if holder is not None and self.contested.get(offset) != (source, message.holder):
+            self.contested[offset] = (source, message.holder)
+            address = self._space.universe.address(offset)
+            text = (
+                f"{address} is held twice: by container {message.holder} on peer {source}, which keeps it, "
+                f"and by container {holder} here; {self.remedy(offset)}"
+            )
+            effects.append(Log("error", text))
+        return effects
+
+    def remedy(self, offset: int) -> str:
+        """The command that ends a quarantine."""
+        holder = self._space.holdings.holder(offset)
+        text = self._space.universe.address(offset)
+        return f"`weave detach {text} {holder}`, then `weave attach {holder}`, gives it another address"
+
+    # --- giving -----------------------------------------------------------------------------------------------
+
+    def serve(self, source: PeerName, message: SpaceRequest) -> list[Effect]:
+        """Another peer wants space. What is granted stands in the flushed effects ahead of the answer."""
+        space = self._space
+        ring = space.ring
+        if ring.lineage is None or message.last >= ring.size or message.start > message.last:
+            return []
+        if message.lineage != ring.lineage:
+            if lineage_rank(message.lineage) < lineage_rank(ring.lineage):
+                return [Unicast(source, CHANNEL, Decided(ring.whole()))]
+            return []
+        start, end = message.start, message.last + 1
+        nonce, starts = self._granted.get(source, (None, ()))
+        if nonce == message.nonce:
+            return self._donation(source, message.nonce, starts)
+        holder = ""
+        block: Extent | None
+        if end - start == 1:
+            token = ring.at(start)
+            block = (start, end) if token is not None and token.owner == space.name else None
+            if block is not None and (holder := space.holdings.holder(start) or ""):
+                block = None
+        else:
+            block = space.spare_block(start, end)
+        if block is None:
+            shown = [token for token, _ in ring.overlapping(start, end)][:16]
+            return [Unicast(source, CHANNEL, SpaceDenial(message.nonce, holder, ring.delta(shown)))]
+        tokens = space.grant(*block, source)
+        starts = tuple(token.start for token in tokens)
+        self._granted[source] = (message.nonce, starts)
+        return self._donation(source, message.nonce, starts)
+
+    def _donation(self, source: PeerName, nonce: int, starts: tuple[int, ...]) -> list[Effect]:
+        ring = self._space.ring
+        delta = ring.delta(ring.tokens[start] for start in starts if start in ring.tokens)
+        return [Unicast(source, CHANNEL, SpaceDonation(nonce, delta))]
+
+    # --- time and words ---------------------------------------------------------------------------------------
+
+    def deadline(self) -> int | None:
+        """When `settle` is wanted."""
+        if self._space.ring.lineage is None:
+            return None
+        times = [search.due for search in self._searches.values()]
+        times += [pending.expires for pending in self.pending.values() if pending.expires is not None]
+        return min(times, default=None)
+
+    def _explain(self, pending: Pending) -> str:
+        space = self._space
+        owners = self._owners(pending.extent)
+        away = [peer for peer in sorted(owners) if peer not in self._reachable]
+        asked = [peer for peer in sorted(owners) if peer in self._reachable]
+        if pending.subnet is None:
+            text = f"address {pending.text} could not be claimed within {PATIENCE // SECOND} s"
+        else:
+            own = sum(
+                high - low
+                for token, (low, high) in space.ring.overlapping(*pending.extent)
+                if token.owner == space.name
+            )
+            text = (
+                f"no free address in {pending.text} within {PATIENCE // SECOND} s: "
+                f"this peer owns {own} of its {pending.extent[1] - pending.extent[0]} addresses"
+            )
+        if asked:
+            text += f"; asked in vain: {', '.join(asked)}"
+        if away:
+            text += f"; unreachable owners: {', '.join(away)} (`weave rmpeer` if one will not come back)"
+        elif not owners and not space.ring.complete():
+            text += "; the ring is not known in full yet, try again"
+        elif pending.subnet is not None:
+            text += "; release addresses or choose another subnet"
+        return text
+
+
+def _in_use(text: str, holder: str, place: str) -> str:
+    return f"address {text} is in use by container {holder} on {place}; choose another, or release it there"

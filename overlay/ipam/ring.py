@@ -1,0 +1,308 @@
+"""The ring: who owns which extent of the range, as a replicated structure. Knows no peers but as owners, no containers.
+
+A ring is a lineage and a map from start offset to token. Merging takes the higher lineage, and within one lineage the
+better token for each start (`better`): a join over a total order, hence commutative, associative and idempotent.
+A token says itself where its extent ends, so a peer that hears of a donation but not of the one before it never takes
+for its own what was given away: it has a gap in its view, and only the next token's news closes it. Consistent
+hashing with explicit tokens as in Amazon's Dynamo (SOSP 2007, 6.2), without the hashing.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import pairwise
+
+import msgspec
+
+from overlay.config import PeerName
+from overlay.ipam.messages import Lineage, RingDelta, RingVector, Token
+
+TAKEOVER = 2**32
+"""A takeover raises a token's version to the next multiple of it."""
+
+CONSENSUS, SEED = 0, 1
+"""`Lineage.kind`."""
+
+Extent = tuple[int, int]
+"""Offsets from the first to the second, exclusive."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def _hash64(data: bytes) -> int:
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+
+
+@lru_cache(maxsize=1 << 16)
+def token_hash(token: Token) -> int:
+    """64 bits that tell tokens apart, the same in every process."""
+    return _hash64(_encode(token))
+
+
+def make_lineage(range_text: str, kind: int, founders: tuple[PeerName, ...], nonce: int) -> Lineage:
+    """The lineage of a first agreement (or of a seed set, with `nonce` 0)."""
+    return Lineage(kind, len(founders), _hash64(_encode((range_text, kind, founders, nonce))))
+
+
+def lineage_rank(lineage: Lineage | None) -> tuple[int, int, int]:
+    """Lineages compare by it; no ring is below every ring."""
+    return (-1, 0, 0) if lineage is None else (lineage.kind, lineage.founders, lineage.identity)
+
+
+def lineage_text(lineage: Lineage) -> str:
+    """For people: where the ring stems from."""
+    kind = "seed" if lineage.kind == SEED else "agreement"
+    return f"{kind} of {lineage.founders} ({lineage.identity:016x})"
+
+
+def better(first: Token, second: Token) -> Token:
+    """Which of two tokens with one start stands. A total order: two peers never disagree for good.
+
+    The owner's latest version; at equal versions (two peers took over the same token while they were apart, or a disk
+    was lost) the lower owner, then the longer extent.
+    """
+    if first.version != second.version:
+        return first if first.version > second.version else second
+    if first.owner != second.owner:
+        return first if first.owner < second.owner else second
+    return max(first, second, key=lambda token: (token.last, token.free))
+
+
+def divide(size: int, founders: tuple[PeerName, ...]) -> list[Token]:
+    """The first ring: `size` addresses among `founders` (sorted), fairly, cut at multiples of a power of two.
+
+    The shares differ by at most an eighth; for a power of two of founders each is one CIDR block.
+    """
+    count = len(founders)
+    chunks = 1
+    while chunks < count * 8 and chunks * 2 <= size:
+        chunks *= 2
+    if count & (count - 1) == 0 and count <= size:
+        chunks = count
+    bounds = [index * chunks // count * (size // chunks) for index in range(count + 1)]
+    return [
+        Token(start, end - 1, owner, 0, end - start)
+        for owner, (start, end) in zip(founders, pairwise(bounds), strict=True)
+        if start < end
+    ]
+
+
+class Ring:
+    """The ring as one peer holds it. Empty (`lineage` None) until the first agreement or a merge."""
+
+    def __init__(self, range_text: str, size: int) -> None:
+        """`range_text` names the range, `size` is its number of addresses."""
+        self.range = range_text
+        self.size = size
+        self.lineage: Lineage | None = None
+        self.tokens: dict[int, Token] = {}
+        self.digest = 0
+        """Of lineage and tokens; 0 without a ring."""
+        self._starts: list[int] = []
+        self._by_owner: dict[PeerName, list[int]] = {}
+        self._vector: RingVector | None = None
+
+    # --- changes ----------------------------------------------------------------------------------------------
+
+    def found(self, lineage: Lineage, tokens: Iterable[Token]) -> None:
+        """Start anew with this lineage and these tokens; what was held is dropped."""
+        self.lineage = lineage
+        self.tokens.clear()
+        self._starts.clear()
+        self._by_owner.clear()
+        self.digest = _hash64(_encode((self.range, lineage))) or 1
+        for token in tokens:
+            self._put(token)
+        self._vector = None
+
+    def merge(self, lineage: Lineage, tokens: Iterable[Token]) -> list[Token]:
+        """Take in tokens of a lineage; returns those that were news (none, if the lineage is below ours)."""
+        if lineage != self.lineage:
+            if lineage_rank(lineage) < lineage_rank(self.lineage):
+                return []
+            self.found(lineage, ())
+        changed = []
+        for token in tokens:
+            mine = self.tokens.get(token.start)
+            if mine is None or (mine != token and better(mine, token) is token):
+                self._put(token)
+                changed.append(token)
+        return changed
+
+    def _put(self, token: Token) -> None:
+        start = token.start
+        old = self.tokens.get(start)
+        if old is None:
+            insort(self._starts, start)
+        else:
+            self.digest ^= token_hash(old)
+            if old.owner != token.owner:
+                starts = self._by_owner[old.owner]
+                starts.remove(start)
+                if not starts:
+                    del self._by_owner[old.owner]
+        if old is None or old.owner != token.owner:
+            insort(self._by_owner.setdefault(token.owner, []), start)
+        self.tokens[start] = token
+        self.digest ^= token_hash(token)
+        self._vector = None
+
+    def _write(self, tokens: list[Token]) -> list[Token]:
+        for token in tokens:
+            self._put(token)
+        return tokens
+
+    def grant(self, start: int, end: int, recipient: PeerName, free: tuple[int, int]) -> list[Token]:
+        """Split the token that covers `start` to `end` (exclusive) and give that part away. Returns the new tokens.
+
+        Only for the owner of that token. `free` is what the owner then has free below and above the part. New tokens
+        inherit the version, so that what a takeover wrote stays above what the removed peer may have written.
+        """
+        token, (low, high) = self._covering(start)
+        assert token is not None and low <= start < end <= high, f"{start}..{end} is not within one token"
+        version = token.version + 1
+        tokens = [Token(start, end - 1, recipient, version, end - start)]
+        if low < start:
+            tokens.insert(0, Token(low, start - 1, token.owner, version, free[0]))
+        if end < high:
+            tokens.append(Token(end, high - 1, token.owner, version, free[1]))
+        return self._write(tokens)
+
+    def take_over(self, owner: PeerName, heir: PeerName) -> list[Token]:
+        """`heir` takes all that `owner` has, for good. Returns the new tokens."""
+        tokens = []
+        for low, high in self.extents(owner):
+            version = (self.tokens[low].version // TAKEOVER + 1) * TAKEOVER
+            tokens.append(Token(low, high - 1, heir, version, high - low))
+        return self._write(tokens)
+
+    def hand_over(self, owner: PeerName, heir: PeerName) -> list[Token]:
+        """`owner` (who calls this) gives all it has to `heir`. Returns the new tokens."""
+        return self._write(
+            [Token(low, high - 1, heir, self.tokens[low].version + 1, high - low) for low, high in self.extents(owner)]
+        )
+
+    def report_free(self, start: int, free: int) -> list[Token]:
+        """The owner of the token at `start` says how many of its addresses are free."""
+        old = self.tokens[start]
+        return self._write([Token(start, old.last, old.owner, old.version + 1, free)])
+
+    # --- questions --------------------------------------------------------------------------------------------
+
+    def _extent(self, index: int) -> Extent:
+        start = self._starts[index]
+        end = self.tokens[start].last + 1
+        # A token behind it proves that the extent was split there, even if the news of the shorter one is missing.
+        return start, min(end, self._starts[index + 1]) if index + 1 < len(self._starts) else end
+
+    def _covering(self, offset: int) -> tuple[Token | None, Extent]:
+        index = bisect_right(self._starts, offset) - 1
+        if index < 0:
+            return None, (0, 0)
+        extent = self._extent(index)
+        return (self.tokens[extent[0]], extent) if offset < extent[1] else (None, extent)
+
+    def at(self, offset: int) -> Token | None:
+        """The token whose extent holds `offset`; None without a ring or in a gap of this view."""
+        return self._covering(offset)[0]
+
+    def extent(self, start: int) -> Extent:
+        """The extent of the token at `start`, cut short by the token behind it."""
+        return self._extent(bisect_left(self._starts, start))
+
+    def extents(self, owner: PeerName) -> list[Extent]:
+        """All extents of `owner`, sorted."""
+        return [self.extent(start) for start in self._by_owner.get(owner, ())]
+
+    def overlapping(self, start: int, end: int) -> Iterator[tuple[Token, Extent]]:
+        """The tokens with a part in `start` to `end` (exclusive), each with that part of its extent."""
+        index = max(bisect_right(self._starts, start) - 1, 0)
+        while index < len(self._starts) and self._starts[index] < end:
+            low, high = self._extent(index)
+            if high > start:
+                yield self.tokens[low], (max(low, start), min(high, end))
+            index += 1
+
+    def owned(self, owner: PeerName) -> int:
+        """How many addresses `owner` has."""
+        return sum(high - low for low, high in self.extents(owner))
+
+    def owners(self) -> list[PeerName]:
+        """Who has any address, sorted."""
+        return sorted(self._by_owner)
+
+    def complete(self) -> bool:
+        """Every address has an owner in this view."""
+        end = 0
+        for index in range(len(self._starts)):
+            low, high = self._extent(index)
+            if low != end:
+                return False
+            end = high
+        return end == self.size
+
+    # --- replication ------------------------------------------------------------------------------------------
+
+    def delta(self, tokens: Iterable[Token]) -> RingDelta:
+        """These tokens, as news. Only with a ring."""
+        assert self.lineage is not None
+        return RingDelta(self.range, self.lineage, tuple(sorted(tokens, key=lambda token: token.start)))
+
+    def whole(self) -> RingDelta:
+        """All tokens. Only with a ring."""
+        return self.delta(self.tokens.values())
+
+    def vector(self) -> RingVector:
+        """See `RingVector`."""
+        if self._vector is None:
+            known = tuple(
+                (start, token.version, token_hash(token) & 0xFFFFFFFF)
+                for start, token in ((start, self.tokens[start]) for start in self._starts)
+            )
+            self._vector = RingVector(self.range, self.lineage, known)
+        return self._vector
+
+    def missing(self, vector: RingVector) -> RingDelta | None:
+        """The tokens here that the sender of `vector` lacks or has in another, not newer form."""
+        if self.lineage is None or lineage_rank(vector.lineage) > lineage_rank(self.lineage):
+            return None
+        if vector.lineage != self.lineage:
+            return self.whole()
+        theirs = {start: (version, check) for start, version, check in vector.known}
+        lacking = []
+        for start in self._starts:
+            token = self.tokens[start]
+            version, check = theirs.get(start, (-1, 0))
+            differs = check != token_hash(token) & 0xFFFFFFFF
+            if token.version > version or (token.version == version and differs):
+                lacking.append(token)
+        return self.delta(lacking) if lacking else None
+
+    def check_invariants(self) -> None:
+        """Assert: sorted, disjoint, within the range, indexes and digest equal to what they are made from."""
+        assert self._starts == sorted(self.tokens), "starts are not those of the tokens"
+        assert self.lineage is not None or not self.tokens, "tokens without a lineage"
+        digest = 0 if self.lineage is None else _hash64(_encode((self.range, self.lineage))) or 1
+        by_owner: dict[PeerName, list[int]] = {}
+        end = 0
+        for index, start in enumerate(self._starts):
+            token = self.tokens[start]
+            low, high = self._extent(index)
+            assert start == token.start == low and end <= low < high <= self.size, f"{token} is out of place"
+            end = high
+            digest ^= token_hash(token)
+            by_owner.setdefault(token.owner, []).append(start)
+        assert digest == self.digest, "the digest is not that of the tokens"
+        assert by_owner == self._by_owner, "the owners' index is not that of the tokens"
+
+
+def join_deltas(first: RingDelta, second: RingDelta) -> RingDelta:
+    """One delta that says what both say."""
+    if first.lineage != second.lineage:
+        return max(first, second, key=lambda delta: lineage_rank(delta.lineage))
+    tokens = {token.start: token for token in first.tokens}
+    for token in second.tokens:
+        mine = tokens.get(token.start)
+        tokens[token.start] = token if mine is None else better(mine, token)
+    return RingDelta(first.range, first.lineage, tuple(tokens[start] for start in sorted(tokens)))

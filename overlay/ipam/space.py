@@ -1,0 +1,217 @@
+"""This peer's own part of the ring and what is free in it: the ring joined with the holdings. No messages, no requests.
+
+It collects what has to be written down and announced; `flush` turns that into effects, everything that must be on disk
+first. Whoever changes a `Space` flushes it ahead of all other effects: that is how nothing is ever said before it is
+kept.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from overlay.config import PeerName
+from overlay.effects import Broadcast, Effect, Persist
+from overlay.env import SECOND
+from overlay.errors import EnvironmentProblem
+from overlay.ipam.holdings import KEY as ADDRESSES_KEY
+from overlay.ipam.holdings import Holdings, largest_block
+from overlay.ipam.messages import Lineage, RingDelta, Token
+from overlay.ipam.ring import SEED, Extent, Ring, divide, make_lineage
+from overlay.ipam.universe import Subnet, Universe
+
+CHANNEL = "ipam"
+RING_KEY = "ipam.ring"
+LAZY = 10 * SECOND
+"""How long news of other peers' tokens may stay off the disk: they can be learned again."""
+
+
+class _StoredRing(msgspec.Struct, frozen=True, array_like=True):
+    name: PeerName
+    ring: RingDelta
+
+
+class Space:
+    """Ring, holdings, and what of them is not yet on disk or announced."""
+
+    def __init__(self, name: PeerName, universe: Universe, stored: Mapping[str, bytes]) -> None:
+        """A stored ring of another name or range is dropped. Raises `EnvironmentProblem` if it cannot be read."""
+        self.name = name
+        self.universe = universe
+        self.ring = Ring(universe.text, universe.size)
+        self.holdings = Holdings(universe, stored)
+        self.extents: list[Extent] = []
+        """What this peer owns, sorted."""
+        self._urgent = False
+        self._stale_since: int | None = None
+        self._addresses_changed = False
+        self._written: dict[int, Token] = {}
+        if RING_KEY in stored:
+            try:
+                kept = msgspec.msgpack.decode(stored[RING_KEY], type=_StoredRing)
+            except msgspec.MsgspecError as error:
+                raise EnvironmentProblem(
+                    f"stored state {RING_KEY!r} is unreadable ({error}); `weave reset` drops it"
+                ) from error
+            if kept.name == name and kept.ring.range == universe.text:
+                self.ring.found(kept.ring.lineage, kept.ring.tokens)
+                self.extents = self.ring.extents(name)
+
+    # --- changes ----------------------------------------------------------------------------------------------
+
+    def found(self, kind: int, founders: tuple[PeerName, ...], nonce: int) -> None:
+        """Make the ring that this first agreement (or seed set) means."""
+        lineage = make_lineage(self.universe.text, kind, founders, nonce)
+        tokens = divide(self.universe.size, founders)
+        self.ring.found(lineage, tokens)
+        self._urgent = True
+        if kind != SEED:
+            self._written = {token.start: token for token in tokens}
+        self.extents = self.ring.extents(self.name)
+
+    def merge(self, lineage: Lineage, tokens: tuple[Token, ...], now: int) -> list[Token]:
+        """Take in tokens of another peer; returns what was news."""
+        old = self.ring.lineage
+        changed = self.ring.merge(lineage, tokens)
+        if self.ring.lineage != old:
+            # What this peer wrote of its former ring is nobody's business any more.
+            self._written.clear()
+            self._urgent = True
+        if changed or self.ring.lineage != old:
+            self._ring_changed()
+            if self._stale_since is None:
+                self._stale_since = now
+        return changed
+
+    def _ring_changed(self) -> None:
+        extents = self.ring.extents(self.name)
+        if extents != self.extents:
+            self.extents = extents
+            self._urgent = True
+
+    def _wrote(self, tokens: list[Token]) -> None:
+        self._written.update((token.start, token) for token in tokens)
+        if tokens:
+            self._urgent = True
+        self.extents = self.ring.extents(self.name)
+
+    def take(self, container: str, text: str, offset: int | None) -> None:
+        """`container` holds "a.b.c.d/n" from now on; `offset` is where that stands in the range."""
+        self.holdings.hold(container, text)
+        self._addresses_changed = True
+        if offset is not None:
+            self._report_free(offset)
+
+    def give_back(self, container: str, plain: str = "") -> list[str]:
+        """`container` gives up one address (or all); returns them, each "a.b.c.d/n"."""
+        dropped = self.holdings.drop(container, plain)
+        if dropped:
+            self._addresses_changed = True
+            for low, _ in self.extents:
+                self._report_free(low)
+        return dropped
+
+    def _report_free(self, offset: int) -> None:
+        # The hint is renewed only when it is wrong by half: most allocations change nothing that others hold.
+        token = self.ring.at(offset)
+        if token is None or token.owner != self.name:
+            return
+        free = self.holdings.free(self.ring.extent(token.start))
+        if free * 2 <= token.free or free >= token.free * 2:
+            if free == token.free:
+                return
+            self._wrote(self.ring.report_free(token.start, free))
+
+    def grant(self, start: int, end: int, recipient: PeerName) -> list[Token]:
+        """Give `start` to `end` (exclusive, free, within one own extent) away; returns the tokens changed."""
+        token = self.ring.at(start)
+        assert token is not None and token.owner == self.name, "only the owner gives away"
+        low, high = self.ring.extent(token.start)
+        free = self.holdings.free((low, start)), self.holdings.free((end, high))
+        assert self.holdings.used((start, end)) == 0, "what is given away is in use"
+        tokens = self.ring.grant(start, end, recipient, free)
+        self._wrote(tokens)
+        return tokens
+
+    def take_over(self, peer: PeerName) -> int:
+        """Become the owner of all that `peer` has; returns how many addresses."""
+        count = self.ring.owned(peer)
+        self._wrote(self.ring.take_over(peer, self.name))
+        return count
+
+    def hand_over(self, heir: PeerName) -> list[Token]:
+        """Give up all addresses, and all space to `heir`; returns the tokens changed."""
+        for container in self.holdings.by_container():
+            self.holdings.drop(container)
+        self._addresses_changed = True
+        tokens = self.ring.hand_over(self.name, heir)
+        self._wrote(tokens)
+        return tokens
+
+    # --- questions --------------------------------------------------------------------------------------------
+
+    def lowest_free(self, subnet: Subnet) -> int | None:
+        """The lowest usable address of the subnet that is owned and free here."""
+        return self.holdings.lowest_free(self._within(subnet.first_usable, subnet.end_usable))
+
+    def spare_block(self, start: int, end: int) -> Extent | None:
+        """What this peer can give away of a subnet: its largest free CIDR block, but at most half of what is free.
+
+        The first and the last address of the subnet are of no use to an asker, so a block is never one of these alone.
+        """
+        usable = self._within(start + 1, end - 1)
+        free = sum(self.holdings.free(extent) for extent in usable)
+        if free == 0:
+            return None
+        limit = max(free // 2, 1)
+        if limit > 1:
+            gaps = [gap for extent in self._within(start, end) for gap in self.holdings.gaps(extent)]
+            block = largest_block(gaps, limit)
+            if block is not None and block[1] - block[0] > 1:
+                return block
+        return largest_block([gap for extent in usable for gap in self.holdings.gaps(extent)], 1)
+
+    def _within(self, start: int, end: int) -> list[Extent]:
+        return [(max(low, start), min(high, end)) for low, high in self.extents if low < end and high > start]
+
+    def disowned(self) -> list[int]:
+        """Held offsets that this peer does not own: its former ring lost against another, or it was removed."""
+        if self.ring.lineage is None or sum(map(self.holdings.used, self.extents)) == len(self.holdings.offsets()):
+            return []
+        return [
+            offset
+            for offset in self.holdings.offsets()
+            if (token := self.ring.at(offset)) is None or token.owner != self.name
+        ]
+
+    def share(self) -> float:
+        """Which part of the range this peer owns, 0 to 1."""
+        return sum(high - low for low, high in self.extents) / self.universe.size
+
+    # --- disk and gossip --------------------------------------------------------------------------------------
+
+    def deadline(self) -> int | None:
+        """When news of others should go to disk at the latest."""
+        return None if self._stale_since is None else self._stale_since + LAZY
+
+    def flush(self, now: int) -> list[Effect]:
+        """What has to be written and announced; goes ahead of all other effects of the same input."""
+        effects: list[Effect] = []
+        if self._urgent or (self._stale_since is not None and now - self._stale_since >= LAZY):
+            stored = _StoredRing(self.name, self.ring.whole())
+            effects.append(Persist(RING_KEY, msgspec.msgpack.encode(stored)))
+            self._urgent = False
+            self._stale_since = None
+        if self._addresses_changed:
+            effects.append(Persist(ADDRESSES_KEY, self.holdings.encode()))
+            self._addresses_changed = False
+        if self._written:
+            tokens = [self.ring.tokens[start] for start in sorted(self._written)]
+            self._written.clear()
+            effects.append(Broadcast(CHANNEL, self.ring.delta(tokens)))
+        return effects
+
+    def check_invariants(self) -> None:
+        """Assert that ring and holdings hold together."""
+        self.ring.check_invariants()
+        self.holdings.check_invariants()
+        assert self.extents == self.ring.extents(self.name), "the own extents are not those of the ring"
