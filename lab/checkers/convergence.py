@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from lab.checkers.world import SeriesKey, World, is_change, label_of, series_of
+from lab.checkers.world import CHANGES, SeriesKey, World, is_change, label_of, series_of
 from lab.history import AnyRecord, Event, Gone, Sample, View
 
 __all__ = ["HOLD", "METRICS", "ConvergenceTracker", "EventConvergence", "State", "convergence"]
@@ -29,6 +29,8 @@ __all__ = ["HOLD", "METRICS", "ConvergenceTracker", "EventConvergence", "State",
 METRICS = ("topology", "ring", "dns", "reachability")
 HOLD = 3_000_000_000
 """Nanoseconds that a metric must stay true to be called settled."""
+_ECHO = 100_000_000
+"""Nanoseconds within which two events of healing are one change."""
 _KEPT = 256
 """Good tries remembered per series, so that a failure that is reported late still counts at its place."""
 _NAMED = 6
@@ -45,9 +47,9 @@ class EventConvergence(Struct, frozen=True, kw_only=True):
     phase: str
     label: str
     until: int
-    """When the next change came, or the history ended."""
+    """When the step of the next change began, or the history ended."""
     ended_by: str = ""
-    """Label of the next change; empty at the end of the history."""
+    """Label of the step that made the next change; empty at the end of the history."""
     metrics: dict[str, int | None]
     """Metric -> nanoseconds from the change until it was settled, None when it never was. Only metrics that apply."""
     overall: int | None
@@ -209,10 +211,10 @@ class ConvergenceTracker:
         return [*self._done, self._window.result(self._now, "")]
 
     def state(self) -> State:
-        """Whether everything holds now. Before the first change nothing does."""
+        """Whether everything holds now. Before the first change, and while a step is under way, nothing does."""
         window = self._window
         if window is None:
-            return State(since=0, metrics={}, converged=False, waiting=("nothing has been started yet",))
+            return State(since=0, metrics={}, converged=False, waiting=("no change has taken effect yet",))
         metrics = {name: since is not None for name, since in window.since.items() if name != "overall"}
         return State(
             since=window.event.t,
@@ -227,10 +229,13 @@ class ConvergenceTracker:
         before = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
         self.world.feed(event)
         after = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
-        if is_change(event):
+        if event.what in CHANGES and self._echoes(event):
+            return
+        if event.what in CHANGES and (self._window is not None or is_change(event)):
+            # A step that is under way has done part of its work already: it ends the window before.
             if self._window is not None:
                 self._done.append(self._window.result(event.t, label_of(event)))
-            self._window = _Window(event)
+            self._window = _Window(event) if is_change(event) else None
             # Tries that were due before the change say nothing about it.
             self._series = {key: _Series(None) for key in self._series}
         elif before == after:
@@ -238,6 +243,18 @@ class ConvergenceTracker:
         self._recount()
         self._rejudge()
         self._look(event.t)
+
+    def _echoes(self, event: Event) -> bool:
+        """Whether the event only says once more what the last change was: a `heal` step ends partitions, each with
+        an event of its own."""
+        window = self._window
+        return (
+            window is not None
+            and _heals(event)
+            and _heals(window.event)
+            and event.t - window.event.t <= _ECHO
+            and (not event.groups or event.groups == window.event.groups)
+        )
 
     def _view(self, view: View) -> None:
         old = self.world.views.get(view.host)
@@ -373,6 +390,10 @@ class ConvergenceTracker:
                 reasons.append(f"{probe} {source} → {target}: {'no good answer yet' if should else 'still answers'}")
         more = len(reasons) - _NAMED
         return [*reasons[:_NAMED], f"and {more} more"] if more > 0 else reasons
+
+
+def _heals(event: Event) -> bool:
+    return event.what == "heal" or (event.what == "partition" and event.phase == "end")
 
 
 def _metric_of(key: SeriesKey) -> str:

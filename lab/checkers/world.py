@@ -33,7 +33,9 @@ def is_change(event: Event) -> bool:
 def label_of(event: Event) -> str:
     """An event in a few words; the end of a fault reads as its healing."""
     label = str(event.detail.get("label") or event.what)
-    return f"end of {label}" if event.phase == "end" and event.what in FAULTS else label
+    if event.phase != "end" or event.what not in FAULTS:
+        return label
+    return "heal" if event.what == "partition" else f"end of {label}"
 
 
 def series_of(sample: Sample) -> SeriesKey:

@@ -1,0 +1,26 @@
+"""Figures of a stored history: each a pure function of a `Run` to a picture, its data as CSV, a title that states
+the finding and a caption. The same history gives the same bytes (with the same versions of the libraries).
+
+Importing this package imports matplotlib: nothing that runs before or inside a lab may.
+"""
+
+from collections.abc import Callable
+
+from lab.checkers.run import Run
+from lab.plots.convergence import convergence
+from lab.plots.dns import dns
+from lab.plots.latency import latency
+from lab.plots.reachability import matrices, timeline
+from lab.plots.style import Figure, context
+from lab.plots.topology import topology
+
+__all__ = ["FIGURES", "Figure", "figures"]
+
+FIGURES: tuple[Callable[[Run], Figure | None], ...] = (timeline, convergence, topology, matrices, latency, dns)
+"""In the order of the report; each gives None when the history has nothing for it."""
+
+
+def figures(run: Run) -> list[Figure]:
+    """All figures that this history has something for."""
+    with context():
+        return [figure for draw in FIGURES if (figure := draw(run)) is not None]

@@ -1,0 +1,129 @@
+"""What names answered with, over time: how many addresses each asker got, against how many it should have got."""
+
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from lab.checkers.dns import staleness
+from lab.checkers.run import Run
+from lab.history import Sample
+from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
+
+__all__ = ["dns"]
+
+_NAMES = 8
+"""Most names drawn."""
+
+
+def dns(run: Run) -> Figure | None:
+    """One panel per name: dots are answers, the grey step is what they should have been."""
+    keys = [key for key in run.series if key[0] == "dns"]
+    names = sorted({key[2] for key in keys})
+    if not names:
+        return None
+    drawn = names[:_NAMES]
+    start = min(run.series[key][0].t for key in keys)
+    end = max(min(run.end, run.stop), start + 1)
+    figure = canvas(11, 0.7 + 1.75 * len(drawn))
+    panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
+    data: list[tuple[Any, ...]] = []
+    for number, (axes, name) in enumerate(zip(panels, drawn, strict=True)):
+        askers = [key for key in keys if key[2] == name]
+        tidy(axes, start=start, end=end, label="")
+        for index, key in enumerate(askers):
+            # Askers are spread a little, so that equal answers do not hide each other.
+            offset = (index - (len(askers) - 1) / 2) * min(0.12, 0.5 / len(askers))
+            good: list[Sample] = []
+            wrong: list[Sample] = []
+            for sample in run.series[key]:
+                judged = run.judge(sample)
+                (wrong if judged is False else good).append(sample)
+                word = {True: "right", False: "wrong", None: ""}[judged]
+                data.append(
+                    (
+                        f"{seconds(sample.t):.6f}",
+                        *key[1:],
+                        len(sample.answers),
+                        " ".join(sample.answers),
+                        sample.error,
+                        word,
+                    )
+                )
+            steps = [(epoch.start, len(epoch.answers[key])) for epoch in run.epochs if key in epoch.answers]
+            if steps:
+                times = [seconds(t) for t, _ in steps] + [seconds(end)]
+                counts = [count + offset for _, count in steps]
+                axes.step(
+                    times,
+                    [*counts, counts[-1]],
+                    where="post",
+                    color="#c3cad1",
+                    lw=3.2,
+                    zorder=1,
+                    label="should be" if index == 0 else None,
+                )
+            colour = SERIES[index % len(SERIES)] if len(askers) <= 6 else SERIES[0]
+            axes.plot(
+                [seconds(s.t) for s in good],
+                [len(s.answers) + offset for s in good],
+                ls="",
+                marker="o",
+                ms=3.2,
+                mew=0,
+                color=colour,
+                label=key[1] if len(askers) <= 6 else None,
+                zorder=3,
+            )
+            axes.plot(
+                [seconds(s.t) for s in wrong],
+                [len(s.answers) + offset for s in wrong],
+                ls="",
+                marker="x",
+                ms=5,
+                mew=1.4,
+                color=FAIL,
+                label="wrong answer" if index == len(askers) - 1 else None,
+                zorder=4,
+            )
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, -0.45), max(high, 1.45))
+        axes.grid(axis="y", color=GRID)
+        axes.set_ylabel("addresses")
+        axes.text(
+            0.003,
+            0.94,
+            name,
+            transform=axes.transAxes,
+            ha="left",
+            va="top",
+            fontsize=9.5,
+            color=INK,
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.8},
+        )
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.3)
+        shade(axes, run.bands, label=number == 0)
+        changes = [e.start for e in run.epochs if any(k in e.answers for k in askers)]
+        for t in changes[1:]:
+            axes.axvline(seconds(t), color=MUTED, lw=0.5, alpha=0.3, zorder=0.4)
+    panels[-1].set_xlabel("time since the start of the run (s)")
+    return Figure(
+        name="dns",
+        title=_finding(run, data),
+        caption="Each dot is one answer at its number of addresses, the grey line what the answer should have been; "
+        "crosses are answers with a wrong or a missing address.",
+        png=render(figure),
+        csv=table(("t_s", "source", "name", "count", "answers", "error", "judged"), sorted(data)),
+    )
+
+
+def _finding(run: Run, data: list[tuple[Any, ...]]) -> str:
+    found = staleness(run)
+    stale = max((finding["lasted"] for finding in found if finding["what"] == "stale"), default=0)
+    missing = max((finding["lasted"] for finding in found if finding["what"] == "missing"), default=0)
+    if stale or missing:
+        parts = [f"gave stale addresses for at most {span(stale)}"] if stale else []
+        parts += [f"lacked new ones for at most {span(missing)}"] if missing else []
+        return f"Names {' and '.join(parts)} after a change"
+    wrong = sum(row[-1] == "wrong" for row in data)
+    return f"{wrong} of {len(data)} answers were wrong" if wrong else f"All {len(data)} answers were right"

@@ -1,0 +1,171 @@
+"""The one visual language of all figures: colours, fonts, axes of time, fault bands, and how a figure is written.
+
+Colours are those of Okabe and Ito, which people with colour-blindness tell apart; what matters differs in lightness
+too. Knows nothing of histories but the bands to shade.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+from msgspec import Struct
+
+from lab.checkers.run import Band
+
+__all__ = [
+    "BAND",
+    "FAIL",
+    "GRID",
+    "GROUPS",
+    "INK",
+    "MUTED",
+    "NONE",
+    "OK",
+    "SERIES",
+    "UNWANTED",
+    "Figure",
+    "canvas",
+    "context",
+    "render",
+    "seconds",
+    "shade",
+    "span",
+    "table",
+    "tidy",
+]
+
+INK, MUTED, GRID, NONE = "#1c2733", "#66727f", "#e3e7eb", "#eceff2"
+OK, FAIL, UNWANTED = "#4db391", "#d55e00", "#7a1fa2"
+"""As it should be reached; not reached; reached across a cut."""
+BAND = "#e69f00"
+SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999", "#000000")
+GROUPS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+
+RC: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": "#aab3bc",
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 9.5,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.titlecolor": INK,
+    "axes.axisbelow": True,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 150,
+}
+
+
+class Figure(Struct, frozen=True, kw_only=True):
+    """One figure: its picture, the same data as a table, and what is to be seen."""
+
+    name: str
+    """Stem of its files."""
+    title: str
+    """The finding, in a few words."""
+    caption: str
+    """One sentence: what is drawn, and how to read it."""
+    png: bytes
+    csv: str
+
+
+def canvas(width: float, height: float) -> Canvas:
+    """A figure of so many inches; use inside `mpl.rc_context(RC)` only (see `render`)."""
+    figure = Canvas(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def render(figure: Canvas) -> bytes:
+    """The PNG, without anything that changes from run to run of the same data."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", metadata={"Software": None})
+    return out.getvalue()
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV (RFC 4180, but with plain newlines)."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def seconds(t: int) -> float:
+    """Nanoseconds as seconds, for axes."""
+    return t / 1e9
+
+
+def span(ns: int | None) -> str:
+    """A duration in the unit that suits it: `0 s`, `850 µs`, `12 ms`, `1.34 s`, `95 s`."""
+    if ns is None:
+        return "not reached"
+    if ns == 0:
+        return "0 s"
+    if ns < 1_000_000:
+        return f"{ns / 1e3:.0f} µs"
+    if ns < 10_000_000:
+        return f"{ns / 1e6:.1f} ms"
+    if ns < 1_000_000_000:
+        return f"{ns / 1e6:.0f} ms"
+    return f"{ns / 1e9:.2f} s" if ns < 10_000_000_000 else f"{ns / 1e9:.1f} s"
+
+
+def shade(axes: Axes, bands: Sequence[Band], *, label: bool = True) -> None:
+    """Shade the faults behind the data and name each above the axes."""
+    low, high = axes.get_xlim()
+    last = float("-inf")
+    for band in bands:
+        start, end = seconds(band.start), seconds(band.end)
+        axes.axvspan(start, end, color=BAND, alpha=0.14, lw=0, zorder=0)
+        for edge in (start, end) if band.healed else (start,):
+            axes.axvline(edge, color=BAND, lw=1.0, zorder=0.5)
+        # Names of faults that follow each other closely would lie on top of one another.
+        if label and start - last > (high - low) * 0.12:
+            text = band.label if len(band.label) <= 44 else band.label[:43] + "…"
+            right = start > low + (high - low) * 0.7
+            axes.text(
+                end if right else start,
+                1.012,
+                text,
+                transform=axes.get_xaxis_transform(),
+                ha="right" if right else "left",
+                va="bottom",
+                fontsize=8.5,
+                color="#8a5f00",
+                clip_on=False,
+            )
+            last = start
+
+
+def tidy(axes: Axes, *, start: int, end: int, label: str = "time since the start of the run (s)") -> None:
+    """A time axis from start to end (ns)."""
+    axes.set_xlim(seconds(start), max(seconds(end), seconds(start) + 0.1))
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, steps=[1, 2, 5, 10]))
+
+
+def context() -> Any:
+    """The style, for a `with` around everything that draws."""
+    return mpl.rc_context(RC)

@@ -1,0 +1,193 @@
+"""The overlay's mesh as the peers saw it, before, during and after the first fault (or at the end)."""
+
+import math
+from typing import Any
+
+import networkx as nx
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from lab.checkers.run import Run
+from lab.history import View
+from lab.plots.style import BAND, GROUPS, INK, MUTED, Figure, canvas, render, seconds, table
+
+__all__ = ["topology"]
+
+_NAMED = 24
+"""Most hosts that get their names written."""
+
+
+def _views_at(run: Run, t: int) -> dict[str, View]:
+    """What each live peer believed at a time."""
+    views: dict[str, View] = {}
+    for host, history in run.views.items():
+        last = next((entry for entry in reversed(history) if entry.t <= t), None)
+        if isinstance(last, View):
+            views[host] = last
+    return views
+
+
+def _edges(views: dict[str, View]) -> dict[tuple[str, str], int]:
+    """(host, host), sorted -> 2 when both say that the connection stands, 1 when only one does."""
+    edges: dict[tuple[str, str], int] = {}
+    for host in sorted(views):
+        for other in views[host].neighbours:
+            pair = (min(host, other), max(host, other))
+            edges[pair] = edges.get(pair, 0) + 1
+    return edges
+
+
+def _layout(run: Run, hosts: list[str], edges: dict[tuple[str, str], int]) -> dict[str, tuple[float, float]]:
+    """One layout for all moments: a circle for few hosts, by its springs for many."""
+    if len(hosts) == 1:
+        return {hosts[0]: (0.0, 0.0)}
+    if len(hosts) == 2:
+        return {hosts[0]: (-0.62, 0.0), hosts[1]: (0.62, 0.0)}
+    graph = nx.Graph()
+    graph.add_nodes_from(hosts)
+    graph.add_edges_from(edges)
+    if len(hosts) <= _NAMED:
+        order = {host: 2 * math.pi * index / len(hosts) for index, host in enumerate(hosts)}
+        return {host: (math.sin(angle), math.cos(angle)) for host, angle in order.items()}
+    placed = nx.spring_layout(graph, seed=1, iterations=80, k=2.2 / math.sqrt(len(hosts)))
+    return {host: (float(x), float(y)) for host, (x, y) in placed.items()}
+
+
+def _moments(run: Run) -> list[tuple[str, int]]:
+    """(title, time): just before the first fault, just before it was healed, and at the end."""
+    last = min(run.end, run.stop - 1)
+    if not run.bands:
+        return [(f"at the end · {seconds(last):.1f} s", last)]
+    band = run.bands[0]
+    moments = [
+        (f"before · {seconds(band.start):.1f} s", band.start - 1),
+        (f"during · {seconds(band.end):.1f} s", band.end - 1),
+    ]
+    if band.healed:
+        moments.append((f"after · {seconds(last):.1f} s", last))
+    return moments
+
+
+def _draw(axes: Axes, run: Run, t: int, places: dict[str, tuple[float, float]]) -> dict[tuple[str, str], int]:
+    views = _views_at(run, t)
+    edges = {pair: count for pair, count in _edges(views).items() if pair[0] in places and pair[1] in places}
+    epoch = run.epoch(t)
+    groups = epoch.groups if epoch else ()
+    colour = {host: GROUPS[index % len(GROUPS)] for index, group in enumerate(groups) for host in group}
+    few = len(places) <= _NAMED
+    size = max(0.03, min(0.15, 0.62 / len(places)))
+    for (one, other), count in sorted(edges.items()):
+        xs, ys = zip(places[one], places[other], strict=True)
+        axes.plot(
+            xs,
+            ys,
+            color=INK if count == 2 else BAND,
+            lw=1.8 if few else 0.6,
+            ls="-" if count == 2 else (0, (3, 2)),
+            alpha=0.75 if few else 0.4,
+            zorder=1,
+        )
+    replicas: dict[str, list[str]] = {}
+    for name, host in sorted((epoch.replicas if epoch else {}).items()):
+        replicas.setdefault(host, []).append(name)
+    for host, (x, y) in places.items():
+        alive = host in views or not run.views
+        face = colour.get(host, "#b5bdc5") if alive else "white"
+        for index, name in enumerate(replicas.get(host, [])[:12]):
+            # Containers sit on a small arc on the outer side of their host.
+            outward = math.atan2(y, x) if (x, y) != (0.0, 0.0) else math.pi / 2
+            spread = math.pi / 3.4 if few else math.pi / 8
+            angle = outward + (index - (min(len(replicas[host]), 12) - 1) / 2) * spread
+            cx, cy = x + 2.35 * size * math.cos(angle), y + 2.35 * size * math.sin(angle)
+            axes.plot((x, cx), (y, cy), color=MUTED, lw=0.8, zorder=1)
+            axes.scatter([cx], [cy], s=(38 if few else 6), color=face, edgecolor="white", lw=0.8, zorder=3)
+            if few and len(places) <= 8:
+                right = math.cos(angle) >= -0.01
+                axes.annotate(
+                    name,
+                    (cx, cy),
+                    xytext=(6 if right else -6, 0),
+                    textcoords="offset points",
+                    ha="left" if right else "right",
+                    va="center",
+                    fontsize=8,
+                    color=MUTED,
+                )
+        axes.scatter(
+            [x],
+            [y],
+            s=(560 if few else 40),
+            color=face,
+            edgecolor=face if alive else "#b5bdc5",
+            lw=1.5,
+            zorder=4,
+            linestyle="-" if alive else "--",
+        )
+        if few:
+            label = host.split(".")[0]
+            axes.annotate(
+                label if alive else f"{label} (down)",
+                (x, y),
+                xytext=(0, -17),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=9,
+                color=INK,
+                zorder=5,
+                bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
+            )
+    return edges
+
+
+def topology(run: Run) -> Figure | None:
+    """Hosts, their connections and containers; hosts that can reach each other have one colour."""
+    hosts = [host for host in run.hosts if run.views or host]
+    if not hosts:
+        return None
+    moments = _moments(run)
+    everything: dict[tuple[str, str], int] = {}
+    for _, t in moments:
+        everything.update(_edges(_views_at(run, t)))
+    places = _layout(run, hosts, everything)
+    figure = canvas(11, 3.3 if len(hosts) <= 2 else 4.3)
+    panels = figure.subplots(1, max(len(moments), 1), squeeze=False)[0]
+    data: list[tuple[Any, ...]] = []
+    counts: list[int] = []
+    for axes, (title, t) in zip(panels, moments, strict=True):
+        edges = _draw(axes, run, t, places)
+        counts.append(sum(count == 2 for count in edges.values()))
+        data += [
+            (title.split(" · ")[0], f"{seconds(t):.3f}", *pair, "both" if count == 2 else "one")
+            for pair, count in sorted(edges.items())
+        ]
+        axes.set_title(title, fontsize=9.5, color=MUTED)
+        axes.set_axis_off()
+        axes.set_xlim(-1.55, 1.55)
+        axes.set_ylim((-0.75, 0.75) if len(hosts) <= 2 else (-1.5, 1.5))
+        axes.set_aspect("equal")
+    figure.legend(
+        handles=[
+            Line2D([], [], color=INK, lw=1.8, label="connection, both peers agree"),
+            Line2D([], [], color=BAND, lw=1.8, ls=(0, (3, 2)), label="only one peer says so"),
+            Line2D([], [], color=MUTED, marker="o", ls="", ms=12, label="host"),
+            Line2D([], [], color=MUTED, marker="o", ls="", ms=6, label="container"),
+        ],
+        loc="outside lower right",
+        ncols=4,
+    )
+    if not run.views:
+        title = f"{len(hosts)} hosts; this overlay has no peers that connect"
+    elif len(counts) == 1:
+        title = f"{counts[0]} connection{'s' * (counts[0] != 1)} between {len(hosts)} host{'s' * (len(hosts) != 1)}"
+    else:
+        words = ("before", "while the fault lasted", "at the end")
+        title = "Connections: " + ", ".join(f"{n} {word}" for n, word in zip(counts, words, strict=False))
+    return Figure(
+        name="topology",
+        title=title,
+        caption="The mesh as the peers themselves reported it; hosts of one colour could reach each other at that "
+        "moment, small dots are their containers.",
+        png=render(figure),
+        csv=table(("when", "t_s", "host", "other", "seen_by"), data),
+    )
