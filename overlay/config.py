@@ -20,6 +20,18 @@ class Address(Struct, frozen=True, order=True):
     host: str
     port: int
 
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """The reverse of `str()`; ValueError for anything else than "host:port" or "[host]:port"."""
+        host, separator, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            separator = ""
+        if not separator or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+            raise ValueError(f"address {text!r}: expected host:port, with a port of 1 to 65535")
+        return cls(host, int(port))
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

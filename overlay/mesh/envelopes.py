@@ -143,7 +143,7 @@ class Beat(Wire, frozen=True, tag=60):
 
 
 class Beacon(Wire, frozen=True, tag=61):
-    """ "I am here and have no connection with you." `port` is the sender's control port; an `answer` is not answered."""
+    """Says: here I am, without a connection to you. `port` is the control port; an `answer` is not answered."""
 
     name: Name
     uid: Counter

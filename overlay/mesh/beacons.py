@@ -1,0 +1,78 @@
+"""Datagrams that call peers which are lost, so that the first one to pass ends a cut. Knows no back-off and no TCP.
+
+Each address called gets one beacon an interval (with jitter), more rarely when they are many or have been lost long.
+"""
+
+from typing import Final
+
+from overlay.config import Address, PeerName
+from overlay.effects import Effect, SendDatagram
+from overlay.env import SECOND, Random
+from overlay.mesh.envelopes import Beacon
+from overlay.mesh.timers import Timers
+
+BUDGET: Final = 50
+"""Beacons a second that one peer sends at the most."""
+LONG_LOST: Final = 600 * SECOND
+LONG_LOST_INTERVAL: Final = 2 * SECOND
+GIVEN_UP: Final = 24 * 3600 * SECOND
+"""A lost peer that nobody asked for is called no more after so long."""
+MAX_CALLED: Final = 1024
+
+
+class Beacons:
+    """Whom to call."""
+
+    def __init__(self, interval: int, rng: Random) -> None:
+        self._interval = interval
+        self._rng = rng
+        self._called: dict[Address, tuple[PeerName, int]] = {}
+        self._timers: Timers[Address] = Timers()
+
+    def call(self, address: Address, peer: PeerName, now: int) -> None:
+        """`peer` ("": whoever is there) is lost, last seen at `address`: call it until `hush`."""
+        if address in self._called or len(self._called) >= MAX_CALLED:
+            return
+        self._called[address] = (peer, now)
+        self._schedule(address, now)
+
+    def hush(self, address: Address) -> None:
+        """Call there no more."""
+        self._called.pop(address, None)
+        self._timers.cancel(address)
+
+    def hush_peer(self, peer: PeerName) -> None:
+        """Call `peer` no more."""
+        for address in [address for address, (name, _) in self._called.items() if name == peer]:
+            self.hush(address)
+
+    def calls(self, peer: PeerName) -> bool:
+        """Whether `peer` is being called by its name."""
+        return any(name == peer for name, _ in self._called.values())
+
+    @property
+    def called(self) -> tuple[Address, ...]:
+        """The addresses being called, sorted."""
+        return tuple(sorted(self._called))
+
+    def wake(self, message: Beacon, now: int) -> list[Effect]:
+        """The beacons that are due."""
+        effects: list[Effect] = []
+        while (address := self._timers.pop(now)) is not None:
+            peer, since = self._called[address]
+            if peer and now - since >= GIVEN_UP:
+                del self._called[address]
+                continue
+            self._schedule(address, now)
+            effects.append(SendDatagram(address, message))
+        return effects
+
+    def deadline(self) -> int | None:
+        """When `wake` has something to do."""
+        return self._timers.deadline()
+
+    def _schedule(self, address: Address, now: int) -> None:
+        interval = max(self._interval, len(self._called) * SECOND // BUDGET)
+        if now - self._called[address][1] >= LONG_LOST:
+            interval = max(interval, LONG_LOST_INTERVAL)
+        self._timers.set(address, now + self._rng.randrange(interval * 3 // 4, interval * 5 // 4 + 1))

@@ -1,0 +1,267 @@
+"""The control connections of one peer: handshake, which of two duplicates stays, who is refused. Knows no gossip.
+
+Each side sends `Hello` at once, and `Accept` when it takes the other's; a connection is established on the side that
+has received both. When two connections between the same two peers meet, the *arbiter*, the peer with the lower name,
+alone decides: it keeps the one it had, unless that is silent or belongs to an earlier incarnation, and refuses the
+other. One decision in one place cannot flap.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, Protocol
+
+from overlay.config import Address, PeerName
+from overlay.effects import CloseTcp, Effect, Log, SendTcp
+from overlay.env import SECOND, Random
+from overlay.errors import RemoteError
+from overlay.mesh.envelopes import Accept, Goodbye, Hello, Reason
+from overlay.mesh.timers import Timers
+
+HANDSHAKE_TIMEOUT: Final = 5 * SECOND
+
+
+class State(Enum):
+    """How far a connection is."""
+
+    GREETING = "greeting"
+    """`Hello` sent, none received."""
+    ACCEPTING = "accepting"
+    """The other side's `Hello` taken and `Accept` sent; its `Accept` is awaited."""
+    ESTABLISHED = "established"
+    CLOSED = "closed"
+
+
+class Event(Enum):
+    """What moves a connection on."""
+
+    HELLO = "hello"
+    ACCEPT = "accept"
+    END = "end"
+
+
+TRANSITIONS: Final = {
+    (State.GREETING, Event.HELLO): State.ACCEPTING,
+    (State.ACCEPTING, Event.ACCEPT): State.ESTABLISHED,
+    (State.GREETING, Event.END): State.CLOSED,
+    (State.ACCEPTING, Event.END): State.CLOSED,
+    (State.ESTABLISHED, Event.END): State.CLOSED,
+}
+
+
+class Connection:
+    """One control connection. `peer` is "" until the other side's `Hello`; then `control` is its control address."""
+
+    __slots__ = (
+        "beat_at",
+        "conn",
+        "control",
+        "dialled",
+        "heard_at",
+        "heard_udp_at",
+        "heard_us",
+        "id",
+        "interval",
+        "local",
+        "nickname",
+        "nonce",
+        "opened_at",
+        "peer",
+        "remote",
+        "state",
+        "udp_address",
+        "uid",
+    )
+
+    def __init__(self, conn: int, local: Address, remote: Address, dialled: Address | None, nonce: int) -> None:
+        self.conn = conn
+        self.local = local
+        self.remote = remote
+        self.dialled = dialled
+        self.nonce = nonce
+        self.state = State.GREETING
+        self.peer: PeerName = ""
+        self.nickname = ""
+        self.uid = 0
+        self.id = 0
+        """Equal on both sides: the XOR of their nonces. Beats bear it."""
+        self.control = dialled or remote
+        self.udp_address = self.control
+        """Where beats go: the source of the last one that came, which a translating router may have changed."""
+        self.opened_at = 0
+        self.heard_at = 0
+        self.heard_udp_at = 0
+        self.heard_us = True
+        """The other side says that our datagrams arrive."""
+        self.interval = 0
+        """The other side's beat interval."""
+
+    @property
+    def outbound(self) -> bool:
+        """Whether this peer has dialled it."""
+        return self.dialled is not None
+
+    def advance(self, event: Event) -> None:
+        """Follow the table; `RemoteError` for a message that has no place now."""
+        after = TRANSITIONS.get((self.state, event))
+        if after is None:
+            raise RemoteError(f"{event.value} on a connection that is {self.state.value}")
+        self.state = after
+
+
+class Ending:
+    """How a connection ended. `reason` is the other side's or our own `Reason`; None: it just broke."""
+
+    __slots__ = ("elsewhere", "local", "reason", "text")
+
+    def __init__(self, reason: int | None, text: str, local: bool, elsewhere: tuple[str, ...] = ()) -> None:
+        self.reason = reason
+        self.text = text
+        self.local = local
+        self.elsewhere = elsewhere
+
+
+class Listener(Protocol):
+    """Who is told about connections (the mesh)."""
+
+    def connection_up(self, connection: Connection, now: int) -> list[Effect]:
+        """`connection` is established, and the only one to its peer."""
+        ...
+
+    def connection_down(self, connection: Connection, was: State, ending: Ending, now: int) -> list[Effect]:
+        """`connection` is gone, from state `was`."""
+        ...
+
+    def refuse(self, connection: Connection) -> Goodbye | None:
+        """What to tell the peer of `connection` if there is no room for it; None: it may come in."""
+        ...
+
+
+class Connections:
+    """All connections, by the driver's number; `established` holds those that carry traffic, by peer."""
+
+    def __init__(
+        self, hello: Callable[[int], Hello], rng: Random, beat_interval: int, listener: Listener, own: PeerName
+    ) -> None:
+        self._hello = hello
+        self._rng = rng
+        self._beat_interval = beat_interval
+        self._listener = listener
+        self._own = own
+        self._timers: Timers[int] = Timers()
+        self.all: dict[int, Connection] = {}
+        self.established: dict[PeerName, Connection] = {}
+
+    def opened(self, conn: int, local: Address, remote: Address, dialled: Address | None, now: int) -> list[Effect]:
+        """A TCP connection stands: greet."""
+        assert conn not in self.all, f"connection {conn} was opened twice"
+        connection = Connection(conn, local, remote, dialled, self._rng.getrandbits(63))
+        connection.opened_at = connection.heard_at = connection.heard_udp_at = now
+        connection.interval = self._beat_interval
+        self.all[conn] = connection
+        self._timers.set(conn, now + HANDSHAKE_TIMEOUT)
+        return [SendTcp(conn, self._hello(connection.nonce))]
+
+    def greeted(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
+        """The other side's `Hello`: take the connection, or refuse it, or end an older one for it."""
+        connection.advance(Event.HELLO)
+        connection.peer = hello.name
+        connection.nickname = hello.nickname
+        connection.uid = hello.uid
+        connection.id = connection.nonce ^ hello.nonce
+        if connection.dialled is None:
+            connection.control = Address(connection.remote.host, hello.port)
+            connection.udp_address = connection.control
+        if hello.name == self._own:
+            return self._refuse_namesake(connection, hello, now)
+        effects: list[Effect] = []
+        rival = self._rival(connection)
+        if rival is not None and self._own < hello.name:
+            if not (self.silent(rival, now) or connection.uid > rival.uid):
+                return self.end(connection, Reason.DUPLICATE, f"connected already at {rival.control}", now)
+            effects += self.end(rival, Reason.DUPLICATE, "replaced by a newer connection", now)
+            rival = None
+        if rival is None:
+            refusal = self._listener.refuse(connection)
+            if refusal is not None:
+                effects.append(SendTcp(connection.conn, refusal))
+                return effects + self._close(connection, Ending(refusal.reason, refusal.text, local=True), now)
+        return [*effects, SendTcp(connection.conn, Accept(hello.nonce))]
+
+    def accepted(self, connection: Connection, accept: Accept, now: int) -> list[Effect]:
+        """The other side has taken the connection."""
+        if accept.nonce != connection.nonce:
+            raise RemoteError("accept repeats another nonce than this connection's")
+        connection.advance(Event.ACCEPT)
+        self._timers.cancel(connection.conn)
+        effects: list[Effect] = []
+        before = self.established.get(connection.peer)
+        if before is not None:
+            # The arbiter has decided for the new one; its word on the old one is under way, or lost in a cut.
+            effects += self.end(before, Reason.DUPLICATE, "replaced by a newer connection", now)
+        self.established[connection.peer] = connection
+        return effects + self._listener.connection_up(connection, now)
+
+    def end(self, connection: Connection, reason: Reason, text: str, now: int, say: bool = True) -> list[Effect]:
+        """End a connection from this side, with a `Goodbye` if there is any hope that it arrives."""
+        effects: list[Effect] = [SendTcp(connection.conn, Goodbye(reason, text))] if say else []
+        return effects + self._close(connection, Ending(reason, text, local=True), now)
+
+    def broken(self, connection: Connection, text: str, now: int) -> list[Effect]:
+        """End a connection on which the other side is not heard any more."""
+        return self._close(connection, Ending(None, text, local=True), now)
+
+    def dismissed(self, connection: Connection, goodbye: Goodbye, now: int) -> list[Effect]:
+        """The other side has said why it ends the connection."""
+        return self._close(connection, Ending(goodbye.reason, goodbye.text, False, goodbye.elsewhere), now)
+
+    def closed(self, conn: int, reason: str, now: int) -> list[Effect]:
+        """The driver says that a connection is gone."""
+        connection = self.all.get(conn)
+        return [] if connection is None else self._drop(connection, Ending(None, reason, local=False), now)
+
+    def silent(self, connection: Connection, now: int) -> bool:
+        """Whether so little was heard on it that a newer connection, or a beacon, is to be believed instead."""
+        return now - connection.heard_at > connection.interval
+
+    def between(self, peer: PeerName, address: Address | None = None) -> list[Connection]:
+        """All connections with `peer`, and those to `address` on which nobody has greeted yet."""
+        return [
+            connection
+            for connection in self.all.values()
+            if connection.peer == peer
+            or (not connection.peer and address is not None and connection.dialled == address)
+        ]
+
+    def wake(self, now: int) -> list[Effect]:
+        """End the handshakes that take too long."""
+        effects: list[Effect] = []
+        while (conn := self._timers.pop(now)) is not None:
+            effects += self.broken(self.all[conn], f"no handshake within {HANDSHAKE_TIMEOUT // SECOND} s", now)
+        return effects
+
+    def deadline(self) -> int | None:
+        """When `wake` has something to do."""
+        return self._timers.deadline()
+
+    def _rival(self, connection: Connection) -> Connection | None:
+        others = [other for other in self.between(connection.peer) if other is not connection]
+        assert len(others) <= 1 or self._own > connection.peer, "the arbiter keeps one connection to each peer"
+        return others[0] if others else None
+
+    def _refuse_namesake(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
+        if any(other.nonce == hello.nonce for other in self.all.values()):
+            return self.end(connection, Reason.SELF, "this is the peer itself", now)
+        text = f"name {self._own} is borne by two processes ({hello.nickname!r} is the other)"
+        return [Log("error", text), *self.end(connection, Reason.NAME_COLLISION, text, now)]
+
+    def _close(self, connection: Connection, ending: Ending, now: int) -> list[Effect]:
+        return [CloseTcp(connection.conn, ending.text), *self._drop(connection, ending, now)]
+
+    def _drop(self, connection: Connection, ending: Ending, now: int) -> list[Effect]:
+        was = connection.state
+        connection.advance(Event.END)
+        del self.all[connection.conn]
+        self._timers.cancel(connection.conn)
+        if self.established.get(connection.peer) is connection:
+            del self.established[connection.peer]
+        return self._listener.connection_down(connection, was, ending, now)

@@ -1,0 +1,322 @@
+"""Whom to dial, and when: targets, their back-off, and discovery. Knows no handshake and sends no messages.
+
+A target is an address. *Explicit* ones come from the configuration and from `Connect` and are dialled for ever;
+*discovered* ones stand for a peer heard of through gossip and live until there is a connection with it, or until it
+is forgotten. A target rests while its peer is connected by whatever connection.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from overlay.config import Address, PeerName
+from overlay.effects import Dial, Effect, Persist
+from overlay.env import MILLISECOND, SECOND, Random
+from overlay.mesh.timers import Timers
+
+BACKOFF_FIRST: Final = 500 * MILLISECOND
+BACKOFF_MAX: Final = 60 * SECOND
+LASTING: Final = 10 * SECOND
+"""A connection that lived longer counts as a success: the back-off begins anew."""
+URGE_PAUSE: Final = 300 * MILLISECOND
+"""A dial that is younger than this is not overtaken by another one to the same address."""
+POLITE_DELAY: Final = 2 * SECOND
+"""The peer with the higher name leaves so much time to the other before it dials a peer it has heard of."""
+SPREAD: Final = 100 * MILLISECOND
+MAX_DISCOVERY_DIALS: Final = 32
+"""Dials to discovered targets under way at the same time."""
+ROOM_PAUSE: Final = 5 * SECOND
+"""When a discovered target for which there is no room asks again."""
+STORED_KEY: Final = "targets"
+
+
+class TargetState(Enum):
+    """What is done about a target."""
+
+    WAITING = "waiting"
+    DIALLING = "dialling"
+    CONNECTED = "connected"
+    REFUSED = "refused"
+    """It turned out to be this peer itself, or a namesake: never dialled again."""
+
+
+class TargetEvent(Enum):
+    """What moves a target on."""
+
+    DIAL = "dial"
+    OPEN = "open"
+    FAIL = "fail"
+    REFUSE = "refuse"
+
+
+TRANSITIONS: Final = {
+    (TargetState.WAITING, TargetEvent.DIAL): TargetState.DIALLING,
+    # A fresh dial overtakes one that hangs (its first packet was lost in a cut and waits for retransmission).
+    (TargetState.DIALLING, TargetEvent.DIAL): TargetState.DIALLING,
+    (TargetState.DIALLING, TargetEvent.OPEN): TargetState.CONNECTED,
+    (TargetState.DIALLING, TargetEvent.FAIL): TargetState.WAITING,
+    (TargetState.CONNECTED, TargetEvent.FAIL): TargetState.WAITING,
+    (TargetState.CONNECTED, TargetEvent.REFUSE): TargetState.REFUSED,
+    # The overtaken dial has opened or failed after all.
+    (TargetState.CONNECTED, TargetEvent.OPEN): TargetState.CONNECTED,
+    (TargetState.WAITING, TargetEvent.OPEN): TargetState.CONNECTED,
+    (TargetState.REFUSED, TargetEvent.OPEN): TargetState.REFUSED,
+}
+
+
+class Target:
+    """One address to dial."""
+
+    __slots__ = (
+        "address",
+        "attempts",
+        "backoff",
+        "conns",
+        "dialled_at",
+        "dials",
+        "explicit",
+        "peer",
+        "reason",
+        "state",
+    )
+
+    def __init__(self, address: Address, explicit: bool, peer: PeerName) -> None:
+        self.address = address
+        self.explicit = explicit
+        self.peer = peer
+        """Who answered there last, or is expected to; "" if nobody knows."""
+        self.state = TargetState.WAITING
+        self.backoff = BACKOFF_FIRST
+        self.attempts = 0
+        self.dials = 0
+        """Under way; more than one if a dial overtook another."""
+        self.conns = 0
+        self.dialled_at = -URGE_PAUSE
+        self.reason = ""
+
+    def advance(self, event: TargetEvent) -> None:
+        """Follow the table; KeyError for what cannot happen."""
+        self.state = TRANSITIONS[self.state, event]
+
+
+class Dialler:
+    """Keeps the targets of one peer."""
+
+    def __init__(self, own: PeerName, explicit: Iterable[Address], stored: bytes | None, rng: Random) -> None:
+        self._own = own
+        self._rng = rng
+        self._timers: Timers[Address] = Timers()
+        self.targets: dict[Address, Target] = {}
+        self.connected: dict[PeerName, int] = {}
+        """How many connections, established or being greeted, there are with each peer."""
+        self._kept: dict[Address, None] = {}
+        """What `Connect` was told: outlives this process."""
+        if stored is not None:
+            self._kept = dict.fromkeys(msgspec.msgpack.decode(stored, type=tuple[Address, ...]))
+        for address in (*explicit, *self._kept):
+            self._add(address, explicit=True, peer="", due=0)
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    def connect(self, addresses: tuple[Address, ...], replace: bool, now: int) -> list[Effect]:
+        """Dial these at once and for ever; with `replace`, instead of all earlier explicit ones."""
+        if replace:
+            for old in [target for target in self.targets.values() if target.explicit]:
+                self._remove(old.address)
+            self._kept.clear()
+        for address in addresses:
+            self._kept[address] = None
+            target = self.targets.get(address)
+            if target is None:
+                self._add(address, explicit=True, peer="", due=now)
+                continue
+            target.explicit = True
+            target.backoff = BACKOFF_FIRST
+            if target.state is TargetState.WAITING:
+                self._timers.set(address, now)
+        return [self._persist()]
+
+    def forget(self, addresses: tuple[Address, ...]) -> list[Effect]:
+        """Dial these no more."""
+        for address in addresses:
+            self._kept.pop(address, None)
+            self._remove(address)
+        return [self._persist()]
+
+    # --- what becomes of dials --------------------------------------------------------------------------------------
+
+    def opened(self, address: Address) -> None:
+        """A dial has led to a TCP connection."""
+        target = self.targets.get(address)
+        if target is not None:
+            target.dials = max(0, target.dials - 1)
+            target.conns += 1
+            target.advance(TargetEvent.OPEN)
+            self._timers.cancel(address)
+
+    def failed(self, address: Address, reason: str, now: int) -> None:
+        """A dial has not."""
+        target = self.targets.get(address)
+        if target is None:
+            return
+        target.dials = max(0, target.dials - 1)
+        target.reason = reason
+        if target.dials == 0 and target.state is TargetState.DIALLING:
+            target.advance(TargetEvent.FAIL)
+            if target.explicit or target.peer:
+                self._retry(target, now)
+            else:
+                self._remove(address)
+
+    def greeted(self, peer: PeerName, dialled: Address | None) -> None:
+        """A connection turned out to be with `peer`."""
+        self.connected[peer] = self.connected.get(peer, 0) + 1
+        if dialled is not None and dialled in self.targets:
+            self.targets[dialled].peer = peer
+
+    def ended(self, peer: PeerName, dialled: Address | None, reason: str, lived: int, now: int) -> None:
+        """A connection is gone (`peer` "": it was never greeted). `lived`: for how long it was established."""
+        if peer:
+            self.connected[peer] -= 1
+            if not self.connected[peer]:
+                del self.connected[peer]
+        target = self.targets.get(dialled) if dialled is not None else None
+        if target is not None and target.state is not TargetState.REFUSED:
+            target.reason = reason
+            target.conns = max(0, target.conns - 1)
+            if target.conns == 0 and target.state is TargetState.CONNECTED:
+                target.advance(TargetEvent.FAIL)
+                if lived > LASTING:
+                    target.backoff = BACKOFF_FIRST
+                if target.explicit or target.peer:
+                    self._retry(target, now)
+                else:
+                    self._remove(target.address)
+        if not peer or peer in self.connected:
+            return
+        for other in self.targets.values():
+            if other.peer == peer and other.state is TargetState.WAITING and other.address not in self._timers:
+                other.backoff = BACKOFF_FIRST if lived > LASTING else other.backoff
+                self._retry(other, now)
+
+    def refused(self, address: Address, reason: str) -> None:
+        """What answers there is this peer itself or a namesake."""
+        target = self.targets.get(address)
+        if target is None:
+            return
+        if target.explicit:
+            target.advance(TargetEvent.REFUSE)
+            target.reason = reason
+            self._timers.cancel(address)
+        else:
+            self._remove(address)
+
+    # --- who else to dial -------------------------------------------------------------------------------------------
+
+    def aimed(self) -> dict[PeerName, None]:
+        """The peers for which there is a target."""
+        return dict.fromkeys(target.peer for target in self.targets.values() if target.peer)
+
+    def discover(self, peer: PeerName, address: Address, now: int) -> None:
+        """A peer without target or connection is said to be at `address`. The lower name of two dials first."""
+        if address in self.targets:
+            return
+        delay = self._rng.randrange(SPREAD) + (0 if self._own < peer else POLITE_DELAY)
+        self._add(address, explicit=False, peer=peer, due=now + delay)
+
+    def urge(self, address: Address, peer: PeerName, now: int, delay: int = 0) -> list[Effect]:
+        """`peer` has shown at `address` that it can be reached: dial with fresh back-off, at once or after `delay`."""
+        target = self.targets.get(address) or self._add(address, explicit=False, peer=peer, due=now + delay)
+        if target.state in (TargetState.CONNECTED, TargetState.REFUSED):
+            return []
+        target.peer = peer
+        target.backoff = BACKOFF_FIRST
+        if delay:
+            self._timers.set_earlier(address, now + delay)
+            return []
+        return self._dial(target, now) if now - target.dialled_at >= URGE_PAUSE else []
+
+    def refer(self, address: Address, now: int) -> None:
+        """A peer that had no room says that somebody at `address` may have some: dial once."""
+        if address not in self.targets:
+            self._add(address, explicit=False, peer="", due=now)
+
+    def move(self, target: Target, address: Address) -> None:
+        """Try a discovered target's peer at another address next time, with the same back-off."""
+        due = self._timers.due(target.address)
+        if due is not None and address not in self.targets:
+            self._remove(target.address)
+            moved = self._add(address, explicit=False, peer=target.peer, due=due)
+            moved.backoff, moved.attempts, moved.reason = target.backoff, target.attempts, target.reason
+
+    def drop(self, peer: PeerName) -> None:
+        """Nothing is to be discovered of `peer` any more."""
+        for target in [target for target in self.targets.values() if target.peer == peer and not target.explicit]:
+            self._remove(target.address)
+
+    def explicit_at(self, address: Address, peer: PeerName) -> bool:
+        """Whether an explicit target has this address, or was answered by this peer."""
+        return any(
+            target.explicit and (target.address == address or target.peer == peer) for target in self.targets.values()
+        )
+
+    def dialling(self) -> int:
+        """Discovered targets being dialled."""
+        return sum(target.state is TargetState.DIALLING and not target.explicit for target in self.targets.values())
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def wake(self, room: int, now: int) -> list[Effect]:
+        """Dial what is due; at most `room` of them discovered ones."""
+        effects: list[Effect] = []
+        room = min(room, MAX_DISCOVERY_DIALS) - self.dialling()
+        while (address := self._timers.pop(now)) is not None:
+            target = self.targets[address]
+            if target.peer in self.connected or target.state is not TargetState.WAITING:
+                if target.peer in self.connected and not target.explicit:
+                    self._remove(address)
+                continue
+            if not target.explicit:
+                if room <= 0:
+                    self._timers.set(address, now + ROOM_PAUSE)
+                    continue
+                room -= 1
+            effects += self._dial(target, now)
+        return effects
+
+    def deadline(self) -> int | None:
+        """When `wake` has something to do."""
+        return self._timers.deadline()
+
+    def next_attempt(self, target: Target) -> int | None:
+        """When a target is dialled next, if it waits."""
+        return self._timers.due(target.address)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _add(self, address: Address, explicit: bool, peer: PeerName, due: int) -> Target:
+        target = self.targets[address] = Target(address, explicit, peer)
+        self._timers.set(address, due)
+        return target
+
+    def _remove(self, address: Address) -> None:
+        self.targets.pop(address, None)
+        self._timers.cancel(address)
+
+    def _dial(self, target: Target, now: int) -> list[Effect]:
+        target.advance(TargetEvent.DIAL)
+        target.dials += 1
+        target.attempts += 1
+        target.dialled_at = now
+        self._timers.cancel(target.address)
+        return [Dial(target.address)]
+
+    def _retry(self, target: Target, now: int) -> None:
+        backoff = target.backoff
+        self._timers.set(target.address, now + self._rng.randrange(backoff // 2, backoff * 3 // 2))
+        target.backoff = min(backoff * 3 // 2, BACKOFF_MAX)
+
+    def _persist(self) -> Persist:
+        return Persist(STORED_KEY, msgspec.msgpack.encode(tuple(self._kept)))

@@ -1,0 +1,350 @@
+"""How changes of replicated states spread: along a broadcast tree that grows by itself, mended by digests.
+
+Plumtree (Leitão, Pereira, Rodrigues: "Epidemic Broadcast Trees", SRDS 2007), on states instead of messages. News go
+at once to the eager neighbours; whoever gets news that were none prunes that link. A few lazy neighbours are told
+digests; whoever still differs from one after the time that the tree needs grafts the link back and asks for what it
+lacks. On new connections, and now and then with a random neighbour, digests of all states are compared.
+
+Knows neighbours by name and connection number, and channels by their contract; who is a neighbour is decided in
+`overlay.mesh.mesh`. Lazy announcements go to `ANNOUNCE_FANOUT` neighbours and not to all (as in the paper), so that a
+change costs a full mesh of N peers O(N) messages, not O(N²).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from overlay.config import PeerName
+from overlay.effects import Effect, Log, SendTcp
+from overlay.env import MILLISECOND, SECOND, Random
+from overlay.errors import RemoteError
+from overlay.mesh.channel import Channel
+from overlay.mesh.envelopes import DigestKind, Digests, Graft, News, Prune, Want
+from overlay.mesh.timers import Timers
+from overlay.wire import Delta, Message
+
+ANNOUNCE_DELAY: Final = 100 * MILLISECOND
+ANNOUNCE_FANOUT: Final = 2
+GRAFT_DELAY: Final = 200 * MILLISECOND
+"""How long an announced difference must last before the tree counts as broken."""
+GRAFT_PATIENCE: Final = 1 * SECOND
+"""For how long after an announcement changes of the own state excuse a difference."""
+WANT_PAUSE: Final = 500 * MILLISECOND
+"""An answer to an earlier `Want` is awaited for so long before the same is asked for again by way of an echo."""
+PRUNE_PAUSE: Final = 1 * SECOND
+HISTORY: Final = 128
+"""Past digests of each channel that are remembered: who announces one of them knows nothing new."""
+
+GossipMessage = News | Digests | Want | Prune | Graft
+TimerKey = tuple[str, PeerName, str]
+
+_FLUSH: TimerKey = ("flush", "", "")
+_ANNOUNCE: TimerKey = ("announce", "", "")
+_ROUND: TimerKey = ("round", "", "")
+
+
+class Neighbour:
+    """What gossip keeps of one established connection."""
+
+    __slots__ = ("announced", "conn", "eager", "name", "pending", "pruned_at", "suspects", "wanted_at")
+
+    def __init__(self, name: PeerName, conn: int, eager: bool) -> None:
+        self.name = name
+        self.conn = conn
+        self.eager = eager
+        self.pending: dict[str, Delta] = {}
+        self.announced: dict[str, int] = {}
+        """The digest of each channel that this neighbour was last known to have."""
+        self.suspects: dict[str, tuple[int, int]] = {}
+        """Digests it announced that differ from ours, and since when."""
+        self.wanted_at: dict[str, int] = {}
+        self.pruned_at = -PRUNE_PAUSE
+
+
+class Gossip:
+    """Spreads the channels' news among this peer's neighbours."""
+
+    def __init__(self, channels: Sequence[Channel], rng: Random, round_interval: int, flush_delay: int) -> None:
+        self._channels = {channel.name: channel for channel in sorted(channels, key=lambda channel: channel.name)}
+        self._rng = rng
+        self._round_interval = round_interval
+        self._flush_delay = flush_delay
+        self._neighbours: dict[PeerName, Neighbour] = {}
+        self._timers: Timers[TimerKey] = Timers()
+        self._unannounced: dict[str, None] = {}
+        self._history: dict[str, dict[int, None]] = {name: {} for name in self._channels}
+        self._changed_at = dict.fromkeys(self._channels, 0)
+        self._grafted_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
+        self.conflicts: dict[tuple[PeerName, str], str] = {}
+        """(neighbour, channel) whose states cannot be merged, and why; until they can."""
+
+    # --- neighbours -----------------------------------------------------------------------------------------------
+
+    def add_neighbour(self, name: PeerName, conn: int, joins: bool, now: int) -> list[Effect]:
+        """A connection is established. `joins`: the peer was out of reach so far, so the link carries the tree."""
+        eager = joins or not self._neighbours
+        self._neighbours[name] = Neighbour(name, conn, eager)
+        if len(self._neighbours) == 1:
+            self._schedule_round(now)
+        return [self._digests(self._neighbours[name], DigestKind.OPENING if eager else DigestKind.ANNOUNCE)]
+
+    def remove_neighbour(self, name: PeerName, now: int) -> list[Effect]:
+        """The connection is gone, with all that was to be sent on it."""
+        neighbour = self._neighbours.pop(name)
+        for channel in neighbour.suspects:
+            self._timers.cancel(("suspect", name, channel))
+        for key in [key for key in self.conflicts if key[0] == name]:
+            del self.conflicts[key]
+        lazy = self._lazy()
+        if not lazy or len(lazy) < len(self._neighbours):
+            return []
+        chosen = self._rng.choice(lazy)
+        chosen.eager = True
+        return [SendTcp(chosen.conn, Graft()), self._digests(chosen, DigestKind.ROUND)]
+
+    def is_eager(self, name: PeerName) -> bool:
+        """Whether news go to this neighbour at once."""
+        return self._neighbours[name].eager
+
+    @property
+    def eager(self) -> tuple[PeerName, ...]:
+        """The neighbours to which news go at once, sorted."""
+        return tuple(sorted(name for name, neighbour in self._neighbours.items() if neighbour.eager))
+
+    # --- inputs ---------------------------------------------------------------------------------------------------
+
+    def broadcast(self, channel: str, delta: Delta, now: int) -> None:
+        """Spread a change that the channel has merged already."""
+        self._push(channel, delta, None, now)
+
+    def flush(self) -> list[Effect]:
+        """Send what is pending, to everybody: a farewell cannot wait."""
+        self._timers.cancel(_FLUSH)
+        effects: list[Effect] = []
+        same: dict[tuple[int, ...], News] = {}
+        for neighbour in self._neighbours.values():
+            pending = neighbour.pending
+            if not pending:
+                continue
+            key = tuple(id(delta) for delta in pending.values())
+            if key not in same:
+                same[key] = News(tuple(sorted(pending.items(), key=lambda item: item[0])))
+            effects.append(SendTcp(neighbour.conn, same[key]))
+        for neighbour in self._neighbours.values():
+            neighbour.pending = {}
+        return effects
+
+    def farewell(self, channel: str, delta: Delta) -> list[Effect]:
+        """Send this change to every neighbour at once, eager or not, with all that is pending."""
+        effects = self.flush()
+        message = News(((channel, delta),))
+        return [*effects, *(SendTcp(neighbour.conn, message) for neighbour in self._neighbours.values())]
+
+    def receive(self, name: PeerName, message: GossipMessage, now: int) -> list[Effect]:
+        """One gossip message of a neighbour."""
+        neighbour = self._neighbours[name]
+        match message:
+            case News():
+                return self._receive_news(neighbour, message, now)
+            case Digests():
+                return self._receive_digests(neighbour, message, now)
+            case Want():
+                return self._receive_want(neighbour, message, now)
+            case Graft():
+                neighbour.eager = True
+                return []
+            case Prune():
+                if any(other.eager for other in self._neighbours.values() if other is not neighbour):
+                    neighbour.eager = False
+                    return []
+                # Our only link of the tree: without it nothing would reach us but by announcements.
+                neighbour.eager = True
+                return [SendTcp(neighbour.conn, Graft())]
+
+    def wake(self, now: int) -> list[Effect]:
+        """Do what is due."""
+        effects: list[Effect] = []
+        while (key := self._timers.pop(now)) is not None:
+            match key[0]:
+                case "flush":
+                    effects += self.flush()
+                case "announce":
+                    effects += self._announce()
+                case "round":
+                    effects += self._round(now)
+                case _:
+                    effects += self._check_suspect(key[1], key[2], now)
+        return effects
+
+    def deadline(self) -> int | None:
+        """When `wake` has something to do."""
+        return self._timers.deadline()
+
+    # --- news -----------------------------------------------------------------------------------------------------
+
+    def _receive_news(self, sender: Neighbour, message: News, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        fresh = clash = known = False
+        for name, delta in message.items:
+            channel = self._channels.get(name)
+            if channel is None:
+                continue
+            known = True
+            try:
+                news, consequences = channel.merge(delta, now)
+            except RemoteError as error:
+                clash = True
+                effects += self._mark_conflict(sender, name, str(error))
+                continue
+            self.conflicts.pop((sender.name, name), None)
+            effects += consequences
+            if message.answer:
+                sender.wanted_at.pop(name, None)
+            if news is not None:
+                fresh = True
+                self._push(name, news, sender, now)
+        if message.answer:
+            return effects
+        if fresh:
+            sender.eager = True
+        elif known and not clash:
+            effects += self._prune(sender, now)
+        return effects
+
+    def _mark_conflict(self, sender: Neighbour, channel: str, text: str) -> list[Effect]:
+        key = (sender.name, channel)
+        before, self.conflicts[key] = self.conflicts.get(key), text
+        if before == text:
+            return []
+        return [Log("warning", f"channel {channel} conflicts with that of {sender.name}: {text}")]
+
+    def _prune(self, sender: Neighbour, now: int) -> list[Effect]:
+        others = any(other.eager for other in self._neighbours.values() if other is not sender)
+        if not others or now - sender.pruned_at < PRUNE_PAUSE:
+            return []
+        sender.eager = False
+        sender.pruned_at = now
+        return [SendTcp(sender.conn, Prune())]
+
+    def _push(self, name: str, delta: Delta, sender: Neighbour | None, now: int) -> None:
+        channel = self._channels[name]
+        joined: dict[int, Delta] = {}
+        waiting = False
+        for neighbour in self._neighbours.values():
+            if neighbour is sender or not neighbour.eager:
+                continue
+            waiting = True
+            before = neighbour.pending.get(name)
+            if before is None:
+                neighbour.pending[name] = delta
+                continue
+            # Neighbours with the same news pending share the joined delta, and later the message.
+            if id(before) not in joined:
+                joined[id(before)] = channel.join(before, delta)
+            neighbour.pending[name] = joined[id(before)]
+        if waiting and _FLUSH not in self._timers:
+            self._timers.set(_FLUSH, now + self._flush_delay)
+        self._note_change(name, now)
+
+    def _note_change(self, name: str, now: int) -> None:
+        history = self._history[name]
+        digest = self._channels[name].digest()
+        history.pop(digest, None)
+        history[digest] = None
+        if len(history) > HISTORY:
+            del history[next(iter(history))]
+        self._changed_at[name] = now
+        self._unannounced[name] = None
+        if _ANNOUNCE not in self._timers:
+            self._timers.set(_ANNOUNCE, now + ANNOUNCE_DELAY)
+
+    # --- digests --------------------------------------------------------------------------------------------------
+
+    def _lazy(self) -> list[Neighbour]:
+        return [neighbour for neighbour in self._neighbours.values() if not neighbour.eager]
+
+    def _digests(self, neighbour: Neighbour, kind: DigestKind) -> SendTcp:
+        items = tuple((name, channel.digest()) for name, channel in self._channels.items())
+        return SendTcp(neighbour.conn, Digests(kind, items))
+
+    def _announce(self) -> list[Effect]:
+        items = tuple((name, self._channels[name].digest()) for name in sorted(self._unannounced))
+        self._unannounced.clear()
+        behind = [
+            neighbour
+            for neighbour in self._lazy()
+            if any(neighbour.announced.get(name) != digest for name, digest in items)
+        ]
+        chosen = behind if len(behind) <= ANNOUNCE_FANOUT else self._rng.sample(behind, ANNOUNCE_FANOUT)
+        for neighbour in chosen:
+            neighbour.announced.update(items)
+        message = Digests(DigestKind.ANNOUNCE, items)
+        return [SendTcp(neighbour.conn, message) for neighbour in chosen]
+
+    def _schedule_round(self, now: int) -> None:
+        interval = self._round_interval
+        self._timers.set(_ROUND, now + self._rng.randrange(interval * 3 // 4, interval * 5 // 4 + 1))
+
+    def _round(self, now: int) -> list[Effect]:
+        if not self._neighbours:
+            return []
+        self._schedule_round(now)
+        chosen = self._rng.choice(list(self._neighbours.values()))
+        return [self._digests(chosen, DigestKind.ROUND)]
+
+    def _receive_digests(self, sender: Neighbour, message: Digests, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for name, digest in message.items:
+            channel = self._channels.get(name)
+            if channel is None:
+                continue
+            sender.announced[name] = digest
+            if digest == channel.digest():
+                self._clear_suspect(sender, name)
+                self.conflicts.pop((sender.name, name), None)
+            elif message.kind != DigestKind.ANNOUNCE:
+                effects += self._want(sender, name, now, echo=True)
+            elif digest not in self._history[name] and name not in sender.suspects:
+                sender.suspects[name] = (digest, now)
+                self._timers.set(("suspect", sender.name, name), now + GRAFT_DELAY)
+        return effects
+
+    def _clear_suspect(self, sender: Neighbour, channel: str) -> None:
+        if sender.suspects.pop(channel, None) is not None:
+            self._timers.cancel(("suspect", sender.name, channel))
+
+    def _check_suspect(self, name: PeerName, channel: str, now: int) -> list[Effect]:
+        neighbour = self._neighbours[name]
+        digest, since = neighbour.suspects[channel]
+        settled = digest == self._channels[channel].digest() or digest in self._history[channel]
+        if settled or (name, channel) in self.conflicts:
+            del neighbour.suspects[channel]
+            return []
+        busy = now - self._changed_at[channel] < GRAFT_DELAY and now - since < GRAFT_PATIENCE
+        if busy or now - self._grafted_at[channel] < GRAFT_DELAY:
+            self._timers.set(("suspect", name, channel), now + GRAFT_DELAY)
+            return []
+        del neighbour.suspects[channel]
+        neighbour.eager = True
+        self._grafted_at[channel] = now
+        return [SendTcp(neighbour.conn, Graft()), *self._want(neighbour, channel, now, echo=True)]
+
+    def _want(self, neighbour: Neighbour, channel: str, now: int, echo: bool) -> list[Effect]:
+        neighbour.wanted_at[channel] = now
+        return [SendTcp(neighbour.conn, Want(channel, self._channels[channel].vector(), echo))]
+
+    def _receive_want(self, sender: Neighbour, message: Want, now: int) -> list[Effect]:
+        channel = self._channels.get(message.channel)
+        if channel is None:
+            return []
+        answers: list[Message] = []
+        try:
+            delta = channel.missing(message.vector)
+        except RemoteError as error:
+            return self._mark_conflict(sender, message.channel, str(error))
+        if delta is not None:
+            answers.append(News(((message.channel, delta),), answer=True))
+        asked = sender.wanted_at.get(message.channel)
+        effects: list[Effect] = [SendTcp(sender.conn, answer) for answer in answers]
+        if message.echo and (asked is None or now - asked >= WANT_PAUSE):
+            effects += self._want(sender, message.channel, now, echo=False)
+        return effects

@@ -1,0 +1,463 @@
+"""One peer's place in the mesh: composes connections, gossip, routes, dialling and signs of life. No logic of channels.
+
+`handle` takes the inputs of the network and the mesh's commands; `broadcast` and `unicast` are what the other cores
+of the peer ask for. Everything that lasts is in the parts; here stands only how an event in one concerns the others.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from overlay.config import Address, Config, PeerName
+from overlay.effects import CloseTcp, Effect, Log, Notify, Reply, SendDatagram, SendTcp
+from overlay.env import MILLISECOND, Random
+from overlay.errors import RemoteError
+from overlay.inputs import (
+    Connect,
+    Datagram,
+    Deliver,
+    DialFailed,
+    Forget,
+    Input,
+    Leave,
+    PathsChanged,
+    PeerForgotten,
+    PeerLeft,
+    PeersChanged,
+    TcpClosed,
+    TcpMessage,
+    TcpOpened,
+    Wake,
+)
+from overlay.mesh import report
+from overlay.mesh.beacons import Beacons
+from overlay.mesh.channel import Channel
+from overlay.mesh.connections import Connection, Connections, Ending, State
+from overlay.mesh.dialler import STORED_KEY, URGE_PAUSE, Dialler
+from overlay.mesh.envelopes import (
+    Accept,
+    Beacon,
+    Digests,
+    Goodbye,
+    Graft,
+    Hello,
+    News,
+    Prune,
+    Reason,
+    Routed,
+    StreamBeat,
+    Want,
+)
+from overlay.mesh.gossip import Gossip
+from overlay.mesh.liveness import Liveness
+from overlay.mesh.messages import Link
+from overlay.mesh.routes import Routes
+from overlay.mesh.topology import Topology
+from overlay.wire import Body, Delta, Message
+
+TTL: Final = 64
+"""Hops that a unicast may take."""
+ELSEWHERE: Final = 3
+"""Addresses named to a peer for which there is no room."""
+ROUTES_PAUSE: Final = 20 * MILLISECOND
+ROUTES_PAUSE_PER_PEER: Final = MILLISECOND // 10
+"""Between two computations of the routes; more in a large mesh, where each costs more and changes come in crowds."""
+NOT_LOST: Final = (Reason.LEAVING, Reason.DUPLICATE, Reason.SELF, Reason.NAME_COLLISION, Reason.FULL)
+"""Ends of a connection after which nobody is called by beacons."""
+
+
+class Mesh:
+    """The mesh core of one peer; see the core contract in `docs/design.md`."""
+
+    def __init__(
+        self, config: Config, uid: int, rng: Random, channels: Sequence[Channel], stored: Mapping[str, bytes]
+    ) -> None:
+        self.config = config
+        self.topology = Topology(config.name, config.nickname, uid)
+        self.routes = Routes(self.topology)
+        self.gossip = Gossip([self.topology, *channels], rng, config.gossip_interval, config.flush_delay)
+        self.connections = Connections(self._hello, rng, config.beat_interval, self, config.name)
+        self.dialler = Dialler(config.name, config.peers, stored.get(STORED_KEY), rng)
+        self.liveness = Liveness(config, rng)
+        self.beacons = Beacons(config.beacon_interval, rng)
+        self.sent_messages = 0
+        """Messages put on control connections so far."""
+        self._rng = rng
+        self._routes_at = 0
+        self._left = False
+        self._was_eager: dict[PeerName, None] = {}
+        self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
+            TcpOpened: self._opened,
+            DialFailed: self._dial_failed,
+            TcpMessage: self._message,
+            TcpClosed: self._closed,
+            Datagram: self._datagram,
+            Wake: self._wake,
+            Connect: self._connect,
+            Forget: self._forget,
+            Leave: self._leave,
+        }
+
+    # --- contract -------------------------------------------------------------------------------------------------
+
+    def handle(self, input: Input, now: int) -> list[Effect]:
+        """What to do about `input`; KeyError for one that is not the mesh's."""
+        handler = self._handlers[type(input)]
+        if self._left:
+            return self._refuse_request(input)
+        effects = handler(input, now)
+        effects += self._settle(now)
+        return self._count(effects)
+
+    def deadline(self) -> int | None:
+        """When `Wake` has something to do."""
+        if self._left:
+            return None
+        dues = (
+            self.gossip.deadline(),
+            self.connections.deadline(),
+            self.dialler.deadline(),
+            self.liveness.deadline(),
+            self.beacons.deadline(),
+            self.topology.publish_due(),
+            self.topology.forget_due(self.config.hold),
+            self._routes_at if self.routes.stale else None,
+        )
+        return min((due for due in dues if due is not None), default=None)
+
+    def broadcast(self, channel: str, delta: Delta, now: int) -> list[Effect]:
+        """Spread news that `channel` has merged already. KeyError for a channel that is not this mesh's."""
+        if not self._left:
+            self.gossip.broadcast(channel, delta, now)
+        return []
+
+    def unicast(self, destination: PeerName, channel: str, body: Body, now: int) -> list[Effect]:
+        """Send `body` to `destination`, which may be this peer itself; lost if it is out of reach."""
+        if self._left:
+            return []
+        return self._count(self._route(Routed(self.config.name, destination, channel, TTL, body), now))
+
+    def check_invariants(self) -> None:
+        """Assert what must always hold of the replicated topology and of the connections."""
+        self.topology.check_invariants()
+        assert tuple(sorted(self.connections.established)) == self.neighbours
+        for peer, connection in self.connections.established.items():
+            assert connection.peer == peer and connection.state is State.ESTABLISHED
+            assert self.connections.all[connection.conn] is connection
+
+    # --- what others ask ------------------------------------------------------------------------------------------
+
+    @property
+    def uid(self) -> int:
+        """This peer's incarnation; rises above the one given at the start if the mesh remembers a higher one."""
+        return self.topology.uid
+
+    @property
+    def reachable(self) -> tuple[PeerName, ...]:
+        """This peer and all others with a path of established links to it, sorted."""
+        return self.routes.reachable
+
+    @property
+    def neighbours(self) -> tuple[PeerName, ...]:
+        """The peers with an established connection, sorted."""
+        return tuple(sorted(self.connections.established))
+
+    @property
+    def topology_digest(self) -> int:
+        """64 bits over the records of the reachable peers: equal on all of one group that has converged."""
+        return self.topology.digest_of(self.routes.reachable)
+
+    def report(self, now: int) -> dict[str, object]:
+        """Everything worth knowing about this mesh, JSON-able; see `overlay.mesh.report`."""
+        return report.report(self, now)
+
+    # --- inputs: connections ----------------------------------------------------------------------------------------
+
+    def _opened(self, input: TcpOpened, now: int) -> list[Effect]:
+        if input.dialled is not None:
+            self.dialler.opened(input.dialled)
+        return self.connections.opened(input.conn, input.local, input.remote, input.dialled, now)
+
+    def _dial_failed(self, input: DialFailed, now: int) -> list[Effect]:
+        target = self.dialler.targets.get(input.address)
+        self.dialler.failed(input.address, input.reason, now)
+        if target is None:
+            return []
+        if target.explicit:
+            self.beacons.call(input.address, "", now)
+        elif target.attempts % 2 == 0:
+            others = [address for address in self._addresses(target.peer) if address != input.address]
+            if others:
+                self.dialler.move(target, self._rng.choice(others))
+        return []
+
+    def _closed(self, input: TcpClosed, now: int) -> list[Effect]:
+        return self.connections.closed(input.conn, input.reason, now)
+
+    def _message(self, input: TcpMessage, now: int) -> list[Effect]:
+        connection = self.connections.all.get(input.conn)
+        if connection is None:
+            # Decoded together with a message that made us close the connection.
+            return []
+        connection.heard_at = now
+        try:
+            return self._dispatch(connection, input.message, now)
+        except RemoteError as error:
+            text = str(error)
+            warning = Log("warning", f"{connection.peer or connection.remote}: {text}; connection closed")
+            return [warning, *self.connections.end(connection, Reason.PROTOCOL, text, now)]
+
+    def _dispatch(self, connection: Connection, message: Message, now: int) -> list[Effect]:
+        match message:
+            case Hello():
+                if connection.state is State.GREETING:
+                    self.dialler.greeted(message.name, connection.dialled)
+                return self.connections.greeted(connection, message, now)
+            case Accept():
+                return self.connections.accepted(connection, message, now)
+            case Goodbye():
+                return self.connections.dismissed(connection, message, now)
+        if connection.state is not State.ESTABLISHED:
+            raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
+        match message:
+            case News() | Digests() | Want() | Prune() | Graft():
+                return self.gossip.receive(connection.peer, message, now)
+            case StreamBeat():
+                self.liveness.heard_stream_beat(connection, message, now)
+                return []
+            case Routed():
+                return self._route(message, now)
+        raise RemoteError(f"{type(message).__name__} cannot stand alone")
+
+    def connection_up(self, connection: Connection, now: int) -> list[Effect]:
+        """See `connections.Listener`."""
+        peer = connection.peer
+        self.liveness.add(connection, now)
+        self.beacons.hush_peer(peer)
+        self.beacons.hush(connection.control)
+        for target in self.dialler.targets.values():
+            if target.peer == peer:
+                self.beacons.hush(target.address)
+        joins = peer not in self.routes.hops or peer in self._was_eager
+        self._was_eager.pop(peer, None)
+        direction = "to" if connection.outbound else "from"
+        text = f"connection {direction} {connection.control} established: {peer} ({connection.nickname})"
+        effects: list[Effect] = [Log("info", text), *self.gossip.add_neighbour(peer, connection.conn, joins, now)]
+        return effects + self._links_changed()
+
+    def connection_down(self, connection: Connection, was: State, ending: Ending, now: int) -> list[Effect]:
+        """See `connections.Listener`."""
+        effects: list[Effect] = []
+        peer, dialled = connection.peer, connection.dialled
+        if was is State.ESTABLISHED:
+            if self.gossip.is_eager(peer):
+                self._was_eager[peer] = None
+            self.liveness.remove(connection)
+            text = f"connection with {connection.control} ended: {peer} ({connection.nickname}): {ending.text}"
+            effects = [Log("info", text), *self.gossip.remove_neighbour(peer, now), *self._links_changed()]
+        if ending.reason in (Reason.SELF, Reason.NAME_COLLISION) and dialled is not None:
+            self.dialler.refused(dialled, ending.text)
+        lived = now - connection.opened_at if was is State.ESTABLISHED else 0
+        self.dialler.ended(peer, dialled, ending.text, lived, now)
+        if ending.reason == Reason.FULL:
+            for address in _parsed(ending.elsewhere):
+                self.dialler.refer(address, now)
+        if ending.reason in NOT_LOST or peer in self.connections.established:
+            return effects
+        target = self.dialler.targets.get(dialled) if dialled is not None else None
+        if target is not None and target.explicit:
+            self.beacons.call(target.address, "", now)
+        elif was is State.ESTABLISHED:
+            self.beacons.call(connection.control, peer, now)
+            if self.config.discovery and peer not in self.dialler.aimed():
+                self.dialler.discover(peer, connection.control, now)
+        return effects
+
+    def refuse(self, connection: Connection) -> Goodbye | None:
+        """See `connections.Listener`. A quarter of the places is kept for peers that nobody here has reached yet."""
+        target = self.dialler.targets.get(connection.dialled) if connection.dialled is not None else None
+        if (target is not None and target.explicit) or self._room(connection.peer) > 0:
+            return None
+        emptiest = sorted(self.neighbours, key=lambda peer: len(self.topology.established(peer)))[:ELSEWHERE]
+        elsewhere = tuple(str(self.connections.established[peer].control) for peer in emptiest)
+        return Goodbye(Reason.FULL, f"{self.config.nickname} has all the connections it may have", elsewhere)
+
+    def _room(self, peer: PeerName) -> int:
+        """How many more connections may be made, to a peer such as `peer` ("": one that is reachable already)."""
+        limit = self.config.conn_limit
+        if not peer or peer in self.routes.hops:
+            limit = max(1, limit * 3 // 4)
+        return limit - sum(other.peer not in ("", peer) for other in self.connections.all.values())
+
+    # --- inputs: datagrams ------------------------------------------------------------------------------------------
+
+    def _datagram(self, input: Datagram, now: int) -> list[Effect]:
+        message = input.message
+        if message.name == self.config.name:
+            return []
+        if isinstance(message, Beacon):
+            return self._beacon(message, input.source, now)
+        connection = self.connections.established.get(message.name)
+        if connection is not None:
+            self.liveness.heard_beat(connection, message, input.source, now)
+        return []
+
+    def _beacon(self, beacon: Beacon, source: Address, now: int) -> list[Effect]:
+        """A peer that believes to have no connection with us can reach us: dial it, or let it dial us.
+
+        Of two that know each other the lower name dials and the other answers, so that a heal costs one dial a pair.
+        """
+        peer = beacon.name
+        effects: list[Effect] = []
+        address = Address(source.host, beacon.port)
+        for connection in self.connections.between(peer, address):
+            same = not connection.peer or beacon.uid == connection.uid
+            if same and not self.connections.silent(connection, now):
+                return []
+            effects += self.connections.broken(connection, "the other side has lost it", now)
+        if self._room(peer) <= 0:
+            return effects
+        known = self.beacons.calls(peer) or self.dialler.explicit_at(address, peer) or peer in self.topology.records
+        if known and (beacon.answer or self.config.name < peer):
+            return effects + self.dialler.urge(address, peer, now)
+        if known:
+            effects += self.dialler.urge(address, peer, now, delay=URGE_PAUSE)
+        if not beacon.answer:
+            effects.append(SendDatagram(source, self._own_beacon(answer=True)))
+        return effects
+
+    def _own_beacon(self, answer: bool) -> Beacon:
+        return Beacon(self.config.name, self.uid, self.config.port, answer)
+
+    # --- inputs: commands -------------------------------------------------------------------------------------------
+
+    def _connect(self, input: Connect, now: int) -> list[Effect]:
+        if input.replace:
+            for target in self.dialler.targets.values():
+                self.beacons.hush(target.address)
+        return [*self.dialler.connect(input.addresses, input.replace, now), Reply(input.request)]
+
+    def _forget(self, input: Forget, now: int) -> list[Effect]:
+        for address in input.addresses:
+            self.beacons.hush(address)
+        return [*self.dialler.forget(input.addresses), Reply(input.request)]
+
+    def _leave(self, input: Leave, now: int) -> list[Effect]:
+        effects = self.gossip.farewell(Topology.name, self.topology.leave(now))
+        goodbye = Goodbye(Reason.LEAVING, f"{self.config.nickname} leaves")
+        for conn in self.connections.all:
+            effects += (SendTcp(conn, goodbye), CloseTcp(conn, goodbye.text))
+        self.connections.all.clear()
+        self.connections.established.clear()
+        self._left = True
+        return [*effects, Reply(input.request)]
+
+    def _refuse_request(self, input: Input) -> list[Effect]:
+        match input:
+            case Leave():
+                return [Reply(input.request)]
+            case Connect() | Forget():
+                return [Reply(input.request, error="this peer has left the mesh")]
+        return []
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _wake(self, _: Wake, now: int) -> list[Effect]:
+        effects, silent = self.liveness.wake(now)
+        for connection in silent:
+            text = f"nothing heard for {(now - connection.heard_at) / 1e9:.1f} s"
+            effects += self.connections.broken(connection, text, now)
+        effects += self.connections.wake(now)
+        effects += self.gossip.wake(now)
+        effects += self.beacons.wake(self._own_beacon(answer=False), now)
+        effects += self.dialler.wake(self._room(""), now)
+        for peer in self.topology.forget(self.config.hold, now):
+            self.dialler.drop(peer)
+            self._was_eager.pop(peer, None)
+            effects.append(Notify(PeerForgotten(peer)))
+        return effects
+
+    def _settle(self, now: int) -> list[Effect]:
+        """Draw the consequences of whatever has changed, as far as they are due."""
+        effects: list[Effect] = []
+        if self._left:
+            return effects
+        own = self.topology.publish(now)
+        if own is not None:
+            self.gossip.broadcast(Topology.name, own, now)
+        for peer in self.topology.take_left():
+            self.dialler.drop(peer)
+            self.beacons.hush_peer(peer)
+            effects.append(Notify(PeerLeft(peer)))
+        if self.routes.stale and now >= self._routes_at:
+            effects += self._refresh_routes(now)
+        return effects
+
+    def _refresh_routes(self, now: int) -> list[Effect]:
+        before = self.routes.reachable
+        self.routes.refresh()
+        while (promoted := self.topology.promote(self.routes.hops)) is not None:
+            self.gossip.broadcast(Topology.name, promoted, now)
+            self.routes.refresh()
+        self._routes_at = now + ROUTES_PAUSE + ROUTES_PAUSE_PER_PEER * len(self.topology.records)
+        self.topology.note_reachable(self.routes.hops, now)
+        self._discover(now)
+        return [Notify(PeersChanged(self.routes.reachable))] if self.routes.reachable != before else []
+
+    def _discover(self, now: int) -> None:
+        if not self.config.discovery:
+            return
+        aimed = self.dialler.aimed()
+        room = self._room("") - sum(not target.explicit for target in self.dialler.targets.values())
+        peers = [
+            name
+            for name, record in sorted(self.topology.records.items())
+            if name not in aimed and name not in self.dialler.connected and not record.gone and name != self.config.name
+        ]
+        for peer in peers if len(peers) <= room else self._rng.sample(peers, max(room, 0)):
+            addresses = self._addresses(peer)
+            if addresses:
+                self.dialler.discover(peer, addresses[0], now)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _hello(self, nonce: int) -> Hello:
+        return Hello(self.config.name, self.config.nickname, self.uid, nonce, self.config.port)
+
+    def _addresses(self, peer: PeerName) -> list[Address]:
+        return _parsed(self.topology.addresses(peer))
+
+    def _links_changed(self) -> list[Effect]:
+        established = sorted(self.connections.established.items())
+        self.topology.set_links(
+            tuple(Link(peer, str(connection.control), connection.outbound, True) for peer, connection in established)
+        )
+        return [Notify(PathsChanged(tuple((peer, connection.remote.host) for peer, connection in established)))]
+
+    def _route(self, message: Routed, now: int) -> list[Effect]:
+        destination = message.destination
+        effects: list[Effect] = []
+        if destination == self.config.name:
+            return [Notify(Deliver(message.source, message.channel, message.body))]
+        if destination not in self.connections.established and self.routes.stale:
+            effects += self._refresh_routes(now)
+        hop = destination if destination in self.connections.established else self.routes.next_hop(destination)
+        connection = self.connections.established.get(hop) if hop is not None else None
+        if connection is None or message.ttl == 0:
+            return [*effects, Log("debug", f"unicast of {message.source} for {destination} is lost: no route")]
+        onward = Routed(message.source, destination, message.channel, message.ttl - 1, message.body)
+        return [*effects, SendTcp(connection.conn, onward)]
+
+    def _count(self, effects: list[Effect]) -> list[Effect]:
+        self.sent_messages += sum(type(effect) is SendTcp for effect in effects)
+        return effects
+
+
+def _parsed(texts: Sequence[str]) -> list[Address]:
+    """The addresses among texts that came over the wire; what is none is left out."""
+    found = []
+    for text in texts:
+        try:
+            found.append(Address.parse(text))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,84 @@
+"""What a mesh says of itself, as plain data for the control API, `weave status` and `weave report`. Changes nothing."""
+
+from typing import TYPE_CHECKING
+
+from overlay.mesh.connections import Connection
+from overlay.mesh.dialler import Target
+
+if TYPE_CHECKING:
+    from overlay.mesh.mesh import Mesh
+
+# JSON has no 64-bit integers that every reader keeps, so digests and connection ids are hex strings.
+
+
+def report(mesh: "Mesh", now: int) -> dict[str, object]:
+    """JSON-able; times are nanoseconds from `now` on, or ages in nanoseconds."""
+    return {
+        "name": mesh.config.name,
+        "nickname": mesh.config.nickname,
+        "uid": mesh.uid,
+        "discovery": mesh.config.discovery,
+        "conn_limit": mesh.config.conn_limit,
+        "reachable": list(mesh.reachable),
+        "topology_digest": f"{mesh.topology_digest:016x}",
+        "sent_messages": mesh.sent_messages,
+        "targets": [_target(mesh, target, now) for _, target in sorted(mesh.dialler.targets.items())],
+        "connections": [_connection(connection, now) for _, connection in sorted(mesh.connections.all.items())],
+        "peers": _peers(mesh),
+        "calling": [str(address) for address in mesh.beacons.called],
+        "channel_conflicts": [
+            {"peer": peer, "nickname": mesh.topology.nickname(peer), "channel": channel, "error": text}
+            for (peer, channel), text in sorted(mesh.gossip.conflicts.items())
+        ],
+        "name_conflict": mesh.topology.namesake,
+    }
+
+
+def _target(mesh: "Mesh", target: Target, now: int) -> dict[str, object]:
+    due = mesh.dialler.next_attempt(target)
+    return {
+        "address": str(target.address),
+        "explicit": target.explicit,
+        "state": "connected" if target.peer in mesh.connections.established else target.state.value,
+        "peer": target.peer,
+        "attempts": target.attempts,
+        "next_attempt": None if due is None else max(0, due - now),
+        "reason": target.reason,
+    }
+
+
+def _connection(connection: Connection, now: int) -> dict[str, object]:
+    return {
+        "peer": connection.peer,
+        "nickname": connection.nickname,
+        "address": str(connection.control),
+        "outbound": connection.outbound,
+        "state": connection.state.value,
+        "heartbeat_age": now - connection.heard_at,
+        "udp_heartbeat_age": now - connection.heard_udp_at,
+        "age": now - connection.opened_at,
+    }
+
+
+def _peers(mesh: "Mesh") -> list[dict[str, object]]:
+    return [
+        {
+            "name": name,
+            "nickname": record.nickname,
+            "uid": record.uid,
+            "version": record.version,
+            "gone": record.gone,
+            "reachable": name in mesh.routes.hops,
+            "links": [
+                {
+                    "peer": link.peer,
+                    "nickname": mesh.topology.nickname(link.peer),
+                    "address": link.address,
+                    "outbound": link.outbound,
+                    "established": link.established,
+                }
+                for link in record.links
+            ],
+        }
+        for name, record in sorted(mesh.topology.records.items())
+    ]

@@ -1,0 +1,318 @@
+"""The replicated topology: one record for each peer, written by that peer alone. Knows no connections and no time-outs.
+
+Of two records of one peer the higher (uid, version) stands; a tie that should not be is settled by the records'
+hashes, so that merging stays commutative, associative and idempotent. A record of this peer that outranks its own is
+left over from an earlier incarnation (or comes from a second process of the same name): this peer jumps past it, at
+once for the first time and ever more slowly after that, so that two live namesakes do not fight for ever.
+
+Records of peers that have been out of reach for the hold are dropped. What comes back of a dropped record by gossip
+waits in `limbo`, outside of the digest, until a link leads to it: otherwise peers that drop at different times would
+go on infecting each other with it.
+"""
+
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Final
+
+from overlay.config import PeerName
+from overlay.effects import Effect, Log
+from overlay.env import MILLISECOND, SECOND
+from overlay.errors import RemoteError
+from overlay.mesh.messages import Link, PeerRecord, TopologyDelta, TopologyVector
+from overlay.wire import Delta, Vector, encode_message
+
+PUBLISH_PAUSE: Final = 50 * MILLISECOND
+"""Between two publications of this peer's links: a burst of new connections becomes few versions."""
+
+JUMP_PAUSE: Final = 1 * SECOND
+JUMP_PAUSE_MAX: Final = 60 * SECOND
+JUMP_QUIET: Final = 300 * SECOND
+"""After so long without a foreign record of our name the jumps are forgotten."""
+NAMESAKE_JUMPS: Final = 3
+"""So many jumps are not explained by leftovers any more: another live peer bears our name."""
+
+_MAX_COUNTER = 2**62
+_MASK = 2**64 - 1
+
+
+def record_hash(record: PeerRecord) -> int:
+    """64 bits of a record's wire form; a topology's digest is their sum modulo 2^64."""
+    return int.from_bytes(blake2b(encode_record(record), digest_size=8).digest(), "big")
+
+
+def encode_record(record: PeerRecord) -> bytes:
+    """The wire form of one record."""
+    return encode_message(TopologyDelta((record,)))
+
+
+def rank(record: PeerRecord) -> tuple[int, int]:
+    """What decides between two records of one peer."""
+    return (record.uid, record.version)
+
+
+class Topology:
+    """Implements `channel.Channel`. `records` holds one record for each known peer, this one among them."""
+
+    name = "topology"
+
+    def __init__(self, own: PeerName, nickname: str, uid: int) -> None:
+        self.own = own
+        self.records: dict[PeerName, PeerRecord] = {}
+        self.limbo: dict[PeerName, PeerRecord] = {}
+        self.links_generation = 0
+        """Counts changes of who is linked to whom; a reader that saw the same number needs no new routes."""
+        self.namesake = ""
+        """Not empty: another live peer bears our name; says how we know."""
+        self._hashes: dict[PeerName, int] = {}
+        self._established: dict[PeerName, dict[PeerName, None]] = {}
+        self._digest = 0
+        self._vector: TopologyVector | None = None
+        self._left: list[PeerName] = []
+        self._unreachable_since: dict[PeerName, int] = {}
+        self._forgotten: dict[PeerName, tuple[int, int]] = {}
+        self._links: tuple[Link, ...] = ()
+        self._changed = False
+        self._publish_at = 0
+        self._foreign_uid = -1
+        self._jumps = 0
+        self._jump_at = 0
+        self._jumped_at = 0
+        self._put(PeerRecord(own, uid, 1, nickname, ()))
+
+    # --- this peer's own record -----------------------------------------------------------------------------------
+
+    @property
+    def uid(self) -> int:
+        """This peer's incarnation: as given at the start, or higher after a jump."""
+        return self.records[self.own].uid
+
+    def set_links(self, links: tuple[Link, ...]) -> None:
+        """This peer's established connections are now these (sorted by peer); takes effect with `publish`."""
+        self._links = links
+        self._changed = links != self.records[self.own].links
+
+    def publish(self, now: int) -> TopologyDelta | None:
+        """The own record's new version, if it is to change and may by now; the caller spreads it."""
+        jump = self._foreign_uid >= 0 and now >= self._jump_at
+        if self.records[self.own].gone or not (jump or (self._changed and now >= self._publish_at)):
+            return None
+        return self._publish(now, jump, gone=False)
+
+    def leave(self, now: int) -> TopologyDelta:
+        """The farewell: the last record of this incarnation."""
+        return self._publish(now, jump=self._foreign_uid >= 0, gone=True)
+
+    def publish_due(self) -> int | None:
+        """When `publish` has something to say."""
+        dues = []
+        if self._changed:
+            dues.append(self._publish_at)
+        if self._foreign_uid >= 0:
+            dues.append(self._jump_at)
+        return None if not dues or self.records[self.own].gone else min(dues)
+
+    def _publish(self, now: int, jump: bool, gone: bool) -> TopologyDelta:
+        old = self.records[self.own]
+        uid, version = old.uid, old.version + 1
+        if jump:
+            uid, version = max(old.uid, self._foreign_uid) + 1, 1
+            self._foreign_uid = -1
+            self._jumps += 1
+            self._jumped_at = now
+            self._jump_at = now + min(JUMP_PAUSE << min(self._jumps - 1, 16), JUMP_PAUSE_MAX)
+        self._changed = False
+        self._publish_at = now + PUBLISH_PAUSE
+        record = PeerRecord(self.own, uid, version, old.nickname, () if gone else self._links, gone)
+        self._put(record)
+        return TopologyDelta((record,))
+
+    def _see_foreign(self, record: PeerRecord, now: int) -> list[Effect]:
+        own = self.records[self.own]
+        if record == own or rank(record) < rank(own) or own.gone:
+            return []
+        if record.uid >= _MAX_COUNTER:
+            raise RemoteError(f"record of this peer with uid {record.uid}: there is none higher")
+        if now - self._jumped_at > JUMP_QUIET:
+            self._jumps, self._jump_at, self.namesake = 0, now, ""
+        self._foreign_uid = max(self._foreign_uid, record.uid)
+        if self._jumps < NAMESAKE_JUMPS or self.namesake:
+            return []
+        self.namesake = f"another live peer bears the name {self.own} (nickname {record.nickname!r})"
+        return [Log("error", f"{self.namesake}: stop one of them, or give one another --name")]
+
+    # --- channel --------------------------------------------------------------------------------------------------
+
+    def digest(self) -> int:
+        """Sum modulo 2^64 of the hashes of all records."""
+        return self._digest
+
+    def digest_of(self, peers: tuple[PeerName, ...]) -> int:
+        """The same over the records of these peers only, as far as known."""
+        return sum(self._hashes.get(peer, 0) for peer in peers) & _MASK
+
+    def vector(self) -> TopologyVector:
+        """(name, uid, version) of all records."""
+        if self._vector is None:
+            records = self.records
+            self._vector = TopologyVector(tuple((name, *rank(records[name])) for name in sorted(records)))
+        return self._vector
+
+    def missing(self, vector: Vector) -> TopologyDelta | None:
+        """All records that are newer here than `vector` says."""
+        if not isinstance(vector, TopologyVector):
+            raise RemoteError(f"vector of the topology expected, {type(vector).__name__} found")
+        known = {name: (uid, version) for name, uid, version in vector.known}
+        newer = tuple(
+            self.records[name]
+            for name in sorted(self.records)
+            if name not in known or rank(self.records[name]) > known[name]
+        )
+        return TopologyDelta(newer) if newer else None
+
+    def merge(self, delta: Delta, now: int) -> tuple[TopologyDelta | None, list[Effect]]:
+        """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""
+        if not isinstance(delta, TopologyDelta):
+            raise RemoteError(f"news of the topology expected, {type(delta).__name__} found")
+        candidates = [record for record in delta.records if self._outranks(record)]
+        for record in candidates:
+            _check(record)
+        news: list[PeerRecord] = []
+        effects: list[Effect] = []
+        for record in candidates:
+            forgotten = self._forgotten.get(record.name)
+            if record.name == self.own:
+                effects += self._see_foreign(record, now)
+            elif forgotten is not None and record.name not in self.records and rank(record) <= forgotten:
+                self.limbo[record.name] = record
+            else:
+                self._put(record)
+                news.append(record)
+        return (TopologyDelta(tuple(news)) if news else None), effects
+
+    def join(self, first: Delta, second: Delta) -> TopologyDelta:
+        """Of each peer the record that stands."""
+        assert isinstance(first, TopologyDelta) and isinstance(second, TopologyDelta)
+        best = {record.name: record for record in first.records}
+        for record in second.records:
+            old = best.get(record.name)
+            if old is None or _stands(record, old):
+                best[record.name] = record
+        return TopologyDelta(tuple(best[name] for name in sorted(best)))
+
+    def check_invariants(self) -> None:
+        """Own record present; keys, hashes, digest and links fit the records; links sorted and without repetition."""
+        assert self.own in self.records
+        total = 0
+        for name, record in self.records.items():
+            assert record.name == name, (record.name, name)
+            assert self._hashes[name] == record_hash(record)
+            peers = [link.peer for link in record.links]
+            assert peers == sorted(set(peers)), f"links of {name} are not sorted: {peers}"
+            assert list(self._established[name]) == [link.peer for link in record.links if link.established]
+            total += self._hashes[name]
+        assert self._digest == total & _MASK
+        assert self._hashes.keys() == self._established.keys() == self.records.keys()
+        assert not self.limbo.keys() & self.records.keys()
+
+    # --- what others ask ------------------------------------------------------------------------------------------
+
+    def established(self, peer: PeerName) -> dict[PeerName, None]:
+        """To whom `peer` says it has established links, in the order of names; empty for an unknown peer."""
+        return self._established.get(peer, _NOBODY)
+
+    def nickname(self, peer: PeerName) -> str:
+        """The nickname of a peer; its name if unknown."""
+        record = self.records.get(peer)
+        return record.nickname if record is not None else peer
+
+    def addresses(self, peer: PeerName) -> list[str]:
+        """Control addresses ("host:port") at which its neighbours say `peer` is found, in the neighbours' order."""
+        record = self.records.get(peer)
+        found: dict[str, None] = {}
+        for link in record.links if record is not None else ():
+            other = self.records.get(link.peer)
+            for back in other.links if other is not None else ():
+                if back.peer == peer:
+                    found[back.address] = None
+        return list(found)
+
+    def take_left(self) -> list[PeerName]:
+        """The peers whose farewell was learned since the last call."""
+        left, self._left = self._left, []
+        return left
+
+    # --- forgetting -----------------------------------------------------------------------------------------------
+
+    def note_reachable(self, reachable: dict[PeerName, PeerName], now: int) -> None:
+        """Start the hold of records that have come out of reach, and end it for those in reach."""
+        for name in self.records:
+            if name in reachable:
+                self._unreachable_since.pop(name, None)
+            else:
+                self._unreachable_since.setdefault(name, now)
+
+    def promote(self, reachable: dict[PeerName, PeerName]) -> TopologyDelta | None:
+        """Take out of limbo what a reachable peer is linked with (both say so); the caller spreads it."""
+        promoted = [
+            record
+            for _, record in sorted(self.limbo.items())
+            if any(link.peer in reachable and record.name in self.established(link.peer) for link in record.links)
+        ]
+        for record in promoted:
+            self._put(record)
+        return TopologyDelta(tuple(promoted)) if promoted else None
+
+    def forget_due(self, hold: int) -> int | None:
+        """When `forget` has something to drop."""
+        return min(self._unreachable_since.values()) + hold if self._unreachable_since else None
+
+    def forget(self, hold: int, now: int) -> list[PeerName]:
+        """Drop the records that have been out of reach for `hold`; their names, sorted."""
+        expired = sorted(name for name, since in self._unreachable_since.items() if since + hold <= now)
+        for name in expired:
+            record = self.records.pop(name)
+            self._digest = (self._digest - self._hashes.pop(name)) & _MASK
+            self._vector = None
+            del self._established[name], self._unreachable_since[name]
+            self._forgotten[name] = rank(record)
+            self.links_generation += 1
+        return expired
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _outranks(self, record: PeerRecord) -> bool:
+        known = self.records.get(record.name)
+        return known is None or _stands(record, known)
+
+    def _put(self, record: PeerRecord) -> None:
+        name = record.name
+        old = self.records.get(name)
+        hashed = record_hash(record)
+        established = {link.peer: None for link in record.links if link.established}
+        if old is None or self._established[name] != established:
+            self.links_generation += 1
+        if record.gone and (old is None or not old.gone) and name != self.own:
+            self._left.append(name)
+        self.records[name] = record
+        self.limbo.pop(name, None)
+        self._forgotten.pop(name, None)
+        self._digest = (self._digest - self._hashes.get(name, 0) + hashed) & _MASK
+        self._hashes[name] = hashed
+        self._established[name] = established
+        self._vector = None
+
+
+_NOBODY: dict[PeerName, None] = {}
+
+
+def _stands(new: PeerRecord, old: PeerRecord) -> bool:
+    """Whether `new` replaces `old`, a record of the same peer."""
+    if rank(new) != rank(old):
+        return rank(new) > rank(old)
+    return new != old and record_hash(new) > record_hash(old)
+
+
+def _check(record: PeerRecord) -> None:
+    peers = [link.peer for link in record.links]
+    if not record.name or len(record.name) > 64 or any(a >= b for a, b in pairwise(peers)):
+        raise RemoteError(f"record of {record.name[:64]!r}: a name of 1 to 64 characters and sorted links expected")

@@ -1,0 +1,411 @@
+"""Cores joined in virtual time, without sockets: `Mesh`es, or whole `Node`s (anything with `handle` and `deadline`).
+
+Every host has one address and runs at most one core. TCP is a pair of ordered byte streams through real `Session`s:
+in a cut nothing passes, the sender tries again with doubling pauses (as the kernel's retransmission does), and gives
+up after `TCP_TIMEOUT`. Datagrams into a cut vanish. The same seed gives the same run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, Protocol
+
+from overlay.config import Address, Config, PeerName
+from overlay.effects import CloseTcp, Dial, Effect, Notify, Persist, SendDatagram, SendTcp
+from overlay.env import MILLISECOND, SECOND
+from overlay.errors import RemoteError
+from overlay.inputs import Datagram, DialFailed, Input, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.mesh.channel import Channel
+from overlay.mesh.mesh import Mesh
+from overlay.mesh.session import Session
+from overlay.wire import decode_datagram, encode_datagram
+
+PORT = 6783
+RTO = 200 * MILLISECOND
+TCP_TIMEOUT = 20 * SECOND
+DIAL_TIMEOUT = 5 * SECOND
+
+
+class Core(Protocol):
+    """The core contract."""
+
+    def handle(self, input: Input, now: int) -> list[Effect]: ...
+
+    def deadline(self) -> int | None: ...
+
+
+class Pipe:
+    """One direction of a TCP connection: what was written, in order, and where it goes."""
+
+    def __init__(self, source: Host, target: Host) -> None:
+        self.source = source
+        self.target = target
+        self.chunks: list[bytes | None] = []
+        """None: the end of the stream."""
+        self.trying = False
+        self.stuck_since: int | None = None
+        self.broken = False
+
+
+class Endpoint:
+    """One side of a TCP connection."""
+
+    def __init__(self, host: Host, conn: int, pipe: Pipe, local: Address, remote: Address, dialled: Address | None):
+        self.host = host
+        self.conn = conn
+        self.pipe = pipe
+        self.other: Endpoint
+        self.local = local
+        self.remote = remote
+        self.dialled = dialled
+        self.session = Session()
+        self.open = True
+
+
+class Host:
+    """A place in the network with one address."""
+
+    def __init__(self, index: int, address: Address) -> None:
+        self.index = index
+        self.address = address
+        self.core: Core | None = None
+        self.life = 0
+        """Counts cores: what was meant for an earlier one does not reach a later one."""
+        self.endpoints: dict[int, Endpoint] = {}
+        self.stored: dict[str, bytes] = {}
+        self.effects: list[Effect] = []
+        """Everything that is not the network's business, in order."""
+        self.wake_at: int | None = None
+
+
+class VirtualNet:
+    """Hosts 0 to `count`-1, joined pairwise. `reach(a, b)` says whether packets pass from a to b."""
+
+    def __init__(self, count: int, seed: int = 0, delay: int = MILLISECOND // 2) -> None:
+        self.rng = Random(seed)
+        self.now = 0
+        self.delay = delay
+        self.hosts = [Host(i, Address(f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}", PORT)) for i in range(count)]
+        self.by_ip = {host.address.host: host for host in self.hosts}
+        self.groups: dict[int, int] = {}
+        self.one_way: set[tuple[int, int]] = set()
+        self.udp_blocked: set[tuple[int, int]] = set()
+        self.sent: Counter[str] = Counter()
+        """Messages by kind (the name of their struct)."""
+        self.bytes = 0
+        self.after_step: Callable[[Host], None] | None = None
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._serial = 0
+        self._conn = 0
+
+    # --- hosts ----------------------------------------------------------------------------------------------------
+
+    def start(self, index: int, core: Core) -> None:
+        """Run `core` on a host that runs none."""
+        host = self.hosts[index]
+        assert host.core is None
+        host.core = core
+        host.life += 1
+        self._arm(host)
+
+    def kill(self, index: int, reset: bool = True) -> None:
+        """End the core without a word; `reset`: the host's kernel resets its connections, else it is dead too."""
+        host = self.hosts[index]
+        host.core = None
+        host.life += 1
+        for endpoint in list(host.endpoints.values()):
+            endpoint.open = False
+            endpoint.pipe.broken = True
+            if reset:
+                self._reset(endpoint.other, host)
+        host.endpoints.clear()
+
+    def handle(self, index: int, input: Input) -> None:
+        """Give one input to a host's core now, and carry out what it wants."""
+        self._handle(self.hosts[index], input)
+
+    def do(self, index: int, effects: list[Effect]) -> None:
+        """Carry out effects that were obtained by calling the core directly."""
+        self._carry_out(self.hosts[index], effects)
+
+    # --- network --------------------------------------------------------------------------------------------------
+
+    def partition(self, *groups: Sequence[int]) -> None:
+        """Only hosts of the same group reach each other; unnamed ones form the last group."""
+        self.groups = {index: number for number, group in enumerate(groups) for index in group}
+
+    def heal(self) -> None:
+        """All hosts reach each other."""
+        self.groups = {}
+        self.one_way = set()
+        self.udp_blocked = set()
+
+    def reach(self, source: Host, target: Host) -> bool:
+        """Whether a packet passes now."""
+        a, b = source.index, target.index
+        return self.groups.get(a, -1) == self.groups.get(b, -1) and (a, b) not in self.one_way
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def run(self, duration: int) -> None:
+        """Let `duration` nanoseconds pass."""
+        end = self.now + duration
+        while self._queue and self._queue[0][0] <= end:
+            self._step()
+        self.now = end
+
+    def run_until(self, condition: Callable[[], bool], limit: int, every: int = MILLISECOND) -> int:
+        """Let time pass until `condition` holds (looked at `every` so often); how long it took."""
+        start = self.now
+        while not condition():
+            assert self.now - start < limit, f"not reached within {limit / SECOND} s of virtual time"
+            self.run(every)
+        return self.now - start
+
+    def after(self, delay: int, action: Callable[[], None]) -> None:
+        """Do `action` when `delay` has passed."""
+        self._serial += 1
+        heappush(self._queue, (self.now + delay, self._serial, action))
+
+    def _step(self) -> None:
+        self.now, _, action = heappop(self._queue)
+        action()
+
+    # --- cores ----------------------------------------------------------------------------------------------------
+
+    def _handle(self, host: Host, input: Input) -> None:
+        assert host.core is not None
+        self._carry_out(host, host.core.handle(input, self.now))
+        if self.after_step is not None:
+            self.after_step(host)
+
+    def _carry_out(self, host: Host, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Dial():
+                    self._dial(host, effect.address)
+                case SendTcp():
+                    endpoint = host.endpoints.get(effect.conn)
+                    if endpoint is not None:
+                        self.sent[type(effect.message).__name__] += 1
+                        self._write(endpoint, endpoint.session.encode(effect.message))
+                case CloseTcp():
+                    endpoint = host.endpoints.pop(effect.conn, None)
+                    if endpoint is not None:
+                        endpoint.open = False
+                        self._write(endpoint, None)
+                case SendDatagram():
+                    self.sent[type(effect.message).__name__] += 1
+                    self._send_datagram(host, effect)
+                case Persist():
+                    host.stored[effect.key] = effect.data
+                case _:
+                    host.effects.append(effect)
+        self._arm(host)
+
+    def _arm(self, host: Host) -> None:
+        due = host.core.deadline() if host.core is not None else None
+        if due is None or (host.wake_at is not None and host.wake_at <= due):
+            return
+        host.wake_at = due = max(due, self.now)
+        self.after(due - self.now, lambda: self._wake(host, due, host.life))
+
+    def _wake(self, host: Host, due: int, life: int) -> None:
+        if host.wake_at == due:
+            host.wake_at = None
+        if host.core is None:
+            return
+        deadline = host.core.deadline()
+        if deadline is not None and deadline <= self.now:
+            self._handle(host, Wake())
+        self._arm(host)
+
+    # --- datagrams ------------------------------------------------------------------------------------------------
+
+    def _send_datagram(self, host: Host, effect: SendDatagram) -> None:
+        target = self.by_ip.get(effect.destination.host)
+        data = encode_datagram(effect.message)
+        if target is None or (host.index, target.index) in self.udp_blocked or not self.reach(host, target):
+            return
+
+        def arrive() -> None:
+            if target.core is not None and effect.destination.port == target.address.port:
+                self._handle(target, Datagram(host.address, decode_datagram(data)))
+
+        self.after(self.delay, arrive)
+
+    # --- connections ----------------------------------------------------------------------------------------------
+
+    def _dial(self, host: Host, address: Address) -> None:
+        life, start = host.life, self.now
+        target = self.by_ip.get(address.host)
+
+        def fail(reason: str) -> None:
+            if host.life == life and host.core is not None:
+                self._handle(host, DialFailed(address, reason))
+
+        def attempt(pause: int) -> None:
+            if host.life != life:
+                return
+            if self.now - start >= DIAL_TIMEOUT:
+                fail("timed out")
+            elif target is None or not (self.reach(host, target) and self.reach(target, host)):
+                self.after(min(pause, start + DIAL_TIMEOUT - self.now), lambda: attempt(pause * 2))
+            elif target.core is None or address.port != target.address.port:
+                self.after(2 * self.delay, lambda: fail("connection refused"))
+            else:
+                self.after(2 * self.delay, lambda: connect(target))
+
+        def connect(target: Host) -> None:
+            if host.life == life and target.core is not None:
+                self._join(host, target, address)
+            else:
+                fail("connection reset")
+
+        attempt(SECOND)
+
+    def _join(self, host: Host, target: Host, dialled: Address) -> None:
+        self._conn += 2
+        near = Address(host.address.host, 40000 + self._conn % 20000)
+        a = Endpoint(host, self._conn, Pipe(host, target), near, dialled, dialled)
+        b = Endpoint(target, self._conn + 1, Pipe(target, host), dialled, near, None)
+        a.other, b.other = b, a
+        for endpoint in (a, b):
+            endpoint.host.endpoints[endpoint.conn] = endpoint
+            self._write(endpoint, endpoint.session.outgoing())
+
+    def _write(self, endpoint: Endpoint, chunk: bytes | None) -> None:
+        pipe = endpoint.pipe
+        self.bytes += len(chunk or b"")
+        pipe.chunks.append(chunk)
+        if not pipe.trying:
+            self._try(endpoint, RTO)
+
+    def _try(self, endpoint: Endpoint, rto: int) -> None:
+        pipe = endpoint.pipe
+        if pipe.broken or not pipe.chunks:
+            pipe.trying = False
+            return
+        pipe.trying = True
+        if self.reach(pipe.source, pipe.target) and self.reach(pipe.target, pipe.source):
+            chunks, pipe.chunks, pipe.stuck_since = pipe.chunks, [], None
+            self.after(self.delay, lambda: self._arrive(endpoint, chunks))
+            self.after(self.delay // 8, lambda: self._try(endpoint, RTO))
+            return
+        if pipe.stuck_since is None:
+            pipe.stuck_since = self.now
+        if self.now - pipe.stuck_since >= TCP_TIMEOUT:
+            pipe.broken = True
+            self._close(endpoint, "connection timed out")
+            return
+        self.after(rto, lambda: self._try(endpoint, rto * 2))
+
+    def _arrive(self, sender: Endpoint, chunks: list[bytes | None]) -> None:
+        receiver = sender.other
+        if not receiver.open:
+            # Its process is gone or has closed: the kernel answers with a reset, unless the host is dead.
+            if receiver.host.core is not None:
+                self._reset(sender, receiver.host)
+            return
+        for chunk in chunks:
+            if not receiver.open:
+                return
+            if chunk is None:
+                self._close(receiver, "closed by the other side")
+            else:
+                self._receive(receiver, chunk)
+
+    def _receive(self, receiver: Endpoint, chunk: bytes) -> None:
+        session = receiver.session
+        try:
+            before = session.agreed
+            messages = session.receive(chunk)
+        except RemoteError as error:
+            self._write(receiver, None)
+            self._close(receiver, str(error))
+            return
+        if before is None and session.agreed is not None:
+            opened = TcpOpened(receiver.conn, receiver.local, receiver.remote, receiver.dialled)
+            self._handle(receiver.host, opened)
+        for message in messages:
+            if receiver.open:
+                self._handle(receiver.host, TcpMessage(receiver.conn, message))
+
+    def _reset(self, endpoint: Endpoint, source: Host) -> None:
+        def arrive() -> None:
+            if self.reach(source, endpoint.host):
+                endpoint.pipe.broken = True
+                self._close(endpoint, "connection reset")
+
+        self.after(self.delay, arrive)
+
+    def _close(self, endpoint: Endpoint, reason: str) -> None:
+        if not endpoint.open:
+            return
+        endpoint.open = False
+        host = endpoint.host
+        if host.endpoints.pop(endpoint.conn, None) is None or host.core is None:
+            return
+        if endpoint.session.agreed is not None:
+            self._handle(host, TcpClosed(endpoint.conn, reason))
+        elif endpoint.dialled is not None:
+            self._handle(host, DialFailed(endpoint.dialled, reason))
+
+
+class VirtualMesh(VirtualNet):
+    """A `VirtualNet` whose hosts run a bare `Mesh` each; `meshes[i]` is that of host i, if it runs."""
+
+    def __init__(
+        self,
+        count: int,
+        seed: int = 0,
+        channels: Callable[[int, PeerName], Sequence[Channel]] = lambda index, name: (),
+        **options: Any,
+    ) -> None:
+        super().__init__(count, seed)
+        self.channels = channels
+        self.options = options
+        self.meshes: dict[int, Mesh] = {}
+        self._uid = 0
+
+    @staticmethod
+    def name(index: int) -> PeerName:
+        """The name of the peer that host `index` runs."""
+        return f"00:00:00:00:{index >> 8:02x}:{index & 255:02x}"
+
+    def launch(self, index: int, peers: Sequence[int] = (), uid: int | None = None, **options: Any) -> Mesh:
+        """Start a peer with these hosts' addresses. Without `uid`: a higher one than any before."""
+        self._uid += 1
+        config = Config(
+            name=options.pop("name", self.name(index)),
+            nickname=f"host{index}",
+            peers=tuple(self.hosts[peer].address for peer in peers),
+            **{**self.options, **options},
+        )
+        stored: Mapping[str, bytes] = self.hosts[index].stored
+        rng = Random(self.rng.getrandbits(64))
+        channels = self.channels(index, config.name)
+        mesh = Mesh(config, self._uid if uid is None else uid, rng, channels, stored)
+        self.meshes[index] = mesh
+        self.start(index, mesh)
+        return mesh
+
+    def kill(self, index: int, reset: bool = True) -> None:
+        """See `VirtualNet.kill`."""
+        del self.meshes[index]
+        super().kill(index, reset)
+
+    def converged(self, *group: int) -> bool:
+        """Whether these (all that run, if none is named) reach exactly each other and agree on the topology."""
+        meshes = [self.meshes[index] for index in group] if group else list(self.meshes.values())
+        names = tuple(sorted(mesh.config.name for mesh in meshes))
+        digests = {mesh.topology_digest for mesh in meshes}
+        return len(digests) == 1 and all(mesh.reachable == names and not mesh.routes.stale for mesh in meshes)
+
+    def notified(self, index: int, kind: type[Input]) -> list[Any]:
+        """The notifications of one kind that a peer's mesh has made, in order."""
+        effects = self.hosts[index].effects
+        return [effect.input for effect in effects if isinstance(effect, Notify) and isinstance(effect.input, kind)]
