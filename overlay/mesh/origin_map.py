@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from overlay.config import PeerName
 from overlay.effects import Broadcast, Effect, Notify
+from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.mesh.origin_messages import Change, Entry, OriginDelta, OriginState, OriginVector, Value
@@ -22,6 +23,9 @@ MAX_AHEAD = 32
 """Pieces of one origin kept beyond a gap; a further piece is left to anti-entropy."""
 MAX_FORGOTTEN = 4096
 """Incarnations remembered as forgotten, so that slower peers do not bring them back."""
+REISSUE_PAUSE = 1 * SECOND
+REISSUE_PAUSE_MAX = 60 * SECOND
+"""Our entries are published anew at once for the first time, then ever more slowly: a live namesake would answer."""
 MAX_COUNTER = 1 << 62
 """Bound of uid and version on the wire: it leaves room to out-version whatever comes, within 64 bits."""
 
@@ -80,6 +84,8 @@ class OriginMap:
         self._origins: dict[PeerName, _Origin] = {}
         self._forgotten: dict[PeerName, int] = {}
         self._own = self._origins[owner] = _Origin(uid)
+        self._reissue_from = 0
+        self._reissue_pause = REISSUE_PAUSE
         self._seal(owner, self._own)
 
     # --- the owner's entries ------------------------------------------------------------------------------------
@@ -208,8 +214,10 @@ class OriginMap:
         effects: list[Effect] = []
         for state in delta.states:
             if state.origin == self._owner:
-                if self._contradicted_by(state):
+                if now >= self._reissue_from and self._contradicted_by(state):
                     effects.append(Broadcast(self.name, self._reissue(state.uid + 1)))
+                    self._reissue_from = now + self._reissue_pause
+                    self._reissue_pause = min(2 * self._reissue_pause, REISSUE_PAUSE_MAX)
             elif self._forgotten.get(state.origin, 0) < state.uid:
                 fresh = self._take(state, changes)
                 if fresh is not None:

@@ -1,0 +1,67 @@
+"""DNS names and addresses in the forms that are compared: folded names, reverse names. Knows no registry.
+
+Names are text with a final dot; octets beyond ASCII and dots inside of a label are not for us and give None.
+"""
+
+from functools import lru_cache
+from ipaddress import ip_address
+
+from overlay.errors import UsageError
+
+MAX_NAME = 253
+MAX_LABEL = 63
+
+
+def fold(name: str) -> str:
+    """Lower case with a final dot: DNS compares names so (RFC 4343)."""
+    folded = name.lower()
+    return folded if folded.endswith(".") else folded + "."
+
+
+def check_name(name: str) -> None:
+    """Raise `UsageError` unless `name` can be registered: fully qualified, labels of letters, digits, `-` and `_`."""
+    labels = name.split(".")
+    sound = len(name) <= MAX_NAME + 1 and len(labels) > 1 and labels.pop() == ""
+    for label in labels:
+        plain = label.replace("-", "a").replace("_", "a")
+        sound = sound and label.isascii() and plain.isalnum() and len(label) <= MAX_LABEL
+    if not sound:
+        raise UsageError(
+            f"found the name {name!r}, expected one as svc1.weave.local. with a final dot: labels of up to {MAX_LABEL} "
+            f"letters, digits, hyphens or underscores, {MAX_NAME} in all"
+        )
+
+
+def name_of_labels(labels: tuple[bytes, ...]) -> str | None:
+    """The folded text of a question's labels; None for what no registered name can equal."""
+    if any(b"." in label for label in labels):
+        return None
+    try:
+        return b".".join(labels).decode("ascii").lower() + "."
+    except UnicodeDecodeError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def packed(address: str) -> bytes | None:
+    """An IP literal as 4 or 16 octets; None when it is none."""
+    try:
+        return ip_address(address).packed if "%" not in address else None
+    except ValueError:
+        return None
+
+
+def address_of_reverse(name: str) -> str | None:
+    """The IP literal that a folded name under in-addr.arpa. or ip6.arpa. stands for (RFC 1035 3.5, RFC 3596 2.5)."""
+    if name.endswith(".in-addr.arpa."):
+        octets = name.removesuffix(".in-addr.arpa.").split(".")
+        text = ".".join(reversed(octets))
+        return text if len(octets) == 4 and packed(text) is not None else None
+    if name.endswith(".ip6.arpa."):
+        digits = name.removesuffix(".ip6.arpa.").split(".")
+        if len(digits) != 32 or any(len(digit) != 1 for digit in digits):
+            return None
+        text = "".join(reversed(digits))
+        colons = ":".join(text[n : n + 4] for n in range(0, 32, 4))
+        return str(ip_address(colons)) if packed(colons) is not None else None
+    return None

@@ -1,0 +1,290 @@
+"""The replicated registry of names: announces this host's, and indexes what may be answered now.
+
+Owns the channel `dns` and what is kept of this host's names over a restart. An entry is answered while its origin is
+reachable and its address is not quarantined. Must not know the format of DNS packets; that is `resolver`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
+from ipaddress import ip_address
+from typing import Any
+
+import msgspec
+
+from overlay.config import Config, PeerName
+from overlay.dns.names import check_name, fold, packed
+from overlay.effects import Broadcast, Effect, Log, Persist
+from overlay.errors import UsageError
+from overlay.inputs import (
+    Detached,
+    Input,
+    OriginChanged,
+    PeerForgotten,
+    PeerLeft,
+    PeersChanged,
+    QuarantineChanged,
+    RegisterName,
+    UnregisterName,
+)
+from overlay.mesh.origin_map import OriginMap
+from overlay.mesh.origin_messages import NameValue, OriginDelta, Value
+
+CHANNEL = "dns"
+STORE_KEY = "names"
+
+
+class Registry:
+    """All names of all peers, and the index of those that are answered."""
+
+    def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes]) -> None:
+        self._config = config
+        self._own = config.name
+        self.channel = OriginMap(CHANNEL, config.name, uid)
+        self.generation = 0
+        """Counts the changes of what is answered."""
+        self._domain = fold(config.dns_domain)
+        self._stored = stored.get(STORE_KEY)
+        self._reachable: frozenset[PeerName] = frozenset({config.name})
+        self._quarantine: dict[tuple[PeerName, str, str], None] = {}
+        self._by_name: dict[str, dict[tuple[PeerName, str], NameValue]] = {}
+        self._by_address: dict[str, dict[tuple[PeerName, str], NameValue]] = {}
+        self._digest = 0
+        self._handlers: dict[type[Input], Callable[[Any], list[Effect]]] = {
+            RegisterName: self._register,
+            UnregisterName: self._unregister,
+            Detached: self._detached,
+            OriginChanged: self._origin_changed,
+            PeersChanged: self._peers_changed,
+            PeerLeft: self._peer_gone,
+            PeerForgotten: self._peer_gone,
+            QuarantineChanged: self._quarantine_changed,
+        }
+
+    def start(self, now: int) -> list[Effect]:
+        """Announce the names of the earlier life; those of containers that stay away go with their `Detached`."""
+        if self._stored is None:
+            return []
+        try:
+            values = msgspec.msgpack.decode(self._stored, type=list[NameValue])
+        except msgspec.MsgspecError as error:
+            return [Log("error", f"the stored names cannot be read and are dropped: {error}")]
+        for value in values:
+            key = _key(value)
+            self.channel.put(key, value)
+            self._show(self._own, key, value)
+        return []
+
+    def handle(self, input: Input, now: int) -> list[Effect]:
+        return self._handlers[type(input)](input)
+
+    # --- this host's names --------------------------------------------------------------------------------------
+
+    def _register(self, input: RegisterName) -> list[Effect]:
+        try:
+            check_name(input.name)
+        except UsageError as error:
+            return [Log("error", f"container {input.container}: {error}")]
+        if packed(input.address) is None:
+            return [Log("error", f"name {input.name}: found the address {input.address!r}, expected an IP literal")]
+        value = NameValue(input.name, str(ip_address(input.address)), input.container)
+        key = _key(value)
+        before = self.channel.get(self._own, key)
+        if before == value:
+            return []
+        if before is not None:
+            self._hide(self._own, key, before)
+        self._show(self._own, key, value)
+        effects = self._publish([self.channel.put(key, value)])
+        if not self.in_domain(fold(input.name)):
+            domain = self._domain
+            effects.append(Log("warning", f"name {input.name} is outside of {domain} and will not be answered"))
+        return effects
+
+    def _unregister(self, input: UnregisterName) -> list[Effect]:
+        name = fold(input.name) if input.name else ""
+        address = str(ip_address(input.address)) if packed(input.address) else input.address
+        deltas = []
+        for key, value in list(self.channel.entries_of(self._own)):
+            if (
+                isinstance(value, NameValue)
+                and value.container == input.container
+                and name in ("", fold(value.name))
+                and address in ("", value.address)
+            ):
+                delta = self.channel.remove(key)
+                assert delta is not None
+                deltas.append(delta)
+                self._hide(self._own, key, value)
+        return self._publish(deltas)
+
+    def _detached(self, input: Detached) -> list[Effect]:
+        return self._unregister(UnregisterName(input.container))
+
+    def _publish(self, deltas: list[OriginDelta]) -> list[Effect]:
+        if not deltas:
+            return []
+        values = [value for _, value in self.channel.entries_of(self._own)]
+        persist = Persist(STORE_KEY, msgspec.msgpack.encode(values))
+        return [*(Broadcast(CHANNEL, delta) for delta in deltas), persist]
+
+    # --- the others' --------------------------------------------------------------------------------------------
+
+    def _origin_changed(self, input: OriginChanged) -> list[Effect]:
+        for change in input.changes:
+            if change.origin in self._reachable:
+                if change.old is not None:
+                    self._hide(change.origin, change.key, change.old)
+                if change.new is not None:
+                    self._show(change.origin, change.key, change.new)
+        return []
+
+    def _peers_changed(self, input: PeersChanged) -> list[Effect]:
+        before, after = self._reachable, frozenset((*input.reachable, self._own))
+        self._reachable = after
+        for peer in sorted(after - before):
+            self.channel.admit(peer)
+            for key, value in self.channel.entries_of(peer):
+                self._show(peer, key, value)
+        for peer in sorted(before - after):
+            self.channel.retire(peer)
+            for key, value in self.channel.entries_of(peer):
+                self._hide(peer, key, value)
+        return []
+
+    def _peer_gone(self, input: PeerLeft | PeerForgotten) -> list[Effect]:
+        for change in self.channel.forget(input.peer):
+            if input.peer in self._reachable and change.old is not None:
+                self._hide(input.peer, change.key, change.old)
+        return []
+
+    def _quarantine_changed(self, input: QuarantineChanged) -> list[Effect]:
+        for lifted in input.removed:
+            del self._quarantine[lifted]
+            for key, value in self._matching(*lifted):
+                self._show(lifted[0], key, value)
+        for blocked in input.added:
+            for key, value in self._matching(*blocked):
+                self._hide(blocked[0], key, value)
+            self._quarantine[blocked] = None
+        return []
+
+    def _matching(self, origin: PeerName, container: str, address: str) -> list[tuple[str, NameValue]]:
+        """What a reachable `origin` has registered for this address of this container."""
+        entries = self.channel.entries_of(origin) if origin in self._reachable else iter(())
+        return [
+            (key, value)
+            for key, value in entries
+            if isinstance(value, NameValue) and value.container == container and value.address == address
+        ]
+
+    # --- the index ----------------------------------------------------------------------------------------------
+
+    def _show(self, origin: PeerName, key: str, value: Value) -> None:
+        """Answer with `value` from now on, unless it makes no sense or is quarantined."""
+        if self._answerable(origin, value):
+            assert isinstance(value, NameValue)
+            self._by_name.setdefault(fold(value.name), {})[origin, key] = value
+            self._by_address.setdefault(value.address, {})[origin, key] = value
+            self._digest ^= _term(origin, value)
+            self.generation += 1
+
+    def _hide(self, origin: PeerName, key: str, value: Value) -> None:
+        if self._answerable(origin, value):
+            assert isinstance(value, NameValue)
+            for index, text in ((self._by_name, fold(value.name)), (self._by_address, value.address)):
+                del index[text][origin, key]
+                if not index[text]:
+                    del index[text]
+            self._digest ^= _term(origin, value)
+            self.generation += 1
+
+    def _answerable(self, origin: PeerName, value: Value) -> bool:
+        if not isinstance(value, NameValue) or packed(value.address) is None:
+            return False
+        return (origin, value.container, value.address) not in self._quarantine
+
+    # --- queries ------------------------------------------------------------------------------------------------
+
+    def in_domain(self, name: str) -> bool:
+        """Whether the folded `name` is the overlay's domain or below it."""
+        return name == self._domain or name.endswith("." + self._domain)
+
+    def qualify(self, name: str) -> str | None:
+        """The folded local name that a folded question means; None: it is not ours to answer."""
+        if self.in_domain(name):
+            return name
+        return name + self._domain if name.count(".") == 1 and name != "." else None
+
+    def exists(self, name: str) -> bool:
+        """Whether the folded `name` has any answer, or is the domain itself."""
+        return name in self._by_name or name == self._domain
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        """IP literals of a folded, qualified name, each once, sorted."""
+        return tuple(sorted({value.address: None for value in self._by_name.get(name, {}).values()}))
+
+    def names(self, address: str) -> tuple[str, ...]:
+        """Names (as registered) of an IP literal, each once, sorted."""
+        found = {fold(value.name): value.name for _, value in sorted(self._by_address.get(address, {}).items())}
+        return tuple(found[name] for name in sorted(found))
+
+    def lookup(self, name: str) -> tuple[str, ...]:
+        """What `weave dns-lookup` prints: the addresses of a name, with or without the domain, sorted."""
+        folded = fold(name)
+        return self.addresses(self.qualify(folded) or folded)
+
+    @property
+    def dns_digest(self) -> int:
+        """64 bits over all that is answered: equal where the answers are equal."""
+        return self._digest
+
+    def report(self, now: int) -> dict[str, Any]:
+        """Every entry held, with why it is not answered if it is not."""
+        entries = []
+        for origin, value in self._all():
+            if origin not in self._reachable:
+                state = "unreachable"
+            elif not self._answerable(origin, value):
+                state = "quarantined"
+            else:
+                state = "answered"
+            entries.append(
+                {
+                    "name": value.name,
+                    "address": value.address,
+                    "container": value.container,
+                    "peer": origin,
+                    "state": state,
+                }
+            )
+        return {"domain": self._domain, "ttl": self._config.dns_ttl, "entries": entries}
+
+    def _all(self) -> Iterator[tuple[PeerName, NameValue]]:
+        origins = [origin for origin, _, _ in self.channel.vector().known]
+        for origin, _, value in self.channel.live_entries(origins):
+            if isinstance(value, NameValue):
+                yield origin, value
+
+    def check_invariants(self) -> None:
+        """Assert that the index is what the map, the reachable peers and the quarantine give."""
+        self.channel.check_invariants()
+        digest = 0
+        shown = {}
+        for origin, key, value in self.channel.live_entries(sorted(self._reachable)):
+            if self._answerable(origin, value):
+                assert isinstance(value, NameValue)
+                shown[origin, key] = value
+                digest ^= _term(origin, value)
+        for index in (self._by_name, self._by_address):
+            assert {i: v for entries in index.values() for i, v in entries.items()} == shown
+            assert all(index.values())
+        assert digest == self._digest
+
+
+def _key(value: NameValue) -> str:
+    return f"{fold(value.name)} {value.address} {value.container}"
+
+
+def _term(origin: PeerName, value: NameValue) -> int:
+    said = f"{origin} {fold(value.name)} {value.address} {value.container}"
+    return int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big")

@@ -1,0 +1,207 @@
+"""Answers DNS queries from the registry: packets in, packets out (RFC 1034, 1035, 2308, 3596, 6891).
+
+Owns the format of answers, truncation, and what is left to the host's own name servers. Must not know sockets or how
+the registry is replicated. Whatever arrives, nothing is raised.
+
+Packets are parsed with dnslib. What a question leads to is kept as a plan, under the octets of the query behind its
+id, until the registry changes: a repeated question costs a shuffle and a join.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from struct import pack
+from typing import Any
+
+from dnslib import CLASS, EDNS0, QTYPE, RCODE, RR, DNSHeader, DNSQuestion, DNSRecord
+from dnslib.label import DNSBuffer, DNSLabel
+from msgspec import Struct
+
+from overlay.config import Config
+from overlay.dns.names import MAX_LABEL, MAX_NAME, address_of_reverse, name_of_labels, packed
+from overlay.dns.registry import Registry
+from overlay.effects import DnsAnswer, DnsForward, Effect, Log
+from overlay.env import Random
+from overlay.inputs import DnsQuery
+
+MIN_UDP = 512
+MAX_PACKET = 65535
+OUR_UDP = 4096
+"""The size that we say we take, as in the answers of common servers; queries are far smaller."""
+MAX_ADDITIONAL = 2
+"""Records behind the question that are looked at: OPT, and perhaps a signature."""
+MAX_PLANS = 1024
+MAX_PLANNED = 512
+"""Longer queries are not kept."""
+
+FLAG_RESPONSE = 0x80
+FLAGS_KEPT = 0x79
+"""Opcode and "recursion desired": what an answer repeats of the query's first flags."""
+FLAG_TRUNCATED = 0x02
+ANY_CLASS = 255
+TO_QUESTION = b"\xc0\x0c"
+"""A compression pointer to the question's name, which comes right behind the header (RFC 1035, 4.1.4)."""
+
+
+class _Plan(Struct, frozen=True):
+    """What one query leads to. `head` is the packet from behind the id up to the answers, with none counted yet."""
+
+    forward: bool = False
+    head: bytes = b""
+    answers: tuple[bytes, ...] = ()
+    tail: bytes = b""
+    udp_limit: int = MIN_UDP
+
+
+class _Query(Struct, frozen=True):
+    """A query that makes sense. With an opcode other than QUERY only the header is looked at."""
+
+    header: DNSHeader
+    question: DNSQuestion | None = None
+    udp_size: int | None = None
+    """Of its OPT record, if it has one."""
+
+
+FORWARD = _Plan(forward=True)
+
+
+class Resolver:
+    """Answers `DnsQuery` inputs. `rng` shuffles the answers."""
+
+    def __init__(self, config: Config, registry: Registry, rng: Random) -> None:
+        self._registry = registry
+        self._rng = rng
+        self._ttl = config.dns_ttl
+        self._plans: dict[bytes, _Plan] = {}
+        self._generation = registry.generation
+        self._counts = {"answered": 0, "forwarded": 0, "malformed": 0}
+
+    def handle(self, input: DnsQuery, now: int) -> list[Effect]:
+        """One `DnsAnswer` or `DnsForward`; nothing for what cannot be answered. At most one `Log` in a life."""
+        payload = input.payload
+        if self._generation != self._registry.generation or len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+            self._generation = self._registry.generation
+        plan = self._plans.get(payload[2:])
+        if plan is None:
+            if len(payload) < 2 or (len(payload) > 2 and payload[2] & FLAG_RESPONSE):
+                return self._malformed([])
+            try:
+                query = _parse(payload)
+            except Exception as error:  # dnslib raises many kinds on hostile octets; none may reach the daemon
+                return self._malformed([DnsAnswer(input.query, _format_error(payload))], type(error).__name__)
+            plan = self._plan(query)
+            if len(payload) <= MAX_PLANNED:
+                self._plans[payload[2:]] = plan
+        if plan.forward:
+            self._counts["forwarded"] += 1
+            return [DnsForward(input.query, payload)]
+        self._counts["answered"] += 1
+        limit = MAX_PACKET if input.tcp else plan.udp_limit
+        return [DnsAnswer(input.query, payload[:2] + self._compose(plan, limit))]
+
+    def report(self) -> dict[str, Any]:
+        return dict(self._counts)
+
+    def _malformed(self, effects: list[Effect], why: str = "no query") -> list[Effect]:
+        self._counts["malformed"] += 1
+        if self._counts["malformed"] == 1:
+            text = f"a DNS packet that is no proper query ({why}); further ones are counted, not logged"
+            effects.append(Log("warning", text))
+        return effects
+
+    def _compose(self, plan: _Plan, limit: int) -> bytes:
+        """The packet behind the id, its answers shuffled, with as many of them as `limit` allows."""
+        answers = list(plan.answers)
+        self._rng.shuffle(answers)
+        room = limit - 2 - len(plan.head) - len(plan.tail)
+        if sum(map(len, answers)) <= room:
+            fitting = len(answers)
+        else:
+            fitting = 0
+            while len(answers[fitting]) <= room:
+                room -= len(answers[fitting])
+                fitting += 1
+        head = bytearray(plan.head)
+        if fitting < len(answers):
+            head[0] |= FLAG_TRUNCATED
+        head[4:6] = pack("!H", fitting)
+        return b"".join((head, *answers[:fitting], plan.tail))
+
+    def _plan(self, query: _Query) -> _Plan:
+        """What to do about a query."""
+        header, question = query.header, query.question
+        if header.get_opcode() != 0:
+            flags = header.bitmap >> 8 & FLAGS_KEPT | FLAG_RESPONSE
+            return _Plan(head=bytes((flags, RCODE.NOTIMP)) + bytes(8))
+        assert question is not None
+        name = name_of_labels(question.qname.label)
+        if name is None or question.qclass not in (CLASS.IN, ANY_CLASS):
+            return FORWARD
+        local = self._registry.qualify(name)
+        address = address_of_reverse(name)
+        if local is not None:
+            records = self._forward_records(local, question.qtype)
+            rcode = RCODE.NOERROR if self._registry.exists(local) else RCODE.NXDOMAIN
+        elif address is not None and (names := self._registry.names(address)):
+            wanted = question.qtype in (QTYPE.PTR, QTYPE.ANY)
+            records = [(QTYPE.PTR, _encode_name(text)) for text in names] if wanted else []
+            rcode = RCODE.NOERROR
+        else:
+            return FORWARD
+        return self._reply(query, records, rcode)
+
+    def _forward_records(self, name: str, qtype: int) -> list[tuple[int, bytes]]:
+        """(type, data) of every address of `name` that a question of `qtype` asks for."""
+        records = []
+        for address in self._registry.addresses(name):
+            data = packed(address)
+            assert data is not None
+            rtype = QTYPE.A if len(data) == 4 else QTYPE.AAAA
+            if qtype in (rtype, QTYPE.ANY):
+                records.append((rtype, data))
+        return records
+
+    def _reply(self, query: _Query, records: list[tuple[int, bytes]], rcode: int) -> _Plan:
+        header = query.header
+        reply = DNSRecord(DNSHeader(id=header.id, qr=1, aa=1, ra=1, rd=header.rd, rcode=rcode), q=query.question)
+        empty = bytes(reply.pack())
+        tail, limit = b"", MIN_UDP
+        if query.udp_size is not None:
+            limit = max(MIN_UDP, query.udp_size)
+            reply.add_ar(EDNS0(udp_len=OUR_UDP))
+            whole = bytes(reply.pack())
+            tail, empty = whole[len(empty) :], whole[: len(empty)]
+        answers = tuple(
+            TO_QUESTION + pack("!HHIH", rtype, CLASS.IN, self._ttl, len(data)) + data for rtype, data in records
+        )
+        return _Plan(head=empty[2:], answers=answers, tail=tail, udp_limit=limit)
+
+
+def _parse(payload: bytes) -> _Query:
+    """Raises whatever dnslib raises on a malformed query, or `ValueError`."""
+    buffer = DNSBuffer(payload)
+    header = DNSHeader.parse(buffer)
+    if header.get_opcode() != 0:
+        return _Query(header)
+    if header.q != 1 or header.a or header.auth or header.ar > MAX_ADDITIONAL:
+        raise ValueError("a query has one question and neither answers nor authorities")
+    question = DNSQuestion.parse(buffer)
+    labels = question.qname.label
+    if sum(map(len, labels)) + len(labels) > MAX_NAME + 1 or any(len(label) > MAX_LABEL for label in labels):
+        raise ValueError("the name is too long")
+    sizes = [rr.rclass for rr in (RR.parse(buffer) for _ in range(header.ar)) if rr.rtype == QTYPE.OPT]
+    if len(sizes) > 1:
+        raise ValueError("a query has at most one OPT record")
+    return _Query(header, question, sizes[0] if sizes else None)
+
+
+def _encode_name(name: str) -> bytes:
+    buffer = DNSBuffer()
+    buffer.encode_name(DNSLabel(name))
+    return bytes(buffer.data)
+
+
+def _format_error(payload: bytes) -> bytes:
+    """FORMERR with the id of a packet of which nothing else is understood (RFC 1035, 4.1.1)."""
+    flags = payload[2] & FLAGS_KEPT if len(payload) > 2 else 0
+    return payload[:2] + bytes((flags | FLAG_RESPONSE, RCODE.FORMERR)) + bytes(8)
