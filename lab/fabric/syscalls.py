@@ -13,7 +13,9 @@ __all__ = [
     "Clone",
     "Mount",
     "Umount",
+    "clone_tree",
     "mount",
+    "move_tree",
     "pidfd_open",
     "pivot_root",
     "set_child_subreaper",
@@ -36,6 +38,10 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
 """pivot_root(2) has no wrapper in glibc, so its number per architecture."""
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429
+"""The same number on every architecture; Linux 5.2."""
+_AT_FDCWD, _AT_RECURSIVE, _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = -100, 0x8000, 1, os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 4
 
 
 class Clone(IntFlag):
@@ -101,6 +107,27 @@ def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str 
         data.encode() or None,
     )
     _check(result, f"mount({source!r} on {target!r}, type {fstype!r}, {Mount(flags)!r}, {data!r})")
+
+
+def clone_tree(path: str) -> int:
+    """open_tree(2): a descriptor of a detached copy of the mounts at and below a path, as by a recursive bind."""
+    flags = _AT_RECURSIVE | _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    fd = _libc.syscall(ctypes.c_long(_SYS_OPEN_TREE), ctypes.c_int(_AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags))
+    _check(fd, f"open_tree({path!r})")
+    return int(fd)
+
+
+def move_tree(fd: int, target: str) -> None:
+    """move_mount(2): attach what `clone_tree` gave."""
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOVE_MOUNT),
+        ctypes.c_int(fd),
+        b"",
+        ctypes.c_int(_AT_FDCWD),
+        os.fsencode(target),
+        ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+    )
+    _check(result, f"move_mount(to {target!r})")
 
 
 def umount2(target: str, flags: int = 0) -> None:

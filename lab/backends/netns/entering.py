@@ -1,0 +1,88 @@
+"""Entering a host of a running lab from another terminal: `lab shell HOST`, `lab exec HOST -- CMD`.
+
+Owns the walk into the namespaces; the command gets the caller's own terminal and process group, so that job control
+works.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+from lab.backends.netns import control
+from lab.backends.netns.zygote import enter_container
+from lab.fabric.syscalls import Clone, setns
+
+_HOST = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
+_PASSED_ON = ("TERM", "COLORTERM", "LANG", "LC_ALL", "COLUMNS", "LINES")
+
+
+def enter_host(argv: Sequence[str], *, host: str, lab: str = "", container: str = "") -> int:
+    """Run a command in a host (or a container of it) of a running lab and return its exit code.
+
+    Raises `LabError` when there is no such lab, host or container.
+    """
+    name = control.find(lab)
+    with control.Client(name) as client:
+        answer, pidfd = client.call_pidfd("host", host=host, container=container)
+    environment = {**answer["environment"], **{key: os.environ[key] for key in _PASSED_ON if key in os.environ}}
+    try:
+        return enter(pidfd, argv, container=answer["container"], environment=environment, uid=name.uid)
+    finally:
+        os.close(pidfd)
+
+
+def enter(pidfd: int, argv: Sequence[str], *, environment: Mapping[str, str], container: int = 0, uid: int = -1) -> int:
+    """Run a command in the namespaces of a host's init, given as a pidfd, and return its exit code as a shell would.
+
+    `container`: pid, as the host sees it, of a process of the container to go on into. `uid`: the user whose lab it is.
+    """
+    walker = os.fork()
+    if walker == 0:
+        code = 126
+        try:
+            code = _walk(pidfd, argv, environment, container, uid)
+        except OSError as error:
+            os.write(2, f"cannot enter the host: {error}\n".encode())
+        finally:
+            os._exit(code)
+    # The terminal's signals are for the command, which shares our process group.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        return _code(walker)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _walk(pidfd: int, argv: Sequence[str], environment: Mapping[str, str], container: int, uid: int) -> int:
+    """In a fork: into the namespaces, fork once more so that the pid namespace takes effect, execute."""
+    if os.geteuid() == 0 and uid > 0:
+        # Root must become the lab's user first, or everything that it makes in there would be owned by nobody.
+        os.setgroups([])
+        os.setuid(uid)
+    with contextlib.suppress(OSError):  # a lab of root is in our own one; if it is not, the next step says why not
+        setns(pidfd, Clone.NEWUSER)
+    setns(pidfd, _HOST)
+    child = os.fork()
+    if child:
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        return _code(child)
+    if container:
+        enter_container(container)
+    os.chdir("/")
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(environment)  # execvpe would look the command up in the caller's PATH
+    try:
+        os.execvp(argv[0], list(argv))
+    except FileNotFoundError:
+        os.write(2, f"{argv[0]}: command not found\n".encode())
+        return 127
+
+
+def _code(pid: int) -> int:
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return code if code >= 0 else 128 - code

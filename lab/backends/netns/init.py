@@ -1,0 +1,133 @@
+"""A host's PID 1: sets the host up, starts its container engine, reaps orphans until the power is cut.
+
+Runs in a fork of the zygote that already has its own pid namespace; owns the order of the set-up and its channel to
+the runner: "made" (the network namespace exists), then the runner answers "go" (the cables are plugged in), then
+"up", or "failed TEXT". Knows nothing of other hosts or of the overlay.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from msgspec import Struct
+
+from lab.backends.netns import mounts
+from lab.backends.netns.paths import ENGINE_SOCKET, ENGINE_STATE
+from lab.fabric.syscalls import set_process_name, sethostname
+
+MADE, GO, UP, FAILED = b"made", b"go", b"up", b"failed "
+ENGINE_LOG = "/var/log/engine.log"
+_ENGINE_DEADLINE = 20.0
+"""Seconds that an engine may need to listen, on a machine that is busy with many hosts."""
+
+
+class HostPlan(Struct, frozen=True, kw_only=True):
+    """Everything a host is made of."""
+
+    name: str
+    disk: str
+    """Its directory in the lab's state; survives a power cut."""
+    keep: tuple[str, ...] = ()
+    files: dict[str, str] = {}
+    """Contents of /etc/hosts and the like."""
+    network: str = ""
+    """Commands for `ip -batch`, once the cables are plugged in."""
+    sysctls: dict[str, str] = {}
+    """Path below /proc/sys -> value. Those that this kernel does not have are left out."""
+    env: dict[str, str] = {}
+    engine: bool = True
+
+
+def run_host(plan: HostPlan, channel: socket.socket) -> NoReturn:
+    """Be the host's init, for ever."""
+    try:
+        set_process_name("lab-host")
+        channel.send(MADE)
+        os.environ.clear()
+        os.environ.update(plan.env)
+        sethostname(plan.name)
+        mounts.mount_host(Path(plan.disk), keep=plan.keep, files=plan.files)
+        _write_sysctls(plan.sysctls)
+        if channel.recv(16) != GO:
+            os._exit(0)  # the lab is going down
+        _batch(["ip", "-batch", "-"], plan.network)
+        if plan.engine:
+            _start_engine(plan, channel)
+        channel.send(UP)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            channel.send(FAILED + traceback.format_exc().encode()[-60_000:])
+        os._exit(1)
+    channel.close()
+    os.chdir("/")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        signal.sigwait({signal.SIGCHLD})
+
+
+def _write_sysctls(sysctls: dict[str, str]) -> None:
+    for name, value in sysctls.items():
+        with contextlib.suppress(FileNotFoundError):
+            Path("/proc/sys", name).write_text(value)
+
+
+def _batch(argv: list[str], text: str) -> None:
+    """Feed commands to a tool; raises with what it said."""
+    done = subprocess.run(argv, input=text, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(f"{' '.join(argv)}: {done.stderr.strip()}\n{text}")
+
+
+def _start_engine(plan: HostPlan, channel: socket.socket) -> None:
+    """Fork the container engine and wait until it answers on its socket."""
+    pid = os.fork()
+    if pid == 0:
+        channel.close()
+        os.setsid()
+        _serve_engine(plan)
+    deadline = time.monotonic() + _ENGINE_DEADLINE
+    while True:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(ENGINE_SOCKET)
+            return
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            raise RuntimeError(f"the container engine of {plan.name} ended:\n{Path(ENGINE_LOG).read_text()}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the container engine of {plan.name} does not listen:\n{Path(ENGINE_LOG).read_text()}")
+        time.sleep(0.002)
+
+
+def _serve_engine(plan: HostPlan) -> NoReturn:
+    """In the engine's process."""
+    code = 1
+    try:
+        log = os.open(ENGINE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        set_process_name("lab-engine")
+        from lab.backends.engine import serve_engine
+
+        asyncio.run(
+            serve_engine(
+                hostname=plan.name, socket_path=ENGINE_SOCKET, state_dir=ENGINE_STATE, resolv_conf="/etc/resolv.conf"
+            )
+        )
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        os._exit(code)

@@ -1,0 +1,132 @@
+"""What a running lab answers on its control socket: inspect, exec, partition, heal, kill, start, down.
+
+Owns the meaning of each operation; the wire is `control`'s. Runs in the runner, beside or in place of a timeline.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.backends.netns import runtime
+from lab.backends.netns.backend import NetnsLab
+from lab.backends.netns.control import Operation, Server
+from lab.backends.netns.host import NetnsHost
+from lab.errors import LabError
+from lab.fabric.rules import between_groups
+
+
+async def serve(lab: NetnsLab, *, facts: Mapping[str, Any] = {}, more: Mapping[str, Operation] = {}) -> None:
+    """Answer commands of other terminals until one of them is `down`.
+
+    `facts` are added to what `inspect` answers (scenario, seed …); `more` are operations of the caller's own. To serve
+    while a timeline runs, make this a task and cancel it.
+    """
+    operations = Operations(lab, facts)
+    server = asyncio.create_task(Server(runtime.current().listener, {**operations.table(), **more}).serve())
+    ended = asyncio.create_task(operations.ended.wait())
+    try:
+        await asyncio.wait({server, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if server.done():
+            server.result()
+    finally:
+        server.cancel()
+        ended.cancel()
+
+
+class Operations:
+    """The operations of one lab."""
+
+    def __init__(self, lab: NetnsLab, facts: Mapping[str, Any]) -> None:
+        self._lab = lab
+        self._facts = facts
+        self.ended = asyncio.Event()
+
+    def table(self) -> dict[str, Operation]:
+        """What may be asked, by name."""
+        return {
+            "inspect": self.inspect,
+            "exec": self.exec,
+            "host": self.host,
+            "supervisor": self.supervisor,
+            "partition": self.partition,
+            "heal": self.heal,
+            "kill": self.kill,
+            "start": self.start,
+            "down": self.down,
+        }
+
+    async def inspect(self) -> dict[str, Any]:
+        """The lab as it is: hosts with their addresses and power, what is cut."""
+        return {
+            **self._facts,
+            "lab": runtime.current().name,
+            "backend": "netns",
+            "hosts": [
+                {"name": host.name, "address": host.address, "on": bool(host.pid), "pid": host.pid}
+                for host in self._lab.hosts.values()
+            ],
+            "cut": sorted(self._lab.cut),
+            "up_seconds": round(self._lab.now() / 1e9, 3),
+        }
+
+    async def exec(
+        self,
+        *,
+        host: str,
+        argv: Sequence[str],
+        container: str = "",
+        timeout: float = 30.0,
+        env: Mapping[str, str] = {},
+    ) -> dict[str, Any]:
+        """Run a command on a host, output collected."""
+        result = await self._host(host).exec(argv, container=container, timeout=timeout, env=env)
+        return {"code": result.code, "out": result.out, "err": result.err}
+
+    async def host(self, *, host: str, container: str = "") -> tuple[dict[str, Any], int]:
+        """To enter a host: a pidfd of its init, its environment, and the pid (in there) of a container."""
+        machine = self._host(host)
+        if not machine.pid:
+            raise LabError(f"host {host} is switched off")
+        pid = 0
+        if container:
+            pid = await machine.docker.pid(container)
+            if not pid:
+                raise LabError(f"no container {container} runs on {host}")
+        return {"environment": machine.environment, "container": pid}, os.pidfd_open(machine.pid)
+
+    async def supervisor(self) -> tuple[dict[str, Any], int]:
+        """A pidfd of the lab's PID 1, readable when the lab is gone."""
+        return {}, os.pidfd_open(1)
+
+    async def partition(self, *, groups: Sequence[Sequence[str]]) -> dict[str, Any]:
+        """Cut all that is between these groups; hosts in none of them form one more."""
+        for name in [name for group in groups for name in group]:
+            self._host(name)
+        await self._lab.set_cut(between_groups(groups, list(self._lab.hosts)))
+        return {"cut": sorted(self._lab.cut)}
+
+    async def heal(self) -> dict[str, Any]:
+        """Cut nothing."""
+        await self._lab.set_cut(frozenset())
+        return {}
+
+    async def kill(self, *, host: str) -> dict[str, Any]:
+        """Cut a host's power."""
+        await self._host(host).kill()
+        return {}
+
+    async def start(self, *, host: str) -> dict[str, Any]:
+        """Power a host on again."""
+        await self._host(host).start()
+        return {}
+
+    async def down(self) -> dict[str, Any]:
+        """Let `serve` return; the caller then takes the lab down."""
+        asyncio.get_running_loop().call_soon(self.ended.set)
+        return {}
+
+    def _host(self, name: str) -> NetnsHost:
+        if name not in self._lab.hosts:
+            raise LabError(f"no host named {name}; hosts: {', '.join(self._lab.hosts)}")
+        return self._lab.hosts[name]

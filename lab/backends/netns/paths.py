@@ -1,0 +1,51 @@
+"""Where a lab keeps things: every path is inside the lab's own mount namespace, on a tmpfs that dies with it.
+
+The supervisor and the runner see `/run/lab`; a host sees its own directory of it bound to the usual places, and of
+`/run/lab` only `bin`. Knows nothing of who mounts what.
+"""
+
+from pathlib import Path
+
+STATE = Path("/run/lab")
+"""The lab's state, in the supervisor's and the runner's mount namespace."""
+
+BIN = STATE / "bin"
+"""`weave`, `sudo`: the first entry of PATH in hosts; the same path in every mount namespace of the lab."""
+
+RUNNER_LOG = STATE / "runner.log"
+"""Where the runner of a detached lab writes once the command that started it has returned."""
+
+MACHINE = ".machine"
+"""In a shadowed directory: the name under which the machine's own one goes on."""
+
+HOST_MOUNTS = {
+    "run": "/run",
+    "tmp": "/tmp",
+    "log": "/var/log",
+    "weave": "/var/lib/weave",
+    "docker": "/var/lib/docker",
+    "shm": "/dev/shm",
+}
+"""Directory of a host's disk -> where the host sees it."""
+
+VOLATILE = ("run", "shm")
+"""What a host loses when its power is cut."""
+
+HOST_FILES = ("hosts", "hostname", "resolv.conf")
+"""Files of /etc that each host has for itself."""
+
+ENGINE_SOCKET = "/var/run/docker.sock"
+ENGINE_STATE = "/var/lib/docker"
+WEAVE_SOCKET = "weave/weave.sock"
+"""Of the daemon's control API, below /var/run."""
+
+
+def host_dir(index: int) -> Path:
+    """The disk of the host of this number. Numbers keep socket paths far below their limit of 107 bytes."""
+    return STATE / "h" / str(index)
+
+
+def search_path(inherited: str) -> str:
+    """PATH for hosts: the lab's commands first, then what was there, then where system tools live."""
+    system = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    return ":".join(dict.fromkeys(part for part in (str(BIN), *inherited.split(":"), *system) if part))

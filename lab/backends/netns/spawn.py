@@ -1,0 +1,187 @@
+"""The runner's side of the zygote: order a process in a host, await its end, collect what it wrote.
+
+Owns the futures and the pipes. Knows the zygote's wire (`zygote.Order`) and nothing of scenarios.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import msgspec
+
+from lab.backends.base import Result
+from lab.backends.netns.init import HostPlan
+from lab.backends.netns.zygote import MESSAGE, Order
+from lab.errors import LabError
+
+KILLED_BY_TIMEOUT = 124
+"""Exit code of a command that took too long, as of timeout(1)."""
+_CHUNK = 1 << 16
+
+
+@dataclass
+class Process:
+    """A process in a host. `pid` is the lab's."""
+
+    pid: int
+    ended: asyncio.Future[int] = field(repr=False)
+    """Its exit code; negative: the signal that ended it."""
+
+    def kill(self, number: int = signal.SIGKILL, *, group: bool = False) -> None:
+        """Send a signal to it, or to all of its process group; nothing when it has ended."""
+        if not self.ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                (os.killpg if group else os.kill)(self.pid, number)
+
+
+class Spawner:
+    """Asks the zygote for processes. One per runner; must be made inside of the event loop."""
+
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
+        self._loop = asyncio.get_running_loop()
+        self._ids = count(1)
+        self._started: dict[int, asyncio.Future[Process]] = {}
+        self._ended: dict[int, asyncio.Future[int]] = {}
+        self._loop.add_reader(orders.fileno(), self._read)
+
+    async def spawn(
+        self,
+        *,
+        host: int = 0,
+        init: HostPlan | None = None,
+        container: int = 0,
+        call: str = "",
+        argv: Sequence[str] = (),
+        env: Mapping[str, str] = {},
+        fds: Sequence[int],
+    ) -> Process:
+        """Fork a process; `fds` are its standard input, output, error (and an init's channel), which stay open here."""
+        number = next(self._ids)
+        order = Order(id=number, init=init, host=host, container=container, call=call, argv=tuple(argv), env=dict(env))
+        message = msgspec.json.encode(order)
+        if len(message) > MESSAGE:
+            raise LabError(f"command of {len(message)} bytes for a host: at most {MESSAGE} bytes fit")
+        started: asyncio.Future[Process] = self._loop.create_future()
+        self._started[number] = started
+        self._ended[number] = self._loop.create_future()
+        socket.send_fds(self._orders, [message], fds)
+        return await started
+
+    async def collect(
+        self,
+        *,
+        host: int,
+        container: int = 0,
+        call: str = "",
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        timeout: float,
+    ) -> Result:
+        """Run a command to its end and return what it wrote. After `timeout` seconds its process group is killed.
+
+        Output that daemons which it left behind write later is not waited for.
+        """
+        out, err = _Collector(self._loop), _Collector(self._loop)
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            process = await self.spawn(
+                host=host, container=container, call=call, argv=argv, env=env, fds=(null, out.writer, err.writer)
+            )
+        except BaseException:
+            out.finish()
+            err.finish()
+            raise
+        finally:
+            for fd in (null, out.writer, err.writer):
+                os.close(fd)
+        try:
+            code = await asyncio.wait_for(asyncio.shield(process.ended), timeout)
+        except TimeoutError:
+            process.kill(group=True)
+            await process.ended
+            return Result(KILLED_BY_TIMEOUT, out.finish(), err.finish() + f"killed: not done after {timeout:g} s\n")
+        except asyncio.CancelledError:
+            process.kill(group=True)
+            out.finish()
+            err.finish()
+            raise
+        return Result(code if code >= 0 else 128 - code, out.finish(), err.finish())
+
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._loop.remove_reader(self._orders.fileno())
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = self._orders.recv(MESSAGE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if not data:
+                self._lost()
+                return
+            answer = json.loads(data)
+            number = answer["id"]
+            if "pid" in answer:
+                future = self._started.pop(number)
+                process = Process(answer["pid"], self._ended[number])
+                if future.cancelled():
+                    process.kill(group=True)
+                else:
+                    future.set_result(process)
+            elif "error" in answer:
+                self._ended.pop(number)
+                future = self._started.pop(number)
+                if not future.cancelled():
+                    future.set_exception(LabError(f"cannot start a process in the host: {answer['error']}"))
+            elif not (ended := self._ended.pop(number)).done():
+                ended.set_result(answer["code"])
+
+    def _lost(self) -> None:
+        """The zygote died; the supervisor is about to end the lab."""
+        self.close()
+        error = LabError("the lab's zygote has died")
+        for started in self._started.values():
+            if not started.done():
+                started.set_exception(error)
+        for ended in self._ended.values():
+            if not ended.done():
+                ended.set_exception(error)
+
+
+class _Collector:
+    """A pipe whose reading end is drained as it fills."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._reader, False)
+        self._data = bytearray()
+        self._open = True
+        loop.add_reader(self._reader, self._drain)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._reader, _CHUNK):
+                self._data += data
+            self._close()
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._reader)
+            os.close(self._reader)
+
+    def finish(self) -> str:
+        """What has been written by now."""
+        if self._open:
+            self._drain()
+        self._close()
+        return self._data.decode(errors="replace")

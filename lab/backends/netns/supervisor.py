@@ -1,0 +1,248 @@
+"""Running a function inside a fresh lab: `launch` starts keeper, supervisor, zygote and runner, and waits.
+
+    command (outside)             what the user started; forwards signals, gets the exit code
+    └ keeper (outside's pids)     enters the user namespace, makes the others; dies with the command
+      └ supervisor (PID 1)        reaps; when it dies the kernel ends every process of the lab
+        ├ zygote                  preloaded; forks everything Python into the hosts (`zygote.py`)
+        └ runner                  the function given to `launch`
+
+Owns the order of forks and namespaces and who dies with whom. Each of the four may be killed by SIGKILL at any time:
+the supervisor has the keeper's death signal and the keeper the command's, and all namespaces are anonymous, so
+nothing stays. A detached lab has no death signals and ends when its runner does. Knows nothing of hosts.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from lab.backends.netns import control, mounts, runtime, zygote
+from lab.backends.netns.paths import RUNNER_LOG
+from lab.errors import LabError
+from lab.fabric import features, namespaces
+from lab.fabric.syscalls import set_parent_death_signal, set_process_name
+
+INTERRUPTED = 3
+"""Exit code of a run that ended without a verdict."""
+
+_READY, _EXIT, _FAILED = b"r", b"x", b"f"
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def launch(main: Callable[[], int], *, detach: bool = False, name: str = "lab") -> int:
+    """Run `main` inside a fresh lab and return its exit code; in there `NetnsBackend().up(...)` works.
+
+    The first SIGINT, SIGTERM or SIGHUP reaches `main` as KeyboardInterrupt, so that it can stop cleanly; the second
+    ends the lab at once. With `detach` this returns 0 as soon as `main` calls `runtime.ready()` (or its exit code when
+    it ends before), and the lab goes on without the caller until `main` returns.
+
+    The lab answers `control.Client(name)`; where another lab has this name a detached one is refused and another
+    gets a number appended. Raises `LabError` with a remedy when the kernel refuses what a lab needs.
+    """
+    listener, name = control.listen(name, exclusive=detach)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    parent = os.getpid()
+    keeper = os.fork()
+    if keeper == 0:
+        with _child(theirs):
+            ours.close()
+            _keep(main, theirs, listener, name, parent, detach)
+    theirs.close()
+    listener.close()
+    with ours:
+        return _wait(ours, keeper)
+
+
+def _wait(status: socket.socket, keeper: int) -> int:
+    """The command's side: forward signals until the lab is ready (detached) or has ended."""
+    sent = 0
+
+    def forward(number: int, _frame: object) -> None:
+        nonlocal sent
+        sent += 1
+        with contextlib.suppress(OSError):
+            if sent == 1:
+                status.send(b"i")
+            else:
+                os.kill(keeper, signal.SIGKILL)
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, forward) for number in _FORWARDED} if main_thread else {}
+    try:
+        message = b""
+        with contextlib.suppress(ConnectionError):
+            message = status.recv(65536)
+        if message[:1] != _READY:
+            os.waitpid(keeper, 0)  # returns once the last process of the lab is gone
+        else:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(keeper, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if message[:1] == _FAILED:
+        raise LabError(message[1:].decode())
+    if message[:1] in (_EXIT, _READY):
+        return int(message[1:] or b"0")
+    return INTERRUPTED
+
+
+def _keep(
+    main: Callable[[], int], status: socket.socket, listener: socket.socket, name: str, parent: int, detach: bool
+) -> NoReturn:
+    """The keeper: namespaces, then the supervisor; its exit is the lab's end (unless detached)."""
+    os.setsid()  # so that a terminal's Ctrl-C reaches the command only, which forwards it
+    set_process_name("lab-keeper")
+    namespaces.enter_fresh()
+    if not detach:
+        set_parent_death_signal(signal.SIGKILL)  # after the user namespace: a change of credentials clears it
+        if os.getppid() != parent:
+            os._exit(INTERRUPTED)
+    alive, held = os.pipe()
+    if os.fork() == 0:
+        with _child(status):
+            os.close(held)
+            if not detach:
+                set_parent_death_signal(signal.SIGKILL)
+                if select.select([alive], [], [], 0)[0]:  # the parent's pid is not visible in here
+                    os._exit(INTERRUPTED)
+            os.close(alive)
+            _supervise(main, status, listener, name, detach)
+    status.close()
+    listener.close()
+    if detach:
+        os._exit(0)
+    os.close(alive)
+    os.wait()
+    os._exit(0)
+
+
+def _supervise(
+    main: Callable[[], int], status: socket.socket, listener: socket.socket, name: str, detach: bool
+) -> NoReturn:
+    """PID 1 of the lab: mounts, zygote, runner; then reap until the runner ends."""
+    set_process_name("lab-super")
+    for number in _FORWARDED:
+        signal.signal(number, signal.SIG_IGN)
+    keep = mounts.interpreter_paths()
+    os.environ["PATH"] = features.tool_path()  # an ordinary user's lacks nft and tc on many machines
+    mounts.prepare_lab()
+    runner_end, zygote_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    wake, wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    zygote_pid = os.fork()
+    if zygote_pid == 0:
+        with _child(None):
+            for other in (status, listener, runner_end):
+                other.close()
+            os.close(wake)
+            os.close(wake_writer)
+            zygote.serve(zygote_end)
+            os._exit(0)
+    zygote_end.close()
+    runner_pid = os.fork()
+    if runner_pid == 0:
+        with _child(None):
+            os.close(wake)
+            os.close(wake_writer)
+            set_process_name("lab-runner")
+            for number in _FORWARDED:
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            ready = _ready(status) if detach else status.close
+            runtime.enter(runtime.Runtime(name, runner_end, listener, tuple(keep), ready))
+            code = _run(main)
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+    runner_end.close()
+    listener.close()
+    signal.set_wakeup_fd(wake_writer)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(runner_pid, signal.SIGINT))
+    watched = [wake, status.fileno()]
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                code = os.waitstatus_to_exitcode(ended[1])
+                if ended[0] == runner_pid:
+                    _end(status, code if code >= 0 else INTERRUPTED)
+                if ended[0] == zygote_pid:
+                    os.kill(runner_pid, signal.SIGKILL)  # without it no host can be touched
+        readable = select.select(watched, [], [])[0]
+        if wake in readable:
+            os.read(wake, 4096)
+        if status.fileno() in readable:
+            if status.recv(16):
+                os.kill(runner_pid, signal.SIGINT)
+            elif detach:
+                watched.remove(status.fileno())
+            else:
+                os._exit(INTERRUPTED)  # the command is gone
+
+
+def _end(status: socket.socket, code: int) -> NoReturn:
+    """Tell the command how the runner ended; the kernel then ends all that is left."""
+    with contextlib.suppress(OSError):
+        status.send(_EXIT + str(code).encode(), socket.MSG_DONTWAIT)
+    os._exit(code)
+
+
+def _ready(status: socket.socket) -> Callable[[], None]:
+    """What a detached runner does once it is up: let the command return, and write to the lab's own log."""
+
+    def ready() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        log = os.open(RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+        os.close(log)
+        os.close(null)
+        with contextlib.suppress(OSError):
+            status.send(_READY)
+        status.close()
+
+    return ready
+
+
+def _run(main: Callable[[], int]) -> int:
+    """The exit code of `main`, whichever way it ends."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+
+
+@contextlib.contextmanager
+def _child(status: socket.socket | None) -> Iterator[None]:
+    """A forked child never returns into its parent's code; what it dies of is told to the command."""
+    try:
+        yield
+    except LabError as error:
+        if status is not None:
+            status.send(_FAILED + str(error).encode())
+    except BaseException:
+        if status is None:
+            traceback.print_exc()
+        else:
+            status.send(_FAILED + traceback.format_exc().encode()[-60_000:])
+    finally:
+        os._exit(1)

@@ -1,0 +1,5 @@
+"""Errors that the lab raises on purpose: what was found, what was expected, what to do about it."""
+
+
+class LabError(Exception):
+    """The lab cannot do what it was asked; the text says why and names the remedy."""

@@ -1,0 +1,77 @@
+"""The network between the hosts of a netns lab, in the namespace of the process that uses this.
+
+Owns the bridges, the ports and the one nft table; runs `ip`, `bridge`, `nft` and `tc` on the texts that `plan.py`,
+`rules.py` and `queues.py` make. Knows hosts as names and pids.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from lab.errors import LabError
+from lab.fabric import plan, queues, rules
+
+
+class Fabric:
+    """Bridges of an underlay and the cables into them."""
+
+    def __init__(self, underlay: plan.Underlay) -> None:
+        self.underlay = underlay
+        self.interfaces = underlay.all_interfaces()
+        impaired = [(sender, receiver) for sender, receiver, _ in underlay.links.impaired(list(underlay.hosts))]
+        self._impaired_ports = {
+            port for pair in impaired for ports in plan.ports_between(self.interfaces, *pair) for port in ports
+        }
+        self._cutting = asyncio.Lock()
+
+    async def build(self) -> None:
+        """The bridges and the rules; no host is plugged in yet."""
+        networks = plan.bridge_commands(self.underlay.networks)
+        await asyncio.gather(
+            run("ip", "-batch", "-", text="link set lo up\n" + networks),
+            run("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links)),
+        )
+
+    async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
+        """Lay the cables of these (host, pid of a process in its network namespace)."""
+        cables = "".join(plan.cable_commands(self.interfaces[host], pid) for host, pid in hosts)
+        await run("ip", "-batch", "-", text=cables)
+        everything = [interface for host, _ in hosts for interface in self.interfaces[host]]
+        shapes = "".join(queues.queue_commands(self.interfaces, self.underlay.links, host) for host, _ in hosts)
+        tools = [run("bridge", "-batch", "-", text=plan.forwarding_commands(everything))]
+        if shapes:
+            tools.append(run("tc", "-batch", "-", text=shapes))
+        await asyncio.gather(*tools)
+
+    async def unplug(self, host: str) -> None:
+        """Take a host's cables away at once; the kernel would do so some time after the host's last process."""
+        text = "".join(f"link delete {interface.port}\n" for interface in self.interfaces[host])
+        await run("ip", "-force", "-batch", "-", text=text, check=False)
+
+    def host_commands(self, host: str) -> str:
+        """For `ip -batch` inside of the host, once it is plugged in."""
+        impaired = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
+        return plan.host_commands(host, self.interfaces, impaired=impaired)
+
+    async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Cut exactly these directions (sender, receiver); one transaction of the kernel."""
+        ports = [
+            ports
+            for sender, receiver in sorted(pairs)
+            for ports in plan.ports_between(self.interfaces, sender, receiver)
+        ]
+        async with self._cutting:
+            await run("nft", "-f", "-", text=rules.cut_rules(ports))
+
+
+async def run(*argv: str, text: str = "", check: bool = True) -> str:
+    """Run a tool with this on its standard input; returns what it wrote. Raises `LabError` with its complaint."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+    except FileNotFoundError:
+        raise LabError(f"{argv[0]} not found; `lab doctor` names the package that has it") from None
+    out, err = await process.communicate(text.encode())
+    if check and process.returncode:
+        raise LabError(f"{' '.join(argv)} failed: {err.decode(errors='replace').strip()[:2000]}")
+    return out.decode(errors="replace")

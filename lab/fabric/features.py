@@ -1,0 +1,299 @@
+"""What this kernel and machine can do for a lab: each feature is really tried, in a throw-away namespace.
+
+Owns the list of features with what each serves and its remedy; `lab doctor` prints it and the backend asks it before
+it promises anything. Leaves nothing behind: the namespace dies with the process that tried.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from lab.errors import LabError
+from lab.fabric import namespaces
+from lab.fabric.syscalls import Mount, mount
+
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+"""Where system tools live; an ordinary user's PATH often lacks them."""
+
+
+class Feature(Struct, frozen=True, kw_only=True):
+    """One thing that a lab may need."""
+
+    name: str
+    serves: str
+    required: bool
+    """Without it no lab comes up; without the others only what they serve is refused."""
+    found: bool
+    detail: str = ""
+    """What the machine said."""
+    remedy: str = ""
+
+
+class _Trial(Struct, frozen=True):
+    name: str
+    serves: str
+    required: bool
+    remedy: str
+    steps: tuple[str, ...]
+    """Commands that must all succeed; `nft` gets the text after it on standard input."""
+
+
+def _module(name: str) -> str:
+    return f"needs the kernel module {name}: `sudo modprobe {name}`, or a kernel that has it"
+
+
+_TRIALS = (
+    _Trial(
+        "bridge",
+        "the networks between hosts, the overlay's own switch",
+        True,
+        _module("bridge"),
+        ("ip link add b0 type bridge",),
+    ),
+    _Trial("veth", "every cable", True, _module("veth"), ("ip link add v0 type veth peer name v1",)),
+    _Trial(
+        "nft-bridge",
+        "partitions and loss",
+        True,
+        _module("nf_tables"),
+        (
+            "nft table bridge t { set s { type ifname . ifname; elements = { v0 . v1 } }\n"
+            "chain c { type filter hook forward priority 0\n iifname . oifname @s drop\n }\n }",
+        ),
+    ),
+    _Trial(
+        "nft-loss",
+        "packet loss on links",
+        False,
+        _module("nft_numgen"),
+        ("nft table bridge n { chain c { type filter hook forward priority 0\nnumgen random mod 100 < 1 drop\n }\n }",),
+    ),
+    _Trial(
+        "masquerade",
+        "containers reaching other hosts by the engine's own network, published ports",
+        False,
+        _module("nft_masq"),
+        ("nft table ip m { chain c { type nat hook postrouting priority 100\n masquerade\n }\n }",),
+    ),
+    _Trial(
+        "vxlan",
+        "the overlay's fast data path; without it traffic takes the userspace tunnel",
+        False,
+        _module("vxlan"),
+        ("ip link add x0 type vxlan id 7 dstport 6784 nolearning", "ip link set x0 master b0"),
+    ),
+    _Trial(
+        "neigh-suppress",
+        "proxy ARP in the overlay, so that no broadcast is needed to find a container",
+        False,
+        "needs Linux 4.15 or later",
+        ("bridge link set dev x0 neigh_suppress on",),
+    ),
+    _Trial(
+        "htb", "rate limits per link", False, _module("sch_htb"), ("tc qdisc add dev v0 root handle 1: htb default 1",)
+    ),
+    _Trial(
+        "tbf",
+        "rate limits inside of hosts",
+        False,
+        _module("sch_tbf"),
+        ("tc qdisc add dev v1 root tbf rate 1mbit burst 4kb limit 9kb",),
+    ),
+    _Trial(
+        "netem",
+        "delay, jitter, duplicates, reordering, corruption and bursty loss on links",
+        False,
+        "needs the kernel module sch_netem: `sudo modprobe sch_netem` (Debian: package linux-image-amd64; "
+        "Ubuntu: linux-modules-extra-$(uname -r)), or leave those parameters out",
+        ("tc qdisc replace dev v1 root netem delay 1ms",),
+    ),
+    _Trial(
+        "mirred",
+        "steering one pair's frames elsewhere (u32 and mirred)",
+        False,
+        _module("act_mirred"),
+        (
+            "tc qdisc add dev v0 clsact",
+            "tc filter add dev v0 ingress protocol all u32 match u32 0 0 action mirred egress redirect dev v1",
+        ),
+    ),
+)
+
+_TOOLS = (
+    ("ip", "iproute2", True, "cables, addresses"),
+    ("bridge", "iproute2", True, "forwarding entries"),
+    ("tc", "iproute2", False, "rates and delays of links"),
+    ("nft", "nftables", True, "partitions, loss, published ports"),
+    ("ping", "iputils-ping", False, "looking around by hand (probes do not need it)"),
+)
+
+
+def tool_path() -> str:
+    """PATH with the places of system tools at its end."""
+    return ":".join(dict.fromkeys([*os.environ.get("PATH", "/usr/bin:/bin").split(":"), *SBIN]))
+
+
+def detect() -> list[Feature]:
+    """Everything, tools first. Forks; takes some tens of milliseconds."""
+    return [*_tools(), *_kernel()]
+
+
+def check(name: str) -> Feature:
+    """One feature by name."""
+    for feature in detect_once():
+        if feature.name == name:
+            return feature
+    raise KeyError(name)
+
+
+@functools.cache
+def detect_once() -> tuple[Feature, ...]:
+    """`detect`, once per process."""
+    return tuple(detect())
+
+
+def _tools() -> list[Feature]:
+    return [
+        Feature(
+            name=tool,
+            serves=serves,
+            required=required,
+            found=(place := shutil.which(tool, path=tool_path())) is not None,
+            detail=place or "not found",
+            remedy="" if place else f"`sudo apt-get install {package}`",
+        )
+        for tool, package, required, serves in _TOOLS
+    ]
+
+
+def _kernel() -> list[Feature]:
+    ordinary = not namespaces.privileged()
+    serves = "a lab without root" if ordinary else "labs (as root no user namespace is needed)"
+    try:
+        answers = json.loads(_in_throwaway(_try_all))
+    except LabError as error:
+        missing = "namespaces could not be made, so nothing else could be tried"
+        return [
+            Feature(
+                name="namespaces",
+                serves=serves,
+                required=True,
+                found=False,
+                detail=str(error),
+                remedy=namespaces.remedy(),
+            ),
+            *(
+                Feature(name=trial.name, serves=trial.serves, required=trial.required, found=False, detail=missing)
+                for trial in _TRIALS
+            ),
+        ]
+    features = [
+        Feature(name="namespaces", serves=serves, required=True, found=True, detail="user" if ordinary else "root")
+    ]
+    for name, purpose, remedy in (
+        (
+            "proc",
+            "a /proc of its own in every host, without which `ps` there shows the machine's processes",
+            "part of /proc is hidden, as in containers: start this one with --security-opt systempaths=unconfined",
+        ),
+        ("packet", "the overlay's userspace tunnel and ping probes", "needs CONFIG_PACKET in the kernel"),
+    ):
+        detail = answers[name]
+        features.append(
+            Feature(
+                name=name,
+                serves=purpose,
+                required=False,
+                found=not detail,
+                detail=detail,
+                remedy=remedy if detail else "",
+            )
+        )
+    for trial in _TRIALS:
+        detail = answers[trial.name]
+        features.append(
+            Feature(
+                name=trial.name,
+                serves=trial.serves,
+                required=trial.required,
+                found=not detail,
+                detail=detail,
+                remedy=trial.remedy if detail else "",
+            )
+        )
+    return features
+
+
+def _try_all() -> str:
+    """Inside of the throw-away namespaces: name of each trial -> complaint, empty when it worked."""
+    answers = {"proc": _complaint(_mount_proc), "packet": _complaint(_packet_socket)}
+    environment = {**os.environ, "PATH": tool_path()}
+    for trial in _TRIALS:
+        answers[trial.name] = ""
+        for step in trial.steps:
+            tool, _, rest = step.partition(" ")
+            argv, text = (["nft", "-f", "-"], rest) if tool == "nft" else (step.split(), "")
+            try:
+                done = subprocess.run(argv, input=text, capture_output=True, text=True, env=environment, check=False)
+                complaint = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
+            except OSError as error:
+                complaint = f"{argv[0]}: {error.strerror}"
+            if complaint:
+                answers[trial.name] = " ".join(complaint.split())[:200]
+                break
+    return json.dumps(answers)
+
+
+def _complaint(trial: Callable[[], None]) -> str:
+    try:
+        trial()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _mount_proc() -> None:
+    mount("", "/", flags=Mount.REC | Mount.PRIVATE)
+    mount("proc", "/proc", "proc", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
+
+
+def _packet_socket() -> None:
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+
+
+def _in_throwaway(work: Callable[[], str]) -> str:
+    """What `work` returns in a process that is PID 1 of fresh namespaces; raises `LabError` when they are refused."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        text = "fthe trial ended early"
+        try:
+            namespaces.enter_fresh()
+            inner = os.fork()
+            if inner:
+                os.waitpid(inner, 0)
+                os._exit(0)
+            text = "r" + work()
+        except BaseException as error:
+            text = f"f{error}"
+        finally:
+            with contextlib.suppress(OSError):
+                os.write(writer, text.encode())
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    os.waitpid(pid, 0)
+    if text[:1] != "r":
+        raise LabError(text[1:] or "the trial was killed")
+    return text[1:]
+
+
+__all__ = ["Feature", "check", "detect", "detect_once", "tool_path"]

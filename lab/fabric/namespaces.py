@@ -1,0 +1,59 @@
+"""Going into fresh namespaces, as root or as an ordinary user, and saying what stands in the way when that is refused.
+
+Owns the user namespace's maps and the remedies for machines that forbid it. Knows nothing of labs.
+"""
+
+import os
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.fabric.syscalls import Clone, unshare
+
+LAB = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
+"""What a lab has for itself."""
+
+
+def enter_fresh() -> None:
+    """Leave the machine's namespaces of the kinds in `LAB`; the pid namespace takes effect for children.
+
+    Without privileges into a user namespace first, in which uid 0 is the caller. The process must have one thread.
+    Raises `LabError` with the remedy.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    step = "unshare"
+    try:
+        if not privileged():
+            unshare(Clone.NEWUSER)
+            step = "mapping the user"
+            for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+                Path("/proc/self", file).write_text(text)
+            step = "unshare in the user namespace"
+        unshare(LAB)
+    except OSError as error:
+        raise LabError(f"this machine refuses a lab its namespaces ({step}: {error.strerror}): {remedy()}") from error
+
+
+def privileged() -> bool:
+    """This process may make namespaces as it is: CAP_SYS_ADMIN (21) and CAP_NET_ADMIN (12) are effective."""
+    with open("/proc/self/status") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff"))
+    return bool(effective >> 21 & 1 and effective >> 12 & 1)
+
+
+def remedy() -> str:
+    """What lifts the restriction, as far as the machine's settings tell."""
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return (
+            "this is a container: start it with --privileged, or with --security-opt seccomp=unconfined "
+            "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+        )
+    for name, forbidding in (
+        ("kernel.apparmor_restrict_unprivileged_userns", "1"),
+        ("kernel.unprivileged_userns_clone", "0"),
+        ("user.max_user_namespaces", "0"),
+    ):
+        file = Path("/proc/sys", name.replace(".", "/"))
+        if file.exists() and file.read_text().strip() == forbidding:
+            allowing = {"user.max_user_namespaces": "15000", "kernel.unprivileged_userns_clone": "1"}.get(name, "0")
+            return f"`sudo sysctl -w {name}={allowing}` lifts that, or run the same command with sudo"
+    return "run the same command with sudo; if you are root already, this machine's sandbox forbids namespaces"

@@ -1,0 +1,136 @@
+"""The underlay as data: networks, hosts' interfaces in them, and the commands that build both ends of every cable.
+
+Pure: owns names, MAC addresses and the text for `ip -batch` and `bridge -batch`; `fabric.py` runs it. Interface
+names in the fabric are `p<host>.<interface>`, in a host `eth<interface>`, bridges `br<network>`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from lab.links import Links
+
+MTU = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One plug of a host in a network."""
+
+    name: str
+    """In the host: eth0, eth1 …"""
+    port: str
+    """In the fabric: what partitions and queues refer to."""
+    network: str
+    bridge: str
+    address: str
+    prefix: int
+    mac: str
+
+
+@dataclass(frozen=True)
+class Underlay:
+    """Networks, hosts and links of a lab."""
+
+    networks: Mapping[str, str]
+    """Name -> subnet as a.b.c.d/n."""
+    hosts: Mapping[str, Sequence[tuple[str, str]]]
+    """Name -> (network, address) of each interface."""
+    links: Links = field(default_factory=Links)
+
+    def interfaces(self, host: str) -> list[Interface]:
+        """The interfaces of a host, eth0 first."""
+        number = list(self.hosts).index(host)
+        bridges = {network: f"br{index}" for index, network in enumerate(self.networks)}
+        return [
+            Interface(
+                name=f"eth{index}",
+                port=f"p{number}.{index}",
+                network=network,
+                bridge=bridges[network],
+                address=address,
+                prefix=ip_network(self.networks[network]).prefixlen,
+                mac=mac_of(address),
+            )
+            for index, (network, address) in enumerate(self.hosts[host])
+        ]
+
+    def all_interfaces(self) -> dict[str, list[Interface]]:
+        """Host -> its interfaces, for all hosts."""
+        return {host: self.interfaces(host) for host in self.hosts}
+
+
+def mac_of(address: str) -> str:
+    """A locally administered unicast MAC that only depends on the address: 02:4c and the four octets of IPv4."""
+    parsed = ip_address(address)
+    octets = parsed.packed if isinstance(parsed, IPv4Address) else blake2b(parsed.packed, digest_size=4).digest()
+    head = b"\x02\x4c" if isinstance(parsed, IPv4Address) else b"\x02\x6c"
+    return (head + octets).hex(":")
+
+
+def bridge_commands(networks: Mapping[str, str]) -> str:
+    """For `ip -batch` in the fabric: one bridge per network, which learns nothing that it would have to be told."""
+    lines = []
+    for index, _ in enumerate(networks):
+        lines.append(
+            f"link add br{index} address 02:4b:00:00:{index >> 8:02x}:{index & 255:02x} "
+            "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+        )
+        lines.append(f"link set br{index} up")
+    return _batch(lines)
+
+
+def cable_commands(interfaces: Sequence[Interface], pid: int) -> str:
+    """For `ip -batch` in the fabric: cables from its bridges into the network namespace of a process."""
+    lines = []
+    for interface in interfaces:
+        lines.append(
+            f"link add {interface.port} mtu {MTU} numtxqueues 1 numrxqueues 1 type veth "
+            f"peer name {interface.name} address {interface.mac} mtu {MTU} numtxqueues 1 numrxqueues 1 netns {pid}"
+        )
+        lines.append(f"link set {interface.port} master {interface.bridge} up")
+    return _batch(lines)
+
+
+def forwarding_commands(interfaces: Sequence[Interface]) -> str:
+    """For `bridge -batch` in the fabric: frames to a host go to its port only, even before it has said a word."""
+    return _batch(f"fdb replace {one.mac} dev {one.port} master static" for one in interfaces)
+
+
+def host_commands(host: str, everyone: Mapping[str, Sequence[Interface]], *, impaired: Sequence[str] = ()) -> str:
+    """For `ip -batch` in a host: addresses, and permanent neighbour entries for all others of its networks.
+
+    The kernel's limit on neighbours is one for all namespaces of the machine, and permanent entries do not count.
+    `impaired`: interfaces on which every packet must cross the wire as itself, no super-packets of offloads.
+    """
+    lines = ["link set lo up"]
+    for own in everyone[host]:
+        if own.name in impaired:
+            lines.append(f"link set {own.name} gso_max_segs 1")
+        lines.append(f"link set {own.name} up")
+        no_dad = " nodad" if isinstance(ip_address(own.address), IPv6Address) else ""
+        lines.append(f"address add {own.address}/{own.prefix} dev {own.name}{no_dad}")
+        lines += [
+            f"neighbour replace {other.address} lladdr {other.mac} dev {own.name} nud permanent"
+            for peer, interfaces in everyone.items()
+            for other in interfaces
+            if peer != host and other.network == own.network and _family(other) == _family(own)
+        ]
+    return _batch(lines)
+
+
+def ports_between(everyone: Mapping[str, Sequence[Interface]], sender: str, receiver: str) -> Iterator[tuple[str, str]]:
+    """(port of the sender, port of the receiver) for each network that both are in."""
+    for source in everyone[sender]:
+        for target in everyone[receiver]:
+            if source.network == target.network:
+                yield source.port, target.port
+
+
+def _family(interface: Interface) -> int:
+    return ip_address(interface.address).version
+
+
+def _batch(lines: "Iterator[str] | list[str]") -> str:
+    return "".join(line + "\n" for line in lines)

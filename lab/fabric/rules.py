@@ -1,0 +1,93 @@
+"""What the fabric drops, as nft text: cuts, loss and oversize packets, by port of entry and port of exit.
+
+Pure. The rules hang at the bridge's forward hook, where each copy of a broadcast passes with its own port of exit,
+so a cut takes ARP and multicast with it. A cut is one set of (entry, exit) pairs and is replaced in one transaction:
+no packet ever sees half of a partition. A port is a cable of a host, so a host cannot get around a rule by another
+MAC or IP address.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from lab.fabric.plan import Interface, ports_between
+from lab.links import Link, Links
+
+TABLE = "bridge lab"
+CUT = "cut"
+_SCALE = 1_000_000_000
+"""Loss is drawn as an integer below this."""
+
+Ports = Iterable[tuple[str, str]]
+
+
+def base_rules(everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:
+    """The whole table of a lab with nothing cut, as one `nft -f` transaction."""
+    sets = [f"  set {CUT} {{ type ifname . ifname; }}"]
+    rules = [f"    iifname . oifname @{CUT} counter drop"]
+    for number, (mtu, pairs) in enumerate(_grouped(everyone, links, "mtu").items()):
+        sets.append(_named_set(f"mtu{number}", pairs))
+        rules.append(f"    meta length > {mtu} iifname . oifname @mtu{number} counter drop")
+    for number, (loss, pairs) in enumerate(_grouped(everyone, links, "loss").items()):
+        threshold = round(float(loss) * _SCALE)
+        draw = f"numgen random mod {_SCALE} < {threshold}" if threshold < _SCALE else ""
+        sets.append(_named_set(f"loss{number}", pairs))
+        rules.append(f"    iifname . oifname @loss{number} {draw} counter drop")
+    if classes := class_map(everyone, links):
+        elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
+        sets.append(f"  map queue {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
+        rules.append("    meta priority set iifname . oifname map @queue")
+    body = "\n".join([*sets, "  chain forward {", "    type filter hook forward priority -200", *rules, "  }"])
+    return f"add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n"
+
+
+def cut_rules(pairs: Ports) -> str:
+    """Cut exactly these (entry, exit) pairs, as one `nft -f` transaction."""
+    elements = ", ".join(f'"{entry}" . "{exit_}"' for entry, exit_ in pairs)
+    flush = f"flush set {TABLE} {CUT}\n"
+    return f"{flush}add element {TABLE} {CUT} {{ {elements} }}\n" if elements else flush
+
+
+def class_map(everyone: Mapping[str, Sequence[Interface]], links: Links) -> dict[tuple[str, str], int]:
+    """(entry, exit) -> minor number of the queue at the port of exit, for links that hold packets back."""
+    numbers = {host: number for number, host in enumerate(everyone)}
+    return {
+        ports: 2 + numbers[sender]
+        for sender, receiver, link in links.impaired(list(everyone))
+        if queued(link)
+        for ports in ports_between(everyone, sender, receiver)
+    }
+
+
+def queued(link: Link) -> bool:
+    """Whether a link needs a queue of its own, beyond rules that drop."""
+    return bool(link.rate or link.timed)
+
+
+def between_groups(groups: Sequence[Sequence[str]], hosts: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """(sender, receiver) of every direction that a partition into groups cuts; hosts in no group form one more."""
+    named = {host for group in groups for host in group}
+    whole = [list(group) for group in groups] + [[host for host in hosts if host not in named]]
+    return frozenset(
+        (sender, receiver)
+        for left in whole
+        for right in whole
+        if left is not right
+        for sender in left
+        for receiver in right
+        if sender not in right
+    )
+
+
+def _grouped(
+    everyone: Mapping[str, Sequence[Interface]], links: Links, name: str
+) -> dict[float, list[tuple[str, str]]]:
+    """Value of a parameter -> the (entry, exit) pairs that have it, in order; perfect ones left out."""
+    groups: dict[float, list[tuple[str, str]]] = {}
+    for sender, receiver, link in links.impaired(list(everyone)):
+        if value := getattr(link, name):
+            groups.setdefault(value, []).extend(ports_between(everyone, sender, receiver))
+    return {value: pairs for value, pairs in groups.items() if pairs}
+
+
+def _named_set(name: str, pairs: Ports) -> str:
+    elements = ", ".join(f'"{entry}" . "{exit_}"' for entry, exit_ in pairs)
+    return f"  set {name} {{ type ifname . ifname; elements = {{ {elements} }} }}"
