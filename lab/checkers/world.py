@@ -33,6 +33,8 @@ def is_change(event: Event) -> bool:
 def label_of(event: Event) -> str:
     """An event in a few words; the end of a fault reads as its healing."""
     label = str(event.detail.get("label") or event.what)
+    if event.what == "kill" and not label.startswith("kill"):
+        label = f"kill {label}"
     if event.phase != "end" or event.what not in FAULTS:
         return label
     return "heal" if event.what == "partition" else f"end of {label}"

@@ -26,7 +26,10 @@ def convergence(run: Run) -> Figure | None:
         return None
     drawn = changes[-_SHOWN:]
     rows = _rows(drawn)
-    figure = canvas(11, 0.9 + 0.2 * len(rows) + 0.22 * len(drawn))
+    lines = sum(
+        len({metric if took is not None else "" for metric, took in change.metrics.items()}) for change in drawn
+    )
+    figure = canvas(11, 0.9 + 0.2 * lines + 0.22 * len(drawn))
     axes = figure.add_subplot()
     times = [took / 1e9 for _, _, took in rows if took]
     longest, shortest = max(times, default=1.0), min(times, default=1.0)
@@ -35,18 +38,30 @@ def convergence(run: Run) -> Figure | None:
     ticks: list[float] = []
     y = 0.0
     for change in drawn:
+        top = y
         metrics = [metric for metric in METRICS if metric in change.metrics]
-        ticks.append(y + (len(metrics) - 1) / 2)
         for metric in metrics:
             took = change.metrics[metric]
             if took is None:
-                why = f"before {change.ended_by}" if change.ended_by else "before the end"
-                axes.text(left, y, f" × {metric}: not reached {why}", va="center", fontsize=8.5, color=FAIL)
-            else:
-                value = took / 1e9
-                axes.barh(y, max(value - left, 0), left=left, height=0.78, color=_COLOURS[metric], lw=0)
-                axes.text(max(value, left), y, f" {metric} {span(took)}", va="center", fontsize=8.5, color=MUTED)
+                continue
+            value = took / 1e9
+            axes.barh(y, max(value - left, 0), left=left, height=0.78, color=_COLOURS[metric], lw=0)
+            axes.text(max(value, left), y, f" {metric} {span(took)}", va="center", fontsize=8.5, color=MUTED)
             y += 1
+        open_ones = [metric for metric in metrics if change.metrics[metric] is None]
+        if open_ones:
+            # What the next change cut short is no failure; what was still open at the end is.
+            why = f"when {change.ended_by} came" if change.ended_by else "at the end"
+            axes.text(
+                left,
+                y,
+                f" {', '.join(open_ones)}: not reached {why}",
+                va="center",
+                fontsize=8.5,
+                color=MUTED if change.ended_by else FAIL,
+            )
+            y += 1
+        ticks.append((top + y - 1) / 2)
         y += 1.1
     if logarithmic:
         axes.set_xscale("log")

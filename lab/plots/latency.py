@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from lab.checkers.run import Run
 from lab.history import Sample
-from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
+from lab.plots.style import FAIL, GRID, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
 
 __all__ = ["latency"]
 
@@ -37,9 +38,11 @@ def latency(run: Run) -> Figure | None:
     panels = figure.subplots(len(kinds), 1, sharex=True, squeeze=False)[:, 0]
     data: list[tuple[Any, ...]] = []
     medians: list[str] = []
+    widths: list[str] = []
     for number, (axes, kind) in enumerate(zip(panels, kinds, strict=True)):
         samples = by_kind[kind]
         width = _bin_width(end - start, len(samples))
+        widths.append(f"{_NAMES[kind]} {span(width)}")
         count = (end - start) // width + 1
         answered: list[list[int]] = [[] for _ in range(count)]
         failed = [0] * count
@@ -91,20 +94,12 @@ def latency(run: Run) -> Figure | None:
                 label="failed tries (size: share)",
                 zorder=4,
             )
-        axes.set_ylabel("answer time (ms)")
+        axes.set_ylabel(f"{_NAMES[kind]} answer time (ms)")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         every = np.concatenate([np.array(values) for values in answered if values])
         medians.append(f"{_NAMES[kind]} {span(int(np.median(every)))}")
-        axes.text(
-            0.995,
-            0.97,
-            f"{_NAMES[kind]} · points every {span(width)}",
-            transform=axes.transAxes,
-            ha="right",
-            va="top",
-            fontsize=9,
-            color=MUTED,
-        )
         shade(axes, run.bands, label=number == 0)
     panels[-1].set_xlabel("time since the start of the run (s)")
     handles, labels = max((axes.get_legend_handles_labels() for axes in panels), key=lambda pair: len(pair[1]))
@@ -112,7 +107,8 @@ def latency(run: Run) -> Figure | None:
     return Figure(
         name="latency",
         title=f"Half of all answers came within: {', '.join(medians)}",
-        caption="Median, 95th and 99th percentile of the successful tries in each interval, on a logarithmic scale; "
+        caption="Median, 95th and 99th percentile of the successful tries, on a logarithmic scale "
+        f"(one point per interval: {', '.join(widths)}); "
         "dots at the foot are tries that failed, larger when more of them did.",
         png=render(figure),
         csv=table(("t_s", "probe", "tries", "failed", *(f"p{value}_ns" for value in _PERCENTILES)), data),

@@ -215,7 +215,6 @@ def matrices(run: Run) -> Figure | None:
             image = axes.imshow(share, cmap=_SHARE, vmin=0, vmax=1, interpolation="nearest")
             axes.set_title(title, fontsize=9.5)
             axes.spines[:].set_visible(False)
-            axes.tick_params(length=0)
             few = len(names) <= 16
             axes.set_xticks(range(len(names)) if few else [], names if few else [], rotation=40, ha="right", color=INK)
             first = axes is line[0]
@@ -223,6 +222,7 @@ def matrices(run: Run) -> Figure | None:
             axes.tick_params(labelleft=first)
             axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
             axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+            axes.tick_params(which="both", length=0)
             axes.grid(which="minor", color="white", lw=2 if few else 0.3)
             if first:
                 axes.set_ylabel(f"{band.label}\n\nfrom", color=MUTED, fontsize=9)

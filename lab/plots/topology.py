@@ -42,7 +42,7 @@ def _layout(run: Run, hosts: list[str], edges: dict[tuple[str, str], int]) -> di
     if len(hosts) == 1:
         return {hosts[0]: (0.0, 0.0)}
     if len(hosts) == 2:
-        return {hosts[0]: (-0.62, 0.0), hosts[1]: (0.62, 0.0)}
+        return {hosts[0]: (-0.5, 0.0), hosts[1]: (0.5, 0.0)}
     graph = nx.Graph()
     graph.add_nodes_from(hosts)
     graph.add_edges_from(edges)
@@ -75,7 +75,7 @@ def _draw(axes: Axes, run: Run, t: int, places: dict[str, tuple[float, float]]) 
     groups = epoch.groups if epoch else ()
     colour = {host: GROUPS[index % len(GROUPS)] for index, group in enumerate(groups) for host in group}
     few = len(places) <= _NAMED
-    size = max(0.03, min(0.15, 0.62 / len(places)))
+    size = max(0.03, min(0.12, 0.62 / len(places)))
     for (one, other), count in sorted(edges.items()):
         xs, ys = zip(places[one], places[other], strict=True)
         axes.plot(
@@ -125,13 +125,15 @@ def _draw(axes: Axes, run: Run, t: int, places: dict[str, tuple[float, float]]) 
         )
         if few:
             label = host.split(".")[0]
+            # Towards the middle: the outer side belongs to the containers.
+            inward = y < -0.3
             axes.annotate(
                 label if alive else f"{label} (down)",
                 (x, y),
-                xytext=(0, -17),
+                xytext=(0, 17 if inward else -17),
                 textcoords="offset points",
                 ha="center",
-                va="top",
+                va="bottom" if inward else "top",
                 fontsize=9,
                 color=INK,
                 zorder=5,
@@ -150,7 +152,7 @@ def topology(run: Run) -> Figure | None:
     for _, t in moments:
         everything.update(_edges(_views_at(run, t)))
     places = _layout(run, hosts, everything)
-    figure = canvas(11, 3.3 if len(hosts) <= 2 else 4.3)
+    figure = canvas(11, 2.5 if len(hosts) <= 2 else 4.3)
     panels = figure.subplots(1, max(len(moments), 1), squeeze=False)[0]
     data: list[tuple[Any, ...]] = []
     counts: list[int] = []
@@ -163,8 +165,8 @@ def topology(run: Run) -> Figure | None:
         ]
         axes.set_title(title, fontsize=9.5, color=MUTED)
         axes.set_axis_off()
-        axes.set_xlim(-1.55, 1.55)
-        axes.set_ylim((-0.75, 0.75) if len(hosts) <= 2 else (-1.5, 1.5))
+        axes.set_xlim(*((-1.15, 1.15) if len(hosts) <= 2 else (-1.55, 1.55)))
+        axes.set_ylim((-0.55, 0.5) if len(hosts) <= 2 else (-1.5, 1.5))
         axes.set_aspect("equal")
     figure.legend(
         handles=[

@@ -1,0 +1,205 @@
+"""The HTML page of a run: one file, with its style and pictures inside. Pure but for reading its own template.
+
+Owns what is said where; the numbers come from `lab.report.summary`, the pictures from `lab.plots`.
+"""
+
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from lab.checkers import Run
+from lab.checkers.convergence import METRICS
+from lab.checkers.run import Step
+from lab.plots.style import Figure, span
+
+__all__ = ["render"]
+
+_HEADLINES = {
+    "valid": ("Valid", "Everything that was expected came true."),
+    "invalid": ("Invalid", "Something that was expected did not come true."),
+    "unknown": ("Unknown", "The run does not allow a verdict."),
+}
+_SAMPLES_SHOWN = 12
+_BUSY_SHARE = 0.2
+"""Part of the run with no processor time to spare from which the page warns."""
+_MACHINE = {"cores": "Cores", "kernel": "Kernel", "memory_mb": "Memory (MB)", "python": "Python", "cpu": "Processor"}
+
+
+def render(run: Run, summary: dict[str, Any], figures: list[Figure]) -> str:
+    """The page."""
+    return _template().render(
+        summary=summary,
+        verdict=summary["verdict"],
+        headline=_HEADLINES[summary["verdict"]][0],
+        verdict_text=_verdict_text(summary),
+        notes=_notes(run, summary),
+        tiles=_tiles(run, summary),
+        steps=[_step(run, step) for step in run.steps],
+        bands=[
+            {"left": _percent(run, band.start), "width": _percent(run, band.end) - _percent(run, band.start)}
+            for band in run.bands
+        ],
+        figures=[
+            {
+                "name": figure.name,
+                "title": figure.title,
+                "caption": figure.caption,
+                "data": b64encode(figure.png).decode(),
+            }
+            for figure in figures
+        ],
+        metrics=[metric for metric in METRICS if any(metric in row for row in summary["convergence"])],
+        environment=_environment(run, summary),
+        samples_shown=_SAMPLES_SHOWN,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["span"] = span
+    environment.filters["clock"] = lambda t: f"{t / 1e9:.1f} s"
+    return environment.get_template("page.html.j2")
+
+
+def _percent(run: Run, t: int) -> float:
+    """Where in the run a time lies, 0 to 100."""
+    return round(100 * (t - run.start) / max(run.end - run.start, 1), 3)
+
+
+def _verdict_text(summary: dict[str, Any]) -> str:
+    """Why it is what it is: the first check that has that verdict, unless all is well."""
+    if summary["verdict"] == "valid" and summary["expectations"]:
+        return _HEADLINES["valid"][1]
+    wanted = summary["verdict"]
+    reasons = [check["summary"] for check in summary["checks"] if check["verdict"] == wanted]
+    if wanted == "valid":
+        return "Nothing went wrong; the scenario expects nothing in particular."
+    return " ".join(reasons) or _HEADLINES[wanted][1]
+
+
+def _notes(run: Run, summary: dict[str, Any]) -> list[str]:
+    """What a reader must know before trusting the numbers."""
+    notes: list[str] = []
+    if run.meta is None:
+        notes.append("The history is empty: nothing is known of this run.")
+    elif not run.complete:
+        notes.append(
+            f"This run was cut short after {span(run.end - run.start)}. "
+            "Everything below is what it had recorded by then."
+        )
+    if run.meta is not None and not run.series:
+        notes.append("No probe ever ran, so there is nothing to say about reachability, latency or names.")
+    if len(run.hosts) == 1:
+        notes.append("This lab had one host only: there is no network between hosts to look at.")
+    busy = summary["load"]["busy"]
+    if busy is not None and busy >= _BUSY_SHARE:
+        notes.append(
+            f"The machine had no processor time to spare during {100 * busy:.0f} % of the run: "
+            "times are longer than they would be on an idle one."
+        )
+    return notes
+
+
+def _tiles(run: Run, summary: dict[str, Any]) -> list[dict[str, str]]:
+    """The few numbers that answer most questions: {value, label, note}."""
+    tiles: list[dict[str, str]] = []
+    expectations = summary["expectations"]
+    if expectations:
+        met = sum(bool(expectation["ok"]) for expectation in expectations)
+        tiles.append({"value": f"{met} of {len(expectations)}", "label": "expectations met", "note": ""})
+    heals = [row for row in summary["convergence"] if row["label"] == "heal"]
+    others = [row for row in summary["convergence"] if row["overall"] is not None]
+    if heals:
+        row = max(heals, key=lambda row: float("inf") if row["overall"] is None else row["overall"])
+        tiles.append({"value": span(row["overall"]), "label": "from the heal to full agreement", "note": ""})
+        if "reachability" in row:
+            tiles.append(
+                {"value": span(row["reachability"]), "label": "from the heal to full reachability", "note": ""}
+            )
+    elif others:
+        row = max(others, key=lambda row: row["overall"])
+        tiles.append({"value": span(row["overall"]), "label": "slowest change to settle", "note": row["label"]})
+    outage = summary["longest_outage"]
+    if outage:
+        tiles.append({"value": span(outage["lasted"]), "label": "longest outage of a pair", "note": outage["series"]})
+    if summary["dns_staleness"] is not None:
+        tiles.append({"value": span(summary["dns_staleness"]), "label": "longest stale DNS answer", "note": ""})
+    samples = summary["samples"]
+    for kind, name in (("http", "HTTP"), ("icmp", "ICMP"), ("dns", "DNS")):
+        if kind in samples and samples[kind]["p50"] is not None:
+            numbers = samples[kind]
+            note = f"p95 {span(numbers['p95'])}, p99 {span(numbers['p99'])}"
+            tiles.append({"value": span(numbers["p50"]), "label": f"median {name} answer", "note": note})
+            break
+    tries = sum(numbers["tries"] for numbers in samples.values())
+    if tries:
+        good = sum(numbers["ok"] for numbers in samples.values())
+        tiles.append(
+            {"value": f"{tries:,}".replace(",", " "), "label": "tries", "note": f"{100 * good / tries:.1f} % answered"}
+        )
+    if len(tiles) < 3:
+        tiles.append({"value": span(run.end - run.start), "label": "length of the run", "note": ""})
+    return tiles
+
+
+def _step(run: Run, step: Step) -> dict[str, Any]:
+    lasting = step.what in ("partition", "kill")
+    took = None if step.end is None or step.end == step.start else step.end - step.start
+    text = str(step.detail.get("expect") or step.label)
+    if step.what == "expect" and not text.startswith("expect"):
+        text = f"expect {text}"
+    interrupted = step.end is None and not run.complete and not lasting
+    mark, tone = ("✓", "good") if step.ok else ("✗", "bad") if step.ok is False else ("•", "plain")
+    if interrupted:
+        mark, tone = "…", "plain"
+    left = _percent(run, step.start)
+    return {
+        "t": step.start,
+        "what": step.what,
+        "text": text,
+        "mark": mark,
+        "tone": tone,
+        "took": step.detail["took"] if isinstance(step.detail.get("took"), int) else took,
+        "lasting": lasting,
+        "open": step.end is None,
+        "error": str(step.detail.get("error") or ""),
+        "left": left,
+        "width": max(_percent(run, run.end if step.end is None and lasting else step.end or step.start) - left, 0.6),
+    }
+
+
+def _environment(run: Run, summary: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("Backend", summary["backend"]),
+        ("Overlay", summary["overlay"]),
+        ("Hosts", str(len(run.hosts))),
+        ("Seed", str(summary["seed"])),
+        ("Version", summary["version"]),
+        ("Started", summary["started"]),
+        ("Length of the run", span(summary["duration"])),
+    ]
+    machine = run.meta.machine if run.meta else {}
+    for key, value in machine.items():
+        if isinstance(value, dict):
+            rows += [(str(name), str(item)) for name, item in value.items()]
+        else:
+            rows.append((_MACHINE.get(key, str(key)), str(value)))
+    load = summary["load"]
+    if load["mean"] is not None:
+        rows.append(
+            (
+                "Processor use during the run",
+                f"{100 * load['mean']:.0f} % on average, {100 * load['max']:.0f} % at most",
+            )
+        )
+    return [(name, value) for name, value in rows if value]

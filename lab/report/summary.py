@@ -1,0 +1,151 @@
+"""The numbers of a run as plain data: what `summary.json` holds and the page shows. Pure.
+
+Times are nanoseconds, as in the history. `docs/results.md` says what every field means.
+"""
+
+from typing import Any
+
+from lab.checkers import Run, Verdict, check_run
+from lab.checkers.dns import staleness
+from lab.checkers.reachability import BUSY
+from lab.checkers.run import Step
+from lab.history import Sample
+
+__all__ = ["longest_outage", "summarise"]
+
+
+def summarise(run: Run, verdict: Verdict | None = None) -> dict[str, Any]:
+    """All of it; the verdict is computed unless it is given."""
+    verdict = verdict or check_run(run)
+    meta = run.meta
+    scenario = run.scenario
+    return {
+        "verdict": verdict.verdict,
+        "complete": run.complete,
+        "scenario": str(scenario.get("name") or ""),
+        "question": str(scenario.get("question") or ""),
+        "backend": meta.backend if meta else "",
+        "overlay": _kind(scenario.get("overlay")),
+        "seed": meta.seed if meta else 0,
+        "version": meta.version if meta else "",
+        "started": meta.started if meta else "",
+        "duration": run.end - run.start,
+        "replay": replay(run),
+        "checks": [
+            {"checker": result.checker, "verdict": result.verdict, "summary": result.summary}
+            for result in verdict.results
+        ],
+        "expectations": [_expectation(step) for step in run.steps if step.what == "expect"],
+        "convergence": [
+            {
+                "t": change.t,
+                "step": change.step,
+                "what": change.what,
+                "label": change.label,
+                "until": change.until,
+                "ended_by": change.ended_by,
+                **{f"{metric}": took for metric, took in change.metrics.items()},
+                "overall": change.overall,
+                "lapses": sum(change.lapses.values()),
+            }
+            for change in run.convergence
+        ],
+        "samples": _samples(run),
+        "longest_outage": longest_outage(run),
+        "dns_staleness": max((found["lasted"] for found in staleness(run) if found["what"] == "stale"), default=None),
+        "load": _load(run),
+    }
+
+
+def replay(run: Run) -> str:
+    """The command that does the same run again."""
+    if run.meta is None:
+        return ""
+    scenario = run.scenario
+    file = str(scenario.get("file") or f"scenarios/{scenario.get('name') or 'SCENARIO'}.yaml")
+    return f"lab run {file} --backend {run.meta.backend} --seed {run.meta.seed}"
+
+
+def _kind(overlay: Any) -> str:
+    return str(overlay.get("kind", "weave") if isinstance(overlay, dict) else overlay or "weave")
+
+
+def _expectation(step: Step) -> dict[str, Any]:
+    took = step.detail.get("took")
+    if not isinstance(took, int):
+        took = None if step.end is None else step.end - step.start
+    return {
+        "step": step.number,
+        "t": step.start,
+        "text": str(step.detail.get("expect") or step.label),
+        "ok": step.ok,
+        "took": took,
+        "within": step.detail.get("within"),
+        "error": str(step.detail.get("error") or ""),
+        "samples": list(step.detail.get("samples") or ()),
+    }
+
+
+def _samples(run: Run) -> dict[str, Any]:
+    kinds: dict[str, Any] = {}
+    for kind in ("http", "icmp", "dns"):
+        samples = [sample for key, series in run.series.items() if key[0] == kind for sample in series]
+        if not samples:
+            continue
+        times = sorted(sample.latency for sample in samples if sample.ok and sample.latency is not None)
+        kinds[kind] = {
+            "series": sum(key[0] == kind for key in run.series),
+            "tries": len(samples),
+            "ok": sum(sample.ok for sample in samples),
+            "p50": _percentile(times, 50),
+            "p95": _percentile(times, 95),
+            "p99": _percentile(times, 99),
+        }
+    return kinds
+
+
+def _percentile(values: list[int], percentile: int) -> int | None:
+    """Nearest rank (so that it is a value that occurred); None of nothing."""
+    return values[max(0, -(-len(values) * percentile // 100) - 1)] if values else None
+
+
+def longest_outage(run: Run) -> dict[str, Any] | None:
+    """The longest stretch of failed tries of one pair that ended: {series, start, lasted}; None when nothing failed.
+
+    It lasts from the first failed try (when it was due) to the answer of the next good one. A pair that was down to
+    the end counts to the end of the run.
+    """
+    worst: dict[str, Any] | None = None
+    for key, samples in run.series.items():
+        if key[0] == "dns":
+            continue
+        first: Sample | None = None
+        for sample in samples:
+            if sample.error == "late" or sample.t >= run.stop:
+                continue
+            if not sample.ok:
+                first = first or sample
+                continue
+            if first is not None:
+                worst = _longer(worst, key, first.t, sample.t + sample.late + (sample.latency or 0))
+            first = None
+        if first is not None:
+            worst = _longer(worst, key, first.t, min(run.end, run.stop))
+    return worst
+
+
+def _longer(worst: dict[str, Any] | None, key: tuple[str, str, str], start: int, end: int) -> dict[str, Any]:
+    if worst is not None and worst["lasted"] >= end - start:
+        return worst
+    return {"series": f"{key[0]} {key[1]} → {key[2]}", "start": start, "lasted": end - start}
+
+
+def _load(run: Run) -> dict[str, Any]:
+    if not run.loads:
+        return {"mean": None, "max": None, "busy": None}
+    cpus = [load.cpu for load in run.loads]
+    return {
+        "mean": round(sum(cpus) / len(cpus), 3),
+        "max": round(max(cpus), 3),
+        "busy": round(sum(cpu >= BUSY for cpu in cpus) / len(cpus), 3),
+    }
