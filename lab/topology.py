@@ -70,6 +70,10 @@ class Replica(Struct, frozen=True, kw_only=True):
     address: str = ""
     hostname: str = ""
 
+    def without_address(self) -> "Replica":
+        """The same, with an address of the overlay's choice."""
+        return msgspec.structs.replace(self, address="")
+
 
 class ServiceSpec(Struct, frozen=True, kw_only=True):
     """One service: what it runs, where, how many at first."""

@@ -1,0 +1,6 @@
+"""Faults, one file per family: each brings its injector, its healer and its mark for the plots.
+
+base.py        the protocol
+partition.py   who can no longer send to whom
+process.py     deaths of daemons, hosts and containers
+"""

@@ -86,8 +86,10 @@ class Overlay(Protocol):
         """Start a stopped container again, on the overlay as before."""
         ...
 
-    async def relaunch(self, host: str) -> None:
-        """Bring back the daemon of a host after it was killed, or after the host was; containers are not touched."""
+    async def relaunch(self, host: str) -> bool:
+        """Bring the overlay back on a host after its daemon or the host was killed; containers are not touched.
+
+        True when a daemon runs there now."""
         ...
 
     def address_of(self, replica: str) -> str:

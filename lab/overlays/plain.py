@@ -51,8 +51,9 @@ class PlainOverlay:
         await Engine(self._lab.hosts[replica.host]).start(replica.name)
         await self._learn(replica)
 
-    async def relaunch(self, host: str) -> None:
+    async def relaunch(self, host: str) -> bool:
         """No daemon, nothing to bring back."""
+        return False
 
     def address_of(self, replica: str) -> str:
         """Its address on its engine's network, which other hosts do not reach."""

@@ -69,9 +69,10 @@ class VxlanOverlay:
         await Engine(self._lab.hosts[replica.host]).start(replica.name)
         await self._plug(replica)
 
-    async def relaunch(self, host: str) -> None:
+    async def relaunch(self, host: str) -> bool:
         """After a power cut the host's devices are gone: make them again."""
         await self._make(host)
+        return False
 
     def address_of(self, replica: str) -> str:
         """As given, or counted up."""

@@ -112,9 +112,12 @@ class WeaveOverlay:
         await must(self._lab.hosts[replica.host], ["weave", "detach", *([address] if address else []), replica.name])
         await self._learn(replica)
 
-    async def relaunch(self, host: str) -> None:
+    async def relaunch(self, host: str) -> bool:
         """`weave launch` as before; what it knew comes from its disk."""
-        await must(self._lab.hosts[host], ["weave", "launch", *self._launched.get(host, [])])
+        if host not in self._launched:
+            return False
+        await must(self._lab.hosts[host], ["weave", "launch", *self._launched[host]])
+        return True
 
     def address_of(self, replica: str) -> str:
         """Its first overlay address."""

@@ -1,0 +1,86 @@
+"""What every fault brings: an injector, a healer, and a mark for the plots.
+
+Owns the protocol and what a fault may use of a run. One file per family beside this one; the runner keeps the
+schedule and writes the history, a fault only does and undoes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from lab.backends.base import Lab
+from lab.overlays.base import Overlay
+from lab.topology import Replica
+
+
+class Mark(Struct, frozen=True):
+    """How a fault is drawn: one word for the legend, and the colour of its band."""
+
+    label: str
+    colour: str
+
+
+class Bench(Protocol):
+    """What a fault may touch and ask: the run, seen from a fault."""
+
+    lab: Lab
+    overlay: Overlay
+    cuts: dict[int, frozenset[tuple[str, str]]]
+    """Step of each partition in force -> the directions that it cuts."""
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """All hosts of the scenario, in their order."""
+        ...
+
+    @property
+    def placed(self) -> Mapping[str, Replica]:
+        """All containers that were started and not removed."""
+        ...
+
+    def daemon_stops(self, host: str) -> None:
+        """From now on the host's daemon is not expected to run."""
+        ...
+
+    def daemon_runs(self, host: str) -> None:
+        """The host's daemon runs again."""
+        ...
+
+    def host_stops(self, host: str) -> None:
+        """The host is being switched off, its containers with it."""
+        ...
+
+    def host_runs(self, host: str) -> None:
+        """The host is on again; none of its containers runs yet."""
+        ...
+
+    def container_stops(self, replica: str) -> None:
+        """The container is being killed."""
+        ...
+
+    def container_runs(self, replica: str) -> None:
+        """The container runs again."""
+        ...
+
+
+class Fault(Protocol):
+    """One fault of a run."""
+
+    what: str
+    """The verb: partition or kill."""
+    label: str
+    """The fault in a few words, as `partition orion.local | macbook.local`."""
+    victim: tuple[str, str]
+    """Kind and name of what is hit, so that a `restart` finds the `kill` that it ends."""
+    hosts: tuple[str, ...]
+    """Hosts whose daemon it stops and starts."""
+    mark: Mark
+
+    async def inject(self, bench: Bench, step: int) -> None:
+        """Break it."""
+        ...
+
+    async def heal(self, bench: Bench, step: int) -> None:
+        """Mend what `inject` of this step broke."""
+        ...

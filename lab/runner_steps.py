@@ -1,0 +1,268 @@
+"""How each verb of a timeline is carried out on the stage.
+
+One function per verb: (stage, body, index) -> what there is to say in the step's last event. A function raises
+`LabError` when its step cannot be carried out. Knows nothing of schedules, and nothing of `expect` (`runner_expect`).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from lab.errors import LabError
+from lab.faults.partition import PartitionFault
+from lab.faults.process import death_of
+from lab.overlays.base import together
+from lab.overlays.weave import WeaveOverlay
+from lab.runner_expect import judge_exec
+from lab.runner_stage import Stage
+from lab.scenario_base import chosen
+from lab.scenario_steps import (
+    Attach,
+    Connect,
+    Exec,
+    Forget,
+    Launch,
+    Remove,
+    Reset,
+    Run,
+    Scale,
+    Step,
+    Victim,
+)
+from lab.scenario_values import UNITS, format_duration
+from lab.topology import Replica
+
+Detail = dict[str, Any]
+Carry = Callable[[Stage, Any, int], Awaitable[Detail]]
+
+
+async def launch(stage: Stage, body: Launch, index: int) -> Detail:
+    """Launch the overlay on hosts."""
+    hosts = chosen(body.hosts, stage.scenario.hosts)
+    await stage.overlay.launch(hosts, body.options)
+    if stage.overlay.has_daemons:
+        for host in hosts:
+            stage.daemon_runs(host)
+    return {"hosts": list(hosts)}
+
+
+async def connect(stage: Stage, body: Connect, index: int) -> Detail:
+    """Let one peer connect to others."""
+    source, targets = _ends(stage, body)
+    if targets:
+        await stage.overlay.connect(source, targets)
+    return {"from": source, "to": list(targets)}
+
+
+async def forget(stage: Stage, body: Forget, index: int) -> Detail:
+    """Let one peer forget others."""
+    source, targets = _ends(stage, body)
+    await _weave(stage).forget(source, targets)
+    return {"from": source, "to": list(targets)}
+
+
+async def run(stage: Stage, body: Run, index: int) -> Detail:
+    """Start the containers of services: side by side on different hosts, in order on one."""
+    services = [stage.scenario.services[name] for name in chosen(body.services, stage.scenario.services)]
+    replicas = [service.replica(number) for service in services for number in range(1, service.replicas + 1)]
+    if body.ipam:
+        replicas = [replica.without_address() for replica in replicas]
+    await _start(stage, replicas)
+    return stage.containers()
+
+
+async def remove(stage: Stage, body: Remove, index: int) -> Detail:
+    """Remove all containers of services."""
+    await _remove(stage, stage.live.chosen(chosen(body.services, stage.scenario.services), alive=False))
+    return stage.containers()
+
+
+async def scale(stage: Stage, body: Scale, index: int) -> Detail:
+    """Start the replicas that are missing, or remove those with the highest numbers."""
+    service = stage.scenario.services[body.service]
+    wanted = {replica.name: replica for replica in map(service.replica, range(1, body.to + 1))}
+    there = {replica.name: replica for replica in stage.live.chosen((service.name,), alive=False)}
+    await _start(stage, [replica for name, replica in wanted.items() if name not in there])
+    await _remove(stage, [replica for name, replica in reversed(there.items()) if name not in wanted])
+    return stage.containers()
+
+
+async def attach(stage: Stage, body: Attach, index: int) -> Detail:
+    """`weave attach` of a service's containers."""
+    for replica in _some(stage, body.service):
+        await _weave(stage).attach(replica, body.address)
+    await stage.probing.sync()
+    return stage.containers()
+
+
+async def detach(stage: Stage, body: Attach, index: int) -> Detail:
+    """`weave detach` of a service's containers."""
+    for replica in _some(stage, body.service):
+        await _weave(stage).detach(replica, body.address)
+    await stage.probing.sync()
+    return stage.containers()
+
+
+async def execute(stage: Stage, body: Exec, index: int) -> Detail:
+    """Run a command on a host or in a container, and judge how it ended."""
+    container = "" if body.service is None else _some(stage, body.service)[0].name
+    host = body.host or stage.live.running[container].host
+    _foresee(stage, host, body.command)
+    result = await stage.lab.hosts[host].exec(body.command, container=container, timeout=body.timeout / UNITS["s"])
+    problem = judge_exec(body.expect, result)
+    if problem:
+        raise LabError(f"{container or host}: `{' '.join(body.command)[:80]}`: {problem}")
+    return {"code": result.code, "stdout": result.out[-2000:]}
+
+
+async def heal(stage: Stage, body: Any, index: int) -> Detail:
+    """End all partitions."""
+    for step in stage.in_force("partition"):
+        await stage.heal(step)
+    return {}
+
+
+async def restart(stage: Stage, body: Victim, index: int) -> Detail:
+    """Start again what was killed."""
+    fault = death_of(body)
+    await stage.restart(fault)
+    return {"hosts": list(fault.hosts), **stage.containers()}
+
+
+async def reset(stage: Stage, body: Reset, index: int) -> Detail:
+    """`weave reset`."""
+    hosts = chosen(body.hosts, stage.scenario.hosts)
+    for host in hosts:
+        stage.daemon_stops(host)
+    await _weave(stage).reset(hosts)
+    await stage.probing.sync()
+    return {"hosts": list(hosts), **stage.containers()}
+
+
+async def wait(stage: Stage, body: int, index: int) -> Detail:
+    """Let time pass."""
+    await stage.lab.sleep_until(stage.lab.now() + body)
+    return {}
+
+
+_CARRY: Mapping[str, Carry] = {
+    "launch": launch,
+    "connect": connect,
+    "forget": forget,
+    "run": run,
+    "remove": remove,
+    "scale": scale,
+    "attach": attach,
+    "detach": detach,
+    "exec": execute,
+    "heal": heal,
+    "restart": restart,
+    "reset": reset,
+    "wait": wait,
+}
+REGROUPS = ("heal", "restart", "reset", "launch")
+"""Verbs after which other hosts may reach each other than before."""
+
+
+async def carry(stage: Stage, step: Step, index: int) -> None:
+    """Carry out a step and write its events; a fault's last event comes when it is healed."""
+    label = label_of(step)
+    if step.verb == "partition":
+        await stage.strike(index, PartitionFault(step.body, stage.hosts), step.duration)
+        return
+    if step.verb == "kill":
+        await stage.strike(index, death_of(step.body), step.duration)
+        return
+    begun = stage.lab.now()
+    stage.event(index, step.verb, "start", label=label)
+    try:
+        detail = await _CARRY[step.verb](stage, step.body, index)
+    except LabError as error:
+        took = stage.lab.now() - begun
+        stage.event(index, step.verb, "end", ok=False, label=label, took=took, error=str(error))
+        raise
+    groups = step.verb in REGROUPS
+    stage.event(index, step.verb, "end", ok=True, groups=groups, label=label, took=stage.lab.now() - begun, **detail)
+
+
+def label_of(step: Step) -> str:
+    """A step in a few words."""
+    body = step.body
+    match step.verb:
+        case "launch" | "reset":
+            words = ", ".join(body.hosts)
+        case "connect" | "forget":
+            words = "all" if body.source is None else f"{body.source} → {', '.join(body.target)}"
+        case "run" | "remove":
+            words = ", ".join(body.services)
+        case "scale":
+            words = f"{body.service} to {body.to}"
+        case "attach" | "detach":
+            words = f"{body.service} {body.address or ''}".strip()
+        case "exec":
+            line = (
+                body.command[2]
+                if body.command[:2] == ("sh", "-c") and len(body.command) == 3
+                else " ".join(body.command)
+            )
+            words = f"{body.host or body.service}: {line if len(line) <= 60 else line[:57] + '…'}"
+        case "restart" | "kill":
+            words = death_of(body).label
+        case "wait":
+            words = format_duration(body)
+        case "heal":
+            words = "all"
+        case _:
+            words = ""
+    return f"{step.verb} {words}".strip()
+
+
+async def _start(stage: Stage, replicas: list[Replica]) -> None:
+    for replica in replicas:
+        if replica.name in stage.live.placed:
+            raise LabError(f"{replica.name} was started already; `remove` it first, or `scale` its service")
+        if replica.host in stage.live.hosts_down:
+            raise LabError(f"{replica.name} belongs on {replica.host}, which is switched off")
+    by_host: dict[str, list[Replica]] = {}
+    for replica in replicas:
+        by_host.setdefault(replica.host, []).append(replica)
+
+    async def on_host(mine: list[Replica]) -> None:
+        for replica in mine:
+            await stage.overlay.run(replica)
+            stage.live.container_placed(replica)
+
+    await together(on_host(mine) for mine in by_host.values())
+    await stage.probing.sync()
+
+
+async def _remove(stage: Stage, replicas: list[Replica]) -> None:
+    for replica in replicas:
+        stage.live.container_removed(replica.name)
+    await stage.probing.sync()
+    for replica in replicas:
+        if replica.host not in stage.live.hosts_down:
+            await stage.overlay.remove(replica)
+
+
+def _ends(stage: Stage, body: Connect) -> tuple[str, tuple[str, ...]]:
+    source = body.source or next(iter(stage.scenario.hosts))
+    return source, tuple(name for name in chosen(body.target, stage.scenario.hosts) if name != source)
+
+
+def _some(stage: Stage, service: str) -> list[Replica]:
+    replicas = stage.live.chosen((service,), alive=True)
+    if not replicas:
+        raise LabError(f"no container of {service} runs")
+    return replicas
+
+
+def _weave(stage: Stage) -> WeaveOverlay:
+    # The checks of a scenario let these verbs through on overlay weave only.
+    return cast(WeaveOverlay, stage.overlay)
+
+
+def _foresee(stage: Stage, host: str, command: tuple[str, ...]) -> None:
+    """A person may stop the daemon by a command of their own: then its end is no crash."""
+    words = " ".join(command).split()
+    if "weave" in words and {"stop", "reset"} & set(words):
+        stage.daemon_stops(host)

@@ -1,0 +1,110 @@
+"""Run directories: `reports/<scenario>/<time>/` with the history, the summary and, later, the report.
+
+Owns names, the `latest` link and the summary file. Knows nothing of how a run is carried out or drawn.
+"""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from lab.errors import LabError
+
+HISTORY = "history.jsonl"
+SUMMARY = "summary.json"
+INDEX = "index.html"
+ROOT = Path("reports")
+
+Verdict = Literal["valid", "invalid", "unknown"]
+EXIT_CODES: dict[str, int] = {"valid": 0, "invalid": 1, "unknown": 3}
+"""What `lab run` exits with for each verdict; 2 is kept for bad usage and bad scenarios."""
+
+
+class Expectation(Struct, frozen=True, kw_only=True):
+    """What became of one expectation (or of another step that failed)."""
+
+    step: int
+    text: str
+    ok: bool
+    took: int
+    """Nanoseconds from the step's start to the verdict."""
+    error: str = ""
+    samples: tuple[dict[str, Any], ...] = ()
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What a run came to; `summary.json`."""
+
+    verdict: Verdict
+    reason: str = ""
+    """Why not valid, in a line."""
+    scenario: str
+    file: str
+    backend: str
+    seed: int
+    run_dir: str
+    replay: str
+    """The command that runs it again."""
+    version: str
+    convergence: list[dict[str, Any]] = []
+    expectations: tuple[Expectation, ...] = ()
+    took: int = 0
+    """Nanoseconds from the start of the lab to its end."""
+
+
+def new_run(scenario: str, root: Path = ROOT) -> Path:
+    """Make and return a directory for a run that starts now; unique also when two start in the same second."""
+    base = root / scenario
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            path = base / (stamp if number == 1 else f"{stamp}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            _link_latest(base, path.name)
+            return path
+    except OSError as error:
+        raise LabError(
+            f"cannot write run directories below {base}: {error.strerror}; choose another with --out"
+        ) from None
+    raise LabError(f"10,000 runs of {scenario} in one second")
+
+
+def write_summary(run_dir: Path, summary: Summary) -> None:
+    """Write `summary.json` whole or not at all."""
+    partial = run_dir / (SUMMARY + ".new")
+    partial.write_text(json.dumps(msgspec.to_builtins(summary), indent=2) + "\n", encoding="utf-8")
+    partial.replace(run_dir / SUMMARY)
+
+
+def read_summary(run_dir: Path) -> Summary:
+    """The summary of a run; raises `LabError` when there is none."""
+    try:
+        return msgspec.json.decode((run_dir / SUMMARY).read_bytes(), type=Summary)
+    except OSError:
+        raise LabError(f"{run_dir} holds no {SUMMARY}: not a run, or one that was killed before it began") from None
+    except msgspec.MsgspecError as error:
+        raise LabError(f"{run_dir / SUMMARY}: {error}") from None
+
+
+def find_run(where: str, root: Path = ROOT) -> Path:
+    """The run directory meant by a path, by `SCENARIO` or by `SCENARIO/TIME`; raises `LabError`."""
+    for path in (Path(where), root / where, root / where / "latest"):
+        if (path / HISTORY).is_file():
+            return path.resolve()
+    raise LabError(f"no run at {where}: expected a directory with {HISTORY}, as reports/partition/latest")
+
+
+def _link_latest(base: Path, name: str) -> None:
+    """Point `latest` at a run, in one step."""
+    link = base / f".latest-{name}-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    link.replace(base / "latest")
