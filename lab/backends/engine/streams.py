@@ -1,0 +1,237 @@
+"""Standard input, output and error of one process: pipes or a terminal, read by the event loop.
+
+Owns the descriptors and the fan-out to those who listen (logs, attached clients), with backpressure: while a listener
+holds, nothing more is read and the process waits in write(2), as with any pipe. Knows nothing of HTTP or containers.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["STDERR", "STDOUT", "Fan", "Input", "Sink", "Stdio"]
+
+STDOUT, STDERR = 1, 2
+_CHUNK = 65536
+
+
+class Sink(Protocol):
+    """Someone who listens to the output of a process."""
+
+    def feed(self, stream: int, data: bytes) -> None:
+        """Take some output; `stream` is `STDOUT` or `STDERR`."""
+        ...
+
+    def finish(self) -> None:
+        """No more is coming from this run."""
+        ...
+
+
+class Fan:
+    """Those who listen; outlives the single runs of a container, so that one can attach before the start."""
+
+    def __init__(self) -> None:
+        self._sinks: list[Sink] = []
+        self._holding: list[Sink] = []
+        self.changed: Callable[[bool], None] | None = None
+        """Told when the first sink holds (True) and when the last lets go (False)."""
+
+    @property
+    def held(self) -> bool:
+        return bool(self._holding)
+
+    def add(self, sink: Sink) -> None:
+        self._sinks.append(sink)
+
+    def remove(self, sink: Sink) -> None:
+        if sink in self._sinks:
+            self._sinks.remove(sink)
+        self.hold(sink, False)
+
+    def hold(self, sink: Sink, on: bool) -> None:
+        """A sink cannot take more for now, or can again."""
+        before = self.held
+        if on and sink not in self._holding:
+            self._holding.append(sink)
+        elif not on and sink in self._holding:
+            self._holding.remove(sink)
+        if before != self.held and self.changed is not None:
+            self.changed(self.held)
+
+    def feed(self, stream: int, data: bytes) -> None:
+        for sink in tuple(self._sinks):
+            sink.feed(stream, data)
+
+    def finish(self) -> None:
+        sinks, self._sinks = self._sinks, []
+        for sink in sinks:
+            sink.finish()
+            self.hold(sink, False)
+
+
+class Input:
+    """Bytes on their way into a process. May be written before the process runs; they wait."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._fd = -1
+        self._buffer = bytearray()
+        self._ended = False
+        self.drained: Callable[[], None] | None = None
+        """Told when the buffer has become empty."""
+
+    @property
+    def full(self) -> bool:
+        return len(self._buffer) > _CHUNK
+
+    def open(self, fd: int) -> None:
+        """The process's end is there; this object owns `fd` from now on."""
+        self._fd = fd
+        os.set_blocking(fd, False)
+        if self._buffer or self._ended:
+            self._flush()
+
+    def write(self, data: bytes) -> None:
+        if self._ended:
+            return
+        self._buffer += data
+        if self._fd >= 0:
+            self._flush()
+
+    def end(self) -> None:
+        """Nothing more is to come: the process reads end of file after what is buffered."""
+        self._ended = True
+        if self._fd >= 0 and not self._buffer:
+            self.close()
+
+    def close(self) -> None:
+        """Drop the descriptor, and with it what is buffered."""
+        self._buffer.clear()
+        if self._fd >= 0:
+            self._loop.remove_writer(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _flush(self) -> None:
+        try:
+            while self._buffer:
+                del self._buffer[: os.write(self._fd, self._buffer[:_CHUNK])]
+        except BlockingIOError:
+            self._loop.add_writer(self._fd, self._flush)
+            return
+        except OSError:
+            self._buffer.clear()  # the process has closed its standard input: what it did not want is dropped
+        self._loop.remove_writer(self._fd)
+        if self._ended:
+            self.close()
+        if self.drained is not None:
+            self.drained()
+
+
+class Stdio:
+    """The descriptors of one run. `child` goes to the process; call `opened` after the fork, `close` at the end."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, fan: Fan, stdin: Input | None, *, tty: bool, size: tuple[int, int]
+    ) -> None:
+        self._loop = loop
+        self._fan = fan
+        self._stdin = stdin
+        self._input_fd = -1
+        self._outputs: dict[int, int] = {}
+        self._master = -1
+        self.drained: asyncio.Future[None] = loop.create_future()
+        """Done when every writer of the outputs is gone and all has been fed."""
+        if tty:
+            self._master, slave = os.openpty()
+            self.resize(*size)
+            self.child = (slave, slave, slave)
+            self._outputs[self._master] = STDOUT
+            if stdin is not None:
+                self._input_fd = fcntl.fcntl(self._master, fcntl.F_DUPFD_CLOEXEC, 3)
+            return
+        if stdin is not None:
+            child_in, self._input_fd = os.pipe()
+        else:
+            child_in = os.open(os.devnull, os.O_RDONLY)
+        out, child_out = os.pipe()
+        err, child_err = os.pipe()
+        self._outputs = {out: STDOUT, err: STDERR}
+        self.child = (child_in, child_out, child_err)
+
+    def opened(self) -> None:
+        """The child has its ends: close ours of them and begin to read."""
+        self._close_child()
+        if self._stdin is not None:
+            self._stdin.open(self._input_fd)
+            self._input_fd = -1
+        for fd in self._outputs:
+            os.set_blocking(fd, False)
+        self._fan.changed = self._hold
+        if not self._fan.held:
+            self._hold(False)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the terminal's size; nothing happens without a terminal."""
+        if self._master >= 0 and (rows or columns):
+            fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    async def finish(self, patience: float = 1.0, patience_with_sinks: float = 10.0) -> None:
+        """The process has ended: feed what is left of its output.
+
+        Somebody outside of the container may hold a pipe's end (it was given away over a socket), and a sink may
+        never let go, hence the patience.
+        """
+        with contextlib.suppress(TimeoutError):
+            limit = patience_with_sinks if self._fan.held else patience
+            await asyncio.wait_for(asyncio.shield(self.drained), limit)
+
+    def close(self) -> None:
+        """Give every descriptor back, whatever state this is in. Idempotent."""
+        self._close_child()
+        if self._input_fd >= 0:
+            os.close(self._input_fd)
+            self._input_fd = -1
+        if self._stdin is not None:
+            self._stdin.close()
+        for fd in tuple(self._outputs):
+            self._end(fd)
+
+    def _hold(self, on: bool) -> None:
+        for fd in self._outputs:
+            if on:
+                self._loop.remove_reader(fd)
+            else:
+                self._loop.add_reader(fd, self._read, fd)
+
+    def _read(self, fd: int) -> None:
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""  # a terminal whose last user has gone says EIO
+        if data:
+            self._fan.feed(self._outputs[fd], data)
+        else:
+            self._end(fd)
+
+    def _end(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        os.close(fd)
+        del self._outputs[fd]
+        if fd == self._master:
+            self._master = -1
+        if not self._outputs and not self.drained.done():
+            self._fan.changed = None
+            self.drained.set_result(None)
+
+    def _close_child(self) -> None:
+        for fd in sorted(set(self.child)):
+            if fd >= 0:
+                os.close(fd)
+        self.child = (-1, -1, -1)
