@@ -131,7 +131,7 @@ class Listener(Protocol):
         """`connection` is gone, from state `was`."""
         ...
 
-    def refuse(self, connection: Connection) -> Goodbye | None:
+    def admit(self, connection: Connection, now: int) -> tuple[Goodbye | None, list[Effect]]:
         """What to tell the peer of `connection` if there is no room for it; None: it may come in."""
         ...
 
@@ -181,7 +181,8 @@ class Connections:
             effects += self.end(rival, Reason.DUPLICATE, "replaced by a newer connection", now)
             rival = None
         if rival is None:
-            refusal = self._listener.refuse(connection)
+            refusal, consequences = self._listener.admit(connection, now)
+            effects += consequences
             if refusal is not None:
                 effects.append(SendTcp(connection.conn, refusal))
                 return effects + self._close(connection, Ending(refusal.reason, refusal.text, local=True), now)

@@ -280,7 +280,10 @@ class Dialler:
                 continue
             if not target.explicit:
                 if room <= 0:
-                    self._timers.set(address, now + ROOM_PAUSE)
+                    if target.peer:
+                        self._timers.set(address, now + ROOM_PAUSE)
+                    else:
+                        self._remove(address)
                     continue
                 room -= 1
             effects += self._dial(target, now)

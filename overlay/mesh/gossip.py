@@ -20,7 +20,7 @@ from overlay.errors import RemoteError
 from overlay.mesh.channel import Channel
 from overlay.mesh.envelopes import DigestKind, Digests, Graft, News, Prune, Want
 from overlay.mesh.timers import Timers
-from overlay.wire import Delta, Message
+from overlay.wire import Delta
 
 ANNOUNCE_DELAY: Final = 100 * MILLISECOND
 ANNOUNCE_FANOUT: Final = 2
@@ -31,6 +31,8 @@ GRAFT_PATIENCE: Final = 1 * SECOND
 WANT_PAUSE: Final = 500 * MILLISECOND
 """An answer to an earlier `Want` is awaited for so long before the same is asked for again by way of an echo."""
 PRUNE_PAUSE: Final = 1 * SECOND
+PRUNE_GRACE: Final = 100 * MILLISECOND
+"""So long after an answer, news that are none are its echo from the push and no sign of a second path."""
 HISTORY: Final = 128
 """Past digests of each channel that are remembered: who announces one of them knows nothing new."""
 
@@ -45,7 +47,7 @@ _ROUND: TimerKey = ("round", "", "")
 class Neighbour:
     """What gossip keeps of one established connection."""
 
-    __slots__ = ("announced", "conn", "eager", "name", "pending", "pruned_at", "suspects", "wanted_at")
+    __slots__ = ("announced", "conn", "eager", "name", "pending", "prune_from", "skipped", "suspects", "wanted_at")
 
     def __init__(self, name: PeerName, conn: int, eager: bool) -> None:
         self.name = name
@@ -57,7 +59,10 @@ class Neighbour:
         self.suspects: dict[str, tuple[int, int]] = {}
         """Digests it announced that differ from ours, and since when."""
         self.wanted_at: dict[str, int] = {}
-        self.pruned_at = -PRUNE_PAUSE
+        self.skipped = False
+        """It was lazy when there were news since the last announcement, so it may lack them."""
+        self.prune_from = 0
+        """Before this time it is not pruned."""
 
 
 class Gossip:
@@ -82,10 +87,11 @@ class Gossip:
     def add_neighbour(self, name: PeerName, conn: int, joins: bool, now: int) -> list[Effect]:
         """A connection is established. `joins`: the peer was out of reach so far, so the link carries the tree."""
         eager = joins or not self._neighbours
-        self._neighbours[name] = Neighbour(name, conn, eager)
+        neighbour = self._neighbours[name] = Neighbour(name, conn, eager)
+        neighbour.prune_from = now + PRUNE_GRACE
         if len(self._neighbours) == 1:
             self._schedule_round(now)
-        return [self._digests(self._neighbours[name], DigestKind.OPENING if eager else DigestKind.ANNOUNCE)]
+        return [self._digests(neighbour, DigestKind.OPENING if eager else DigestKind.ANNOUNCE)]
 
     def remove_neighbour(self, name: PeerName, now: int) -> list[Effect]:
         """The connection is gone, with all that was to be sent on it."""
@@ -97,9 +103,7 @@ class Gossip:
         lazy = self._lazy()
         if not lazy or len(lazy) < len(self._neighbours):
             return []
-        chosen = self._rng.choice(lazy)
-        chosen.eager = True
-        return [SendTcp(chosen.conn, Graft()), self._digests(chosen, DigestKind.ROUND)]
+        return self._graft(self._rng.choice(lazy))
 
     def is_eager(self, name: PeerName) -> bool:
         """Whether news go to this neighbour at once."""
@@ -157,8 +161,7 @@ class Gossip:
                     neighbour.eager = False
                     return []
                 # Our only link of the tree: without it nothing would reach us but by announcements.
-                neighbour.eager = True
-                return [SendTcp(neighbour.conn, Graft())]
+                return self._graft(neighbour)
 
     def wake(self, now: int) -> list[Effect]:
         """Do what is due."""
@@ -199,6 +202,7 @@ class Gossip:
             effects += consequences
             if message.answer:
                 sender.wanted_at.pop(name, None)
+                sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
             if news is not None:
                 fresh = True
                 self._push(name, news, sender, now)
@@ -219,10 +223,10 @@ class Gossip:
 
     def _prune(self, sender: Neighbour, now: int) -> list[Effect]:
         others = any(other.eager for other in self._neighbours.values() if other is not sender)
-        if not others or now - sender.pruned_at < PRUNE_PAUSE:
+        if not others or now < sender.prune_from:
             return []
         sender.eager = False
-        sender.pruned_at = now
+        sender.prune_from = now + PRUNE_PAUSE
         return [SendTcp(sender.conn, Prune())]
 
     def _push(self, name: str, delta: Delta, sender: Neighbour | None, now: int) -> None:
@@ -230,7 +234,10 @@ class Gossip:
         joined: dict[int, Delta] = {}
         waiting = False
         for neighbour in self._neighbours.values():
-            if neighbour is sender or not neighbour.eager:
+            if neighbour is sender:
+                continue
+            if not neighbour.eager:
+                neighbour.skipped = True
                 continue
             waiting = True
             before = neighbour.pending.get(name)
@@ -271,10 +278,15 @@ class Gossip:
         self._unannounced.clear()
         behind = [
             neighbour
-            for neighbour in self._lazy()
-            if any(neighbour.announced.get(name) != digest for name, digest in items)
+            for neighbour in self._neighbours.values()
+            if neighbour.skipped and any(neighbour.announced.get(name) != digest for name, digest in items)
         ]
-        chosen = behind if len(behind) <= ANNOUNCE_FANOUT else self._rng.sample(behind, ANNOUNCE_FANOUT)
+        for neighbour in self._neighbours.values():
+            neighbour.skipped = False
+        # One that has become eager in between is told in any case: no later push repeats what it was not sent.
+        chosen = [neighbour for neighbour in behind if neighbour.eager]
+        lazy = [neighbour for neighbour in behind if not neighbour.eager]
+        chosen += lazy if len(lazy) <= ANNOUNCE_FANOUT else self._rng.sample(lazy, ANNOUNCE_FANOUT)
         for neighbour in chosen:
             neighbour.announced.update(items)
         message = Digests(DigestKind.ANNOUNCE, items)
@@ -324,9 +336,12 @@ class Gossip:
             self._timers.set(("suspect", name, channel), now + GRAFT_DELAY)
             return []
         del neighbour.suspects[channel]
-        neighbour.eager = True
         self._grafted_at[channel] = now
-        return [SendTcp(neighbour.conn, Graft()), *self._want(neighbour, channel, now, echo=True)]
+        return self._graft(neighbour)
+
+    def _graft(self, neighbour: Neighbour) -> list[Effect]:
+        neighbour.eager = True
+        return [SendTcp(neighbour.conn, Graft()), self._digests(neighbour, DigestKind.ROUND)]
 
     def _want(self, neighbour: Neighbour, channel: str, now: int, echo: bool) -> list[Effect]:
         neighbour.wanted_at[channel] = now
@@ -336,15 +351,17 @@ class Gossip:
         channel = self._channels.get(message.channel)
         if channel is None:
             return []
-        answers: list[Message] = []
+        effects: list[Effect] = []
         try:
             delta = channel.missing(message.vector)
         except RemoteError as error:
             return self._mark_conflict(sender, message.channel, str(error))
         if delta is not None:
-            answers.append(News(((message.channel, delta),), answer=True))
+            effects.append(SendTcp(sender.conn, News(((message.channel, delta),), answer=True)))
+        # Whatever is pending the answer says too, or the sender's vector has said it.
+        sender.pending.pop(message.channel, None)
+        sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
         asked = sender.wanted_at.get(message.channel)
-        effects: list[Effect] = [SendTcp(sender.conn, answer) for answer in answers]
         if message.echo and (asked is None or now - asked >= WANT_PAUSE):
             effects += self._want(sender, message.channel, now, echo=False)
         return effects

@@ -266,20 +266,33 @@ class Mesh:
         target = self.dialler.targets.get(dialled) if dialled is not None else None
         if target is not None and target.explicit:
             self.beacons.call(target.address, "", now)
-        elif was is State.ESTABLISHED:
+        elif was is State.ESTABLISHED and self.config.discovery:
             self.beacons.call(connection.control, peer, now)
-            if self.config.discovery and peer not in self.dialler.aimed():
+            if peer not in self.dialler.aimed():
                 self.dialler.discover(peer, connection.control, now)
         return effects
 
-    def refuse(self, connection: Connection) -> Goodbye | None:
-        """See `connections.Listener`. A quarter of the places is kept for peers that nobody here has reached yet."""
+    def admit(self, connection: Connection, now: int) -> tuple[Goodbye | None, list[Effect]]:
+        """See `connections.Listener`. A quarter of the places is kept for peers that nobody here has reached yet.
+
+        A stranger that finds all places taken is sent on to peers that have some left; if there are none, it gets
+        the place of a neighbour that is reachable without it: that the mesh is whole counts for more than speed.
+        """
         target = self.dialler.targets.get(connection.dialled) if connection.dialled is not None else None
         if (target is not None and target.explicit) or self._room(connection.peer) > 0:
-            return None
-        emptiest = sorted(self.neighbours, key=lambda peer: len(self.topology.established(peer)))[:ELSEWHERE]
-        elsewhere = tuple(str(self.connections.established[peer].control) for peer in emptiest)
-        return Goodbye(Reason.FULL, f"{self.config.nickname} has all the connections it may have", elsewhere)
+            return None, []
+        links = {peer: len(self.topology.established(peer)) for peer in self.routes.reachable}
+        roomy = sorted((count, peer) for peer, count in links.items() if count < self.config.conn_limit)
+        full = Goodbye(Reason.FULL, f"{self.config.nickname} has all the connections it may have")
+        chosen = [peer for _, peer in roomy[: 3 * ELSEWHERE]]
+        chosen = self._rng.sample(chosen, min(ELSEWHERE, len(chosen)))
+        elsewhere = [str(address) for peer in chosen for address in self._addresses(peer)[:1]]
+        if elsewhere or connection.peer in self.routes.hops:
+            return Goodbye(full.reason, full.text, tuple(elsewhere)), []
+        for _, peer in sorted(((links.get(peer, 0), peer) for peer in self.neighbours), reverse=True):
+            if self.routes.reaches_without_link(peer):
+                return None, self.connections.end(self.connections.established[peer], Reason.FULL, full.text, now)
+        return full, []
 
     def _room(self, peer: PeerName) -> int:
         """How many more connections may be made, to a peer such as `peer` ("": one that is reachable already)."""
@@ -316,7 +329,9 @@ class Mesh:
             effects += self.connections.broken(connection, "the other side has lost it", now)
         if self._room(peer) <= 0:
             return effects
-        known = self.beacons.calls(peer) or self.dialler.explicit_at(address, peer) or peer in self.topology.records
+        known = self.dialler.explicit_at(address, peer) or (
+            self.config.discovery and (self.beacons.calls(peer) or peer in self.topology.records)
+        )
         if known and (beacon.answer or self.config.name < peer):
             return effects + self.dialler.urge(address, peer, now)
         if known:

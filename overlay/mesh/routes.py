@@ -31,7 +31,7 @@ class Routes:
             return False
         self._generation = self._topology.links_generation
         self._broadcast.clear()
-        self.hops = self._search()
+        self.hops = self._search("")
         before, self.reachable = self.reachable, tuple(sorted(self.hops))
         return before != self.reachable
 
@@ -50,7 +50,11 @@ class Routes:
             hops = self._broadcast[source] = self._search_broadcast(source)
         return hops
 
-    def _search(self) -> dict[PeerName, PeerName]:
+    def reaches_without_link(self, neighbour: PeerName) -> bool:
+        """Whether `neighbour` would stay reachable if the link to it went."""
+        return neighbour in self._search(neighbour)
+
+    def _search(self, shunned: PeerName) -> dict[PeerName, PeerName]:
         established = self._topology.established
         own = self._own
         hops = {own: own}
@@ -59,7 +63,7 @@ class Routes:
             found = []
             for peer in level:
                 for other in established(peer):
-                    if other not in hops and peer in established(other):
+                    if other not in hops and peer in established(other) and not (peer == own and other == shunned):
                         hops[other] = other if peer == own else hops[peer]
                         found.append(other)
             level = sorted(found)
