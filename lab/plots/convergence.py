@@ -9,6 +9,8 @@ __all__ = ["convergence"]
 _SHOWN = 14
 """Most changes drawn (the last ones)."""
 _COLOURS = dict(zip(METRICS, SERIES, strict=False))
+_LABEL = 44
+"""Most characters of a change's name."""
 _DECADES = 100
 """Ratio of longest to shortest time from which the axis is logarithmic."""
 
@@ -68,7 +70,7 @@ def convergence(run: Run) -> Figure | None:
     axes.set_xlim(left, longest * (2.6 if logarithmic else 1.16) if times else 1)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(y - 1.4, -0.8)
-    axes.set_yticks(ticks, [f"{change.label}  ·  {seconds(change.t):.1f} s" for change in drawn], color=INK)
+    axes.set_yticks(ticks, [f"{_short(change.label)}  ·  {seconds(change.t):.1f} s" for change in drawn], color=INK)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GRID)
@@ -99,6 +101,10 @@ def convergence(run: Run) -> Figure | None:
             ],
         ),
     )
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
 
 
 def _finding(changes: list[EventConvergence]) -> str:

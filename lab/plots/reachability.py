@@ -193,8 +193,8 @@ def matrices(run: Run) -> Figure | None:
     names = sorted({name for _, key in rows for name in key[1:]})
     place = {name: index for index, name in enumerate(names)}
     data: list[tuple[Any, ...]] = []
-    size = min(4.2, max(1.9, 0.42 * len(names)))
-    figure = canvas(3 * size + 2.2, len(bands) * (size + 0.75) + 0.3)
+    size = min(2.7, max(1.6, 0.4 * len(names)))
+    figure = canvas(11, len(bands) * (size + 0.75) + 0.3)
     grids = figure.subplots(len(bands), 3, squeeze=False)
     image = None
     for line, band in zip(grids, bands, strict=True):

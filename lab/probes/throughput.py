@@ -1,0 +1,167 @@
+"""Bulk throughput and round trip of TCP between two places: two small processes, started by whoever measures.
+
+    python -m lab.probes.throughput server [--netns PATH] [--port N]
+    python -m lab.probes.throughput client ADDRESS [--netns PATH] [--port N] [--seconds S] [--rounds R]
+
+The server prints one line (`listening PORT`) once it is ready and serves until its standard input ends. The client
+prints one JSON object: `throughput` (bits per second, counted where it was received) and `round_trip` (ns), each with
+`median` and all `rounds`; round trips also `p99`. Both know nothing of what carries the packets, so that every
+candidate is measured alike: large `sendfile` calls from memory on one kernel socket, requests of one byte with Nagle's
+algorithm off, the congestion control that the kernel has anyway, a warm-up that is not counted.
+"""
+
+import argparse
+import json
+import os
+import select
+import socket
+import statistics
+import struct
+import sys
+import time
+from collections.abc import Sequence
+
+from lab.probes.namespaces import Gone, Spaces
+
+__all__ = ["main", "measure", "serve"]
+
+PORT = 5201
+_BLOCK = 4 << 20
+_RECEIVE = 1 << 20
+_BULK, _ECHO = b"B", b"E"
+_TOTAL = struct.Struct("!QQ")
+"""What the server says at the end of a bulk round: bytes received, nanoseconds from the first to the last."""
+_WARM_UP = 0.3
+"""Seconds at the beginning of each round that do not count: slow start is not what is compared."""
+
+
+def serve(port: int, stop: int = 0) -> None:
+    """Serve one connection after the other until `stop` (a descriptor) is readable; prints when it listens."""
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    listener = socket.create_server(("", port), family=family, dualstack_ipv6=family == socket.AF_INET6)
+    with listener:
+        print(f"listening {listener.getsockname()[1]}", flush=True)
+        while True:
+            ready, _, _ = select.select([listener.fileno(), stop], [], [])
+            if stop in ready:
+                return
+            connection, _ = listener.accept()
+            with connection:
+                try:
+                    _answer(connection)
+                except (ConnectionError, TimeoutError):
+                    # The client went away: the next one may come.
+                    continue
+
+
+def _answer(connection: socket.socket) -> None:
+    connection.settimeout(60)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    kind = connection.recv(1)
+    if kind == _ECHO:
+        while data := connection.recv(1):
+            connection.sendall(data)
+    elif kind == _BULK:
+        buffer = bytearray(_RECEIVE)
+        first = last = 0
+        total = 0
+        begin = time.monotonic_ns() + int(_WARM_UP * 1e9)
+        while count := connection.recv_into(buffer):
+            last = time.monotonic_ns()
+            if last < begin:
+                continue
+            if not first:
+                # What this call brought arrived before the clock starts.
+                first = last
+                continue
+            total += count
+        connection.sendall(_TOTAL.pack(total, last - first))
+
+
+def measure(address: str, port: int, seconds: float, rounds: int) -> dict[str, object]:
+    """Run all rounds against a server; raises `OSError` when it cannot be reached."""
+    bulk = [_bulk(address, port, seconds) for _ in range(rounds)]
+    echo = [_echo(address, port, seconds) for _ in range(rounds)]
+    medians = [round(statistics.median(times)) for times in echo]
+    everything = sorted(value for times in echo for value in times)
+    return {
+        "throughput": {"median": round(statistics.median(bulk)), "rounds": [round(value) for value in bulk]},
+        "round_trip": {
+            "median": round(statistics.median(medians)),
+            "p99": everything[len(everything) * 99 // 100],
+            "rounds": medians,
+        },
+    }
+
+
+def _connect(address: str, port: int) -> socket.socket:
+    connection = socket.create_connection((address, port), timeout=10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _bulk(address: str, port: int, seconds: float) -> float:
+    """Bits per second of one round."""
+    with open(os.memfd_create("bulk"), "wb+", buffering=0) as block, _connect(address, port) as connection:
+        os.truncate(block.fileno(), _BLOCK)
+        connection.sendall(_BULK)
+        connection.settimeout(None)
+        end = time.monotonic() + _WARM_UP + seconds
+        while time.monotonic() < end:
+            os.sendfile(connection.fileno(), block.fileno(), 0, _BLOCK)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(30)
+        answer = b""
+        while len(answer) < _TOTAL.size:
+            data = connection.recv(_TOTAL.size - len(answer))
+            if not data:
+                raise ConnectionResetError("the server closed before it told what it received")
+            answer += data
+    total, elapsed = _TOTAL.unpack(answer)
+    return float(total * 8 * 1e9 / elapsed) if elapsed else 0.0
+
+
+def _echo(address: str, port: int, seconds: float) -> list[int]:
+    """Round trips of one round, in nanoseconds."""
+    times: list[int] = []
+    with _connect(address, port) as connection:
+        connection.sendall(_ECHO)
+        start = time.monotonic_ns()
+        begin, end = start + int(_WARM_UP * 1e9), start + int((_WARM_UP + seconds) * 1e9)
+        while True:
+            sent = time.monotonic_ns()
+            if sent >= end and times:
+                return times
+            connection.sendall(b".")
+            if not connection.recv(1):
+                raise ConnectionResetError("the server closed in the middle")
+            if sent >= begin:
+                times.append(time.monotonic_ns() - sent)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m lab.probes.throughput")
+    parser.add_argument("role", choices=("server", "client"))
+    parser.add_argument("address", nargs="?", default="")
+    parser.add_argument("--netns", default="", help="path of the network namespace to measure from")
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one round")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(argv)
+    if (options.role == "client") != bool(options.address):
+        parser.error("client needs an address, server has none")
+    try:
+        Spaces().enter(options.netns)
+        if options.role == "server":
+            serve(options.port)
+        else:
+            print(json.dumps(measure(options.address, options.port, options.seconds, options.rounds)))
+    except (Gone, OSError) as error:
+        print(f"throughput {options.role}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
