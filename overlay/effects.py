@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
-from overlay.wire import DatagramMessage, Delta, Message
+from overlay.wire import Body, DatagramMessage, Delta, Message
 
 
 class Effect(Struct, frozen=True):
@@ -132,7 +132,7 @@ class Unicast(Effect, frozen=True):
 
     destination: PeerName
     channel: str
-    body: Message
+    body: Body
 
 
 class Notify(Effect, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from overlay.config import Config, PeerName
-from overlay.datapath.plan import Claim, ForwardingPlan, Standing
+from overlay.datapath.plan import Arbiter, Claim, ForwardingPlan, Standing
 from overlay.effects import Broadcast, Effect, Log, Notify, Persist, PruneForwarding
 from overlay.env import SECOND
 from overlay.errors import UsageError
@@ -28,7 +28,7 @@ from overlay.inputs import (
     Wake,
 )
 from overlay.mesh.origin_map import OriginMap
-from overlay.mesh.origin_messages import EndpointValue, OriginDelta, Value
+from overlay.mesh.origin_messages import Change, EndpointValue, OriginDelta, Value
 
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"
@@ -43,11 +43,11 @@ class Endpoints:
     that are not `Attached` again within `RECOVERY` are taken back.
     """
 
-    def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes]) -> None:
+    def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes], arbiter: Arbiter) -> None:
         self._config = config
         self._own = config.name
         self.channel = OriginMap(CHANNEL, config.name, uid)
-        self._plan = ForwardingPlan(config.name)
+        self._plan = ForwardingPlan(config.name, arbiter)
         self._stored = stored.get(STORE_KEY)
         self._unconfirmed: dict[str, None] = {}
         self._reachable: frozenset[PeerName] = frozenset({config.name})
@@ -88,7 +88,13 @@ class Endpoints:
             self._recovery_at = now + RECOVERY
         return self._plan.flush()
 
+    def recheck(self) -> list[Effect]:
+        """The arbiter may judge otherwise from now on (the ring has changed): judge the duplicates again."""
+        self._plan.recheck()
+        return self._plan.flush()
+
     def handle(self, input: Input, now: int) -> list[Effect]:
+        """What to do about `input`; KeyError for one that is not the data path's."""
         return self._handlers[type(input)](input, now)
 
     def deadline(self) -> int | None:
@@ -146,9 +152,16 @@ class Endpoints:
     # --- the others' ------------------------------------------------------------------------------------------------
 
     def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
-        effects: list[Effect] = []
         for change in input.changes:
             self._left.pop(change.origin, None)
+        effects = self._announce(input.changes)
+        effects.extend(self._plan.flush())
+        return effects
+
+    def _announce(self, changes: tuple[Change, ...]) -> list[Effect]:
+        """Tell the plan. What makes no sense counts as nothing, and is logged once for each peer."""
+        effects: list[Effect] = []
+        for change in changes:
             claim = _claim(change.new) if change.new is not None else None
             if isinstance(change.new, EndpointValue) and change.new.container != change.key:
                 claim = None
@@ -157,16 +170,19 @@ class Endpoints:
                 text = f"peer {change.origin} announces an endpoint that makes no sense and is ignored: {change.new}"
                 effects.append(Log("warning", text))
             self._plan.announce(change.origin, change.key, claim)
-        effects.extend(self._plan.flush())
         return effects
 
     def _peers_changed(self, input: PeersChanged, now: int) -> list[Effect]:
         before, after = self._reachable, frozenset((*input.reachable, self._own))
         self._reachable = after
+        effects: list[Effect] = []
         for peer in sorted(after - before):
             self._left.pop(peer, None)
             self._unreachable_since.pop(peer, None)
-            self.channel.admit(peer)
+            news, changes = self.channel.admit(peer)
+            if news is not None:
+                effects.append(Broadcast(CHANNEL, news))
+            effects.extend(self._announce(changes))
             self._plan.stand(peer, Standing.REACHABLE)
         for peer in sorted(before - after):
             self.channel.retire(peer)
@@ -175,7 +191,8 @@ class Endpoints:
             else:
                 self._unreachable_since[peer] = now
                 self._plan.stand(peer, Standing.HELD)
-        return self._plan.flush()
+        effects.extend(self._plan.flush())
+        return effects
 
     def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
         before, self._paths = self._paths, dict(input.paths)
@@ -201,8 +218,7 @@ class Endpoints:
 
     def _drop(self, peer: PeerName) -> list[Effect]:
         """Nothing that `peer` said counts any more. Whether it is reachable is for `PeersChanged` to say."""
-        for change in self.channel.forget(peer):
-            self._plan.announce(peer, change.key, None)
+        effects = self._announce(self.channel.forget(peer))
         if peer not in self._reachable:
             self._plan.stand(peer, Standing.GONE)
             self._unreachable_since.pop(peer, None)
@@ -212,7 +228,8 @@ class Endpoints:
         self._accused.pop(peer, None)
         if self._plan.standing(peer) is Standing.GONE and peer not in self._paths:
             self._left.pop(peer, None)
-        return self._plan.flush()
+        effects.extend(self._plan.flush())
+        return effects
 
     def _wake(self, input: Wake, now: int) -> list[Effect]:
         for peer in _expired(self._unreachable_since, now - self._config.hold):

@@ -4,7 +4,7 @@ Owns the order in which endpoints beat each other (`docs/wire.md`, "Origin maps"
 gossip, timers or the kernel. A change costs what it touches: the claimants of the same MAC and addresses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 
 from msgspec import Struct
@@ -14,7 +14,11 @@ from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, Set
 from overlay.inputs import QuarantineChanged
 
 EndpointId = tuple[PeerName, str]
-"""(origin, container): also the order in which endpoints of equal standing win."""
+"""(origin, container): also the order in which endpoints of equal standing win a MAC."""
+
+
+Arbiter = Callable[[str, list[EndpointId]], EndpointId]
+"""Which of the endpoints of equal standing (at least two) keeps an address (an IP literal); the same on every peer."""
 
 
 class Standing(IntEnum):
@@ -46,8 +50,9 @@ class Contest(Struct, frozen=True):
 class ForwardingPlan:
     """All claims, their winners and what is installed. Mutators only mark; `flush` settles and returns the diffs."""
 
-    def __init__(self, own: PeerName) -> None:
+    def __init__(self, own: PeerName, arbiter: Arbiter) -> None:
         self._own = own
+        self._arbiter = arbiter
         self._claims: dict[PeerName, dict[str, Claim]] = {}
         self._by_mac: dict[str, dict[EndpointId, Claim]] = {}
         self._by_literal: dict[str, dict[EndpointId, Claim]] = {}
@@ -56,6 +61,7 @@ class ForwardingPlan:
 
         self._mac_winner: dict[str, EndpointId] = {}
         self._literal_winner: dict[str, EndpointId] = {}
+        self._contested: dict[str, None] = {}
         self._lost: dict[EndpointId, tuple[str, ...]] = {}
         self._installed: dict[str, SetForwarding] = {}
         self._flood: tuple[str, ...] = ()
@@ -110,6 +116,11 @@ class ForwardingPlan:
         self._dirty_flood = True
         for claim in self._claims.get(origin, {}).values():
             self._dirty_output[claim.mac] = None
+
+    def recheck(self) -> None:
+        """What the arbiter says may have changed: settle all contested addresses anew."""
+        for literal in self._contested:
+            self._dirty_literals[literal] = None
 
     def _touch(self, claim: Claim) -> None:
         self._dirty_macs[claim.mac] = None
@@ -185,17 +196,22 @@ class ForwardingPlan:
         self._dirty_flood = False
         return effects
 
-    def _rank(self, identity: EndpointId) -> tuple[int, PeerName, str]:
-        return self.standing(identity[0]), *identity
-
-    def _best(self, contenders: Iterator[EndpointId]) -> EndpointId | None:
-        best = min(map(self._rank, contenders), default=None)
-        return None if best is None or best[0] is Standing.GONE else (best[1], best[2])
+    def _standing_highest(self, contenders: Iterator[EndpointId]) -> list[EndpointId]:
+        """Those of `contenders` to whom nobody is preferred for reachability; none that is gone."""
+        best: list[EndpointId] = []
+        highest = Standing.HELD
+        for identity in contenders:
+            standing = self.standing(identity[0])
+            if standing < highest:
+                best, highest = [identity], standing
+            elif standing == highest:
+                best.append(identity)
+        return best
 
     def _settle_mac(self, mac: str, touched: dict[EndpointId, None]) -> None:
         claims = self._by_mac.get(mac, {})
         before = self._mac_winner.pop(mac, None)
-        winner = self._best(iter(claims))
+        winner = min(self._standing_highest(iter(claims)), default=None)
         if winner is not None:
             self._mac_winner[mac] = winner
         for identity, claim in claims.items():
@@ -209,9 +225,12 @@ class ForwardingPlan:
     def _settle_literal(self, literal: str, touched: dict[EndpointId, None]) -> None:
         claims = self._by_literal.get(literal, {})
         before = self._literal_winner.pop(literal, None)
-        winner = self._best(i for i, claim in claims.items() if self._mac_winner.get(claim.mac) == i)
-        if winner is not None:
-            self._literal_winner[literal] = winner
+        best = self._standing_highest(i for i, claim in claims.items() if self._mac_winner.get(claim.mac) == i)
+        self._contested.pop(literal, None)
+        if len(best) > 1:
+            self._contested[literal] = None
+        if best:
+            self._literal_winner[literal] = self._arbiter(literal, best) if len(best) > 1 else best[0]
         for identity, claim in claims.items():
             touched[identity] = None
             self._dirty_output[claim.mac] = None
@@ -292,13 +311,22 @@ class ForwardingPlan:
         assert not (
             self._dirty_claims or self._dirty_macs or self._dirty_literals or self._dirty_output or self._dirty_flood
         )
-        fresh = ForwardingPlan(self._own)
+        fresh = ForwardingPlan(self._own, self._arbiter)
         fresh._standing, fresh._hosts = dict(self._standing), dict(self._hosts)
         fresh._dirty_flood = True
         for (origin, container), claim in self.claims():
             fresh.announce(origin, container, claim)
         fresh.flush()
-        for attribute in ("_mac_winner", "_literal_winner", "_lost", "_installed", "_flood", "_by_mac", "_by_literal"):
+        for attribute in (
+            "_mac_winner",
+            "_literal_winner",
+            "_lost",
+            "_contested",
+            "_installed",
+            "_flood",
+            "_by_mac",
+            "_by_literal",
+        ):
             assert getattr(self, attribute) == getattr(fresh, attribute), attribute
 
 

@@ -141,15 +141,18 @@ class Registry:
     def _peers_changed(self, input: PeersChanged) -> list[Effect]:
         before, after = self._reachable, frozenset((*input.reachable, self._own))
         self._reachable = after
+        effects: list[Effect] = []
         for peer in sorted(after - before):
-            self.channel.admit(peer)
+            news, _ = self.channel.admit(peer)
+            if news is not None:
+                effects.append(Broadcast(CHANNEL, news))
             for key, value in self.channel.entries_of(peer):
                 self._show(peer, key, value)
         for peer in sorted(before - after):
             self.channel.retire(peer)
             for key, value in self.channel.entries_of(peer):
                 self._hide(peer, key, value)
-        return []
+        return effects
 
     def _peer_gone(self, input: PeerLeft | PeerForgotten) -> list[Effect]:
         for change in self.channel.forget(input.peer):

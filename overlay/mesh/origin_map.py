@@ -83,6 +83,7 @@ class OriginMap:
         self._reachable_digest = 0
         self._origins: dict[PeerName, _Origin] = {}
         self._forgotten: dict[PeerName, int] = {}
+        self._limbo: dict[PeerName, OriginDelta] = {}
         self._own = self._origins[owner] = _Origin(uid)
         self._reissue_from = 0
         self._reissue_pause = REISSUE_PAUSE
@@ -149,15 +150,25 @@ class OriginMap:
         self._forgotten.pop(origin, None)
         self._forgotten[origin] = held.uid
         if len(self._forgotten) > MAX_FORGOTTEN:
-            del self._forgotten[next(iter(self._forgotten))]
+            oldest = next(iter(self._forgotten))
+            del self._forgotten[oldest]
+            self._limbo.pop(oldest, None)
         return tuple(Change(origin, e.key, e.value, None) for e in held.entries.values() if e.value is not None)
 
-    def admit(self, origin: PeerName) -> None:
-        """`origin` can be reached now: take its entries even if that incarnation was forgotten."""
+    def admit(self, origin: PeerName) -> tuple[OriginDelta | None, tuple[Change, ...]]:
+        """`origin` can be reached now: take its entries even if that incarnation was forgotten.
+
+        What of it came in the meantime is merged: returns the news to broadcast, and what changed.
+        """
         self._forgotten.pop(origin, None)
+        waiting = self._limbo.pop(origin, None)
+        changes: list[Change] = []
+        states = [self._take(state, changes) for state in waiting.states] if waiting is not None else []
         if origin not in self._reachable:
             self._reachable[origin] = None
             self._reachable_digest ^= self.term(origin)
+        news = tuple(state for state in states if state is not None)
+        return (OriginDelta(news) if news else None), tuple(changes)
 
     def retire(self, origin: PeerName) -> None:
         """`origin` cannot be reached any more: it does not count in `reachable_digest`; its entries stay."""
@@ -218,7 +229,12 @@ class OriginMap:
                     effects.append(Broadcast(self.name, self._reissue(state.uid + 1)))
                     self._reissue_from = now + self._reissue_pause
                     self._reissue_pause = min(2 * self._reissue_pause, REISSUE_PAUSE_MAX)
-            elif self._forgotten.get(state.origin, 0) < state.uid:
+            elif self._forgotten.get(state.origin, 0) >= state.uid:
+                # A slower peer still has it, or a cut that outlasted the hold has healed: `admit` will tell.
+                one = OriginDelta((state,))
+                waiting = self._limbo.get(state.origin)
+                self._limbo[state.origin] = one if waiting is None else self.join(waiting, one)
+            else:
                 fresh = self._take(state, changes)
                 if fresh is not None:
                     news.append(fresh)

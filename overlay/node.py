@@ -1,0 +1,295 @@
+"""One peer: composes mesh, address management, names and data path behind the core contract.
+
+Owns who gets which input, and the talk among the cores: `Broadcast`, `Unicast` and `Notify` are carried out here, in
+causal order, and never leave. Holds no protocol logic; must not know sockets, clocks or the kernel.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from overlay import __version__
+from overlay.config import Config, PeerName
+from overlay.datapath.endpoints import Endpoints
+from overlay.dns.registry import Registry
+from overlay.dns.resolver import Resolver
+from overlay.effects import Broadcast, Effect, Log, Notify, Persist, Reply, Unicast
+from overlay.env import Random
+from overlay.inputs import (
+    Allocate,
+    Attached,
+    CancelRequest,
+    Claim,
+    Connect,
+    Datagram,
+    Deliver,
+    Detached,
+    DialFailed,
+    DnsQuery,
+    Forget,
+    Input,
+    Leave,
+    OriginChanged,
+    PathsChanged,
+    PeerForgotten,
+    PeerLeft,
+    PeersChanged,
+    Prime,
+    QuarantineChanged,
+    RegisterName,
+    Release,
+    RemovePeer,
+    TcpClosed,
+    TcpMessage,
+    TcpOpened,
+    UnregisterName,
+    Wake,
+)
+from overlay.ipam.ipam import Ipam
+from overlay.mesh.channel import Channel
+from overlay.mesh.mesh import Mesh
+
+UID_KEY = "uid"
+MAX_NICKNAMES = 4096
+
+
+class View(Struct, frozen=True):
+    """What this peer believes, in few words. Digests are hex; equal digests mean equal beliefs."""
+
+    topology: str
+    """Of the records of all peers that it can reach."""
+    ring: str
+    dns: str
+    """Of the DNS entries that it would answer with."""
+    endpoints: str
+    """Of what the peers that it can reach announce."""
+    reachable: int
+    """How many peers it can reach, itself included."""
+    neighbours: tuple[str, ...]
+    """Nicknames of the peers with which it has an established connection, sorted."""
+    ring_share: float
+    """The part of the address range that it owns, 0 to 1."""
+    sent_messages: int
+
+
+class Core(Protocol):
+    """A part of the node, behind the core contract."""
+
+    def handle(self, input: Any, now: int) -> list[Effect]: ...
+
+
+class Node:
+    """One peer. See the core contract in `docs/design.md`.
+
+    `stored` is what `Persist` wrote in earlier lives. `boot` is the wall clock at the start, in nanoseconds, or 0 where
+    there is none; with it a peer that lost its disk is newer than its earlier life all the same.
+    """
+
+    def __init__(self, config: Config, rng: Random, stored: Mapping[str, bytes], boot: int) -> None:
+        self.config = config
+        self.uid = _next_uid(stored.get(UID_KEY, b""), boot, rng)
+        self.ipam = Ipam(config, rng, stored)
+        self.endpoints = Endpoints(config, self.uid, stored, self.ipam.rightful_holder)
+        self.registry = Registry(config, self.uid, stored)
+        self.resolver = Resolver(config, self.registry, rng)
+        channels: list[Channel] = [self.ipam.channel, self.registry.channel, self.endpoints.channel]
+        self.mesh = Mesh(config, self.uid, rng, channels, stored)
+        self._nicknames: dict[PeerName, str] = {}
+        self._ring_seen = self.ipam.ring_digest
+        self._seen: tuple[object, ...] = ()
+
+        mesh, ipam, registry, endpoints = self.mesh, self.ipam, self.registry, self.endpoints
+        self._cores: dict[type[Input], tuple[Core, ...]] = {
+            TcpOpened: (mesh,),
+            DialFailed: (mesh,),
+            TcpMessage: (mesh,),
+            TcpClosed: (mesh,),
+            Datagram: (mesh,),
+            Connect: (ipam, mesh),
+            Forget: (ipam, mesh),
+            Leave: (mesh,),
+            Prime: (ipam,),
+            Allocate: (ipam,),
+            Claim: (ipam,),
+            Release: (ipam,),
+            CancelRequest: (ipam,),
+            Attached: (endpoints,),
+            Detached: (endpoints, registry),
+            RegisterName: (registry,),
+            UnregisterName: (registry,),
+            DnsQuery: (self.resolver,),
+            PeersChanged: (endpoints, registry, ipam),
+            PathsChanged: (endpoints,),
+            PeerLeft: (endpoints, registry, ipam),
+            PeerForgotten: (endpoints, registry, ipam),
+            QuarantineChanged: (registry,),
+        }
+        self._special: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
+            Wake: self._wake,
+            RemovePeer: self._remove_peer,
+            Deliver: self._deliver,
+            OriginChanged: self._origin_changed,
+        }
+
+    # --- contract -------------------------------------------------------------------------------------------------
+
+    def start(self, now: int) -> list[Effect]:
+        """Called once, before anything else. The new incarnation is on disk before anybody hears of it."""
+        effects: list[Effect] = [Persist(UID_KEY, str(self.uid).encode())]
+        effects += self.endpoints.start(now)
+        effects += self.registry.start(now)
+        return self._resolve(effects, now)
+
+    def handle(self, input: Input, now: int) -> list[Effect]:
+        """What happened, and what to do about it. TypeError for an input that is not of this vocabulary."""
+        effects = self._resolve(self._route(input, now), now)
+        if self.ipam.ring_digest != self._ring_seen:
+            self._ring_seen = self.ipam.ring_digest
+            effects += self._resolve(self.endpoints.recheck(), now)
+        return effects
+
+    def deadline(self) -> int | None:
+        """When `Wake` is wanted."""
+        dues = (self.mesh.deadline(), self.ipam.deadline(), self.endpoints.deadline())
+        return min((due for due in dues if due is not None), default=None)
+
+    def surrender(self, now: int) -> list[Effect]:
+        """Before this peer's state is wiped (`reset`): give its address space to another."""
+        return self._resolve(self.ipam.surrender(now), now)
+
+    def check_invariants(self) -> None:
+        """Assert what must always hold of every part."""
+        for core in (self.mesh, self.ipam, self.registry, self.endpoints):
+            core.check_invariants()
+
+    # --- what others ask ------------------------------------------------------------------------------------------
+
+    def view(self, now: int) -> View:
+        """What is believed now. `view_changed` is False until something of it changes (counters do not count)."""
+        self._seen = self._beliefs()
+        nickname = self.mesh.topology.nickname
+        return View(
+            f"{self.mesh.topology_digest:016x}",
+            f"{self.ipam.ring_digest:016x}",
+            f"{self.registry.dns_digest:016x}",
+            f"{self.endpoints.digest:016x}",
+            len(self.mesh.reachable),
+            tuple(sorted(nickname(peer) for peer in self.mesh.neighbours)),
+            self.ipam.share,
+            self.mesh.sent_messages,
+        )
+
+    def view_changed(self) -> bool:
+        """Whether `view` may say something new since it was last asked. Costs a few comparisons."""
+        return self._beliefs() != self._seen
+
+    def _beliefs(self) -> tuple[object, ...]:
+        return (
+            self.mesh.topology.digest(),
+            self.mesh.reachable,
+            self.mesh.neighbours,
+            self.ipam.ring_digest,
+            self.registry.dns_digest,
+            self.endpoints.digest,
+        )
+
+    def report(self, now: int) -> dict[str, Any]:
+        """Everything worth knowing, JSON-able: sections `version`, `mesh`, `ipam`, `dns`, `endpoints`."""
+        return {
+            "version": __version__,
+            "mesh": self.mesh.report(now),
+            "ipam": self.ipam.report(now),
+            "dns": {**self.registry.report(now), "queries": self.resolver.report()},
+            "endpoints": self.endpoints.report(now),
+        }
+
+    def lookup(self, name: str) -> tuple[str, ...]:
+        """The addresses of a name, with or without the domain, sorted."""
+        return self.registry.lookup(name)
+
+    # --- routing --------------------------------------------------------------------------------------------------
+
+    def _route(self, input: Input, now: int) -> list[Effect]:
+        special = self._special.get(type(input))
+        if special is not None:
+            return special(input, now)
+        cores = self._cores.get(type(input))
+        if cores is None:
+            raise TypeError(f"not an input of a node: {input!r}")
+        if isinstance(input, PeersChanged):
+            self._remember_nicknames(input)
+        effects: list[Effect] = []
+        for core in cores:
+            effects += core.handle(input, now)
+        return effects
+
+    def _resolve(self, effects: list[Effect], now: int) -> list[Effect]:
+        """Carry out what is between the cores. What it leads to stands in its place, so causes stay before effects."""
+        outward: list[Effect] = []
+        todo = list(reversed(effects))
+        while todo:
+            effect = todo.pop()
+            if isinstance(effect, Notify):
+                assert isinstance(effect.input, Input)
+                todo.extend(reversed(self._route(effect.input, now)))
+            elif isinstance(effect, Broadcast):
+                todo.extend(reversed(self.mesh.broadcast(effect.channel, effect.delta, now)))
+            elif isinstance(effect, Unicast):
+                todo.extend(reversed(self.mesh.unicast(effect.destination, effect.channel, effect.body, now)))
+            else:
+                outward.append(effect)
+        return outward
+
+    def _wake(self, input: Wake, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for core in (self.mesh, self.ipam, self.endpoints):
+            due = core.deadline()
+            if due is not None and due <= now:
+                effects += core.handle(input, now)
+        return effects
+
+    def _deliver(self, input: Deliver, now: int) -> list[Effect]:
+        if input.channel == self.ipam.channel.name:
+            return self.ipam.handle(input, now)
+        return [Log("debug", f"a unicast of {input.source} for the unknown channel {input.channel!r} is dropped")]
+
+    def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
+        core: Core = self.registry if input.channel == self.registry.channel.name else self.endpoints
+        return core.handle(input, now)
+
+    # --- names of peers -------------------------------------------------------------------------------------------
+
+    def _remember_nicknames(self, input: PeersChanged) -> None:
+        """Keep the nicknames of peers that go out of reach: `rmpeer` is asked for them when their records are gone."""
+        reachable = frozenset(input.reachable)
+        for name, record in self.mesh.topology.records.items():
+            if name not in reachable:
+                self._nicknames.pop(name, None)
+                self._nicknames[name] = record.nickname
+        while len(self._nicknames) > MAX_NICKNAMES:
+            del self._nicknames[next(iter(self._nicknames))]
+
+    def _remove_peer(self, input: RemovePeer, now: int) -> list[Effect]:
+        known = {**self._nicknames, **{name: record.nickname for name, record in self.mesh.topology.records.items()}}
+        peers: Any = self.ipam.report(now)["peers"]
+        owners = [peer["name"] for peer in peers]
+        if input.peer in known or input.peer in owners:
+            return self.ipam.handle(input, now)
+        found = sorted(name for name, nickname in known.items() if nickname == input.peer)
+        if len(found) == 1:
+            return self.ipam.handle(RemovePeer(input.request, found[0]), now)
+        if found:
+            error = f"{len(found)} peers are called {input.peer}: name one of {', '.join(found)}"
+        else:
+            error = f"found no peer of the name or nickname {input.peer!r}; `weave status ipam` lists the owners"
+        return [Reply(input.request, error=error)]
+
+
+def _next_uid(stored: bytes, boot: int, rng: Random) -> int:
+    """This life's incarnation: above that of the last one, as far as disk or clock remember it.
+
+    With neither it is drawn, so that two lives that know nothing of each other are not taken for one.
+    """
+    before = int(stored) if stored.isdigit() else 0
+    return max(before + 1, boot) if before or boot else 1 + rng.getrandbits(32)
