@@ -4,7 +4,6 @@ Owns paths, parameters and status codes. Decides nothing: `engine.py` and `conta
 as `{"message": …}`.
 """
 
-import asyncio
 import contextlib
 import os
 import re
@@ -210,15 +209,7 @@ class Api:
         condition = request.query.get("condition") or "not-running"
         if condition not in ("not-running", "next-exit", "removed"):
             raise invalid(f"invalid condition: {condition!r}")
-        ended = asyncio.ensure_future(container.wait(condition))
-        # The head goes out at once: `docker run` starts the container only when it knows that somebody waits.
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await asyncio.sleep(0)
-        await response.prepare(request)
-        code = await ended
-        await response.write(msgspec.json.encode({"StatusCode": code, "Error": None}) + b"\n")
-        await response.write_eof()
-        return response
+        return await streaming.wait(container, request, condition)
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
         container = self._find(request)
@@ -275,7 +266,7 @@ class Api:
         size = body.get("ConsoleSize") or [0, 0]
         made.check_startable()
         if body.get("Detach"):
-            await made.start(tty=tty)
+            made.start(tty=tty)
             return web.Response()
         stdin = made.stdin if made.request.attach_stdin else None
         streams = tuple(
@@ -284,16 +275,11 @@ class Api:
             if wanted
         )
         hijack = Hijack(made.output, stdin, tty=tty, streams=streams, keys=detach_keys(made.request.detach_keys))
-        held = streaming.Early(made.output)
+        hijack.take(request)
         try:
-            # Only now is it known whether to answer with an error or with the stream.
-            await made.start(tty=tty, size=(int(size[0]), int(size[1])))
-        finally:
-            early = held.release()
-        hijack.take(request, listen=made.running)
-        for stream, data in early:
-            hijack.feed(stream, data)
-        if not made.running:
+            made.start(tty=tty, size=(int(size[0]), int(size[1])))
+        except ApiError as error:
+            hijack.feed(STDOUT, f"{error.message}\r\n".encode())
             hijack.finish()
         await hijack.done
         return web.Response()

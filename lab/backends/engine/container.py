@@ -166,7 +166,11 @@ class Container:
             return self.record.exit_code
         future: asyncio.Future[int] = self._engine.loop.create_future()
         self._waiters[condition].append(future)
-        return await future
+        try:
+            return await future
+        finally:
+            if future in self._waiters[condition]:
+                self._waiters[condition].remove(future)
 
     async def remove(self, *, force: bool) -> None:
         """Remove it from the disk; a running one only by force."""

@@ -13,7 +13,7 @@ from lab.backends.engine.inside import Program, enter_and_run, read_failure
 from lab.backends.engine.namespaces import fork_child
 from lab.backends.engine.reaper import Reaper
 from lab.backends.engine.spec import ExecRequest
-from lab.backends.engine.streams import Fan, Input, Stdio
+from lab.backends.engine.streams import STDOUT, Fan, Input, Stdio
 
 __all__ = ["Exec"]
 
@@ -47,8 +47,8 @@ class Exec:
         if not self.container.running:
             raise conflict(f"Container {self.container.id} is not running")
 
-    async def start(self, *, tty: bool, size: tuple[int, int] = (0, 0)) -> None:
-        """Start the process in the container; returns when it runs. Raises `ApiError` when it cannot."""
+    def start(self, *, tty: bool, size: tuple[int, int] = (0, 0)) -> None:
+        """Start the process in the container; a command that cannot be run says so in the output. Raises `ApiError`."""
         self.check_startable()
         self._begun = True
         request = self.request
@@ -78,22 +78,26 @@ class Exec:
         stdio.opened()
         self._stdio = stdio
         self.running = True
-        self._task = self._loop.create_task(self._finish(stdio, ended))
-        failure = read_failure(await read_to_end(self._loop, read_status))
-        os.close(read_status)
-        if failure is not None:
-            await self._task
-            self.exit_code = failure[1]
-            raise ApiError(failure[0], failure[2].replace("runtime create", "runtime exec"))
+        self._task = self._loop.create_task(self._live(stdio, ended, read_status))
 
     def resize(self, rows: int, columns: int) -> None:
         """The terminal's size."""
         if self._stdio is not None:
             self._stdio.resize(rows, columns)
 
-    async def _finish(self, stdio: Stdio, ended: "asyncio.Future[int]") -> None:
-        self.exit_code = await ended
+    async def _live(self, stdio: Stdio, ended: "asyncio.Future[int]", status: int) -> None:
+        try:
+            failure = read_failure(await read_to_end(self._loop, status))
+        finally:
+            os.close(status)
+        code = await ended
         await stdio.finish()
+        if failure is not None:
+            # The caller's connection is a stream already, so the text goes there, as Docker does.
+            _, code, message = failure
+            text = message.replace("runtime create", "runtime exec") + "\r\n"
+            self.output.feed(STDOUT, text.encode())
+        self.exit_code = code
         stdio.close()
         self._stdio = None
         self.running = False

@@ -89,6 +89,9 @@ class Network:
             if stale.get_attr("IFLA_MASTER") == index and name.startswith("veth"):
                 self._delete_link(name)
         _sysctl("net/ipv4/ip_forward", "1")
+        # Where the machine has br_netfilter, bridged packets would go through the IP rules too, and a container could
+        # not reach its own published port.
+        _sysctl("net/bridge/bridge-nf-call-iptables", "0")
         # Lets the host itself reach published ports at 127.0.0.1.
         _sysctl(f"net/ipv4/conf/{self.bridge}/route_localnet", "1")
         _nft(_ruleset(self.bridge, str(self.subnet)))
@@ -203,7 +206,7 @@ def configure_eth0(netlink: Netlink, lease: Lease) -> None:
     _sysctl("net/ipv6/conf/eth0/disable_ipv6", "1")
     route = _new(rtmsg)
     route["family"] = socket.AF_INET
-    route["table"], route["protocol"], route["type"] = 254, 3, 1  # main, boot, unicast
+    route["table"], route["proto"], route["type"] = 254, 3, 1  # main, boot, unicast
     route["attrs"] = [("RTA_GATEWAY", lease.gateway), ("RTA_OIF", index)]
     create = Request(RTM_NEWROUTE, route, flags=NLM_F_CREATE | NLM_F_EXCL, what="add default route")
     netlink.run([_address(index, lease.address, lease.prefix), _up(index), create])

@@ -15,6 +15,7 @@ def processes_of(pid: int) -> tuple[list[str], list[list[str]]]:
     wanted = Path(f"/proc/{pid}/ns/pid").readlink()
     ticks = os.sysconf("SC_CLK_TCK")
     booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    own = _arguments(Path("/proc/self"))
     rows = []
     for number in sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         # A process may end at any moment while it is looked at; then it is not shown.
@@ -23,8 +24,9 @@ def processes_of(pid: int) -> tuple[list[str], list[list[str]]]:
                 continue
             folder = Path("/proc", str(number))
             name, fields = _stat((folder / "stat").read_text())
-            arguments = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-            forked = name == "container-init" or arguments == [b""]
+            arguments = _arguments(folder)
+            # What runs by fork still has the engine's arguments; its name says more.
+            forked = arguments in (own, [b""])
             spent = (int(fields[11]) + int(fields[12])) // ticks
             started = time.localtime(booted + int(fields[19]) / ticks)
             rows.append(
@@ -40,6 +42,10 @@ def processes_of(pid: int) -> tuple[list[str], list[list[str]]]:
                 ]
             )
     return _TITLES, rows
+
+
+def _arguments(folder: Path) -> list[bytes]:
+    return (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
 
 
 def _stat(text: str) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The endpoints that keep talking: logs and events; and output that came before its listener.
+"""The endpoints that keep talking: logs, events, wait.
 
 Owns how a stream ends: when the client goes away, when the container's run ends, or at `until`.
 """
@@ -17,9 +17,9 @@ from lab.backends.engine.container import Container
 from lab.backends.engine.engine import Engine, Event
 from lab.backends.engine.errors import invalid
 from lab.backends.engine.logs import Entry
-from lab.backends.engine.streams import STDERR, STDOUT, Fan
+from lab.backends.engine.streams import STDERR, STDOUT
 
-__all__ = ["Early", "events", "logs"]
+__all__ = ["events", "logs", "wait"]
 
 T = TypeVar("T")
 
@@ -28,24 +28,23 @@ _BACKLOG = 10_000
 """A client that is so many entries behind is cut off rather than remembered."""
 
 
-class Early:
-    """Collects output from the first byte on, until it is known where it goes."""
+async def wait(container: Container, request: web.Request, condition: str) -> web.StreamResponse:
+    """`POST /containers/{id}/wait`: the exit code, once the condition holds.
 
-    def __init__(self, fan: Fan) -> None:
-        self._fan = fan
-        self._held: list[tuple[int, bytes]] = []
-        fan.add(self)
-
-    def feed(self, stream: int, data: bytes) -> None:
-        self._held.append((stream, data))
-
-    def finish(self) -> None:
-        """All of it is here already."""
-
-    def release(self) -> list[tuple[int, bytes]]:
-        """Stop collecting; what there is."""
-        self._fan.remove(self)
-        return self._held
+    The head goes out before: `docker run` starts its container only when it knows that somebody waits.
+    """
+    ended = asyncio.ensure_future(container.wait(condition))
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    try:
+        await asyncio.sleep(0)  # so that the wait is in force
+        await response.prepare(request)
+        await response.write(msgspec.json.encode({"StatusCode": await ended, "Error": None}) + b"\n")
+        await response.write_eof()
+    except ConnectionError:
+        pass  # nobody waits any more
+    finally:
+        ended.cancel()
+    return response
 
 
 async def logs(container: Container, request: web.Request) -> web.StreamResponse:
