@@ -139,9 +139,10 @@ class Gossip:
 
     def farewell(self, channel: str, delta: Delta) -> list[Effect]:
         """Send this change to every neighbour at once, eager or not, with all that is pending."""
-        effects = self.flush()
-        message = News(((channel, delta),))
-        return [*effects, *(SendTcp(neighbour.conn, message) for neighbour in self._neighbours.values())]
+        for neighbour in self._neighbours.values():
+            before = neighbour.pending.get(channel)
+            neighbour.pending[channel] = delta if before is None else self._channels[channel].join(before, delta)
+        return self.flush()
 
     def receive(self, name: PeerName, message: GossipMessage, now: int) -> list[Effect]:
         """One gossip message of a neighbour."""
