@@ -15,12 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import dnslib
 from msgspec import Struct
 
 from overlay.errors import EnvironmentProblem
 from overlay.inputs import DnsQuery, Input
 
-__all__ = ["DnsServer", "refuse", "upstreams"]
+__all__ = ["DnsServer", "lookup", "refuse", "upstreams"]
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ TCP_IDLE = 30.0
 MAX_WAITING = 4096
 """Queries under way; beyond it new ones are dropped, and their askers try again."""
 _SERVFAIL = 2
+_DNSRecord: Any = dnslib.DNSRecord  # not annotated: taken as it is
 
 
 class _Waiting(Struct, frozen=True):
@@ -242,3 +244,25 @@ class DnsServer:
             pass
         finally:
             writer.close()
+
+
+async def lookup(server: DnsServer, name: str) -> tuple[str, ...]:
+    """The IPv4 and IPv6 addresses of `name` as a container of this host would get them, sorted; empty for none."""
+    found: dict[str, None] = {}
+    for kind in ("A", "AAAA"):
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        server.asked(_DNSRecord.question(name, kind).pack(), _once(answer), tcp=True)
+        async with asyncio.timeout(FALLBACK_TIMEOUT + 1):
+            record = _DNSRecord.parse(await answer)
+        for entry in record.rr:
+            if entry.rtype in (dnslib.QTYPE.A, dnslib.QTYPE.AAAA):
+                found[str(entry.rdata)] = None
+    return tuple(sorted(found))
+
+
+def _once(future: asyncio.Future[bytes]) -> Callable[[bytes], None]:
+    def reply(payload: bytes) -> None:
+        if not future.done():
+            future.set_result(payload)
+
+    return reply

@@ -20,7 +20,7 @@ from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
 from overlay.env import SECOND
 from overlay.errors import UsageError
-from overlay.node import Node
+from overlay.node import Node, View
 
 __all__ = ["Answer", "Router", "now"]
 
@@ -68,9 +68,8 @@ class Router:
         self._blocked = False
         self._requests: dict[int, asyncio.Future[Answer]] = {}
         self._last_request = 0
-        self._watchers: dict[Callable[[int, Any], None], None] = {}
+        self._watchers: dict[Callable[[int, View], None], None] = {}
         self._look_pending = False
-        self._last_view: Any = None
         self._do: dict[type[e.Effect], Callable[[Any], None]] = {
             e.Dial: self._dial,
             e.SendTcp: self._send_tcp,
@@ -88,6 +87,10 @@ class Router:
     def start(self) -> None:
         """Start the node; the drivers must be in place."""
         self._carry_out(self.node.start(self.clock()))
+
+    def surrender(self) -> None:
+        """Give this peer's address space to another, before its state is wiped."""
+        self._carry_out(self.node.surrender(self.clock()))
 
     def feed(self, item: i.Input) -> None:
         """Hand one input to the node and carry out what it wants."""
@@ -110,14 +113,16 @@ class Router:
             if self._requests.pop(number, None) is not None:
                 self.feed(i.CancelRequest(number))
 
-    def watch(self, watcher: Callable[[int, Any], None]) -> None:
+    def watch(self, watcher: Callable[[int, View], None]) -> None:
         """Call `watcher(t, view)` at once and at every change of the node's view."""
         self._watchers[watcher] = None
-        if len(self._watchers) == 1:
-            self._last_view = self.node.view(self.clock())
-        watcher(self.clock(), self._last_view)
+        # Asking for the view counts as having seen it, so a change that is still held back goes to all now.
+        t = self.clock()
+        view = self.node.view(t)
+        for each in list(self._watchers) if self._look_pending else [watcher]:
+            each(t, view)
 
-    def unwatch(self, watcher: Callable[[int, Any], None]) -> None:
+    def unwatch(self, watcher: Callable[[int, View], None]) -> None:
         """Stop calling `watcher`."""
         self._watchers.pop(watcher, None)
 
@@ -245,14 +250,9 @@ class Router:
         self._look_pending = False
         if not self._watchers:
             return
+        if not self.node.view_changed():
+            return
         t = self.clock()
         view = self.node.view(t)
-        if _without_counters(view) == _without_counters(self._last_view):
-            return
-        self._last_view = view
         for watcher in list(self._watchers):
             watcher(t, view)
-
-
-def _without_counters(view: Any) -> tuple[object, ...]:
-    return tuple(getattr(view, name) for name in view.__struct_fields__ if not name.startswith("sent_"))

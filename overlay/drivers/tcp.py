@@ -27,6 +27,8 @@ USER_TIMEOUT_MS = 10_000
 """Unacknowledged data ends a connection after this (RFC 5482); heartbeats usually notice long before."""
 MAX_QUEUED = 16 << 20
 """Bytes that wait for one slow neighbour before its connection is given up: it resynchronises by digest later."""
+FLUSH_TIMEOUT = 0.5
+"""Seconds for farewells to get out."""
 MAX_STRANGERS = 128
 """Incoming connections that have not spoken yet; one more is refused, so that strangers cannot use up descriptors."""
 
@@ -143,6 +145,7 @@ class TcpDriver:
         self._dirty: dict[int, _Connection] = {}
         self._strangers: dict[int, _Connection] = {}
         self._dials: dict[asyncio.Task[None], None] = {}
+        self._closing: dict[int, asyncio.Future[None]] = {}
         self._servers: list[asyncio.Server] = []
         self._last = 0
 
@@ -186,17 +189,19 @@ class TcpDriver:
         connection.flush()
         connection.silent = True
         if connection.transport is not None:
+            self._closing[number] = asyncio.get_running_loop().create_future()
             connection.transport.close()
 
     async def close(self) -> None:
-        """Stop listening, write what is queued, end everything."""
+        """Stop listening, end everything, and wait a moment until what was queued has left this process."""
         for server in self._servers:
             server.close()
         for task in list(self._dials):
             task.cancel()
-        self.flush()
         for number in list(self._connections):
             self.end(number, "stopping")
+        if self._closing:
+            await asyncio.wait(self._closing.values(), timeout=FLUSH_TIMEOUT)
 
     # --- called by connections -----------------------------------------------------------------------------------
 
@@ -233,6 +238,9 @@ class TcpDriver:
         """A connection has ended by itself or by the other side."""
         if connection.timer is not None:
             connection.timer.cancel()
+        closing = self._closing.pop(connection.number, None)
+        if closing is not None:
+            closing.set_result(None)
         self._strangers.pop(connection.number, None)
         self._dirty.pop(connection.number, None)
         known = self._connections.pop(connection.number, None) is not None

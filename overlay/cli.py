@@ -1,0 +1,374 @@
+"""The `weave` command: words in, requests to the daemon of this host, text out.
+
+Owns the commands and what they print; exit code 0 done, 1 failed, 2 wrong words. Knows no protocol and touches no
+kernel: everything is asked of the daemon over its unix socket, but starting one, and cleaning up where none runs.
+Imports only what a command needs, so that `weave status` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from overlay import __version__
+from overlay.cli_client import Client, NotRunning, Refused
+from overlay.cli_words import Usage, nearest, take_addresses
+from overlay.errors import OverlayError
+
+__all__ = ["main"]
+
+HELP = """\
+Usage: weave COMMAND [ARGUMENTS]
+
+  launch [FLAGS] [PEER ...]         start the router of this host (weave help launch)
+  connect [--replace] PEER ...      dial these peers, now and for ever
+  forget PEER ...                   stop dialling them
+  status [PART]                     targets, connections, peers, dns, ipam; all in short without PART
+  report                            everything, as JSON
+
+  run [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
+                                    start a container on the overlay; prints its id
+  attach [ADDRESS ...] CONTAINER    put a running container on the overlay; prints its addresses
+  detach [ADDRESS ...] CONTAINER    take it off again
+  ps [CONTAINER ...]                id, MAC and addresses of attached containers
+
+  dns-add [IP ...] CONTAINER [-h NAME]      add a DNS name (without CONTAINER: IP ... -h NAME)
+  dns-remove [IP ...] CONTAINER [-h NAME]   remove it
+  dns-lookup NAME                   the addresses that a container would get
+
+  prime                             wait until addresses can be given out
+  rmpeer PEER ...                   take over the addresses of peers that will never come back
+  stop                              say farewell and end the router; containers keep their interfaces
+  reset [--force]                   stop, hand all addresses over, remove interfaces, bridge and state
+  version, help [COMMAND]
+
+ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet) or net:default.
+WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the log; DOCKER_HOST the engine's socket."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code. Output goes to `sys.stdout`, complaints to `sys.stderr`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except Usage as error:
+        _say(f"weave: {error}", sys.stderr)
+        return 2
+    except NotRunning:
+        _say("weave is not running: start it with `weave launch`", sys.stderr)
+        return 1
+    except (Refused, OverlayError) as error:
+        _say(f"weave: {error}", sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(words: Sequence[str]) -> int:
+    if not words:
+        _say(HELP, sys.stderr)
+        return 2
+    name, rest = words[0], list(words[1:])
+    name = {"--help": "help", "-h": "help", "--version": "version"}.get(name, name)
+    command = _COMMANDS.get(name)
+    if command is None:
+        raise Usage(f"there is no command `{name}`{nearest(name, _COMMANDS)}; `weave help` lists all")
+    if name not in ("run", "help") and ("--help" in rest or (rest == ["-h"] and not name.startswith("dns-"))):
+        return _help([name])
+    return command(rest)
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    print(text, file=stream or sys.stdout, flush=True)
+
+
+def _client() -> Client:
+    from overlay.cli_client import socket_path
+
+    return Client(socket_path(os.environ))
+
+
+# --- the router ---------------------------------------------------------------------------------------------------
+
+
+def _launch(words: list[str]) -> int:
+    from overlay.cli_launch import launch
+
+    text = launch(words, os.environ)
+    _say(text, sys.stderr)
+    return 0
+
+
+def _launch_dns(words: list[str]) -> int:
+    if words and not words[0][0].isdigit():
+        raise Usage(f"launch-dns takes at most an address, not `{words[0]}`")
+    client = _client()
+    if client.get_json("/options")["options"]["no_dns"]:
+        raise Refused("the router was launched with --no-dns: `weave stop`, then launch it without")
+    _say("DNS is part of the router: it is running", sys.stderr)
+    return 0
+
+
+def _connect(words: list[str]) -> int:
+    replace = [word for word in words if word in ("--replace", "-replace")]
+    peers = _plain([word for word in words if word not in replace], "connect", ("--replace",))
+    if not peers and not replace:
+        raise Usage("connect which peer? `weave connect [--replace] PEER ...`")
+    form = [("peer", peer) for peer in peers]
+    _client().post("/connect", [*form, *([("replace", "true")] if replace else [])])
+    return 0
+
+
+def _forget(words: list[str]) -> int:
+    peers = _plain(words, "forget")
+    if not peers:
+        raise Usage("forget which peer? `weave forget PEER ...`")
+    _client().post("/forget", [("peer", peer) for peer in peers])
+    return 0
+
+
+def _status(words: list[str]) -> int:
+    parts = _plain(words, "status")
+    if len(parts) > 1:
+        raise Usage(f"status takes one part, not {len(parts)}")
+    if parts and parts[0] not in _PARTS:
+        raise Usage(f"there is no status `{parts[0]}`{nearest(parts[0], _PARTS)}; there are {', '.join(_PARTS)}")
+    sys.stdout.write(_client().get("/status" + "".join(f"/{part}" for part in parts)))
+    sys.stdout.flush()
+    return 0
+
+
+def _report(words: list[str]) -> int:
+    if _plain(words, "report"):
+        raise Usage("report takes no arguments")
+    import json
+
+    _say(json.dumps(_client().get_json("/report"), indent=2))
+    return 0
+
+
+def _prime(words: list[str]) -> int:
+    if _plain(words, "prime"):
+        raise Usage("prime takes no arguments")
+    _client().get("/ring")
+    return 0
+
+
+def _rmpeer(words: list[str]) -> int:
+    peers = _plain(words, "rmpeer")
+    if not peers:
+        raise Usage("remove which peer? `weave rmpeer PEER ...` (by name or nickname)")
+    for peer in peers:
+        _say(_client().delete("/peer/" + _quote(peer)) or f"the addresses of {peer} are ours now")
+    return 0
+
+
+def _stop(words: list[str]) -> int:
+    if _plain(words, "stop"):
+        raise Usage("stop takes no arguments")
+    _client().leave(surrender=False)
+    return 0
+
+
+def _reset(words: list[str]) -> int:
+    force = [word for word in words if word in ("--force", "-force")]
+    if _plain([word for word in words if word not in force], "reset", ("--force",)):
+        raise Usage("reset takes no arguments but --force")
+    from overlay.cli_launch import clean_up
+
+    try:
+        _client().leave(surrender=True)
+    except NotRunning:
+        pass
+    except Refused:
+        if not force:
+            raise
+    clean_up(os.environ)
+    return 0
+
+
+# --- containers ---------------------------------------------------------------------------------------------------
+
+
+def _run_container(words: list[str]) -> int:
+    from overlay.cli_run import parse_run
+
+    _say(_client().post_json("/run", parse_run(words, os.environ)))
+    return 0
+
+
+def _attach(words: list[str]) -> int:
+    flags = ("--without-dns", "--no-multicast-route", "--rewrite-hosts")
+    given = [word for word in words if word in flags]
+    addresses, rest = take_addresses(_plain([word for word in words if word not in given], "attach", flags))
+    container = _one(rest, "attach")
+    form = [("address", address) for address in addresses]
+    _say(_client().post(f"/attach/{_quote(container)}", [*form, *([("dns", "false")] if flags[0] in given else [])]))
+    return 0
+
+
+def _detach(words: list[str]) -> int:
+    addresses, rest = take_addresses(_plain(words, "detach"))
+    container = _one(rest, "detach")
+    _say(_client().post(f"/detach/{_quote(container)}", [("address", address) for address in addresses]))
+    return 0
+
+
+def _ps(words: list[str]) -> int:
+    query = "&".join(f"container={_quote(word)}" for word in _plain(words, "ps"))
+    for entry in _client().get_json("/ps" + (f"?{query}" if query else "")):
+        _say(" ".join([entry["id"][:12], entry["mac"], *entry["addresses"]]))
+    return 0
+
+
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+def _dns_lookup(words: list[str]) -> int:
+    name = _one(_plain(words, "dns-lookup"), "dns-lookup", "NAME")
+    found = _client().get_json(f"/lookup/{_quote(name)}")
+    for address in found:
+        _say(address)
+    if not found:
+        _say(f"weave: no address is known for {name}", sys.stderr)
+    return 0 if found else 1
+
+
+def _dns_add(words: list[str]) -> int:
+    return _dns_change("dns-add", words)
+
+
+def _dns_remove(words: list[str]) -> int:
+    return _dns_change("dns-remove", words)
+
+
+def _dns_change(command: str, words: list[str]) -> int:
+    name, rest = "", list(words)
+    if "-h" in rest:
+        at = rest.index("-h")
+        if at + 1 == len(rest):
+            raise Usage("-h lacks its NAME")
+        name = rest[at + 1]
+        del rest[at : at + 2]
+    rest = _plain(rest, command, ("-h",))
+    addresses = [word for word in rest if _is_literal(word)]
+    containers = [word for word in rest if not _is_literal(word)]
+    if len(containers) > 1 or not rest:
+        raise Usage(f"expected `weave {command} [IP ...] CONTAINER [-h NAME]` or `weave {command} IP ... -h NAME`")
+    if not containers and not name:
+        raise Usage(f"`weave {command} IP ...` needs -h NAME when no container is named")
+    client = _client()
+    container = containers[0] if containers else "weave:extern"
+    if (containers and not addresses) or (containers and not name):
+        entry = client.get_json(f"/ps?container={_quote(container)}")
+        if not entry:
+            raise Refused(f"container {container} is not attached")
+        addresses = addresses or [cidr.partition("/")[0] for cidr in entry[0]["addresses"]]
+        name = name or entry[0]["name"]
+    for address in addresses:
+        path = f"/name/{_quote(container)}/{address}?fqdn={_quote(name)}"
+        if command == "dns-add":
+            client.put(path)
+        else:
+            client.delete(path)
+    return 0
+
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+
+def _version(words: list[str]) -> int:
+    if words:
+        raise Usage("version takes no arguments")
+    _say(f"weave {__version__}")
+    try:
+        running = _client().get_json("/options")["version"]
+    except (NotRunning, Refused):
+        return 0
+    _say(f"weave router {running}")
+    return 0
+
+
+def _help(words: list[str]) -> int:
+    topic = words[0] if words else ""
+    if topic == "launch":
+        from overlay.cli_launch import HELP as LAUNCH_HELP
+
+        _say(LAUNCH_HELP)
+    elif topic == "run":
+        from overlay.cli_run import HELP as RUN_HELP
+
+        _say(RUN_HELP)
+    elif not topic:
+        _say(HELP)
+    elif topic in _COMMANDS:
+        _say("\n".join(line for line in HELP.splitlines() if line.strip().startswith(topic)) or HELP)
+    else:
+        raise Usage(f"there is no command `{topic}`{nearest(topic, _COMMANDS)}")
+    return 0
+
+
+def _not_yet(command: str) -> Callable[[list[str]], int]:
+    def refuse(_words: list[str]) -> int:
+        raise Refused(f"`weave {command}` is not part of this version")
+
+    return refuse
+
+
+_PARTS = ("targets", "connections", "peers", "dns", "ipam")
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "launch": _launch,
+    "launch-router": _launch,
+    "launch-dns": _launch_dns,
+    "connect": _connect,
+    "forget": _forget,
+    "status": _status,
+    "report": _report,
+    "run": _run_container,
+    "attach": _attach,
+    "detach": _detach,
+    "ps": _ps,
+    "dns-add": _dns_add,
+    "dns-remove": _dns_remove,
+    "dns-lookup": _dns_lookup,
+    "prime": _prime,
+    "rmpeer": _rmpeer,
+    "stop": _stop,
+    "reset": _reset,
+    "version": _version,
+    "help": _help,
+    **{name: _not_yet(name) for name in ("expose", "hide", "launch-proxy", "proxy-env", "env", "config")},
+}
+
+
+def _plain(words: Sequence[str], command: str, flags: Sequence[str] = ()) -> list[str]:
+    """The words, none of which may be a flag."""
+    for word in words:
+        if word.startswith("-") and len(word) > 1:
+            known = f", only {' '.join(flags)}" if flags else ""
+            raise Usage(f"{command} has no flag `{word}`{nearest(word, flags) or known}")
+    return list(words)
+
+
+def _one(words: Sequence[str], command: str, what: str = "CONTAINER") -> str:
+    if len(words) != 1:
+        found = f"{len(words)} of them: {' '.join(words)}" if words else "none"
+        raise Usage(f"{command} takes one {what}, found {found}")
+    return words[0]
+
+
+def _is_literal(word: str) -> bool:
+    return (word.replace(".", "").isdigit() and word.count(".") == 3) or (":" in word and not word.startswith("weave:"))
+
+
+def _quote(word: str) -> str:
+    from urllib.parse import quote
+
+    return quote(word, safe="")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

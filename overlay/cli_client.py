@@ -1,0 +1,131 @@
+"""Asking the daemon of this host: plain HTTP over its unix socket. Owns connections, status codes, and its end."""
+
+import http.client
+import json
+import os
+import select
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from overlay.errors import OverlayError
+
+__all__ = ["Client", "NotRunning", "Refused", "socket_path"]
+
+END_TIMEOUT = 15.0
+"""Seconds for a daemon to end after its farewell."""
+
+
+class NotRunning(OverlayError):
+    """No daemon answers."""
+
+
+class Refused(OverlayError):
+    """The daemon answered with an error; the text is its own."""
+
+
+def socket_path(environment: Mapping[str, str]) -> str:
+    """Where the daemon listens."""
+    return environment.get("WEAVE_SOCK") or "/var/run/weave/weave.sock"
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("weave")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+    def peer(self) -> int:
+        """Process id of the daemon."""
+        credentials = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[0])
+
+
+class Client:
+    """The daemon behind a socket. Raises `NotRunning` and `Refused`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def get(self, path: str) -> str:
+        """The text behind a path."""
+        return self._ask("GET", path)
+
+    def get_json(self, path: str) -> Any:
+        """The value behind a path."""
+        return json.loads(self._ask("GET", path))
+
+    def post(self, path: str, form: Sequence[tuple[str, str]]) -> str:
+        """Send a form."""
+        return self._ask("POST", path, urlencode(form), "application/x-www-form-urlencoded")
+
+    def post_json(self, path: str, body: Any) -> str:
+        """Send a value."""
+        return self._ask("POST", path, json.dumps(body), "application/json")
+
+    def put(self, path: str) -> str:
+        """PUT without a body."""
+        return self._ask("PUT", path)
+
+    def delete(self, path: str) -> str:
+        """DELETE."""
+        return self._ask("DELETE", path)
+
+    def leave(self, *, surrender: bool) -> None:
+        """Have the daemon say farewell, and wait until its process is gone."""
+        connection = _Connection(self._path)
+        try:
+            self._connect(connection)
+            pidfd = _pidfd(connection.peer())
+            try:
+                self._exchange(connection, "POST", "/leave" + ("?surrender=1" if surrender else ""))
+                if pidfd >= 0 and not select.select([pidfd], [], [], END_TIMEOUT)[0]:
+                    raise Refused(f"the router said farewell, but has not ended within {END_TIMEOUT:g} s")
+            finally:
+                if pidfd >= 0:
+                    os.close(pidfd)
+        finally:
+            connection.close()
+
+    def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
+        connection = _Connection(self._path)
+        try:
+            self._connect(connection)
+            return self._exchange(connection, method, path, body, kind)
+        finally:
+            connection.close()
+
+    def _connect(self, connection: _Connection) -> None:
+        try:
+            connection.connect()
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunning from None
+        except PermissionError:
+            raise Refused(f"not allowed to use {self._path}: run `weave` as root") from None
+        except OSError as error:
+            raise Refused(f"{self._path}: {error.strerror or error}") from None
+
+    def _exchange(
+        self, connection: _Connection, method: str, path: str, body: str | None = None, kind: str = ""
+    ) -> str:
+        try:
+            connection.request(method, path, body, {"Content-Type": kind} if kind else {})
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException):
+            raise Refused("the router ended before it answered") from None
+        if response.status >= 400:
+            raise Refused(text.strip() or f"{response.status} {response.reason}")
+        return text
+
+
+def _pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1

@@ -1,0 +1,193 @@
+"""`weave launch`: its flags, a launch on a host where a router runs already, and cleaning up after one.
+
+Owns the flags of this command, the original's spellings of 2015 among them. The daemon itself stands in
+`overlay.drivers.daemon`, which is imported only when one has to be started.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from overlay.cli_client import Client, NotRunning, Refused, socket_path
+from overlay.cli_words import Usage, nearest
+from overlay.drivers.options import LaunchOptions, Places, differences
+from overlay.errors import ConfigError
+
+__all__ = ["HELP", "clean_up", "launch", "parse_launch"]
+
+HELP = """\
+Usage: weave launch [FLAGS] [PEER ...]
+
+  --ipalloc-range a.b.c.0/n         addresses that this network gives out (10.32.0.0/12)
+  --ipalloc-default-subnet a.b.c.0/n   where an address comes from when none is asked for (the whole range)
+  --ipalloc-init HOW                consensus[=number of peers] | seed=name,name | observer
+  --name NAME                       this peer's name, six octets in hex (drawn once, kept)
+  --nickname NAME                   what people call it (the host's name)
+  --port N                          control port, TCP and UDP (6783)
+  --no-discovery                    dial only the peers that are named
+  --conn-limit N                    connections at most (200)
+  --mtu N                           of the overlay (what the costliest path leaves of the underlay's)
+  --no-dns                          serve no DNS
+  --dns-domain NAME                 (weave.local.)
+  --dns-ttl SECONDS                 (1)
+  --dns-listen-address IP           where DNS is served (the address of docker0)
+  --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
+  --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
+  --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none)
+  --log-level LEVEL                 debug, info, warning, error (info)
+
+Also in the spelling of 2015: -iprange, -ipsubnet, -nickname, -name, -port, -nodiscovery, -initpeercount, -connlimit."""
+
+_TEXT = {
+    "ipalloc-range": "ipalloc_range",
+    "ipalloc-default-subnet": "ipalloc_default_subnet",
+    "ipalloc-init": "ipalloc_init",
+    "name": "name",
+    "nickname": "nickname",
+    "dns-domain": "dns_domain",
+    "dns-listen-address": "dns_listen_address",
+    "resolv-conf": "resolv_conf",
+    "docker-api": "docker_api",
+    "http-addr": "http_addr",
+    "log-level": "log_level",
+}
+_NUMBERS = {
+    "port": ("port", 1, 65535),
+    "conn-limit": ("conn_limit", 1, 10_000),
+    "mtu": ("mtu", 1280, 65535),
+    "dns-ttl": ("dns_ttl", 0, 86_400),
+    "init-peer-count": ("ipalloc_init", 1, 10_000),
+}
+_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns"}
+_OLD = {
+    "iprange": "ipalloc-range",
+    "ipsubnet": "ipalloc-default-subnet",
+    "initpeercount": "init-peer-count",
+    "nodiscovery": "no-discovery",
+    "connlimit": "conn-limit",
+}
+"""Spellings of 2015, beside those that only have one dash."""
+_LATER = {
+    "password": "encrypted sessions",
+    "trusted-subnets": "encrypted sessions",
+    "proxy": "the Docker API proxy",
+    "plugin": "the Docker network plugin",
+    "host": "the Docker API proxy",
+}
+_LATER_SWITCHES = {"no-fastdp": "the userspace tunnel"}
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> LaunchOptions:
+    """The options of `weave launch`. Raises `Usage`."""
+    found: dict[str, Any] = {}
+    peers: list[str] = []
+    if environment.get("WEAVE_PASSWORD"):
+        raise Usage(_later("WEAVE_PASSWORD", _LATER["password"]))
+    if environment.get("WEAVE_MTU"):
+        found["mtu"] = _number("WEAVE_MTU", environment["WEAVE_MTU"], *_NUMBERS["mtu"][1:])
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            peers.append(word)
+            continue
+        key, equals, value = word.lstrip("-").partition("=")
+        key = _OLD.get(key, key)
+        if key in _SWITCHES:
+            if equals and value not in ("true", "false"):
+                raise Usage(f"{word}: expected no value")
+            found[_SWITCHES[key]] = value != "false"
+            continue
+        if key in _LATER_SWITCHES or (key in _LATER and value == "false"):
+            if value == "false" and key in ("proxy", "plugin"):
+                continue
+            raise Usage(_later(word, _LATER_SWITCHES.get(key, _LATER.get(key, ""))))
+        if key in _LATER:
+            raise Usage(_later(f"--{key}", _LATER[key]))
+        if key not in _TEXT and key not in _NUMBERS:
+            raise Usage(f"launch has no flag `{word}`{nearest(key, (*_TEXT, *_NUMBERS, *_SWITCHES, *_OLD))}")
+        if not equals:
+            if not rest:
+                raise Usage(f"{word} lacks its value")
+            value = rest.pop(0)
+        if key == "init-peer-count":
+            found["ipalloc_init"] = f"consensus={_number(word, value, 1, 10_000)}"
+        elif key in _NUMBERS:
+            field, low, high = _NUMBERS[key]
+            found[field] = _number(word, value, low, high)
+        else:
+            found[_TEXT[key]] = value
+    options = LaunchOptions(peers=tuple(peers), **found)
+    _check(options)
+    return options
+
+
+def launch(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`."""
+    options = parse_launch(words, environment)
+    try:
+        answer = Client(socket_path(environment)).get_json("/options")
+    except NotRunning:
+        from overlay.drivers.daemon import spawn_daemon
+
+        spawn_daemon(options, Places.of(environment), environment)
+        return "the router runs"
+    running = msgspec.convert(answer["options"], LaunchOptions)
+    different = differences(running, options)
+    if different:
+        raise Refused(
+            "a router runs here already, with other options: "
+            + "; ".join(different)
+            + ". `weave stop` (or `weave reset`, to forget its addresses) ends it; peers are added by `weave connect`"
+        )
+    return "the router runs already, with the same options"
+
+
+def clean_up(environment: Mapping[str, str]) -> None:
+    """Remove interfaces, bridge and state of a router that does not run. Raises `OverlayError`."""
+    from overlay.drivers import bridge
+    from overlay.drivers.disk import Disk
+    from overlay.drivers.netlink import Netlink
+
+    disk = Disk(Places.of(environment).db)
+    try:
+        with Netlink() as netlink:
+            bridge.remove(netlink)
+        disk.erase()
+    except PermissionError as error:
+        raise Refused(f"not allowed to remove the bridge ({error}): run `weave` as root") from None
+    finally:
+        disk.close()
+
+
+def _check(options: LaunchOptions) -> None:
+    """What can be said of the options without a machine."""
+    try:
+        options.config("00:00:00:00:00:00", "host")
+    except ConfigError as error:
+        raise Usage(str(error)) from None
+    name = options.name.split(":")
+    if options.name and (len(name) != 6 or any(len(part) != 2 or not _hex(part) for part in name)):
+        raise Usage(f"--name {options.name}: expected six octets in lower-case hex, as 7a:9f:eb:b6:0c:6e")
+    if options.log_level not in _LEVELS:
+        raise Usage(
+            f"--log-level {options.log_level}{nearest(options.log_level, _LEVELS)}; one of {', '.join(_LEVELS)}"
+        )
+    if options.http_addr and not options.http_addr.rpartition(":")[2].isdigit():
+        raise Usage(f"--http-addr {options.http_addr}: expected IP:PORT")
+
+
+def _hex(text: str) -> bool:
+    return not set(text) - set("0123456789abcdef")
+
+
+def _number(flag: str, text: str, low: int, high: int) -> int:
+    if not text.isdigit() or not low <= int(text) <= high:
+        raise Usage(f"{flag} {text}: expected a number from {low} to {high}")
+    return int(text)
+
+
+def _later(flag: str, what: str) -> str:
+    return f"{flag}: {what} is not part of this version; launch without it"

@@ -1,0 +1,29 @@
+"""Words of a command line: wrong ones, near ones, and leading addresses. Pure."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from overlay.errors import OverlayError
+
+__all__ = ["Usage", "nearest", "take_addresses"]
+
+
+class Usage(OverlayError):
+    """The words of a command make no sense; exit code 2."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`, did you mean `x`?` for the known word that looks most like this one, or nothing."""
+    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f", did you mean `{found[0]}`?" if found else ""
+
+
+def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Leading address specifications, and the rest. Raises `UsageError` for one that is malformed."""
+    from overlay.drivers.addresses import looks_like_address, parse_address
+
+    count = 0
+    while count < len(words) and looks_like_address(words[count]):
+        parse_address(words[count])
+        count += 1
+    return list(words[:count]), list(words[count:])

@@ -1,0 +1,76 @@
+"""The address syntax of the command line and the control API: `[ip:]a.b.c.d/n`, `net:a.b.c.0/n`, `net:default`.
+
+Pure text to data; owns the messages about malformed ones.
+"""
+
+import ipaddress
+from typing import Literal
+
+from msgspec import Struct
+
+from overlay.config import Address
+from overlay.errors import UsageError
+
+__all__ = ["AddressSpec", "looks_like_address", "parse_address", "parse_target"]
+
+
+class AddressSpec(Struct, frozen=True):
+    """`claim`: exactly this "a.b.c.d/n"; `allocate`: any address of this subnet (empty: the default one)."""
+
+    kind: Literal["claim", "allocate"]
+    value: str
+
+
+def looks_like_address(word: str) -> bool:
+    """Whether a word of a command line is meant as an address (and not as an image, a container or a flag)."""
+    if word.startswith(("ip:", "net:")):
+        return True
+    host, slash, length = word.rpartition("/")
+    if not slash or not length.isdigit():
+        return False
+    return host.replace(".", "").isdigit() or (":" in host and not set(host) - set("0123456789abcdefABCDEF:."))
+
+
+def parse_address(text: str) -> AddressSpec:
+    """One address specification. Raises `UsageError`."""
+    if text == "net:default":
+        return AddressSpec("allocate", "")
+    if text.startswith("net:"):
+        try:
+            network = ipaddress.ip_network(text.removeprefix("net:"))
+        except ValueError as error:
+            raise UsageError(f"`{text}` is no subnet ({error}): expected net:a.b.c.0/n") from None
+        if "/" not in text:
+            raise UsageError(f"`{text}` lacks its length: expected net:a.b.c.0/n, as net:10.2.3.0/24")
+        return AddressSpec("allocate", str(network))
+    literal = text.removeprefix("ip:")
+    try:
+        interface = ipaddress.ip_interface(literal)
+    except ValueError:
+        raise UsageError(f"`{text}` is no address: expected a.b.c.d/n, net:a.b.c.0/n or net:default") from None
+    if "/" not in literal:
+        raise UsageError(f"`{text}` lacks its length: expected {literal}/24 or another number of bits")
+    network = interface.network
+    if interface.version == 4 and network.prefixlen < 31:
+        for word, reserved in (("network", network.network_address), ("broadcast", network.broadcast_address)):
+            if interface.ip == reserved:
+                raise UsageError(f"{text} is the {word} address of {network}: no container can have it")
+    return AddressSpec("claim", str(interface))
+
+
+def parse_target(text: str, port: int) -> Address:
+    """A peer to connect to: host, host:port, [v6]:port; `port` where none is given. Host names are not resolved here.
+
+    Raises `UsageError`.
+    """
+    host, number = text, str(port)
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise UsageError(f"`{text}` is no address of a peer: expected [v6 address]:port")
+        number = rest[1:] or number
+    elif text.count(":") == 1:
+        host, _, number = text.partition(":")
+    if not host or not number.isdigit() or not 0 < int(number) < 65536:
+        raise UsageError(f"`{text}` is no address of a peer: expected host or host:port")
+    return Address(host, int(number))

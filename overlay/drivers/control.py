@@ -1,0 +1,332 @@
+"""The control API: HTTP on a unix socket, and the original's paths on 127.0.0.1:6784.
+
+Owns paths, forms and status codes. Every handler turns a request into inputs of the node or calls of `Containers`;
+what a wrong request gets is a 4xx and one sentence. docs/control-api.md lists the paths.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec.structs import asdict
+
+from overlay import __version__, status
+from overlay import inputs as i
+from overlay.config import Address
+from overlay.drivers.addresses import parse_address, parse_target
+from overlay.drivers.containers import Containers
+from overlay.drivers.loop import Router
+from overlay.drivers.options import LaunchOptions
+from overlay.errors import EnvironmentProblem, OverlayError, UsageError
+from overlay.node import View
+
+__all__ = ["Control"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_json = msgspec.json.Encoder()
+WATCH_QUEUE = 256
+"""Views that wait for a slow watcher; beyond it the oldest are dropped, the newest always arrives."""
+
+
+class Control:
+    """Everything that can be asked of a running daemon. `leave` ends it (`surrender`: handing its addresses over)."""
+
+    def __init__(
+        self,
+        router: Router,
+        containers: Containers,
+        options: LaunchOptions,
+        report: Callable[[], dict[str, Any]],
+        leave: Callable[[bool], Awaitable[None]],
+        lookup: Callable[[str], Awaitable[tuple[str, ...]]],
+        resolve: Callable[[str], Awaitable[str]],
+    ) -> None:
+        self._router = router
+        self._containers = containers
+        self._options = options
+        self._report = report
+        self._leave = leave
+        self._lookup = lookup
+        self._resolve = resolve
+        self._streams: dict[asyncio.Task[Any], None] = {}
+
+    def application(self) -> web.Application:
+        """The routes, the same on the unix socket and on TCP."""
+        app = web.Application(middlewares=[_sentences])
+        add = app.router.add_route
+        add("GET", "/status", self._status)
+        add("GET", "/status/{part}", self._status)
+        add("GET", "/report", self._get_report)
+        add("GET", "/options", self._get_options)
+        add("GET", "/watch", self._watch)
+        add("POST", "/connect", self._connect)
+        add("POST", "/forget", self._forget)
+        add("POST", "/leave", self._post_leave)
+        add("DELETE", "/peer/{peer}", self._remove_peer)
+        add("GET", "/ring", self._ring)
+        add("GET", "/ip/{container}", self._get_ip)
+        add("POST", "/ip/{container}", self._allocate)
+        add("POST", "/ip/{container}/{ip}/{length}", self._allocate)
+        add("PUT", "/ip/{container}/{ip}/{length}", self._claim)
+        add("DELETE", "/ip/{container}", self._release)
+        add("DELETE", "/ip/{container}/{ip}", self._release)
+        add("PUT", "/name/{container}/{ip}", self._add_name)
+        add("DELETE", "/name/{container}/{ip}", self._remove_name)
+        add("DELETE", "/name/{container}", self._remove_name)
+        add("GET", "/lookup/{name}", self._get_lookup)
+        add("GET", "/domain", self._domain)
+        add("GET", "/dns-address", self._dns_address)
+        add("GET", "/ipinfo/defaultsubnet", self._default_subnet)
+        add("POST", "/run", self._run)
+        add("POST", "/attach/{container}", self._attach)
+        add("POST", "/detach/{container}", self._detach)
+        add("GET", "/ps", self._ps)
+        return app
+
+    async def close(self) -> None:
+        """End all watch streams."""
+        for task in list(self._streams):
+            task.cancel()
+
+    # --- looking ---------------------------------------------------------------------------------------------------
+
+    async def _status(self, request: web.Request) -> web.Response:
+        part = request.match_info.get("part", "")
+        if part and part not in status.PARTS:
+            raise UsageError(f"there is no status `{part}`: there are {', '.join(status.PARTS)}")
+        return web.Response(text=status.text(self._report(), part))
+
+    async def _get_report(self, _request: web.Request) -> web.Response:
+        return _reply(self._report())
+
+    async def _get_options(self, _request: web.Request) -> web.Response:
+        return _reply({"version": __version__, "options": self._options})
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        peer = self._router.node.config.name
+
+        def push(t: int, view: View) -> None:
+            while queue.qsize() >= WATCH_QUEUE:
+                queue.get_nowait()
+            queue.put_nowait(_json.encode({"t": t, "view": {"peer": peer, **asdict(view)}}) + b"\n")
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams[task] = None
+        self._router.watch(push)
+        try:
+            while True:
+                await response.write(await queue.get())
+        except (ConnectionError, asyncio.CancelledError):
+            return response
+        finally:
+            self._router.unwatch(push)
+            self._streams.pop(task, None)
+
+    # --- peers -----------------------------------------------------------------------------------------------------
+
+    async def _connect(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        peers = await self._targets(form.get("peer", []))
+        replace = form.get("replace", [""])[-1].lower() in ("true", "1", "on", "yes")
+        if not peers and not replace:
+            raise UsageError("no peer is named: expected a form with `peer`, repeated")
+        await self._router.ask(lambda n: i.Connect(n, peers, replace))
+        return web.Response(status=200)
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        peers = await self._targets((await _form(request)).get("peer", []))
+        if not peers:
+            raise UsageError("no peer is named: expected a form with `peer`, repeated")
+        await self._router.ask(lambda n: i.Forget(n, peers))
+        return web.Response(status=200)
+
+    async def _targets(self, texts: list[str]) -> tuple[Address, ...]:
+        found = []
+        for text in texts:
+            target = parse_target(text, self._options.port)
+            found.append(Address(await self._resolve(target.host), target.port))
+        return tuple(found)
+
+    async def _post_leave(self, request: web.Request) -> web.Response:
+        await self._leave(request.query.get("surrender", "") in ("1", "true"))
+        return web.Response(status=200)
+
+    async def _remove_peer(self, request: web.Request) -> web.Response:
+        answer = await self._router.ask(lambda n: i.RemovePeer(n, request.match_info["peer"]))
+        return _answer(answer)
+
+    async def _ring(self, _request: web.Request) -> web.Response:
+        return _answer(await self._router.ask(i.Prime))
+
+    # --- addresses -------------------------------------------------------------------------------------------------
+
+    async def _get_ip(self, request: web.Request) -> web.Response:
+        container = request.match_info["container"]
+        held = [
+            entry["addresses"] for entry in await self._containers.table() if container in (entry["id"], entry["name"])
+        ]
+        if not held:
+            raise _NotFound(f"container {container} has no address")
+        return web.Response(text=" ".join(held[0]))
+
+    async def _allocate(self, request: web.Request) -> web.Response:
+        self._check_room()
+        subnet = parse_address("net:" + _cidr(request)).value if "ip" in request.match_info else ""
+        answer = await self._router.ask(lambda n: i.Allocate(n, request.match_info["container"], subnet))
+        return _answer(answer)
+
+    async def _claim(self, request: web.Request) -> web.Response:
+        self._check_room()
+        cidr = parse_address(_cidr(request)).value
+        answer = await self._router.ask(lambda n: i.Claim(n, request.match_info["container"], cidr))
+        return _answer(answer)
+
+    async def _release(self, request: web.Request) -> web.Response:
+        address = request.match_info.get("ip", "")
+        if address:
+            address = _literal(address)
+        answer = await self._router.ask(lambda n: i.Release(n, request.match_info["container"], address))
+        return _answer(answer)
+
+    def _check_room(self) -> None:
+        room = self._router.disk.check_room()
+        if room:
+            raise EnvironmentProblem(room)
+
+    async def _default_subnet(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._options.ipalloc_default_subnet or self._options.ipalloc_range)
+
+    # --- names -----------------------------------------------------------------------------------------------------
+
+    async def _add_name(self, request: web.Request) -> web.Response:
+        fqdn = await self._fqdn(request)
+        if not fqdn:
+            raise UsageError("no name is given: expected `fqdn`")
+        address = _literal(request.match_info["ip"])
+        await self._containers.add_name(request.match_info["container"], fqdn, address)
+        return web.Response(status=200)
+
+    async def _remove_name(self, request: web.Request) -> web.Response:
+        address = request.match_info.get("ip", "")
+        if address:
+            address = _literal(address)
+        await self._containers.remove_name(request.match_info["container"], await self._fqdn(request), address)
+        return web.Response(status=200)
+
+    async def _fqdn(self, request: web.Request) -> str:
+        form = await _form(request)
+        name = (form.get("fqdn") or [request.query.get("fqdn", "")])[-1]
+        return self._qualified(name) if name else ""
+
+    def _qualified(self, name: str) -> str:
+        domain = self._options.dns_domain.rstrip(".")
+        bare = name.rstrip(".")
+        return f"{bare}." if bare.lower().endswith("." + domain.lower()) or "." in bare else f"{bare}.{domain}."
+
+    async def _get_lookup(self, request: web.Request) -> web.Response:
+        return _reply(list(await self._lookup(self._qualified(request.match_info["name"]))))
+
+    async def _domain(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self._options.dns_domain.rstrip(".") + ".")
+
+    async def _dns_address(self, _request: web.Request) -> web.Response:
+        if not self._containers.resolver:
+            raise _NotFound("this router serves no DNS")
+        return web.Response(text=self._containers.resolver)
+
+    # --- containers ------------------------------------------------------------------------------------------------
+
+    async def _run(self, request: web.Request) -> web.Response:
+        body = await _json_body(request)
+        container = await self._containers.run(
+            body.get("create") or {},
+            str(body.get("name") or ""),
+            list(body.get("addresses") or ()),
+            dns=body.get("dns", True),
+        )
+        return web.Response(text=container)
+
+    async def _attach(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        dns = form.get("dns", ["true"])[-1] != "false"
+        addresses = await self._containers.attach(request.match_info["container"], form.get("address", []), dns=dns)
+        return web.Response(text=" ".join(addresses))
+
+    async def _detach(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        return web.Response(
+            text=" ".join(await self._containers.detach(request.match_info["container"], form.get("address", [])))
+        )
+
+    async def _ps(self, request: web.Request) -> web.Response:
+        return _reply(await self._containers.table(request.query.getall("container", [])))
+
+
+class _NotFound(UsageError):
+    """Well-formed, but there is no such thing."""
+
+
+@web.middleware
+async def _sentences(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error becomes a status code and one sentence."""
+    try:
+        return await handler(request)
+    except _NotFound as error:
+        return web.Response(status=404, text=str(error))
+    except UsageError as error:
+        return web.Response(status=404 if "No such container" in str(error) else 400, text=str(error))
+    except EnvironmentProblem as error:
+        return web.Response(status=503, text=str(error))
+    except OverlayError as error:
+        return web.Response(status=500, text=str(error))
+    except web.HTTPMethodNotAllowed as error:
+        return web.Response(
+            status=405,
+            text=f"{request.path} does not take {error.method}, but {', '.join(sorted(error.allowed_methods))}",
+        )
+    except web.HTTPNotFound:
+        return web.Response(status=404, text=f"there is no {request.path} here")
+
+
+async def _form(request: web.Request) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, value in (await request.post()).items():
+        if not isinstance(value, str):
+            raise UsageError(f"`{key}` is a file: expected a plain form")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+async def _json_body(request: web.Request) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(await request.read(), type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"the body is not a JSON object: {error}") from None
+
+
+def _literal(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise UsageError(f"`{text}` is no address: expected a.b.c.d") from None
+
+
+def _cidr(request: web.Request) -> str:
+    return f"{request.match_info['ip']}/{request.match_info['length']}"
+
+
+def _reply(value: Any) -> web.Response:
+    return web.Response(body=_json.encode(value), content_type="application/json")
+
+
+def _answer(value: Any) -> web.Response:
+    return web.Response(text=value if isinstance(value, str) else " ".join(value or ()))

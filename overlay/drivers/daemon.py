@@ -1,0 +1,336 @@
+"""The daemon: puts the drivers together around one node, and takes them apart again.
+
+Owns the order of start and stop, the process (fork, log, pid file, signals) and how readiness or failure gets back to
+whoever launched it. Forks without exec: what the launching process has imported is shared with the daemon.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, NoReturn
+
+from aiohttp import web
+
+from overlay import __version__
+from overlay import inputs as i
+from overlay.config import Config
+from overlay.datapath.vxlan import vxlan_plan
+from overlay.drivers import bridge, identity
+from overlay.drivers.complaints import Complaints
+from overlay.drivers.containers import Containers
+from overlay.drivers.control import Control
+from overlay.drivers.disk import Disk
+from overlay.drivers.dns import DnsServer, lookup
+from overlay.drivers.engine import Engine, socket_path
+from overlay.drivers.journal import Journal
+from overlay.drivers.kernel import Forwarding
+from overlay.drivers.loop import Router
+from overlay.drivers.netlink import Netlink
+from overlay.drivers.options import LaunchOptions, Places
+from overlay.drivers.tcp import TcpDriver
+from overlay.drivers.udp import UdpDriver
+from overlay.env import SECOND
+from overlay.errors import EnvironmentProblem, OverlayError
+from overlay.node import Node
+
+__all__ = ["Daemon", "run_daemon", "spawn_daemon"]
+
+log = logging.getLogger(__name__)
+
+LEAVE_TIMEOUT = 5.0
+_READY = b"ready"
+
+
+class Daemon:
+    """One router of this host, from its lock to its farewell. `serve` runs until it is told to stop."""
+
+    def __init__(self, options: LaunchOptions, places: Places, environment: Mapping[str, str]) -> None:
+        self._options = options
+        self._places = places
+        self._environment = environment
+        self._stop = asyncio.Event()
+        self._left = asyncio.Event()
+        self._surrender = False
+        self._stack = contextlib.AsyncExitStack()
+        self._dns_problem = ""
+
+    async def serve(self, ready: Any) -> None:
+        """Start everything, call `ready()`, and run until a signal or `POST /leave`. Raises `OverlayError`."""
+        loop = asyncio.get_running_loop()
+        async with self._stack:
+            await self._start()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop.set)
+            # What lives now lives as long as the daemon: no collection need ever look at it again.
+            gc.collect()
+            gc.freeze()
+            ready()
+            await self._stop.wait()
+            await self._farewell()
+
+    async def _start(self) -> None:
+        options, places, stack = self._options, self._places, self._stack
+        disk = Disk(places.db)
+        stack.callback(disk.close)
+        files = disk.load()
+        name = identity.peer_name(disk, files, options.name)
+        journal = Journal(disk, Journal.stored(files))
+        config = options.config(name, identity.default_nickname())
+
+        netlink = Netlink()
+        stack.callback(netlink.close)
+        plan = vxlan_plan(config, bridge.underlay_mtu(netlink))
+        devices = bridge.ensure(netlink, plan)
+        forwarding = Forwarding(netlink, devices)
+
+        node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns())
+        router = Router(node, disk=disk, forwarding=forwarding)
+        stack.callback(router.stop)
+        complaints = Complaints()
+        router.tcp = TcpDriver(config.port, router.feed, complaints)
+        router.udp = UdpDriver(config.port, router.feed, complaints)
+        engine = Engine(options.docker_api or socket_path(self._environment))
+        stack.push_async_callback(engine.close)
+        containers = Containers(router, engine, netlink, devices, config, journal)
+        stack.push_async_callback(containers.end)
+
+        await self._open_dns(router, containers, config, netlink)
+        await router.udp.listen()
+        stack.callback(router.udp.close)
+        await router.tcp.listen()
+        stack.push_async_callback(router.tcp.close)
+        router.start()
+        containers.begin()
+        if devices.adopted:
+            handle = asyncio.get_running_loop().call_later(config.hold / SECOND, forwarding.drop_unconfirmed)
+            stack.callback(handle.cancel)
+
+        self._router, self._containers, self._config, self._plan = router, containers, config, plan
+        await self._open_control(Control(router, containers, options, self.report, self.leave, self._lookup, _resolve))
+        log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
+
+    async def _open_dns(self, router: Router, containers: Containers, config: Config, netlink: Netlink) -> None:
+        """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""
+        wanted = self._options.dns_listen_address
+        device = self._environment.get("DOCKER_BRIDGE") or "docker0"
+        address = wanted or bridge.interface_address(netlink, device)
+        router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf))
+        if not config.dns:
+            return
+        if not address:
+            self._dns_problem = f"not served: this host has no address on `{device}` (--dns-listen-address gives one)"
+            log.warning("DNS is %s", self._dns_problem)
+            return
+        await router.dns.listen()
+        self._stack.callback(router.dns.close)
+        containers.resolver = address
+
+    async def _open_control(self, control: Control) -> None:
+        runner = web.AppRunner(control.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        self._stack.push_async_callback(control.close)
+        await self._open_http(runner)
+        path = self._places.socket
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            path.unlink(missing_ok=True)  # the lock on the state says that nobody listens there
+            before = os.umask(0o177)
+            try:
+                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+                listener.bind(str(path))
+            finally:
+                os.umask(before)
+        except OSError as error:
+            raise EnvironmentProblem(f"cannot open the control socket {path}: {error.strerror or error}") from None
+        self._stack.callback(path.unlink, missing_ok=True)
+        await web.SockSite(runner, listener).start()
+
+    async def _open_http(self, runner: web.AppRunner) -> None:
+        if not self._options.http_addr:
+            return
+        host, _, port = self._options.http_addr.rpartition(":")
+        try:
+            await web.TCPSite(runner, host, int(port), reuse_address=True).start()
+        except OSError as error:
+            # The unix socket is what `weave` itself uses; the old port is a convenience.
+            log.warning("no HTTP on %s: %s", self._options.http_addr, error.strerror or error)
+
+    # --- for the control API ---------------------------------------------------------------------------------------
+
+    def report(self) -> dict[str, Any]:
+        """The node's report, and what only the drivers know (`Service` lines of `weave status`)."""
+        router = self._router
+        found = dict(router.node.report(router.clock()))
+        found["version"] = __version__
+        found["driver"] = {
+            "pid": os.getpid(),
+            "mtu": self._plan.mtu,
+            "bridge": self._plan.bridge,
+            "device": self._plan.device,
+            "remote_macs": router.forwarding.macs,
+            "flood": list(router.forwarding.flood),
+            "dns_address": self._containers.resolver,
+            "dns_problem": self._dns_problem,
+            "upstreams": list(router.dns.servers()) if router.dns is not None else [],
+            "disk": router.disk.full,
+            "stalled": router.stalled,
+            "db": str(self._places.db),
+        }
+        return found
+
+    async def leave(self, surrender: bool) -> None:
+        """End this daemon; returns when everything is said, shortly before the process is gone."""
+        self._surrender = surrender
+        self._stop.set()
+        await self._left.wait()
+
+    async def _lookup(self, name: str) -> tuple[str, ...]:
+        assert self._router.dns is not None
+        return await lookup(self._router.dns, name)
+
+    async def _farewell(self) -> None:
+        router = self._router
+        if self._surrender:
+            await self._containers.surrender()
+            router.surrender()
+        with contextlib.suppress(TimeoutError, OverlayError):
+            await router.ask(i.Leave, timeout=LEAVE_TIMEOUT)
+        if router.tcp is not None:
+            await router.tcp.close()
+        router.forwarding.clear()
+        if self._surrender:
+            router.disk.erase()
+        log.info("router %s left", self._config.name)
+        self._left.set()
+
+
+async def _resolve(host: str) -> str:
+    """An address literal for a host name. Raises `EnvironmentProblem`."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise EnvironmentProblem(f"`{host}` cannot be resolved: {error.strerror or error}") from None
+    return str(found[0][4][0])
+
+
+def run_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str], ready: Any) -> None:
+    """Run a daemon in this process until it is told to stop; `ready()` is called once it answers.
+
+    Raises `OverlayError` when it cannot start.
+    """
+
+    async def main() -> None:
+        await Daemon(options, places, environment).serve(ready)
+
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main())
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+
+
+def spawn_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str]) -> None:
+    """Fork a daemon away and return once it answers. Raises `EnvironmentProblem` with its words if it cannot start."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _become_daemon(options, places, environment, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    if said != _READY:
+        raise EnvironmentProblem(said.decode(errors="replace") or f"the router died while starting: see {places.log}")
+
+
+def _become_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str], pipe: int) -> NoReturn:
+    """Second fork, own session, own log; never returns."""
+    code = 1
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.chdir("/")
+        os.umask(0o022)
+        _redirect(places.log)
+        _close_inherited(keep=pipe)
+        _log_to(places.log, options.log_level)
+        for number in (signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        _write_pid(places.pid)
+
+        def ready() -> None:
+            os.write(pipe, _READY)
+            os.close(pipe)
+
+        run_daemon(options, places, environment, ready)
+        places.pid.unlink(missing_ok=True)
+        code = 0
+    except (OverlayError, OSError) as error:
+        log.error("%s", error)
+        with contextlib.suppress(OSError):
+            os.write(pipe, str(error).encode())
+    except BaseException:
+        log.critical("the router died:\n%s", traceback.format_exc())
+        with contextlib.suppress(OSError):
+            os.write(pipe, f"the router died while starting: see {places.log}".encode())
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _redirect(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write the log {path}: {error.strerror}; WEAVE_LOG names another") from None
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(null)
+    os.close(out)
+
+
+def _close_inherited(keep: int) -> None:
+    """Descriptors of the launching process would keep its pipes and sockets open for as long as the daemon lives."""
+    for descriptor in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+        if descriptor > 2 and descriptor != keep:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def _log_to(path: Path, level: str) -> None:
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _write_pid(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    path.write_text(f"{os.getpid()}\n")

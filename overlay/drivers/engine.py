@@ -1,0 +1,202 @@
+"""A client of the container engine: the part of the Docker Engine API that a router needs, over a unix socket.
+
+Owns URLs, status codes and the event stream. Knows nothing of overlays. Whatever serves this API will do: Docker
+itself, or the lab's engine of process containers.
+"""
+
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from msgspec import Struct
+
+from overlay.errors import EnvironmentProblem, UsageError
+
+__all__ = ["Container", "Engine", "Event", "socket_path"]
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SOCKET = "/var/run/docker.sock"
+TIMEOUT = 30.0
+
+
+class Container(Struct, frozen=True):
+    """What a router wants to know of a container."""
+
+    id: str
+    name: str
+    """Without the leading slash."""
+    hostname: str
+    pid: int
+    """0: it is not running."""
+    network_mode: str
+
+    @property
+    def running(self) -> bool:
+        return self.pid > 0
+
+
+class Event(Struct, frozen=True):
+    """Something that happened to a container: `start`, `die`, `destroy`; `connected` when the stream begins."""
+
+    action: str
+    container: str
+
+
+def socket_path(environment: Mapping[str, str]) -> str:
+    """The engine's socket: DOCKER_HOST if that names a unix socket, else Docker's default."""
+    host = environment.get("DOCKER_HOST", "")
+    if not host:
+        return DEFAULT_SOCKET
+    if host.startswith("unix://"):
+        return host.removeprefix("unix://")
+    return DEFAULT_SOCKET if Path(DEFAULT_SOCKET).exists() else ""
+
+
+class Engine:
+    """The container engine of this host."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def ping(self) -> bool:
+        """The engine answers."""
+        try:
+            await self._call("GET", "/_ping")
+        except (EnvironmentProblem, UsageError):
+            return False
+        return True
+
+    async def inspect(self, reference: str) -> Container:
+        """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
+        raw = await self._call("GET", f"/containers/{quote(reference, safe='')}/json")
+        config, state = raw.get("Config") or {}, raw.get("State") or {}
+        running = state.get("Running", bool(state.get("Pid")))
+        return Container(
+            id=str(raw["Id"]),
+            name=str(raw.get("Name", "")).lstrip("/"),
+            hostname=str(config.get("Hostname") or ""),
+            pid=int(state.get("Pid") or 0) if running else 0,
+            network_mode=str((raw.get("HostConfig") or {}).get("NetworkMode") or ""),
+        )
+
+    async def list(self) -> list[str]:
+        """Ids of all containers, stopped ones too."""
+        return [str(entry["Id"]) for entry in await self._call("GET", "/containers/json?all=1")]
+
+    async def create(self, body: Mapping[str, Any], name: str = "") -> str:
+        """Make a container, having pulled its image if need be; returns its id."""
+        path = "/containers/create" + (f"?name={quote(name, safe='')}" if name else "")
+        try:
+            return str((await self._call("POST", path, body))["Id"])
+        except UsageError as error:
+            if "no such image" not in str(error).lower():
+                raise
+            missing = error
+        try:
+            await self._pull(str(body.get("Image", "")))
+        except UsageError as error:
+            raise UsageError(f"{missing}, and it cannot be pulled: {error}") from None
+        return str((await self._call("POST", path, body))["Id"])
+
+    async def start(self, container: str) -> None:
+        """Start a container."""
+        await self._call("POST", f"/containers/{container}/start")
+
+    async def kill(self, container: str) -> None:
+        """Kill a container at once."""
+        await self._call("POST", f"/containers/{container}/kill")
+
+    async def stop(self, container: str, timeout: int = 10) -> None:
+        """Stop a container, by force after `timeout` seconds."""
+        await self._call("POST", f"/containers/{container}/stop?t={timeout}")
+
+    async def remove(self, container: str) -> None:
+        """Remove a container, running or not."""
+        await self._call("DELETE", f"/containers/{container}?force=1")
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Container events from now on, after one `connected`. Ends when the engine goes away."""
+        filters = quote(json.dumps({"type": ["container"], "event": ["start", "die", "destroy"]}))
+        session = self._open()
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
+        try:
+            async with session.get(f"http://engine/events?filters={filters}", timeout=timeout) as response:
+                if response.status >= 400:
+                    raise EnvironmentProblem(f"the engine has no events: {await _message(response)}")
+                yield Event("connected", "")
+                async for line in response.content:
+                    event = _event(line)
+                    if event is not None:
+                        yield event
+        except (aiohttp.ClientError, OSError) as error:
+            log.debug("engine events: %s", error)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            connector = aiohttp.UnixConnector(path=self.path, limit=64)
+            self._session = aiohttp.ClientSession(connector=connector)
+        return self._session
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        if not self.path:
+            raise EnvironmentProblem(
+                f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')} is no unix socket, and there is no {DEFAULT_SOCKET}"
+            )
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        try:
+            async with self._open().request(method, f"http://engine{path}", json=body, timeout=timeout) as response:
+                if response.status >= 400:
+                    raise UsageError(await _message(response))
+                if response.content_type != "application/json":
+                    await response.read()
+                    return None
+                return await response.json()
+        except (aiohttp.ClientConnectorError, FileNotFoundError, ConnectionRefusedError):
+            raise EnvironmentProblem(
+                f"the container engine does not answer at {self.path}: start it, or set DOCKER_HOST"
+            ) from None
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise EnvironmentProblem(f"the container engine broke off: {error or 'no answer in time'}") from None
+
+    async def _pull(self, image: str) -> None:
+        name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
+        session = self._open()
+        path = f"/images/create?fromImage={quote(name, safe='')}&tag={quote(tag, safe='')}"
+        async with session.post(f"http://engine{path}", timeout=aiohttp.ClientTimeout(total=None)) as response:
+            if response.status >= 400:
+                raise UsageError(await _message(response))
+            async for line in response.content:
+                if b'"error"' in line:
+                    raise UsageError(str(json.loads(line).get("error")))
+
+
+async def _message(response: aiohttp.ClientResponse) -> str:
+    text = (await response.text()).strip()
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text or f"{response.status} {response.reason}"
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        raw = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(raw, dict):
+        return None
+    action = str(raw.get("Action") or raw.get("status") or "")
+    container = str((raw.get("Actor") or {}).get("ID") or raw.get("id") or "")
+    return Event(action, container) if action in ("start", "die", "destroy") and container else None

@@ -1,0 +1,41 @@
+"""Who this peer is: its name, drawn once per host and kept on disk through every restart, and its nickname."""
+
+import os
+import socket
+from hashlib import blake2b
+from pathlib import Path
+
+from overlay.drivers.disk import Disk
+
+__all__ = ["default_nickname", "peer_name"]
+
+_NAME = "identity"
+
+
+def default_nickname() -> str:
+    """The host's name."""
+    return socket.gethostname()
+
+
+def peer_name(disk: Disk, files: dict[str, bytes], asked: str) -> str:
+    """The name asked for, else the one on disk, else a new one: six octets as in a locally administered MAC."""
+    stored = files.pop(_NAME, b"").decode()
+    name = asked or stored or _new_name()
+    if name != stored:
+        disk.persist([(_NAME, name.encode())])
+    return name
+
+
+def _new_name() -> str:
+    # The machine and host name alone would be equal on clones; chance alone would do, but for early boots without any.
+    parts = [_read("/etc/machine-id"), socket.gethostname().encode(), os.urandom(16)]
+    octets = bytearray(blake2b(b"\0".join(parts), digest_size=6).digest())
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes().strip()
+    except OSError:
+        return b""

@@ -1,0 +1,125 @@
+"""What `weave launch` was told, as data, and what becomes of it: a `Config`, and the differences between two launches.
+
+Owns defaults of the daemon's own options (addresses, files) and the checks that need no machine. Command-line words
+stand in `overlay.cli_launch`.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from overlay.config import Config
+from overlay.drivers.addresses import parse_target
+from overlay.errors import ConfigError, UsageError
+
+__all__ = ["LaunchOptions", "Places", "differences"]
+
+
+class LaunchOptions(Struct, frozen=True, kw_only=True):
+    """The options of one launch, as typed and checked. Field names are the flags' names with underscores."""
+
+    name: str = ""
+    nickname: str = ""
+    port: int = 6783
+    peers: tuple[str, ...] = ()
+    no_discovery: bool = False
+    conn_limit: int = 200
+    ipalloc_range: str = "10.32.0.0/12"
+    ipalloc_default_subnet: str = ""
+    ipalloc_init: str = "consensus"
+    no_dns: bool = False
+    dns_domain: str = "weave.local."
+    dns_ttl: int = 1
+    dns_listen_address: str = ""
+    resolv_conf: str = "/etc/resolv.conf"
+    mtu: int = 0
+    docker_api: str = ""
+    http_addr: str = "127.0.0.1:6784"
+    log_level: str = "info"
+
+    def config(self, name: str, nickname: str) -> Config:
+        """The node's configuration; `name` and `nickname` stand in where none was given. Raises `ConfigError`."""
+        kind, seed, count = _init(self.ipalloc_init)
+        try:
+            universe = ipaddress.ip_network(self.ipalloc_range)
+            subnet = ipaddress.ip_network(self.ipalloc_default_subnet or self.ipalloc_range)
+        except ValueError as error:
+            raise ConfigError(f"--ipalloc-range and --ipalloc-default-subnet take a.b.c.0/n: {error}") from None
+        if universe.version != 4 or universe.prefixlen > 30:
+            raise ConfigError(f"--ipalloc-range {universe}: expected an IPv4 range of at least 4 addresses")
+        if subnet.version != 4 or not subnet.subnet_of(universe):
+            raise ConfigError(f"--ipalloc-default-subnet {subnet} is not within the range {universe}")
+        try:
+            peers = tuple(parse_target(peer, self.port) for peer in self.peers)
+        except UsageError as error:
+            raise ConfigError(str(error)) from None
+        return Config(
+            name=self.name or name,
+            nickname=self.nickname or nickname,
+            port=self.port,
+            peers=peers,
+            discovery=not self.no_discovery,
+            conn_limit=self.conn_limit,
+            iprange=str(universe),
+            default_subnet=self.ipalloc_default_subnet and str(subnet),
+            ipam_init=kind,
+            seed=seed,
+            initial_peer_count=count,
+            dns=not self.no_dns,
+            dns_domain=self.dns_domain.rstrip(".") + ".",
+            dns_ttl=self.dns_ttl,
+            mtu=self.mtu,
+        )
+
+
+def _init(text: str) -> tuple[Literal["consensus", "seed", "observer"], tuple[str, ...], int]:
+    kind, _, value = text.partition("=")
+    if kind == "consensus" and (not value or (value.isdigit() and int(value) > 0)):
+        return "consensus", (), int(value or 0)
+    if kind == "observer" and not value:
+        return "observer", (), 0
+    if kind == "seed" and value:
+        return "seed", tuple(sorted(part.strip().lower() for part in value.split(","))), 0
+    raise ConfigError(
+        f"--ipalloc-init {text}: expected consensus, consensus=<number of peers>, seed=<name,name> or observer"
+    )
+
+
+def differences(running: LaunchOptions, asked: LaunchOptions) -> list[str]:
+    """How `asked` differs from what runs, one phrase for each option."""
+    ours, theirs = asdict(running), asdict(asked)
+    return [
+        f"--{key.replace('_', '-')} is {_show(ours[key])}, asked for {_show(theirs[key])}"
+        for key in ours
+        if ours[key] != theirs[key]
+    ]
+
+
+def _show(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "(none)"
+    return str(value) if value != "" else "(default)"
+
+
+class Places(Struct, frozen=True):
+    """Where a daemon keeps its things on this host."""
+
+    db: Path
+    socket: Path
+    log: Path
+    pid: Path
+
+    @staticmethod
+    def of(environment: Mapping[str, str]) -> "Places":
+        """From WEAVE_DB, WEAVE_SOCK and WEAVE_LOG, or the usual places."""
+        socket = Path(environment.get("WEAVE_SOCK") or "/var/run/weave/weave.sock")
+        return Places(
+            db=Path(environment.get("WEAVE_DB") or "/var/lib/weave"),
+            socket=socket,
+            log=Path(environment.get("WEAVE_LOG") or "/var/log/weave.log"),
+            pid=socket.with_suffix(".pid"),
+        )

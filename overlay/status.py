@@ -1,0 +1,199 @@
+"""`weave status` and its parts as text, in the style that users of the original know. Pure: a report in, text out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from overlay.env import SECOND
+
+__all__ = ["PARTS", "text"]
+
+Report = Mapping[str, Any]
+
+
+def text(report: Report, part: str = "") -> str:
+    """The page of one part (`PARTS`), or the overview for ""; ends with a newline."""
+    return PARTS[part](report) if part else _overview(report)
+
+
+def _overview(report: Report) -> str:
+    sections = [_router(report), _ipam_service(report), _dns_service(report), _troubles(report)]
+    return f"\n        Version: {report['version']}\n\n" + "\n".join(filter(None, sections))
+
+
+def _fields(pairs: Sequence[tuple[str, object]]) -> str:
+    return "".join(f"{name:>15}: {value}\n" for name, value in pairs)
+
+
+def _router(report: Report) -> str:
+    mesh, driver = report["mesh"], report["driver"]
+    peers = [peer for peer in mesh["peers"] if peer["reachable"]]
+    links = sum(link["established"] for peer in peers for link in peer["links"])
+    return _fields(
+        [
+            ("Service", "router"),
+            ("Protocol", "overlay-mesh 1"),
+            ("Name", f"{mesh['name']}({mesh['nickname']})"),
+            ("Encryption", "disabled"),
+            ("PeerDiscovery", "enabled" if mesh["discovery"] else "disabled"),
+            ("Targets", sum(target["explicit"] for target in mesh["targets"])),
+            ("Connections", _count(mesh["connections"], "state")),
+            ("Peers", f"{len(peers)} (with {links} established connections)"),
+            ("TrustedSubnets", "none"),
+            ("DataPath", f"fastdp ({driver['device']} on bridge {driver['bridge']}, MTU {driver['mtu']})"),
+        ]
+    )
+
+
+def _count(entries: Sequence[Mapping[str, Any]], key: str) -> str:
+    states: dict[str, int] = {}
+    for entry in entries:
+        states[entry[key]] = states.get(entry[key], 0) + 1
+    details = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    return f"{len(entries)} ({details})" if details else "0"
+
+
+def _ipam_service(report: Report) -> str:
+    ipam = report["ipam"]
+    if ipam["ready"]:
+        status = "ready"
+    elif ipam["waiting"]:
+        status = f"waiting: {ipam['waiting']}"
+    else:
+        status = "idle (nothing was asked of it yet)"
+    pairs = [
+        ("Service", "ipam"),
+        ("Status", status),
+        ("Range", ipam["range"]),
+        ("DefaultSubnet", ipam["default_subnet"]),
+    ]
+    if ipam["pending"]:
+        pairs.append(("Pending", _plural(len(ipam["pending"]), "request")))
+    if ipam["conflicts"]:
+        pairs.append(("Conflicts", f"{len(ipam['conflicts'])} (`weave status ipam` names them and what mends them)"))
+    return _fields(pairs)
+
+
+def _dns_service(report: Report) -> str:
+    dns, driver = report["dns"], report["driver"]
+    if not driver["dns_address"]:
+        return _fields([("Service", "dns"), ("Status", driver["dns_problem"] or "disabled")])
+    return _fields(
+        [
+            ("Service", "dns"),
+            ("Domain", dns["domain"]),
+            ("Listen", f"{driver['dns_address']}:53"),
+            ("Upstream", ", ".join(driver["upstreams"]) or "none"),
+            ("TTL", dns["ttl"]),
+            ("Entries", sum(entry["state"] == "answered" for entry in dns["entries"])),
+        ]
+    )
+
+
+def _troubles(report: Report) -> str:
+    """What somebody should look at; empty when there is nothing."""
+    mesh, driver = report["mesh"], report["driver"]
+    lines = [
+        f"channel {conflict['channel']} conflicts with {conflict['nickname']}: {conflict['error']}"
+        for conflict in mesh["channel_conflicts"]
+    ]
+    if mesh["name_conflict"]:
+        lines.append("another process bears this peer's name: `weave reset` on one of them, or launch with --name")
+    if driver["disk"]:
+        lines.append(driver["disk"])
+    if driver["stalled"]:
+        lines.append("nothing is sent to other peers until the disk has room")
+    for contest in report["endpoints"]["quarantine"]:
+        lines.append(f"{contest['what']} is quarantined; to mend it: {contest['mend']}")
+    return _fields([("Trouble", line) for line in lines])
+
+
+def _targets(report: Report) -> str:
+    return "".join(f"{target['address']}\n" for target in report["mesh"]["targets"] if target["explicit"])
+
+
+def _connections(report: Report) -> str:
+    lines = []
+    for connection in report["mesh"]["connections"]:
+        arrow = "->" if connection["outbound"] else "<-"
+        who = f"{connection['peer']}({connection['nickname']})" if connection["peer"] else ""
+        detail = "fastdp" if connection["state"] == "established" else ""
+        lines.append((arrow, connection["address"], connection["state"], f"{detail} {who}".strip()))
+    connected = {connection["address"] for connection in report["mesh"]["connections"]}
+    for target in report["mesh"]["targets"]:
+        if target["state"] != "connected" and target["address"] not in connected:
+            lines.append(("->", target["address"], target["state"], _retry(target)))
+    return "".join(
+        f"{arrow} {address:<21} {state:<11} {detail}".rstrip() + "\n" for arrow, address, state, detail in lines
+    )
+
+
+def _retry(target: Mapping[str, Any]) -> str:
+    due = target["next_attempt"]
+    when = f"retry in {due / SECOND:.1f}s" if due is not None else ""
+    return ", ".join(filter(None, (target["reason"], when)))
+
+
+def _peers(report: Report) -> str:
+    lines = []
+    for peer in report["mesh"]["peers"]:
+        state = "" if peer["reachable"] else " (left)" if peer["gone"] else " (unreachable)"
+        lines.append(f"{peer['name']}({peer['nickname']}){state}\n")
+        for link in peer["links"]:
+            arrow = "->" if link["outbound"] else "<-"
+            stage = "established" if link["established"] else "pending"
+            lines.append(f"   {arrow} {link['address']:<21} {link['peer']}({link['nickname']}) {stage}\n")
+    return "".join(lines)
+
+
+def _dns(report: Report) -> str:
+    names = {peer["name"]: peer["nickname"] for peer in report["mesh"]["peers"]}
+    domain = "." + report["dns"]["domain"]
+    lines = []
+    for entry in sorted(report["dns"]["entries"], key=lambda entry: (entry["name"].lower(), entry["address"])):
+        short = entry["name"].removesuffix(domain)
+        mark = "" if entry["state"] == "answered" else f" ({entry['state']})"
+        owner = names.get(entry["peer"], entry["peer"])
+        lines.append(
+            f"{short:<12} {entry['address']:<15} {entry['container'][:12]:<12} {entry['peer']}({owner}){mark}\n"
+        )
+    return "".join(lines)
+
+
+def _ipam(report: Report) -> str:
+    ipam = report["ipam"]
+    names = {peer["name"]: peer["nickname"] for peer in report["mesh"]["peers"]}
+    lines = [] if ipam["ready"] else [ipam["waiting"] or "nothing was asked of it yet"]
+    for peer in ipam["peers"]:
+        state = "" if peer["reachable"] else " - unreachable"
+        who = f"{peer['name']}({names.get(peer['name'], '?')})"
+        lines.append(f"{who:<40} {peer['owned']:>8} IPs ({100 * peer['share']:05.1f}% of total){state}")
+    for pending in ipam["pending"]:
+        lines.append(f"waiting: {pending['wants']} for {pending['container'][:12]}")
+    for conflict in ipam["conflicts"]:
+        lines.append(_conflict(conflict))
+    for contest in report["endpoints"]["quarantine"]:
+        lines.append(f"{contest['what']} is quarantined; to mend it: {contest['mend']}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _conflict(conflict: Mapping[str, Any]) -> str:
+    if conflict["kind"] == "range":
+        return f"conflict: {conflict['owner'] or 'a peer'} uses the range {conflict['range']}; {conflict['remedy']}"
+    holder = f", held by {conflict['holder'][:12]}" if conflict["holder"] else ""
+    return (
+        f"{conflict['kind']}: {conflict['address']} of {conflict['container'][:12]} "
+        f"is owned by {conflict['owner']}{holder}; {conflict['remedy']}"
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+PARTS: dict[str, Callable[[Report], str]] = {
+    "targets": _targets,
+    "connections": _connections,
+    "peers": _peers,
+    "dns": _dns,
+    "ipam": _ipam,
+}
