@@ -7,14 +7,14 @@ verdict. Works through the protocols of `lab.backends.base` only, so virtual tim
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from lab.backends.base import Backend, Lab
+from lab.backends.base import Backend
 from lab.errors import LabError
 from lab.history import Event, Meta, Writer
 from lab.runner_expect import Judge, Judgement, describe
@@ -27,6 +27,7 @@ from lab.scenario_values import UNITS
 from lab.store import Expectation, Verdict
 from lab.topology import Resolved
 
+_UP = "bring the lab up"
 _LOOK_AGAIN = 20 * UNITS["ms"]
 """Between two judgements of an expectation while records come in."""
 _ASK_AGAIN = 200 * UNITS["ms"]
@@ -59,6 +60,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
     took: int = 0
 
 
+class Ended(LabError):
+    """The run was ended from outside."""
+
+
 class _Failed(Exception):
     """A step or an expectation failed and the run ends invalid; the text says which."""
 
@@ -74,79 +79,95 @@ class Runner:
         *,
         version: str = "",
         report: Callable[[Progress], None] = lambda progress: None,
+        beside: Callable[[Stage], Coroutine[Any, Any, None]] | None = None,
+        keep: Callable[[Outcome], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        """`beside` runs as long as the lab is up, to answer other terminals, say; when it ends so does the run. `keep`
+        is told the settled outcome while the lab is still up, which goes down when it returns."""
         self._scenario = scenario
         self._backend = backend
         self._writer = writer
         self._version = version
         self._report = report
+        self._beside = beside
+        self._keep = keep
         self._virtual = bool(getattr(backend, "virtual", False))
         """Whether time is simulated: then there is no wall clock and no load to write down."""
         self._expectations: list[Expectation] = []
         self._live = LiveState(scenario)
 
-    async def run(
-        self, *, timeline: tuple[Step, ...] | None = None, then: Callable[[Stage], Awaitable[None]] | None = None
-    ) -> Outcome:
-        """Bring the lab up, play, take it down; never raises but for cancellation before the lab is up.
+    async def run(self, *, timeline: tuple[Step, ...] | None = None) -> Outcome:
+        """Bring the lab up, play, take it down. `timeline` replaces the scenario's.
 
-        `timeline` replaces the scenario's. `then` is awaited with the lab still up when all went well. A cancelled
-        run (Ctrl-C) stops cleanly and is unknown.
+        A cancelled run (Ctrl-C) stops cleanly and is unknown, and so is one whose lab did not come up.
         """
-        steps = self._scenario.timeline if timeline is None else timeline
-        started = "" if self._virtual else datetime.now(UTC).isoformat(timespec="milliseconds")
-        meta = Meta(
-            t=0,
-            scenario=self._scenario.to_json(),
-            backend=self._backend.name,
-            seed=self._scenario.seed,
-            version=self._version,
-            started=started,
-            machine={} if self._virtual else machine(),
+        self._write(
+            Meta(
+                t=0,
+                scenario=self._scenario.to_json(),
+                backend=self._backend.name,
+                seed=self._scenario.seed,
+                version=self._version,
+                started="" if self._virtual else datetime.now(UTC).isoformat(timespec="milliseconds"),
+                machine={} if self._virtual else machine(),
+            )
         )
-        self._write(meta)
-        self._write(Event(t=0, step=-1, what="up", phase="start", detail={"label": "bring the lab up"}))
-        lab: Lab | None = None
-        verdict: Verdict = "unknown"
-        reason = ""
+        self._write(Event(t=0, step=-1, what="up", phase="start", detail={"label": _UP}))
         try:
             lab = await self._backend.up(self._scenario)
-            verdict, reason = await self._play(lab, steps, then)
         except asyncio.CancelledError:
-            reason = "interrupted"
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
+            _keep_going()
+            return Outcome(verdict="unknown", reason="interrupted")
         except LabError as error:
-            reason = str(error)
-            self._write(Event(t=0, step=-1, what="up", phase="end", ok=False, detail={"error": reason}))
-        took = lab.now() if lab is not None else 0
-        convergence = [msgspec.to_builtins(result) for result in self._live.tracker.results()]
-        if lab is not None:
-            await self._down(lab)
-        return Outcome(
-            verdict=verdict, reason=reason, convergence=convergence, expectations=tuple(self._expectations), took=took
-        )
+            detail = {"label": _UP, "error": str(error)}
+            self._write(Event(t=0, step=-1, what="up", phase="end", ok=False, detail=detail))
+            return Outcome(verdict="unknown", reason=f"the lab did not come up: {error}")
+        stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over)
+        try:
+            return await self._on(stage, self._scenario.timeline if timeline is None else timeline)
+        finally:
+            await self._down(stage)
 
-    async def _play(
-        self, lab: Lab, steps: tuple[Step, ...], then: Callable[[Stage], Awaitable[None]] | None
-    ) -> tuple[Verdict, str]:
-        stage = Stage(lab, self._scenario, self._writer, self._live, healed=lambda *told: self._over(lab, *told))
+    async def _on(self, stage: Stage, steps: tuple[Step, ...]) -> Outcome:
+        """Play with the lab up; the outcome is settled before the lab goes down."""
+        lab = stage.lab
         took = lab.now()
-        stage.event(-1, "up", "end", ok=True, groups=True, label="bring the lab up", took=took, hosts=list(lab.hosts))
+        stage.event(-1, "up", "end", ok=True, groups=True, label=_UP, took=took, hosts=list(lab.hosts))
         self._report(Progress(t=took, step=-1, label=f"{len(lab.hosts)} hosts are up", ok=True, took=took))
         stage.watch(load=not self._virtual)
+        if self._beside is not None:
+            stage.beside(self._companion(stage, self._beside))
+        verdict: Verdict = "unknown"
         try:
-            return await self._guarded(stage, self._timeline(stage, steps, then))
-        except _Failed as failed:
-            return "invalid", str(failed)
+            verdict, reason = await self._guarded(stage, self._timeline(stage, steps))
         except asyncio.CancelledError:
-            raise
+            _keep_going()
+            reason = "interrupted"
+        except _Failed as failed:
+            verdict, reason = "invalid", str(failed)
+        except Ended as ended:
+            reason = str(ended)
         except Exception as error:
             traceback.print_exc()
-            return "unknown", f"the lab itself failed: {type(error).__name__}: {error}"
-        finally:
-            await stage.stop()
+            reason = f"the lab itself failed: {type(error).__name__}: {error}"
+        outcome = Outcome(
+            verdict=verdict,
+            reason=reason,
+            convergence=[msgspec.to_builtins(result) for result in self._live.tracker.results()],
+            expectations=tuple(self._expectations),
+            took=lab.now(),
+        )
+        if verdict != "unknown":
+            # In the history this event says that the run was played to its end, whatever that was.
+            stage.event(-1, "down", "point", label="take the lab down")
+            if self._keep is not None:
+                stage.mute()
+                await stage.probing.stop()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await _first(self._keep(outcome), _settled(stage.failure))
+                    return outcome
+                _keep_going()
+        return outcome
 
     async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, bool]) -> tuple[Verdict, str]:
         """Play the timeline, until it ends or something beside it goes wrong."""
@@ -173,9 +194,12 @@ class Runner:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await playing
 
-    async def _timeline(
-        self, stage: Stage, steps: tuple[Step, ...], then: Callable[[Stage], Awaitable[None]] | None
-    ) -> bool:
+    @staticmethod
+    async def _companion(stage: Stage, work: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
+        await work(stage)
+        stage.fail(Ended("the lab was taken down by another command"))
+
+    async def _timeline(self, stage: Stage, steps: tuple[Step, ...]) -> bool:
         """Play all steps; False when an expectation failed that was not to abort the run."""
         origin = stage.lab.now()
         sound = True
@@ -188,8 +212,6 @@ class Runner:
                 sound = await self._step(stage, step, index) and sound
         await stage.all_healed()
         await stage.lab.sleep_until(stage.lab.now() + _TAIL)
-        if then is not None:
-            await then(stage)
         return sound
 
     async def _step(self, stage: Stage, step: Step, index: int) -> bool:
@@ -255,13 +277,14 @@ class Runner:
             await _first(stage.changed.wait(), lab.sleep_until(deadline))
             await lab.sleep_until(min(deadline, lab.now() + _LOOK_AGAIN))
 
-    async def _down(self, lab: Lab) -> None:
-        self._write(Event(t=lab.now(), step=-1, what="down", phase="point", detail={"label": "take the lab down"}))
+    async def _down(self, stage: Stage) -> None:
+        await stage.stop()
         try:
             async with asyncio.timeout(None if self._virtual else _DOWN_DEADLINE):
-                await lab.down()
+                await stage.lab.down()
         except (LabError, TimeoutError) as error:
-            self._report(Progress(t=lab.now(), step=-1, label="take the lab down", ok=False, note=str(error)))
+            label = "take the lab down"
+            self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=str(error)))
 
     async def _last_words(self, stage: Stage, host: str) -> str:
         try:
@@ -269,8 +292,8 @@ class Runner:
         except LabError:
             return ""
 
-    def _over(self, lab: Lab, step: int, label: str) -> None:
-        self._report(Progress(t=lab.now(), step=step, label=f"healed: {label}", ok=True))
+    def _over(self, t: int, step: int, label: str) -> None:
+        self._report(Progress(t=t, step=step, label=f"healed: {label}", ok=True))
 
     def _first_failure(self) -> str:
         failed = next(expectation for expectation in self._expectations if not expectation.ok)
@@ -279,6 +302,17 @@ class Runner:
     def _write(self, record: Meta | Event) -> None:
         self._writer.write(record)
         self._live.feed(record)
+
+
+def _keep_going() -> None:
+    """A cancelled task that stops in good order must not be cancelled again at its next await."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+async def _settled(future: asyncio.Future[BaseException]) -> None:
+    await asyncio.wait([future])
 
 
 async def _first(*work: Coroutine[Any, Any, Any]) -> None:

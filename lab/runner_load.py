@@ -1,4 +1,4 @@
-"""How busy the machine is while a run goes on, once a second, and what machine it is. Reads /proc, knows nothing else."""
+"""How busy the machine is while a run goes on, once a second, and what machine it is. Reads /proc and no more."""
 
 import os
 import platform

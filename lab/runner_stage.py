@@ -5,7 +5,7 @@ work on. Knows nothing of scenario steps.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal
 
 from lab.backends.base import Lab
@@ -17,8 +17,8 @@ from lab.runner_probes import Probing, drain
 from lab.runner_state import LiveState
 from lab.topology import Replica, Resolved
 
-Healed = Callable[[int, str], None]
-"""Told (step, label) when a fault's time is over."""
+Healed = Callable[[int, int, str], None]
+"""Told (time, step, label) when a fault's time is over."""
 
 
 class Stage:
@@ -38,6 +38,7 @@ class Stage:
         self.probing = Probing(lab, self.overlay, live, self.record, self.fail)
         self._writer = writer
         self._healed = healed
+        self._muted = False
         self._faults: dict[int, Fault] = {}
         self._timers: dict[int, asyncio.Task[None]] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -46,9 +47,9 @@ class Stage:
         """Start following every host's daemon, and the machine's load."""
         if self.overlay.has_daemons:
             for host in self.lab.hosts.values():
-                self._beside(drain(host.views(), self.record))
+                self.beside(drain(host.views(), self.record))
         if load:
-            self._beside(watch_load(self.lab, self.record))
+            self.beside(watch_load(self.lab, self.record))
 
     async def stop(self) -> None:
         """End probes, watchers and timers; what is broken stays so."""
@@ -62,11 +63,16 @@ class Stage:
 
     def record(self, record: AnyRecord) -> None:
         """Append to the history and bring the live state up to date."""
-        self._writer.write(record)
+        if not self._muted:
+            self._writer.write(record)
         self.live.feed(record)
         if self.live.crashed is not None and not self.crash.done():
             self.crash.set_result(self.live.crashed.host)
         self.changed.set()
+
+    def mute(self) -> None:
+        """The history is complete: what happens from now on is not written down."""
+        self._muted = True
 
     def event(
         self,
@@ -157,14 +163,15 @@ class Stage:
         label = self._faults[step].label
         del self._timers[step]  # from here on it must not be cancelled half-way
         await self.heal(step)
-        self._healed(step, label)
+        self._healed(self.lab.now(), step, label)
 
     def _cancel(self, step: int) -> None:
         timer = self._timers.pop(step, None)
         if timer is not None:
             timer.cancel()
 
-    def _beside(self, work: Any) -> None:
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run this as long as the stage is in use; an error of it ends the run."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
         self._watchers.append(task)

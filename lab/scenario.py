@@ -6,6 +6,7 @@ The model is in `lab.scenario_model`, rules between its parts in `lab.scenario_c
 
 import io
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -21,8 +22,9 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 from lab.scenario_base import Problem
 from lab.scenario_check import check, listed, nearest
 from lab.scenario_model import Scenario
+from lab.topology import Resolved, resolve
 
-__all__ = ["Found", "Scenario", "ScenarioError", "json_schema", "load", "parse", "question"]
+__all__ = ["Found", "Scenario", "ScenarioError", "json_schema", "load", "load_resolved", "parse", "question"]
 
 _LIMIT = 200_000
 """Values in one file; more is an alias bomb, not a scenario."""
@@ -108,6 +110,14 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     if scenario is None or problems:
         raise ScenarioError(file, [_found(tree, problem) for problem in problems])
     return scenario
+
+
+def load_resolved(path: Path, seed: int | None = None) -> Resolved:
+    """The concrete form of a file's scenario; raises `ScenarioError`."""
+    scenario = load(path)
+    asked = question(path.read_text(encoding="utf-8"))
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.name.partition(".")[0]).strip("-.")
+    return resolve(scenario, file=str(path), name=name, question=asked, seed=seed)
 
 
 def question(text: str) -> str:

@@ -134,6 +134,8 @@ class Resolved(Struct, frozen=True, kw_only=True):
     """Everything a backend and the runner need to know of a scenario."""
 
     name: str
+    question: str
+    """What the scenario answers, in the words of its first line."""
     file: str
     seed: int
     networks: dict[str, str]
@@ -159,6 +161,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
         return {
             "version": 1,
             "name": self.name,
+            "question": self.question,
             "file": self.file,
             "seed": self.seed,
             "underlay": {
@@ -177,13 +180,16 @@ class Resolved(Struct, frozen=True, kw_only=True):
         }
 
 
-def resolve(scenario: Scenario, *, file: str = "", name: str = "", seed: int | None = None) -> Resolved:
+def resolve(
+    scenario: Scenario, *, file: str = "", name: str = "", question: str = "", seed: int | None = None
+) -> Resolved:
     """The concrete form of a checked scenario; `seed` overrides the file's, `name` stands in for a missing one."""
     networks = network_subnets(scenario.underlay)
     hosts = _hosts(scenario.underlay, networks)
     services = dict(_services(scenario, tuple(hosts)))
     return Resolved(
         name=scenario.name or name or "scenario",
+        question=question,
         file=file,
         seed=scenario.seed if seed is None else seed,
         networks=networks,

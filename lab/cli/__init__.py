@@ -1,0 +1,164 @@
+"""The `lab` command. Owns the words, options and exit codes; what they do is in the modules beside this one.
+
+    play.py   run: a scenario from its file to its report
+    live.py   up, down, inspect, exec, shell: labs that stay
+    files.py  validate, schema, check, report, doctor: nothing is started
+    tell.py   what is printed while a scenario is played
+
+Nothing is imported before it is used: a lab enters its namespaces before numpy and its threads are loaded, and `lab
+--help` answers at once. Exit codes: 0 valid, 1 invalid, 2 usage or bad scenario, 3 unknown or interrupted.
+"""
+
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from lab.errors import LabError
+
+USAGE = 2
+
+_SCENARIO = click.argument("scenario", type=click.Path(path_type=Path))
+_BACKEND = click.option(
+    "--backend", default="netns", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of."
+)
+_SEED = click.option("--seed", type=click.IntRange(min=0), envvar="LAB_SEED", help="Instead of the scenario's own.")
+_NAME = click.option("--name", default="", envvar="LAB_NAME", help="Which lab, when several run.")
+_JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="Print one JSON object.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="overlay-lab")
+def lab() -> None:
+    """Deploy an overlay network on simulated hosts, break what is underneath, and see what happens."""
+
+
+@lab.command()
+@_SCENARIO
+@_BACKEND
+@_SEED
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="reports",
+    show_default=True,
+    envvar="LAB_OUT",
+    help="Where run directories go: OUT/<scenario>/<time>.",
+)
+@click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="End with one line of JSON.")
+@click.option("--keep", is_flag=True, envvar="LAB_KEEP", help="Leave the lab running (`lab down` ends it).")
+def run(scenario: Path, backend: str, seed: int | None, out: Path, as_json: bool, keep: bool) -> None:
+    """Play SCENARIO: bring its hosts up, follow its timeline, write a report."""
+    from lab.cli.play import play
+
+    sys.exit(play(scenario, backend=backend, seed=seed, out=out, as_json=as_json, keep=keep))
+
+
+@lab.command()
+@_SCENARIO
+@_BACKEND
+@_SEED
+@click.option("--name", default="", envvar="LAB_NAME", help="What to call the lab; the scenario's name by default.")
+def up(scenario: Path, backend: str, seed: int | None, name: str) -> None:
+    """Bring up the lab of SCENARIO and leave it running, its first launch, connect and run steps done."""
+    from lab.cli.live import bring_up
+
+    sys.exit(bring_up(scenario, backend=backend, seed=seed, name=name))
+
+
+@lab.command()
+@_NAME
+def down(name: str) -> None:
+    """End a lab; nothing of it stays."""
+    from lab.cli.live import take_down
+
+    take_down(name)
+
+
+@lab.command()
+@_NAME
+@_JSON
+def inspect(name: str, as_json: bool) -> None:
+    """Show the hosts of a lab: address, state, peer, connections, containers."""
+    from lab.cli.live import show
+
+    show(name, as_json=as_json)
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("host")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_NAME
+def execute(host: str, command: tuple[str, ...], name: str) -> None:
+    """Run COMMAND on HOST, or in the container of a service of that name: lab exec orion.local -- weave status."""
+    from lab.cli.live import enter
+
+    sys.exit(enter(host, command, name))
+
+
+@lab.command()
+@click.argument("host")
+@_NAME
+def shell(host: str, name: str) -> None:
+    """Open a shell on HOST, or in the container of a service."""
+    from lab.cli.live import SHELL, enter
+
+    sys.exit(enter(host, SHELL, name))
+
+
+@lab.command()
+@click.argument("scenarios", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_BACKEND
+@_SEED
+@_JSON
+def validate(scenarios: tuple[Path, ...], backend: str, seed: int | None, as_json: bool) -> None:
+    """Check SCENARIOS and say all that is wrong with them. Starts nothing."""
+    from lab.cli.files import check_files
+
+    sys.exit(check_files(scenarios, backend=backend, seed=seed, as_json=as_json))
+
+
+@lab.command()
+def schema() -> None:
+    """Print the JSON schema of scenario files, for editors."""
+    from lab.scenario import json_schema
+
+    click.echo(json_schema(), nl=False)
+
+
+@lab.command()
+@click.argument("run_dir", metavar="RUN")
+@_JSON
+def check(run_dir: str, as_json: bool) -> None:
+    """Judge a stored RUN again: a run directory, or a scenario's name for its latest."""
+    from lab.cli.files import check_run
+
+    sys.exit(check_run(run_dir, as_json=as_json))
+
+
+@lab.command()
+@click.argument("run_dir", metavar="RUN")
+def report(run_dir: str) -> None:
+    """Make the report of a stored RUN anew from its history."""
+    from lab.cli.files import make_report
+
+    sys.exit(make_report(run_dir))
+
+
+@lab.command()
+@_JSON
+def doctor(as_json: bool) -> None:
+    """Say what this machine can do for a lab, and what to do about what it cannot."""
+    from lab.cli.files import examine
+
+    sys.exit(examine(as_json=as_json))
+
+
+def main() -> NoReturn:
+    """The entry point: errors that the lab raises on purpose become one message and exit code 2."""
+    try:
+        lab(prog_name="lab")
+    except LabError as error:
+        click.echo(f"lab: {error}", err=True)
+    sys.exit(USAGE)

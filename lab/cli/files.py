@@ -1,0 +1,83 @@
+"""`lab validate`, `check`, `report`, `doctor`: they read, judge and draw; nothing is started."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from lab.store import EXIT_CODES, HISTORY, INDEX, find_run
+
+USAGE = 2
+
+
+def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_json: bool) -> int:
+    """Say what is wrong with scenario files, and what the backend would refuse; with `as_json` print them resolved."""
+    from lab.backends.registry import backend as find_backend
+    from lab.scenario import ScenarioError, load_resolved
+
+    engine = find_backend(backend)
+    code = 0
+    for path in paths:
+        try:
+            scenario = load_resolved(path, seed)
+        except ScenarioError as error:
+            click.echo(str(error), err=True)
+            code = USAGE
+            continue
+        reasons = engine.refuse(scenario)
+        if as_json:
+            click.echo(json.dumps(scenario.to_json() | {"refused": {backend: reasons}}))
+        for reason in reasons:
+            click.echo(f"{path}: {backend} refuses: {reason}", err=True)
+        if reasons:
+            code = USAGE
+        elif not as_json:
+            hosts, services = len(scenario.hosts), len(scenario.services)
+            click.echo(f"{path}: valid: {hosts} hosts, {services} services, {len(scenario.timeline)} steps")
+    return code
+
+
+def check_run(where: str, *, as_json: bool) -> int:
+    """Judge a stored history again."""
+    from lab.checkers import check
+    from lab.history import read
+
+    verdict = check(read(find_run(where) / HISTORY))
+    if as_json:
+        click.echo(msgspec.json.encode(verdict).decode())
+    else:
+        for result in verdict.results:
+            click.echo(f"{result.verdict:8} {result.checker}: {result.summary}")
+        click.echo(verdict.verdict)
+    return EXIT_CODES[verdict.verdict]
+
+
+def make_report(where: str) -> int:
+    """Draw a stored history again."""
+    from lab.report import write_report
+
+    run_dir = find_run(where)
+    summary = write_report(run_dir)
+    click.echo(f"{summary['verdict']}: {run_dir / INDEX}")
+    return 0
+
+
+def examine(*, as_json: bool) -> int:
+    """Try every feature that a lab may need; 1 when a required one is missing."""
+    from lab.fabric import features
+
+    found = features.detect()
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    for feature in found if not as_json else ():
+        mark = (
+            click.style("✓", fg="green")
+            if feature.found
+            else click.style("✗", fg="red" if feature.required else "yellow")
+        )
+        click.echo(f"{mark} {feature.name}: {feature.serves}" + (f" ({feature.detail})" if feature.detail else ""))
+        if not feature.found and feature.remedy:
+            click.echo(f"    {feature.remedy}")
+    return int(any(feature.required and not feature.found for feature in found))

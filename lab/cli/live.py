@@ -1,0 +1,137 @@
+"""`lab up`, `down`, `inspect`, `exec`, `shell`: labs that stay, reached by name from any terminal."""
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.cli.play import USAGE, answering, inside, prepare
+from lab.cli.tell import Teller
+from lab.errors import LabError
+from lab.history import Writer
+from lab.runner import Outcome, Runner
+from lab.scenario_steps import Step
+from lab.store import EXIT_CODES
+from lab.topology import Resolved
+from overlay import __version__
+
+SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -i || exec sh -i")
+_DONE = ("launch", "connect", "run", "attach")
+_PASSED_OVER = ("expect", "wait", "exec")
+
+
+def first_steps(scenario: Resolved) -> tuple[Step, ...]:
+    """The launch, connect, run and attach steps before anything is changed or broken, without their times."""
+    steps = []
+    for step in scenario.timeline:
+        if step.verb in _DONE:
+            steps.append(step.model_copy(update={"at": None}))
+        elif step.verb not in _PASSED_OVER:
+            break
+    return tuple(steps)
+
+
+def bring_up(path: Path, *, backend: str, seed: int | None, name: str) -> int:
+    """Bring a lab up and leave it running; the exit code of its first steps."""
+    prepared = prepare(path, backend, seed)
+    if prepared is None:
+        return USAGE
+    scenario, engine = prepared
+    name = name or scenario.name
+    teller = Teller()
+    teller.head(scenario.name, scenario.question, backend, scenario.seed, len(scenario.hosts))
+
+    def work() -> int:
+        async def stay(outcome: Outcome) -> None:
+            from lab.backends.netns import ready
+
+            if outcome.verdict == "valid":
+                ready()
+                await asyncio.Event().wait()
+
+        with open(os.devnull, "wb") as nowhere:
+            runner = Runner(
+                scenario,
+                engine,
+                Writer(nowhere),
+                version=__version__,
+                report=teller.progress,
+                beside=answering(engine, scenario),
+                keep=stay,
+            )
+            outcome = asyncio.run(runner.run(timeline=first_steps(scenario)))
+        if outcome.reason:
+            click.echo(f"lab: {outcome.reason}", err=True)
+        return EXIT_CODES[outcome.verdict]
+
+    code = inside(engine, work, name=name, detach=True)
+    if code == 0:
+        click.echo(f"the lab is up: lab inspect, lab exec HOST -- CMD, lab shell HOST, lab down --name {name}")
+    return code
+
+
+def take_down(name: str) -> None:
+    """End a lab; returns when it is gone."""
+    from lab.backends.netns import Client, find
+
+    lab = find(name)
+    with Client(lab) as client:
+        client.down()
+    click.echo(f"{lab.name} is down")
+
+
+def show(name: str, *, as_json: bool) -> None:
+    """Print what a lab says of itself."""
+    from lab.backends.netns import Client, find
+
+    with Client(find(name)) as client:
+        facts: dict[str, Any] = client.call("inspect") | client.call("status")
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("host", "address", "state", "peer", "connections", "containers"):
+        table.add_column(title, overflow="fold")
+    for host in facts["hosts"]:
+        peer = facts["peers"].get(host["name"], {})
+        here = [
+            f"{replica} {container['address']}".strip()
+            for replica, container in facts["containers"].items()
+            if container["host"] == host["name"]
+        ]
+        table.add_row(
+            host["name"],
+            host["address"],
+            "up" if host["on"] else "down",
+            peer.get("peer", ""),
+            "\n".join(peer.get("connections", [])),
+            "\n".join(here),
+        )
+    console = Console(highlight=False)
+    console.print(f"{facts['lab']}: {facts['scenario']} on {facts['backend']}, up {facts['up_seconds']:.0f} s")
+    console.print(table)
+    if facts["cut"]:
+        console.print("cut: " + ", ".join(f"{sender} -> {receiver}" for sender, receiver in facts["cut"]))
+
+
+def enter(where: str, command: Sequence[str], name: str) -> int:
+    """Run a command on a host, or in the (first) container of a service, on this terminal; its exit code."""
+    from lab.backends.netns import Client, enter_host, find
+
+    lab = find(name)
+    with Client(lab) as client:
+        hosts = [host["name"] for host in client.call("inspect")["hosts"]]
+        containers = client.call("status")["containers"]
+    if where in hosts:
+        return enter_host(list(command), host=where, lab=lab.name)
+    for replica, container in containers.items():
+        if where in (replica, container["service"]):
+            return enter_host(list(command), host=container["host"], lab=lab.name, container=replica)
+    raise LabError(f"no host or service named {where}; hosts: {', '.join(hosts)}; services: {', '.join(containers)}")

@@ -1,0 +1,181 @@
+"""`lab run`: from a scenario's file to a report, with the lab in namespaces of its own in between.
+
+Owns what happens on which side: the file is read and refused outside, the timeline is played inside, the report is
+drawn outside again, when the lab is gone (or, with `--keep`, goes on without us).
+"""
+
+import asyncio
+import json
+import shlex
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from lab.backends.base import Backend
+from lab.backends.registry import backend as find_backend
+from lab.cli.tell import Teller
+from lab.errors import LabError
+from lab.history import Writer
+from lab.runner import Outcome, Runner
+from lab.runner_stage import Stage
+from lab.scenario import ScenarioError, load_resolved
+from lab.store import EXIT_CODES, HISTORY, INDEX, SUMMARY, Summary, new_run, read_summary, write_summary
+from lab.topology import Resolved
+from overlay import __version__
+
+USAGE = 2
+
+
+def play(path: Path, *, backend: str, seed: int | None, out: Path, as_json: bool, keep: bool) -> int:
+    """Play a scenario and return the exit code of its verdict."""
+    prepared = prepare(path, backend, seed)
+    if prepared is None:
+        return USAGE
+    scenario, engine = prepared
+    run_dir = new_run(scenario.name, out.absolute())
+    replay = replay_command(path, backend, scenario.seed)
+    teller = Teller()
+    teller.head(scenario.name, scenario.question, backend, scenario.seed, len(scenario.hosts))
+    blank = Summary(
+        verdict="unknown",
+        reason="the run was killed",
+        scenario=scenario.name,
+        file=str(path),
+        backend=backend,
+        seed=scenario.seed,
+        run_dir=str(run_dir),
+        replay=replay,
+        version=__version__,
+    )
+    write_summary(run_dir, blank)
+    try:
+        inside(engine, lambda: _play(scenario, engine, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
+    except LabError as error:
+        write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
+    summary = _report(run_dir)
+    teller.end(summary, str(_shown(run_dir / INDEX)))
+    if keep:
+        click.echo(f"the lab goes on: lab inspect, lab shell HOST, lab down --name {scenario.name}")
+    if as_json:
+        click.echo(json.dumps(summary))
+    return EXIT_CODES[summary["verdict"]]
+
+
+def prepare(path: Path, backend: str, seed: int | None) -> tuple[Resolved, Backend] | None:
+    """The scenario and its backend; None, with the reasons printed, when one of them cannot be had."""
+    try:
+        scenario = load_resolved(path, seed)
+        engine = find_backend(backend)
+        reasons = engine.refuse(scenario)
+    except (ScenarioError, LabError) as error:
+        click.echo(str(error), err=True)
+        return None
+    for reason in reasons:
+        click.echo(f"{path}: {reason}", err=True)
+    return None if reasons else (scenario, engine)
+
+
+def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
+    """Run `work` where a lab of this backend may be made: in fresh namespaces for `netns`."""
+    if engine.name != "netns":
+        return work()
+    from lab.backends.netns import launch
+
+    return launch(work, detach=detach, name=name)
+
+
+def replay_command(path: Path, backend: str, seed: int) -> str:
+    """The command that plays the same run again."""
+    return f"lab run {shlex.quote(str(path))} --backend {backend} --seed {seed}"
+
+
+def answering(engine: Backend, scenario: Resolved) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
+    """What answers other terminals (`lab inspect`, `lab exec`) while a lab is up; None where nothing does."""
+    if engine.name != "netns":
+        return None
+    from lab.backends.netns import serve
+    from lab.cli.status import status
+
+    async def answer(stage: Stage) -> None:
+        lab: Any = stage.lab
+        facts = {"scenario": scenario.name, "seed": scenario.seed, "overlay": scenario.overlay}
+
+        async def told() -> dict[str, Any]:
+            return status(stage)
+
+        await serve(lab, facts=facts, more={"status": told})
+
+    return answer
+
+
+def _play(scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, teller: Teller, keep: bool) -> int:
+    """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
+
+    def settle(outcome: Outcome) -> None:
+        write_summary(
+            run_dir,
+            msgspec.structs.replace(
+                blank,
+                verdict=outcome.verdict,
+                reason=outcome.reason,
+                convergence=outcome.convergence,
+                expectations=outcome.expectations,
+                took=outcome.took,
+            ),
+        )
+
+    with (run_dir / HISTORY).open("wb") as file:
+        runner = Runner(
+            scenario,
+            engine,
+            Writer(file),
+            version=__version__,
+            report=teller.progress,
+            beside=answering(engine, scenario),
+            keep=_keeping(settle) if keep else None,
+        )
+        outcome = asyncio.run(runner.run())
+    if not keep:
+        settle(outcome)
+    return 0
+
+
+def _keeping(settle: Callable[[Outcome], None]) -> Callable[[Outcome], Coroutine[Any, Any, None]]:
+    async def stay(outcome: Outcome) -> None:
+        from lab.backends.netns import ready
+
+        settle(outcome)
+        ready()
+        await asyncio.Event().wait()
+
+    return stay
+
+
+def _report(run_dir: Path) -> dict[str, Any]:
+    """Draw the report; the verdict is the worse of the runner's and the checkers'."""
+    told = msgspec.to_builtins(read_summary(run_dir))
+    try:
+        from lab.checkers import merge
+        from lab.report import write_report
+
+        summary = write_report(run_dir)
+        verdict = merge([told["verdict"], summary["verdict"]])
+    except Exception as error:
+        # The run is what counts: its history is whole, and `lab report` can draw it again.
+        click.echo(f"the report could not be drawn: {type(error).__name__}: {error}", err=True)
+        summary, verdict = dict(told), told["verdict"]
+    own = {key: told[key] for key in ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")}
+    summary |= own | {"verdict": verdict}
+    (run_dir / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return summary
+
+
+def _shown(path: Path) -> Path:
+    """A path as short as it can be said from here."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

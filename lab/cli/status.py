@@ -1,0 +1,23 @@
+"""What a running lab says of itself beyond power and addresses: peers, connections, containers. For `lab inspect`."""
+
+from typing import Any
+
+from lab.runner_stage import Stage
+
+
+def status(stage: Stage) -> dict[str, Any]:
+    """Per host what its peer was last seen to believe and which containers it runs; names of services by container."""
+    hosts = {}
+    for name in stage.scenario.hosts:
+        view = stage.live.tracker.world.views.get(name)
+        hosts[name] = {
+            "peer": view.peer if view else "",
+            "connections": list(view.neighbours) if view else [],
+            "reachable": view.reachable if view else 0,
+            "ring_share": view.ring_share if view else 0.0,
+        }
+    containers = {
+        name: {"host": replica.host, "service": replica.service, "address": stage.overlay.address_of(name)}
+        for name, replica in stage.live.running.items()
+    }
+    return {"peers": hosts, "containers": containers}

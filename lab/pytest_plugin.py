@@ -1,0 +1,124 @@
+"""`pytest scenarios/`: each scenario file is a test, named after the question that it answers.
+
+Owns collection, the subprocess that plays the scenario (a lab needs namespaces of its own, a test process has threads)
+and how its failure is shown. Loaded by every pytest that has this distribution installed, so it imports nothing of the
+lab before a scenario is found.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_KEYS = tuple(re.compile(rf"^{key}:", re.MULTILINE) for key in ("version", "timeline"))
+_PROPERTIES = ("backend", "seed", "run_dir", "convergence")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of scenarios."""
+    group = parser.getgroup("lab", "scenarios of overlay-lab")
+    group.addoption("--lab-backend", default="netns", help="what hosts are made of (default: netns)")
+    group.addoption("--lab-seed", type=int, default=None, help="instead of each scenario's own")
+    group.addoption("--lab-keep", action="store_true", help="leave the labs running (`lab down` ends them)")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
+    """YAML files that have a version and a timeline are scenarios; others are left alone."""
+    if file_path.suffix not in (".yaml", ".yml"):
+        return None
+    try:
+        text = file_path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not all(key.search(text) for key in _KEYS):
+        return None
+    file: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
+    return file
+
+
+class ScenarioFile(pytest.File):
+    """One scenario file."""
+
+    def collect(self) -> Iterable["ScenarioItem"]:
+        """Its one test; a file that is no valid scenario fails here, with every problem and its place."""
+        from lab.scenario import ScenarioError, load_resolved
+
+        try:
+            scenario = load_resolved(self.path)
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from None
+        yield ScenarioItem.from_parent(self, name=(scenario.question or scenario.name).replace("::", ":"))
+
+
+class ScenarioFailure(Exception):
+    """A scenario did not come out valid; the text is what a person needs to know."""
+
+
+class ScenarioItem(pytest.Item):
+    """Plays a scenario by `lab run`."""
+
+    def runtest(self) -> None:
+        """Play it; raises `ScenarioFailure` unless it is valid."""
+        option = self.config.option
+        command = [sys.executable, "-m", "lab.cli", "run", str(self.path), "--json"]
+        command += ["--backend", option.lab_backend, "--out", str(self.config.rootpath / "reports")]
+        command += ["--seed", str(option.lab_seed)] if option.lab_seed is not None else []
+        command += ["--keep"] if option.lab_keep else []
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            out, err = process.communicate()
+        except KeyboardInterrupt:
+            process.wait(timeout=30)  # the signal reached it too, and it stops in good order
+            raise
+        self.add_report_section("call", "lab", out)
+        summary = _summary(out)
+        if summary is None:
+            raise ScenarioFailure(f"`lab run` ended with {process.returncode}:\n{(err or out).strip()}")
+        for name in _PROPERTIES:
+            value = summary.get(name)
+            self.user_properties.append((name, value if isinstance(value, str | int) else json.dumps(value)))
+        if summary["verdict"] != "valid":
+            raise ScenarioFailure(_explain(summary, err))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """A failed scenario is explained in its own words, without a traceback through this plugin."""
+        if isinstance(excinfo.value, ScenarioFailure):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Where it is and what it asks."""
+        return self.path, 0, self.name
+
+
+def _summary(out: str) -> dict[str, Any] | None:
+    """The JSON object in the last line."""
+    try:
+        found = json.loads(out.rstrip().rpartition("\n")[2])
+    except json.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) and "verdict" in found else None
+
+
+def _explain(summary: dict[str, Any], err: str) -> str:
+    """The failed expectation, the last samples, the checks that complain, the command that runs it again."""
+    lines = [f"{summary['verdict']}: {summary.get('reason') or 'see the checks'}"]
+    for expectation in summary.get("expectations") or []:
+        if expectation.get("ok"):
+            continue
+        lines += ["", f"expected  {expectation['text']}"]
+        lines += [f"found     {expectation['error']}"] if expectation.get("error") else []
+        for sample in expectation.get("samples") or []:
+            became = "ok" if sample["ok"] else f"failed ({sample.get('error') or 'no answer'})"
+            lines.append(
+                f"  {sample['t'] / 1e9:8.2f}s {sample['probe']} {sample['source']} → {sample['target']}: {became}"
+            )
+    failed = [check for check in summary.get("checks") or [] if check["verdict"] != "valid"]
+    lines += ["", *(f"{check['checker']}: {check['summary']}" for check in failed)] if failed else []
+    lines += ["", err.strip()] if err.strip() else []
+    return "\n".join([*lines, "", f"run:    {summary['run_dir']}", f"again:  {summary['replay']}"])
