@@ -17,12 +17,17 @@ from msgspec import Struct
 
 from lab.images import dummy_http
 
-__all__ = ["IMAGES", "SHIMS_FIRST", "SHIMS_LAST", "Image", "find", "reference", "search_path"]
+__all__ = ["IMAGES", "SHIMS_FIRST", "SHIMS_LAST", "Call", "Image", "find", "reference", "search_path"]
 
 SHIMS_FIRST = str(Path(__file__).parent / "first")
 SHIMS_LAST = str(Path(__file__).parent / "last")
 
 _STANDARD_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+Call = Callable[[Sequence[str], Callable[[], None]], int]
+"""Runs an image's entrypoint in this process: (arguments behind the entrypoint, what to call when it is up) -> exit
+code. It is called in a forked process and writes to the descriptors 1 and 2; Python's own buffers are not flushed."""
 
 
 class Image(Struct, frozen=True, kw_only=True):
@@ -36,9 +41,8 @@ class Image(Struct, frozen=True, kw_only=True):
     exposed: tuple[str, ...] = ()
     """`8080/tcp`"""
     description: str = ""
-    call: Callable[[Sequence[str]], int] | None = None
-    """Runs the image's entrypoint in this process with the arguments behind it; returns the exit code. It is used when
-    the command that results starts with `entrypoint`; the same name is an executable on PATH for all other cases."""
+    call: Call | None = None
+    """Used when the command that results starts with `entrypoint`; that is an executable on PATH for other cases."""
 
     @property
     def id(self) -> str:

@@ -5,7 +5,6 @@ one loaded process cost little. Standard library only, because it is also run as
 must not know of engines or of the overlay; it reads the address of `eth0` at every request, as it may change.
 """
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -14,7 +13,8 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 __all__ = ["Connection", "greeting", "main"]
 
@@ -143,7 +143,8 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._clients: dict[int, _Client] = {}
 
-    def serve_forever(self) -> None:
+    def serve_forever(self) -> NoReturn:
+        """Until the process ends."""
         while True:
             for key, events in self._selector.select():
                 client = self._clients.get(key.fd)
@@ -236,8 +237,8 @@ def _listen(port: int) -> socket.socket:
     return sock
 
 
-def main(arguments: Sequence[str]) -> int:
-    """`dummy-http NAME`: serve until SIGTERM or SIGINT. Returns the exit code."""
+def main(arguments: Sequence[str], ready: Callable[[], None] = lambda: None) -> int:
+    """`dummy-http NAME`: serve until a signal ends the process. `ready` is called once the port is open."""
     if len(arguments) != 1:
         os.write(2, b"usage: dummy-http NAME\n")
         return 2
@@ -247,9 +248,8 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         os.write(2, f"dummy-http: port {PORT}: {error}\n".encode())
         return 1
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve_forever()
-    return 0
+    ready()
+    return server.serve_forever()
 
 
 if __name__ == "__main__":

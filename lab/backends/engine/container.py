@@ -81,6 +81,8 @@ class Container:
         self.lease: Lease | None = None
         self._stdio: Stdio | None = None
         self._run: asyncio.Task[None] | None = None
+        self._pausing = False
+        """The run waits for its next try: the one moment in which it may be cancelled."""
         self._backoff = _FIRST_BACKOFF
         self._waiters: dict[str, list[asyncio.Future[int]]] = {"not-running": [], "next-exit": [], "removed": []}
         self.removed = False
@@ -191,11 +193,11 @@ class Container:
         run = self._run
         if run is None:
             return
-        if self.pid:
-            self._signal(signal.SIGKILL)
-        else:
-            run.cancel()  # it waits for its next try, or for the last output
-        await asyncio.wait([run])
+        if self._pausing:
+            run.cancel()
+        while not run.done():
+            self._signal(signal.SIGKILL)  # not yet forked: the next time round
+            await asyncio.wait([run], timeout=0.1)
 
     def resize(self, rows: int, columns: int) -> None:
         """The terminal's size, now and for later runs."""
@@ -227,7 +229,9 @@ class Container:
                 if self._engine.now() - begun > _STEADY:
                     self._backoff = _FIRST_BACKOFF
                 self._become(Status.RESTARTING)
+                self._pausing = True
                 await asyncio.sleep(self._backoff)
+                self._pausing = False
                 self._backoff = min(self._backoff * 2, _LAST_BACKOFF)
                 self.record.restarts += 1
         except ApiError as error:
@@ -239,6 +243,7 @@ class Container:
                 started.set_exception(ApiError(500, "the engine ends"))
                 started.exception()
             self._run = None
+            self._pausing = False
             self._become(Status.CREATED if self.status is Status.CREATED else Status.EXITED)
             self._answer("not-running")
             if self.request.host.auto_remove and not self.removed:
@@ -250,7 +255,7 @@ class Container:
         stdio, read_status = None, -1
         code = 0
         try:
-            plan = self._plan()
+            plan = await self._plan()
             stdin = self.stdin if self.request.open_stdin else None
             stdio = Stdio(engine.loop, self.output, stdin, tty=self.request.tty, size=self.size)
             read_status, write_status = os.pipe()
@@ -283,7 +288,7 @@ class Container:
         except OSError as error:
             raise ApiError(500, f"failed to create task for container: {error}") from error
         finally:
-            self._give_back(stdio, read_status)
+            await self._give_back(stdio, read_status)
             if record.started and self.status is Status.RUNNING:
                 record.exit_code, record.finished = code, engine.now()
                 self.status = Status.EXITED
@@ -295,7 +300,7 @@ class Container:
         if not ended.done():
             ended.set_result(code)
 
-    def _give_back(self, stdio: Stdio | None, read_status: int) -> None:
+    async def _give_back(self, stdio: Stdio | None, read_status: int) -> None:
         """Everything that one run has taken."""
         self._stdio = None
         if self.pidfd >= 0:
@@ -309,9 +314,9 @@ class Container:
         self.stdin = self._new_stdin()
         if self.lease is not None:
             lease, self.lease = self.lease, None
-            self._engine.network.release(lease)
+            await self._engine.network.release(lease)
 
-    def _plan(self) -> Plan:
+    async def _plan(self) -> Plan:
         """Take a lease where one is needed, write the container's files, and say what the child has to do."""
         request, mode = self.request, self.request.host.network_mode
         argv = (*self.entrypoint, *self.cmd)
@@ -329,7 +334,7 @@ class Container:
                 raise conflict(f"cannot join network of a non running container: {donor.id}")
             network_of = os.dup(donor.pidfd)
         elif mode != "none":
-            self.lease = self._engine.network.lease(self.name, spec.bindings(request, self.image))
+            self.lease = await self._engine.network.lease(self.name, spec.bindings(request, self.image))
         if donor is self:
             files.write(self.folder, self.hostname, request, self.lease)
         hostname = donor.hostname

@@ -60,7 +60,7 @@ class Engine:
 
     async def open(self) -> None:
         """Make the network, load what the disk says, and start what its restart policy wants started."""
-        self.network.setup()
+        await self.network.setup()
         wanted = []
         for record in self.store.load():
             try:

@@ -10,7 +10,6 @@ import fcntl
 import os
 import signal
 import termios
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -28,6 +27,7 @@ from lab.fabric.syscalls import (
     setns,
     unshare,
 )
+from lab.images import Call
 from overlay.drivers.netlink import Netlink
 
 __all__ = ["Plan", "Program", "enter_and_run", "first_process", "read_failure"]
@@ -42,7 +42,7 @@ class Program(Struct, frozen=True):
     env: dict[str, str]
     directory: str
     tty: bool
-    call: Callable[[Sequence[str]], int] | None = None
+    call: Call | None = None
     """Run this by fork with the arguments `argv[1:]` instead of executing `argv[0]`."""
 
 
@@ -204,13 +204,12 @@ def _become(program: Program, stdio: tuple[int, int, int], status: int) -> None:
         os._exit(code & 0xFF)
 
 
-def _call(call: Callable[[Sequence[str]], int], program: Program, status: int) -> int:
-    os.close(status)
+def _call(call: Call, program: Program, status: int) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     set_process_name(program.argv[0])
     os.environ.clear()
     os.environ.update(program.env)
-    return call(program.argv[1:])
+    return call(program.argv[1:], lambda: os.close(status))
 
 
 def _execute(program: Program, status: int) -> int:

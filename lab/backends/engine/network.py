@@ -2,27 +2,27 @@
 
 Owns the bridge, the pool of its addresses, one nft table and the reservation of published ports in the network
 namespace in which `Network` is made. A container's own side of its veth pair is set up by `inside.py`. Knows nothing
-of containers but what a `Lease` says. All calls are synchronous and short (netlink answers at once; nft is a few ms,
-and only for published ports).
+of containers but what a `Lease` says. What may take the kernel long is done by the system's tools, so that nobody waits
+for it here.
 """
 
 import errno
 import ipaddress
 import secrets
 import socket
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL
-from pyroute2.netlink.rtnl import RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
+from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from lab.backends.engine.errors import ApiError
+from lab.backends.engine.reaper import Reaper
 from lab.backends.engine.spec import PortBinding
 from overlay.drivers.netlink import Netlink, Request
 
@@ -60,7 +60,7 @@ class Lease(Struct, frozen=True):
 class Network:
     """The default bridge network of one engine."""
 
-    def __init__(self, bridge: str = "docker0", cidr: str = "172.17.0.1/16", mtu: int = 1500) -> None:
+    def __init__(self, reaper: Reaper, bridge: str = "docker0", cidr: str = "172.17.0.1/16", mtu: int = 1500) -> None:
         interface = ipaddress.IPv4Interface(cidr)
         self.bridge = bridge
         self.gateway = str(interface.ip)
@@ -69,9 +69,10 @@ class Network:
         self._free_from = int(self.subnet.network_address) + 1
         self._used = {int(interface.ip)}
         self._reserved: dict[Port, socket.socket] = {}
+        self._reaper = reaper
         self._netlink = Netlink()
 
-    def setup(self) -> None:
+    async def setup(self) -> None:
         """Make the bridge, forwarding and the nft table, replacing what an engine that was killed left. Idempotent."""
         if not self._netlink.index(self.bridge):
             mac = bytes((0x02, 0x42)) + secrets.token_bytes(4)
@@ -87,16 +88,16 @@ class Network:
         for stale in self._netlink.dump(RTM_GETLINK):
             name = str(stale.get_attr("IFLA_IFNAME"))
             if stale.get_attr("IFLA_MASTER") == index and name.startswith("veth"):
-                self._delete_link(name)
+                await self._delete_link(name)
         _sysctl("net/ipv4/ip_forward", "1")
         # Where the machine has br_netfilter, bridged packets would go through the IP rules too, and a container could
         # not reach its own published port.
         _sysctl("net/bridge/bridge-nf-call-iptables", "0")
         # Lets the host itself reach published ports at 127.0.0.1.
         _sysctl(f"net/ipv4/conf/{self.bridge}/route_localnet", "1")
-        _nft(_ruleset(self.bridge, str(self.subnet)))
+        await self._nft(_ruleset(self.bridge, str(self.subnet)))
 
-    def lease(self, container: str, wanted: Sequence[tuple[int, str, PortBinding]]) -> Lease:
+    async def lease(self, container: str, wanted: Sequence[tuple[int, str, PortBinding]]) -> Lease:
         """An address, and the ports as asked for: all or nothing. Raises `ApiError` 500 with Docker's texts."""
         address = self._take_address()
         ports: list[Port] = []
@@ -104,7 +105,7 @@ class Network:
             for container_port, protocol, place in wanted:
                 ports.append(self._reserve(container, container_port, protocol, place))
             if ports:
-                _nft("".join(_element("add", port, str(address)) for port in ports))
+                await self._nft("".join(_element("add", port, str(address)) for port in ports))
         except BaseException:
             for port in ports:
                 self._reserved.pop(port).close()
@@ -121,11 +122,11 @@ class Network:
             ports=tuple(ports),
         )
 
-    def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease) -> None:
         """Give everything back. The veth pair goes at once, also when someone still holds the container's namespace."""
-        self._delete_link(lease.veth)
+        await self._delete_link(lease.veth)
         if lease.ports:
-            _nft("".join(_element("delete", port, lease.address) for port in lease.ports))
+            await self._nft("".join(_element("delete", port, lease.address) for port in lease.ports))
         for port in lease.ports:
             self._reserved.pop(port).close()
         self._used.discard(int(ipaddress.IPv4Address(lease.address)))
@@ -166,10 +167,22 @@ class Network:
             return port
         raise ApiError(500, "no free port on this host")
 
-    def _delete_link(self, name: str) -> None:
-        message = _new(ifinfmsg)
-        message["attrs"] = [("IFLA_IFNAME", name)]
-        self._netlink.one(Request(RTM_DELLINK, message, ignore=(errno.ENODEV,), what=f"delete {name}"))
+    async def _delete_link(self, name: str) -> None:
+        """Takes the kernel some 20 ms, which is why it is not asked by netlink from here."""
+        if not self._netlink.index(name):
+            return  # it went with the container's namespace
+        code, said = await self._reaper.run(["ip", "link", "delete", name])
+        if code and self._netlink.index(name):
+            raise ApiError(500, f"ip link delete {name}: {said.strip()}")
+
+    async def _nft(self, script: str) -> None:
+        """One transaction."""
+        try:
+            code, said = await self._reaper.run(["nft", "-f", "-"], script)
+        except FileNotFoundError:
+            raise ApiError(500, "nft is missing on this machine: install the package nftables") from None
+        if code:
+            raise ApiError(500, f"nft: {said.strip()}")
 
 
 def make_veth(netlink: Netlink, lease: Lease, namespace_pid: int) -> None:
@@ -269,13 +282,3 @@ def _element(verb: str, port: Port, address: str) -> str:
     else:
         name, key = "bound", f"{port.protocol} . {port.host_ip} . {port.host_port}"
     return f"{verb} element ip {_TABLE} {name} {{ {key} : {address} . {port.container_port} }}\n"
-
-
-def _nft(script: str) -> None:
-    """One transaction. Runs to its end here: it is a few milliseconds, and the reaper sees nothing of it."""
-    try:
-        done = subprocess.run(["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise ApiError(500, "nft is missing on this machine: install the package nftables") from None
-    if done.returncode:
-        raise ApiError(500, f"nft: {done.stderr.strip()}")

@@ -37,6 +37,25 @@ class Reaper:
         self.watch(pid, lambda code: None if future.done() else future.set_result(code))
         return await future
 
+    async def run(self, argv: list[str], text: str = "") -> tuple[int, str]:
+        """Run a system tool that reads `text`: its exit code and what it said on standard error.
+
+        Text and answer must fit a pipe each (64 KB). Raises OSError when the tool is missing.
+        """
+        read_in, write_in = os.pipe()
+        read_err, write_err = os.pipe()
+        try:
+            os.write(write_in, text.encode())
+            pid = _spawn(argv, read_in, write_err)
+        finally:
+            for fd in (write_in, read_in, write_err):
+                os.close(fd)
+        try:
+            code = await self.wait(pid)
+            return code, os.read(read_err, 65536).decode(errors="replace")
+        finally:
+            os.close(read_err)
+
     def reap(self) -> None:
         """Collect every child that has ended."""
         while True:
@@ -51,3 +70,13 @@ class Reaper:
             watcher = self._watchers.pop(pid, None)
             if watcher is not None:
                 watcher(code)
+
+
+def _spawn(argv: list[str], stdin: int, stderr: int) -> int:
+    """Not a fork: that would copy this process's page tables for a few milliseconds."""
+    actions = [
+        (os.POSIX_SPAWN_DUP2, stdin, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_DUP2, stderr, 2),
+    ]
+    return os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions)

@@ -45,7 +45,7 @@ async def serve_engine(
     """
     own_reaper = reaper is None
     reaper = reaper or Reaper(asyncio.get_running_loop())
-    network = Network(bridge, bridge_address)
+    network = Network(reaper, bridge, bridge_address)
     engine = Engine(hostname=hostname, store=Store(state_dir), network=network, reaper=reaper, images=images)
     runner = web.AppRunner(make_app(engine), access_log=None, handle_signals=False, shutdown_timeout=0.1)
     gc.freeze()  # children copy only what is written; the collector would write into everything
