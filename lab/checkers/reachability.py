@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.checkers.run import Run
 from lab.checkers.verdict import Result, merge
-from lab.checkers.world import CHANGES, FAULTS
+from lab.checkers.world import CHANGES, FAULTS, name_of
 from lab.history import Sample
 
 __all__ = ["BUSY", "busy", "check_reachability", "transitions"]
@@ -72,9 +72,9 @@ def check_reachability(run: Run) -> Result:
                 wrong += 1
                 streak.append(sample)
                 continue
-            _close(run, " ".join(key), streak, findings)
+            _close(run, name_of(key), streak, findings)
             streak = []
-        _close(run, " ".join(key), streak, findings)
+        _close(run, name_of(key), streak, findings)
     if not judged:
         return Result(checker="reachability", verdict="valid", summary="No try could be judged.")
     if not findings:

@@ -3,6 +3,7 @@
 Owns no judgement but one: whether a sample is what it should have been at its time (`Run.judge`).
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ __all__ = ["Band", "Epoch", "Run", "Step"]
 
 
 _T = TypeVar("_T")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ class Band(Struct, frozen=True, kw_only=True):
     end: int
     healed: bool
     """False: it lasted to the end of the history."""
+    colour: str = ""
+    """What the fault itself wants to be drawn in, as `#rrggbb`; empty when it does not care."""
 
 
 class Epoch(Struct, frozen=True, kw_only=True):
@@ -99,8 +103,15 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether the run went on until it took its lab down."""
-        return any(event.what == "down" for event in self.events)
+        """Whether the run went on through its whole timeline until it took its lab down."""
+        return any(event.what == "down" for event in self.events) and not self.unreached
+
+    @property
+    def unreached(self) -> list[int]:
+        """Steps of the scenario's timeline that never began."""
+        planned = self.scenario.get("timeline") or ()
+        begun = {event.step for event in self.events}
+        return [number for number in range(len(planned)) if number not in begun]
 
     def epoch(self, t: int) -> Epoch | None:
         """What should be true at a time; None before the first record."""
@@ -237,6 +248,7 @@ def _bands(events: list[Event], end: int) -> list[Band]:
                 start=event.t,
                 end=end if healed is None else healed,
                 healed=healed is not None,
+                colour=colour if _COLOUR.fullmatch(colour := str(event.detail.get("colour") or "")) else "",
             )
         )
     return bands

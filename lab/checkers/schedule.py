@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.checkers.run import Run
 from lab.checkers.verdict import Result
-from lab.checkers.world import SeriesKey, is_change
+from lab.checkers.world import SeriesKey, is_change, name_of
 from lab.history import Sample
 
 __all__ = ["check_schedule", "interval"]
@@ -18,7 +18,7 @@ __all__ = ["check_schedule", "interval"]
 _TOLERANCE = 1_000_000
 """Nanoseconds that a try may be off its grid: backends translate clocks."""
 _SHOWN = 20
-_MOVERS = ("run", "scale", "kill", "restart", "launch", "reset", "attach", "detach", "down")
+_MOVERS = ("run", "remove", "scale", "kill", "restart", "launch", "reset", "attach", "detach", "down")
 
 
 def interval(samples: list[Sample]) -> int:
@@ -63,7 +63,7 @@ def check_schedule(run: Run) -> Result:
 def _series(
     key: SeriesKey, samples: list[Sample], every: int, restarts: list[int], spans: list[tuple[int, int]]
 ) -> list[dict[str, Any]]:
-    name = " ".join(key)
+    name = name_of(key)
     findings: list[dict[str, Any]] = []
     for earlier, later in pairwise(samples):
         missing = round((later.t - earlier.t) / every) - 1

@@ -8,14 +8,14 @@ from typing import Any
 
 from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
 
-__all__ = ["CHANGES", "FAULTS", "SeriesKey", "World", "is_change", "label_of", "series_of"]
+__all__ = ["CHANGES", "FAULTS", "SeriesKey", "World", "is_change", "label_of", "name_of", "series_of"]
 
 SeriesKey = tuple[str, str, str]
 """(probe, source replica, target): samples with the same key form one series."""
 
 CHANGES = (
-    *("launch", "connect", "forget", "run", "attach", "detach", "partition", "heal", "kill", "restart", "scale"),
-    "reset",
+    *("launch", "connect", "forget", "run", "remove", "attach", "detach", "partition", "heal", "kill", "restart"),
+    *("scale", "reset"),
 )
 """What an event must be about to change what peers should believe or reach."""
 
@@ -43,6 +43,11 @@ def label_of(event: Event) -> str:
 def series_of(sample: Sample) -> SeriesKey:
     """The series that a sample belongs to."""
     return (sample.probe, sample.source, sample.target)
+
+
+def name_of(series: SeriesKey) -> str:
+    """A series as a report calls it: `http svc1 → svc3`."""
+    return f"{series[0]} {series[1]} → {series[2]}"
 
 
 class World:

@@ -80,7 +80,8 @@ def _finding(run: Run, rows: list[tuple[str, SeriesKey]]) -> str:
             first, back = hit
             length = (back if back is not None else run.end) - first
             if back is None:
-                text = f"{name} unreachable from {seconds(first):.1f} s on, and never back"
+                never = "never back" if band.healed else "when the record ends the fault still lasts"
+                text = f"{name} unreachable from {seconds(first):.1f} s on, {never}"
             else:
                 after = f"back {span(back - band.end)} after the heal" if back >= band.end else "back before the heal"
                 text = f"{name} unreachable for {span(length)}, {after}"
@@ -236,7 +237,8 @@ def matrices(run: Run) -> Figure | None:
     lost = sorted({(row[2], row[3]) for row in data if row[1] == "after" and float(row[5]) == 0})
     title = f"{len(cut)} of {len(rows)} pairs were cut off while the fault lasted" if cut else "No pair was cut off"
     if cut:
-        title += f", {len(lost)} of them for good" if lost else ", all came back"
+        after = any(row[1] == "after" for row in data)
+        title += f", {len(lost)} of them for good" if lost else ", all came back" if after else ""
     return Figure(
         name="matrices",
         title=title,

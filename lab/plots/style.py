@@ -138,9 +138,9 @@ def shade(axes: Axes, bands: Sequence[Band], *, label: bool = True) -> None:
     last = float("-inf")
     for band in bands:
         start, end = seconds(band.start), seconds(band.end)
-        axes.axvspan(start, end, color=BAND, alpha=0.14, lw=0, zorder=0)
+        axes.axvspan(start, end, color=band.colour or BAND, alpha=0.14, lw=0, zorder=0)
         for edge in (start, end) if band.healed else (start,):
-            axes.axvline(edge, color=BAND, lw=1.0, zorder=0.5)
+            axes.axvline(edge, color=band.colour or BAND, lw=1.0, zorder=0.5)
         # Names of faults that follow each other closely would lie on top of one another.
         if label and start - last > (high - low) * 0.12:
             text = band.label if len(band.label) <= 44 else band.label[:43] + "…"
@@ -153,10 +153,15 @@ def shade(axes: Axes, bands: Sequence[Band], *, label: bool = True) -> None:
                 ha="right" if right else "left",
                 va="bottom",
                 fontsize=8.5,
-                color="#8a5f00",
+                color=_darker(band.colour or BAND),
                 clip_on=False,
             )
             last = start
+
+
+def _darker(colour: str) -> str:
+    """A colour that can be read as text on white."""
+    return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * 0.6):02x}" for i in (1, 3, 5))
 
 
 def tidy(axes: Axes, *, start: int, end: int, label: str = "time since the start of the run (s)") -> None:

@@ -39,7 +39,11 @@ def render(run: Run, summary: dict[str, Any], figures: list[Figure]) -> str:
         tiles=_tiles(run, summary),
         steps=[_step(run, step) for step in run.steps],
         bands=[
-            {"left": _percent(run, band.start), "width": _percent(run, band.end) - _percent(run, band.start)}
+            {
+                "left": _percent(run, band.start),
+                "width": _percent(run, band.end) - _percent(run, band.start),
+                "colour": band.colour,
+            }
             for band in run.bands
         ],
         figures=[
@@ -92,6 +96,11 @@ def _notes(run: Run, summary: dict[str, Any]) -> list[str]:
     notes: list[str] = []
     if run.meta is None:
         notes.append("The history is empty: nothing is known of this run.")
+    elif run.unreached and any(step.ok is False for step in run.steps):
+        notes.append(
+            f"The run stopped at a failure: {len(run.unreached)} of {len(run.scenario['timeline'])} steps "
+            "were not reached."
+        )
     elif not run.complete:
         notes.append(
             f"This run was cut short after {span(run.end - run.start)}. "

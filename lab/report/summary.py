@@ -9,6 +9,7 @@ from lab.checkers import Run, Verdict, check_run
 from lab.checkers.dns import staleness
 from lab.checkers.reachability import BUSY
 from lab.checkers.run import Step
+from lab.checkers.world import name_of
 from lab.history import Sample
 
 __all__ = ["longest_outage", "summarise"]
@@ -137,7 +138,7 @@ def longest_outage(run: Run) -> dict[str, Any] | None:
 def _longer(worst: dict[str, Any] | None, key: tuple[str, str, str], start: int, end: int) -> dict[str, Any]:
     if worst is not None and worst["lasted"] >= end - start:
         return worst
-    return {"series": f"{key[0]} {key[1]} → {key[2]}", "start": start, "lasted": end - start}
+    return {"series": name_of(key), "start": start, "lasted": end - start}
 
 
 def _load(run: Run) -> dict[str, Any]:

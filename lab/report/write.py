@@ -25,12 +25,15 @@ def write(run_dir: Path) -> dict[str, Any]:
     for figure in drawn:
         (run_dir / f"{figure.name}.png").write_bytes(figure.png)
         (run_dir / f"{figure.name}.csv").write_text(figure.csv)
-    summary = _read_summary(run_dir / "summary.json") | summarise(run)
+    summary = summarise(run)
+    page = render(run, summary, drawn)
+    summary["expectations"] = [_settled(expectation) for expectation in summary["expectations"]]
+    summary = _read_summary(run_dir / "summary.json") | summary
     summary["figures"] = [
         {"name": figure.name, "title": figure.title, "files": [f"{figure.name}.png", f"{figure.name}.csv"]}
         for figure in drawn
     ]
-    _replace(run_dir / "index.html", render(run, summary, drawn))
+    _replace(run_dir / "index.html", page)
     _replace(run_dir / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -42,6 +45,16 @@ def _read_summary(path: Path) -> dict[str, Any]:
         # A run that was killed while it wrote its summary: the history is what counts.
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _settled(expectation: dict[str, Any]) -> dict[str, Any]:
+    """As readers of a summary want it: an expectation that was never judged did not come true."""
+    judged = expectation["ok"] is not None
+    return expectation | {
+        "ok": bool(expectation["ok"]),
+        "took": expectation["took"] or 0,
+        "error": expectation["error"] if judged else "never judged: the run ended before",
+    }
 
 
 def _replace(path: Path, text: str) -> None:

@@ -222,7 +222,11 @@ def crash(seed: int = 1) -> list[AnyRecord]:
     hosts = tuple(f"host{n}" for n in range(1, 6))
     services = {f"svc{n}": f"host{n}" for n in range(1, 6)}
     story = Story(
-        hosts, services, seed=seed, name="crash", question="Does the rest go on when a host dies, and does it come back?"
+        hosts,
+        services,
+        seed=seed,
+        name="crash",
+        question="Does the rest go on when a host dies, and does it come back?",
     )
     story.took(0, 900 * MS, "launch", label="launch all", groups=(hosts,))
     story.took(S, 1100 * MS, "connect", label="connect all")

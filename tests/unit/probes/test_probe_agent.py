@@ -1,7 +1,6 @@
 """The probe agent on real sockets, in network namespaces made for the test."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -79,7 +78,8 @@ class Lab:
         """A process with the servers in a network namespace of its own."""
         enter = ["nsenter", f"--user=/proc/{self.agent.pid}/ns/user", "--preserve-credentials", "unshare", "-n"]
         deadline = time.monotonic() + 10
-        while os.readlink(f"/proc/{self.agent.pid}/ns/user") == os.readlink("/proc/self/ns/user"):
+        # `unshare` becomes the agent once its namespaces are there and mapped.
+        while Path(f"/proc/{self.agent.pid}/cmdline").read_bytes().startswith(b"unshare"):
             assert time.monotonic() < deadline
         child = self._spawn([*enter, sys.executable, "-c", SERVERS])
         assert child.stdout is not None and child.stdout.readline() == b"up\n"
@@ -185,7 +185,7 @@ def test_a_dead_container_is_gone_at_once_and_comes_back_under_a_new_pid(lab: La
     gone = lab.read(lambda got: Counter(s.error for s in got)["gone"] > 20)
     assert {s.probe for s in gone if s.error == "gone"} == {"icmp", "http"}
     # The agent must not keep the dead container's network alive.
-    links = [os.readlink(fd) for fd in Path(f"/proc/{lab.agent.pid}/fd").iterdir()]
+    links = [str(fd.readlink()) for fd in Path(f"/proc/{lab.agent.pid}/fd").iterdir()]
     assert not [link for link in links if "socket" in link]
     again = lab.container()
     lab.tell(Command(add=(probe("icmp", "self", again),)))

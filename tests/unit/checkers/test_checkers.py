@@ -1,0 +1,134 @@
+"""Each checker on histories that are right, and on the same ones with one thing wrong."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+import synthetic_history
+from synthetic_history import MACBOOK, MS, ORION, S, Story
+
+from lab.checkers import Run, check, merge
+from lab.checkers.dns import staleness
+from lab.checkers.reachability import check_reachability
+from lab.checkers.schedule import check_schedule
+from lab.checkers.settled import check_settled
+from lab.history import AnyRecord, Load, Sample
+
+
+def changed(records: list[AnyRecord], which: Callable[[Sample], bool], **fields: object) -> list[AnyRecord]:
+    """The same history with some samples changed."""
+    return [
+        msgspec.structs.replace(record, **fields) if isinstance(record, Sample) and which(record) else record
+        for record in records
+    ]
+
+
+def pair(source: str, target: str, start: int, end: int) -> Callable[[Sample], bool]:
+    return lambda sample: (sample.source, sample.target) == (source, target) and start <= sample.t < end
+
+
+def test_worst_first() -> None:
+    assert merge(["valid", "unknown", "invalid"]) == "invalid"
+    assert merge(["valid", "unknown"]) == "unknown"
+    assert merge(["valid"]) == "valid"
+    assert merge([]) == "unknown"
+
+
+@pytest.mark.parametrize("story", [synthetic_history.partition, synthetic_history.scale])
+def test_sound_runs_are_valid(story: Callable[[], list[AnyRecord]]) -> None:
+    verdict = check(story())
+    assert {result.checker: result.verdict for result in verdict.results if result.verdict != "valid"} == {}
+
+
+def test_a_failed_expectation_is_invalid_and_nothing_else_is() -> None:
+    results = {result.checker: result.verdict for result in check(synthetic_history.crash()).results}
+    assert [name for name, verdict in results.items() if verdict != "valid"] == ["expectations"]
+    assert results["expectations"] == "invalid"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5, 900])
+def test_runs_that_were_cut_short_are_unknown(kept: int) -> None:
+    assert check(synthetic_history.partition(healed=False)[:kept]).verdict == "unknown"
+
+
+def test_an_outage_that_nobody_caused_is_found() -> None:
+    lost = changed(synthetic_history.partition(), pair("svc1", "svc2", 8 * S, 10 * S), ok=False, latency=None)
+    result = check_reachability(Run(lost))
+    assert result.verdict == "invalid"
+    assert {(finding["series"], finding["should"]) for finding in result.findings} == {
+        ("http svc1 → svc2", True),
+        ("icmp svc1 → svc2", True),
+    }
+
+
+def test_a_single_lost_try_is_no_outage() -> None:
+    lost = changed(synthetic_history.partition(), pair("svc1", "svc2", 8 * S, 8200 * MS), ok=False, latency=None)
+    result = check_reachability(Run(lost))
+    assert result.verdict == "valid" and "2 single tries" in result.summary
+
+
+def test_an_outage_of_a_busy_machine_is_unknown() -> None:
+    lost = changed(synthetic_history.partition(), pair("svc1", "svc2", 8 * S, 10 * S), ok=False, latency=None)
+    busy = [msgspec.structs.replace(record, cpu=1.0) if isinstance(record, Load) else record for record in lost]
+    assert check_reachability(Run(busy)).verdict == "unknown"
+
+
+def test_traffic_across_a_cut_is_found() -> None:
+    leaky = changed(synthetic_history.partition(), pair("svc1", "svc3", 20 * S, 21 * S), ok=True, latency=MS, error="")
+    result = check_reachability(Run(leaky))
+    assert result.verdict == "invalid" and not result.findings[0]["should"]
+
+
+def test_holes_and_drift_make_the_measurement_doubtful() -> None:
+    records = synthetic_history.partition()
+    inside = pair("svc1", "svc2", 8 * S, 9 * S)
+    holed = [record for record in records if not (isinstance(record, Sample) and inside(record))]
+    result = check_schedule(Run(holed))
+    assert result.verdict == "unknown" and result.findings[0]["kind"] == "hole" and result.findings[0]["tries"] == 5
+    later = pair("svc1", "svc2", 8 * S, 99 * S)
+    drifted = [
+        msgspec.structs.replace(record, t=record.t + 30 * MS)
+        if isinstance(record, Sample) and later(record)
+        else record
+        for record in records
+    ]
+    assert check_schedule(Run(drifted)).findings[0]["kind"] == "drift"
+
+
+def test_how_long_a_name_stays_stale() -> None:
+    story = Story(services={"web": ORION, "client": MACBOOK})
+    both = story.hosts
+    alive = story.place({"web-1": ORION, "web-2": MACBOOK, "client": MACBOOK})
+    one, two = story.addresses["web-1"], story.addresses["web-2"]
+    story.took(0, 100 * MS, "run", label="run all", groups=(both,), **alive)
+    dead = story.place({"web-1": ORION, "client": MACBOOK})
+    story.event(5 * S, "kill", label="kill service web-2", **dead)
+    for t in range(S, 20 * S, 250 * MS):
+        answers = (one, two) if t < 6600 * MS else (one,)
+        story.sample(t, "dns", "client", "web.weave.local", True, answers=answers)
+    story.event(20 * S, "down")
+    (finding,) = staleness(Run(story.finish()))
+    assert (finding["what"], finding["replica"], finding["lasted"]) == ("stale", "web-2", 1500 * MS)
+    assert finding["tries"] == 7 and finding["cleared"]
+
+
+def test_what_never_came_back_is_invalid_once_it_had_its_time() -> None:
+    records = synthetic_history.partition()
+    gone = changed(records, pair("svc3", "svc1", 25 * S, 99 * S), ok=False, latency=None)
+    assert check_settled(Run(gone)).verdict == "valid", "seven seconds are too few to judge"
+    early = changed(
+        synthetic_history.partition(cut=5 * S), pair("svc3", "svc1", 20 * S, 99 * S), ok=False, latency=None
+    )
+    result = check_settled(Run(early))
+    assert result.verdict == "invalid" and "svc3 → svc1" in result.findings[0]["waiting"][0]
+
+
+def test_an_overlay_without_peers_is_judged_by_reachability_alone() -> None:
+    story = Story(services={"x": ORION, "y": MACBOOK}, kind="none")
+    story.took(0, 10 * MS, "run", label="run", groups=(story.hosts,), **story.place({"x": ORION, "y": MACBOOK}))
+    for t in range(100 * MS, 3 * S, 100 * MS):
+        story.sample(t, "http", "x", "y", True)
+    story.event(3 * S, "down")
+    run = Run(story.finish())
+    assert list(run.convergence[0].metrics) == ["reachability"]
+    assert check(run.records).verdict == "valid"

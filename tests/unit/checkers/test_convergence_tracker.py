@@ -1,0 +1,178 @@
+"""The convergence tracker against a slow reading of its definition, and on histories that need care."""
+
+from typing import Any
+
+import synthetic_history
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_history import MS, S, Story
+
+from lab.checkers.convergence import HOLD, METRICS, ConvergenceTracker, convergence
+from lab.checkers.world import World, is_change, series_of
+from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
+
+HOSTS = ("a", "b", "c")
+REPLICAS = {"x": "a", "y": "b", "z": "c"}
+META = Meta(
+    t=0,
+    scenario={"underlay": {"hosts": {host: {} for host in HOSTS}}, "overlay": {"kind": "weave"}},
+    backend="sim",
+    seed=0,
+    version="",
+    started="",
+)
+
+
+def agreement(world: World, name: str) -> bool:
+    """All groups with peers agree on `name` and know exactly each other."""
+    found = False
+    for group in world.groups:
+        members = world.members(group)
+        views = [world.views.get(host) for host in members]
+        found = found or bool(members)
+        if any(view is None or view.reachable != len(members) for view in views):
+            return False
+        if len({getattr(view, name) for view in views}) > 1:
+            return False
+    return found
+
+
+def slowly(records: list[AnyRecord]) -> dict[str, int | None]:
+    """Metric -> since when it has held, read from the whole prefix at once; empty while no change is in force."""
+    world = World()
+    change: Event | None = None
+    agreed: dict[str, int | None] = {}
+    should: dict[Any, bool | None] = {}
+    tries: dict[Any, list[tuple[int, int, bool]]] = {}
+    for record in records:
+        world.feed(record)
+        if isinstance(record, Event) and is_change(record):
+            change, agreed = record, {}
+            tries = {key: [] for key in tries}
+        if isinstance(record, Sample):
+            tries.setdefault(series_of(record), [])
+            should.setdefault(series_of(record), world.should(series_of(record)))
+        for key in tries:
+            if world.should(key) != should[key]:
+                should[key], tries[key] = world.should(key), []
+        if change is None:
+            continue
+        if isinstance(record, Sample) and record.t >= change.t and (good := world.good(record)) is not None:
+            done = record.t + record.late + (record.latency or 0)
+            tries[series_of(record)].append((record.t, done, good))
+        if not isinstance(record, Sample):
+            for name in METRICS[:3]:
+                holds = agreement(world, name)
+                agreed[name] = (record.t if agreed.get(name) is None else agreed[name]) if holds else None
+    if change is None:
+        return {}
+    parts: dict[str, list[int | None]] = {name: [agreed[name]] for name in METRICS[:3]}
+    for key, made in tries.items():
+        if should[key] is None:
+            continue
+        bad = max((due for due, _, good in made if not good), default=-1)
+        since = min((done for due, done, good in made if good and due > bad), default=None)
+        parts.setdefault("dns" if key[0] == "dns" else "reachability", []).append(since)
+    return {
+        name: None if None in times else max(change.t, *(time for time in times if time is not None))
+        for name, times in parts.items()
+    }
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[AnyRecord]:
+    """Launch, then anything in any order; shorter than HOLD, so that nothing is called settled yet."""
+    records: list[AnyRecord] = [META]
+    t = 1
+    records.append(Event(t=t, step=0, what="launch", phase="end", ok=True, detail={"hosts": list(HOSTS)}))
+    records.append(Event(t=t, step=1, what="run", phase="end", ok=True, detail={"replicas": REPLICAS}))
+    for _ in range(draw(st.integers(0, 40))):
+        t += draw(st.integers(0, HOLD // 50))
+        kind = draw(st.sampled_from(("view", "view", "view", "sample", "sample", "sample", "gone", "cut", "heal")))
+        host = draw(st.sampled_from(HOSTS))
+        if kind == "view":
+            digests = {name: draw(st.sampled_from("pq")) for name in ("topology", "ring", "dns")}
+            reachable = draw(st.integers(1, 3))
+            records.append(View(t=t, host=host, peer=host, endpoints="", reachable=reachable, **digests))
+        elif kind == "sample":
+            ok = draw(st.booleans())
+            records.append(
+                Sample(
+                    t=max(0, t - draw(st.integers(0, S))),
+                    probe="icmp",
+                    source=draw(st.sampled_from("xyz")),
+                    target=draw(st.sampled_from("xyz")),
+                    ok=ok,
+                    latency=draw(st.integers(0, 9)) if ok else None,
+                    error="" if ok else draw(st.sampled_from(("timeout", "late"))),
+                )
+            )
+        elif kind == "gone":
+            records.append(Gone(t=t, host=host))
+        else:
+            groups = (("a",), ("b", "c")) if kind == "cut" else (HOSTS,)
+            phase = "start" if kind == "cut" else "end"
+            # Heals that repeat each other are one change; that rule has a test of its own.
+            what = "partition" if kind == "cut" else "restart"
+            records.append(Event(t=t, step=9, what=what, phase=phase, groups=groups, detail={"hosts": []}))  # type: ignore[arg-type]
+    return records
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_feeding_record_by_record_is_reading_the_definition_at_once(records: list[AnyRecord]) -> None:
+    tracker = ConvergenceTracker()
+    for index, record in enumerate(records, 1):
+        tracker.feed(record)
+        expected = slowly(records[:index])
+        assert tracker.state().metrics == {name: since is not None for name, since in expected.items()}
+    last = tracker.results()[-1]
+    assert last.metrics == {name: None if since is None else since - last.t for name, since in slowly(records).items()}
+
+
+def test_a_partition_and_its_heal() -> None:
+    changes = {change.label: change for change in convergence(synthetic_history.partition())}
+    cut, heal = changes["partition orion.local | macbook.local"], changes["heal"]
+    assert (cut.metrics["topology"], heal.metrics["topology"]) == (1140 * MS, 90 * MS)
+    assert heal.metrics["ring"] == 90 * MS
+    reachability = heal.metrics["reachability"]
+    assert reachability is not None and 20 * MS < reachability < 220 * MS
+    assert heal.overall == max(value for value in heal.metrics.values() if value is not None)
+    assert changes["launch all"].metrics["topology"] is None and changes["launch all"].ended_by == "connect all"
+
+
+def settled_story() -> Story:
+    story = Story(services={"x": synthetic_history.ORION, "y": synthetic_history.MACBOOK}, kind="vxlan")
+    hosts = story.hosts
+    story.took(0, 10 * MS, "run", label="run", groups=(hosts,), **story.place({"x": hosts[0], "y": hosts[1]}))
+    return story
+
+
+def test_what_fails_after_it_held_is_a_lapse_and_not_slow_convergence() -> None:
+    story = settled_story()
+    for t in range(100 * MS, 10 * S, 100 * MS):
+        story.sample(t, "icmp", "x", "y", not 6 * S <= t < 7 * S)
+    (change,) = convergence(story.finish())
+    assert change.metrics == {"reachability": change.overall}
+    assert change.overall is not None and change.overall < 95 * MS + 2 * MS
+    assert change.lapses == {"reachability": 1}
+
+
+def test_a_failure_reported_late_counts_where_it_was_due() -> None:
+    story = settled_story()
+    for t in range(100 * MS, 2 * S, 100 * MS):
+        # The try of 0.9 s is reported failed at 1.9 s, after nine later ones have succeeded.
+        story.sample(t, "icmp", "x", "y", t != 900 * MS)
+    (change,) = convergence(story.finish())
+    assert change.overall is not None and change.overall > 1000 * MS - 10 * MS
+
+
+def test_healing_said_twice_is_one_change() -> None:
+    story = settled_story()
+    one, other = story.hosts
+    cut = story.event(S, "partition", "start", label="cut", groups=((one,), (other,)))
+    step = story.event(3 * S, "heal", "start", label="heal all")
+    story.event(3 * S + MS, "partition", "end", step=cut, groups=((one, other),))
+    story.event(3 * S + 2 * MS, "heal", "end", step=step, ok=True, groups=((one, other),))
+    story.sample(4 * S, "icmp", "x", "y", True)
+    assert [change.label for change in convergence(story.finish())] == ["run", "cut", "heal"]
