@@ -22,9 +22,9 @@ from overlay.mesh.envelopes import DigestKind, Digests, Graft, News, Prune, Want
 from overlay.mesh.timers import Timers
 from overlay.wire import Delta
 
-ANNOUNCE_DELAY: Final = 100 * MILLISECOND
-ANNOUNCE_FANOUT: Final = 2
-GRAFT_DELAY: Final = 200 * MILLISECOND
+ANNOUNCE_DELAY: Final = 50 * MILLISECOND
+ANNOUNCE_FANOUT: Final = 3
+GRAFT_DELAY: Final = 150 * MILLISECOND
 """How long an announced difference must last before the tree counts as broken."""
 GRAFT_PATIENCE: Final = 1 * SECOND
 """For how long after an announcement changes of the own state excuse a difference."""

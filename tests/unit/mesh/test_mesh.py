@@ -351,3 +351,22 @@ def test_effects_of_a_connection_name_the_other_side_once_up_and_once_down() -> 
     lines = [effect.text for effect in net.hosts[0].effects if isinstance(effect, Log) and effect.level == "info"]
     assert len(lines) == 2 and all(net.name(1) in line and "host1" in line for line in lines)
     assert not any(isinstance(effect, Notify) and isinstance(effect.input, Deliver) for effect in net.hosts[0].effects)
+
+
+def test_news_get_around_the_root_of_the_tree_before_its_death_is_noticed() -> None:
+    net = ChannelMesh(16, 4)
+    for index in range(16):
+        net.launch(index, [0] if index else [])
+    net.run(2 * SECOND)
+    for key in range(16):
+        net.tell(key, f"warm{key}")
+        net.run(SECOND)
+    net.partition([0])
+    net.tell(5, "news")
+    took = net.run_until(lambda: all("news" in net.grown[index].keys for index in range(1, 16)), 3 * SECOND)
+    assert all(net.name(0) in mesh.neighbours for mesh in net.meshes.values() if mesh is not net.meshes[0])
+    assert took < 900 * MILLISECOND
+    # The branches that were grafted carry the next change at once.
+    net.tell(7, "more")
+    took = net.run_until(lambda: all("more" in net.grown[index].keys for index in range(1, 16)), 3 * SECOND)
+    assert took < 100 * MILLISECOND
