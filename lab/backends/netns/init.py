@@ -120,9 +120,7 @@ def _serve_engine(plan: HostPlan) -> NoReturn:
         from lab.backends.engine import serve_engine
 
         asyncio.run(
-            serve_engine(
-                hostname=plan.name, socket_path=ENGINE_SOCKET, state_dir=ENGINE_STATE, resolv_conf="/etc/resolv.conf"
-            )
+            serve_engine(hostname=plan.name, socket_path=ENGINE_SOCKET, state_dir=ENGINE_STATE),
         )
         code = 0
     except BaseException:
