@@ -5,6 +5,7 @@ Owns the flags of this command, the original's spellings of 2015 among them. The
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -127,9 +128,10 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
 def launch(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`."""
     options = parse_launch(words, environment)
-    try:
+    answer = None
+    with suppress(NotRunning):
         answer = Client(socket_path(environment)).get_json("/options")
-    except NotRunning:
+    if answer is None:
         from overlay.drivers.daemon import spawn_daemon
 
         spawn_daemon(options, Places.of(environment), environment)

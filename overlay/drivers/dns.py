@@ -251,7 +251,7 @@ async def lookup(server: DnsServer, name: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for kind in ("A", "AAAA"):
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        server.asked(_DNSRecord.question(name, kind).pack(), _once(answer), tcp=True)
+        server.asked(bytes(_DNSRecord.question(name, kind).pack()), _once(answer), tcp=True)
         async with asyncio.timeout(FALLBACK_TIMEOUT + 1):
             record = _DNSRecord.parse(await answer)
         for entry in record.rr:

@@ -33,6 +33,9 @@ _DISK_RETRY = 0.5
 _COALESCE = 0.005
 """Seconds that a change of the view is held back, so that a burst makes one line."""
 
+_AFTER_FAULT = 1.0
+"""Seconds until the next try when a core failed while it was woken."""
+
 Answer = str | tuple[str, ...] | None
 """What a request is answered with."""
 
@@ -244,7 +247,12 @@ class Router:
     def _wake(self) -> None:
         self._timer = None
         self._armed = None
-        self.feed(i.Wake())
+        try:
+            self.feed(i.Wake())
+        except Exception:
+            # A fault of a core must not stop the clock of all others, nor spin.
+            log.exception("a core failed when woken")
+            self._timer = self._loop.call_later(_AFTER_FAULT, self._wake)
 
     def _look(self) -> None:
         self._look_pending = False

@@ -1,0 +1,202 @@
+"""Hosts for system tests of the overlay: namespaces with a cable to one switch, the lab's container engine, `weave`.
+
+All of it hangs on one process in fresh namespaces; when that is killed the kernel removes everything. As an ordinary
+user the outermost is a user namespace.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+PYTHON = sys.executable
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "ksahnine/dummy-http"
+
+
+def eventually(condition: Callable[[], object], within: float = 15.0, what: str = "condition") -> None:
+    """Wait until `condition()` is true; looks again every 50 ms."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {within:g} s")
+        time.sleep(0.05)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Underlay:
+    """A switch in a network namespace, and what is plugged into it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.hosts: dict[str, Host] = {}
+        flags = [] if os.geteuid() == 0 else ["--map-root-user", "--user"]
+        self.process = subprocess.Popen(
+            ["unshare", *flags, "--net", "--mount", "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        if self.process.stdout.readline() != b"ready\n":
+            pytest.skip("no namespaces: allow unprivileged user namespaces, or run as root")
+        self.run("ip link add switch type bridge && ip link set switch up && ip link set lo up")
+
+    def enter(self) -> list[str]:
+        """The words that lead into the switch's namespaces."""
+        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        return ["nsenter", "--target", str(self.process.pid), *user, "--net", "--mount"]
+
+    def run(self, script: str) -> str:
+        """Run a shell script beside the switch."""
+        return subprocess.run([*self.enter(), "sh", "-ec", script], check=True, capture_output=True, text=True).stdout
+
+    def host(self, name: str, number: int) -> "Host":
+        """Add a host with the address 192.168.0.NUMBER."""
+        self.hosts[name] = Host(self, name, number)
+        return self.hosts[name]
+
+    def close(self) -> None:
+        for host in self.hosts.values():
+            host.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Host:
+    """One host: namespaces of its own, an engine as its first process, and a disk under a temporary directory."""
+
+    def __init__(self, underlay: Underlay, name: str, number: int) -> None:
+        self.name = name
+        self.underlay = underlay
+        self.address = f"192.168.0.{number}"
+        self.disk = underlay.directory / str(number)
+        for part in ("engine", "db"):
+            (self.disk / part).mkdir(parents=True)
+        self.engine_log = (self.disk / "engine.log").open("w")
+        self.launcher = subprocess.Popen(
+            [
+                *underlay.enter(),
+                *("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"),
+                *("sh", "-c", f'hostname {name}; exec "$@"', "sh"),
+                *(PYTHON, "-m", "lab.backends.engine", "--socket", str(self.disk / "d"), "--hostname", name),
+                *("--state", str(self.disk / "engine"), "--bridge-address", f"172.17.{number}.1/24"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=self.engine_log,
+            env=self.env,
+        )
+        assert self.launcher.stdout is not None
+        assert self.launcher.stdout.readline() == b"ready\n", (self.disk / "engine.log").read_text()
+        self.pid = _first_process(self.launcher.pid)
+        underlay.run(
+            f"ip link add h{number} type veth peer name eth0 netns {self.pid}; "
+            f"ip link set h{number} master switch; ip link set h{number} up"
+        )
+        self.sh(f"ip addr add {self.address}/24 dev eth0; ip link set eth0 up; ip link set lo up")
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DOCKER_HOST": f"unix://{self.disk}/d",
+            "WEAVE_DB": str(self.disk / "db"),
+            "WEAVE_SOCK": str(self.disk / "w"),
+            "WEAVE_LOG": str(self.disk / "weave.log"),
+        }
+
+    def popen(self, *words: str, **options: object) -> subprocess.Popen[str]:
+        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+        enter = ["nsenter", "--target", str(self.pid), *user, "--net", "--mount", "--uts", "--pid"]
+        return subprocess.Popen(
+            [*enter, *words], env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )  # type: ignore[call-overload,no-any-return]
+
+    def run(self, *words: str, check: bool = True, timeout: float = 40.0) -> subprocess.CompletedProcess[str]:
+        """Run a command on this host."""
+        process = self.popen(*words)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(f"{self.name}: {' '.join(words)}: not done within {timeout:g} s\n{self.log}") from None
+        if check and process.returncode:
+            raise AssertionError(f"{self.name}: {' '.join(words)}: {process.returncode}\n{out}{err}\n{self.log}")
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def sh(self, script: str) -> str:
+        return self.run("sh", "-ec", script).stdout
+
+    def weave(self, *words: str, check: bool = True, timeout: float = 40.0) -> subprocess.CompletedProcess[str]:
+        """Run `weave` on this host."""
+        return self.run(PYTHON, "-m", "overlay.cli", *words, check=check, timeout=timeout)
+
+    def inside(self, container: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the host in the network namespace of a container."""
+        pid = self.container(container)["State"]["Pid"]
+        return self.run("nsenter", "--target", str(pid), "--net", *words, check=False)
+
+    def pings(self, container: str, address: str) -> bool:
+        """One ping from a container arrives within a second."""
+        return self.inside(container, "ping", "-n", "-c1", "-W1", address).returncode == 0
+
+    def engine(self, method: str, path: str) -> str:
+        return self.run(
+            "curl", "-sS", "--fail-with-body", "-X", method, "--unix-socket", f"{self.disk}/d", f"http://engine{path}"
+        ).stdout
+
+    def container(self, name: str) -> Mapping[str, Mapping[str, object]]:
+        import json
+
+        found: Mapping[str, Mapping[str, object]] = json.loads(self.engine("GET", f"/containers/{name}/json"))
+        return found
+
+    @property
+    def log(self) -> str:
+        path = self.disk / "weave.log"
+        return path.read_text() if path.exists() else ""
+
+    def daemon(self) -> int:
+        """Process id of the daemon, as this host sees it."""
+        return int((self.disk / "w.pid").read_text())
+
+    def kill_daemon(self) -> None:
+        """`kill -9`, and wait until it is gone."""
+        pid = self.daemon()
+        self.sh(f"kill -9 {pid}; while kill -0 {pid} 2>/dev/null; do :; done")
+
+    def close(self) -> None:
+        self.launcher.kill()
+        self.launcher.wait()
+        self.engine_log.close()
+
+
+def _first_process(launcher: int) -> int:
+    """The process that is number 1 behind `unshare --fork`."""
+    pid = launcher
+    while True:
+        status = Path(f"/proc/{pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+        if line.split()[-1] == "1" and len(line.split()) > 2:
+            return pid
+        (pid,) = _children(pid)
+
+
+@contextlib.contextmanager
+def underlay() -> Iterator[Underlay]:
+    """A switch without hosts; everything is gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="ov"))
+    made = Underlay(directory)
+    try:
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(directory, ignore_errors=True)
