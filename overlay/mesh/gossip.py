@@ -17,10 +17,13 @@ from overlay.config import PeerName
 from overlay.effects import Effect, Log, SendTcp
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.errors import RemoteError
+from overlay.ipam.messages import RingDelta, RingVector
 from overlay.mesh.channel import Channel
 from overlay.mesh.envelopes import DigestKind, Digests, Graft, News, Prune, Want
+from overlay.mesh.messages import TopologyDelta, TopologyVector
+from overlay.mesh.origin_messages import OriginDelta, OriginVector
 from overlay.mesh.timers import Timers
-from overlay.wire import Delta
+from overlay.wire import Delta, Vector
 
 ANNOUNCE_DELAY: Final = 50 * MILLISECOND
 ANNOUNCE_FANOUT: Final = 3
@@ -38,6 +41,12 @@ HISTORY: Final = 128
 
 GossipMessage = News | Digests | Want | Prune | Graft
 TimerKey = tuple[str, PeerName, str]
+
+_VECTOR_OF: Final[dict[type[Delta], type[Vector]]] = {
+    TopologyDelta: TopologyVector,
+    RingDelta: RingVector,
+    OriginDelta: OriginVector,
+}
 
 _FLUSH: TimerKey = ("flush", "", "")
 _ANNOUNCE: TimerKey = ("announce", "", "")
@@ -76,6 +85,7 @@ class Gossip:
         self._neighbours: dict[PeerName, Neighbour] = {}
         self._timers: Timers[TimerKey] = Timers()
         self._unannounced: dict[str, None] = {}
+        self._kinds: dict[str, type[Vector]] = {}
         self._history: dict[str, dict[int, None]] = {name: {} for name in self._channels}
         self._changed_at = dict.fromkeys(self._channels, 0)
         self._grafted_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
@@ -194,6 +204,7 @@ class Gossip:
                 continue
             known = True
             try:
+                self._check_kind(name, _VECTOR_OF[type(delta)])
                 news, consequences = channel.merge(delta, now)
             except RemoteError as error:
                 clash = True
@@ -214,6 +225,13 @@ class Gossip:
         elif known and not clash:
             effects += self._prune(sender, now)
         return effects
+
+    def _check_kind(self, channel: str, kind: type[Vector]) -> None:
+        """No channel has to cope with the structs of another one."""
+        if channel not in self._kinds:
+            self._kinds[channel] = type(self._channels[channel].vector())
+        if kind is not self._kinds[channel]:
+            raise RemoteError(f"{kind.__name__} or its delta found, {self._kinds[channel].__name__} expected")
 
     def _mark_conflict(self, sender: Neighbour, channel: str, text: str) -> list[Effect]:
         key = (sender.name, channel)
@@ -354,6 +372,7 @@ class Gossip:
             return []
         effects: list[Effect] = []
         try:
+            self._check_kind(message.channel, type(message.vector))
             delta = channel.missing(message.vector)
         except RemoteError as error:
             return self._mark_conflict(sender, message.channel, str(error))

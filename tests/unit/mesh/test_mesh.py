@@ -198,6 +198,16 @@ def test_channels_that_only_one_side_knows_do_no_harm() -> None:
     assert net.meshes[1].neighbours == (net.name(0),)
 
 
+def test_the_structs_of_another_channel_are_a_conflict_and_no_more() -> None:
+    net = pair()
+    conn = next(iter(net.meshes[1].connections.all))
+    net.handle(1, TcpMessage(conn, News((("dns", TopologyDelta(())),))))
+    net.handle(1, TcpMessage(conn, Want("topology", OriginVector(()), True)))
+    conflicts = net.meshes[1].report(net.now)["channel_conflicts"]
+    assert [conflict["channel"] for conflict in conflicts] == ["dns", "topology"]  # type: ignore[attr-defined]
+    assert net.meshes[1].neighbours == (net.name(0),)
+
+
 def test_unicasts_take_several_hops_and_find_this_peer_too() -> None:
     body = Trigger("10.32.0.0/12", observer=False)
     net = VirtualMesh(4, discovery=False)
