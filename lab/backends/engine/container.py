@@ -50,6 +50,7 @@ class Surroundings(Protocol):
     reaper: Reaper
     loop: asyncio.AbstractEventLoop
     hostname: str
+    resolv_conf: str
 
     def now(self) -> int: ...
 
@@ -336,7 +337,7 @@ class Container:
         elif mode != "none":
             self.lease = await self._engine.network.lease(self.name, spec.bindings(request, self.image))
         if donor is self:
-            files.write(self.folder, self.hostname, request, self.lease)
+            files.write(self.folder, self.hostname, request, self.lease, self._engine.resolv_conf)
         hostname = donor.hostname
         return Plan(
             program=Program(argv, self.env, request.working_dir or "/", request.tty, call),

@@ -44,9 +44,17 @@ class Engine:
     """The engine of one host. Make it inside the host's namespaces, then `open`."""
 
     def __init__(
-        self, *, hostname: str, store: Store, network: Network, reaper: Reaper, images: Mapping[str, Image]
+        self,
+        *,
+        hostname: str,
+        store: Store,
+        network: Network,
+        reaper: Reaper,
+        images: Mapping[str, Image],
+        resolv_conf: str = "/etc/resolv.conf",
     ) -> None:
         self.hostname = hostname
+        self.resolv_conf = resolv_conf
         self.store = store
         self.network = network
         self.reaper = reaper

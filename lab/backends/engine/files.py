@@ -20,7 +20,7 @@ ff02::2\tip6-allrouters
 """
 
 
-def write(folder: Path, hostname: str, request: CreateRequest, lease: Lease | None) -> None:
+def write(folder: Path, hostname: str, request: CreateRequest, lease: Lease | None, resolv_conf: str) -> None:
     """Write `hosts`, `hostname` and `resolv.conf` into a container's folder."""
     hosts = _HOSTS
     for line in request.host.extra_hosts or ():
@@ -34,7 +34,7 @@ def write(folder: Path, hostname: str, request: CreateRequest, lease: Lease | No
         hosts = _text("/etc/hosts") or hosts
     (folder / "hosts").write_text(hosts)
     (folder / "hostname").write_text(hostname + "\n")
-    (folder / "resolv.conf").write_text(resolver(_text("/etc/resolv.conf"), request))
+    (folder / "resolv.conf").write_text(resolver(_text(resolv_conf), request))
 
 
 def resolver(of_host: str, request: CreateRequest) -> str:

@@ -33,6 +33,7 @@ async def serve_engine(
     images: Mapping[str, Image] = IMAGES,
     ready: Callable[[], None] = lambda: None,
     reaper: Reaper | None = None,
+    resolv_conf: str = "/etc/resolv.conf",
     bridge: str = "docker0",
     bridge_address: str = "172.17.0.1/16",
 ) -> None:
@@ -40,13 +41,21 @@ async def serve_engine(
 
     Must run in a process with one thread, inside the host's net, mnt, uts and pid namespaces with a matching /proc. A
     process that has children of its own passes its `Reaper`; otherwise one is made. `ready` is called when clients can
-    connect. `state_dir` keeps containers and logs over restarts of the host. Raises OSError or `ApiError` when the
+    connect. `state_dir` keeps containers and logs over restarts of the host; `resolv_conf` is where
+    containers without name servers of their own take the host's from. Raises OSError or `ApiError` when the
     host's network cannot be set up.
     """
     own_reaper = reaper is None
     reaper = reaper or Reaper(asyncio.get_running_loop())
     network = Network(reaper, bridge, bridge_address)
-    engine = Engine(hostname=hostname, store=Store(state_dir), network=network, reaper=reaper, images=images)
+    engine = Engine(
+        hostname=hostname,
+        store=Store(state_dir),
+        network=network,
+        reaper=reaper,
+        images=images,
+        resolv_conf=resolv_conf,
+    )
     runner = web.AppRunner(make_app(engine), access_log=None, handle_signals=False, shutdown_timeout=0.1)
     gc.freeze()  # children copy only what is written; the collector would write into everything
     try:
