@@ -120,7 +120,8 @@ class Runner:
             return Outcome(verdict="unknown", reason="interrupted")
         except LabError as error:
             detail = {"label": _UP, "error": str(error)}
-            self._write(Event(t=0, step=-1, what="up", phase="end", ok=False, detail=detail))
+            # Not `ok=False`: that would say that the scenario was tried and found wanting.
+            self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
             return Outcome(verdict="unknown", reason=f"the lab did not come up: {error}")
         stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over)
         try:

@@ -11,6 +11,7 @@ import click
 
 from lab.runner import Progress
 
+_REASON_LINES = 20
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
 
 
@@ -47,8 +48,10 @@ class Teller:
         convergence_table(summary.get("convergence") or [])
         verdict = str(summary["verdict"])
         colour = {"valid": "green", "invalid": "red"}.get(verdict, "yellow")
-        reason = str(summary.get("reason") or "").partition("\n")[0]
-        click.echo(click.style(verdict, fg=colour, bold=True) + (f": {reason}" if reason else ""))
+        first, *more = str(summary.get("reason") or "").splitlines()[:_REASON_LINES] or [""]
+        click.echo(click.style(verdict, fg=colour, bold=True) + (f": {first}" if first else ""))
+        for text in more:
+            click.echo(f"  {text}")
         for check in summary.get("checks") or []:
             if check["verdict"] != "valid":
                 click.echo(f"  {check['checker']}: {check['summary']}")
