@@ -183,7 +183,7 @@ class Daemon:
             "dns_address": self._containers.resolver,
             "dns_problem": self._dns_problem,
             "upstreams": list(router.dns.servers()) if router.dns is not None else [],
-            "disk": router.disk.full,
+            "disk": router.disk.check_room(),
             "stalled": router.stalled,
             "db": str(self._places.db),
         }

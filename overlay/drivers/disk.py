@@ -23,6 +23,8 @@ _MAGIC = b"overlay-state 1 "
 _SUFFIX = ".state"
 _RESERVE = "reserve"
 _RESERVE_BYTES = 1 << 18
+_MARGIN = 1 << 17
+"""Bytes that must be free beside the reserve before anything new is booked."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -94,6 +96,12 @@ class Disk:
         """Why there is no room for new bookings, or "". Tries to get the reserve back first."""
         if not (self.directory / _RESERVE).exists():
             self._fill_reserve()
+        space = os.statvfs(self._directory_fd)
+        if space.f_bavail * space.f_frsize < _MARGIN:
+            self.full = f"{self.directory} is full: make room, at least {_MARGIN >> 10} KiB"
+        elif self.full and (self.directory / _RESERVE).exists():
+            log.info("%s has room again", self.directory)
+            self.full = ""
         return self.full
 
     def erase(self) -> None:
@@ -141,9 +149,6 @@ class Disk:
                 os.posix_fallocate(descriptor, 0, _RESERVE_BYTES)
             finally:
                 os.close(descriptor)
-            if self.full:
-                log.info("%s has room again", self.directory)
-            self.full = ""
         except OSError as error:
             path.unlink(missing_ok=True)
             if error.errno in _FULL:

@@ -42,7 +42,8 @@ class Underlay:
         self.hosts: dict[str, Host] = {}
         flags = [] if os.geteuid() == 0 else ["--map-root-user", "--user"]
         self.process = subprocess.Popen(
-            ["unshare", *flags, "--net", "--mount", "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE
+            ["unshare", *flags, "--net", "--mount", "sh", "-c", "echo ready; exec sleep infinity"],
+            stdout=subprocess.PIPE,
         )
         assert self.process.stdout is not None
         if self.process.stdout.readline() != b"ready\n":
