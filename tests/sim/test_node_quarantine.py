@@ -6,7 +6,7 @@ import pytest
 from virtual_nodes import VirtualNodes
 
 from overlay.env import SECOND
-from overlay.inputs import Allocate
+from overlay.inputs import Allocate, RemovePeer
 
 
 def world(count, **options):
@@ -61,6 +61,25 @@ def test_the_ring_owner_of_an_address_wins_over_a_lower_peer():
     address = f"address {reply.value.partition('/')[0]}"
     assert [quarantine(net, index) for index in range(3)] == [[(address, "given", "typed")]] * 3
     assert len(net.logged(0, "weave detach")) == 1
+
+
+def test_a_duplicate_is_judged_again_when_the_ring_changes_hands():
+    net = world(3, iprange="10.32.0.0/24", hold=30 * SECOND)
+    net.handle(2, Allocate(1, "dead"))
+    net.run_until(lambda: any(type(e).__name__ == "Reply" for e in net.hosts[2].effects), 10 * SECOND)
+    (reply,) = (e for e in net.hosts[2].effects if type(e).__name__ == "Reply")
+    for index in (0, 1):
+        net.attach(index, f"c{index}", reply.value)
+    net.run_until(lambda: net.agree() and quarantine(net, 2) != [], SECOND)
+    address = f"address {reply.value.partition('/')[0]}"
+    assert quarantine(net, 2) == [(address, "c0", "c1")]  # the owner is neither: the lower peer wins
+    net.kill(2)
+    net.run(60 * SECOND)
+    net.handle(1, RemovePeer(2, net.name(2)))
+    net.run_until(lambda: net.agree(0, 1), SECOND)
+    assert [quarantine(net, index) for index in (0, 1)] == [[(address, "c1", "c0")]] * 2
+    for index in (0, 1):
+        net.nodes[index].check_invariants()
 
 
 def test_two_halves_that_gave_the_same_address_settle_it_when_they_meet():

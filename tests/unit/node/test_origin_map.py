@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlay.effects import Broadcast, Notify
+from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.mesh import origin_map
@@ -197,6 +198,70 @@ def test_a_forgotten_incarnation_stays_away_until_admitted():
     sync(OriginMap("dns", A, 6), quick)  # a new life needs no admission
     assert quick.vector().known[0] == (A, 6, 0)
     quick.check_invariants()
+
+
+def test_all_that_came_of_a_forgotten_peer_is_there_when_it_is_admitted():
+    source, copy = OriginMap("dns", A, 5), OriginMap("dns", B, 1)
+    first = source.put("k", value("v"))
+    copy.merge(first, 0)
+    copy.forget(A)
+    copy.retire(A)
+    second, third = source.put("j", value("w")), source.put("k", value("x"))
+    for delta in (third, first, second):
+        assert copy.merge(delta, 0) == (None, [])
+    assert live(copy, A) == {} and copy.term(A) == 0
+    news, changes = copy.admit(A)
+    copy.check_invariants()
+    assert live(copy, A) == {(A, "k"): "x", (A, "j"): "w"}
+    assert copy.term(A) == source.term(A)
+    assert [(change.key, change.old) for change in changes] == [("j", None), ("k", None)]
+    other = OriginMap("dns", C, 1)
+    other.merge(news, 0)
+    assert live(other, A) == live(copy, A)
+    assert copy.admit(A) == (None, ())
+
+
+def test_who_was_told_without_tombstones_does_not_send_as_if_it_had_them(monkeypatch):
+    monkeypatch.setattr(origin_map, "MAX_TOMBSTONES", 4)
+    source, relay, old = OriginMap("dns", A, 1), OriginMap("dns", B, 1), OriginMap("dns", C, 1)
+    source.put("gone", value("gone"))
+    sync(source, old)
+    source.remove("gone")
+    for n in range(8):
+        source.put(f"t{n}", value("t"))
+        source.remove(f"t{n}")
+    sync(source, relay)  # the whole state, without the tombstone of "gone"
+    sync(relay, old)
+    assert live(old, A) == {} and old.term(A) == source.term(A)
+
+
+def test_the_digest_of_the_reachable_follows_who_is():
+    one, two = OriginMap("dns", A, 1), OriginMap("dns", B, 1)
+    for held in (one, two):
+        held.put("k", value("v"))
+    sync(one, two)
+    assert one.reachable_digest == one.term(A) != two.reachable_digest == two.term(B)
+    one.admit(B)
+    two.admit(A)
+    assert one.reachable_digest == two.reachable_digest == one.digest()
+    two.merge(one.put("l", value("w")), 0)
+    assert one.reachable_digest == two.reachable_digest
+    one.retire(B)
+    one.retire(A)  # one always reaches oneself
+    assert one.reachable_digest == one.term(A)
+
+
+def test_a_live_namesake_is_answered_ever_more_slowly():
+    ours = OriginMap("dns", A, 1)
+    answers = 0
+    uid = 2
+    for now in range(0, 100 * SECOND, SECOND // 10):
+        theirs = OriginMap("dns", A, uid)
+        _, effects = ours.merge(theirs.put("k", value("theirs")), now)
+        if effects:
+            answers += 1
+            uid = effects[0].delta.states[0].uid + 1
+    assert 5 <= answers <= 8
 
 
 @pytest.mark.parametrize(

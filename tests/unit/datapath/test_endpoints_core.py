@@ -1,0 +1,181 @@
+"""The endpoints' core on its own: what it refuses, keeps over a restart, holds, and when it wants to be woken."""
+
+import pytest
+
+from overlay.config import Config
+from overlay.datapath.endpoints import RECOVERY, Endpoints
+from overlay.effects import (
+    Broadcast,
+    Log,
+    Notify,
+    Persist,
+    PruneForwarding,
+    RemoveForwarding,
+    SetFlood,
+    SetForwarding,
+)
+from overlay.env import SECOND
+from overlay.inputs import Attached, Detached, PathsChanged, PeerForgotten, PeerLeft, PeersChanged, Wake
+from overlay.mesh.origin_messages import EndpointValue, Entry, NameValue, OriginDelta, OriginState
+
+A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+MAC = "02:00:0a:00:01:01"
+HOLD = 60 * SECOND
+
+
+def make(name=A, uid=1, stored=None):
+    core = Endpoints(
+        Config(name=name, nickname=name, hold=HOLD), uid, stored or {}, lambda literal, holders: min(holders)
+    )
+    return core, core.start(0)
+
+
+def feed(core, *inputs, now=0):
+    effects = []
+    for input in inputs:
+        effects += core.handle(input, now)
+        core.check_invariants()
+    return effects
+
+
+def tell(core, delta, now=0):
+    """What the node does with a delta: merge, then hand the changes on."""
+    _, effects = core.channel.merge(delta, now)
+    return [done for e in effects if isinstance(e, Notify) for done in feed(core, e.input, now=now)]
+
+
+def neighbour(core, now=0):
+    return feed(core, PeersChanged((A, B)), PathsChanged(((B, "192.0.2.2"),)), now=now)
+
+
+def state(uid, version, since, *entries):
+    return OriginDelta((OriginState(B, uid, version, since, 0, entries),))
+
+
+def endpoint(container="c", mac=MAC, *addresses):
+    return EndpointValue(container, mac, addresses or ("10.0.1.1/24",))
+
+
+def test_an_attached_container_is_told_and_then_stored_in_canonical_spelling():
+    core, _ = make()
+    broadcast, persist = feed(core, Attached("c", "02-00-0A-00-01-01", ("10.0.1.1/24", "FD00::1/64")))
+    assert isinstance(broadcast, Broadcast) and isinstance(persist, Persist)
+    (entry,) = broadcast.delta.states[0].entries
+    assert entry.value == endpoint("c", MAC, "10.0.1.1/24", "fd00::1/64")
+    assert feed(core, Attached("c", MAC, ("10.0.1.1/24", "fd00::1/64"))) == []
+    assert len(feed(core, Detached("c"))) == 2
+    assert feed(core, Detached("c")) == []
+
+
+@pytest.mark.parametrize(
+    ("mac", "addresses"),
+    [
+        ("02:00:0a:00:01", ("10.0.1.1/24",)),
+        ("01:00:0a:00:01:01", ("10.0.1.1/24",)),
+        ("02:00:0a:00:01:zz", ("10.0.1.1/24",)),
+        (MAC, ()),
+        (MAC, ("10.0.1.300/24",)),
+        (MAC, ("10.0.1.1/24", "10.0.1.1/16")),
+        (MAC, ("fe80::1%eth0/64",)),
+    ],
+)
+def test_nonsense_is_refused_here_and_ignored_from_others(mac, addresses):
+    core, _ = make()
+    (log,) = feed(core, Attached("c", mac, addresses))
+    assert isinstance(log, Log) and log.level == "error"
+    neighbour(core)
+    bad = EndpointValue("c", mac, addresses)
+    (log,) = tell(core, state(1, 1, 0, Entry("c", 1, bad)))
+    assert B in log.text
+    assert tell(core, state(1, 2, 1, Entry("d", 2, bad))) == []  # once for each peer
+    good = tell(core, state(1, 3, 2, Entry("c", 3, endpoint())))
+    assert good == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))]
+
+
+def test_values_of_another_kind_or_under_another_key_are_ignored():
+    core, _ = make()
+    neighbour(core)
+    name = NameValue("svc1.weave.local.", "10.0.1.1", "c")
+    entries = (Entry("c", 1, name), Entry("d", 2, endpoint("e")))
+    assert [type(e) for e in tell(core, state(1, 2, 0, *entries))] == [Log]
+
+
+def test_lost_peers_are_held_and_let_go_when_the_hold_is_over():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    assert feed(core, PathsChanged(()), PeersChanged((A,)), now=SECOND) == []
+    assert core.report(0)["entries"][0]["state"] == "held"
+    feed(core, Wake(), now=HOLD)  # the first prune; the hold of the peer began a second later
+    assert core.deadline() == SECOND + HOLD
+    assert feed(core, Wake(), now=SECOND + HOLD) == [RemoveForwarding(MAC), SetFlood(())]
+    assert core.deadline() is None
+    assert neighbour(core, now=3 * HOLD) == [
+        SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)),
+        SetFlood(("192.0.2.2",)),
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_a_farewell_is_final_in_whatever_order_it_is_noticed(order):
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    inputs = [PeerLeft(B), PeersChanged((A,)), PathsChanged(())]
+    effects = feed(core, *(inputs[n] for n in order))
+    assert sorted(type(e).__name__ for e in effects) == ["RemoveForwarding", "SetFlood"]
+    assert core.deadline() == HOLD  # only the prune
+    assert core.report(0)["entries"] == []
+
+
+def test_a_path_lost_to_a_peer_still_reachable_is_kept_for_the_hold():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    assert feed(core, PathsChanged(())) == []
+    effects = feed(core, Wake(), now=HOLD)
+    assert effects[:2] == [RemoveForwarding(MAC), SetFlood(())]
+    assert core.report(0)["entries"][0]["state"] == "no path"
+
+
+def test_a_forgotten_peer_leaves_nothing():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    feed(core, PathsChanged(()), PeersChanged((A,)))
+    assert feed(core, PeerForgotten(B)) == [RemoveForwarding(MAC), SetFlood(())]
+    assert [known[0] for known in core.channel.vector().known] == [A]
+
+
+def test_what_was_attached_survives_a_restart_until_the_recovery_is_over():
+    core, _ = make()
+    stored = {}
+    for n in range(3):
+        for effect in feed(core, Attached(f"c{n}", f"02:00:0a:00:01:0{n}", (f"10.0.1.{n}/24",))):
+            if isinstance(effect, Persist):
+                stored[effect.key] = effect.data
+    again, effects = make(uid=2, stored=stored)
+    assert effects == []
+    assert [value.container for _, value in again.channel.entries_of(A)] == ["c0", "c1", "c2"]
+    assert feed(again, Attached("c0", "02:00:0a:00:01:00", ("10.0.1.0/24",))) == []
+    evicted = feed(again, Attached("new", "02:00:0a:00:01:09", ("10.0.1.1/16",)))  # has c1's address now
+    assert Notify(Detached("c1")) in evicted
+    assert again.deadline() == RECOVERY
+    effects = feed(again, Wake(), now=RECOVERY)
+    assert [type(e) for e in effects] == [Log, Notify] and effects[1].input == Detached("c2")
+    feed(again, effects[1].input)
+    assert [value.container for _, value in again.channel.entries_of(A)] == ["c0", "new"]
+
+
+def test_a_store_that_cannot_be_read_is_said_and_dropped():
+    _, (log,) = make(stored={"endpoints": b"\xc1garbage"})
+    assert isinstance(log, Log) and log.level == "error"
+
+
+def test_leftovers_of_an_earlier_life_are_pruned_once_after_the_hold():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    assert core.deadline() == HOLD
+    assert feed(core, Wake(), now=HOLD) == [PruneForwarding((MAC,))]
+    assert core.deadline() is None

@@ -1,0 +1,53 @@
+"""Sizes and names that all hosts of an overlay must agree on."""
+
+import pytest
+
+from overlay.config import Config
+from overlay.datapath.vxlan import BRIDGE, VXLAN_DEVICE, Path, overlay_mtu, stable_mac, veth_names, vxlan_plan
+from overlay.errors import ConfigError
+
+A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+
+
+@pytest.mark.parametrize(
+    ("underlay", "paths", "mtu"),
+    [
+        (1500, (Path.VXLAN_IPV4,), 1450),
+        (1500, (Path.VXLAN_IPV6,), 1430),
+        (1500, (Path.VXLAN_IPV4, Path.TUNNEL_IPV4), 1418),
+        (1500, tuple(Path), 1398),
+        (9000, tuple(Path), 8898),
+        (1382, tuple(Path), 1280),
+        (1 << 20, tuple(Path), 65535),
+    ],
+)
+def test_the_costliest_path_decides_the_mtu(underlay, paths, mtu):
+    assert overlay_mtu(underlay, paths) == mtu
+
+
+def test_an_underlay_too_small_is_refused_with_the_numbers():
+    with pytest.raises(ConfigError, match=r"1300 leaves 1198 .* at least 1280"):
+        overlay_mtu(1300)
+
+
+def test_a_configured_mtu_overrides_the_sum():
+    config = Config(name=A, nickname="a")
+    assert vxlan_plan(config, 1500).mtu == 1398
+    assert vxlan_plan(Config(name=A, nickname="a", mtu=1200), 1300).mtu == 1200
+    assert vxlan_plan(config, 1500).bridge_mac == stable_mac(A, BRIDGE)
+
+
+def test_macs_are_stable_distinct_local_and_unicast():
+    macs = [stable_mac(peer, f"svc{n}") for peer in (A, B) for n in range(500)]
+    assert len(set(macs)) == 1000
+    assert stable_mac(A, "svc1") == macs[1]
+    for mac in macs:
+        octets = bytes.fromhex(mac.replace(":", ""))
+        assert len(octets) == 6 and octets[0] & 0x03 == 0x02
+
+
+def test_device_names_fit_the_kernel():
+    outer, inner = veth_names("04d37c6f7781" * 5)
+    assert len(outer) == len(inner) == 15 and outer != inner and outer.startswith("vethwe")
+    assert veth_names("other") != (outer, inner)
+    assert len(VXLAN_DEVICE) <= 15
