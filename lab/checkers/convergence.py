@@ -8,9 +8,9 @@ After a change, and until the next one, four things are watched, each on its own
 - `dns`: the same for names, and every DNS probe gets the answer that it should;
 - `reachability`: every HTTP and ICMP probe that should succeed does, every other one (across a cut) does not.
 
-A metric's time is when it became true *and stayed so* for `HOLD`, or until the next change, counted from the change.
-What comes after that is not convergence but an incident of its own: it is counted in `lapses`. A probe counts with
-its first try that was due after the change, a good one from the moment when its answer was in.
+A metric's time, counted from the change, is when it became true *and stayed so* for `HOLD`, or until the step of the
+next change began. What comes after that is not convergence but an incident of its own: it is counted in `lapses`. A
+probe counts with its first try that was due after the change, a good one from the moment when its answer was in.
 
 `ConvergenceTracker` works record by record (the runner's `expect: converged` asks its `state()`); `convergence` runs
 one over a whole history. A record costs O(1), but for changes, which cost one pass over hosts and series.
@@ -47,9 +47,9 @@ class EventConvergence(Struct, frozen=True, kw_only=True):
     phase: str
     label: str
     until: int
-    """When the step of the next change began, or the history ended."""
+    """When the next change took effect, or the history ended."""
     ended_by: str = ""
-    """Label of the step that made the next change; empty at the end of the history."""
+    """Label of the next change; empty at the end of the history."""
     metrics: dict[str, int | None]
     """Metric -> nanoseconds from the change until it was settled, None when it never was. Only metrics that apply."""
     overall: int | None
@@ -131,18 +131,20 @@ class _Window:
         """Metric -> since when the peers' views of it have agreed (a part of the metric)."""
         self.settled: dict[str, int] = {}
         self.lapses: Counter[str] = Counter()
+        self.closing = False
+        """The step of the next change is under way: what is reached counts as settled, what is lost does not count."""
 
     def put(self, name: str, since: int | None) -> None:
         """Metric `name` holds since then, or not at all."""
         if since is not None:
             since = max(since, self.event.t)
-        elif self.since.get(name) is not None and name in self.settled:
+        elif self.since.get(name) is not None and name in self.settled and not self.closing:
             self.lapses[name] += 1
         self.since[name] = since
 
     def settle(self, now: int) -> None:
         for name, since in self.since.items():
-            if since is not None and name not in self.settled and now - since >= HOLD:
+            if since is not None and name not in self.settled and (self.closing or now - since >= HOLD):
                 self.settled[name] = since
 
     def result(self, until: int, ended_by: str) -> EventConvergence:
@@ -211,7 +213,7 @@ class ConvergenceTracker:
         return [*self._done, self._window.result(self._now, "")]
 
     def state(self) -> State:
-        """Whether everything holds now. Before the first change, and while a step is under way, nothing does."""
+        """Whether everything holds now. Before the first change nothing does."""
         window = self._window
         if window is None:
             return State(since=0, metrics={}, converged=False, waiting=("no change has taken effect yet",))
@@ -231,13 +233,16 @@ class ConvergenceTracker:
         after = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
         if event.what in CHANGES and self._echoes(event):
             return
-        if event.what in CHANGES and (self._window is not None or is_change(event)):
-            # A step that is under way has done part of its work already: it ends the window before.
+        if is_change(event):
             if self._window is not None:
                 self._done.append(self._window.result(event.t, label_of(event)))
-            self._window = _Window(event) if is_change(event) else None
+            self._window = _Window(event)
             # Tries that were due before the change say nothing about it.
             self._series = {key: _Series(None) for key in self._series}
+        elif event.what in CHANGES and event.phase == "start" and self._window is not None:
+            # From now on the next step disturbs what has been reached, though it takes effect only at its end.
+            self._window.closing = True
+            return
         elif before == after:
             return
         self._recount()

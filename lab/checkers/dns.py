@@ -62,7 +62,7 @@ def check_dns(run: Run) -> Result:
         return Result(checker="dns", verdict="valid", summary="Nobody asked for a name whose answer changed.")
     worst = {what: max((f["lasted"] for f in findings if f["what"] == what), default=None) for what in _WHAT}
     parts = [
-        f"{_WHAT[what]} for at most {lasted / 1e9:.2f} s" if lasted else f"never {_WHAT[what]}"
+        f"{_WHAT[what]} for at most {lasted / 1e9:.3f} s" if lasted else f"never {_WHAT[what]}"
         for what, lasted in worst.items()
         if lasted is not None
     ]

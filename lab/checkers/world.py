@@ -19,6 +19,9 @@ CHANGES = (
 )
 """What an event must be about to change what peers should believe or reach."""
 
+REMOVERS = ("scale", "remove")
+"""Changes after which a replica that no longer runs is gone for good; nobody asks it any more."""
+
 FAULTS = ("partition", "kill")
 """Changes that take effect when they start, and a second time when they end (are healed)."""
 
@@ -63,6 +66,8 @@ class World:
         """Running service replica -> host."""
         self.addresses: dict[str, str] = {}
         """Running service replica -> overlay address, where known."""
+        self.removed: set[str] = set()
+        """Replicas that were removed; others that do not run are dead, and should not answer."""
         self.views: dict[str, View] = {}
         """Host -> what its peer believes."""
         self.gone: set[str] = set()
@@ -112,7 +117,7 @@ class World:
     def should(self, series: SeriesKey) -> bool | None:
         """Whether a try of this series should succeed now; None when nothing can be said.
 
-        Nothing is said when the asking container does not run, and, between hosts, while the peer of one of them is
+        Nothing is said when the asking container does not run or the one asked was removed, and, between hosts, while the peer of one of them is
         down: its data path may live on in the kernel for a while.
         """
         probe, source, target = series
@@ -125,7 +130,7 @@ class World:
             return any(self._joined(here, self.replicas[owner]) for owner in self.owners(target))
         there = self.replicas.get(target)
         if there is None:
-            return False
+            return None if target in self.removed else False
         if here != there and (self._down(here) or self._down(there)) and there in self._group_of:
             return None
         return self._joined(here, there)
@@ -172,7 +177,11 @@ class World:
             self._regroup(event.groups)
         detail = event.detail
         if isinstance(detail.get("replicas"), dict):
+            before = self.replicas
             self.replicas = {str(replica): str(host) for replica, host in detail["replicas"].items()}
+            if event.what in REMOVERS:
+                self.removed.update(before)
+            self.removed.difference_update(self.replicas)
             self.addresses = {str(name): str(where) for name, where in (detail.get("addresses") or {}).items()}
         elif event.what == "run" and event.phase != "start" and not self.replicas:
             # A history that does not say: services with a fixed host are where the scenario put them.

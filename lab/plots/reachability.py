@@ -31,6 +31,8 @@ __all__ = ["matrices", "outage", "timeline"]
 
 _COLUMNS = 900
 """Most cells in a row: about what a screen can show."""
+_LATER = 2_000_000_000
+"""Nanoseconds after the first pair from which a pair is a late-comer."""
 _LABELLED = 60
 """Most rows that get their names written."""
 _NOTHING, _MISSED, _REACHED, _LEAKED = range(4)
@@ -45,7 +47,11 @@ def _pairs(run: Run) -> list[tuple[str, SeriesKey]]:
     for probe, source, target in run.series:
         if probe != "dns":
             probes[source, target] = min(probe, probes.get((source, target), probe))
-    return [(f"{source} → {target}", (probe, source, target)) for (source, target), probe in sorted(probes.items())]
+    keys = [(probe, source, target) for (source, target), probe in sorted(probes.items())]
+    began = min((run.series[key][0].t for key in keys), default=0)
+    # Pairs that came later (a service was scaled) go below those that were there from the beginning.
+    keys.sort(key=lambda key: run.series[key][0].t > began + _LATER)
+    return [(f"{source} → {target}", (probe, source, target)) for probe, source, target in keys]
 
 
 def _state(run: Run, sample: Sample) -> int:

@@ -25,7 +25,7 @@ _HEADLINES = {
 _SAMPLES_SHOWN = 12
 _BUSY_SHARE = 0.2
 """Part of the run with no processor time to spare from which the page warns."""
-_MACHINE = {"cores": "Cores", "kernel": "Kernel", "memory_mb": "Memory (MB)", "python": "Python", "cpu": "Processor"}
+_MACHINE = {"cores": "Cores", "kernel": "Kernel", "python": "Python", "cpu": "Processor"}
 
 
 def render(run: Run, summary: dict[str, Any], figures: list[Figure]) -> str:
@@ -198,6 +198,8 @@ def _environment(run: Run, summary: dict[str, Any]) -> list[tuple[str, str]]:
     for key, value in machine.items():
         if isinstance(value, dict):
             rows += [(str(name), str(item)) for name, item in value.items()]
+        elif key == "memory" and isinstance(value, int):
+            rows.append(("Memory", f"{value / 2**30:.1f} GiB"))
         else:
             rows.append((_MACHINE.get(key, str(key)), str(value)))
     load = summary["load"]

@@ -53,7 +53,7 @@ class Story:
             seed=seed,
             version="0.1.0",
             started="2025-03-04T10:20:30+01:00",
-            machine={"cores": 2, "kernel": "6.1.0", "memory_mb": 7900, "python": "3.11.2"},
+            machine={"cores": 2, "kernel": "6.1.0", "memory": 8 << 30, "python": "3.11.2"},
         )
         self.add(self.meta)
 
