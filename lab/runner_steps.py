@@ -239,9 +239,8 @@ async def _remove(stage: Stage, replicas: list[Replica]) -> None:
     for replica in replicas:
         stage.live.container_removed(replica.name)
     await stage.probing.sync()
-    for replica in replicas:
-        if replica.host not in stage.live.hosts_down:
-            await stage.overlay.remove(replica)
+    alive = [replica for replica in replicas if replica.host not in stage.live.hosts_down]
+    await together(stage.overlay.remove(replica) for replica in alive)
 
 
 def _ends(stage: Stage, body: Connect) -> tuple[str, tuple[str, ...]]:

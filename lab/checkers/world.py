@@ -117,8 +117,8 @@ class World:
     def should(self, series: SeriesKey) -> bool | None:
         """Whether a try of this series should succeed now; None when nothing can be said.
 
-        Nothing is said when the asking container does not run or the one asked was removed, and, between hosts, while the peer of one of them is
-        down: its data path may live on in the kernel for a while.
+        Nothing is said when the asking container does not run, when the one asked was removed, and, between hosts,
+        while the peer of one of them is down: its data path may live on in the kernel for a while.
         """
         probe, source, target = series
         here = self.replicas.get(source)

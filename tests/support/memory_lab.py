@@ -76,7 +76,7 @@ class MemoryHost:
         await asyncio.sleep(0.001)
         if argv[0] == "weave" and not container:
             return self._weave(list(argv[1:]))
-        if argv[:2] == ["python3", "-c"]:
+        if argv[:2] == ["python3", "-ISc"]:
             return self._engine(argv[3], argv[4].split("/containers/")[1])
         if argv[0] == "ip":
             return Result(0, "3: docker0    inet 172.17.0.1/16 scope global docker0\n", "")
