@@ -78,7 +78,10 @@ class Host(Protocol):
 class Lab(Protocol):
     """A running lab."""
 
-    hosts: Mapping[str, Host]
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """By name, in the scenario's order."""
+        ...
 
     async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver), host names; all others pass. One atomic switch."""
