@@ -58,12 +58,14 @@ def enter(pidfd: int, argv: Sequence[str], *, environment: Mapping[str, str], co
 def _walk(pidfd: int, argv: Sequence[str], environment: Mapping[str, str], container: int, uid: int) -> int:
     """In a fork: into the namespaces, fork once more so that the pid namespace takes effect, execute."""
     if os.geteuid() == 0 and uid > 0:
-        # Root must become the lab's user first, or everything that it makes in there would be owned by nobody.
+        # Root must become the lab's user first: nobody else can be told apart in its user namespace.
         os.setgroups([])
         os.setuid(uid)
     with contextlib.suppress(OSError):  # a lab of root is in our own one; if it is not, the next step says why not
         setns(pidfd, Clone.NEWUSER)
     setns(pidfd, _HOST)
+    os.setgid(0)  # whatever we were outside: ids that are not mapped in there cannot make files
+    os.setuid(0)
     child = os.fork()
     if child:
         for number in (signal.SIGINT, signal.SIGQUIT):

@@ -64,8 +64,8 @@ def serve(orders: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     for name in PRELOAD:
-        # Only a saving of time and memory: who needs a module that is missing hears so when asking for it.
-        with contextlib.suppress(ModuleNotFoundError):
+        # Only a saving of time and memory: who needs a module that cannot be imported hears so then.
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
     if threading.active_count() != 1:
         raise RuntimeError(f"the zygote must have one thread, imports made {threading.enumerate()}")

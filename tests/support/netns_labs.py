@@ -1,0 +1,135 @@
+"""Labs of bare hosts for system tests: made in this process's children, or held by a script that a test may kill.
+
+Run as a script (`netns_labs.py NAME COUNT [detach]`) it holds a lab until it is interrupted or taken down.
+"""
+
+import asyncio
+import contextlib
+import os
+import pwd
+import subprocess
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lab.backends.netns import NetnsBackend, launch, ready, serve
+from lab.backends.netns.backend import NetnsLab
+from lab.fabric import features
+from lab.links import Links
+from lab.scenario_model import Scenario
+from lab.topology import Resolved, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def scenario(count: int, links: Links | None = None, networks: Sequence[str] = ("lan",)) -> Resolved:
+    """Hosts h1 … hN, each with one interface in each network: 192.168.<network>.<host + 1>."""
+    hosts = {
+        f"h{number}": {"networks": {name: f"192.168.{index}.{number + 1}" for index, name in enumerate(networks)}}
+        for number in range(1, count + 1)
+    }
+    subnets = {name: {"subnet": f"192.168.{index}.0/24"} for index, name in enumerate(networks)}
+    file = {
+        "version": 1,
+        "underlay": {"networks": subnets, "hosts": hosts},
+        "overlay": "none",
+        "timeline": ({"wait": 0},),
+    }
+    resolved = resolve(Scenario.model_validate(file))
+    return resolved if links is None else msgspec.structs.replace(resolved, links=links)
+
+
+def require_netns() -> None:
+    """Skip where this machine cannot run labs (fail in CI), naming what is missing."""
+    missing = [one for one in features.detect_once() if one.required and not one.found]
+    if missing:
+        text = "; ".join(f"{one.name}: {one.detail} ({one.remedy})" for one in missing)
+        if os.environ.get("CI"):
+            pytest.fail(f"no netns labs here: {text}")
+        pytest.skip(f"no netns labs here: {text}")
+
+
+def in_lab(resolved: Resolved, check: Callable[[NetnsLab], Awaitable[None]], *, name: str = "test") -> None:
+    """Bring up the hosts without engines, run the check in the runner, fail with its traceback."""
+
+    def main() -> int:
+        async def run() -> None:
+            lab = await NetnsBackend(engine=False).up(resolved)
+            try:
+                async with asyncio.timeout(60):
+                    await check(lab)
+            finally:
+                await lab.down()
+
+        try:
+            asyncio.run(run())
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        return 0
+
+    assert launch(main, name=name) == 0, "the check failed in the lab's runner; its traceback is in the captured output"
+
+
+async def pings(lab: NetnsLab, source: str, target: str, *, wait: float = 0.3) -> bool:
+    """Whether one echo request of a host is answered in time."""
+    address = lab.hosts[target].address
+    return (await lab.hosts[source].exec(["ping", "-n", "-c1", f"-W{wait}", address])).code == 0
+
+
+@contextlib.contextmanager
+def held(name: str, count: int, *words: str, user: str = "") -> "Iterator[subprocess.Popen[str]]":
+    """A lab in a process of its own, which is up; as another user when asked. Killed at the end unless detached."""
+    with _start(name, count, *words, user=user) as command:
+        try:
+            assert command.stdout is not None
+            assert command.stdout.readline() == "up\n", "the lab did not come up"
+            yield command
+        finally:
+            command.kill()
+
+
+def _start(name: str, count: int, *words: str, user: str) -> "subprocess.Popen[str]":
+    python = sys.executable
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONDONTWRITEBYTECODE": "1"}
+    identity: dict[str, object] = {}
+    if user:
+        python = "/usr/bin/python3"  # ours may be below root's home
+        entry = pwd.getpwnam(user)
+        identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        environment["HOME"] = "/"
+    return subprocess.Popen(
+        [python, __file__, name, str(count), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd="/",
+        **identity,  # type: ignore[call-overload]
+    )
+
+
+def hold(name: str, count: int, *, detach: bool) -> int:
+    """Bring up a lab and serve its control socket until it is taken down."""
+
+    def main() -> int:
+        async def run() -> None:
+            lab = await NetnsBackend(engine=False).up(scenario(count))
+            print("up", flush=True)
+            if detach:
+                ready()
+            await serve(lab, facts={"scenario": "bare"})
+            await lab.down()
+
+        asyncio.run(run())
+        return 0
+
+    return launch(main, name=name, detach=detach)
+
+
+if __name__ == "__main__":
+    sys.exit(hold(sys.argv[1], int(sys.argv[2]), detach="detach" in sys.argv[3:]))
