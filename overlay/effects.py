@@ -85,15 +85,6 @@ class RemoveForwarding(Effect, frozen=True):
     mac: str
 
 
-class PruneForwarding(Effect, frozen=True):
-    """Whatever an earlier life of this daemon left for other MACs than these (sorted) is to be removed.
-
-    Comes once, a hold after the start: until then old entries of the kernel go on serving.
-    """
-
-    macs: tuple[str, ...]
-
-
 class SetFlood(Effect, frozen=True):
     """Broadcast, multicast and unknown unicast frames go to exactly these underlay hosts (sorted)."""
 

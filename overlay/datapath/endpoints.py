@@ -13,7 +13,7 @@ import msgspec
 
 from overlay.config import Config, PeerName
 from overlay.datapath.plan import Arbiter, Claim, ForwardingPlan, Standing
-from overlay.effects import Broadcast, Effect, Log, Notify, Persist, PruneForwarding
+from overlay.effects import Broadcast, Effect, Log, Notify, Persist
 from overlay.env import SECOND
 from overlay.errors import UsageError
 from overlay.inputs import (
@@ -57,7 +57,6 @@ class Endpoints:
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
-        self._prune_at: int | None = None
         self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
             Attached: self._attached,
             Detached: self._detached,
@@ -71,7 +70,6 @@ class Endpoints:
 
     def start(self, now: int) -> list[Effect]:
         """Announce the ports of the earlier life, until they are attached again or `RECOVERY` is over."""
-        self._prune_at = now + self._config.hold
         if self._stored is None:
             return []
         try:
@@ -98,7 +96,7 @@ class Endpoints:
         return self._handlers[type(input)](input, now)
 
     def deadline(self) -> int | None:
-        times = [at for at in (self._recovery_at, self._prune_at) if at is not None]
+        times = [] if self._recovery_at is None else [self._recovery_at]
         for since in (self._unreachable_since, self._pathless_since):
             for start in since.values():  # the hold is the same for all: the first that began ends first
                 times.append(start + self._config.hold)
@@ -242,9 +240,6 @@ class Endpoints:
             for container in list(self._unconfirmed):
                 effects.append(Log("info", f"container {container} did not come back after the restart"))
                 effects.append(Notify(Detached(container)))
-        if self._prune_at is not None and now >= self._prune_at:
-            self._prune_at = None
-            effects.append(PruneForwarding(tuple(entry.mac for entry in self._plan.forwarding())))
         return effects
 
     # --- queries ----------------------------------------------------------------------------------------------------

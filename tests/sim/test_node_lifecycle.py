@@ -176,22 +176,6 @@ def test_a_container_moved_to_another_host_is_followed_even_if_the_first_host_is
     check(net)
 
 
-def test_a_restarted_host_prunes_after_the_hold_what_its_earlier_life_left():
-    net = world(3)
-    gone = net.attach(1, "c1", "10.0.1.1/24")
-    stays = net.attach(2, "c2", "10.0.1.2/24")
-    net.run_until(net.agree, SECOND)
-    net.kill(0)
-    net.detach(1, "c1")
-    net.run(SECOND)
-    net.launch(0, [1])
-    net.run_until(net.agree, 20 * SECOND)
-    assert sorted(net.kernel(0).forwarding) == sorted([gone, stays])
-    net.run(HOLD)
-    assert sorted(net.kernel(0).forwarding) == [stays]
-    check(net)
-
-
 def test_addresses_are_given_out_and_a_dead_peers_space_is_taken_by_its_nickname():
     net = world(3)
 

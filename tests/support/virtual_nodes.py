@@ -13,7 +13,7 @@ from dnslib import DNSRecord
 from virtual_mesh import VirtualNet
 
 from overlay.config import Config, PeerName
-from overlay.effects import DnsAnswer, Log, PruneForwarding, RemoveForwarding, SetFlood, SetForwarding
+from overlay.effects import DnsAnswer, Log, RemoveForwarding, SetFlood, SetForwarding
 from overlay.env import SECOND
 from overlay.inputs import Attached, Detached, DnsQuery, Leave, RegisterName
 from overlay.node import Node
@@ -126,8 +126,6 @@ class VirtualNodes(VirtualNet):
                     kernel.removals += 1
                 case SetFlood():
                     kernel.flood = effect.remotes
-                case PruneForwarding():
-                    kernel.forwarding = {m: e for m, e in kernel.forwarding.items() if m in effect.macs}
                 case Log():
                     self.logs[index].append(effect)
         effects.clear()

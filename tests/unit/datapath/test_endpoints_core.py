@@ -9,7 +9,6 @@ from overlay.effects import (
     Log,
     Notify,
     Persist,
-    PruneForwarding,
     RemoveForwarding,
     SetFlood,
     SetForwarding,
@@ -106,7 +105,6 @@ def test_lost_peers_are_held_and_let_go_when_the_hold_is_over():
     tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
     assert feed(core, PathsChanged(()), PeersChanged((A,)), now=SECOND) == []
     assert core.report(0)["entries"][0]["state"] == "held"
-    feed(core, Wake(), now=HOLD)  # the first prune; the hold of the peer began a second later
     assert core.deadline() == SECOND + HOLD
     assert feed(core, Wake(), now=SECOND + HOLD) == [RemoveForwarding(MAC), SetFlood(())]
     assert core.deadline() is None
@@ -124,7 +122,7 @@ def test_a_farewell_is_final_in_whatever_order_it_is_noticed(order):
     inputs = [PeerLeft(B), PeersChanged((A,)), PathsChanged(())]
     effects = feed(core, *(inputs[n] for n in order))
     assert sorted(type(e).__name__ for e in effects) == ["RemoveForwarding", "SetFlood"]
-    assert core.deadline() == HOLD  # only the prune
+    assert core.deadline() is None
     assert core.report(0)["entries"] == []
 
 
@@ -170,12 +168,3 @@ def test_what_was_attached_survives_a_restart_until_the_recovery_is_over():
 def test_a_store_that_cannot_be_read_is_said_and_dropped():
     _, (log,) = make(stored={"endpoints": b"\xc1garbage"})
     assert isinstance(log, Log) and log.level == "error"
-
-
-def test_leftovers_of_an_earlier_life_are_pruned_once_after_the_hold():
-    core, _ = make()
-    neighbour(core)
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
-    assert core.deadline() == HOLD
-    assert feed(core, Wake(), now=HOLD) == [PruneForwarding((MAC,))]
-    assert core.deadline() is None
