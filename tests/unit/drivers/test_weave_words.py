@@ -1,0 +1,159 @@
+"""The words of `weave`: what is accepted, what is refused, and what a refusal says."""
+
+from pathlib import Path
+
+import pytest
+
+from overlay import cli
+from overlay.cli_launch import parse_launch
+from overlay.cli_run import parse_run
+from overlay.cli_words import Usage, take_addresses
+from overlay.drivers.addresses import AddressSpec, looks_like_address, parse_address, parse_target
+from overlay.drivers.options import LaunchOptions, differences
+from overlay.errors import UsageError
+
+
+def test_both_spellings_of_launch_flags_say_the_same() -> None:
+    old = parse_launch(
+        ["-iprange", "10.2.3.0/24", "-initpeercount=3", "-nickname", "n", "-nodiscovery", "192.168.0.3"], {}
+    )
+    new = parse_launch(
+        [
+            "--ipalloc-range=10.2.3.0/24",
+            "--ipalloc-init",
+            "consensus=3",
+            "--nickname=n",
+            "--no-discovery",
+            "192.168.0.3",
+        ],
+        {},
+    )
+    assert old == new
+    config = new.config("02:00:00:00:00:01", "host")
+    assert (config.iprange, config.initial_peer_count, config.discovery) == ("10.2.3.0/24", 3, False)
+    assert str(config.peers[0]) == "192.168.0.3:6783"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--iprang", "10.0.0.0/8"], "did you mean `iprange`"),
+        (["-password", "x"], "not part of this version"),
+        (["--ipalloc-range", "10.2.3.4/24"], "host bits"),
+        (["--ipalloc-range"], "lacks its value"),
+        (["--ipalloc-default-subnet", "10.99.0.0/16", "--ipalloc-range", "10.2.0.0/16"], "not within"),
+        (["--ipalloc-init", "sed=a"], "expected consensus"),
+        (["--port", "70000"], "from 1 to 65535"),
+        (["--mtu", "500"], "from 1280"),
+        (["--name", "orion"], "six octets"),
+        (["--log-level", "inf"], "did you mean `info`"),
+        (["host:port"], "expected host"),
+    ],
+)
+def test_wrong_launch_words_name_what_was_expected(words: list[str], expected: str) -> None:
+    with pytest.raises(Usage, match=expected):
+        parse_launch(words, {})
+
+
+def test_a_password_in_the_environment_is_not_ignored() -> None:
+    with pytest.raises(Usage, match="WEAVE_PASSWORD"):
+        parse_launch([], {"WEAVE_PASSWORD": "x"})
+
+
+def test_differences_name_the_flags() -> None:
+    found = differences(LaunchOptions(), LaunchOptions(ipalloc_range="10.2.3.0/24", peers=("a",)))
+    assert found == ["--peers is (none), asked for a", "--ipalloc-range is 10.32.0.0/12, asked for 10.2.3.0/24"]
+
+
+def test_the_walk_throughs_run_words() -> None:
+    parsed = parse_run("10.0.1.4/24 -ti tutum/curl /bin/bash".split(), {})
+    assert parsed["addresses"] == ["10.0.1.4/24"]
+    assert parsed["create"] == {
+        "Tty": True, "OpenStdin": True, "Image": "tutum/curl", "Cmd": ["/bin/bash"], "Env": [],
+    }  # fmt: skip
+    parsed = parse_run("10.0.1.1/24 ksahnine/dummy-http svc1".split(), {})
+    assert (parsed["create"]["Image"], parsed["create"]["Cmd"]) == ("ksahnine/dummy-http", ["svc1"])
+
+
+def test_usual_docker_run_flags(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("# no\nA=1\n\nB=2\n")
+    words = (
+        f"--without-dns --name n -h web -p 8080:80 -p 127.0.0.1::53/udp -v /a:/b:ro -v /c -e X=1 -e FROM -e UNSET"
+        f" --env-file {file} --rm --restart on-failure:3 -m 512m --cpus 1.5 --net none -l k=v --cap-add=NET_ADMIN"
+        f" --entrypoint sh -w /tmp -u root IMAGE -c -x"
+    )
+    parsed = parse_run(words.split(), {"FROM": "here"})
+    create, host = parsed["create"], parsed["create"]["HostConfig"]
+    assert (parsed["name"], parsed["dns"], create["Hostname"]) == ("n", False, "web")
+    assert create["Env"] == ["X=1", "FROM=here", "A=1", "B=2"]
+    assert host["PortBindings"] == {
+        "80/tcp": [{"HostIp": "", "HostPort": "8080"}],
+        "53/udp": [{"HostIp": "127.0.0.1", "HostPort": ""}],
+    }
+    assert host["Binds"] == ["/a:/b:ro"]
+    assert create["Volumes"] == {"/c": {}}
+    assert (host["AutoRemove"], host["Memory"], host["NanoCpus"], host["NetworkMode"]) == (
+        True,
+        512 << 20,
+        1_500_000_000,
+        "none",
+    )
+    assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+    assert (create["Entrypoint"], create["Cmd"], create["Image"]) == (["sh"], ["-c", "-x"], "IMAGE")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--nam x IMAGE", "did you mean `name`"),
+        ("-tq IMAGE", "`-q` in `-tq`"),
+        ("-name x IMAGE", "did you mean `--name`"),
+        ("-p x IMAGE", "CONTAINER-PORT"),
+        ("10.0.1.4/24", "which image"),
+        ("-e", "lacks its value"),
+    ],
+)
+def test_unknown_run_flags_are_refused_by_name(words: str, expected: str) -> None:
+    with pytest.raises(Usage, match=expected):
+        parse_run(words.split(), {})
+
+
+def test_address_syntax() -> None:
+    assert parse_address("10.0.1.4/24") == parse_address("ip:10.0.1.4/24") == AddressSpec("claim", "10.0.1.4/24")
+    assert parse_address("net:10.0.1.0/24") == AddressSpec("allocate", "10.0.1.0/24")
+    assert parse_address("net:default") == AddressSpec("allocate", "")
+    assert parse_address("fd00::5/64") == AddressSpec("claim", "fd00::5/64")
+    assert take_addresses(["10.0.1.4/24", "net:default", "image/10.0.0.1"])[0] == ["10.0.1.4/24", "net:default"]
+    assert not looks_like_address("ksahnine/dummy-http")
+    assert not looks_like_address("registry:5000/24")
+    for wrong in ("10.0.1.4", "10.0.1.0/24", "10.0.1.255/24", "10.0.1.4/33", "net:10.0.1.4/24", "net:10.0.1.0", "ip:x"):
+        with pytest.raises(UsageError):
+            parse_address(wrong)
+
+
+def test_targets() -> None:
+    assert str(parse_target("192.168.0.3", 6783)) == "192.168.0.3:6783"
+    assert str(parse_target("h:1", 6783)) == "h:1"
+    assert str(parse_target("[fd00::1]:7", 6783)) == str(parse_target("fd00::1", 7)) == "[fd00::1]:7"
+    for wrong in ("h:", "h:x", "[fd00::1", "h:0", ""):
+        with pytest.raises(UsageError):
+            parse_target(wrong, 6783)
+
+
+def test_unknown_commands_name_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["statsu"]) == 2
+    assert "did you mean `status`" in capsys.readouterr().err
+    assert cli.main(["status", "peer"]) == 2
+    assert "did you mean `peers`" in capsys.readouterr().err
+    assert cli.main(["connect", "-x", "a"]) == 2
+    assert cli.main([]) == 2
+    assert cli.main(["help"]) == 0
+
+
+def test_without_a_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WEAVE_SOCK", str(tmp_path / "none"))
+    for words in (["status"], ["connect", "a"], ["ps"], ["stop"], ["launch-dns"]):
+        assert cli.main(words) == 1
+        assert capsys.readouterr().err == "weave is not running: start it with `weave launch`\n"
+    assert cli.main(["version"]) == 0
