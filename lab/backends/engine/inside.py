@@ -8,6 +8,7 @@ the status pipe, whose end without a line means that the command has been starte
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import termios
 from pathlib import Path
@@ -215,10 +216,14 @@ def _call(call: Call, program: Program, status: int) -> int:
 def _execute(program: Program, status: int) -> int:
     """Replace this process by the command; what is left to return is the exit code of a failure."""
     name = program.argv[0]
+    # execvp would call a folder of PATH that is closed to this user "permission denied".
+    path = name if "/" in name else shutil.which(name, path=program.env.get("PATH", ""))
     try:
-        os.execvpe(name, program.argv, program.env)
+        if path is None:
+            raise FileNotFoundError
+        os.execve(path, program.argv, program.env)
     except FileNotFoundError:
-        where = "executable file not found in $PATH" if "/" not in name else f"stat {name}: no such file or directory"
+        where = f"stat {name}: no such file or directory" if path else "executable file not found in $PATH"
         code = _NOT_FOUND
     except OSError as error:
         where, code = (error.strerror or "").lower(), _NOT_EXECUTABLE
