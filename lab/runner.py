@@ -39,7 +39,7 @@ _DOWN_DEADLINE = 20.0
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """One line for whoever watches a run. `ok` None: it has begun (`took` None) or is just worth saying."""
+    """One line for whoever watches a run. `ok` None: it has begun. `t` is when it began, `took` until it ended."""
 
     t: int
     step: int
@@ -134,7 +134,7 @@ class Runner:
         lab = stage.lab
         took = lab.now()
         stage.event(-1, "up", "end", ok=True, groups=True, label=_UP, took=took, hosts=list(lab.hosts))
-        self._report(Progress(t=took, step=-1, label=f"{len(lab.hosts)} hosts are up", ok=True, took=took))
+        self._report(Progress(t=0, step=-1, label=f"{len(lab.hosts)} hosts are up", ok=True, took=took))
         stage.watch(load=not self._virtual)
         if self._beside is not None:
             stage.beside(self._companion(stage, self._beside))
@@ -216,7 +216,7 @@ class Runner:
         return sound
 
     async def _step(self, stage: Stage, step: Step, index: int) -> bool:
-        label, begun = label_of(step), stage.lab.now()
+        label, begun = label_of(step, stage.hosts), stage.lab.now()
         self._report(Progress(t=begun, step=index, label=label))
         try:
             await carry(stage, step, index)

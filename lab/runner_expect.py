@@ -119,8 +119,21 @@ class Judge:
         if kind in asked:
             problem = await asked[kind](what)
             return Judgement(not problem, (problem,) if problem else ())
-        state = self._live.tracker.state()
-        return Judgement(state.converged, () if state.converged else state.waiting or ("no change to converge after",))
+        return self._converged()
+
+    def _converged(self) -> Judgement:
+        """As the tracker says it; but what nobody has measured since the last change has not converged either."""
+        tracker = self._live.tracker
+        state = tracker.state()
+        if not state.converged:
+            return Judgement(False, state.waiting or ("nothing yet to agree about",))
+        unknown = [
+            f"{probe} {source} → {target}: no answer to a fresh try yet"
+            for probe, source, target in self._probing.series
+            if tracker.world.should((probe, source, target)) is not None
+            and self._live.fresh((probe, source, target), state.since) is None
+        ]
+        return Judgement(not unknown, tuple(unknown))
 
     def _reachability(self, what: Pair, *, wanted: bool) -> Judgement:
         sources = {replica.name for replica in self._live.chosen(what.source, alive=True)}

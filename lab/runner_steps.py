@@ -4,7 +4,7 @@ One function per verb: (stage, body, index) -> what there is to say in the step'
 `LabError` when its step cannot be carried out. Knows nothing of schedules, and nothing of `expect` (`runner_expect`).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from lab.errors import LabError
@@ -165,7 +165,7 @@ REGROUPS = ("heal", "restart", "reset", "launch")
 
 async def carry(stage: Stage, step: Step, index: int) -> None:
     """Carry out a step and write its events; a fault's last event comes when it is healed."""
-    label = label_of(step)
+    label = label_of(step, stage.hosts)
     if step.verb == "partition":
         await stage.strike(index, PartitionFault(step.body, stage.hosts), step.duration)
         return
@@ -184,10 +184,12 @@ async def carry(stage: Stage, step: Step, index: int) -> None:
     stage.event(index, step.verb, "end", ok=True, groups=groups, label=label, took=stage.lab.now() - begun, **detail)
 
 
-def label_of(step: Step) -> str:
-    """A step in a few words."""
+def label_of(step: Step, hosts: Sequence[str]) -> str:
+    """A step in a few words; `hosts` are all hosts of the scenario."""
     body = step.body
     match step.verb:
+        case "partition":
+            return PartitionFault(body, hosts).label
         case "launch" | "reset":
             words = ", ".join(body.hosts)
         case "connect" | "forget":

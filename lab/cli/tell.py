@@ -30,7 +30,7 @@ class Teller:
     def progress(self, progress: Progress) -> None:
         """One step began, ended, or a fault healed by itself."""
         mark, colour = _MARKS[progress.ok]
-        line = f"{progress.t / 1e9:8.2f}s {click.style(mark, fg=colour)} {progress.label}"
+        line = f"{(progress.t + (progress.took or 0)) / 1e9:8.2f}s {click.style(mark, fg=colour)} {progress.label}"
         if progress.ok is None:
             if self._live:
                 click.echo(f"\r\x1b[K{line}", nl=False)
