@@ -285,7 +285,7 @@ class ConvergenceTracker:
         metric = "dns" if sample.probe == "dns" else "reachability"
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series(self.world.should(key))
+            series = self._series[key] = _Series(self.world.demands(key))
             if series.should is not None:
                 self._judged[metric] += 1
                 self._unsettled[metric][key] = None
@@ -325,7 +325,7 @@ class ConvergenceTracker:
         self._good_since.clear()
         self._judged.clear()
         for key, series in self._series.items():
-            should = self.world.should(key)
+            should = self.world.demands(key)
             if should != series.should:
                 series = self._series[key] = _Series(should)
             if should is None:

@@ -14,7 +14,7 @@ from lab.checkers.convergence import ConvergenceTracker, EventConvergence, State
 from lab.checkers.world import FAULTS, SeriesKey, World, is_change, label_of, series_of
 from lab.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
 
-__all__ = ["Band", "Epoch", "Run", "Step"]
+__all__ = ["Band", "Epoch", "Run", "Step", "in_order"]
 
 
 _T = TypeVar("_T")
@@ -64,7 +64,7 @@ class Run:
     """Everything that a history says, by subject."""
 
     def __init__(self, records: Iterable[AnyRecord]) -> None:
-        self.records: tuple[AnyRecord, ...] = tuple(records)
+        self.records: tuple[AnyRecord, ...] = in_order(records)
         self.meta: Meta | None = next((record for record in self.records if isinstance(record, Meta)), None)
         self.events = [record for record in self.records if isinstance(record, Event)]
         self.loads = [record for record in self.records if isinstance(record, Load)]
@@ -178,6 +178,24 @@ class Run:
                 )
             )
         return epochs
+
+
+def in_order(records: Iterable[AnyRecord]) -> tuple[AnyRecord, ...]:
+    """The records as they were written, but every event at its own time.
+
+    An event is written when what it did is done, and says when it took effect: meanwhile others wrote what they saw
+    of it already. Samples stay where they were reported, which for failed ones is well after they were due.
+    """
+    keyed: list[tuple[int, int, AnyRecord]] = []
+    latest = 0
+    for record in records:
+        if isinstance(record, Event):
+            keyed.append((record.t, 0, record))
+        latest = max(latest, _end_of(record))
+        if not isinstance(record, Event):
+            keyed.append((latest, 1, record))
+    keyed.sort(key=lambda entry: entry[:2])
+    return tuple(record for _, _, record in keyed)
 
 
 def _known(values: dict[SeriesKey, _T | None]) -> dict[SeriesKey, _T]:

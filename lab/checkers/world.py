@@ -75,6 +75,7 @@ class World:
         self.launched: set[str] = set()
         """Hosts that should have a peer, as far as they are not gone."""
         self._services: dict[str, Any] = {}
+        self._plans: list[dict[str, Any]] = [{}]
         self._group_of: dict[str, int] = {}
 
     @property
@@ -135,6 +136,14 @@ class World:
             return None
         return self._joined(here, there)
 
+    def demands(self, series: SeriesKey) -> bool | None:
+        """As `should`, but None too when nobody probes this series all the time, so that no try need ever come: its
+        target does not run, or no plan of the scenario has it (an expectation asks for a name on its own)."""
+        probe, _, target = series
+        if probe != "dns" and target not in self.replicas:
+            return None
+        return self.should(series) if any(_plans(plan, series) for plan in self._plans) else None
+
     def should_answer(self, source: str, name: str) -> tuple[str, ...] | None:
         """The addresses that a name should resolve to from a replica, sorted; None when they are not known."""
         here = self.replicas.get(source)
@@ -169,6 +178,8 @@ class World:
         overlay = scenario.get("overlay") or {}
         self.kind = str(overlay.get("kind", "weave") if isinstance(overlay, dict) else overlay)
         self.hosts = tuple((scenario.get("underlay") or {}).get("hosts") or ())
+        plans = scenario.get("probes")
+        self._plans = [{}] if plans is None else [plan for plan in plans if isinstance(plan, dict)]
         self._services = dict(scenario.get("services") or {})
         self._regroup((self.hosts,))
 
@@ -204,3 +215,21 @@ class World:
     def _regroup(self, groups: tuple[tuple[str, ...], ...]) -> None:
         self.groups = groups
         self._group_of = {host: index for index, group in enumerate(groups) for host in group}
+
+
+def _plans(plan: dict[str, Any], series: SeriesKey) -> bool:
+    """Whether a plan of the resolved scenario has this series; what a plan does not say, it does not restrict."""
+    probe, source, target = series
+    if plan.get("kind", probe) != probe or not _names(plan.get("sources"), source):
+        return False
+    if probe == "dns":
+        return bool(plan.get("name", target) == target)
+    return _names(plan.get("targets"), target)
+
+
+def _names(names: Any, replica: str) -> bool:
+    """Whether one of these names of services or replicas means this replica."""
+    if not isinstance(names, list | tuple):
+        return True
+    service, _, number = replica.rpartition("-")
+    return replica in names or (number.isdecimal() and service in names)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from synthetic_history import MS, S, Story
 
 from lab.checkers.convergence import HOLD, METRICS, ConvergenceTracker, convergence
+from lab.checkers.run import Run
 from lab.checkers.world import World, is_change, series_of
 from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
 
@@ -51,10 +52,10 @@ def slowly(records: list[AnyRecord]) -> dict[str, int | None]:
             tries = {key: [] for key in tries}
         if isinstance(record, Sample):
             tries.setdefault(series_of(record), [])
-            should.setdefault(series_of(record), world.should(series_of(record)))
+            should.setdefault(series_of(record), world.demands(series_of(record)))
         for key in tries:
-            if world.should(key) != should[key]:
-                should[key], tries[key] = world.should(key), []
+            if world.demands(key) != should[key]:
+                should[key], tries[key] = world.demands(key), []
         if change is None:
             continue
         if isinstance(record, Sample) and record.t >= change.t and (good := world.good(record)) is not None:
@@ -194,3 +195,30 @@ def test_what_the_next_step_undoes_while_it_is_under_way_was_reached() -> None:
     first, second = convergence(story.finish())
     assert first.overall is not None and first.overall < 95 * MS and not first.lapses
     assert first.until == 2 * S and second.overall is not None
+
+
+def test_what_is_probed_no_more_is_not_waited_for() -> None:
+    story = settled_story()
+    hosts = story.hosts
+    story.sample(100 * MS, "icmp", "x", "y", True)
+    story.sample(120 * MS, "icmp", "y", "x", True)
+    story.event(S, "scale", label="scale", **story.place({"x": hosts[0], "z": hosts[1]}))
+    story.sample(1100 * MS, "icmp", "x", "z", True)
+    # An expectation asked for a name for a while; no plan of the scenario does.
+    story.sample(1200 * MS, "dns", "x", "z.weave.local", True, answers=(story.addresses["z"],))
+    assert [change.overall is not None for change in convergence(story.finish())] == [True, True]
+
+
+def test_an_event_that_was_written_late_counts_from_when_it_took_effect() -> None:
+    story = settled_story()
+    one, other = story.hosts
+    cut = story.event(S, "partition", "start", label="cut", groups=((one,), (other,)))
+    for t in (1100 * MS, 1200 * MS, 2100 * MS):
+        story.sample(t, "icmp", "x", "y", t > 2 * S, timeout=50 * MS)
+    records = story.finish()
+    healed = Event(t=2 * S, step=cut, what="partition", phase="end", groups=((one, other),))
+    changes = Run([*records, healed]).convergence
+    assert [(change.label, change.overall is not None, change.lapses) for change in changes[1:]] == [
+        ("cut", True, {}),
+        ("heal", True, {}),
+    ]
