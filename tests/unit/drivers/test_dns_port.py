@@ -8,7 +8,9 @@ from overlay.drivers.dns import refuse, upstreams
 
 
 def test_upstreams_in_order_without_ourselves() -> None:
-    text = "# x\nsearch a b\nnameserver 10.0.0.1\nnameserver 172.17.0.1\nnameserver\nnameserver fe80::1%eth0\nnameserver x\n"
+    text = (
+        "# x\nsearch a\nnameserver 10.0.0.1\nnameserver 172.17.0.1\nnameserver\nnameserver fe80::1%eth0\nnameserver x\n"
+    )
     assert upstreams(text, "172.17.0.1") == ("10.0.0.1", "fe80::1")
 
 

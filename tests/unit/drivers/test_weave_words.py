@@ -66,12 +66,12 @@ def test_differences_name_the_flags() -> None:
 
 
 def test_the_walk_throughs_run_words() -> None:
-    parsed = parse_run("10.0.1.4/24 -ti tutum/curl /bin/bash".split(), {})
+    parsed = parse_run(["10.0.1.4/24", "-ti", "tutum/curl", "/bin/bash"], {})
     assert parsed["addresses"] == ["10.0.1.4/24"]
     assert parsed["create"] == {
         "Tty": True, "OpenStdin": True, "Image": "tutum/curl", "Cmd": ["/bin/bash"], "Env": [],
     }  # fmt: skip
-    parsed = parse_run("10.0.1.1/24 ksahnine/dummy-http svc1".split(), {})
+    parsed = parse_run(["10.0.1.1/24", "ksahnine/dummy-http", "svc1"], {})
     assert (parsed["create"]["Image"], parsed["create"]["Cmd"]) == ("ksahnine/dummy-http", ["svc1"])
 
 
