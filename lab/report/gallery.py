@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["BROWSERS", "main", "take"]
+__all__ = ["BROWSERS", "find_browser", "main", "take"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _WIDTH = 1200
@@ -29,12 +29,17 @@ class NoBrowser(Exception):
     """None of `BROWSERS` is installed."""
 
 
+def find_browser() -> str | None:
+    """Path of the first of `BROWSERS` that is installed."""
+    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
 def take(page: Path, picture: Path, *, width: int = _WIDTH, height: int | None = None, dark: bool = False) -> None:
     """Write a PNG of a page, of its whole height unless told otherwise.
 
     Raises `NoBrowser`, or `RuntimeError` with what the browser said when it made no picture.
     """
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    browser = find_browser()
     if browser is None:
         raise NoBrowser(f"no browser found (looked for {', '.join(BROWSERS)}): install the package `chromium`")
     with tempfile.TemporaryDirectory(prefix="lab-gallery-") as profile:
