@@ -11,7 +11,7 @@ from overlay.effects import Broadcast, Notify
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
-from overlay.mesh import origin_map
+from overlay.mesh import origin_state
 from overlay.mesh.origin_map import OriginMap
 from overlay.mesh.origin_messages import Entry, NameValue, OriginDelta, OriginState, OriginVector
 
@@ -145,7 +145,7 @@ def test_news_is_enough_for_a_peer_that_had_the_same(history, data):
 
 
 def test_dropped_tombstones_send_the_whole_state(monkeypatch):
-    monkeypatch.setattr(origin_map, "MAX_TOMBSTONES", 8)
+    monkeypatch.setattr(origin_state, "MAX_TOMBSTONES", 8)
     source, late = OriginMap("dns", A, 1), OriginMap("dns", B, 1)
     source.put("gone", value("gone"))
     source.put("kept", value("kept"))
@@ -222,7 +222,7 @@ def test_all_that_came_of_a_forgotten_peer_is_there_when_it_is_admitted():
 
 
 def test_who_was_told_without_tombstones_does_not_send_as_if_it_had_them(monkeypatch):
-    monkeypatch.setattr(origin_map, "MAX_TOMBSTONES", 4)
+    monkeypatch.setattr(origin_state, "MAX_TOMBSTONES", 4)
     source, relay, old = OriginMap("dns", A, 1), OriginMap("dns", B, 1), OriginMap("dns", C, 1)
     source.put("gone", value("gone"))
     sync(source, old)
