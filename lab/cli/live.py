@@ -98,7 +98,7 @@ def show(name: str, *, as_json: bool) -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in ("host", "address", "state", "peer", "connections", "containers"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, no_wrap=True)
     for host in facts["hosts"]:
         peer = facts["peers"].get(host["name"], {})
         here = [
