@@ -7,6 +7,7 @@ journal remembers across crashes of this daemon.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -33,6 +34,7 @@ GRACE = 30.0
 """Seconds for which a dead container's addresses stay booked, so that a restart keeps them."""
 EXTERNAL = "weave:extern"
 """Owner of DNS entries that belong to no container."""
+_ENGINE_ID = re.compile("[0-9a-f]{64}")
 _RETRY_FIRST, _RETRY_MOST = 0.2, 5.0
 
 
@@ -211,10 +213,24 @@ class Containers:
         except OverlayError as error:
             log.warning("cannot list containers: %s", error)
             return
+        await self._drop_orphans(living)
         for record in self._journal.all():
             if record.container == EXTERNAL:
                 continue
             await self._happened("look" if record.container in living else "destroy", record.container)
+
+    async def _drop_orphans(self, living: set[str]) -> None:
+        """Give up what the node remembers of containers that neither the journal nor the engine knows.
+
+        Owners that are no engine's ids (`PUT /ip/…` takes any word) are their makers' business.
+        """
+        report = self._router.node.report(self._router.clock())
+        for entry in report["endpoints"]["entries"]:
+            if entry["peer"] == self._config.name and self._journal.get(entry["container"]) is None:
+                self._router.feed(i.Detached(entry["container"]))
+        for container in report["ipam"]["addresses"]:
+            if _ENGINE_ID.fullmatch(container) and container not in living and self._journal.get(container) is None:
+                await self._router.ask(partial(_release, container, ""))
 
     async def _happened(self, action: str, container: str) -> None:
         try:
