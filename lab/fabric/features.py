@@ -51,7 +51,7 @@ def _module(name: str) -> str:
 
 _TRIALS = (
     _Trial(
-        "bridge",
+        "bridges",
         "the networks between hosts, the overlay's own switch",
         True,
         _module("bridge"),
@@ -101,7 +101,7 @@ _TRIALS = (
     ),
     _Trial(
         "tbf",
-        "rate limits inside of hosts",
+        "limiting a host's interface by hand",
         False,
         _module("sch_tbf"),
         ("tc qdisc add dev v1 root tbf rate 1mbit burst 4kb limit 9kb",),

@@ -33,8 +33,8 @@ def base_rules(everyone: Mapping[str, Sequence[Interface]], links: Links) -> str
         rules.append(f"    iifname . oifname @loss{number} {draw} counter drop")
     if classes := class_map(everyone, links):
         elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
-        sets.append(f"  map queue {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
-        rules.append("    meta priority set iifname . oifname map @queue")
+        sets.append(f"  map classes {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
+        rules.append("    meta priority set iifname . oifname map @classes")
     body = "\n".join([*sets, "  chain forward {", "    type filter hook forward priority -200", *rules, "  }"])
     return f"add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n"
 
@@ -63,17 +63,17 @@ def queued(link: Link) -> bool:
 
 
 def between_groups(groups: Sequence[Sequence[str]], hosts: Sequence[str]) -> frozenset[tuple[str, str]]:
-    """(sender, receiver) of every direction that a partition into groups cuts; hosts in no group form one more."""
+    """(sender, receiver) of every direction that a partition into groups cuts: those that share no group.
+
+    Hosts in no group form one more; a host in several is a bridge between them.
+    """
     named = {host for group in groups for host in group}
-    whole = [list(group) for group in groups] + [[host for host in hosts if host not in named]]
+    whole = [set(group) for group in groups] + [{host for host in hosts if host not in named}]
     return frozenset(
         (sender, receiver)
-        for left in whole
-        for right in whole
-        if left is not right
-        for sender in left
-        for receiver in right
-        if sender not in right
+        for sender in hosts
+        for receiver in hosts
+        if sender != receiver and not any(sender in group and receiver in group for group in whole)
     )
 
 

@@ -1,0 +1,127 @@
+"""What the fabric tells ip, bridge, nft and tc: names, cuts, classes."""
+
+from itertools import combinations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.fabric import plan, queues, rules
+from lab.links import Burst, Distribution, Link, Links
+
+HOSTS = ["a", "b", "c"]
+
+
+def underlay(links: Links | None = None, hosts: int = 3) -> plan.Underlay:
+    return plan.Underlay(
+        networks={"lan": "192.168.0.0/24", "six": "fd00::/64"},
+        hosts={
+            chr(97 + number): [("lan", f"192.168.0.{number + 2}"), ("six", f"fd00::{number + 2:x}")][: 2 - number % 2]
+            for number in range(hosts)
+        },
+        links=links or Links(),
+    )
+
+
+def test_macs_are_unique_unicast_and_depend_on_the_address_alone() -> None:
+    assert plan.mac_of("192.168.0.2") == "02:4c:c0:a8:00:02"
+    six = plan.mac_of("fd00::1")
+    assert six == plan.mac_of("fd00:0::1")
+    assert six != plan.mac_of("fd00::2")
+    assert int(six[:2], 16) & 3 == 2  # locally administered, not a group
+
+
+def test_names_fit_the_kernels_limit_and_are_unique() -> None:
+    wide = plan.Underlay(
+        networks={"lan": "10.0.0.0/8"}, hosts={f"h{n}": [("lan", f"10.0.{n >> 8}.{n & 255}")] for n in range(1, 2000)}
+    )
+    ports = [one.port for interfaces in wide.all_interfaces().values() for one in interfaces]
+    assert len(set(ports)) == 1999
+    assert max(map(len, ports)) <= 15
+
+
+def test_a_host_gets_permanent_neighbours_of_its_own_networks_only() -> None:
+    everyone = underlay().all_interfaces()
+    lines = plan.host_commands("b", everyone).splitlines()
+    assert lines == [
+        "link set lo up",
+        "link set eth0 up",
+        "address add 192.168.0.3/24 dev eth0",
+        "neighbour replace 192.168.0.2 lladdr 02:4c:c0:a8:00:02 dev eth0 nud permanent",
+        "neighbour replace 192.168.0.4 lladdr 02:4c:c0:a8:00:04 dev eth0 nud permanent",
+    ]
+    lines = plan.host_commands("a", everyone, impaired=["eth1"]).splitlines()
+    assert "address add fd00::2/64 dev eth1 nodad" in lines
+    assert lines.index("link set eth1 gso_max_segs 1") < lines.index("link set eth1 up")
+    assert [line.split()[2] for line in lines if "dev eth1 nud" in line] == ["fd00::4"]
+
+
+def test_a_cut_names_every_pair_of_ports_in_one_transaction() -> None:
+    everyone = underlay().all_interfaces()
+    assert list(plan.ports_between(everyone, "a", "c")) == [("p0.0", "p2.0"), ("p0.1", "p2.1")]
+    assert rules.cut_rules([]) == "flush set bridge lab cut\n"
+    assert rules.cut_rules(plan.ports_between(everyone, "a", "b")) == (
+        'flush set bridge lab cut\nadd element bridge lab cut { "p0.0" . "p1.0" }\n'
+    )
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8))
+def test_a_partition_cuts_exactly_what_is_between_groups(numbers: list[int]) -> None:
+    """Hosts numbered 3 are left out of the groups: together they form the last one."""
+    hosts = [f"h{index}" for index in range(len(numbers))]
+    groups = [[host for host, group in zip(hosts, numbers, strict=True) if group == number] for number in range(3)]
+    cut = rules.between_groups(groups, hosts)
+    for (one, left), (other, right) in combinations(zip(hosts, numbers, strict=True), 2):
+        assert ((one, other) in cut) == ((other, one) in cut) == (left != right)
+
+
+def test_overlapping_groups_make_a_bridge() -> None:
+    assert rules.between_groups([["a", "b"], ["b", "c"]], HOSTS) == {("a", "c"), ("c", "a")}
+
+
+def test_equal_links_share_a_rule_and_perfect_ones_have_none() -> None:
+    plain = rules.base_rules(underlay().all_interfaces(), Links())
+    assert "numgen" not in plain
+    assert "meta" not in plain
+    links = Links(Link(loss=0.01), {("a", "b"): Link(loss=0.5, mtu=1200), ("b", "a"): Link(loss=1.0)})
+    text = rules.base_rules(underlay(links).all_interfaces(), links)
+    assert text.count("numgen random mod 1000000000 < 10000000") == 1
+    assert text.count("numgen random mod 1000000000 < 500000000") == 1
+    assert text.count("numgen") == 2  # certain loss draws nothing
+    assert 'set mtu0 { type ifname . ifname; elements = { "p0.0" . "p1.0" } }' in text
+    assert "classid" not in text
+
+
+def test_each_sender_has_a_class_of_its_own_at_the_port_of_exit() -> None:
+    links = Links(pairs={("a", "b"): Link(rate=8_000_000), ("c", "b"): Link(delay=1_500_000)})
+    everyone = underlay(links).all_interfaces()
+    assert rules.class_map(everyone, links) == {("p0.0", "p1.0"): 2, ("p2.0", "p1.0"): 4}
+    text = rules.base_rules(everyone, links)
+    assert '"p0.0" . "p1.0" : 1:2, "p2.0" . "p1.0" : 1:4' in text
+    assert queues.queue_commands(everyone, links, "a") == ""
+    assert queues.queue_commands(everyone, links, "b").splitlines() == [
+        "qdisc add dev p1.0 root handle 1: htb default 1",
+        "class add dev p1.0 parent 1: classid 1:1 htb rate 100000000000bit burst 12500000 cburst 12500000",
+        "class add dev p1.0 parent 1: classid 1:2 htb rate 8000000bit burst 3000 cburst 3000",
+        "qdisc add dev p1.0 parent 1:2 bfifo limit 100000",
+        "class add dev p1.0 parent 1: classid 1:4 htb rate 100000000000bit burst 12500000 cburst 12500000",
+        "qdisc add dev p1.0 parent 1:4 netem limit 100000 delay 1500us",
+    ]
+
+
+def test_netem_in_its_own_words() -> None:
+    link = Link(
+        delay=10_000_000,
+        jitter=2_000_000,
+        distribution=Distribution.PARETO,
+        burst=Burst(enter=0.01, leave=0.25),
+        duplicate=0.001,
+        corrupt=0.0005,
+        reorder=0.02,
+        loss=0.5,
+        rate=1,
+    )
+    assert queues.netem(link) == (
+        "netem limit 100000 delay 10000us 2000us distribution pareto "
+        "loss gemodel 1.000000% 25.000000% 100.000000% 0.000000% "
+        "duplicate 0.100000% corrupt 0.050000% reorder 2.000000%"
+    )
