@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from lab.checkers.dns import staleness
 from lab.checkers.run import Run
 from lab.history import Sample
-from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
+from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
 
 __all__ = ["dns"]
 
@@ -89,18 +89,7 @@ def dns(run: Run) -> Figure | None:
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, -0.45), max(high, 1.45))
         axes.grid(axis="y", color=GRID)
-        axes.set_ylabel("addresses")
-        axes.text(
-            0.003,
-            0.94,
-            name,
-            transform=axes.transAxes,
-            ha="left",
-            va="top",
-            fontsize=9.5,
-            color=INK,
-            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": "none", "alpha": 0.8},
-        )
+        axes.set_ylabel(f"addresses of\n{name}", fontsize=8.5)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.3)
         shade(axes, run.bands, label=number == 0)
         changes = [e.start for e in run.epochs if any(k in e.answers for k in askers)]

@@ -125,7 +125,7 @@ def timeline(run: Run) -> Figure | None:
             column = min(columns - 1, (sample.t - start) * columns // (end - start))
             if rank[state] > rank[grid[row, column]]:
                 grid[row, column] = state
-    figure = canvas(11, min(14.0, 1.35 + 0.27 * len(rows)) if len(rows) <= _LABELLED else 9.0)
+    figure = canvas(11, min(14.0, 1.35 + 0.27 * len(rows)) if len(rows) <= _LABELLED else min(9.0, 0.06 * len(rows)))
     axes = figure.add_subplot()
     axes.imshow(
         grid,
