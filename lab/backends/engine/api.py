@@ -201,7 +201,7 @@ class Api:
         return web.Response(status=204)
 
     async def kill(self, request: web.Request) -> web.Response:
-        self._find(request).kill(parse_signal(request.query.get("signal") or "SIGKILL"))
+        await self._find(request).kill(parse_signal(request.query.get("signal") or "SIGKILL"))
         return web.Response(status=204)
 
     async def wait(self, request: web.Request) -> web.StreamResponse:

@@ -154,14 +154,16 @@ class Container:
             await ended
         self._engine.emit(self, "stop")
 
-    def kill(self, number: signal.Signals) -> None:
-        """Send a signal to the command; SIGKILL ends the whole container."""
+    async def kill(self, number: signal.Signals) -> None:
+        """Send a signal to the command. SIGKILL ends the whole container, and this returns when it has ended."""
         if not self.running:
             raise conflict(f"Cannot kill container: {self.name}: Container {self.id} is not running")
         if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
             self.record.stopped_by_hand = True
         self._signal(number)
         self._engine.emit(self, "kill", {"signal": str(int(number))})
+        if number is signal.SIGKILL:
+            await self.wait("not-running")
 
     async def wait(self, condition: str = "not-running") -> int:
         """The exit code, once the condition holds: `not-running`, `next-exit` or `removed`."""
