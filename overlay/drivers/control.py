@@ -1,7 +1,7 @@
 """The control API: HTTP on a unix socket, and the original's paths on 127.0.0.1:6784.
 
 Owns paths, forms and status codes. Every handler turns a request into inputs of the node or calls of `Containers`;
-what a wrong request gets is a 4xx and one sentence. docs/control-api.md lists the paths.
+what a wrong request gets is a 4xx and one sentence.
 """
 
 import asyncio
