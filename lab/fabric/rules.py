@@ -62,21 +62,6 @@ def queued(link: Link) -> bool:
     return bool(link.rate or link.timed)
 
 
-def between_groups(groups: Sequence[Sequence[str]], hosts: Sequence[str]) -> frozenset[tuple[str, str]]:
-    """(sender, receiver) of every direction that a partition into groups cuts: those that share no group.
-
-    Hosts in no group form one more; a host in several is a bridge between them.
-    """
-    named = {host for group in groups for host in group}
-    whole = [set(group) for group in groups] + [{host for host in hosts if host not in named}]
-    return frozenset(
-        (sender, receiver)
-        for sender in hosts
-        for receiver in hosts
-        if sender != receiver and not any(sender in group and receiver in group for group in whole)
-    )
-
-
 def _grouped(
     everyone: Mapping[str, Sequence[Interface]], links: Links, name: str
 ) -> dict[float, list[tuple[str, str]]]:

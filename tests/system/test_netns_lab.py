@@ -12,7 +12,7 @@ from lab.backends.netns.backend import NetnsLab
 from lab.backends.netns.spawn import KILLED_BY_TIMEOUT
 from lab.errors import LabError
 from lab.fabric import features
-from lab.fabric.rules import between_groups
+from lab.faults.partition import complete, with_rest
 from lab.links import Link, Links
 
 
@@ -24,7 +24,7 @@ def _possible() -> None:
 def test_a_partition_cuts_and_heals_between_its_groups_only() -> None:
     async def check(lab: NetnsLab) -> None:
         assert await pings(lab, "h1", "h3", wait=2)
-        await lab.set_cut(between_groups([["h1", "h2"]], list(lab.hosts)))
+        await lab.set_cut(complete(with_rest(list(lab.hosts), [["h1", "h2"]])))
         assert not await pings(lab, "h1", "h3")
         assert not await pings(lab, "h4", "h2")
         assert await pings(lab, "h1", "h2", wait=2)

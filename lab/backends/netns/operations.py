@@ -13,7 +13,7 @@ from lab.backends.netns.backend import NetnsLab
 from lab.backends.netns.control import Operation, Server
 from lab.backends.netns.host import NetnsHost
 from lab.errors import LabError
-from lab.fabric.rules import between_groups
+from lab.faults.partition import complete, with_rest
 
 
 async def serve(lab: NetnsLab, *, facts: Mapping[str, Any] = {}, more: Mapping[str, Operation] = {}) -> None:
@@ -103,7 +103,7 @@ class Operations:
         """Cut all that is between these groups; hosts in none of them form one more."""
         for name in [name for group in groups for name in group]:
             self._host(name)
-        await self._lab.set_cut(between_groups(groups, list(self._lab.hosts)))
+        await self._lab.set_cut(complete(with_rest(list(self._lab.hosts), groups)))
         return {"cut": sorted(self._lab.cut)}
 
     async def heal(self) -> dict[str, Any]:

@@ -1,14 +1,7 @@
 """What the fabric tells ip, bridge, nft and tc: names, cuts, classes."""
 
-from itertools import combinations
-
-from hypothesis import given
-from hypothesis import strategies as st
-
 from lab.fabric import plan, queues, rules
 from lab.links import Burst, Distribution, Link, Links
-
-HOSTS = ["a", "b", "c"]
 
 
 def underlay(links: Links | None = None, hosts: int = 3) -> plan.Underlay:
@@ -62,20 +55,6 @@ def test_a_cut_names_every_pair_of_ports_in_one_transaction() -> None:
     assert rules.cut_rules(plan.ports_between(everyone, "a", "b")) == (
         'flush set bridge lab cut\nadd element bridge lab cut { "p0.0" . "p1.0" }\n'
     )
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=8))
-def test_a_partition_cuts_exactly_what_is_between_groups(numbers: list[int]) -> None:
-    """Hosts numbered 3 are left out of the groups: together they form the last one."""
-    hosts = [f"h{index}" for index in range(len(numbers))]
-    groups = [[host for host, group in zip(hosts, numbers, strict=True) if group == number] for number in range(3)]
-    cut = rules.between_groups(groups, hosts)
-    for (one, left), (other, right) in combinations(zip(hosts, numbers, strict=True), 2):
-        assert ((one, other) in cut) == ((other, one) in cut) == (left != right)
-
-
-def test_overlapping_groups_make_a_bridge() -> None:
-    assert rules.between_groups([["a", "b"], ["b", "c"]], HOSTS) == {("a", "c"), ("c", "a")}
 
 
 def test_equal_links_share_a_rule_and_perfect_ones_have_none() -> None:
