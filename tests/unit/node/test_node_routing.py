@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from overlay.config import Config
-from overlay.effects import DnsAnswer, Effect, Persist, Reply
+from overlay.effects import DnsAnswer, Effect, Notify, Persist, Reply
 from overlay.inputs import Attached, Connect, Deliver, DnsQuery, Input, RegisterName, RemovePeer, Wake
 from overlay.ipam.messages import Trigger
 from overlay.node import Node
@@ -41,6 +41,13 @@ def test_nothing_internal_leaves_and_every_input_has_a_place():
     assert not internal & {kind.__name__ for kind in map(type, effects)}
     with pytest.raises(TypeError):
         node.handle(Effect(), 0)
+
+
+def test_what_a_notification_leads_to_stands_in_its_place():
+    node = make()
+    attached = Attached("c", "02:00:00:00:00:01", ("10.0.1.1/24",))
+    effects = node._resolve([Reply(1), Notify(attached), Reply(2)], 0)
+    assert [type(effect) for effect in effects] == [Reply, Persist, Reply]
 
 
 def test_a_unicast_for_an_unknown_channel_is_dropped_with_a_word():

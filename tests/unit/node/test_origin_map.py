@@ -234,6 +234,26 @@ def test_who_was_told_without_tombstones_does_not_send_as_if_it_had_them(monkeyp
     sync(relay, old)
     assert live(old, A) == {} and old.term(A) == source.term(A)
 
+    fresh = OriginMap("dns", C, 2)
+    fresh.merge(OriginDelta((OriginState(A, 1, 1, 0, 0, (Entry("gone", 1, value("gone")),)),)), 0)
+    peer = OriginMap("dns", B, 2)
+    peer.merge(fresh.missing(OriginVector(())), 0)
+    news, _ = fresh.merge(source.missing(fresh.vector()), 0)
+    peer.merge(news, 0)  # what is passed on of a whole state must stay whole
+    assert live(peer, A) == {} and peer.term(A) == source.term(A)
+
+
+def test_pieces_beyond_gaps_are_bounded_and_come_again(monkeypatch):
+    monkeypatch.setattr(origin_state, "MAX_AHEAD", 3)
+    source, copy = OriginMap("dns", A, 1), OriginMap("dns", B, 1)
+    deltas = [source.put(f"k{n}", value(f"v{n}")) for n in range(20)]
+    for delta in deltas[1::2]:
+        copy.merge(delta, 0)
+        copy.check_invariants()
+    assert len(live(copy, A)) == 3
+    sync(source, copy)
+    assert live(copy, A) == live(source, A) and copy.term(A) == source.term(A)
+
 
 def test_the_digest_of_the_reachable_follows_who_is():
     one, two = OriginMap("dns", A, 1), OriginMap("dns", B, 1)
