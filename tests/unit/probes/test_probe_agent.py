@@ -79,7 +79,8 @@ class Lab:
         enter = ["nsenter", f"--user=/proc/{self.agent.pid}/ns/user", "--preserve-credentials", "unshare", "-n"]
         deadline = time.monotonic() + 10
         # `unshare` becomes the agent once its namespaces are there and mapped.
-        while Path(f"/proc/{self.agent.pid}/cmdline").read_bytes().startswith(b"unshare"):
+        agent = f"{sys.executable}\0-m\0lab.probes.agent\0".encode()
+        while Path(f"/proc/{self.agent.pid}/cmdline").read_bytes() != agent:
             assert time.monotonic() < deadline
         child = self._spawn([*enter, sys.executable, "-c", SERVERS])
         assert child.stdout is not None and child.stdout.readline() == b"up\n"
