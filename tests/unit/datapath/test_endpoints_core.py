@@ -126,6 +126,16 @@ def test_a_farewell_is_final_in_whatever_order_it_is_noticed(order):
     assert core.report(0)["entries"] == []
 
 
+def test_a_peer_that_came_back_before_its_absence_was_noticed_is_held_again():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    feed(core, PeerLeft(B))  # it returns as another incarnation; reachable peers and paths never changed
+    assert tell(core, state(2, 1, 0, Entry("c", 1, endpoint()))) == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))]
+    assert feed(core, PeersChanged((A,)), PathsChanged(())) == []
+    assert core.report(0)["entries"][0]["state"] == "held"
+
+
 def test_a_path_lost_to_a_peer_still_reachable_is_kept_for_the_hold():
     core, _ = make()
     neighbour(core)
