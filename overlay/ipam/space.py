@@ -159,12 +159,12 @@ class Space:
         The first and the last address of the subnet are of no use to an asker, so a block is never one of these alone.
         """
         usable = self._within(start + 1, end - 1)
-        free = sum(self.holdings.free(extent) for extent in usable)
-        if free == 0:
+        if not any(self.holdings.free(extent) for extent in usable):
             return None
-        limit = max(free // 2, 1)
+        owned = self._within(start, end)
+        limit = sum(self.holdings.free(extent) for extent in owned) // 2
         if limit > 1:
-            gaps = [gap for extent in self._within(start, end) for gap in self.holdings.gaps(extent)]
+            gaps = [gap for extent in owned for gap in self.holdings.gaps(extent)]
             block = largest_block(gaps, limit)
             if block is not None and block[1] - block[0] > 1:
                 return block
