@@ -1,0 +1,293 @@
+"""N peers in one process and in virtual time: carries out the effects of each `overlay.Node` on the simulated network.
+
+Owns what a driver owns on a real host: the order of effects (a `Persist` before what is behind it), the one timer of a
+node, connections by number, what a kill, a power cut and a farewell leave behind. Messages pass as objects; how long
+their frames would be is counted once for each message. It must not know containers or scenarios.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lab.links import Links
+from lab.sim.clock import Clock
+from lab.sim.disk import Disk
+from lab.sim.network import End, Network
+from lab.sim.scheduler import Scheduler
+from overlay.config import Address, Config
+from overlay.effects import CloseTcp, Dial, Effect, Persist, SendDatagram, SendTcp
+from overlay.env import SECOND, Random
+from overlay.inputs import Datagram, DialFailed, Input, Leave, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.node import Node
+from overlay.wire import DATAGRAM_MAGIC, encode_message
+
+EPOCH = 1_700_000_000 * SECOND
+"""What a right wall clock shows when a run begins."""
+FRAME = 4
+"""Octets before each message on a connection."""
+_WAKE = Wake()
+
+
+class Peer:
+    """One host of the world and the node that runs on it, if one does. Implements `lab.sim.network.Site`."""
+
+    __slots__ = (
+        "_behind", "address", "clock", "disk", "ends", "life", "listening", "name", "node", "port", "powered",
+        "received_messages", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "wake_at", "watch",
+        "world",
+    )  # fmt: skip
+
+    def __init__(self, world: "World", name: str, address: str) -> None:
+        self.world = world
+        self.name = name
+        self.address = address
+        self.port = 6783
+        self.powered = True
+        self.listening = False
+        self.node: Node | None = None
+        self.life = 0
+        self.clock = Clock()
+        self.disk = Disk()
+        self.ends: Mapping[int, End] = {}
+        self.wake_at: int | None = None
+        self.sink: Callable[[Effect], None] | None = None
+        """Takes the effects that are not the network's."""
+        self.watch: Callable[[], None] | None = None
+        """Called whenever the node has handled something."""
+        self.sent_bytes = 0
+        """On connections and in datagrams, without the headers of TCP, UDP and IP."""
+        self.sent_messages = 0
+        self.sent_datagrams = 0
+        self.received_messages = 0
+        self._behind: deque[Effect] | None = None
+        """Effects that wait for the disk."""
+
+    # --- the node ---------------------------------------------------------------------------------------------------
+
+    def start(self, config: Config) -> Node:
+        """Run a node with what the disk holds."""
+        world = self.world
+        assert self.node is None and self.powered
+        self.life += 1
+        self.port = config.port
+        rng = Random(f"{world.seed} {self.name} {self.life}")
+        now = self.clock.read(world.scheduler.now)
+        node = self.node = Node(config, rng, dict(self.disk.stored), EPOCH + now)
+        self.listening = True
+        self.ends = world.network.ends(self)
+        self.wake_at = None
+        self.carry_out(node.start(now))
+        return node
+
+    def feed(self, input: Input) -> None:
+        """Hand one input to the node and carry out what it wants."""
+        node = self.node
+        if node is None:
+            return
+        world = self.world
+        clock = self.clock
+        now = world.scheduler.now
+        effects = node.handle(input, now if not (clock.drift or clock.offset) else clock.read(now))
+        world.handled += 1
+        self.carry_out(effects)
+
+    def now(self) -> int:
+        """What the node takes for the time."""
+        return self.clock.read(self.world.scheduler.now)
+
+    def kill(self) -> None:
+        """`kill -9`: the kernel resets its connections."""
+        self._end()
+        self.world.network.die(self, power=False)
+
+    def power_off(self) -> None:
+        """Nobody is told anything; the disk loses what was not synced."""
+        self._end()
+        self.powered = False
+        self.world.network.die(self, power=True)
+        self.disk.crash()
+
+    def power_on(self) -> None:
+        """The host answers again; no node runs on it yet."""
+        self.powered = True
+
+    def leave(self) -> None:
+        """A farewell, and the end of the process."""
+        self.feed(Leave(0))
+        self._end()
+        self.world.network.die(self, power=False)
+
+    def _end(self) -> None:
+        self.life += 1
+        self.node = None
+        self.listening = False
+        self._behind = None
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        """Do what the node wants, in order, then set its timer."""
+        if self._behind is not None:
+            self._behind.extend(effects)
+        elif effects:
+            self._do(effects)
+        node = self.node
+        if node is None:
+            return
+        due = node.deadline()
+        if due is not None and (self.wake_at is None or due < self.wake_at):
+            self._arm(due)
+        if self.watch is not None:
+            self.watch()
+
+    def _do(self, effects: list[Effect]) -> None:
+        world = self.world
+        network = world.network
+        for index, effect in enumerate(effects):
+            kind = type(effect)
+            if kind is SendTcp:
+                end = self.ends.get(effect.conn)  # type: ignore[attr-defined]
+                if end is not None:
+                    size = world.size_of(effect.message)  # type: ignore[attr-defined]
+                    self.sent_bytes += size
+                    self.sent_messages += 1
+                    network.write(end, effect.message, size)  # type: ignore[attr-defined]
+            elif kind is SendDatagram:
+                size = world.size_of(effect.message)  # type: ignore[attr-defined]
+                self.sent_bytes += size
+                self.sent_datagrams += 1
+                network.send_datagram(self, effect.destination, effect.message, size)  # type: ignore[attr-defined]
+            elif kind is Dial:
+                life = self.life
+                network.dial(self, effect.address, lambda life=life: self.life == life)  # type: ignore[attr-defined,misc]
+            elif kind is CloseTcp:
+                end = self.ends.get(effect.conn)  # type: ignore[attr-defined]
+                if end is not None:
+                    network.close(end)
+            elif kind is Persist:
+                if self.disk.latency or self.disk.full:
+                    self._behind = deque(effects[index:])
+                    world.scheduler.after(self.disk.latency or SECOND // 2, self._written, self.life)
+                    return
+                self.disk.write(effect.key, effect.data)  # type: ignore[attr-defined]
+            elif self.sink is not None:
+                self.sink(effect)
+
+    def _written(self, life: int) -> None:
+        """The disk is done: what waited behind the write may go, up to the next one."""
+        if self.life != life or self._behind is None:
+            return
+        if self.disk.full:
+            self.world.scheduler.after(SECOND // 2, self._written, life)
+            return
+        behind, self._behind = list(self._behind), None
+        writes = [effect for effect in behind if type(effect) is Persist]
+        for write in writes:  # one sync for all, as the daemon's
+            self.disk.write(write.key, write.data)
+        self._do([effect for effect in behind if type(effect) is not Persist])
+
+    def _arm(self, due: int) -> None:
+        self.wake_at = due
+        scheduler, clock = self.world.scheduler, self.clock
+        time = due if clock.right else clock.when(due)
+        scheduler.at(time, self._wake, due, self.life)
+
+    def _wake(self, due: int, life: int) -> None:
+        if self.life != life or self.wake_at != due:
+            return
+        self.wake_at = None
+        node = self.node
+        assert node is not None
+        deadline = node.deadline()
+        if deadline is None:
+            return
+        if deadline <= self.now():
+            self.feed(_WAKE)
+        else:
+            self._arm(deadline)
+
+    # --- lab.sim.network.Site ---------------------------------------------------------------------------------------
+
+    def opened(self, end: End) -> None:
+        self.feed(TcpOpened(end.conn, end.local, end.remote, end.dialled))
+
+    def failed(self, dialled: Address, reason: str) -> None:
+        self.feed(DialFailed(dialled, reason))
+
+    def received(self, end: End, message: Any) -> None:
+        self.received_messages += 1
+        self.feed(TcpMessage(end.conn, message))
+
+    def closed(self, end: End, reason: str) -> None:
+        self.feed(TcpClosed(end.conn, reason))
+
+    def datagram(self, source: Address, message: Any) -> None:
+        self.feed(Datagram(source, message))
+
+
+class World:
+    """All peers, the network between them and the time in which they live."""
+
+    def __init__(self, seed: int, links: Links | None = None) -> None:
+        self.seed = seed
+        self.scheduler = Scheduler()
+        self.network = Network(self.scheduler, links or Links(), Random(f"{seed} network"))
+        self.peers: dict[str, Peer] = {}
+        self.handled = 0
+        """Inputs that nodes have handled."""
+        self._sizes: dict[int, tuple[Any, int]] = {}
+
+    def add(self, name: str, address: str) -> Peer:
+        """One more host."""
+        peer = self.peers[name] = Peer(self, name, address)
+        self.network.add(peer)
+        return peer
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds since the start."""
+        return self.scheduler.now
+
+    def size_of(self, message: Any) -> int:
+        """Octets of the message's frame or datagram; encoded once for each message, however many get it."""
+        known = self._sizes.get(id(message))
+        if known is not None and known[0] is message:
+            return known[1]
+        size = len(encode_message(message)) + FRAME
+        if len(self._sizes) >= 4096:
+            self._sizes.clear()
+        self._sizes[id(message)] = (message, size)
+        return size
+
+    def running(self) -> list[Peer]:
+        """The peers with a node, in their order."""
+        return [peer for peer in self.peers.values() if peer.node is not None]
+
+    def run(self, duration: int) -> None:
+        """Let `duration` nanoseconds pass."""
+        self.scheduler.run(self.scheduler.now + duration)
+
+    def converged(self, peers: list[Peer] | None = None) -> bool:
+        """Whether these (all that run) reach exactly each other and believe the same of everything."""
+        nodes = [peer.node for peer in (self.running() if peers is None else peers)]
+        first: tuple[object, ...] | None = None
+        for node in nodes:
+            assert node is not None
+            if len(node.mesh.reachable) != len(nodes) or node.mesh.routes.stale:
+                return False
+        for node in nodes:
+            assert node is not None
+            believed = (
+                node.mesh.topology_digest,
+                node.ipam.ring_digest,
+                node.registry.dns_digest,
+                node.endpoints.digest,
+            )
+            if first is None:
+                first = believed
+            elif believed != first:
+                return False
+        return True
+
+
+assert len(DATAGRAM_MAGIC) == FRAME, "a datagram's magic is as long as a frame's head"
