@@ -23,6 +23,12 @@ SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 """Where system tools live; an ordinary user's PATH often lacks them."""
 
 
+PROC_REMEDY = (
+    "a part of the machine's /proc is hidden (something is mounted below it), as in containers: start this one with "
+    "--security-opt systempaths=unconfined, or run the same command with sudo"
+)
+
+
 class Feature(Struct, frozen=True, kw_only=True):
     """One thing that a lab may need."""
 
@@ -178,7 +184,7 @@ def _kernel() -> list[Feature]:
     serves = "a lab without root" if ordinary else "labs (as root no user namespace is needed)"
     try:
         answers = json.loads(_in_throwaway(_try_all))
-    except LabError as error:
+    except LabError as refusal:
         missing = "namespaces could not be made, so nothing else could be tried"
         return [
             Feature(
@@ -186,7 +192,7 @@ def _kernel() -> list[Feature]:
                 serves=serves,
                 required=True,
                 found=False,
-                detail=str(error),
+                detail=str(refusal),
                 remedy=namespaces.remedy(),
             ),
             *(
@@ -200,8 +206,8 @@ def _kernel() -> list[Feature]:
     for name, purpose, remedy in (
         (
             "proc",
-            "a /proc of its own in every host, without which `ps` there shows the machine's processes",
-            "part of /proc is hidden, as in containers: start this one with --security-opt systempaths=unconfined",
+            "a /proc of its own for the lab and every host",
+            PROC_REMEDY,
         ),
         ("packet", "the overlay's userspace tunnel and ping probes", "needs CONFIG_PACKET in the kernel"),
     ):
@@ -210,7 +216,7 @@ def _kernel() -> list[Feature]:
             Feature(
                 name=name,
                 serves=purpose,
-                required=False,
+                required=name == "proc",
                 found=not detail,
                 detail=detail,
                 remedy=remedy if detail else "",
@@ -255,7 +261,7 @@ def _complaint(trial: Callable[[], None]) -> str:
     try:
         trial()
     except OSError as error:
-        return str(error)
+        return error.strerror or str(error)
     return ""
 
 
@@ -282,7 +288,7 @@ def _in_throwaway(work: Callable[[], str]) -> str:
                 os._exit(0)
             text = "r" + work()
         except BaseException as error:
-            text = f"f{error}"
+            text = f"f{error.step if isinstance(error, namespaces.Refused) else error}"
         finally:
             with contextlib.suppress(OSError):
                 os.write(writer, text.encode())

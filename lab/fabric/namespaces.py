@@ -13,24 +13,33 @@ LAB = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
 """What a lab has for itself."""
 
 
+class Refused(LabError):
+    """This machine refuses a lab its namespaces. `step`: what failed and how."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(f"this machine refuses a lab its namespaces ({step}): {remedy()}")
+        self.step = step
+
+
 def enter_fresh() -> None:
     """Leave the machine's namespaces of the kinds in `LAB`; the pid namespace takes effect for children.
 
     Without privileges into a user namespace first, in which uid 0 is the caller. The process must have one thread.
-    Raises `LabError` with the remedy.
+    Raises `Refused` with the remedy.
     """
     uid, gid = os.geteuid(), os.getegid()
-    step = "unshare"
+    step = "namespaces as root"
     try:
         if not privileged():
+            step = "user namespace"
             unshare(Clone.NEWUSER)
-            step = "mapping the user"
+            step = "user map of the user namespace"
             for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
                 Path("/proc/self", file).write_text(text)
-            step = "unshare in the user namespace"
+            step = "namespaces inside of a user namespace"
         unshare(LAB)
     except OSError as error:
-        raise LabError(f"this machine refuses a lab its namespaces ({step}: {error.strerror}): {remedy()}") from error
+        raise Refused(f"{step}: {os.strerror(error.errno or 0)}") from error
 
 
 def privileged() -> bool:
@@ -42,11 +51,6 @@ def privileged() -> bool:
 
 def remedy() -> str:
     """What lifts the restriction, as far as the machine's settings tell."""
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        return (
-            "this is a container: start it with --privileged, or with --security-opt seccomp=unconfined "
-            "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
-        )
     for name, forbidding in (
         ("kernel.apparmor_restrict_unprivileged_userns", "1"),
         ("kernel.unprivileged_userns_clone", "0"),
@@ -56,4 +60,9 @@ def remedy() -> str:
         if file.exists() and file.read_text().strip() == forbidding:
             allowing = {"user.max_user_namespaces": "15000", "kernel.unprivileged_userns_clone": "1"}.get(name, "0")
             return f"`sudo sysctl -w {name}={allowing}` lifts that, or run the same command with sudo"
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        return (
+            "this is a container: start it with --privileged, or with --security-opt seccomp=unconfined "
+            "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+        )
     return "run the same command with sudo; if you are root already, this machine's sandbox forbids namespaces"

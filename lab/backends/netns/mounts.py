@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lab.backends.netns.paths import BIN, HOST_FILES, HOST_MOUNTS, MACHINE, STATE, VOLATILE
+from lab.errors import LabError
+from lab.fabric.features import PROC_REMEDY
 from lab.fabric.syscalls import Mount, clone_tree, mount, move_tree
 
 _SUDO = """\
@@ -46,13 +48,12 @@ def prepare_lab() -> None:
     _write_commands()
 
 
-def fresh_proc() -> bool:
-    """Mount /proc of the current pid namespace; False where the kernel refuses (a masked /proc, as in containers)."""
+def fresh_proc() -> None:
+    """Mount /proc of the current pid namespace. Raises `LabError` where the kernel refuses that."""
     try:
         mount("proc", "/proc", "proc", Mount.NOSUID | Mount.NODEV | Mount.NOEXEC)
     except PermissionError:
-        return False
-    return True
+        raise LabError(f"this machine refuses a lab its own /proc: {PROC_REMEDY}") from None
 
 
 def shadow(directory: str) -> None:

@@ -148,16 +148,20 @@ class Zygote:
                 os.dup2(fd, number)
             _fresh_streams()
             random.seed()
+            if order.call:
+                module = order.call.partition(":")[0]
+                set_process_name("weave" if module == "overlay.cli" else module.rpartition(".")[2])
+            channel = os.dup(fds[3]) if order.init is not None else -1
+            for fd in fds:
+                os.close(fd)
             if order.init is not None:
                 unshare(_OF_HOST)
-                run_host(order.init, socket.socket(fileno=os.dup(fds[3])))
+                run_host(order.init, socket.socket(fileno=channel))
             elif target >= 0:
                 setns(target, _OF_HOST)
                 os.close(target)
             if order.container:
                 enter_container(order.container)
-            for fd in fds:
-                os.close(fd)
             os.environ.clear()
             os.environ.update(order.env)
             os.chdir(order.directory)
