@@ -109,8 +109,10 @@ class Allocator:
 
     def peers_changed(self, reachable: tuple[PeerName, ...]) -> None:
         """The reachable peers are now these: whoever is new may be asked at once."""
-        arrived = any(peer not in self._reachable for peer in reachable)
-        self._reachable = dict.fromkeys(reachable)
+        before, self._reachable = self._reachable, dict.fromkeys(reachable)
+        if not self._searches:
+            return
+        arrived = any(peer not in before for peer in reachable)
         for search in self._searches.values():
             if search.donor not in self._reachable:
                 search.donor = ""

@@ -149,9 +149,10 @@ class Ipam:
                 space.found(CONSENSUS, agreement.decided.founders, agreement.decided.nonce)
         if space.ring.lineage is not None:
             agreement.stop()
-            effects = effects + [Reply(request) for request in self._primes]
-            self._primes.clear()
-            effects += self._allocator.settle(now)
+            if self._primes:
+                effects = effects + [Reply(request) for request in self._primes]
+                self._primes.clear()
+            effects = effects + self._allocator.settle(now)
         return space.flush(now) + effects
 
     def _remove_peer(self, input: RemovePeer, now: int) -> list[Effect]:

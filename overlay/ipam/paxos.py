@@ -88,6 +88,7 @@ class Agreement:
         self._attempts = 0
         self._deadline: int | None = None
         self._since: int | None = None
+        self._over = False
         if KEY in stored:
             try:
                 kept = msgspec.msgpack.decode(stored[KEY], type=Acceptor)
@@ -109,7 +110,8 @@ class Agreement:
         return self._begin(now)
 
     def stop(self) -> None:
-        """There is a ring."""
+        """There is a ring, for good."""
+        self._over = True
         self.wanted = False
         self._round = None
         self._deadline = None
@@ -131,10 +133,13 @@ class Agreement:
     def drop(self, peer: PeerName, now: int) -> list[Effect]:
         """`peer` left for good and is not waited for."""
         self._lost.pop(peer, None)
+        self._reachable = tuple(other for other in self._reachable if other != peer)
         return self._again(now)
 
     def peers_changed(self, reachable: tuple[PeerName, ...], now: int) -> list[Effect]:
         """The reachable peers are now these."""
+        if self._over:
+            return []
         self._lost = {peer: since for peer, since in self._lost.items() if now - since < self._config.hold}
         present = frozenset(reachable)
         for peer in self._reachable:

@@ -104,6 +104,9 @@ class Universe:
         return f"{self.address(start)}-{self.address(end - 1)}"
 
 
+_interface = lru_cache(maxsize=8192)(ip_interface)
+
+
 @lru_cache(maxsize=1024)
 def _network(text: str) -> Network:
     return ip_network(text)
@@ -112,7 +115,7 @@ def _network(text: str) -> Network:
 def parse_interface(text: str) -> tuple[IpAddress, int]:
     """Address and prefix length of "a.b.c.d/n" (or IPv6). Raises `UsageError`."""
     try:
-        interface = ip_interface(text)
+        interface = _interface(text)
     except ValueError as error:
         raise UsageError(f"{text!r} is not an address with its prefix length as 10.32.1.7/24: {error}") from error
     if "/" not in text:
@@ -123,6 +126,6 @@ def parse_interface(text: str) -> tuple[IpAddress, int]:
 def parse_address(text: str) -> IpAddress:
     """The address of "a.b.c.d" or "a.b.c.d/n" (or IPv6). Raises `UsageError`."""
     try:
-        return ip_interface(text).ip
+        return _interface(text).ip
     except ValueError as error:
         raise UsageError(f"{text!r} is not an address as 10.32.1.7: {error}") from error
