@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
@@ -26,20 +27,18 @@ from lab.topology import Resolved, resolve
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def scenario(count: int, links: Links | None = None, networks: Sequence[str] = ("lan",)) -> Resolved:
-    """Hosts h1 … hN, each with one interface in each network: 192.168.<network>.<host + 1>."""
+def scenario(count: int, links: Links | None = None, subnets: Sequence[str] = ("192.168.0.0/24",)) -> Resolved:
+    """Hosts h1 … hN, each with one interface in each subnet, h1 with the second address of each."""
+    nets = {f"net{index}": ip_network(subnet) for index, subnet in enumerate(subnets)}
     hosts = {
-        f"h{number}": {"networks": {name: f"192.168.{index}.{number + 1}" for index, name in enumerate(networks)}}
+        f"h{number}": {"networks": {name: str(subnet[number + 1]) for name, subnet in nets.items()}}
         for number in range(1, count + 1)
     }
-    subnets = {name: {"subnet": f"192.168.{index}.0/24"} for index, name in enumerate(networks)}
-    file = {
-        "version": 1,
-        "underlay": {"networks": subnets, "hosts": hosts},
-        "overlay": "none",
-        "timeline": ({"wait": 0},),
-    }
-    resolved = resolve(Scenario.model_validate(file))
+    networks = {name: {"subnet": str(subnet)} for name, subnet in nets.items()}
+    underlay = {"networks": networks, "hosts": hosts}
+    resolved = resolve(
+        Scenario.model_validate({"version": 1, "underlay": underlay, "overlay": "none", "timeline": ({"wait": 0},)})
+    )
     return resolved if links is None else msgspec.structs.replace(resolved, links=links)
 
 

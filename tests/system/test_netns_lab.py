@@ -86,7 +86,19 @@ def test_all_networks_of_two_hosts_are_cut() -> None:
         assert not await pings(lab, "h1", "h2")
         assert (await lab.hosts["h1"].exec(second)).code == 1
 
-    in_lab(scenario(2, networks=("lan", "wan")), check)
+    in_lab(scenario(2, subnets=["192.168.0.0/24", "192.168.1.0/24"]), check)
+
+
+def test_an_underlay_of_ipv6() -> None:
+    six = scenario(2, subnets=["fd00::/64"])
+
+    async def check(lab: NetnsLab) -> None:
+        assert lab.hosts["h2"].address == "fd00::3"
+        assert await pings(lab, "h1", "h2", wait=2)
+        await lab.set_cut(frozenset({("h2", "h1")}))
+        assert not await pings(lab, "h1", "h2")
+
+    in_lab(six, check)
 
 
 def test_a_host_keeps_its_disk_over_a_power_cut_and_loses_its_processes() -> None:

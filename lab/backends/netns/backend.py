@@ -72,7 +72,7 @@ class NetnsLab:
         if self._down:
             return
         self._down = True
-        await asyncio.gather(*(host.kill() for host in self.hosts.values()), return_exceptions=True)
+        await asyncio.gather(*(host.end() for host in self.hosts.values()), return_exceptions=True)
         self._spawner.close()
 
 

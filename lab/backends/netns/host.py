@@ -108,12 +108,15 @@ class NetnsHost:
 
     async def kill(self) -> None:
         """Power off: every process dies at once, the cables with them; the disk stays."""
+        await asyncio.gather(self.end(), self._fabric.unplug(self.name))
+
+    async def end(self) -> None:
+        """End every process; the cables are left to go with the lab."""
         self._booted.clear()
-        if self._init is None:
-            return
-        self._init.kill()
-        await asyncio.gather(self._init.ended, self._fabric.unplug(self.name))
-        self._init = None
+        if self._init is not None:
+            self._init.kill()
+            await self._init.ended
+            self._init = None
 
     async def kill_daemon(self) -> None:
         """`kill -9` of the overlay's daemon, which is found through its control socket."""
