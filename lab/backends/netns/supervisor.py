@@ -144,6 +144,8 @@ def _supervise(
                 other.close()
             os.close(wake)
             os.close(wake_writer)
+            if detach:
+                _let_go()
             zygote.serve(zygote_end)
             os._exit(0)
     zygote_end.close()
@@ -165,6 +167,8 @@ def _supervise(
             os._exit(code)
     runner_end.close()
     listener.close()
+    if detach:
+        _let_go()
     signal.set_wakeup_fd(wake_writer)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(runner_pid, signal.SIGINT))
@@ -200,19 +204,24 @@ def _ready(status: socket.socket) -> Callable[[], None]:
     """What a detached runner does once it is up: let the command return, and write to the lab's own log."""
 
     def ready() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        log = os.open(RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (log, 1), (log, 2)):
-            os.dup2(source, target)
-        os.close(log)
-        os.close(null)
+        _let_go()
         with contextlib.suppress(OSError):
             status.send(_READY)
         status.close()
 
     return ready
+
+
+def _let_go() -> None:
+    """Write to the lab's own log from now on: whoever reads the command's output through a pipe waits for its end."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    log = os.open(RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.close(log)
+    os.close(null)
 
 
 def _run(main: Callable[[], int]) -> int:
