@@ -46,6 +46,8 @@ class _Search:
     nonce: int = 0
     due: int = 0
     denied: dict[PeerName, str] = field(default_factory=dict)
+    granted: bool = False
+    """The donor gave something, and gossip is about to bring it."""
 
 
 class Allocator:
@@ -115,14 +117,15 @@ class Allocator:
         arrived = any(peer not in before for peer in reachable)
         for search in self._searches.values():
             if search.donor not in self._reachable:
-                search.donor = ""
-                search.due = 0
+                search.donor, search.due, search.granted = "", 0, False
             elif arrived and not search.donor:
                 search.due = 0
 
-    def ring_changed(self) -> None:
-        """News of the ring came: one address may have another owner now, and there may be somebody to ask at last."""
+    def ring_changed(self, gained: bool) -> None:
+        """News of the ring came (`gained`: also of this peer's own part): whom to ask may be another matter now."""
         for (start, end), search in self._searches.items():
+            if search.granted and gained:
+                search.donor, search.due, search.granted = "", 0, False
             if search.donor or any(search.denied.values()):
                 continue
             if end - start == 1:
@@ -219,7 +222,7 @@ class Allocator:
     def _ask(self, extent: Extent, search: _Search, now: int) -> list[Effect]:
         if search.donor:
             search.denied.setdefault(search.donor, "")
-            search.donor = ""
+            search.donor, search.granted = "", False
         elif search.due:
             # The pause after everybody denied is over.
             search.denied.clear()
@@ -257,12 +260,16 @@ class Allocator:
                 return extent, search
         return None
 
-    def donated(self, source: PeerName, nonce: int) -> None:
-        """`source` gave some space (which is merged already): if that is not enough, ask on."""
+    def donated(self, source: PeerName, nonce: int, here: bool, now: int) -> None:
+        """`source` gave some space. If gossip has brought it (`here`) and that was not enough, ask on; else wait."""
         found = self._search_of(source, nonce)
-        if found is not None:
-            found[1].donor = ""
-            found[1].due = 0
+        if found is None:
+            return
+        search = found[1]
+        if here:
+            search.donor, search.due = "", 0
+        else:
+            search.granted, search.due = True, now + ANSWER_TIME
 
     def denied(self, source: PeerName, message: SpaceDenial, now: int) -> list[Effect]:
         """`source` has nothing, or a container of it holds the one address."""

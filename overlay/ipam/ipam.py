@@ -7,8 +7,8 @@ nothing of links, of containers but their names, and of how messages travel.
 from collections.abc import Mapping
 
 from overlay.config import Config, PeerName
-from overlay.effects import Effect, Log, Reply, Unicast
-from overlay.env import SECOND, Random
+from overlay.effects import Broadcast, Effect, Log, Reply, Unicast
+from overlay.env import MILLISECOND, SECOND, Random
 from overlay.errors import ConfigError, RemoteError, UsageError
 from overlay.inputs import (
     Allocate,
@@ -46,6 +46,8 @@ from overlay.ipam.space import CHANNEL, Space
 from overlay.ipam.universe import Universe, parse_address
 from overlay.wire import Delta, Vector
 
+GOSSIP_TIME = 300 * MILLISECOND
+"""How long gossip may take to bring what a unicast has told already."""
 CLASH_MEMORY = 60 * SECOND
 """How long `report` shows a range clash after it was last heard of."""
 
@@ -68,6 +70,9 @@ class Ipam:
         self._primes: dict[int, None] = {}
         self._clashes: dict[str, int] = {}
         """Other ranges heard of by gossip, and when."""
+        self._gift: RingDelta | None = None
+        """What unicasts told of the ring that gossip has not brought yet."""
+        self._gift_due = 0
         if config.ipam_init == "seed" and self._space.ring.lineage is None:
             self._space.found(SEED, tuple(sorted(set(config.seed))), 0)
 
@@ -116,7 +121,8 @@ class Ipam:
 
     def deadline(self) -> int | None:
         """When `Wake` is wanted, nanoseconds."""
-        times = (self._agreement.deadline(), self._allocator.deadline(), self._space.deadline())
+        gift = None if self._gift is None else self._gift_due
+        times = (self._agreement.deadline(), self._allocator.deadline(), self._space.deadline(), gift)
         return min((time for time in times if time is not None), default=None)
 
     def surrender(self, now: int) -> list[Effect]:
@@ -142,6 +148,8 @@ class Ipam:
     def _finish(self, effects: list[Effect], now: int) -> list[Effect]:
         """After any change: agree or answer, then put what must be on disk in front of everything."""
         agreement, space = self._agreement, self._space
+        if self._gift is not None and now >= self._gift_due:
+            effects = self._open_gift(now) + effects
         if space.ring.lineage is None:
             if self._primes or self._allocator.pending:
                 effects = effects + agreement.start(now)
@@ -174,14 +182,13 @@ class Ipam:
                     return self._clash(request.range, now)
                 return self._allocator.serve(source, request)
             case SpaceDonation() as donation:
-                effects = self._merge_unicast(donation.ring, now)
-                self._allocator.donated(source, donation.nonce)
+                effects = self._put_by(donation.ring, now)
+                self._allocator.donated(source, donation.nonce, ring.knows(donation.ring), now)
                 return effects
             case SpaceDenial() as denial:
-                effects = self._merge_unicast(denial.ring, now)
-                return effects + self._allocator.denied(source, denial, now)
+                return self._put_by(denial.ring, now) + self._allocator.denied(source, denial, now)
             case Decided() as decided:
-                return self._merge_unicast(decided.ring, now)
+                return self._put_by(decided.ring, now)
             case body if isinstance(body, PaxosMessage):
                 if ring.lineage is None:
                     return self._agreement.deliver(source, body, now)
@@ -193,11 +200,26 @@ class Ipam:
             case _:
                 raise TypeError(f"not a message of address management: {input.body!r}")
 
-    def _merge_unicast(self, delta: RingDelta, now: int) -> list[Effect]:
+    def _put_by(self, delta: RingDelta, now: int) -> list[Effect]:
+        """Keep what a unicast tells of the ring, in case that gossip fails to bring it soon.
+
+        Merged at once it would be no news when gossip brings it, and this peer would not pass it on.
+        """
         try:
-            return self._take_in(delta, now)[1]
+            self._check(delta, now)
         except RemoteError as error:
             return [Log("warning", str(error))]
+        if not self._space.ring.knows(delta):
+            if self._gift is None:
+                self._gift_due = now + GOSSIP_TIME
+            self._gift = delta if self._gift is None else join_deltas(self._gift, delta)
+        return []
+
+    def _open_gift(self, now: int) -> list[Effect]:
+        gift, self._gift = self._gift, None
+        assert gift is not None
+        news, effects = self._take_in(gift, now)
+        return effects if news is None else [Broadcast(CHANNEL, news), *effects]
 
     def _clash(self, other: str, now: int) -> list[Effect]:
         self._clashes[other] = now
@@ -205,7 +227,20 @@ class Ipam:
 
     def _take_in(self, delta: RingDelta, now: int) -> tuple[RingDelta | None, list[Effect]]:
         """Merge; returns the news and what is to be logged."""
+        self._check(delta, now)
         ring = self._space.ring
+        effects: list[Effect] = []
+        old, extents = ring.lineage, self._space.extents
+        if old is not None and lineage_rank(delta.lineage) > lineage_rank(old):
+            text = f"another network's ring won over this one's ({lineage_text(old)} lost); now part of that network"
+            effects.append(Log("warning", text))
+        changed = self._space.merge(delta.lineage, delta.tokens, now)
+        if not changed and ring.lineage == old:
+            return None, effects
+        self._allocator.ring_changed(gained=self._space.extents != extents)
+        return ring.delta(changed), effects
+
+    def _check(self, delta: RingDelta, now: int) -> None:
         if delta.range != self._universe.text:
             self._clash(delta.range, now)
             raise RemoteError(
@@ -213,18 +248,10 @@ class Ipam:
                 f"`weave reset` and launch one of them again with the same range"
             )
         for token in delta.tokens:
-            if not token.start <= token.last < ring.size:
-                raise RemoteError(f"a token from {token.start} to {token.last} is not in the range of {ring.size}")
-        effects: list[Effect] = []
-        old = ring.lineage
-        if old is not None and lineage_rank(delta.lineage) > lineage_rank(old):
-            text = f"another network's ring won over this one's ({lineage_text(old)} lost); now part of that network"
-            effects.append(Log("warning", text))
-        changed = self._space.merge(delta.lineage, delta.tokens, now)
-        if not changed and ring.lineage == old:
-            return None, effects
-        self._allocator.ring_changed()
-        return ring.delta(changed), effects
+            if not token.start <= token.last < self._universe.size:
+                raise RemoteError(
+                    f"a token from {token.start} to {token.last} is not in the range of {self._universe.size} addresses"
+                )
 
     # --- the channel ------------------------------------------------------------------------------------------
 

@@ -279,6 +279,14 @@ class Ring:
                 lacking.append(token)
         return self.delta(lacking) if lacking else None
 
+    def knows(self, delta: RingDelta) -> bool:
+        """Merging `delta` would change nothing."""
+        if delta.lineage != self.lineage:
+            return lineage_rank(delta.lineage) < lineage_rank(self.lineage)
+        return all(
+            (mine := self.tokens.get(token.start)) is not None and better(mine, token) == mine for token in delta.tokens
+        )
+
     def check_invariants(self) -> None:
         """Assert: sorted, disjoint, within the range, indexes and digest equal to what they are made from."""
         assert self._starts == sorted(self.tokens), "starts are not those of the tokens"
