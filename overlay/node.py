@@ -98,6 +98,9 @@ class Node:
         self._nicknames: dict[PeerName, str] = {}
         self._ring_seen = self.ipam.ring_digest
         self._seen: tuple[object, ...] = ()
+        self._others_due: int | None = None
+        self._others_stale = True
+        """Something other than the mesh may want to be woken at another time than it did."""
 
         mesh, ipam, registry, endpoints = self.mesh, self.ipam, self.registry, self.endpoints
         self._cores: dict[type[Input], tuple[Core, ...]] = {
@@ -143,7 +146,9 @@ class Node:
 
     def handle(self, input: Input, now: int) -> list[Effect]:
         """What happened, and what to do about it. TypeError for an input that is not of this vocabulary."""
-        effects = self._resolve(self._route(input, now), now)
+        effects = self._route(input, now)
+        if effects:
+            effects = self._resolve(effects, now)
         if self.ipam.ring_digest != self._ring_seen:
             self._ring_seen = self.ipam.ring_digest
             effects += self._resolve(self.endpoints.recheck(), now)
@@ -151,11 +156,18 @@ class Node:
 
     def deadline(self) -> int | None:
         """When `Wake` is wanted."""
-        dues = (self.mesh.deadline(), self.ipam.deadline(), self.endpoints.deadline())
-        return min((due for due in dues if due is not None), default=None)
+        if self._others_stale:
+            dues = (self.ipam.deadline(), self.endpoints.deadline())
+            self._others_due = min((due for due in dues if due is not None), default=None)
+            self._others_stale = False
+        due = self.mesh.deadline()
+        if due is None or (self._others_due is not None and self._others_due < due):
+            return self._others_due
+        return due
 
     def surrender(self, now: int) -> list[Effect]:
         """Before this peer's state is wiped (`reset`): give its address space to another."""
+        self._others_stale = True
         return self._resolve(self.ipam.surrender(now), now)
 
     def check_invariants(self) -> None:
@@ -211,10 +223,15 @@ class Node:
     # --- routing --------------------------------------------------------------------------------------------------
 
     def _route(self, input: Input, now: int) -> list[Effect]:
-        special = self._special.get(type(input))
+        kind = type(input)
+        if kind is Datagram:  # of all inputs the most frequent, and no business of any other core
+            return self.mesh.handle(input, now)
+        if kind is not Wake:
+            self._others_stale = True
+        special = self._special.get(kind)
         if special is not None:
             return special(input, now)
-        cores = self._cores.get(type(input))
+        cores = self._cores.get(kind)
         if cores is None:
             raise TypeError(f"not an input of a node: {input!r}")
         if isinstance(input, PeersChanged):
@@ -243,9 +260,13 @@ class Node:
 
     def _wake(self, input: Wake, now: int) -> list[Effect]:
         effects: list[Effect] = []
-        for core in (self.mesh, self.ipam, self.endpoints):
+        due = self.mesh.deadline()
+        if due is not None and due <= now:
+            effects += self.mesh.handle(input, now)
+        for core in (self.ipam, self.endpoints):
             due = core.deadline()
             if due is not None and due <= now:
+                self._others_stale = True
                 effects += core.handle(input, now)
         return effects
 

@@ -150,6 +150,8 @@ class Connections:
         self._timers: Timers[int] = Timers()
         self.all: dict[int, Connection] = {}
         self.established: dict[PeerName, Connection] = {}
+        self.generation = 0
+        """Counts changes of `established`."""
 
     def opened(self, conn: int, local: Address, remote: Address, dialled: Address | None, now: int) -> list[Effect]:
         """A TCP connection stands: greet."""
@@ -200,6 +202,7 @@ class Connections:
             # The arbiter has decided for the new one; its word on the old one is under way, or lost in a cut.
             effects += self.end(before, Reason.DUPLICATE, "replaced by a newer connection", now)
         self.established[connection.peer] = connection
+        self.generation += 1
         return effects + self._listener.connection_up(connection, now)
 
     def end(self, connection: Connection, reason: Reason, text: str, now: int, say: bool = True) -> list[Effect]:
@@ -265,4 +268,5 @@ class Connections:
         self._timers.cancel(connection.conn)
         if self.established.get(connection.peer) is connection:
             del self.established[connection.peer]
+            self.generation += 1
         return self._listener.connection_down(connection, was, ending, now)

@@ -29,7 +29,8 @@ class Liveness:
         self._rng = rng
         self._connections: dict[int, Connection] = {}
         self._beats: Timers[int] = Timers()
-        self._silences: Timers[int] = Timers()
+        self._look_at: int | None = None
+        """When a connection may have fallen silent: one timer for all, moved on lazily as they are heard of."""
 
     @property
     def interval(self) -> int:
@@ -41,13 +42,16 @@ class Liveness:
         connection.heard_at = connection.heard_udp_at = now
         self._connections[connection.conn] = connection
         self._beats.set(connection.conn, now + self._rng.randrange(self._beat_interval))
-        self._silences.set(connection.conn, self._silent_at(connection))
+        silent_at = self._silent_at(connection)
+        if self._look_at is None or silent_at < self._look_at:
+            self._look_at = silent_at
 
     def remove(self, connection: Connection) -> None:
         """It is gone."""
         del self._connections[connection.conn]
         self._beats.cancel(connection.conn)
-        self._silences.cancel(connection.conn)
+        if not self._connections:
+            self._look_at = None
 
     def heard_beat(self, connection: Connection, beat: Beat, source: Address, now: int) -> None:
         """A datagram has come on this connection's behalf, from `source`."""
@@ -62,24 +66,38 @@ class Liveness:
         self._heard(connection, beat.interval, beat.hears, now)
 
     def wake(self, now: int) -> tuple[list[Effect], list[Connection]]:
-        """The beats that are due, and the connections that have been silent for too long."""
+        """The beats that are due, and the connections that have been silent for too long.
+
+        Beats that would be due soon go along, so that a peer wakes a few times in an interval and not once for each
+        connection.
+        """
         effects: list[Effect] = []
-        while (conn := self._beats.pop(now)) is not None:
-            effects += self._beat(self._connections[conn], now)
+        due = self._beats.deadline()
+        if due is not None and due <= now:
+            interval = self.interval
+            soon = now + interval // 2
+            conns = []
+            while (conn := self._beats.pop(soon)) is not None:
+                conns.append(conn)
+            for conn in conns:
+                self._beat(self._connections[conn], interval, now, effects)
         silent = []
-        while (conn := self._silences.pop(now)) is not None:
-            connection = self._connections[conn]
-            silent_at = self._silent_at(connection)
-            if silent_at <= now:
-                silent.append(connection)
-            else:
-                self._silences.set(conn, silent_at)
+        if self._look_at is not None and self._look_at <= now:
+            self._look_at = None
+            for connection in self._connections.values():
+                silent_at = self._silent_at(connection)
+                if silent_at <= now:
+                    silent.append(connection)
+                elif self._look_at is None or silent_at < self._look_at:
+                    self._look_at = silent_at
         return effects, silent
 
     def deadline(self) -> int | None:
         """When `wake` has something to do."""
-        dues = [due for due in (self._beats.deadline(), self._silences.deadline()) if due is not None]
-        return min(dues, default=None)
+        due = self._beats.deadline()
+        if due is None:
+            return self._look_at
+        return due if self._look_at is None or due < self._look_at else self._look_at
 
     def _heard(self, connection: Connection, interval: int, hears: bool, now: int) -> None:
         connection.heard_at = now
@@ -89,13 +107,11 @@ class Liveness:
     def _silent_at(self, connection: Connection) -> int:
         return connection.heard_at + self._losses * connection.interval
 
-    def _beat(self, connection: Connection, now: int) -> list[Effect]:
-        interval = self.interval
+    def _beat(self, connection: Connection, interval: int, now: int, effects: list[Effect]) -> None:
         self._beats.set(connection.conn, now + interval)
         hears = now - connection.heard_udp_at <= connection.interval * 3 // 2
         beat = Beat(self._name, connection.id, interval, hears)
-        effects: list[Effect] = [SendDatagram(connection.udp_address, beat)]
+        effects.append(SendDatagram(connection.udp_address, beat))
         # If their datagrams do not come, ours may not arrive either, nor what they say of it in theirs.
         if not (hears and connection.heard_us):
             effects.append(SendTcp(connection.conn, StreamBeat(interval, hears)))
-        return effects

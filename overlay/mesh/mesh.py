@@ -85,6 +85,9 @@ class Mesh:
         self._routes_at = 0
         self._left = False
         self._was_eager: dict[PeerName, None] = {}
+        self._believed: tuple[int, tuple[PeerName, ...], int] = (-1, (), 0)
+        """Digest of all records, reachable peers, and the digest of theirs that follows from both."""
+        self._neighbours: tuple[int, tuple[PeerName, ...]] = (-1, ())
         self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
             TcpOpened: self._opened,
             DialFailed: self._dial_failed,
@@ -112,17 +115,29 @@ class Mesh:
         """When `Wake` has something to do."""
         if self._left:
             return None
-        dues = (
-            self.gossip.deadline(),
-            self.connections.deadline(),
-            self.dialler.deadline(),
-            self.liveness.deadline(),
-            self.beacons.deadline(),
-            self.topology.publish_due(),
-            self.topology.forget_due(self.config.hold),
-            self._routes_at if self.routes.stale else None,
-        )
-        return min((due for due in dues if due is not None), default=None)
+        # Asked after every input, so written out: this is where an idle mesh of many peers spends its time.
+        first = self.liveness.deadline()
+        due = self.gossip.deadline()
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.connections.deadline()
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.dialler.deadline()
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.beacons.deadline()
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.topology.publish_due()
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.topology.forget_due(self.config.hold)
+        if due is not None and (first is None or due < first):
+            first = due
+        if self.routes.stale and (first is None or self._routes_at < first):
+            first = self._routes_at
+        return first
 
     def broadcast(self, channel: str, delta: Delta, now: int) -> list[Effect]:
         """Spread news that `channel` has merged already. KeyError for a channel that is not this mesh's."""
@@ -159,12 +174,17 @@ class Mesh:
     @property
     def neighbours(self) -> tuple[PeerName, ...]:
         """The peers with an established connection, sorted."""
-        return tuple(sorted(self.connections.established))
+        if self.connections.generation != self._neighbours[0]:
+            self._neighbours = (self.connections.generation, tuple(sorted(self.connections.established)))
+        return self._neighbours[1]
 
     @property
     def topology_digest(self) -> int:
         """64 bits over the records of the reachable peers: equal on all of one group that has converged."""
-        return self.topology.digest_of(self.routes.reachable)
+        if self._believed[0] != self.topology.digest() or self._believed[1] is not self.routes.reachable:
+            digest = self.topology.digest_of(self.routes.reachable)
+            self._believed = (self.topology.digest(), self.routes.reachable, digest)
+        return self._believed[2]
 
     def report(self, now: int) -> dict[str, object]:
         """Everything worth knowing about this mesh, JSON-able; see `overlay.mesh.report`."""
@@ -363,6 +383,7 @@ class Mesh:
             effects += (SendTcp(conn, goodbye), CloseTcp(conn, goodbye.text))
         self.connections.all.clear()
         self.connections.established.clear()
+        self.connections.generation += 1
         self._left = True
         return [*effects, Reply(input.request)]
 
@@ -383,12 +404,15 @@ class Mesh:
             effects += self.connections.broken(connection, text, now)
         effects += self.connections.wake(now)
         effects += self.gossip.wake(now)
-        effects += self.beacons.wake(self._own_beacon(answer=False), now)
-        effects += self.dialler.wake(self._room(""), now)
-        for peer in self.topology.forget(self.config.hold, now):
-            self.dialler.drop(peer)
-            self._was_eager.pop(peer, None)
-            effects.append(Notify(PeerForgotten(peer)))
+        if _due(self.beacons.deadline(), now):
+            effects += self.beacons.wake(self._own_beacon(answer=False), now)
+        if _due(self.dialler.deadline(), now):
+            effects += self.dialler.wake(self._room(""), now)
+        if _due(self.topology.forget_due(self.config.hold), now):
+            for peer in self.topology.forget(self.config.hold, now):
+                self.dialler.drop(peer)
+                self._was_eager.pop(peer, None)
+                effects.append(Notify(PeerForgotten(peer)))
         return effects
 
     def _settle(self, now: int) -> list[Effect]:
@@ -463,8 +487,14 @@ class Mesh:
         return [*effects, SendTcp(connection.conn, onward)]
 
     def _count(self, effects: list[Effect]) -> list[Effect]:
-        self.sent_messages += sum(type(effect) is SendTcp for effect in effects)
+        for effect in effects:
+            if type(effect) is SendTcp:
+                self.sent_messages += 1
         return effects
+
+
+def _due(deadline: int | None, now: int) -> bool:
+    return deadline is not None and deadline <= now
 
 
 def _parsed(texts: Sequence[str]) -> list[Address]:

@@ -14,7 +14,8 @@ class Timers(Generic[Key]):
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Key]] = []
-        self._due: dict[Key, tuple[int, int]] = {}
+        self._due: dict[Key, tuple[int, int, Key]] = {}
+        """The entry of the heap that counts for each key; all others of that key are void."""
         self._serial = 0
 
     def __contains__(self, key: Key) -> bool:
@@ -23,8 +24,8 @@ class Timers(Generic[Key]):
     def set(self, key: Key, due: int) -> None:
         """Be due at `due`, instead of whenever `key` was due before."""
         self._serial += 1
-        self._due[key] = (due, self._serial)
-        heappush(self._heap, (due, self._serial, key))
+        entry = self._due[key] = (due, self._serial, key)
+        heappush(self._heap, entry)
 
     def set_earlier(self, key: Key, due: int) -> None:
         """Be due at `due`, unless `key` is due before that already."""
@@ -45,9 +46,9 @@ class Timers(Generic[Key]):
         """When the first of all is due."""
         heap = self._heap
         while heap:
-            due, serial, key = heap[0]
-            if self._due.get(key) == (due, serial):
-                return due
+            first = heap[0]
+            if self._due.get(first[2]) is first:
+                return first[0]
             heappop(heap)
         return None
 

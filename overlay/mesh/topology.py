@@ -264,7 +264,9 @@ class Topology:
 
     def forget_due(self, hold: int) -> int | None:
         """When `forget` has something to drop."""
-        return min(self._unreachable_since.values()) + hold if self._unreachable_since else None
+        for since in self._unreachable_since.values():  # in the order of time: the first is the oldest
+            return since + hold
+        return None
 
     def forget(self, hold: int, now: int) -> list[PeerName]:
         """Drop the records that have been out of reach for `hold`; their names, sorted."""
