@@ -246,3 +246,18 @@ def test_ipv6() -> None:
     world.deliver_all()
     assert [value(world, number) for number in numbers] == ["fd00:1::1/64", "fd00:1::c0/120", "fd00:1::ff00/64"]
     world.check_agreed()
+
+
+def test_a_donation_whose_gossip_is_lost_arrives_all_the_same_and_is_passed_on() -> None:
+    world = world_of("abc")
+    number = world.allocate("b", "x", "10.2.0.0/26")
+    world.deliver(0)
+    world.flight = [message for message in world.flight if not message[3]]
+    world.deliver_all()
+    assert number not in world.replies, "gossip is given its time"
+    world.now += SECOND
+    world.wake()
+    assert value(world, number)
+    assert any(message[3] for message in world.flight)
+    world.deliver_all()
+    world.check_agreed()
