@@ -74,6 +74,17 @@ def fault(expected: str, found: str | None = None) -> PydanticCustomError:
     return PydanticCustomError("value", "expected {expected}", context)
 
 
+def at_least(number: int, what: str) -> AfterValidator:
+    """A list must be so long. (Pydantic's own limit does not count items that are wrong in themselves.)"""
+
+    def check(value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(value) < number:
+            raise fault(f"at least {number} {what}")
+        return value
+
+    return AfterValidator(check)
+
+
 def _name(value: str) -> str:
     if value == ALL or len(value) > 63 or not _NAME.fullmatch(value):
         raise fault("a name of letters, digits, '-' and '.', at most 63 long, other than 'all'")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from lab.links import Burst, Distribution, Link
-from lab.scenario_base import ALL, Command, Model, Name, Names, Scalar, fault
+from lab.scenario_base import ALL, Command, Model, Name, Names, Scalar, at_least, fault
 from lab.scenario_steps import Step
 from lab.scenario_values import UNITS, Duration, Percentage, Rate, Size
 
@@ -72,6 +72,9 @@ def _published(value: str) -> str:
     return value
 
 
+_several = {"type": "array", "items": {"type": "string"}, "minItems": 2}
+
+
 class Network(Model):
     """A network that joins hosts."""
 
@@ -123,7 +126,7 @@ class LinkSpec(Model):
 class Router(Model):
     """Joins networks; with `nat`, hides the hosts of that network behind its own addresses in the others."""
 
-    networks: tuple[Name, ...] = Field(min_length=2)
+    networks: Annotated[tuple[Name, ...], at_least(2, "networks"), WithJsonSchema(_several)]
     nat: Name | None = None
     drop: tuple[Literal["tcp", "udp", "icmp"], ...] = ()
 
@@ -204,4 +207,4 @@ class Scenario(Model):
     overlay: Overlay = Overlay()
     services: dict[Name, Service] = Field(default_factory=dict)
     probes: tuple[ProbeSpec, ...] | None = None
-    timeline: tuple[Step, ...] = Field(min_length=1)
+    timeline: Annotated[tuple[Step, ...], at_least(1, "step")]
