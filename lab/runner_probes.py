@@ -1,12 +1,12 @@
 """Keeps the right probes running while containers come and go: from the plans of a scenario to `Host.probe` streams.
 
-Owns which series should be measured now and the streams that do it. A new series gets a stream beside those that run,
-so that nothing measured already is interrupted; when one must end, its host's streams start anew (the agents' schedule
-hangs on the clock, so no series is shifted).
+Owns which series should be measured now and the streams that do it. New series get a stream beside those that run, so
+that nothing measured already is interrupted; a stream of which a series must end starts anew without it (the agents'
+schedule hangs on the clock, so no series is shifted).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from lab.backends.base import Host, Lab, Probe
@@ -42,14 +42,13 @@ class Probing:
         self._take = take
         self._failed = failed
         self._plans: dict[int, ProbePlan] = dict(enumerate(live.scenario.probes))
-        self._running: dict[str, dict[Series, Probe]] = {}
-        """Host -> what its streams measure."""
-        self._streams: dict[str, list[asyncio.Task[None]]] = {}
+        self._streams: dict[str, list[tuple[asyncio.Task[None], dict[Series, Probe]]]] = {}
+        """Host -> its streams, each with what it measures."""
 
     @property
     def series(self) -> list[Series]:
         """Everything that is measured now."""
-        return [key for probes in self._running.values() for key in probes]
+        return [key for streams in self._streams.values() for _, probes in streams for key in probes]
 
     def add_plan(self, plan: ProbePlan) -> int:
         """One more plan, from the next `sync` on; returns its number for `drop_plan`."""
@@ -64,34 +63,30 @@ class Probing:
     async def sync(self) -> None:
         """Make the streams measure what should be measured now."""
         wanted = await self._wanted()
-        for name in self._live.scenario.hosts:
-            before, after = self._running.get(name, {}), wanted.get(name, {})
-            if before == after:
-                continue
-            kept = all(after.get(key) == probe for key, probe in before.items())
-            fresh = [probe for key, probe in after.items() if not kept or key not in before]
-            if not kept:
-                await self._stop(name)
-            self._running[name] = after
-            if fresh:
-                self._start(self._lab.hosts[name], fresh)
+        for name, host in self._lab.hosts.items():
+            left = wanted.get(name, {})
+            kept, ended = [], []
+            for task, probes in self._streams.get(name, []):
+                if all(left.get(key) == probe for key, probe in probes.items()):
+                    kept.append((task, probes))
+                    for key in probes:
+                        del left[key]
+                else:
+                    ended.append(task)
+            await _cancel(ended)
+            self._streams[name] = kept
+            if left:
+                self._start(host, left)
 
     async def stop(self) -> None:
         """End all streams."""
-        for name in list(self._streams):
-            await self._stop(name)
-        self._running.clear()
+        streams, self._streams = self._streams, {}
+        await _cancel([task for running in streams.values() for task, _ in running])
 
-    def _start(self, host: Host, probes: list[Probe]) -> None:
-        task = asyncio.create_task(drain(host.probe(probes), self._sample))
+    def _start(self, host: Host, probes: dict[Series, Probe]) -> None:
+        task = asyncio.create_task(drain(host.probe(list(probes.values())), self._sample))
         task.add_done_callback(self._ended)
-        self._streams.setdefault(host.name, []).append(task)
-
-    async def _stop(self, name: str) -> None:
-        tasks = self._streams.pop(name, [])
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._streams.setdefault(host.name, []).append((task, probes))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -139,3 +134,9 @@ class Probing:
             every=plan.every,
             timeout=plan.timeout,
         )
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
