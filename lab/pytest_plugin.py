@@ -75,8 +75,8 @@ class ScenarioItem(pytest.Item):
         except KeyboardInterrupt:
             process.wait(timeout=30)  # the signal reached it too, and it stops in good order
             raise
-        self.add_report_section("call", "lab", out)
         summary = _summary(out)
+        self.add_report_section("call", "lab", out if summary is None else out.rstrip().rpartition("\n")[0])
         if summary is None:
             raise ScenarioFailure(f"`lab run` ended with {process.returncode}:\n{(err or out).strip()}")
         for name in _PROPERTIES:

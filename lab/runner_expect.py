@@ -141,7 +141,8 @@ class Judge:
         series = [key for key in self._probing.series if key[0] != "dns" and key[1] in sources and key[2] in targets]
         if not series:
             return Judgement(False, (f"no running probe measures {', '.join(what.source)} → {', '.join(what.target)}",))
-        missing, samples = [], []
+        missing: list[str] = []
+        samples: list[Sample] = []
         for probe, source, target in series:
             sample = self._live.fresh((probe, source, target), self._since)
             if sample is None:
@@ -160,14 +161,15 @@ class Judge:
         series = self._dns_series(what)
         if not series:
             return Judgement(False, ("no running container asks",))
-        missing, samples = [], []
+        missing: list[str] = []
+        samples: list[Sample] = []
         for key in series:
             sample = self._live.fresh(key, self._since)
             if sample is None:
                 missing.append(f"dns {what.name} from {key[1]}: no answer to a fresh try yet")
             elif (problem := _wrong_answers(what.answers, sample)) is not None:
                 missing.append(f"dns {what.name} from {key[1]}: {problem}")
-                samples.append(sample)
+                samples += self._live.recent[key]
         return Judgement(not missing, tuple(missing), tuple(samples))
 
     async def _http(self, what: HttpExpect) -> str:

@@ -4,6 +4,7 @@ Owns the live state that steps and expectations ask. No I/O: records come in thr
 methods that faults and steps call. What agreement means is `lab.checkers.convergence`'s.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from lab.checkers.convergence import ConvergenceTracker
@@ -11,6 +12,8 @@ from lab.faults.partition import Groups, groups_of, union
 from lab.history import AnyRecord, Gone, Sample
 from lab.scenario_base import ALL
 from lab.topology import Replica, Resolved
+
+_SHOWN = 4
 
 Series = tuple[str, str, str]
 """(probe, source, target)."""
@@ -32,6 +35,8 @@ class LiveState:
         self.cuts: dict[int, frozenset[tuple[str, str]]] = {}
         self.latest: dict[Series, Sample] = {}
         """Per series the sample that was due last."""
+        self.recent: dict[Series, deque[Sample]] = {}
+        """Per series the last few samples as they came in, to show."""
         self.crashed: Gone | None = None
         """The first daemon that stopped although nobody asked for it."""
 
@@ -42,6 +47,7 @@ class LiveState:
             if record.error == "late":
                 return  # the prober's own fault, which says nothing about the network
             key = (record.probe, record.source, record.target)
+            self.recent.setdefault(key, deque(maxlen=_SHOWN)).append(record)
             if key not in self.latest or self.latest[key].t <= record.t:
                 self.latest[key] = record
         elif isinstance(record, Gone) and record.host in self.daemons and self.crashed is None:

@@ -17,7 +17,8 @@ BRIDGE = "weave"
 DEVICE = "vxlan-lab"
 VNI = 1
 PORT = 6784
-MTU = 1400
+MTU = 1398
+"""What our overlay computes on an underlay of 1500: benchmarks give all candidates the same."""
 DEFAULT_RANGE = "10.32.0.0/12"
 
 

@@ -1,0 +1,62 @@
+"""The `lab` command where it starts nothing: exit codes, words, what is imported."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lab.cli import lab
+from lab.cli.live import first_steps
+from lab.overlays.weave import flags
+from lab.scenario import load_resolved
+
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
+BAD = "version: 1\nunderlay: {hosts: {a: {}}}\ntimeline:\n  - lunch: all\n"
+
+
+def test_a_bad_scenario_exits_with_2_and_starts_nothing(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(BAD)
+    for command in (["run", "--out", str(tmp_path / "out")], ["up"], ["validate"]):
+        result = CliRunner().invoke(lab, [*command, str(bad)])
+        assert result.exit_code == 2
+        assert "bad.yaml:4:5: timeline[0].lunch: found the key 'lunch'" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_backend_is_told(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        lab, ["run", str(SCENARIOS / "scale.yaml"), "--out", str(tmp_path)], env={"LAB_BACKEND": "nets"}
+    )
+    assert result.exit_code == 2 and "no backend named 'nets', expected one of: netns" in result.output
+
+
+def test_validate_prints_the_resolved_form() -> None:
+    result = CliRunner().invoke(lab, ["validate", "--json", "--seed", "7", str(SCENARIOS / "partition.yaml")])
+    resolved = json.loads(result.output)
+    assert result.exit_code == 0
+    assert resolved["seed"] == 7 and resolved["refused"] == {"netns": []}
+    assert [replica["name"] for replica in resolved["replicas"]] == ["svc1", "svc2", "svc3", "files-1", "files-2"]
+
+
+def test_up_takes_the_steps_before_anything_is_broken() -> None:
+    steps = first_steps(load_resolved(SCENARIOS / "walkthrough.yaml"))
+    assert [step.verb for step in steps] == ["launch", "connect", "run"]
+
+
+def test_options_become_flags_of_weave_launch() -> None:
+    assert flags({"iprange": "10.2.3.0/24", "dns": True, "conn_limit": 30}) == [
+        *("--ipalloc-range", "10.2.3.0/24"),
+        *("--conn-limit", "30"),
+    ]
+    assert flags({"dns": False, "discovery": False}) == ["--no-dns", "--no-discovery"]
+
+
+@pytest.mark.parametrize("module", ["lab.cli", "lab.cli.play", "lab.pytest_plugin"])
+def test_nothing_with_threads_is_loaded_before_the_lab_is_up(module: str) -> None:
+    heavy = "('numpy', 'matplotlib', 'networkx', 'jinja2')"
+    code = f"import sys, {module}; sys.exit(any(name in sys.modules for name in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,54 @@
+"""What the plugin collects, what it leaves alone, and how it explains a failure."""
+
+from importlib.metadata import entry_points
+
+import pytest
+
+from lab.pytest_plugin import _explain, _summary
+
+pytest_plugins = ["pytester"]
+# Where the distribution is installed pytest has loaded the plugin already, and refuses to do so twice.
+PLUGIN = (
+    () if any(point.name == "overlay_lab" for point in entry_points(group="pytest11")) else ("-p", "lab.pytest_plugin")
+)
+GOOD = "# Does it work?\nversion: 1\nunderlay: {hosts: {a: {}}}\ntimeline:\n  - wait: 1s\n"
+
+
+def test_scenarios_are_collected_by_their_question_and_other_yaml_is_not(pytester: pytest.Pytester) -> None:
+    pytester.makefile(
+        ".yaml", good=GOOD, other="version: 1\nservices: {}\n", broken="a: [", words="timeline: of a story"
+    )
+    result = pytester.runpytest_inprocess(*PLUGIN, "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["good.yaml::Does it work?"])
+    assert "1 test collected" in result.stdout.str()
+
+
+def test_a_bad_scenario_fails_collection_with_its_place(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".yaml", bad=GOOD.replace("- wait: 1s", "- wiat: 1s"))
+    result = pytester.runpytest_inprocess(*PLUGIN)
+    result.stdout.fnmatch_lines(["*bad.yaml:5:5: timeline*found the key 'wiat'*did you mean 'wait'?"])
+    result.assert_outcomes(errors=1)
+
+
+def test_a_failure_shows_expectation_samples_and_the_command_that_reruns_it() -> None:
+    sample = {"t": 1_500_000_000, "probe": "http", "source": "one", "target": "two", "ok": False, "error": "timeout"}
+    text = _explain(
+        {
+            "verdict": "invalid",
+            "reason": "step 3",
+            "expectations": [
+                {"ok": False, "text": "reachable all", "error": "one → two: timeout", "samples": [sample]}
+            ],
+            "checks": [{"checker": "dns", "verdict": "invalid", "summary": "Stale."}],
+            "run_dir": "reports/x/1",
+            "replay": "lab run x.yaml --seed 3",
+        },
+        "",
+    )
+    for words in ("reachable all", "1.50s http one → two: failed (timeout)", "dns: Stale.", "lab run x.yaml --seed 3"):
+        assert words in text
+
+
+def test_only_a_last_line_with_a_verdict_is_a_summary() -> None:
+    assert _summary('text\n{"verdict": "valid"}\n') == {"verdict": "valid"}
+    assert _summary("Traceback\n") is None and _summary("[1]") is None and _summary("") is None
