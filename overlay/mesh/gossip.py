@@ -29,6 +29,8 @@ ANNOUNCE_DELAY: Final = 50 * MILLISECOND
 ANNOUNCE_FANOUT: Final = 3
 GRAFT_DELAY: Final = 150 * MILLISECOND
 """How long an announced difference must last before the tree counts as broken."""
+BROKEN: Final = 1 * SECOND
+"""For so long after a graft, the tree near by is taken for broken: announcements go to all who may lack the news."""
 GRAFT_PATIENCE: Final = 1 * SECOND
 """For how long after an announcement changes of the own state excuse a difference."""
 WANT_PAUSE: Final = 500 * MILLISECOND
@@ -36,6 +38,9 @@ WANT_PAUSE: Final = 500 * MILLISECOND
 PRUNE_PAUSE: Final = 1 * SECOND
 PRUNE_GRACE: Final = 100 * MILLISECOND
 """So long after an answer, news that are none are its echo from the push and no sign of a second path."""
+FLUSH_GAP_MAX: Final = 64 * MILLISECOND
+"""Between two flushes at the most. The gap doubles from `flush_delay` on while news keep coming, so that a burst of
+them (a heal, a boot of many) costs a few large messages and not a message for each; after a pause it begins anew."""
 HISTORY: Final = 128
 """Past digests of each channel that are remembered: who announces one of them knows nothing new."""
 
@@ -89,6 +94,11 @@ class Gossip:
         self._history: dict[str, dict[int, None]] = {name: {} for name in self._channels}
         self._changed_at = dict.fromkeys(self._channels, 0)
         self._grafted_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
+        self._awaited: dict[str, tuple[PeerName, int]] = {}
+        """Of whom the whole difference of a channel was asked last, and when; until something came of it."""
+        self._broken_until = 0
+        self._flush_gap = flush_delay
+        self._flushed_at = -FLUSH_GAP_MAX
         self.conflicts: dict[tuple[PeerName, str], str] = {}
         """(neighbour, channel) whose states cannot be merged, and why; until they can."""
 
@@ -110,10 +120,12 @@ class Gossip:
             self._timers.cancel(("suspect", name, channel))
         for key in [key for key in self.conflicts if key[0] == name]:
             del self.conflicts[key]
+        for channel in [channel for channel, (asked, _) in self._awaited.items() if asked == name]:
+            del self._awaited[channel]
         lazy = self._lazy()
         if not lazy or len(lazy) < len(self._neighbours):
             return []
-        return self._graft(self._rng.choice(lazy))
+        return self._graft(self._rng.choice(lazy), now)
 
     def is_eager(self, name: PeerName) -> bool:
         """Whether news go to this neighbour at once."""
@@ -166,13 +178,14 @@ class Gossip:
                 return self._receive_want(neighbour, message, now)
             case Graft():
                 neighbour.eager = True
+                self._broken(now)
                 return []
             case Prune():
                 if any(other.eager for other in self._neighbours.values() if other is not neighbour):
                     neighbour.eager = False
                     return []
                 # Our only link of the tree: without it nothing would reach us but by announcements.
-                return self._graft(neighbour)
+                return self._graft(neighbour, now)
 
     def wake(self, now: int) -> list[Effect]:
         """Do what is due."""
@@ -180,9 +193,10 @@ class Gossip:
         while (key := self._timers.pop(now)) is not None:
             match key[0]:
                 case "flush":
+                    self._flushed_at = now
                     effects += self.flush()
                 case "announce":
-                    effects += self._announce()
+                    effects += self._announce(now)
                 case "round":
                     effects += self._round(now)
                 case _:
@@ -197,12 +211,13 @@ class Gossip:
 
     def _receive_news(self, sender: Neighbour, message: News, now: int) -> list[Effect]:
         effects: list[Effect] = []
-        fresh = clash = known = False
+        fresh = total = 0
+        clash = False
         for name, delta in message.items:
             channel = self._channels.get(name)
             if channel is None:
                 continue
-            known = True
+            total += _weight(delta)
             try:
                 self._check_kind(name, _VECTOR_OF[type(delta)])
                 news, consequences = channel.merge(delta, now)
@@ -213,16 +228,18 @@ class Gossip:
             self.conflicts.pop((sender.name, name), None)
             effects += consequences
             if message.answer:
+                self._answered(sender, name)
                 sender.wanted_at.pop(name, None)
                 sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
             if news is not None:
-                fresh = True
+                fresh += _weight(news)
                 self._push(name, news, sender, now)
         if message.answer:
             return effects
-        if fresh:
-            sender.eager = True
-        elif known and not clash:
+        if 2 * fresh >= total:
+            sender.eager = sender.eager or total > 0
+        elif not clash:
+            # Most of it came over another link first: this one is not of the tree.
             effects += self._prune(sender, now)
         return effects
 
@@ -268,8 +285,15 @@ class Gossip:
                 joined[id(before)] = channel.join(before, delta)
             neighbour.pending[name] = joined[id(before)]
         if waiting and _FLUSH not in self._timers:
-            self._timers.set(_FLUSH, now + self._flush_delay)
+            self._schedule_flush(now)
         self._note_change(name, now)
+
+    def _schedule_flush(self, now: int) -> None:
+        if now - self._flushed_at < 2 * self._flush_gap:
+            self._flush_gap = min(2 * self._flush_gap, FLUSH_GAP_MAX)
+        else:
+            self._flush_gap = self._flush_delay
+        self._timers.set(_FLUSH, max(now + self._flush_delay, self._flushed_at + self._flush_gap))
 
     def _note_change(self, name: str, now: int) -> None:
         history = self._history[name]
@@ -292,7 +316,15 @@ class Gossip:
         items = tuple((name, channel.digest()) for name, channel in self._channels.items())
         return SendTcp(neighbour.conn, Digests(kind, items))
 
-    def _announce(self) -> list[Effect]:
+    def _broken(self, now: int) -> None:
+        """A branch of the tree is missing: others that were skipped may be cut off just the same."""
+        self._broken_until = now + BROKEN
+        if any(neighbour.skipped for neighbour in self._neighbours.values()):
+            self._unannounced.update(dict.fromkeys(self._channels))
+            if _ANNOUNCE not in self._timers:
+                self._timers.set(_ANNOUNCE, now + ANNOUNCE_DELAY)
+
+    def _announce(self, now: int) -> list[Effect]:
         items = tuple((name, self._channels[name].digest()) for name in sorted(self._unannounced))
         self._unannounced.clear()
         behind = [
@@ -300,14 +332,14 @@ class Gossip:
             for neighbour in self._neighbours.values()
             if neighbour.skipped and any(neighbour.announced.get(name) != digest for name, digest in items)
         ]
-        for neighbour in self._neighbours.values():
-            neighbour.skipped = False
         # One that has become eager in between is told in any case: no later push repeats what it was not sent.
         chosen = [neighbour for neighbour in behind if neighbour.eager]
         lazy = [neighbour for neighbour in behind if not neighbour.eager]
-        chosen += lazy if len(lazy) <= ANNOUNCE_FANOUT else self._rng.sample(lazy, ANNOUNCE_FANOUT)
+        everybody = len(lazy) <= ANNOUNCE_FANOUT or now < self._broken_until
+        chosen += lazy if everybody else self._rng.sample(lazy, ANNOUNCE_FANOUT)
         for neighbour in chosen:
             neighbour.announced.update(items)
+            neighbour.skipped = False
         message = Digests(DigestKind.ANNOUNCE, items)
         return [SendTcp(neighbour.conn, message) for neighbour in chosen]
 
@@ -332,7 +364,9 @@ class Gossip:
             if digest == channel.digest():
                 self._clear_suspect(sender, name)
                 self.conflicts.pop((sender.name, name), None)
-            elif message.kind != DigestKind.ANNOUNCE:
+            elif message.kind == DigestKind.ROUND or (
+                message.kind == DigestKind.OPENING and not self._awaits(name, now)
+            ):
                 effects += self._want(sender, name, now, echo=True)
             elif digest not in self._history[name] and name not in sender.suspects:
                 sender.suspects[name] = (digest, now)
@@ -356,20 +390,35 @@ class Gossip:
             return []
         del neighbour.suspects[channel]
         self._grafted_at[channel] = now
-        return self._graft(neighbour)
+        return self._graft(neighbour, now)
 
-    def _graft(self, neighbour: Neighbour) -> list[Effect]:
+    def _graft(self, neighbour: Neighbour, now: int) -> list[Effect]:
         neighbour.eager = True
+        self._broken(now)
         return [SendTcp(neighbour.conn, Graft()), self._digests(neighbour, DigestKind.ROUND)]
 
     def _want(self, neighbour: Neighbour, channel: str, now: int, echo: bool) -> list[Effect]:
         neighbour.wanted_at[channel] = now
+        self._awaited[channel] = (neighbour.name, now)
         return [SendTcp(neighbour.conn, Want(channel, self._channels[channel].vector(), echo))]
+
+    def _awaits(self, channel: str, now: int) -> bool:
+        """Whether another neighbour is telling us all about this channel just now: what it says need not come twice.
+
+        Who differs all the same is found by the digest that it has sent, a moment later.
+        """
+        _, at = self._awaited.get(channel, ("", now - WANT_PAUSE))
+        return now - at < WANT_PAUSE
+
+    def _answered(self, neighbour: Neighbour, channel: str) -> None:
+        if self._awaited.get(channel, ("", 0))[0] == neighbour.name:
+            del self._awaited[channel]
 
     def _receive_want(self, sender: Neighbour, message: Want, now: int) -> list[Effect]:
         channel = self._channels.get(message.channel)
         if channel is None:
             return []
+        self._answered(sender, message.channel)
         effects: list[Effect] = []
         try:
             self._check_kind(message.channel, type(message.vector))
@@ -385,3 +434,10 @@ class Gossip:
         if message.echo and (asked is None or now - asked >= WANT_PAUSE):
             effects += self._want(sender, message.channel, now, echo=False)
         return effects
+
+
+def _weight(delta: Delta) -> int:
+    """How many things a delta tells."""
+    if isinstance(delta, TopologyDelta):
+        return len(delta.records)
+    return len(delta.states) if isinstance(delta, OriginDelta) else len(delta.tokens)
