@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lab.cli.play import USAGE, answering, inside, prepare
+from lab.cli.play import USAGE, answering, inside, prepare, staying
 from lab.cli.tell import Teller
 from lab.errors import LabError
 from lab.history import Writer
@@ -70,7 +70,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, name: str) -> int:
 
     code = inside(engine, work, name=name, detach=True)
     if code == 0:
-        click.echo(f"the lab is up: lab inspect, lab exec HOST -- CMD, lab shell HOST, lab down --name {name}")
+        click.echo(f"the lab is up: {staying(name)}")
     return code
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from lab.backends.base import Backend
 from lab.backends.registry import backend as find_backend
+from lab.cli.command import lab_command
 from lab.cli.tell import Teller
 from lab.errors import LabError
 from lab.history import Writer
@@ -58,7 +59,7 @@ def play(path: Path, *, backend: str, seed: int | None, out: Path, as_json: bool
     summary = _report(run_dir)
     teller.end(summary, str(_shown(run_dir / INDEX)))
     if keep:
-        click.echo(f"the lab goes on: lab inspect, lab shell HOST, lab down --name {scenario.name}")
+        click.echo(f"the lab goes on: {staying(scenario.name)}")
     if as_json:
         click.echo(json.dumps(summary))
     return EXIT_CODES[summary["verdict"]]
@@ -89,7 +90,13 @@ def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool 
 
 def replay_command(path: Path, backend: str, seed: int) -> str:
     """The command that plays the same run again."""
-    return f"lab run {shlex.quote(str(path))} --backend {backend} --seed {seed}"
+    return f"{lab_command()} run {shlex.quote(str(path))} --backend {backend} --seed {seed}"
+
+
+def staying(name: str) -> str:
+    """What to type next to a lab that stays."""
+    lab = lab_command()
+    return f"{lab} inspect, {lab} exec HOST -- CMD, {lab} shell HOST, {lab} down --name {name}"
 
 
 def answering(engine: Backend, scenario: Resolved) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:

@@ -1,0 +1,20 @@
+"""How the `lab` command is called from here, so that what is printed can be copied and run as it stands."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def lab_command() -> str:
+    """`lab` where that is this installation's command on PATH, else the path of that command as seen from here."""
+    own = Path(sys.executable).parent / "lab"
+    found = shutil.which("lab")
+    if found is not None and Path(found).resolve() == own.resolve():
+        return "lab"
+    if not own.exists():
+        return f"{shlex.quote(sys.executable)} -m lab.cli"
+    try:
+        return shlex.quote(str(own.relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(str(own))
