@@ -15,7 +15,7 @@ from overlay.cli_words import Usage, nearest
 from overlay.drivers.options import LaunchOptions, Places, differences
 from overlay.errors import ConfigError
 
-__all__ = ["HELP", "clean_up", "launch", "parse_launch"]
+__all__ = ["HELP", "clean_up", "known_flags", "launch", "parse_launch"]
 
 HELP = """\
 Usage: weave launch [FLAGS] [PEER ...]
@@ -78,6 +78,11 @@ _LATER = {
 }
 _LATER_SWITCHES = {"no-fastdp": "the userspace tunnel"}
 _LEVELS = ("debug", "info", "warning", "error")
+
+
+def known_flags() -> tuple[str, ...]:
+    """All flags in today's spelling, without dashes; a switch without its `no-`."""
+    return (*_TEXT, *_NUMBERS, *(switch.removeprefix("no-") for switch in _SWITCHES))
 
 
 def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> LaunchOptions:
