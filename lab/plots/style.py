@@ -138,6 +138,8 @@ def shade(axes: Axes, bands: Sequence[Band], *, label: bool = True) -> None:
     last = float("-inf")
     for band in bands:
         start, end = seconds(band.start), seconds(band.end)
+        if end < low or start > high:
+            continue  # a name outside of the axes would leave them no room
         axes.axvspan(start, end, color=band.colour or BAND, alpha=0.14, lw=0, zorder=0)
         for edge in (start, end) if band.healed else (start,):
             axes.axvline(edge, color=band.colour or BAND, lw=1.0, zorder=0.5)
@@ -146,7 +148,7 @@ def shade(axes: Axes, bands: Sequence[Band], *, label: bool = True) -> None:
             text = band.label if len(band.label) <= 44 else band.label[:43] + "…"
             right = start > low + (high - low) * 0.7
             axes.text(
-                end if right else start,
+                min(end, high) if right else max(start, low),
                 1.012,
                 text,
                 transform=axes.get_xaxis_transform(),

@@ -12,7 +12,7 @@ import synthetic_history
 from synthetic_history import MS, ORION, S, Story
 
 from lab.checkers import Run
-from lab.history import AnyRecord, Load, Writer
+from lab.history import AnyRecord, Load, Sample, Writer
 from lab.plots import figures
 from lab.report import gallery, write_report
 from lab.report.summary import longest_outage, summarise
@@ -124,6 +124,14 @@ def test_titles_state_the_finding() -> None:
     assert re.fullmatch(r"svc\d → svc\d unreachable for 10\.\d s, back \d+ ms after the heal", titles["reachability"])
     assert titles["topology"] == "Connections: 1 before, 0 while the fault lasted, 1 at the end"
     assert titles["matrices"] == "4 of 6 pairs were cut off while the fault lasted, all came back"
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_asked_only_after_a_fault_leave_the_figure_its_room() -> None:
+    records = synthetic_history.partition()
+    begin = max(r.t for r in records if isinstance(r, Sample) and r.probe == "dns") - 500 * MS
+    late = [r for r in records if not (isinstance(r, Sample) and r.probe == "dns" and r.t < begin)]
+    assert "dns" in [figure.name for figure in figures(Run(late))]
 
 
 def test_a_failed_expectation_is_shown_with_its_samples(tmp_path: Path) -> None:
