@@ -84,6 +84,7 @@ class Mesh:
         self._rng = rng
         self._routes_at = 0
         self._left = False
+        self._noted = -1
         self._was_eager: dict[PeerName, None] = {}
         self._believed: tuple[int, tuple[PeerName, ...], int] = (-1, (), 0)
         """Digest of all records, reachable peers, and the digest of theirs that follows from both."""
@@ -154,6 +155,7 @@ class Mesh:
     def check_invariants(self) -> None:
         """Assert what must always hold of the replicated topology and of the connections."""
         self.topology.check_invariants()
+        self.routes.check_invariants()
         assert tuple(sorted(self.connections.established)) == self.neighbours
         for peer, connection in self.connections.established.items():
             assert connection.peer == peer and connection.state is State.ESTABLISHED
@@ -257,7 +259,7 @@ class Mesh:
         for target in self.dialler.targets.values():
             if target.peer == peer:
                 self.beacons.hush(target.address)
-        joins = peer not in self.routes.hops or peer in self._was_eager
+        joins = peer not in self.routes.tree or peer in self._was_eager
         self._was_eager.pop(peer, None)
         direction = "to" if connection.outbound else "from"
         text = f"connection {direction} {connection.control} established: {peer} ({connection.nickname})"
@@ -307,7 +309,7 @@ class Mesh:
         chosen = [peer for _, peer in roomy[: 3 * ELSEWHERE]]
         chosen = self._rng.sample(chosen, min(ELSEWHERE, len(chosen)))
         elsewhere = [str(address) for peer in chosen for address in self._addresses(peer)[:1]]
-        if elsewhere or connection.peer in self.routes.hops:
+        if elsewhere or connection.peer in self.routes.tree:
             return Goodbye(full.reason, full.text, tuple(elsewhere)), []
         for _, peer in sorted(((links.get(peer, 0), peer) for peer in self.neighbours), reverse=True):
             if self.routes.reaches_without_link(peer):
@@ -317,7 +319,7 @@ class Mesh:
     def _room(self, peer: PeerName) -> int:
         """How many more connections may be made, to a peer such as `peer` ("": one that is reachable already)."""
         limit = self.config.conn_limit
-        if not peer or peer in self.routes.hops:
+        if not peer or peer in self.routes.tree:
             limit = max(1, limit * 3 // 4)
         return limit - sum(other.peer not in ("", peer) for other in self.connections.all.values())
 
@@ -434,19 +436,24 @@ class Mesh:
     def _refresh_routes(self, now: int) -> list[Effect]:
         before = self.routes.reachable
         self.routes.refresh()
-        while (promoted := self.topology.promote(self.routes.hops)) is not None:
+        while (promoted := self.topology.promote(self.routes.tree)) is not None:
             self.gossip.broadcast(Topology.name, promoted, now)
             self.routes.refresh()
+        after = self.routes.reachable
         self._routes_at = now + ROUTES_PAUSE + ROUTES_PAUSE_PER_PEER * len(self.topology.records)
-        self.topology.note_reachable(self.routes.hops, now)
+        if after is not before or self.topology.names_generation != self._noted:
+            self._noted = self.topology.names_generation
+            self.topology.note_reachable(self.routes.tree, now)
         self._discover(now)
-        return [Notify(PeersChanged(self.routes.reachable))] if self.routes.reachable != before else []
+        return [Notify(PeersChanged(after))] if after != before else []
 
     def _discover(self, now: int) -> None:
         if not self.config.discovery:
             return
-        aimed = self.dialler.aimed()
         room = self._room("") - sum(not target.explicit for target in self.dialler.targets.values())
+        if room <= 0:
+            return
+        aimed = self.dialler.aimed()
         peers = [
             name
             for name, record in sorted(self.topology.records.items())

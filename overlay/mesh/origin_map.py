@@ -159,12 +159,21 @@ class OriginMap:
         """
         if not isinstance(delta, OriginDelta):
             raise RemoteError(f"channel {self.name}: found a {type(delta).__name__}, expected an OriginDelta")
+        origins = self._origins
+        states = []
         for state in delta.states:
+            held = origins.get(state.origin)
+            if held is not None and held.uid == state.uid and state.version <= held.version and not held.ahead:
+                if held is self._own:
+                    states.append(state)
+                continue  # nothing new in it, whatever else it says
+            states.append(state)
+        for state in states:
             validate(self.name, state)
         news: list[OriginState] = []
         changes: list[Change] = []
         effects: list[Effect] = []
-        for state in delta.states:
+        for state in states:
             if state.origin == self._owner:
                 if now >= self._reissue_from and self._contradicted_by(state):
                     effects.append(Broadcast(self.name, self._reissue(state.uid + 1)))

@@ -68,7 +68,7 @@ def _peers(mesh: "Mesh") -> list[dict[str, object]]:
             "uid": record.uid,
             "version": record.version,
             "gone": record.gone,
-            "reachable": name in mesh.routes.hops,
+            "reachable": name in mesh.routes.tree,
             "links": [
                 {
                     "peer": link.peer,

@@ -61,8 +61,11 @@ class Topology:
         self.limbo: dict[PeerName, PeerRecord] = {}
         self.links_generation = 0
         """Counts changes of who is linked to whom; a reader that saw the same number needs no new routes."""
+        self.names_generation = 0
+        """Counts the names that were not known before."""
         self.namesake = ""
         """Not empty: another live peer bears our name; says how we know."""
+        self._relinked: dict[PeerName, None] = {own: None}
         self._hashes: dict[PeerName, int] = {}
         self._established: dict[PeerName, dict[PeerName, None]] = {}
         self._digest = 0
@@ -173,7 +176,12 @@ class Topology:
         """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""
         if not isinstance(delta, TopologyDelta):
             raise RemoteError(f"news of the topology expected, {type(delta).__name__} found")
-        candidates = [record for record in delta.records if self._outranks(record)]
+        records = self.records
+        candidates = []
+        for record in delta.records:
+            known = records.get(record.name)
+            if known is None or (known is not record and _stands(record, known)):
+                candidates.append(record)
         for record in candidates:
             _check(record)
         news: list[PeerRecord] = []
@@ -277,22 +285,24 @@ class Topology:
             self._vector = None
             del self._established[name], self._unreachable_since[name]
             self._forgotten[name] = rank(record)
-            self.links_generation += 1
+            self._relink(name)
         return expired
 
-    # --- inside ---------------------------------------------------------------------------------------------------
+    def take_relinked(self) -> list[PeerName]:
+        """The peers whose links have changed since the last call."""
+        relinked, self._relinked = list(self._relinked), {}
+        return relinked
 
-    def _outranks(self, record: PeerRecord) -> bool:
-        known = self.records.get(record.name)
-        return known is None or _stands(record, known)
+    # --- inside ---------------------------------------------------------------------------------------------------
 
     def _put(self, record: PeerRecord) -> None:
         name = record.name
         old = self.records.get(name)
-        hashed = record_hash(record)
-        established = {link.peer: None for link in record.links if link.established}
+        hashed, established = _facts(record)
+        if old is None:
+            self.names_generation += 1
         if old is None or self._established[name] != established:
-            self.links_generation += 1
+            self._relink(name)
         if record.gone and (old is None or not old.gone) and name != self.own:
             self._left.append(name)
         self.records[name] = record
@@ -303,18 +313,46 @@ class Topology:
         self._established[name] = established
         self._vector = None
 
+    def _relink(self, name: PeerName) -> None:
+        self._relinked[name] = None
+        self.links_generation += 1
+
 
 _NOBODY: dict[PeerName, None] = {}
 
 
 def _stands(new: PeerRecord, old: PeerRecord) -> bool:
     """Whether `new` replaces `old`, a record of the same peer."""
-    if rank(new) != rank(old):
-        return rank(new) > rank(old)
+    if new.uid != old.uid:
+        return new.uid > old.uid
+    if new.version != old.version:
+        return new.version > old.version
     return new != old and record_hash(new) > record_hash(old)
 
 
+_FACTS: dict[int, tuple[PeerRecord, int, dict[PeerName, None]]] = {}
+_MAX_FACTS = 16_384
+
+
+def _facts(record: PeerRecord) -> tuple[int, dict[PeerName, None]]:
+    """A record's hash and whom it says to be linked with. Shared by all that hold the same object: do not change.
+
+    The peers of a simulated world pass records on as objects; there each is hashed and looked through once.
+    """
+    known = _FACTS.get(id(record))
+    if known is not None and known[0] is record:
+        return known[1], known[2]
+    established = {link.peer: None for link in record.links if link.established}
+    hashed = record_hash(record)
+    if len(_FACTS) >= _MAX_FACTS:
+        _FACTS.clear()
+    _FACTS[id(record)] = (record, hashed, established)
+    return hashed, established
+
+
 def _check(record: PeerRecord) -> None:
+    if id(record) in _FACTS and _FACTS[id(record)][0] is record:
+        return
     peers = [link.peer for link in record.links]
     if not record.name or len(record.name) > 64 or any(a >= b for a, b in pairwise(peers)):
         raise RemoteError(f"record of {record.name[:64]!r}: a name of 1 to 64 characters and sorted links expected")
