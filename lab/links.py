@@ -102,16 +102,29 @@ _PERFECT = Link()
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """All links of an underlay: a default and the directions that differ, (sender, receiver) by host name."""
+    """All links of an underlay: a default, the directions that differ, (sender, receiver) by host name, and between
+    them in rank what holds from one region to another."""
 
     default: Link = _PERFECT
     pairs: Mapping[tuple[str, str], Link] = field(default_factory=dict)
+    regions: Mapping[str, str] = field(default_factory=dict)
+    """Host -> region."""
+    regional: Mapping[tuple[str, str], Link] = field(default_factory=dict)
+    """(sender's region, receiver's region) -> link."""
 
     def between(self, sender: str, receiver: str) -> Link:
         """The link from one host to another; a host's link to itself is perfect."""
         if sender == receiver:
             return _PERFECT
-        return self.pairs.get((sender, receiver), self.default)
+        found = self.pairs.get((sender, receiver))
+        return found if found is not None else self.below(sender, receiver)
+
+    def below(self, sender: str, receiver: str) -> Link:
+        """What holds for two hosts of which nothing is said as a pair: their regions', or the default."""
+        if self.regional:
+            ends = self.regions.get(sender, ""), self.regions.get(receiver, "")
+            return self.regional.get(ends, self.default)
+        return self.default
 
     def impaired(self, hosts: Sequence[str]) -> Iterator[tuple[str, str, Link]]:
         """(sender, receiver, link) of every direction among these hosts that is not perfect, in their order."""

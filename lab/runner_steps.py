@@ -14,7 +14,7 @@ from lab.overlays.base import together
 from lab.overlays.weave import WeaveOverlay
 from lab.runner_expect import judge_exec
 from lab.runner_stage import Stage
-from lab.scenario_base import chosen
+from lab.scenario_base import ALL, chosen
 from lab.scenario_steps import (
     Attach,
     Connect,
@@ -46,7 +46,14 @@ async def launch(stage: Stage, body: Launch, index: int) -> Detail:
 
 
 async def connect(stage: Stage, body: Connect, index: int) -> Detail:
-    """Let one peer connect to others."""
+    """Let one peer connect to others; or, where the scenario has a graph, all of them to their neighbours."""
+    edges = stage.scenario.edges
+    if edges is not None and body.source is None and body.target == (ALL,):
+        neighbours: dict[str, list[str]] = {}
+        for dialler, dialled in edges:
+            neighbours.setdefault(dialler, []).append(dialled)
+        await together(stage.overlay.connect(dialler, dialled) for dialler, dialled in neighbours.items())
+        return {"edges": len(edges)}
     source, targets = _ends(stage, body)
     if targets:
         await stage.overlay.connect(source, targets)

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any
 
+from lab.generators import KINDS, faults
 from lab.links import Link
 from lab.scenario_base import ALL, Problem
 from lab.scenario_model import PROCESS, Scenario
 from lab.scenario_steps import DnsExpect, Pair, Partition, Step
-from lab.topology import GENERATORS, host_names, host_networks, link_pairs, network_subnets
+from lab.topology import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
 
 Where = tuple[str | int, ...]
 
@@ -47,6 +48,7 @@ class _Context:
 
     def __init__(self, scenario: Scenario) -> None:
         self.hosts = host_names(scenario.underlay)
+        self.regions = tuple(dict.fromkeys(host_regions(scenario.underlay, self.hosts).values()))
         self.services = tuple(scenario.services)
         self.most = {name: service.replicas or 1 for name, service in scenario.services.items()}
         for step in scenario.timeline:
@@ -89,13 +91,17 @@ def _unknown(where: Where, kind: str, name: str, known: Iterable[str]) -> Proble
 def _underlay(scenario: Scenario) -> Iterator[Problem]:
     underlay = scenario.underlay
     place: Where = ("underlay",)
-    if underlay.file is not None:
-        yield Problem((*place, "file"), "a topology file", "`hosts` or `generate`: files cannot be read yet")
     if underlay.generate is not None:
         kind = underlay.generate.kind
-        if kind not in GENERATORS:
-            expected = f"a generator that exists: {listed(GENERATORS)}"
-            yield Problem((*place, "generate", "kind"), repr(kind), expected, nearest(kind, GENERATORS))
+        if kind not in KINDS:
+            expected = f"a generator that exists: {listed(KINDS)}"
+            yield Problem((*place, "generate", "kind"), repr(kind), expected, nearest(kind, KINDS))
+        else:
+            for key, found, expected in faults(underlay.generate):
+                where: Where = (*place, "generate", key) if key else (*place, "generate")
+                yield Problem(where, found, expected)
+        if underlay.edges is not None:
+            yield Problem((*place, "edges"), "`edges` beside `generate`", "one or the other")
         if underlay.hosts or underlay.networks:
             yield Problem((*place, "generate"), "`generate` beside hosts or networks", "one or the other")
         elif ipaddress.ip_network(underlay.generate.subnet).num_addresses < underlay.generate.hosts + 3:
@@ -103,6 +109,7 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
         return
     if not underlay.hosts:
         yield Problem(place, "no hosts", "at least one host (or `generate`)")
+    yield from _edges(scenario)
     networks = network_subnets(underlay)
     yield from _overlapping(scenario, networks)
     yield from _addresses(scenario, networks)
@@ -112,6 +119,21 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
                 yield _unknown((*place, "routers", name, "networks", index), "network", network, networks)
         if router.nat is not None and router.nat not in router.networks:
             yield _unknown((*place, "routers", name, "nat"), "network of this router", router.nat, router.networks)
+
+
+def _edges(scenario: Scenario) -> Iterator[Problem]:
+    hosts = scenario.underlay.hosts
+    seen: set[frozenset[str]] = set()
+    for index, edge in enumerate(scenario.underlay.edges or ()):
+        where: Where = ("underlay", "edges", index)
+        for name in edge:
+            if name not in hosts:
+                yield _unknown(where, "host", name, hosts)
+        if edge[0] == edge[1]:
+            yield Problem(where, f"an edge from {edge[0]} to itself", "two hosts")
+        elif frozenset(edge) in seen:
+            yield Problem(where, f"{' - '.join(edge)} twice", "each edge once")
+        seen.add(frozenset(edge))
 
 
 def _overlapping(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
@@ -172,7 +194,12 @@ def _links(scenario: Scenario, context: _Context) -> Iterator[Problem]:
             if pairs is None:
                 yield Problem(where, repr(key), "'default', 'A -> B' or 'A <-> B'", at_key=True)
             for name in pairs[0] if pairs else ():
-                if name not in context.hosts:
+                region = name.removeprefix(REGION)
+                if name.startswith(REGION):
+                    if region not in context.regions:
+                        problem = _unknown(where, "region", region, context.regions)
+                        yield Problem(where, problem.found, problem.expected, problem.hint, True)
+                elif name not in context.hosts:
                     problem = _unknown(where, "host", name, context.hosts)
                     yield Problem(where, problem.found, problem.expected, problem.hint, True)
         for fault in spec.link(Link()).faults():

@@ -72,6 +72,7 @@ def _published(value: str) -> str:
     return value
 
 
+_names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 _several = {"type": "array", "items": {"type": "string"}, "minItems": 2}
 
 
@@ -87,6 +88,7 @@ class Host(Model):
     network: Name | None = None
     address: Address | None = None
     networks: dict[Name, Address | None] = Field(default_factory=dict)
+    region: Name | None = None
 
 
 class BurstLoss(Model):
@@ -132,11 +134,15 @@ class Router(Model):
 
 
 class Generate(Model):
-    """Hosts and networks by rule instead of by hand."""
+    """Hosts, and who is whose neighbour, by rule instead of by hand (see `lab.generators`)."""
 
     kind: Text
     hosts: Annotated[int, Field(ge=1, le=100_000)]
     degree: Annotated[int, Field(ge=1)] | None = None
+    branching: Annotated[int, Field(ge=1)] | None = None
+    rewire: Percentage | None = None
+    attach: Annotated[int, Field(ge=1)] | None = None
+    regions: Annotated[tuple[Name, ...], at_least(1, "region"), WithJsonSchema(_names)] | None = None
     subnet: Subnet = "192.168.0.0/16"
 
 
@@ -147,6 +153,7 @@ class Underlay(Model):
     hosts: dict[Name, Host] = Field(default_factory=dict)
     links: dict[Text, LinkSpec] = Field(default_factory=dict)
     routers: dict[Name, Router] = Field(default_factory=dict)
+    edges: tuple[tuple[Name, Name], ...] | None = None
     generate: Generate | None = None
     file: Text | None = None
 

@@ -7,21 +7,26 @@ underlays. Backends and the runner read a `Resolved`; none of them reads a scena
 
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from lab import generators
+from lab.generators import Edges
 from lab.links import Link, Links
 from lab.scenario_base import ALL, chosen
-from lab.scenario_model import PROCESS, ProbeSpec, Scenario, Service, Underlay
+from lab.scenario_model import PROCESS, LinkSpec, ProbeSpec, Scenario, Service, Underlay
 from lab.scenario_steps import Step
 from lab.scenario_values import UNITS
 
 DEFAULT_NETWORK = "lan"
 DEFAULT_SUBNET = "192.168.0.0/24"
-GENERATORS = ("full_mesh",)
-"""Kinds of `underlay.generate` that exist."""
+REGION = "region:"
+"""Before the name of a region, where a link's end is not a host but all those of a region."""
+_CONNECTIONS = 200
+"""What a peer takes on unless told otherwise; a graph with a busier host asks for more."""
 DNS_DOMAIN = "weave.local"
 
 
@@ -143,6 +148,8 @@ class Resolved(Struct, frozen=True, kw_only=True):
     hosts: dict[str, HostSpec]
     routers: dict[str, RouterSpec]
     links: Links
+    edges: Edges | None = None
+    """Who `connect: all` connects to whom, where a graph says it; None: the first host to all others."""
     overlay: str
     """weave, vxlan or none."""
     options: dict[str, bool | int | str]
@@ -171,6 +178,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
                 },
                 "routers": msgspec.to_builtins(self.routers),
                 "links": [_link(*pair) for pair in (("*", "*", self.links.default), *_pairs(self.links))],
+                **({"edges": [list(edge) for edge in self.edges]} if self.edges is not None else {}),
             },
             "overlay": {"kind": self.overlay, "options": dict(self.options)},
             "services": msgspec.to_builtins(self.services),
@@ -187,17 +195,20 @@ def resolve(
     networks = network_subnets(scenario.underlay)
     hosts = _hosts(scenario.underlay, networks)
     services = dict(_services(scenario, tuple(hosts)))
+    seed = scenario.seed if seed is None else seed
+    edges = _edges(scenario.underlay, tuple(hosts), seed)
     return Resolved(
         name=scenario.name or name or "scenario",
         question=question,
         file=file,
-        seed=scenario.seed if seed is None else seed,
+        seed=seed,
         networks=networks,
         hosts=hosts,
         routers=_routers(scenario.underlay, networks, hosts),
-        links=_links(scenario.underlay),
+        links=_links(scenario.underlay, tuple(hosts)),
+        edges=edges,
         overlay=scenario.overlay.kind,
-        options=dict(scenario.overlay.options),
+        options=_options(scenario, edges),
         services=services,
         probes=tuple(_probes(scenario.probes, services)),
         timeline=scenario.timeline,
@@ -227,6 +238,13 @@ def host_networks(underlay: Underlay, name: str) -> dict[str, str | None]:
     if host.networks:
         return dict(host.networks)
     return {host.network or next(iter(network_subnets(underlay))): host.address}
+
+
+def host_regions(underlay: Underlay, hosts: tuple[str, ...]) -> dict[str, str]:
+    """Host to region, of the hosts that have one."""
+    if underlay.generate is not None:
+        return generators.regions(underlay.generate, hosts)
+    return {name: host.region for name, host in underlay.hosts.items() if host.region is not None}
 
 
 def link_pairs(key: str) -> tuple[tuple[str, str], ...] | None:
@@ -279,13 +297,51 @@ def _routers(underlay: Underlay, networks: dict[str, str], hosts: dict[str, Host
     return routers
 
 
-def _links(underlay: Underlay) -> Links:
+def _edges(underlay: Underlay, hosts: tuple[str, ...], seed: int) -> Edges | None:
+    if underlay.generate is not None:
+        return generators.edges(underlay.generate, hosts, seed)
+    return underlay.edges
+
+
+def _options(scenario: Scenario, edges: Edges | None) -> dict[str, bool | int | str]:
+    """The overlay's options; a graph keeps its shape only when peers do not dial whom they hear of."""
+    options = dict(scenario.overlay.options)
+    if edges is None or scenario.overlay.kind != "weave":
+        return options
+    said = {key.replace("_", "-") for key in options}
+    if not said & {"discovery", "no-discovery", "nodiscovery"}:
+        options["discovery"] = False
+    if not said & {"conn-limit", "connlimit"} and (most := generators.max_degree(edges)) > _CONNECTIONS:
+        options["conn-limit"] = most
+    return options
+
+
+def _links(underlay: Underlay, hosts: tuple[str, ...]) -> Links:
     default = underlay.links["default"].link(Link()) if "default" in underlay.links else Link()
-    pairs: dict[tuple[str, str], Link] = {}
+    regions = host_regions(underlay, hosts)
+    regional: dict[tuple[str, str], Link] = {}
+    single: list[tuple[tuple[str, str], LinkSpec]] = []
     for key, spec in underlay.links.items():
-        for pair in link_pairs(key) or ():
-            pairs[pair] = spec.link(pairs.get(pair, default))
-    return Links(default, pairs)
+        for ends in link_pairs(key) or ():
+            if all(end.startswith(REGION) for end in ends):
+                between = ends[0].removeprefix(REGION), ends[1].removeprefix(REGION)
+                regional[between] = spec.link(regional.get(between, default))
+            else:
+                single += [(pair, spec) for pair in _meant(ends, hosts, regions)]
+    links = Links(default, {}, regions if regional else {}, regional)
+    pairs: dict[tuple[str, str], Link] = {}
+    for pair, spec in single:
+        pairs[pair] = spec.link(pairs.get(pair, links.below(*pair)))
+    return replace(links, pairs=pairs)
+
+
+def _meant(ends: tuple[str, str], hosts: tuple[str, ...], regions: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The pairs of hosts between two ends of a link, of which at most one is a region."""
+    senders, receivers = (
+        [name for name in hosts if regions.get(name) == end.removeprefix(REGION)] if end.startswith(REGION) else [end]
+        for end in ends
+    )
+    return ((sender, receiver) for sender in senders for receiver in receivers if sender != receiver)
 
 
 def _services(scenario: Scenario, hosts: tuple[str, ...]) -> Iterator[tuple[str, ServiceSpec]]:
@@ -351,7 +407,10 @@ def _probes(specs: tuple[ProbeSpec, ...] | None, services: dict[str, ServiceSpec
 
 
 def _pairs(links: Links) -> Iterator[tuple[str, str, Link]]:
-    return ((sender, receiver, link) for (sender, receiver), link in links.pairs.items())
+    for (sender, receiver), link in links.regional.items():
+        yield REGION + sender, REGION + receiver, link
+    for (sender, receiver), link in links.pairs.items():
+        yield sender, receiver, link
 
 
 def _link(sender: str, receiver: str, link: Link) -> dict[str, Any]:
@@ -368,7 +427,7 @@ def _step(index: int, step: Step) -> dict[str, Any]:
 
 __all__ = [
     "ALL",
-    "GENERATORS",
+    "REGION",
     "HostSpec",
     "Interface",
     "ProbePlan",
@@ -378,6 +437,7 @@ __all__ = [
     "ServiceSpec",
     "host_names",
     "host_networks",
+    "host_regions",
     "link_pairs",
     "network_subnets",
     "resolve",

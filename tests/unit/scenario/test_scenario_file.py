@@ -106,7 +106,7 @@ def test_all_problems_come_at_once_with_their_places() -> None:
     )
     lines = problems(text)
     for number, words in (
-        (11, "found the key 'addres', expected one of network, address, networks; did you mean 'address'?"),
+        (11, "found the key 'addres', expected one of network, address, networks, region; did you mean 'address'?"),
         (17, "found 'weav', expected 'weave', 'vxlan' or 'none'; did you mean 'weave'?"),
         (23, "found 'macbok.local', expected a host: orion.local, macbook.local; did you mean 'macbook.local'?"),
         (23, "found 10.0.1.1/24, expected an address of its own: svc1 has it already"),
@@ -167,9 +167,9 @@ def test_an_address_is_one_replicas_only() -> None:
     assert "found one address for 2 replicas" in only(text + "  - run: all\n")
 
 
-def test_what_does_not_exist_yet_is_refused_by_name() -> None:
-    text = "version: 1\nunderlay: {generate: {kind: ring, hosts: 3}}\ntimeline: [wait: 1s]\n"
-    assert "found 'ring', expected a generator that exists: full_mesh" in only(text)
+def test_a_generator_that_does_not_exist_is_refused_by_name() -> None:
+    text = "version: 1\nunderlay: {generate: {kind: rings, hosts: 3}}\ntimeline: [wait: 1s]\n"
+    assert "found 'rings', expected a generator that exists: full_mesh" in only(text)
 
 
 @pytest.mark.parametrize(
