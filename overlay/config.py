@@ -71,8 +71,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """How long news for one neighbour is held back so that more can join the same message."""
     beat_interval: int = 1 * SECOND
     """Between two heartbeats on one connection, when there are few; see `beat_budget`."""
-    beat_budget: int = 16
-    """Heartbeats a second that one peer sends at the most: with many connections each is beaten more rarely."""
+    beat_budget: int = 32
+    """Heartbeats a second that one peer sends at the most: with more connections each is beaten more rarely, and a
+    cut is noticed later (see `docs/design.md`)."""
     beat_losses: int = 4
     """A connection on which nothing was heard for so many of the sender's intervals is closed."""
     beacon_interval: int = 400 * MILLISECOND

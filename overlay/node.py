@@ -95,6 +95,7 @@ class Node:
         self.resolver = Resolver(config, self.registry, rng)
         channels: list[Channel] = [self.ipam.channel, self.registry.channel, self.endpoints.channel]
         self.mesh = Mesh(config, self.uid, rng, channels, stored)
+        self.ipam.expect(self.mesh.dialler.explicit)
         self._nicknames: dict[PeerName, str] = {}
         self._ring_seen = self.ipam.ring_digest
         self._seen: tuple[object, ...] = ()

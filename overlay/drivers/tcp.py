@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from overlay.config import Address
@@ -25,6 +26,10 @@ DIAL_TIMEOUT = 3.0
 HANDSHAKE_TIMEOUT = 10.0
 USER_TIMEOUT_MS = 10_000
 """Unacknowledged data ends a connection after this (RFC 5482); heartbeats usually notice long before."""
+_TCP_THIN_LINEAR_TIMEOUTS = 16
+_TCP_RTO_MAX_MS = 44
+RTO_MAX_MS = 1_000
+"""The smallest that Linux takes (6.15 and later)."""
 MAX_QUEUED = 16 << 20
 """Bytes that wait for one slow neighbour before its connection is given up: it resynchronises by digest later."""
 FLUSH_TIMEOUT = 0.5
@@ -90,6 +95,11 @@ class _Connection(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        # What was sent in a cut too short to end the connection must not wait long after it: no doubling of the
+        # retransmission timer for the first six times, and where the kernel can, a bound on it.
+        for option, value in ((_TCP_THIN_LINEAR_TIMEOUTS, 1), (_TCP_RTO_MAX_MS, RTO_MAX_MS)):
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
         peer = transport.get_extra_info("peername")
         if peer is None:
             self.silent = self.dialled is None

@@ -6,7 +6,7 @@ nothing of links, of containers but their names, and of how messages travel.
 
 from collections.abc import Mapping
 
-from overlay.config import Config, PeerName
+from overlay.config import Address, Config, PeerName
 from overlay.effects import Broadcast, Effect, Log, Reply, Unicast
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.errors import ConfigError, RemoteError, UsageError
@@ -124,6 +124,10 @@ class Ipam:
         gift = None if self._gift is None else self._gift_due
         times = (self._agreement.deadline(), self._allocator.deadline(), self._space.deadline(), gift)
         return min((time for time in times if time is not None), default=None)
+
+    def expect(self, addresses: tuple[Address, ...]) -> None:
+        """This peer dials these since an earlier life: the peers there have a say in a first agreement."""
+        self._agreement.expect(addresses, replace=False)
 
     def surrender(self, now: int) -> list[Effect]:
         """Before this peer's state is wiped (`reset`): all its space goes to the lowest reachable peer of the ring.

@@ -18,6 +18,8 @@ from overlay.mesh.envelopes import Accept, Goodbye, Hello, Reason
 from overlay.mesh.timers import Timers
 
 HANDSHAKE_TIMEOUT: Final = 5 * SECOND
+MAX_HANDSHAKES: Final = 512
+"""Handshakes under way at the same time; one more that comes in is refused, so that strangers cost little."""
 
 
 class State(Enum):
@@ -156,6 +158,8 @@ class Connections:
     def opened(self, conn: int, local: Address, remote: Address, dialled: Address | None, now: int) -> list[Effect]:
         """A TCP connection stands: greet."""
         assert conn not in self.all, f"connection {conn} was opened twice"
+        if dialled is None and len(self._timers) >= MAX_HANDSHAKES:
+            return [CloseTcp(conn, "too many handshakes are under way")]
         connection = Connection(conn, local, remote, dialled, self._rng.getrandbits(63))
         connection.opened_at = connection.heard_at = connection.heard_udp_at = now
         connection.interval = self._beat_interval

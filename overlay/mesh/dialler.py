@@ -27,6 +27,8 @@ POLITE_DELAY: Final = 2 * SECOND
 SPREAD: Final = 100 * MILLISECOND
 MAX_DISCOVERY_DIALS: Final = 32
 """Dials to discovered targets under way at the same time."""
+MAX_TARGETS: Final = 1024
+"""Beyond so many targets a beacon from somewhere else makes no further one: its source is easily forged."""
 ROOM_PAUSE: Final = 5 * SECOND
 """When a discovered target for which there is no room asks again."""
 STORED_KEY: Final = "targets"
@@ -213,6 +215,11 @@ class Dialler:
         else:
             self._remove(address)
 
+    @property
+    def explicit(self) -> tuple[Address, ...]:
+        """The addresses that are dialled for ever: of the configuration, of `connect`, and of earlier lives."""
+        return tuple(target.address for target in self.targets.values() if target.explicit)
+
     # --- who else to dial -------------------------------------------------------------------------------------------
 
     def aimed(self) -> dict[PeerName, None]:
@@ -228,6 +235,8 @@ class Dialler:
 
     def urge(self, address: Address, peer: PeerName, now: int, delay: int = 0) -> list[Effect]:
         """`peer` has shown at `address` that it can be reached: dial with fresh back-off, at once or after `delay`."""
+        if address not in self.targets and len(self.targets) >= MAX_TARGETS:
+            return []
         target = self.targets.get(address) or self._add(address, explicit=False, peer=peer, due=now + delay)
         if target.state in (TargetState.CONNECTED, TargetState.REFUSED):
             return []

@@ -2,7 +2,8 @@
 
 Every frame is a length (4 octets, big-endian, of what follows) and so many octets. The first frame of each side is
 `MAGIC`, the lowest and the highest protocol version it speaks (one octet each), and whatever a later version adds;
-both then speak the highest version that both know. All later frames hold one message each. The driver makes one
+both then speak the highest version that both know. All later frames hold one message each; whoever has not been
+accepted yet has nothing long to say, so that strangers cannot fill the memory of a peer. The driver makes one
 `Session` for each TCP connection, sends `outgoing()` at once, feeds what arrives to `receive`, and reports
 `TcpOpened` as soon as `agreed` is not None.
 """
@@ -11,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from overlay.errors import RemoteError
+from overlay.mesh.envelopes import Accept
 from overlay.wire import MAX_MESSAGE, Envelope, Message, decode_message, encode_message
 
 MAGIC: Final = b"overlay-mesh"
@@ -18,6 +20,8 @@ LOWEST_VERSION: Final = 1
 HIGHEST_VERSION: Final = 1
 MAX_FIRST_FRAME: Final = 256
 """Bytes that a stranger may send before both sides know that they speak the same protocol."""
+MAX_HANDSHAKE: Final = 16 * 1024
+"""Bytes of one message until the other side's `Accept` has come."""
 
 _LENGTH = 4
 
@@ -26,11 +30,12 @@ class Phase(Enum):
     """What a session expects to receive."""
 
     FIRST_FRAME = 1
-    MESSAGES = 2
-    BROKEN = 3
+    HANDSHAKE = 2
+    MESSAGES = 3
+    BROKEN = 4
 
 
-_LIMITS = {Phase.FIRST_FRAME: MAX_FIRST_FRAME, Phase.MESSAGES: MAX_MESSAGE}
+_LIMITS = {Phase.FIRST_FRAME: MAX_FIRST_FRAME, Phase.HANDSHAKE: MAX_HANDSHAKE, Phase.MESSAGES: MAX_MESSAGE}
 
 
 class Session:
@@ -90,7 +95,10 @@ class Session:
             if self._phase is Phase.FIRST_FRAME:
                 self._negotiate(payload)
             else:
-                messages.append(decode_message(payload))
+                message = decode_message(payload)
+                messages.append(message)
+                if type(message) is Accept:
+                    self._phase = Phase.MESSAGES
             start = end
         del buffer[:start]
         return messages
@@ -98,7 +106,7 @@ class Session:
     def _too_long(self, length: int) -> str:
         if self._phase is Phase.FIRST_FRAME:
             return f"first frame announces {length} bytes, at most {MAX_FIRST_FRAME} expected: not a peer of this mesh"
-        return f"frame announces {length} bytes; the protocol allows {MAX_MESSAGE}"
+        return f"frame announces {length} bytes; the protocol allows {_LIMITS[self._phase]} now"
 
     def _negotiate(self, frame: bytes) -> None:
         if not frame.startswith(MAGIC) or len(frame) < len(MAGIC) + 2:
@@ -111,7 +119,7 @@ class Session:
                 f"this one {self._lowest} to {self._highest}"
             )
         self.agreed = common
-        self._phase = Phase.MESSAGES
+        self._phase = Phase.HANDSHAKE
 
 
 def _frame(payload: bytes) -> bytes:

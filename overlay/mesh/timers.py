@@ -21,6 +21,9 @@ class Timers(Generic[Key]):
     def __contains__(self, key: Key) -> bool:
         return key in self._due
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def set(self, key: Key, due: int) -> None:
         """Be due at `due`, instead of whenever `key` was due before."""
         self._serial += 1

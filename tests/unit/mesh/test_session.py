@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from overlay.errors import RemoteError
 from overlay.mesh.envelopes import Accept, Beacon, Beat, Digests, Hello, News, Prune
 from overlay.mesh.messages import Link, PeerRecord, TopologyDelta
-from overlay.mesh.session import MAGIC, MAX_FIRST_FRAME, Session
+from overlay.mesh.session import MAGIC, MAX_FIRST_FRAME, MAX_HANDSHAKE, Session
 from overlay.wire import MAX_DATAGRAM, MAX_MESSAGE, Envelope, decode_datagram, encode_datagram
 
 RECORD = PeerRecord("a", 1, 2, "nick", (Link("b", "10.0.0.2:6783", True, True),))
@@ -75,9 +75,16 @@ def test_strangers_are_refused_by_their_first_octets(data: bytes) -> None:
 
 
 def test_a_frame_beyond_the_limit_is_refused_before_it_is_read() -> None:
-    _, b = pair()
+    a, b = pair()
     with pytest.raises(RemoteError, match=str(MAX_MESSAGE)):
-        b.receive((MAX_MESSAGE + 1).to_bytes(4, "big"))
+        b.receive(a.encode(Accept(1)) + (MAX_MESSAGE + 1).to_bytes(4, "big"))
+
+
+def test_who_is_not_accepted_yet_has_nothing_long_to_say() -> None:
+    a, b = pair()
+    assert b.receive(a.encode(MESSAGES[0])) == [MESSAGES[0]]
+    with pytest.raises(RemoteError, match=str(MAX_HANDSHAKE)):
+        b.receive((MAX_HANDSHAKE + 1).to_bytes(4, "big"))
 
 
 @given(st.binary(max_size=300))

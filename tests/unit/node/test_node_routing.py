@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from overlay.config import Config
+from overlay.config import Address, Config
 from overlay.effects import DnsAnswer, Effect, Notify, Persist, Reply
-from overlay.inputs import Attached, Connect, Deliver, DnsQuery, Input, RegisterName, RemovePeer, Wake
+from overlay.inputs import Attached, Connect, Deliver, DnsQuery, Input, Prime, RegisterName, RemovePeer, Wake
 from overlay.ipam.messages import Trigger
 from overlay.node import Node
 
@@ -86,3 +86,13 @@ def test_the_report_has_its_sections_and_is_plain_data():
     report = json.loads(json.dumps(node.report(0)))
     assert list(report) == ["version", "mesh", "ipam", "dns", "endpoints"]
     assert report["endpoints"]["entries"][0]["state"] == "local"
+
+
+def test_targets_of_an_earlier_life_count_among_the_electors():
+    first = make()
+    addresses = tuple(Address(f"192.168.0.{number}", 6783) for number in (3, 4))
+    stored = {e.key: e.data for e in first.handle(Connect(1, addresses), 0) if isinstance(e, Persist)}
+    again = make(stored)
+    assert not [e for e in again.handle(Prime(2), 0) if isinstance(e, Reply)], "one peer of three is no quorum"
+    assert "needs 2 peers" in again.report(0)["ipam"]["waiting"]
+    assert [e for e in make().handle(Prime(2), 0) if isinstance(e, Reply)], "who dials nobody decides alone"
