@@ -12,6 +12,7 @@ from pathlib import Path
 import engine_host
 import pytest
 from engine_host import EngineHost, eventually
+from tiers import cannot_run
 
 HTTP = "ksahnine/dummy-http"
 
@@ -22,7 +23,7 @@ def engine() -> Iterator[EngineHost]:
         pytest.skip("no docker command on this machine (install the package docker-cli or docker.io)")
     reason = engine_host.skip_reason(os.geteuid() != 0)
     if reason:
-        pytest.skip(f"no engine here: {reason}")
+        cannot_run(f"no engine here: {reason}")
     with tempfile.TemporaryDirectory(prefix="engine-") as directory:
         Path(directory).chmod(0o755)
         made = EngineHost(Path(directory, "h"), user=os.geteuid() != 0)

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -66,7 +67,9 @@ class EngineHost:
                 shutil.chown(self.directory, "nobody")
                 wrapper, python = [*_as_user(), "env", *_environment()], SYSTEM_PYTHON
             wrapper += ["unshare", "-Ur"]
-        engine = f"{python} -m lab.backends.engine --socket {self.socket} --state {self.state}"
+        engine = shlex.join(
+            [python, "-m", "lab.backends.engine", "--socket", str(self.socket), "--state", str(self.state)]
+        )
         command = "ip link set lo up; " + (f"while :; do {engine}; done" if self._respawn else f"exec {engine}")
         unshare = ["unshare", "-n", "-m", "-p", "-u", "-f", "--mount-proc", "--kill-child", "sh", "-c", command]
         self.process = subprocess.Popen(

@@ -15,7 +15,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
-import pytest
+from tiers import cannot_run
 
 from lab.backends.netns import NetnsBackend, launch, ready, serve
 from lab.backends.netns.backend import NetnsLab
@@ -47,9 +47,7 @@ def require_netns() -> None:
     missing = [one for one in features.detect_once() if one.required and not one.found]
     if missing:
         text = "; ".join(f"{one.name}: {one.detail} ({one.remedy})" for one in missing)
-        if os.environ.get("CI"):
-            pytest.fail(f"no netns labs here: {text}")
-        pytest.skip(f"no netns labs here: {text}")
+        cannot_run(f"no netns labs here: {text}")
 
 
 def in_lab(resolved: Resolved, check: Callable[[NetnsLab], Awaitable[None]], *, name: str = "test") -> None:

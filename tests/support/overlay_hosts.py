@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import pytest
+from tiers import cannot_run
 
 PYTHON = sys.executable
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ class Underlay:
         )
         assert self.process.stdout is not None
         if self.process.stdout.readline() != b"ready\n":
-            pytest.skip("no namespaces: allow unprivileged user namespaces, or run as root")
+            cannot_run("no namespaces: allow unprivileged user namespaces, or run as root (`lab doctor` says how)")
         self.run("ip link add switch type bridge && ip link set switch up && ip link set lo up")
 
     def enter(self) -> list[str]:

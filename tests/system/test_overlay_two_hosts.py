@@ -1,6 +1,7 @@
 """Two hosts with real kernels' data paths: the walk-through's commands, and what may go wrong with a daemon."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,7 +129,7 @@ def test_garbage_is_logged_once_and_harms_nobody(net: Underlay, orion: Host) -> 
         f"for _ in range(20): u.sendto({GARBAGE!r},('192.168.0.2',6783))\n"
     )
     net.run("ip addr show dev switch | grep -q 192.168.0.9 || ip addr add 192.168.0.9/24 dev switch")
-    net.run(f"{sys.executable} -c \"$(cat <<'E'\n{script}\nE\n)\"")
+    net.run(shlex.join([sys.executable, "-c", script]))
     eventually(lambda: "udp 192.168.0.9" in orion.log, what="complaint about UDP")
     for kind in ("tcp", "udp"):
         assert orion.log.count(f"{kind} 192.168.0.9: ") == 1
