@@ -170,11 +170,12 @@ class Stage:
         if timer is not None:
             timer.cancel()
 
-    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+    def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this as long as the stage is in use; an error of it ends the run."""
         task = asyncio.create_task(work)
         task.add_done_callback(self._ended)
         self._watchers.append(task)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -195,6 +196,24 @@ class Stage:
     def hosts(self) -> Sequence[str]:
         """All hosts of the scenario."""
         return tuple(self.scenario.hosts)
+
+    @property
+    def alive(self) -> Sequence[str]:
+        """See `lab.faults.base.Bench`."""
+        return tuple(name for name in self.scenario.hosts if name in self.live.daemons)
+
+    @property
+    def hosts_down(self) -> Sequence[str]:
+        """See `lab.faults.base.Bench`."""
+        return tuple(self.live.hosts_down)
+
+    async def tell(self, step: int, what: str, label: str, fault: Fault) -> None:
+        """See `lab.faults.base.Bench`."""
+        await self.probing.sync()
+        detail: dict[str, Any] = {"label": label, "hosts": list(fault.hosts)}
+        detail |= {"mark": fault.mark.label, "colour": fault.mark.colour}
+        power = fault.victim[0] == "host"
+        self.event(step, what, "point", ok=True, groups=power, **detail, **(self.containers() if power else {}))
 
     @property
     def placed(self) -> Mapping[str, Replica]:

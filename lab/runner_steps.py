@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from lab.errors import LabError
+from lab.faults.base import Fault
+from lab.faults.churn import ChurnFault, words
+from lab.faults.device import ClockTrouble, DiskTrouble
 from lab.faults.partition import PartitionFault
 from lab.faults.process import death_of
 from lab.overlays.base import together
@@ -173,11 +176,9 @@ REGROUPS = ("heal", "restart", "reset", "launch")
 async def carry(stage: Stage, step: Step, index: int) -> None:
     """Carry out a step and write its events; a fault's last event comes when it is healed."""
     label = label_of(step, stage.hosts)
-    if step.verb == "partition":
-        await stage.strike(index, PartitionFault(step.body, stage.hosts), step.duration)
-        return
-    if step.verb == "kill":
-        await stage.strike(index, death_of(step.body), step.duration)
+    fault = fault_of(step, index, stage.hosts, stage.scenario.seed)
+    if fault is not None:
+        await stage.strike(index, fault, step.duration)
         return
     begun = stage.lab.now()
     stage.event(index, step.verb, "start", label=label)
@@ -191,6 +192,22 @@ async def carry(stage: Stage, step: Step, index: int) -> None:
     stage.event(index, step.verb, "end", ok=True, groups=groups, label=label, took=stage.lab.now() - begun, **detail)
 
 
+def fault_of(step: Step, index: int, hosts: Sequence[str], seed: int) -> Fault | None:
+    """The fault of a step, None when it is none; `seed` and the step's index make what is random in it."""
+    match step.verb:
+        case "partition":
+            return PartitionFault(step.body, hosts)
+        case "kill":
+            return death_of(step.body)
+        case "churn":
+            return ChurnFault(step.body, hosts, f"{seed} churn {index}", step.duration or 0)
+        case "slow_disk":
+            return DiskTrouble(step.body)
+        case "clock":
+            return ClockTrouble(step.body)
+    return None
+
+
 def label_of(step: Step, hosts: Sequence[str]) -> str:
     """A step in a few words; `hosts` are all hosts of the scenario."""
     body = step.body
@@ -198,31 +215,37 @@ def label_of(step: Step, hosts: Sequence[str]) -> str:
         case "partition":
             return PartitionFault(body, hosts).label
         case "launch" | "reset":
-            words = ", ".join(body.hosts)
+            said = ", ".join(body.hosts)
         case "connect" | "forget":
-            words = "all" if body.source is None else f"{body.source} → {', '.join(body.target)}"
+            said = "all" if body.source is None else f"{body.source} → {', '.join(body.target)}"
         case "run" | "remove":
-            words = ", ".join(body.services)
+            said = ", ".join(body.services)
         case "scale":
-            words = f"{body.service} to {body.to}"
+            said = f"{body.service} to {body.to}"
         case "attach" | "detach":
-            words = f"{body.service} {body.address or ''}".strip()
+            said = f"{body.service} {body.address or ''}".strip()
         case "exec":
             line = (
                 body.command[2]
                 if body.command[:2] == ("sh", "-c") and len(body.command) == 3
                 else " ".join(body.command)
             )
-            words = f"{body.host or body.service}: {line if len(line) <= 60 else line[:57] + '…'}"
+            said = f"{body.host or body.service}: {line if len(line) <= 60 else line[:57] + '…'}"
         case "restart" | "kill":
-            words = death_of(body).label
+            said = death_of(body).label
+        case "churn":
+            said = words(body, step.duration or 0)
+        case "slow_disk":
+            said = DiskTrouble(body).label
+        case "clock":
+            said = ClockTrouble(body).label
         case "wait":
-            words = format_duration(body)
+            said = format_duration(body)
         case "heal":
-            words = "all"
+            said = "all"
         case _:
-            words = ""
-    return f"{step.verb} {words}".strip()
+            said = ""
+    return f"{step.verb} {said}".strip()
 
 
 async def _start(stage: Stage, replicas: list[Replica]) -> None:

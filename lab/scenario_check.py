@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.generators import KINDS, faults
 from lab.links import Link
-from lab.scenario_base import ALL, Problem
+from lab.scenario_base import ALL, Problem, chosen
 from lab.scenario_model import PROCESS, Scenario
 from lab.scenario_steps import DnsExpect, Pair, Partition, Step
 from lab.topology import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
@@ -294,9 +294,16 @@ def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> It
         case "kill" | "restart":
             yield from context.host((*where, "daemon"), body.daemon) if body.daemon is not None else ()
             yield from _place(where, body, context)
+        case "churn":
+            yield from context.hosts_of((*where, "hosts"), body.hosts)
+            members = len(chosen(body.hosts, context.hosts))
+            if body.keep is not None and body.keep >= members:
+                yield Problem((*where, "keep"), f"{body.keep} of {members} hosts", "fewer, or nobody may leave")
+        case "slow_disk" | "clock":
+            yield from context.host((*where, "host"), body.host)
         case "expect":
             yield from _expect(where, step, scenario, context)
-    if step.verb in ("forget", "attach", "detach", "reset") and scenario.overlay.kind != "weave":
+    if step.verb in ("forget", "attach", "detach", "reset", "churn") and scenario.overlay.kind != "weave":
         yield Problem(where, f"`{step.verb}` on overlay {scenario.overlay.kind}", "overlay weave", at_key=True)
     if step.verb == "kill" and body.daemon is not None and scenario.overlay.kind != "weave":
         yield Problem(where, f"a daemon to kill on overlay {scenario.overlay.kind}", "a host or a service")

@@ -9,16 +9,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 
 from lab.scenario_base import ALL, NAMES_SCHEMA, Command, Model, Name, Names, Scalar, fault
-from lab.scenario_values import UNITS, Duration
+from lab.scenario_values import UNITS, Duration, Frequency, Percentage
 
 VERBS = (
     *("launch", "connect", "forget", "run", "attach", "detach", "exec", "partition", "heal"),
-    *("kill", "restart", "scale", "remove", "reset", "expect", "wait"),
+    *("kill", "restart", "churn", "slow_disk", "clock", "scale", "remove", "reset", "expect", "wait"),
 )
 _ALL_ONLY: tuple[dict[str, Any], ...] = ({"const": ALL},)
 SHAPES = ("groups", "one_way", "isolate", "bridge", "ring")
 """How a partition may be said."""
-TIMED = ("partition", "kill")
+TIMED = ("partition", "kill", "churn", "slow_disk", "clock")
 """Verbs that `for` ends by itself."""
 
 
@@ -209,6 +209,56 @@ class Victim(Model):
         return self
 
 
+class Churn(Model):
+    """Peers leave and join, about (poisson) or exactly (fixed) so often, until it ends; then all are back.
+
+    At each turn one that runs leaves, or one that left joins. With `downtime` every turn is a leaving, and each comes
+    back by itself after about that time. A `crash` is a kill, the others say farewell; a `target: host` is switched
+    off. At least `keep` (half of them, unless said) stay.
+    """
+
+    rate: Frequency | None = None
+    every: Annotated[Duration, Field(ge=UNITS["ms"])] | None = None
+    kind: Literal["poisson", "fixed"] = "poisson"
+    hosts: Names = (ALL,)
+    target: Literal["daemon", "host"] = "daemon"
+    crash: Percentage = 0.5
+    downtime: Annotated[Duration, Field(ge=UNITS["ms"])] | None = None
+    keep: Annotated[int, Field(ge=0)] | None = None
+    for_: Duration | None = Field(None, alias="for")
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> "Churn":
+        if (self.rate is None) == (self.every is None):
+            raise fault("either `rate` (2/s) or `every` (500ms)", "both" if self.rate else "neither")
+        return self
+
+    @property
+    def interval(self) -> int:
+        """Nanoseconds from one turn to the next, in the mean."""
+        found = self.every if self.rate is None else self.rate
+        assert found is not None
+        return found
+
+
+class SlowDisk(Model):
+    """A host's disk takes so long for every synced write, or is full."""
+
+    host: Name
+    latency: Duration = 200 * UNITS["ms"]
+    full: bool = False
+    for_: Duration | None = Field(None, alias="for")
+
+
+class ClockSkew(Model):
+    """A host's clock is ahead by `offset` and drifts by `drift_ppm` (parts per million; below 0 it is slow)."""
+
+    host: Name
+    offset: Duration = 0
+    drift_ppm: Annotated[int, Field(ge=-100_000, le=100_000)] = 0
+    for_: Duration | None = Field(None, alias="for")
+
+
 class Scale(Model):
     """Run more or fewer replicas of a service; 0 removes it."""
 
@@ -274,6 +324,9 @@ class Step(Model):
     heal: Heal | None = None
     kill: Victim | None = None
     restart: Victim | None = None
+    churn: Churn | None = None
+    slow_disk: SlowDisk | None = None
+    clock: ClockSkew | None = None
     scale: Scale | None = None
     remove: Remove | None = None
     reset: Reset | None = None
@@ -288,11 +341,13 @@ class Step(Model):
         body = self.body
         if self.for_ is not None:
             if given[0] not in (*TIMED, "expect"):
-                raise fault("`for` beside partition, kill or expect only", f"`for` beside {given[0]}")
+                raise fault(f"`for` beside {', '.join(TIMED)} or expect only", f"`for` beside {given[0]}")
             if getattr(body, "for_", None):
                 raise fault(f"`for` once, not in the step and in its {given[0]}", "two of them")
         if self.on_failure == "continue" and given[0] not in ("expect", "exec"):
             raise fault("`on_failure: continue` beside expect or exec only", f"beside {given[0]}")
+        if given[0] == "churn" and not self.duration:
+            raise fault("`for`: how long the churn lasts", "none")
         if given[0] == "restart" and self.body.for_ is not None:
             raise fault("no `for`: a restart lasts", "`for` beside restart")
         return self
@@ -309,6 +364,6 @@ class Step(Model):
 
     @property
     def duration(self) -> int | None:
-        """How long what it starts lasts (partition, kill) or must hold (expect); None: until something ends it."""
+        """How long what it starts lasts (a fault) or must hold (expect); None: until something ends it."""
         inner = getattr(self.body, "for_", None) if isinstance(self.body, BaseModel) else None
         return self.for_ if self.for_ is not None else inner

@@ -27,6 +27,8 @@ _LONGEST = 366 * 24 * UNITS["h"]
 _RATES = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(bit|kbit|mbit|gbit)")
 
+_FREQUENCY = re.compile(r"(\d+(?:\.\d+)?)/(ms|s|m|h)")
+
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(b|kb|mb|gb|kib|mib|gib|)", re.IGNORECASE)
 
@@ -69,6 +71,15 @@ def parse_rate(text: str) -> int:
     return int(value)
 
 
+def parse_frequency(text: str) -> int:
+    """Nanoseconds from one to the next of `2/s`, `30/m`; raises ValueError."""
+    match = _FREQUENCY.fullmatch(text)
+    count = Decimal(match[1]) if match else Decimal(0)
+    if not match or not 0 < count <= UNITS[match[2]] // UNITS["us"]:
+        raise ValueError("expected a rate as 2/s or 30/m")
+    return int(UNITS[match[2]] / count)
+
+
 def parse_size(text: str) -> int:
     """Bytes of `1500`, `64KB`, `1MiB`; raises ValueError."""
     match = _SIZE.fullmatch(text)
@@ -78,15 +89,16 @@ def parse_size(text: str) -> int:
     return int(value)
 
 
-def _reader(parse: Callable[[str], Any], *, number: bool = False) -> BeforeValidator:
-    """Text goes through `parse`; a number passes as it is where the resolved form is allowed (`number`), or is zero."""
+def _reader(parse: Callable[[str], Any], *, number: bool = False, least: int = 0) -> BeforeValidator:
+    """Text goes through `parse`; a number passes as it is where the resolved form is allowed (`number`), from `least`
+    on, or is zero."""
 
     def read(value: object) -> object:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             text = ""
         elif isinstance(value, str):
             text = value.strip()
-        elif value == 0 or (number and isinstance(value, int)):
+        elif (value == 0 and not least) or (number and isinstance(value, int) and value >= least):
             return int(value)
         else:
             text = str(value)
@@ -121,6 +133,13 @@ Rate = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?[kmg]?bit$", "examples": ["10mbit"]}),
 ]
 """Bits per second, written `10mbit`."""
+
+Frequency = Annotated[
+    int,
+    _reader(parse_frequency, number=True, least=UNITS["us"]),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?/(ms|s|m|h)$", "examples": ["2/s", "30/m"]}),
+]
+"""How often, written `2/s`; held as the nanoseconds from one to the next."""
 
 Size = Annotated[
     int,

@@ -7,15 +7,19 @@ Imports only what a command needs, so that `weave status` answers at once.
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TextIO
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TextIO
 
 from overlay import __version__
 from overlay.cli_client import Client, NotRunning, Refused
 from overlay.cli_words import Usage, nearest, take_addresses
 from overlay.errors import OverlayError
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from overlay.drivers.options import LaunchOptions
+
+__all__ = ["HERE", "Machine", "main"]
 
 HELP = """\
 Usage: weave COMMAND [ARGUMENTS]
@@ -44,6 +48,36 @@ Usage: weave COMMAND [ARGUMENTS]
 
 ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet) or net:default.
 WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the log; DOCKER_HOST the engine's socket."""
+
+
+class Machine:
+    """What a command finds where it runs: the environment, the daemon, and how one is started and cleaned up after.
+
+    A simulator puts one of its own in `HERE`, so that the same words do the same on a simulated host.
+    """
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables."""
+        return os.environ
+
+    def client(self) -> Client:
+        """The daemon, whether it runs or not."""
+        from overlay.cli_client import socket_path
+
+        return Client(socket_path(self.environment))
+
+    spawn: "Callable[[LaunchOptions], None] | None" = None
+    """Start a daemon; None: as `overlay.drivers.daemon` does."""
+
+    def clean_up(self) -> None:
+        """Remove what a daemon that does not run has left."""
+        from overlay.cli_launch import clean_up
+
+        clean_up(self.environment)
+
+
+HERE: ContextVar[Machine] = ContextVar("HERE", default=Machine())  # noqa: B039  # it has no state
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -85,9 +119,7 @@ def _say(text: str, stream: TextIO | None = None) -> None:
 
 
 def _client() -> Client:
-    from overlay.cli_client import socket_path
-
-    return Client(socket_path(os.environ))
+    return HERE.get().client()
 
 
 # --- the router ---------------------------------------------------------------------------------------------------
@@ -96,7 +128,8 @@ def _client() -> Client:
 def _launch(words: list[str]) -> int:
     from overlay.cli_launch import launch
 
-    text = launch(words, os.environ)
+    here = HERE.get()
+    text = launch(words, here.environment, here.client(), here.spawn)
     _say(text, sys.stderr)
     return 0
 
@@ -176,8 +209,6 @@ def _reset(words: list[str]) -> int:
     force = [word for word in words if word in ("--force", "-force")]
     if _plain([word for word in words if word not in force], "reset", ("--force",)):
         raise Usage("reset takes no arguments but --force")
-    from overlay.cli_launch import clean_up
-
     try:
         _client().leave(surrender=True)
     except NotRunning:
@@ -185,7 +216,7 @@ def _reset(words: list[str]) -> int:
     except Refused:
         if not force:
             raise
-    clean_up(os.environ)
+    HERE.get().clean_up()
     return 0
 
 
@@ -195,7 +226,7 @@ def _reset(words: list[str]) -> int:
 def _run_container(words: list[str]) -> int:
     from overlay.cli_run import parse_run
 
-    _say(_client().post_json("/run", parse_run(words, os.environ)))
+    _say(_client().post_json("/run", parse_run(words, HERE.get().environment)))
     return 0
 
 

@@ -4,7 +4,7 @@ Owns the flags of this command, the original's spellings of 2015 among them. The
 `overlay.drivers.daemon`, which is imported only when one has to be started.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -130,16 +130,27 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
     return options
 
 
-def launch(words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`."""
+def launch(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    client: Client | None = None,
+    spawn: Callable[[LaunchOptions], None] | None = None,
+) -> str:
+    """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`.
+
+    `client` and `spawn` stand in for the daemon of this host and for starting it.
+    """
     options = parse_launch(words, environment)
     answer = None
     with suppress(NotRunning):
-        answer = Client(socket_path(environment)).get_json("/options")
+        answer = (client or Client(socket_path(environment))).get_json("/options")
     if answer is None:
-        from overlay.drivers.daemon import spawn_daemon
+        if spawn is not None:
+            spawn(options)
+        else:
+            from overlay.drivers.daemon import spawn_daemon
 
-        spawn_daemon(options, Places.of(environment), environment)
+            spawn_daemon(options, Places.of(environment), environment)
         return "the router runs"
     running = msgspec.convert(answer["options"], LaunchOptions)
     different = differences(running, options)

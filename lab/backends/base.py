@@ -75,6 +75,18 @@ class Host(Protocol):
         ...
 
 
+class Adjustable(Protocol):
+    """A host whose devices can be disturbed; what `slow_disk` and `clock` steps need, for backends that offer them."""
+
+    async def set_disk(self, *, latency: int, full: bool) -> None:
+        """From now on a synced write takes so many nanoseconds, or waits until there is room."""
+        ...
+
+    async def set_clock(self, *, offset: int | None, drift: int) -> None:
+        """From now on the clock is so many nanoseconds ahead (None: as it is) and drifts, in parts per billion."""
+        ...
+
+
 class Lab(Protocol):
     """A running lab."""
 

@@ -221,8 +221,8 @@ class ConvergenceTracker:
         return State(
             since=window.event.t,
             metrics=metrics,
-            converged=window.since.get("overall") is not None,
-            waiting=tuple(self._waiting(metrics)),
+            converged=window.since.get("overall") is not None and not self.world.churning,
+            waiting=(*(["the churn goes on"] if self.world.churning else []), *self._waiting(metrics)),
         )
 
     # Records

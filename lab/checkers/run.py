@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from lab.checkers.convergence import ConvergenceTracker, EventConvergence, State
-from lab.checkers.world import FAULTS, SeriesKey, World, is_change, label_of, series_of
+from lab.checkers.world import LASTING, SeriesKey, World, is_change, label_of, series_of
 from lab.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
 
 __all__ = ["Band", "Epoch", "Run", "Step", "in_order"]
@@ -247,9 +247,9 @@ def _bands(events: list[Event], end: int) -> list[Band]:
     """Faults from when they struck until they were healed."""
     bands: list[Band] = []
     for index, event in enumerate(events):
-        if event.what not in FAULTS or event.phase == "end" or event.ok is False:
+        if event.what not in LASTING or event.phase == "end" or event.ok is False:
             continue
-        healers = {"partition": ("heal",), "kill": ("restart", "launch")}[event.what]
+        healers = {"partition": ("heal",), "kill": ("restart", "launch")}.get(event.what, ())
         healed = next(
             (
                 later.t

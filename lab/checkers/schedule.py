@@ -19,7 +19,7 @@ __all__ = ["check_schedule", "interval"]
 _TOLERANCE = 1_000_000
 """Nanoseconds that a try may be off its grid: backends translate clocks."""
 _SHOWN = 20
-_MOVERS = ("run", "remove", "scale", "kill", "restart", "launch", "reset", "attach", "detach", "down")
+_MOVERS = ("run", "remove", "scale", "kill", "churn", "restart", "launch", "reset", "attach", "detach", "down")
 
 
 def interval(samples: list[Sample]) -> int:

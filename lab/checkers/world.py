@@ -8,22 +8,26 @@ from typing import Any
 
 from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
 
-__all__ = ["CHANGES", "FAULTS", "SeriesKey", "World", "is_change", "label_of", "name_of", "series_of"]
+__all__ = ["CHANGES", "FAULTS", "LASTING", "SeriesKey", "World", "is_change", "label_of", "name_of", "series_of"]
 
 SeriesKey = tuple[str, str, str]
 """(probe, source replica, target): samples with the same key form one series."""
 
 CHANGES = (
     *("launch", "connect", "forget", "run", "remove", "attach", "detach", "partition", "heal", "kill", "restart"),
-    *("scale", "reset"),
+    *("scale", "reset", "churn"),
 )
-"""What an event must be about to change what peers should believe or reach."""
+"""What an event must be about to change what peers should believe or reach. A churn is one change, at its end: what
+its single turns do is never judged, for the next one comes before they are over."""
 
 REMOVERS = ("scale", "remove")
 """Changes after which a replica that no longer runs is gone for good; nobody asks it any more."""
 
 FAULTS = ("partition", "kill")
 """Changes that take effect when they start, and a second time when they end (are healed)."""
+
+LASTING = (*FAULTS, "churn", "slow_disk", "clock")
+"""What begins with one event and is over with another, a step or more later."""
 
 
 def is_change(event: Event) -> bool:
@@ -38,7 +42,7 @@ def label_of(event: Event) -> str:
     label = str(event.detail.get("label") or event.what)
     if event.what == "kill" and not label.startswith("kill"):
         label = f"kill {label}"
-    if event.phase != "end" or event.what not in FAULTS:
+    if event.phase != "end" or event.what not in LASTING:
         return label
     return "heal" if event.what == "partition" else f"end of {label}"
 
@@ -74,6 +78,8 @@ class World:
         """Hosts whose peer stopped and has not been seen or started since."""
         self.launched: set[str] = set()
         """Hosts that should have a peer, as far as they are not gone."""
+        self.churning: dict[int, None] = {}
+        """Steps of the churns that go on."""
         self._services: dict[str, Any] = {}
         self._plans: list[dict[str, Any]] = [{}]
         self._group_of: dict[str, int] = {}
@@ -201,7 +207,11 @@ class World:
                 for name, service in self._services.items()
                 if isinstance(service, dict) and service.get("host")
             }
-        restarted = event.what in ("launch", "restart") or (event.what == "kill" and event.phase == "end")
+        if event.what == "churn" and event.phase == "start":
+            self.churning[event.step] = None
+        elif event.what == "churn":
+            self.churning.pop(event.step, None)
+        restarted = event.what in ("launch", "restart", "join") or (event.what == "kill" and event.phase == "end")
         if restarted and event.ok is not False:
             for host in self._hosts_of(event):
                 if event.what == "launch" or host in self.gone:

@@ -3,4 +3,6 @@
 base.py        the protocol
 partition.py   who can no longer send to whom
 process.py     deaths of daemons, hosts and containers
+churn.py       peers that leave and join at a rate
+device.py      disks and clocks that misbehave
 """

@@ -4,8 +4,9 @@ Owns the protocol and what a fault may use of a run. One file per family beside 
 schedule and writes the history, a fault only does and undoes.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -32,6 +33,24 @@ class Bench(Protocol):
     @property
     def hosts(self) -> Sequence[str]:
         """All hosts of the scenario, in their order."""
+        ...
+
+    @property
+    def alive(self) -> Sequence[str]:
+        """Hosts whose daemon should run now, in their order."""
+        ...
+
+    @property
+    def hosts_down(self) -> Sequence[str]:
+        """Hosts that are switched off now."""
+        ...
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run this beside the timeline, at most as long as the run; an error of it ends the run."""
+        ...
+
+    async def tell(self, step: int, what: str, label: str, fault: "Fault") -> None:
+        """Write down what a fault that lasts does to another one's victim, and let probes follow."""
         ...
 
     @property
@@ -68,7 +87,7 @@ class Fault(Protocol):
     """One fault of a run."""
 
     what: str
-    """The verb: partition or kill."""
+    """The verb: partition, kill, churn …"""
     label: str
     """The fault in a few words, as `partition orion.local | macbook.local`."""
     victim: tuple[str, str]

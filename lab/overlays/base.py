@@ -92,6 +92,10 @@ class Overlay(Protocol):
         True when a daemon runs there now."""
         ...
 
+    async def stop(self, host: str) -> None:
+        """End the overlay's daemon on a host in good order, with a farewell; containers are not touched."""
+        ...
+
     def address_of(self, replica: str) -> str:
         """The overlay address of a running replica, without prefix; empty when it has none."""
         ...

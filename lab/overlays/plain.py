@@ -55,6 +55,9 @@ class PlainOverlay:
         """No daemon, nothing to bring back."""
         return False
 
+    async def stop(self, host: str) -> None:
+        """No daemon runs that could be stopped."""
+
     def address_of(self, replica: str) -> str:
         """Its address on its engine's network, which other hosts do not reach."""
         return self._addresses.get(replica, "")

@@ -75,6 +75,9 @@ class VxlanOverlay:
         await self._make(host)
         return False
 
+    async def stop(self, host: str) -> None:
+        """No daemon runs that could be stopped."""
+
     def address_of(self, replica: str) -> str:
         """As given, or counted up."""
         interface = self._addresses.get(replica)

@@ -119,6 +119,10 @@ class WeaveOverlay:
         await must(self._lab.hosts[host], ["weave", "launch", *self._launched[host]])
         return True
 
+    async def stop(self, host: str) -> None:
+        """`weave stop`."""
+        await must(self._lab.hosts[host], ["weave", "stop"])
+
     def address_of(self, replica: str) -> str:
         """Its first overlay address."""
         interface = self._addresses.get(replica)

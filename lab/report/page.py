@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from lab.checkers import Run
 from lab.checkers.convergence import METRICS
 from lab.checkers.run import Step
+from lab.checkers.world import LASTING
 from lab.plots.style import Figure, span
 
 __all__ = ["render"]
@@ -159,7 +160,7 @@ def _tiles(run: Run, summary: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _step(run: Run, step: Step) -> dict[str, Any]:
-    lasting = step.what in ("partition", "kill")
+    lasting = step.what in LASTING
     took = None if step.end is None or step.end == step.start else step.end - step.start
     text = str(step.detail.get("expect") or step.label)
     if step.what == "expect" and not text.startswith("expect"):

@@ -23,10 +23,26 @@ from overlay.drivers.netlink import Netlink, NetlinkError
 from overlay.drivers.netns import inside
 from overlay.errors import EnvironmentProblem, UsageError
 
-__all__ = ["addresses_of", "plug", "port_name", "unplug"]
+__all__ = ["Ports", "addresses_of", "plug", "port_name", "unplug"]
 
 MULTICAST = "224.0.0.0/4"
 _ETH_P_ARP = 0x0806
+
+
+class Ports:
+    """The ports of this host's bridge: what `plug` and `unplug` do, on devices that are known."""
+
+    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+        self._netlink = netlink
+        self._devices = devices
+
+    def plug(self, container: str, pid: int, mac: str, addresses: tuple[str, ...]) -> bool:
+        """See `plug` of this module."""
+        return plug(self._netlink, self._devices, container, pid, mac, addresses)
+
+    def unplug(self, container: str) -> None:
+        """See `unplug` of this module."""
+        unplug(self._netlink, container)
 
 
 def port_name(container: str) -> str:

@@ -17,13 +17,11 @@ from msgspec.structs import replace
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.datapath.vxlan import stable_mac
-from overlay.drivers import attach
 from overlay.drivers.addresses import parse_address
-from overlay.drivers.bridge import Devices
+from overlay.drivers.attach import Ports
 from overlay.drivers.engine import Container, Engine
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
-from overlay.drivers.netlink import Netlink
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 
 __all__ = ["EXTERNAL", "Containers"]
@@ -41,13 +39,10 @@ _RETRY_FIRST, _RETRY_MOST = 0.2, 5.0
 class Containers:
     """All attached containers of this host."""
 
-    def __init__(
-        self, router: Router, engine: Engine, netlink: Netlink, devices: Devices, config: Config, journal: Journal
-    ) -> None:
+    def __init__(self, router: Router, engine: Engine, ports: Ports, config: Config, journal: Journal) -> None:
         self._router = router
         self._engine = engine
-        self._netlink = netlink
-        self._devices = devices
+        self._ports = ports
         self._config = config
         self._journal = journal
         self._locks: dict[str, asyncio.Lock] = {}
@@ -113,7 +108,7 @@ class Containers:
                 if info.running and left is not None:
                     await self._plug(left, info)
             else:
-                attach.unplug(self._netlink, container)
+                self._ports.unplug(container)
             return leaving
 
     async def add_name(self, container: str, fqdn: str, address: str) -> None:
@@ -158,7 +153,7 @@ class Containers:
         """Detach everything (a `reset`): interfaces, addresses, names."""
         for record in self._journal.all():
             async with self._lock(record.container):
-                attach.unplug(self._netlink, record.container)
+                self._ports.unplug(record.container)
                 await self._unbook(record, keep=())
                 self._journal.drop(record.container)
 
@@ -273,7 +268,7 @@ class Containers:
             await self._plug(left, info)
 
     def _died(self, record: Attachment) -> None:
-        attach.unplug(self._netlink, record.container)
+        self._ports.unplug(record.container)
         self._router.feed(i.Detached(record.container))
         self._router.feed(i.UnregisterName(record.container))
         if record.container not in self._expiry:
@@ -295,7 +290,7 @@ class Containers:
         timer = self._expiry.pop(record.container, None)
         if timer is not None:
             timer.cancel()
-        attach.unplug(self._netlink, record.container)
+        self._ports.unplug(record.container)
         await self._unbook(record, keep=())
         self._journal.drop(record.container)
         self._locks.pop(record.container, None)
@@ -358,7 +353,7 @@ class Containers:
         self._check_attachable(info)
         mac = stable_mac(self._config.name, record.container)
         self._router.forwarding.now_local(mac, record.addresses)
-        attach.plug(self._netlink, self._devices, record.container, info.pid, mac, record.addresses)
+        self._ports.plug(record.container, info.pid, mac, record.addresses)
         self._announce(record)
 
     def _announce(self, record: Attachment) -> None:

@@ -26,6 +26,7 @@ from overlay import inputs as i
 from overlay.config import Config
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.drivers import bridge, identity
+from overlay.drivers.attach import Ports
 from overlay.drivers.complaints import Complaints
 from overlay.drivers.containers import Containers
 from overlay.drivers.control import Control
@@ -101,7 +102,7 @@ class Daemon:
         router.udp = UdpDriver(config.port, router.feed, complaints)
         engine = Engine(options.docker_api or socket_path(self._environment))
         stack.push_async_callback(engine.close)
-        containers = Containers(router, engine, netlink, devices, config, journal)
+        containers = Containers(router, engine, Ports(netlink, devices), config, journal)
         stack.push_async_callback(containers.end)
 
         await self._open_dns(router, containers, config, netlink)

@@ -89,7 +89,7 @@ class MemoryHost:
             self.daemon = True
         elif verb == "connect":
             lab.links |= {frozenset((self.address, address)) for address in rest}
-        elif verb == "reset":
+        elif verb in ("reset", "stop"):
             self.daemon = False
         elif verb == "run":
             address = rest.pop(0) if "/" in rest[0] else lab.next_address()

@@ -37,6 +37,13 @@ _SYSCTLS = {
 """A host is a router for its containers; duplicate address detection would only delay every interface."""
 
 
+_NO_DEVICES = {
+    "slow_disk": "hosts of the netns backend share one disk, which cannot be slowed for one of them; use sim",
+    "clock": "hosts of the netns backend share this machine's clock (Linux cannot move it for one of them); use sim",
+}
+"""Why these verbs cannot be honoured."""
+
+
 class NetnsLab:
     """A running lab of namespaces."""
 
@@ -89,6 +96,11 @@ class NetnsBackend:
         reasons = [
             f"underlay.routers.{router}: the netns backend joins no networks by routers yet; use one network"
             for router in scenario.routers
+        ]
+        reasons += [
+            f"timeline[{index}].{step.verb}: {_NO_DEVICES[step.verb]}"
+            for index, step in enumerate(scenario.timeline)
+            if step.verb in _NO_DEVICES
         ]
         impaired = list(scenario.links.impaired(list(scenario.hosts)))
         for tool, wanted in (("netem", lambda link: link.timed), ("htb", queued)):

@@ -1,0 +1,343 @@
+"""The daemon of a simulated host: the real `Containers` and `Control` around a node of the simulated world.
+
+The counterpart of `overlay.drivers.daemon` and `overlay.drivers.loop`: what those do with sockets, disk and kernel is
+done here with the world's. Decides nothing.
+"""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import HttpVersion11
+from aiohttp.streams import StreamReader
+from dnslib import QTYPE, DNSRecord
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from lab.backends.simulated.engine import BRIDGE, SimEngine
+from lab.backends.simulated.loop import VirtualLoop
+from lab.sim.kernel import Kernel, Port
+from lab.sim.world import Peer
+from overlay import __version__
+from overlay import effects as e
+from overlay import inputs as i
+from overlay.datapath.vxlan import vxlan_plan
+from overlay.drivers.attach import Ports
+from overlay.drivers.containers import Containers
+from overlay.drivers.control import Control
+from overlay.drivers.engine import Engine
+from overlay.drivers.journal import Journal
+from overlay.drivers.loop import Answer, Router
+from overlay.drivers.options import LaunchOptions
+from overlay.env import MILLISECOND, SECOND
+from overlay.errors import OverlayError, UsageError
+from overlay.node import View
+
+UNDERLAY_MTU = 1500
+_COALESCE = 5 * MILLISECOND
+_LEAVE_TIMEOUT = 5.0
+_IDENTITY = "identity"
+
+
+class _Disk:
+    """A peer's disk, as the journal and the control API see one."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._disk = peer.disk
+
+    def persist(self, writes: list[tuple[str, bytes]]) -> None:
+        for key, data in writes:
+            self._disk.write(key, data)
+
+    def check_room(self) -> str:
+        return self._disk.full
+
+    def erase(self) -> None:
+        self._disk.erase()
+
+
+class _Ports:
+    """The bridge's ports, on a simulated kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def plug(self, container: str, pid: int, mac: str, addresses: tuple[str, ...]) -> bool:
+        made = container not in self._kernel.ports
+        literals = tuple(address.partition("/")[0] for address in addresses)
+        self._kernel.plug(Port(container, mac, literals))
+        return made
+
+    def unplug(self, container: str) -> None:
+        self._kernel.unplug(container)
+
+
+class SimRouter:
+    """One running node and what its effects reach, in the place of `overlay.drivers.loop.Router`."""
+
+    def __init__(self, peer: Peer, kernel: Kernel, loop: VirtualLoop) -> None:
+        self.peer = peer
+        self.disk = _Disk(peer)
+        self.forwarding = kernel
+        self.clock = peer.now
+        self.log: list[str] = []
+        self.dns_answers: dict[int, bytes | None] = {}
+        """Query to answer; None: to be forwarded."""
+        self.stalled = False
+        self._loop = loop
+        self._requests: dict[int, asyncio.Future[Answer]] = {}
+        self._last_request = 0
+        self._watchers: dict[Callable[[int, View], None], None] = {}
+        self._look_pending = False
+        self._do: dict[type[e.Effect], Callable[[Any], None]] = {
+            e.Reply: self._reply,
+            e.Log: self._note,
+            e.SetForwarding: kernel.set_forwarding,
+            e.RemoveForwarding: kernel.remove_forwarding,
+            e.SetFlood: kernel.set_flood,
+            e.DnsAnswer: self._dns_answer,
+            e.DnsForward: self._dns_forward,
+        }
+        peer.sink = self._effect
+        peer.watch = self._touched
+
+    @property
+    def node(self) -> Any:
+        """The peer's node."""
+        return self.peer.node
+
+    def feed(self, item: i.Input) -> None:
+        """Hand one input to the node."""
+        self.peer.feed(item)
+
+    async def ask(self, make: Callable[[int], i.Input], timeout: float | None = None) -> Answer:
+        """See `overlay.drivers.loop.Router.ask`."""
+        self._last_request += 1
+        number = self._last_request
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._requests[number] = future
+        try:
+            self.feed(make(number))
+            async with asyncio.timeout(timeout):
+                return await future
+        finally:
+            if self._requests.pop(number, None) is not None:
+                self.feed(i.CancelRequest(number))
+
+    def watch(self, watcher: Callable[[int, View], None]) -> None:
+        """Call `watcher(t, view)` at once and at every change of the node's view."""
+        self._watchers[watcher] = None
+        watcher(self.clock(), self.node.view(self.clock()))
+
+    def unwatch(self, watcher: Callable[[int, View], None]) -> None:
+        """Stop calling `watcher`."""
+        self._watchers.pop(watcher, None)
+
+    def query(self, payload: bytes) -> bytes | None:
+        """A DNS query's answer; None: it would be forwarded to name servers, of which there are none."""
+        self._last_request += 1
+        number = self._last_request
+        self.feed(i.DnsQuery(number, payload, tcp=True))
+        return self.dns_answers.pop(number, None)
+
+    def stop(self) -> None:
+        """Nothing is answered any more."""
+        self.peer.sink = self.peer.watch = None
+        self._watchers.clear()
+        for future in self._requests.values():
+            future.cancel()
+
+    def _effect(self, effect: e.Effect) -> None:
+        self._do[type(effect)](effect)
+
+    def _reply(self, effect: e.Reply) -> None:
+        future = self._requests.pop(effect.request, None)
+        if future is None or future.done():
+            return
+        if effect.error:
+            future.set_exception(UsageError(effect.error))
+        else:
+            future.set_result(effect.value)
+
+    def _note(self, effect: e.Log) -> None:
+        self.note(effect.level, effect.text)
+
+    def note(self, level: str, text: str) -> None:
+        """One line for the log."""
+        self.log.append(f"{self.peer.world.now / SECOND:.3f} {level.upper():7} {text}")
+
+    def _dns_answer(self, effect: e.DnsAnswer) -> None:
+        self.dns_answers[effect.query] = effect.payload
+
+    def _dns_forward(self, effect: e.DnsForward) -> None:
+        self.dns_answers[effect.query] = None
+
+    def _touched(self) -> None:
+        if self._watchers and not self._look_pending:
+            self._look_pending = True
+            self.peer.world.scheduler.after(_COALESCE, self._look)
+
+    def _look(self) -> None:
+        self._look_pending = False
+        if not self._watchers or self.node is None or not self.node.view_changed():
+            return
+        view = self.node.view(self.clock())
+        for watcher in list(self._watchers):
+            watcher(self.clock(), view)
+
+
+class SimDaemon:
+    """One life of a host's router."""
+
+    def __init__(
+        self, peer: Peer, kernel: Kernel, engine: SimEngine, options: LaunchOptions, loop: VirtualLoop
+    ) -> None:
+        self.peer = peer
+        self.options = options
+        self.router = SimRouter(peer, kernel, loop)
+        self._kernel = kernel
+        self._loop = loop
+        files = dict(peer.disk.stored)
+        name = options.name or files.get(_IDENTITY, b"").decode() or self._new_name()
+        peer.disk.write(_IDENTITY, name.encode())
+        journal = Journal(cast(Any, self.router.disk), Journal.stored(files))
+        self.config = options.config(name, peer.name)
+        self._plan = vxlan_plan(self.config, UNDERLAY_MTU)
+        self.containers = Containers(
+            cast(Router, self.router), cast(Engine, engine), cast(Ports, _Ports(kernel)), self.config, journal
+        )
+        if self.config.dns:
+            self.containers.resolver = BRIDGE
+        control = Control(
+            cast(Router, self.router), self.containers, options, self.report, self.leave, self.lookup, _literal
+        )
+        self._app = control.application()
+        self._app.freeze()
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the daemon has ended in good order."""
+
+    def start(self) -> None:
+        """Run."""
+        if self._kernel.remote:
+            self._kernel.adopt()
+            self.peer.world.scheduler.after(self.config.hold, self._hold_is_over, self.peer.life + 1)
+        self.peer.start(self.config)
+        self.containers.begin()
+        self.router.note("info", f"router {self.config.name} ({self.config.nickname}) runs on port {self.config.port}")
+
+    async def die(self) -> None:
+        """The process is gone: nothing it was about to do is done."""
+        self.router.stop()
+        await self.containers.end()
+
+    async def leave(self, surrender: bool) -> None:
+        """A farewell, after which the process ends."""
+        router = self.router
+        if surrender:
+            await self.containers.surrender()
+            self.peer.carry_out(router.node.surrender(self.peer.now()))
+        with contextlib.suppress(TimeoutError, OverlayError):
+            await router.ask(i.Leave, timeout=_LEAVE_TIMEOUT)
+        self._kernel.clear()
+        if surrender:
+            router.disk.erase()
+        router.note("info", f"router {self.config.name} left")
+        self.peer.kill()
+        self.on_end()
+        await self.die()
+
+    def report(self) -> dict[str, Any]:
+        """As `overlay.drivers.daemon.Daemon.report`."""
+        found: dict[str, Any] = dict(self.router.node.report(self.peer.now()))
+        found["driver"] = {
+            "pid": 100 + self.peer.life,
+            "mtu": self._plan.mtu,
+            "bridge": self._plan.bridge,
+            "device": self._plan.device,
+            "remote_macs": self._kernel.macs,
+            "flood": list(self._kernel.flood),
+            "dns_address": self.containers.resolver,
+            "dns_problem": "",
+            "upstreams": [],
+            "disk": self.router.disk.check_room(),
+            "stalled": self.router.stalled,
+            "db": "/var/lib/weave",
+        }
+        found["version"] = __version__
+        return found
+
+    async def lookup(self, name: str) -> tuple[str, ...]:
+        """The addresses of `name` as a container of this host would get them, sorted."""
+        return tuple(sorted(self.resolve(name)))
+
+    def resolve(self, name: str) -> list[str]:
+        """The addresses of `name` in the order of the answer."""
+        found: dict[str, None] = {}
+        for kind in ("A", "AAAA"):
+            question = DNSRecord.question(name, kind)  # type: ignore[no-untyped-call]
+            question.header.id = 0
+            payload = self.router.query(bytes(question.pack()))
+            for entry in DNSRecord.parse(payload).rr if payload else ():  # type: ignore[no-untyped-call]
+                if entry.rtype in (QTYPE.A, QTYPE.AAAA):
+                    found[str(entry.rdata)] = None
+        return list(found)
+
+    async def request(self, method: str, path: str, body: bytes, kind: str) -> tuple[int, str]:
+        """One request to the control API: (status, text)."""
+        headers = CIMultiDict({"Host": "weave", "Content-Length": str(len(body))})
+        if kind:
+            headers["Content-Type"] = kind
+        raw = tuple((key.encode(), value.encode()) for key, value in headers.items())
+        message = RawRequestMessage(
+            method,
+            path,
+            HttpVersion11,
+            CIMultiDictProxy(headers),
+            raw,
+            True,
+            None,
+            False,
+            False,
+            URL(path, encoded=True),
+        )
+        protocol = cast(Any, _Wire())
+        payload = StreamReader(protocol, 1 << 16, loop=self._loop)
+        if body:
+            payload.feed_data(body)
+        payload.feed_eof()
+        task = asyncio.current_task()
+        request = web.Request(message, payload, protocol, cast(Any, io.BytesIO()), cast(Any, task), self._loop)
+        request._match_info = None
+        response = await self._app._handle(request)
+        assert isinstance(response, web.Response)
+        return response.status, response.text or ""
+
+    def _hold_is_over(self, life: int) -> None:
+        if self.peer.life == life:
+            self._kernel.drop_unconfirmed()
+
+    def _new_name(self) -> str:
+        seed = f"{self.peer.world.seed} {self.peer.name} {self.peer.life}"
+        octets = bytearray(blake2b(seed.encode(), digest_size=6).digest())
+        octets[0] = octets[0] & 0xFC | 0x02
+        return octets.hex(":")
+
+
+class _Wire:
+    """The little that a request asks of the connection it came on."""
+
+    transport = None
+    _reading_paused = False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+async def _literal(host: str) -> str:
+    return host

@@ -1,0 +1,172 @@
+"""A container engine whose containers are objects. It answers what a router and the lab ask of an engine.
+
+Owns containers, their lives and their first network (`eth0`). What a container serves follows from its image; it runs
+no process.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+from urllib.parse import unquote
+
+from lab.images import IMAGES, find
+from overlay.drivers.engine import Container, Event
+from overlay.errors import UsageError
+
+BRIDGE = "172.17.0.1"
+"""Address of the engine's bridge on every host, where the daemon serves DNS."""
+
+
+class SimContainer:
+    """One container."""
+
+    def __init__(self, id: str, name: str, body: Mapping[str, Any], port: int) -> None:
+        self.id = id
+        self.name = name
+        self.hostname = str(body.get("Hostname") or id[:12])
+        self.image = str(body.get("Image") or "")
+        self.args = tuple(body.get("Cmd") or ())
+        self.port = port
+        """Where it answers HTTP; 0: nowhere."""
+        self.pid = 0
+        self.eth0 = ""
+
+    @property
+    def running(self) -> bool:
+        """It runs."""
+        return self.pid > 0
+
+    @property
+    def greets(self) -> bool:
+        """It is the walk-through's service."""
+        return self.image.partition(":")[0] == "ksahnine/dummy-http"
+
+
+class SimEngine:
+    """The engine of one host, in the place of `overlay.drivers.engine.Engine`."""
+
+    path = "/var/run/docker.sock"
+
+    def __init__(self, host: str, seed: int, port_of: Callable[[str], int], changed: Callable[[], None]) -> None:
+        self._host = host
+        self._seed = seed
+        self._port_of = port_of
+        self._changed = changed
+        self._made = 0
+        self._listeners: list[asyncio.Queue[Event]] = []
+        self.containers: dict[str, SimContainer] = {}
+
+    # --- overlay.drivers.engine.Engine ------------------------------------------------------------------------------
+
+    async def create(self, body: Mapping[str, Any], name: str = "") -> str:
+        """Make a container; returns its id. Raises `UsageError`."""
+        image = str(body.get("Image") or "")
+        if find(image) is None:
+            raise UsageError(f"no such image: {image}; the lab has {', '.join(IMAGES)}")
+        if name and any(other.name == name for other in self.containers.values()):
+            raise UsageError(f"the container name {name!r} is in use")
+        self._made += 1
+        id = blake2b(f"{self._seed} {self._host} {self._made}".encode(), digest_size=32).hexdigest()
+        made = SimContainer(id, name or f"container{self._made}", body, self._port_of(name))
+        if made.greets:
+            made.port = 8080
+        self.containers[id] = made
+        return id
+
+    async def inspect(self, reference: str) -> Container:
+        """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
+        found = self.find(reference)
+        return Container(id=found.id, name=found.name, hostname=found.hostname, pid=found.pid, network_mode="bridge")
+
+    async def list(self) -> list[str]:
+        """Ids of all containers, stopped ones too."""
+        return list(self.containers)
+
+    async def start(self, container: str) -> None:
+        """Start a container."""
+        found = self.find(container)
+        if found.running:
+            return
+        taken = {other.eth0 for other in self.containers.values()}
+        found.eth0 = next(
+            f"172.17.{n >> 8}.{n & 255}" for n in range(2, 1 << 16) if f"172.17.{n >> 8}.{n & 255}" not in taken
+        )
+        self._made += 1
+        found.pid = 1000 + self._made
+        self._tell("start", found)
+
+    async def kill(self, container: str) -> None:
+        """Kill a container at once."""
+        self._stop(self.find(container))
+
+    async def remove(self, container: str) -> None:
+        """Remove a container, running or not."""
+        found = self.find(container)
+        self._stop(found)
+        del self.containers[found.id]
+        self._tell("destroy", found)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Container events from now on, after one `connected`."""
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._listeners.append(queue)
+        try:
+            yield Event("connected", "")
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.remove(queue)
+
+    # --- the rest ---------------------------------------------------------------------------------------------------
+
+    def find(self, reference: str) -> SimContainer:
+        """By id, prefix of an id, or name. Raises `UsageError` for none."""
+        for container in self.containers.values():
+            if reference == container.name or (len(reference) >= 4 and container.id.startswith(reference)):
+                return container
+        raise UsageError(f"No such container: {reference}")
+
+    def power_off(self) -> None:
+        """All die, and nobody is told."""
+        for container in self.containers.values():
+            container.pid = 0
+            container.eth0 = ""
+        self._changed()
+
+    async def request(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """What the lab asks over the engine's socket: (status, text)."""
+        what, _, _ = path.partition("?")
+        name, _, verb = what.partition("/containers/")[2].partition("/")
+        try:
+            container = self.find(unquote(name))
+            match (method, verb):
+                case ("DELETE", ""):
+                    await self.remove(container.id)
+                case ("POST", "start"):
+                    if container.running:
+                        return 304, ""
+                    await self.start(container.id)
+                case ("POST", "kill"):
+                    if not container.running:
+                        return 409, f"container {name} is not running"
+                    await self.kill(container.id)
+                case ("GET", "json"):
+                    return 200, json.dumps({"Id": container.id, "NetworkSettings": {"IPAddress": container.eth0}})
+                case _:
+                    return 404, f"the simulated engine has no {method} {what}"
+        except UsageError as error:
+            return 404, str(error)
+        return 204, ""
+
+    def _stop(self, container: SimContainer) -> None:
+        if container.running:
+            container.pid = 0
+            container.eth0 = ""
+            self._tell("die", container)
+
+    def _tell(self, action: str, container: SimContainer) -> None:
+        self._changed()
+        for queue in self._listeners:
+            queue.put_nowait(Event(action, container.id))

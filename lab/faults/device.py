@@ -1,0 +1,66 @@
+"""Devices that misbehave: a disk that is slow or full, a clock that is wrong. Only where the backend can make them so.
+
+Durable state is written before it is spoken of, so a slow disk makes a peer slow and a full one mute, never wrong.
+"""
+
+from typing import cast
+
+from lab.backends.base import Adjustable
+from lab.errors import LabError
+from lab.faults.base import Bench, Mark
+from lab.scenario_steps import ClockSkew, SlowDisk
+from lab.scenario_values import format_duration
+
+DISK_MARK = Mark("slow disk", "#a23b72")
+CLOCK_MARK = Mark("wrong clock", "#6c8e3c")
+
+
+class DiskTrouble:
+    """Every synced write takes longer, or there is no room."""
+
+    what = "slow_disk"
+    mark = DISK_MARK
+    hosts: tuple[str, ...] = ()
+
+    def __init__(self, step: SlowDisk) -> None:
+        self.victim = ("slow_disk", step.host)
+        self.label = f"{step.host} {'full' if step.full else format_duration(step.latency)}"
+        self._step = step
+
+    async def inject(self, bench: Bench, step: int) -> None:
+        """Slow it down, or fill it."""
+        await _adjustable(bench, self._step.host).set_disk(latency=self._step.latency, full=self._step.full)
+
+    async def heal(self, bench: Bench, step: int) -> None:
+        """As fast as before."""
+        await _adjustable(bench, self._step.host).set_disk(latency=0, full=False)
+
+
+class ClockTrouble:
+    """The host's clock is off, and drifts."""
+
+    what = "clock"
+    mark = CLOCK_MARK
+    hosts: tuple[str, ...] = ()
+
+    def __init__(self, step: ClockSkew) -> None:
+        self.victim = ("clock", step.host)
+        drift = f", drifts by {step.drift_ppm} ppm" if step.drift_ppm else ""
+        self.label = f"{step.host} {format_duration(step.offset)} ahead{drift}"
+        self._step = step
+
+    async def inject(self, bench: Bench, step: int) -> None:
+        """Set it wrong."""
+        host = _adjustable(bench, self._step.host)
+        await host.set_clock(offset=self._step.offset, drift=self._step.drift_ppm * 1000)
+
+    async def heal(self, bench: Bench, step: int) -> None:
+        """Let it go at the right rate; what it gained it keeps, for no clock of a peer goes backwards."""
+        await _adjustable(bench, self._step.host).set_clock(offset=None, drift=0)
+
+
+def _adjustable(bench: Bench, host: str) -> Adjustable:
+    found = bench.lab.hosts[host]
+    if not hasattr(found, "set_disk"):
+        raise LabError(f"{host} has no disk and no clock that can be disturbed")
+    return cast(Adjustable, found)

@@ -1,0 +1,100 @@
+"""What a simulated host's kernel forwards: the tables that a daemon's effects fill, and the ports of its containers.
+
+The counterpart of `overlay.drivers.kernel`: it outlives the daemon, and what nobody has confirmed since is dropped
+when told. Owns tables only; whether a packet gets through is for `lab.sim.walk` to say.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from overlay.effects import RemoveForwarding, SetFlood, SetForwarding
+
+
+class Port(Struct, frozen=True):
+    """A container's place on the bridge."""
+
+    container: str
+    mac: str
+    addresses: tuple[str, ...]
+    """Literals, without prefix length."""
+
+
+class Kernel:
+    """One host's forwarding. `changed` is called whenever anything of it changes."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self.remote: dict[str, SetForwarding] = {}
+        """MAC to where it is and which addresses it has."""
+        self.by_address: dict[str, SetForwarding] = {}
+        self.flood: tuple[str, ...] = ()
+        self.ports: dict[str, Port] = {}
+        self._unconfirmed: dict[str, None] = {}
+
+    @property
+    def macs(self) -> int:
+        """How many remote MACs there are."""
+        return len(self.remote)
+
+    def set_forwarding(self, effect: SetForwarding) -> None:
+        """Carry out `effects.SetForwarding`."""
+        self._forget(effect.mac)
+        self.remote[effect.mac] = effect
+        for address in effect.addresses:
+            self.by_address[address] = effect
+        self._changed()
+
+    def remove_forwarding(self, effect: RemoveForwarding) -> None:
+        """Carry out `effects.RemoveForwarding`."""
+        self._forget(effect.mac)
+        self._changed()
+
+    def set_flood(self, effect: SetFlood) -> None:
+        """Carry out `effects.SetFlood`."""
+        self.flood = effect.remotes
+        self._changed()
+
+    def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
+        """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
+        literals = [address.partition("/")[0] for address in addresses]
+        stale = [mac, *(self.by_address[literal].mac for literal in literals if literal in self.by_address)]
+        for each in stale:
+            if each in self._unconfirmed:
+                self._forget(each)
+        self._changed()
+
+    def adopt(self) -> None:
+        """A new daemon starts: what is there stays until it is replaced or dropped."""
+        self._unconfirmed = dict.fromkeys(self.remote)
+
+    def drop_unconfirmed(self) -> None:
+        """Forget what an earlier life left behind and nobody has confirmed since."""
+        for mac in list(self._unconfirmed):
+            self._forget(mac)
+        self._changed()
+
+    def clear(self) -> None:
+        """Forward nothing any more."""
+        self.remote.clear()
+        self.by_address.clear()
+        self._unconfirmed.clear()
+        self.flood = ()
+        self._changed()
+
+    def plug(self, port: Port) -> None:
+        """A container is on the bridge, with exactly these addresses."""
+        self.ports[port.container] = port
+        self._changed()
+
+    def unplug(self, container: str) -> None:
+        """It is not any more."""
+        if self.ports.pop(container, None) is not None:
+            self._changed()
+
+    def _forget(self, mac: str) -> None:
+        self._unconfirmed.pop(mac, None)
+        old = self.remote.pop(mac, None)
+        for address in old.addresses if old is not None else ():
+            if self.by_address.get(address) is old:
+                del self.by_address[address]

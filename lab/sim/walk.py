@@ -1,0 +1,82 @@
+"""How a packet of one container gets to another: through each host's real forwarding decisions, and the cuts between.
+
+A walk is remembered until some kernel's tables, some container or the cut changes. Knows kernels and the network, not
+the daemons behind them.
+"""
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from lab.sim.kernel import Kernel
+from lab.sim.network import Network
+
+
+class Arrival(Struct, frozen=True):
+    """Where a packet ends: the container, and the hosts that it went over (one, or two)."""
+
+    container: str
+    hosts: tuple[str, ...]
+
+
+class Walks:
+    """All walks of a lab. `alive(host, container)` tells whether a container's network exists."""
+
+    def __init__(self, network: Network, kernels: Mapping[str, Kernel], alive: Callable[[str, str], bool]) -> None:
+        self._network = network
+        self._kernels = kernels
+        self._alive = alive
+        self._known: dict[tuple[str, str, str], Arrival | None] = {}
+        self._cuts = 0
+        self.computed = 0
+        """Walks that were really walked."""
+
+    def forget(self) -> None:
+        """Something has changed."""
+        self._known.clear()
+
+    def round_trip(self, host: str, container: str, address: str) -> Arrival | None:
+        """Where a packet to `address` arrives, if the answer comes back too; None if it does not."""
+        if self._cuts != self._network.cuts:
+            self._cuts = self._network.cuts
+            self._known.clear()
+        key = (host, container, address)
+        if key not in self._known:
+            self.computed += 1
+            self._known[key] = self._both_ways(host, container, address)
+        return self._known[key]
+
+    def _both_ways(self, host: str, container: str, address: str) -> Arrival | None:
+        port = self._kernels[host].ports.get(container)
+        if port is None or not self._alive(host, container):
+            return None
+        there = self._one_way(host, address)
+        if there is None:
+            return None
+        for own in port.addresses:
+            back = self._one_way(there.hosts[-1], own)
+            if back is not None and (back.hosts[-1], back.container) == (host, container):
+                return there
+        return None
+
+    def _one_way(self, host: str, address: str) -> Arrival | None:
+        local = self._port_of(host, address)
+        if local is not None:
+            return Arrival(local, (host,))
+        kernel = self._kernels[host]
+        known = kernel.by_address.get(address)
+        # Without an entry the question for the address is flooded, and whoever has it answers.
+        for remote in (known.remote,) if known is not None else kernel.flood:
+            target = self._network.site_at(remote)
+            if target is None or not target.powered or not self._network.passes(host, target.name):
+                continue
+            found = self._port_of(target.name, address)
+            if found is not None and (known is None or self._kernels[target.name].ports[found].mac == known.mac):
+                return Arrival(found, (host, target.name))
+        return None
+
+    def _port_of(self, host: str, address: str) -> str | None:
+        for port in self._kernels[host].ports.values():
+            if address in port.addresses and self._alive(host, port.container):
+                return port.container
+        return None

@@ -1,0 +1,16 @@
+"""Many runs of one scenario: every combination of parameter values, with many seeds, and what they say together.
+
+    grid.py        which runs: `--set` and `--seeds`, and scenario files with values put in
+    measure.py     one run's history -> one `Point` of numbers
+    ledger.py      the points that are done, on disk, so that a sweep can go on where it ended
+    play.py        one run, in a worker
+    pools.py       where runs run: processes of this machine, a Dask cluster
+    run.py         the sweep as a whole
+    table.py       points -> one CSV (or Parquet) table, and back
+    statistics.py  estimates with confidence bands, tests; censored times
+    compare.py     two sweeps: do they differ, in words
+    fidelity.py    the simulator beside real packets
+    page.py        the page
+
+Nothing heavy is imported until it is used.
+"""

@@ -1,0 +1,107 @@
+"""The points of a sweep that are done: one JSONL file, appended to as they finish, so that a sweep can go on.
+
+Owns the file, its lock (one sweep at a time in a directory) and what becomes of a line that a kill tore apart. A
+point's key is made of everything that decides what comes out: parameters, seed, scenario, backend and code.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from lab.errors import LabError
+from lab.sweep.grid import Assignment
+from lab.sweep.measure import Point
+from overlay import __version__
+
+__all__ = ["LEDGER", "Ledger", "code_version", "key_of"]
+
+LEDGER = "points.jsonl"
+_SILENT = ("bench", "cli", "images", "plots", "report", "sweep")
+"""Parts of the lab that cannot change what a run comes to."""
+
+
+@cache
+def code_version() -> str:
+    """The version, and a hash of all code that can change what a run comes to: `0.1.0+1a2b3c4d5e6f`."""
+    top = Path(__file__).resolve().parents[2]
+    files = [*(top / "overlay").rglob("*.py"), *(top / "lab").rglob("*.py")]
+    names = {path.relative_to(top).as_posix(): path for path in files}
+    digest = sha256()
+    for name in sorted(names):
+        if name.startswith("lab/") and name.split("/")[1].removesuffix(".py") in _SILENT:
+            continue
+        digest.update(f"{name}\0".encode() + names[name].read_bytes() + b"\0")
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+def key_of(assignment: Assignment, seed: int, scenario: str, backend: str, code: str) -> str:
+    """A point's key; `scenario` is the digest of its variant."""
+    text = msgspec.json.encode([sorted(assignment), seed, scenario, backend, code])
+    return sha256(text).hexdigest()[:24]
+
+
+class Ledger:
+    """The file of one sweep, open and locked. Use in a `with`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `LabError` when another sweep writes there, or nothing can be written."""
+        self.path = folder / LEDGER
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = self.path.open("a+b")
+        except OSError as error:
+            raise LabError(f"cannot write a sweep to {folder}: {error.strerror}; choose another with --out") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise LabError(
+                f"another sweep writes to {folder} right now; wait for it, or choose another --out"
+            ) from None
+        self._mend()
+        self.points: dict[str, Point] = {point.key: point for point in read_points(self.path) if not point.failed}
+        """Key -> point, of all sweeps that ever wrote here."""
+
+    def add(self, point: Point) -> None:
+        """One more; on disk when this returns, whatever becomes of us (not of the machine)."""
+        self._file.write(msgspec.json.encode(point) + b"\n")
+        self._file.flush()
+        if not point.failed:
+            self.points[point.key] = point
+
+    def close(self) -> None:
+        """Sync, and let others write."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    def _mend(self) -> None:
+        """Cut off what a kill left of a line, so that the next one begins where a line begins."""
+        self._file.seek(0)
+        whole = self._file.read()
+        end = whole.rfind(b"\n") + 1
+        if end != len(whole):
+            self._file.truncate(end)
+
+
+def read_points(path: Path) -> Iterator[Point]:
+    """All points of a file in order; raises `LabError` for a line that is none. A torn last line is left out."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield msgspec.json.decode(line, type=Point)
+            except msgspec.MsgspecError as error:
+                raise LabError(f"{path}:{number}: no point of a sweep: {error}") from None

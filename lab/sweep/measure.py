@@ -1,0 +1,152 @@
+"""One run's history -> one `Point`: what a sweep keeps of it. Pure.
+
+Owns what an event is called, so that the same change has the same name in all runs of a scenario, and how the traffic
+counters of `View`s become traffic per peer and event.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from lab.checkers import Run, check_run
+from lab.checkers.convergence import METRICS, EventConvergence
+from lab.checkers.world import FAULTS
+from lab.history import AnyRecord, View
+
+__all__ = ["TIMES", "EventResult", "Point", "measure"]
+
+TIMES = (*METRICS, "overall")
+"""What is timed after each event."""
+
+
+class EventResult(Struct, frozen=True, kw_only=True):
+    """What became of one event of a run. Times in nanoseconds."""
+
+    name: str
+    """The same in every run of the scenario: `heal`, `kill-2` …"""
+    label: str
+    """In the words of this run."""
+    window: int
+    """From the event until the next change, or the end: a time that is None was not reached in so long."""
+    times: dict[str, int | None]
+    """Metric (of `TIMES`) -> time until it was settled; only metrics that apply."""
+    bytes_per_peer: float | None = None
+    """Sent in the window by the peers, on average; None when nobody counted."""
+    messages_per_peer: float | None = None
+
+
+class Point(Struct, frozen=True, kw_only=True):
+    """One finished run of a sweep."""
+
+    key: str
+    """Which run: of parameters, seed, scenario and code."""
+    parameters: dict[str, str]
+    seed: int
+    verdict: str
+    reason: str = ""
+    events: tuple[EventResult, ...] = ()
+    peers: int = 0
+    bytes_per_peer: float | None = None
+    messages_per_peer: float | None = None
+    duration: int = 0
+    """Length of the run, virtual where time is (ns)."""
+    wall: float = 0.0
+    """Seconds that it took to play and judge."""
+    failed: bool = False
+    """The run itself could not be carried out: it counts as not done."""
+    backend: str = ""
+    replay: str = ""
+    """The command that plays it again."""
+
+
+def measure(records: Iterable[AnyRecord]) -> dict[str, Any]:
+    """The fields of a `Point` that a history tells: verdict, reason, events, peers, traffic and duration."""
+    run = Run(records)
+    verdict = check_run(run)
+    reason = next((result.summary for result in verdict.results if result.verdict == verdict.verdict), "")
+    counters = [_Counter(views) for views in _views(run).values()]
+    return {
+        "verdict": verdict.verdict,
+        "reason": "" if verdict.verdict == "valid" else reason,
+        "events": tuple(
+            _event(name, change, counters) for name, change in _named([c for c in run.convergence if c.metrics])
+        ),
+        "peers": len(counters),
+        **_sent(counters, run.start - 1, run.end),
+        "duration": run.end - run.start,
+    }
+
+
+def _event(name: str, change: EventConvergence, counters: "list[_Counter]") -> EventResult:
+    return EventResult(
+        name=name,
+        label=change.label,
+        window=change.until - change.t,
+        times={**change.metrics, "overall": change.overall},
+        **_sent(counters, change.t, change.until),
+    )
+
+
+def _named(changes: list[EventConvergence]) -> list[tuple[str, EventConvergence]]:
+    """Each change with its name; of many changes that one step made (churn), the last, after which it is quiet."""
+    last: dict[tuple[int, str], EventConvergence] = {}
+    for change in changes:
+        key = (change.step, _word(change)) if change.step >= 0 else (-1 - change.t, _word(change))
+        last.pop(key, None)
+        last[key] = change
+    named: list[tuple[str, EventConvergence]] = []
+    count: dict[str, int] = {}
+    for (_, word), change in last.items():
+        count[word] = count.get(word, 0) + 1
+        named.append((word if count[word] == 1 else f"{word}-{count[word]}", change))
+    return named
+
+
+def _word(change: EventConvergence) -> str:
+    """`partition`, `heal`, `kill`, `back` (the end of a kill), and every other change by its verb."""
+    if change.what in FAULTS and change.phase == "end":
+        return "heal" if change.what == "partition" else "back"
+    return change.what
+
+
+def _views(run: Run) -> dict[str, list[View]]:
+    found = {host: [view for view in views if isinstance(view, View)] for host, views in run.views.items()}
+    return {host: views for host, views in found.items() if views}
+
+
+def _sent(counters: "list[_Counter]", since: int, until: int) -> dict[str, float | None]:
+    """What peers sent in a time, on average; None where nobody counted."""
+    sums = [0, 0]
+    for counter in counters:
+        (bytes_before, messages_before), (bytes_after, messages_after) = counter.at(since), counter.at(until)
+        sums[0] += bytes_after - bytes_before
+        sums[1] += messages_after - messages_before
+    counted = (any(counter.bytes for counter in counters), any(counter.messages for counter in counters))
+    means = [total / len(counters) if is_counted else None for total, is_counted in zip(sums, counted, strict=True)]
+    return {"bytes_per_peer": means[0], "messages_per_peer": means[1]}
+
+
+class _Counter:
+    """What one peer had sent by when, as far as its views tell; a restart begins to count anew."""
+
+    def __init__(self, views: list[View]) -> None:
+        self.bytes = self.messages = 0
+        """In all."""
+        self._times: list[int] = []
+        self._sent: list[tuple[int, int]] = []
+        lost_bytes = lost_messages = 0
+        before: View | None = None
+        for view in views:
+            if before is not None and view.sent_messages < before.sent_messages:
+                lost_bytes, lost_messages = self.bytes, self.messages
+            self.bytes, self.messages = lost_bytes + view.sent_bytes, lost_messages + view.sent_messages
+            self._times.append(view.t)
+            self._sent.append((self.bytes, self.messages))
+            before = view
+
+    def at(self, t: int) -> tuple[int, int]:
+        """Bytes and messages at the last view up to `t`."""
+        index = bisect_right(self._times, t) - 1
+        return self._sent[index] if index >= 0 else (0, 0)

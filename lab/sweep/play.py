@@ -1,0 +1,188 @@
+"""One run of a sweep, from its `Task` to its `Point`: in this process in virtual time, or as a `lab run` of its own.
+
+What a worker calls, wherever it is: on another machine a task brings all it needs with it. Never raises for what
+happens in a run; a run that could not be carried out is a `Point` that says so.
+"""
+
+import asyncio
+import ctypes
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from lab.backends.base import Backend
+from lab.backends.registry import backend as find_backend
+from lab.checkers import Validity, merge
+from lab.errors import LabError
+from lab.history import AnyRecord, Writer, read
+from lab.runner import Outcome, Runner
+from lab.scenario import parse
+from lab.store import HISTORY
+from lab.sweep.grid import Assignment
+from lab.sweep.measure import Point, measure
+from lab.topology import Resolved, resolve
+from overlay import __version__
+
+__all__ = ["VIRTUAL", "Command", "Task", "play_here"]
+
+VIRTUAL = ("sim",)
+"""Backends whose runs need no machine of their own."""
+_PR_SET_PDEATHSIG = 1
+_LAST_WORDS = 400
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """One run that is to be made."""
+
+    key: str
+    assignment: Assignment
+    seed: int
+    backend: str
+    text: str
+    """The scenario's file with the assignment's values in it."""
+    file: str
+    """Where that text stands."""
+    question: str
+    replay: str
+    folder: str
+    """The sweep's."""
+
+    def point(self, wall: float, fields: dict[str, Any]) -> Point:
+        """Its result; `fields` as `measure` gives them."""
+        return Point(
+            key=self.key,
+            parameters=dict(self.assignment),
+            seed=self.seed,
+            backend=self.backend,
+            replay=self.replay,
+            wall=round(wall, 4),
+            **fields,
+        )
+
+    def failure(self, reason: str, wall: float = 0.0) -> Point:
+        """The result of a run that could not be carried out."""
+        return self.point(wall, {"verdict": "unknown", "reason": reason, "failed": True})
+
+
+class _Collector(Writer):
+    """A history in memory: nothing is written, nothing read back."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+        self.records: list[AnyRecord] = []
+
+    def write(self, record: AnyRecord) -> None:
+        self.records.append(record)
+
+
+def play_here(task: Task) -> Point:
+    """Play it in this process, in virtual time."""
+    begun = time.perf_counter()
+    try:
+        scenario = resolve(_parsed(task.text, task.file), file=task.file, question=task.question, seed=task.seed)
+        engine = find_backend(task.backend)
+        collector = _Collector()
+        outcome = run_virtually(engine, scenario, collector)
+        fields = _judged(outcome.verdict, outcome.reason, measure(collector.records))
+    except Exception as error:
+        # Whatever it is, it concerns this run alone: the others go on, and this one is tried again next time.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
+        return task.failure(reason, time.perf_counter() - begun)
+    return task.point(time.perf_counter() - begun, fields)
+
+
+def run_virtually(engine: Backend, scenario: Resolved, writer: Writer) -> Outcome:
+    """Play a scenario on a backend with a time of its own."""
+    runner = Runner(scenario, engine, writer, version=__version__)
+    carry: Callable[[Any], Outcome] = getattr(engine, "run", asyncio.run)
+    return carry(runner.run())
+
+
+class Command:
+    """Plays tasks by `lab run`, one after the other; `stop` ends the one under way in good order."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
+
+    def __call__(self, task: Task) -> Point:
+        """Play it; the run's directory stays below the sweep's."""
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "lab.cli", "run", task.file, "--backend", task.backend, "--json"]
+        command += ["--seed", str(task.seed), "--out", str(Path(task.folder) / "runs")]
+        if self._interrupted():
+            return task.failure("interrupted")
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+            preexec_fn=_die_with_us,
+        ) as process:
+            self._process = process
+            out, err = process.communicate()
+            self._process = None
+        wall = time.perf_counter() - begun
+        try:
+            summary = json.loads(out.rstrip().rpartition("\n")[2])
+            history = Path(summary["run_dir"]) / HISTORY
+        except (ValueError, KeyError, TypeError):
+            told = (err or out).strip()[-_LAST_WORDS:]
+            return task.failure(f"`lab run` ended with {process.returncode}: {told}", wall)
+        if self._interrupted():
+            return task.failure("interrupted", wall)
+        try:
+            return task.point(wall, _judged(summary["verdict"], summary.get("reason") or "", measure(read(history))))
+        except (OSError, ValueError) as error:
+            return task.failure(f"{history}: {error}", wall)
+
+    def _interrupted(self) -> bool:
+        return self._stopped
+
+    def stop(self) -> None:
+        """Interrupt the run under way; its lab goes down by itself."""
+        self._stopped = True
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+
+def _die_with_us() -> None:
+    """A sweep that is killed leaves no run behind it: the kernel interrupts it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _judged(verdict: Validity, reason: str, measured: dict[str, Any]) -> dict[str, Any]:
+    """The worse of the runner's and the checkers' verdicts, as `lab run` has it."""
+    if verdict == "unknown" and reason.startswith("the lab"):
+        # The lab did not come up, or failed: that says nothing of the scenario, and the next time may be better.
+        measured = measured | {"failed": True}
+    return measured | {"verdict": merge([verdict, measured["verdict"]]), "reason": reason or measured["reason"]}
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, file: str) -> Any:
+    """Reading YAML takes longer than many a run."""
+    return parse(text, file)
+
+
+def refused(task: Task) -> list[str]:
+    """What the task's backend cannot honour of it."""
+    try:
+        engine = find_backend(task.backend)
+        return engine.refuse(resolve(_parsed(task.text, task.file), file=task.file, seed=task.seed))
+    except LabError as error:
+        return [str(error)]

@@ -1,0 +1,177 @@
+"""Where the runs of a sweep run: processes of this machine, one `lab run` after the other, or a Dask cluster.
+
+Each is a `Pool` of futures; none knows what a task means. Workers die with the sweep, also when it is killed.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import connection
+from typing import Any, Protocol
+
+from lab.errors import LabError
+from lab.sweep.ledger import code_version
+from lab.sweep.measure import Point
+from lab.sweep.play import Command, Task, play_here
+
+__all__ = ["Cluster", "OneByOne", "Pool", "Processes", "cores"]
+
+Player = Callable[[Task], Point]
+_CONNECT = 10
+"""Seconds to wait for a scheduler."""
+
+
+class Pool(Protocol):
+    """Something that plays tasks."""
+
+    width: int
+    """How many it plays at once."""
+    where: str
+    """In words."""
+
+    def submit(self, task: Task) -> "Future[Point]":
+        """Play it as soon as there is room. The future fails with `BrokenExecutor` when a worker died."""
+        ...
+
+    def renew(self) -> None:
+        """After a worker died: new ones."""
+        ...
+
+    def close(self) -> None:
+        """End all workers, at once; what they were at is lost."""
+        ...
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Processes:
+    """Fresh processes of this machine, each with its own interpreter."""
+
+    def __init__(self, jobs: int, player: Player = play_here) -> None:
+        self.width = jobs
+        self.where = f"{jobs} process{'es' if jobs > 1 else ''}"
+        self._player = player
+        self._executor: Executor | None = None
+        self._earlier = {child.pid for child in multiprocessing.active_children()}
+
+    def submit(self, task: Task) -> "Future[Point]":
+        """See `Pool`."""
+        if self._executor is None:
+            context = multiprocessing.get_context("spawn")  # a fork would copy locks of other threads
+            self._executor = ProcessPoolExecutor(self.width, mp_context=context, initializer=_begin)
+        return self._executor.submit(self._player, task)
+
+    def renew(self) -> None:
+        """See `Pool`."""
+        self.close()
+
+    def close(self) -> None:
+        """See `Pool`."""
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child.pid not in self._earlier:
+                child.kill()
+                child.join()
+
+
+class OneByOne:
+    """`lab run` in processes of their own, one after the other: a lab of real packets wants the machine for itself."""
+
+    def __init__(self) -> None:
+        self.width = 1
+        self.where = "one run after the other"
+        self._command = Command()
+        self._executor = ThreadPoolExecutor(1)
+
+    def submit(self, task: Task) -> "Future[Point]":
+        """See `Pool`."""
+        return self._executor.submit(self._command, task)
+
+    def renew(self) -> None:
+        """See `Pool`; nothing here breaks."""
+
+    def close(self) -> None:
+        """See `Pool`; returns when the lab under way is down."""
+        self._command.stop()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+class Cluster:
+    """The workers of a Dask scheduler. They must have the lab installed, of exactly this code."""
+
+    def __init__(self, address: str, player: Player = play_here) -> None:
+        """Raises `LabError` when it cannot be used, and says what to do."""
+        try:
+            from distributed import Client
+        except ImportError:
+            raise LabError(
+                "--scheduler needs Dask, which is not installed: pip install 'overlay-lab[sweep]'; "
+                "without --scheduler a sweep runs in processes of this machine"
+            ) from None
+        self._player = player
+        connect: Any = Client
+        try:
+            self._client: Any = connect(address, timeout=_CONNECT, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise LabError(
+                f"no Dask scheduler answers at {address} ({str(error) or type(error).__name__}): "
+                "start one by `dask scheduler`, and workers by `dask worker ADDRESS --nthreads 1`"
+            ) from None
+        try:
+            self._compare()
+        except BaseException:
+            self._client.close()
+            raise
+        self._executor: Any = self._client.get_executor(pure=False, retries=1)
+
+    def submit(self, task: Task) -> "Future[Point]":
+        """See `Pool`."""
+        future: Future[Point] = self._executor.submit(self._player, task)
+        return future
+
+    def renew(self) -> None:
+        """See `Pool`; the scheduler does that itself."""
+
+    def close(self) -> None:
+        """See `Pool`; the cluster stays, its workers drop what is ours."""
+        self._executor.shutdown(wait=False)
+        self._client.close(timeout=_CONNECT)
+
+    def _compare(self) -> None:
+        """Two versions of the code in one table would be two experiments in one."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
+            raise LabError("the Dask scheduler has no workers; start some by `dask worker ADDRESS --nthreads 1`")
+        try:
+            versions = self._client.run(code_version)
+        except ModuleNotFoundError as error:
+            raise LabError(
+                f"a Dask worker lacks the module {error.name}: install overlay-lab[lab,sweep] there"
+            ) from None
+        for worker, version in sorted(versions.items()):
+            if version != code_version():
+                raise LabError(f"the worker {worker} has other code ({version}) than this machine ({code_version()})")
+        self.width = sum(worker["nthreads"] for worker in workers.values())
+        self.where = f"{len(workers)} Dask workers with {self.width} threads"
+
+
+def _begin() -> None:
+    """First thing in each worker process: Ctrl-C is the sweep's own affair, and nobody outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,242 @@
+"""A sweep as a whole: plans its runs, leaves out those that are done, plays the rest on a pool, keeps each as it ends.
+
+Owns the order, what happens on Ctrl-C and when a worker dies, and the files of a sweep's directory.
+"""
+
+import shlex
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lab.errors import LabError
+from lab.scenario import load_resolved
+from lab.sweep.grid import Setting, Variant, parse_set, variants
+from lab.sweep.ledger import Ledger, code_version, key_of
+from lab.sweep.measure import Point
+from lab.sweep.play import VIRTUAL, Task, refused
+from lab.sweep.pools import Pool
+
+__all__ = ["About", "Plan", "Swept", "plan", "sweep"]
+
+ABOUT = "sweep.json"
+SCENARIOS = "scenarios"
+_AHEAD = 2
+"""Runs handed out for each that a pool plays at once, so that no worker waits for us."""
+_LOOK = 0.2
+"""Seconds after which an interrupt is noticed at the latest: a wait for futures cannot wait for signals too."""
+
+Told = Callable[[Point], None]
+
+
+class About(Struct, frozen=True, kw_only=True):
+    """What was swept; `sweep.json`."""
+
+    scenario: str
+    question: str
+    file: str
+    backend: str
+    code: str
+    settings: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """All runs of a sweep, in order: all seeds of one assignment, then of the next."""
+
+    about: About
+    tasks: tuple[Task, ...]
+    folder: Path
+    files: dict[str, str]
+    """Path of each variant's scenario file, as it will be written -> its text."""
+
+
+class Swept(Struct, frozen=True, kw_only=True):
+    """What there is of a sweep."""
+
+    about: About
+    points: tuple[Point, ...]
+    """Those that are done, in the plan's order, and failed ones of this time."""
+    planned: int
+    reused: int
+    """How many were done before."""
+    interrupted: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run was carried out."""
+        return len(self.points) == self.planned and not any(point.failed for point in self.points)
+
+
+def plan(file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *, backend: str, folder: Path) -> Plan:
+    """Check everything that can be checked before a run starts; writes nothing.
+
+    Raises `LabError` for wrong settings and for scenarios that the backend cannot honour, `ScenarioError` for a wrong
+    file.
+    """
+    resolved = load_resolved(file)
+    text = file.read_text(encoding="utf-8")
+    parsed = tuple(parse_set(setting) if isinstance(setting, str) else setting for setting in settings)
+    virtual = backend in VIRTUAL
+    found = variants(text, parsed, file=str(file), name=resolved.name, question=resolved.question, simulated=virtual)
+    code = code_version()
+    about = About(
+        scenario=resolved.name,
+        question=resolved.question,
+        file=str(file),
+        backend=backend,
+        code=code,
+        settings=parsed,
+        seeds=tuple(seeds),
+    )
+    tasks: list[Task] = []
+    files: dict[str, str] = {}
+    for variant in found:
+        path = folder.absolute() / SCENARIOS / f"{resolved.name}-{variant.digest}.yaml"
+        files[str(path)] = variant.text
+        mine = [_task(variant, path, seed, backend, code, resolved.question, folder) for seed in seeds]
+        reasons = refused(mine[0])
+        if reasons:
+            what = " ".join(f"{key}={value}" for key, value in variant.assignment)
+            raise LabError("\n".join(f"{what}: {backend} refuses: {reason}".removeprefix(": ") for reason in reasons))
+        tasks += mine
+    return Plan(about=about, tasks=tuple(tasks), folder=folder, files=files)
+
+
+def sweep(planned: Plan, pool: Callable[[], Pool], told: Told = lambda point: None) -> Swept:
+    """Play what is not done yet; `pool` is made only if there is something. Points are on disk as they end.
+
+    An interrupt (SIGINT, SIGTERM) ends it in good order with what is done. Raises `LabError` when another sweep has the
+    directory, or the pool cannot be had.
+    """
+    with Ledger(planned.folder) as ledger:
+        _write(planned)
+        todo = [task for task in planned.tasks if task.key not in ledger.points]
+        failed: dict[str, Point] = {}
+        interrupted = False
+
+        def keep(point: Point) -> None:
+            ledger.add(point)
+            if point.failed:
+                failed[point.key] = point
+            told(point)
+
+        if todo:
+            with _Interrupt() as interrupt:
+                workers = pool()
+                try:
+                    _play(todo, workers, keep, interrupt)
+                finally:
+                    workers.close()
+                interrupted = bool(interrupt)
+        found = (ledger.points.get(task.key) or failed.get(task.key) for task in planned.tasks)
+        return Swept(
+            about=planned.about,
+            points=tuple(point for point in found if point is not None),
+            planned=len(planned.tasks),
+            reused=len(planned.tasks) - len(todo),
+            interrupted=interrupted,
+        )
+
+
+def _play(todo: Iterable[Task], pool: Pool, keep: Told, interrupt: "_Interrupt") -> None:
+    """Hand tasks out and take points in, until all are done or somebody interrupts."""
+    waiting = deque(todo)
+    suspects: deque[Task] = deque()
+    """One of these killed a worker; each is tried again with nothing beside it, to see which."""
+    running: dict[Future[Point], Task] = {}
+    alone = False
+    while (waiting or suspects or running) and not interrupt:
+        if suspects:
+            if not running:
+                alone = True
+                task = suspects.popleft()
+                running[pool.submit(task)] = task
+        elif not (alone and running):
+            alone = False
+            while waiting and len(running) < _AHEAD * pool.width:
+                task = waiting.popleft()
+                running[pool.submit(task)] = task
+        done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+        broken: list[Task] = []
+        for future in done:
+            task = running.pop(future)
+            error = future.exception()
+            if error is None:
+                keep(future.result())
+            elif isinstance(error, BrokenExecutor) and not alone:
+                broken.append(task)
+            elif isinstance(error, BrokenExecutor):
+                pool.renew()
+                keep(task.failure("the worker that played it died twice; is there enough memory?"))
+            else:
+                keep(task.failure(f"{type(error).__name__}: {error}"))
+        if broken:
+            broken += running.values()
+            running.clear()
+            pool.renew()
+            suspects.extend(broken)
+
+
+def _task(variant: Variant, path: Path, seed: int, backend: str, code: str, question: str, folder: Path) -> Task:
+    return Task(
+        key=key_of(variant.assignment, seed, variant.digest, backend, code),
+        assignment=variant.assignment,
+        seed=seed,
+        backend=backend,
+        text=variant.text,
+        file=str(path),
+        question=question,
+        replay=f"lab run {shlex.quote(_shown(path))} --backend {backend} --seed {seed}",
+        folder=str(folder.absolute()),
+    )
+
+
+def _write(planned: Plan) -> None:
+    """The sweep's description and scenario files, from which each point can be played again."""
+    for name, text in planned.files.items():
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    text = msgspec.json.format(msgspec.json.encode(planned.about)).decode()
+    (planned.folder / ABOUT).write_text(text + "\n", encoding="utf-8")
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+class _Interrupt:
+    """Whether somebody asked us to stop. The second time it is a `KeyboardInterrupt`, as ever."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: dict[int, Any] = {}
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def __enter__(self) -> "_Interrupt":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True

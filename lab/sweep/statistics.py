@@ -1,0 +1,242 @@
+"""Estimates with confidence bands, and tests, for samples some of which are only known to be longer than something.
+
+A `Sample` is times, and for each whether it was reached; one that was not is right-censored: longer than its window.
+Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values is the plain empirical
+distribution. Bands are percentile bootstrap (Efron 1979): the runs are drawn anew with replacement. Two samples are
+compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965), with its permutation distribution; many
+comparisons together are held to one error rate after Holm (1979). Everything is a function of its arguments: the
+generators are seeded. Pure but for numpy.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+__all__ = [
+    "BOOTSTRAP",
+    "CONFIDENCE",
+    "PERMUTATIONS",
+    "Band",
+    "Curve",
+    "Ratio",
+    "Sample",
+    "curve",
+    "holm",
+    "mean",
+    "median",
+    "permutation_test",
+    "ratio_of_medians",
+]
+
+Floats = NDArray[np.float64]
+Generator = np.random.Generator
+
+BOOTSTRAP = 1_000
+"""Resamples behind each band."""
+CONFIDENCE = 0.95
+PERMUTATIONS = 20_000
+"""Rearrangements behind each p value, which is never below 1 in so many."""
+_GRID = 200
+"""Most points at which a band is computed."""
+_CHUNK = 4_000_000
+"""Numbers held at once."""
+
+
+class Sample:
+    """Values of one metric, one per run; `reached` false: longer than the value."""
+
+    __slots__ = ("reached", "values")
+
+    def __init__(self, values: Sequence[float], reached: Sequence[bool] | None = None) -> None:
+        self.values: Floats = np.asarray(values, dtype=np.float64)
+        self.reached: NDArray[np.bool_] = (
+            np.ones(len(self.values), dtype=bool) if reached is None else np.asarray(reached, dtype=bool)
+        )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def censored(self) -> int:
+        """How many were not reached."""
+        return int((~self.reached).sum())
+
+    @property
+    def constant(self) -> bool:
+        """Nothing in it differs."""
+        return len(self) == 0 or (bool((self.values == self.values[0]).all()) and self.censored in (0, len(self)))
+
+
+class Band(Struct, frozen=True):
+    """An estimate and its confidence interval; inf: not reached in so many runs that it cannot be said."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Ratio(Struct, frozen=True):
+    """One median divided by another, and its interval; None where a median is zero or was not reached."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Curve(Struct, frozen=True):
+    """A distribution function: the share that had settled `at` each time, and its band. Steps go to the right."""
+
+    at: Any
+    share: Any
+    low: Any
+    high: Any
+
+
+def curve(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Curve:
+    """The distribution of a sample, at most at `_GRID` points of it."""
+    times = np.unique(sample.values[sample.reached])
+    if len(times) == 0:
+        empty = np.zeros(0)
+        return Curve(empty, empty, empty, empty)
+    share = 1 - _survival(sample, np.ones((1, len(sample))), times)[0]
+    drawn = 1 - _resampled(sample, times, seed, resamples)
+    low, high = np.quantile(drawn, _tails(), axis=0)
+    if len(times) > _GRID:
+        kept = np.unique(np.linspace(0, len(times) - 1, _GRID).round().astype(int))
+        times, share, low, high = times[kept], share[kept], low[kept], high[kept]
+    return Curve(times, share, low, high)
+
+
+def median(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band:
+    """The median; inf when fewer than half of the runs got there."""
+    if len(sample) == 0:
+        return Band(np.inf, np.inf, np.inf)
+    drawn = _medians(sample, seed, resamples)
+    low, high = _quantiles(drawn)
+    return Band(_medians_of(sample, np.ones((1, len(sample))))[0], low, high)
+
+
+def mean(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band:
+    """The mean of values that are all known."""
+    weights = _weights(len(sample), seed, resamples)
+    low, high = _quantiles(weights @ sample.values / len(sample))
+    return Band(float(sample.values.mean()), low, high)
+
+
+def ratio_of_medians(a: Sample, b: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Ratio:
+    """median(a) / median(b) with its interval; resamples whose medians cannot be divided make the interval open."""
+    first, second = _medians_of(a, np.ones((1, len(a))))[0], _medians_of(b, np.ones((1, len(b))))[0]
+    if not (np.isfinite(first) and np.isfinite(second) and second > 0 and first > 0):
+        return Ratio(None, None, None)
+    tops, bottoms = _medians(a, seed, resamples), _medians(b, seed + 1, resamples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = tops / bottoms
+    if np.isnan(ratios).any():
+        return Ratio(float(first / second), None, None)
+    low, high = _quantiles(ratios)
+    return Ratio(float(first / second), low, high if np.isfinite(high) else None)
+
+
+def permutation_test(a: Sample, b: Sample, *, seed: int = 0, permutations: int = PERMUTATIONS) -> tuple[float, float]:
+    """(p value, probability that a run of `a` takes longer than one of `b`, ties counting half).
+
+    Two-sided. Each run scores how many of the other runs certainly took longer, less how many certainly took less
+    time; under the hypothesis that `a` and `b` are alike, any division of all scores is as likely as this one. Pairs
+    whose order is not known for censoring count as ties.
+    """
+    scores = _scores(np.concatenate([a.values, b.values]), np.concatenate([a.reached, b.reached]))
+    first = len(a)
+    observed = scores[:first].sum()
+    # Sums of whole numbers, so that equal is equal.
+    rng, extreme, left = np.random.default_rng(seed), 0, permutations
+    while left:
+        rows = max(1, min(left, _CHUNK // len(scores)))
+        drawn = rng.permuted(np.broadcast_to(scores, (rows, len(scores))), axis=1)[:, :first].sum(axis=1)
+        extreme += int((np.abs(drawn) >= abs(observed)).sum())
+        left -= rows
+    superiority = 0.5 - observed / (2 * first * len(b))
+    return (extreme + 1) / (permutations + 1), float(superiority)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values adjusted so that the chance of any false alarm among them stays what it says."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, worst = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = worst
+    return adjusted
+
+
+def _tails() -> tuple[float, float]:
+    return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
+
+
+def _quantiles(values: Floats) -> tuple[float, float]:
+    """The interval; no interpolation, which has no meaning towards infinity."""
+    low, high = np.quantile(values, _tails(), method="inverted_cdf")
+    return float(low), float(high)
+
+
+def _weights(n: int, seed: int, resamples: int) -> Floats:
+    """How often each of n runs was drawn, per resample: (resamples, n)."""
+    rng = np.random.default_rng([seed, n])
+    return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+
+
+def _survival(sample: Sample, weights: Floats, times: Floats) -> Floats:
+    """Kaplan-Meier: the share that had not settled by each of `times` (sorted), per row of weights."""
+    order = np.argsort(sample.values, kind="stable")
+    values, reached = sample.values[order], sample.reached[order]
+    weights = weights[:, order]
+    started = np.searchsorted(values, times, side="left")
+    ended = np.searchsorted(values, times, side="right")
+    zero = np.zeros((len(weights), 1))
+    settled = np.concatenate([zero, np.cumsum(weights * reached, axis=1)], axis=1)
+    everybody = np.concatenate([zero, np.cumsum(weights, axis=1)], axis=1)
+    at_risk = everybody[:, -1:] - everybody[:, started]
+    events = settled[:, ended] - settled[:, started]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = np.where(at_risk > 0, 1 - events / at_risk, 1.0)
+    survival: Floats = np.cumprod(factors, axis=1, dtype=np.float64)
+    return survival
+
+
+def _resampled(sample: Sample, times: Floats, seed: int, resamples: int) -> Floats:
+    """The survival per resample, (resamples, times)."""
+    weights = _weights(len(sample), seed, resamples)
+    rows = max(1, _CHUNK // max(len(sample), 1))
+    return np.concatenate([_survival(sample, weights[i : i + rows], times) for i in range(0, resamples, rows)])
+
+
+def _medians(sample: Sample, seed: int, resamples: int) -> Floats:
+    weights = _weights(len(sample), seed, resamples)
+    rows = max(1, _CHUNK // max(len(sample), 1))
+    return np.concatenate([_medians_of(sample, weights[i : i + rows]) for i in range(0, resamples, rows)])
+
+
+def _medians_of(sample: Sample, weights: Floats) -> Floats:
+    """The first time by which at least half have settled, per row; inf where there is none."""
+    times = np.unique(sample.values[sample.reached])
+    if len(times) == 0:
+        return np.full(len(weights), np.inf)
+    # Cumulated products of fractions: half is half but for the last bits.
+    there = _survival(sample, weights, times) <= 0.5 + 1e-9
+    return np.where(there.any(axis=1), times[there.argmax(axis=1)], np.inf)
+
+
+def _scores(values: Floats, reached: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Gehan's scores: runs that certainly took longer, less those that certainly took less time."""
+    known = np.sort(values[reached])
+    everything = np.sort(values)
+    censored = np.sort(values[~reached])
+    # Who was censored at exactly this time took longer.
+    longer = len(everything) - np.searchsorted(everything, values, side="right")
+    longer = longer + np.searchsorted(censored, values, side="right") - np.searchsorted(censored, values, side="left")
+    shorter_known = np.searchsorted(known, values, side="left")
+    shorter_censored = np.searchsorted(known, values, side="right")
+    scores: NDArray[np.int64] = np.where(reached, longer - shorter_known, -shorter_censored).astype(np.int64)
+    return scores
