@@ -7,6 +7,7 @@ core answers it exactly once with `effects.Reply`, at once or later.
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
+from overlay.mesh.derive import Keys
 from overlay.mesh.origin_messages import Change
 from overlay.wire import DatagramMessage, Message
 
@@ -195,6 +196,29 @@ class PathsChanged(Input, frozen=True):
     """The underlay address (an IP literal) of each neighbour with an established connection is now this."""
 
     paths: tuple[tuple[PeerName, str], ...]
+
+
+class Neighbour(Struct, frozen=True):
+    """An established control connection, as the data path needs to know it."""
+
+    peer: PeerName
+    address: Address
+    """Where its tunnel is spoken to: the host that the connection goes to, and the other side's control port."""
+    connection: int
+    """The connection's number, equal on both sides; another one with every connection."""
+    outbound: bool
+    keys: Keys | None
+    """Roots of the data path's keys (`overlay.datapath.seal`). None: in clear, by agreement of both sides."""
+
+
+class NeighboursChanged(Input, frozen=True):
+    """The established connections, sorted by peer, are now these; one is new if its `connection` is."""
+
+    neighbours: tuple[Neighbour, ...]
+
+
+class RoutesChanged(Input, frozen=True):
+    """Next hops may be other ones now: `mesh.routes.next_hop` and `broadcast_next_hops` tell, computed when asked."""
 
 
 class PeerLeft(Input, frozen=True):

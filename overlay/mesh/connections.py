@@ -14,6 +14,7 @@ from overlay.config import Address, PeerName
 from overlay.effects import CloseTcp, Effect, Log, SendTcp
 from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
+from overlay.mesh.derive import Keys
 from overlay.mesh.envelopes import Accept, Goodbye, Hello, Reason
 from overlay.mesh.timers import Timers
 
@@ -57,6 +58,7 @@ class Connection:
         "beat_at",
         "conn",
         "control",
+        "data_keys",
         "dialled",
         "heard_at",
         "heard_udp_at",
@@ -96,6 +98,8 @@ class Connection:
         """The other side says that our datagrams arrive."""
         self.interval = 0
         """The other side's beat interval."""
+        self.data_keys: Keys | None = None
+        """Roots of the data path's keys; None: it is in clear."""
 
     @property
     def outbound(self) -> bool:

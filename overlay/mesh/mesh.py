@@ -19,10 +19,13 @@ from overlay.inputs import (
     Forget,
     Input,
     Leave,
+    Neighbour,
+    NeighboursChanged,
     PathsChanged,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
+    RoutesChanged,
     TcpClosed,
     TcpMessage,
     TcpOpened,
@@ -445,7 +448,10 @@ class Mesh:
             self._noted = self.topology.names_generation
             self.topology.note_reachable(self.routes.tree, now)
         self._discover(now)
-        return [Notify(PeersChanged(after))] if after != before else []
+        effects: list[Effect] = [Notify(PeersChanged(after))] if after != before else []
+        if effects or len(after) > 1:
+            effects.append(Notify(RoutesChanged()))
+        return effects
 
     def _discover(self, now: int) -> None:
         if not self.config.discovery:
@@ -477,7 +483,10 @@ class Mesh:
         self.topology.set_links(
             tuple(Link(peer, str(connection.control), connection.outbound, True) for peer, connection in established)
         )
-        return [Notify(PathsChanged(tuple((peer, connection.remote.host) for peer, connection in established)))]
+        return [
+            Notify(PathsChanged(tuple((peer, connection.remote.host) for peer, connection in established))),
+            Notify(NeighboursChanged(tuple(_neighbour(connection) for _, connection in established))),
+        ]
 
     def _route(self, message: Routed, now: int) -> list[Effect]:
         destination = message.destination
@@ -498,6 +507,11 @@ class Mesh:
             if type(effect) is SendTcp:
                 self.sent_messages += 1
         return effects
+
+
+def _neighbour(connection: Connection) -> Neighbour:
+    address = Address(connection.remote.host, connection.control.port)
+    return Neighbour(connection.peer, address, connection.id, connection.outbound, connection.data_keys)
 
 
 def _due(deadline: int | None, now: int) -> bool:
