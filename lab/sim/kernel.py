@@ -18,6 +18,8 @@ class Port(Struct, frozen=True):
     mac: str
     addresses: tuple[str, ...]
     """Literals, without prefix length."""
+    cidrs: tuple[str, ...] = ()
+    """The same with it."""
 
 
 class Kernel:

@@ -75,7 +75,10 @@ def overlay_mtu(underlay: int, paths: tuple[Path, ...] = ALL_PATHS) -> int:
 def vxlan_plan(config: Config, underlay: int) -> VxlanPlan:
     """The data path of a host whose smallest underlay MTU is `underlay`; a configured MTU overrides the sum."""
     mtu = config.mtu or overlay_mtu(underlay)
-    return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, stable_mac(config.name, BRIDGE))
+    # As long as the bridge is there, its MAC tells this peer's name even if the disk that held it is lost.
+    unicast = not int(config.name[:2], 16) & 1
+    mac = config.name if unicast else stable_mac(config.name, BRIDGE)
+    return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, mac)
 
 
 def stable_mac(peer: PeerName, container: str) -> str:

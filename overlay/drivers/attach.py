@@ -44,6 +44,10 @@ class Ports:
         """See `unplug` of this module."""
         unplug(self._netlink, container)
 
+    def held(self, container: str, pid: int) -> tuple[str, ...]:
+        """The addresses ("a.b.c.d/n") of a running container that has a port on the bridge; empty without one."""
+        return addresses_of(pid) if self._netlink.index(port_name(container)) else ()
+
 
 def port_name(container: str) -> str:
     """The name of a container's port on the bridge, stable over restarts."""

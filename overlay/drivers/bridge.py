@@ -79,6 +79,14 @@ def _create(netlink: Netlink, request: Request, feature: str, remedy: str) -> No
         raise EnvironmentProblem(f"cannot make a {feature}: {error}") from None
 
 
+def maker(netlink: Netlink) -> str:
+    """The name of the peer that made the bridge; empty when there is none, or somebody else's."""
+    link = netlink.link(BRIDGE)
+    if link is None or _kind(link) != "bridge" or netlink.link(VXLAN_DEVICE) is None:
+        return ""
+    return str(link.get_attr("IFLA_ADDRESS"))
+
+
 def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
     """Make or adopt the bridge and the VXLAN device.
 

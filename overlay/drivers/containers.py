@@ -48,6 +48,8 @@ class Containers:
         self._locks: dict[str, asyncio.Lock] = {}
         self._expiry: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._looked = asyncio.Event()
+        """Set once containers were looked at that this daemon does not know: nobody gets an address that they hold."""
         self.resolver = ""
         """Address of the DNS server that containers get; empty: none."""
 
@@ -62,6 +64,7 @@ class Containers:
             parse_address(text)
         container = await self._engine.create(self._with_dns(body, dns), name)
         try:
+            await self._looked.wait()  # not under the lock, which looking at a container takes
             async with self._lock(container):
                 record = await self._book(await self._engine.inspect(container), addresses, dns)
                 await self._engine.start(container)
@@ -77,6 +80,7 @@ class Containers:
             parse_address(text)
         info = await self._engine.inspect(reference)
         self._check_attachable(info)
+        await self._looked.wait()
         async with self._lock(info.id):
             before = self._journal.get(info.id)
             record = await self._book(info, addresses, dns)
@@ -204,17 +208,35 @@ class Containers:
     async def _reconcile(self) -> None:
         """After a start of this daemon or of the engine: events were missed, so look at every container."""
         try:
-            living = set(await self._engine.list())
+            living = dict.fromkeys(await self._engine.list())
+            adopted = [container for container in living if await self._adopt(container)]
         except OverlayError as error:
-            log.warning("cannot list containers: %s", error)
+            log.warning("cannot look at containers: %s", error)
             return
+        finally:
+            self._looked.set()  # whatever came of it: an engine that does not answer runs no new containers either
         await self._drop_orphans(living)
         for record in self._journal.all():
-            if record.container == EXTERNAL:
+            if record.container == EXTERNAL or record.container in adopted:
                 continue
             await self._happened("look" if record.container in living else "destroy", record.container)
 
-    async def _drop_orphans(self, living: set[str]) -> None:
+    async def _adopt(self, container: str) -> bool:
+        """Take over a running container that is on the bridge though nothing on disk says so: the disk was lost."""
+        async with self._lock(container):
+            if self._journal.get(container) is not None:
+                return False
+            info = await self._inspect_or_none(container)
+            held = self._ports.held(container, info.pid) if info is not None and info.running else ()
+            if info is None or not held:
+                return False
+            log.warning("container %.12s is on the bridge with %s but not on disk: adopted", container, " ".join(held))
+            names = tuple(Name(self._fqdn(info), cidr.partition("/")[0]) for cidr in held) if self._config.dns else ()
+            self._journal.put(Attachment(container=container, name=info.name, addresses=held, names=names))
+        await self._happened("look", container)
+        return True
+
+    async def _drop_orphans(self, living: Mapping[str, None]) -> None:
         """Give up what the node remembers of containers that neither the journal nor the engine knows.
 
         Owners that are no engine's ids (`PUT /ip/…` takes any word) are their makers' business.

@@ -1,4 +1,4 @@
-"""Who this peer is: its name, drawn once per host and kept on disk through every restart, and its nickname."""
+"""Who this peer is: its nickname, and its name, drawn once and kept on disk and in the bridge's MAC ever after."""
 
 import os
 import socket
@@ -17,10 +17,11 @@ def default_nickname() -> str:
     return socket.gethostname()
 
 
-def peer_name(disk: Disk, files: dict[str, bytes], asked: str) -> str:
-    """The name asked for, else the one on disk, else a new one: six octets as in a locally administered MAC."""
+def peer_name(disk: Disk, files: dict[str, bytes], asked: str, bridge: str = "") -> str:
+    """The name asked for, else the one on disk, else that of whoever made the bridge that is there (its MAC; empty:
+    none), else a new one: six octets as in a locally administered MAC."""
     stored = files.pop(_NAME, b"").decode()
-    name = asked or stored or _new_name()
+    name = asked or stored or bridge or _new_name()
     if name != stored:
         disk.persist([(_NAME, name.encode())])
     return name

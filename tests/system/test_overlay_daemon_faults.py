@@ -49,7 +49,7 @@ def test_a_flow_loses_nothing_while_the_daemon_is_killed_and_launched_again(orio
 
 
 def test_a_lost_disk_gives_no_address_again_that_a_running_container_holds(orion: Host, macbook: Host) -> None:
-    given = [orion.weave("run", "--name", f"kept{n}", "tutum/curl").stdout.strip() for n in range(3)]
+    given = [orion.weave("run", "--name", f"kept{n}", IMAGE, f"kept{n}").stdout.strip() for n in range(3)]
     table = dict(line.split()[0::2] for line in orion.weave("ps").stdout.splitlines())
     held = {container: table[container[:12]] for container in given}
     assert len(set(held.values())) == 3
@@ -57,7 +57,7 @@ def test_a_lost_disk_gives_no_address_again_that_a_running_container_holds(orion
     shutil.rmtree(orion.disk / "db")
     (orion.disk / "db").mkdir()
     orion.weave("launch", "192.168.0.3")
-    fresh = orion.weave("run", "--name", "fresh", "tutum/curl").stdout.strip()
+    fresh = orion.weave("run", "--name", "fresh", IMAGE, "fresh").stdout.strip()
     cidr = orion.weave("ps", fresh).stdout.split()[2]
     assert cidr not in held.values(), "an address that a running container holds was given again"
     eventually(lambda: all(cidr in orion.weave("ps", one).stdout for one, cidr in held.items()), what="all adopted")

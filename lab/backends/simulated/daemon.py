@@ -70,11 +70,15 @@ class _Ports:
     def plug(self, container: str, pid: int, mac: str, addresses: tuple[str, ...]) -> bool:
         made = container not in self._kernel.ports
         literals = tuple(address.partition("/")[0] for address in addresses)
-        self._kernel.plug(Port(container, mac, literals))
+        self._kernel.plug(Port(container, mac, literals, addresses))
         return made
 
     def unplug(self, container: str) -> None:
         self._kernel.unplug(container)
+
+    def held(self, container: str, pid: int) -> tuple[str, ...]:
+        port = self._kernel.ports.get(container)
+        return port.cidrs if port is not None else ()
 
 
 class SimRouter:
