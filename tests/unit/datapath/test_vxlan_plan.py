@@ -34,7 +34,12 @@ def test_a_configured_mtu_overrides_the_sum():
     config = Config(name=A, nickname="a")
     assert vxlan_plan(config, 1500).mtu == 1398
     assert vxlan_plan(Config(name=A, nickname="a", mtu=1200), 1300).mtu == 1200
-    assert vxlan_plan(config, 1500).bridge_mac == stable_mac(A, BRIDGE)
+
+
+def test_the_bridges_mac_tells_the_peers_name_where_it_can():
+    assert vxlan_plan(Config(name="02:00:00:00:00:01", nickname="a"), 1500).bridge_mac == "02:00:00:00:00:01"
+    group = "03:00:00:00:00:01"  # a multicast MAC, which no interface may have
+    assert vxlan_plan(Config(name=group, nickname="a"), 1500).bridge_mac == stable_mac(group, BRIDGE)
 
 
 def test_macs_are_stable_distinct_local_and_unicast():
