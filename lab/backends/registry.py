@@ -6,7 +6,10 @@ from importlib import import_module
 from lab.backends.base import Backend
 from lab.errors import LabError
 
-_BACKENDS: dict[str, str] = {"netns": "lab.backends.netns.backend:NetnsBackend"}
+_BACKENDS: dict[str, str] = {
+    "netns": "lab.backends.netns.backend:NetnsBackend",
+    "sim": "lab.backends.simulated.backend:SimBackend",
+}
 """Name -> module:class."""
 
 DEFAULT = "netns"

@@ -41,6 +41,8 @@ def bring_up(path: Path, *, backend: str, seed: int | None, name: str) -> int:
     if prepared is None:
         return USAGE
     scenario, engine = prepared
+    if getattr(engine, "virtual", False):
+        raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; up needs netns")
     name = name or scenario.name
     teller = Teller()
     teller.head(scenario.name, scenario.question, backend, scenario.seed, len(scenario.hosts))

@@ -36,6 +36,8 @@ def play(path: Path, *, backend: str, seed: int | None, out: Path, as_json: bool
     if prepared is None:
         return USAGE
     scenario, engine = prepared
+    if keep and getattr(engine, "virtual", False):
+        raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
     replay = replay_command(path, backend, scenario.seed)
     teller = Teller()
@@ -144,7 +146,7 @@ def _play(scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, te
             beside=answering(engine, scenario),
             keep=_keeping(settle) if keep else None,
         )
-        outcome = asyncio.run(runner.run())
+        outcome = getattr(engine, "run", asyncio.run)(runner.run())
     if not keep:
         settle(outcome)
     return 0

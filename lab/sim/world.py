@@ -95,6 +95,12 @@ class Peer:
         """What the node takes for the time."""
         return self.clock.read(self.world.scheduler.now)
 
+    def set_clock(self, offset: int, drift: int) -> None:
+        """From now on the clock is wrong by so many nanoseconds, and drifts (parts per billion)."""
+        self.clock.set(self.world.scheduler.now, offset, drift)
+        self.wake_at = None
+        self.carry_out([])
+
     def kill(self) -> None:
         """`kill -9`: the kernel resets its connections."""
         self._end()
@@ -228,9 +234,9 @@ class Peer:
 class World:
     """All peers, the network between them and the time in which they live."""
 
-    def __init__(self, seed: int, links: Links | None = None) -> None:
+    def __init__(self, seed: int, links: Links | None = None, scheduler: Scheduler | None = None) -> None:
         self.seed = seed
-        self.scheduler = Scheduler()
+        self.scheduler = scheduler or Scheduler()
         self.network = Network(self.scheduler, links or Links(), Random(f"{seed} network"))
         self.peers: dict[str, Peer] = {}
         self.handled = 0

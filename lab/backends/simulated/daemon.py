@@ -6,17 +6,15 @@ done here with the world's. Decides nothing.
 
 import asyncio
 import contextlib
-import io
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 from aiohttp import web
-from aiohttp.http_parser import RawRequestMessage
-from aiohttp.http_writer import HttpVersion11
-from aiohttp.streams import StreamReader
 from dnslib import QTYPE, DNSRecord
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import MultiDict
 from yarl import URL
 
 from lab.backends.simulated.engine import BRIDGE, SimEngine
@@ -225,6 +223,11 @@ class SimDaemon:
         self.on_end: Callable[[], None] = lambda: None
         """Called when the daemon has ended in good order."""
 
+    @property
+    def mtu(self) -> int:
+        """Of the overlay."""
+        return self._plan.mtu
+
     def start(self) -> None:
         """Run."""
         if self._kernel.remote:
@@ -293,31 +296,13 @@ class SimDaemon:
 
     async def request(self, method: str, path: str, body: bytes, kind: str) -> tuple[int, str]:
         """One request to the control API: (status, text)."""
-        headers = CIMultiDict({"Host": "weave", "Content-Length": str(len(body))})
-        if kind:
-            headers["Content-Type"] = kind
-        raw = tuple((key.encode(), value.encode()) for key, value in headers.items())
-        message = RawRequestMessage(
-            method,
-            path,
-            HttpVersion11,
-            CIMultiDictProxy(headers),
-            raw,
-            True,
-            None,
-            False,
-            False,
-            URL(path, encoded=True),
-        )
-        protocol = cast(Any, _Wire())
-        payload = StreamReader(protocol, 1 << 16, loop=self._loop)
-        if body:
-            payload.feed_data(body)
-        payload.feed_eof()
-        task = asyncio.current_task()
-        request = web.Request(message, payload, protocol, cast(Any, io.BytesIO()), cast(Any, task), self._loop)
-        request._match_info = None
-        response = await self._app._handle(request)
+        request = cast(Any, _Request(method, path, body, kind))
+        match = await self._app.router.resolve(request)
+        request.match_info = match
+        handler: Any = match.handler
+        for middleware in reversed(self._app.middlewares):
+            handler = partial(middleware, handler=handler)
+        response = await handler(request)
         assert isinstance(response, web.Response)
         return response.status, response.text or ""
 
@@ -332,15 +317,23 @@ class SimDaemon:
         return octets.hex(":")
 
 
-class _Wire:
-    """The little that a request asks of the connection it came on."""
+class _Request:
+    """What the control API asks of a request, without a connection that it came on."""
 
-    transport = None
-    _reading_paused = False
+    def __init__(self, method: str, path: str, body: bytes, kind: str) -> None:
+        self.method = method
+        self.rel_url = URL(path, encoded=True)
+        self.path = self.rel_url.path
+        self.query = self.rel_url.query
+        self.match_info: Any = None
+        self._body = body
+        self._form = kind == "application/x-www-form-urlencoded"
 
-    def pause_reading(self) -> None: ...
+    async def read(self) -> bytes:
+        return self._body
 
-    def resume_reading(self) -> None: ...
+    async def post(self) -> MultiDict[str]:
+        return MultiDict(parse_qsl(self._body.decode(), keep_blank_values=True) if self._form else ())
 
 
 async def _literal(host: str) -> str:

@@ -17,6 +17,8 @@ from overlay.errors import UsageError
 
 BRIDGE = "172.17.0.1"
 """Address of the engine's bridge on every host, where the daemon serves DNS."""
+_FIRST_PORT = 32768
+"""Where ports that nobody asked for by number begin."""
 
 
 class SimContainer:
@@ -32,6 +34,12 @@ class SimContainer:
         """Where it answers HTTP; 0: nowhere."""
         self.pid = 0
         self.eth0 = ""
+        self.bindings: dict[int, int] = {}
+        """Published ports: inside -> asked for outside; 0: any."""
+        for inside, places in ((body.get("HostConfig") or {}).get("PortBindings") or {}).items():
+            number, _, protocol = str(inside).partition("/")
+            if protocol in ("", "tcp"):
+                self.bindings[int(number)] = int(places[0].get("HostPort") or 0) if places else 0
 
     @property
     def running(self) -> bool:
@@ -56,6 +64,8 @@ class SimEngine:
         self._changed = changed
         self._made = 0
         self._listeners: list[asyncio.Queue[Event]] = []
+        self._published: dict[int, tuple[str, int]] = {}
+        """Port of the host -> container, port inside."""
         self.containers: dict[str, SimContainer] = {}
 
     # --- overlay.drivers.engine.Engine ------------------------------------------------------------------------------
@@ -93,6 +103,11 @@ class SimEngine:
         found.eth0 = next(
             f"172.17.{n >> 8}.{n & 255}" for n in range(2, 1 << 16) if f"172.17.{n >> 8}.{n & 255}" not in taken
         )
+        for inside, asked in found.bindings.items():
+            port = asked or next(number for number in range(_FIRST_PORT, 65536) if number not in self._published)
+            if port in self._published:
+                raise UsageError(f"port {port} of the host is in use")
+            self._published[port] = (found.id, inside)
         self._made += 1
         found.pid = 1000 + self._made
         self._tell("start", found)
@@ -128,8 +143,17 @@ class SimEngine:
                 return container
         raise UsageError(f"No such container: {reference}")
 
+    def published(self, port: int) -> tuple[str, int] | None:
+        """The container (its id) and the port in it behind a port of the host."""
+        return self._published.get(port)
+
+    def by_pid(self, pid: int) -> SimContainer | None:
+        """The container whose first process that is."""
+        return next((found for found in self.containers.values() if found.pid == pid > 0), None)
+
     def power_off(self) -> None:
         """All die, and nobody is told."""
+        self._published.clear()
         for container in self.containers.values():
             container.pid = 0
             container.eth0 = ""
@@ -137,9 +161,12 @@ class SimEngine:
 
     async def request(self, method: str, path: str, body: str) -> tuple[int, str]:
         """What the lab asks over the engine's socket: (status, text)."""
-        what, _, _ = path.partition("?")
+        what, _, query = path.partition("?")
         name, _, verb = what.partition("/containers/")[2].partition("/")
         try:
+            if (method, name) == ("POST", "create"):
+                wanted = unquote(query.partition("name=")[2].partition("&")[0])
+                return 201, json.dumps({"Id": await self.create(json.loads(body), wanted), "Warnings": []})
             container = self.find(unquote(name))
             match (method, verb):
                 case ("DELETE", ""):
@@ -153,15 +180,28 @@ class SimEngine:
                         return 409, f"container {name} is not running"
                     await self.kill(container.id)
                 case ("GET", "json"):
-                    return 200, json.dumps({"Id": container.id, "NetworkSettings": {"IPAddress": container.eth0}})
+                    return 200, json.dumps(self._described(container))
                 case _:
                     return 404, f"the simulated engine has no {method} {what}"
         except UsageError as error:
             return 404, str(error)
         return 204, ""
 
+    def _described(self, container: SimContainer) -> dict[str, Any]:
+        ports: dict[str, Any] = {}
+        for port, (id, inside) in self._published.items():
+            if id == container.id:
+                ports.setdefault(f"{inside}/tcp", []).append({"HostIp": "0.0.0.0", "HostPort": str(port)})
+        return {
+            "Id": container.id,
+            "Name": f"/{container.name}",
+            "State": {"Running": container.running, "Pid": container.pid},
+            "NetworkSettings": {"IPAddress": container.eth0, "Ports": ports},
+        }
+
     def _stop(self, container: SimContainer) -> None:
         if container.running:
+            self._published = {port: place for port, place in self._published.items() if place[0] != container.id}
             container.pid = 0
             container.eth0 = ""
             self._tell("die", container)

@@ -1,0 +1,149 @@
+"""The sim backend: a resolved scenario's underlay becomes objects in virtual time.
+
+Owns how a lab of simulated hosts is put together, and what of a scenario this backend refuses. A run is a function of
+scenario, seed and code: no clock, no randomness and no file of this machine is looked at.
+"""
+
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
+
+from lab.backends.simulated.commands import unknown
+from lab.backends.simulated.engine import SimEngine
+from lab.backends.simulated.host import BOOT, SimHost
+from lab.backends.simulated.loop import current, run_virtual
+from lab.backends.simulated.reach import Reach
+from lab.errors import LabError
+from lab.images import IMAGES, find
+from lab.scenario_model import PROCESS
+from lab.sim.kernel import Kernel
+from lab.sim.world import World
+from lab.topology import Resolved
+
+__all__ = ["SimBackend", "SimLab"]
+
+T = TypeVar("T")
+
+
+class SimLab:
+    """A running lab of simulated hosts."""
+
+    def __init__(self, world: World, hosts: Mapping[str, SimHost], apart: frozenset[tuple[str, str]]) -> None:
+        """`apart` are pairs of hosts that no network joins."""
+        self.hosts: Mapping[str, SimHost] = hosts
+        self.world = world
+        self._apart = apart
+        self._loop = current()
+        self._down = False
+        if apart:
+            world.network.set_cut(apart)
+
+    async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """Cut exactly these directions (sender, receiver); all others pass."""
+        for name in sorted({name for pair in pairs for name in pair}):
+            if name not in self.hosts:
+                raise LabError(f"no host named {name}; hosts: {', '.join(self.hosts)}")
+        self.world.network.set_cut(pairs | self._apart)
+
+    def now(self) -> int:
+        """Nanoseconds of virtual time since the run started."""
+        return self.world.now
+
+    async def sleep_until(self, t: int) -> None:
+        """Let time pass until `now()` is at least `t`."""
+        await self._loop.until(t)
+
+    async def down(self) -> None:
+        """End everything; idempotent."""
+        if self._down:
+            return
+        self._down = True
+        for host in self.hosts.values():
+            await host.end()
+
+
+class SimBackend:
+    """Hosts are objects, and time is virtual."""
+
+    name = "sim"
+    virtual = True
+
+    def refuse(self, scenario: Resolved) -> list[str]:
+        """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
+        return list(_refusals(scenario))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out a coroutine in virtual time: the loop that `up` needs."""
+        return run_virtual(work)
+
+    async def up(self, scenario: Resolved) -> SimLab:
+        """Make all hosts and the network between them; no overlay yet."""
+        if reasons := self.refuse(scenario):
+            raise LabError("\n".join(reasons))
+        loop = current()
+        world = World(scenario.seed, scenario.links, loop.scheduler)
+        kernels: dict[str, Kernel] = {}
+        engines: dict[str, SimEngine] = {}
+        reach = Reach(world.network, kernels, engines)
+        names = {name: spec.address for name, spec in scenario.hosts.items()}
+        port_of = _port_of(scenario)
+        hosts: dict[str, SimHost] = {}
+        for name, spec in scenario.hosts.items():
+            peer = world.add(name, spec.address)
+            kernels[name] = Kernel(reach.changed)
+            engines[name] = SimEngine(name, scenario.seed, port_of, reach.changed)
+            addresses = [f"{place.address}/{place.prefix}" for place in spec.interfaces]
+            hosts[name] = SimHost(peer, addresses, kernels[name], engines[name], reach, names, loop)
+        lab = SimLab(world, hosts, frozenset(_apart(scenario)))
+        await lab.sleep_until(BOOT)
+        return lab
+
+
+def _port_of(scenario: Resolved) -> Callable[[str], int]:
+    """Where the container of a name answers HTTP."""
+
+    def port(name: str) -> int:
+        service = scenario.services.get(name) or scenario.services.get(name.rpartition("-")[0])
+        return service.port if service is not None else 0
+
+    return port
+
+
+def _apart(scenario: Resolved) -> Iterator[tuple[str, str]]:
+    """Pairs of hosts that have no network in common."""
+    networks = {name: {place.network for place in spec.interfaces} for name, spec in scenario.hosts.items()}
+    if len(scenario.networks) == 1:
+        return
+    for sender in networks:
+        for receiver in networks:
+            if not networks[sender] & networks[receiver]:
+                yield sender, receiver
+
+
+def _refusals(scenario: Resolved) -> Iterator[str]:
+    for router in scenario.routers:
+        yield f"underlay.routers.{router}: the sim backend joins no networks by routers yet; use one network"
+    for name, service in scenario.services.items():
+        if find(service.image) is None:
+            yield f"services.{name}: no simulated host has the image {service.image!r}; there are {', '.join(IMAGES)}"
+    for index, step in enumerate(scenario.timeline):
+        if step.verb == "exec":
+            if why := unknown(step.body.command, container=step.body.service is not None):
+                yield f"timeline[{index}].exec: {why}"
+        elif step.verb == "expect":
+            for kind, what in step.body.conditions:
+                if kind == "exec" and (why := unknown(what.command, container=what.service is not None)):
+                    yield f"timeline[{index}].expect.exec: {why}"
+                elif kind == "http" and (name := _own_program(scenario, what.url)):
+                    yield (
+                        f"timeline[{index}].expect.http: {name} is a program of one's own, and what it answers cannot "
+                        "be simulated; ask for `reachable` instead, or run it on netns"
+                    )
+
+
+def _own_program(scenario: Resolved, url: str) -> str:
+    """The service that a URL asks, if that is somebody's own command."""
+    host = url.removeprefix("http://").partition("/")[0].rpartition(":")[0] or url.removeprefix("http://")
+    for service in scenario.services.values():
+        if service.image == PROCESS and host in (service.hostname, service.name, service.address.partition("/")[0]):
+            return service.name
+    return ""

@@ -1,0 +1,181 @@
+"""Lines of shell on a simulated host: which commands there are, and how pipelines of them are carried out.
+
+Owns the table of commands and what each may be asked; `network_commands` has those that need the network. Knows the
+host only as `Place`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from lab.backends.base import Result
+from lab.overlays.engine import CLIENT
+from lab.sim.filters import FILTERS, Files
+from lab.sim.shell import Command, NotSimulated, commands, parse
+
+__all__ = ["Place", "Program", "known", "run_argv", "unknown"]
+
+
+class Place(Protocol):
+    """Where a command runs: a host, or a container of it."""
+
+    @property
+    def files(self) -> Files: ...
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+    @property
+    def programs(self) -> Mapping[str, "Program"]:
+        """Commands of this place beyond the text filters."""
+        ...
+
+
+Program = Callable[[Place, Sequence[str], str], Awaitable[Result]]
+"""(where, words, standard input) -> how it ended."""
+
+PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
+"""What hosts and containers have beside filters and the shell's own words; `weave` on hosts only."""
+_OWN = ("sh", "bash", "sudo", "env", "sleep", ":", "exit", "cd", "set")
+_SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash")
+
+
+def known() -> tuple[str, ...]:
+    """All commands, sorted."""
+    return tuple(sorted((*FILTERS, *PROGRAMS, *(word for word in _OWN if word.isalpha()))))
+
+
+def unknown(argv: Sequence[str], *, container: bool) -> str:
+    """Why a command cannot be run on a simulated host (or in a container of one); empty when it can."""
+    words = _bare(argv)
+    if not words:
+        return ""
+    name = words[0].rpartition("/")[2]
+    if words[0] in _SHELLS:
+        line = _line(words)
+        if line is None:
+            return f"`{' '.join(words)}`: an interactive shell cannot be simulated"
+        try:
+            parsed = commands(parse(line))
+        except NotSimulated as error:
+            return str(error)
+        return next((why for command in parsed if (why := unknown(command.argv, container=container))), "")
+    if name == "python3":
+        return "" if tuple(words[1:3]) == ("-ISc", CLIENT) else "`python3`: programs of one's own cannot be simulated"
+    if name == "weave" and container:
+        return "`weave` is a command of hosts, and this is a container"
+    if name in FILTERS or name in PROGRAMS or name in _OWN:
+        return ""
+    return f"no simulated host has a command `{name}`; there are {', '.join(known())}"
+
+
+async def run_argv(place: Place, argv: Sequence[str], stdin: str = "") -> Result:
+    """Run one command, which may be a shell with a line of its own."""
+    words = _bare(argv)
+    if not words:
+        return Result(0, "", "")
+    name = words[0].rpartition("/")[2]
+    if words[0] in _SHELLS:
+        line = _line(words)
+        if line is None:
+            return Result(2, "", f"{name}: an interactive shell cannot be simulated\n")
+        strict = any(word.startswith("-") and "e" in word for word in words[1:-1] if word != line)
+        return await _run_line(place, line, stdin, strict=strict)
+    if name in FILTERS:
+        ended = FILTERS[name]([name, *words[1:]], stdin, place.files)
+        return Result(ended.code, ended.out, ended.err)
+    if name in (":", "set", "cd"):
+        return Result(0, "", "")
+    if name == "exit":
+        return Result(int(words[1]) & 255 if len(words) > 1 and words[1].isdigit() else 0, "", "")
+    if name == "env":
+        return Result(0, "".join(f"{key}={value}\n" for key, value in place.environment.items()), "")
+    if name == "sleep":
+        try:
+            seconds = sum(_seconds(word) for word in words[1:])
+        except ValueError:
+            return Result(1, "", f"sleep: invalid time interval '{' '.join(words[1:])}'\n")
+        await asyncio.sleep(seconds)
+        return Result(0, "", "")
+    program = place.programs.get(name)
+    if program is None:
+        return Result(127, "", f"sh: {name}: not found\n")
+    return await program(place, words, stdin)
+
+
+async def _run_line(place: Place, line: str, stdin: str, *, strict: bool) -> Result:
+    try:
+        items = parse(line)
+    except NotSimulated as error:
+        return Result(2, "", f"sh: {error}\n")
+    code = 0
+    out: list[str] = []
+    err: list[str] = []
+    for index, item in enumerate(items):
+        if (item.when == "&&" and code != 0) or (item.when == "||" and code == 0):
+            continue
+        code, text = await _pipeline(place, item.pipeline, stdin, err)
+        out.append(text)
+        if item.pipeline[0].argv[0] == "exit":
+            break
+        tested = index + 1 < len(items) and items[index + 1].when != ""
+        if strict and code != 0 and not tested:
+            break
+    return Result(code, "".join(out), "".join(err))
+
+
+async def _pipeline(place: Place, pipeline: tuple[Command, ...], stdin: str, err: list[str]) -> tuple[int, str]:
+    """The last command's code and what is left for standard output."""
+    code, text = 0, stdin
+    for command in pipeline:
+        code, text = await _command(place, command, text, err)
+    return code, text
+
+
+async def _command(place: Place, command: Command, stdin: str, err: list[str]) -> tuple[int, str]:
+    outs: dict[int, str | None] = {1: None, 2: None}
+    joined = False
+    for redirect in command.redirects:
+        if redirect.how == "<":
+            if redirect.target != "/dev/null" and redirect.target not in place.files:
+                err.append(f"sh: cannot open {redirect.target}: No such file\n")
+                return 2, ""
+            stdin = place.files.get(redirect.target, "")
+        elif redirect.how == ">&":
+            joined = redirect.fd == 2 and redirect.target == "1"
+        else:
+            if redirect.how == ">" and redirect.target != "/dev/null":
+                place.files[redirect.target] = ""
+            outs[redirect.fd] = redirect.target
+    result = await run_argv(place, command.argv, stdin)
+    texts = {1: result.out + (result.err if joined else ""), 2: "" if joined else result.err}
+    for fd, target in outs.items():
+        if target is not None:
+            if target != "/dev/null":
+                place.files[target] = place.files.get(target, "") + texts[fd]
+            texts[fd] = ""
+    err.append(texts[2])
+    return result.code, texts[1]
+
+
+def _bare(argv: Sequence[str]) -> list[str]:
+    """The words without `sudo`, `env` and `exec` before them."""
+    words = list(argv)
+    while words and (words[0] in ("sudo", "exec") or (words[0] == "env" and len(words) > 1)):
+        del words[0]
+        while words and words[0].startswith("-"):
+            takes = words[0] in ("-u", "-g", "-h", "-p", "--user", "--group")
+            del words[: 1 + takes]
+    return words
+
+
+def _line(words: Sequence[str]) -> str | None:
+    """The line of `sh -c LINE`; None for any other use of a shell."""
+    if len(words) >= 3 and words[1].startswith("-") and "c" in words[1]:
+        return words[2]
+    return None
+
+
+def _seconds(word: str) -> float:
+    unit = {"s": 1, "m": 60, "h": 3600}.get(word[-1:], 0)
+    return float(word[:-1] if unit else word) * (unit or 1)

@@ -1,0 +1,291 @@
+"""One host of a simulated lab, as the runner sees it: power, commands, the daemon's view, probes, disk and clock.
+
+Owns the life of the host's daemon and engine, and how long what is done on a host takes. Knows nothing of scenarios.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import asdict
+
+from lab.backends.base import Probe, Result
+from lab.backends.simulated.commands import Place, run_argv
+from lab.backends.simulated.daemon import SimDaemon
+from lab.backends.simulated.devices import Devices
+from lab.backends.simulated.engine import SimContainer, SimEngine
+from lab.backends.simulated.loop import VirtualLoop
+from lab.backends.simulated.place import ContainerPlace, HostPlace
+from lab.backends.simulated.probes import Prober
+from lab.backends.simulated.reach import Reach
+from lab.backends.simulated.weave import Asked, CleanUp, Leave, Request, Spawn, run_weave
+from lab.errors import LabError
+from lab.history import Gone, Sample, View
+from lab.sim.filters import Files
+from lab.sim.kernel import Kernel
+from lab.sim.world import Peer, World
+from overlay.cli_client import NotRunning, Refused
+from overlay.env import MILLISECOND, Random
+from overlay.errors import OverlayError, UsageError
+from overlay.node import View as Belief
+
+COMMAND = 3 * MILLISECOND
+"""What a command takes to be started and to end."""
+LAUNCH = 60 * MILLISECOND
+"""A daemon until it answers."""
+START = 15 * MILLISECOND
+"""A container until it runs."""
+BOOT = 120 * MILLISECOND
+"""A host until it is up after it was switched on."""
+SPREAD = 4
+"""The times above vary by a quarter, and are drawn from the run's seed."""
+_KILLED = 124
+
+
+class SimHost:
+    """A machine that is an object."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        addresses: Sequence[str],
+        kernel: Kernel,
+        engine: SimEngine,
+        reach: Reach,
+        names: Mapping[str, str],
+        loop: VirtualLoop,
+    ) -> None:
+        """`addresses` are interfaces ("192.168.0.2/24"), the first first; `names` are all hosts and where they are."""
+        self.name = peer.name
+        self.address = peer.address
+        self.addresses = tuple(addresses)
+        self.world: World = peer.world
+        self.kernel = kernel
+        self.engine = engine
+        self.reach = reach
+        self.files: Files = {}
+        self.daemon: SimDaemon | None = None
+        self._peer = peer
+        self._names = names
+        self._loop = loop
+        self._rng = Random(f"{peer.world.seed} {peer.name} machine")
+        self._ended: asyncio.Future[None] | None = None
+        """Done when the daemon that runs has ended."""
+        self._viewers: list[asyncio.Queue[View | Gone]] = []
+        self._devices = Devices(self.address, kernel)
+        self._prober = Prober(self)
+        self._dying: dict[asyncio.Task[None], None] = {}
+
+    @property
+    def powered(self) -> bool:
+        """It is switched on."""
+        return self._peer.powered
+
+    # --- what places of this host ask -------------------------------------------------------------------------------
+
+    @property
+    def mtu(self) -> int:
+        """Of the overlay's interfaces."""
+        return self.daemon.mtu if self.daemon is not None else self._devices.mtu
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Interfaces that an overlay has made."""
+        return ("weave",) if self.daemon is not None else tuple(self._devices.names)
+
+    def named(self, name: str) -> list[str]:
+        """The address of a host by its name, whole or short, as /etc/hosts has it."""
+        found = [address for host, address in self._names.items() if name in (host, host.partition(".")[0])]
+        return found[:1]
+
+    async def until(self, time: int) -> None:
+        """Wait until the run's clock shows so many nanoseconds."""
+        await self._loop.until(time)
+
+    def configure(self, argv: Sequence[str]) -> Result:
+        """`ip` and `bridge` on the host, with words that change something."""
+        return self._devices.configure(argv)
+
+    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> Result:
+        """`ip` in a container, with words that change something."""
+        return self._devices.configure_inside(container, argv)
+
+    # --- power ------------------------------------------------------------------------------------------------------
+
+    async def kill_daemon(self) -> None:
+        """`kill -9` of the daemon."""
+        if self.daemon is None:
+            raise LabError(f"no overlay daemon runs on {self.name}")
+        daemon = self.daemon
+        self._peer.kill()
+        self._daemon_is_gone()
+        await daemon.die()
+
+    async def kill(self) -> None:
+        """Power off: everything that runs is gone, what is on disk stays."""
+        daemon = self.daemon
+        self._peer.power_off()
+        self.engine.power_off()
+        self.kernel.clear()
+        self._devices.clear()
+        for container in list(self.kernel.ports):
+            self.kernel.unplug(container)
+        if daemon is not None:
+            self._daemon_is_gone()
+            await daemon.die()
+
+    async def start(self) -> None:
+        """Power on again."""
+        await self._pass(BOOT)
+        self._peer.power_on()
+        self.reach.changed()
+
+    async def end(self) -> None:
+        """The lab goes down."""
+        if self.daemon is not None:
+            await self.kill_daemon()
+
+    # --- devices ----------------------------------------------------------------------------------------------------
+
+    async def set_disk(self, *, latency: int, full: bool) -> None:
+        """See `lab.backends.base.Adjustable`."""
+        self._peer.disk.latency = latency
+        self._peer.disk.full = "no space left on device" if full else ""
+
+    async def set_clock(self, *, offset: int | None, drift: int) -> None:
+        """See `lab.backends.base.Adjustable`; no clock is put back."""
+        ahead = self._peer.clock.read(self.world.now) - self.world.now
+        self._peer.set_clock(ahead if offset is None else max(offset, ahead), drift)
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    async def exec(
+        self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
+    ) -> Result:
+        """Run a command on the host, or inside one of its containers; see `lab.backends.simulated.commands`."""
+        place: HostPlace = HostPlace(self)
+        if not self._peer.powered:
+            raise LabError(f"host {self.name} is switched off")
+        if container:
+            try:
+                found = self.engine.find(container)
+            except UsageError as error:
+                raise LabError(f"the host's engine says: {error} (HTTP 404)") from None
+            if not found.running:
+                raise LabError(f"the host's engine says: Container {container} is not running (HTTP 409)")
+            place = ContainerPlace(self, found)
+        await self._pass(COMMAND)
+        try:
+            async with asyncio.timeout(timeout):
+                return await run_argv(place, argv)
+        except TimeoutError:
+            return Result(_KILLED, "", f"killed: not done after {timeout:g} s\n")
+
+    async def weave(self, place: Place, argv: Sequence[str], stdin: str) -> Result:
+        """The `weave` command."""
+        return await run_weave(argv[1:], place.environment, self._act)
+
+    async def _act(self, asked: Asked) -> Any:
+        daemon = self.daemon
+        match asked:
+            case Spawn(options):
+                return await self._launch(options)
+            case CleanUp():
+                if daemon is None:
+                    self._forget()
+                return None
+            case Leave(surrender):
+                return await self._ask("POST", "/leave" + ("?surrender=1" if surrender else ""), b"", "")
+            case Request(method, path, body, kind):
+                if path in ("/run",):
+                    await self._pass(START)
+                return await self._ask(method, path, body, kind)
+
+    async def _launch(self, options: Any) -> None:
+        await self._pass(LAUNCH)
+        if self.daemon is not None or not self._peer.powered:
+            raise OverlayError("a router runs here already" if self.daemon is not None else "the host went off")
+        daemon = SimDaemon(self._peer, self.kernel, self.engine, options, self._loop)
+        daemon.on_end = self._daemon_is_gone
+        self.daemon = daemon
+        self._ended = self._loop.create_future()
+        daemon.start()
+        daemon.router.watch(self._saw)
+        self.reach.changed()
+
+    async def _ask(self, method: str, path: str, body: bytes, kind: str) -> str:
+        daemon, ended = self.daemon, self._ended
+        if daemon is None or ended is None:
+            raise NotRunning
+        task = self._loop.create_task(daemon.request(method, path, body, kind))
+        try:
+            await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and path.startswith("/leave"):
+                await asyncio.wait((task,))
+            if not task.done() or task.cancelled():
+                raise Refused("the router ended before it answered")
+            status, text = task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        if status >= 400:
+            raise Refused(text.strip() or str(status))
+        return text
+
+    def _forget(self) -> None:
+        """What `weave reset` removes where no daemon runs: interfaces, bridge and state."""
+        for container in list(self.kernel.ports):
+            self.kernel.unplug(container)
+        self.kernel.clear()
+        self._peer.disk.erase()
+
+    def _daemon_is_gone(self) -> None:
+        self.daemon = None
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+        self._tell(Gone(t=self.world.now, host=self.name))
+        self.reach.changed()
+
+    async def _pass(self, mean: int) -> None:
+        """Let about so much time pass."""
+        spread = mean // SPREAD
+        await self.until(self.world.now + mean - spread + self._rng.randrange(2 * spread + 1))
+
+    # --- views and probes -------------------------------------------------------------------------------------------
+
+    async def views(self) -> AsyncIterator[View | Gone]:
+        """See `lab.backends.base.Host`."""
+        queue: asyncio.Queue[View | Gone] = asyncio.Queue()
+        self._viewers.append(queue)
+        try:
+            if self.daemon is not None:
+                yield self._view(self.daemon.router.node.view(self._peer.now()))
+            while True:
+                yield await queue.get()
+        finally:
+            self._viewers.remove(queue)
+
+    def _saw(self, t: int, belief: Belief) -> None:
+        self._tell(self._view(belief))
+
+    def _view(self, belief: Belief) -> View:
+        assert self.daemon is not None
+        return View(
+            t=self.world.now,
+            host=self.name,
+            peer=self.daemon.config.name,
+            sent_bytes=self._peer.sent_bytes,
+            **asdict(belief),
+        )
+
+    def _tell(self, record: View | Gone) -> None:
+        for queue in self._viewers:
+            queue.put_nowait(record)
+
+    async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
+        """See `lab.backends.base.Host`."""
+        async for sample in self._prober.run(probes):
+            yield sample

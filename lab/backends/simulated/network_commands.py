@@ -1,0 +1,297 @@
+"""The commands of a simulated host that look at its network or use it: curl, ping, ifconfig, ip, bridge, hostname.
+
+Owns what they print, after the programs of the same names. What is on a host is asked of `NetworkPlace`, who reaches
+whom of `reach`. `ip` and `bridge` make what the lab's static VXLAN is made of, and show addresses; no more.
+"""
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from msgspec import Struct
+
+from lab.backends.base import Result
+from lab.backends.simulated.commands import Place, Program, run_argv
+from lab.images.dummy_http import greeting
+
+__all__ = ["NETWORK", "Fetched", "Interface", "NetworkPlace"]
+
+_CURL_VALUED = {"-o", "--output", "-m", "--max-time", "--connect-timeout", "--noproxy", "-w", "--write-out", "-X",
+                "--request", "-H", "--header"}  # fmt: skip
+_CURL_SWITCHES = {"--silent": "s", "--show-error": "S", "--fail": "f", "--location": "L", "--ipv4": "4"}
+_DEFAULT_PATIENCE = 130.0
+"""Seconds that Linux tries to open a connection."""
+
+
+class Interface(Struct, frozen=True):
+    """One interface: its addresses with prefix lengths, and its MAC."""
+
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+
+
+class Fetched(Struct, frozen=True):
+    """What became of a GET: curl's exit code and words, or status and body."""
+
+    code: int
+    error: str = ""
+    status: int = 0
+    body: str = ""
+
+
+class NetworkPlace(Place, Protocol):
+    """A host or a container with a network."""
+
+    @property
+    def name(self) -> str:
+        """Its host name."""
+        ...
+
+    def interfaces(self) -> list[Interface]: ...
+
+    def resolve(self, name: str) -> list[str]:
+        """The addresses of a name, in the order of the answer; literals as they are."""
+        ...
+
+    async def fetch(self, address: str, port: int, path: str, timeout: float) -> Fetched: ...
+
+    async def echo(self, address: str, timeout: float) -> int | None:
+        """Nanoseconds until the answer to one echo request; None: there was none."""
+        ...
+
+    def configure(self, argv: Sequence[str]) -> Result:
+        """`ip` or `bridge` with words that change something."""
+        ...
+
+    def inside(self, pid: int) -> "NetworkPlace | None":
+        """The container whose first process that is."""
+        ...
+
+    async def engine(self, method: str, path: str, body: str) -> tuple[int, str]:
+        """One request to the container engine."""
+        ...
+
+
+async def _curl(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    here = cast(NetworkPlace, place)
+    switches, values, urls = _curl_words(argv[1:])
+    if isinstance(switches, Result):
+        return switches
+    if not urls:
+        return Result(2, "", "curl: no URL specified\n")
+    try:
+        patience = float(values.get("-m") or values.get("--max-time") or values.get("--connect-timeout") or "nan")
+    except ValueError:
+        return Result(2, "", "curl: expected a proper numerical parameter\n")
+    code, out, err = 0, "", ""
+    for url in urls:
+        fetched = await _get(here, url, patience if patience == patience else _DEFAULT_PATIENCE)
+        code, text = fetched.code, fetched.body
+        if not code and "f" in switches and fetched.status >= 400:
+            code, text = 22, ""
+            fetched = Fetched(22, f"The requested URL returned error: {fetched.status}")
+        if code and ("s" not in switches or "S" in switches):
+            err += f"curl: ({code}) {fetched.error}\n"
+        target = values.get("-o") or values.get("--output")
+        if target and target != "-" and not code:
+            if target != "/dev/null":
+                place.files[target] = text
+            text = ""
+        out += text
+        form = values.get("-w") or values.get("--write-out") or ""
+        out += form.replace("\\n", "\n").replace("%{http_code}", f"{fetched.status:03}")
+    return Result(code, out, err)
+
+
+def _curl_words(words: Sequence[str]) -> tuple[set[str] | Result, dict[str, str], list[str]]:
+    switches: set[str] = set()
+    values: dict[str, str] = {}
+    urls: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word in _CURL_VALUED or (word[:2] in _CURL_VALUED and len(word) > 2 and word[1] != "-"):
+            if word not in _CURL_VALUED:
+                word, value = word[:2], word[2:]
+            elif not left:
+                return Result(2, "", f"curl: option {word}: requires parameter\n"), {}, []
+            else:
+                value = left.pop(0)
+            values[word] = value
+        elif word in _CURL_SWITCHES:
+            switches.add(_CURL_SWITCHES[word])
+        elif word.startswith("-") and set(word[1:]) <= set("sSfL4v"):
+            switches |= set(word[1:])
+        elif word.startswith("-"):
+            return Result(2, "", f"curl: the simulated one has no option {word}\n"), {}, []
+        else:
+            urls.append(word)
+    return switches, values, urls
+
+
+async def _get(here: NetworkPlace, url: str, timeout: float) -> Fetched:
+    match = re.fullmatch(r"(?:http://)?(\[[0-9A-Fa-f:]+\]|[^/:?#]+)(?::(\d+))?(/\S*)?", url)
+    if match is None:
+        return Fetched(3, "URL rejected: the simulated curl fetches http://HOST[:PORT][/PATH]")
+    host, port, path = match[1].strip("[]"), int(match[2] or 80), match[3] or "/"
+    addresses = here.resolve(host)
+    if not addresses:
+        return Fetched(6, f"Could not resolve host: {host}")
+    fetched = Fetched(7, f"Failed to connect to {host}")
+    share = timeout / len(addresses)
+    for address in addresses:
+        fetched = await here.fetch(address, port, path, share)
+        if fetched.code != 7 and not (fetched.code == 28 and address != addresses[-1]):
+            break
+    return fetched
+
+
+async def _ping(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    here = cast(NetworkPlace, place)
+    count, interval, patience = None, 1.0, 10.0
+    quiet = False
+    names: list[str] = []
+    words = list(argv[1:])
+    while words:
+        word = words.pop(0)
+        if word in ("-q", "-n", "-4", "-6"):
+            quiet |= word == "-q"
+        elif word[:2] in ("-c", "-i", "-W", "-w", "-s"):
+            text = word[2:] or (words.pop(0) if words else "")
+            if not re.fullmatch(r"\d+(\.\d+)?", text):
+                return Result(2, "", f"ping: invalid argument: '{text}'\n")
+            count = int(float(text)) if word[:2] == "-c" else count
+            interval = float(text) if word[:2] == "-i" else interval
+            patience = float(text) if word[:2] == "-W" else patience
+        elif word.startswith("-"):
+            return Result(2, "", f"ping: the simulated one has no option {word}\n")
+        else:
+            names.append(word)
+    if len(names) != 1 or count is None:
+        return Result(2, "", "usage: ping -c COUNT [-i SECONDS] [-W SECONDS] [-q] HOST\n")
+    addresses = here.resolve(names[0])
+    if not addresses:
+        return Result(2, "", f"ping: {names[0]}: Name or service not known\n")
+    address = addresses[0]
+    lines = [f"PING {names[0]} ({address}) 56(84) bytes of data."]
+    times: list[int] = []
+    loop = asyncio.get_running_loop()
+    for number in range(1, count + 1):
+        sent = loop.time()
+        took = await here.echo(address, patience if number == count else max(interval, 0.0) or patience)
+        if took is not None:
+            times.append(took)
+            if not quiet:
+                lines.append(f"64 bytes from {address}: icmp_seq={number} ttl=64 time={took / 1e6:.3f} ms")
+        if number < count:
+            await asyncio.sleep(max(0.0, sent + interval - loop.time()))
+    lost = 100 * (count - len(times)) // count if count else 0
+    lines += ["", f"--- {names[0]} ping statistics ---"]
+    lines.append(f"{count} packets transmitted, {len(times)} received, {lost}% packet loss")
+    if times:
+        low, mean, high = min(times) / 1e6, sum(times) / len(times) / 1e6, max(times) / 1e6
+        lines.append(f"rtt min/avg/max = {low:.3f}/{mean:.3f}/{high:.3f} ms")
+    return Result(int(not times), "\n".join(lines) + "\n", "")
+
+
+async def _ifconfig(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    wanted = [word for word in argv[1:] if word != "-a"]
+    if len(wanted) > 1:
+        return Result(2, "", "ifconfig: this one only shows interfaces; use `ip` to change them\n")
+    found = [link for link in cast(NetworkPlace, place).interfaces() if not wanted or link.name == wanted[0]]
+    if wanted and not found:
+        return Result(1, "", f"ifconfig: {wanted[0]}: error fetching interface information: Device not found\n")
+    return Result(0, "\n".join(_block(link) for link in found), "")
+
+
+def _block(link: Interface) -> str:
+    loopback = link.name == "lo"
+    flags = "73<UP,LOOPBACK,RUNNING>" if loopback else "4163<UP,BROADCAST,RUNNING,MULTICAST>"
+    lines = [f"{link.name}: flags={flags}  mtu {link.mtu}"]
+    for text in link.addresses:
+        address = ipaddress.ip_interface(text)
+        if address.version == 4:
+            broadcast = "" if loopback else f"  broadcast {address.network.broadcast_address}"
+            lines.append(f"inet {address.ip}  netmask {address.netmask}{broadcast}")
+        else:
+            lines.append(f"inet6 {address.ip}  prefixlen {address.network.prefixlen}  scopeid 0x0<global>")
+    lines.append(
+        "loop  txqueuelen 1000  (Local Loopback)" if loopback else f"ether {link.mac}  txqueuelen 1000  (Ethernet)"
+    )
+    return "\n        ".join(lines) + "\n"
+
+
+async def _ip(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    here = cast(NetworkPlace, place)
+    words = [word for word in argv[1:] if not word.startswith("-")]
+    flags = {word for word in argv[1:] if word.startswith("-")}
+    if words[:1] in (["a"], ["addr"], ["address"]) and (len(words) == 1 or words[1] in ("show", "dev", "list")):
+        device = words[-1] if len(words) > 2 or (len(words) == 2 and words[1] not in ("show", "list")) else ""
+        found = [(n, link) for n, link in enumerate(here.interfaces(), 1) if device in ("", link.name)]
+        if device and not found:
+            return Result(1, "", f'Device "{device}" does not exist.\n')
+        return Result(0, "".join(_addresses(number, link, flags) for number, link in found), "")
+    return here.configure([argv[0], *words])
+
+
+def _addresses(number: int, link: Interface, flags: set[str]) -> str:
+    lines = []
+    if "-o" not in flags:
+        state = "LOOPBACK,UP,LOWER_UP" if link.name == "lo" else "BROADCAST,MULTICAST,UP,LOWER_UP"
+        lines += [f"{number}: {link.name}: <{state}> mtu {link.mtu} state UP"]
+        lines += [f"    link/{'loopback' if link.name == 'lo' else 'ether'} {link.mac or '00:00:00:00:00:00'}"]
+    for text in link.addresses:
+        family = "inet6" if ":" in text else "inet"
+        if (family == "inet" and "-6" in flags) or (family == "inet6" and "-4" in flags):
+            continue
+        scope = "host" if link.name == "lo" else "global"
+        if "-o" in flags:
+            lines.append(f"{number}: {link.name}    {family} {text} scope {scope} {link.name}")
+        else:
+            lines.append(f"    {family} {text} scope {scope} {link.name}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+async def _bridge(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    return cast(NetworkPlace, place).configure(argv)
+
+
+async def _nsenter(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    match list(argv[1:]):
+        case ["-t", pid, "-n", *words] if pid.isdigit() and words:
+            inside = cast(NetworkPlace, place).inside(int(pid))
+            if inside is None:
+                return Result(1, "", f"nsenter: cannot open /proc/{pid}/ns/net: No such file or directory\n")
+            return await run_argv(inside, words)
+    return Result(2, "", "usage: nsenter -t PID -n COMMAND ...\n")
+
+
+async def _hostname(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    return Result(0, f"{cast(NetworkPlace, place).name}\n", "")
+
+
+async def _engine(place: Place, argv: Sequence[str], stdin: str) -> Result:
+    """The lab's own client of the container engine (`lab.overlays.engine.CLIENT`)."""
+    status, text = await cast(NetworkPlace, place).engine(argv[3], argv[4], argv[5] if len(argv) > 5 else "")
+    return Result(0, f"{status}\n{text}", "")
+
+
+NETWORK: dict[str, Program] = {
+    "bridge": _bridge,
+    "curl": _curl,
+    "hostname": _hostname,
+    "ifconfig": _ifconfig,
+    "ip": _ip,
+    "nsenter": _nsenter,
+    "ping": _ping,
+    "python3": _engine,
+}
+
+
+def page(name: str, eth0: str) -> str:
+    """What the walk-through's service answers."""
+    return greeting(name, eth0).decode()

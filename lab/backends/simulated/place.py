@@ -1,0 +1,172 @@
+"""Where commands run on a simulated host: the host itself, or one of its containers (`network_commands.NetworkPlace`).
+
+Owns what `ip addr` shows, what a name resolves to there, and fetching and pinging from there in virtual time.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lab.backends.base import Result
+from lab.backends.simulated.commands import Program
+from lab.backends.simulated.engine import BRIDGE, SimContainer
+from lab.backends.simulated.network_commands import NETWORK, Fetched, Interface, page
+from lab.sim.filters import Files
+from lab.sim.network import SYN_RETRY
+from overlay.env import MILLISECOND, SECOND
+
+if TYPE_CHECKING:
+    from lab.backends.simulated.host import SimHost
+
+__all__ = ["ContainerPlace", "HostPlace"]
+
+SERVING = MILLISECOND // 4
+"""What a service takes to answer."""
+REQUEST, ANSWER, ECHO = 220, 280, 84
+"""Octets of a probe's request, of a small answer, of an echo request."""
+_MTU = 1500
+
+
+class HostPlace:
+    """A host's own network."""
+
+    container = ""
+
+    def __init__(self, host: "SimHost") -> None:
+        self.host = host
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    @property
+    def files(self) -> Files:
+        return self.host.files
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {"PATH": "/usr/bin:/bin", "HOME": "/root", "USER": "root", "HOSTNAME": self.name}
+
+    @property
+    def programs(self) -> Mapping[str, Program]:
+        return {**NETWORK, "weave": self.host.weave}
+
+    def interfaces(self) -> list[Interface]:
+        host = self.host
+        links = [_LOOPBACK]
+        links += [
+            Interface(f"eth{number}", _mac(address), _MTU, (address,)) for number, address in enumerate(host.addresses)
+        ]
+        links.append(Interface("docker0", "02:42:00:00:00:01", _MTU, (f"{BRIDGE}/16",)))
+        links += [Interface(name, "", _MTU, ()) for name in host.devices]
+        return links
+
+    def resolve(self, name: str) -> list[str]:
+        if _literal(name):
+            return [name]
+        return self.host.named(name)
+
+    async def fetch(self, address: str, port: int, path: str, timeout: float) -> Fetched:
+        """GET, as curl does it: the connection first, tried again after pauses that double."""
+        host = self.host
+        world, reach = host.world, host.reach
+        deadline = world.now + round(timeout * SECOND)
+        pause = SYN_RETRY
+        while True:
+            route = reach.route(host.name, self.container, address, port)
+            opened = reach.exchange(route, world.now, 60, 60) if route is not None else None
+            if route is not None and opened is not None and opened < deadline:
+                break
+            again = min(world.now + pause, deadline)
+            pause *= 2
+            await host.until(again)
+            if again >= deadline:
+                return Fetched(28, f"Connection timed out after {timeout * 1000:.0f} milliseconds")
+        await host.until(opened)
+        target = reach.target(route)
+        if target is None or target.port != route.port:
+            return Fetched(7, f"Failed to connect to {address} port {port}: Connection refused")
+        done = reach.stream(route, world.now, REQUEST, ANSWER) + SERVING
+        if done < deadline:
+            await host.until(done)
+            if reach.route(host.name, self.container, address, port) == route:
+                return _served(target)
+        await host.until(deadline)
+        return Fetched(28, f"Operation timed out after {timeout * 1000:.0f} milliseconds with 0 bytes received")
+
+    async def echo(self, address: str, timeout: float) -> int | None:
+        host = self.host
+        begun = host.world.now
+        deadline = begun + round(timeout * SECOND)
+        route = host.reach.route(host.name, self.container, address, 0)
+        answered = host.reach.exchange(route, begun, ECHO, ECHO) if route is not None else None
+        if answered is None or answered > deadline:
+            await host.until(deadline)
+            return None
+        await host.until(answered)
+        return answered - begun
+
+    def configure(self, argv: Sequence[str]) -> Result:
+        return self.host.configure(argv)
+
+    def inside(self, pid: int) -> "ContainerPlace | None":
+        found = self.host.engine.by_pid(pid)
+        return ContainerPlace(self.host, found) if found is not None else None
+
+    async def engine(self, method: str, path: str, body: str) -> tuple[int, str]:
+        return await self.host.engine.request(method, path, body)
+
+
+class ContainerPlace(HostPlace):
+    """A container's network."""
+
+    def __init__(self, host: "SimHost", container: SimContainer) -> None:
+        super().__init__(host)
+        self._container = container
+        self.container = container.id
+
+    @property
+    def name(self) -> str:
+        return self._container.hostname
+
+    @property
+    def programs(self) -> Mapping[str, Program]:
+        return NETWORK
+
+    def interfaces(self) -> list[Interface]:
+        links = [_LOOPBACK, Interface("eth0", _mac(self._container.eth0), _MTU, (f"{self._container.eth0}/16",))]
+        port = self.host.kernel.ports.get(self.container)
+        if port is not None:
+            links.append(Interface("ethwe", port.mac, self.host.mtu, port.cidrs))
+        return links
+
+    def resolve(self, name: str) -> list[str]:
+        if _literal(name):
+            return [name]
+        daemon = self.host.daemon
+        found = daemon.resolve(name) if daemon is not None and daemon.config.dns else []
+        return found or self.host.named(name)
+
+    def configure(self, argv: Sequence[str]) -> Result:
+        return self.host.configure_inside(self._container, argv)
+
+
+_LOOPBACK = Interface("lo", "", 65536, ("127.0.0.1/8", "::1/128"))
+
+
+def _served(target: SimContainer) -> Fetched:
+    if target.greets:
+        name = target.args[0] if target.args else target.hostname
+        return Fetched(0, status=200, body=page(name, target.eth0))
+    # What a program of somebody's own would say is unknown; that it answers is what its `port` promises.
+    return Fetched(0, status=200)
+
+
+def _literal(name: str) -> bool:
+    return ":" in name or re.fullmatch(r"[0-9.]+", name) is not None
+
+
+def _mac(address: str) -> str:
+    octets = ipaddress.ip_interface(address).ip.packed[-4:] if address else bytes(4)
+    return (b"\x02\x42" + octets).hex(":")

@@ -1,0 +1,133 @@
+"""The real `weave` command on a simulated host, in virtual time.
+
+The command is ordinary, blocking code; here nothing may block. So it is run until it asks for something, what it asked
+for is done while time passes, and it is run again from the start with the answers so far: its words and the answers
+determine all that it does. Knows nothing of what the commands mean.
+"""
+
+import contextlib
+import io
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from lab.backends.base import Result
+from overlay.cli import HERE, Machine, main
+from overlay.cli_client import Client
+from overlay.drivers.options import LaunchOptions
+from overlay.errors import OverlayError
+
+__all__ = ["Asked", "CleanUp", "Leave", "Request", "Spawn", "run_weave"]
+
+
+class Request(Struct, frozen=True):
+    """One request to the daemon's control API."""
+
+    method: str
+    path: str
+    body: bytes
+    kind: str
+
+
+class Leave(Struct, frozen=True):
+    """A farewell; answered when the daemon has ended."""
+
+    surrender: bool
+
+
+class Spawn(Struct, frozen=True):
+    """Start a daemon."""
+
+    options: LaunchOptions
+
+
+class CleanUp(Struct, frozen=True):
+    """Remove what a daemon left."""
+
+
+Asked = Request | Leave | Spawn | CleanUp
+
+
+class _Pending(BaseException):
+    """The command waits for something that has not been done yet."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+
+
+class _Answers:
+    """What was answered so far, handed out in order."""
+
+    def __init__(self, known: Sequence[Any]) -> None:
+        self._known = known
+        self._next = 0
+
+    def ask(self, asked: Asked) -> Any:
+        if self._next == len(self._known):
+            raise _Pending(asked)
+        answer = self._known[self._next]
+        self._next += 1
+        if isinstance(answer, OverlayError):
+            raise answer
+        return answer
+
+
+class _Client(Client):
+    """The daemon of a simulated host."""
+
+    def __init__(self, answers: _Answers) -> None:
+        super().__init__("")
+        self._answers = answers
+
+    def leave(self, *, surrender: bool) -> None:
+        self._answers.ask(Leave(surrender))
+
+    def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
+        text: str = self._answers.ask(Request(method, path, (body or "").encode(), kind))
+        return text
+
+
+class _Machine(Machine):
+    """A simulated host, as the command sees it."""
+
+    def __init__(self, answers: _Answers, environment: Mapping[str, str]) -> None:
+        self._answers = answers
+        self._environment = environment
+        self.spawn = self._spawn
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self._environment
+
+    def client(self) -> Client:
+        return _Client(self._answers)
+
+    def clean_up(self) -> None:
+        self._answers.ask(CleanUp())
+
+    def _spawn(self, options: LaunchOptions) -> None:
+        self._answers.ask(Spawn(options))
+
+
+async def run_weave(
+    words: Sequence[str], environment: Mapping[str, str], act: Callable[[Asked], Awaitable[Any]]
+) -> Result:
+    """Run `weave WORDS`. `act` does what it asks for; an `OverlayError` of it is raised in the command."""
+    answers: list[Any] = []
+    while True:
+        out, err = io.StringIO(), io.StringIO()
+        token = HERE.set(_Machine(_Answers(answers), environment))
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = main(list(words))
+        except _Pending as pending:
+            asked = pending.asked
+        else:
+            return Result(code, out.getvalue(), err.getvalue())
+        finally:
+            HERE.reset(token)
+        try:
+            answers.append(await act(asked))
+        except OverlayError as error:
+            answers.append(error)
