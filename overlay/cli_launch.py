@@ -4,6 +4,7 @@ Owns the flags of this command, the original's spellings of 2015 among them. The
 `overlay.drivers.daemon`, which is imported only when one has to be started.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
 from overlay.cli_words import Usage, nearest
 from overlay.drivers.options import LaunchOptions, Places, differences
+from overlay.env import MILLISECOND, SECOND
 from overlay.errors import ConfigError
 
 __all__ = ["HELP", "clean_up", "known_flags", "launch", "parse_launch"]
@@ -38,6 +40,14 @@ Usage: weave launch [FLAGS] [PEER ...]
   --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none)
   --log-level LEVEL                 debug, info, warning, error (info)
 
+For experiments (docs/design.md says how they belong together); a TIME is written 500ms, 15s or 2m:
+  --gossip-interval TIME            between two rounds of anti-entropy with a random neighbour (15s)
+  --flush-delay TIME                how long news for one neighbour is held back to be sent together (2ms)
+  --beat-interval TIME              between two heartbeats on one connection (1s)
+  --beat-losses N                   heartbeats missed before a connection is closed (4)
+  --beacon-interval TIME            between two beacons to a peer that was lost (400ms)
+  --hold TIME                       how long what is known of a peer that went silently is kept (5m)
+
 Also in the spelling of 2015: -iprange, -ipsubnet, -nickname, -name, -port, -nodiscovery, -initpeercount, -connlimit."""
 
 _TEXT = {
@@ -59,7 +69,18 @@ _NUMBERS = {
     "mtu": ("mtu", 1280, 65535),
     "dns-ttl": ("dns_ttl", 0, 86_400),
     "init-peer-count": ("ipalloc_init", 1, 10_000),
+    "beat-losses": ("beat_losses", 2, 100),
 }
+_TIMES = {
+    "gossip-interval": ("gossip_interval", 10 * MILLISECOND),
+    "flush-delay": ("flush_delay", MILLISECOND),
+    "beat-interval": ("beat_interval", 10 * MILLISECOND),
+    "beacon-interval": ("beacon_interval", 10 * MILLISECOND),
+    "hold": ("hold", SECOND),
+}
+"""Flag -> field, and the shortest time that makes sense."""
+_UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_LONGEST = 24 * 3600 * SECOND
 _SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns"}
 _OLD = {
     "iprange": "ipalloc-range",
@@ -82,7 +103,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 def known_flags() -> tuple[str, ...]:
     """All flags in today's spelling, without dashes; a switch without its `no-`."""
-    return (*_TEXT, *_NUMBERS, *(switch.removeprefix("no-") for switch in _SWITCHES))
+    return (*_TEXT, *_NUMBERS, *_TIMES, *(switch.removeprefix("no-") for switch in _SWITCHES))
 
 
 def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> LaunchOptions:
@@ -112,8 +133,8 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
             raise Usage(_later(word, _LATER_SWITCHES.get(key, _LATER.get(key, ""))))
         if key in _LATER:
             raise Usage(_later(f"--{key}", _LATER[key]))
-        if key not in _TEXT and key not in _NUMBERS:
-            raise Usage(f"launch has no flag `{word}`{nearest(key, (*_TEXT, *_NUMBERS, *_SWITCHES, *_OLD))}")
+        if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
+            raise Usage(f"launch has no flag `{word}`{nearest(key, (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD))}")
         if not equals:
             if not rest:
                 raise Usage(f"{word} lacks its value")
@@ -123,6 +144,9 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
         elif key in _NUMBERS:
             field, low, high = _NUMBERS[key]
             found[field] = _number(word, value, low, high)
+        elif key in _TIMES:
+            field, low = _TIMES[key]
+            found[field] = _time(word, value, low)
         else:
             found[_TEXT[key]] = value
     options = LaunchOptions(peers=tuple(peers), **found)
@@ -205,6 +229,15 @@ def _number(flag: str, text: str, low: int, high: int) -> int:
     if not text.isdigit() or not low <= int(text) <= high:
         raise Usage(f"{flag} {text}: expected a number from {low} to {high}")
     return int(text)
+
+
+def _time(flag: str, text: str, low: int) -> int:
+    """Nanoseconds of `500ms`, `1.5s`, `2m`."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", text)
+    value = round(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if not low <= value <= _LONGEST:
+        raise Usage(f"{flag} {text}: expected a time from {low // MILLISECOND}ms to 24h, as 500ms, 15s or 2m")
+    return value
 
 
 def _later(flag: str, what: str) -> str:

@@ -2,6 +2,7 @@
 
     play.py   run: a scenario from its file to its report
     live.py   up, down, inspect, exec, shell: labs that stay
+    many.py   sweep, compare: many runs together
     files.py  validate, schema, check, report, doctor: nothing is started
     tell.py   what is printed while a scenario is played
 
@@ -105,6 +106,59 @@ def shell(host: str, name: str) -> None:
     from lab.cli.live import SHELL, enter
 
     sys.exit(enter(host, SHELL, name))
+
+
+@lab.command()
+@_SCENARIO
+@click.option("--seeds", default="20", show_default=True, help="How many, as 200, or which, as 1-50,77.")
+@click.option("--set", "settings", multiple=True, metavar="PATH=V1,V2", help="Values of a parameter; repeatable.")
+@click.option("--backend", default="sim", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of.")
+@click.option("--out", type=click.Path(path_type=Path), help="The sweep's directory [default: reports/SCENARIO/sweep].")
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once on this machine [default: its cores].")
+@click.option(
+    "--scheduler", default="", metavar="tcp://…", help="Play them on the workers of a Dask scheduler instead."
+)
+@_JSON
+def sweep(
+    scenario: Path,
+    seeds: str,
+    settings: tuple[str, ...],
+    backend: str,
+    out: Path | None,
+    jobs: int | None,
+    scheduler: str,
+    as_json: bool,
+) -> None:
+    """Play SCENARIO many times: with many seeds, and with every combination of parameter values.
+
+    A PATH is that of the scenario file (probes.0.every); topology.X is short for underlay.generate.X, overlay.X for an
+    option of the overlay: --set topology.hosts=8,16,32 --set overlay.gossip_interval=5s,15s. Runs that are in OUT
+    already are not played again.
+    """
+    from lab.cli.many import run_sweep
+
+    code = run_sweep(
+        scenario,
+        seeds=seeds,
+        settings=settings,
+        backend=backend,
+        out=out,
+        jobs=jobs,
+        scheduler=scheduler,
+        as_json=as_json,
+    )
+    sys.exit(code)
+
+
+@lab.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@_JSON
+def compare(a: Path, b: Path, as_json: bool) -> None:
+    """Say whether the sweeps A and B differ (directories, or their tables). Exit codes: 0 no, 1 yes, 3 cannot tell."""
+    from lab.cli.many import run_compare
+
+    sys.exit(run_compare(a, b, as_json=as_json))
 
 
 @lab.command()

@@ -25,14 +25,11 @@ from lab.scenario import _keys_at as keys_at
 from lab.scenario_check import listed, nearest
 from lab.topology import Resolved, resolve
 from overlay.cli_launch import known_flags
-from overlay.config import Config
 
 __all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variants"]
 
 MOST_SEEDS = 1_000_000
 _OPENING, _CLOSING = "([{", ")]}"
-_OF_A_PEER = ("name", "nickname", "peers", "ipam_init", "seed", "initial_peer_count", "iprange", "default_subnet")
-"""Fields of `Config` that a scenario says in another way, or that no two peers share."""
 
 
 class Setting(Struct, frozen=True):
@@ -102,15 +99,13 @@ def assignments(settings: Sequence[Setting]) -> list[Assignment]:
     return list(itertools.product(*choices))
 
 
-def variants(
-    text: str, settings: Sequence[Setting], *, file: str, name: str, question: str, simulated: bool = True
-) -> list[Variant]:
+def variants(text: str, settings: Sequence[Setting], *, file: str, name: str, question: str) -> list[Variant]:
     """The scenario once per assignment, each checked; raises `LabError` that names every wrong path and value.
 
     `text` must be a valid scenario, `file` where it stands. `name` and `question` are the file's, for variants have
-    none. The settings of the overlay's core that its command line does not take exist where it is `simulated`.
+    none.
     """
-    wrong = [problem for setting in settings if (problem := _misplaced(text, setting.path, simulated))]
+    wrong = [problem for setting in settings if (problem := _misplaced(text, setting.path))]
     if wrong:
         raise LabError("\n".join(wrong))
     problems: dict[str, None] = {}
@@ -163,7 +158,7 @@ def _holds(node: Any, key: str | int) -> bool:
     return isinstance(node, CommentedSeq) and isinstance(key, int) and key < len(node)
 
 
-def _misplaced(text: str, path: str, simulated: bool) -> str:
+def _misplaced(text: str, path: str) -> str:
     """What is wrong with a path: nothing, or a sentence with the nearest valid word."""
     tree = _tree(text)
     where = full_path(path, tree)
@@ -178,10 +173,8 @@ def _misplaced(text: str, path: str, simulated: bool) -> str:
                 return f"--set {path}: found {key!r}, expected a number from 0 to {len(node) - 1}"
         elif depth and where[:depth] == ("overlay", "options"):
             kind = str(_mapping(tree.get("overlay")).get("kind", "weave"))
-            words, word = _options(kind, simulated), str(key).replace("_", "-")
-            if word not in words:
-                if word in _options(kind, True):
-                    return f"--set {path}: `weave launch` takes no --{word}; only --backend sim can set it"
+            words = _options(kind)
+            if str(key).replace("_", "-") not in words:
                 return _unknown(path, str(key), words)
         else:
             known = keys_at(where[:depth])
@@ -206,14 +199,9 @@ def _unknown(path: str, word: str, words: Sequence[str]) -> str:
     return f"--set {path}: found {word!r}, {known}" + (f"; {hint}" if hint else "")
 
 
-def _options(kind: str, simulated: bool) -> list[str]:
-    """The options of an overlay, in the spelling of flags: those of its command, and in the simulator its core's."""
-    if kind != "weave":
-        return []
-    if not simulated:
-        return list(dict.fromkeys([*FLAGS, *known_flags()]))
-    settings = [field.replace("_", "-") for field in Config.__struct_fields__ if field not in _OF_A_PEER]
-    return list(dict.fromkeys([*FLAGS, *known_flags(), *settings]))
+def _options(kind: str) -> list[str]:
+    """The options of an overlay, in the spelling of flags."""
+    return list(dict.fromkeys([*FLAGS, *known_flags()])) if kind == "weave" else []
 
 
 def _changed(text: str, assignment: Assignment, name: str, folder: Path) -> str:

@@ -20,7 +20,7 @@ from lab.scenario import load_resolved
 from lab.sweep.grid import Setting, Variant, parse_set, variants
 from lab.sweep.ledger import Ledger, code_version, key_of
 from lab.sweep.measure import Point
-from lab.sweep.play import VIRTUAL, Task, refused
+from lab.sweep.play import Task, refused
 from lab.sweep.pools import Pool
 
 __all__ = ["About", "Plan", "Swept", "plan", "sweep"]
@@ -33,6 +33,8 @@ _LOOK = 0.2
 """Seconds after which an interrupt is noticed at the latest: a wait for futures cannot wait for signals too."""
 
 Told = Callable[[Point], None]
+Begun = Callable[[int, str], None]
+"""Told how many runs were done before, and where the others are played (empty: there are none)."""
 
 
 class About(Struct, frozen=True, kw_only=True):
@@ -83,8 +85,7 @@ def plan(file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *,
     resolved = load_resolved(file)
     text = file.read_text(encoding="utf-8")
     parsed = tuple(parse_set(setting) if isinstance(setting, str) else setting for setting in settings)
-    virtual = backend in VIRTUAL
-    found = variants(text, parsed, file=str(file), name=resolved.name, question=resolved.question, simulated=virtual)
+    found = variants(text, parsed, file=str(file), name=resolved.name, question=resolved.question)
     code = code_version()
     about = About(
         scenario=resolved.name,
@@ -109,7 +110,12 @@ def plan(file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *,
     return Plan(about=about, tasks=tuple(tasks), folder=folder, files=files)
 
 
-def sweep(planned: Plan, pool: Callable[[], Pool], told: Told = lambda point: None) -> Swept:
+def sweep(
+    planned: Plan,
+    pool: Callable[[], Pool],
+    told: Told = lambda point: None,
+    begun: Begun = lambda reused, where: None,
+) -> Swept:
     """Play what is not done yet; `pool` is made only if there is something. Points are on disk as they end.
 
     An interrupt (SIGINT, SIGTERM) ends it in good order with what is done. Raises `LabError` when another sweep has the
@@ -127,10 +133,13 @@ def sweep(planned: Plan, pool: Callable[[], Pool], told: Told = lambda point: No
                 failed[point.key] = point
             told(point)
 
-        if todo:
+        if not todo:
+            begun(len(planned.tasks), "")
+        else:
             with _Interrupt() as interrupt:
                 workers = pool()
                 try:
+                    begun(len(planned.tasks) - len(todo), f"on {workers.where}")
                     _play(todo, workers, keep, interrupt)
                 finally:
                     workers.close()

@@ -116,7 +116,7 @@ def median(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band
         return Band(np.inf, np.inf, np.inf)
     drawn = _medians(sample, seed, resamples)
     low, high = _quantiles(drawn)
-    return Band(_medians_of(sample, np.ones((1, len(sample))))[0], low, high)
+    return Band(float(_medians_of(sample, np.ones((1, len(sample))))[0]), low, high)
 
 
 def mean(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band:

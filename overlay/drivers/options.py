@@ -14,9 +14,13 @@ from msgspec.structs import asdict
 
 from overlay.config import Config
 from overlay.drivers.addresses import parse_target
+from overlay.env import SECOND
 from overlay.errors import ConfigError, UsageError
 
-__all__ = ["LaunchOptions", "Places", "differences"]
+__all__ = ["TUNING", "LaunchOptions", "Places", "differences"]
+
+TUNING = ("gossip_interval", "flush_delay", "beat_interval", "beat_losses", "beacon_interval", "hold")
+"""Options for experiments, as `Config` has them."""
 
 
 class LaunchOptions(Struct, frozen=True, kw_only=True):
@@ -40,6 +44,13 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     docker_api: str = ""
     http_addr: str = "127.0.0.1:6784"
     log_level: str = "info"
+    gossip_interval: int = 0
+    """This and the next ones: 0 for the default of `Config`; times in nanoseconds."""
+    flush_delay: int = 0
+    beat_interval: int = 0
+    beat_losses: int = 0
+    beacon_interval: int = 0
+    hold: int = 0
 
     def config(self, name: str, nickname: str) -> Config:
         """The node's configuration; `name` and `nickname` stand in where none was given. Raises `ConfigError`."""
@@ -73,6 +84,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             dns_domain=self.dns_domain.rstrip(".") + ".",
             dns_ttl=self.dns_ttl,
             mtu=self.mtu,
+            **{field: value for field in TUNING if (value := getattr(self, field))},
         )
 
 
@@ -93,15 +105,17 @@ def differences(running: LaunchOptions, asked: LaunchOptions) -> list[str]:
     """How `asked` differs from what runs, one phrase for each option."""
     ours, theirs = asdict(running), asdict(asked)
     return [
-        f"--{key.replace('_', '-')} is {_show(ours[key])}, asked for {_show(theirs[key])}"
+        f"--{key.replace('_', '-')} is {_show(key, ours[key])}, asked for {_show(key, theirs[key])}"
         for key in ours
         if ours[key] != theirs[key]
     ]
 
 
-def _show(value: object) -> str:
+def _show(key: str, value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "(none)"
+    if key in TUNING and isinstance(value, int):
+        return "(default)" if not value else str(value) if key == "beat_losses" else f"{value / SECOND:g}s"
     return str(value) if value != "" else "(default)"
 
 

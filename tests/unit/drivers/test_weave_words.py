@@ -47,12 +47,25 @@ def test_both_spellings_of_launch_flags_say_the_same() -> None:
         (["--mtu", "500"], "from 1280"),
         (["--name", "orion"], "six octets"),
         (["--log-level", "inf"], "did you mean `info`"),
+        (["--gossip-interval", "5"], "as 500ms, 15s or 2m"),
+        (["--gossip-interval", "0s"], "from 10ms to 24h"),
+        (["--hold", "25h"], "from 1000ms to 24h"),
+        (["--beat-losses", "1"], "from 2 to 100"),
         (["host:port"], "expected host"),
     ],
 )
 def test_wrong_launch_words_name_what_was_expected(words: list[str], expected: str) -> None:
     with pytest.raises(Usage, match=expected):
         parse_launch(words, {})
+
+
+def test_experiments_reach_the_configuration() -> None:
+    words = ["--gossip-interval=2s", "--flush-delay", "5ms", "--beat-losses", "3", "--hold=1.5m"]
+    config = parse_launch(words, {}).config("02:00:00:00:00:01", "host")
+    assert (config.gossip_interval, config.flush_delay, config.beat_losses) == (2_000_000_000, 5_000_000, 3)
+    assert config.hold == 90_000_000_000 and config.beat_interval == 1_000_000_000
+    found = differences(parse_launch(["--hold", "90s"], {}), parse_launch([], {}))
+    assert found == ["--hold is 90s, asked for (default)"]
 
 
 def test_a_password_in_the_environment_is_not_ignored() -> None:

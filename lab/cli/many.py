@@ -1,0 +1,192 @@
+"""`lab sweep`, `lab compare`: many runs, and what they say together. Owns what a person sees meanwhile.
+
+What is printed for a person goes to standard output but for the progress bar, so that `--json` ends with one line.
+"""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from lab.cli.command import lab_command
+from lab.errors import LabError
+from lab.scenario import ScenarioError
+from lab.sweep.measure import Point
+from lab.sweep.play import VIRTUAL
+from lab.sweep.pools import Cluster, OneByOne, Pool, Processes, cores
+from lab.sweep.run import Plan, Swept
+
+USAGE = 2
+_SHOWN = 5
+"""Runs that did not come out valid that are printed."""
+
+
+def run_sweep(
+    path: Path, *, seeds: str, settings: Sequence[str], backend: str, out: Path | None, jobs: int | None,
+    scheduler: str, as_json: bool,
+) -> int:  # fmt: skip
+    """Play a scenario many times; returns the exit code."""
+    from lab.sweep.grid import parse_seeds
+    from lab.sweep.run import plan, sweep
+
+    try:
+        wanted = parse_seeds(seeds)
+        pool = pool_for(backend, jobs, scheduler)
+        name = path.name.partition(".")[0]
+        folder = out if out is not None else Path("reports") / name / "sweep"
+        planned = plan(path, settings, wanted, backend=backend, folder=folder)
+    except (ScenarioError, LabError) as error:
+        click.echo(str(error), err=True)
+        return USAGE
+    about = planned.about
+    click.echo(click.style(about.scenario, bold=True) + (f"  {about.question}" if about.question else ""))
+    click.echo(f"  {len(planned.files)} settings × {len(about.seeds)} seeds on {backend}: {len(planned.tasks)} runs")
+    swept = with_bar(planned, pool, sweep)
+    from lab.sweep.page import exit_code, verdict_of, write
+
+    page = write(folder, swept)
+    _tell(swept, page, _again(path, seeds, settings, backend, out, jobs, scheduler))
+    code = exit_code(swept)
+    if as_json:
+        summary = {
+            "verdict": verdict_of(swept),
+            "runs": len(swept.points),
+            "planned": swept.planned,
+            "reused": swept.reused,
+            "interrupted": swept.interrupted,
+            "invalid": sum(point.verdict == "invalid" for point in swept.points),
+            "failed": sum(point.failed for point in swept.points),
+            "out": str(folder),
+            "page": str(page),
+        }
+        click.echo(json.dumps(summary))
+    return code
+
+
+def run_compare(a: Path, b: Path, *, as_json: bool) -> int:
+    """Say whether two sweeps differ: 0 no, 1 yes, 3 there are too few runs to tell."""
+    from lab.sweep.compare import compare
+    from lab.sweep.table import read_table
+
+    found = compare(read_table(a), read_table(b))
+    if as_json:
+        click.echo(json.dumps({"a": str(a), "b": str(b)} | msgspec.to_builtins(found)))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        click.echo(found.words)
+        for line in found.unmatched:
+            click.echo(f"  not compared: {line}")
+        table = Table(box=None, pad_edge=False)
+        for title in ("after", "setting", "metric"):
+            table.add_column(title, overflow="fold")
+        for title in ("A", "B", "B / A", "95 % interval", "B above A", "p"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for item in found.differences:
+            style = None if item.differs else "dim"
+            table.add_row(item.event or "(run)", item.setting, item.metric, *_figures(item), style=style)
+        console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=150)
+        if found.differences:
+            console.print()
+            console.print(table)
+        for item in found.differences:
+            if item.differs:
+                click.echo(f"- {item.words}")
+    return {"alike": 0, "differ": 1, "unknown": 3}[found.verdict]
+
+
+def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Pool]:
+    """What plays the runs of a backend; raises `LabError` for what cannot be."""
+    if backend not in VIRTUAL:
+        if scheduler:
+            raise LabError(
+                f"--scheduler: only runs on {', '.join(VIRTUAL)} go to a cluster; {backend} needs this machine"
+            )
+        if jobs is not None and jobs > 1:
+            raise LabError(
+                f"--jobs {jobs}: labs of {backend} run one after the other, for each wants the whole machine"
+            )
+        return OneByOne
+    if scheduler:
+        if jobs is not None:
+            raise LabError("--jobs beside --scheduler: how many run at once is the cluster's affair")
+        return lambda: Cluster(scheduler)
+    return lambda: Processes(jobs or cores())
+
+
+def with_bar(planned: Plan, pool: Callable[[], Pool], play: Callable[..., Swept]) -> Swept:
+    """Play with a progress bar on standard error; without a terminal, with a line for each tenth."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False)
+    total = len(planned.tasks)
+    counts = {"invalid": 0, "failed": 0}
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        bar = progress.add_task("runs", total=total, told="starting")
+        step = max(1, total // 10)
+
+        def told(point: Point) -> None:
+            counts["failed"] += point.failed
+            counts["invalid"] += point.verdict == "invalid"
+            said = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+            progress.update(bar, advance=1, told=said)
+            done = int(progress.tasks[0].completed)
+            if not console.is_terminal and done % step == 0:
+                console.print(f"{done} of {total} runs" + (f", {said}" if said else ""))
+
+        def begun(reused: int, where: str) -> None:
+            progress.update(bar, completed=reused, told=where)
+            if reused:
+                console.print(f"{reused} of {total} runs are there already")
+
+        return play(planned, pool, told, begun)
+
+
+def _tell(swept: Swept, page: Path, again: str) -> None:
+    from lab.sweep.page import verdict_of
+
+    verdict = verdict_of(swept)
+    colour = {"valid": "green", "invalid": "red"}.get(verdict, "yellow")
+    valid = sum(point.verdict == "valid" for point in swept.points)
+    click.echo(click.style(verdict, fg=colour, bold=True) + f": {valid} of {swept.planned} runs are valid")
+    bad = [point for point in swept.points if point.verdict != "valid"]
+    for point in bad[:_SHOWN]:
+        setting = " ".join(f"{path}={value}" for path, value in point.parameters.items())
+        click.echo(f"  seed {point.seed} {setting}: {point.verdict}: {point.reason.partition(chr(10))[0]}")
+        click.echo(f"    {point.replay}")
+    if len(bad) > _SHOWN:
+        click.echo(f"  and {len(bad) - _SHOWN} more, in the table")
+    click.echo(f"page:   {page}")
+    if swept.interrupted:
+        click.echo(f"interrupted: what is done is kept; go on with\n  {again}")
+
+
+def _again(
+    path: Path, seeds: str, settings: Sequence[str], backend: str, out: Path | None, jobs: int | None, scheduler: str
+) -> str:
+    words = [str(path), "--seeds", seeds, "--backend", backend]
+    words += [word for setting in settings for word in ("--set", setting)]
+    words += ["--out", str(out)] if out is not None else []
+    words += ["--jobs", str(jobs)] if jobs is not None else []
+    words += ["--scheduler", scheduler] if scheduler else []
+    return f"{lab_command()} sweep {shlex.join(words)}"
+
+
+def _figures(item: Any) -> list[str]:
+    def shown(value: float | None) -> str:
+        if value is None:
+            return "–"
+        return f"{value:.0%}" if item.metric == "valid" else f"{value:,.4g}"
+
+    interval = f"{item.low:.2f} to {item.high:.2f}" if item.low is not None and item.high is not None else ""
+    ratio = f"{item.ratio:.2f}" if item.ratio is not None else ""
+    p = "< 0.001" if item.p < 0.001 else f"{item.p:.3f}"
+    return [shown(item.a), shown(item.b), ratio, interval, f"{item.superiority:.0%}", p]

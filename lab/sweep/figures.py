@@ -1,0 +1,308 @@
+"""The figures of a sweep: distributions of convergence times, how they grow with a parameter, traffic per peer.
+
+Each is a pure function of the groups of a sweep to a `Figure`, in the language of `lab.plots.style`. The same points
+give the same bytes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from lab.plots.style import GRID, INK, SERIES, Figure, canvas, context, render, table
+from lab.sweep.groups import TRAFFIC, Group, events_of, headline, metrics_of, number, sample_of, short, varying
+from lab.sweep.statistics import Band, Sample, curve, median
+
+__all__ = ["figures"]
+
+_MOST_EVENTS = 6
+_MOST_CURVES = 12
+"""More assignments than that in one plot cannot be told apart: the first and last ones are drawn."""
+_ALPHA = 0.18
+_DECADES = 30
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+_WORDS = {"overall": "all together", "bytes_per_peer": "bytes sent per peer", "messages_per_peer": "messages per peer"}
+
+
+def figures(groups: Sequence[Group]) -> list[Figure]:
+    """All figures that these points have something for, the most telling first."""
+    events = [event for event in events_of(groups) if metrics_of(groups, event)]
+    first = headline(events)
+    ordered = [first, *(event for event in events if event != first)][:_MOST_EVENTS] if events else []
+    with context():
+        drawn = [_distribution(groups, event) for event in ordered[:1]]
+        drawn += [
+            figure
+            for path, values in varying(groups).items()
+            if all(number(value) is not None for value in values)
+            and (figure := _scaling(groups, path, ordered)) is not None
+        ]
+        drawn += [figure] if (figure := _traffic(groups, events)) is not None else []
+        drawn += [_distribution(groups, event) for event in ordered[1:]]
+    return drawn
+
+
+def _shown(groups: Sequence[Group]) -> list[tuple[Group, str]]:
+    """The groups that are drawn, with their colours: a scale where a parameter is a number, else distinct ones."""
+    picked = list(groups)
+    if len(picked) > _MOST_CURVES:
+        places = np.linspace(0, len(picked) - 1, _MOST_CURVES).round().astype(int)
+        picked = [picked[place] for place in places]
+    ranked = varying(groups)
+    ordinal = len(ranked) == 1 and all(number(value) is not None for value in next(iter(ranked.values())))
+    if len(picked) > 2 and (ordinal or len(picked) > len(SERIES)):
+        scale = colormaps["viridis"]
+        return [(group, to_hex(scale(0.9 * place / (len(picked) - 1)))) for place, group in enumerate(picked)]
+    return list(zip(picked, SERIES, strict=False))
+
+
+def _distribution(groups: Sequence[Group], event: str) -> Figure:
+    """Distribution functions of every time after an event, a curve for each assignment, with bands."""
+    metrics = metrics_of(groups, event)
+    shown = _shown(groups)
+    figure = canvas(11, 4.9)
+    layout = figure.add_gridspec(2, 4, width_ratios=(1, 1, 0.82, 0.82))
+    places = [layout[:, :2], layout[0, 2], layout[0, 3], layout[1, 2], layout[1, 3]]
+    rows: list[tuple[Any, ...]] = []
+    for place, metric in zip(places if len(metrics) > 1 else [layout[:, :]], metrics, strict=False):
+        axes = figure.add_subplot(place)
+        samples = [sample_of(group.points, event, metric) for group, _ in shown]
+        end = _right_end(samples)
+        for (group, colour), sample in zip(shown, samples, strict=True):
+            rows += _one_curve(axes, sample, end, colour, group.label, metric)
+        axes.set_ylim(-0.02, 1.04)
+        axes.set_xlim(0, end)
+        axes.grid(color=GRID)
+        axes.set_title(_WORDS.get(metric, metric))
+        if metric == metrics[0]:
+            axes.set_xlabel(f"time after {event} (s)")
+            axes.set_ylabel("share of runs that had settled")
+            if any(group.label for group, _ in shown):
+                axes.legend(
+                    loc="best",
+                    title=_legend_title(groups),
+                    labelcolor=INK,
+                    frameon=True,
+                    framealpha=0.85,
+                    edgecolor="none",
+                )
+    return Figure(
+        name=f"after-{event}",
+        title=_finding(groups, event),
+        caption="How many of the runs had settled by when; shaded: 95 % bootstrap band. Where a curve ends below 1, "
+        "the next change came, or the run ended, before the rest had settled.",
+        png=render(figure),
+        csv=table(("assignment", "metric", "time_s", "share", "low", "high"), rows),
+    )
+
+
+def _one_curve(axes: Axes, sample: Sample, end: float, colour: str, label: str, metric: str) -> list[tuple[Any, ...]]:
+    if len(sample) == 0:
+        return []
+    found = curve(sample)
+    at, share = [0.0, *found.at, end], [0.0, *found.share, found.share[-1] if len(found.share) else 0.0]
+    axes.step(at, share, where="post", color=colour, lw=1.8, label=_value(label))
+    if len(found.at) and len(sample) > 1:
+        low = [0.0, *found.low, found.low[-1]]
+        high = [0.0, *found.high, found.high[-1]]
+        axes.fill_between(at, low, high, step="post", color=colour, alpha=_ALPHA, lw=0)
+    every = zip(found.at, found.share, found.low, found.high, strict=True)
+    return [(label, metric, *(f"{cell:.6g}" for cell in cells)) for cells in every]
+
+
+def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figure | None:
+    """Medians against a parameter: times after events, bytes and messages per peer."""
+    others = list(varying(groups).keys() - {path})
+    series = _lines(groups, path, events, split=bool(others))
+    panels = [("overall", "time to settle (s)"), *((metric, _WORDS[metric]) for metric in TRAFFIC)]
+    panels = [(metric, title) for metric, title in panels if any(series[metric].values())]
+    if not panels:
+        return None
+    figure = canvas(11, 4.1)
+    rows: list[tuple[Any, ...]] = []
+    for place, (metric, title) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place)
+        lines = {name: points for name, points in series[metric].items() if points}
+        for (name, points), colour in zip(lines.items(), SERIES, strict=False):
+            known = [(at, band) for at, _, band in points if np.isfinite(band.value)]
+            bars = [[max(band.value - band.low, 0) for _, band in known], [_above(band) for _, band in known]]
+            axes.errorbar(
+                [at for at, _ in known], [band.value for _, band in known], yerr=bars, color=colour, label=name,
+                marker="o", ms=4.5, lw=1.6, capsize=3, elinewidth=1,
+            )  # fmt: skip
+            rows += [(metric, name, value, *map(_cell, (band.value, band.low, band.high))) for _, value, band in points]
+        _scale_axes(axes, [at for points in lines.values() for at, _, _ in points])
+        axes.set_title(title)
+        axes.set_xlabel(short(path))
+        _values_axis(axes.yaxis, [band.value for points in lines.values() for _, _, band in points])
+        axes.grid(color=GRID)
+        if len(lines) > 1 and place == 1:
+            axes.legend(labelcolor=INK, frameon=True, framealpha=0.85, edgecolor="none")
+    return Figure(
+        name=f"scaling-{short(path).replace(' ', '-')}",
+        title=_growth(groups, path, events[0]) if events and not others else f"What changes with {short(path)}",
+        caption="Medians over the runs, with 95 % bootstrap intervals. Traffic is what a peer sent from the event to "
+        "the next change.",
+        png=render(figure),
+        csv=table(("metric", "line", path, "median", "low", "high"), rows),
+    )
+
+
+Line = list[tuple[float, str, Band]]
+"""(place on the axis, value as it was typed, median)."""
+
+
+def _lines(groups: Sequence[Group], path: str, events: Sequence[str], *, split: bool) -> dict[str, dict[str, Line]]:
+    """Metric -> name of a line -> its points: a line for each event, or (`split`) for each choice of the other
+    parameters after the first event."""
+    found: dict[str, dict[str, Line]] = {metric: {} for metric in ("overall", *TRAFFIC)}
+    for group in groups:
+        value = dict(group.assignment).get(path)
+        if value is None:
+            continue
+        rest = ", ".join(f"{short(key)} {other}" for key, other in group.assignment if key != path)
+        for event in events[:1] if split else events[:4]:
+            for metric, lines in found.items():
+                sample = sample_of(group.points, event, metric)
+                if len(sample):
+                    lines.setdefault(rest if split else f"after {event}", []).append(
+                        (number(value) or 0.0, value, median(sample))
+                    )
+    for lines in found.values():
+        for points in lines.values():
+            points.sort(key=lambda point: point[0])
+    return found
+
+
+def _traffic(groups: Sequence[Group], events: Sequence[str]) -> Figure | None:
+    """What each peer sends after each event, a group of dots per event."""
+    named = [event for event in events if any(len(sample_of(group.points, event, TRAFFIC[0])) for group in groups)]
+    if not named:
+        return None
+    shown = _shown(groups)
+    figure = canvas(11, 1.5 + (0.34 + 0.16 * len(shown)) * len(named))
+    rows: list[tuple[Any, ...]] = []
+    for place, metric in enumerate(TRAFFIC, 1):
+        axes = figure.add_subplot(1, 2, place)
+        for row, event in enumerate(named):
+            for index, (group, colour) in enumerate(shown):
+                sample = sample_of(group.points, event, metric)
+                if not len(sample):
+                    continue
+                band = median(sample)
+                y = row + (index - (len(shown) - 1) / 2) * 0.7 / len(shown)
+                low, high = np.quantile(sample.values, (0.05, 0.95))
+                axes.plot([low, high], [y, y], color=colour, lw=3, alpha=0.35, solid_capstyle="round")
+                axes.plot([band.value], [y], "o", color=colour, ms=5, label=_value(group.label) if not row else None)
+                rows.append((group.label, event, metric, *map(_cell, (band.value, band.low, band.high, low, high))))
+        axes.set_yticks(range(len(named)), named if place == 1 else [""] * len(named), color=INK)
+        axes.set_ylim(len(named) - 0.4, -0.6)
+        _values_axis(axes.xaxis, [float(row[3]) for row in rows if row[2] == metric])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=GRID)
+        axes.set_title(_WORDS[metric])
+        if place == 2 and len(shown) > 1:
+            axes.legend(title=_legend_title(groups), labelcolor=INK, frameon=True, framealpha=0.85, edgecolor="none")
+    return Figure(
+        name="traffic",
+        title=_most_talk(groups, named),
+        caption="Dots: the median over the runs of what a peer sent from the event to the next change; bars: from the "
+        "5th to the 95th percentile.",
+        png=render(figure),
+        csv=table(("assignment", "event", "metric", "median", "low", "high", "p5", "p95"), rows),
+    )
+
+
+def _finding(groups: Sequence[Group], event: str) -> str:
+    middles = [median(sample) for group in groups if len(sample := sample_of(group.points, event, "overall"))]
+    known = [band.value for band in middles if np.isfinite(band.value)]
+    if not known:
+        return f"After {event} fewer than half of the runs settled"
+    low, high = _seconds(min(known)), _seconds(max(known))
+    span = low if low == high else f"{low} to {high}"
+    return f"After {event} half of the runs had settled within {span}"
+
+
+def _growth(groups: Sequence[Group], path: str, event: str) -> str:
+    points = _lines(groups, path, [event], split=False)["overall"].get(f"after {event}", [])
+    known = [(value, band.value) for at, value, band in points if np.isfinite(band.value)]
+    if len(known) < 2:
+        return f"What changes with {short(path)}"
+    (first, least), (last, most) = known[0], known[-1]
+    how = f"{most / least:.1f} times as long" if least > 0 else _seconds(most)
+    return f"From {short(path)} {first} to {last}, settling after {event} takes {how}"
+
+
+def _most_talk(groups: Sequence[Group], events: Sequence[str]) -> str:
+    sums = {
+        event: max(
+            median(sample).value for group in groups if len(sample := sample_of(group.points, event, TRAFFIC[0]))
+        )
+        for event in events
+    }
+    worst = max(sums, key=lambda event: sums[event])
+    return f"Peers send most after {worst}: {_bytes(sums[worst])} each"
+
+
+def _right_end(samples: Sequence[Sample]) -> float:
+    """Where the axis ends: a little behind the last time that was reached (a window may be far longer)."""
+    reached = [float(sample.values[sample.reached].max()) for sample in samples if sample.reached.any()]
+    return max(reached, default=1.0) * 1.12 or 1.0
+
+
+def _scale_axes(axes: Axes, at: Sequence[float]) -> None:
+    """A logarithmic axis where values grow by factors, with a tick at each."""
+    places = sorted(set(at))
+    if len(places) > 2 and places[0] > 0 and places[-1] / places[0] >= 8:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+
+
+def _values_axis(axis: Any, values: Sequence[float]) -> None:
+    """From zero, or logarithmic where the small ones would all lie on the axis."""
+    known = [value for value in values if np.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    vertical = axis.axis_name == "y"
+    if low > 0 and high / low >= _DECADES:
+        (axis.axes.set_yscale if vertical else axis.axes.set_xscale)("log")
+        limits = (low / 1.6, high * 1.6)
+    else:
+        limits = (0.0, high * 1.08 or 1.0)
+    (axis.axes.set_ylim if vertical else axis.axes.set_xlim)(*limits)
+    axis.set_major_formatter(FuncFormatter(_thousands))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _above(band: Band) -> float:
+    return band.high - band.value if np.isfinite(band.high) else 0.0
+
+
+def _value(label: str) -> str:
+    """In a legend whose title is the parameter's name, the value alone."""
+    return label if "," in label else label.rpartition(" ")[2]
+
+
+def _legend_title(groups: Sequence[Group]) -> str | None:
+    paths = {path for group in groups for path, _ in group.assignment}
+    return short(next(iter(paths))) if len(paths) == 1 else None
+
+
+def _thousands(value: float, _: Any) -> str:
+    return f"{value:,.0f}".replace(",", " ") if abs(value) >= 1000 else f"{value:g}"
+
+
+def _cell(value: float) -> str:
+    return f"{value:.6g}" if np.isfinite(value) else ""
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _bytes(value: float) -> str:
+    return f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB" if value >= 1e3 else f"{value:.0f} B"

@@ -1,0 +1,132 @@
+"""The points of a sweep, in groups of one assignment each: what figures, page and comparison are made of. Pure.
+
+Owns how a metric of runs becomes a `Sample`, and in which order events, metrics and assignments are shown.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from lab.sweep.grid import Assignment
+from lab.sweep.measure import TIMES, Point
+from lab.sweep.statistics import Sample
+
+__all__ = [
+    "TRAFFIC",
+    "Group",
+    "events_of",
+    "grouped",
+    "headline",
+    "metrics_of",
+    "number",
+    "sample_of",
+    "short",
+    "varying",
+]
+
+TRAFFIC = ("bytes_per_peer", "messages_per_peer")
+"""What is counted in each run and after each event."""
+_BEGIN = ("up", "launch", "connect", "run")
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """All runs of one assignment, in the order of their seeds."""
+
+    assignment: Assignment
+    points: tuple[Point, ...]
+
+    @property
+    def label(self) -> str:
+        """The assignment in words; empty when there is nothing to choose."""
+        return ", ".join(f"{short(path)} {value}" for path, value in self.assignment)
+
+
+def short(path: str) -> str:
+    """A parameter's name without its place, for legends: `topology.hosts` is `hosts`."""
+    return path.rpartition(".")[2].replace("_", " ")
+
+
+def grouped(points: Iterable[Point]) -> list[Group]:
+    """Points that were carried out, by assignment, in the order of their first occurrence."""
+    found: dict[Assignment, list[Point]] = {}
+    for point in points:
+        if not point.failed:
+            found.setdefault(tuple(point.parameters.items()), []).append(point)
+    return [Group(assignment=key, points=tuple(mine)) for key, mine in found.items()]
+
+
+def events_of(groups: Iterable[Group]) -> list[str]:
+    """Names of all events, in the order in which runs have them."""
+    longest: dict[str, None] = {}
+    runs = sorted((point for group in groups for point in group.points), key=lambda point: -len(point.events))
+    for point in runs:
+        longest |= dict.fromkeys(event.name for event in point.events)
+    return list(longest)
+
+
+def headline(events: Sequence[str]) -> str:
+    """The event that a sweep is most likely about: the first heal, or return, or else the last change."""
+    for name in ("heal", "back"):
+        if name in events:
+            return name
+    later = [name for name in events if name not in _BEGIN]
+    return (later or list(events) or [""])[-1]
+
+
+def sample_of(points: Iterable[Point], event: str, metric: str) -> Sample:
+    """A metric of an event (seconds; bytes and messages as they are) over runs; those without it are left out.
+
+    An empty `event` means the whole run, of which there is traffic only.
+    """
+    values: list[float] = []
+    reached: list[bool] = []
+    for point in points:
+        for value, was_reached in _values(point, event, metric):
+            values.append(value)
+            reached.append(was_reached)
+    return Sample(values, reached)
+
+
+def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool]]:
+    if not event:
+        counted = getattr(point, metric)
+        return [(float(counted), True)] if counted is not None else []
+    found = next((one for one in point.events if one.name == event), None)
+    if found is None:
+        return []
+    if metric in TRAFFIC:
+        counted = getattr(found, metric)
+        return [(float(counted), True)] if counted is not None else []
+    if metric not in found.times:
+        return []
+    took = found.times[metric]
+    return [(found.window / 1e9, False) if took is None else (took / 1e9, True)]
+
+
+def metrics_of(groups: Iterable[Group], event: str) -> list[str]:
+    """The times that any run has of an event, the sum of all first."""
+    there = {metric for group in groups for point in group.points for one in point.events if one.name == event
+             for metric in one.times}  # fmt: skip
+    return [metric for metric in (TIMES[-1], *TIMES[:-1]) if metric in there]
+
+
+def varying(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """Parameters with more than one value: path -> values in their order."""
+    values: dict[str, dict[str, None]] = {}
+    for group in groups:
+        for path, value in group.assignment:
+            values.setdefault(path, {})[value] = None
+    return {path: list(found) for path, found in values.items() if len(found) > 1}
+
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SCALES = _UNITS | {"%": 0.01, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9, "bit": 1.0, "": 1.0}
+
+
+def number(text: str) -> float | None:
+    """A parameter's value as a number, for axes: `16`, `500ms` (seconds), `1%`, `10mbit`; None when it is none."""
+    head = text.rstrip("abcdefghijklmnopqrstuvwxyzµ%")
+    try:
+        return float(head) * _SCALES[text[len(head) :]]
+    except (ValueError, KeyError):
+        return None

@@ -1,0 +1,203 @@
+"""The page of a sweep: one self-contained HTML file beside its table, in the style of a run's report.
+
+Owns what is said where, and the files in a sweep's directory that are drawn. Numbers come from `lab.sweep.groups` and
+`lab.sweep.statistics`, pictures from `lab.sweep.figures`.
+"""
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import lab.report
+from lab.plots.style import Figure, span
+from lab.store import EXIT_CODES, INDEX
+from lab.sweep.figures import figures
+from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, headline, metrics_of, sample_of
+from lab.sweep.run import Swept
+from lab.sweep.statistics import Band, Sample, median
+from lab.sweep.table import write_tables
+
+__all__ = ["exit_code", "verdict_of", "write"]
+
+_MOST_FAILED = 20
+
+
+def write(folder: Path, swept: Swept) -> Path:
+    """Write table, figures and page of a sweep; returns the page's path."""
+    groups = grouped(swept.points)
+    tables = write_tables(folder, swept.points)
+    drawn = figures(groups)
+    for old in folder.glob("*.png"):
+        if old.stem not in {figure.name for figure in drawn}:
+            old.unlink()
+            old.with_suffix(".csv").unlink(missing_ok=True)
+    for figure in drawn:
+        (folder / f"{figure.name}.png").write_bytes(figure.png)
+        (folder / f"{figure.name}.csv").write_text(figure.csv, encoding="utf-8")
+    page = folder / INDEX
+    half = page.with_name(f".{INDEX}.new")
+    half.write_text(render(swept, groups, drawn, tables), encoding="utf-8")
+    half.replace(page)
+    return page
+
+
+def verdict_of(swept: Swept) -> str:
+    """`invalid` when any run was; else `unknown` when one is missing or was; else `valid`."""
+    verdicts = {point.verdict for point in swept.points}
+    if "invalid" in verdicts:
+        return "invalid"
+    return "valid" if swept.complete and not swept.interrupted and verdicts == {"valid"} else "unknown"
+
+
+def exit_code(swept: Swept) -> int:
+    """Of the command: 0 all valid, 1 some invalid, 3 unknown or interrupted."""
+    return 3 if swept.interrupted else EXIT_CODES[verdict_of(swept)]
+
+
+def render(swept: Swept, groups: list[Group], drawn: list[Figure], tables: list[Path]) -> str:
+    """The page."""
+    environment = Environment(
+        loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    about = swept.about
+    bad = [point for point in swept.points if point.verdict != "valid"]
+    events = [event for event in events_of(groups) if metrics_of(groups, event)]
+    return environment.get_template("sweep.html.j2").render(
+        about=about,
+        verdict=verdict_of(swept),
+        headline={"valid": "Valid", "invalid": "Invalid", "unknown": "Unknown"}[verdict_of(swept)],
+        verdict_text=_verdict_text(swept),
+        tiles=_tiles(swept, groups, events),
+        bad=bad[:_MOST_FAILED],
+        more_bad=len(bad) - _MOST_FAILED,
+        settings=[(setting.path, ", ".join(setting.values)) for setting in about.settings],
+        seeds=_seeds(about.seeds),
+        tables=[path.name for path in tables],
+        figures=[
+            {
+                "name": figure.name,
+                "title": figure.title,
+                "caption": figure.caption,
+                "data": b64encode(figure.png).decode(),
+            }
+            for figure in drawn
+        ],
+        rows=[_row(group, event) for event in events for group in groups if _has(group, event)],
+        assigned=any(group.label for group in groups),
+    )
+
+
+def _verdict_text(swept: Swept) -> str:
+    done = [point for point in swept.points if not point.failed]
+    wrong = sum(point.verdict == "invalid" for point in done)
+    unknown = sum(point.verdict == "unknown" for point in swept.points)
+    missing = swept.planned - len(swept.points)
+    parts = [f"{wrong} of {len(done)} runs did not do what the scenario expects."] if wrong else []
+    parts += [f"{unknown} could not be judged."] if unknown else []
+    parts += [f"{missing} of {swept.planned} runs were not played yet."] if missing else []
+    return " ".join(parts) or f"Everything that was expected came true in each of {len(done)} runs."
+
+
+def _tiles(swept: Swept, groups: list[Group], events: list[str]) -> list[dict[str, str]]:
+    done = [point for point in swept.points if not point.failed]
+    valid = sum(point.verdict == "valid" for point in done)
+    tiles = [{"value": f"{valid} of {swept.planned}", "label": "runs are valid", "note": _how_many(swept, groups)}]
+    event = headline(events)
+    samples = [sample for group in groups if len(sample := sample_of(group.points, event, "overall"))]
+    if samples:
+        bands = [median(sample) for sample in samples]
+        low, high = min(band.value for band in bands), max(band.value for band in bands)
+        slowest = f"with the slowest setting; {_time(low)} with the fastest"
+        note = f"95 % interval {_interval(bands[0])}" if len(bands) == 1 else slowest
+        label = f"median from {event} until all has settled"
+        tiles.append({"value": _time(high), "label": label, "note": note})
+        worst = max(_percentile(sample, 0.95) for sample in samples)
+        tiles.append(
+            {
+                "value": _time(worst),
+                "label": f"95th percentile after {event}",
+                "note": "with the worst setting" if len(samples) > 1 else "",
+            }
+        )
+    talk = [band.value for group in groups if len(one := sample_of(group.points, event, TRAFFIC[0]))
+            for band in [median(one)]]  # fmt: skip
+    if talk:
+        note = f"{_bytes(min(talk))} with the quietest setting" if len(talk) > 1 else ""
+        tiles.append({"value": _bytes(max(talk)), "label": f"sent per peer after {event}", "note": note})
+    length, wall = sum(point.duration for point in done), sum(point.wall for point in done)
+    if wall:
+        note = f"{length / 1e9 / wall:,.0f} times as fast as real time".replace(",", " ") if length > 5e9 * wall else ""
+        tiles.append({"value": _long(length / 1e9), "label": "of networks' time played", "note": note})
+    return tiles
+
+
+def _how_many(swept: Swept, groups: list[Group]) -> str:
+    seeds = len(swept.about.seeds)
+    return f"{len(groups)} settings × {seeds} seeds" if len(groups) > 1 else f"{seeds} seeds"
+
+
+def _has(group: Group, event: str) -> bool:
+    return any(len(sample_of(group.points, event, metric)) for metric in ("overall", *TRAFFIC))
+
+
+def _row(group: Group, event: str) -> dict[str, Any]:
+    overall = sample_of(group.points, event, "overall")
+    counted = {metric: sample_of(group.points, event, metric) for metric in TRAFFIC}
+    parts = {
+        metric: _time(median(sample).value)
+        for metric in metrics_of([group], event)[1:]
+        if len(sample := sample_of(group.points, event, metric))
+    }
+    return {
+        "event": event,
+        "label": group.label,
+        "runs": len(overall),
+        "median": _time(median(overall).value) if len(overall) else "",
+        "interval": _interval(median(overall)) if len(overall) else "",
+        "p95": _time(_percentile(overall, 0.95)) if len(overall) else "",
+        "open": overall.censored,
+        "parts": ", ".join(f"{metric} {value}" for metric, value in parts.items()),
+        "bytes": _bytes(median(counted[TRAFFIC[0]]).value) if len(counted[TRAFFIC[0]]) else "",
+        "messages": f"{median(counted[TRAFFIC[1]]).value:,.0f}" if len(counted[TRAFFIC[1]]) else "",
+    }
+
+
+def _percentile(sample: Sample, part: float) -> float:
+    """Nearest rank; those that were not reached are behind all others."""
+    values = np.sort(np.where(sample.reached, sample.values, np.inf))
+    return float(values[max(0, int(np.ceil(part * len(values))) - 1)])
+
+
+def _time(seconds: float) -> str:
+    return "not reached" if not np.isfinite(seconds) else span(round(seconds * 1e9))
+
+
+def _interval(band: Band) -> str:
+    return f"{_time(band.low)} to {_time(band.high)}" if np.isfinite(band.low) else ""
+
+
+def _bytes(value: float) -> str:
+    return f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.1f} kB" if value >= 1e3 else f"{value:.0f} B"
+
+
+def _long(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 7200
+        else f"{seconds / 60:.0f} min"
+        if seconds >= 120
+        else f"{seconds:.0f} s"
+    )
+
+
+def _seeds(seeds: tuple[int, ...]) -> str:
+    if len(seeds) > 1 and seeds == tuple(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds[:20])) + (f" … ({len(seeds)} in all)" if len(seeds) > 20 else "")

@@ -1,0 +1,95 @@
+"""A sweep on a real Dask scheduler with two real workers, on loopback."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sweep_players import fail_at_three, make_up, planned
+from tiers import cannot_run
+
+from lab.errors import LabError
+from lab.sweep.pools import Cluster
+from lab.sweep.run import sweep
+
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+def await_that(condition: Callable[[], object], seconds: float = 90.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def dask(*words: str, folder: Path) -> subprocess.Popen[bytes]:
+    environment = dict(os.environ) | {"PYTHONPATH": str(SUPPORT)}
+    with (folder / f"{words[0]}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dask", *words], env=environment, cwd=folder, stdout=log, stderr=log
+        )
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler that has two workers with one thread each."""
+    try:
+        import distributed
+    except ImportError:
+        cannot_run("Dask is not installed: pip install 'overlay-lab[sweep]'")
+    folder = tmp_path_factory.mktemp("dask")
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    started = [dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", folder=folder)]
+    try:
+        await_that(lambda: listens(port))
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
+        started += [dask("worker", address, *options, folder=folder) for _ in range(2)]
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=90)
+        yield address
+    finally:
+        for process in reversed(started):
+            process.terminate()
+        for process in reversed(started):
+            process.wait(timeout=30)
+
+
+def test_runs_are_played_by_the_workers(scheduler: str, tmp_path: Path) -> None:
+    where: list[str] = []
+    swept = sweep(
+        planned(range(12), tmp_path),
+        lambda: Cluster(scheduler, make_up),
+        begun=lambda reused, text: where.append(text),
+    )
+    assert swept.complete and where == ["on 2 Dask workers with 2 threads"]
+    assert sorted(map(int, (tmp_path / "played").read_text().split())) == list(range(12))
+    again = sweep(planned(range(14), tmp_path), lambda: Cluster(scheduler, make_up))
+    assert again.reused == 12 and again.complete
+
+
+def test_an_error_in_a_worker_is_the_runs_result(scheduler: str, tmp_path: Path) -> None:
+    swept = sweep(planned(range(5), tmp_path), lambda: Cluster(scheduler, fail_at_three))
+    assert [(point.seed, point.reason) for point in swept.points if point.failed] == [(3, "ValueError: no such luck")]
+
+
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.sweep.pools._CONNECT", 1)
+    with pytest.raises(LabError, match=r"no Dask scheduler answers at .*start one by"):
+        Cluster(f"tcp://127.0.0.1:{free_port()}")

@@ -1,0 +1,94 @@
+"""The points that are done: what a kill may tear, who may write, what a key is made of."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_points import point, points
+
+from lab.errors import LabError
+from lab.sweep.ledger import LEDGER, Ledger, code_version, key_of, read_points
+from lab.sweep.table import CSV, read_table, write_tables
+
+
+def test_points_are_there_again(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        for one in points(range(3)):
+            ledger.add(one)
+    with Ledger(tmp_path) as ledger:
+        assert list(ledger.points.values()) == points(range(3))
+
+
+def test_a_failed_point_is_not_done(tmp_path: Path) -> None:
+    import msgspec
+
+    with Ledger(tmp_path) as ledger:
+        ledger.add(msgspec.structs.replace(point(1), failed=True))
+        assert not ledger.points
+    with Ledger(tmp_path) as ledger:
+        assert not ledger.points
+
+
+@pytest.mark.parametrize("cut", [1, 7, 200])
+def test_a_torn_line_is_left_out_and_mended(tmp_path: Path, cut: int) -> None:
+    with Ledger(tmp_path) as ledger:
+        for one in points(range(3)):
+            ledger.add(one)
+    path = tmp_path / LEDGER
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert list(read_points(path)) == points(range(2))
+    with Ledger(tmp_path) as ledger:
+        ledger.add(point(9))
+    assert list(read_points(path)) == [*points(range(2)), point(9)]
+
+
+def test_what_is_no_point_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_text('{"key": 3}\n')
+    with pytest.raises(LabError, match=r"points.jsonl:1: no point"):
+        Ledger(tmp_path)
+
+
+def test_two_sweeps_do_not_share_a_directory(tmp_path: Path) -> None:
+    with Ledger(tmp_path), pytest.raises(LabError, match="another sweep writes"):
+        Ledger(tmp_path)
+    with Ledger(tmp_path):
+        pass
+
+
+def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LabError, match="choose another with --out"):
+        Ledger(tmp_path / "file")
+
+
+def test_a_key_is_of_everything_that_decides() -> None:
+    base = (("a", "1"),), 1, "digest", "sim", "code"
+    others = [
+        ((("a", "2"),), 1, "digest", "sim", "code"),
+        ((("a", "1"),), 2, "digest", "sim", "code"),
+        ((("a", "1"),), 1, "other", "sim", "code"),
+        ((("a", "1"),), 1, "digest", "netns", "code"),
+        ((("a", "1"),), 1, "digest", "sim", "new code"),
+    ]
+    assert len({key_of(*one) for one in [base, *others]}) == 6  # type: ignore[arg-type]
+    assert key_of((("a", "1"), ("b", "2")), *base[1:]) == key_of((("b", "2"), ("a", "1")), *base[1:])  # type: ignore[arg-type]
+    assert code_version() == code_version()
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.sampled_from([None, 2, 8])), max_size=8, unique=True))
+def test_a_table_reads_back_exactly(which: list[tuple[int, int | None]]) -> None:
+    import tempfile
+
+    made = [point(seed, hosts, verdict="valid" if seed % 2 else "invalid") for seed, hosts in which]
+    with tempfile.TemporaryDirectory() as folder:
+        write_tables(Path(folder), made)
+        assert read_table(Path(folder)) == read_table(Path(folder) / CSV) == made
+
+
+def test_what_is_no_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="no sweep at"):
+        read_table(tmp_path)
+    (tmp_path / CSV).write_text("a,b\n1,2\n")
+    with pytest.raises(LabError, match=r"sweep.csv:2: no row"):
+        read_table(tmp_path)
