@@ -47,6 +47,11 @@ class Config(Struct, frozen=True, kw_only=True):
     discovery: bool = True
     conn_limit: int = 200
 
+    password: str = ""
+    """What all peers share; empty: everything is in clear."""
+    trusted_subnets: tuple[str, ...] = ()
+    """CIDRs of the underlay within which the data path may stay in clear, if the other side agrees."""
+
     iprange: str = "10.32.0.0/12"
     """The universe that the ring divides, as a.b.c.d/n. Addresses outside of it may still be given by hand."""
     default_subnet: str = ""

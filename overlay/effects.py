@@ -4,11 +4,13 @@ Ordering duty: a `Persist` is durable before any effect behind it in the list is
 The last group never reaches a driver: it is how the cores of one peer ask each other, and `node.py` consumes it.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
+from overlay.mesh.derive import Keys
 from overlay.wire import Body, DatagramMessage, Delta, Message
 
 
@@ -27,6 +29,20 @@ class SendTcp(Effect, frozen=True):
 
     conn: int
     message: Message
+
+
+class Secure(Effect, frozen=True):
+    """On this control connection everything after what was queued before is sealed, both ways, under these roots."""
+
+    conn: int
+    keys: Keys
+
+
+class Compute(Effect, frozen=True):
+    """Carry out `work`, a pure function that takes milliseconds, off the loop; ends in `Computed`, in any order."""
+
+    job: int
+    work: Callable[[], object]
 
 
 class CloseTcp(Effect, frozen=True):

@@ -26,13 +26,15 @@ class Wake(Input, frozen=True):
 class TcpOpened(Input, frozen=True):
     """A control connection stands and both sides have agreed on a protocol version. `conn` is the driver's number.
 
-    `dialled` is the address that was dialled, or None for a connection that came in.
+    `dialled` is the address that was dialled, or None for a connection that came in. `binding` stands for the octets
+    of the negotiation, equal on both sides if nobody has changed them.
     """
 
     conn: int
     local: Address
     remote: Address
     dialled: Address | None
+    binding: bytes = b""
 
 
 class DialFailed(Input, frozen=True):
@@ -61,6 +63,13 @@ class Datagram(Input, frozen=True):
 
     source: Address
     message: DatagramMessage
+
+
+class Computed(Input, frozen=True):
+    """`effects.Compute` is done: what its function returned."""
+
+    job: int
+    result: object
 
 
 # --- commands (control API, lab) --------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from overlay.inputs import (
     Attached,
     CancelRequest,
     Claim,
+    Computed,
     Connect,
     Datagram,
     Deliver,
@@ -50,6 +51,7 @@ from overlay.inputs import (
 )
 from overlay.ipam.ipam import Ipam
 from overlay.mesh.channel import Channel
+from overlay.mesh.crypto import Crypto
 from overlay.mesh.mesh import Mesh
 
 UID_KEY = "uid"
@@ -85,10 +87,13 @@ class Node:
     """One peer. See the core contract in `docs/design.md`.
 
     `stored` is what `Persist` wrote in earlier lives. `boot` is the wall clock at the start, in nanoseconds, or 0 where
-    there is none; with it a peer that lost its disk is newer than its earlier life all the same.
+    there is none; with it a peer that lost its disk is newer than its earlier life all the same. `crypto` is needed
+    where the configuration has a password.
     """
 
-    def __init__(self, config: Config, rng: Random, stored: Mapping[str, bytes], boot: int) -> None:
+    def __init__(
+        self, config: Config, rng: Random, stored: Mapping[str, bytes], boot: int, crypto: Crypto | None = None
+    ) -> None:
         self.config = config
         self.uid = _next_uid(stored.get(UID_KEY, b""), boot, rng)
         self.ipam = Ipam(config, rng, stored)
@@ -96,7 +101,7 @@ class Node:
         self.registry = Registry(config, self.uid, stored)
         self.resolver = Resolver(config, self.registry, rng)
         channels: list[Channel] = [self.ipam.channel, self.registry.channel, self.endpoints.channel]
-        self.mesh = Mesh(config, self.uid, rng, channels, stored)
+        self.mesh = Mesh(config, self.uid, rng, channels, stored, crypto)
         self.ipam.expect(self.mesh.dialler.explicit)
         self._nicknames: dict[PeerName, str] = {}
         self._ring_seen = self.ipam.ring_digest
@@ -112,6 +117,7 @@ class Node:
             TcpMessage: (mesh,),
             TcpClosed: (mesh,),
             Datagram: (mesh,),
+            Computed: (mesh,),
             Connect: (ipam, mesh),
             Forget: (ipam, mesh),
             Leave: (mesh,),
@@ -145,6 +151,8 @@ class Node:
     def start(self, now: int) -> list[Effect]:
         """Called once, before anything else. The new incarnation is on disk before anybody hears of it."""
         effects: list[Effect] = [Persist(UID_KEY, str(self.uid).encode())]
+        if self.mesh.keyring is not None:
+            effects += self.mesh.keyring.start()
         effects += self.endpoints.start(now)
         effects += self.registry.start(now)
         return self._resolve(effects, now)

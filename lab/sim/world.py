@@ -15,14 +15,17 @@ from lab.sim.disk import Disk
 from lab.sim.network import End, Network
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address, Config
-from overlay.effects import CloseTcp, Dial, Effect, Persist, SendDatagram, SendTcp
-from overlay.env import SECOND, Random
-from overlay.inputs import Datagram, DialFailed, Input, Leave, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, SendDatagram, SendTcp
+from overlay.env import MILLISECOND, SECOND, Random
+from overlay.inputs import Computed, Datagram, DialFailed, Input, Leave, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
 from overlay.wire import DATAGRAM_MAGIC, encode_message
 
 EPOCH = 1_700_000_000 * SECOND
 """What a right wall clock shows when a run begins."""
+COMPUTING = 6 * MILLISECOND
+"""What a PAKE takes on a real host; the stub takes nothing."""
 FRAME = 4
 """Octets before each message on a connection."""
 _WAKE = Wake()
@@ -72,7 +75,7 @@ class Peer:
         self.port = config.port
         rng = Random(f"{world.seed} {self.name} {self.life}")
         now = self.clock.read(world.scheduler.now)
-        node = self.node = Node(config, rng, dict(self.disk.stored), EPOCH + now)
+        node = self.node = Node(config, rng, dict(self.disk.stored), EPOCH + now, StubCrypto(rng))
         self.listening = True
         self.ends = world.network.ends(self)
         self.wake_at = None
@@ -170,6 +173,9 @@ class Peer:
                 end = self.ends.get(effect.conn)  # type: ignore[attr-defined]
                 if end is not None:
                     network.close(end)
+            elif kind is Compute:
+                result = effect.work()  # type: ignore[attr-defined]
+                world.scheduler.after(COMPUTING, self._computed, self.life, effect.job, result)  # type: ignore[attr-defined]
             elif kind is Persist:
                 if self.disk.latency or self.disk.full:
                     self._behind = deque(effects[index:])
@@ -178,6 +184,10 @@ class Peer:
                 self.disk.write(effect.key, effect.data)  # type: ignore[attr-defined]
             elif self.sink is not None:
                 self.sink(effect)
+
+    def _computed(self, life: int, job: int, result: object) -> None:
+        if self.life == life:
+            self.feed(Computed(job, result))
 
     def _written(self, life: int) -> None:
         """The disk is done: what waited behind the write may go, up to the next one."""

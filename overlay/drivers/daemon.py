@@ -42,6 +42,7 @@ from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
 from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem, OverlayError
+from overlay.mesh.crypto import RealCrypto
 from overlay.node import Node
 
 __all__ = ["Daemon", "run_daemon", "spawn_daemon"]
@@ -94,7 +95,7 @@ class Daemon:
         devices = bridge.ensure(netlink, plan)
         forwarding = Forwarding(netlink, devices)
 
-        node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns())
+        node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
         router = Router(node, disk=disk, forwarding=forwarding)
         stack.callback(router.stop)
         complaints = Complaints()

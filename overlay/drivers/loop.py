@@ -9,6 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from overlay import effects as e
@@ -73,10 +74,14 @@ class Router:
         self._last_request = 0
         self._watchers: dict[Callable[[int, View], None], None] = {}
         self._look_pending = False
+        self._worker: ThreadPoolExecutor | None = None
+        self._stopped = False
         self._do: dict[type[e.Effect], Callable[[Any], None]] = {
             e.Dial: self._dial,
             e.SendTcp: self._send_tcp,
             e.CloseTcp: self._close_tcp,
+            e.Secure: self._secure,
+            e.Compute: self._compute,
             e.SendDatagram: self._send_datagram,
             e.Reply: self._reply,
             e.Log: self._log,
@@ -131,6 +136,9 @@ class Router:
 
     def stop(self) -> None:
         """Handle no timer any more; pending requests end."""
+        self._stopped = True
+        if self._worker is not None:
+            self._worker.shutdown(wait=False, cancel_futures=True)
         if self._timer is not None:
             self._timer.cancel()
         for future in self._requests.values():
@@ -206,6 +214,21 @@ class Router:
     def _close_tcp(self, effect: e.CloseTcp) -> None:
         assert self.tcp is not None
         self.tcp.end(effect.conn, effect.reason)
+
+    def _secure(self, effect: e.Secure) -> None:
+        assert self.tcp is not None
+        self.tcp.secure(effect.conn, effect.keys)
+
+    def _compute(self, effect: e.Compute) -> None:
+        """In one thread: it takes turns with the loop every few milliseconds, where it would hold it up for longer."""
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, "compute")
+        done = self._loop.run_in_executor(self._worker, effect.work)
+        done.add_done_callback(lambda future: self._computed(effect.job, future))
+
+    def _computed(self, job: int, future: "asyncio.Future[object]") -> None:
+        if not future.cancelled() and not self._stopped:
+            self.feed(i.Computed(job, future.result()))
 
     def _send_datagram(self, effect: e.SendDatagram) -> None:
         assert self.udp is not None

@@ -7,6 +7,7 @@ what comes out is handed on. Whatever goes wrong on one connection ends that con
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
@@ -15,6 +16,7 @@ from overlay.config import Address
 from overlay.drivers.complaints import Complaints
 from overlay.errors import EnvironmentProblem, RemoteError
 from overlay.inputs import DialFailed, Input, TcpClosed, TcpMessage, TcpOpened
+from overlay.mesh.derive import Keys
 from overlay.mesh.session import Session
 from overlay.wire import Message
 
@@ -78,7 +80,8 @@ class _Connection(asyncio.Protocol):
         self.driver = driver
         self.dialled = dialled
         self.number = 0
-        self.session = Session()
+        self.session = Session(clock=time.monotonic_ns)
+        self.pumping = False
         self.transport: asyncio.Transport | None = None
         self.remote = ""
         self.pending: list[bytes] = []
@@ -113,17 +116,39 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.silent:
             return
-        opened = self.session.agreed is not None
         try:
-            messages = self.session.receive(data)
+            self.session.feed(data)
+            self.pump()
         except RemoteError as error:
             self.driver.complaints.complain(f"tcp {self.remote}", str(error))
             self.fail(str(error))
+
+    def pump(self) -> None:
+        """Deliver what can be taken out of the session. Raises `RemoteError`."""
+        if self.pumping:  # what is delivered may lead here again
             return
-        if not opened and self.session.agreed is not None:
-            self.driver.opened(self)
-        for message in messages:
-            self.driver.deliver(self, message)
+        self.pumping = True
+        try:
+            while not self.silent:
+                opened = self.session.agreed is not None
+                message = self.session.take()
+                if not opened and self.session.agreed is not None:
+                    self.driver.opened(self)
+                if message is None:
+                    return
+                self.driver.deliver(self, message)
+        finally:
+            self.pumping = False
+
+    def go_on(self) -> None:
+        """This side has answered: what waited for it can be read."""
+        if self.silent:
+            return
+        try:
+            self.pump()
+        except RemoteError as error:
+            self.driver.complaints.complain(f"tcp {self.remote}", str(error))
+            self.fail(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail(str(exc) if exc else "closed by the other side")
@@ -183,6 +208,13 @@ class TcpDriver:
             return
         self._dirty[number] = connection
 
+    def secure(self, number: int, keys: Keys) -> None:
+        """Carry out `effects.Secure`."""
+        connection = self._connections.get(number)
+        if connection is not None:
+            connection.session.secure(keys)
+            asyncio.get_running_loop().call_soon(connection.go_on)
+
     def flush(self) -> None:
         """Write everything that was queued since the last call."""
         dirty, self._dirty = self._dirty, {}
@@ -237,7 +269,8 @@ class TcpDriver:
         assert connection.transport is not None
         local = _address(connection.transport.get_extra_info("sockname"))
         remote = _address(connection.transport.get_extra_info("peername"))
-        self.sink(TcpOpened(connection.number, local, remote, connection.dialled))
+        binding = connection.session.binding(connection.dialled is not None)
+        self.sink(TcpOpened(connection.number, local, remote, connection.dialled, binding))
 
     def deliver(self, connection: _Connection, message: Message) -> None:
         """One message came in; after the core has ended the connection nobody wants to know."""

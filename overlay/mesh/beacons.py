@@ -3,6 +3,7 @@
 Each address called gets one beacon an interval (with jitter), more rarely when they are many or have been lost long.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from overlay.config import Address, PeerName
@@ -55,8 +56,8 @@ class Beacons:
         """The addresses being called, sorted."""
         return tuple(sorted(self._called))
 
-    def wake(self, message: Beacon, now: int) -> list[Effect]:
-        """The beacons that are due."""
+    def wake(self, message: Callable[[PeerName], Beacon], now: int) -> list[Effect]:
+        """The beacons that are due; `message` makes one for a peer ("": whoever is there)."""
         effects: list[Effect] = []
         while (address := self._timers.pop(now)) is not None:
             peer, since = self._called[address]
@@ -64,7 +65,7 @@ class Beacons:
                 del self._called[address]
                 continue
             self._schedule(address, now)
-            effects.append(SendDatagram(address, message))
+            effects.append(SendDatagram(address, message(peer)))
         return effects
 
     def deadline(self) -> int | None:

@@ -1,9 +1,10 @@
 """The control connections of one peer: handshake, which of two duplicates stays, who is refused. Knows no gossip.
 
-Each side sends `Hello` at once, and `Accept` when it takes the other's; a connection is established on the side that
-has received both. When two connections between the same two peers meet, the *arbiter*, the peer with the lower name,
-alone decides: it keeps the one it had, unless that is silent or belongs to an earlier incarnation, and refuses the
-other. One decision in one place cannot flap.
+Each side sends `Hello` at once, proves that it knows the password if there is one (`proof`), and sends `Accept` when it
+takes the other's; a connection is established on the side that has received both. Before the proof a name is but a
+claim, and changes nothing. When two connections between the same two peers meet, the *arbiter*, the peer with the
+lower name, alone decides: it keeps the one it had, unless that is silent or belongs to an earlier incarnation, and
+refuses the other. One decision in one place cannot flap.
 """
 
 from collections.abc import Callable
@@ -16,11 +17,17 @@ from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
 from overlay.mesh.derive import Keys
 from overlay.mesh.envelopes import Accept, Goodbye, Hello, Reason
+from overlay.mesh.proof import Proofs, Proving, SessionKeys
 from overlay.mesh.timers import Timers
 
 HANDSHAKE_TIMEOUT: Final = 5 * SECOND
+PROOF_TIMEOUT: Final = 20 * SECOND
+"""The same where there is a password: diallers wait for their turn."""
 MAX_HANDSHAKES: Final = 512
 """Handshakes under way at the same time; one more that comes in is refused, so that strangers cost little."""
+
+
+NO_PASSWORD: Final = "the other side has no password, this one has"
 
 
 class State(Enum):
@@ -28,6 +35,8 @@ class State(Enum):
 
     GREETING = "greeting"
     """`Hello` sent, none received."""
+    PROVING = "proving"
+    """The other side's `Hello` has come; whether it knows the password is not known yet."""
     ACCEPTING = "accepting"
     """The other side's `Hello` taken and `Accept` sent; its `Accept` is awaited."""
     ESTABLISHED = "established"
@@ -38,24 +47,31 @@ class Event(Enum):
     """What moves a connection on."""
 
     HELLO = "hello"
+    PROVED = "proved"
     ACCEPT = "accept"
     END = "end"
 
 
 TRANSITIONS: Final = {
-    (State.GREETING, Event.HELLO): State.ACCEPTING,
+    (State.GREETING, Event.HELLO): State.PROVING,
+    (State.PROVING, Event.PROVED): State.ACCEPTING,
     (State.ACCEPTING, Event.ACCEPT): State.ESTABLISHED,
     (State.GREETING, Event.END): State.CLOSED,
+    (State.PROVING, Event.END): State.CLOSED,
     (State.ACCEPTING, Event.END): State.CLOSED,
     (State.ESTABLISHED, Event.END): State.CLOSED,
 }
 
 
 class Connection:
-    """One control connection. `peer` is "" until the other side's `Hello`; then `control` is its control address."""
+    """One control connection. `peer` is "" until the other side has proved itself, as `control` is its address."""
 
     __slots__ = (
         "beat_at",
+        "beat_keys",
+        "beats_heard",
+        "beats_sent",
+        "binding",
         "conn",
         "control",
         "data_keys",
@@ -63,12 +79,14 @@ class Connection:
         "heard_at",
         "heard_udp_at",
         "heard_us",
+        "hello",
         "id",
         "interval",
         "local",
         "nickname",
         "nonce",
         "opened_at",
+        "own_hello",
         "peer",
         "remote",
         "state",
@@ -98,6 +116,14 @@ class Connection:
         """The other side says that our datagrams arrive."""
         self.interval = 0
         """The other side's beat interval."""
+        self.hello: Hello | None = None
+        """What the other side claims to be."""
+        self.own_hello: Hello
+        self.binding = b""
+        self.beat_keys: Keys | None = None
+        """What beats are authenticated with; None without a password."""
+        self.beats_sent = 0
+        self.beats_heard = 0
         self.data_keys: Keys | None = None
         """Roots of the data path's keys; None: it is in clear."""
 
@@ -129,6 +155,10 @@ class Ending:
 class Listener(Protocol):
     """Who is told about connections (the mesh)."""
 
+    def identified(self, connection: Connection) -> None:
+        """The other side of `connection` is known now."""
+        ...
+
     def connection_up(self, connection: Connection, now: int) -> list[Effect]:
         """`connection` is established, and the only one to its peer."""
         ...
@@ -146,7 +176,7 @@ class Connections:
     """All connections, by the driver's number; `established` holds those that carry traffic, by peer."""
 
     def __init__(
-        self, hello: Callable[[int], Hello], rng: Random, beat_interval: int, listener: Listener, own: PeerName
+        self, hello: Callable[[int, str], Hello], rng: Random, beat_interval: int, listener: Listener, own: PeerName
     ) -> None:
         self._hello = hello
         self._rng = rng
@@ -154,12 +184,16 @@ class Connections:
         self._listener = listener
         self._own = own
         self._timers: Timers[int] = Timers()
+        self.proofs: Proofs | None = None
+        """There is a password: how it is proved."""
         self.all: dict[int, Connection] = {}
         self.established: dict[PeerName, Connection] = {}
         self.generation = 0
         """Counts changes of `established`."""
 
-    def opened(self, conn: int, local: Address, remote: Address, dialled: Address | None, now: int) -> list[Effect]:
+    def opened(
+        self, conn: int, local: Address, remote: Address, dialled: Address | None, now: int, binding: bytes = b""
+    ) -> list[Effect]:
         """A TCP connection stands: greet."""
         assert conn not in self.all, f"connection {conn} was opened twice"
         if dialled is None and len(self._timers) >= MAX_HANDSHAKES:
@@ -168,12 +202,49 @@ class Connections:
         connection.opened_at = connection.heard_at = connection.heard_udp_at = now
         connection.interval = self._beat_interval
         self.all[conn] = connection
-        self._timers.set(conn, now + HANDSHAKE_TIMEOUT)
-        return [SendTcp(conn, self._hello(connection.nonce))]
+        self._timers.set(conn, now + self._timeout)
+        connection.binding = binding
+        connection.own_hello = self._hello(connection.nonce, remote.host)
+        return [SendTcp(conn, connection.own_hello)]
 
     def greeted(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
-        """The other side's `Hello`: take the connection, or refuse it, or end an older one for it."""
+        """The other side's `Hello`: have it prove itself if there is a password, else take it at its word."""
         connection.advance(Event.HELLO)
+        connection.hello = hello
+        if hello.secured != (self.proofs is not None):
+            text = "this side has no password, the other has one" if hello.secured else NO_PASSWORD
+            return self.end(connection, Reason.PASSWORD, text, now)
+        if self.proofs is None:
+            return self._identified(connection, hello, now)
+        rival = self._rival(hello.name, connection)
+        if rival is not None and self._own < hello.name and not self._outranks(hello, rival, now):
+            # Refused here, or after a costly proof: to a stranger that only claims the name it makes no difference.
+            return self.end(connection, Reason.DUPLICATE, f"connected already at {rival.control}", now)
+        dials, source = connection.outbound, connection.remote.host
+        return self.proofs.begin(connection.conn, dials, connection.own_hello, hello, source, connection.binding)
+
+    def proved(self, conn: int, keys: SessionKeys, now: int) -> list[Effect]:
+        """See `proof.Judge`."""
+        connection = self.all[conn]
+        assert connection.hello is not None
+        connection.beat_keys = keys.beat
+        if not (connection.hello.trusted and connection.own_hello.trusted):
+            connection.data_keys = keys.data
+        return self._identified(connection, connection.hello, now)
+
+    def refused(self, conn: int, reason: Reason, text: str, now: int) -> list[Effect]:
+        """See `proof.Judge`."""
+        return self.end(self.all[conn], reason, text, now)
+
+    def prove(self, connection: Connection, message: Proving, now: int) -> list[Effect]:
+        """A message of the proof. Raises `RemoteError`."""
+        if self.proofs is None or connection.state is not State.PROVING:
+            raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
+        return self.proofs.receive(connection.conn, message, now)
+
+    def _identified(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
+        """Take the connection, or refuse it, or end an older one for it."""
+        connection.advance(Event.PROVED)
         connection.peer = hello.name
         connection.nickname = hello.nickname
         connection.uid = hello.uid
@@ -181,12 +252,13 @@ class Connections:
         if connection.dialled is None:
             connection.control = Address(connection.remote.host, hello.port)
             connection.udp_address = connection.control
+        self._listener.identified(connection)
         if hello.name == self._own:
             return self._refuse_namesake(connection, hello, now)
         effects: list[Effect] = []
-        rival = self._rival(connection)
+        rival = self._rival(hello.name, connection)
         if rival is not None and self._own < hello.name:
-            if not (self.silent(rival, now) or connection.uid > rival.uid):
+            if not self._outranks(hello, rival, now):
                 return self.end(connection, Reason.DUPLICATE, f"connected already at {rival.control}", now)
             effects += self.end(rival, Reason.DUPLICATE, "replaced by a newer connection", now)
             rival = None
@@ -248,16 +320,24 @@ class Connections:
         """End the handshakes that take too long."""
         effects: list[Effect] = []
         while (conn := self._timers.pop(now)) is not None:
-            effects += self.broken(self.all[conn], f"no handshake within {HANDSHAKE_TIMEOUT // SECOND} s", now)
+            effects += self.broken(self.all[conn], f"no handshake within {self._timeout // SECOND} s", now)
         return effects
 
     def deadline(self) -> int | None:
         """When `wake` has something to do."""
         return self._timers.deadline()
 
-    def _rival(self, connection: Connection) -> Connection | None:
-        others = [other for other in self.between(connection.peer) if other is not connection]
-        assert len(others) <= 1 or self._own > connection.peer, "the arbiter keeps one connection to each peer"
+    @property
+    def _timeout(self) -> int:
+        return HANDSHAKE_TIMEOUT if self.proofs is None else PROOF_TIMEOUT
+
+    def _outranks(self, hello: Hello, rival: Connection, now: int) -> bool:
+        """Whether the arbiter keeps a new connection rather than `rival`."""
+        return self.silent(rival, now) or hello.uid > rival.uid
+
+    def _rival(self, peer: PeerName, connection: Connection) -> Connection | None:
+        others = [other for other in self.between(peer) if other is not connection]
+        assert len(others) <= 1 or self._own > peer, "the arbiter keeps one connection to each peer"
         return others[0] if others else None
 
     def _refuse_namesake(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
@@ -274,6 +354,8 @@ class Connections:
         connection.advance(Event.END)
         del self.all[connection.conn]
         self._timers.cancel(connection.conn)
+        if self.proofs is not None:
+            self.proofs.drop(connection.conn)
         if self.established.get(connection.peer) is connection:
             del self.established[connection.peer]
             self.generation += 1

@@ -11,6 +11,8 @@ from msgspec import Meta
 
 from overlay.config import PeerName
 from overlay.ipam.messages import IpamMessage, RingDelta, RingVector
+from overlay.mesh.crypto import MAX_PAKE
+from overlay.mesh.derive import MAC
 from overlay.mesh.messages import Counter, TopologyDelta, TopologyVector
 from overlay.mesh.origin_messages import OriginDelta, OriginVector
 from overlay.wirebase import Wire
@@ -27,6 +29,7 @@ Body = IpamMessage
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[PeerName, Meta(min_length=1, max_length=64)]
 Nonce = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Mac = Annotated[bytes, Meta(max_length=MAC)]
 Interval = Annotated[int, Meta(ge=1, le=2**62)]
 
 
@@ -45,6 +48,10 @@ class Reason(IntEnum):
     """No room for one more connection; `elsewhere` names peers that may have some."""
     PROTOCOL = 6
     """The receiver said something that the protocol does not allow."""
+    PASSWORD = 7
+    """The passwords differ, or only one side has one."""
+    BUSY = 8
+    """Too many strangers ask for computations; the receiver may try again later."""
 
 
 class DigestKind(IntEnum):
@@ -67,6 +74,10 @@ class Hello(Wire, frozen=True, tag=1):
     nonce: Nonce
     port: Port
     features: tuple[str, ...] = ()
+    secured: bool = False
+    """The sender has a password, and goes on only after a proof that the receiver knows it."""
+    trusted: bool = False
+    """The receiver's address is in one of the sender's trusted subnets."""
 
 
 class Accept(Wire, frozen=True, tag=4):
@@ -82,6 +93,34 @@ class Goodbye(Wire, frozen=True, tag=5):
     text: str
     elsewhere: tuple[str, ...] = ()
     """Control addresses ("host:port") that may take the receiver instead."""
+
+
+class PakeShare(Wire, frozen=True, tag=13):
+    """A side's share of the PAKE; the listener's bears the MAC that confirms the keys."""
+
+    share: Annotated[bytes, Meta(min_length=1, max_length=MAX_PAKE)]
+    proof: Mac = b""
+
+
+class Resume(Wire, frozen=True, tag=14):
+    """A public key (X25519) for this connection, and a MAC of a peer that is known already."""
+
+    public: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    proof: Mac
+
+
+class Confirm(Wire, frozen=True, tag=15):
+    """The dialler's MAC that confirms the keys: from here on all frames are sealed."""
+
+    proof: Mac
+
+
+class Decline(Wire, frozen=True, tag=16):
+    """The listener does not know the secret of a `Resume`: do the PAKE."""
+
+
+class Rekey(Wire, frozen=True, tag=17):
+    """The sender's next frame is sealed under its next key. Never leaves the session."""
 
 
 class News(Wire, frozen=True, tag=6):
@@ -140,6 +179,10 @@ class Beat(Wire, frozen=True, tag=60):
     """Nanoseconds until the sender's next beat at the latest."""
     hears: bool
     """The sender has heard datagrams of the receiver lately."""
+    count: Counter = 0
+    """With a password: how many beats the sender has sent on this connection."""
+    mac: Mac = b""
+    """With a password: of the datagram with an empty MAC, under the connection's beat key."""
 
 
 class Beacon(Wire, frozen=True, tag=61):
@@ -149,9 +192,29 @@ class Beacon(Wire, frozen=True, tag=61):
     uid: Counter
     port: Port
     answer: bool = False
+    count: Counter = 0
+    """With a password, to a peer whose public key is known: rises with every beacon of the sender's incarnation."""
+    mac: Mac = b""
+    """Likewise: of the datagram with an empty MAC, under the two peers' beacon key."""
 
 
-Envelope = Hello | Accept | Goodbye | News | Digests | Want | Prune | Graft | Routed | StreamBeat
+Envelope = (
+    Hello
+    | Accept
+    | Goodbye
+    | PakeShare
+    | Resume
+    | Confirm
+    | Decline
+    | Rekey
+    | News
+    | Digests
+    | Want
+    | Prune
+    | Graft
+    | Routed
+    | StreamBeat
+)
 """What may stand as a whole message on a control connection."""
 
 DatagramMessage = Beat | Beacon

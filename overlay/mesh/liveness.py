@@ -5,17 +5,34 @@ one comes at the latest, and whether it hears ours: a peer with many connections
 its neighbours wait accordingly.
 """
 
-from typing import Final
+from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, SendDatagram, SendTcp
 from overlay.env import SECOND, Random
 from overlay.mesh.connections import Connection
-from overlay.mesh.envelopes import Beat, StreamBeat
+from overlay.mesh.derive import equal, mac
+from overlay.mesh.envelopes import Beacon, Beat, StreamBeat
 from overlay.mesh.timers import Timers
+from overlay.wire import encode_datagram
 
 MAX_INTERVAL: Final = 60 * SECOND
 """More is not believed of a sender: its connection would never be found dead."""
+
+
+Sign = TypeVar("Sign", Beat, Beacon)
+
+
+def authenticated(sign: Sign, key: bytes) -> Sign:
+    """`sign` with its MAC."""
+    return replace(sign, mac=mac(key, encode_datagram(replace(sign, mac=b""))))
+
+
+def authentic(sign: Beat | Beacon, key: bytes) -> bool:
+    """Whether somebody who has `key` has made it."""
+    return equal(sign.mac, mac(key, encode_datagram(replace(sign, mac=b""))))
 
 
 class Liveness:
@@ -57,6 +74,11 @@ class Liveness:
         """A datagram has come on this connection's behalf, from `source`."""
         if beat.connection != connection.id:
             return
+        if connection.beat_keys is not None:
+            # Of beats that overtake each other the later one counts; a recorded one counts no more.
+            if beat.count <= connection.beats_heard or not authentic(beat, connection.beat_keys.receive):
+                return
+            connection.beats_heard = beat.count
         connection.heard_udp_at = now
         connection.udp_address = source
         self._heard(connection, beat.interval, beat.hears, now)
@@ -111,6 +133,9 @@ class Liveness:
         self._beats.set(connection.conn, now + interval)
         hears = now - connection.heard_udp_at <= connection.interval * 3 // 2
         beat = Beat(self._name, connection.id, interval, hears)
+        if connection.beat_keys is not None:
+            connection.beats_sent += 1
+            beat = authenticated(replace(beat, count=connection.beats_sent), connection.beat_keys.send)
         effects.append(SendDatagram(connection.udp_address, beat))
         # If their datagrams do not come, ours may not arrive either, nor what they say of it in theirs.
         if not (hears and connection.heard_us):

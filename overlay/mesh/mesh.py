@@ -12,6 +12,7 @@ from overlay.effects import CloseTcp, Effect, Log, Notify, Reply, SendDatagram, 
 from overlay.env import MILLISECOND, Random
 from overlay.errors import RemoteError
 from overlay.inputs import (
+    Computed,
     Connect,
     Datagram,
     Deliver,
@@ -35,26 +36,34 @@ from overlay.mesh import report
 from overlay.mesh.beacons import Beacons
 from overlay.mesh.channel import Channel
 from overlay.mesh.connections import Connection, Connections, Ending, State
+from overlay.mesh.crypto import Crypto
 from overlay.mesh.dialler import STORED_KEY, URGE_PAUSE, Dialler
 from overlay.mesh.envelopes import (
     Accept,
     Beacon,
+    Confirm,
+    Decline,
     Digests,
     Goodbye,
     Graft,
     Hello,
     News,
+    PakeShare,
     Prune,
     Reason,
+    Resume,
     Routed,
     StreamBeat,
     Want,
 )
 from overlay.mesh.gossip import Gossip
+from overlay.mesh.keyring import Keyring
 from overlay.mesh.liveness import Liveness
 from overlay.mesh.messages import Link
+from overlay.mesh.proof import Proofs
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import Topology
+from overlay.mesh.trust import Trust
 from overlay.wire import Body, Delta, Message
 
 TTL: Final = 64
@@ -64,7 +73,15 @@ ELSEWHERE: Final = 3
 ROUTES_PAUSE: Final = 20 * MILLISECOND
 ROUTES_PAUSE_PER_PEER: Final = MILLISECOND // 10
 """Between two computations of the routes; more in a large mesh, where each costs more and changes come in crowds."""
-NOT_LOST: Final = (Reason.LEAVING, Reason.DUPLICATE, Reason.SELF, Reason.NAME_COLLISION, Reason.FULL)
+NOT_LOST: Final = (
+    Reason.LEAVING,
+    Reason.DUPLICATE,
+    Reason.SELF,
+    Reason.NAME_COLLISION,
+    Reason.FULL,
+    Reason.PASSWORD,
+    Reason.BUSY,
+)
 """Ends of a connection after which nobody is called by beacons."""
 
 
@@ -72,13 +89,27 @@ class Mesh:
     """The mesh core of one peer; see the core contract in `docs/design.md`."""
 
     def __init__(
-        self, config: Config, uid: int, rng: Random, channels: Sequence[Channel], stored: Mapping[str, bytes]
+        self,
+        config: Config,
+        uid: int,
+        rng: Random,
+        channels: Sequence[Channel],
+        stored: Mapping[str, bytes],
+        crypto: Crypto | None = None,
     ) -> None:
         self.config = config
-        self.topology = Topology(config.name, config.nickname, uid)
+        self.keyring: Keyring | None = None
+        if config.password:
+            assert crypto is not None, "a password needs cryptography"
+            self.keyring = Keyring(crypto, config.password, stored, lambda peer: self.topology.key(peer))
+        self.trust = Trust(config, self.keyring)
+        self.topology = Topology(config.name, config.nickname, uid, self.keyring.public if self.keyring else b"")
         self.routes = Routes(self.topology)
         self.gossip = Gossip([self.topology, *channels], rng, config.gossip_interval, config.flush_delay)
         self.connections = Connections(self._hello, rng, config.beat_interval, self, config.name)
+        if self.keyring is not None:
+            assert crypto is not None
+            self.connections.proofs = Proofs(config.name, config.password, crypto, self.keyring, self.connections)
         self.dialler = Dialler(config.name, config.peers, stored.get(STORED_KEY), rng)
         self.liveness = Liveness(config, rng)
         self.beacons = Beacons(config.beacon_interval, rng)
@@ -98,6 +129,7 @@ class Mesh:
             TcpMessage: self._message,
             TcpClosed: self._closed,
             Datagram: self._datagram,
+            Computed: self._computed,
             Wake: self._wake,
             Connect: self._connect,
             Forget: self._forget,
@@ -133,6 +165,10 @@ class Mesh:
         due = self.beacons.deadline()
         if due is not None and (first is None or due < first):
             first = due
+        if self.connections.proofs is not None:
+            for due in (self.connections.proofs.deadline(), self.trust.deadline()):
+                if due is not None and (first is None or due < first):
+                    first = due
         due = self.topology.publish_due()
         if due is not None and (first is None or due < first):
             first = due
@@ -200,7 +236,7 @@ class Mesh:
     def _opened(self, input: TcpOpened, now: int) -> list[Effect]:
         if input.dialled is not None:
             self.dialler.opened(input.dialled)
-        return self.connections.opened(input.conn, input.local, input.remote, input.dialled, now)
+        return self.connections.opened(input.conn, input.local, input.remote, input.dialled, now, input.binding)
 
     def _dial_failed(self, input: DialFailed, now: int) -> list[Effect]:
         target = self.dialler.targets.get(input.address)
@@ -234,13 +270,13 @@ class Mesh:
     def _dispatch(self, connection: Connection, message: Message, now: int) -> list[Effect]:
         match message:
             case Hello():
-                if connection.state is State.GREETING:
-                    self.dialler.greeted(message.name, connection.dialled)
                 return self.connections.greeted(connection, message, now)
             case Accept():
                 return self.connections.accepted(connection, message, now)
             case Goodbye():
                 return self.connections.dismissed(connection, message, now)
+            case PakeShare() | Resume() | Confirm() | Decline():
+                return self.connections.prove(connection, message, now)
         if connection.state is not State.ESTABLISHED:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
         match message:
@@ -253,10 +289,19 @@ class Mesh:
                 return self._route(message, now)
         raise RemoteError(f"{type(message).__name__} cannot stand alone")
 
+    def _computed(self, input: Computed, now: int) -> list[Effect]:
+        assert self.connections.proofs is not None
+        return self.connections.proofs.computed(input.job, input.result, now)
+
+    def identified(self, connection: Connection) -> None:
+        """See `connections.Listener`."""
+        self.dialler.greeted(connection.peer, connection.dialled)
+
     def connection_up(self, connection: Connection, now: int) -> list[Effect]:
         """See `connections.Listener`."""
         peer = connection.peer
         self.liveness.add(connection, now)
+        self.trust.established(connection, now)
         self.beacons.hush_peer(peer)
         self.beacons.hush(connection.control)
         for target in self.dialler.targets.values():
@@ -281,6 +326,8 @@ class Mesh:
             effects = [Log("info", text), *self.gossip.remove_neighbour(peer, now), *self._links_changed()]
         if ending.reason in (Reason.SELF, Reason.NAME_COLLISION) and dialled is not None:
             self.dialler.refused(dialled, ending.text)
+        if ending.reason in (Reason.PASSWORD, Reason.BUSY):
+            effects += self.trust.refused(connection, ending, now)
         lived = now - connection.opened_at if was is State.ESTABLISHED else 0
         self.dialler.ended(peer, dialled, ending.text, lived, now)
         if ending.reason == Reason.FULL:
@@ -347,7 +394,12 @@ class Mesh:
         peer = beacon.name
         effects: list[Effect] = []
         address = Address(source.host, beacon.port)
+        genuine = self.trust.genuine(beacon)
+        if beacon.mac and not genuine:
+            return []
         for connection in self.connections.between(peer, address):
+            if not genuine:  # anybody may have said it
+                return []
             same = not connection.peer or beacon.uid == connection.uid
             if same and not self.connections.silent(connection, now):
                 return []
@@ -362,11 +414,11 @@ class Mesh:
         if known:
             effects += self.dialler.urge(address, peer, now, delay=URGE_PAUSE)
         if not beacon.answer:
-            effects.append(SendDatagram(source, self._own_beacon(answer=True)))
+            effects.append(SendDatagram(source, self._own_beacon(peer, answer=True)))
         return effects
 
-    def _own_beacon(self, answer: bool) -> Beacon:
-        return Beacon(self.config.name, self.uid, self.config.port, answer)
+    def _own_beacon(self, peer: PeerName, answer: bool = False) -> Beacon:
+        return self.trust.seal(Beacon(self.config.name, self.uid, self.config.port, answer), peer)
 
     # --- inputs: commands -------------------------------------------------------------------------------------------
 
@@ -410,7 +462,12 @@ class Mesh:
         effects += self.connections.wake(now)
         effects += self.gossip.wake(now)
         if _due(self.beacons.deadline(), now):
-            effects += self.beacons.wake(self._own_beacon(answer=False), now)
+            effects += self.beacons.wake(self._own_beacon, now)
+        if self.connections.proofs is not None:
+            if _due(self.connections.proofs.deadline(), now):
+                effects += self.connections.proofs.wake(now)
+            if _due(self.trust.deadline(), now):
+                effects += self.trust.remember(self.topology.records)
         if _due(self.dialler.deadline(), now):
             effects += self.dialler.wake(self._room(""), now)
         if _due(self.topology.forget_due(self.config.hold), now):
@@ -472,8 +529,10 @@ class Mesh:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _hello(self, nonce: int) -> Hello:
-        return Hello(self.config.name, self.config.nickname, self.uid, nonce, self.config.port)
+    def _hello(self, nonce: int, remote: str) -> Hello:
+        config = self.config
+        secured, trusted = self.keyring is not None, self.trust.trusts(remote)
+        return Hello(config.name, config.nickname, self.uid, nonce, config.port, (), secured, trusted)
 
     def _addresses(self, peer: PeerName) -> list[Address]:
         return _parsed(self.topology.addresses(peer))
@@ -483,8 +542,9 @@ class Mesh:
         self.topology.set_links(
             tuple(Link(peer, str(connection.control), connection.outbound, True) for peer, connection in established)
         )
+        clear = tuple((peer, connection.remote.host) for peer, connection in established if not connection.data_keys)
         return [
-            Notify(PathsChanged(tuple((peer, connection.remote.host) for peer, connection in established))),
+            Notify(PathsChanged(clear)),
             Notify(NeighboursChanged(tuple(_neighbour(connection) for _, connection in established))),
         ]
 

@@ -34,6 +34,8 @@ class PeerRecord(Wire, frozen=True):
     links: tuple[Link, ...]
     gone: bool = False
     """A farewell: this incarnation has left for good."""
+    key: Annotated[bytes, Meta(max_length=32)] = b""
+    """Its public key (X25519), by which peers that know each other spare the PAKE; empty without a password."""
 
 
 class TopologyDelta(Wire, frozen=True, tag=2):

@@ -31,6 +31,18 @@ def report(mesh: "Mesh", now: int) -> dict[str, object]:
             for (peer, channel), text in sorted(mesh.gossip.conflicts.items())
         ],
         "name_conflict": mesh.topology.namesake,
+        "encrypted": mesh.keyring is not None,
+        "trusted_subnets": list(mesh.config.trusted_subnets),
+        "refused": [
+            {
+                "address": refusal.address,
+                "peer": refusal.name,
+                "reason": refusal.text,
+                "count": refusal.count,
+                "age": now - refusal.at,
+            }
+            for refusal in mesh.trust.shown(now)
+        ],
     }
 
 
@@ -54,6 +66,8 @@ def _connection(connection: Connection, now: int) -> dict[str, object]:
         "address": str(connection.control),
         "outbound": connection.outbound,
         "state": connection.state.value,
+        "encrypted": connection.beat_keys is not None,
+        "data_encrypted": connection.data_keys is not None,
         "heartbeat_age": now - connection.heard_at,
         "udp_heartbeat_age": now - connection.heard_udp_at,
         "age": now - connection.opened_at,

@@ -1,18 +1,25 @@
-"""One control connection as bytes: first frame, version negotiation, framing. Knows no peers and no meaning.
+"""One control connection as bytes: first frame, version negotiation, framing, sealing. Knows no peers and no meaning.
 
 Every frame is a length (4 octets, big-endian, of what follows) and so many octets. The first frame of each side is
 `MAGIC`, the lowest and the highest protocol version it speaks (one octet each), and whatever a later version adds;
 both then speak the highest version that both know. All later frames hold one message each; whoever has not been
-accepted yet has nothing long to say, so that strangers cannot fill the memory of a peer. The driver makes one
-`Session` for each TCP connection, sends `outgoing()` at once, feeds what arrives to `receive`, and reports
-`TcpOpened` as soon as `agreed` is not None.
+accepted yet has nothing long to say, so that strangers cannot fill the memory of a peer. From `secure` on every frame
+is sealed (AES-256-GCM), under keys that change by time and volume: a `Rekey` is the last message under the old one.
+
+The driver makes one `Session` for each TCP connection, sends `outgoing()` at once, feeds what arrives to `feed`, takes
+the messages one by one, and reports `TcpOpened` as soon as `agreed` is not None. After a message that decides how the
+next frame is to be read nothing can be taken until this side has answered.
 """
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from hashlib import sha256
+from typing import Final, NoReturn
 
+from overlay.env import SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.envelopes import Accept
+from overlay.mesh.derive import Keys, epoch_key, next_root
+from overlay.mesh.envelopes import Accept, Confirm, PakeShare, Rekey, Resume
 from overlay.wire import MAX_MESSAGE, Envelope, Message, decode_message, encode_message
 
 MAGIC: Final = b"overlay-mesh"
@@ -22,8 +29,13 @@ MAX_FIRST_FRAME: Final = 256
 """Bytes that a stranger may send before both sides know that they speak the same protocol."""
 MAX_HANDSHAKE: Final = 16 * 1024
 """Bytes of one message until the other side's `Accept` has come."""
+REKEY_TIME: Final = 3600 * SECOND
+REKEY_FRAMES: Final = 1 << 20
+REKEY_OCTETS: Final = 1 << 32
+"""A sender changes its key after so long, so many frames, so many octets, whichever comes first."""
 
-_LENGTH = 4
+_LENGTH: Final = 4
+_TAG: Final = 16
 
 
 class Phase(Enum):
@@ -36,19 +48,67 @@ class Phase(Enum):
 
 
 _LIMITS = {Phase.FIRST_FRAME: MAX_FIRST_FRAME, Phase.HANDSHAKE: MAX_HANDSHAKE, Phase.MESSAGES: MAX_MESSAGE}
+_DECISIVE = (PakeShare, Resume, Confirm)
+"""What the other side says next may be sealed, depending on what we make of these."""
+
+
+class _Direction:
+    """One direction's keys and counters. A nonce is the frame's number under its key, 12 octets, big-endian."""
+
+    __slots__ = ("cipher", "frames", "octets", "root", "since")
+
+    def __init__(self, root: bytes, now: int) -> None:
+        self.begin(root, now)
+
+    def begin(self, root: bytes, now: int) -> None:
+        # Slow to import, and of no use to those without a password.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self.root = root
+        self.cipher = AESGCM(epoch_key(root))
+        self.frames = 0
+        self.octets = 0
+        self.since = now
+
+    def step(self, now: int) -> None:
+        """On to the next key."""
+        self.begin(next_root(self.root), now)
+
+    @property
+    def worn(self) -> bool:
+        return self.frames >= REKEY_FRAMES or self.octets >= REKEY_OCTETS
+
+    def nonce(self, size: int) -> bytes:
+        nonce = self.frames.to_bytes(12, "big")
+        self.frames += 1
+        self.octets += size
+        return nonce
 
 
 class Session:
-    """The codec of one control connection, without I/O."""
+    """The codec of one control connection, without I/O. `clock` tells when keys are old; without it they never are."""
 
-    __slots__ = ("_buffer", "_error", "_highest", "_lowest", "_phase", "agreed")
+    __slots__ = (
+        "_buffer", "_clock", "_error", "_first", "_highest", "_lowest", "_paused", "_phase", "_receiving", "_sending",
+        "agreed",
+    )  # fmt: skip
 
-    def __init__(self, lowest: int = LOWEST_VERSION, highest: int = HIGHEST_VERSION) -> None:
+    def __init__(
+        self,
+        lowest: int = LOWEST_VERSION,
+        highest: int = HIGHEST_VERSION,
+        clock: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._lowest = lowest
         self._highest = highest
+        self._clock = clock
         self._buffer = bytearray()
         self._phase = Phase.FIRST_FRAME
         self._error = ""
+        self._first = b""
+        self._paused = False
+        self._sending: _Direction | None = None
+        self._receiving: _Direction | None = None
         self.agreed: int | None = None
         """The protocol version of this connection; None until the other side's first frame has arrived."""
 
@@ -56,57 +116,109 @@ class Session:
         """The first frame, to be sent before anything else."""
         return _frame(MAGIC + bytes((self._lowest, self._highest)))
 
+    def binding(self, dialled: bool) -> bytes:
+        """A hash of both first frames: equal on both sides if nobody has changed them. Only once `agreed`."""
+        frames = [self.outgoing()[_LENGTH:], self._first]
+        if not dialled:
+            frames.reverse()
+        return sha256(b"".join(_frame(frame) for frame in frames)).digest()
+
     def encode(self, message: Message) -> bytes:
         """The frame of one message. A message beyond `MAX_MESSAGE` is this side's own fault: ValueError."""
         assert self.agreed is not None, "a message was to be sent before a version was agreed on"
         payload = encode_message(message)
         if len(payload) > MAX_MESSAGE:
             raise ValueError(f"message of {len(payload)} bytes; the protocol allows {MAX_MESSAGE}")
-        return _frame(payload)
+        self._paused = False
+        sending = self._sending
+        if sending is None:
+            return _frame(payload)
+        frame = b""
+        if sending.worn or self._clock() - sending.since >= REKEY_TIME:
+            frame = _seal(sending, encode_message(Rekey()))
+            sending.step(self._clock())
+        return frame + _seal(sending, payload)
+
+    def secure(self, keys: Keys) -> None:
+        """Everything after this is sealed, both ways."""
+        assert self._sending is None, "a session was to be secured twice"
+        self._sending = _Direction(keys.send, self._clock())
+        self._receiving = _Direction(keys.receive, self._clock())
+        self._paused = False
 
     def receive(self, data: bytes) -> list[Envelope]:
-        """The messages that `data` (any piece of the stream) completes, in order.
+        """The messages that `data` (any piece of the stream) completes, in order, as far as they can be taken.
 
         Raises `RemoteError` for whatever the protocol does not allow; the session is of no use afterwards.
         """
+        self.feed(data)
+        messages = []
+        while (message := self.take()) is not None:
+            messages.append(message)
+        return messages
+
+    def feed(self, data: bytes) -> None:
+        """Keep a piece of the stream for `take`. Raises `RemoteError`."""
         if self._phase is Phase.BROKEN:
             raise RemoteError(self._error)
         self._buffer += data
-        try:
-            return self._take_frames()
-        except RemoteError as error:
-            self._phase = Phase.BROKEN
-            self._error = str(error)
-            self._buffer.clear()
-            raise
+        if self._paused and len(self._buffer) > MAX_HANDSHAKE:
+            self._break(f"{len(self._buffer)} bytes have come while an answer is awaited")
 
-    def _take_frames(self) -> list[Envelope]:
-        messages: list[Envelope] = []
-        buffer = self._buffer
-        start = 0
-        while len(buffer) - start >= _LENGTH:
-            length = int.from_bytes(buffer[start : start + _LENGTH], "big")
-            if length > _LIMITS[self._phase]:
-                raise RemoteError(self._too_long(length))
-            end = start + _LENGTH + length
-            if len(buffer) < end:
-                break
-            payload = bytes(buffer[start + _LENGTH : end])
-            if self._phase is Phase.FIRST_FRAME:
-                self._negotiate(payload)
-            else:
+    def take(self) -> Envelope | None:
+        """The next message, if one is whole. Raises `RemoteError`."""
+        while not self._paused:
+            if self._phase is Phase.BROKEN:
+                raise RemoteError(self._error)
+            try:
+                payload = self._take_frame()
+                if payload is None:
+                    return None
+                if self._phase is Phase.FIRST_FRAME:
+                    self._negotiate(payload)
+                    continue
                 message = decode_message(payload)
-                messages.append(message)
-                if type(message) is Accept:
-                    self._phase = Phase.MESSAGES
-            start = end
-        del buffer[:start]
-        return messages
+                if type(message) is Rekey:
+                    self._rekey()
+                    continue
+            except RemoteError as error:
+                self._break(str(error))
+            if type(message) is Accept:
+                self._phase = Phase.MESSAGES
+            self._paused = self._receiving is None and isinstance(message, _DECISIVE)
+            return message
+        return None
+
+    def _break(self, text: str) -> NoReturn:
+        self._phase = Phase.BROKEN
+        self._error = text
+        self._buffer.clear()
+        raise RemoteError(text)
+
+    def _take_frame(self) -> bytes | None:
+        buffer = self._buffer
+        if len(buffer) < _LENGTH:
+            return None
+        length = int.from_bytes(buffer[:_LENGTH], "big")
+        receiving = self._receiving
+        if length > _LIMITS[self._phase] + (_TAG if receiving is not None else 0):
+            raise RemoteError(self._too_long(length))
+        end = _LENGTH + length
+        if len(buffer) < end:
+            return None
+        payload = bytes(buffer[_LENGTH:end])
+        del buffer[:end]
+        return payload if receiving is None else _open(receiving, payload)
 
     def _too_long(self, length: int) -> str:
         if self._phase is Phase.FIRST_FRAME:
             return f"first frame announces {length} bytes, at most {MAX_FIRST_FRAME} expected: not a peer of this mesh"
         return f"frame announces {length} bytes; the protocol allows {_LIMITS[self._phase]} now"
+
+    def _rekey(self) -> None:
+        if self._receiving is None:
+            raise RemoteError("a new key is announced where there is none")
+        self._receiving.step(0)
 
     def _negotiate(self, frame: bytes) -> None:
         if not frame.startswith(MAGIC) or len(frame) < len(MAGIC) + 2:
@@ -118,9 +230,27 @@ class Session:
                 f"no common protocol version: the other side speaks {lowest} to {highest}, "
                 f"this one {self._lowest} to {self._highest}"
             )
+        self._first = frame
         self.agreed = common
         self._phase = Phase.HANDSHAKE
 
 
 def _frame(payload: bytes) -> bytes:
     return len(payload).to_bytes(_LENGTH, "big") + payload
+
+
+def _seal(direction: _Direction, payload: bytes) -> bytes:
+    head = (len(payload) + _TAG).to_bytes(_LENGTH, "big")
+    return head + direction.cipher.encrypt(direction.nonce(len(payload)), payload, head)
+
+
+def _open(direction: _Direction, sealed: bytes) -> bytes:
+    from cryptography.exceptions import InvalidTag
+
+    if len(sealed) < _TAG:
+        raise RemoteError(f"a sealed frame of {len(sealed)} bytes is shorter than its tag")
+    head = len(sealed).to_bytes(_LENGTH, "big")
+    try:
+        return direction.cipher.decrypt(direction.nonce(len(sealed)), sealed, head)
+    except InvalidTag:
+        raise RemoteError("a sealed frame is not genuine") from None

@@ -55,8 +55,9 @@ class Topology:
 
     name = "topology"
 
-    def __init__(self, own: PeerName, nickname: str, uid: int) -> None:
+    def __init__(self, own: PeerName, nickname: str, uid: int, key: bytes = b"") -> None:
         self.own = own
+        self._key = key
         self.records: dict[PeerName, PeerRecord] = {}
         self.limbo: dict[PeerName, PeerRecord] = {}
         self.links_generation = 0
@@ -80,7 +81,7 @@ class Topology:
         self._jumps = 0
         self._jump_at = 0
         self._jumped_at = 0
-        self._put(PeerRecord(own, uid, 1, nickname, ()))
+        self._put(PeerRecord(own, uid, 1, nickname, (), False, key))
 
     # --- this peer's own record -----------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class Topology:
             self._jump_at = now + min(JUMP_PAUSE << min(self._jumps - 1, 16), JUMP_PAUSE_MAX)
         self._changed = False
         self._publish_at = now + PUBLISH_PAUSE
-        record = PeerRecord(self.own, uid, version, old.nickname, () if gone else self._links, gone)
+        record = PeerRecord(self.own, uid, version, old.nickname, () if gone else self._links, gone, self._key)
         self._put(record)
         return TopologyDelta((record,))
 
@@ -227,6 +228,11 @@ class Topology:
     def established(self, peer: PeerName) -> dict[PeerName, None]:
         """To whom `peer` says it has established links, in the order of names; empty for an unknown peer."""
         return self._established.get(peer, _NOBODY)
+
+    def key(self, peer: PeerName) -> bytes:
+        """The public key in the record of `peer`; empty without one."""
+        record = self.records.get(peer)
+        return record.key if record is not None else b""
 
     def nickname(self, peer: PeerName) -> str:
         """The nickname of a peer; its name if unknown."""

@@ -14,16 +14,18 @@ from random import Random
 from typing import Any, Protocol
 
 from overlay.config import Address, Config, PeerName
-from overlay.effects import CloseTcp, Dial, Effect, Notify, Persist, SendDatagram, SendTcp
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Notify, Persist, Secure, SendDatagram, SendTcp
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.inputs import Datagram, DialFailed, Input, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.inputs import Computed, Datagram, DialFailed, Input, TcpClosed, TcpMessage, TcpOpened, Wake
 from overlay.mesh.channel import Channel
+from overlay.mesh.crypto import Crypto, StubCrypto
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.session import Session
 from overlay.wire import decode_datagram, encode_datagram
 
 PORT = 6783
+COMPUTING = 6 * MILLISECOND
 RTO = 200 * MILLISECOND
 TCP_TIMEOUT = 20 * SECOND
 DIAL_TIMEOUT = 5 * SECOND
@@ -96,6 +98,8 @@ class VirtualNet:
         self.sent: Counter[str] = Counter()
         """Messages by kind (the name of their struct)."""
         self.bytes = 0
+        self.tap: Callable[[Endpoint, bytes], None] | None = None
+        """Sees every piece of a stream that arrives."""
         self.after_step: Callable[[Host], None] | None = None
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._serial = 0
@@ -200,6 +204,17 @@ class VirtualNet:
                 case SendDatagram():
                     self.sent[type(effect.message).__name__] += 1
                     self._send_datagram(host, effect)
+                case Secure():
+                    endpoint = host.endpoints.get(effect.conn)
+                    if endpoint is not None:
+                        endpoint.session.secure(effect.keys)
+                        self.after(0, lambda endpoint=endpoint: self._take(endpoint))  # type: ignore[misc]
+                case Compute():
+                    result, life = effect.work(), host.life
+                    self.after(
+                        COMPUTING,
+                        lambda effect=effect, result=result, life=life: self._computed(host, life, effect.job, result),  # type: ignore[misc]
+                    )
                 case Persist():
                     host.stored[effect.key] = effect.data
                 case _:
@@ -319,20 +334,39 @@ class VirtualNet:
                 self._receive(receiver, chunk)
 
     def _receive(self, receiver: Endpoint, chunk: bytes) -> None:
-        session = receiver.session
+        if self.tap is not None:
+            self.tap(receiver, chunk)
         try:
-            before = session.agreed
-            messages = session.receive(chunk)
+            receiver.session.feed(chunk)
         except RemoteError as error:
             self._write(receiver, None)
             self._close(receiver, str(error))
             return
-        if before is None and session.agreed is not None:
-            opened = TcpOpened(receiver.conn, receiver.local, receiver.remote, receiver.dialled)
-            self._handle(receiver.host, opened)
-        for message in messages:
+        self._take(receiver)
+
+    def _take(self, receiver: Endpoint) -> None:
+        session = receiver.session
+        while receiver.open:
+            before = session.agreed
+            try:
+                message = session.take()
+            except RemoteError as error:
+                self._write(receiver, None)
+                self._close(receiver, str(error))
+                return
+            if before is None and session.agreed is not None:
+                dialled = receiver.dialled
+                binding = session.binding(dialled is not None)
+                opened = TcpOpened(receiver.conn, receiver.local, receiver.remote, dialled, binding)
+                self._handle(receiver.host, opened)
+            if message is None:
+                return
             if receiver.open:
                 self._handle(receiver.host, TcpMessage(receiver.conn, message))
+
+    def _computed(self, host: Host, life: int, job: int, result: object) -> None:
+        if host.life == life and host.core is not None:
+            self._handle(host, Computed(job, result))
 
     def _reset(self, endpoint: Endpoint, source: Host) -> None:
         def arrive() -> None:
@@ -368,6 +402,7 @@ class VirtualMesh(VirtualNet):
         super().__init__(count, seed)
         self.channels = channels
         self.options = options
+        self.crypto: Callable[[Random], Crypto] = StubCrypto
         self.meshes: dict[int, Mesh] = {}
         self._uid = 0
 
@@ -388,9 +423,11 @@ class VirtualMesh(VirtualNet):
         stored: Mapping[str, bytes] = self.hosts[index].stored
         rng = Random(self.rng.getrandbits(64))
         channels = self.channels(index, config.name)
-        mesh = Mesh(config, self._uid if uid is None else uid, rng, channels, stored)
+        mesh = Mesh(config, self._uid if uid is None else uid, rng, channels, stored, self.crypto(rng))
         self.meshes[index] = mesh
         self.start(index, mesh)
+        if mesh.keyring is not None:
+            self.do(index, mesh.keyring.start())
         return mesh
 
     def kill(self, index: int, reset: bool = True) -> None:

@@ -16,6 +16,7 @@ from overlay.config import Config, PeerName
 from overlay.effects import DnsAnswer, Log, RemoveForwarding, SetFlood, SetForwarding
 from overlay.env import SECOND
 from overlay.inputs import Attached, Detached, DnsQuery, Leave, RegisterName
+from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
 
 
@@ -54,7 +55,7 @@ class VirtualNodes(VirtualNet):
             peers=tuple(self.hosts[peer].address for peer in peers),
             **{**self.options, **options},
         )
-        node = Node(config, Random(self.rng.getrandbits(64)), host.stored, 0)
+        node = Node(config, Random(self.rng.getrandbits(64)), host.stored, 0, StubCrypto(self.rng))
         self.nodes[index] = node
         effects = node.start(self.now)
         self.start(index, node)

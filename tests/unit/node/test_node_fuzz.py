@@ -58,6 +58,9 @@ def strategy(kind: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.StrType():
             low, high = kind.min_length or 0, kind.max_length or 10**6
             return WORDS.map(lambda word: word.ljust(low, "x")[:high])
+        case inspect.BytesType():
+            least, most = kind.min_length or 0, 64 if kind.max_length is None else kind.max_length
+            return st.binary(min_size=least, max_size=most)
         case inspect.BoolType():
             return st.booleans()
         case inspect.NoneType():

@@ -1,0 +1,72 @@
+"""This peer's long-lived key pair and the public keys of others: what spares peers that know each other the PAKE.
+
+Public keys travel in topology records, which only holders of the password can read or write: a peer that one neighbour
+has let in is known to all. A secret of two peers comes from both key pairs *and* the password, so that another
+password ends all acquaintances. Knows no connection; what is to be kept is `Persist`ed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from overlay.config import PeerName
+from overlay.effects import Effect, Persist
+from overlay.mesh.crypto import Crypto
+from overlay.mesh.derive import KEY, expand, extract
+
+PRIVATE: Final = "session-key"
+OTHERS: Final = "session-peers"
+MAX_OTHERS: Final = 4096
+
+
+class Keyring:
+    """Keys of one peer. `heard` tells the key in the record of a peer, b"" without one."""
+
+    def __init__(
+        self, crypto: Crypto, password: str, stored: Mapping[str, bytes], heard: Callable[[PeerName], bytes]
+    ) -> None:
+        self._crypto = crypto
+        self._password = password.encode()
+        self._heard = heard
+        private = stored.get(PRIVATE, b"")
+        self._fresh = len(private) != KEY
+        self._private = crypto.entropy(KEY) if self._fresh else private
+        self.public = crypto.public(self._private)
+        self._others: dict[PeerName, bytes] = {}
+        if OTHERS in stored and not self._fresh:
+            self._others = msgspec.msgpack.decode(stored[OTHERS], type=dict[PeerName, bytes])
+        self._secrets: dict[bytes, bytes | None] = {}
+
+    def start(self) -> list[Effect]:
+        """A new key is on disk before anybody hears of it."""
+        return [Persist(PRIVATE, self._private)] if self._fresh else []
+
+    def secret(self, peer: PeerName) -> bytes | None:
+        """What only this peer and `peer` can compute, 32 octets; None if its public key is not known."""
+        public = self._heard(peer) or self._others.get(peer, b"")
+        if not public:
+            return None
+        if public not in self._secrets:
+            if len(self._secrets) >= MAX_OTHERS:
+                self._secrets.clear()
+            common = self._crypto.exchange(self._private, public)
+            self._secrets[public] = None if common is None else expand(extract(self._password, common), "acquainted")
+        return self._secrets[public]
+
+    def beacon_key(self, peer: PeerName) -> bytes | None:
+        """With what beacons between this peer and `peer` are authenticated; None if its public key is not known."""
+        secret = self.secret(peer)
+        return None if secret is None else expand(secret, "beacon")
+
+    def remember(self, peers: Mapping[PeerName, bytes]) -> list[Effect]:
+        """Keep these public keys through restarts; nothing is written if all are kept already."""
+        news = {peer: key for peer, key in peers.items() if key and self._others.get(peer) != key}
+        if not news:
+            return []
+        for peer, key in news.items():
+            self._others.pop(peer, None)
+            self._others[peer] = key
+        while len(self._others) > MAX_OTHERS:
+            del self._others[next(iter(self._others))]
+        return [Persist(OTHERS, msgspec.msgpack.encode(self._others))]

@@ -1,0 +1,130 @@
+"""Whom to believe outside of a session: beacons, trusted subnets, refusals to be shown. Knows no handshake.
+
+Without a password everybody is believed. What is kept of those that were refused is little and for a short time, so
+that `status connections` can say on both sides what is wrong, and the log says it once.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from overlay.config import Config, PeerName
+from overlay.effects import Effect, Log
+from overlay.env import SECOND
+from overlay.mesh.connections import Connection, Ending
+from overlay.mesh.envelopes import Beacon, Reason
+from overlay.mesh.keyring import Keyring
+from overlay.mesh.liveness import authentic, authenticated
+from overlay.mesh.messages import PeerRecord
+
+SHOWN: Final = 32
+"""Refused sources that are shown."""
+SHOWN_FOR: Final = 300 * SECOND
+WARNED: Final = 256
+"""Sources about which the log has been told."""
+MAX_TEXT: Final = 200
+REMEMBER_PAUSE: Final = 10 * SECOND
+"""Public keys of others are written down at most so often."""
+
+
+class Refusal(Struct):
+    """A source that came to us and was refused, or refused us."""
+
+    address: str
+    name: str
+    text: str
+    count: int
+    at: int
+
+
+class Trust:
+    """What one peer believes."""
+
+    def __init__(self, config: Config, ring: Keyring | None) -> None:
+        self._ring = ring
+        self._subnets = [ip_network(subnet) for subnet in config.trusted_subnets]
+        self.refusals: dict[str, Refusal] = {}
+        """Of connections that came in, by host."""
+        self._warned: dict[str, None] = {}
+        self._beacons_sent = 0
+        self._beacons_heard: dict[PeerName, tuple[int, int]] = {}
+        self._remember_at: int | None = None
+
+    # --- subnets ----------------------------------------------------------------------------------------------------
+
+    def trusts(self, host: str) -> bool:
+        """Whether `host` (an IP literal) is in a trusted subnet."""
+        if not self._subnets:
+            return False
+        address = ip_address(host.partition("%")[0])
+        return any(address in subnet for subnet in self._subnets if subnet.version == address.version)
+
+    # --- beacons ----------------------------------------------------------------------------------------------------
+
+    def seal(self, beacon: Beacon, peer: PeerName) -> Beacon:
+        """`beacon` so that `peer` can tell whose it is, if its public key is known."""
+        key = self._ring.beacon_key(peer) if self._ring is not None and peer else None
+        if key is None:
+            return beacon
+        self._beacons_sent += 1
+        return authenticated(replace(beacon, count=self._beacons_sent), key)
+
+    def genuine(self, beacon: Beacon) -> bool:
+        """Whether its sender is who it says, and says it now. Of a recorded one the second is not true."""
+        if self._ring is None:
+            return True
+        key = self._ring.beacon_key(beacon.name) if beacon.mac else None
+        rank = (beacon.uid, beacon.count)
+        if key is None or rank <= self._beacons_heard.get(beacon.name, (-1, 0)) or not authentic(beacon, key):
+            return False
+        self._beacons_heard[beacon.name] = rank
+        return True
+
+    # --- refusals ---------------------------------------------------------------------------------------------------
+
+    def refused(self, connection: Connection, ending: Ending, now: int) -> list[Effect]:
+        """A connection has ended because of the password, or because strangers are too many."""
+        host = connection.remote.host
+        hello = connection.hello
+        said = " ".join(ending.text[:MAX_TEXT].split())  # perhaps in the other side's words
+        name = f"{hello.name}({hello.nickname})" if hello is not None else ""
+        if connection.dialled is None:
+            before = self.refusals.pop(host, None)
+            count = before.count + 1 if before is not None else 1
+            self.refusals[host] = Refusal(host, name, said, count, now)
+            if len(self.refusals) > SHOWN:
+                del self.refusals[next(iter(self.refusals))]
+        if ending.reason == Reason.BUSY or host in self._warned:
+            return []
+        self._warned[host] = None
+        if len(self._warned) > WARNED:
+            del self._warned[next(iter(self._warned))]
+        direction = "to" if connection.outbound else "from"
+        text = f"connection {direction} {connection.control} refused: {said} {name}".rstrip()
+        return [Log("warning", f"{text}; said once, tried again and again")]
+
+    def shown(self, now: int) -> list[Refusal]:
+        """The refusals of the last minutes."""
+        return [refusal for refusal in self.refusals.values() if now - refusal.at < SHOWN_FOR]
+
+    def established(self, connection: Connection, now: int) -> None:
+        """All is well with that source again."""
+        self.refusals.pop(connection.remote.host, None)
+        self._warned.pop(connection.remote.host, None)
+        if self._ring is not None and self._remember_at is None:
+            self._remember_at = now + REMEMBER_PAUSE
+
+    # --- acquaintances ----------------------------------------------------------------------------------------------
+
+    def remember(self, records: Mapping[PeerName, PeerRecord]) -> list[Effect]:
+        """Write down the public keys that have come by gossip."""
+        self._remember_at = None
+        assert self._ring is not None
+        return self._ring.remember({name: record.key for name, record in records.items()})
+
+    def deadline(self) -> int | None:
+        """When `remember` has something to do."""
+        return self._remember_at
