@@ -4,8 +4,8 @@ A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. Eve
 through here and through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -123,4 +123,13 @@ class Backend(Protocol):
 
     async def up(self, scenario: Any) -> Lab:
         """Bring up the hosts and the network between them; no overlay yet."""
+        ...
+
+
+@runtime_checkable
+class Housed(Protocol):
+    """A backend whose labs live in namespaces of their own and answer other terminals from there."""
+
+    def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
+        """Run `work` inside a fresh lab, in which `up` works; returns its exit code, as `netns.launch` does."""
         ...

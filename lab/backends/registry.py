@@ -9,6 +9,7 @@ from lab.errors import LabError
 _BACKENDS: dict[str, str] = {
     "netns": "lab.backends.netns.backend:NetnsBackend",
     "sim": "lab.backends.simulated.backend:SimBackend",
+    "dind": "lab.backends.dind.backend:DindBackend",
 }
 """Name -> module:class."""
 

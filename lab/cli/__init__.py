@@ -200,6 +200,55 @@ def report(run_dir: str) -> None:
     sys.exit(make_report(run_dir))
 
 
+@lab.group()
+def images() -> None:
+    """The images of hosts that run a Docker Engine, and of the containers in them."""
+
+
+@images.command("build")
+@click.option("--force", is_flag=True, help="Make everything anew, Debian's packages too.")
+def images_build(force: bool) -> None:
+    """Build the host image and the container images, as far as they are not up to date."""
+    from lab.cli.images import build
+
+    build(force=force)
+
+
+@images.command("load")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def images_load(files: tuple[Path, ...]) -> None:
+    """Take archives of `docker save`; their names can then be used as `image:` in scenarios."""
+    from lab.cli.images import load
+
+    load(files)
+
+
+@images.command("forget")
+@click.argument("names", nargs=-1, required=True)
+def images_forget(names: tuple[str, ...]) -> None:
+    """Drop images that were loaded."""
+    from lab.cli.images import forget
+
+    forget(names)
+
+
+@images.command("list")
+@_JSON
+def images_list(as_json: bool) -> None:
+    """Show the images that there are."""
+    from lab.cli.images import show
+
+    show(as_json=as_json)
+
+
+@images.command("dockerfile")
+def images_dockerfile() -> None:
+    """Print a Dockerfile of the host image, for those who have a registry."""
+    from lab.cli.images import dockerfile
+
+    dockerfile()
+
+
 @lab.command()
 @_JSON
 def doctor(as_json: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from lab.backends.base import Backend
+from lab.backends.base import Backend, Housed
 from lab.backends.registry import backend as find_backend
 from lab.cli.command import lab_command
 from lab.cli.tell import Teller
@@ -82,12 +82,10 @@ def prepare(path: Path, backend: str, seed: int | None) -> tuple[Resolved, Backe
 
 
 def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
-    """Run `work` where a lab of this backend may be made: in fresh namespaces for `netns`."""
-    if engine.name != "netns":
-        return work()
-    from lab.backends.netns import launch
-
-    return launch(work, detach=detach, name=name)
+    """Run `work` where a lab of this backend may be made: in fresh namespaces, for those that need them."""
+    if isinstance(engine, Housed):
+        return engine.inside(work, name=name, detach=detach)
+    return work()
 
 
 def replay_command(path: Path, backend: str, seed: int) -> str:
@@ -103,7 +101,7 @@ def staying(name: str) -> str:
 
 def answering(engine: Backend, scenario: Resolved) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
     """What answers other terminals (`lab inspect`, `lab exec`) while a lab is up; None where nothing does."""
-    if engine.name != "netns":
+    if not isinstance(engine, Housed):
         return None
     from lab.backends.netns import serve
     from lab.cli.status import status

@@ -1,21 +1,29 @@
-"""The network between the hosts of a netns lab, in the namespace of the process that uses this.
+"""The network between the hosts of a lab, in the namespace of the process that uses this (or where its tools run).
 
 Owns the bridges, the ports and the one nft table; runs `ip`, `bridge`, `nft` and `tc` on the texts that `plan.py`,
 `rules.py` and `queues.py` make. Knows hosts as names and pids.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Protocol
 
 from lab.errors import LabError
 from lab.fabric import plan, queues, rules
 
 
-class Fabric:
-    """Bridges of an underlay and the cables into them."""
+class Tool(Protocol):
+    """Runs a tool in the fabric's network namespace, as `run` does in the process's own."""
 
-    def __init__(self, underlay: plan.Underlay) -> None:
+    def __call__(self, *argv: str, text: str = "", check: bool = True) -> Awaitable[str]: ...
+
+
+class Fabric:
+    """Bridges of an underlay and the cables into them. `tool`: how tools are run where the bridges are."""
+
+    def __init__(self, underlay: plan.Underlay, tool: Tool | None = None) -> None:
         self.underlay = underlay
+        self._tool = tool or run
         self.interfaces = underlay.all_interfaces()
         impaired = [(sender, receiver) for sender, receiver, _ in underlay.links.impaired(list(underlay.hosts))]
         self._impaired_ports = {
@@ -27,25 +35,25 @@ class Fabric:
         """The bridges and the rules; no host is plugged in yet."""
         networks = plan.bridge_commands(self.underlay.networks)
         await asyncio.gather(
-            run("ip", "-batch", "-", text="link set lo up\n" + networks),
-            run("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links)),
+            self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
+            self._tool("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links)),
         )
 
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
         """Lay the cables of these (host, pid of a process in its network namespace)."""
         cables = "".join(plan.cable_commands(self.interfaces[host], pid) for host, pid in hosts)
-        await run("ip", "-batch", "-", text=cables)
+        await self._tool("ip", "-batch", "-", text=cables)
         everything = [interface for host, _ in hosts for interface in self.interfaces[host]]
         shapes = "".join(queues.queue_commands(self.interfaces, self.underlay.links, host) for host, _ in hosts)
-        tools = [run("bridge", "-batch", "-", text=plan.forwarding_commands(everything))]
+        tools = [self._tool("bridge", "-batch", "-", text=plan.forwarding_commands(everything))]
         if shapes:
-            tools.append(run("tc", "-batch", "-", text=shapes))
+            tools.append(self._tool("tc", "-batch", "-", text=shapes))
         await asyncio.gather(*tools)
 
     async def unplug(self, host: str) -> None:
         """Take a host's cables away at once; the kernel would do so some time after the host's last process."""
         text = "".join(f"link delete {interface.port}\n" for interface in self.interfaces[host])
-        await run("ip", "-force", "-batch", "-", text=text, check=False)
+        await self._tool("ip", "-force", "-batch", "-", text=text, check=False)
 
     def host_commands(self, host: str) -> str:
         """For `ip -batch` inside of the host, once it is plugged in."""
@@ -60,7 +68,7 @@ class Fabric:
             for ports in plan.ports_between(self.interfaces, sender, receiver)
         ]
         async with self._cutting:
-            await run("nft", "-f", "-", text=rules.cut_rules(ports))
+            await self._tool("nft", "-f", "-", text=rules.cut_rules(ports))
 
 
 async def run(*argv: str, text: str = "", check: bool = True) -> str:

@@ -8,52 +8,31 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-import msgspec
-
-from lab.backends.base import Probe, Result
+from lab.backends.base import Result
+from lab.backends.docker_client import Docker
 from lab.backends.netns import init
 from lab.backends.netns.control import peer_pid
-from lab.backends.netns.docker import Docker
 from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
 from lab.backends.netns.spawn import KILLED_BY_TIMEOUT, Process, Spawner
+from lab.backends.observed import LINE_LIMIT, ObservedHost
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
-from lab.history import Gone, Sample, View, decode
-from lab.probes.protocol import Command, encode_command
-
-_RETRY = 0.01
-"""Seconds between two looks for a socket that is not there (yet)."""
-_LINE_LIMIT = 1 << 22
 
 
-class _Sight(msgspec.Struct, frozen=True):
-    """One line of the daemon's watch: a monotonic clock and what it believes."""
-
-    t: int
-    view: dict[str, Any]
-
-
-class NetnsHost:
+class NetnsHost(ObservedHost):
     """A machine made of namespaces. Made switched off; `NetnsLab` boots all at once, `start` one again."""
 
     def __init__(self, plan: init.HostPlan, address: str, spawner: Spawner, fabric: Fabric, origin: int) -> None:
-        self.name = plan.name
-        self.address = address
+        super().__init__(plan.name, address, origin)
         self._plan = plan
         self._run = Path(plan.disk, "run")
         self._spawner = spawner
         self._fabric = fabric
-        self._origin = origin
-        """What the clock showed when the run started."""
         self._init: Process | None = None
         self._channel: socket.socket | None = None
-        self._booted = asyncio.Event()
         self._docker = Docker(str(self._run / Path(ENGINE_SOCKET).name))
 
     @property
@@ -70,6 +49,11 @@ class NetnsHost:
     def docker(self) -> Docker:
         """The host's container engine."""
         return self._docker
+
+    @property
+    def weave_socket(self) -> str:
+        """The daemon's control socket, as the runner reaches it."""
+        return str(self._run / WEAVE_SOCKET)
 
     # Power
 
@@ -98,7 +82,7 @@ class NetnsHost:
         await self._hear(init.UP)
         self._channel.close()
         self._channel = None
-        self._booted.set()
+        self.booted.set()
 
     async def start(self) -> None:
         """Power on again after `kill`; the disk is what it was."""
@@ -112,7 +96,7 @@ class NetnsHost:
 
     async def end(self) -> None:
         """End every process; the cables are left to go with the lab."""
-        self._booted.clear()
+        self.booted.clear()
         if self._init is not None:
             self._init.kill()
             await self._init.ended
@@ -122,7 +106,7 @@ class NetnsHost:
         """`kill -9` of the overlay's daemon, which is found through its control socket."""
         with socket.socket(socket.AF_UNIX) as connection:
             try:
-                connection.connect(str(self._run / WEAVE_SOCKET))
+                connection.connect(self.weave_socket)
                 pid = peer_pid(connection)
             except OSError:
                 pid = 0
@@ -163,93 +147,36 @@ class NetnsHost:
             host=self._powered(), call=call, argv=words, env={**self._plan.env, **env}, timeout=timeout
         )
 
-    # Observation
-
-    async def views(self) -> AsyncIterator[View | Gone]:
-        """The overlay daemon's view from now on, and `Gone` when it stops; waits for a daemon that does not run."""
-        path = str(self._run / WEAVE_SOCKET)
-        while True:
-            seen = False
-            with contextlib.suppress(aiohttp.ClientError, OSError):
-                async for view in self._watch(path):
-                    seen = True
-                    yield view
-            if seen:
-                yield Gone(t=time.monotonic_ns() - self._origin, host=self.name)
-            await asyncio.sleep(_RETRY)
-            while not os.path.exists(path):  # noqa: ASYNC110, ASYNC240, PTH110  # a stat of a tmpfs, cheap and never slow
-                await asyncio.sleep(_RETRY)
-
-    async def _watch(self, path: str) -> AsyncIterator[View]:
-        timeout = aiohttp.ClientTimeout(total=None)
-        connector = aiohttp.UnixConnector(path)
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=_LINE_LIMIT) as session,
-            session.get("http://weave/watch") as response,
-        ):
-            async for line in response.content:
-                sight = msgspec.json.decode(line, type=_Sight)
-                fields = {**sight.view, "kind": "view", "host": self.name, "t": sight.t - self._origin}
-                yield msgspec.convert(fields, View)
-
-    async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
-        """Samples of these probes until the iterator is closed. Containers and hosts may come and go meanwhile."""
-        while True:
-            await self._booted.wait()
-            async with contextlib.AsyncExitStack() as stack:
-                with contextlib.suppress(LabError, OSError):
-                    async for sample in self._agent(probes, stack):
-                        yield sample
-            await asyncio.sleep(_RETRY)  # the agent ended, with its host most likely
-
-    async def _agent(self, probes: Sequence[Probe], stack: contextlib.AsyncExitStack) -> AsyncIterator[Sample]:
-        """One life of a probe agent."""
-        their_input, commands = os.pipe2(os.O_CLOEXEC)
-        samples, their_output = os.pipe2(os.O_CLOEXEC)
-        stack.callback(os.close, commands)
-        output = stack.enter_context(os.fdopen(samples, "rb", 0))
-        try:
-            process = await self._spawner.spawn(
-                host=self._powered(),
-                call="lab.probes.agent:main",
-                env=self._plan.env,
-                fds=(their_input, their_output, self._log("probes.log", stack)),
+    @contextlib.asynccontextmanager
+    async def open_agent(self) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
+        """See `ObservedHost`: a fork of the preloaded process."""
+        async with contextlib.AsyncExitStack() as stack:
+            their_input, commands = os.pipe2(os.O_CLOEXEC)
+            samples, their_output = os.pipe2(os.O_CLOEXEC)
+            stack.callback(os.close, commands)
+            output = stack.enter_context(os.fdopen(samples, "rb", 0))
+            try:
+                process = await self._spawner.spawn(
+                    host=self._powered(),
+                    call="lab.probes.agent:main",
+                    env=self._plan.env,
+                    fds=(their_input, their_output, self._log("probes.log", stack)),
+                )
+            finally:
+                os.close(their_input)
+                os.close(their_output)
+            stack.callback(process.kill)
+            reader = asyncio.StreamReader(limit=LINE_LIMIT)
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), output
             )
-        finally:
-            os.close(their_input)
-            os.close(their_output)
-        stack.callback(process.kill)
-        reader = asyncio.StreamReader(limit=_LINE_LIMIT)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), output
-        )
-        stack.callback(transport.close)
-        feeder = asyncio.create_task(self._feed(probes, lambda data: os.write(commands, data)))
-        stack.callback(feeder.cancel)
-        while line := await reader.readline():
-            record = decode(line)
-            assert isinstance(record, Sample)
-            yield msgspec.structs.replace(record, t=record.t - self._origin)
-
-    async def _feed(self, probes: Sequence[Probe], write: Callable[[bytes], object]) -> None:
-        """Tell the agent where the probes' containers are: those that run, then each as it starts again."""
-        by_container: dict[str, list[Probe]] = {}
-        for probe in probes:
-            by_container.setdefault(probe.container, []).append(probe)
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, OSError, LabError):
-                async for name in self._docker.starts():
-                    for container in [name] if name else list(by_container):
-                        if container in by_container and (pid := await self._docker.pid(container)):
-                            there = f"/proc/{pid}/ns/net"
-                            add = tuple(msgspec.structs.replace(one, netns=there) for one in by_container[container])
-                            write(encode_command(Command(add=add)))
-            await asyncio.sleep(_RETRY)
+            stack.callback(transport.close)
+            yield reader, lambda data: os.write(commands, data)
 
     # Internals
 
     def _powered(self) -> int:
-        if not self.pid or not self._booted.is_set():
+        if not self.pid or not self.booted.is_set():
             raise LabError(f"host {self.name} is switched off")
         return self.pid
 

@@ -8,15 +8,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lab.backends.fabric_lab import FabricLab
 from lab.backends.netns import runtime
-from lab.backends.netns.backend import NetnsLab
 from lab.backends.netns.control import Operation, Server
-from lab.backends.netns.host import NetnsHost
 from lab.errors import LabError
 from lab.faults.partition import complete, with_rest
 
 
-async def serve(lab: NetnsLab, *, facts: Mapping[str, Any] = {}, more: Mapping[str, Operation] = {}) -> None:
+async def serve(lab: FabricLab[Any], *, facts: Mapping[str, Any] = {}, more: Mapping[str, Operation] = {}) -> None:
     """Answer commands of other terminals until one of them is `down`.
 
     `facts` are added to what `inspect` answers (scenario, seed …); `more` are operations of the caller's own. To serve
@@ -37,7 +36,7 @@ async def serve(lab: NetnsLab, *, facts: Mapping[str, Any] = {}, more: Mapping[s
 class Operations:
     """The operations of one lab."""
 
-    def __init__(self, lab: NetnsLab, facts: Mapping[str, Any]) -> None:
+    def __init__(self, lab: FabricLab[Any], facts: Mapping[str, Any]) -> None:
         self._lab = lab
         self._facts = facts
         self.ended = asyncio.Event()
@@ -61,7 +60,7 @@ class Operations:
         return {
             **self._facts,
             "lab": runtime.current().name,
-            "backend": "netns",
+            "backend": self._lab.backend,
             "hosts": [
                 {"name": host.name, "address": host.address, "on": bool(host.pid), "pid": host.pid}
                 for host in self._lab.hosts.values()
@@ -126,7 +125,7 @@ class Operations:
         asyncio.get_running_loop().call_soon(self.ended.set)
         return {}
 
-    def _host(self, name: str) -> NetnsHost:
+    def _host(self, name: str) -> Any:
         if name not in self._lab.hosts:
             raise LabError(f"no host named {name}; hosts: {', '.join(self._lab.hosts)}")
         return self._lab.hosts[name]

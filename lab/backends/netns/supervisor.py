@@ -35,12 +35,17 @@ _READY, _EXIT, _FAILED = b"r", b"x", b"f"
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def launch(main: Callable[[], int], *, detach: bool = False, name: str = "lab") -> int:
+def launch(
+    main: Callable[[], int], *, detach: bool = False, name: str = "lab", after: Callable[[], None] | None = None
+) -> int:
     """Run `main` inside a fresh lab and return its exit code; in there `NetnsBackend().up(...)` works.
 
     The first SIGINT, SIGTERM or SIGHUP reaches `main` as KeyboardInterrupt, so that it can stop cleanly; the second
     ends the lab at once. With `detach` this returns 0 as soon as `main` calls `runtime.ready()` (or its exit code when
     it ends before), and the lab goes on without the caller until `main` returns.
+
+    `after` runs outside once the last process of the lab is gone, however it ended: for what the kernel does not take
+    away by itself.
 
     The lab answers `control.Client(name)`; where another lab has this name a detached one is refused and another
     gets a number appended. Raises `LabError` with a remedy when the kernel refuses what a lab needs.
@@ -50,6 +55,7 @@ def launch(main: Callable[[], int], *, detach: bool = False, name: str = "lab") 
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     parent = os.getpid()
+    held, janitor = _janitor(after) if after is not None else (-1, 0)
     keeper = os.fork()
     if keeper == 0:
         with _child(theirs):
@@ -57,8 +63,40 @@ def launch(main: Callable[[], int], *, detach: bool = False, name: str = "lab") 
             _keep(main, theirs, listener, name, parent, detach)
     theirs.close()
     listener.close()
+    if held >= 0:
+        os.close(held)
     with ours:
-        return _wait(ours, keeper)
+        try:
+            return _wait(ours, keeper)
+        finally:
+            if janitor and not detach:
+                os.waitpid(janitor, 0)
+
+
+def _janitor(after: Callable[[], None]) -> tuple[int, int]:
+    """A process that waits until no process of the lab holds the other end of a pipe, then runs `after`.
+
+    Returns (the end to hold, its pid). It is no child of the lab, so nothing that kills the lab kills it.
+    """
+    gone, held = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with _child(None):
+            os.close(held)
+            os.setsid()
+            set_process_name("lab-janitor")
+            for number in _FORWARDED:
+                signal.signal(number, signal.SIG_IGN)
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(null, stream)
+            os.closerange(3, gone)
+            os.closerange(gone + 1, 1024)
+            os.read(gone, 1)
+            after()
+            os._exit(0)
+    os.close(gone)
+    return held, pid
 
 
 def _wait(status: socket.socket, keeper: int) -> int:

@@ -4,9 +4,10 @@ Owns the HTTP and Docker's stream frames. The engine may be the lab's own or Doc
 """
 
 import asyncio
+import contextlib
 import json
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -18,13 +19,14 @@ _FRAME = struct.Struct(">BxxxI")
 """Stream number, length: head of each frame of a multiplexed stream without a terminal."""
 _STDERR = 2
 _BASE = "http://docker"
+_LINE_LIMIT = 1 << 22
 
 
 class Docker:
     """One engine. Connections are made per call and closed."""
 
     def __init__(self, socket_path: str) -> None:
-        self._path = socket_path
+        self.path = socket_path
 
     async def exec(
         self, container: str, argv: Sequence[str], *, env: Mapping[str, str], timeout: float
@@ -51,6 +53,37 @@ class Docker:
             code = (await self._get(session, f"/exec/{exec_id}/json"))["ExitCode"]
         return Result(code, texts[1].decode(errors="replace"), texts[_STDERR].decode(errors="replace")), 0
 
+    @contextlib.asynccontextmanager
+    async def attached(
+        self, container: str, argv: Sequence[str]
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
+        """Run a command in a container, with its output to read and its input to write; closing ends its input.
+
+        What it writes to its standard error is dropped.
+        """
+        create = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": list(argv)}
+        async with self._session() as session:
+            exec_id = (await self._post(session, f"/containers/{container}/exec", create))["Id"]
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        out = asyncio.StreamReader(limit=_LINE_LIMIT)
+        body = b'{"Detach":false,"Tty":false}'
+        head = f"POST /exec/{exec_id}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
+        head += f"Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {len(body)}\r\n\r\n"
+        pump: asyncio.Task[None] | None = None
+        try:
+            writer.write(head.encode() + body)
+            status = await reader.readuntil(b"\r\n\r\n")
+            if b" 101 " not in status.partition(b"\r\n")[0] + b" ":
+                raise LabError(f"the host's engine says: {status.partition(b' ')[2].decode(errors='replace')}")
+            pump = asyncio.create_task(_pump(reader, out))
+            yield out, writer.write
+        except asyncio.IncompleteReadError:
+            raise LabError("the host's engine broke off") from None
+        finally:
+            if pump is not None:
+                pump.cancel()
+            writer.close()
+
     async def pid(self, container: str) -> int:
         """The pid (in the host) of a container's first process; 0 when it does not run or does not exist."""
         async with self._session() as session, session.get(f"{_BASE}/containers/{container}/json") as response:
@@ -74,7 +107,7 @@ class Docker:
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(self._path), timeout=aiohttp.ClientTimeout(total=None)
+            connector=aiohttp.UnixConnector(self.path), timeout=aiohttp.ClientTimeout(total=None)
         )
 
     @staticmethod
@@ -100,7 +133,19 @@ async def _checked(response: aiohttp.ClientResponse) -> bytes:
     raise LabError(f"the host's engine says: {text} (HTTP {response.status})")
 
 
-async def _frames(content: aiohttp.StreamReader) -> AsyncIterator[tuple[int, bytes]]:
+async def _pump(source: asyncio.StreamReader, out: asyncio.StreamReader) -> None:
+    """The standard output out of a multiplexed stream."""
+    try:
+        async for stream, data in _frames(source):
+            if stream != _STDERR:
+                out.feed_data(data)
+    except ConnectionError:
+        pass
+    finally:
+        out.feed_eof()
+
+
+async def _frames(content: aiohttp.StreamReader | asyncio.StreamReader) -> AsyncIterator[tuple[int, bytes]]:
     """(stream, data) of a multiplexed stream to its end."""
     while True:
         try:

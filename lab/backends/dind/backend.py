@@ -1,0 +1,181 @@
+"""The dind backend: a resolved scenario's underlay becomes containers with engines, and cables into the lab's fabric.
+
+Owns the order in which such a lab comes up and goes down, and what this backend refuses. The fabric, cuts, links,
+probes and views are those of the netns backend.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.backends.dind import cgroups
+from lab.backends.dind.client import client
+from lab.backends.dind.engine import Choice, OwnEngine, choose
+from lab.backends.dind.host import DindHost, Reach
+from lab.backends.fabric_lab import FabricLab, hosts_file, refusals, underlay_of
+from lab.backends.netns import runtime
+from lab.errors import LabError
+from lab.fabric.fabric import Fabric, Tool, run
+from lab.images import store
+from lab.images.archive import Built
+from lab.topology import Resolved
+
+LABEL = "overlay-lab.lab"
+"""On every container of a lab: which lab it belongs to."""
+_ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
+"""Images that every host has: those of the walk-through."""
+
+
+class Near:
+    """Reach where the engine is the lab's own: everything is in the lab's namespaces."""
+
+    tool: Tool = staticmethod(run)
+
+    async def open(self, pid: int, name: str, path: str) -> str:
+        """Through the host's root directory."""
+        return f"/proc/{pid}/root{path}"
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class DindLab(FabricLab[DindHost]):
+    """A running lab of containers."""
+
+    def __init__(
+        self, hosts: Mapping[str, DindHost], fabric: Fabric, origin: int, outer: str, name: str, own: OwnEngine | None
+    ) -> None:
+        super().__init__("dind", hosts, fabric, origin)
+        self._outer, self._name, self._own = outer, name, own
+
+    async def end(self) -> None:
+        """Remove all hosts with their disks; an engine of the lab's own goes with the supervisor."""
+        if self._own is None:
+            await asyncio.to_thread(remove_all, self._outer, self._name)
+
+
+class DindBackend:
+    """Hosts are containers with a Docker Engine."""
+
+    name = "dind"
+
+    def __init__(self) -> None:
+        self._choice: Choice | None = None
+        self._cgroup = ""
+
+    def refuse(self, scenario: Resolved) -> list[str]:
+        """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
+        reasons = refusals(scenario, self.name)
+        try:
+            self._choice = choose(os.environ)
+        except LabError as error:
+            return [*reasons, str(error)]
+        if not store.ready():
+            reasons.append(f"there is no host image yet: {store.BUILD}")
+        for name in store.missing(service.image for service in scenario.services.values()):
+            if self._choice.own or not _in_engine(self._choice.socket, name):
+                reasons.append(
+                    f"services: there is no image {name}: `lab images load FILE` takes an archive of `docker save`, "
+                    "and images of the engine that runs the hosts are found by their names"
+                )
+        return reasons
+
+    def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
+        """Run `work` inside a fresh lab, in which `up` works, and clean up when it is gone."""
+        from lab.backends.netns import launch
+
+        cgroups.sweep() if os.geteuid() == 0 else None
+        self._cgroup = cgroups.new_name()
+        return launch(work, detach=detach, name=name, after=lambda: cgroups.remove(self._cgroup))
+
+    async def up(self, scenario: Resolved) -> DindLab:
+        """Bring up all hosts, their engines with the scenario's images, and the network; no overlay yet."""
+        origin = time.monotonic_ns()
+        inside = runtime.current()
+        if reasons := self.refuse(scenario):
+            raise LabError("\n".join(reasons))
+        images = await asyncio.to_thread(store.build, lambda _: None)
+        image = images[0]
+        assert self._choice is not None
+        from lab.backends.dind.template import furnished
+
+        own = await furnished(image, self._cgroup)
+        outer, reach = own.socket, Near()
+        label = f"{os.getuid()}/{inside.name}"
+        fabric = Fabric(underlay_of(scenario), reach.tool)
+        hosts: dict[str, DindHost] = {}
+        lab = DindLab(hosts, fabric, origin, outer, label, own)
+        try:
+            addresses = {name: spec.address for name, spec in scenario.hosts.items()}
+            made = [
+                asyncio.to_thread(_create, outer, image, name, label, self._cgroup, hosts_file(addresses))
+                for name in addresses
+            ]
+            containers = (await asyncio.gather(fabric.build(), *made))[1:]
+            for (name, address), container in zip(addresses.items(), containers, strict=True):
+                hosts[name] = DindHost(name, address, str(container), outer, fabric, reach, origin)
+            await asyncio.gather(*(host.power_on() for host in hosts.values()))
+            await fabric.plug([(host.name, host.pid) for host in hosts.values()])
+            wanted = _wanted(scenario)
+            await asyncio.gather(*(_furnish(host, wanted) for host in hosts.values()))
+        except BaseException:
+            await lab.down()
+            raise
+        return lab
+
+
+async def _furnish(host: DindHost, images: Sequence[str]) -> None:
+    await host.finish()
+    await host.load(store.archives_of(images))
+
+
+def _wanted(scenario: Resolved) -> list[str]:
+    """The images that hosts get: the walk-through's, and those of the scenario's services."""
+    return list(dict.fromkeys([*_ALWAYS, *(service.image for service in scenario.services.values())]))
+
+
+def _in_engine(outer: str, name: str) -> bool:
+    """Whether the engine that runs the hosts has this image itself."""
+    try:
+        with client(outer) as engine:
+            engine.images.get(name)
+    except LabError:
+        return False
+    return True
+
+
+def _create(outer: str, image: Built, name: str, label: str, cgroup: str, hosts: str) -> str:
+    """Make a host's container, switched off; returns its id.
+
+    Not `--privileged`, which asks for every capability there is: engines that run without CAP_SYS_RESOURCE refuse that.
+    """
+    with client(outer) as engine:
+        settings = engine.api.create_host_config(
+            network_mode="none",
+            cap_add=["ALL"],
+            cap_drop=["SYS_RESOURCE"],
+            security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+            devices=["/dev/net/tun:/dev/net/tun:rwm"] if Path("/dev/net/tun").exists() else [],
+            device_cgroup_rules=["c *:* rwm", "b *:* rwm"],
+            **({"cgroup_parent": f"/{cgroup}"} if cgroup else {}),
+        )
+        settings |= {"MaskedPaths": [], "ReadonlyPaths": []}  # `--security-opt systempaths=unconfined`
+        labels = {LABEL: label, "overlay-lab.host": name}
+        made: dict[str, str] = engine.api.create_container(
+            image.name, hostname=name, environment={"LAB_HOSTS": hosts}, labels=labels, host_config=settings
+        )
+        return made["Id"]
+
+
+def remove_all(outer: str, label: str) -> None:
+    """Remove every container of a lab with its disk."""
+    with client(outer) as engine:
+        found: list[Any] = engine.containers.list(all=True, filters={"label": f"{LABEL}={label}"})
+        for container in found:
+            container.remove(force=True, v=True)
+
+
+__all__ = ["DindBackend", "DindLab", "Reach"]

@@ -1,0 +1,59 @@
+"""The control groups of labs' own engines: named, so that they can be removed, for a group outlives its processes.
+
+A lab that ends in good order, or whose command is killed, is cleaned up after by its janitor (`launch(after=…)`); what
+a killed janitor leaves is removed by the next lab. Works in the machine's own pid and mount namespace.
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+_PREFIX = "overlay-lab-"
+_PATIENCE = 3.0
+"""Seconds until the kernel has let go of a group whose processes have just ended."""
+
+
+def new_name() -> str:
+    """A name for the groups of a new lab: the pid of its command, so that strays are known, and something random."""
+    return f"{_PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def remove(name: str) -> None:
+    """Remove the groups of this name, which hold no process any more, in every hierarchy."""
+    deadline = time.monotonic() + _PATIENCE
+    left = [top / name for top in _hierarchies()]
+    while left and time.monotonic() < deadline:
+        left = [place for place in left if not _remove(place)]
+        time.sleep(0.05 if left else 0)
+
+
+def sweep() -> None:
+    """Remove groups without a process that labs of the past have left; those in use refuse."""
+    for top in _hierarchies():
+        for place in top.glob(f"{_PREFIX}*"):
+            if not Path("/proc", place.name.removeprefix(_PREFIX).partition("-")[0]).exists():
+                _remove(place)
+
+
+def _hierarchies() -> list[Path]:
+    """Mount points of cgroup v1 hierarchies, or the one of version 2."""
+    found = []
+    with open("/proc/self/mounts") as mounts:
+        for line in mounts:
+            _, place, kind, *_ = line.split()
+            if kind in ("cgroup", "cgroup2"):
+                found.append(Path(place))
+    return found
+
+
+def _remove(place: Path) -> bool:
+    """Whether the group and all below are gone; a group that holds processes stays."""
+    if not place.exists():
+        return True
+    for directory, _, _ in os.walk(place, topdown=False):
+        with contextlib.suppress(OSError):
+            Path(directory).rmdir()
+    return not place.exists()

@@ -1,0 +1,179 @@
+"""The engine that runs the hosts: which one, and starting one where there is none.
+
+Owns the choice (LAB_ENGINE, DOCKER_HOST, Docker's usual socket, our own) and the life of an engine of the lab's own: a
+network namespace of its own, so that nothing of it touches the machine's network, a data directory on the lab's
+tmpfs, a cgroup of its own. It is a child of the lab and ends with it. Knows nothing of hosts.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from lab.backends.netns.paths import STATE
+from lab.errors import LabError
+
+API = (1, 41)
+"""The oldest Engine API that will do: Docker 20.10, December 2020."""
+USUAL = "/var/run/docker.sock"
+OWN = "own"
+INSTALL = "sudo apt-get install docker.io"
+_DEADLINE = 30.0
+"""Seconds that an engine may need to answer."""
+
+
+class Choice(Struct, frozen=True):
+    """The engine to use. `socket` is empty for one of the lab's own."""
+
+    socket: str = ""
+
+    @property
+    def own(self) -> bool:
+        """The lab starts it."""
+        return not self.socket
+
+
+def choose(environment: Mapping[str, str]) -> Choice:
+    """The engine that the hosts will run in. Raises `LabError` that says what is missing and what to do."""
+    asked = environment.get("LAB_ENGINE", "")
+    if asked == OWN:
+        return _own()
+    named = asked or environment.get("DOCKER_HOST", "")
+    if named.startswith(("tcp://", "ssh://", "http://", "https://", "npipe://")):
+        raise LabError(
+            f"the dind backend plugs hosts into a network on this machine, and {named} may be elsewhere: name a unix "
+            f"socket (LAB_ENGINE=unix://{USUAL}), or LAB_ENGINE={OWN} for an engine of the lab's own"
+        )
+    path = named.removeprefix("unix://") or USUAL
+    try:
+        version = _version(path)
+    except OSError as error:
+        if named:
+            raise LabError(f"no Docker Engine answers at {path} ({error.strerror or error}): is it running?") from None
+        return _own(denied=isinstance(error, PermissionError))
+    if version < API:
+        have, want = (".".join(map(str, one)) for one in (version, API))
+        raise LabError(f"the engine at {path} speaks API {have}; hosts need {want} or newer (Docker 20.10)")
+    return Choice(path)
+
+
+def _own(*, denied: bool = False) -> Choice:
+    if os.geteuid() != 0:
+        if denied:
+            raise LabError(
+                f"not allowed to use the Docker Engine at {USUAL}: join its group (sudo usermod -aG docker $USER, then "
+                "log in again), or run the same command with sudo"
+            )
+        raise LabError(
+            f"no Docker Engine answers at {USUAL}, and only root can start one for a lab: start one (after "
+            f"{INSTALL}), or run the same command with sudo"
+        )
+    if program() is None:
+        raise LabError(f"no Docker Engine answers at {USUAL}, and there is none to start: {INSTALL}")
+    return Choice()
+
+
+def program() -> str | None:
+    """The path of `dockerd`."""
+    return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin")
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """The API version of the engine behind a socket; raises `OSError` when none answers."""
+    connection = http.client.HTTPConnection("docker", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(5)
+    try:
+        connection.sock.connect(path)
+        connection.request("GET", "/version")
+        text = json.load(connection.getresponse())["ApiVersion"]
+        return tuple(int(part) for part in str(text).split("."))
+    except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        raise OSError(f"something that is no Docker Engine: {error}") from None
+    finally:
+        connection.close()
+
+
+class OwnEngine:
+    """A `dockerd` in this lab. `directory` holds its socket, state and log; `data` its images and containers."""
+
+    def __init__(self, directory: Path, data: Path, cgroup: str) -> None:
+        self.socket = str(directory / "docker.sock")
+        self._directory, self._data, self._cgroup = directory, data, cgroup
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it answers. Raises `LabError` with the end of its log."""
+        dockerd = program()
+        if dockerd is None:
+            raise LabError(f"there is no dockerd to start: {INSTALL}")
+        self._directory.mkdir(parents=True, exist_ok=True)
+        _private_containerd()
+        (self._directory / "daemon.json").write_text("{}")
+        command = ["unshare", "--net", dockerd, f"--config-file={self._directory}/daemon.json"]
+        command += [f"--data-root={self._data}", f"--exec-root={self._directory}/exec"]
+        command += [f"--pidfile={self._directory}/docker.pid", f"--host=unix://{self.socket}", "--group="]
+        command += ["--storage-driver=overlay2", "--exec-opt=native.cgroupdriver=cgroupfs", "--bridge=none"]
+        command += ["--iptables=false", "--ip-forward=false", "--userland-proxy=false"]
+        command += [f"--cgroup-parent=/{self._cgroup}"] if self._cgroup else []
+        log = self._directory / "dockerd.log"
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        with log.open("wb") as out:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "PATH": path, "TMPDIR": str(self._directory)},
+            )
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                await answers(self.socket, self._process)
+        except (TimeoutError, LabError):
+            await self.stop()
+            lines = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+            raise LabError(f"the lab's own Docker Engine did not come up; the end of its log:\n{lines}") from None
+
+    async def stop(self) -> None:
+        """End it in good order, so that its data are whole."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(10):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def answers(path: str, process: asyncio.subprocess.Process | None = None) -> None:
+    """Wait until an engine answers at a socket; raises `LabError` when its process ends first."""
+    while True:
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(_version, path)
+            return
+        if process is not None and process.returncode is not None:
+            raise LabError("it ended")
+        await asyncio.sleep(0.02)
+
+
+def _private_containerd() -> None:
+    """The machine's /run/containerd is visible in a lab; dockerd would use the containerd that it finds there."""
+    place = Path("/run/containerd")
+    if place.is_symlink():
+        place.unlink()
+    place.mkdir(exist_ok=True)
+
+
+def state_dir() -> Path:
+    """Where an engine of the lab's own keeps everything: on the tmpfs that dies with the lab."""
+    return STATE / "engine"

@@ -1,0 +1,199 @@
+"""One Docker-in-Docker host: a container of the outer engine, with an engine, a `weave` command and a disk of its own.
+
+Owns the container's life and how the runner reaches into it. Commands run by the outer engine's exec, sockets of the
+host are reached by paths that a `Reach` gives. Knows nothing of scenarios or partitions.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from lab.backends.base import Result
+from lab.backends.dind.client import client
+from lab.backends.dind.engine import answers
+from lab.backends.docker_client import Docker
+from lab.backends.netns.spawn import KILLED_BY_TIMEOUT
+from lab.backends.observed import Agent, ObservedHost
+from lab.errors import LabError
+from lab.fabric.fabric import Fabric, Tool
+
+DOCKER_SOCKET = "/run/docker.sock"
+WEAVE_SOCKET = "/run/weave/weave.sock"
+_BOOT = 60.0
+"""Seconds that a host's engine may need, on a machine that is busy with many of them."""
+_KILL_DAEMON = """\
+import os, signal, socket, struct, sys
+with socket.socket(socket.AF_UNIX) as control:
+    try:
+        control.connect(sys.argv[1])
+    except OSError:
+        sys.exit(1)
+    pid = struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+fd = os.pidfd_open(pid)
+os.kill(pid, signal.SIGKILL)
+import select
+select.select([fd], [], [])
+"""
+
+
+class Reach(Protocol):
+    """How the runner gets at what is inside of a host."""
+
+    tool: Tool
+    """Runs a tool where the fabric's bridges are and the hosts' pids can be seen."""
+
+    async def open(self, pid: int, name: str, path: str) -> str:
+        """A path here at which the socket `path` of the host with this init can be connected to."""
+        ...
+
+
+class HostSpec(Protocol):
+    """What a host's container is made of."""
+
+    image: str
+    labels: Mapping[str, str]
+    cgroup: str
+    tun: bool
+
+
+class DindHost(ObservedHost):
+    """A machine made of a container. Made by `create`, powered on by `boot`."""
+
+    def __init__(
+        self, name: str, address: str, container: str, outer: str, fabric: Fabric, reach: Reach, origin: int
+    ) -> None:
+        super().__init__(name, address, origin)
+        self.container = container
+        """Id of the container in the outer engine."""
+        self.outer = outer
+        """Path of the outer engine's socket."""
+        self.pid = 0
+        """Of the host's init, as the outer engine sees it; 0 when it is switched off."""
+        self._engine = Docker(outer)
+        self._inner = Docker("")
+        self._weave = ""
+        self._fabric = fabric
+        self._reach = reach
+
+    @property
+    def docker(self) -> Docker:
+        """The host's own engine."""
+        return self._inner
+
+    @property
+    def weave_socket(self) -> str:
+        """The daemon's control socket, as the runner reaches it."""
+        return self._weave
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of commands that are run on the host by entering it."""
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"PATH": path, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "HOSTNAME": self.name}
+
+    # Power
+
+    async def power_on(self) -> None:
+        """First half of booting: its init runs; no cables yet."""
+        if self.pid:
+            raise LabError(f"host {self.name} is running already")
+
+        def work() -> int:
+            with client(self.outer) as engine:
+                container = engine.containers.get(self.container)
+                container.start()
+                container.reload()
+                return int(container.attrs["State"]["Pid"])
+
+        self.pid = await asyncio.to_thread(work)
+        if not self.pid:
+            raise LabError(f"host {self.name} ended at once: {await self._log()}")
+
+    async def finish(self) -> None:
+        """Second half, once the cables are plugged in: addresses, sockets, its engine answers."""
+        text = self._fabric.host_commands(self.name)
+        await self._reach.tool("nsenter", "--target", str(self.pid), "--net", "ip", "-batch", "-", text=text)
+        self._inner = Docker(await self._reach.open(self.pid, self.name, DOCKER_SOCKET))
+        self._weave = await self._reach.open(self.pid, self.name, WEAVE_SOCKET)
+        try:
+            async with asyncio.timeout(_BOOT):
+                await answers(self._inner.path)
+        except TimeoutError:
+            raise LabError(f"the engine of {self.name} does not answer; its log ends: {await self._log()}") from None
+        self.booted.set()
+
+    async def load(self, archives: Iterable[Iterable[bytes]]) -> None:
+        """Give the host's engine these images."""
+
+        def work() -> None:
+            with client(self._inner.path) as engine:
+                for archive in archives:
+                    engine.images.load(archive)
+
+        await asyncio.to_thread(work)
+
+    async def start(self) -> None:
+        """Power on again after `kill`; the disk is what it was."""
+        await self.power_on()
+        await self._fabric.plug([(self.name, self.pid)])
+        await self.finish()
+
+    async def kill(self) -> None:
+        """Power off: every process dies at once, the cables with them; the disk stays."""
+        self.booted.clear()
+        pid, self.pid = self.pid, 0
+        if not pid:
+            return
+
+        def work() -> None:
+            with client(self.outer) as engine:
+                container = engine.containers.get(self.container)
+                container.kill(signal=signal.SIGKILL)
+                container.wait(timeout=30)
+
+        await asyncio.gather(asyncio.to_thread(work), self._fabric.unplug(self.name))
+
+    async def kill_daemon(self) -> None:
+        """`kill -9` of the overlay's daemon, which is found through its control socket."""
+        result = await self.exec(["python3", "-ISc", _KILL_DAEMON, WEAVE_SOCKET])
+        if result.code:
+            raise LabError(f"no overlay daemon runs on {self.name}")
+
+    # Commands
+
+    async def exec(
+        self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
+    ) -> Result:
+        """Run a command on the host, or inside one of its containers; its output is collected."""
+        if not self.booted.is_set():
+            raise LabError(f"host {self.name} is switched off")
+        if container:
+            result, pid = await self._inner.exec(container, argv, env=env, timeout=timeout)
+            kill = ["nsenter", "--target", str(self.pid), "--pid", "--mount", "kill", "-9", str(pid)]
+        else:
+            result, pid = await self._engine.exec(self.container, argv, env=env, timeout=timeout)
+            kill = ["kill", "-9", str(pid)]
+        if result is not None:
+            return result
+        if pid:
+            await self._reach.tool(*kill, check=False)
+        return Result(KILLED_BY_TIMEOUT, "", f"killed: not done after {timeout:g} s\n")
+
+    @contextlib.asynccontextmanager
+    async def open_agent(self) -> AsyncIterator[Agent]:
+        """See `ObservedHost`: the host image's own agent, by the outer engine's exec."""
+        if not self.booted.is_set():
+            raise LabError(f"host {self.name} is switched off")
+        async with self._engine.attached(self.container, ["python3", "-m", "lab.probes.agent"]) as (reader, write):
+            yield reader, write
+
+    async def _log(self) -> str:
+        with contextlib.suppress(LabError):
+            result, _ = await self._engine.exec(
+                self.container, ["tail", "-n", "5", "/var/log/docker.log"], env={}, timeout=5
+            )
+            if result is not None:
+                return result.out.strip()
+        return "it has ended"

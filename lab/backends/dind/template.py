@@ -1,0 +1,140 @@
+"""Images in an engine of the lab's own without loading them: layers from a shared template, bound into place.
+
+The template is the data directory of an engine that loaded the host image once, kept in the user's cache. A lab's
+engine gets a copy of its metadata (a few MB) and its layers by bind mounts, so that its own data directory can be an
+empty tmpfs. Owns that layout (Docker's overlay2 driver); must run in a lab's mount namespace. Where the cache is on an
+overlay file system itself, which overlay2 refuses, the image is loaded into every lab instead.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from lab.backends.dind.client import client
+from lab.backends.dind.engine import OwnEngine, program, state_dir
+from lab.errors import LabError
+from lab.fabric.syscalls import Mount, mount
+from lab.images.archive import Built, archive
+from lab.images.layers import cache, hash_of
+from lab.images.store import architecture
+
+_KEPT = 4
+"""Versions of the host image that stay in a template."""
+
+
+_held: list[IO[str]] = []
+"""Open files whose locks say that this lab uses a template; they go with the process."""
+
+
+async def furnished(image: Built, cgroup: str) -> OwnEngine:
+    """A running engine of the lab's own that has the image."""
+    engine = OwnEngine(state_dir(), state_dir() / "data", cgroup)
+    template = _place(image)
+    if template is None:
+        await engine.start()
+        await _load(engine, image)
+        return engine
+    with _locked(template / "lock"):
+        if not (template / f"has-{image.inputs}").exists():
+            await _fill(template, image, cgroup)
+        _use(template)
+        _furnish(template / "data", state_dir() / "data")
+    await engine.start()
+    return engine
+
+
+def _place(image: Built) -> Path | None:
+    """The template's directory: one for each base layer and engine version; None where there can be none."""
+    version = subprocess.run([program() or "dockerd", "--version"], capture_output=True, text=True, check=False).stdout
+    where = cache().parent / "engines" / hash_of(image.layers[0].digest, version)
+    where.mkdir(parents=True, exist_ok=True)
+    kind = subprocess.run(["stat", "-f", "-c", "%T", str(where)], capture_output=True, text=True, check=False).stdout
+    if kind.strip() == "overlayfs":
+        return None
+    for other in where.parent.iterdir():
+        if other != where and _unused(other):
+            shutil.rmtree(other, ignore_errors=True)  # of an older base layer
+    return where
+
+
+async def _fill(template: Path, image: Built, cgroup: str) -> None:
+    """Load the image with an engine that runs for just that."""
+    engine = OwnEngine(state_dir() / "filler", template / "data", cgroup)
+    await engine.start()
+    try:
+        await _load(engine, image)
+        await asyncio.to_thread(_drop_old, engine, template)
+    finally:
+        await engine.stop()
+    (template / f"has-{image.inputs}").write_text(image.name)
+
+
+async def _load(engine: OwnEngine, image: Built) -> None:
+    def work() -> None:
+        with client(engine.socket) as engine_client:
+            engine_client.images.load(archive([image], architecture()))
+
+    await asyncio.to_thread(work)
+
+
+def _drop_old(engine: OwnEngine, template: Path) -> None:
+    """Keep the latest few versions, unless a lab may be using the others."""
+    notes = sorted(template.glob("has-*"), key=lambda note: note.stat().st_mtime)
+    if len(notes) < _KEPT or not _unused(template):
+        return
+    for note in notes[: 1 - _KEPT]:
+        with client(engine.socket) as engine_client, contextlib.suppress(LabError):
+            engine_client.images.remove(note.read_text(), force=True)
+        note.unlink()
+
+
+def _use(template: Path) -> None:
+    """Say that this process's lab uses the template."""
+    used = open(template / "used", "w")  # noqa: SIM115
+    fcntl.flock(used, fcntl.LOCK_SH)
+    _held.append(used)
+
+
+def _furnish(template: Path, data: Path) -> None:
+    """Lay the template's images into an empty data directory."""
+    data.mkdir(parents=True)
+    layers = data / "overlay2"
+    # Both must be mount points before anything is mounted below: dockerd would bind them over themselves, without that.
+    mount("tmpfs", str(data), "tmpfs", Mount.NODEV, "mode=711")
+    layers.mkdir(mode=0o710)
+    mount(str(layers), str(layers), flags=Mount.BIND)
+    shutil.copytree(template / "image", data / "image")
+    shutil.copytree(template / "overlay2" / "l", layers / "l", symlinks=True)
+    for source in (template / "overlay2").iterdir():
+        if not (source / "diff").is_dir():
+            continue
+        target = layers / source.name
+        target.mkdir(mode=0o710)
+        for file in source.iterdir():
+            if file.is_file():
+                shutil.copy2(file, target)
+            else:
+                (target / file.name).mkdir(mode=0o755)
+        mount(str(source / "diff"), str(target / "diff"), flags=Mount.BIND)
+
+
+def _unused(template: Path) -> bool:
+    """No lab that runs has layers of this template bound into place."""
+    try:
+        with open(template / "used", "w") as used:
+            fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with open(file, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,116 @@
+"""A lab whose hosts are plugged into the lab's own fabric: cuts, the clock, and going down once.
+
+Owns what the backends with real packets share above their hosts. Knows nothing of how a host is made.
+"""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Generic, TypeVar
+
+from lab.backends.observed import ObservedHost
+from lab.errors import LabError
+from lab.fabric import features
+from lab.fabric.fabric import Fabric
+from lab.fabric.plan import Underlay
+from lab.fabric.rules import queued
+from lab.topology import Resolved
+
+H = TypeVar("H", bound=ObservedHost)
+
+_NO_DEVICES = {
+    "slow_disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
+    "clock": "hosts of the {} backend share this machine's clock (Linux cannot move it for one of them); use sim",
+}
+"""Why these verbs cannot be honoured."""
+
+
+class FabricLab(ABC, Generic[H]):
+    """A running lab on a fabric."""
+
+    def __init__(self, backend: str, hosts: Mapping[str, H], fabric: Fabric, origin: int) -> None:
+        self.backend = backend
+        self.hosts: Mapping[str, H] = hosts
+        self.cut: frozenset[tuple[str, str]] = frozenset()
+        """The directions (sender, receiver) that are cut now."""
+        self._fabric = fabric
+        self._origin = origin
+        self._down = False
+
+    @abstractmethod
+    async def end(self) -> None:
+        """End everything; called once."""
+
+    async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """Cut exactly these directions (sender, receiver); all others pass. One atomic switch."""
+        for name in sorted({name for pair in pairs for name in pair}):
+            if name not in self.hosts:
+                raise LabError(f"no host named {name}; hosts: {', '.join(self.hosts)}")
+        await self._fabric.set_cut(pairs)
+        self.cut = pairs
+
+    def now(self) -> int:
+        """Nanoseconds since the run started."""
+        return time.monotonic_ns() - self._origin
+
+    async def sleep_until(self, t: int) -> None:
+        """Wait until `now()` is at least `t`."""
+        # In a loop, for the event loop's clock may wake a little early.
+        while (left := t - self.now()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left / 1e9)
+
+    async def down(self) -> None:
+        """End everything; idempotent."""
+        if not self._down:
+            self._down = True
+            await self.end()
+
+
+def underlay_of(scenario: Resolved) -> Underlay:
+    """The part of a scenario that the fabric builds."""
+    return Underlay(
+        networks=scenario.networks,
+        hosts={
+            name: [(place.network, str(ip_address(place.address))) for place in spec.interfaces]
+            for name, spec in scenario.hosts.items()
+        },
+        links=scenario.links,
+    )
+
+
+def refusals(scenario: Resolved, backend: str) -> list[str]:
+    """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
+    reasons = [
+        f"underlay.routers.{router}: the {backend} backend joins no networks by routers yet; use one network"
+        for router in scenario.routers
+    ]
+    reasons += [
+        f"timeline[{index}].{step.verb}: {_NO_DEVICES[step.verb].format(backend)}"
+        for index, step in enumerate(scenario.timeline)
+        if step.verb in _NO_DEVICES
+    ]
+    impaired = list(scenario.links.impaired(list(scenario.hosts)))
+    for tool, wanted in (("netem", lambda link: link.timed), ("htb", queued)):
+        asking = [(sender, receiver, link) for sender, receiver, link in impaired if wanted(link)]
+        if asking and not (feature := features.check(tool)).found:
+            sender, receiver, link = asking[0]
+            more = f" and {len(asking) - 1} more" if len(asking) > 1 else ""
+            reasons.append(
+                f"underlay.links: this kernel has no {tool} ({feature.detail}), which the link "
+                f"{sender} -> {receiver}{more} needs for {', '.join(link.asks())}; {feature.remedy}"
+            )
+    return reasons
+
+
+def hosts_file(addresses: Mapping[str, str]) -> str:
+    """/etc/hosts of every host: name -> first underlay address of all of them."""
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    lines += [f"{address} {_names(host)}" for host, address in addresses.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _names(host: str) -> str:
+    short = host.partition(".")[0]
+    return host if short == host else f"{host} {short}"

@@ -1,0 +1,122 @@
+"""What every host with a real daemon and a container engine has in common: how it is watched and probed.
+
+Owns the loops that survive whatever happens to daemon, engine and host: the daemon's views over its control socket, a
+probe agent that is told where the containers are. A backend says how its sockets are reached and how an agent is
+started. Knows nothing of how a host is made.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from lab.backends.base import Probe
+from lab.backends.docker_client import Docker
+from lab.errors import LabError
+from lab.history import Gone, Sample, View, decode
+from lab.probes.protocol import Command, encode_command
+
+_RETRY = 0.01
+"""Seconds between two looks for a socket that is not there (yet)."""
+LINE_LIMIT = 1 << 22
+"""Bytes of one line of a daemon's or an agent's output, at most."""
+
+Agent = tuple[asyncio.StreamReader, Callable[[bytes], object]]
+"""An agent's output, and what writes to its input."""
+
+
+class _Sight(msgspec.Struct, frozen=True):
+    """One line of the daemon's watch: a monotonic clock and what it believes."""
+
+    t: int
+    view: dict[str, Any]
+
+
+class ObservedHost(ABC):
+    """The observing half of a `Host`."""
+
+    def __init__(self, name: str, address: str, origin: int) -> None:
+        self.name = name
+        self.address = address
+        self.booted = asyncio.Event()
+        """Set while the host is on."""
+        self._origin = origin
+        """What the clock showed when the run started."""
+
+    @property
+    @abstractmethod
+    def docker(self) -> Docker:
+        """The host's container engine."""
+
+    @property
+    @abstractmethod
+    def weave_socket(self) -> str:
+        """The daemon's control socket, as the runner reaches it."""
+
+    @abstractmethod
+    def open_agent(self) -> AbstractAsyncContextManager[Agent]:
+        """Start a probe agent on the host; it ends with the context. Raises `LabError` on a host that is off."""
+
+    async def views(self) -> AsyncIterator[View | Gone]:
+        """The overlay daemon's view from now on, and `Gone` when it stops; waits for a daemon that does not run."""
+        while True:
+            seen = False
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async for view in self._watch(self.weave_socket):
+                    seen = True
+                    yield view
+            if seen:
+                yield Gone(t=time.monotonic_ns() - self._origin, host=self.name)
+            await asyncio.sleep(_RETRY)
+            while not os.path.exists(self.weave_socket):  # noqa: ASYNC110, ASYNC240, PTH110  # a stat of a tmpfs, cheap and never slow
+                await asyncio.sleep(_RETRY)
+
+    async def _watch(self, path: str) -> AsyncIterator[View]:
+        timeout = aiohttp.ClientTimeout(total=None)
+        connector = aiohttp.UnixConnector(path)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=LINE_LIMIT) as session,
+            session.get("http://weave/watch") as response,
+        ):
+            async for line in response.content:
+                sight = msgspec.json.decode(line, type=_Sight)
+                fields = {**sight.view, "kind": "view", "host": self.name, "t": sight.t - self._origin}
+                yield msgspec.convert(fields, View)
+
+    async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
+        """Samples of these probes until the iterator is closed. Containers and hosts may come and go meanwhile."""
+        while True:
+            await self.booted.wait()
+            with contextlib.suppress(LabError, OSError, aiohttp.ClientError):
+                async with self.open_agent() as (reader, write):
+                    feeder = asyncio.create_task(self._feed(probes, write))
+                    try:
+                        while line := await reader.readline():
+                            record = decode(line)
+                            assert isinstance(record, Sample)
+                            yield msgspec.structs.replace(record, t=record.t - self._origin)
+                    finally:
+                        feeder.cancel()
+            await asyncio.sleep(_RETRY)  # the agent ended, with its host most likely
+
+    async def _feed(self, probes: Sequence[Probe], write: Callable[[bytes], object]) -> None:
+        """Tell the agent where the probes' containers are: those that run, then each as it starts again."""
+        by_container: dict[str, list[Probe]] = {}
+        for probe in probes:
+            by_container.setdefault(probe.container, []).append(probe)
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, OSError, LabError):
+                async for name in self.docker.starts():
+                    for container in [name] if name else list(by_container):
+                        if container in by_container and (pid := await self.docker.pid(container)):
+                            there = f"/proc/{pid}/ns/net"
+                            add = tuple(msgspec.structs.replace(one, netns=there) for one in by_container[container])
+                            write(encode_command(Command(add=add)))
+            await asyncio.sleep(_RETRY)

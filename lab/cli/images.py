@@ -1,0 +1,53 @@
+"""`lab images`: build the lab's own images, load somebody's, list them, print the Dockerfile."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.images import layers, store
+
+
+def build(*, force: bool) -> None:
+    """Build what is not there or no longer what it is made from."""
+    for image in store.build(click.echo, force=force):
+        click.echo(f"{image.name}  {image.size / 1e6:.1f} MB")
+
+
+def load(files: tuple[Path, ...]) -> None:
+    """Take archives of `docker save`."""
+    for file in files:
+        click.echo("\n".join(store.load(file).names))
+
+
+def forget(names: tuple[str, ...]) -> None:
+    """Drop loaded archives."""
+    for name in names:
+        store.forget(name)
+
+
+def show(*, as_json: bool) -> None:
+    """List all images that `image:` may name, and the host image."""
+    current = store.inputs() if store.built() else ""
+    rows: list[dict[str, Any]] = [
+        {"name": image.name, "bytes": image.size, "state": "built" if image.inputs == current else "out of date"}
+        for image in store.built()
+    ]
+    rows += [
+        {"name": name, "bytes": one.path.stat().st_size, "state": "loaded"}
+        for one in store.loaded()
+        for name in one.names
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    if not store.built():
+        click.echo("the lab's own images are not built: `lab images build`")
+    for row in rows:
+        click.echo(f"{row['bytes'] / 1e6:8.1f} MB  {row['state']:12} {row['name']}")
+
+
+def dockerfile() -> None:
+    """Print the recipe for those who have a registry."""
+    click.echo((layers.RECIPE / "Dockerfile").read_text(), nl=False)

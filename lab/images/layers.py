@@ -1,0 +1,326 @@
+"""The layers of the lab's own images, each in the cache under the hash of what it is made from.
+
+    base      Debian and the Docker Engine, by mmdebstrap, as apt is configured on this machine; minutes, rarely
+    packages  the Python packages that the overlay and the probe agent need, as they are installed here; seconds
+    project   this project as it is now, and the host's PID 1; a moment, at every change
+    and one layer for each container image, made from the base layer's files
+
+Owns what goes into a layer; knows nothing of engines.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import py_compile
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import lab
+import overlay
+from lab.errors import LabError
+from lab.images.archive import Layer, LayerWriter, digest_of
+
+RECIPE = Path(__file__).parent / "recipe"
+PACKAGES = (
+    "docker.io", "iptables", "iproute2", "nftables", "iputils-ping", "curl", "procps", "net-tools", "busybox-static",
+    "sudo", "python3", "ca-certificates",
+)  # fmt: skip
+"""From Debian, into a host."""
+SITE = "usr/lib/python3/dist-packages"
+_UNWANTED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
+_FORMAT = "1"
+"""Part of every hash: to be raised when this file makes something else of the same inputs."""
+
+Say = Callable[[str], None]
+
+
+def cache() -> Path:
+    """Where built layers and images are kept: below XDG_CACHE_HOME."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root, "overlay-lab", "images")
+
+
+def hash_of(*parts: object) -> str:
+    """A short name for these inputs."""
+    return hashlib.sha256(json.dumps([_FORMAT, *parts], default=str).encode()).hexdigest()[:20]
+
+
+def codename() -> str:
+    """The release that the base layer is made of: this machine's own, if it is one of Debian's kind."""
+    release = platform.freedesktop_os_release()
+    if not release.get("VERSION_CODENAME"):
+        raise LabError(
+            f"the host image is built from Debian packages by this machine's apt, and this is {release.get('NAME')}: "
+            "build it elsewhere with the Dockerfile that `lab images dockerfile` prints, and load it here"
+        )
+    return release["VERSION_CODENAME"]
+
+
+def base_inputs() -> str:
+    """Hash of what the base layer is made from."""
+    return hash_of("base", codename(), platform.machine(), PACKAGES, (RECIPE / "finish").read_text())
+
+
+def base_layer(say: Say) -> Layer:
+    """Debian with the Docker Engine. Raises `LabError` when mmdebstrap is missing or fails."""
+    return _cached("base", base_inputs(), lambda path: _bootstrap(path, say))
+
+
+def _bootstrap(path: Path, say: Say) -> None:
+    tool = shutil.which("mmdebstrap")
+    if tool is None:
+        raise LabError("mmdebstrap makes the host image and is missing: sudo apt-get install mmdebstrap")
+    say("host image: Debian and the Docker Engine, by mmdebstrap (minutes, once)")
+    command = [tool, "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", "--format=tar"]
+    command += [f"--dpkgopt=path-exclude={glob}" for glob in _UNWANTED]
+    command += [f"--aptopt={line}" for line in _apt_options()]
+    command += [f'--customize-hook={RECIPE / "finish"} "$1"', codename(), str(path), *_sources()]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = "\n".join(line for line in done.stderr.splitlines() if line.strip())
+        raise LabError(f"mmdebstrap could not make the host image:\n{lines[-2000:]}")
+
+
+def _sources() -> list[str]:
+    """The machine's own apt sources of its own release."""
+    places = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    wanted = re.compile(rf"\b{re.escape(codename())}\b")
+    found = [str(one) for one in places if one.suffix in (".list", ".sources") and wanted.search(_text(one))]
+    if not found:
+        raise LabError(f"no apt source of {codename()} in /etc/apt: the host image is made from those")
+    return found
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
+def _apt_options() -> list[str]:
+    """How this machine's apt reaches its sources: proxies, and whether old snapshots are fine."""
+    done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False)
+    wanted = re.compile(r"Acquire::(https?::Proxy|Check-Valid-Until|Check-Date|Retries)\b")
+    return [line for line in done.stdout.splitlines() if wanted.match(line)]
+
+
+def distributions() -> list[importlib.metadata.Distribution]:
+    """The installed packages that a host needs: the overlay's own dependencies, and theirs, in order of name."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    queue = ["overlay-lab"]
+    while queue:
+        for line in importlib.metadata.requires(queue.pop()) or []:
+            requirement, _, marker = line.partition(";")
+            name = re.split(r"[^A-Za-z0-9._-]", requirement.strip())[0]
+            if "extra" in marker or name.lower() in found:
+                continue
+            try:
+                found[name.lower()] = importlib.metadata.distribution(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue  # for another Python or another system
+            queue.append(name)
+    return [found[name] for name in sorted(found)]
+
+
+def packages_inputs() -> str:
+    """Hash of what the packages layer is made from."""
+    names = [f"{one.name}=={one.version}" for one in distributions()]
+    return hash_of("packages", sys.version_info[:2], platform.machine(), names)
+
+
+def packages_layer(python: str, say: Say) -> Layer:
+    """The Python packages, for the base layer's interpreter of this version (`3.11`)."""
+    return _cached("packages", packages_inputs() + hash_of(python), lambda path: _write_packages(path, python, say))
+
+
+def _write_packages(path: Path, python: str, say: Say) -> None:
+    with LayerWriter(path) as layer, tempfile.TemporaryDirectory() as folder:
+        if python == f"{sys.version_info.major}.{sys.version_info.minor}":
+            for name, data in _installed():
+                layer.add(f"{SITE}/{name}", data)
+                _compile(layer, name, data, Path(folder))
+            return
+        pins = [f"{one.name}=={one.version}" for one in distributions()]
+        say(f"host image: Python packages for Python {python}")
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary=:all:", "--target", folder]
+        done = subprocess.run(
+            [*command, "--python-version", python, *pins], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise LabError(f"pip could not get the host image's packages:\n{done.stderr[-2000:]}")
+        for file in sorted(Path(folder).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                layer.add(f"{SITE}/{file.relative_to(folder)}", file.read_bytes())
+
+
+def _installed() -> Iterator[tuple[str, bytes]]:
+    """(path below site-packages, content) of every file of the packages, tests and caches left out."""
+    for one in distributions():
+        for file in sorted(one.files or [], key=str):
+            where = Path(str(one.locate_file(file)))
+            if file.parts[0] == ".." or "tests" in file.parts or file.suffix in (".pyc", ".pyi", ".pyx", ".c", ".h"):
+                continue
+            if where.is_file():
+                yield str(file), where.read_bytes()
+
+
+def _project_files() -> list[tuple[str, Path]]:
+    """(path below site-packages, file) of this project as it is on disk now."""
+    found = []
+    for package in (overlay, lab):
+        root = Path(str(package.__file__)).parent
+        found += [
+            (f"{root.name}/{file.relative_to(root)}", file)
+            for file in sorted(root.rglob("*"))
+            if file.is_file() and "__pycache__" not in file.parts
+        ]
+    return found
+
+
+def project_inputs() -> str:
+    """Hash of what the project layer is made from."""
+    files = [(name, hashlib.sha256(file.read_bytes()).hexdigest()) for name, file in _project_files()]
+    return hash_of("project", sys.version_info[:2], files)
+
+
+def project_layer(python: str) -> Layer:
+    """This project, compiled for the base layer's interpreter where that is the same version as ours."""
+    return _cached("project", project_inputs() + hash_of(python), lambda path: _write_project(path, python))
+
+
+def _write_project(path: Path, python: str) -> None:
+    same = python == f"{sys.version_info.major}.{sys.version_info.minor}"
+    with LayerWriter(path) as layer, tempfile.TemporaryDirectory() as folder:
+        for name, file in _project_files():
+            layer.add(f"{SITE}/{name}", file.read_bytes(), file.stat().st_mode & 0o755)
+            if same:
+                _compile(layer, name, file.read_bytes(), Path(folder))
+        for command, module in (("weave", "overlay.cli"), ("lab", "lab.cli")):
+            text = f"#!/usr/bin/python3\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
+            layer.add(f"usr/local/bin/{command}", text.encode(), 0o755)
+        layer.add("usr/local/sbin/host-init", (RECIPE / "host-init").read_bytes(), 0o755)
+        layer.add("etc/docker/daemon.json", (RECIPE / "daemon.json").read_bytes())
+
+
+def _compile(layer: LayerWriter, name: str, data: bytes, folder: Path) -> None:
+    """Add the compiled form of a module, so that no host does this at its first start."""
+    where = Path(name)
+    if where.suffix != ".py":
+        return
+    source, compiled = folder / "one.py", folder / "one.pyc"
+    source.write_bytes(data)
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    with contextlib.suppress(py_compile.PyCompileError):
+        py_compile.compile(str(source), str(compiled), f"/{SITE}/{name}", doraise=True, invalidation_mode=mode)
+        cached = where.parent / "__pycache__" / f"{where.stem}.{sys.implementation.cache_tag}.pyc"
+        layer.add(f"{SITE}/{cached}", compiled.read_bytes())
+
+
+def dummy_http_layer(base: Layer) -> Layer:
+    """A static busybox, its applets as links, and the page."""
+    inputs = hash_of("dummy-http", base.digest, [(RECIPE / name).read_text() for name in ("dummy-http", "index.cgi")])
+    return _cached("dummy-http", inputs, lambda path: _write_dummy_http(path, base))
+
+
+_APPLETS = (
+    "sh", "httpd", "ip", "sed", "head", "ifconfig", "wget", "ping", "cat", "ls", "ps", "sleep", "env", "echo", "id",
+    "grep", "kill", "nc", "nslookup", "hostname", "true", "false", "test", "mkdir", "rm", "touch", "tr", "wc",
+)  # fmt: skip
+
+
+def _write_dummy_http(path: Path, base: Layer) -> None:
+    with LayerWriter(path) as layer, tarfile.open(base.path) as tar:
+        files = _members(tar)
+        busybox = files["usr/bin/busybox"]
+        data = tar.extractfile(busybox)
+        assert data is not None
+        layer.add("bin/busybox", data.read(), 0o755)
+        for applet in _APPLETS:
+            layer.link(f"bin/{applet}", "busybox")
+        layer.add("bin/dummy-http", (RECIPE / "dummy-http").read_bytes(), 0o755)
+        layer.add("www/cgi-bin/index.cgi", (RECIPE / "index.cgi").read_bytes(), 0o755)
+        _usual_places(layer)
+
+
+def closure_layer(name: str, base: Layer, *, more: Sequence[str] = ()) -> Layer:
+    """Programs of the base layer with all that they need, as its file /usr/share/overlay-lab/NAME lists them.
+
+    `more`: directories to take with everything in them.
+    """
+    return _cached(name, hash_of(name, base.digest, more), lambda path: _write_closure(path, name, base, more))
+
+
+def _write_closure(path: Path, name: str, base: Layer, more: Sequence[str]) -> None:
+    with tarfile.open(base.path) as tar, LayerWriter(path) as layer:
+        files = _members(tar)
+        listed = tar.extractfile(files[f"usr/share/overlay-lab/{name}"])
+        assert listed is not None
+        queue = [line.decode().strip().lstrip("/") for line in listed]
+        queue += [one for one in files if any(one.startswith(directory) for directory in more)]
+        done: set[str] = set()
+        for top in ("bin", "sbin", "lib", "lib64"):
+            if top in files and files[top].issym():
+                layer.link(top, files[top].linkname)
+        for wanted in ("etc/passwd", "etc/group", "etc/nsswitch.conf"):
+            queue.append(wanted)
+        while queue:
+            one = _real(queue.pop(0), files)
+            member = files.get(one)
+            if one in done or member is None or member.isdir():
+                continue
+            done.add(one)
+            if member.issym():
+                target = member.linkname
+                layer.link(one, target)
+                queue.append(os.path.normpath(os.path.join(os.path.dirname(one), target)).lstrip("/"))  # noqa: PTH118, PTH120
+            elif member.isfile() or member.islnk():
+                layer.copy(tar, member)
+        _usual_places(layer)
+
+
+def python_of(base: Layer) -> str:
+    """The version of the base layer's Python: `3.11`."""
+    with tarfile.open(base.path) as tar:
+        return _members(tar)["usr/bin/python3"].linkname.removeprefix("python")
+
+
+def _members(tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+    return {member.name.removeprefix("./"): member for member in tar}
+
+
+def _real(name: str, files: dict[str, tarfile.TarInfo]) -> str:
+    """A path with a linked top directory (/bin -> usr/bin) followed."""
+    top, slash, rest = name.partition("/")
+    if slash and top in files and files[top].issym():
+        return f"{files[top].linkname}/{rest}"
+    return name
+
+
+def _usual_places(layer: LayerWriter) -> None:
+    for directory in ("dev", "etc", "proc", "root", "run", "sys", "var"):
+        layer.directory(directory)
+    layer.directory("tmp", 0o1777)
+
+
+def _cached(name: str, inputs: str, make: Callable[[Path], None]) -> Layer:
+    """The layer of these inputs, made now if it is not there; a broken attempt leaves nothing."""
+    path = cache() / f"{name}-{inputs}.tar"
+    note = path.with_suffix(".sha256")
+    if not note.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attempt = path.with_suffix(f".{os.getpid()}.tar")
+        try:
+            make(attempt)
+            digest = digest_of(attempt)
+            attempt.rename(path)
+            note.write_text(digest)
+        finally:
+            attempt.unlink(missing_ok=True)
+    return Layer(str(path), note.read_text().strip())

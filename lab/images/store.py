@@ -1,0 +1,192 @@
+"""The images that the lab has: its own ones, built when their inputs change, and those that a user has loaded.
+
+Owns the cache's index and its lock, and which container images a set of names means. Knows engines only as something
+that takes an archive (`archive_of`).
+"""
+
+import contextlib
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from lab.errors import LabError
+from lab.images import layers, reference
+from lab.images.archive import Built, archive, names_in
+from lab.images.layers import Say
+
+HOST = "overlay-lab/host"
+BUILD = "`lab images build` builds it (as root, or as a user with subordinate ids; it needs mmdebstrap)"
+_ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
+_KEPT = 3
+"""Builds of each layer that stay in the cache."""
+_PYTHON = ("usr/lib/python3", "usr/lib/python3.")
+
+
+class Loaded(Struct, frozen=True):
+    """A user's own archive in the cache."""
+
+    path: Path
+    names: tuple[str, ...]
+
+
+def architecture() -> str:
+    """This machine, as Docker calls it."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+
+def inputs() -> str:
+    """Hash of everything that the lab's own images are made from, as it is now."""
+    recipe = [(file.name, file.read_text()) for file in sorted(layers.RECIPE.iterdir()) if file.is_file()]
+    parts = (layers.base_inputs(), layers.packages_inputs(), layers.project_inputs(), recipe)
+    return layers.hash_of("images", *parts)
+
+
+def build(say: Say, *, force: bool = False) -> list[Built]:
+    """The lab's own images, made as far as they are not in the cache. Raises `LabError` with what is missing."""
+    with _locked():
+        if force:
+            for file in layers.cache().glob("base-*"):
+                file.unlink()
+        wanted = inputs()
+        found = built()
+        if not force and found and all(image.inputs == wanted for image in found):
+            return found
+        base = layers.base_layer(say)
+        python = layers.python_of(base)
+        stack = (base, layers.packages_layer(python, say), layers.project_layer(python))
+        shell = {"Cmd": ["/bin/bash"], "Env": _ENV}
+        images = [
+            Built(
+                name=f"{HOST}:{wanted}",
+                layers=stack,
+                config={"Cmd": ["/usr/local/sbin/host-init"], "Env": _ENV, "Volumes": {"/var/lib/docker": {}}},
+                inputs=wanted,
+            ),
+            Built(
+                name="ksahnine/dummy-http:latest",
+                layers=(layers.dummy_http_layer(base),),
+                config={
+                    "Entrypoint": ["/bin/dummy-http"],
+                    "Cmd": ["dummy"],
+                    "Env": _ENV,
+                    "ExposedPorts": {"8080/tcp": {}},
+                },
+                inputs=wanted,
+            ),
+            Built(name="tutum/curl:latest", layers=(layers.closure_layer("curl", base),), config=shell, inputs=wanted),
+            Built(
+                name="process:latest",
+                layers=(layers.closure_layer("process", base, more=_PYTHON),),
+                config=shell,
+                inputs=wanted,
+            ),
+        ]
+        _index().write_bytes(msgspec.json.encode(images))
+        _forget_old()
+        return images
+
+
+def built() -> list[Built]:
+    """The lab's own images in the cache, possibly of older inputs; none before the first build."""
+    try:
+        images = msgspec.json.decode(_index().read_bytes(), type=list[Built])
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return []
+    return images if all(layer.path.exists() for image in images for layer in image.layers) else []
+
+
+def ready() -> bool:
+    """Whether what takes minutes is there: only the project's own layer may have to be made anew."""
+    base = layers.cache() / f"base-{layers.base_inputs()}.sha256"
+    return base.exists()
+
+
+def load(path: Path) -> Loaded:
+    """Take a user's archive (of `docker save`) into the cache; its names can be used as `image:` from now on."""
+    names = tuple(names_in(path))
+    folder = layers.cache() / "loaded"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{layers.hash_of(names)}.tar"
+    with _locked():
+        attempt = target.with_suffix(f".{os.getpid()}")
+        try:
+            shutil.copyfile(path, attempt)
+            attempt.rename(target)
+        finally:
+            attempt.unlink(missing_ok=True)
+    return Loaded(target, names)
+
+
+def loaded() -> list[Loaded]:
+    """The users' own archives, oldest first: a name in two of them means the later one."""
+    files = sorted((layers.cache() / "loaded").glob("*.tar"), key=lambda file: file.stat().st_mtime)
+    return [Loaded(file, tuple(names_in(file))) for file in files]
+
+
+def forget(name: str) -> None:
+    """Drop the user's archive that has this name. Raises `LabError` when there is none."""
+    wanted = ":".join(reference(name))
+    found = [one for one in loaded() if wanted in one.names]
+    if not found:
+        raise LabError(f"no image named {wanted} was loaded; `lab images list` shows those that were")
+    for one in found:
+        one.path.unlink()
+
+
+def missing(names: Iterable[str]) -> list[str]:
+    """Those of these image names that are neither the lab's own nor loaded."""
+    have = {image.name for image in built()} | {name for one in loaded() for name in one.names}
+    have |= {"ksahnine/dummy-http:latest", "tutum/curl:latest", "process:latest"}
+    return [name for name in dict.fromkeys(names) if ":".join(reference(name)) not in have]
+
+
+def archives_of(names: Sequence[str]) -> list[Iterator[bytes]]:
+    """Archives with the images of these names, for an engine to load; unknown names are left out."""
+    wanted = [":".join(reference(name)) for name in names]
+    theirs: dict[Path, None] = {}
+    users: set[str] = set()
+    for name in wanted:
+        for one in reversed(loaded()):
+            if name in one.names:
+                theirs[one.path] = None
+                users.add(name)
+                break
+    own = [image for image in built() if image.name in wanted and image.name not in users]
+    found = [archive(own, architecture())] if own else []
+    return [*found, *(_file(path) for path in theirs)]
+
+
+def _file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            yield chunk
+
+
+def _index() -> Path:
+    return layers.cache() / "images.json"
+
+
+def _forget_old() -> None:
+    """Keep the latest few builds of each layer."""
+    by_kind: dict[str, list[Path]] = {}
+    for note in layers.cache().glob("*.sha256"):
+        by_kind.setdefault(note.name.rpartition("-")[0], []).append(note)
+    for notes in by_kind.values():
+        for note in sorted(notes, key=lambda one: one.stat().st_mtime)[:-_KEPT]:
+            note.with_suffix(".tar").unlink(missing_ok=True)
+            note.unlink()
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """One builder at a time; the lock goes with its process."""
+    layers.cache().mkdir(parents=True, exist_ok=True)
+    with open(layers.cache() / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
