@@ -254,7 +254,7 @@ def closure_layer(name: str, base: Layer, *, more: Sequence[str] = ()) -> Layer:
 
     `more`: directories to take with everything in them.
     """
-    return _cached(name, hash_of(name, base.digest, more), lambda path: _write_closure(path, name, base, more))
+    return _cached(name, hash_of(name, base.digest, more, "sh"), lambda path: _write_closure(path, name, base, more))
 
 
 def _write_closure(path: Path, name: str, base: Layer, more: Sequence[str]) -> None:
@@ -282,6 +282,7 @@ def _write_closure(path: Path, name: str, base: Layer, more: Sequence[str]) -> N
                 queue.append(os.path.normpath(os.path.join(os.path.dirname(one), target)).lstrip("/"))  # noqa: PTH118, PTH120
             elif member.isfile() or member.islnk():
                 layer.copy(tar, member)
+        layer.link("usr/bin/sh", "bash")
         _usual_places(layer)
 
 
