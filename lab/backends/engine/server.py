@@ -20,6 +20,7 @@ from lab.backends.engine.engine import Engine
 from lab.backends.engine.logs import Store
 from lab.backends.engine.network import Network
 from lab.backends.engine.reaper import Reaper
+from lab.fabric.features import tool_path
 from lab.images import IMAGES, Image
 
 __all__ = ["main", "serve_engine"]
@@ -90,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bridge", default="docker0")
     parser.add_argument("--bridge-address", default="172.17.0.1/16")
     chosen = parser.parse_args(arguments)
+    os.environ["PATH"] = tool_path()
 
     async def serve() -> None:
         task = asyncio.current_task()
