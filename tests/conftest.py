@@ -1,6 +1,11 @@
-"""For all tiers: no Hypothesis example fails for being slow; on a machine that others use too, any may be."""
+"""For all tiers: system tools are found although an ordinary user's PATH lacks them; no example fails for slowness."""
+
+import os
 
 from hypothesis import settings
 
-settings.register_profile("shared", deadline=None)
+from lab.fabric.features import tool_path
+
+os.environ["PATH"] = tool_path()
+settings.register_profile("shared", deadline=None)  # on a machine that others use too, any example may be slow
 settings.load_profile("shared")
