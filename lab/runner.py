@@ -18,7 +18,7 @@ from lab.backends.base import Backend
 from lab.errors import LabError
 from lab.history import Event, Meta, Writer
 from lab.runner_expect import Judge, Judgement, describe
-from lab.runner_load import machine
+from lab.runner_load import code_identity, machine
 from lab.runner_stage import Stage
 from lab.runner_state import LiveState
 from lab.runner_steps import carry, label_of
@@ -109,7 +109,7 @@ class Runner:
                 seed=self._scenario.seed,
                 version=self._version,
                 started="" if self._virtual else datetime.now(UTC).isoformat(timespec="milliseconds"),
-                machine={} if self._virtual else machine(),
+                machine=code_identity() if self._virtual else machine(),
             )
         )
         self._write(Event(t=0, step=-1, what="up", phase="start", detail={"label": _UP}))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 UNITS = {
@@ -89,11 +89,17 @@ def parse_size(text: str) -> int:
     return int(value)
 
 
+RESOLVED: dict[str, Any] = {"resolved": True}
+"""The pydantic context in which values stand as numbers, as in the resolved form."""
+
+
 def _reader(parse: Callable[[str], Any], *, number: bool = False, least: int = 0) -> BeforeValidator:
     """Text goes through `parse`; a number passes as it is where the resolved form is allowed (`number`), from `least`
     on, or is zero."""
 
-    def read(value: object) -> object:
+    def read(value: object, info: ValidationInfo) -> object:
+        if info.context is RESOLVED and isinstance(value, int | float) and not isinstance(value, bool):
+            return value
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             text = ""
         elif isinstance(value, str):

@@ -178,6 +178,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
                 },
                 "routers": msgspec.to_builtins(self.routers),
                 "links": [_link(*pair) for pair in (("*", "*", self.links.default), *_pairs(self.links))],
+                **({"regions": dict(self.links.regions)} if self.links.regions else {}),
                 **({"edges": [list(edge) for edge in self.edges]} if self.edges is not None else {}),
             },
             "overlay": {"kind": self.overlay, "options": dict(self.options)},

@@ -4,6 +4,7 @@
     live.py   up, down, inspect, exec, shell: labs that stay
     many.py   sweep, compare: many runs together
     files.py  validate, schema, check, report, doctor: nothing is started
+    replay.py replay: a run in virtual time again, compared byte for byte
     tell.py   what is printed while a scenario is played
 
 Nothing is imported before it is used: a lab enters its namespaces before numpy and its threads are loaded, and `lab
@@ -189,6 +190,16 @@ def check(run_dir: str, as_json: bool) -> None:
     from lab.cli.files import check_run
 
     sys.exit(check_run(run_dir, as_json=as_json))
+
+
+@lab.command()
+@click.argument("run_dir", metavar="RUN")
+@_JSON
+def replay(run_dir: str, as_json: bool) -> None:
+    """Make a stored RUN in virtual time again from its history, and verify that every byte is the same."""
+    from lab.cli.replay import replay_run
+
+    sys.exit(replay_run(run_dir, as_json=as_json))
 
 
 @lab.command()

@@ -39,7 +39,7 @@ def play(path: Path, *, backend: str, seed: int | None, out: Path, as_json: bool
     if keep and getattr(engine, "virtual", False):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
-    replay = replay_command(path, backend, scenario.seed)
+    replay = replay_command(path, engine, scenario.seed, run_dir)
     teller = Teller()
     teller.head(scenario.name, scenario.question, backend, scenario.seed, len(scenario.hosts))
     blank = Summary(
@@ -88,9 +88,11 @@ def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool 
     return work()
 
 
-def replay_command(path: Path, backend: str, seed: int) -> str:
-    """The command that plays the same run again."""
-    return f"{lab_command()} run {shlex.quote(str(path))} --backend {backend} --seed {seed}"
+def replay_command(path: Path, engine: Backend, seed: int, run_dir: Path) -> str:
+    """The command that plays the same run again: in virtual time from its history, to the byte."""
+    if getattr(engine, "virtual", False):
+        return f"{lab_command()} replay {shlex.quote(str(_shown(run_dir)))}"
+    return f"{lab_command()} run {shlex.quote(str(path))} --backend {engine.name} --seed {seed}"
 
 
 def staying(name: str) -> str:

@@ -1,0 +1,82 @@
+"""`lab replay`: a stored run in virtual time is made again from its history alone, and compared byte for byte."""
+
+import io
+import json
+from itertools import zip_longest
+
+import click
+
+from lab.backends.registry import backend as find_backend
+from lab.errors import LabError
+from lab.history import Meta, Writer, read
+from lab.resolved import from_json
+from lab.runner import Outcome, Runner
+from lab.runner_load import code_identity
+from lab.store import HISTORY, find_run
+
+_SHOWN, _BEFORE = 200, 60
+"""Characters of a differing line, and how many of them before the difference."""
+DIFFERENT = 1
+
+
+def replay_run(where: str, *, as_json: bool) -> int:
+    """Make the run of a directory (or the latest of a scenario) again; 0 when every byte is the same, 1 when not."""
+    path = find_run(where) / HISTORY
+    stored = path.read_bytes()
+    meta = next(iter(read(path)), None)
+    if not isinstance(meta, Meta):
+        raise LabError(f"{path} does not begin with what was run: nothing to make again")
+    engine = find_backend(meta.backend)
+    if not getattr(engine, "virtual", False):
+        raise LabError(
+            f"{path.parent} ran on {meta.backend}, where no two runs are the same to the byte: only sim runs can be "
+            f"replayed. `lab run {meta.scenario.get('file')} --backend {meta.backend} --seed {meta.seed}` does it again"
+        )
+    scenario = from_json(meta.scenario)
+    if reasons := engine.refuse(scenario):
+        raise LabError("\n".join(reasons))
+    made = io.BytesIO()
+    runner = Runner(scenario, engine, Writer(made), version=meta.version)
+    outcome: Outcome = engine.run(runner.run())  # type: ignore[attr-defined]  # what is virtual has a loop of its own
+    same = made.getvalue() == stored
+    now = code_identity()
+    differs = [f"{key} is {now[key]}, was {meta.machine.get(key)}" for key in now if meta.machine.get(key) != now[key]]
+    place = None if same else first_difference(stored, made.getvalue())
+    if as_json:
+        found = {"same": same, "verdict": outcome.verdict, "run_dir": str(path.parent), "code": differs}
+        click.echo(json.dumps(found | ({"line": place[0]} if place else {})))
+        return 0 if same else DIFFERENT
+    click.echo(f"{outcome.verdict}{f': {outcome.reason}' if outcome.reason else ''}")
+    if place is None:
+        lines = stored.count(b"\n")
+        click.echo(f"the same to the byte: {len(stored):,} bytes, {lines:,} lines")
+        return 0
+    _tell(place, differs)
+    return DIFFERENT
+
+
+def first_difference(stored: bytes, made: bytes) -> tuple[int, bytes, bytes]:
+    """(number from 1, stored line, new line) of the first line that differs; an empty one: there is none."""
+    pairs = zip_longest(stored.split(b"\n"), made.split(b"\n"), fillvalue=b"")
+    return next((number, left, right) for number, (left, right) in enumerate(pairs, 1) if left != right)
+
+
+def _tell(place: tuple[int, bytes, bytes], differs: list[str]) -> None:
+    number, left, right = place
+    click.echo(f"line {number} differs:")
+    click.echo(f"  stored: {_short(left, right)}")
+    click.echo(f"  now:    {_short(right, left)}")
+    if differs:
+        click.echo("it was made by other code (" + "; ".join(differs) + "): a difference is no surprise")
+    else:
+        click.echo("the code is the same: a run depended on something else than scenario, seed and code. This is a bug")
+
+
+def _short(line: bytes, other: bytes) -> str:
+    """The line around the first place where it is unlike the other."""
+    if not line:
+        return "(nothing)"
+    text, rest = line.decode(errors="replace"), other.decode(errors="replace")
+    alike = next((at for at, (ours, theirs) in enumerate(zip(text, rest, strict=False)) if ours != theirs), len(rest))
+    begin = max(0, alike - _BEFORE)
+    return ("…" if begin else "") + text[begin : begin + _SHOWN] + ("…" if begin + _SHOWN < len(text) else "")
