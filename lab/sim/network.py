@@ -96,10 +96,12 @@ class Network:
         self._conn = 0
         self._ends: dict[str, dict[int, End]] = {}
 
-    def add(self, site: Site) -> None:
-        """Plug in one more host."""
+    def add(self, site: Site, others: Sequence[str] = ()) -> None:
+        """Plug in one more host, which may have other addresses beside its own."""
         assert site.name not in self._sites, f"two hosts are called {site.name}"
         self._sites[site.name] = self._by_address[site.address] = site
+        for address in others:
+            self._by_address[address] = site
         self._ends[site.name] = {}
 
     # --- cuts -------------------------------------------------------------------------------------------------------

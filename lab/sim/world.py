@@ -6,7 +6,7 @@ their frames would be is counted once for each message. It must not know contain
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lab.links import Links
@@ -253,10 +253,10 @@ class World:
         """Inputs that nodes have handled."""
         self._sizes: dict[int, tuple[Any, int]] = {}
 
-    def add(self, name: str, address: str) -> Peer:
-        """One more host."""
+    def add(self, name: str, address: str, others: Sequence[str] = ()) -> Peer:
+        """One more host, which its peers reach at `address`; `others` are further addresses of it."""
         peer = self.peers[name] = Peer(self, name, address)
-        self.network.add(peer)
+        self.network.add(peer, others)
         return peer
 
     @property

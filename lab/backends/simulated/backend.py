@@ -88,7 +88,7 @@ class SimBackend:
         port_of = _port_of(scenario)
         hosts: dict[str, SimHost] = {}
         for name, spec in scenario.hosts.items():
-            peer = world.add(name, spec.address)
+            peer = world.add(name, spec.address, [place.address for place in spec.interfaces[1:]])
             kernels[name] = Kernel(reach.changed)
             engines[name] = SimEngine(name, scenario.seed, port_of, reach.changed)
             addresses = [f"{place.address}/{place.prefix}" for place in spec.interfaces]

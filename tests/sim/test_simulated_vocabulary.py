@@ -1,0 +1,238 @@
+"""What a scenario can say is honoured on simulated hosts: verbs, faults, links, generators and the other overlays."""
+
+import io
+from typing import Any
+
+import pytest
+
+from lab.backends.simulated.backend import SimBackend
+from lab.history import AnyRecord, Event, Sample, Writer, decode
+from lab.runner import Outcome, Runner
+from lab.scenario import parse
+from lab.topology import Resolved, resolve
+
+MS = 1_000_000
+
+
+def played(text: str, seed: int = 1) -> tuple[Outcome, list[AnyRecord]]:
+    scenario: Resolved = resolve(parse(text), seed=seed)
+    backend, history = SimBackend(), io.BytesIO()
+    assert backend.refuse(scenario) == []
+    outcome = backend.run(Runner(scenario, backend, Writer(history)).run())
+    return outcome, [decode(line) for line in history.getvalue().splitlines()]
+
+
+def valid(text: str) -> list[AnyRecord]:
+    outcome, records = played(text)
+    assert (outcome.verdict, outcome.reason) == ("valid", "")
+    return records
+
+
+def samples(records: list[AnyRecord], **which: Any) -> list[Sample]:
+    found = [record for record in records if isinstance(record, Sample)]
+    return [sample for sample in found if all(getattr(sample, key) == value for key, value in which.items())]
+
+
+TWO = """
+version: 1
+underlay:
+  hosts: {a: {}, b: {}}
+%s
+services:
+  left: {image: ksahnine/dummy-http, args: [left], host: a}
+  right: {image: ksahnine/dummy-http, args: [right], host: b}
+%s
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {reachable: all, within: 20s}
+%s
+"""
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "none"])
+def test_other_overlays(kind: str) -> None:
+    steps = """
+  - partition: {groups: [[a], [b]], for: 3s}
+  - expect: {unreachable: {from: left, to: right}, within: 3s}
+  - expect: {reachable: all, within: 5s}
+  - kill: {host: b}
+  - expect: {unreachable: {from: left, to: right}, within: 3s}
+  - restart: {host: b}
+  - expect: {reachable: all, within: 5s}
+"""
+    valid(TWO % (f"overlay: {kind}", "", steps))
+
+
+def test_link_takes_its_time_in_each_direction() -> None:
+    links = '  links: {"a -> b": {delay: 30ms}, "b -> a": {delay: 10ms}}'
+    records = valid(TWO % (links, "probes: [{kind: icmp, every: 100ms}]", "  - wait: 2s"))
+    took = [sample.latency or 0 for sample in samples(records, source="left", target="right", ok=True)]
+    assert len(took) >= 15 and all(40 * MS < latency < 42 * MS for latency in took)
+
+
+def test_link_loses_the_part_of_packets_that_it_should() -> None:
+    links = '  links: {"a -> b": {loss: 20%}}'
+    records = valid(TWO % (links, "probes: [{kind: icmp, every: 20ms, timeout: 100ms}]", "  - wait: 40s"))
+    for source, target in (("left", "right"), ("right", "left")):
+        tries = samples(records, source=source, target=target)[100:]
+        lost = sum(not sample.ok for sample in tries) / len(tries)
+        assert 0.15 < lost < 0.25  # 20 % in one direction costs every try, whichever way it is asked
+
+
+def test_link_delays_what_exceeds_its_rate() -> None:
+    links = '  links: {"a -> b": {rate: 100kbit}}'
+    records = valid(TWO % (links, "probes: [{kind: icmp, every: 200ms}]", "  - wait: 4s"))
+    took = [sample.latency or 0 for sample in samples(records, source="left", target="right", ok=True)]
+    # An echo request in its tunnel has 134 bytes: 10.7 ms at this rate.
+    assert min(took) > 10 * MS
+
+
+def test_faults_of_every_kind() -> None:
+    steps = """
+  - partition: {one_way: {from: a, to: b}, for: 2s}
+  - expect: {unreachable: {from: right, to: left}, within: 3s}
+  - expect: {reachable: all, within: 10s}
+  - {slow_disk: {host: a, latency: 400ms}, for: 2s}
+  - exec: {host: a, command: "weave run --name late ksahnine/dummy-http late"}
+  - {slow_disk: {host: b, full: true}, for: 2s}
+  - exec: {host: b, command: weave run --name never ksahnine/dummy-http never, expect: {code: 1}}
+  - wait: 3s
+  - {clock: {host: b, offset: 90s, drift_ppm: 500}, for: 5s}
+  - expect: {converged: all, within: 10s, for: 6s}
+  - kill: {service: right}
+  - expect: {unreachable: {from: left, to: right}, within: 3s}
+  - restart: {service: right}
+  - expect: {reachable: all, within: 10s}
+  - {kill: {daemon: a}, for: 1s}
+  - wait: 2s
+  - attach: {service: left, address: 10.5.0.1/24}
+  - exec: {service: left, command: ifconfig ethwe, expect: {stdout: 10\\.5\\.0\\.1}}
+  - detach: {service: left, address: 10.5.0.1/24}
+  - forget: {from: a, to: b}
+  - remove: right
+  - reset: b
+  - launch: b
+  - connect: {from: b, to: a}
+  - run: right
+  - expect: {reachable: all, converged: all, within: 20s}
+"""
+    valid(TWO % ("", "", steps))
+
+
+def test_slow_disk_makes_an_address_slow() -> None:
+    steps = """
+  - {slow_disk: {host: a, latency: 700ms}, for: 5s}
+  - exec: {host: a, command: weave run --name late ksahnine/dummy-http late}
+"""
+    records = valid(TWO % ("", "", steps))
+    exec_end = next(r for r in records if isinstance(r, Event) and r.what == "exec" and r.phase == "end")
+    assert exec_end.detail["took"] > 700 * MS
+
+
+def test_churn_in_a_generated_mesh() -> None:
+    records = valid("""
+version: 1
+seed: 3
+underlay: {generate: {kind: full_mesh, hosts: 8}}
+services: {web: {image: ksahnine/dummy-http, args: [web], replicas: 3}}
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {converged: all, within: 20s}
+  - {churn: {rate: 1/s, crash: 50%, downtime: 2s}, for: 15s}
+  - wait: 15s
+  - expect: {converged: all, within: 30s}
+""")
+    told = [record.what for record in records if isinstance(record, Event)]
+    assert told.count("leave") >= 5 and told.count("leave") == told.count("join")
+
+
+def test_graph_of_peers_converges_over_several_hops() -> None:
+    valid("""
+version: 1
+underlay: {generate: {kind: random_regular, hosts: 12, degree: 3}}
+timeline:
+  - launch: all
+  - connect: all
+  - expect: {converged: all, within: 20s}
+  - {partition: {isolate: [host1, host2]}, for: 8s}
+  - wait: 8s
+  - expect: {converged: all, within: 20s}
+""")
+
+
+def test_regions_and_bursts() -> None:
+    valid("""
+version: 1
+underlay:
+  hosts: {a: {region: eu}, b: {region: eu}, c: {region: us}}
+  links:
+    "region:eu <-> region:us": {delay: 40ms, jitter: 5ms, distribution: normal, burst: {enter: 1%, leave: 40%}}
+services: {web: {image: ksahnine/dummy-http, args: [web], replicas: 3}}
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {converged: all, within: 30s}
+""")
+
+
+def test_hosts_without_a_common_network_do_not_meet() -> None:
+    valid("""
+version: 1
+underlay:
+  networks: {one: {subnet: 192.168.1.0/24}, two: {subnet: 192.168.2.0/24}}
+  hosts: {a: {network: one}, both: {networks: {one: null, two: null}}, b: {network: two}}
+services: {}
+timeline:
+  - launch: all
+  - exec: {host: a, command: ping -c 1 -W 1 both}
+  - exec: {host: a, command: ping -c 1 -W 1 b, expect: {code: 1}}
+  - exec: {host: b, command: ping -c 1 -W 1 192.168.2.2}
+""")
+
+
+REFUSED = {
+    "exec: {host: a, command: tcpdump -i eth0}": "timeline[0].exec: no simulated host has a command `tcpdump`",
+    "exec: {host: a, command: 'for i in 1 2; do ping -c 1 b; done'}": "timeline[0].exec: `for`",
+    "exec: {host: a, command: 'echo $(hostname)'}": "timeline[0].exec: `$(hostname",
+    "exec: {service: own, command: [python3, -c, 'print(1)']}": "programs of one's own cannot be simulated",
+    "exec: {service: own, command: weave status}": "`weave` is a command of hosts",
+    "exec: {host: a, command: bash}": "an interactive shell cannot be simulated",
+    "expect: {exec: {host: a, command: nmap b}}": "timeline[0].expect.exec: no simulated host",
+    "expect: {http: {from: own, url: 'http://own.weave.local:80/', body: x}}": "cannot be simulated",
+}
+
+
+@pytest.mark.parametrize("step", REFUSED)
+def test_refuses_by_step_and_reason_before_anything_starts(step: str) -> None:
+    scenario = resolve(
+        parse(f"""
+version: 1
+underlay: {{hosts: {{a: {{}}, b: {{}}}}}}
+services: {{own: {{command: [my-server], port: 80, host: a}}}}
+timeline:
+  - {step}
+""")
+    )
+    reasons = SimBackend().refuse(scenario)
+    assert len(reasons) == 1 and REFUSED[step] in reasons[0] and reasons[0].startswith("timeline[0].")
+
+
+def test_refuses_images_and_routers() -> None:
+    scenario = resolve(
+        parse("""
+version: 1
+underlay:
+  networks: {one: {subnet: 192.168.1.0/24}, two: {subnet: 192.168.2.0/24}}
+  hosts: {a: {network: one}, b: {network: two}}
+  routers: {gw: {networks: [one, two]}}
+services: {db: {image: postgres, host: a}}
+timeline: [{wait: 1s}]
+""")
+    )
+    reasons = SimBackend().refuse(scenario)
+    assert [reason.partition(":")[0] for reason in reasons] == ["underlay.routers.gw", "services.db"]
