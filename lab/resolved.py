@@ -14,7 +14,7 @@ from lab.errors import LabError
 from lab.links import Burst, Distribution, Link, Links
 from lab.scenario_steps import Step
 from lab.scenario_values import RESOLVED
-from lab.topology import REGION, HostSpec, ProbePlan, Resolved, RouterSpec, ServiceSpec
+from lab.topology import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
 
 __all__ = ["from_json"]
 
@@ -42,6 +42,7 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
             services=msgspec.convert(data["services"], dict[str, ServiceSpec]),
             probes=msgspec.convert(data["probes"], tuple[ProbePlan, ...]),
             timeline=tuple(_step(step) for step in data["timeline"]),
+            machine=msgspec.convert(underlay["machine"], MachineCost) if "machine" in underlay else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError, ValidationError) as error:
         raise LabError(f"this is no resolved scenario of this version: {type(error).__name__}: {error}") from None

@@ -146,6 +146,14 @@ class Generate(Model):
     subnet: Subnet = "192.168.0.0/16"
 
 
+class MachineSpec(Model):
+    """One machine that all simulated hosts share (see `lab.sim.machine`)."""
+
+    cores: Annotated[int, Field(ge=1, le=1024)] = 1
+    per_message: Duration = 50 * UNITS["us"]
+    per_byte: Duration = 0
+
+
 class Underlay(Model):
     """The network between the hosts."""
 
@@ -156,6 +164,7 @@ class Underlay(Model):
     edges: tuple[tuple[Name, Name], ...] | None = None
     generate: Generate | None = None
     file: Text | None = None
+    machine: MachineSpec | None = None
 
 
 class Overlay(Model):

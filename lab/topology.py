@@ -116,6 +116,14 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
         )
 
 
+class MachineCost(Struct, frozen=True):
+    """What hosts have in common on a simulated machine: its cores, and nanoseconds per message and per byte."""
+
+    cores: int
+    per_message: int
+    per_byte: int
+
+
 class ProbePlan(Struct, frozen=True, kw_only=True):
     """A kind of probe between services: `sources` and `targets` are names of services or replicas; `name` for dns."""
 
@@ -156,6 +164,8 @@ class Resolved(Struct, frozen=True, kw_only=True):
     services: dict[str, ServiceSpec]
     probes: tuple[ProbePlan, ...]
     timeline: tuple[Step, ...]
+    machine: MachineCost | None = None
+    """None: computing takes no time of a simulated run."""
 
     def replicas(self) -> Iterator[Replica]:
         """All replicas as they are before anything is scaled, in the file's order."""
@@ -178,6 +188,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
                 },
                 "routers": msgspec.to_builtins(self.routers),
                 "links": [_link(*pair) for pair in (("*", "*", self.links.default), *_pairs(self.links))],
+                **({"machine": msgspec.to_builtins(self.machine)} if self.machine is not None else {}),
                 **({"regions": dict(self.links.regions)} if self.links.regions else {}),
                 **({"edges": [list(edge) for edge in self.edges]} if self.edges is not None else {}),
             },
@@ -198,6 +209,7 @@ def resolve(
     services = dict(_services(scenario, tuple(hosts)))
     seed = scenario.seed if seed is None else seed
     edges = _edges(scenario.underlay, tuple(hosts), seed)
+    machine = scenario.underlay.machine
     return Resolved(
         name=scenario.name or name or "scenario",
         question=question,
@@ -213,6 +225,7 @@ def resolve(
         services=services,
         probes=tuple(_probes(scenario.probes, services)),
         timeline=scenario.timeline,
+        machine=MachineCost(machine.cores, machine.per_message, machine.per_byte) if machine is not None else None,
     )
 
 
@@ -431,6 +444,7 @@ __all__ = [
     "REGION",
     "HostSpec",
     "Interface",
+    "MachineCost",
     "ProbePlan",
     "Replica",
     "Resolved",

@@ -91,6 +91,8 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
         for index, step in enumerate(scenario.timeline)
         if step.verb in _NO_DEVICES
     ]
+    if scenario.machine is not None:
+        reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
     impaired = list(scenario.links.impaired(list(scenario.hosts)))
     for tool, wanted in (("netem", lambda link: link.timed), ("htb", queued)):
         asking = [(sender, receiver, link) for sender, receiver, link in impaired if wanted(link)]

@@ -12,6 +12,7 @@ from typing import Any
 from lab.links import Links
 from lab.sim.clock import Clock
 from lab.sim.disk import Disk
+from lab.sim.machine import Machine
 from lab.sim.network import End, Network
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address, Config
@@ -35,8 +36,8 @@ class Peer:
     """One host of the world and the node that runs on it, if one does. Implements `lab.sim.network.Site`."""
 
     __slots__ = (
-        "_behind", "address", "clock", "disk", "ends", "life", "listening", "name", "node", "port", "powered",
-        "received_messages", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "wake_at", "watch",
+        "_behind", "address", "busy_until", "clock", "disk", "ends", "life", "listening", "name", "node", "port",
+        "powered", "received_messages", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "wake_at", "watch",
         "world",
     )  # fmt: skip
 
@@ -62,6 +63,8 @@ class Peer:
         self.sent_messages = 0
         self.sent_datagrams = 0
         self.received_messages = 0
+        self.busy_until = 0
+        """When it has handled what has arrived, on a machine that takes time for it."""
         self._behind: deque[Effect] | None = None
         """Effects that wait for the disk."""
 
@@ -225,20 +228,33 @@ class Peer:
     # --- lab.sim.network.Site ---------------------------------------------------------------------------------------
 
     def opened(self, end: End) -> None:
-        self.feed(TcpOpened(end.conn, end.local, end.remote, end.dialled))
+        self._take(TcpOpened(end.conn, end.local, end.remote, end.dialled), None)
 
     def failed(self, dialled: Address, reason: str) -> None:
-        self.feed(DialFailed(dialled, reason))
+        self._take(DialFailed(dialled, reason), None)
 
     def received(self, end: End, message: Any) -> None:
         self.received_messages += 1
-        self.feed(TcpMessage(end.conn, message))
+        self._take(TcpMessage(end.conn, message), message)
 
     def closed(self, end: End, reason: str) -> None:
-        self.feed(TcpClosed(end.conn, reason))
+        self._take(TcpClosed(end.conn, reason), None)
 
     def datagram(self, source: Address, message: Any) -> None:
-        self.feed(Datagram(source, message))
+        self._take(Datagram(source, message), message)
+
+    def _take(self, input: Input, message: Any) -> None:
+        """Handle it now, or when the machine comes to it."""
+        world = self.world
+        if world.machine is None:
+            self.feed(input)
+            return
+        size = world.size_of(message) if message is not None else 0
+        world.scheduler.at(world.machine.work(self, world.scheduler.now, size), self._taken, input, self.life)
+
+    def _taken(self, input: Input, life: int) -> None:
+        if self.life == life:
+            self.feed(input)
 
 
 class World:
@@ -248,6 +264,8 @@ class World:
         self.seed = seed
         self.scheduler = scheduler or Scheduler()
         self.network = Network(self.scheduler, links or Links(), Random(f"{seed} network"))
+        self.machine: Machine | None = None
+        """What all peers run on together; None: each on a machine of its own that takes no time."""
         self.peers: dict[str, Peer] = {}
         self.handled = 0
         """Inputs that nodes have handled."""

@@ -16,6 +16,7 @@ from lab.errors import LabError
 from lab.images import IMAGES, find
 from lab.scenario_model import PROCESS
 from lab.sim.kernel import Kernel
+from lab.sim.machine import Machine
 from lab.sim.world import World
 from lab.topology import Resolved
 
@@ -81,6 +82,8 @@ class SimBackend:
             raise LabError("\n".join(reasons))
         loop = current()
         world = World(scenario.seed, scenario.links, loop.scheduler)
+        if (cost := scenario.machine) is not None:
+            world.machine = Machine(cost.cores, cost.per_message, cost.per_byte)
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
         reach = Reach(world.network, kernels, engines)

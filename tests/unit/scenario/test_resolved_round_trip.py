@@ -17,6 +17,7 @@ version: 1
 seed: 9
 underlay:
   hosts: {a: {region: eu}, b: {region: us}, c: {region: us}, d: {}, e: {}}
+  machine: {cores: 2, per_message: 20us, per_byte: 3ns}
   edges: [[a, b], [b, c], [c, d], [d, e]]
   links:
     default: {delay: 5ms, jitter: 1ms, distribution: pareto, loss: 0.5%}
