@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench gallery schema lock clean
+.PHONY: help setup demo test lint bench gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -28,6 +28,9 @@ gallery: setup            ## make the README's pictures anew (needs chromium)
 
 schema: setup             ## write docs/scenario.schema.json anew
 	@$(PY) -m lab.cli schema > docs/scenario.schema.json
+
+waiter:                   ## compile overlay/proxy/waiter.c anew (needs gcc and gcc-aarch64-linux-gnu)
+	@.ci/waiter
 
 lock: setup               ## resolve requirements.lock anew from pyproject.toml (needs uv on PATH)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

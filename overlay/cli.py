@@ -34,7 +34,10 @@ Usage: weave COMMAND [ARGUMENTS]
                                     start a container on the overlay; prints its id
   attach [ADDRESS ...] CONTAINER    put a running container on the overlay; prints its addresses
   detach [ADDRESS ...] CONTAINER    take it off again
-  ps [CONTAINER ...]                id, MAC and addresses of attached containers
+  ps [CONTAINER ...]                id, MAC and addresses of attached containers (and of this host, if exposed)
+  expose [ADDRESS ...] [-h NAME] [--without-masquerade]
+                                    put this host itself on the overlay
+  hide [ADDRESS ...]                take it off again
 
   dns-add [IP ...] CONTAINER [-h NAME]      add a DNS name (without CONTAINER: IP ... -h NAME)
   dns-remove [IP ...] CONTAINER [-h NAME]   remove it
@@ -109,7 +112,9 @@ def _run(words: Sequence[str]) -> int:
     command = _COMMANDS.get(name)
     if command is None:
         raise Usage(f"there is no command `{name}`{nearest(name, _COMMANDS)}; `weave help` lists all")
-    if name not in ("run", "help") and ("--help" in rest or (rest == ["-h"] and not name.startswith("dns-"))):
+    if name not in ("run", "help") and (
+        "--help" in rest or (rest == ["-h"] and name not in ("dns-add", "dns-remove", "expose"))
+    ):
         return _help([name])
     return command(rest)
 
@@ -231,12 +236,16 @@ def _run_container(words: list[str]) -> int:
 
 
 def _attach(words: list[str]) -> int:
-    flags = ("--without-dns", "--no-multicast-route", "--rewrite-hosts")
-    given = [word for word in words if word in flags]
-    addresses, rest = take_addresses(_plain([word for word in words if word not in given], "attach", flags))
+    forms = {
+        "--without-dns": ("dns", "false"),
+        "--no-multicast-route": ("multicast", "false"),
+        "--rewrite-hosts": ("hosts", "true"),
+    }
+    given = [word for word in words if word in forms]
+    addresses, rest = take_addresses(_plain([word for word in words if word not in given], "attach", tuple(forms)))
     container = _one(rest, "attach")
-    form = [("address", address) for address in addresses]
-    _say(_client().post(f"/attach/{_quote(container)}", [*form, *([("dns", "false")] if flags[0] in given else [])]))
+    form = [("address", address) for address in addresses] + [forms[word] for word in given]
+    _say(_client().post(f"/attach/{_quote(container)}", form))
     return 0
 
 
@@ -244,6 +253,26 @@ def _detach(words: list[str]) -> int:
     addresses, rest = take_addresses(_plain(words, "detach"))
     container = _one(rest, "detach")
     _say(_client().post(f"/detach/{_quote(container)}", [("address", address) for address in addresses]))
+    return 0
+
+
+def _expose(words: list[str]) -> int:
+    name, rest = _named(words)
+    plain = "--without-masquerade"
+    masquerade = [("masquerade", "false")] if plain in rest else []
+    addresses, rest = take_addresses(_plain([word for word in rest if word != plain], "expose", (plain, "-h")))
+    if rest:
+        raise Usage(f"expose takes addresses, as a.b.c.d/n, not `{rest[0]}`")
+    form = [("address", address) for address in addresses] + ([("fqdn", name)] if name else []) + masquerade
+    _say(_client().post("/expose", form))
+    return 0
+
+
+def _hide(words: list[str]) -> int:
+    addresses, rest = take_addresses(_plain(words, "hide"))
+    if rest:
+        raise Usage(f"hide takes addresses, as a.b.c.d/n, not `{rest[0]}`")
+    _say(_client().post("/hide", [("address", address) for address in addresses]))
     return 0
 
 
@@ -276,13 +305,7 @@ def _dns_remove(words: list[str]) -> int:
 
 
 def _dns_change(command: str, words: list[str]) -> int:
-    name, rest = "", list(words)
-    if "-h" in rest:
-        at = rest.index("-h")
-        if at + 1 == len(rest):
-            raise Usage("-h lacks its NAME")
-        name = rest[at + 1]
-        del rest[at : at + 2]
+    name, rest = _named(words)
     rest = _plain(rest, command, ("-h",))
     addresses = [word for word in rest if _is_literal(word)]
     containers = [word for word in rest if not _is_literal(word)]
@@ -305,6 +328,18 @@ def _dns_change(command: str, words: list[str]) -> int:
         else:
             client.delete(path)
     return 0
+
+
+def _named(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The NAME of `-h NAME`, and the other words."""
+    name, rest = "", list(words)
+    if "-h" in rest:
+        at = rest.index("-h")
+        if at + 1 == len(rest):
+            raise Usage("-h lacks its NAME")
+        name = rest[at + 1]
+        del rest[at : at + 2]
+    return name, rest
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------
@@ -362,6 +397,8 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "attach": _attach,
     "detach": _detach,
     "ps": _ps,
+    "expose": _expose,
+    "hide": _hide,
     "dns-add": _dns_add,
     "dns-remove": _dns_remove,
     "dns-lookup": _dns_lookup,
@@ -371,7 +408,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "reset": _reset,
     "version": _version,
     "help": _help,
-    **{name: _not_yet(name) for name in ("expose", "hide", "launch-proxy", "proxy-env", "env", "config")},
+    **{name: _not_yet(name) for name in ("launch-proxy", "proxy-env", "env", "config")},
 }
 
 

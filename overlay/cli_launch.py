@@ -189,7 +189,7 @@ def launch(
 
 def clean_up(environment: Mapping[str, str]) -> None:
     """Remove interfaces, bridge and state of a router that does not run. Raises `OverlayError`."""
-    from overlay.drivers import bridge
+    from overlay.drivers import bridge, firewall
     from overlay.drivers.disk import Disk
     from overlay.drivers.netlink import Netlink
 
@@ -197,6 +197,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
     try:
         with Netlink() as netlink:
             bridge.remove(netlink)
+        firewall.remove()
         disk.erase()
     except PermissionError as error:
         raise Refused(f"not allowed to remove the bridge ({error}): run `weave` as root") from None

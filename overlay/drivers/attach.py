@@ -23,7 +23,7 @@ from overlay.drivers.netlink import Netlink, NetlinkError
 from overlay.drivers.netns import inside
 from overlay.errors import EnvironmentProblem, UsageError
 
-__all__ = ["Ports", "addresses_of", "plug", "port_name", "unplug"]
+__all__ = ["Ports", "addresses_of", "addresses_on", "plug", "port_name", "unplug"]
 
 MULTICAST = "224.0.0.0/4"
 _ETH_P_ARP = 0x0806
@@ -36,9 +36,9 @@ class Ports:
         self._netlink = netlink
         self._devices = devices
 
-    def plug(self, container: str, pid: int, mac: str, addresses: tuple[str, ...]) -> bool:
+    def plug(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, multicast: bool = True) -> bool:
         """See `plug` of this module."""
-        return plug(self._netlink, self._devices, container, pid, mac, addresses)
+        return plug(self._netlink, self._devices, container, pid, mac, addresses, multicast=multicast)
 
     def unplug(self, container: str) -> None:
         """See `unplug` of this module."""
@@ -75,8 +75,20 @@ def _netlink_in(namespace: int) -> Netlink:
         return Netlink()
 
 
-def plug(netlink: Netlink, devices: Devices, container: str, pid: int, mac: str, addresses: tuple[str, ...]) -> bool:
+def plug(
+    netlink: Netlink,
+    devices: Devices,
+    container: str,
+    pid: int,
+    mac: str,
+    addresses: tuple[str, ...],
+    *,
+    multicast: bool = True,
+) -> bool:
     """Give the container of process `pid` exactly these addresses ("a.b.c.d/n") on `ethwe`, made if need be.
+
+    The bridge's end goes up last: a carrier on `ethwe` says that all of it is in place, and whoever waits for that in
+    the container may go on. `multicast`: the route for 224.0.0.0/4 leads there too.
 
     Idempotent; returns whether `ethwe` was made now. Raises `UsageError` (not running, host network) and
     `EnvironmentProblem`.
@@ -93,21 +105,21 @@ def plug(netlink: Netlink, devices: Devices, container: str, pid: int, mac: str,
             if port:
                 netlink.one(rtnl.del_link(port))
             _make_pair(netlink, devices, container, namespace, mac)
-        port = netlink.index(port_name(container))
-        netlink.run(
-            (
-                rtnl.change_link(port, ("IFLA_MASTER", devices.bridge), what="plug port into bridge"),
-                rtnl.change_link(port, ("IFLA_MTU", devices.mtu), up=True, what="port up"),
-            )
-        )
         inner = there.index(CONTAINER_DEVICE)
-        stale = [cidr for cidr in _addresses(there, inner) if cidr not in addresses]
+        stale = [cidr for cidr in addresses_on(there, inner) if cidr not in addresses]
         there.run(
             (
                 rtnl.change_link(inner, ("IFLA_MTU", devices.mtu), up=True, what="ethwe up"),
                 *(rtnl.del_address(inner, cidr) for cidr in stale),
                 *(rtnl.new_address(inner, cidr) for cidr in addresses),
-                rtnl.new_route(inner, MULTICAST),
+                *((rtnl.new_route(inner, MULTICAST),) if multicast else ()),
+            )
+        )
+        port = netlink.index(port_name(container))
+        netlink.run(
+            (
+                rtnl.change_link(port, ("IFLA_MASTER", devices.bridge), what="plug port into bridge"),
+                rtnl.change_link(port, ("IFLA_MTU", devices.mtu), up=True, what="port up"),
             )
         )
         with inside(namespace):
@@ -126,7 +138,7 @@ def addresses_of(pid: int) -> tuple[str, ...]:
     """The addresses ("a.b.c.d/n") on the container's `ethwe`; empty without one."""
     with _namespace(pid) as namespace, _netlink_in(namespace) as there:
         index = there.index(CONTAINER_DEVICE)
-        return tuple(_addresses(there, index)) if index else ()
+        return tuple(addresses_on(there, index)) if index else ()
 
 
 def _make_pair(netlink: Netlink, devices: Devices, container: str, namespace: int, mac: str) -> None:
@@ -149,7 +161,8 @@ def _make_pair(netlink: Netlink, devices: Devices, container: str, namespace: in
         raise EnvironmentProblem(f"cannot make the container's interface: {error}") from None
 
 
-def _addresses(netlink: Netlink, index: int) -> list[str]:
+def addresses_on(netlink: Netlink, index: int) -> list[str]:
+    """The addresses ("a.b.c.d/n") of an interface, link-local ones left out."""
     found = []
     for entry in netlink.dump(RTM_GETADDR):
         literal = entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS")

@@ -18,6 +18,7 @@ from overlay import inputs as i
 from overlay.config import Address
 from overlay.drivers.addresses import parse_address, parse_target
 from overlay.drivers.containers import Containers
+from overlay.drivers.expose import Exposure
 from overlay.drivers.loop import Router
 from overlay.drivers.options import LaunchOptions
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
@@ -44,6 +45,7 @@ class Control:
         leave: Callable[[bool], Awaitable[None]],
         lookup: Callable[[str], Awaitable[tuple[str, ...]]],
         resolve: Callable[[str], Awaitable[str]],
+        exposure: Exposure | None = None,
     ) -> None:
         self._router = router
         self._containers = containers
@@ -52,6 +54,7 @@ class Control:
         self._leave = leave
         self._lookup = lookup
         self._resolve = resolve
+        self._exposure = exposure
         self._streams: dict[asyncio.Task[Any], None] = {}
 
     def application(self) -> web.Application:
@@ -85,6 +88,11 @@ class Control:
         add("POST", "/attach/{container}", self._attach)
         add("POST", "/detach/{container}", self._detach)
         add("GET", "/ps", self._ps)
+        add("POST", "/expose", self._expose)
+        add("POST", "/expose/{ip}/{length}", self._expose)
+        add("POST", "/hide", self._hide)
+        add("GET", "/proxy", self._proxy_facts)
+        add("POST", "/proxy/{container}/{step}", self._proxy_step)
         return app
 
     async def close(self) -> None:
@@ -257,8 +265,13 @@ class Control:
 
     async def _attach(self, request: web.Request) -> web.Response:
         form = await _form(request)
-        dns = form.get("dns", ["true"])[-1] != "false"
-        addresses = await self._containers.attach(request.match_info["container"], form.get("address", []), dns=dns)
+        addresses = await self._containers.attach(
+            request.match_info["container"],
+            form.get("address", []),
+            dns=_yes(form, "dns", "true"),
+            hosts=_yes(form, "hosts", "false"),
+            multicast=_yes(form, "multicast", "true"),
+        )
         return web.Response(text=" ".join(addresses))
 
     async def _detach(self, request: web.Request) -> web.Response:
@@ -269,6 +282,43 @@ class Control:
 
     async def _ps(self, request: web.Request) -> web.Response:
         return _reply(await self._containers.table(request.query.getall("container", [])))
+
+    async def _expose(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        addresses = form.get("address", []) + ([_cidr(request)] if "ip" in request.match_info else [])
+        name = form.get("fqdn", [""])[-1]
+        found = await self._exposed().expose(
+            addresses, self._qualified(name) if name else "", masquerade=_yes(form, "masquerade", "true")
+        )
+        return web.Response(text=" ".join(found))
+
+    async def _hide(self, request: web.Request) -> web.Response:
+        found = await self._exposed().hide((await _form(request)).get("address", []))
+        return web.Response(text=" ".join(found))
+
+    def _exposed(self) -> Exposure:
+        if self._exposure is None:
+            raise EnvironmentProblem("a simulated host has no interface of its own to expose")
+        return self._exposure
+
+    # --- the proxy -------------------------------------------------------------------------------------------------
+
+    async def _proxy_facts(self, _request: web.Request) -> web.Response:
+        """What the proxy puts into containers."""
+        return _reply({"resolver": self._containers.resolver, "domain": self._options.dns_domain.rstrip(".")})
+
+    async def _proxy_step(self, request: web.Request) -> web.Response:
+        container, step = request.match_info["container"], request.match_info["step"]
+        if step == "reserve":
+            body = await _json_body(request)
+            flags = {key: bool(body.get(key, True)) for key in ("dns", "hosts", "multicast")}
+            return _reply(await self._containers.reserve(container, list(body.get("addresses") or ()), **flags))
+        if step == "renew":
+            await self._containers.renew(container)
+            return _reply([])
+        if step == "ensure":
+            return _reply(await self._containers.ensure(container))
+        raise _NotFound(f"the proxy knows no `{step}`: there are reserve, renew and ensure")
 
 
 class _NotFound(UsageError):
@@ -311,6 +361,10 @@ async def _json_body(request: web.Request) -> dict[str, Any]:
         return msgspec.json.decode(await request.read(), type=dict[str, Any])
     except msgspec.MsgspecError as error:
         raise UsageError(f"the body is not a JSON object: {error}") from None
+
+
+def _yes(form: dict[str, list[str]], key: str, default: str) -> bool:
+    return form.get(key, [default])[-1] != "false"
 
 
 def _literal(text: str) -> str:

@@ -33,6 +33,7 @@ from overlay.drivers.control import Control
 from overlay.drivers.disk import Disk
 from overlay.drivers.dns import DnsServer, lookup
 from overlay.drivers.engine import Engine, socket_path
+from overlay.drivers.expose import Exposure
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
@@ -112,13 +113,19 @@ class Daemon:
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
         router.start()
+        exposure = Exposure(router, containers.bookings, netlink, devices, plan.bridge_mac, journal)
+        exposure.restore()
+        containers.lives.on_engine = lambda: containers.bookings.spawn(exposure.check_filter())
         containers.begin()
         if devices.adopted:
             handle = asyncio.get_running_loop().call_later(config.hold / SECOND, forwarding.drop_unconfirmed)
             stack.callback(handle.cancel)
 
         self._router, self._containers, self._config, self._plan = router, containers, config, plan
-        await self._open_control(Control(router, containers, options, self.report, self.leave, self._lookup, _resolve))
+        self._exposure = exposure
+        await self._open_control(
+            Control(router, containers, options, self.report, self.leave, self._lookup, _resolve, exposure)
+        )
         log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
 
     async def _open_dns(self, router: Router, containers: Containers, config: Config, netlink: Netlink) -> None:
@@ -186,6 +193,7 @@ class Daemon:
             "dns_problem": self._dns_problem,
             "upstreams": list(router.dns.servers()) if router.dns is not None else [],
             "disk": router.disk.check_room(),
+            "filter": self._exposure.problem,
             "stalled": router.stalled,
             "db": str(self._places.db),
         }

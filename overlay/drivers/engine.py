@@ -16,6 +16,7 @@ import aiohttp
 from msgspec import Struct
 
 from overlay.errors import EnvironmentProblem, UsageError
+from overlay.proxy.waiter import WAITER
 
 __all__ = ["Container", "Engine", "Event", "socket_path"]
 
@@ -35,10 +36,23 @@ class Container(Struct, frozen=True):
     pid: int
     """0: it is not running."""
     network_mode: str
+    domainname: str = ""
+    env: tuple[str, ...] = ()
+    """"NAME=VALUE"."""
+    hosts_path: str = ""
+    """The file on this host that is the container's `/etc/hosts`; empty: unknown."""
+    entry: str = ""
+    """The program that its first process runs."""
 
     @property
     def running(self) -> bool:
+        """It has processes."""
         return self.pid > 0
+
+    @property
+    def waits(self) -> bool:
+        """It was made through the proxy: its own process starts once it is on the overlay."""
+        return self.entry == WAITER
 
 
 class Event(Struct, frozen=True):
@@ -49,8 +63,11 @@ class Event(Struct, frozen=True):
 
 
 def socket_path(environment: Mapping[str, str]) -> str:
-    """The engine's socket: DOCKER_HOST if that names a unix socket, else Docker's default."""
-    host = environment.get("DOCKER_HOST", "")
+    """The engine's socket: DOCKER_HOST if that names a unix socket, else Docker's default.
+
+    In a shell where `weave env` was obeyed DOCKER_HOST is the proxy, and ORIG_DOCKER_HOST what it was before.
+    """
+    host = environment.get("ORIG_DOCKER_HOST", environment.get("DOCKER_HOST", ""))
     if not host:
         return DEFAULT_SOCKET
     if host.startswith("unix://"):
@@ -89,11 +106,23 @@ class Engine:
             hostname=str(config.get("Hostname") or ""),
             pid=int(state.get("Pid") or 0) if running else 0,
             network_mode=str((raw.get("HostConfig") or {}).get("NetworkMode") or ""),
+            domainname=str(config.get("Domainname") or ""),
+            env=tuple(config.get("Env") or ()),
+            hosts_path=str(raw.get("HostsPath") or ""),
+            entry=str(raw.get("Path") or ""),
         )
 
     async def list(self) -> list[str]:
         """Ids of all containers, stopped ones too."""
         return [str(entry["Id"]) for entry in await self._call("GET", "/containers/json?all=1")]
+
+    async def waiting(self) -> tuple[str, ...]:
+        """Ids of running containers that were made through the proxy."""
+        return tuple(
+            str(entry["Id"])
+            for entry in await self._call("GET", "/containers/json")
+            if str(entry.get("Command") or "").partition(" ")[0] == WAITER
+        )
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container, having pulled its image if need be; returns its id."""

@@ -4,8 +4,11 @@ Owns the records and their file. An intention stands here before its addresses a
 until they are released, so that a crash in between is finished or undone by the next start.
 """
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from overlay.drivers.disk import Disk, DiskFull
 
@@ -32,6 +35,12 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """Each "a.b.c.d/n"."""
     names: tuple[Name, ...] = ()
     with_dns: bool = True
+    specs: tuple[str, ...] = ()
+    """What was asked for when the container was made through the proxy: asked for again whenever it starts."""
+    rewrite_hosts: bool = False
+    multicast: bool = True
+    masquerade: bool = True
+    """Of the host's own record: packets that cross the overlay's border go by the host's address."""
 
 
 class Journal:
@@ -61,6 +70,12 @@ class Journal:
         before = dict(self._records)
         self._records[record.container] = record
         self._save(before)
+
+    def update(self, record: Attachment, **changes: Any) -> Attachment:
+        """Replace fields of a record; returns the new one. Raises `DiskFull`."""
+        changed = replace(record, **changes)
+        self.put(changed)
+        return changed
 
     def drop(self, container: str) -> None:
         """Remove a record."""

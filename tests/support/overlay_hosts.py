@@ -37,8 +37,9 @@ def _children(pid: int) -> list[int]:
 class Underlay:
     """A switch in a network namespace, and what is plugged into it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kind: "type[Host] | None" = None) -> None:
         self.directory = directory
+        self.kind = kind or Host
         self.hosts: dict[str, Host] = {}
         flags = [] if os.geteuid() == 0 else ["--map-root-user", "--user"]
         self.process = subprocess.Popen(
@@ -61,7 +62,7 @@ class Underlay:
 
     def host(self, name: str, number: int) -> "Host":
         """Add a host with the address 192.168.0.NUMBER."""
-        self.hosts[name] = Host(self, name, number)
+        self.hosts[name] = self.kind(self, name, number)
         return self.hosts[name]
 
     def close(self) -> None:
@@ -87,8 +88,7 @@ class Host:
                 *underlay.enter(),
                 *("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"),
                 *("sh", "-c", f'hostname {name}; exec "$@"', "sh"),
-                *(PYTHON, "-m", "lab.backends.engine", "--socket", str(self.disk / "d"), "--hostname", name),
-                *("--state", str(self.disk / "engine"), "--bridge-address", f"172.17.{number}.1/24"),
+                *self.first_words(number),
             ],
             stdout=subprocess.PIPE,
             stderr=self.engine_log,
@@ -102,6 +102,13 @@ class Host:
             f"ip link set h{number} master switch; ip link set h{number} up"
         )
         self.sh(f"ip addr add {self.address}/24 dev eth0; ip link set eth0 up; ip link set lo up")
+
+    def first_words(self, number: int) -> list[str]:
+        """The command of this host's first process, which says `ready` once the rest may begin."""
+        return [
+            *(PYTHON, "-m", "lab.backends.engine", "--socket", str(self.disk / "d"), "--hostname", self.name),
+            *("--state", str(self.disk / "engine"), "--bridge-address", f"172.17.{number}.1/24"),
+        ]
 
     @property
     def env(self) -> dict[str, str]:
@@ -192,10 +199,10 @@ def _first_process(launcher: int) -> int:
 
 
 @contextlib.contextmanager
-def underlay() -> Iterator[Underlay]:
-    """A switch without hosts; everything is gone afterwards."""
+def underlay(kind: type[Host] | None = None) -> Iterator[Underlay]:
+    """A switch without hosts (which will be of this kind); everything is gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="ov"))
-    made = Underlay(directory)
+    made = Underlay(directory, kind)
     try:
         yield made
     finally:

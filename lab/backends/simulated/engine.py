@@ -94,6 +94,10 @@ class SimEngine:
         """Ids of all containers, stopped ones too."""
         return list(self.containers)
 
+    async def waiting(self) -> tuple[str, ...]:
+        """Ids of running containers that were made through a proxy: there is none here."""
+        return ()
+
     async def start(self, container: str) -> None:
         """Start a container."""
         found = self.find(container)

@@ -1,0 +1,217 @@
+"""One container's place on the overlay: addresses booked, interface plugged, endpoint and names announced, and undone.
+
+Owns the order of these steps, each under the container's lock, and the record of them in the journal. Who asks for
+them, and when, is decided in `containers` (requests) and `lives` (the engine's events).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
+
+from overlay import inputs as i
+from overlay.config import Config
+from overlay.datapath.vxlan import stable_mac
+from overlay.drivers import hosts_file
+from overlay.drivers.addresses import parse_address
+from overlay.drivers.attach import Ports
+from overlay.drivers.engine import Container
+from overlay.drivers.journal import Attachment, Journal, Name
+from overlay.drivers.loop import Router
+from overlay.errors import EnvironmentProblem, OverlayError, UsageError
+
+__all__ = ["EXPOSED", "EXTERNAL", "GRACE", "OWN", "Bookings"]
+
+log = logging.getLogger(__name__)
+
+GRACE = 30.0
+"""Seconds for which a dead container's addresses stay booked, so that a restart keeps them."""
+EXTERNAL = "weave:extern"
+"""Owner of DNS entries that belong to no container."""
+EXPOSED = "weave:expose"
+"""Owner of the addresses of this host itself."""
+OWN = (EXTERNAL, EXPOSED)
+"""Owners that no engine knows."""
+
+
+class Bookings:
+    """What can be done to one container's record; callers hold its `lock`."""
+
+    def __init__(self, router: Router, ports: Ports, config: Config, journal: Journal) -> None:
+        self._router = router
+        self._ports = ports
+        self._config = config
+        self._journal = journal
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self.plugged: dict[str, int] = {}
+        """Container to the process whose network namespace was plugged last."""
+
+    def lock(self, container: str) -> asyncio.Lock:
+        """What serialises everything that is done to one container."""
+        return self._locks.setdefault(container, asyncio.Lock())
+
+    def drop_lock(self, container: str) -> None:
+        """Nothing is known of this container: keep nothing of it."""
+        if self._journal.get(container) is None:
+            self._locks.pop(container, None)
+
+    async def book(
+        self, info: Container, addresses: Sequence[str], dns: bool | None = None, **fields: Any
+    ) -> Attachment:
+        """Book what is asked for (nothing: the default subnet), beside what the container has already.
+
+        `fields` are set in the record; `dns=None` leaves that as it was.
+        """
+        room = self._router.disk.check_room()
+        if room:
+            raise EnvironmentProblem(room)
+        stored = self._journal.get(info.id)
+        before = stored or Attachment(container=info.id)
+        dns = before.with_dns if dns is None else dns
+        specs = tuple(addresses) or (() if before.addresses else ("net:default",))
+        intent = replace(before, name=info.name, wanted=specs, with_dns=dns, **fields)
+        self._journal.put(intent)
+        booked: list[str] = []
+        try:
+            for text in specs:
+                spec = parse_address(text)
+                answer = await self._router.ask(
+                    partial(_claim if spec.kind == "claim" else _allocate, info.id, spec.value)
+                )
+                assert isinstance(answer, str) or spec.kind == "claim"
+                cidr = answer if isinstance(answer, str) else spec.value
+                if cidr not in before.addresses:
+                    booked.append(cidr)
+        except BaseException:
+            for cidr in booked:
+                self._release(info.id, cidr)
+            if stored is not None:
+                self._journal.put(stored)
+            else:
+                self._journal.drop(info.id)
+            raise
+        held = tuple(dict.fromkeys((*before.addresses, *booked)))
+        names = before.names + tuple(
+            Name(self.fqdn(info), cidr.partition("/")[0]) for cidr in booked if dns and self._config.dns
+        )
+        return self._journal.update(intent, wanted=(), addresses=held, names=tuple(dict.fromkeys(names)))
+
+    async def unbook(self, record: Attachment, keep: tuple[str, ...]) -> None:
+        """Give up all addresses but `keep`, with their names; the record says so afterwards."""
+        literals = [cidr.partition("/")[0] for cidr in keep]
+        names = tuple(name for name in record.names if name.address in literals)
+        for name in record.names:
+            if name not in names:
+                self._router.feed(i.UnregisterName(record.container, name.fqdn, name.address))
+        if not keep:
+            self._router.feed(i.Detached(record.container))
+            await self._router.ask(partial(_release, record.container, ""))
+            self._journal.drop(record.container)
+            return
+        for cidr in record.addresses:
+            if cidr not in keep:
+                await self._router.ask(partial(_release, record.container, cidr.partition("/")[0]))
+        self._journal.put(replace(record, addresses=keep, names=names, wanted=()))
+
+    async def keep_if_ours(self, record: Attachment) -> Attachment | None:
+        """Claim again what the record says; what belongs to somebody else by now is lost, and said so."""
+        kept = []
+        for cidr in record.addresses:
+            try:
+                await self._router.ask(partial(_claim, record.container, cidr), timeout=GRACE)
+                kept.append(cidr)
+            except TimeoutError:
+                kept.append(cidr)  # nobody to ask yet; what is on disk stands
+            except UsageError as error:
+                log.error("container %.12s loses %s: %s", record.container, cidr, error)
+        if tuple(kept) != record.addresses:
+            await self.unbook(record, keep=tuple(kept))
+        return self._journal.get(record.container)
+
+    def plug(self, record: Attachment, info: Container) -> None:
+        """Put the container on the bridge with the record's addresses. Raises `OverlayError`."""
+        check_attachable(info)
+        mac = stable_mac(self._config.name, record.container)
+        if record.rewrite_hosts and info.hosts_path:
+            hosts_file.rewrite(info.hosts_path, info.hostname, info.domainname, record.addresses)
+        self._router.forwarding.now_local(mac, record.addresses)
+        self._ports.plug(record.container, info.pid, mac, record.addresses, multicast=record.multicast)
+        self.plugged[record.container] = info.pid
+        self.announce(record)
+
+    def unplug(self, container: str) -> None:
+        """Take the container off the bridge; fine if it is not there."""
+        self.plugged.pop(container, None)
+        self._ports.unplug(container)
+
+    def announce(self, record: Attachment) -> None:
+        """Tell the node where this container is and what it is called."""
+        mac = stable_mac(self._config.name, record.container)
+        self._router.feed(i.Attached(record.container, mac, record.addresses))
+        for name in record.names:
+            self._router.feed(i.RegisterName(record.container, name.fqdn, name.address))
+
+    async def forget(self, record: Attachment) -> None:
+        """The container is gone for good."""
+        self.unplug(record.container)
+        await self.unbook(record, keep=())
+        self._journal.drop(record.container)
+        self._locks.pop(record.container, None)
+
+    def fqdn(self, info: Container) -> str:
+        """The DNS name of a container: its host name if it was given one, else its name, under the router's domain."""
+        own = info.hostname if info.hostname and not info.id.startswith(info.hostname) else info.name
+        domain = self._config.dns_domain
+        if own.rstrip(".").lower().endswith("." + domain.rstrip(".").lower()):
+            return own.rstrip(".") + "."
+        return f"{own.partition('.')[0]}.{domain}"
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run in the background; faults are logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(self._done)
+
+    async def end(self) -> None:
+        """Stop everything that runs in the background."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("container work failed", exc_info=task.exception())
+
+    def _release(self, container: str, cidr: str) -> None:
+        self.spawn(self._ask_and_forget(partial(_release, container, cidr.partition("/")[0])))
+
+    async def _ask_and_forget(self, make: Callable[[int], i.Input]) -> None:
+        try:
+            await self._router.ask(make, timeout=GRACE)
+        except (OverlayError, TimeoutError) as error:
+            log.warning("release: %s", error)
+
+
+def check_attachable(info: Container) -> None:
+    """Raises `UsageError` for a container that cannot have an interface of its own now."""
+    if not info.running:
+        raise UsageError(f"container {info.name or info.id[:12]} is not running")
+    if info.network_mode == "host":
+        raise UsageError(f"container {info.name or info.id[:12]} uses the host's network: it cannot be attached")
+
+
+def _claim(container: str, address: str, request: int) -> i.Input:
+    return i.Claim(request, container, address)
+
+
+def _allocate(container: str, subnet: str, request: int) -> i.Input:
+    return i.Allocate(request, container, subnet)
+
+
+def _release(container: str, address: str, request: int) -> i.Input:
+    return i.Release(request, container, address)

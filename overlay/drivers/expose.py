@@ -1,0 +1,128 @@
+"""`weave expose`: the host itself on the overlay, by addresses on the bridge; and the packet filter with it.
+
+Owns the bridge's addresses and their record in the journal. Booking is that of any container; what differs is that the
+port is the bridge itself and that no engine knows this owner.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Sequence
+
+from overlay import inputs as i
+from overlay.drivers import firewall, rtnl
+from overlay.drivers.addresses import parse_address
+from overlay.drivers.attach import addresses_on
+from overlay.drivers.bookings import EXPOSED, Bookings
+from overlay.drivers.bridge import Devices
+from overlay.drivers.engine import Container
+from overlay.drivers.journal import Attachment, Journal, Name
+from overlay.drivers.loop import Router
+from overlay.drivers.netlink import Netlink
+from overlay.errors import EnvironmentProblem, UsageError
+
+__all__ = ["Exposure"]
+
+log = logging.getLogger(__name__)
+
+_HOST = Container(id=EXPOSED, name=EXPOSED, hostname="", pid=0, network_mode="")
+
+
+class Exposure:
+    """This host's own addresses on the overlay."""
+
+    def __init__(
+        self, router: Router, bookings: Bookings, netlink: Netlink, devices: Devices, mac: str, journal: Journal
+    ) -> None:
+        self._router = router
+        self._bookings = bookings
+        self._netlink = netlink
+        self._devices = devices
+        self._mac = mac
+        self._journal = journal
+        self._filter_lock = asyncio.Lock()
+        self.problem = ""
+        """Why the packet filter is not as it should be; empty: it is."""
+
+    def restore(self) -> None:
+        """After a start: put the addresses of an earlier life on the bridge again."""
+        record = self._journal.get(EXPOSED)
+        if record is not None and record.addresses:
+            self._plug(record)
+
+    async def expose(self, addresses: Sequence[str], fqdn: str = "", *, masquerade: bool = True) -> tuple[str, ...]:
+        """Give the host addresses (none named: one of the default subnet); returns all that it has now.
+
+        Raises `UsageError` and `EnvironmentProblem`; then nothing was changed.
+        """
+        for text in addresses:
+            parse_address(text)
+        async with self._bookings.lock(EXPOSED):
+            before = self._journal.get(EXPOSED)
+            record = await self._bookings.book(_HOST, addresses, dns=False, masquerade=masquerade)
+            if fqdn:
+                new = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in record.addresses)
+                record = self._journal.update(record, names=tuple(dict.fromkeys((*record.names, *new))))
+            try:
+                self._plug(record)
+                await self.filter()
+            except EnvironmentProblem:
+                await self._bookings.unbook(record, keep=before.addresses if before is not None else ())
+                raise
+            return record.addresses
+
+    async def hide(self, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Take addresses (none named: all) from the host; returns those that it gave up. Raises `UsageError`."""
+        async with self._bookings.lock(EXPOSED):
+            record = self._journal.get(EXPOSED)
+            if record is None or not record.addresses:
+                raise UsageError("this host is not exposed")
+            leaving = tuple(parse_address(text).value for text in addresses) or record.addresses
+            missing = [cidr for cidr in leaving if cidr not in record.addresses]
+            if missing:
+                raise UsageError(f"this host does not have {missing[0]}, it has {' '.join(record.addresses)}")
+            await self._bookings.unbook(record, keep=tuple(c for c in record.addresses if c not in leaving))
+            for cidr in leaving:
+                self._netlink.one(rtnl.del_address(self._devices.bridge, cidr))
+            left = self._journal.get(EXPOSED)
+            if left is not None:
+                self._plug(left)
+            await self.filter()
+            return leaving
+
+    async def filter(self) -> None:
+        """Bring the packet filter in line. Raises `EnvironmentProblem` if somebody is exposed and it cannot be."""
+        record = self._journal.get(EXPOSED)
+        addresses = record.addresses if record is not None else ()
+        subnets = tuple(dict.fromkeys(str(ipaddress.ip_interface(cidr).network) for cidr in addresses))
+        masquerade = record is None or record.masquerade
+        async with self._filter_lock:
+            try:
+                await asyncio.to_thread(firewall.ensure, subnets, masquerade=masquerade)
+                self.problem = ""
+            except EnvironmentProblem as error:
+                self.problem = str(error)
+                log.error("packet filter: %s", error)
+                if subnets:
+                    raise
+
+    async def check_filter(self) -> None:
+        """The same when nobody waits for it: after the engine came (back), which may have changed the filter."""
+        try:
+            await self.filter()
+        except EnvironmentProblem:
+            return  # logged, and `problem` says so
+
+    def _plug(self, record: Attachment) -> None:
+        bridge = self._devices.bridge
+        self._router.forwarding.now_local(self._mac, record.addresses)
+        stale = [cidr for cidr in addresses_on(self._netlink, bridge) if cidr not in record.addresses]
+        self._netlink.run(
+            (
+                *(rtnl.del_address(bridge, cidr) for cidr in stale),
+                *(rtnl.new_address(bridge, cidr) for cidr in record.addresses),
+            )
+        )
+        self._router.feed(i.Attached(EXPOSED, self._mac, record.addresses))
+        for name in record.names:
+            self._router.feed(i.RegisterName(EXPOSED, name.fqdn, name.address))

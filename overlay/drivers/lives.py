@@ -1,0 +1,232 @@
+"""Following the engine: what becomes of attached containers when they start, die and are destroyed, and after restarts.
+
+Owns the event stream, the grace after a death, and finding every container again when this daemon, the engine or the
+whole host comes back. Steps on one container are those of `bookings`.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from msgspec.structs import replace
+
+from overlay import inputs as i
+from overlay.config import Config
+from overlay.drivers.attach import Ports
+from overlay.drivers.bookings import EXTERNAL, GRACE, OWN, Bookings
+from overlay.drivers.engine import Container, Engine
+from overlay.drivers.journal import Attachment, Journal, Name
+from overlay.drivers.loop import Router
+from overlay.errors import OverlayError, UsageError
+from overlay.proxy.cidr import wanted_addresses
+
+__all__ = ["Lives"]
+
+log = logging.getLogger(__name__)
+
+_ENGINE_ID = re.compile("[0-9a-f]{64}")
+_RETRY_FIRST, _RETRY_MOST = 0.2, 5.0
+
+
+class Lives:
+    """The lives and deaths of this host's containers."""
+
+    def __init__(
+        self, router: Router, engine: Engine, ports: Ports, bookings: Bookings, config: Config, journal: Journal
+    ) -> None:
+        self._router = router
+        self._engine = engine
+        self._ports = ports
+        self._bookings = bookings
+        self._config = config
+        self._journal = journal
+        self._expiry: dict[str, asyncio.TimerHandle] = {}
+        self.looked = asyncio.Event()
+        """Set once containers were looked at that this daemon does not know: nobody gets an address that they hold."""
+        self.on_engine: Callable[[], None] = lambda: None
+        """Called when the engine has come (back): it may have changed what is not its own."""
+
+    def begin(self) -> None:
+        """Follow the engine's events from now on; what was attached before is attached again."""
+        record = self._journal.get(EXTERNAL)
+        for name in record.names if record is not None else ():
+            self._router.feed(i.RegisterName(EXTERNAL, name.fqdn, name.address))
+        for record in self._journal.all():
+            # Before any peer hears of this daemon: nobody may think these containers gone while we look after them.
+            if record.addresses and record.container not in OWN:
+                self._bookings.announce(record)
+        self._bookings.spawn(self._follow())
+
+    def end(self) -> None:
+        """Let no grace run out any more."""
+        for handle in self._expiry.values():
+            handle.cancel()
+
+    def living(self, container: str) -> None:
+        """The container runs: no grace runs out."""
+        timer = self._expiry.pop(container, None)
+        if timer is not None:
+            timer.cancel()
+
+    def not_running(self, container: str) -> None:
+        """Its addresses stay booked for a grace."""
+        if container not in self._expiry:
+            loop = asyncio.get_running_loop()
+            self._expiry[container] = loop.call_later(GRACE, self._expired, container)
+
+    async def inspect_or_none(self, container: str) -> Container | None:
+        """What the engine says of a container; None: there is none of this id."""
+        try:
+            return await self._engine.inspect(container)
+        except UsageError:
+            return None
+
+    async def _follow(self) -> None:
+        wait = _RETRY_FIRST
+        complained = False
+        while True:
+            try:
+                async for event in self._engine.events():
+                    wait, complained = _RETRY_FIRST, False
+                    if event.action == "connected":
+                        self.on_engine()
+                        self._bookings.spawn(self._reconcile())
+                    elif event.action == "start" or self._journal.get(event.container) is not None:
+                        self._bookings.spawn(self._happened(event.action, event.container))
+            except OverlayError as error:
+                if not complained:
+                    log.warning("cannot follow containers: %s", error)
+                complained = True
+            if not complained and wait > _RETRY_FIRST:
+                log.warning(
+                    "no container engine at %s: containers are not followed until it answers", self._engine.path
+                )
+                complained = True
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _RETRY_MOST)
+
+    async def _reconcile(self) -> None:
+        """After a start of this daemon or of the engine: events were missed, so look at every container."""
+        try:
+            living = dict.fromkeys(await self._engine.list())
+            waiting = await self._engine.waiting()
+            adopted = [container for container in living if await self._adopt(container)]
+        except OverlayError as error:
+            log.warning("cannot look at containers: %s", error)
+            return
+        finally:
+            self.looked.set()  # whatever came of it: an engine that does not answer runs no new containers either
+        await self._drop_orphans(living)
+        for record in self._journal.all():
+            if record.container not in OWN and record.container not in adopted:
+                await self._happened("look" if record.container in living else "destroy", record.container)
+        for container in waiting:
+            if self._journal.get(container) is None:
+                await self._happened("start", container)
+
+    async def _adopt(self, container: str) -> bool:
+        """Take over a running container that is on the bridge though nothing on disk says so: the disk was lost."""
+        async with self._bookings.lock(container):
+            if self._journal.get(container) is not None:
+                return False
+            info = await self.inspect_or_none(container)
+            held = self._ports.held(container, info.pid) if info is not None and info.running else ()
+            if info is None or not held:
+                self._bookings.drop_lock(container)
+                return False
+            log.warning("container %.12s is on the bridge with %s but not on disk: adopted", container, " ".join(held))
+            fqdn = self._bookings.fqdn(info)
+            names = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in held) if self._config.dns else ()
+            specs = held if info.waits else ()
+            self._journal.put(Attachment(container=container, name=info.name, addresses=held, names=names, specs=specs))
+        await self._happened("look", container)
+        return True
+
+    async def _drop_orphans(self, living: Mapping[str, None]) -> None:
+        """Give up what the node remembers of containers that neither the journal nor the engine knows.
+
+        Owners that are no engine's ids (`PUT /ip/…` takes any word) are their makers' business.
+        """
+        report = self._router.node.report(self._router.clock())
+        for entry in report["endpoints"]["entries"]:
+            if entry["peer"] == self._config.name and self._journal.get(entry["container"]) is None:
+                self._router.feed(i.Detached(entry["container"]))
+        for container in report["ipam"]["addresses"]:
+            if _ENGINE_ID.fullmatch(container) and container not in living and self._journal.get(container) is None:
+                await self._router.ask(partial(_release_all, container))
+
+    async def _happened(self, action: str, container: str) -> None:
+        try:
+            async with self._bookings.lock(container):
+                record = self._journal.get(container)
+                if action == "destroy":
+                    if record is not None:
+                        await self.forget(record)
+                    return
+                if record is None and action != "start":
+                    return
+                info = await self.inspect_or_none(container)
+                if info is None:
+                    if record is not None:
+                        await self.forget(record)
+                elif info.running:
+                    await self.revive(record, info, again=action == "look")
+                elif record is not None:
+                    self._died(record)
+        except OverlayError as error:
+            log.error("container %.12s: %s", container, error)
+
+    async def revive(self, record: Attachment | None, info: Container, *, again: bool = False) -> Attachment | None:
+        """A container runs: plug what its record, or its own environment, asks for. Raises `OverlayError`.
+
+        `again`: even if that was done already, for who knows what has happened since.
+        """
+        self.living(info.id)
+        if record is None:
+            wanted = wanted_addresses(info.env) if info.waits else None
+            if wanted is None:
+                self._bookings.drop_lock(info.id)
+                return None
+            record = await self._bookings.book(info, wanted, specs=wanted or ("net:default",))
+        elif not again and not record.wanted and self._bookings.plugged.get(info.id) == info.pid:
+            return record
+        elif record.wanted:
+            record = await self._bookings.book(info, record.wanted)
+        left = await self._bookings.keep_if_ours(record)
+        if left is not None and left.addresses:
+            self._bookings.plug(left, info)
+        return left
+
+    async def forget(self, record: Attachment) -> None:
+        """The container is gone for good."""
+        self.living(record.container)
+        await self._bookings.forget(record)
+
+    def _died(self, record: Attachment) -> None:
+        self._bookings.unplug(record.container)
+        if record.specs and not record.addresses:
+            self._journal.update(record, wanted=record.specs)
+        self._router.feed(i.Detached(record.container))
+        self._router.feed(i.UnregisterName(record.container))
+        self.not_running(record.container)
+
+    def _expired(self, container: str) -> None:
+        self._expiry.pop(container, None)
+        self._bookings.spawn(self._expire(container))
+
+    async def _expire(self, container: str) -> None:
+        async with self._bookings.lock(container):
+            record = self._journal.get(container)
+            info = await self.inspect_or_none(container)
+            if record is None or (info is not None and info.running):
+                return
+            await self.forget(record)
+            if info is not None and record.specs:
+                # What it asked for at its making, it will ask for again when it is started.
+                self._journal.put(replace(record, addresses=(), names=(), wanted=record.specs))
+
+
+def _release_all(container: str, request: int) -> i.Input:
+    return i.Release(request, container, "")

@@ -1,0 +1,127 @@
+"""Hosts with a real Docker Engine each, in namespaces of their own, and the images that the tests run.
+
+The engine keeps everything under the host's temporary directory; nothing of it touches the machine's own network.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+
+from overlay_hosts import Host, eventually
+from tiers import cannot_run
+
+__all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "need_docker"]
+
+BUSYBOX, GLIBC, SCRATCH = "test/busybox", "test/glibc", "test/scratch"
+_APPLETS = "sh ls sleep cat echo env ping wget httpd id ip nslookup true false grep printf touch hostname"
+
+
+def need_docker() -> None:
+    """Skip (in CI: fail) where no engine can be started."""
+    if os.geteuid() != 0:
+        cannot_run("a Docker Engine starts only as root")
+    for command, package in (("dockerd", "docker.io"), ("busybox", "busybox-static"), ("iptables", "iptables")):
+        if shutil.which(command) is None:
+            cannot_run(f"no {command}: apt-get install {package}")
+
+
+def clients() -> list[str]:
+    """The docker command lines of this machine, each version once."""
+    found: dict[str, str] = {}
+    for path in ("/usr/bin/docker", "/usr/local/bin/docker"):
+        if os.access(path, os.X_OK):
+            text = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+            found.setdefault(text, path)
+    return list(found.values())
+
+
+class DockerHost(Host):
+    """One host whose engine is Docker's own."""
+
+    dockerd_flags: tuple[str, ...] = ()
+    storage = "overlay2"
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.start_engine()
+
+    def first_words(self, number: int) -> list[str]:
+        self.bridge_address = f"172.17.{number}.1/24"
+        return ["sh", "-c", "ip link set lo up; echo ready; while :; do sleep 1000 & wait $!; done"]
+
+    def start_engine(self, *flags: str) -> None:
+        """Start the engine (again), and wait until it answers."""
+        words = [
+            *("dockerd", "--data-root", f"{self.disk}/engine", "--exec-root", f"{self.disk}/run"),
+            *("--pidfile", f"{self.disk}/dockerd.pid", "-H", f"unix://{self.disk}/d"),
+            *("--storage-driver", self.storage, *(flags or self.dockerd_flags)),
+        ]
+        if not any(word.startswith("--bridge") for word in words):
+            words += ["--bip", self.bridge_address]
+        # Whether the kernel may be asked for more than it grants is not the point of these tests.
+        script = f'"$@" >>{self.disk}/dockerd.log 2>&1 </dev/null &'
+        self.run("sh", "-c", script, "sh", *words)
+        eventually(lambda: self.docker("version", check=False).returncode == 0, 60, "the engine answers")
+
+    def engine_pid(self) -> int:
+        return int((self.disk / "dockerd.pid").read_text())
+
+    def end_engine(self, number: int = signal.SIGKILL) -> None:
+        """Send the engine (not its containers) a signal, and wait until it is gone."""
+        pid = self.engine_pid()
+        self.sh(f"kill -{int(number)} {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.02; done")
+
+    def docker(self, *words: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run the docker command on this host, straight at the engine."""
+        return self.run("docker", *words, check=check, timeout=timeout)
+
+    def load_images(self) -> None:
+        """Import the images of the tests: there is no registry."""
+        busybox = Path(shutil.which("busybox") or "")
+        links = {f"bin/{name}": "busybox" for name in _APPLETS.split()}
+        self._import(BUSYBOX, {"bin/busybox": busybox, **links}, ['CMD ["sh"]'])
+        self._import(SCRATCH, {"server": busybox}, ['ENTRYPOINT ["/server"]', 'CMD ["sleep", "1000"]'])
+        shell = Path(shutil.which("bash") or "")
+        listed = subprocess.run(["ldd", str(shell)], capture_output=True, text=True, check=True).stdout
+        libraries = [Path(word) for word in listed.split() if word.startswith("/")]
+        tools = [Path("/usr/bin/env"), Path("/usr/bin/sleep"), Path("/usr/bin/cat"), Path("/usr/bin/id")]
+        for tool in tools:
+            more = subprocess.run(["ldd", str(tool)], capture_output=True, text=True, check=True).stdout
+            libraries += [Path(word) for word in more.split() if word.startswith("/")]
+        files: dict[str, Path | str] = {f"bin/{path.name}": path for path in (shell, *tools)}
+        files |= {str(path)[1:]: path for path in libraries}
+        self._import(GLIBC, files, ['CMD ["bash"]', "ENV GREETING=hello"])
+
+    def _import(self, name: str, files: dict[str, Path | str], changes: Iterable[str]) -> None:
+        path = self.disk / "image.tar"
+        with tarfile.open(path, "w") as archive:
+            for folder in ("tmp", "etc", "proc", "sys", "dev"):
+                entry = tarfile.TarInfo(folder)
+                entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+                archive.addfile(entry)
+            for target, content in (("etc/passwd", b"root:x:0:0::/:/bin/sh\nworker:x:1000:1000::/:/bin/sh\n"),):
+                entry = tarfile.TarInfo(target)
+                entry.size = len(content)
+                archive.addfile(entry, BytesIO(content))
+            for target, source in files.items():
+                if isinstance(source, str):
+                    entry = tarfile.TarInfo(target)
+                    entry.type, entry.linkname = tarfile.SYMTYPE, source
+                    archive.addfile(entry)
+                else:
+                    entry = archive.gettarinfo(str(source.resolve()), target)
+                    with source.open("rb") as content_file:
+                        archive.addfile(entry, content_file)
+        self.docker("import", *(word for change in changes for word in ("--change", change)), str(path), name)
+        path.unlink()
+
+    @property
+    def log(self) -> str:
+        path = self.disk / "dockerd.log"
+        tail = "".join(path.read_text().splitlines(keepends=True)[-15:]) if path.exists() else ""
+        return super().log + tail
