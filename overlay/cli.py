@@ -43,6 +43,10 @@ Usage: weave COMMAND [ARGUMENTS]
   dns-remove [IP ...] CONTAINER [-h NAME]   remove it
   dns-lookup NAME                   the addresses that a container would get
 
+  launch-proxy [FLAGS]              start the Docker API proxy (weave help launch-proxy)
+  env [--restore], config           shell words, and docker flags, that lead to the proxy (also proxy-env, proxy-config)
+  stop-proxy                        end it; containers stay on the overlay
+
   prime                             wait until addresses can be given out
   rmpeer PEER ...                   take over the addresses of peers that will never come back
   stop                              say farewell and end the router; containers keep their interfaces
@@ -50,7 +54,8 @@ Usage: weave COMMAND [ARGUMENTS]
   version, help [COMMAND]
 
 ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet) or net:default.
-WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the log; DOCKER_HOST the engine's socket."""
+WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the log; WEAVE_PROXY_SOCK the proxy's socket,
+DOCKER_HOST the engine's."""
 
 
 class Machine:
@@ -134,8 +139,59 @@ def _launch(words: list[str]) -> int:
     from overlay.cli_launch import launch
 
     here = HERE.get()
-    text = launch(words, here.environment, here.client(), here.spawn)
-    _say(text, sys.stderr)
+    proxy: list[str] | None = None
+    if any(word.startswith("-") for word in words):
+        from overlay.cli_proxy import launch_proxy, parse_proxy, split_proxy_words
+
+        words, proxy = split_proxy_words(words)
+        if proxy is not None:
+            _real("the Docker API proxy")
+            parse_proxy(proxy)  # whatever is wrong with it is said before anything is started
+    _say(launch(words, here.environment, here.client(), here.spawn), sys.stderr)
+    if proxy is not None:
+        _say(launch_proxy(proxy, here.environment), sys.stderr)
+    return 0
+
+
+def _launch_proxy(words: list[str]) -> int:
+    from overlay.cli_proxy import launch_proxy
+
+    _real("the Docker API proxy")
+    _say(launch_proxy(words, HERE.get().environment), sys.stderr)
+    return 0
+
+
+def _real(what: str) -> None:
+    if HERE.get().spawn is not None:
+        raise Refused(f"a simulated host has no {what.removeprefix('the ')}")
+
+
+def _stop_proxy(words: list[str]) -> int:
+    from overlay.cli_proxy import stop
+
+    if _plain(words, "stop-proxy"):
+        raise Usage("stop-proxy takes no arguments")
+    if not stop(HERE.get().environment):
+        raise Refused("the proxy is not running")
+    return 0
+
+
+def _env(words: list[str]) -> int:
+    from overlay.cli_proxy import env_words
+
+    flags = [word for word in words if word in ("--restore", "-restore")]
+    if _plain([word for word in words if word not in flags], "env", ("--restore",)):
+        raise Usage("env takes no arguments but --restore")
+    _say(env_words(HERE.get().environment, restore=bool(flags)))
+    return 0
+
+
+def _config(words: list[str]) -> int:
+    from overlay.cli_proxy import config_words
+
+    if _plain(words, "config"):
+        raise Usage("config takes no arguments")
+    _say(config_words(HERE.get().environment))
     return 0
 
 
@@ -363,6 +419,10 @@ def _help(words: list[str]) -> int:
         from overlay.cli_launch import HELP as LAUNCH_HELP
 
         _say(LAUNCH_HELP)
+    elif topic == "launch-proxy":
+        from overlay.cli_proxy import HELP as PROXY_HELP
+
+        _say(PROXY_HELP)
     elif topic == "run":
         from overlay.cli_run import HELP as RUN_HELP
 
@@ -376,19 +436,18 @@ def _help(words: list[str]) -> int:
     return 0
 
 
-def _not_yet(command: str) -> Callable[[list[str]], int]:
-    def refuse(_words: list[str]) -> int:
-        raise Refused(f"`weave {command}` is not part of this version")
-
-    return refuse
-
-
 _PARTS = ("targets", "connections", "peers", "dns", "ipam")
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "launch": _launch,
     "launch-router": _launch,
     "launch-dns": _launch_dns,
+    "launch-proxy": _launch_proxy,
+    "stop-proxy": _stop_proxy,
+    "env": _env,
+    "proxy-env": _env,
+    "config": _config,
+    "proxy-config": _config,
     "connect": _connect,
     "forget": _forget,
     "status": _status,
@@ -408,7 +467,6 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "reset": _reset,
     "version": _version,
     "help": _help,
-    **{name: _not_yet(name) for name in ("launch-proxy", "proxy-env", "env", "config")},
 }
 
 

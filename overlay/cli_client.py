@@ -28,7 +28,7 @@ class Refused(OverlayError):
 
 def socket_path(environment: Mapping[str, str]) -> str:
     """Where the daemon listens."""
-    return environment.get("WEAVE_SOCK") or "/var/run/weave/weave.sock"
+    return environment.get("WEAVE_SOCK") or "/var/run/weave/router.sock"
 
 
 class _Connection(http.client.HTTPConnection):

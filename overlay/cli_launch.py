@@ -93,9 +93,7 @@ _OLD = {
 _LATER = {
     "password": "encrypted sessions",
     "trusted-subnets": "encrypted sessions",
-    "proxy": "the Docker API proxy",
     "plugin": "the Docker network plugin",
-    "host": "the Docker API proxy",
 }
 _LATER_SWITCHES = {"no-fastdp": "the userspace tunnel"}
 _LEVELS = ("debug", "info", "warning", "error")
@@ -128,7 +126,7 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
             found[_SWITCHES[key]] = value != "false"
             continue
         if key in _LATER_SWITCHES or (key in _LATER and value == "false"):
-            if value == "false" and key in ("proxy", "plugin"):
+            if value == "false" and key == "plugin":
                 continue
             raise Usage(_later(word, _LATER_SWITCHES.get(key, _LATER.get(key, ""))))
         if key in _LATER:

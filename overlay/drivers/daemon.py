@@ -1,7 +1,6 @@
 """The daemon: puts the drivers together around one node, and takes them apart again.
 
-Owns the order of start and stop, the process (fork, log, pid file, signals) and how readiness or failure gets back to
-whoever launched it. Forks without exec: what the launching process has imported is shared with the daemon.
+Owns the order of start and stop. How it comes to be a process of its own stands in `process`.
 """
 
 import asyncio
@@ -11,13 +10,11 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
-import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn
+from typing import Any
 
 from aiohttp import web
 
@@ -39,6 +36,7 @@ from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
 from overlay.drivers.options import LaunchOptions, Places
+from overlay.drivers.process import spawn
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
 from overlay.env import SECOND
@@ -51,7 +49,6 @@ __all__ = ["Daemon", "run_daemon", "spawn_daemon"]
 log = logging.getLogger(__name__)
 
 LEAVE_TIMEOUT = 5.0
-_READY = b"ready"
 
 
 class Daemon:
@@ -255,92 +252,8 @@ def run_daemon(options: LaunchOptions, places: Places, environment: Mapping[str,
 
 def spawn_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str]) -> None:
     """Fork a daemon away and return once it answers. Raises `EnvironmentProblem` with its words if it cannot start."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _become_daemon(options, places, environment, writing)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    if said != _READY:
-        raise EnvironmentProblem(said.decode(errors="replace") or f"the router died while starting: see {places.log}")
 
-
-def _become_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str], pipe: int) -> NoReturn:
-    """Second fork, own session, own log; never returns."""
-    code = 1
-    try:
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        os.chdir("/")
-        os.umask(0o022)
-        _redirect(places.log)
-        _close_inherited(keep=pipe)
-        _log_to(places.log, options.log_level)
-        for number in (signal.SIGHUP, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_IGN)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        _write_pid(places.pid)
-
-        def ready() -> None:
-            os.write(pipe, _READY)
-            os.close(pipe)
-
+    def work(ready: Callable[[], None]) -> None:
         run_daemon(options, places, environment, ready)
-        places.pid.unlink(missing_ok=True)
-        code = 0
-    except (OverlayError, OSError) as error:
-        log.error("%s", error)
-        with contextlib.suppress(OSError):
-            os.write(pipe, str(error).encode())
-    except BaseException:
-        log.critical("the router died:\n%s", traceback.format_exc())
-        with contextlib.suppress(OSError):
-            os.write(pipe, f"the router died while starting: see {places.log}".encode())
-    finally:
-        logging.shutdown()
-        os._exit(code)
 
-
-def _redirect(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot write the log {path}: {error.strerror}; WEAVE_LOG names another") from None
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    os.close(null)
-    os.close(out)
-
-
-def _close_inherited(keep: int) -> None:
-    """Descriptors of the launching process would keep its pipes and sockets open for as long as the daemon lives."""
-    for descriptor in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
-        if descriptor > 2 and descriptor != keep:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-
-def _log_to(path: Path, level: str) -> None:
-    root = logging.getLogger()
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    root.addHandler(handler)
-    root.setLevel(level.upper())
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
-
-
-def _write_pid(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    path.write_text(f"{os.getpid()}\n")
+    spawn(work, "the router", places.log, places.pid, options.log_level)

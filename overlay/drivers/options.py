@@ -23,6 +23,11 @@ TUNING = ("gossip_interval", "flush_delay", "beat_interval", "beat_losses", "bea
 """Options for experiments, as `Config` has them."""
 
 
+DEFAULT_CONTROL = "/var/run/weave/router.sock"
+DEFAULT_PROXY = "/var/run/weave/weave.sock"
+"""Where the original's proxy is, too."""
+
+
 class LaunchOptions(Struct, frozen=True, kw_only=True):
     """The options of one launch, as typed and checked. Field names are the flags' names with underscores."""
 
@@ -101,7 +106,7 @@ def _init(text: str) -> tuple[Literal["consensus", "seed", "observer"], tuple[st
     )
 
 
-def differences(running: LaunchOptions, asked: LaunchOptions) -> list[str]:
+def differences(running: Struct, asked: Struct) -> list[str]:
     """How `asked` differs from what runs, one phrase for each option."""
     ours, theirs = asdict(running), asdict(asked)
     return [
@@ -126,14 +131,22 @@ class Places(Struct, frozen=True):
     socket: Path
     log: Path
     pid: Path
+    proxy: Path
+    """The proxy's own unix socket; beside it, with other suffixes, its pid file and what it was told."""
+    waiter: Path
+    """The directory that containers get mounted, with the waiter in it."""
 
     @staticmethod
     def of(environment: Mapping[str, str]) -> "Places":
-        """From WEAVE_DB, WEAVE_SOCK and WEAVE_LOG, or the usual places."""
-        socket = Path(environment.get("WEAVE_SOCK") or "/var/run/weave/weave.sock")
+        """From WEAVE_DB, WEAVE_SOCK, WEAVE_PROXY_SOCK and WEAVE_LOG, or the usual places."""
+        socket = Path(environment.get("WEAVE_SOCK") or DEFAULT_CONTROL)
+        named = bool(environment.get("WEAVE_SOCK"))
+        db = Path(environment.get("WEAVE_DB") or "/var/lib/weave")
         return Places(
-            db=Path(environment.get("WEAVE_DB") or "/var/lib/weave"),
+            db=db,
             socket=socket,
             log=Path(environment.get("WEAVE_LOG") or "/var/log/weave.log"),
             pid=socket.with_suffix(".pid"),
+            proxy=Path(environment.get("WEAVE_PROXY_SOCK") or (f"{socket}.proxy" if named else DEFAULT_PROXY)),
+            waiter=db / "waiter",
         )

@@ -85,7 +85,7 @@ class DockerHost(Host):
         busybox = Path(shutil.which("busybox") or "")
         links = {f"bin/{name}": "busybox" for name in _APPLETS.split()}
         self._import(BUSYBOX, {"bin/busybox": busybox, **links}, ['CMD ["sh"]'])
-        self._import(SCRATCH, {"server": busybox}, ['ENTRYPOINT ["/server"]', 'CMD ["sleep", "1000"]'])
+        self._import(SCRATCH, {"busybox": busybox}, ['ENTRYPOINT ["/busybox"]', 'CMD ["sleep", "1000"]'])
         shell = Path(shutil.which("bash") or "")
         listed = subprocess.run(["ldd", str(shell)], capture_output=True, text=True, check=True).stdout
         libraries = [Path(word) for word in listed.split() if word.startswith("/")]

@@ -36,7 +36,7 @@ HOST_FILES = ("hosts", "hostname", "resolv.conf")
 
 ENGINE_SOCKET = "/var/run/docker.sock"
 ENGINE_STATE = "/var/lib/docker"
-WEAVE_SOCKET = "weave/weave.sock"
+WEAVE_SOCKET = "weave/router.sock"
 """Of the daemon's control API, below /var/run."""
 
 

@@ -1,0 +1,121 @@
+"""A process that goes on when the command that started it is done: fork, session, log, pid file, and how its readiness
+or its failure gets back. Forks without exec: what the launching process has imported is shared.
+
+Owns nothing of what such a process does.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from overlay.errors import EnvironmentProblem, OverlayError
+
+__all__ = ["spawn"]
+
+log = logging.getLogger(__name__)
+
+_READY = b"ready"
+
+
+def spawn(work: Callable[[Callable[[], None]], None], what: str, log_file: Path, pid_file: Path, level: str) -> None:
+    """Run `work(ready)` in a process of its own; returns once it has called `ready()`.
+
+    `what`: for messages, as "the router". Raises `EnvironmentProblem` with its words if it ends before that.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _become(work, what, log_file, pid_file, level, writing)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    if said != _READY:
+        raise EnvironmentProblem(said.decode(errors="replace") or f"{what} died while starting: see {log_file}")
+
+
+def _become(
+    work: Callable[[Callable[[], None]], None], what: str, log_file: Path, pid_file: Path, level: str, pipe: int
+) -> NoReturn:
+    """Second fork, own session, own log; never returns."""
+    code = 1
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.chdir("/")
+        os.umask(0o022)
+        _redirect(log_file)
+        _close_inherited(keep=pipe)
+        _log_to(level)
+        for number in (signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        _write_pid(pid_file)
+
+        def ready() -> None:
+            os.write(pipe, _READY)
+            os.close(pipe)
+
+        work(ready)
+        pid_file.unlink(missing_ok=True)
+        code = 0
+    except (OverlayError, OSError) as error:
+        log.error("%s", error)
+        with contextlib.suppress(OSError):
+            os.write(pipe, str(error).encode())
+    except BaseException:
+        log.critical("%s died:\n%s", what, traceback.format_exc())
+        with contextlib.suppress(OSError):
+            os.write(pipe, f"{what} died while starting: see {log_file}".encode())
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _redirect(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write the log {path}: {error.strerror}; WEAVE_LOG names another") from None
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(null)
+    os.close(out)
+
+
+def _close_inherited(keep: int) -> None:
+    """Descriptors of the launching process would keep its pipes and sockets open for as long as this one lives."""
+    for descriptor in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+        if descriptor > 2 and descriptor != keep:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def _log_to(level: str) -> None:
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _write_pid(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    path.write_text(f"{os.getpid()}\n")

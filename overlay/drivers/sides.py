@@ -1,0 +1,155 @@
+"""The two sides of a proxied connection: bytes in and out, one direction's end alone, and TLS that can do that too.
+
+Owns sockets and buffers. Knows no HTTP.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+
+__all__ = ["Broken", "Side", "TlsSide", "connect_unix"]
+
+CHUNK = 1 << 18
+
+
+class Broken(ConnectionError):
+    """The other end went away in the middle of something."""
+
+
+class Side:
+    """One end of a connection, with what was read from it and not used yet."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.buffer = b""
+
+    async def recv(self) -> bytes:
+        """The next bytes (buffered ones first); empty at the end."""
+        if self.buffer:
+            data, self.buffer = self.buffer, b""
+            return data
+        return await self._recv()
+
+    async def fill(self) -> bool:
+        """Read something more into the buffer; False at the end."""
+        data = await self._recv()
+        self.buffer += data
+        return bool(data)
+
+    async def until(self, mark: bytes, most: int) -> bytes:
+        """Bytes up to and including `mark`; empty if the end comes before the first. Raises `Broken`, `ValueError`."""
+        start = 0
+        while (at := self.buffer.find(mark, start)) < 0:
+            if len(self.buffer) > most:
+                raise ValueError(f"no end within {most} bytes")
+            start = max(0, len(self.buffer) - len(mark))
+            if not await self.fill():
+                if self.buffer:
+                    raise Broken("the connection ended within a head")
+                return b""
+        at += len(mark)
+        data, self.buffer = self.buffer[:at], self.buffer[at:]
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Write, and wait while the other end is slow. Raises `ConnectionError`."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def send_eof(self) -> None:
+        """Say that nothing more comes; the other direction stays open."""
+        with contextlib.suppress(OSError, RuntimeError):
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+
+    def close(self) -> None:
+        """Drop the connection once what was written is out."""
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._writer.transport.abort()
+
+    async def _recv(self) -> bytes:
+        try:
+            return await self._reader.read(CHUNK)
+        except ConnectionError:
+            return b""
+
+
+class TlsSide(Side):
+    """A side behind TLS, as its server.
+
+    asyncio's own TLS closes both directions when the other end closes one (RFC 8446, 6.1, allows half-closing since
+    TLS 1.3), which would cut off the output of `docker run -i` whose input has ended.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
+        super().__init__(reader, writer)
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=True)
+
+    async def handshake(self) -> None:
+        """Raises `ssl.SSLError` and `Broken`."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                data = await super()._recv()
+                if not data:
+                    raise Broken("the client left during the handshake") from None
+                self._in.write(data)
+            except ssl.SSLError:
+                await self._flush()  # the alert tells the client why
+                raise
+            else:
+                await self._flush()
+                return
+
+    async def send(self, data: bytes) -> None:
+        """See `Side.send`."""
+        self._tls.write(data)
+        await self._flush()
+
+    async def send_eof(self) -> None:
+        """See `Side.send_eof`: a close_notify alert."""
+        with contextlib.suppress(ssl.SSLError, OSError):
+            self._tls.unwrap()
+        with contextlib.suppress(OSError):
+            await self._flush()
+
+    async def _recv(self) -> bytes:
+        while True:
+            try:
+                return self._tls.read(CHUNK)
+            except ssl.SSLWantReadError:
+                await self._flush()
+                data = await super()._recv()
+                if data:
+                    self._in.write(data)
+                else:
+                    self._in.write_eof()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+            except ssl.SSLError as error:
+                raise Broken(f"TLS: {error.reason or error}") from None
+
+    async def _flush(self) -> None:
+        if self._out.pending:
+            await super().send(self._out.read())
+
+
+async def connect_unix(path: str) -> Side:
+    """A connection to a unix socket. Raises `OSError`."""
+    return Side(*await asyncio.open_unix_connection(path, limit=CHUNK))
+
+
+def tcp_options(writer: asyncio.StreamWriter) -> None:
+    """What an interactive stream over TCP wants: nothing held back."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,0 +1,115 @@
+"""`POST /containers/create`: which containers go on the overlay, and how the request is changed for that. Pure.
+
+The container's own program is put behind the waiter: entrypoint and command are resolved here as the engine would have
+(what the request leaves out comes from the image), so that taking the waiter off again gives exactly what
+the engine would have shown.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from overlay.drivers.addresses import parse_address
+from overlay.errors import UsageError
+from overlay.proxy.cidr import VARIABLE, wanted_addresses
+from overlay.proxy.policy import Policy, Rejected
+from overlay.proxy.waiter import DIRECTORY, WAITER
+
+__all__ = ["Facts", "Joining", "joining", "rewrite"]
+
+Json = dict[str, Any]
+_HOSTNAME_MOST = 64
+"""Octets that the kernel takes for a host name (HOST_NAME_MAX)."""
+
+
+class Facts(Struct, frozen=True):
+    """What the router says that all containers get."""
+
+    resolver: str
+    """Address of its DNS server; empty: it serves none."""
+    domain: str
+    """Without dots at its ends."""
+    waiter: str
+    """The directory on the engine's host that holds the waiter."""
+
+
+class Joining(Struct, frozen=True):
+    """A container that is to be put on the overlay."""
+
+    addresses: tuple[str, ...]
+    """Specifications as of the command line; empty: the default subnet."""
+
+
+def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Policy) -> Joining | None:
+    """Whether the container goes on the overlay. Raises `Rejected` for what makes no sense."""
+    own = tuple(entry for entry in body.get("Env") or () if isinstance(entry, str))
+    env = (*image_env, *own)
+    wanted = wanted_addresses(env, by_default=not policy.no_default_ipalloc)
+    said = any(entry.startswith(VARIABLE + "=") for entry in own)
+    mode = str((body.get("HostConfig") or {}).get("NetworkMode") or "")
+    if wanted is None:
+        return None
+    if mode == "host" or mode.startswith("container:"):
+        if said:
+            kind = "the host's network" if mode == "host" else "another container's network"
+            raise Rejected(400, f"{VARIABLE} asks for the overlay, but --net={mode} for {kind}: give one of them up")
+        return None
+    for text in wanted:
+        try:
+            parse_address(text)
+        except UsageError as error:
+            raise Rejected(400, f"{VARIABLE}: {error}") from None
+    return Joining(wanted)
+
+
+def rewrite(body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts: Facts, policy: Policy) -> Json | None:
+    """The request as the engine gets it; None: there is no program to run, which the engine shall say itself.
+
+    `image`: the `Config` of the image.
+    """
+    entrypoint, command = _program(body, image)
+    if not entrypoint and not command:
+        return None
+    changed = dict(body)
+    changed["Entrypoint"] = [WAITER, *entrypoint]
+    changed["Cmd"] = command
+    host = changed["HostConfig"] = dict(changed.get("HostConfig") or {})
+    host["Binds"] = [*(host.get("Binds") or ()), f"{facts.waiter}:{DIRECTORY}:ro"]
+    _name(changed, image, name, facts, policy)
+    if facts.resolver and not policy.without_dns:
+        if not host.get("Dns"):
+            host["Dns"] = [facts.resolver]
+        if not host.get("DnsSearch"):
+            host["DnsSearch"] = [facts.domain]
+    return changed
+
+
+def _program(body: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    entrypoint, command = _words(body.get("Entrypoint")), _words(body.get("Cmd"))
+    if not entrypoint:
+        command = command or _words(image.get("Cmd"))
+        if body.get("Entrypoint") is None:
+            entrypoint = _words(image.get("Entrypoint"))
+    elif entrypoint == [""]:  # `--entrypoint ""`: none, not even the image's
+        entrypoint = []
+    return entrypoint, command
+
+
+def _words(value: Any) -> list[str]:
+    """The engine takes a single string for a list of one."""
+    if isinstance(value, str):
+        return [value]
+    return [str(word) for word in value or ()]
+
+
+def _name(changed: Json, image: Mapping[str, Any], name: str, facts: Facts, policy: Policy) -> None:
+    if changed.get("Hostname") or policy.without_dns:
+        return
+    labels = {**(image.get("Labels") or {}), **(changed.get("Labels") or {})}
+    hostname = policy.hostname(name, labels) if name or policy.hostname_from_label else ""
+    if not hostname or len(hostname) > _HOSTNAME_MOST - 1:
+        return
+    changed["Hostname"] = hostname
+    if not changed.get("Domainname") and len(hostname) + 1 + len(facts.domain) <= _HOSTNAME_MOST:
+        changed["Domainname"] = facts.domain

@@ -1,0 +1,48 @@
+"""Which requests of the Docker API are rewritten; all others pass through. Pure."""
+
+import re
+from typing import Literal
+from urllib.parse import parse_qs, unquote
+
+from msgspec import Struct
+
+__all__ = ["Call", "Endpoint", "route"]
+
+Endpoint = Literal["create", "start", "restart", "exec", "inspect", "list", "changes", "commit"]
+
+_PATHS: tuple[tuple[Endpoint, str, re.Pattern[str]], ...] = (
+    ("create", "POST", re.compile(r"/containers/create")),
+    ("start", "POST", re.compile(r"/containers/(?P<container>[^/]+)/start")),
+    ("restart", "POST", re.compile(r"/containers/(?P<container>[^/]+)/restart")),
+    ("exec", "POST", re.compile(r"/containers/(?P<container>[^/]+)/exec")),
+    ("inspect", "GET", re.compile(r"/containers/(?P<container>[^/]+)/json")),
+    ("list", "GET", re.compile(r"/containers/json")),
+    ("changes", "GET", re.compile(r"/containers/(?P<container>[^/]+)/changes")),
+    ("commit", "POST", re.compile(r"/commit")),
+)
+_VERSION = re.compile(r"/v(\d+(?:\.\d+)?)(?=/)")
+
+
+class Call(Struct, frozen=True):
+    """A request that is rewritten."""
+
+    endpoint: Endpoint
+    prefix: str
+    """"/v1.41", or "" where the client named no version."""
+    container: str
+    """As the client named it: an id, a part of one, or a name; empty where there is none."""
+    query: dict[str, str]
+
+
+def route(method: str, target: str) -> Call | None:
+    """What a request is about; None: nothing of ours."""
+    path, _, query = target.partition("?")
+    version = _VERSION.match(path)
+    prefix = version[0] if version else ""
+    for endpoint, wanted, pattern in _PATHS:
+        found = pattern.fullmatch(path, len(prefix)) if method == wanted else None
+        if found is not None:
+            fields = {key: values[-1] for key, values in parse_qs(query, keep_blank_values=True).items()}
+            container = unquote(found.groupdict().get("container") or "") or fields.get("container", "")
+            return Call(endpoint, prefix, container, fields)
+    return None

@@ -1,0 +1,92 @@
+"""What clients see of a container that was made through the proxy: its own program, without the waiter. Pure.
+
+Owns the answers of inspect, list and changes, and the request of commit.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+from overlay.proxy.waiter import DIRECTORY, WAITER
+
+__all__ = ["changes", "commit", "container", "listing", "waits"]
+
+Json = dict[str, Any]
+
+
+def waits(inspected: Json) -> bool:
+    """The container was made through the proxy."""
+    return inspected.get("Path") == WAITER
+
+
+def container(inspected: Json, addresses: Sequence[str] = ()) -> bool:
+    """Change an inspected container in place; returns whether anything was.
+
+    `addresses` ("a.b.c.d/n"): shown as the container's own (`--rewrite-inspect`).
+    """
+    ours = waits(inspected)
+    if ours:
+        words = inspected.get("Args") or []
+        inspected["Path"], inspected["Args"] = (words[0], words[1:]) if words else ("", [])
+        own_config(inspected.get("Config") or {})
+        host = inspected.get("HostConfig") or {}
+        host["Binds"] = [bind for bind in host.get("Binds") or () if not _is_ours(bind)] or None
+        _mounts(inspected)
+    if addresses:
+        _addresses(inspected.setdefault("NetworkSettings", {}), addresses)
+    return ours or bool(addresses)
+
+
+def own_config(config: Json) -> None:
+    """Take the waiter off a `Config` in place."""
+    entrypoint = config.get("Entrypoint") or []
+    if entrypoint[:1] == [WAITER]:
+        config["Entrypoint"] = entrypoint[1:] or None
+        config["Cmd"] = config.get("Cmd") or None
+
+
+def listing(entries: Any) -> bool:
+    """Change the answer of `GET /containers/json` in place; returns whether anything was."""
+    changed = False
+    for entry in entries if isinstance(entries, list) else ():
+        command = entry.get("Command") or ""
+        if command == WAITER or command.startswith(WAITER + " "):
+            entry["Command"] = command[len(WAITER) + 1 :]
+            _mounts(entry)
+            changed = True
+    return changed
+
+
+def changes(entries: Any) -> list[Json] | None:
+    """The answer of `GET /containers/…/changes` without the waiter's mount point; an engine says null for none."""
+    kept = [entry for entry in entries or () if entry.get("Path") != DIRECTORY]
+    return kept or None
+
+
+def commit(body: Any, inspected: Json) -> Json:
+    """The body of `POST /commit` for a container with the waiter: what it names itself counts, else its own program."""
+    config = dict(inspected.get("Config") or {})
+    own_config(config)
+    changed = dict(body) if isinstance(body, dict) else {}
+    if not changed.get("Entrypoint"):
+        # An empty list says "none" where null would let the engine look at the container.
+        changed["Entrypoint"] = config.get("Entrypoint") or []
+        if not changed.get("Cmd"):
+            changed["Cmd"] = config.get("Cmd") or []
+    return changed
+
+
+def _mounts(holder: Json) -> None:
+    if isinstance(holder.get("Mounts"), list):
+        holder["Mounts"] = [mount for mount in holder["Mounts"] if mount.get("Destination") != DIRECTORY]
+
+
+def _is_ours(bind: str) -> bool:
+    return bind.endswith(f":{DIRECTORY}:ro")
+
+
+def _addresses(settings: Json, addresses: Sequence[str]) -> None:
+    first = ipaddress.ip_interface(addresses[0])
+    settings["Bridge"] = "weave"
+    settings["IPAddress"] = str(first.ip)
+    settings["IPPrefixLen"] = first.network.prefixlen
