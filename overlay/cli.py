@@ -28,7 +28,7 @@ Usage: weave COMMAND [ARGUMENTS]
   connect [--replace] PEER ...      dial these peers, now and for ever
   forget PEER ...                   stop dialling them
   status [PART]                     targets, connections, peers, dns, ipam; all in short without PART
-  report                            everything, as JSON
+  report [-f TEMPLATE]              everything, as JSON, or what a template takes out of it: '{{json .mesh.targets}}'
 
   run [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
                                     start a container on the overlay; prints its id
@@ -235,8 +235,17 @@ def _status(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    if _plain(words, "report"):
-        raise Usage("report takes no arguments")
+    template = ""
+    if words and words[0].partition("=")[0] in ("-f", "--format"):
+        _, equals, template = words[0].partition("=")
+        if not equals and len(words) == 1:
+            raise Usage(f"{words[0]} lacks its TEMPLATE")
+        template, words = (template, words[1:]) if equals else (words[1], words[2:])
+    if _plain(words, "report", ("-f",)):
+        raise Usage("report takes no arguments but -f TEMPLATE")
+    if template:
+        _say(_client().get(f"/report?format={_quote(template)}"))
+        return 0
     import json
 
     _say(json.dumps(_client().get_json("/report"), indent=2))

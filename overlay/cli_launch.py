@@ -4,6 +4,8 @@ Owns the flags of this command, the original's spellings of 2015 among them. The
 `overlay.drivers.daemon`, which is imported only when one has to be started.
 """
 
+import ipaddress
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +15,7 @@ import msgspec
 
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
 from overlay.cli_words import Usage, nearest
-from overlay.drivers.options import LaunchOptions, Places, differences
+from overlay.drivers.options import LaunchOptions, Places
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import ConfigError
 
@@ -28,6 +30,10 @@ Usage: weave launch [FLAGS] [PEER ...]
   --name NAME                       this peer's name, six octets in hex (drawn once, kept)
   --nickname NAME                   what people call it (the host's name)
   --port N                          control port, TCP and UDP (6783)
+  --host IP                         listen, and answer, on this address only (all)
+  --password WORD                   what all peers share: sessions are encrypted (WEAVE_PASSWORD; none)
+  --trusted-subnets a.b.c.0/n,...   where traffic stays in clear with a password, if both sides say so
+  --resume                          dial what `connect` named in earlier lives, too (the default; --resume=false: not)
   --no-discovery                    dial only the peers that are named
   --conn-limit N                    connections at most (200)
   --mtu N                           of the overlay (what the costliest path leaves of the underlay's)
@@ -38,6 +44,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
   --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none)
+  --status-addr IP:PORT             status, report and metrics over TCP, nothing else (127.0.0.1:6782; empty: none)
   --log-level LEVEL                 debug, info, warning, error (info)
 
 For experiments (docs/design.md says how they belong together); a TIME is written 500ms, 15s or 2m:
@@ -61,6 +68,10 @@ _TEXT = {
     "resolv-conf": "resolv_conf",
     "docker-api": "docker_api",
     "http-addr": "http_addr",
+    "status-addr": "status_addr",
+    "host": "host",
+    "password": "password",
+    "trusted-subnets": "trusted_subnets",
     "log-level": "log_level",
 }
 _NUMBERS = {
@@ -81,18 +92,17 @@ _TIMES = {
 """Flag -> field, and the shortest time that makes sense."""
 _UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _LONGEST = 24 * 3600 * SECOND
-_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns"}
+_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns", "resume": "resume"}
 _OLD = {
     "iprange": "ipalloc-range",
     "ipsubnet": "ipalloc-default-subnet",
     "initpeercount": "init-peer-count",
     "nodiscovery": "no-discovery",
     "connlimit": "conn-limit",
+    "metrics-addr": "status-addr",
 }
 """Spellings of 2015, beside those that only have one dash."""
 _LATER = {
-    "password": "encrypted sessions",
-    "trusted-subnets": "encrypted sessions",
     "plugin": "the Docker network plugin",
 }
 _LATER_SWITCHES = {"no-fastdp": "the userspace tunnel"}
@@ -109,7 +119,7 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
     found: dict[str, Any] = {}
     peers: list[str] = []
     if environment.get("WEAVE_PASSWORD"):
-        raise Usage(_later("WEAVE_PASSWORD", _LATER["password"]))
+        found["password"] = environment["WEAVE_PASSWORD"]
     if environment.get("WEAVE_MTU"):
         found["mtu"] = _number("WEAVE_MTU", environment["WEAVE_MTU"], *_NUMBERS["mtu"][1:])
     rest = list(words)
@@ -145,6 +155,8 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
         elif key in _TIMES:
             field, low = _TIMES[key]
             found[field] = _time(word, value, low)
+        elif key == "trusted-subnets":
+            found["trusted_subnets"] = tuple(part.strip() for part in value.split(",") if part.strip())
         else:
             found[_TEXT[key]] = value
     options = LaunchOptions(peers=tuple(peers), **found)
@@ -163,10 +175,12 @@ def launch(
     `client` and `spawn` stand in for the daemon of this host and for starting it.
     """
     options = parse_launch(words, environment)
-    answer = None
+    different = None
     with suppress(NotRunning):
-        answer = (client or Client(socket_path(environment))).get_json("/options")
-    if answer is None:
+        # The running router compares: it does not tell its password.
+        asked = msgspec.to_builtins(options)
+        different = json.loads((client or Client(socket_path(environment))).post_json("/options", asked))
+    if different is None:
         if spawn is not None:
             spawn(options)
         else:
@@ -174,8 +188,6 @@ def launch(
 
             spawn_daemon(options, Places.of(environment), environment)
         return "the router runs"
-    running = msgspec.convert(answer["options"], LaunchOptions)
-    different = differences(running, options)
     if different:
         raise Refused(
             "a router runs here already, with other options: "
@@ -216,8 +228,19 @@ def _check(options: LaunchOptions) -> None:
         raise Usage(
             f"--log-level {options.log_level}{nearest(options.log_level, _LEVELS)}; one of {', '.join(_LEVELS)}"
         )
-    if options.http_addr and not options.http_addr.rpartition(":")[2].isdigit():
-        raise Usage(f"--http-addr {options.http_addr}: expected IP:PORT")
+    for flag, address in (("--http-addr", options.http_addr), ("--status-addr", options.status_addr)):
+        if address and not address.rpartition(":")[2].isdigit():
+            raise Usage(f"{flag} {address}: expected IP:PORT")
+    if options.host and not _literal(options.host):
+        raise Usage(f"--host {options.host}: expected an address of this host, as 192.168.0.2")
+
+
+def _literal(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _hex(text: str) -> bool:

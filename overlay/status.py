@@ -33,12 +33,12 @@ def _router(report: Report) -> str:
             ("Service", "router"),
             ("Protocol", "overlay-mesh 1"),
             ("Name", f"{mesh['name']}({mesh['nickname']})"),
-            ("Encryption", "disabled"),
+            ("Encryption", "enabled" if mesh["encrypted"] else "disabled"),
             ("PeerDiscovery", "enabled" if mesh["discovery"] else "disabled"),
             ("Targets", sum(target["explicit"] for target in mesh["targets"])),
             ("Connections", _count(mesh["connections"], "state")),
             ("Peers", f"{len(peers)} (with {links} established connections)"),
-            ("TrustedSubnets", "none"),
+            ("TrustedSubnets", ", ".join(mesh["trusted_subnets"]) or "none"),
             ("DataPath", f"fastdp ({driver['device']} on bridge {driver['bridge']}, MTU {driver['mtu']})"),
         ]
     )
@@ -116,12 +116,17 @@ def _connections(report: Report) -> str:
     for connection in report["mesh"]["connections"]:
         arrow = "->" if connection["outbound"] else "<-"
         who = f"{connection['peer']}({connection['nickname']})" if connection["peer"] else ""
-        detail = "fastdp" if connection["state"] == "established" else ""
+        carrier = "encrypted" if connection["data_encrypted"] else "fastdp"
+        detail = carrier if connection["state"] == "established" else ""
         lines.append((arrow, connection["address"], connection["state"], f"{detail} {who}".strip()))
     connected = {connection["address"] for connection in report["mesh"]["connections"]}
     for target in report["mesh"]["targets"]:
         if target["state"] != "connected" and target["address"] not in connected:
-            lines.append(("->", target["address"], target["state"], _retry(target)))
+            failed = target["state"] == "waiting" and target["reason"]
+            lines.append(("->", target["address"], "failed" if failed else target["state"], _retry(target)))
+    for refusal in report["mesh"]["refused"]:
+        times = f"{_plural(refusal['count'], 'time')}, last {refusal['age'] / SECOND:.1f}s ago"
+        lines.append(("<-", refusal["address"], "refused", f"{refusal['reason']} ({times}) {refusal['peer']}"))
     return "".join(
         f"{arrow} {address:<21} {state:<11} {detail}".rstrip() + "\n" for arrow, address, state, detail in lines
     )
@@ -130,7 +135,7 @@ def _connections(report: Report) -> str:
 def _retry(target: Mapping[str, Any]) -> str:
     due = target["next_attempt"]
     when = f"retry in {due / SECOND:.1f}s" if due is not None else ""
-    return ", ".join(filter(None, (target["reason"], when)))
+    return f"{target['reason']} ({when})" if target["reason"] and when else target["reason"] or when
 
 
 def _peers(report: Report) -> str:

@@ -16,7 +16,7 @@ from lab.sim.machine import Machine
 from lab.sim.network import End, Network
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address, Config
-from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, SendDatagram, SendTcp
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, Secure, SendDatagram, SendTcp
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import Computed, Datagram, DialFailed, Input, Leave, TcpClosed, TcpMessage, TcpOpened, Wake
 from overlay.mesh.crypto import StubCrypto
@@ -185,6 +185,8 @@ class Peer:
                     world.scheduler.after(self.disk.latency or SECOND // 2, self._written, self.life)
                     return
                 self.disk.write(effect.key, effect.data)  # type: ignore[attr-defined]
+            elif kind is Secure:
+                pass  # messages pass as objects; what the two sides agreed on they would now seal with
             elif self.sink is not None:
                 self.sink(effect)
 

@@ -11,18 +11,19 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from overlay import __version__, status
+from overlay import __version__, metrics, status
 from overlay import inputs as i
 from overlay.config import Address
 from overlay.drivers.addresses import parse_address, parse_target
 from overlay.drivers.containers import Containers
 from overlay.drivers.expose import Exposure
 from overlay.drivers.loop import Router
-from overlay.drivers.options import LaunchOptions
+from overlay.drivers.options import LaunchOptions, differences
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.node import View
+from overlay.template import render
 
 __all__ = ["Control"]
 
@@ -57,13 +58,17 @@ class Control:
         self._exposure = exposure
         self._streams: dict[asyncio.Task[Any], None] = {}
 
-    def application(self) -> web.Application:
-        """The routes, the same on the unix socket and on TCP."""
+    def application(self, *, read_only: bool = False) -> web.Application:
+        """The routes, the same on the unix socket and on TCP; `read_only`: only those that look."""
         app = web.Application(middlewares=[_sentences])
         add = app.router.add_route
         add("GET", "/status", self._status)
         add("GET", "/status/{part}", self._status)
         add("GET", "/report", self._get_report)
+        add("GET", "/metrics", self._metrics)
+        if read_only:
+            return app
+        add("POST", "/options", self._compare_options)
         add("GET", "/options", self._get_options)
         add("GET", "/watch", self._watch)
         add("POST", "/connect", self._connect)
@@ -108,11 +113,23 @@ class Control:
             raise UsageError(f"there is no status `{part}`: there are {', '.join(status.PARTS)}")
         return web.Response(text=status.text(self._report(), part))
 
-    async def _get_report(self, _request: web.Request) -> web.Response:
-        return _reply(self._report())
+    async def _get_report(self, request: web.Request) -> web.Response:
+        template = request.query.get("format", "")
+        return web.Response(text=render(template, self._report())) if template else _reply(self._report())
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(self._report()).encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _get_options(self, _request: web.Request) -> web.Response:
-        return _reply({"version": __version__, "options": self._options})
+        told = replace(self._options, password="(set)" if self._options.password else "")
+        return _reply({"version": __version__, "options": told})
+
+    async def _compare_options(self, request: web.Request) -> web.Response:
+        try:
+            asked = msgspec.convert(await _json_body(request), LaunchOptions)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"the body is not the options of a launch: {error}") from None
+        return _reply(differences(self._options, asked))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})

@@ -36,12 +36,14 @@ from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
 from overlay.drivers.options import LaunchOptions, Places
-from overlay.drivers.process import spawn
+from overlay.drivers.process import hide, spawn
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
 from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem, OverlayError
 from overlay.mesh.crypto import RealCrypto
+from overlay.mesh.dialler import STORED_KEY as TARGETS
+from overlay.mesh.dialler import no_targets
 from overlay.node import Node
 
 __all__ = ["Daemon", "run_daemon", "spawn_daemon"]
@@ -87,6 +89,9 @@ class Daemon:
         stack.callback(netlink.close)
         name = identity.peer_name(disk, files, options.name, bridge.maker(netlink))
         journal = Journal(disk, Journal.stored(files))
+        if not options.resume and TARGETS in files:
+            del files[TARGETS]
+            disk.persist([(TARGETS, no_targets())])
         config = options.config(name, identity.default_nickname())
 
         plan = vxlan_plan(config, bridge.underlay_mtu(netlink))
@@ -97,8 +102,8 @@ class Daemon:
         router = Router(node, disk=disk, forwarding=forwarding)
         stack.callback(router.stop)
         complaints = Complaints()
-        router.tcp = TcpDriver(config.port, router.feed, complaints)
-        router.udp = UdpDriver(config.port, router.feed, complaints)
+        router.tcp = TcpDriver(config.port, router.feed, complaints, options.host)
+        router.udp = UdpDriver(config.port, router.feed, complaints, options.host)
         engine = Engine(options.docker_api or socket_path(self._environment))
         stack.push_async_callback(engine.close)
         containers = Containers(router, engine, Ports(netlink, devices), config, journal)
@@ -146,7 +151,8 @@ class Daemon:
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         self._stack.push_async_callback(control.close)
-        await self._open_http(runner)
+        await self._open_http(runner, self._options.http_addr)
+        await self._open_status(control)
         path = self._places.socket
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -162,15 +168,21 @@ class Daemon:
         self._stack.callback(path.unlink, missing_ok=True)
         await web.SockSite(runner, listener).start()
 
-    async def _open_http(self, runner: web.AppRunner) -> None:
-        if not self._options.http_addr:
+    async def _open_status(self, control: Control) -> None:
+        runner = web.AppRunner(control.application(read_only=True), access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await self._open_http(runner, self._options.status_addr)
+
+    async def _open_http(self, runner: web.AppRunner, address: str) -> None:
+        if not address:
             return
-        host, _, port = self._options.http_addr.rpartition(":")
+        host, _, port = address.rpartition(":")
         try:
             await web.TCPSite(runner, host, int(port), reuse_address=True).start()
         except OSError as error:
             # The unix socket is what `weave` itself uses; the old port is a convenience.
-            log.warning("no HTTP on %s: %s", self._options.http_addr, error.strerror or error)
+            log.warning("no HTTP on %s: %s", address, error.strerror or error)
 
     # --- for the control API ---------------------------------------------------------------------------------------
 
@@ -254,6 +266,7 @@ def spawn_daemon(options: LaunchOptions, places: Places, environment: Mapping[st
     """Fork a daemon away and return once it answers. Raises `EnvironmentProblem` with its words if it cannot start."""
 
     def work(ready: Callable[[], None]) -> None:
+        hide(options.password)
         run_daemon(options, places, environment, ready)
 
     spawn(work, "the router", places.log, places.pid, options.log_level)

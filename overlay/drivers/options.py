@@ -35,6 +35,10 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     nickname: str = ""
     port: int = 6783
     peers: tuple[str, ...] = ()
+    host: str = ""
+    password: str = ""
+    trusted_subnets: tuple[str, ...] = ()
+    resume: bool = True
     no_discovery: bool = False
     conn_limit: int = 200
     ipalloc_range: str = "10.32.0.0/12"
@@ -48,6 +52,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     mtu: int = 0
     docker_api: str = ""
     http_addr: str = "127.0.0.1:6784"
+    status_addr: str = "127.0.0.1:6782"
     log_level: str = "info"
     gossip_interval: int = 0
     """This and the next ones: 0 for the default of `Config`; times in nanoseconds."""
@@ -78,6 +83,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             nickname=self.nickname or nickname,
             port=self.port,
             peers=peers,
+            password=self.password,
+            trusted_subnets=_subnets(self.trusted_subnets),
             discovery=not self.no_discovery,
             conn_limit=self.conn_limit,
             iprange=str(universe),
@@ -91,6 +98,13 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             mtu=self.mtu,
             **{field: value for field in TUNING if (value := getattr(self, field))},
         )
+
+
+def _subnets(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_network(text)) for text in texts)
+    except ValueError as error:
+        raise ConfigError(f"--trusted-subnets takes a.b.c.0/n,a.b.c.0/n: {error}") from None
 
 
 def _init(text: str) -> tuple[Literal["consensus", "seed", "observer"], tuple[str, ...], int]:
@@ -107,16 +121,18 @@ def _init(text: str) -> tuple[Literal["consensus", "seed", "observer"], tuple[st
 
 
 def differences(running: Struct, asked: Struct) -> list[str]:
-    """How `asked` differs from what runs, one phrase for each option."""
+    """How `asked` differs from what runs, one phrase for each option; a password is not told."""
     ours, theirs = asdict(running), asdict(asked)
     return [
-        f"--{key.replace('_', '-')} is {_show(key, ours[key])}, asked for {_show(key, theirs[key])}"
+        f"--{key.replace('_', '-')} is {_show(key, ours[key])}, asked for {_show(key, theirs[key], other=True)}"
         for key in ours
-        if ours[key] != theirs[key]
+        if ours[key] != theirs[key] and key != "resume"
     ]
 
 
-def _show(key: str, value: object) -> str:
+def _show(key: str, value: object, other: bool = False) -> str:
+    if key == "password":
+        return ("another one" if other else "set") if value else "(none)"
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "(none)"
     if key in TUNING and isinstance(value, int):

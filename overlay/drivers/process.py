@@ -5,6 +5,7 @@ Owns nothing of what such a process does.
 """
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -16,11 +17,25 @@ from typing import NoReturn
 
 from overlay.errors import EnvironmentProblem, OverlayError
 
-__all__ = ["spawn"]
+__all__ = ["hide", "spawn"]
 
 log = logging.getLogger(__name__)
 
 _READY = b"ready"
+
+
+def hide(word: str) -> None:
+    """Overwrite a word of this process's command line, which every user of the host may read (proc(5), cmdline)."""
+    secret = word.encode()
+    if not secret:
+        return
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: fields 48 and 49 of proc(5)
+    line = Path("/proc/self/cmdline").read_bytes()
+    at = line.find(secret)
+    while at > 0 and at + len(secret) <= end - start:
+        ctypes.memset(start + at, ord("x"), len(secret))
+        at = line.find(secret, at + len(secret))
 
 
 def spawn(work: Callable[[Callable[[], None]], None], what: str, log_file: Path, pid_file: Path, level: str) -> None:

@@ -40,10 +40,14 @@ MAX_STRANGERS = 128
 """Incoming connections that have not spoken yet; one more is refused, so that strangers cannot use up descriptors."""
 
 
-def bind_all(kind: int, port: int, what: str) -> list[socket.socket]:
-    """Sockets of `kind` on all addresses, one per family that the kernel has. Raises `EnvironmentProblem`."""
+def bind_all(kind: int, port: int, what: str, host: str = "") -> list[socket.socket]:
+    """Sockets of `kind` on all addresses, one per family that the kernel has, or on `host` (an IP literal) alone.
+
+    Raises `EnvironmentProblem`.
+    """
     bound: list[socket.socket] = []
-    for family, wildcard in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    everywhere = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
+    for family, wildcard in [(socket.AF_INET6 if ":" in host else socket.AF_INET, host)] if host else everywhere:
         try:
             sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         except OSError:
@@ -62,7 +66,7 @@ def bind_all(kind: int, port: int, what: str) -> list[socket.socket]:
             for other in bound:
                 other.close()
             raise EnvironmentProblem(
-                f"cannot open {what} port {port}: {error.strerror}; "
+                f"cannot open {what} port {port}{' of ' + host if host else ''}: {error.strerror}; "
                 "`ss -lntup` names who has it, `--port` takes another"
             ) from None
         bound.append(sock)
@@ -172,10 +176,11 @@ class _Connection(asyncio.Protocol):
 class TcpDriver:
     """All control connections of one peer. `sink` takes the inputs they make."""
 
-    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints) -> None:
+    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints, host: str = "") -> None:
         self.port = port
         self.sink = sink
         self.complaints = complaints
+        self._host = host
         self._connections: dict[int, _Connection] = {}
         self._dirty: dict[int, _Connection] = {}
         self._strangers: dict[int, _Connection] = {}
@@ -187,7 +192,7 @@ class TcpDriver:
     async def listen(self) -> None:
         """Open the port. Raises `EnvironmentProblem`."""
         loop = asyncio.get_running_loop()
-        for sock in bind_all(socket.SOCK_STREAM, self.port, "TCP"):
+        for sock in bind_all(socket.SOCK_STREAM, self.port, "TCP", self._host):
             self._servers.append(await loop.create_server(lambda: _Connection(self, None), sock=sock, backlog=512))
 
     def dial(self, address: Address) -> None:

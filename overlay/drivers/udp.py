@@ -29,16 +29,17 @@ class _Port(asyncio.DatagramProtocol):
 class UdpDriver:
     """The control port of one peer. `sink` takes what arrives."""
 
-    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints) -> None:
+    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints, host: str = "") -> None:
         self._port = port
         self._sink = sink
         self._complaints = complaints
+        self._host = host
         self._transports: dict[int, asyncio.DatagramTransport] = {}
 
     async def listen(self) -> None:
         """Open the port. Raises `EnvironmentProblem`."""
         loop = asyncio.get_running_loop()
-        for sock in bind_all(socket.SOCK_DGRAM, self._port, "UDP"):
+        for sock in bind_all(socket.SOCK_DGRAM, self._port, "UDP", self._host):
             transport, _ = await loop.create_datagram_endpoint(lambda: _Port(self), sock=sock)
             self._transports[sock.family] = transport
 

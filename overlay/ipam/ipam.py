@@ -333,7 +333,12 @@ class Ipam:
             for peer in ring.owners()
         ]
         pending = [
-            {"request": pending.request, "container": pending.container, "wants": pending.text}
+            {
+                "request": pending.request,
+                "container": pending.container,
+                "wants": pending.text,
+                "claim": pending.subnet is None,
+            }
             for pending in self._allocator.pending.values()
         ]
         return {

@@ -190,6 +190,8 @@ class Connections:
         self.established: dict[PeerName, Connection] = {}
         self.generation = 0
         """Counts changes of `established`."""
+        self.terminations = 0
+        """Established connections that have ended."""
 
     def opened(
         self, conn: int, local: Address, remote: Address, dialled: Address | None, now: int, binding: bytes = b""
@@ -359,4 +361,5 @@ class Connections:
         if self.established.get(connection.peer) is connection:
             del self.established[connection.peer]
             self.generation += 1
+            self.terminations += 1
         return self._listener.connection_down(connection, was, ending, now)

@@ -34,6 +34,11 @@ ROOM_PAUSE: Final = 5 * SECOND
 STORED_KEY: Final = "targets"
 
 
+def no_targets() -> bytes:
+    """What is stored when nothing was told to `Connect`."""
+    return msgspec.msgpack.encode(())
+
+
 class TargetState(Enum):
     """What is done about a target."""
 

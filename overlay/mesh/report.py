@@ -22,6 +22,8 @@ def report(mesh: "Mesh", now: int) -> dict[str, object]:
         "reachable": list(mesh.reachable),
         "topology_digest": f"{mesh.topology_digest:016x}",
         "sent_messages": mesh.sent_messages,
+        "terminations": mesh.connections.terminations,
+        "computed": mesh.connections.proofs.computed_pakes if mesh.connections.proofs is not None else 0,
         "targets": [_target(mesh, target, now) for _, target in sorted(mesh.dialler.targets.items())],
         "connections": [_connection(connection, now) for _, connection in sorted(mesh.connections.all.items())],
         "peers": _peers(mesh),

@@ -38,7 +38,10 @@ def test_both_spellings_of_launch_flags_say_the_same() -> None:
     ("words", "expected"),
     [
         (["--iprang", "10.0.0.0/8"], "did you mean `iprange`"),
-        (["-password", "x"], "not part of this version"),
+        (["--password"], "lacks its value"),
+        (["--trusted-subnets", "10.0.0.1/8"], "host bits"),
+        (["--host", "orion"], "expected an address"),
+        (["--status-addr", "x"], "expected IP:PORT"),
         (["--ipalloc-range", "10.2.3.4/24"], "host bits"),
         (["--ipalloc-range"], "lacks its value"),
         (["--ipalloc-default-subnet", "10.99.0.0/16", "--ipalloc-range", "10.2.0.0/16"], "not within"),
@@ -69,8 +72,13 @@ def test_experiments_reach_the_configuration() -> None:
 
 
 def test_a_password_in_the_environment_is_not_ignored() -> None:
-    with pytest.raises(Usage, match="WEAVE_PASSWORD"):
-        parse_launch([], {"WEAVE_PASSWORD": "x"})
+    assert parse_launch([], {"WEAVE_PASSWORD": "x"}).password == "x"
+    assert parse_launch(["--password", "y"], {"WEAVE_PASSWORD": "x"}).password == "y"
+
+
+def test_a_difference_of_passwords_tells_none() -> None:
+    (found,) = differences(LaunchOptions(password="sesame"), LaunchOptions(password="open"))
+    assert found == "--password is set, asked for another one"
 
 
 def test_differences_name_the_flags() -> None:

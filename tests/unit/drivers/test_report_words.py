@@ -1,0 +1,109 @@
+"""What `status`, `report -f` and `/metrics` make of a report: of a node that lives, has neighbours and refuses one."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from virtual_nodes import VirtualNodes
+
+from overlay import metrics, status
+from overlay.env import SECOND
+from overlay.errors import UsageError
+from overlay.template import render
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    """Of the first of three nodes with a password; a fourth one does not know it."""
+    net = VirtualNodes(4, 1, password="correct horse")
+    net.launch(0)
+    net.launch(1, [0])
+    net.launch(2, [0])
+    net.launch(3, [0], password="battery staple")
+    net.run(10 * SECOND)
+    found = net.nodes[0].report(net.now)
+    found["driver"] = {
+        "device": "vxlan-6784",
+        "bridge": "weave",
+        "mtu": 1398,
+        "remote_macs": 3,
+        "dns_address": "",
+        "dns_problem": "",
+        "upstreams": [],
+        "disk": "",
+        "stalled": False,
+    }
+    return found
+
+
+def test_status_says_who_is_refused_and_why(report: dict[str, Any]) -> None:
+    text = status.text(report, "connections")
+    assert "<- 10.0.0.3" in text and "wrong password (" in text and " ago)" in text
+    assert text.count("established") == 2 and "encrypted" in text
+    assert "Encryption: enabled" in status.text(report)
+
+
+def test_a_failed_target_shows_its_reason_and_the_next_try() -> None:
+    net = VirtualNodes(2, 1, password="correct horse")
+    net.launch(0)
+    net.launch(1, [0], password="battery staple")
+    net.run(10 * SECOND)
+    text = status.text(net.nodes[1].report(net.now), "connections")
+    assert "-> 10.0.0.0:6783" in text and "failed" in text and "wrong password (retry in " in text
+
+
+def test_metrics_are_read_by_prometheus_own_parser(report: dict[str, Any]) -> None:
+    families = {family.name: family for family in text_string_to_metric_families(metrics.text(report))}
+    (sample,) = families["weave_connections"].samples
+    assert sample.labels == {"state": "established", "type": "sleeve", "encryption": "yes"} and sample.value == 2
+    for name in (
+        *("weave_ips", "weave_max_ips", "weave_dns_entries", "weave_flows", "weave_ipam_unreachable_count"),
+        *("weave_ipam_unreachable_percentage", "weave_ipam_pending_allocates", "weave_ipam_pending_claims"),
+        "weave_connection_terminations",
+    ):
+        assert families[name].samples, name
+    assert families["weave_connection_terminations"].type == "counter"
+
+
+def test_templates(report: dict[str, Any]) -> None:
+    mesh = report["mesh"]
+    assert render("{{.mesh.nickname}} {{ .Mesh.Nickname }}", report) == f"{mesh['nickname']} {mesh['nickname']}"
+    assert render("{{len .mesh.peers}}", report) == "3"
+    assert render("{{json .mesh.discovery}} {{.mesh.discovery}}", report) == "true true"
+    names = sorted(peer["name"] for peer in mesh["peers"])
+    assert render("{{range .mesh.peers}}{{.name}};{{end}}", report) == "".join(f"{name};" for name in names)
+    assert render("{{if .mesh.refused}}some{{else}}none{{end}}", report) == "some"
+    assert render("{{range .mesh.calling}}{{.}}{{else}}nobody{{end}}", {"mesh": {"calling": []}}) == "nobody"
+    nested = {"a": [{"b": [1, 2]}, {"b": []}, {"b": [3]}]}
+    assert render("{{range .a}}<{{range .b}}{{.}},{{end}}>{{end}}", nested) == "<1,2,><><3,>"
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{.mesh", "not closed"),
+        ("{{end}}", "without a beginning"),
+        ("{{range .mesh.peers}}", "without {{end}}"),
+        ("{{.mesh.nick}}", "no field 'nick'"),
+        ("{{exec .mesh}}", "not understood"),
+        ("{{range .mesh.name}}{{end}}", "a list expected"),
+        ("{{if .mesh}}" * 40 + "{{end}}" * 40, "deeper"),
+    ],
+)
+def test_templates_that_are_none(report: dict[str, Any], template: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        render(template, report)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["{{", "}}", "range ", "if ", "end", "else", ".a", ".", "json ", "x", '"', "\\"]), max_size=12
+    )
+)
+def test_no_template_raises_anything_else(pieces: list[str]) -> None:
+    try:
+        render("".join(pieces), {"a": [{"a": 1}]})
+    except UsageError:
+        return
