@@ -3,3 +3,7 @@
 
 class LabError(Exception):
     """The lab cannot do what it was asked; the text says why and names the remedy."""
+
+
+class Violation(LabError):
+    """Something that must always hold of the overlay does not: the run is invalid, whatever it expects."""

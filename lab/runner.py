@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.backends.base import Backend
-from lab.errors import LabError
+from lab.errors import LabError, Violation
 from lab.history import Event, Meta, Writer
 from lab.runner_expect import Judge, Judgement, describe
 from lab.runner_load import code_identity, machine
@@ -136,6 +136,8 @@ class Runner:
         stage.event(-1, "up", "end", ok=True, groups=True, label=_UP, took=took, hosts=list(lab.hosts))
         self._report(Progress(t=0, step=-1, label=f"{len(lab.hosts)} hosts are up", ok=True, took=took))
         stage.watch(load=not self._virtual)
+        if (watch := getattr(self._backend, "watch", None)) is not None:
+            stage.beside(watch(lab, self._scenario))
         if self._beside is not None:
             stage.beside(self._companion(stage, self._beside))
         verdict: Verdict = "unknown"
@@ -146,6 +148,11 @@ class Runner:
             reason = "interrupted"
         except _Failed as failed:
             verdict, reason = "invalid", str(failed)
+        except Violation as broken:
+            verdict, reason = "invalid", str(broken)
+            label = "an invariant is broken"
+            stage.event(-1, "invariant", "point", ok=False, label=label, error=reason)
+            self._report(Progress(t=lab.now(), step=-1, label=label, ok=False, note=reason))
         except Ended as ended:
             reason = str(ended)
         except Exception as error:

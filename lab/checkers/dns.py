@@ -35,6 +35,8 @@ def staleness(run: Run) -> list[dict[str, Any]]:
             until = next(
                 (later.start for _, later in changes[index + 1 :] if later.answers.get(key) != new), run.end + 1
             )
+            # A daemon that is killed takes its names along: from then on they are missing for another reason.
+            until = min([until, *(change.t for change in run.convergence if change.t > now.start)])
             after = [sample for sample in samples if now.start <= sample.t < until and sample.error != "late"]
             for what, addresses in (("stale", set(old) - set(new)), ("missing", set(new) - set(old))):
                 for address in sorted(addresses):

@@ -134,7 +134,7 @@ class World:
         if probe == "dns":
             if self._down(here):
                 return None
-            return any(self._joined(here, self.replicas[owner]) for owner in self.owners(target))
+            return any(self._told(here, owner) for owner in self.owners(target))
         there = self.replicas.get(target)
         if there is None:
             return None if target in self.removed else False
@@ -155,7 +155,7 @@ class World:
         here = self.replicas.get(source)
         if here is None:
             return None
-        owners = [owner for owner in self.owners(name) if self._joined(here, self.replicas[owner])]
+        owners = [owner for owner in self.owners(name) if self._told(here, owner)]
         if any(owner not in self.addresses for owner in owners):
             return None
         return tuple(sorted(self.addresses[owner] for owner in owners))
@@ -175,6 +175,11 @@ class World:
     def _joined(self, one: str, other: str) -> bool:
         group = self._group_of.get(one)
         return group is not None and group == self._group_of.get(other)
+
+    def _told(self, here: str, owner: str) -> bool:
+        """Whether the peer of `here` is to know a replica's name: a peer that is gone has taken its names along."""
+        there = self.replicas[owner]
+        return self._joined(here, there) and not self._down(there)
 
     def _down(self, host: str) -> bool:
         return self.has_views and host in self.gone

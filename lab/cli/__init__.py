@@ -3,6 +3,7 @@
     play.py   run: a scenario from its file to its report
     live.py   up, down, inspect, exec, shell: labs that stay
     many.py   sweep, compare: many runs together
+    explore.py  explore: random faults, until something breaks
     files.py  validate, schema, check, report, doctor: nothing is started
     replay.py replay: a run in virtual time again, compared byte for byte
     tell.py   what is printed while a scenario is played
@@ -146,6 +147,48 @@ def sweep(
         out=out,
         jobs=jobs,
         scheduler=scheduler,
+        as_json=as_json,
+    )
+    sys.exit(code)
+
+
+@lab.command()
+@_SCENARIO
+@click.option("--seeds", default="200", show_default=True, help="How many schedules, as 200, or which, as 1-50,77.")
+@click.option("--backend", default="sim", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of.")
+@click.option(
+    "--faults", type=click.IntRange(1, 100), default=8, show_default=True, help="Faults in a schedule, at most."
+)
+@click.option("--deadline", default="30s", show_default=True, help="When all must agree again after the last heal.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where what is found goes [default: reports/SCENARIO/explore]."
+)
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once [default: this machine's cores].")
+@_JSON
+def explore(
+    scenario: Path,
+    seeds: str,
+    backend: str,
+    faults: int,
+    deadline: str,
+    out: Path | None,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Break SCENARIO at random until something does not recover, and make what was done as small as possible.
+
+    Exit codes: 0 nothing found, 1 a violation (its scenario file is written), 3 interrupted.
+    """
+    from lab.cli.explore import explore
+
+    code = explore(
+        scenario,
+        seeds=seeds,
+        backend=backend,
+        faults=faults,
+        deadline=deadline,
+        out=out,
+        jobs=jobs,
         as_json=as_json,
     )
     sys.exit(code)

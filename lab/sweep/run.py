@@ -23,7 +23,7 @@ from lab.sweep.measure import Point
 from lab.sweep.play import Task, refused
 from lab.sweep.pools import Pool
 
-__all__ = ["About", "Plan", "Swept", "plan", "sweep"]
+__all__ = ["About", "Interrupt", "Plan", "Swept", "plan", "sweep"]
 
 ABOUT = "sweep.json"
 SCENARIOS = "scenarios"
@@ -136,7 +136,7 @@ def sweep(
         if not todo:
             begun(len(planned.tasks), "")
         else:
-            with _Interrupt() as interrupt:
+            with Interrupt() as interrupt:
                 workers = pool()
                 try:
                     begun(len(planned.tasks) - len(todo), f"on {workers.where}")
@@ -154,7 +154,7 @@ def sweep(
         )
 
 
-def _play(todo: Iterable[Task], pool: Pool, keep: Told, interrupt: "_Interrupt") -> None:
+def _play(todo: Iterable[Task], pool: Pool, keep: Told, interrupt: "Interrupt") -> None:
     """Hand tasks out and take points in, until all are done or somebody interrupts."""
     waiting = deque(todo)
     suspects: deque[Task] = deque()
@@ -225,7 +225,7 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
-class _Interrupt:
+class Interrupt:
     """Whether somebody asked us to stop. The second time it is a `KeyboardInterrupt`, as ever."""
 
     def __init__(self) -> None:
@@ -235,7 +235,7 @@ class _Interrupt:
     def __bool__(self) -> bool:
         return self._asked
 
-    def __enter__(self) -> "_Interrupt":
+    def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._ask)

@@ -29,6 +29,7 @@ from overlay.inputs import (
 from overlay.ipam.allocator import Allocator
 from overlay.ipam.messages import (
     Decided,
+    Lineage,
     PaxosMessage,
     Prepare,
     Propose,
@@ -302,6 +303,11 @@ class Ipam:
     def share(self) -> float:
         """The part of the range that this peer owns, 0 to 1."""
         return self._space.share()
+
+    @property
+    def owned(self) -> tuple[Lineage | None, tuple[tuple[int, int], ...]]:
+        """The ring's lineage, None without one, and the extents of it that this peer owns: (first, end), offsets."""
+        return self._space.ring.lineage, tuple(self._space.extents)
 
     @property
     def ready(self) -> bool:

@@ -12,9 +12,10 @@ from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.host import BOOT, SimHost
 from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import Reach
-from lab.errors import LabError
+from lab.errors import LabError, Violation
 from lab.images import IMAGES, find
 from lab.scenario_model import PROCESS
+from lab.sim.invariants import violations
 from lab.sim.kernel import Kernel
 from lab.sim.machine import Machine
 from lab.sim.world import World
@@ -23,6 +24,8 @@ from lab.topology import Resolved
 __all__ = ["SimBackend", "SimLab"]
 
 T = TypeVar("T")
+_LOOK = 1_000_000_000
+"""Between two looks at the invariants (ns)."""
 
 
 class SimLab:
@@ -75,6 +78,18 @@ class SimBackend:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Carry out a coroutine in virtual time: the loop that `up` needs."""
         return run_virtual(work)
+
+    async def watch(self, lab: SimLab, scenario: Resolved) -> None:
+        """Look at the invariants again and again, as long as the lab is up; raises `Violation` when one is broken."""
+        if any(step.verb == "exec" and "rmpeer" in " ".join(step.body.command) for step in scenario.timeline):
+            return  # to remove a peer that lives is to break them by hand
+        kernels = {name: host.kernel for name, host in lab.hosts.items()}
+        turn = 0
+        while True:
+            await lab.sleep_until(lab.now() + _LOOK)
+            if found := list(violations(lab.world, kernels, turn)):
+                raise Violation("\n".join(found))
+            turn += 1
 
     async def up(self, scenario: Resolved) -> SimLab:
         """Make all hosts and the network between them; no overlay yet."""

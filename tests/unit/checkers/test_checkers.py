@@ -8,11 +8,11 @@ import synthetic_history
 from synthetic_history import MACBOOK, MS, ORION, S, Story
 
 from lab.checkers import Run, check, merge
-from lab.checkers.dns import staleness
+from lab.checkers.dns import check_dns, staleness
 from lab.checkers.reachability import check_reachability
 from lab.checkers.schedule import check_schedule
 from lab.checkers.settled import check_settled
-from lab.history import AnyRecord, Load, Sample
+from lab.history import AnyRecord, Gone, Load, Sample
 
 
 def changed(records: list[AnyRecord], which: Callable[[Sample], bool], **fields: object) -> list[AnyRecord]:
@@ -110,6 +110,34 @@ def test_how_long_a_name_stays_stale() -> None:
     (finding,) = staleness(Run(story.finish()))
     assert (finding["what"], finding["replica"], finding["lasted"]) == ("stale", "web-2", 1500 * MS)
     assert finding["tries"] == 7 and finding["cleared"]
+
+
+def test_a_killed_daemon_takes_its_names_along() -> None:
+    """While it is down nobody is to answer with them; that they are missing then is not a late start of theirs."""
+    story = Story(services={"web": ORION, "client": MACBOOK})
+    everything = story.place({"web": ORION, "client": MACBOOK})
+    story.took(0, 100 * MS, "run", label="run all", groups=(story.hosts,), **everything)
+    for host in story.hosts:
+        story.view(150 * MS, host, story.hosts)
+    story.event(3 * S, "kill", "start", label="kill daemon", hosts=[ORION], step=50)
+    story.add(Gone(t=3 * S, host=ORION))
+    story.event(25 * S, "kill", "end", label="kill daemon", hosts=[ORION], step=50, ok=True)
+    for t in range(S, 30 * S, 250 * MS):
+        there = not 3 * S <= t < 25 * S
+        answers = (story.addresses["web"],) if there else ()
+        story.sample(t, "dns", "client", "web.weave.local", there, answers=answers, error="" if there else "NXDOMAIN")
+    story.event(30 * S, "down")
+    records = story.finish()
+    assert check_dns(Run(records)).verdict == "valid"
+    stubborn = changed(
+        records,
+        lambda s: s.probe == "dns" and not s.ok,
+        ok=True,
+        error="",
+        answers=(story.addresses["web"],),
+        latency=MS,
+    )
+    assert check_dns(Run(stubborn)).verdict == "invalid", "an answer with the names of a dead peer is stale"
 
 
 def test_what_never_came_back_is_invalid_once_it_had_its_time() -> None:

@@ -1,0 +1,242 @@
+"""A scenario with a schedule of faults in it: its file's text, and the smaller cases of it. Pure.
+
+The timeline is the scenario's own up to its first disturbance, then the faults, then the demand that everything agrees
+again. A smaller case lacks faults, hosts, services or probes, or lets things last shorter.
+"""
+
+import io
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from lab.errors import LabError
+from lab.explore.schedule import Fault, Schedule, draw
+from lab.scenario_values import UNITS, format_duration
+from lab.topology import Resolved
+
+__all__ = ["Case", "first_case", "with_faults"]
+
+_SETUP = ("launch", "connect", "run", "attach", "expect", "wait", "exec")
+"""Verbs of a timeline's beginning: nothing is disturbed by them."""
+_SHORTEST = 100 * UNITS["ms"]
+_PLAIN = (UNITS["s"], 500 * UNITS["ms"], 100 * UNITS["ms"])
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One scenario to be played. `tree` is the file without timeline, as plain data; treat it as frozen."""
+
+    tree: dict[str, Any]
+    setup: tuple[dict[str, Any], ...]
+    """Steps before anything is broken."""
+    faults: Schedule
+    deadline: int
+    """How long after the last heal all may take to agree (ns)."""
+    seed: int
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """All steps, as a file has them."""
+        steps = list(self.setup)
+        now = 0
+        for fault in self.faults:
+            if fault.at > now:
+                steps.append({"wait": format_duration(fault.at - now)})
+            steps.append(fault.step())
+            now = max(now, fault.at)
+        left = max((fault.end for fault in self.faults), default=0) - now
+        if left > 0:
+            steps.append({"wait": format_duration(left)})
+        if any(fault.verb == "partition" for fault in self.faults):
+            steps.append({"heal": "all"})
+        return [*steps, {"expect": {"converged": "all", "within": format_duration(self.deadline)}}]
+
+    def text(self, *comments: str) -> str:
+        """The file; each comment becomes a line before it."""
+        tree = CommentedMap(self.tree)
+        tree["seed"] = self.seed
+        tree["timeline"] = CommentedSeq([_flow(step) for step in self.timeline()])
+        for key in ("services", "probes"):
+            if not tree.get(key):
+                tree.pop(key, None)
+        out = io.StringIO()
+        yaml = YAML()
+        yaml.width = 110
+        yaml.dump(tree, out)
+        return "".join(f"# {line}".rstrip() + "\n" for line in comments) + out.getvalue()
+
+    @property
+    def needs_relays(self) -> bool:
+        """Whether two hosts may be apart that others join: by a partition's shape, or because two overlap."""
+        cuts = [fault for fault in self.faults if fault.verb == "partition"]
+        if any(not fault.body.keys() & {"groups", "isolate"} for fault in cuts):
+            return True
+        return any(one.at < other.end and other.at < one.end for one, other in combinations(cuts, 2))
+
+    @property
+    def size(self) -> str:
+        """In words, for whoever watches."""
+        hosts = len(self.tree["underlay"].get("hosts") or ()) or self.tree["underlay"].get("generate", {}).get(
+            "hosts", 0
+        )
+        return f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''} on {hosts} hosts"
+
+
+def first_case(text: str, name: str, *, deadline: int) -> Case:
+    """The case without faults of a valid scenario file. Raises `LabError` for one that never gets anything up."""
+    tree = YAML(typ="safe").load(io.StringIO(text))
+    tree.setdefault("name", name)
+    steps = tree.pop("timeline")
+    tree.pop("seed", None)
+    setup: list[dict[str, Any]] = []
+    for step in steps:
+        verb = next((key for key in step if key not in ("at", "for", "on_failure")), "")
+        if verb not in _SETUP:
+            break
+        setup.append({key: value for key, value in step.items() if key != "at"})
+    if not any("launch" in step for step in setup):
+        raise LabError("there is nothing to explore: the scenario launches nothing before it disturbs something")
+    if not any("converged" in step.get("expect", {}) for step in setup):
+        # Faults of a lab that is not up yet would be faults of the start.
+        setup.append({"expect": {"converged": "all", "within": format_duration(deadline)}})
+    return Case(tree=tree, setup=tuple(setup), faults=(), deadline=deadline, seed=0)
+
+
+def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int) -> Case:
+    """The case with the faults and everything random of a seed."""
+    single = {name: service.replica(1).host for name, service in scenario.services.items() if service.replicas == 1}
+    return replace(case, faults=draw(tuple(scenario.hosts), single, seed, most=most), seed=seed)
+
+
+def without_hosts(case: Case) -> Iterator[Case]:
+    """Cases with fewer hosts: a smaller generated topology, or one named host less with all that needs it."""
+    underlay = case.tree["underlay"]
+    if "generate" in underlay:
+        hosts = underlay["generate"]["hosts"]
+        for fewer in dict.fromkeys((hosts // 4, hosts // 2, 3 * hosts // 4, hosts - 1)):
+            if 0 < fewer < hosts:
+                changed = {**underlay, "generate": {**underlay["generate"], "hosts": fewer}}
+                yield replace(case, tree={**case.tree, "underlay": changed})
+        return
+    for name in reversed(list(underlay.get("hosts") or {})):
+        rest = {key: value for key, value in underlay["hosts"].items() if key != name}
+        if not rest:
+            return
+        services = {
+            key: value
+            for key, value in (case.tree.get("services") or {}).items()
+            if (value or {}).get("host") != name and name not in _listed((value or {}).get("hosts"))
+        }
+        tree = {**case.tree, "underlay": {**underlay, "hosts": rest}, "services": services}
+        faults = tuple(less for fault in case.faults if (less := _without(fault, name)) is not None)
+        yield replace(case, tree=tree, faults=faults)
+
+
+def without_services(case: Case) -> Iterator[Case]:
+    """Cases with one service, or one probe, less."""
+    services = case.tree.get("services") or {}
+    for name in reversed(list(services)):
+        rest = {key: value for key, value in services.items() if key != name}
+        faults = tuple(fault for fault in case.faults if fault.body.get("service") != name)
+        setup = case.setup if rest else tuple(step for step in case.setup if "run" not in step)
+        yield replace(case, tree={**case.tree, "services": rest}, faults=faults, setup=setup)
+    probes = case.tree.get("probes") or []
+    for index in range(len(probes)):
+        yield replace(case, tree={**case.tree, "probes": [*probes[:index], *probes[index + 1 :]]})
+
+
+def without_setup(case: Case) -> Iterator[Case]:
+    """Cases with one step of the beginning less, except what brings the lab up and says that it is."""
+    last = max((index for index, step in enumerate(case.setup) if "expect" in step), default=-1)
+    for index, step in enumerate(case.setup):
+        if index != last and not {"launch", "connect", "run"} & step.keys():
+            yield replace(case, setup=(*case.setup[:index], *case.setup[index + 1 :]))
+
+
+def simpler_faults(case: Case) -> Iterator[Case]:
+    """Cases in which one fault names fewer hosts or is of a plainer kind."""
+    for index, fault in enumerate(case.faults):
+        for body in _simpler(fault):
+            yield _with(case, index, replace(fault, body=body))
+
+
+def shorter(case: Case) -> Iterator[Case]:
+    """Cases in which one fault lasts shorter, or begins sooner (those behind it come along)."""
+    for index, fault in enumerate(case.faults):
+        for lasts in _less(fault.lasts):
+            yield _with(case, index, replace(fault, lasts=lasts))
+        before = case.faults[index - 1].at if index else 0
+        for gap in _less(fault.at - before, least=0):
+            by = fault.at - before - gap
+            moved = tuple(replace(one, at=one.at - by) for one in case.faults[index:])
+            yield replace(case, faults=(*case.faults[:index], *moved))
+
+
+def _less(value: int, least: int = _SHORTEST) -> Iterator[int]:
+    """Smaller durations to try, the boldest first: none at all, half, and the round ones below."""
+    tried = [least, value // 2 // _SHORTEST * _SHORTEST]
+    tried += [value // unit * unit if value % unit else value - unit for unit in _PLAIN]
+    return iter(dict.fromkeys(one for one in tried if least <= one < value))
+
+
+def _with(case: Case, index: int, fault: Fault) -> Case:
+    return replace(case, faults=(*case.faults[:index], fault, *case.faults[index + 1 :]))
+
+
+def _without(fault: Fault, host: str) -> Fault | None:
+    """The fault without a host; None when nothing is left of it."""
+    body = dict(fault.body)
+    if host in (body.get("host"), body.get("daemon"), body.get("bridge")):
+        return None
+    if "groups" in body:
+        body["groups"] = [left for group in body["groups"] if (left := [name for name in group if name != host])]
+        return replace(fault, body=body) if len(body["groups"]) > 1 else None
+    if "one_way" in body:
+        ends = {key: [name for name in names if name != host] for key, names in body["one_way"].items()}
+        return replace(fault, body={"one_way": ends}) if all(ends.values()) else None
+    for key in ("isolate", "hosts"):
+        if key in body:
+            body[key] = [name for name in body[key] if name != host]
+            return replace(fault, body=body) if body[key] else None
+    return fault
+
+
+def _simpler(fault: Fault) -> Iterator[dict[str, Any]]:
+    body = fault.body
+    groups = body.get("groups")
+    if groups and len(groups) > 2:
+        for index in range(len(groups) - 1):
+            yield {"groups": [*groups[:index], [*groups[index], *groups[index + 1]], *groups[index + 2 :]]}
+    for key in ("isolate", "hosts"):
+        names = body.get(key) or []
+        if len(names) > 1:
+            for name in names:
+                yield {**body, key: [other for other in names if other != name]}
+    if "one_way" in body:
+        for key, names in body["one_way"].items():
+            if len(names) > 1:
+                for name in names:
+                    yield {"one_way": {**body["one_way"], key: [other for other in names if other != name]}}
+    if fault.verb == "clock" and "offset" in body and body.get("drift_ppm"):
+        yield {key: value for key, value in body.items() if key != "offset"}
+        yield {**body, "drift_ppm": 0}
+
+
+def _listed(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
+
+
+def _flow(value: Any) -> Any:
+    """On one line."""
+    if isinstance(value, dict):
+        made = CommentedMap({key: _flow(item) for key, item in value.items()})
+        made.fa.set_flow_style()
+        return made
+    if isinstance(value, list | tuple):
+        listed = CommentedSeq([_flow(item) for item in value])
+        listed.fa.set_flow_style()
+        return listed
+    return value
