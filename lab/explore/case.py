@@ -212,7 +212,7 @@ def _simpler(fault: Fault) -> Iterator[dict[str, Any]]:
             yield {"groups": [*groups[:index], [*groups[index], *groups[index + 1]], *groups[index + 2 :]]}
     for key in ("isolate", "hosts"):
         names = body.get(key) or []
-        if len(names) > 1:
+        if len(names) > 1 + body.get("keep", 0):
             for name in names:
                 yield {**body, key: [other for other in names if other != name]}
     if "one_way" in body:
