@@ -1,11 +1,20 @@
-"""For all tiers: system tools are found although an ordinary user's PATH lacks them; no example fails for slowness."""
+"""Fixtures that cost too much to be made more than once: a host with a real Docker Engine, its router and its proxy."""
 
-import os
+from collections.abc import Iterator
 
-from hypothesis import settings
+import pytest
+from docker_hosts import DockerHost, need_docker
+from overlay_hosts import underlay
 
-from lab.fabric.features import tool_path
 
-os.environ["PATH"] = tool_path()
-settings.register_profile("shared", deadline=None)  # on a machine that others use too, any example may be slow
-settings.load_profile("shared")
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[DockerHost]:
+    """Images are loaded, router and proxy run. A test leaves it as it found it."""
+    need_docker()
+    with underlay(DockerHost) as made:
+        host = made.host("orion", 2)
+        assert isinstance(host, DockerHost)
+        host.load_images()
+        host.weave("launch")
+        host.weave("launch-proxy")
+        yield host

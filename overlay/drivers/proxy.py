@@ -122,13 +122,13 @@ class Proxy:
                 return await relay(client, self._engine, head, raw, content)
             return answered
         except Rejected as error:
-            answer = _error(error.status, f"weave: {error}")
+            answer = _error(error.status, f"weave: {error}", call)
         except RouterGone as error:
-            answer = _error(503, f"weave: {error}")
+            answer = _error(503, f"weave: {error}", call)
         except RouterRefused as error:
-            answer = _error(503 if error.status == 503 else 409, f"weave: {error}")
+            answer = _error(503 if error.status == 503 else 409, f"weave: {error}", call)
         except EngineGone as error:
-            answer = _error(503, str(error))
+            answer = _error(503, str(error), call)
         await client.send(answer)
         return head.keeps_alive
 
@@ -309,5 +309,9 @@ def _made(response: Response, answer: bytes) -> str:
     return str((_object(answer) or {}).get("Id") or "") if response.status == 201 else ""
 
 
-def _error(status: int, text: str) -> bytes:
-    return reply(status, HTTPStatus(status).phrase, json.dumps({"message": text}).encode() + b"\n")
+def _error(status: int, text: str, call: Call | None = None) -> bytes:
+    """As the engine words its errors: JSON, or plain text up to API version 1.23."""
+    phrase = HTTPStatus(status).phrase
+    if call is not None and call.speaks_text:
+        return reply(status, phrase, text.encode() + b"\n", "text/plain; charset=utf-8")
+    return reply(status, phrase, json.dumps({"message": text}).encode() + b"\n")

@@ -33,6 +33,12 @@ class Call(Struct, frozen=True):
     """As the client named it: an id, a part of one, or a name; empty where there is none."""
     query: dict[str, str]
 
+    @property
+    def speaks_text(self) -> bool:
+        """The client's API version has errors as plain text: up to 1.23."""
+        numbers = [int(part) for part in self.prefix.removeprefix("/v").split(".") if part]
+        return bool(numbers) and numbers < [1, 24]
+
 
 def route(method: str, target: str) -> Call | None:
     """What a request is about; None: nothing of ours."""

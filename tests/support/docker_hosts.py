@@ -3,6 +3,7 @@
 The engine keeps everything under the host's temporary directory; nothing of it touches the machine's own network.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -79,6 +80,23 @@ class DockerHost(Host):
     def docker(self, *words: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run the docker command on this host, straight at the engine."""
         return self.run("docker", *words, check=check, timeout=timeout)
+
+    def proxied(
+        self, *words: str, client: str = "docker", check: bool = True, timeout: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the docker command on this host, at the proxy."""
+        words = ("env", f"DOCKER_HOST=unix://{self.disk}/w.proxy", client, *words)
+        return self.run(*words, check=check, timeout=timeout)
+
+    def attached(self) -> dict[str, list[str]]:
+        """Addresses by (short) container id."""
+        lines = [line.split() for line in self.weave("ps").stdout.splitlines()]
+        return {words[0]: words[2:] for words in lines}
+
+    def booked(self) -> dict[str, list[str]]:
+        """Every address that the router holds booked, by owner."""
+        report = json.loads(self.weave("report").stdout)
+        return {owner: held for owner, held in report["ipam"]["addresses"].items() if held}
 
     def load_images(self) -> None:
         """Import the images of the tests: there is no registry."""

@@ -20,7 +20,7 @@ from lab.errors import LabError
 from lab.fabric.fabric import Fabric, Tool
 
 DOCKER_SOCKET = "/run/docker.sock"
-WEAVE_SOCKET = "/run/weave/weave.sock"
+WEAVE_SOCKET = "/run/weave/router.sock"
 _BOOT = 60.0
 """Seconds that a host's engine may need, on a machine that is busy with many of them."""
 _KILL_DAEMON = """\
