@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench gallery schema waiter lock clean
+.PHONY: help setup demo test lint bench bench-sim gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -22,6 +22,9 @@ lint: setup               ## style, the purity rule, strict types
 
 bench: setup              ## measure what the README claims; writes reports/bench/*.json
 	@$(PY) -m lab.bench
+
+bench-sim: setup          ## measure the simulator
+	@$(PY) -m lab.bench sim_seeds
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery

@@ -2,7 +2,7 @@
 
     play.py   run: a scenario from its file to its report
     live.py   up, down, inspect, exec, shell: labs that stay
-    many.py   sweep, compare: many runs together
+    many.py   sweep, compare, fidelity: many runs together
     explore.py  explore: random faults, until something breaks
     files.py  validate, schema, check, report, doctor: nothing is started
     replay.py replay: a run in virtual time again, compared byte for byte
@@ -150,6 +150,22 @@ def sweep(
         as_json=as_json,
     )
     sys.exit(code)
+
+
+@lab.command()
+@_SCENARIO
+@click.option("--seeds", default="5", show_default=True, help="How many, as 5, or which, as 1-3,7.")
+@click.option("--against", default="netns", show_default=True, help="The backend of real packets.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where the runs go [default: reports/SCENARIO/fidelity].")
+@_JSON
+def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json: bool) -> None:
+    """Play SCENARIO in the simulator and on real packets, and say how far times and message counts differ.
+
+    Exit codes: 0 both agree about the verdict, 1 they do not, 3 a run could not be judged.
+    """
+    from lab.cli.many import run_fidelity
+
+    sys.exit(run_fidelity(scenario, seeds=seeds, against=against, out=out, as_json=as_json))
 
 
 @lab.command()

@@ -101,6 +101,71 @@ def run_compare(a: Path, b: Path, *, as_json: bool) -> int:
     return {"alike": 0, "differ": 1, "unknown": 3}[found.verdict]
 
 
+def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_json: bool) -> int:
+    """Play a scenario in the simulator and on real packets; 0 when both agree that it is valid (or not), 1 when they
+    do not, 3 when one of them could not be played to its end."""
+    from lab.sweep.fidelity import fidelity
+    from lab.sweep.grid import parse_seeds
+    from lab.sweep.run import plan, sweep
+    from lab.sweep.table import write_tables
+
+    try:
+        wanted = parse_seeds(seeds)
+        if against in VIRTUAL:
+            raise LabError(f"--against {against}: expected a backend of real packets, as netns")
+        folder = out if out is not None else Path("reports") / path.name.partition(".")[0] / "fidelity"
+        plans = [plan(path, (), wanted, backend=name, folder=folder / name) for name in ("sim", against)]
+    except (ScenarioError, LabError) as error:
+        click.echo(str(error), err=True)
+        return USAGE
+    about = plans[0].about
+    click.echo(click.style(about.scenario, bold=True) + (f"  {about.question}" if about.question else ""))
+    click.echo(f"  {len(wanted)} seeds on sim and on {against}")
+    both: list[Swept] = []
+    for planned in plans:
+        both.append(with_bar(planned, pool_for(planned.about.backend, None, ""), sweep))
+        write_tables(planned.folder, both[-1].points)
+        if both[-1].interrupted:
+            click.echo(f"interrupted: what is done is kept in {folder}; the same command goes on")
+            return 3
+    found = fidelity(both[0].points, both[1].points)
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(found) | {"out": str(folder), "against": against}))
+    else:
+        _fidelity_table(found, against)
+        click.echo(found.words)
+        for swept in both:
+            for point in [point for point in swept.points if point.verdict != "valid"][:_SHOWN]:
+                click.echo(f"  {point.backend}, seed {point.seed}: {point.verdict}: {point.reason}\n    {point.replay}")
+    if not all(swept.complete for swept in both) or any(p.verdict == "unknown" for s in both for p in s.points):
+        return 3
+    return 0 if found.agree else 1
+
+
+def _fidelity_table(found: Any, against: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("after", "metric"):
+        table.add_column(title)
+    for title in ("sim", against, f"sim / {against}", "95 % interval"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for line in found.lines:
+        counted = line.metric.endswith("per_peer")
+        shown = [
+            "not reached" if v is None else f"{v:,.0f}" if counted else f"{v:.3f} s" for v in (line.sim, line.real)
+        ]
+        ratio = f"{line.ratio:.2f}" if line.ratio is not None else "" if line.close else "–"
+        interval = f"{line.low:.2f} to {line.high:.2f}" if line.low is not None and line.high is not None else ""
+        metric = line.metric.replace("_", " ")
+        table.add_row(line.event, metric, *shown, ratio, interval, style=None if line.close else "bold")
+    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)
+    console.print()
+    console.print(table)
+    console.print()
+
+
 def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Pool]:
     """What plays the runs of a backend; raises `LabError` for what cannot be."""
     if backend not in VIRTUAL:
