@@ -6,4 +6,11 @@ class LabError(Exception):
 
 
 class Violation(LabError):
-    """Something that must always hold of the overlay does not: the run is invalid, whatever it expects."""
+    """Something that must always hold of the overlay does not: the run is invalid, whatever it expects.
+
+    `what` in two words, `text` whole, and the hosts and addresses that it is about.
+    """
+
+    def __init__(self, what: str, text: str, hosts: tuple[str, ...] = (), addresses: tuple[str, ...] = ()) -> None:
+        self.what, self.text, self.hosts, self.addresses = what, text, hosts, addresses
+        super().__init__(f"invariant: {what}: {text}")

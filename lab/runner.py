@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lab.backends.base import Backend
+from lab.backends.base import Backend, Virtual
 from lab.errors import LabError, Violation
 from lab.history import Event, Meta, Writer
 from lab.runner_expect import Judge, Judgement, describe
@@ -91,7 +91,7 @@ class Runner:
         self._report = report
         self._beside = beside
         self._keep = keep
-        self._virtual = bool(getattr(backend, "virtual", False))
+        self._virtual = isinstance(backend, Virtual)
         """Whether time is simulated: then there is no wall clock and no load to write down."""
         self._expectations: list[Expectation] = []
         self._live = LiveState(scenario)
@@ -149,10 +149,8 @@ class Runner:
         except _Failed as failed:
             verdict, reason = "invalid", str(failed)
         except Violation as broken:
-            verdict, reason = "invalid", str(broken)
-            label = "an invariant is broken"
-            stage.event(-1, "invariant", "point", ok=False, label=label, error=reason)
-            self._report(Progress(t=lab.now(), step=-1, label=label, ok=False, note=reason))
+            verdict, reason = "invalid", f"{broken}, {lab.now() / 1e9:.3f} s into the run"
+            self._violated(stage, broken)
         except Ended as ended:
             reason = str(ended)
         except Exception as error:
@@ -201,6 +199,15 @@ class Runner:
             playing.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await playing
+
+    def _violated(self, stage: Stage, broken: Violation) -> None:
+        """Write down that an invariant does not hold."""
+        label = f"invariant: {broken.what}"
+        more: dict[str, Any] = {"addresses_concerned": list(broken.addresses)} if broken.addresses else {}
+        stage.event(
+            -1, "invariant", "point", ok=False, label=label, error=broken.text, hosts=list(broken.hosts), **more
+        )
+        self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=broken.text))
 
     @staticmethod
     async def _companion(stage: Stage, work: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:

@@ -4,12 +4,14 @@ A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. Eve
 through here and through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
 from lab.history import Gone, Sample, View
+
+T = TypeVar("T")
 
 
 class Result(Struct, frozen=True):
@@ -123,6 +125,17 @@ class Backend(Protocol):
 
     async def up(self, scenario: Any) -> Lab:
         """Bring up the hosts and the network between them; no overlay yet."""
+        ...
+
+
+@runtime_checkable
+class Virtual(Protocol):
+    """A backend with a time of its own: nothing waits for a real clock, and a run is a function of its inputs."""
+
+    virtual: bool
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out a coroutine in that time."""
         ...
 
 

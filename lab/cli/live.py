@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from lab.backends.base import Virtual
 from lab.cli.play import USAGE, answering, inside, prepare, staying
 from lab.cli.tell import Teller
 from lab.errors import LabError
@@ -41,7 +42,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, name: str) -> int:
     if prepared is None:
         return USAGE
     scenario, engine = prepared
-    if getattr(engine, "virtual", False):
+    if isinstance(engine, Virtual):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; up needs netns")
     name = name or scenario.name
     teller = Teller()

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from lab.backends.base import Backend, Housed
+from lab.backends.base import Backend, Housed, Virtual
 from lab.backends.registry import backend as find_backend
 from lab.cli.command import lab_command
 from lab.cli.tell import Teller
@@ -36,7 +36,7 @@ def play(path: Path, *, backend: str, seed: int | None, out: Path, as_json: bool
     if prepared is None:
         return USAGE
     scenario, engine = prepared
-    if keep and getattr(engine, "virtual", False):
+    if keep and isinstance(engine, Virtual):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
     replay = replay_command(path, engine, scenario.seed, run_dir)
@@ -90,7 +90,7 @@ def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool 
 
 def replay_command(path: Path, engine: Backend, seed: int, run_dir: Path) -> str:
     """The command that plays the same run again: in virtual time from its history, to the byte."""
-    if getattr(engine, "virtual", False):
+    if isinstance(engine, Virtual):
         return f"{lab_command()} replay {shlex.quote(str(_shown(run_dir)))}"
     return f"{lab_command()} run {shlex.quote(str(path))} --backend {engine.name} --seed {seed}"
 
@@ -146,7 +146,7 @@ def _play(scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, te
             beside=answering(engine, scenario),
             keep=_keeping(settle) if keep else None,
         )
-        outcome = getattr(engine, "run", asyncio.run)(runner.run())
+        outcome = engine.run(runner.run()) if isinstance(engine, Virtual) else asyncio.run(runner.run())
     if not keep:
         settle(outcome)
     return 0

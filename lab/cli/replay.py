@@ -6,6 +6,7 @@ from itertools import zip_longest
 
 import click
 
+from lab.backends.base import Virtual
 from lab.backends.registry import backend as find_backend
 from lab.errors import LabError
 from lab.history import Meta, Writer, read
@@ -27,7 +28,7 @@ def replay_run(where: str, *, as_json: bool) -> int:
     if not isinstance(meta, Meta):
         raise LabError(f"{path} does not begin with what was run: nothing to make again")
     engine = find_backend(meta.backend)
-    if not getattr(engine, "virtual", False):
+    if not isinstance(engine, Virtual):
         raise LabError(
             f"{path.parent} ran on {meta.backend}, where no two runs are the same to the byte: only sim runs can be "
             f"replayed. `lab run {meta.scenario.get('file')} --backend {meta.backend} --seed {meta.seed}` does it again"
@@ -37,7 +38,7 @@ def replay_run(where: str, *, as_json: bool) -> int:
         raise LabError("\n".join(reasons))
     made = io.BytesIO()
     runner = Runner(scenario, engine, Writer(made), version=meta.version)
-    outcome: Outcome = engine.run(runner.run())  # type: ignore[attr-defined]  # what is virtual has a loop of its own
+    outcome: Outcome = engine.run(runner.run())
     same = made.getvalue() == stored
     now = code_identity()
     differs = [f"{key} is {now[key]}, was {meta.machine.get(key)}" for key in now if meta.machine.get(key) != now[key]]

@@ -1,59 +1,207 @@
-"""What must hold at every moment of a simulated run, whatever is broken underneath. Pure: looks, and changes nothing.
+"""What must hold of all peers together, whatever happens to them; looked at as a run goes, and only when it may be new.
 
-Each node's own invariants; no two peers of one ring own the same addresses; no two containers of one ring have the
-same one. What holds only once all have agreed (equal views, complete rings) is for expectations to ask. Knows worlds
-and kernels, not how a run is played.
+Owns the conditions; the backend says what changed. An address that two live containers have, a range that two peers
+own, a rule that sends a packet back or twice, a peer whose own structures contradict each other: these are violations
+at once. Beliefs that still differ when nothing has moved for `QUIET` are one too: nothing would make them equal.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from itertools import pairwise
 
-from lab.sim.kernel import Kernel
-from lab.sim.world import World
+from lab.errors import Violation
+from lab.sim.kernel import Kernel, Port
+from lab.sim.world import Peer, World
+from overlay.env import MILLISECOND, SECOND
 
-__all__ = ["violations"]
+__all__ = ["QUIET", "Invariants"]
 
-_NODES = 16
-"""Nodes whose own invariants are looked at in one go, in turn: a look at all of a thousand takes seconds."""
+QUIET = 60 * SECOND
+"""Longer than anything that peers wait for before they compare what they know."""
+_SOON = 20 * MILLISECOND
+"""Changes of forwarding within this time are looked at together."""
+_SWEEP = SECOND
+_AT_ONCE = 4
+"""Every so often so many peers that have changed check their own structures."""
 
 
-def violations(world: World, kernels: Mapping[str, Kernel], turn: int) -> Iterator[str]:
-    """What does not hold now, a sentence each; `turn` counts the looks, so that every node comes round."""
-    running = world.running()
-    for place in range(min(_NODES, len(running))):
-        peer = running[(turn * _NODES + place) % len(running)]
-        assert peer.node is not None
+class Invariants:
+    """Watches a world. `found` is told the first violation, after which nothing is looked at any more."""
+
+    def __init__(
+        self,
+        world: World,
+        kernels: Mapping[str, Kernel],
+        alive: Callable[[str, str], bool],
+        found: Callable[[Violation], None],
+    ) -> None:
+        self.looked = 0
+        """How often something was looked at."""
+        self._world = world
+        self._kernels = kernels
+        self._alive = alive
+        self._found = found
+        self._violated = False
+        self._by_hand: dict[str, None] = {}
+        self._spoiled = False
+        self._lineages: MutableMapping[str, dict[int, None]] = {}
+        self._forwarding_due = False
+        self._changed: dict[str, None] = {}
+        self._sweeping = False
+        self._moved = 0
+        self._waiting = False
+
+    # --- what the backend says --------------------------------------------------------------------------------------
+
+    def by_hand(self, address: str) -> None:
+        """Somebody typed this address: no protocol can keep two people from typing the same."""
+        self._by_hand[address.partition("/")[0]] = None
+
+    def peer_removed(self) -> None:
+        """Somebody has declared a peer dead: if it lives, addresses are given out twice, and that is how it is."""
+        self._spoiled = True
+
+    def forwarding_changed(self) -> None:
+        """Some kernel's tables, some container or its network are not what they were."""
+        self.moved()
+        if not self._forwarding_due:
+            self._forwarding_due = True
+            self._world.scheduler.after(_SOON, self._look_at_forwarding)
+
+    def peer_changed(self, host: str) -> None:
+        """A peer believes something new."""
+        self.moved()
+        node = self._world.peers[host].node
+        if node is not None and (lineage := node.ipam.owned[0]) is not None:
+            self._lineages.setdefault(host, {})[lineage.identity] = None
+        self._changed[host] = None
+        if not self._sweeping:
+            self._sweeping = True
+            self._world.scheduler.after(_SWEEP, self._sweep)
+
+    def moved(self) -> None:
+        """Something was done, or changed: there is no quiet yet."""
+        self._moved = self._world.now
+        if not self._waiting:
+            self._waiting = True
+            self._world.scheduler.after(QUIET, self._look_at_beliefs)
+
+    # --- at once ----------------------------------------------------------------------------------------------------
+
+    def _look_at_forwarding(self) -> None:
+        self._forwarding_due = False
+        self.looked += 1
+        holders: dict[str, tuple[str, Port]] = {}
+        macs: dict[str, str] = {}
+        for host, kernel in self._kernels.items():
+            peer = self._world.peers[host]
+            if not peer.powered:
+                continue
+            self._check_rules(peer, kernel)
+            for port in kernel.ports.values():
+                if self._alive(host, port.container):
+                    self._check_port(host, port, holders, macs)
+
+    def _check_rules(self, peer: Peer, kernel: Kernel) -> None:
+        if len(set(kernel.flood)) != len(kernel.flood):
+            self._violate("duplicate delivery", f"{peer.name} floods to one host twice", (peer.name,), kernel.flood)
+        own = [remote for remote in kernel.flood if remote == peer.address]
+        own += [rule.remote for rule in kernel.remote.values() if rule.remote == peer.address]
+        if own:
+            self._violate("forwarding loop", f"{peer.name} forwards to itself", (peer.name,), tuple(own))
+
+    def _check_port(self, host: str, port: Port, holders: dict[str, tuple[str, Port]], macs: dict[str, str]) -> None:
+        before = macs.setdefault(port.mac, host)
+        if before != host:
+            text = f"containers of {before} and {host} have the MAC {port.mac}: what is sent to it arrives twice"
+            self._violate("duplicate delivery", text, (before, host))
+        for address in port.addresses:
+            other = holders.setdefault(address, (host, port))
+            if other[1].container != port.container and not self._excused(address, other[0], host):
+                text = (
+                    f"{address} is the address of two containers: {other[1].container[:12]} on {other[0]} and "
+                    f"{port.container[:12]} on {host}"
+                )
+                self._violate("address twice", text, (other[0], host), (address,))
+
+    def _excused(self, address: str, first: str, second: str) -> bool:
+        """Typed by hand, or given out by two networks before they met: then peers put the loser into quarantine."""
+        ours, theirs = self._lineages.get(first, {}), self._lineages.get(second, {})
+        return self._spoiled or address in self._by_hand or len({**ours, **theirs}) != 1
+
+    def _sweep(self) -> None:
+        for host in list(self._changed)[:_AT_ONCE]:
+            del self._changed[host]
+            self._check_peer(self._world.peers[host])
+        self._check_ranges()
+        self._sweeping = bool(self._changed)
+        if self._sweeping:
+            self._world.scheduler.after(_SWEEP, self._sweep)
+
+    def _check_ranges(self) -> None:
+        """Each owner alone changes its tokens, so two can never both believe that a range is theirs."""
+        owned: dict[object, list[tuple[int, int, str]]] = {}
+        for peer in self._world.running():
+            assert peer.node is not None
+            lineage, extents = peer.node.ipam.owned
+            if lineage is not None and not self._spoiled:
+                owned.setdefault(lineage, []).extend((start, end, peer.name) for start, end in extents)
+        for ranges in owned.values():
+            ranges.sort()
+            for (_, end, one), (start, _, other) in pairwise(ranges):
+                if start < end:
+                    text = f"{one} and {other} both own addresses from offset {start} on"
+                    self._violate("range twice", text, (one, other))
+
+    def _check_peer(self, peer: Peer) -> None:
+        if peer.node is None or self._violated:
+            return
+        self.looked += 1
         try:
             peer.node.check_invariants()
-        except AssertionError as broken:
-            yield f"an invariant of {peer.name}'s peer does not hold: {broken or 'see the code'}"
-    yield from _owned_twice(world)
-    yield from _used_twice(world, kernels)
+        except AssertionError as error:
+            where = error.__traceback__
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            place = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where is not None else ""
+            self._violate("contradiction", f"{peer.name} contradicts itself: {error or place} ({place})", (peer.name,))
 
+    # --- when nothing moves -----------------------------------------------------------------------------------------
 
-def _owned_twice(world: World) -> Iterator[str]:
-    """Each owner alone changes its tokens, so two can never both believe that a range is theirs."""
-    owned: dict[object, list[tuple[int, int, str]]] = {}
-    for peer in world.running():
-        assert peer.node is not None
-        lineage, extents = peer.node.ipam.owned
-        if lineage is not None:
-            owned.setdefault(lineage, []).extend((start, end, peer.name) for start, end in extents)
-    for ranges in owned.values():
-        ranges.sort()
-        for (_, end, one), (start, _, other) in pairwise(ranges):
-            if start < end:
-                yield f"{one} and {other} both own addresses from offset {start} on"
+    def _look_at_beliefs(self) -> None:
+        now = self._world.now
+        if now < self._moved + QUIET:
+            self._world.scheduler.at(self._moved + QUIET, self._look_at_beliefs)
+            return
+        self._waiting = False
+        self.looked += 1
+        running = {peer.node.config.name: peer for peer in self._world.running() if peer.node is not None}
+        for name, peer in running.items():
+            self._check_peer(peer)
+            assert peer.node is not None
+            for other in peer.node.mesh.reachable:
+                if other != name:
+                    self._compare(peer, running.get(other), other)
 
+    def _compare(self, peer: Peer, other: Peer | None, name: str) -> None:
+        node = peer.node
+        assert node is not None
+        if other is None or other.node is None:
+            self._violate("no convergence", f"{peer.name} takes {name} for alive, which is not", (peer.name,))
+            return
+        theirs = other.node
+        beliefs = {
+            "who is there": (node.mesh.topology_digest, theirs.mesh.topology_digest),
+            "the ring": (node.ipam.ring_digest, theirs.ipam.ring_digest),
+            "names": (node.registry.dns_digest, theirs.registry.dns_digest),
+            "endpoints": (node.endpoints.digest, theirs.endpoints.digest),
+        }
+        for what, (ours, other_digest) in beliefs.items():
+            if ours != other_digest:
+                text = f"{peer.name} and {other.name} differ about {what}, {QUIET // SECOND} s after anything moved"
+                self._violate("no convergence", text, (peer.name, other.name))
+                return
 
-def _used_twice(world: World, kernels: Mapping[str, Kernel]) -> Iterator[str]:
-    lineages = {peer.node.ipam.owned[0] for peer in world.running() if peer.node is not None}
-    if len(lineages - {None}) > 1:
-        return  # networks that allocated before they met: no protocol can prevent it, and quarantine settles it
-    users: dict[str, str] = {}
-    for host, kernel in kernels.items():
-        for port in kernel.ports.values():
-            for address in port.addresses:
-                other = users.setdefault(address, f"{port.container} on {host}")
-                if other != f"{port.container} on {host}":
-                    yield f"{other} and {port.container} on {host} both have the address {address}"
+    def _violate(self, what: str, text: str, hosts: tuple[str, ...], addresses: tuple[str, ...] = ()) -> None:
+        if not self._violated:
+            self._violated = True
+            self._found(Violation(what, text, hosts, addresses))

@@ -1,10 +1,12 @@
 """The sim backend: a resolved scenario's underlay becomes objects in virtual time.
 
 Owns how a lab of simulated hosts is put together, and what of a scenario this backend refuses. A run is a function of
-scenario, seed and code: no clock, no randomness and no file of this machine is looked at.
+scenario, seed and code: no clock, no randomness and no file of this machine has a part in it.
 """
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.backends.simulated.commands import unknown
@@ -15,26 +17,34 @@ from lab.backends.simulated.reach import Reach
 from lab.errors import LabError, Violation
 from lab.images import IMAGES, find
 from lab.scenario_model import PROCESS
-from lab.sim.invariants import violations
+from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.machine import Machine
+from lab.sim.memory import estimate
 from lab.sim.world import World
 from lab.topology import Resolved
 
 __all__ = ["SimBackend", "SimLab"]
 
 T = TypeVar("T")
-_LOOK = 1_000_000_000
-"""Between two looks at the invariants (ns)."""
 
 
 class SimLab:
     """A running lab of simulated hosts."""
 
-    def __init__(self, world: World, hosts: Mapping[str, SimHost], apart: frozenset[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        world: World,
+        hosts: Mapping[str, SimHost],
+        apart: frozenset[tuple[str, str]],
+        violation: asyncio.Future[Violation],
+        invariants: Invariants,
+    ) -> None:
         """`apart` are pairs of hosts that no network joins."""
         self.hosts: Mapping[str, SimHost] = hosts
         self.world = world
+        self.violation = violation
+        self.invariants = invariants
         self._apart = apart
         self._loop = current()
         self._down = False
@@ -47,6 +57,7 @@ class SimLab:
             if name not in self.hosts:
                 raise LabError(f"no host named {name}; hosts: {', '.join(self.hosts)}")
         self.world.network.set_cut(pairs | self._apart)
+        self.invariants.moved()
 
     def now(self) -> int:
         """Nanoseconds of virtual time since the run started."""
@@ -80,16 +91,8 @@ class SimBackend:
         return run_virtual(work)
 
     async def watch(self, lab: SimLab, scenario: Resolved) -> None:
-        """Look at the invariants again and again, as long as the lab is up; raises `Violation` when one is broken."""
-        if any(step.verb == "exec" and "rmpeer" in " ".join(step.body.command) for step in scenario.timeline):
-            return  # to remove a peer that lives is to break them by hand
-        kernels = {name: host.kernel for name, host in lab.hosts.items()}
-        turn = 0
-        while True:
-            await lab.sleep_until(lab.now() + _LOOK)
-            if found := list(violations(lab.world, kernels, turn)):
-                raise Violation("\n".join(found))
-            turn += 1
+        """Wait, as long as the lab is up, for an invariant that does not hold; raises `Violation`."""
+        raise await asyncio.shield(lab.violation)
 
     async def up(self, scenario: Resolved) -> SimLab:
         """Make all hosts and the network between them; no overlay yet."""
@@ -102,16 +105,23 @@ class SimBackend:
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
         reach = Reach(world.network, kernels, engines)
+        violation: asyncio.Future[Violation] = loop.create_future()
+        invariants = Invariants(world, kernels, reach.alive, violation.set_result)
+
+        def changed() -> None:
+            reach.changed()
+            invariants.forwarding_changed()
+
         names = {name: spec.address for name, spec in scenario.hosts.items()}
         port_of = _port_of(scenario)
         hosts: dict[str, SimHost] = {}
         for name, spec in scenario.hosts.items():
             peer = world.add(name, spec.address, [place.address for place in spec.interfaces[1:]])
-            kernels[name] = Kernel(reach.changed)
-            engines[name] = SimEngine(name, scenario.seed, port_of, reach.changed)
+            kernels[name] = Kernel(changed)
+            engines[name] = SimEngine(name, scenario.seed, port_of, changed)
             addresses = [f"{place.address}/{place.prefix}" for place in spec.interfaces]
-            hosts[name] = SimHost(peer, addresses, kernels[name], engines[name], reach, names, loop)
-        lab = SimLab(world, hosts, frozenset(_apart(scenario)))
+            hosts[name] = SimHost(peer, addresses, kernels[name], engines[name], reach, names, invariants, loop)
+        lab = SimLab(world, hosts, frozenset(_apart(scenario)), violation, invariants)
         await lab.sleep_until(BOOT)
         return lab
 
@@ -137,7 +147,32 @@ def _apart(scenario: Resolved) -> Iterator[tuple[str, str]]:
                 yield sender, receiver
 
 
+def free_memory() -> int:
+    """Bytes that this machine can still give."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 1 << 62
+
+
+def _too_many(scenario: Resolved) -> str:
+    """Why this machine has not the memory for so many peers; empty when it has."""
+    hosts = len(scenario.hosts)
+    pairs = len(scenario.edges) if scenario.edges is not None else hosts * (hosts - 1) // 2
+    containers = sum(service.replicas for service in scenario.services.values())
+    wanted, free = estimate(hosts, pairs, containers), free_memory()
+    if wanted <= free:
+        return ""
+    return (
+        f"underlay: {hosts} simulated peers with {pairs} connections would take about {wanted / 2**30:.1f} GiB "
+        f"of memory ({wanted // hosts // 1000} kB each), "
+        f"and {free / 2**30:.1f} GiB are free; use fewer hosts or fewer edges"
+    )
+
+
 def _refusals(scenario: Resolved) -> Iterator[str]:
+    if why := _too_many(scenario):
+        yield why
     for router in scenario.routers:
         yield f"underlay.routers.{router}: the sim backend joins no networks by routers yet; use one network"
     for name, service in scenario.services.items():

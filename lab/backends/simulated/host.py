@@ -5,8 +5,10 @@ Owns the life of the host's daemon and engine, and how long what is done on a ho
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 from msgspec.structs import asdict
 
@@ -23,6 +25,7 @@ from lab.backends.simulated.weave import Asked, CleanUp, Leave, Request, Spawn, 
 from lab.errors import LabError
 from lab.history import Gone, Sample, View
 from lab.sim.filters import Files
+from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.world import Peer, World
 from overlay.cli_client import NotRunning, Refused
@@ -54,6 +57,7 @@ class SimHost:
         engine: SimEngine,
         reach: Reach,
         names: Mapping[str, str],
+        invariants: Invariants,
         loop: VirtualLoop,
     ) -> None:
         """`addresses` are interfaces ("192.168.0.2/24"), the first first; `names` are all hosts and where they are."""
@@ -68,6 +72,7 @@ class SimHost:
         self.daemon: SimDaemon | None = None
         self._peer = peer
         self._names = names
+        self._invariants = invariants
         self._loop = loop
         self._rng = Random(f"{peer.world.seed} {peer.name} machine")
         self._ended: asyncio.Future[None] | None = None
@@ -198,7 +203,11 @@ class SimHost:
             case Leave(surrender):
                 return await self._ask("POST", "/leave" + ("?surrender=1" if surrender else ""), b"", "")
             case Request(method, path, body, kind):
-                if path in ("/run",):
+                for address in _typed(path, body):
+                    self._invariants.by_hand(address)
+                if method == "DELETE" and path.startswith("/peer/"):
+                    self._invariants.peer_removed()
+                if path == "/run":
                     await self._pass(START)
                 return await self._ask(method, path, body, kind)
 
@@ -269,6 +278,7 @@ class SimHost:
             self._viewers.remove(queue)
 
     def _saw(self, t: int, belief: Belief) -> None:
+        self._invariants.peer_changed(self.name)
         self._tell(self._view(belief))
 
     def _view(self, belief: Belief) -> View:
@@ -289,3 +299,12 @@ class SimHost:
         """See `lab.backends.base.Host`."""
         async for sample in self._prober.run(probes):
             yield sample
+
+
+def _typed(path: str, body: bytes) -> list[str]:
+    """The addresses that somebody chose, in a request to the control API."""
+    if path == "/run":
+        return list(json.loads(body).get("addresses") or ())
+    if path.startswith("/attach/"):
+        return parse_qs(body.decode()).get("address", [])
+    return []

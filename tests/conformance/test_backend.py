@@ -1,0 +1,284 @@
+"""One suite for every backend: what `lab.backends.base` promises of labs and hosts.
+
+Each check gets a lab of its own with two hosts. A backend passes a check, or says in `LACKS` what it cannot do and why.
+"""
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from netns_labs import require_netns
+
+from lab.backends.base import Backend, Housed, Lab, Probe, Virtual
+from lab.backends.registry import backend as find_backend
+from lab.errors import LabError
+from lab.history import Gone, Sample, View
+from lab.overlays import make_overlay
+from lab.overlays.base import Overlay
+from lab.probes.protocol import phase_of
+from lab.scenario import parse
+from lab.topology import Resolved, resolve
+
+BACKENDS = ("sim", "netns")
+LACKS: dict[tuple[str, str], str] = {
+    ("netns", "disturbed_devices_are_honoured"): "hosts share one disk and one clock",
+}
+"""(backend, check) -> the capability that is missing."""
+
+MS = 1_000_000
+SCENARIO = """
+version: 1
+underlay: {hosts: {a: {}, b: {}}}
+services:
+  one: {image: ksahnine/dummy-http, args: [one], host: a, address: 10.0.1.1/24}
+  two: {image: ksahnine/dummy-http, args: [two], host: b, address: 10.0.1.2/24}
+timeline: [{wait: 1s}]
+"""
+ROUTED = """
+version: 1
+underlay:
+  networks: {x: {subnet: 192.168.1.0/24}, y: {subnet: 192.168.2.0/24}}
+  hosts: {a: {network: x}, b: {network: y}}
+  routers: {gw: {networks: [x, y]}}
+timeline: [{wait: 1s}]
+"""
+
+
+class Bench:
+    """What a check works on."""
+
+    def __init__(self, lab: Lab, scenario: Resolved) -> None:
+        self.lab, self.scenario = lab, scenario
+        self.a, self.b = lab.hosts["a"], lab.hosts["b"]
+        self.overlay: Overlay = make_overlay(lab, scenario)
+
+    async def connected(self) -> None:
+        """Launch, connect, and start both services."""
+        await self.overlay.launch(["a", "b"], {})
+        await self.overlay.connect("a", ["b"])
+        for replica in self.scenario.replicas():
+            await self.overlay.run(replica)
+
+    async def pings(self, source: str, target: str) -> bool:
+        address = self.lab.hosts[target].address
+        return (await self.lab.hosts[source].exec(["ping", "-n", "-c", "1", "-W", "1", address])).code == 0
+
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until it holds; the whole check has a deadline."""
+        while not await condition():
+            await self.lab.sleep_until(self.lab.now() + 50 * MS)
+
+    def probe(self, kind: str, **more: Any) -> Probe:
+        fields = {"address": "10.0.1.2", "target": "two", "port": 8080, "every": 50 * MS, "timeout": 400 * MS} | more
+        return Probe(probe=kind, container="one", source="one", **fields)
+
+
+async def commands_end_with_code_and_output(bench: Bench) -> None:
+    done = await bench.a.exec(["sh", "-c", "echo said; echo wrong | grep nothing"])
+    assert (done.code, done.out) == (1, "said\n")
+    assert (await bench.a.exec(["hostname"])).out == "a\n"
+    unknown = await bench.a.exec(["sh", "-c", "no-such-command-anywhere"])
+    assert unknown.code == 127 and "no-such-command-anywhere" in unknown.err
+    slow = await bench.a.exec(["sleep", "20"], timeout=0.2)
+    assert slow.code == 124 and "not done after 0.2 s" in slow.err
+
+
+async def files_stay_over_a_power_cut(bench: Bench) -> None:
+    await bench.a.exec(["sh", "-c", "echo kept > /tmp/note"])
+    await bench.a.kill()
+    with pytest.raises(LabError, match="switched off"):
+        await bench.a.exec(["hostname"])
+    assert not await bench.pings("b", "a")
+    await bench.a.start()
+    assert (await bench.a.exec(["cat", "/tmp/note"])).out == "kept\n"
+    await bench.until(lambda: bench.pings("b", "a"))
+
+
+async def cuts_are_exact_and_replace_each_other(bench: Bench) -> None:
+    await bench.until(lambda: bench.pings("a", "b"))
+    await bench.lab.set_cut(frozenset({("a", "b")}))
+    assert not await bench.pings("a", "b") and not await bench.pings("b", "a"), "an answer needs both directions"
+    await bench.lab.set_cut(frozenset({("b", "a")}))
+    assert not await bench.pings("a", "b")
+    await bench.lab.set_cut(frozenset())
+    await bench.until(lambda: bench.pings("a", "b"))
+    with pytest.raises(LabError, match="no host named c"):
+        await bench.lab.set_cut(frozenset({("a", "c")}))
+
+
+async def commands_run_inside_containers(bench: Bench) -> None:
+    await bench.connected()
+    inside = await bench.a.exec(["ifconfig", "ethwe"], container="one")
+    assert inside.code == 0 and "10.0.1.1" in inside.out
+
+    async def answers() -> bool:
+        return (await bench.a.exec(["curl", "-s", "-m", "1", "10.0.1.2:8080"], container="one")).code == 0
+
+    await bench.until(answers)
+    page = await bench.a.exec(["curl", "-s", "http://two.weave.local:8080/"], container="one")
+    assert page.out.startswith("Hi! I'm [two] service and my Docker container's IP is [172.17.0.")
+    with pytest.raises(LabError, match="nobody"):
+        await bench.a.exec(["hostname"], container="nobody")
+
+
+async def views_follow_the_daemon(bench: Bench) -> None:
+    seen: list[View | Gone] = []
+    async with _following(bench.a.views(), seen.append):
+        await bench.overlay.launch(["a", "b"], {})
+        await bench.overlay.connect("a", ["b"])
+        await _seen(bench, seen, lambda view: isinstance(view, View) and view.neighbours == ("b",))
+        last = next(view for view in reversed(seen) if isinstance(view, View))
+        assert last.host == "a" and last.reachable == 2 and 0 < last.t <= bench.lab.now()
+        await bench.a.kill_daemon()
+        await _seen(bench, seen, lambda view: isinstance(view, Gone))
+        with pytest.raises(LabError, match="no overlay daemon runs on a"):
+            await bench.a.kill_daemon()
+        seen.clear()
+        await bench.overlay.relaunch("a")
+        await _seen(bench, seen, lambda view: isinstance(view, View) and view.neighbours == ("b",))
+
+
+async def probes_keep_their_grid(bench: Bench) -> None:
+    await bench.connected()
+    samples: list[Sample] = []
+    server = await bench.overlay.resolver("a")
+    probes = [bench.probe("http"), bench.probe("icmp", port=0)]
+    probes.append(bench.probe("dns", target="two.weave.local", address=server, port=53))
+    async with _following(bench.a.probe(probes), samples.append):
+        for kind in ("http", "icmp", "dns"):
+            await _seen(bench, samples, lambda sample, kind=kind: sample.probe == kind and sample.ok)
+        await bench.lab.set_cut(frozenset({("a", "b"), ("b", "a")}))
+        cut = bench.lab.now()
+        for kind in ("http", "icmp"):
+            await _seen(
+                bench, samples, lambda sample, kind=kind: sample.probe == kind and sample.t > cut and not sample.ok
+            )
+    for probe in probes:
+        mine = sorted(sample.t for sample in samples if sample.probe == probe.probe)
+        gaps = [later - earlier for earlier, later in pairwise(mine)]
+        assert gaps and all(gap % probe.every == 0 and gap > 0 for gap in gaps), (probe.probe, gaps)
+        assert 0 <= phase_of(probe) < probe.every
+    good = [sample for sample in samples if sample.ok]
+    assert all(sample.latency is not None and 0 < sample.latency <= 400 * MS for sample in good)
+    assert {sample.answers for sample in good if sample.probe == "dns"} == {("10.0.1.2",)}
+    assert {sample.error for sample in samples if sample.t > cut and sample.probe == "icmp" and not sample.ok} == {
+        "timeout"
+    }
+
+
+async def time_goes_forward_and_down_is_idempotent(bench: Bench) -> None:
+    begun = bench.lab.now()
+    await bench.lab.sleep_until(begun + 30 * MS)
+    assert bench.lab.now() >= begun + 30 * MS
+    await bench.lab.sleep_until(begun)
+    await bench.overlay.launch(["a"], {})
+    await bench.lab.down()
+    await bench.lab.down()
+
+
+async def disturbed_devices_are_honoured(bench: Bench) -> None:
+    host: Any = bench.a
+    await bench.connected()
+    await host.set_disk(latency=300 * MS, full=False)
+    begun = bench.lab.now()
+    assert (await bench.a.exec(["weave", "run", "ksahnine/dummy-http", "slow"])).code == 0
+    assert bench.lab.now() - begun >= 300 * MS
+    await host.set_disk(latency=0, full=True)
+    full = await bench.a.exec(["weave", "run", "ksahnine/dummy-http", "full"])
+    assert full.code == 1 and "space" in full.err
+    await host.set_disk(latency=0, full=False)
+    await host.set_clock(offset=10_000 * MS, drift=100_000)
+    await bench.lab.sleep_until(bench.lab.now() + 5_000 * MS)
+    assert (await bench.a.exec(["weave", "status"])).code == 0
+
+
+CHECKS: tuple[Callable[[Bench], Coroutine[Any, Any, None]], ...] = (
+    commands_end_with_code_and_output,
+    files_stay_over_a_power_cut,
+    cuts_are_exact_and_replace_each_other,
+    commands_run_inside_containers,
+    views_follow_the_daemon,
+    probes_keep_their_grid,
+    time_goes_forward_and_down_is_idempotent,
+    disturbed_devices_are_honoured,
+)
+
+
+@contextlib.asynccontextmanager
+async def _following(stream: AsyncIterator[Any], take: Callable[[Any], None]) -> AsyncIterator[None]:
+    async def follow() -> None:
+        async for item in stream:
+            take(item)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _seen(bench: Bench, items: list[Any], condition: Callable[[Any], bool]) -> None:
+    async def there() -> bool:
+        return any(condition(item) for item in list(items))
+
+    await bench.until(there)
+
+
+def _run(backend: Backend, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Carry out `work` where this backend's labs can be."""
+    if isinstance(backend, Virtual):
+        backend.run(work())
+        return
+    assert isinstance(backend, Housed)
+
+    def main() -> int:
+        try:
+            asyncio.run(work())
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        return 0
+
+    assert backend.inside(main, name="conformance") == 0, "the check failed; its traceback is in the captured output"
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_backend(name: str, check: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
+    if name == "netns":
+        require_netns()
+    if (name, check.__name__) in LACKS:
+        pytest.skip(f"{name} lacks it: {LACKS[name, check.__name__]}")
+    scenario = resolve(parse(SCENARIO), seed=5)
+    backend = find_backend(name)
+    assert backend.refuse(scenario) == []
+
+    async def work() -> None:
+        lab = await backend.up(scenario)
+        try:
+            assert list(lab.hosts) == ["a", "b"]
+            async with asyncio.timeout(90):
+                await check(Bench(lab, scenario))
+        finally:
+            await lab.down()
+
+    _run(backend, work)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_refuses_before_anything_starts(name: str) -> None:
+    reasons = find_backend(name).refuse(resolve(parse(ROUTED)))
+    assert len(reasons) == 1 and reasons[0].startswith("underlay.routers.gw: ")
+
+
+@pytest.mark.parametrize("name", [name for name, check in LACKS if check == "disturbed_devices_are_honoured"])
+def test_what_a_backend_lacks_it_refuses_by_step(name: str) -> None:
+    steps = "timeline: [{slow_disk: {host: a}, for: 1s}, {clock: {host: b, offset: 1s}, for: 1s}]"
+    reasons = find_backend(name).refuse(resolve(parse(SCENARIO.replace("timeline: [{wait: 1s}]", steps))))
+    assert [reason.partition(":")[0] for reason in reasons] == ["timeline[0].slow_disk", "timeline[1].clock"]

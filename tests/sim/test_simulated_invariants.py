@@ -1,0 +1,140 @@
+"""What must hold of all peers is looked at as a simulated run goes; what breaks it on purpose is found and named."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+
+from lab.backends.simulated.backend import SimBackend, SimLab
+from lab.checkers import check
+from lab.history import AnyRecord, Event, Writer, decode
+from lab.runner import Outcome, Runner
+from lab.scenario import parse
+from lab.sim.kernel import Port
+from lab.topology import Resolved, resolve
+from overlay.dns.registry import Registry
+from overlay.effects import SetFlood
+
+SECOND = 1_000_000_000
+SCENARIO = """
+version: 1
+underlay: {hosts: {a: {}, b: {}}}
+services:
+  one: {image: ksahnine/dummy-http, args: [one], host: a}
+  two: {image: ksahnine/dummy-http, args: [two], host: b}
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {converged: all, within: 10s}
+  - wait: 90s
+"""
+
+
+class Sabotaged(SimBackend):
+    """Something goes wrong five seconds into the run."""
+
+    def __init__(self, sabotage: Callable[[SimLab], None]) -> None:
+        self._sabotage = sabotage
+        self.looked = 0
+
+    async def up(self, scenario: Resolved) -> SimLab:
+        lab = await super().up(scenario)
+        lab.world.scheduler.at(5 * SECOND, self._sabotage, lab)
+        self.lab = lab
+        return lab
+
+
+def played(sabotage: Callable[[SimLab], None], text: str = SCENARIO) -> tuple[Outcome, list[AnyRecord], SimLab]:
+    backend, history = Sabotaged(sabotage), io.BytesIO()
+    outcome = backend.run(Runner(resolve(parse(text)), backend, Writer(history)).run())
+    return outcome, [decode(line) for line in history.getvalue().splitlines()], backend.lab
+
+
+def nothing(lab: SimLab) -> None:
+    """All goes well."""
+
+
+def address_twice(lab: SimLab) -> None:
+    ours = next(iter(lab.hosts["a"].kernel.ports.values()))
+    theirs = next(iter(lab.hosts["b"].kernel.ports.values()))
+    lab.hosts["b"].kernel.plug(Port(theirs.container, theirs.mac, ours.addresses, ours.cidrs))
+
+
+def mac_twice(lab: SimLab) -> None:
+    ours = next(iter(lab.hosts["a"].kernel.ports.values()))
+    theirs = next(iter(lab.hosts["b"].kernel.ports.values()))
+    lab.hosts["b"].kernel.plug(Port(theirs.container, ours.mac, theirs.addresses, theirs.cidrs))
+
+
+def flood_twice(lab: SimLab) -> None:
+    other = lab.hosts["b"].address
+    lab.hosts["a"].kernel.set_flood(SetFlood((other, other)))
+
+
+def flood_to_itself(lab: SimLab) -> None:
+    lab.hosts["a"].kernel.set_flood(SetFlood((lab.hosts["a"].address,)))
+
+
+def contradiction(lab: SimLab) -> None:
+    node = lab.world.peers["a"].node
+    assert node is not None
+    node.registry._digest ^= 1
+    lab.invariants.peer_changed("a")
+
+
+def test_nothing_is_found_where_nothing_is_wrong_and_little_is_looked_at() -> None:
+    outcome, _, lab = played(nothing)
+    assert (outcome.verdict, outcome.reason) == ("valid", "")
+    assert not lab.violation.done()
+    assert 3 <= lab.invariants.looked <= 40, "once when something changed, not at every event"
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "what", "hosts"),
+    [
+        (address_twice, "address twice", ["a", "b"]),
+        (mac_twice, "duplicate delivery", ["a", "b"]),
+        (flood_twice, "duplicate delivery", ["a"]),
+        (flood_to_itself, "forwarding loop", ["a"]),
+        (contradiction, "contradiction", ["a"]),
+    ],
+)
+def test_violation_ends_the_run_and_says_what_who_and_when(
+    sabotage: Callable[[SimLab], None], what: str, hosts: list[str]
+) -> None:
+    outcome, records, _ = played(sabotage)
+    assert outcome.verdict == "invalid" and outcome.reason.startswith(f"invariant: {what}: ")
+    event = next(record for record in records if isinstance(record, Event) and record.what == "invariant")
+    assert event.ok is False and event.detail["hosts"] == hosts and 5 * SECOND <= event.t < 8 * SECOND
+    assert all(host in event.detail["error"] for host in hosts)
+    assert check(records).verdict == "invalid"
+    if what == "address twice":
+        assert event.detail["addresses_concerned"][0] in event.detail["error"]
+
+
+def test_beliefs_that_stay_apart_when_nothing_moves_are_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(lab: SimLab) -> None:
+        monkeypatch.setattr(Registry, "dns_digest", property(id))
+
+    outcome, _, _ = played(apart)
+    assert outcome.verdict == "invalid" and "differ about names, 60 s after anything moved" in outcome.reason
+
+
+def test_address_that_two_people_typed_is_no_violation() -> None:
+    outcome, _, _ = played(
+        nothing,
+        SCENARIO.replace("host: a}", "host: a, address: 10.0.1.1/24}").replace(
+            "- wait: 90s", "- exec: {host: b, command: weave attach 10.0.1.1/24 two}\n  - wait: 90s"
+        ),
+    )
+    assert (outcome.verdict, outcome.reason) == ("valid", "")
+
+
+def test_too_many_peers_are_refused_with_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = resolve(parse("version: 1\nunderlay: {generate: {kind: ring, hosts: 5000}}\ntimeline: [{wait: 1s}]\n"))
+    monkeypatch.setattr("lab.backends.simulated.backend.free_memory", lambda: 4 << 30)
+    (reason,) = SimBackend().refuse(scenario)
+    assert "5000 simulated peers with 5000 connections" in reason and "4.0 GiB are free" in reason
+    monkeypatch.setattr("lab.backends.simulated.backend.free_memory", lambda: 64 << 30)
+    assert SimBackend().refuse(scenario) == []
