@@ -111,7 +111,8 @@ def timeline(run: Run) -> Figure | None:
         return None
     start = min(run.series[key][0].t for _, key in rows)
     end = max(min(run.end, run.stop), start + 1)
-    columns = min(_COLUMNS, max(1, max(len(run.series[key]) for _, key in rows)))
+    # One less than there are tries: a cell that is narrower than their interval would be empty now and then.
+    columns = min(_COLUMNS, max(1, max(len(run.series[key]) for _, key in rows) - 1))
     grid = np.zeros((len(rows), columns), dtype=np.int8)
     # Worst first: a cell that holds several tries shows a leak before a miss before a success.
     rank = np.array([0, 2, 1, 3])

@@ -249,6 +249,7 @@ class MemoryBackend:
     virtual = True
 
     def __init__(self, commands: Callable[[str, str, tuple[str, ...]], Result] | None = None) -> None:
+        self.run = run_virtual
         self._commands = commands or (lambda host, container, argv: Result(0, "", ""))
         self.lab: MemoryLab
 
