@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 
 from msgspec import Struct
 
-__all__ = ["FILTERS", "Ended", "Files"]
+__all__ = ["FILTERS", "NULL", "Ended", "Files"]
 
 Files = MutableMapping[str, str]
 NULL = "/dev/null"

@@ -156,6 +156,10 @@ def _tokens(line: str) -> list[_Token]:
             position += len(operator)
         elif char == "`" or (char == "$" and _expands(line, position)):
             raise NotSimulated(f"`{line[position : position + 12]}`: simulated hosts expand nothing")
+        elif char == "[" and not begun and line[position + 1 : position + 2] in (*_BLANK, ""):
+            word.append(char)  # the command of that name
+            begun = True
+            position += 1
         elif char in "*?[" or (char == "~" and not begun):
             raise NotSimulated(f"an unquoted `{char}`: simulated hosts expand nothing; quote it to mean the character")
         else:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from lab.backends.base import Result
 from lab.overlays.engine import CLIENT
-from lab.sim.filters import FILTERS, Files
+from lab.sim.filters import FILTERS, NULL, Files
 from lab.sim.shell import Command, NotSimulated, commands, parse
 
 __all__ = ["Place", "Program", "known", "run_argv", "unknown"]
@@ -37,6 +37,8 @@ Program = Callable[[Place, Sequence[str], str], Awaitable[Result]]
 PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
 """What hosts and containers have beside filters and the shell's own words; `weave` on hosts only."""
 _OWN = ("sh", "bash", "sudo", "env", "sleep", ":", "exit", "cd", "set")
+_PIPE, _COMPLAINTS = "", "\0"
+"""Where output goes that no file takes: to the next command, or to standard error."""
 _SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash")
 
 
@@ -133,29 +135,30 @@ async def _pipeline(place: Place, pipeline: tuple[Command, ...], stdin: str, err
 
 
 async def _command(place: Place, command: Command, stdin: str, err: list[str]) -> tuple[int, str]:
-    outs: dict[int, str | None] = {1: None, 2: None}
-    joined = False
+    outs = {1: _PIPE, 2: _COMPLAINTS}
     for redirect in command.redirects:
         if redirect.how == "<":
-            if redirect.target != "/dev/null" and redirect.target not in place.files:
+            if redirect.target != NULL and redirect.target not in place.files:
                 err.append(f"sh: cannot open {redirect.target}: No such file\n")
                 return 2, ""
             stdin = place.files.get(redirect.target, "")
         elif redirect.how == ">&":
-            joined = redirect.fd == 2 and redirect.target == "1"
+            outs[redirect.fd] = outs.get(int(redirect.target), _PIPE) if redirect.target.isdigit() else redirect.target
         else:
-            if redirect.how == ">" and redirect.target != "/dev/null":
+            if redirect.how == ">" and redirect.target != NULL:
                 place.files[redirect.target] = ""
             outs[redirect.fd] = redirect.target
     result = await run_argv(place, command.argv, stdin)
-    texts = {1: result.out + (result.err if joined else ""), 2: "" if joined else result.err}
-    for fd, target in outs.items():
-        if target is not None:
-            if target != "/dev/null":
-                place.files[target] = place.files.get(target, "") + texts[fd]
-            texts[fd] = ""
-    err.append(texts[2])
-    return result.code, texts[1]
+    left = ""
+    for fd, text in ((1, result.out), (2, result.err)):
+        target = outs[fd]
+        if target == _PIPE:
+            left += text
+        elif target == _COMPLAINTS:
+            err.append(text)
+        elif target != NULL:
+            place.files[target] = place.files.get(target, "") + text
+    return result.code, left
 
 
 def _bare(argv: Sequence[str]) -> list[str]:
