@@ -94,6 +94,8 @@ async def files_stay_over_a_power_cut(bench: Bench) -> None:
         await bench.a.exec(["hostname"])
     assert not await bench.pings("b", "a")
     await bench.a.start()
+    with pytest.raises(LabError, match="host a is running already"):
+        await bench.a.start()
     assert (await bench.a.exec(["cat", "/tmp/note"])).out == "kept\n"
     await bench.until(lambda: bench.pings("b", "a"))
 

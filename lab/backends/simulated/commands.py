@@ -37,6 +37,12 @@ Program = Callable[[Place, Sequence[str], str], Awaitable[Result]]
 PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
 """What hosts and containers have beside filters and the shell's own words; `weave` on hosts only."""
 _OWN = ("sh", "bash", "sudo", "env", "sleep", ":", "exit", "cd", "set")
+_NOT_SIMULATED = {
+    "expose": "a simulated host has no interface of its own to expose",
+    "hide": "a simulated host has no interface of its own to hide",
+    "launch-proxy": "simulated hosts have no Docker clients that a proxy could serve",
+}
+"""Commands of `weave` that need what no simulated host has."""
 _PIPE, _COMPLAINTS = "", "\0"
 """Where output goes that no file takes: to the next command, or to standard error."""
 _SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash")
@@ -66,6 +72,8 @@ def unknown(argv: Sequence[str], *, container: bool) -> str:
         return "" if tuple(words[1:3]) == ("-ISc", CLIENT) else "`python3`: programs of one's own cannot be simulated"
     if name == "weave" and container:
         return "`weave` is a command of hosts, and this is a container"
+    if name == "weave" and len(words) > 1 and words[1] in _NOT_SIMULATED:
+        return f"`weave {words[1]}`: {_NOT_SIMULATED[words[1]]}; use netns or dind"
     if name in FILTERS or name in PROGRAMS or name in _OWN:
         return ""
     return f"no simulated host has a command `{name}`; there are {', '.join(known())}"

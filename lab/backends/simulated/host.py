@@ -142,6 +142,8 @@ class SimHost:
 
     async def start(self) -> None:
         """Power on again."""
+        if self._peer.powered:
+            raise LabError(f"host {self.name} is running already")
         await self._pass(BOOT)
         self._peer.power_on()
         self.reach.changed()
