@@ -52,6 +52,7 @@ from overlay.inputs import (
 from overlay.ipam.ipam import Ipam
 from overlay.mesh.channel import Channel
 from overlay.mesh.crypto import Crypto
+from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
 
 UID_KEY = "uid"
@@ -170,13 +171,16 @@ class Node:
     def deadline(self) -> int | None:
         """When `Wake` is wanted."""
         if self._others_stale:
-            dues = (self.ipam.deadline(), self.endpoints.deadline())
-            self._others_due = min((due for due in dues if due is not None), default=None)
+            self._others_due = self._first_of_others()
             self._others_stale = False
         due = self.mesh.deadline()
         if due is None or (self._others_due is not None and self._others_due < due):
             return self._others_due
         return due
+
+    def _first_of_others(self) -> int | None:
+        dues = (self.ipam.deadline(), self.endpoints.deadline())
+        return min((due for due in dues if due is not None), default=None)
 
     def surrender(self, now: int) -> list[Effect]:
         """Before this peer's state is wiped (`reset`): give its address space to another."""
@@ -187,6 +191,7 @@ class Node:
         """Assert what must always hold of every part."""
         for core in (self.mesh, self.ipam, self.registry, self.endpoints):
             core.check_invariants()
+        assert self._others_stale or self._others_due == self._first_of_others(), "the deadline is an old one"
 
     # --- what others ask ------------------------------------------------------------------------------------------
 
@@ -239,7 +244,10 @@ class Node:
         kind = type(input)
         if kind is Datagram:  # of all inputs the most frequent, and no business of any other core
             return self.mesh.handle(input, now)
-        if kind is not Wake:
+        if kind is TcpMessage:
+            # Gossip merges into the others' states; whatever else concerns them comes as an input of their own.
+            self._others_stale = self._others_stale or type(input.message) is News  # type: ignore[attr-defined]
+        elif kind is not Wake:
             self._others_stale = True
         special = self._special.get(kind)
         if special is not None:
@@ -276,11 +284,13 @@ class Node:
         due = self.mesh.deadline()
         if due is not None and due <= now:
             effects += self.mesh.handle(input, now)
-        for core in (self.ipam, self.endpoints):
-            due = core.deadline()
-            if due is not None and due <= now:
-                self._others_stale = True
-                effects += core.handle(input, now)
+        due = self._others_due
+        if self._others_stale or (due is not None and due <= now):
+            for core in (self.ipam, self.endpoints):
+                due = core.deadline()
+                if due is not None and due <= now:
+                    effects += core.handle(input, now)
+            self._others_stale = True
         return effects
 
     def _deliver(self, input: Deliver, now: int) -> list[Effect]:

@@ -5,6 +5,7 @@ reachable and its address is not quarantined. Must not know the format of DNS pa
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_address
 from typing import Any
@@ -288,6 +289,7 @@ def _key(value: NameValue) -> str:
     return f"{fold(value.name)} {value.address} {value.container}"
 
 
+@lru_cache(maxsize=1 << 13)
 def _term(origin: PeerName, value: NameValue) -> int:
     said = f"{origin} {fold(value.name)} {value.address} {value.container}"
     return int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big")

@@ -2,8 +2,9 @@
 
 Plumtree (Leitão, Pereira, Rodrigues: "Epidemic Broadcast Trees", SRDS 2007), on states instead of messages. News go
 at once to the eager neighbours; whoever gets news that were none prunes that link. A few lazy neighbours are told
-digests; whoever still differs from one after the time that the tree needs grafts the link back and asks for what it
-lacks. On new connections, and now and then with a random neighbour, digests of all states are compared.
+digests; whoever still differs from one after the time that the tree needs asks for what it lacks, and if there is
+anything, the tree has failed and the link is grafted back. On new connections, and now and then with a random
+neighbour, digests of all states are compared.
 
 Knows neighbours by name and connection number, and channels by their contract; who is a neighbour is decided in
 `overlay.mesh.mesh`. Lazy announcements go to `ANNOUNCE_FANOUT` neighbours and not to all (as in the paper), so that a
@@ -26,9 +27,12 @@ from overlay.mesh.timers import Timers
 from overlay.wire import Delta, Vector
 
 ANNOUNCE_DELAY: Final = 50 * MILLISECOND
+ANNOUNCE_LATEST: Final = 200 * MILLISECOND
+"""Digests are announced when a channel has been quiet for the delay, or so long after the first change: a state that
+is about to pass tells nobody anything."""
 ANNOUNCE_FANOUT: Final = 3
 GRAFT_DELAY: Final = 150 * MILLISECOND
-"""How long an announced difference must last before the tree counts as broken."""
+"""How long an announced difference must last before it is asked about."""
 BROKEN: Final = 1 * SECOND
 """For so long after a graft, the tree near by is taken for broken: announcements go to all who may lack the news."""
 GRAFT_PATIENCE: Final = 1 * SECOND
@@ -93,9 +97,10 @@ class Gossip:
         self._kinds: dict[str, type[Vector]] = {}
         self._history: dict[str, dict[int, None]] = {name: {} for name in self._channels}
         self._changed_at = dict.fromkeys(self._channels, 0)
-        self._grafted_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
+        self._compared_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
         self._awaited: dict[str, tuple[PeerName, int]] = {}
         """Of whom the whole difference of a channel was asked last, and when; until something came of it."""
+        self._announce_by = 0
         self._broken_until = 0
         self._flush_gap = flush_delay
         self._flushed_at = -FLUSH_GAP_MAX
@@ -235,7 +240,7 @@ class Gossip:
                 fresh += _weight(news)
                 self._push(name, news, sender, now)
         if message.answer:
-            return effects
+            return effects + self._graft(sender, now) if fresh and not sender.eager else effects
         if 2 * fresh >= total:
             sender.eager = sender.eager or total > 0
         elif not clash:
@@ -304,8 +309,12 @@ class Gossip:
             del history[next(iter(history))]
         self._changed_at[name] = now
         self._unannounced[name] = None
+        self._schedule_announcement(now)
+
+    def _schedule_announcement(self, now: int) -> None:
         if _ANNOUNCE not in self._timers:
             self._timers.set(_ANNOUNCE, now + ANNOUNCE_DELAY)
+            self._announce_by = now + ANNOUNCE_LATEST
 
     # --- digests --------------------------------------------------------------------------------------------------
 
@@ -321,10 +330,13 @@ class Gossip:
         self._broken_until = now + BROKEN
         if any(neighbour.skipped for neighbour in self._neighbours.values()):
             self._unannounced.update(dict.fromkeys(self._channels))
-            if _ANNOUNCE not in self._timers:
-                self._timers.set(_ANNOUNCE, now + ANNOUNCE_DELAY)
+            self._schedule_announcement(now)
 
     def _announce(self, now: int) -> list[Effect]:
+        quiet_at = max(self._changed_at[name] for name in self._unannounced) + ANNOUNCE_DELAY
+        if now < min(quiet_at, self._announce_by):
+            self._timers.set(_ANNOUNCE, min(quiet_at, self._announce_by))
+            return []
         items = tuple((name, self._channels[name].digest()) for name in sorted(self._unannounced))
         self._unannounced.clear()
         behind = [
@@ -385,12 +397,15 @@ class Gossip:
             del neighbour.suspects[channel]
             return []
         busy = now - self._changed_at[channel] < GRAFT_DELAY and now - since < GRAFT_PATIENCE
-        if busy or now - self._grafted_at[channel] < GRAFT_DELAY:
+        if busy or now - self._compared_at[channel] < GRAFT_DELAY:
             self._timers.set(("suspect", name, channel), now + GRAFT_DELAY)
             return []
         del neighbour.suspects[channel]
-        self._grafted_at[channel] = now
-        return self._graft(neighbour, now)
+        self._compared_at[channel] = now
+        # Where many change at once, each peer passes through states that no other does: what was announced proves
+        # nothing. Only an answer that holds news shows that the tree has failed (`_receive_news`).
+        items = ((channel, self._channels[channel].digest()),)
+        return [SendTcp(neighbour.conn, Digests(DigestKind.ROUND, items))]
 
     def _graft(self, neighbour: Neighbour, now: int) -> list[Effect]:
         neighbour.eager = True

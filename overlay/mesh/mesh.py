@@ -41,22 +41,18 @@ from overlay.mesh.dialler import STORED_KEY, URGE_PAUSE, Dialler
 from overlay.mesh.envelopes import (
     Accept,
     Beacon,
+    Beat,
     Confirm,
     Decline,
-    Digests,
     Goodbye,
-    Graft,
     Hello,
-    News,
     PakeShare,
-    Prune,
     Reason,
     Resume,
     Routed,
     StreamBeat,
-    Want,
 )
-from overlay.mesh.gossip import Gossip
+from overlay.mesh.gossip import Gossip, GossipMessage
 from overlay.mesh.keyring import Keyring
 from overlay.mesh.liveness import Liveness
 from overlay.mesh.messages import Link
@@ -117,6 +113,8 @@ class Mesh:
         """Messages put on control connections so far."""
         self._rng = rng
         self._routes_at = 0
+        self._due: int | None = None
+        self._due_stale = True
         self._left = False
         self._noted = -1
         self._was_eager: dict[PeerName, None] = {}
@@ -140,7 +138,12 @@ class Mesh:
 
     def handle(self, input: Input, now: int) -> list[Effect]:
         """What to do about `input`; KeyError for one that is not the mesh's."""
+        if type(input) is Datagram and type(input.message) is Beat and not self._left:
+            # Most of what comes to an idle peer. It only lets a deadline pass later, which is noticed when it comes.
+            self._beat(input.message, input.source, now)
+            return []
         handler = self._handlers[type(input)]
+        self._due_stale = True
         if self._left:
             return self._refuse_request(input)
         effects = handler(input, now)
@@ -149,9 +152,13 @@ class Mesh:
 
     def deadline(self) -> int | None:
         """When `Wake` has something to do."""
-        if self._left:
-            return None
-        # Asked after every input, so written out: this is where an idle mesh of many peers spends its time.
+        if self._due_stale:
+            self._due = None if self._left else self._first_due()
+            self._due_stale = False
+        return self._due
+
+    def _first_due(self) -> int | None:
+        # Asked after every input but beats, so written out.
         first = self.liveness.deadline()
         due = self.gossip.deadline()
         if due is not None and (first is None or due < first):
@@ -182,6 +189,7 @@ class Mesh:
     def broadcast(self, channel: str, delta: Delta, now: int) -> list[Effect]:
         """Spread news that `channel` has merged already. KeyError for a channel that is not this mesh's."""
         if not self._left:
+            self._due_stale = True
             self.gossip.broadcast(channel, delta, now)
         return []
 
@@ -189,12 +197,14 @@ class Mesh:
         """Send `body` to `destination`, which may be this peer itself; lost if it is out of reach."""
         if self._left:
             return []
+        self._due_stale = True
         return self._count(self._route(Routed(self.config.name, destination, channel, TTL, body), now))
 
     def check_invariants(self) -> None:
         """Assert what must always hold of the replicated topology and of the connections."""
         self.topology.check_invariants()
         self.routes.check_invariants()
+        assert self._due_stale or self._due == (None if self._left else self._first_due()), "the deadline is an old one"
         assert tuple(sorted(self.connections.established)) == self.neighbours
         for peer, connection in self.connections.established.items():
             assert connection.peer == peer and connection.state is State.ESTABLISHED
@@ -268,6 +278,8 @@ class Mesh:
             return [warning, *self.connections.end(connection, Reason.PROTOCOL, text, now)]
 
     def _dispatch(self, connection: Connection, message: Message, now: int) -> list[Effect]:
+        if connection.state is State.ESTABLISHED and isinstance(message, GossipMessage):
+            return self.gossip.receive(connection.peer, message, now)
         match message:
             case Hello():
                 return self.connections.greeted(connection, message, now)
@@ -280,8 +292,6 @@ class Mesh:
         if connection.state is not State.ESTABLISHED:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
         match message:
-            case News() | Digests() | Want() | Prune() | Graft():
-                return self.gossip.receive(connection.peer, message, now)
             case StreamBeat():
                 self.liveness.heard_stream_beat(connection, message, now)
                 return []
@@ -307,12 +317,14 @@ class Mesh:
         for target in self.dialler.targets.values():
             if target.peer == peer:
                 self.beacons.hush(target.address)
+        known = self.topology.records.get(peer)
+        spare = peer in self.routes.tree and known is not None and known.uid == connection.uid
         joins = peer not in self.routes.tree or peer in self._was_eager
         self._was_eager.pop(peer, None)
         direction = "to" if connection.outbound else "from"
         text = f"connection {direction} {connection.control} established: {peer} ({connection.nickname})"
         effects: list[Effect] = [Log("info", text), *self.gossip.add_neighbour(peer, connection.conn, joins, now)]
-        return effects + self._links_changed()
+        return effects + self._links_changed(now, urgent=not spare)
 
     def connection_down(self, connection: Connection, was: State, ending: Ending, now: int) -> list[Effect]:
         """See `connections.Listener`."""
@@ -323,7 +335,7 @@ class Mesh:
                 self._was_eager[peer] = None
             self.liveness.remove(connection)
             text = f"connection with {connection.control} ended: {peer} ({connection.nickname}): {ending.text}"
-            effects = [Log("info", text), *self.gossip.remove_neighbour(peer, now), *self._links_changed()]
+            effects = [Log("info", text), *self.gossip.remove_neighbour(peer, now), *self._links_changed(now)]
         if ending.reason in (Reason.SELF, Reason.NAME_COLLISION) and dialled is not None:
             self.dialler.refused(dialled, ending.text)
         if ending.reason in (Reason.PASSWORD, Reason.BUSY):
@@ -377,14 +389,14 @@ class Mesh:
 
     def _datagram(self, input: Datagram, now: int) -> list[Effect]:
         message = input.message
-        if message.name == self.config.name:
-            return []
-        if isinstance(message, Beacon):
+        if isinstance(message, Beacon) and message.name != self.config.name:
             return self._beacon(message, input.source, now)
-        connection = self.connections.established.get(message.name)
-        if connection is not None:
-            self.liveness.heard_beat(connection, message, input.source, now)
         return []
+
+    def _beat(self, beat: Beat, source: Address, now: int) -> None:
+        connection = self.connections.established.get(beat.name)
+        if connection is not None and beat.name != self.config.name:
+            self.liveness.heard_beat(connection, beat, source, now)
 
     def _beacon(self, beacon: Beacon, source: Address, now: int) -> list[Effect]:
         """A peer that believes to have no connection with us can reach us: dial it, or let it dial us.
@@ -537,11 +549,10 @@ class Mesh:
     def _addresses(self, peer: PeerName) -> list[Address]:
         return _parsed(self.topology.addresses(peer))
 
-    def _links_changed(self) -> list[Effect]:
+    def _links_changed(self, now: int, urgent: bool = True) -> list[Effect]:
         established = sorted(self.connections.established.items())
-        self.topology.set_links(
-            tuple(Link(peer, str(connection.control), connection.outbound, True) for peer, connection in established)
-        )
+        links = tuple(Link(peer, str(each.control), each.outbound, True) for peer, each in established)
+        self.topology.set_links(links, now, urgent)
         clear = tuple((peer, connection.remote.host) for peer, connection in established if not connection.data_keys)
         return [
             Notify(PathsChanged(clear)),

@@ -34,6 +34,7 @@ class OriginMap:
         self.name = name
         self._owner = owner
         self._digest = 0
+        self._vector: OriginVector | None = None
         self._reachable: dict[PeerName, None] = {owner: None}
         self._reachable_digest = 0
         self._origins: dict[PeerName, Held] = {}
@@ -140,16 +141,23 @@ class OriginMap:
 
     def vector(self) -> OriginVector:
         """What is held without a gap."""
-        return OriginVector(tuple((name, held.uid, held.version) for name, held in sorted(self._origins.items())))
+        if self._vector is None:
+            known = ((name, held.uid, held.version) for name, held in sorted(self._origins.items()))
+            self._vector = OriginVector(tuple(known))
+        return self._vector
 
     def missing(self, vector: Vector) -> OriginDelta | None:
         """All that the sender of `vector` lacks of what is held here."""
         if not isinstance(vector, OriginVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
         theirs = {origin: (uid, version) for origin, uid, version in vector.known}
+        lacking = []
+        for origin, held in self._origins.items():
+            if theirs.get(origin) != (held.uid, held.version) or held.ahead:
+                lacking.append(origin)
         states: list[OriginState] = []
-        for origin, held in sorted(self._origins.items()):
-            states.extend(held.missing(origin, *theirs.get(origin, (0, 0))))
+        for origin in sorted(lacking):
+            states.extend(self._origins[origin].missing(origin, *theirs.get(origin, (0, 0))))
         return OriginDelta(tuple(states)) if states else None
 
     def merge(self, delta: Delta, now: int) -> tuple[OriginDelta | None, list[Effect]]:
@@ -202,6 +210,13 @@ class OriginMap:
     def _take(self, state: OriginState, changes: list[Change]) -> OriginState | None:
         """Merge one state of another peer, appending what changed. Returns what of it was news; None: nothing."""
         held = self._origins.get(state.origin)
+        if held is None and state.since == 0:
+            # Where many start at once, most of what comes is the first that is heard of somebody.
+            held = self._origins[state.origin] = Held(state.uid)
+            held.begin(state)
+            self._seal(state.origin, held)
+            changes.extend(Change(state.origin, e.key, None, e.value) for e in state.entries if e.value is not None)
+            return state
         before: dict[str, Value | None] = {}
         if held is None or held.uid < state.uid:
             if held is not None:
@@ -256,11 +271,14 @@ class OriginMap:
 
     def _reseal(self, origin: PeerName, old: int, new: int) -> None:
         self._digest ^= old ^ new
+        self._vector = None
         if origin in self._reachable:
             self._reachable_digest ^= old ^ new
 
     def check_invariants(self) -> None:
         """Assert what must hold of each origin, and the digests."""
+        vector, self._vector = self._vector, None
+        assert vector is None or vector == self.vector(), self.name
         digest = reachable_digest = 0
         for origin, held in self._origins.items():
             digest ^= held.term

@@ -23,6 +23,9 @@ from overlay.wire import Delta, Vector, encode_message
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
 """Between two publications of this peer's links: a burst of new connections becomes few versions."""
+SPARE_PAUSE: Final = 250 * MILLISECOND
+"""A link to a peer that is reachable without it is published so much later: at a boot or a heal of many most links
+are of that kind, and a record is spread once for several of them."""
 
 JUMP_PAUSE: Final = 1 * SECOND
 JUMP_PAUSE_MAX: Final = 60 * SECOND
@@ -77,6 +80,7 @@ class Topology:
         self._links: tuple[Link, ...] = ()
         self._changed = False
         self._publish_at = 0
+        self._due = 0
         self._foreign_uid = -1
         self._jumps = 0
         self._jump_at = 0
@@ -90,15 +94,21 @@ class Topology:
         """This peer's incarnation: as given at the start, or higher after a jump."""
         return self.records[self.own].uid
 
-    def set_links(self, links: tuple[Link, ...]) -> None:
-        """This peer's established connections are now these (sorted by peer); takes effect with `publish`."""
+    def set_links(self, links: tuple[Link, ...], now: int, urgent: bool = True) -> None:
+        """This peer's established connections are now these (sorted by peer); takes effect with `publish`.
+
+        `urgent`: some peer is reachable by this change, or is not any more.
+        """
+        due = now if urgent else now + SPARE_PAUSE
+        self._due = min(self._due, due) if self._changed else due
         self._links = links
         self._changed = links != self.records[self.own].links
 
     def publish(self, now: int) -> TopologyDelta | None:
         """The own record's new version, if it is to change and may by now; the caller spreads it."""
         jump = self._foreign_uid >= 0 and now >= self._jump_at
-        if self.records[self.own].gone or not (jump or (self._changed and now >= self._publish_at)):
+        changed = self._changed and now >= self._publish_at and now >= self._due
+        if self.records[self.own].gone or not (jump or changed):
             return None
         return self._publish(now, jump, gone=False)
 
@@ -110,7 +120,7 @@ class Topology:
         """When `publish` has something to say."""
         dues = []
         if self._changed:
-            dues.append(self._publish_at)
+            dues.append(max(self._publish_at, self._due))
         if self._foreign_uid >= 0:
             dues.append(self._jump_at)
         return None if not dues or self.records[self.own].gone else min(dues)
@@ -166,12 +176,12 @@ class Topology:
         if not isinstance(vector, TopologyVector):
             raise RemoteError(f"vector of the topology expected, {type(vector).__name__} found")
         known = {name: (uid, version) for name, uid, version in vector.known}
-        newer = tuple(
-            self.records[name]
-            for name in sorted(self.records)
-            if name not in known or rank(self.records[name]) > known[name]
-        )
-        return TopologyDelta(newer) if newer else None
+        newer = []
+        for name, record in self.records.items():
+            theirs = known.get(name)
+            if theirs is None or (record.uid, record.version) > theirs:
+                newer.append(record)
+        return TopologyDelta(tuple(sorted(newer, key=_name))) if newer else None
 
     def merge(self, delta: Delta, now: int) -> tuple[TopologyDelta | None, list[Effect]]:
         """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""
@@ -259,6 +269,8 @@ class Topology:
 
     def note_reachable(self, reachable: dict[PeerName, PeerName], now: int) -> None:
         """Start the hold of records that have come out of reach, and end it for those in reach."""
+        if len(reachable) == len(self.records) and not self._unreachable_since:
+            return  # whoever is reachable has a record, so all are
         for name in self.records:
             if name in reachable:
                 self._unreachable_since.pop(name, None)
@@ -354,6 +366,10 @@ def _facts(record: PeerRecord) -> tuple[int, dict[PeerName, None]]:
         _FACTS.clear()
     _FACTS[id(record)] = (record, hashed, established)
     return hashed, established
+
+
+def _name(record: PeerRecord) -> PeerName:
+    return record.name
 
 
 def _check(record: PeerRecord) -> None:

@@ -9,7 +9,7 @@ from overlay.errors import RemoteError
 from overlay.mesh.messages import Link, PeerRecord, TopologyDelta
 from overlay.mesh.origin_messages import OriginDelta, OriginVector
 from overlay.mesh.routes import Routes
-from overlay.mesh.topology import NAMESAKE_JUMPS, Topology, rank
+from overlay.mesh.topology import NAMESAKE_JUMPS, SPARE_PAUSE, Topology, rank
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -181,7 +181,7 @@ def routes(own: str, delta: TopologyDelta) -> Routes:
     topology = Topology(own, "n", 0)
     topology.merge(delta, 0)
     mine = [record for record in delta.records if record.name == own]
-    topology.set_links(mine[0].links if mine else ())
+    topology.set_links(mine[0].links if mine else (), 0)
     topology.publish(0)
     found = Routes(topology)
     found.refresh()
@@ -213,3 +213,18 @@ def test_a_broadcast_reaches_every_reachable_peer_exactly_once(pairs: set[str]) 
                 at = tables[at].next_hop(destination) or ""
                 hops += 1
                 assert hops <= len(tables)
+
+
+def test_a_spare_link_is_published_later_and_with_an_urgent_one_at_once() -> None:
+    topology = observer()
+    spare, urgent = Link("a", "10.0.0.1:1", True, True), Link("b", "10.0.0.2:1", True, True)
+    topology.set_links((spare,), SECOND, urgent=False)
+    assert topology.publish_due() == SECOND + SPARE_PAUSE
+    assert topology.publish(SECOND) is None
+    topology.set_links((spare, urgent), SECOND + 1)
+    assert topology.publish_due() == SECOND + 1
+    published = topology.publish(SECOND + 1)
+    assert published is not None and published.records[0].links == (spare, urgent)
+    topology.set_links((urgent,), 2 * SECOND, urgent=False)
+    published = topology.publish(2 * SECOND + SPARE_PAUSE)
+    assert published is not None and published.records[0].links == (urgent,)
