@@ -23,8 +23,8 @@ lint: setup               ## style, the purity rule, strict types
 bench: setup              ## measure what the README claims; writes reports/bench/*.json
 	@$(PY) -m lab.bench
 
-bench-sim: setup          ## measure the simulator
-	@$(PY) -m lab.bench sim_seeds
+bench-sim: setup          ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
+	@$(PY) -m lab.bench sim_seeds sim
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery
