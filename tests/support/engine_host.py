@@ -33,8 +33,8 @@ def skip_reason(user: bool) -> str:
         return "" if os.geteuid() == 0 else "needs root"
     if os.geteuid() != 0:
         return ""
-    if not shutil.which("runuser"):
-        return "runuser is missing"
+    if not shutil.which("setpriv"):
+        return "setpriv is missing"
     code = subprocess.run([*_as_user(), "test", "-r", str(ROOT / "lab/__init__.py")], check=False).returncode
     if code:
         return "an ordinary user cannot read this checkout"
@@ -71,7 +71,9 @@ class EngineHost:
             [python, "-m", "lab.backends.engine", "--socket", str(self.socket), "--state", str(self.state)]
         )
         command = "ip link set lo up; " + (f"while :; do {engine}; done" if self._respawn else f"exec {engine}")
-        unshare = ["unshare", "-n", "-m", "-p", "-u", "-f", "--mount-proc", "--kill-child", "sh", "-c", command]
+        # Whatever ends the tests ends the host too: nothing here forks but the last `unshare`.
+        dying = "setpriv --pdeathsig KILL unshare -n -m -p -u -f --mount-proc --kill-child sh -c"
+        unshare = [*dying.split(), command]
         self.process = subprocess.Popen(
             [*wrapper, *unshare],
             cwd=ROOT,
@@ -235,7 +237,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _as_user() -> list[str]:
-    return ["runuser", "-u", "nobody", "--"]
+    return ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--"]
 
 
 def _environment() -> list[str]:
