@@ -204,6 +204,7 @@ class Daemon:
             "disk": router.disk.check_room(),
             "filter": self._exposure.problem,
             "stalled": router.stalled,
+            "sent_octets": router.tcp.sent_octets if router.tcp is not None else 0,
             "db": str(self._places.db),
         }
         return found

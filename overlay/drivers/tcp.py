@@ -169,7 +169,9 @@ class _Connection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what was queued in this turn, in one go."""
         if self.pending and self.transport is not None and not self.transport.is_closing():
-            self.transport.write(b"".join(self.pending))
+            data = b"".join(self.pending)
+            self.driver.sent_octets += len(data)
+            self.transport.write(data)
         self.pending.clear()
 
 
@@ -186,6 +188,8 @@ class TcpDriver:
         self._strangers: dict[int, _Connection] = {}
         self._dials: dict[asyncio.Task[None], None] = {}
         self._closing: dict[int, asyncio.Future[None]] = {}
+        self.sent_octets = 0
+        """On control connections, first frames excepted."""
         self._servers: list[asyncio.Server] = []
         self._last = 0
 
