@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench bench-sim gallery schema waiter lock clean
+.PHONY: help setup demo test lint bench bench-sim fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -25,6 +25,14 @@ bench: setup              ## measure what the README claims; writes reports/benc
 
 bench-sim: setup          ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
 	@$(PY) -m lab.bench sim_seeds sim
+
+FUZZ_SECONDS := 60
+fuzz: setup               ## coverage-guided fuzzing of every decoder, FUZZ_SECONDS (60) each; installs atheris into .venv
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip --disable-pip-version-check -q install atheris==3.0.0
+	@mkdir -p reports; for target in message datagram stream packet share stranger; do \
+		log=reports/fuzz-$$target.log; echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
+		$(PY) tests/fuzz/decoders.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=reports/fuzz- \
+		>$$log 2>&1 || { tail -n 30 $$log; exit 1; }; tail -n 1 $$log; done
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery

@@ -1,0 +1,144 @@
+"""Coverage-guided fuzzing of everything that octets of strangers reach (atheris): `make fuzz`, or one target by name.
+
+    python tests/fuzz/decoders.py TARGET [libFuzzer arguments, as -max_total_time=60]
+
+A target takes octets and must raise nothing; the protocol's own error counts as an answer. pytest does not collect
+this file; `tests/unit/mesh/test_fuzz_targets.py` runs every target on Hypothesis' octets, without atheris.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from overlay import inputs as i
+from overlay.config import Address, Config
+from overlay.datapath.seal import Opener, Sealer
+from overlay.effects import CloseTcp, Compute, Effect, Secure, SendTcp
+from overlay.env import SECOND
+from overlay.errors import RemoteError
+from overlay.mesh.crypto import SEED, RealCrypto, StubCrypto
+from overlay.mesh.derive import Keys
+from overlay.mesh.session import MAX_HANDSHAKE, Session
+from overlay.node import Node
+from overlay.wire import decode_datagram, decode_message, encode_datagram, encode_message
+
+ROOT = bytes(range(32))
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "wire.md"
+HERE, THERE = Address("192.0.2.1", 6783), Address("192.0.2.2", 40000)
+
+
+def message(data: bytes) -> None:
+    """A whole control message; what decodes encodes to something that decodes to the same."""
+    try:
+        found = decode_message(data)
+    except RemoteError:
+        return
+    assert decode_message(encode_message(found)) == found
+
+
+def datagram(data: bytes) -> None:
+    """A whole datagram of the control port."""
+    try:
+        found = decode_datagram(data)
+    except RemoteError:
+        return
+    assert decode_datagram(encode_datagram(found)) == found
+
+
+def stream(data: bytes) -> None:
+    """A stream from its first octet, in two pieces; the first octet says where it is cut, and whether it is sealed."""
+    session = Session()
+    session.receive(Session().outgoing() if data[:1] > b"\x20" else b"")
+    if data[:1] > b"\x80" and session.agreed is not None:
+        session.secure(Keys(ROOT, ROOT))
+    cut = data[0] % (len(data) or 1) if data else 0
+    try:
+        for piece in (data[1:cut], data[cut:]):
+            session.receive(piece)
+    except RemoteError:
+        return
+
+
+def packet(data: bytes) -> None:
+    """A sealed packet; and a genuine one with these octets laid over it."""
+    genuine = Sealer(ROOT, 0).seal(b"frame", b"header", 0)
+    opener = Opener(ROOT)
+    assert (opener.open(data, b"header") == b"frame") is (data == genuine)
+    opener = Opener(ROOT)
+    changed = bytes(a ^ b for a, b in zip(genuine, data.ljust(len(genuine), b"\0"), strict=False))
+    assert (opener.open(changed, b"header") == b"frame") is (changed == genuine)
+    assert len(opener._ahead) <= 1025
+
+
+def share(data: bytes) -> None:
+    """The other side's share of the PAKE, and a public key."""
+    crypto = RealCrypto(lambda size: ROOT[:1] * size)
+    crypto.pake("x", bool(data[:1] > b"A"), "a", "b", bytes(SEED)).finish(data)
+    crypto.exchange(ROOT, data)
+
+
+def stranger(data: bytes) -> None:
+    """A whole node with a password, to which somebody who does not know it says a stream of anything."""
+    rng = Random(1)
+    node = Node(Config(name="b", nickname="b", password="x"), rng, {}, 0, StubCrypto(rng))
+    node.start(SECOND)
+    session, closed = Session(), False
+
+    def carry_out(effects: list[Effect]) -> None:
+        nonlocal closed
+        for effect in effects:
+            match effect:
+                case SendTcp():
+                    session.encode(effect.message)
+                case Secure():
+                    raise AssertionError("a stranger was let in")
+                case CloseTcp():
+                    closed = True
+                case Compute():
+                    carry_out(node.handle(i.Computed(effect.job, effect.work()), SECOND))
+
+    try:
+        session.receive(Session().outgoing())
+        carry_out(node.handle(i.TcpOpened(1, HERE, THERE, None), SECOND))
+        session.feed(data[: 2 * MAX_HANDSHAKE])
+        while not closed and (found := session.take()) is not None:
+            carry_out(node.handle(i.TcpMessage(1, found), SECOND))
+    except RemoteError:
+        pass
+    node.check_invariants()
+    assert not node.mesh.neighbours and len(node.mesh.topology.records) == 1
+    if not closed:
+        carry_out(node.handle(i.TcpClosed(1, "gone"), SECOND))
+    assert not node.mesh.connections.all and not node.mesh.dialler.targets and not node.mesh.dialler.connected
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (message, datagram, stream, packet, share, stranger)
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Never returns: libFuzzer ends the process."""
+    if len(arguments) < 2 or arguments[1] not in TARGETS:
+        sys.exit(f"usage: {arguments[0]} {'|'.join(TARGETS)} [-max_total_time=SECONDS]")
+    import atheris
+
+    atheris.instrument_all()
+    corpus = PAGE.parents[1] / "reports" / "fuzz-corpus" / arguments[1]  # kept: the next run begins where this one ends
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, line in enumerate(PAGE.read_text().splitlines()):
+        found = re.fullmatch(r"[\w-]+ +([0-9a-f]{8,})", line)
+        if found:
+            octets = bytes.fromhex(found[1])
+            framed = len(octets).to_bytes(4, "big") + octets if arguments[1] in ("stream", "stranger") else octets
+            (corpus / f"wire{number}").write_bytes(framed)
+    atheris.Setup([arguments[0], *arguments[2:], str(corpus)], TARGETS[arguments[1]])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv)
