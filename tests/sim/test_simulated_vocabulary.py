@@ -1,5 +1,6 @@
 """What a scenario can say is honoured on simulated hosts: verbs, faults, links, generators and the other overlays."""
 
+import asyncio
 import io
 from typing import Any
 
@@ -195,6 +196,24 @@ timeline:
 """)
 
 
+def test_peers_of_one_password_meet_and_those_of_another_are_refused() -> None:
+    valid("""
+version: 1
+underlay: {hosts: {a: {}, b: {}, c: {}}}
+overlay: {kind: weave, options: {password: hush, trusted-subnets: 192.168.0.0/24}}
+services: {web: {image: ksahnine/dummy-http, args: [web], hosts: [a, b], replicas: 2}}
+timeline:
+  - launch: [a, b]
+  - launch: {hosts: c, options: {password: other}}
+  - connect: {from: a, to: [b, c]}
+  - run: all
+  - expect: {reachable: all, within: 20s}
+  - expect: {exec: {host: a, command: "weave status connections | grep 192.168.0.3 | grep established"}, within: 5s}
+  - exec: {host: a, command: "weave status connections | grep 192.168.0.4 | grep -v established"}
+  - exec: {host: c, command: "weave status peers | grep established", expect: {code: 1}}
+""")
+
+
 REFUSED = {
     "exec: {host: a, command: tcpdump -i eth0}": "timeline[0].exec: no simulated host has a command `tcpdump`",
     "exec: {host: a, command: 'for i in 1 2; do ping -c 1 b; done'}": "timeline[0].exec: `for`",
@@ -236,3 +255,16 @@ timeline: [{wait: 1s}]
     )
     reasons = SimBackend().refuse(scenario)
     assert [reason.partition(":")[0] for reason in reasons] == ["underlay.routers.gw", "services.db"]
+
+
+def test_what_runs_on_a_host_dies_with_it() -> None:
+    backend = SimBackend()
+
+    async def work() -> int:
+        lab = await backend.up(resolve(parse("version: 1\nunderlay: {hosts: {a: {}}}\ntimeline: [{wait: 1s}]\n")))
+        sleeping = asyncio.create_task(lab.hosts["a"].exec(["sleep", "3"]))
+        await lab.sleep_until(lab.now() + 1000 * MS)
+        await lab.hosts["a"].kill()
+        return (await sleeping).code
+
+    assert backend.run(work()) == 137

@@ -43,7 +43,8 @@ BOOT = 120 * MILLISECOND
 """A host until it is up after it was switched on."""
 SPREAD = 4
 """The times above vary by a quarter, and are drawn from the run's seed."""
-_KILLED = 124
+_TIMED_OUT, _DEAD = 124, 137
+"""Exit codes of commands that did not end by themselves."""
 
 
 class SimHost:
@@ -73,6 +74,7 @@ class SimHost:
         self._peer = peer
         self._names = names
         self._invariants = invariants
+        self._power_cuts = 0
         self._loop = loop
         self._rng = Random(f"{peer.world.seed} {peer.name} machine")
         self._ended: asyncio.Future[None] | None = None
@@ -130,6 +132,7 @@ class SimHost:
     async def kill(self) -> None:
         """Power off: everything that runs is gone, what is on disk stays."""
         daemon = self.daemon
+        self._power_cuts += 1
         self._peer.power_off()
         self.engine.power_off()
         self.kernel.clear()
@@ -182,12 +185,14 @@ class SimHost:
             if not found.running:
                 raise LabError(f"the host's engine says: Container {container} is not running (HTTP 409)")
             place = ContainerPlace(self, found)
+        cuts = self._power_cuts
         await self._pass(COMMAND)
         try:
             async with asyncio.timeout(timeout):
-                return await run_argv(place, argv)
+                result = await run_argv(place, argv)
         except TimeoutError:
-            return Result(_KILLED, "", f"killed: not done after {timeout:g} s\n")
+            return Result(_TIMED_OUT, "", f"killed: not done after {timeout:g} s\n")
+        return result if cuts == self._power_cuts else Result(_DEAD, "", "killed: the host was switched off\n")
 
     async def weave(self, place: Place, argv: Sequence[str], stdin: str) -> Result:
         """The `weave` command."""
