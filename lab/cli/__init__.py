@@ -4,6 +4,8 @@
     live.py   up, down, inspect, exec, shell: labs that stay
     many.py   sweep, compare, fidelity: many runs together
     explore.py  explore: random faults, until something breaks
+    workshop.py   the walk-through, typed and checked
+    images.py     images of hosts that run a Docker Engine
     files.py  validate, schema, check, report, doctor: nothing is started
     replay.py replay: a run in virtual time again, compared byte for byte
     tell.py   what is printed while a scenario is played
@@ -268,6 +270,19 @@ def report(run_dir: str) -> None:
     from lab.cli.files import make_report
 
     sys.exit(make_report(run_dir))
+
+
+@lab.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--backend", default="dind", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of.")
+@click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True, help="Of the page.")
+@click.option("--check", is_flag=True, help="Type and check every command, instead of letting a learner type.")
+@click.option("--part", "parts", type=int, multiple=True, help="Only this part; may be given several times.")
+def workshop(file: Path | None, backend: str, language: str, check: bool, parts: tuple[int, ...]) -> None:
+    """The walk-through (docs/walkthrough.md, or FILE) on two hosts, command by command."""
+    from lab.cli.workshop import hold_class
+
+    sys.exit(hold_class(file, backend=backend, language=language, check=check, parts=parts))
 
 
 @lab.group()

@@ -17,8 +17,8 @@ _PATIENCE = 3.0
 
 
 def new_name() -> str:
-    """A name for the groups of a new lab: the pid of its command, so that strays are known, and something random."""
-    return f"{_PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
+    """A name for the groups of a new lab."""
+    return f"{_PREFIX}{secrets.token_hex(6)}"
 
 
 def remove(name: str) -> None:
@@ -31,11 +31,20 @@ def remove(name: str) -> None:
 
 
 def sweep() -> None:
-    """Remove groups without a process that labs of the past have left; those in use refuse."""
-    for top in _hierarchies():
-        for place in top.glob(f"{_PREFIX}*"):
-            if not Path("/proc", place.name.removeprefix(_PREFIX).partition("-")[0]).exists():
-                _remove(place)
+    """Remove groups that labs of the past have left: those in which no process is, in no hierarchy."""
+    strays = {place.name for top in _hierarchies() for place in top.glob(f"{_PREFIX}*")}
+    for name in sorted(strays):
+        if not any(_busy(top / name) for top in _hierarchies()):
+            for top in _hierarchies():
+                _remove(top / name)
+
+
+def _busy(place: Path) -> bool:
+    for directory, _, files in os.walk(place):
+        with contextlib.suppress(OSError):
+            if "cgroup.procs" in files and Path(directory, "cgroup.procs").read_text():
+                return True
+    return False
 
 
 def _hierarchies() -> list[Path]:

@@ -1,0 +1,117 @@
+"""The walk-through's page as data: its command blocks are the test, so what is written here is what is typed.
+
+A block is a fence ```` ```console ````. A line `HOST:~$ COMMAND` (or `HOST:~# COMMAND`) is typed on that host, a line
+`# COMMAND` in the container whose shell was opened last. Lines below a command must appear in its output, in this order;
+`…` in them stands for anything. A command must end with 0; the last one of a block marked ```` ```console fails ````
+must not. Pure.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from lab.errors import LabError
+
+_ON_HOST = re.compile(r"^(?P<host>[A-Za-z0-9.-]+):~[$#] (?P<command>.+)$")
+_IN_CONTAINER = re.compile(r"^# (?P<command>.+)$")
+_PART = re.compile(r"^## (?P<number>\d+)\. (?P<title>.+)$")
+_FENCE = re.compile(r"^```(?P<kind>\w*)(?P<marks>.*)$")
+PRINTED_ID = "04d37c6f7781"
+"""The page's example of a container's identifier; where it is typed, the one that was printed last is meant."""
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """One line to type. `host` is empty for the shell that is open in a container."""
+
+    host: str
+    line: str
+    expected: tuple[str, ...] = ()
+    fails: bool = False
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """Some prose, then commands."""
+
+    prose: str
+    commands: tuple[Command, ...]
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """One numbered section of the page."""
+
+    number: int
+    title: str
+    steps: tuple[Step, ...]
+
+
+def parse(text: str) -> tuple[Part, ...]:
+    """The parts of a page in their order. Raises `LabError` with the line's number for a block that cannot be typed."""
+    parts: list[Part] = []
+    number, title = -1, ""
+    steps: list[Step] = []
+    prose: list[str] = []
+    lines = enumerate(text.splitlines(), 1)
+    for at, line in lines:
+        if head := _PART.match(line):
+            if number >= 0:
+                parts.append(Part(number=number, title=title, steps=_closed(steps, prose)))
+            number, title = int(head["number"]), head["title"]
+            steps, prose = [], []
+        elif fence := _FENCE.match(line):
+            block = list(_block(lines, at))
+            if fence["kind"] == "console" and number >= 0:
+                commands = _commands(block, at, fails="fails" in fence["marks"].split())
+                steps.append(Step(prose="\n".join(prose).strip(), commands=commands))
+                prose = []
+        else:
+            prose.append(line)
+    if number >= 0:
+        parts.append(Part(number=number, title=title, steps=_closed(steps, prose)))
+    if not parts:
+        raise LabError("the page has no numbered parts (`## 1. …`), so there is nothing to type")
+    return tuple(parts)
+
+
+def _closed(steps: Sequence[Step], prose: Sequence[str]) -> tuple[Step, ...]:
+    rest = "\n".join(prose).strip()
+    return (*steps, Step(prose=rest, commands=())) if rest else tuple(steps)
+
+
+def _block(lines: Iterator[tuple[int, str]], opened: int) -> Iterator[str]:
+    for _, line in lines:
+        if line.startswith("```"):
+            return
+        yield line
+    raise LabError(f"line {opened}: this block is never closed")
+
+
+def _commands(block: Sequence[str], at: int, *, fails: bool) -> tuple[Command, ...]:
+    found: list[Command] = []
+    for offset, line in enumerate(block, at + 1):
+        if match := _ON_HOST.match(line):
+            found.append(Command(host=match["host"], line=match["command"].strip()))
+        elif match := _IN_CONTAINER.match(line):
+            found.append(Command(host="", line=match["command"].strip()))
+        elif found and line.strip():
+            last = found[-1]
+            found[-1] = Command(host=last.host, line=last.line, expected=(*last.expected, line.strip()))
+        elif line.strip():
+            raise LabError(f"line {offset}: output before any command; a command is `HOST:~$ …` or `# …`: {line!r}")
+    if fails and found:
+        last = found[-1]
+        found[-1] = Command(host=last.host, line=last.line, expected=last.expected, fails=True)
+    return tuple(found)
+
+
+def lacking(expected: Sequence[str], output: str) -> str:
+    """The first of the expected lines that is not in the output behind those before it; empty when all are."""
+    rest = output
+    for line in expected:
+        pattern = ".*".join(re.escape(piece.strip()) for piece in line.split("…"))
+        pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
+        match = re.search(pattern, rest)
+        if match is None:
+            return line
+        rest = rest[match.end() :]
+    return ""
