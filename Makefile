@@ -9,10 +9,14 @@ help:                     ## this list
 setup:                    ## create .venv with everything the project needs (and, as root, missing system packages)
 	@sh .ci/setup
 
+.PHONY: docker
+docker: setup             ## as root: an engine and mmdebstrap, for hosts that run a Docker Engine
+	@sh .ci/setup docker
+
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml
 
-test: setup lint          ## every tier of tests, and every scenario on real packets
+test: setup docker lint          ## every tier of tests, and every scenario on real packets
 	@$(PY) -m pytest tests scenarios
 
 lint: setup               ## style, the purity rule, strict types

@@ -18,7 +18,7 @@ from lab.workshop.session import Outcome, Session
 from lab.workshop.text import PRINTED_ID, Command, Part, lacking, parse
 
 _ID = re.compile(r"^[0-9a-f]{64}\s*$", re.MULTILINE)
-_INSIDE = re.compile(r"\b(attach|-ti|-it)\b")
+_INSIDE = re.compile(r"(?:^|\s)(?:attach|-ti|-it)\s")
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -69,7 +69,7 @@ class Course:
         self._printed = ""
 
     def walk(self) -> int:
-        """All parts in order; the number of commands that were typed. Raises `LabError` at the first that goes wrong."""
+        """All parts in order; returns how many commands were typed. Raises `LabError` at the first that goes wrong."""
         typed = 0
         try:
             for part in self._parts:

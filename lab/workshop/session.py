@@ -40,7 +40,7 @@ class Session:
             self._become(lab)
         self._raw = b""
         # The prompt is put together by the shell, so that the echo of this line is no prompt.
-        self._send("stty -echo; PS1='<''<%s $?>''> '; PS2=; unset PROMPT_COMMAND HISTFILE\n" % host)
+        self._send(f"stty -echo; PS1='<''<{host} $?>''> '; PS2=; unset PROMPT_COMMAND HISTFILE\n")
         self._until_prompt(TIMEOUT)
 
     def _become(self, lab: str) -> None:
@@ -57,12 +57,16 @@ class Session:
             os._exit(code)
 
     def type(self, line: str, timeout: float = TIMEOUT) -> Outcome:
-        """Type a line and return what came of it. Raises `LabError` when no prompt comes back in time."""
+        """Type a line and return what came of it, without the echo of a container's terminal.
+
+        Raises `LabError` when no prompt comes back in time.
+        """
         self._raw = b""
         self._send(line + "\n")
         if " attach " in f" {line} ":
             self._send("\n")  # a shell that is attached to shows no prompt before it is asked for one
-        return self._until_prompt(timeout)
+        outcome = self._until_prompt(timeout)
+        return Outcome(outcome.status, outcome.output.removeprefix(line + "\n"))
 
     def close(self) -> None:
         """Hang up."""

@@ -1,8 +1,8 @@
 """The walk-through's page as data: its command blocks are the test, so what is written here is what is typed.
 
 A block is a fence ```` ```console ````. A line `HOST:~$ COMMAND` (or `HOST:~# COMMAND`) is typed on that host, a line
-`# COMMAND` in the container whose shell was opened last. Lines below a command must appear in its output, in this order;
-`…` in them stands for anything. A command must end with 0; the last one of a block marked ```` ```console fails ````
+`# COMMAND` in the container whose shell was opened last. Lines below a command must appear in its output, in order; `…`
+in them stands for anything. A command must end with 0; the last one of a block marked ```` ```console fails ````
 must not. Pure.
 """
 

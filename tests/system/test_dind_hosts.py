@@ -1,0 +1,101 @@
+"""Hosts that are containers with a Docker Engine: a lab that stays, what dies in it, and that nothing of it stays."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dind_labs import OWN, alive, await_that, descendants, groups, lab, on, require_dind, supervisor, up
+
+from lab.backends.netns import Client, find
+
+SCENARIO = """\
+version: 1
+name: dind
+underlay:
+  hosts: {orion.local: {address: 192.168.0.2}, macbook.local: {address: 192.168.0.3}}
+services:
+  svc1: {image: ksahnine/dummy-http, args: [svc1], host: orion.local, address: 10.0.1.1/24}
+  client: {image: tutum/curl, host: macbook.local, address: 10.0.1.4/24}
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {reachable: all, within: 20s}
+"""
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A lab with a service on one host and a client on the other."""
+    require_dind()
+    file = tmp_path_factory.mktemp("dind") / "dind.yaml"
+    file.write_text(SCENARIO)
+    name = f"dind-{os.getpid()}"
+    with up(file, name):
+        yield name
+
+
+def _served(name: str) -> None:
+    answer = on(
+        name, "client", "curl", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "10.0.1.1:8080"
+    )
+    assert answer.startswith("Hi! I'm [svc1] service and my Docker container's IP is [172.17.0.")
+
+
+def test_hosts_are_machines_with_an_engine_of_their_own(two: str) -> None:
+    assert on(two, "orion.local", "hostname").strip() == "orion.local"
+    assert "svc1" in on(two, "orion.local", "sudo", "docker", "ps", "--format", "{{.Names}}")
+    assert "svc1" not in on(two, "macbook.local", "docker", "ps", "--format", "{{.Names}}")
+    assert "192.168.0.3" in on(two, "orion.local", "getent", "hosts", "macbook.local")
+    _served(two)
+
+
+def test_containers_outlive_their_engine(two: str) -> None:
+    before = on(two, "orion.local", "docker", "inspect", "-f", "{{.State.Pid}}", "svc1")
+    on(two, "orion.local", "sh", "-c", "kill -9 $(pidof dockerd); until docker ps >/dev/null 2>&1; do sleep 0.1; done")
+    assert on(two, "orion.local", "docker", "inspect", "-f", "{{.State.Pid}}", "svc1") == before
+    _served(two)
+
+
+def test_a_power_cut_leaves_the_disk(two: str) -> None:
+    on(two, "orion.local", "touch", "/var/lib/weave/kept", "/run/lost")
+    with Client(find(two)) as client:
+        client.call("kill", host="orion.local")
+        lab("exec", "--name", two, "orion.local", "--", "true", code=2)
+        client.call("start", host="orion.local")
+    assert on(two, "orion.local", "ls", "/var/lib/weave/kept")
+    assert "svc1" in on(two, "orion.local", "docker", "ps", "-a", "--format", "{{.Names}}")
+    on(two, "orion.local", "weave", "launch", "--ipalloc-init", "consensus=2")
+    on(two, "orion.local", "docker", "start", "svc1")
+    on(two, "orion.local", "weave", "attach", "10.0.1.1/24", "svc1")
+    _served(two)
+
+
+def test_nothing_stays_when_the_lab_is_killed(two: str) -> None:
+    """The last one on the shared lab: it ends it."""
+    found = re.search("overlay-lab-[0-9a-f]+", on(two, "orion.local", "cat", "/proc/1/cgroup"))
+    assert found and groups(found[0])
+    pid = supervisor(two)
+    inside = descendants(pid)
+    assert any(Path(f"/proc/{one}/comm").read_text() == "dockerd\n" for one in inside)
+    os.kill(pid, signal.SIGKILL)
+    await_that(lambda: not any(alive(one) for one in inside), "its processes are gone")
+    await_that(lambda: not groups(found[0]), "its control groups are gone")
+    assert f"no lab named {two} runs" in lab("inspect", "--name", two, code=2)
+
+
+def test_what_cannot_be_had_is_said_before_anything_starts(tmp_path: Path) -> None:
+    require_dind()
+    file = tmp_path / "odd.yaml"
+    file.write_text(SCENARIO.replace("tutum/curl", "nobody/nothing"))
+    out = lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), code=2)
+    assert "there is no image nobody/nothing" in out and "lab images load" in out
+    nowhere = {**OWN, "LAB_ENGINE": f"unix://{tmp_path}/absent.sock"}
+    out = lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), code=2, env=nowhere)
+    assert "no Docker Engine answers at" in out
+    fresh = {**OWN, "XDG_CACHE_HOME": str(tmp_path)}
+    out = lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), code=2, env=fresh)
+    assert "there is no host image yet: `lab images build`" in out

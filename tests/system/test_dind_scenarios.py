@@ -1,0 +1,26 @@
+"""Scenarios and the walk-through, unchanged, on hosts that are containers with a Docker Engine."""
+
+from pathlib import Path
+
+from dind_labs import lab, require_dind, summary
+
+SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+
+
+def test_a_partition_unchanged(tmp_path: Path) -> None:
+    require_dind()
+    out = lab("run", str(SCENARIOS / "partition.yaml"), "--backend", "dind", "--json", "--out", str(tmp_path))
+    assert summary(out)["verdict"] == "valid"
+
+
+def test_the_walk_through_word_for_word() -> None:
+    require_dind()
+    assert "commands did what they should" in lab("workshop", "--check", "--backend", "dind")
+
+
+def test_the_walk_through_notices_what_is_wrong(tmp_path: Path) -> None:
+    require_dind()
+    page = tmp_path / "page.md"
+    page.write_text("## 1. A\n```console\norion.local:~$ sudo weave status\nService: router\n```\n")
+    out = lab("workshop", str(page), "--check", code=2)
+    assert "part 1, `orion.local:~$ sudo weave status`" in out

@@ -1,0 +1,63 @@
+"""The archives that engines load: whole, the same for the same inputs, and complaints about what is none."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lab.errors import LabError
+from lab.images.archive import Built, Layer, LayerWriter, archive, digest_of, names_in
+
+
+def _layer(path: Path, *files: tuple[str, bytes]) -> Layer:
+    with LayerWriter(path) as layer:
+        for name, data in files:
+            layer.add(name, data, 0o755)
+        layer.link("bin/sh", "busybox")
+    return Layer(str(path), digest_of(path))
+
+
+def _image(name: str, *layers: Layer) -> Built:
+    return Built(name=name, layers=layers, config={"Cmd": ["/bin/sh"]}, inputs="abc")
+
+
+def test_an_archive_has_everything_that_its_manifest_names(tmp_path: Path) -> None:
+    shared = _layer(tmp_path / "a.tar", ("bin/busybox", b"x" * 700))
+    own = _layer(tmp_path / "b.tar", ("etc/name", b"n"))
+    data = b"".join(archive([_image("a:1", shared), _image("b:2", shared, own)], "amd64"))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = tar.getnames()
+        assert len(names) == len(set(names))  # a shared layer is in it once
+        manifest = json.load(tar.extractfile("manifest.json") or io.BytesIO())
+        for entry in manifest:
+            config = json.load(tar.extractfile(entry["Config"]) or io.BytesIO())
+            assert len(config["rootfs"]["diff_ids"]) == len(entry["Layers"])
+            assert set(entry["Layers"]) <= set(names)
+            assert config["config"]["Labels"] == {"overlay-lab.inputs": "abc"}
+    file = tmp_path / "both.tar"
+    file.write_bytes(data)
+    assert names_in(file) == ["a:1", "b:2"]
+
+
+def test_the_same_files_make_the_same_layer(tmp_path: Path) -> None:
+    files = (("usr/bin/x", b"1"), ("usr/bin/y", b"2"))
+    first, second = (_layer(tmp_path / name, *files) for name in ("1.tar", "2.tar"))
+    assert first.digest == second.digest
+
+
+def test_a_path_is_in_a_layer_once(tmp_path: Path) -> None:
+    layer = _layer(tmp_path / "l.tar", ("a/b", b"first"), ("a/b", b"second"))
+    with tarfile.open(layer.path) as tar:
+        assert tar.getnames() == ["a", "a/b", "bin", "bin/sh"]
+        assert (tar.extractfile("a/b") or io.BytesIO()).read() == b"first"
+
+
+def test_what_is_no_archive_is_refused_with_its_path(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tar"
+    broken.write_bytes(b"not a tar")
+    with pytest.raises(LabError, match=r"broken\.tar is no image archive"):
+        names_in(broken)
+    with pytest.raises(LabError, match="No such file"):
+        names_in(tmp_path / "absent.tar")
