@@ -5,7 +5,8 @@ address, counted from its end; for every one that starts: the first answer that 
 set; here only an answer that is still stale ten seconds after, with nothing else having happened, is invalid.
 
 Findings: {name, source, replica, address, change (ns, when it stopped or started), what: "stale" | "missing",
-lasted (ns from the change to the last wrong answer, 0 when there was none), tries (wrong ones), cleared}.
+lasted (ns from the change to the last wrong answer, 0 when there was none), streak (ns of the longest time without a
+right answer between: a host that comes back says its names before its step has ended), tries (wrong ones), cleared}.
 """
 
 from itertools import pairwise
@@ -52,7 +53,7 @@ def staleness(run: Run) -> list[dict[str, Any]]:
 def check_dns(run: Run) -> Result:
     """No answer stays wrong for longer than `BOUND`."""
     findings = staleness(run)
-    wrong = [finding for finding in findings if not finding["cleared"] and finding["lasted"] >= BOUND]
+    wrong = [finding for finding in findings if not finding["cleared"] and finding["streak"] >= BOUND]
     if wrong:
         return Result(
             checker="dns",
@@ -84,11 +85,20 @@ def _changes(run: Run) -> list[tuple[Epoch, Epoch]]:
 def _finding(after: list[Sample], change: int, what: str, address: str, until: int) -> dict[str, Any]:
     wrong = [sample for sample in after if (address in sample.answers) == (what == "stale")]
     last = wrong[-1] if wrong else None
+    streak = 0
+    since: int | None = change
+    for sample in after:
+        if (address in sample.answers) == (what == "stale"):
+            since = sample.t if since is None else since
+            streak = max(streak, sample.t - since)
+        else:
+            since = None
     return {
         "address": address,
         "change": change,
         "what": what,
         "lasted": last.t - change if last else 0,
+        "streak": streak,
         "tries": len(wrong),
         "cleared": last is None or any(sample.t > last.t for sample in after),
         "until": until,

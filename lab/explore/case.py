@@ -23,6 +23,8 @@ __all__ = ["Case", "first_case", "with_faults"]
 
 _SETUP = ("launch", "connect", "run", "attach", "expect", "wait", "exec")
 """Verbs of a timeline's beginning: nothing is disturbed by them."""
+_BACK = 2 * UNITS["s"]
+"""What was killed needs a while to start again: until then it is not there to agree with anybody."""
 _SHORTEST = 100 * UNITS["ms"]
 _PLAIN = (UNITS["s"], 500 * UNITS["ms"], 100 * UNITS["ms"])
 
@@ -47,7 +49,7 @@ class Case(Struct, frozen=True, kw_only=True):
                 steps.append({"wait": format_duration(fault.at - now)})
             steps.append(fault.step())
             now = max(now, fault.at)
-        left = max((fault.end for fault in self.faults), default=0) - now
+        left = max((fault.end + _BACK for fault in self.faults), default=0) - now
         if left > 0:
             steps.append({"wait": format_duration(left)})
         if any(fault.verb == "partition" for fault in self.faults):

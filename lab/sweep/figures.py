@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lab.plots.style import GRID, INK, SERIES, Figure, canvas, context, render, table
-from lab.sweep.groups import TRAFFIC, Group, events_of, headline, metrics_of, number, sample_of, short, varying
+from lab.sweep.groups import TRAFFIC, Group, headline, metrics_of, number, sample_of, settling, short, varying
 from lab.sweep.statistics import Band, Sample, curve, median
 
 __all__ = ["figures"]
@@ -30,7 +30,7 @@ _WORDS = {"overall": "all together", "bytes_per_peer": "bytes sent per peer", "m
 
 def figures(groups: Sequence[Group]) -> list[Figure]:
     """All figures that these points have something for, the most telling first."""
-    events = [event for event in events_of(groups) if metrics_of(groups, event)]
+    events = settling(groups)
     first = headline(events)
     ordered = [first, *(event for event in events if event != first)][:_MOST_EVENTS] if events else []
     with context():

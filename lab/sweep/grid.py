@@ -19,12 +19,13 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from lab.errors import LabError
-from lab.overlays.weave import FLAGS
+from lab.overlays.weave import FLAGS, flags
 from lab.scenario import ScenarioError, parse
 from lab.scenario import _keys_at as keys_at
 from lab.scenario_check import listed, nearest
 from lab.topology import Resolved, resolve
-from overlay.cli_launch import known_flags
+from overlay.cli_launch import known_flags, parse_launch
+from overlay.cli_words import Usage
 
 __all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variants"]
 
@@ -118,10 +119,25 @@ def variants(text: str, settings: Sequence[Setting], *, file: str, name: str, qu
             problems |= dict.fromkeys(_explained(error, assignment))
             continue
         resolved = resolve(scenario, name=name, question=question)
+        if reason := _refused_by_launch(resolved):
+            mine = " ".join(f"--set {path}={value}" for path, value in assignment if path.startswith("overlay"))
+            problems[f"{mine or 'overlay.options'}: {reason}"] = None
+            continue
         found.append(Variant(assignment=assignment, text=changed, digest=_digest(resolved), scenario=resolved))
     if problems:
         raise LabError("\n".join(problems))
     return found
+
+
+def _refused_by_launch(scenario: Resolved) -> str:
+    """Why `weave launch` would not take the options: told now, not by every run."""
+    if scenario.overlay != "weave":
+        return ""
+    try:
+        parse_launch(flags(scenario.options), {})
+    except Usage as error:
+        return str(error)
+    return ""
 
 
 def full_path(path: str, tree: Any) -> tuple[str | int, ...]:

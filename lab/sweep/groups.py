@@ -20,6 +20,7 @@ __all__ = [
     "metrics_of",
     "number",
     "sample_of",
+    "settling",
     "short",
     "varying",
 ]
@@ -64,6 +65,19 @@ def events_of(groups: Iterable[Group]) -> list[str]:
     return list(longest)
 
 
+def settling(groups: Sequence[Group]) -> list[str]:
+    """The events after which anything ever settled, in order: what the next step always cuts short tells nothing."""
+    return [
+        event
+        for event in events_of(groups)
+        if any(
+            sample_of(group.points, event, metric).reached.any()
+            for group in groups
+            for metric in metrics_of(groups, event)
+        )
+    ]
+
+
 def headline(events: Sequence[str]) -> str:
     """The event that a sweep is most likely about: the first heal, or return, or else the last change."""
     for name in ("heal", "back"):
@@ -89,7 +103,7 @@ def sample_of(points: Iterable[Point], event: str, metric: str) -> Sample:
 
 def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool]]:
     if not event:
-        counted = getattr(point, metric)
+        counted = getattr(point, metric) if metric in TRAFFIC else None
         return [(float(counted), True)] if counted is not None else []
     found = next((one for one in point.events if one.name == event), None)
     if found is None:

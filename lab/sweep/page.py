@@ -15,7 +15,7 @@ import lab.report
 from lab.plots.style import Figure, span
 from lab.store import EXIT_CODES, INDEX
 from lab.sweep.figures import figures
-from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, headline, metrics_of, sample_of
+from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, sample_of, settling, short
 from lab.sweep.run import Swept
 from lab.sweep.statistics import Band, Sample, median
 from lab.sweep.table import write_tables
@@ -68,7 +68,8 @@ def render(swept: Swept, groups: list[Group], drawn: list[Figure], tables: list[
     )
     about = swept.about
     bad = [point for point in swept.points if point.verdict != "valid"]
-    events = [event for event in events_of(groups) if metrics_of(groups, event)]
+    events = settling(groups)
+    parameters = list(dict.fromkeys(path for group in groups for path, _ in group.assignment))
     return environment.get_template("sweep.html.j2").render(
         about=about,
         verdict=verdict_of(swept),
@@ -90,7 +91,7 @@ def render(swept: Swept, groups: list[Group], drawn: list[Figure], tables: list[
             for figure in drawn
         ],
         rows=[_row(group, event) for event in events for group in groups if _has(group, event)],
-        assigned=any(group.label for group in groups),
+        parameters=[(path, short(path)) for path in parameters],
     )
 
 
@@ -157,7 +158,7 @@ def _row(group: Group, event: str) -> dict[str, Any]:
     }
     return {
         "event": event,
-        "label": group.label,
+        "values": dict(group.assignment),
         "runs": len(overall),
         "median": _time(median(overall).value) if len(overall) else "",
         "interval": _interval(median(overall)) if len(overall) else "",

@@ -32,6 +32,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _json = msgspec.json.Encoder()
 WATCH_QUEUE = 256
 """Views that wait for a slow watcher; beyond it the oldest are dropped, the newest always arrives."""
+WATCH_REFRESH = 2.0
+"""Seconds without a change after which a watcher is told again: what the counters say is news too."""
 
 
 class Control:
@@ -149,7 +151,12 @@ class Control:
         self._router.watch(push)
         try:
             while True:
-                await response.write(await queue.get())
+                try:
+                    told = await asyncio.wait_for(queue.get(), WATCH_REFRESH)
+                except TimeoutError:
+                    self._router.watch(push)
+                    continue
+                await response.write(told)
         except (ConnectionError, asyncio.CancelledError):
             return response
         finally:

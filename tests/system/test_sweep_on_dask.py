@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sweep_players import fail_at_three, make_up, planned
 from tiers import cannot_run
 
 from lab.errors import LabError
 from lab.sweep.pools import Cluster
 from lab.sweep.run import sweep
+from lab.sweep.table import read_table
 
 SUPPORT = Path(__file__).parents[1] / "support"
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "partition.yaml"
 
 
 def await_that(condition: Callable[[], object], seconds: float = 90.0) -> None:
@@ -87,6 +90,17 @@ def test_runs_are_played_by_the_workers(scheduler: str, tmp_path: Path) -> None:
 def test_an_error_in_a_worker_is_the_runs_result(scheduler: str, tmp_path: Path) -> None:
     swept = sweep(planned(range(5), tmp_path), lambda: Cluster(scheduler, fail_at_three))
     assert [(point.seed, point.reason) for point in swept.points if point.failed] == [(3, "ValueError: no such luck")]
+
+
+def test_the_command_plays_simulated_runs_on_the_cluster(scheduler: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lab.cli", "sweep", str(SCENARIO), "--seeds", "3", "--json", "--out"]
+    there = subprocess.run([*command, str(tmp_path / "a"), "--scheduler", scheduler], capture_output=True, text=True)
+    here = subprocess.run([*command, str(tmp_path / "b"), "--jobs", "1"], capture_output=True, text=True)
+    assert there.returncode == here.returncode == 0, there.stderr + here.stderr
+    assert "2 Dask workers" not in here.stderr and (tmp_path / "a" / "index.html").is_file()
+    # A run is a function of scenario and seed, wherever it is played; only how long it took may differ.
+    a, b = ([replace(point, wall=0, replay="") for point in read_table(tmp_path / name / "sweep.csv")] for name in "ab")
+    assert a == b and len(a) == 3
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

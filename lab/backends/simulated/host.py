@@ -29,6 +29,7 @@ from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.world import Peer, World
 from overlay.cli_client import NotRunning, Refused
+from overlay.drivers.control import WATCH_REFRESH
 from overlay.env import MILLISECOND, Random
 from overlay.errors import OverlayError, UsageError
 from overlay.node import View as Belief
@@ -45,6 +46,8 @@ SPREAD = 4
 """The times above vary by a quarter, and are drawn from the run's seed."""
 _TIMED_OUT, _DEAD = 124, 137
 """Exit codes of commands that did not end by themselves."""
+_REFRESHES = 50
+"""Views a second of all hosts together, at most, that say nothing new but how much was sent."""
 
 
 class SimHost:
@@ -82,6 +85,10 @@ class SimHost:
         self._viewers: list[asyncio.Queue[View | Gone]] = []
         self._devices = Devices(self.address, kernel)
         self._prober = Prober(self)
+        self._told_bytes = 0
+        """What the last view said of the traffic."""
+        self._refresh = max(WATCH_REFRESH, len(names) / _REFRESHES)
+        """Seconds without a change after which a view says how much was sent meanwhile."""
         self._dying: dict[asyncio.Task[None], None] = {}
 
     @property
@@ -280,7 +287,11 @@ class SimHost:
             if self.daemon is not None:
                 yield self._view(self.daemon.router.node.view(self._peer.now()))
             while True:
-                yield await queue.get()
+                try:
+                    yield await asyncio.wait_for(queue.get(), self._refresh)
+                except TimeoutError:
+                    if self.daemon is not None and self._peer.sent_bytes != self._told_bytes:
+                        self._saw(self.world.now, self.daemon.router.node.view(self._peer.now()))
         finally:
             self._viewers.remove(queue)
 
@@ -290,6 +301,7 @@ class SimHost:
 
     def _view(self, belief: Belief) -> View:
         assert self.daemon is not None
+        self._told_bytes = self._peer.sent_bytes
         return View(
             t=self.world.now,
             host=self.name,

@@ -112,6 +112,24 @@ def test_how_long_a_name_stays_stale() -> None:
     assert finding["tries"] == 7 and finding["cleared"]
 
 
+def test_a_host_that_comes_back_answers_before_its_step_has_ended() -> None:
+    """Its names are right again at once; that is no answer that has been stale since it went."""
+    story = Story(services={"web": ORION, "client": MACBOOK})
+    story.took(0, 100 * MS, "run", label="run", groups=(story.hosts,), **story.place({"web": ORION, "client": MACBOOK}))
+    gone = story.place({"client": MACBOOK})
+    story.event(3 * S, "kill", "start", label="kill host", hosts=[ORION], step=50, groups=((MACBOOK,),), **gone)
+    back = story.place({"web": ORION, "client": MACBOOK})
+    story.event(15 * S, "kill", "end", label="kill host", hosts=[ORION], step=50, groups=(story.hosts,), **back)
+    for t in range(S, 20 * S, 250 * MS):
+        there = t < 5 * S or t >= 14800 * MS - 50 * MS
+        answers = (story.addresses["web"],) if there else ()
+        story.sample(t, "dns", "client", "web.weave.local", there, answers=answers, error="" if there else "NXDOMAIN")
+    story.event(20 * S, "down")
+    run = Run(story.finish())
+    stale = next(finding for finding in staleness(run) if finding["what"] == "stale")
+    assert stale["lasted"] > 10 * S and stale["streak"] < 3 * S and check_dns(run).verdict == "valid"
+
+
 def test_a_killed_daemon_takes_its_names_along() -> None:
     """While it is down nobody is to answer with them; that they are missing then is not a late start of theirs."""
     story = Story(services={"web": ORION, "client": MACBOOK})

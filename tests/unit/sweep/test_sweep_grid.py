@@ -114,3 +114,8 @@ def test_the_digest_is_of_the_meaning() -> None:
         return variants(text, [], file="scenarios/g.yaml", name="g", question="?")[0].digest
 
     assert digest(GENERATED) == digest(GENERATED.replace("# small", "# tiny")) != digest(GENERATED.replace("4", "5"))
+
+
+def test_what_launch_would_refuse_is_told_before_anything_runs() -> None:
+    told = problem("overlay.gossip_interval=soon,5s", "topology.hosts=4")
+    assert told.startswith("--set overlay.gossip_interval=soon: --gossip-interval soon: expected a time")
