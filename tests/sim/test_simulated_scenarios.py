@@ -50,7 +50,16 @@ for name in sys.argv[2:]:
 def test_same_bytes_with_any_hash_seed() -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _PLAY, str(Path(__file__).parent), "walkthrough.yaml", "restart.yaml"],
+            [
+                sys.executable,
+                "-c",
+                _PLAY,
+                str(Path(__file__).parent),
+                "walkthrough.yaml",
+                "restart.yaml",
+                "churn.yaml",
+                "wrong-password.yaml",
+            ],
             env={**os.environ, "PYTHONHASHSEED": seed},
             stdout=subprocess.PIPE,
         )

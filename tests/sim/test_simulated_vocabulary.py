@@ -223,6 +223,7 @@ REFUSED = {
     "exec: {host: a, command: bash}": "an interactive shell cannot be simulated",
     "expect: {exec: {host: a, command: nmap b}}": "timeline[0].expect.exec: no simulated host",
     "expect: {http: {from: own, url: 'http://own.weave.local:80/', body: x}}": "cannot be simulated",
+    "expect: {http: {from: own, url: 'http://own.weave.local/page', body: x}}": "cannot be simulated",
 }
 
 

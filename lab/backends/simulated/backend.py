@@ -195,7 +195,8 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
 
 def _own_program(scenario: Resolved, url: str) -> str:
     """The service that a URL asks, if that is somebody's own command."""
-    host = url.removeprefix("http://").partition("/")[0].rpartition(":")[0] or url.removeprefix("http://")
+    place = url.removeprefix("http://").partition("/")[0]
+    host = place.rpartition(":")[0] or place
     for service in scenario.services.values():
         if service.image == PROCESS and host in (service.hostname, service.name, service.address.partition("/")[0]):
             return service.name

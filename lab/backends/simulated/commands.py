@@ -36,6 +36,8 @@ Program = Callable[[Place, Sequence[str], str], Awaitable[Result]]
 
 PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
 """What hosts and containers have beside filters and the shell's own words; `weave` on hosts only."""
+_UNTOLD = ("bridge", "nsenter", "exit", "set", "cd", "bash")
+"""What there is for the lab's own use, and the shell's own words."""
 _OWN = ("sh", "bash", "sudo", "env", "sleep", ":", "exit", "cd", "set")
 _NOT_SIMULATED = {
     "expose": "a simulated host has no interface of its own to expose",
@@ -49,8 +51,9 @@ _SHELLS = ("sh", "bash", "/bin/sh", "/bin/bash")
 
 
 def known() -> tuple[str, ...]:
-    """All commands, sorted."""
-    return tuple(sorted((*FILTERS, *PROGRAMS, *(word for word in _OWN if word.isalpha()))))
+    """All commands that people type, sorted."""
+    words = (*FILTERS, *PROGRAMS, *_OWN)
+    return tuple(sorted(word for word in words if word.isalpha() and word not in _UNTOLD))
 
 
 def unknown(argv: Sequence[str], *, container: bool) -> str:
