@@ -42,6 +42,7 @@ Usage: weave COMMAND [ARGUMENTS]
   dns-add [IP ...] CONTAINER [-h NAME]      add a DNS name (without CONTAINER: IP ... -h NAME)
   dns-remove [IP ...] CONTAINER [-h NAME]   remove it
   dns-lookup NAME                   the addresses that a container would get
+  dns-args                          flags of `docker run` for the overlay's names, where the proxy is not asked
 
   launch-proxy [FLAGS]              start the Docker API proxy (weave help launch-proxy)
   env [--restore], config           shell words, and docker flags, that lead to the proxy (also proxy-env, proxy-config)
@@ -153,6 +154,15 @@ def _launch(words: list[str]) -> int:
     return 0
 
 
+def _launch_plugin(words: list[str]) -> int:
+    if _plain(words, "launch-plugin"):
+        raise Usage("launch-plugin takes no arguments")
+    if not _client().get_json("/options")["options"]["plugin"]:
+        raise Refused("the plugin is part of the router: `weave stop`, then `weave launch --plugin`")
+    _say("the plugin is part of the router: it is running", sys.stderr)
+    return 0
+
+
 def _launch_proxy(words: list[str]) -> int:
     from overlay.cli_proxy import launch_proxy
 
@@ -164,6 +174,17 @@ def _launch_proxy(words: list[str]) -> int:
 def _real(what: str) -> None:
     if HERE.get().spawn is not None:
         raise Refused(f"a simulated host has no {what.removeprefix('the ')}")
+
+
+def _dns_args(words: list[str]) -> int:
+    """What `docker run` needs for names of the overlay, where the proxy is not asked."""
+    if _plain(words, "dns-args"):
+        raise Usage("dns-args takes no arguments")
+    found = _client().get_json("/proxy")
+    if not found["resolver"]:
+        raise Refused("this router serves no DNS")
+    _say(f"--dns={found['resolver']} --dns-search={found['domain']}")
+    return 0
 
 
 def _stop_proxy(words: list[str]) -> int:
@@ -451,6 +472,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "launch": _launch,
     "launch-router": _launch,
     "launch-dns": _launch_dns,
+    "launch-plugin": _launch_plugin,
     "launch-proxy": _launch_proxy,
     "stop-proxy": _stop_proxy,
     "env": _env,
@@ -470,6 +492,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "dns-add": _dns_add,
     "dns-remove": _dns_remove,
     "dns-lookup": _dns_lookup,
+    "dns-args": _dns_args,
     "prime": _prime,
     "rmpeer": _rmpeer,
     "stop": _stop,

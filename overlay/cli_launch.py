@@ -42,6 +42,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --dns-ttl SECONDS                 (1)
   --dns-listen-address IP           where DNS is served (the address of docker0)
   --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
+  --plugin                          be the engine's network and IPAM driver named weave (docker network create -d weave)
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
   --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none)
   --status-addr IP:PORT             status, report and metrics over TCP, nothing else (127.0.0.1:6782; empty: none)
@@ -55,6 +56,7 @@ For experiments (docs/design.md says how they belong together); a TIME is writte
   --beacon-interval TIME            between two beacons to a peer that was lost (400ms)
   --hold TIME                       how long what is known of a peer that went silently is kept (5m)
 
+The proxy's flags are taken too: `weave help launch-proxy`.
 Also in the spelling of 2015: -iprange, -ipsubnet, -nickname, -name, -port, -nodiscovery, -initpeercount, -connlimit."""
 
 _TEXT = {
@@ -92,7 +94,7 @@ _TIMES = {
 """Flag -> field, and the shortest time that makes sense."""
 _UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _LONGEST = 24 * 3600 * SECOND
-_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns", "resume": "resume"}
+_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns", "plugin": "plugin", "resume": "resume"}
 _OLD = {
     "iprange": "ipalloc-range",
     "ipsubnet": "ipalloc-default-subnet",
@@ -102,9 +104,6 @@ _OLD = {
     "metrics-addr": "status-addr",
 }
 """Spellings of 2015, beside those that only have one dash."""
-_LATER = {
-    "plugin": "the Docker network plugin",
-}
 _LATER_SWITCHES = {"no-fastdp": "the userspace tunnel"}
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -135,12 +134,8 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
                 raise Usage(f"{word}: expected no value")
             found[_SWITCHES[key]] = value != "false"
             continue
-        if key in _LATER_SWITCHES or (key in _LATER and value == "false"):
-            if value == "false" and key == "plugin":
-                continue
-            raise Usage(_later(word, _LATER_SWITCHES.get(key, _LATER.get(key, ""))))
-        if key in _LATER:
-            raise Usage(_later(f"--{key}", _LATER[key]))
+        if key in _LATER_SWITCHES:
+            raise Usage(_later(word, _LATER_SWITCHES[key]))
         if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
             raise Usage(f"launch has no flag `{word}`{nearest(key, (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD))}")
         if not equals:

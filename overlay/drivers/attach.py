@@ -23,7 +23,7 @@ from overlay.drivers.netlink import Netlink, NetlinkError
 from overlay.drivers.netns import inside
 from overlay.errors import EnvironmentProblem, UsageError
 
-__all__ = ["Ports", "addresses_of", "addresses_on", "plug", "port_name", "unplug"]
+__all__ = ["Endpoints", "Ports", "addresses_of", "addresses_on", "plug", "port_name", "unplug"]
 
 MULTICAST = "224.0.0.0/4"
 _ETH_P_ARP = 0x0806
@@ -47,6 +47,43 @@ class Ports:
     def held(self, container: str, pid: int) -> tuple[str, ...]:
         """The addresses ("a.b.c.d/n") of a running container that has a port on the bridge; empty without one."""
         return addresses_of(pid) if self._netlink.index(port_name(container)) else ()
+
+
+class Endpoints:
+    """Ports of the bridge whose other end the engine takes into a container itself."""
+
+    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+        self._netlink = netlink
+        self._devices = devices
+
+    @staticmethod
+    def inner_name(owner: str) -> str:
+        """The name of the end that the engine takes."""
+        return veth_names(owner)[1]
+
+    def make(self, owner: str, mac: str) -> None:
+        """Make the pair, with its port on the bridge and up. Raises `EnvironmentProblem`."""
+        self.remove(owner)
+        home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _make_pair(self._netlink, self._devices, owner, home, mac, name=self.inner_name(owner))
+        finally:
+            os.close(home)
+        port = self._netlink.index(port_name(owner))
+        self._netlink.run(
+            (
+                rtnl.change_link(port, ("IFLA_MASTER", self._devices.bridge), what="plug port into bridge"),
+                rtnl.change_link(port, ("IFLA_MTU", self._devices.mtu), up=True, what="port up"),
+            )
+        )
+
+    def alive(self, owner: str) -> bool:
+        """The pair exists; it goes with the container's namespace."""
+        return bool(self._netlink.index(port_name(owner)))
+
+    def remove(self, owner: str) -> None:
+        """Take the pair away; fine if there is none."""
+        unplug(self._netlink, owner)
 
 
 def port_name(container: str) -> str:
@@ -141,10 +178,12 @@ def addresses_of(pid: int) -> tuple[str, ...]:
         return tuple(addresses_on(there, index)) if index else ()
 
 
-def _make_pair(netlink: Netlink, devices: Devices, container: str, namespace: int, mac: str) -> None:
+def _make_pair(
+    netlink: Netlink, devices: Devices, container: str, namespace: int, mac: str, name: str = CONTAINER_DEVICE
+) -> None:
     peer: Any = {
         "attrs": [
-            ("IFLA_IFNAME", CONTAINER_DEVICE),
+            ("IFLA_IFNAME", name),
             ("IFLA_ADDRESS", mac),
             ("IFLA_MTU", devices.mtu),
             ("IFLA_NET_NS_FD", namespace),

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from overlay import inputs as i
 from overlay.config import Config
-from overlay.datapath.vxlan import stable_mac
+from overlay.datapath.vxlan import BRIDGE, stable_mac
 from overlay.drivers import hosts_file
 from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import Ports
@@ -23,7 +23,7 @@ from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 
-__all__ = ["EXPOSED", "EXTERNAL", "GRACE", "OWN", "Bookings"]
+__all__ = ["EXPOSED", "EXTERNAL", "GRACE", "Bookings", "check_attachable", "is_own"]
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,11 @@ EXTERNAL = "weave:extern"
 """Owner of DNS entries that belong to no container."""
 EXPOSED = "weave:expose"
 """Owner of the addresses of this host itself."""
-OWN = (EXTERNAL, EXPOSED)
-"""Owners that no engine knows."""
+
+
+def is_own(owner: str) -> bool:
+    """Whether no engine knows this owner as a container: the two above, and endpoints of the plugin."""
+    return owner.startswith("weave:")
 
 
 class Bookings:
@@ -135,7 +138,7 @@ class Bookings:
     def plug(self, record: Attachment, info: Container) -> None:
         """Put the container on the bridge with the record's addresses. Raises `OverlayError`."""
         check_attachable(info)
-        mac = stable_mac(self._config.name, record.container)
+        mac = self.mac(record.container)
         if record.rewrite_hosts and info.hosts_path:
             hosts_file.rewrite(info.hosts_path, info.hostname, info.domainname, record.addresses)
         self._router.forwarding.now_local(mac, record.addresses)
@@ -150,7 +153,7 @@ class Bookings:
 
     def announce(self, record: Attachment) -> None:
         """Tell the node where this container is and what it is called."""
-        mac = stable_mac(self._config.name, record.container)
+        mac = record.mac or self.mac(record.container)
         self._router.feed(i.Attached(record.container, mac, record.addresses))
         for name in record.names:
             self._router.feed(i.RegisterName(record.container, name.fqdn, name.address))
@@ -162,9 +165,16 @@ class Bookings:
         self._journal.drop(record.container)
         self._locks.pop(record.container, None)
 
+    def mac(self, owner: str) -> str:
+        """The MAC of an owner's port; this host's own is the bridge itself."""
+        return stable_mac(self._config.name, BRIDGE if owner == EXPOSED else owner)
+
     def fqdn(self, info: Container) -> str:
         """The DNS name of a container: its host name if it was given one, else its name, under the router's domain."""
-        own = info.hostname if info.hostname and not info.id.startswith(info.hostname) else info.name
+        return self.qualified(info.hostname if info.hostname and not info.id.startswith(info.hostname) else info.name)
+
+    def qualified(self, own: str) -> str:
+        """A container's word for itself under the router's domain."""
         domain = self._config.dns_domain
         if own.rstrip(".").lower().endswith("." + domain.rstrip(".").lower()):
             return own.rstrip(".") + "."

@@ -13,10 +13,9 @@ from msgspec.structs import replace
 
 from overlay import inputs as i
 from overlay.config import Config
-from overlay.datapath.vxlan import BRIDGE, stable_mac
 from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import Ports
-from overlay.drivers.bookings import EXPOSED, EXTERNAL, GRACE, OWN, Bookings, check_attachable
+from overlay.drivers.bookings import EXPOSED, EXTERNAL, GRACE, Bookings, check_attachable, is_own
 from overlay.drivers.engine import Engine
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.lives import Lives
@@ -167,8 +166,8 @@ class Containers:
             return leaving
 
     async def add_name(self, container: str, fqdn: str, address: str) -> None:
-        """Register one more DNS name for an address of a container (or of one of `OWN`)."""
-        if container not in OWN:
+        """Register one more DNS name for an address of a container (or of an owner that is none)."""
+        if not is_own(container):
             container = await self._find(container)
         record = self._journal.get(container) or Attachment(container=container)
         entry = Name(fqdn, address)
@@ -178,7 +177,7 @@ class Containers:
 
     async def remove_name(self, container: str, fqdn: str, address: str) -> None:
         """Remove the DNS names of a container that match; empty ones match all."""
-        if container not in OWN:
+        if not is_own(container):
             container = await self._find(container)
         record = self._journal.get(container)
         if record is not None:
@@ -197,7 +196,7 @@ class Containers:
             {
                 "id": record.container,
                 "name": record.name,
-                "mac": stable_mac(self._config.name, BRIDGE if record.container == EXPOSED else record.container),
+                "mac": record.mac or self.bookings.mac(record.container),
                 "addresses": list(record.addresses),
             }
             for record in self._journal.all()

@@ -23,7 +23,7 @@ from overlay import inputs as i
 from overlay.config import Config
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.drivers import bridge, identity
-from overlay.drivers.attach import Ports
+from overlay.drivers.attach import Endpoints, Ports
 from overlay.drivers.complaints import Complaints
 from overlay.drivers.containers import Containers
 from overlay.drivers.control import Control
@@ -36,6 +36,8 @@ from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
 from overlay.drivers.options import LaunchOptions, Places
+from overlay.drivers.plugin import DEFAULT_SOCKET as PLUGIN_SOCKET
+from overlay.drivers.plugin import Plugin
 from overlay.drivers.process import hide, spawn
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
@@ -118,6 +120,9 @@ class Daemon:
         exposure = Exposure(router, containers.bookings, netlink, devices, plan.bridge_mac, journal)
         exposure.restore()
         containers.lives.on_engine = lambda: containers.bookings.spawn(exposure.check_filter())
+        self._containers = containers
+        if options.plugin:
+            await self._open_plugin(Plugin(router, containers.bookings, Endpoints(netlink, devices), config, journal))
         containers.begin()
         if devices.adopted:
             handle = asyncio.get_running_loop().call_later(config.hold / SECOND, forwarding.drop_unconfirmed)
@@ -129,6 +134,12 @@ class Daemon:
             Control(router, containers, options, self.report, self.leave, self._lookup, _resolve, exposure)
         )
         log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
+
+    async def _open_plugin(self, plugin: Plugin) -> None:
+        path = self._environment.get("WEAVE_PLUGIN_SOCK") or PLUGIN_SOCKET
+        self._stack.push_async_callback(await plugin.listen(path))
+        self._containers.lives.on_connect = plugin.connected
+        self._containers.bookings.spawn(plugin.sweep())
 
     async def _open_dns(self, router: Router, containers: Containers, config: Config, netlink: Netlink) -> None:
         """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""

@@ -18,12 +18,21 @@ from msgspec import Struct
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.proxy.waiter import WAITER
 
-__all__ = ["Container", "Engine", "Event", "socket_path"]
+__all__ = ["Container", "Engine", "Event", "Network", "socket_path"]
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 TIMEOUT = 30.0
+
+
+class Network(Struct, frozen=True):
+    """A container's place on one of the engine's networks."""
+
+    endpoint: str
+    """Its id."""
+    aliases: tuple[str, ...]
+    """What else the container is called there."""
 
 
 class Container(Struct, frozen=True):
@@ -41,6 +50,7 @@ class Container(Struct, frozen=True):
     """"NAME=VALUE"."""
     hosts_path: str = ""
     """The file on this host that is the container's `/etc/hosts`; empty: unknown."""
+    networks: tuple[Network, ...] = ()
     entry: str = ""
     """The program that its first process runs."""
 
@@ -56,7 +66,8 @@ class Container(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True):
-    """Something that happened to a container: `start`, `die`, `destroy`; `connected` when the stream begins."""
+    """Something that happened to a container: `start`, `die`, `destroy`, `connect` (to a network); `connected` when the
+    stream begins."""
 
     action: str
     container: str
@@ -109,6 +120,11 @@ class Engine:
             domainname=str(config.get("Domainname") or ""),
             env=tuple(config.get("Env") or ()),
             hosts_path=str(raw.get("HostsPath") or ""),
+            networks=tuple(
+                Network(str(network["EndpointID"]), tuple(map(str, network.get("Aliases") or ())))
+                for network in ((raw.get("NetworkSettings") or {}).get("Networks") or {}).values()
+                if network and network.get("EndpointID")
+            ),
             entry=str(raw.get("Path") or ""),
         )
 
@@ -116,13 +132,9 @@ class Engine:
         """Ids of all containers, stopped ones too."""
         return [str(entry["Id"]) for entry in await self._call("GET", "/containers/json?all=1")]
 
-    async def waiting(self) -> tuple[str, ...]:
-        """Ids of running containers that were made through the proxy."""
-        return tuple(
-            str(entry["Id"])
-            for entry in await self._call("GET", "/containers/json")
-            if str(entry.get("Command") or "").partition(" ")[0] == WAITER
-        )
+    async def running(self) -> tuple[str, ...]:
+        """Ids of all running containers."""
+        return tuple(str(entry["Id"]) for entry in await self._call("GET", "/containers/json"))
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container, having pulled its image if need be; returns its id."""
@@ -157,7 +169,7 @@ class Engine:
 
     async def events(self) -> AsyncIterator[Event]:
         """Container events from now on, after one `connected`. Ends when the engine goes away."""
-        filters = quote(json.dumps({"type": ["container"], "event": ["start", "die", "destroy"]}))
+        filters = quote(json.dumps({"type": ["container", "network"], "event": ["start", "die", "destroy", "connect"]}))
         session = self._open()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
         try:
@@ -227,5 +239,8 @@ def _event(line: bytes) -> Event | None:
     if not isinstance(raw, dict):
         return None
     action = str(raw.get("Action") or raw.get("status") or "")
-    container = str((raw.get("Actor") or {}).get("ID") or raw.get("id") or "")
-    return Event(action, container) if action in ("start", "die", "destroy") and container else None
+    actor = raw.get("Actor") or {}
+    container = str(actor.get("ID") or raw.get("id") or "")
+    if raw.get("Type") == "network":
+        container = str((actor.get("Attributes") or {}).get("container") or "") if action == "connect" else ""
+    return Event(action, container) if action in ("start", "die", "destroy", "connect") and container else None

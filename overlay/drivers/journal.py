@@ -35,6 +35,8 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """Each "a.b.c.d/n"."""
     names: tuple[Name, ...] = ()
     with_dns: bool = True
+    mac: str = ""
+    """Of an endpoint of the plugin; empty: the one that follows from the container."""
     specs: tuple[str, ...] = ()
     """What was asked for when the container was made through the proxy: asked for again whenever it starts."""
     rewrite_hosts: bool = False

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.drivers.attach import Ports
-from overlay.drivers.bookings import EXTERNAL, GRACE, OWN, Bookings
+from overlay.drivers.bookings import EXPOSED, EXTERNAL, GRACE, Bookings, is_own
 from overlay.drivers.engine import Container, Engine
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
@@ -45,6 +45,8 @@ class Lives:
         self._expiry: dict[str, asyncio.TimerHandle] = {}
         self.looked = asyncio.Event()
         """Set once containers were looked at that this daemon does not know: nobody gets an address that they hold."""
+        self.on_connect: Callable[[Container], None] = lambda _: None
+        """Called for a container that was started, or connected to a network."""
         self.on_engine: Callable[[], None] = lambda: None
         """Called when the engine has come (back): it may have changed what is not its own."""
 
@@ -55,7 +57,7 @@ class Lives:
             self._router.feed(i.RegisterName(EXTERNAL, name.fqdn, name.address))
         for record in self._journal.all():
             # Before any peer hears of this daemon: nobody may think these containers gone while we look after them.
-            if record.addresses and record.container not in OWN:
+            if record.addresses and record.container != EXPOSED:
                 self._bookings.announce(record)
         self._bookings.spawn(self._follow())
 
@@ -93,7 +95,7 @@ class Lives:
                     if event.action == "connected":
                         self.on_engine()
                         self._bookings.spawn(self._reconcile())
-                    elif event.action == "start" or self._journal.get(event.container) is not None:
+                    elif event.action in ("start", "connect") or self._journal.get(event.container) is not None:
                         self._bookings.spawn(self._happened(event.action, event.container))
             except OverlayError as error:
                 if not complained:
@@ -111,7 +113,7 @@ class Lives:
         """After a start of this daemon or of the engine: events were missed, so look at every container."""
         try:
             living = dict.fromkeys(await self._engine.list())
-            waiting = await self._engine.waiting()
+            running = await self._engine.running()
             adopted = [container for container in living if await self._adopt(container)]
         except OverlayError as error:
             log.warning("cannot look at containers: %s", error)
@@ -120,9 +122,9 @@ class Lives:
             self.looked.set()  # whatever came of it: an engine that does not answer runs no new containers either
         await self._drop_orphans(living)
         for record in self._journal.all():
-            if record.container not in OWN and record.container not in adopted:
+            if not is_own(record.container) and record.container not in adopted:
                 await self._happened("look" if record.container in living else "destroy", record.container)
-        for container in waiting:
+        for container in running:
             if self._journal.get(container) is None:
                 await self._happened("start", container)
 
@@ -165,9 +167,11 @@ class Lives:
                     if record is not None:
                         await self.forget(record)
                     return
-                if record is None and action != "start":
+                if record is None and action not in ("start", "connect"):
                     return
                 info = await self.inspect_or_none(container)
+                if info is not None and info.networks:
+                    self.on_connect(info)
                 if info is None:
                     if record is not None:
                         await self.forget(record)

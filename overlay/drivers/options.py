@@ -50,6 +50,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     dns_listen_address: str = ""
     resolv_conf: str = "/etc/resolv.conf"
     mtu: int = 0
+    plugin: bool = False
+    """Serve the engine's networks and addresses as its plugin."""
     docker_api: str = ""
     http_addr: str = "127.0.0.1:6784"
     status_addr: str = "127.0.0.1:6782"

@@ -21,7 +21,7 @@ from overlay.drivers.proxy_relay import EngineGone, fetch, read_body, relay
 from overlay.drivers.proxy_router import RouterGone, RouterRefused, RouterSide
 from overlay.drivers.sides import Broken, Side, TlsSide, tcp_options
 from overlay.proxy import unwrap
-from overlay.proxy.create import Facts, joining, rewrite
+from overlay.proxy.create import Facts, joining, named_network, rewrite, rewrite_dns
 from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, Response, parse_request, reply
 from overlay.proxy.policy import Policy, Rejected
 from overlay.proxy.routes import Call, route
@@ -172,6 +172,10 @@ class Proxy:
             return _PASS
         said = await self._router.facts()
         facts = Facts(resolver=said["resolver"], domain=said["domain"], waiter=self._waiter)
+        network = named_network(body)
+        if network and ((await self._get(x, f"/networks/{quote(network, safe='')}")) or {}).get("Driver") == "weave":
+            content = json.dumps(rewrite_dns(body, facts, self._policy)).encode()
+            return await self._answer(x, *await fetch(self._engine, x.head, content))
         changed = rewrite(body, config, x.call.query.get("name", "").lstrip("/"), facts, self._policy)
         if changed is None:
             return _PASS

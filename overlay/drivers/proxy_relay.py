@@ -128,18 +128,18 @@ async def relay(client: Side, path: str, head: Head, raw: bytes, content: bytes 
 
 
 async def _upwards(client: Side, server: Side, body: Body) -> None:
-    """The request's body; after it, the client's leaving ends the exchange, as it would without a proxy."""
+    """The request's body; after it, the client's end, from which the engine knows that nobody reads on."""
     try:
         while not body.done:
             data = await client.recv()
             if not data:
-                server.abort()
+                await server.send_eof()
                 return
             taken = body.feed(data)
             client.buffer = data[taken:]
             await server.send(data[:taken])
         if not client.buffer and not await client.fill():
-            server.abort()
+            await server.send_eof()
     except (ConnectionError, BadMessage):
         # The engine may have answered before it read everything; the answer counts.
         return

@@ -16,7 +16,7 @@ from overlay.proxy.cidr import VARIABLE, wanted_addresses
 from overlay.proxy.policy import Policy, Rejected
 from overlay.proxy.waiter import DIRECTORY, WAITER
 
-__all__ = ["Facts", "Joining", "joining", "rewrite"]
+__all__ = ["Facts", "Joining", "joining", "named_network", "rewrite", "rewrite_dns"]
 
 Json = dict[str, Any]
 _HOSTNAME_MOST = 64
@@ -77,12 +77,30 @@ def rewrite(body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts:
     host = changed["HostConfig"] = dict(changed.get("HostConfig") or {})
     host["Binds"] = [*(host.get("Binds") or ()), f"{facts.waiter}:{DIRECTORY}:ro"]
     _name(changed, image, name, facts, policy)
+    _dns(host, facts, policy)
+    return changed
+
+
+def rewrite_dns(body: Mapping[str, Any], facts: Facts, policy: Policy) -> Json:
+    """The request for a container on a network of the plugin: that puts it on the overlay, but gives it no names."""
+    changed = dict(body)
+    host = changed["HostConfig"] = dict(changed.get("HostConfig") or {})
+    _dns(host, facts, policy)
+    return changed
+
+
+def named_network(body: Mapping[str, Any]) -> str:
+    """The network of the engine that a container asks for by name; empty: one of the usual ones."""
+    mode = str((body.get("HostConfig") or {}).get("NetworkMode") or "")
+    return "" if mode in ("default", "bridge", "host", "none") or mode.startswith("container:") else mode
+
+
+def _dns(host: Json, facts: Facts, policy: Policy) -> None:
     if facts.resolver and not policy.without_dns:
         if not host.get("Dns"):
             host["Dns"] = [facts.resolver]
         if not host.get("DnsSearch"):
             host["DnsSearch"] = [facts.domain]
-    return changed
 
 
 def _program(body: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -67,7 +67,7 @@ def commit(body: Any, inspected: Json) -> Json:
     """The body of `POST /commit` for a container with the waiter: what it names itself counts, else its own program."""
     config = dict(inspected.get("Config") or {})
     own_config(config)
-    changed = dict(body) if isinstance(body, dict) else {}
+    changed = dict(body) if isinstance(body, dict) and body else dict(config)
     if not changed.get("Entrypoint"):
         # An empty list says "none" where null would let the engine look at the container.
         changed["Entrypoint"] = config.get("Entrypoint") or []

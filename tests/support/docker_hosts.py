@@ -53,7 +53,11 @@ class DockerHost(Host):
 
     def first_words(self, number: int) -> list[str]:
         self.bridge_address = f"172.17.{number}.1/24"
-        return ["sh", "-c", "ip link set lo up; echo ready; while :; do sleep 1000 & wait $!; done"]
+        return [
+            "sh",
+            "-c",
+            "mount -t tmpfs run /run; ip link set lo up; echo ready; while :; do sleep 1000 & wait $!; done",
+        ]
 
     def start_engine(self, *flags: str) -> None:
         """Start the engine (again), and wait until it answers."""

@@ -94,9 +94,9 @@ class SimEngine:
         """Ids of all containers, stopped ones too."""
         return list(self.containers)
 
-    async def waiting(self) -> tuple[str, ...]:
-        """Ids of running containers that were made through a proxy: there is none here."""
-        return ()
+    async def running(self) -> tuple[str, ...]:
+        """Ids of all running containers."""
+        return tuple(each.id for each in self.containers.values() if each.running)
 
     async def start(self, container: str) -> None:
         """Start a container."""

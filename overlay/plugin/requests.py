@@ -1,0 +1,112 @@
+"""Docker's plugin protocol as data: which request is about what, and what the answers look like. Pure.
+
+Owns the JSON of libnetwork's remote network driver and remote IPAM driver (docs/remote.md and docs/ipam.md of
+moby/libnetwork). What is done about a request is decided in `overlay.drivers.plugin`.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from overlay.errors import UsageError
+
+__all__ = [
+    "ACTIVATE",
+    "ADDRESS_SPACE",
+    "CAPABILITIES",
+    "IPAM_CAPABILITIES",
+    "OWNER",
+    "Endpoint",
+    "Pool",
+    "endpoint",
+    "joined",
+    "pool",
+    "pool_of",
+    "source_name",
+]
+
+Json = dict[str, Any]
+
+ACTIVATE: Json = {"Implements": ["NetworkDriver", "IpamDriver"]}
+CAPABILITIES: Json = {"Scope": "local", "ConnectivityScope": "global"}
+"""Each engine knows its networks for itself; what is connected to them reaches over all hosts."""
+IPAM_CAPABILITIES: Json = {"RequiresMACAddress": False, "RequiresRequestReplay": False}
+
+ADDRESS_SPACE = "weave"
+OWNER = "weave:plugin:"
+"""Leads the owners of what the plugin books: endpoints, and addresses that the engine asked for."""
+
+
+class Pool(Struct, frozen=True):
+    """A subnet that the IPAM driver takes addresses from."""
+
+    subnet: str
+    """"a.b.c.0/n"."""
+
+    @property
+    def id(self) -> str:
+        """What the engine calls it. It says everything, so that nothing of it needs to be kept."""
+        return f"{ADDRESS_SPACE}-{self.subnet.replace('/', '-')}"
+
+
+class Endpoint(Struct, frozen=True):
+    """A container's place on a network."""
+
+    id: str
+    network: str
+    address: str
+    """"a.b.c.d/n"."""
+    mac: str
+    """Asked for; empty: ours to choose."""
+
+
+def pool(request: Mapping[str, Any], default: str) -> Pool:
+    """`IpamDriver.RequestPool`. Raises `UsageError`."""
+    if request.get("V6"):
+        raise UsageError("the weave IPAM driver gives out IPv4 addresses only: leave --ipv6 away")
+    text = str(request.get("SubPool") or request.get("Pool") or default)
+    try:
+        return Pool(str(ipaddress.IPv4Network(text)))
+    except ValueError as error:
+        raise UsageError(f"--subnet {text}: {error}") from None
+
+
+def pool_of(id: str) -> Pool:
+    """A pool by its id. Raises `UsageError`."""
+    head, _, rest = id.partition("-")
+    address, _, length = rest.partition("-")
+    try:
+        if head != ADDRESS_SPACE:
+            raise ValueError(f"it does not begin with {ADDRESS_SPACE}-")
+        return Pool(str(ipaddress.IPv4Network(f"{address}/{length}")))
+    except ValueError as error:
+        raise UsageError(f"there is no address pool `{id}`: {error}") from None
+
+
+def endpoint(request: Mapping[str, Any]) -> Endpoint:
+    """`NetworkDriver.CreateEndpoint`. Raises `UsageError`."""
+    interface = request.get("Interface") or {}
+    address = str(interface.get("Address") or "")
+    if not address:
+        raise UsageError("the engine gives this endpoint no IPv4 address: the weave driver needs one")
+    return Endpoint(
+        id=str(request.get("EndpointID") or ""),
+        network=str(request.get("NetworkID") or ""),
+        address=address,
+        mac=str(interface.get("MacAddress") or "").lower(),
+    )
+
+
+def joined(name: str, multicast: bool) -> Json:
+    """`NetworkDriver.Join`: the engine takes this interface into the container. Its way out stays the engine's own."""
+    answer: Json = {"InterfaceName": {"SrcName": name, "DstPrefix": "ethwe"}}
+    if multicast:
+        answer["StaticRoutes"] = [{"Destination": "224.0.0.0/4", "RouteType": 1}]
+    return answer
+
+
+def source_name(endpoint: str) -> str:
+    """What an endpoint is called where attached containers are called by their ids."""
+    return OWNER + endpoint

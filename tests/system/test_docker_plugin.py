@@ -1,0 +1,83 @@
+"""The overlay as the engine's own network and IPAM driver, on two hosts with a real Docker Engine."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from docker_hosts import BUSYBOX, DockerHost, need_docker
+from overlay_hosts import eventually, underlay
+
+Pair = tuple[DockerHost, DockerHost]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    need_docker()
+    with underlay(DockerHost) as made:
+        hosts = made.host("orion", 2), made.host("macbook", 3)
+        for host in hosts:
+            assert isinstance(host, DockerHost)
+            host.load_images()
+            host.weave("launch", "--plugin")
+            host.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.40.0.0/24", "net")
+        hosts[0].weave("connect", hosts[1].address)
+        yield hosts  # type: ignore[misc]
+
+
+def start(host: DockerHost, name: str, *flags: str) -> str:
+    """A container on the plugin's network; its address there."""
+    dns = host.weave("dns-args").stdout.split()
+    host.docker("run", "-d", "--name", name, "--net", "net", *dns, *flags, BUSYBOX, "sleep", "1000")
+    (found,) = json.loads(host.docker("inspect", name).stdout)
+    address: str = found["NetworkSettings"]["Networks"]["net"]["IPAddress"]
+    return address
+
+
+def reaches(host: DockerHost, container: str, target: str) -> bool:
+    return host.docker("exec", container, "ping", "-c1", "-W1", target, check=False).returncode == 0
+
+
+def test_networks_span_hosts_with_names_and_survive_kills(pair: Pair) -> None:
+    one, two = pair
+    first = start(one, "web1", "--network-alias", "web")
+    second = start(two, "web2", "--network-alias", "web")
+    assert first != second and first.startswith("10.40.0.") and second.startswith("10.40.0.")
+    eventually(lambda: reaches(one, "web1", second), what="over both hosts")
+    eventually(lambda: reaches(two, "web2", "web1.weave.local"), what="by name")
+    eventually(
+        lambda: sorted(one.weave("dns-lookup", "web", check=False).stdout.split()) == sorted((first, second)),
+        what="the service's name leads to both",
+    )
+    taken = two.docker("run", "--rm", "--net", "net", "--ip", first, BUSYBOX, "true", check=False)
+    assert taken.returncode == 125 and first in taken.stderr
+
+    one.kill_daemon()
+    assert reaches(one, "web1", second)
+    one.weave("launch", "--plugin")
+    eventually(lambda: reaches(two, "web2", "web1.weave.local"), what="announced again")
+
+    one.docker("rm", "-f", "web1")
+    two.docker("rm", "-f", "web2")
+    for host in pair:
+        eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
+    assert one.weave("dns-lookup", "web", check=False).returncode == 1
+    again = start(one, "later")
+    one.docker("stop", "-t0", "later")
+    one.docker("start", "later")
+    eventually(lambda: reaches(one, "later", again) or bool(one.attached()), what="it runs again")
+    one.docker("rm", "-f", "later")
+
+
+def test_an_engines_restart_finds_its_networks_again(pair: Pair) -> None:
+    one, two = pair
+    start(one, "stays", "--restart", "always")
+    target = start(two, "target")
+    one.end_engine()
+    one.start_engine()
+    eventually(lambda: reaches(one, "stays", target), 30, "on the network again")
+    one.docker("rm", "-f", "stays")
+    two.docker("rm", "-f", "target")
+    one.docker("network", "rm", "net")
+    one.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.40.0.0/24", "net")
+    for host in pair:
+        eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
