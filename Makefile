@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench bench-sim fuzz gallery schema waiter lock clean
+.PHONY: help setup demo test lint bench bench-sim bench-docker fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -37,6 +37,9 @@ fuzz: setup               ## coverage-guided fuzzing of every decoder, FUZZ_SECO
 		log=reports/fuzz-$$target.log; echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
 		$(PY) tests/fuzz/decoders.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=reports/fuzz- \
 		>$$log 2>&1 || { tail -n 30 $$log; exit 1; }; tail -n 1 $$log; done
+
+bench-docker: setup       ## measure what needs a Docker Engine (docker.io, as root)
+	@$(PY) -m lab.bench docker_run
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery

@@ -32,6 +32,7 @@ Usage: weave COMMAND [ARGUMENTS]
 
   run [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
                                     start a container on the overlay; prints its id
+  start [ADDRESS ...] CONTAINER     start a stopped container on the overlay; prints its addresses
   attach [ADDRESS ...] CONTAINER    put a running container on the overlay; prints its addresses
   detach [ADDRESS ...] CONTAINER    take it off again
   ps [CONTAINER ...]                id, MAC and addresses of attached containers (and of this host, if exposed)
@@ -321,6 +322,16 @@ def _run_container(words: list[str]) -> int:
     return 0
 
 
+def _start(words: list[str]) -> int:
+    flags = {"--with-dns": "true", "--without-dns": "false"}
+    given = [word for word in words if word in flags]
+    addresses, rest = take_addresses(_plain([word for word in words if word not in given], "start", tuple(flags)))
+    container = _one(rest, "start")
+    form = [("address", address) for address in addresses] + [("dns", flags[word]) for word in given]
+    _say(_client().post(f"/start/{_quote(container)}", form))
+    return 0
+
+
 def _attach(words: list[str]) -> int:
     forms = {
         "--without-dns": ("dns", "false"),
@@ -484,6 +495,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "status": _status,
     "report": _report,
     "run": _run_container,
+    "start": _start,
     "attach": _attach,
     "detach": _detach,
     "ps": _ps,

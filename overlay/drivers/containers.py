@@ -68,6 +68,26 @@ class Containers:
             raise
         return container
 
+    async def start(self, reference: str, addresses: Sequence[str], *, dns: bool = True) -> tuple[str, ...]:
+        """Start a stopped container and attach it; returns the addresses ("a.b.c.d/n") it has now.
+
+        Those that it still has it keeps. Raises `UsageError` and `EnvironmentProblem`; then it is as it was.
+        """
+        for text in addresses:
+            parse_address(text)
+        info = await self._engine.inspect(reference)
+        await self.lives.looked.wait()
+        async with self.bookings.lock(info.id):
+            record = await self.bookings.book(info, addresses, dns)
+            self.lives.living(info.id)
+            try:
+                await self._engine.start(info.id)
+                self.bookings.plug(record, await self._engine.inspect(info.id))
+            except BaseException:
+                self.lives.not_running(info.id)
+                raise
+            return record.addresses
+
     async def attach(
         self, reference: str, addresses: Sequence[str], *, dns: bool = True, hosts: bool = False, multicast: bool = True
     ) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ class Control:
         add("GET", "/dns-address", self._dns_address)
         add("GET", "/ipinfo/defaultsubnet", self._default_subnet)
         add("POST", "/run", self._run)
+        add("POST", "/start/{container}", self._start)
         add("POST", "/attach/{container}", self._attach)
         add("POST", "/detach/{container}", self._detach)
         add("GET", "/ps", self._ps)
@@ -286,6 +287,13 @@ class Control:
             dns=body.get("dns", True),
         )
         return web.Response(text=container)
+
+    async def _start(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        addresses = await self._containers.start(
+            request.match_info["container"], form.get("address", []), dns=_yes(form, "dns", "true")
+        )
+        return web.Response(text=" ".join(addresses))
 
     async def _attach(self, request: web.Request) -> web.Response:
         form = await _form(request)

@@ -129,7 +129,7 @@ def spawn_proxy(options: ProxyOptions, places: Places, environment: Mapping[str,
                 runner.run(main.serve(ready))
 
     log_file = places.log.with_suffix(".proxy.log") if places.log.suffix else Path(f"{places.log}.proxy")
-    spawn(work, "the proxy", log_file, places.proxy.with_suffix(".pid"), options.log_level)
+    spawn(work, "the proxy", log_file, Path(f"{places.proxy}.pid"), options.log_level)
 
 
 def install_waiter(directory: Path) -> None:

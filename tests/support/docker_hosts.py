@@ -19,7 +19,7 @@ from tiers import cannot_run
 __all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "need_docker"]
 
 BUSYBOX, GLIBC, SCRATCH = "test/busybox", "test/glibc", "test/scratch"
-_APPLETS = "sh ls sleep cat echo env ping wget httpd id ip nslookup true false grep printf touch hostname"
+_APPLETS = "sh ls sleep cat echo env ping httpd id ip nslookup true false grep printf touch hostname"
 
 
 def need_docker() -> None:

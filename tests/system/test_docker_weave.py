@@ -1,0 +1,77 @@
+"""The `weave` command beside a real Docker Engine: run, attach, detach, start, ps, expose, hide, published ports."""
+
+from collections.abc import Iterator
+
+import pytest
+from docker_hosts import BUSYBOX, DockerHost, need_docker
+from overlay_hosts import eventually, underlay
+
+Pair = tuple[DockerHost, DockerHost]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    need_docker()
+    with underlay(DockerHost) as made:
+        one, two = made.host("orion", 2), made.host("macbook", 3)
+        assert isinstance(one, DockerHost) and isinstance(two, DockerHost)
+        for host in (one, two):
+            host.load_images()
+            host.weave("launch")
+        one.weave("connect", two.address)
+        yield one, two
+
+
+def reaches(host: DockerHost, container: str, target: str) -> bool:
+    return host.docker("exec", container, "ping", "-c1", "-W1", target, check=False).returncode == 0
+
+
+def test_run_attach_start_and_detach(pair: Pair) -> None:
+    one, two = pair
+    web = ("--name", "svc1", "-p", "8080:80", BUSYBOX, "httpd", "-f", "-p", "80", "-h", "/etc")
+    first = one.weave("run", "10.0.1.1/24", *web).stdout.strip()
+    two.docker("run", "-d", "--name", "svc2", BUSYBOX, "sleep", "1000")
+    assert two.weave("attach", "10.0.1.2/24", "svc2").stdout.strip() == "10.0.1.2/24"
+    eventually(lambda: reaches(two, "svc2", "10.0.1.1"), what="over Docker's own packet filter")
+    assert "root" in two.run("curl", "-sS", f"http://{one.address}:8080/passwd").stdout
+    assert one.attached() == {first[:12]: ["10.0.1.1/24"]}
+
+    one.docker("stop", "-t0", "svc1")
+    eventually(lambda: not reaches(two, "svc2", "10.0.1.1"), what="a stopped one is off")
+    one.weave("start", "svc1")
+    eventually(lambda: reaches(two, "svc2", "10.0.1.1"), what="a started one is on")
+
+    assert two.weave("detach", "svc2").stdout.strip() == "10.0.1.2/24"
+    assert not reaches(two, "svc2", "10.0.1.1")
+    one.docker("rm", "-f", "svc1")
+    two.docker("rm", "-f", "svc2")
+    for host in pair:
+        eventually(lambda host=host: host.booked() == {}, what="nothing booked")  # type: ignore[misc]
+
+
+def test_the_host_itself_joins_and_leaves(pair: Pair) -> None:
+    one, two = pair
+    two.weave("run", "10.0.1.2/24", "--name", "svc2", BUSYBOX, "sleep", "1000")
+    assert one.weave("expose", "10.0.1.100/24", "-h", "orion").stdout.strip() == "10.0.1.100/24"
+    eventually(lambda: reaches(two, "svc2", "orion.weave.local"), what="the exposed host, by name")
+    assert one.run("ping", "-c1", "-W2", "10.0.1.2", check=False).returncode == 0
+    assert "weave:expose" in one.attached()
+
+    one.kill_daemon()
+    one.weave("launch")
+    eventually(lambda: reaches(two, "svc2", "orion.weave.local"), what="after a restart")
+    assert one.weave("hide").stdout.strip() == "10.0.1.100/24"
+    eventually(lambda: not reaches(two, "svc2", "10.0.1.100"), what="hidden")
+    assert "10.0.1.100" not in one.sh("ip addr show weave")
+    two.docker("rm", "-f", "svc2")
+
+
+def test_reset_takes_everything_away(pair: Pair) -> None:
+    one, _ = pair
+    one.weave("run", "10.0.1.7/24", "--name", "left", BUSYBOX, "sleep", "1000")
+    one.weave("expose", "10.0.1.101/24")
+    one.weave("reset")
+    assert "WEAVE" not in one.sh("iptables-save")
+    assert one.run("ip", "link", "show", "weave", check=False).returncode == 1
+    assert "ethwe" not in one.docker("exec", "left", "ip", "link").stdout
+    one.docker("rm", "-f", "left")

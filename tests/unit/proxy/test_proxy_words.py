@@ -1,0 +1,67 @@
+"""The words of `weave launch-proxy`, `env` and `config`."""
+
+import pytest
+
+from overlay import cli_proxy
+from overlay.cli_proxy import config_words, env_words, parse_proxy, split_proxy_words
+from overlay.cli_words import Usage
+from overlay.drivers.engine import socket_path
+from overlay.drivers.proxy_process import ProxyOptions, Running
+
+
+def test_flags_in_both_spellings() -> None:
+    old = parse_proxy(["-H", "tcp://0.0.0.0:1234", "--with-dns", "-no-default-ipam"])
+    new = parse_proxy(["-H=tcp://0.0.0.0:1234", "--no-default-ipalloc"])
+    assert old == new
+    assert new.policy.no_default_ipalloc
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-H", "12375"], "expected tcp://"),
+        (["-H", "tcp://x:y"], "expected tcp://"),
+        (["--tls"], "need --tlscert"),
+        (["--tlsverify", "--tlscert", "/etc/passwd", "--tlskey", "/etc/passwd"], "needs --tlscacert"),
+        (["--tls", "--tlscert", "/none", "--tlskey", "/none"], "no such file"),
+        (["--hostname-match", "("], "do not fit"),
+        (["--hostname-match", "x?", "--hostname-replacement", "$3"], "do not fit"),
+        (["--rewrite-inspct"], "did you mean `rewrite-inspect`"),
+        (["peer"], "flags only"),
+    ],
+)
+def test_wrong_words_name_what_was_expected(words: list[str], expected: str) -> None:
+    with pytest.raises(Usage, match=expected):
+        parse_proxy(words)
+
+
+def test_launch_tells_the_routers_words_from_the_proxys() -> None:
+    assert split_proxy_words(["--ipalloc-range", "10.2.0.0/16", "peer"]) == (
+        ["--ipalloc-range", "10.2.0.0/16", "peer"],
+        None,
+    )
+    assert split_proxy_words(["-H", "tcp://1.2.3.4:5", "peer"]) == (["peer"], ["-H", "tcp://1.2.3.4:5"])
+    assert split_proxy_words(["--proxy", "--docker-api=/d"]) == (["--docker-api=/d"], ["--docker-api=/d"])
+    assert split_proxy_words(["--proxy=false", "--rewrite-inspect"]) == ([], None)
+
+
+def test_env_is_one_command_and_its_own_undoing(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = "tcp://127.0.0.1:12375"
+    monkeypatch.setattr(cli_proxy, "running", lambda _: Running(pid=1, hosts=(host,), options=ProxyOptions()))
+    shell = {"DOCKER_HOST": "tcp://old:2376", "DOCKER_TLS_VERIFY": "1"}
+    words = env_words(shell).split()
+    assert words[0] == "export" and f"DOCKER_HOST={host}" in words and "DOCKER_TLS_VERIFY=" in words
+    inside = {**shell, **dict(word.split("=", 1) for word in words[1:])}
+    assert env_words(inside).split() == words  # twice is once
+    back = {**inside, **dict(word.split("=", 1) for word in env_words(inside, restore=True).split()[1:])}
+    assert {key: value for key, value in back.items() if value} == shell
+    assert env_words({}).split() == ["export", f"DOCKER_HOST={host}", "ORIG_DOCKER_HOST="]
+    gone = {"DOCKER_HOST": host, "ORIG_DOCKER_HOST": ""}
+    assert env_words(gone, restore=True) == "unset DOCKER_HOST ORIG_DOCKER_HOST"
+    assert config_words({}) == f"-H={host}"
+
+
+def test_the_engine_is_found_in_a_shell_that_talks_to_the_proxy() -> None:
+    inside = {"DOCKER_HOST": "tcp://127.0.0.1:12375", "ORIG_DOCKER_HOST": "unix:///x/d"}
+    assert socket_path(inside) == "/x/d"
+    assert socket_path({**inside, "ORIG_DOCKER_HOST": ""}) == "/var/run/docker.sock"
