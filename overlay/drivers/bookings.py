@@ -138,6 +138,11 @@ class Bookings:
     def plug(self, record: Attachment, info: Container) -> None:
         """Put the container on the bridge with the record's addresses. Raises `OverlayError`."""
         check_attachable(info)
+        if record.mac:
+            self._router.forwarding.now_local(record.mac, record.addresses)
+            self.plugged[record.container] = info.pid
+            self.announce(record)
+            return
         mac = self.mac(record.container)
         if record.rewrite_hosts and info.hosts_path:
             hosts_file.rewrite(info.hosts_path, info.hostname, info.domainname, record.addresses)

@@ -19,7 +19,7 @@ from overlay.drivers import rtnl
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.errors import EnvironmentProblem
 
-__all__ = ["PORT_PREFIX", "Devices", "ensure", "interface_address", "remove", "underlay_mtu"]
+__all__ = ["PORT_PREFIX", "Devices", "ensure", "has_address", "interface_address", "remove", "underlay_mtu"]
 
 log = logging.getLogger(__name__)
 
@@ -203,3 +203,8 @@ def interface_address(netlink: Netlink, name: str) -> str:
         if int(address["index"]) == index:
             return str(address.get_attr("IFA_LOCAL"))
     return ""
+
+
+def has_address(netlink: Netlink, literal: str) -> bool:
+    """Some interface of this host has this address."""
+    return any(str(address.get_attr("IFA_ADDRESS")) == literal for address in netlink.dump(RTM_GETADDR))

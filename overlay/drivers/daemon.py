@@ -153,6 +153,8 @@ class Daemon:
             self._dns_problem = f"not served: this host has no address on `{device}` (--dns-listen-address gives one)"
             log.warning("DNS is %s", self._dns_problem)
             return
+        if wanted and not bridge.has_address(netlink, wanted):
+            log.warning("DNS listens on %s, which this host does not have yet (`weave expose` could give it)", wanted)
         await router.dns.listen()
         self._stack.callback(router.dns.close)
         containers.resolver = address

@@ -35,6 +35,7 @@ TRY_TIMEOUT = 2.0
 TCP_IDLE = 30.0
 MAX_WAITING = 4096
 """Queries under way; beyond it new ones are dropped, and their askers try again."""
+_IP_FREEBIND = 15
 _SERVFAIL = 2
 _DNSRecord: Any = dnslib.DNSRecord  # not annotated: taken as it is
 
@@ -77,6 +78,23 @@ def refuse(query: bytes, code: int = _SERVFAIL) -> bytes:
     flags = struct.unpack_from("!H", query, 2)[0]
     header = query[:2] + struct.pack("!HHHHH", 0x8080 | flags & 0x7900 | code, 1, 0, 0, 0)
     return header + query[12:end]
+
+
+def _bound(where: tuple[str, int], kind: int) -> socket.socket:
+    """A socket on an address that this host may get only later: an exposed one, which this daemon sets itself."""
+    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+    try:
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        sock.bind(where)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -136,8 +154,9 @@ class DnsServer:
         loop = asyncio.get_running_loop()
         where = (self.address, self.port)
         try:
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=where)
-            self._server = await asyncio.start_server(self._serve, *where, reuse_address=True)
+            datagrams = _bound(where, socket.SOCK_DGRAM)
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=datagrams)
+            self._server = await asyncio.start_server(self._serve, sock=_bound(where, socket.SOCK_STREAM))
         except OSError as error:
             self.close()
             raise EnvironmentProblem(

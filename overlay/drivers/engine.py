@@ -31,8 +31,12 @@ class Network(Struct, frozen=True):
 
     endpoint: str
     """Its id."""
-    aliases: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
     """What else the container is called there."""
+    address: str = ""
+    """"a.b.c.d/n"; empty: none."""
+    mac: str = ""
+    gateway: str = ""
 
 
 class Container(Struct, frozen=True):
@@ -120,11 +124,7 @@ class Engine:
             domainname=str(config.get("Domainname") or ""),
             env=tuple(config.get("Env") or ()),
             hosts_path=str(raw.get("HostsPath") or ""),
-            networks=tuple(
-                Network(str(network["EndpointID"]), tuple(map(str, network.get("Aliases") or ())))
-                for network in ((raw.get("NetworkSettings") or {}).get("Networks") or {}).values()
-                if network and network.get("EndpointID")
-            ),
+            networks=_networks((raw.get("NetworkSettings") or {}).get("Networks") or {}),
             entry=str(raw.get("Path") or ""),
         )
 
@@ -229,6 +229,20 @@ async def _message(response: aiohttp.ClientResponse) -> str:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
         return text or f"{response.status} {response.reason}"
+
+
+def _networks(raw: Mapping[str, Mapping[str, Any]]) -> tuple[Network, ...]:
+    return tuple(
+        Network(
+            endpoint=str(each["EndpointID"]),
+            aliases=tuple(map(str, each.get("Aliases") or ())),
+            address=f"{each['IPAddress']}/{each.get('IPPrefixLen')}" if each.get("IPAddress") else "",
+            mac=str(each.get("MacAddress") or "").lower(),
+            gateway=str(each.get("Gateway") or ""),
+        )
+        for each in raw.values()
+        if each and each.get("EndpointID")
+    )
 
 
 def _event(line: bytes) -> Event | None:

@@ -36,7 +36,8 @@ class Attachment(Struct, frozen=True, kw_only=True):
     names: tuple[Name, ...] = ()
     with_dns: bool = True
     mac: str = ""
-    """Of an endpoint of the plugin; empty: the one that follows from the container."""
+    """Of a port that the engine plugged (an endpoint of the plugin, a container on the engine's bridge where that is
+    ours); empty: the router plugs it, with a MAC that follows from the container."""
     specs: tuple[str, ...] = ()
     """What was asked for when the container was made through the proxy: asked for again whenever it starts."""
     rewrite_hosts: bool = False

@@ -16,7 +16,7 @@ from overlay import inputs as i
 from overlay.config import Config
 from overlay.drivers.attach import Ports
 from overlay.drivers.bookings import EXPOSED, EXTERNAL, GRACE, Bookings, is_own
-from overlay.drivers.engine import Container, Engine
+from overlay.drivers.engine import Container, Engine, Network
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.errors import OverlayError, UsageError
@@ -177,6 +177,8 @@ class Lives:
                         await self.forget(record)
                 elif info.running:
                     await self.revive(record, info, again=action == "look")
+                elif record is not None and record.mac:
+                    await self.forget(record)  # the engine gives its address to whoever comes next
                 elif record is not None:
                     self._died(record)
         except OverlayError as error:
@@ -188,6 +190,13 @@ class Lives:
         `again`: even if that was done already, for who knows what has happened since.
         """
         self.living(info.id)
+        native = self._on_our_bridge(info)
+        if native is not None:
+            if record is not None and record.addresses not in ((), (native.address,)):
+                await self._bookings.unbook(record, keep=())
+                record = None
+            if record is None or not record.addresses:
+                record = await self._bookings.book(info, (native.address,), mac=native.mac)
         if record is None:
             wanted = wanted_addresses(info.env) if info.waits else None
             if wanted is None:
@@ -202,6 +211,12 @@ class Lives:
         if left is not None and left.addresses:
             self._bookings.plug(left, info)
         return left
+
+    def _on_our_bridge(self, info: Container) -> Network | None:
+        """The place of a container that the engine itself plugged into our bridge (`dockerd --bridge=weave`)."""
+        exposed = self._journal.get(EXPOSED)
+        own = [cidr.partition("/")[0] for cidr in exposed.addresses] if exposed is not None else []
+        return next((each for each in info.networks if each.address and each.mac and each.gateway in own), None)
 
     async def forget(self, record: Attachment) -> None:
         """The container is gone for good."""

@@ -1,0 +1,48 @@
+"""An engine that runs with `--bridge=weave`: its containers have the overlay as their only network."""
+
+import signal
+
+from docker_hosts import BUSYBOX, DockerHost, need_docker
+from overlay_hosts import eventually, underlay
+
+FLAGS = ("--bridge=weave", "--fixed-cidr=10.40.1.0/25", "--mtu=1398", "--dns=10.40.1.100", "--dns-search=weave.local")
+
+
+def reaches(host: DockerHost, container: str, target: str) -> bool:
+    return host.docker("exec", container, "ping", "-c1", "-W1", target, check=False).returncode == 0
+
+
+def test_the_overlay_is_the_only_network() -> None:
+    need_docker()
+    with underlay(DockerHost) as made:
+        one, two = made.host("orion", 2), made.host("macbook", 3)
+        assert isinstance(one, DockerHost) and isinstance(two, DockerHost)
+        launch = ("launch", "--dns-listen-address", "10.40.1.100")
+        one.weave(*launch)
+        two.weave("launch")
+        one.weave("connect", two.address)
+        one.weave("expose", "10.40.1.100/24")
+        one.end_engine(signal.SIGTERM)
+        one.start_engine(*FLAGS)
+        for host in (one, two):
+            host.load_images()
+
+        two.weave("run", "10.40.1.200/24", "--name", "far", BUSYBOX, "sleep", "1000")
+        one.docker("run", "-d", "--name", "near", "--restart", "always", BUSYBOX, "sleep", "1000")
+        eventually(lambda: reaches(two, "far", "near.weave.local"), what="announced, with its name")
+        assert reaches(one, "near", "far.weave.local")
+        links = one.docker("exec", "near", "ip", "-o", "link").stdout
+        assert "eth0" in links and "mtu 1398" in links and "ethwe" not in links
+        (held,) = [held for owner, held in one.attached().items() if not owner.startswith("weave")]
+
+        one.kill_daemon()
+        one.weave(*launch)
+        eventually(lambda: reaches(two, "far", "near.weave.local"), what="after the router")
+        one.end_engine()
+        one.start_engine(*FLAGS)
+        eventually(lambda: reaches(two, "far", "near.weave.local"), 30, what="after the engine")
+
+        one.docker("rm", "-f", "near")
+        eventually(lambda: list(one.booked()) == ["weave:expose"], what="its address is free")
+        other = one.docker("run", "-d", BUSYBOX, "sleep", "1000").stdout.strip()[:12]
+        eventually(lambda: one.attached().get(other) == held, what="the next one has the address")
