@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench bench-sim bench-docker fuzz gallery schema waiter lock clean
+.PHONY: help setup docker demo test lint bench bench-sim bench-docker fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -9,14 +9,13 @@ help:                     ## this list
 setup:                    ## create .venv with everything the project needs (and, as root, missing system packages)
 	@sh .ci/setup
 
-.PHONY: docker
 docker: setup             ## as root: an engine and mmdebstrap, for hosts that run a Docker Engine
 	@sh .ci/setup docker
 
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml
 
-test: setup docker lint          ## every tier of tests, and every scenario on real packets
+test: setup docker lint   ## every tier of tests, and every scenario on real packets
 	@$(PY) -m pytest tests scenarios
 
 lint: setup               ## style, the purity rule, strict types
