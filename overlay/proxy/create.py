@@ -109,7 +109,7 @@ def _program(body: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[list[st
         command = command or _words(image.get("Cmd"))
         if body.get("Entrypoint") is None:
             entrypoint = _words(image.get("Entrypoint"))
-    elif entrypoint == [""]:  # `--entrypoint ""`: none, not even the image's
+    if entrypoint == [""]:  # none: `--entrypoint ""`, or an image that was made so
         entrypoint = []
     return entrypoint, command
 

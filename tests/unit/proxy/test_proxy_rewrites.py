@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from overlay.drivers.hosts_file import rewritten
@@ -34,6 +34,7 @@ def engines(body: dict[str, Any], image: dict[str, Any]) -> tuple[list[str] | No
 
 
 @given(mine=maybe, command=maybe, images=maybe, images_command=maybe)
+@example(mine=None, command=None, images=[""], images_command=["x"])
 def test_taking_the_waiter_off_gives_what_the_engine_would_show(
     mine: list[str] | None, command: list[str] | None, images: list[str] | None, images_command: list[str] | None
 ) -> None:
