@@ -291,7 +291,7 @@ class SimHost:
                     yield await asyncio.wait_for(queue.get(), self._refresh)
                 except TimeoutError:
                     if self.daemon is not None and self._peer.sent_bytes != self._told_bytes:
-                        self._saw(self.world.now, self.daemon.router.node.view(self._peer.now()))
+                        self._tell(self._view(self.daemon.router.node.view(self._peer.now())))  # counters, no news
         finally:
             self._viewers.remove(queue)
 
