@@ -288,7 +288,10 @@ class SimHost:
                 yield self._view(self.daemon.router.node.view(self._peer.now()))
             while True:
                 try:
-                    yield await asyncio.wait_for(queue.get(), self._refresh)
+                    # Not `wait_for`: it forgets a cancellation in the instant of the timeout, and in virtual time they meet.
+                    async with asyncio.timeout(self._refresh):
+                        record = await queue.get()
+                    yield record
                 except TimeoutError:
                     if self.daemon is not None and self._peer.sent_bytes != self._told_bytes:
                         self._tell(self._view(self.daemon.router.node.view(self._peer.now())))  # counters, no news
