@@ -100,9 +100,7 @@ def test_a_lab_that_is_killed_leaves_nothing_in_a_users_engine(theirs: str, tmp_
     file.write_text(SCENARIO)
     environment = {**os.environ, "LAB_ENGINE": f"unix://{theirs}"}
     name = f"theirs-{os.getpid()}"
-    subprocess.run(
-        [*LAB, "up", str(file), "--backend", "dind", "--name", name], env=environment, check=True, timeout=120
-    )
+    lab("up", str(file), "--backend", "dind", "--name", name, env=environment)
     try:
         assert lab("exec", "--name", name, "orion.local", "--", "hostname", env=environment).strip() == "orion.local"
         assert len(_left(theirs)) == 5  # two hosts with their disks, and the helper
