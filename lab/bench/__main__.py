@@ -3,11 +3,16 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from lab.bench import bringup, datapath, heal, mesh, sim, sim_seeds
+from lab.bench import bringup, datapath, dind, heal, mesh, sim, sim_seeds
 from lab.bench.rows import Row, publish
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath": datapath.run, "heal": heal.run}
-BY_NAME: dict[str, Callable[[], list[Row]]] = {"mesh": mesh.run, "sim": sim.run, "sim_seeds": sim_seeds.run}
+BY_NAME: dict[str, Callable[[], list[Row]]] = {
+    "dind": dind.run,
+    "mesh": mesh.run,
+    "sim": sim.run,
+    "sim_seeds": sim_seeds.run,
+}
 """Those that run only when they are named (`make bench-sim`; `mesh` takes minutes)."""
 
 

@@ -65,5 +65,5 @@ def _memory(file: Path) -> list[float]:
 def _lab(*words: str) -> str:
     done = subprocess.run([*_LAB, *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"bench docker: lab {words[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise LabError(f"bench dind: lab {words[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout
