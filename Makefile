@@ -37,8 +37,8 @@ fuzz: setup               ## coverage-guided fuzzing of every decoder, FUZZ_SECO
 		$(PY) tests/fuzz/decoders.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=reports/fuzz- \
 		>$$log 2>&1 || { tail -n 30 $$log; exit 1; }; tail -n 1 $$log; done
 
-bench-docker: setup       ## measure what needs a Docker Engine (docker.io, as root)
-	@$(PY) -m lab.bench docker_run
+bench-docker: docker      ## as root: measure docker run through the proxy, and hosts with engines of their own
+	@$(PY) -m lab.bench docker_run dind
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery

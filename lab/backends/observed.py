@@ -47,6 +47,8 @@ class ObservedHost(ABC):
         self.address = address
         self.booted = asyncio.Event()
         """Set while the host is on."""
+        self.doorway: tuple[str, ...] = ()
+        """The command that enters it, its container last, where that is not done by walking into its namespaces."""
         self._origin = origin
         """What the clock showed when the run started."""
 

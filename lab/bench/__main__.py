@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from lab.bench import bringup, datapath, docker_run, heal, mesh, sim, sim_seeds
+from lab.bench import bringup, datapath, dind, docker_run, heal, mesh, sim, sim_seeds
 from lab.bench.rows import Row, publish
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath": datapath.run, "heal": heal.run}
 BY_NAME: dict[str, Callable[[], list[Row]]] = {
+    "dind": dind.run,
     "docker_run": docker_run.run,
     "mesh": mesh.run,
     "sim": sim.run,

@@ -32,8 +32,8 @@ def run(runs: int = 5, sizes: tuple[int, ...] = (2, 8, 32)) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         for hosts in sizes:
             file = Path(folder, f"up{hosts}.yaml")
-            file.write_text(_scenario(hosts))
-            times = [_time_up(file, Path(folder)) for _ in range(runs)]
+            file.write_text(scenario_of(hosts))
+            times = [time_up(file, Path(folder)) for _ in range(runs)]
             rows.append(row(f"{hosts} hosts", "up and converged", "s", times, goal=goals.get(hosts, "")))
             times = [_time_down(file, f"bench-{hosts}-{attempt}") for attempt in range(runs)]
             rows.append(row(f"{hosts} hosts", "lab down", "s", times, goal="under 1 s"))
@@ -41,7 +41,8 @@ def run(runs: int = 5, sizes: tuple[int, ...] = (2, 8, 32)) -> list[Row]:
     return rows
 
 
-def _scenario(hosts: int) -> str:
+def scenario_of(hosts: int) -> str:
+    """So many hosts, a service on the first and on the last."""
     services = "\n".join(
         f"  svc{index}: {{image: ksahnine/dummy-http, args: [svc{index}], host: host{index}}}" for index in (1, hosts)
     )
@@ -59,10 +60,10 @@ timeline:
 """
 
 
-def _time_up(file: Path, folder: Path) -> float:
+def time_up(file: Path, folder: Path, backend: str = "netns") -> float:
     """Seconds from the command's start to convergence."""
     begun = time.time()
-    command = [*_LAB, "run", str(file), "--json", "--out", str(folder)]
+    command = [*_LAB, "run", str(file), "--json", "--out", str(folder), "--backend", backend]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise LabError(f"bench bringup: {' '.join(command)} ended with {result.returncode}:\n{result.stdout[-2000:]}")
@@ -102,4 +103,4 @@ def _memory(hosts: int) -> list[float]:
             found.append(kilobytes / 1000)
         return found
 
-    return [float(value) for value in on_lab(_scenario(hosts), f"bench-memory-{hosts}", work)]
+    return [float(value) for value in on_lab(scenario_of(hosts), f"bench-memory-{hosts}", work)]

@@ -5,22 +5,25 @@ probes and views are those of the netns backend.
 """
 
 import asyncio
+import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab.backends.dind import cgroups
 from lab.backends.dind.client import client
-from lab.backends.dind.engine import Choice, OwnEngine, choose
+from lab.backends.dind.engine import Choice, choose
 from lab.backends.dind.host import DindHost, Reach
+from lab.backends.dind.reach import HELPER, Far, Near, sockets
 from lab.backends.fabric_lab import FabricLab, hosts_file, refusals, underlay_of
 from lab.backends.netns import runtime
 from lab.errors import LabError
-from lab.fabric.fabric import Fabric, Tool, run
+from lab.fabric.fabric import Fabric
 from lab.images import store
-from lab.images.archive import Built
+from lab.images.archive import Built, archive
 from lab.topology import Resolved
 
 LABEL = "overlay-lab.lab"
@@ -29,32 +32,26 @@ _ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
 """Images that every host has: those of the walk-through."""
 
 
-class Near:
-    """Reach where the engine is the lab's own: everything is in the lab's namespaces."""
+class Outer(NamedTuple):
+    """The engine that runs the hosts, ready: it has the host image."""
 
-    tool: Tool = staticmethod(run)
-
-    async def open(self, pid: int, name: str, path: str) -> str:
-        """Through the host's root directory."""
-        return f"/proc/{pid}/root{path}"
-
-    async def close(self) -> None:
-        """Nothing to close."""
+    socket: str
+    reach: Reach
+    cgroup: str = ""
 
 
 class DindLab(FabricLab[DindHost]):
     """A running lab of containers."""
 
-    def __init__(
-        self, hosts: Mapping[str, DindHost], fabric: Fabric, origin: int, outer: str, name: str, own: OwnEngine | None
-    ) -> None:
+    def __init__(self, hosts: Mapping[str, DindHost], fabric: Fabric, origin: int, outer: Outer, label: str) -> None:
         super().__init__("dind", hosts, fabric, origin)
-        self._outer, self._name, self._own = outer, name, own
+        self._outer, self._label = outer, label
 
     async def end(self) -> None:
-        """Remove all hosts with their disks; an engine of the lab's own goes with the supervisor."""
-        if self._own is None:
-            await asyncio.to_thread(remove_all, self._outer, self._name)
+        """Remove all hosts with their disks from a user's engine; one of the lab's own goes with the supervisor."""
+        if isinstance(self._outer.reach, Far):
+            await asyncio.to_thread(remove_hosts, self._outer.socket, self._label)
+            await self._outer.reach.close()
 
 
 class DindBackend:
@@ -89,7 +86,11 @@ class DindBackend:
 
         cgroups.sweep() if os.geteuid() == 0 else None
         self._cgroup = cgroups.new_name()
-        return launch(work, detach=detach, name=name, after=lambda: cgroups.remove(self._cgroup))
+        return launch(work, detach=detach, name=name, after=self._clean_up)
+
+    def _clean_up(self) -> None:
+        cgroups.remove(self._cgroup)
+        shutil.rmtree(sockets(self._cgroup), ignore_errors=True)
 
     async def up(self, scenario: Resolved) -> DindLab:
         """Bring up all hosts, their engines with the scenario's images, and the network; no overlay yet."""
@@ -100,36 +101,69 @@ class DindBackend:
         images = await asyncio.to_thread(store.build, lambda _: None)
         image = images[0]
         assert self._choice is not None
-        from lab.backends.dind.template import furnished
-
-        own = await furnished(image, self._cgroup)
-        outer, reach = own.socket, Near()
         label = f"{os.getuid()}/{inside.name}"
-        fabric = Fabric(underlay_of(scenario), reach.tool)
+        outer = await self._outer(self._choice, image, label)
+        fabric = Fabric(underlay_of(scenario), outer.reach.tool)
         hosts: dict[str, DindHost] = {}
-        lab = DindLab(hosts, fabric, origin, outer, label, own)
+        lab = DindLab(hosts, fabric, origin, outer, label)
         try:
             addresses = {name: spec.address for name, spec in scenario.hosts.items()}
-            made = [
-                asyncio.to_thread(_create, outer, image, name, label, self._cgroup, hosts_file(addresses))
-                for name in addresses
-            ]
+            made = [asyncio.to_thread(_create, outer, image, name, label, hosts_file(addresses)) for name in addresses]
             containers = (await asyncio.gather(fabric.build(), *made))[1:]
             for (name, address), container in zip(addresses.items(), containers, strict=True):
-                hosts[name] = DindHost(name, address, str(container), outer, fabric, reach, origin)
+                hosts[name] = DindHost(name, address, str(container), outer.socket, fabric, outer.reach, origin)
+                if isinstance(outer.reach, Far):
+                    hosts[name].doorway = ("docker", "--host", f"unix://{outer.socket}", "exec", str(container))
             await asyncio.gather(*(host.power_on() for host in hosts.values()))
             await fabric.plug([(host.name, host.pid) for host in hosts.values()])
             wanted = _wanted(scenario)
-            await asyncio.gather(*(_furnish(host, wanted) for host in hosts.values()))
+            await asyncio.gather(*(_furnish(host, wanted, self._choice.socket) for host in hosts.values()))
         except BaseException:
             await lab.down()
             raise
         return lab
 
+    async def _outer(self, choice: Choice, image: Built, label: str) -> Outer:
+        """The engine: the user's with a helper in it, or one of the lab's own."""
+        if choice.own:
+            from lab.backends.dind.template import furnished
 
-async def _furnish(host: DindHost, images: Sequence[str]) -> None:
+            own = await furnished(image, self._cgroup)
+            return Outer(own.socket, Near(), self._cgroup)
+        await asyncio.to_thread(_offer, choice.socket, image)
+        await asyncio.to_thread(sweep, choice.socket)
+        return Outer(choice.socket, await Far.start(choice.socket, image.name, sockets(self._cgroup), LABEL, label))
+
+
+async def _furnish(host: DindHost, images: Sequence[str], outer: str) -> None:
+    """Boot the rest of a host and give it its images: those of the lab, and others from a user's engine."""
     await host.finish()
     await host.load(store.archives_of(images))
+    theirs = store.missing(images)
+    if theirs and outer:
+        await host.take(theirs, outer)
+
+
+def _offer(outer: str, image: Built) -> None:
+    """Load the host image into a user's engine, if it has not this version of it; older ones not in use go."""
+    with client(outer) as engine:
+        names = {name for one in engine.images.list(name=store.HOST) for name in one.tags}
+        if image.name in names:
+            return
+        engine.images.load(archive([image], store.architecture()))
+        for name in names:
+            with contextlib.suppress(LabError), client(outer) as again:
+                again.images.remove(name)
+
+
+def sweep(outer: str) -> None:
+    """Remove hosts of labs of the past whose helper does not run any more: somebody killed both."""
+    with client(outer) as engine:
+        found: list[Any] = engine.containers.list(all=True, filters={"label": LABEL})
+        alive = {one.labels[LABEL] for one in found if HELPER in one.labels and one.status == "running"}
+        for one in found:
+            if one.labels[LABEL] not in alive:
+                one.remove(force=True, v=True)
 
 
 def _wanted(scenario: Resolved) -> list[str]:
@@ -147,12 +181,12 @@ def _in_engine(outer: str, name: str) -> bool:
     return True
 
 
-def _create(outer: str, image: Built, name: str, label: str, cgroup: str, hosts: str) -> str:
+def _create(outer: Outer, image: Built, name: str, label: str, hosts: str) -> str:
     """Make a host's container, switched off; returns its id.
 
     Not `--privileged`, which asks for every capability there is: engines that run without CAP_SYS_RESOURCE refuse that.
     """
-    with client(outer) as engine:
+    with client(outer.socket) as engine:
         settings = engine.api.create_host_config(
             network_mode="none",
             cap_add=["ALL"],
@@ -160,7 +194,7 @@ def _create(outer: str, image: Built, name: str, label: str, cgroup: str, hosts:
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
             devices=["/dev/net/tun:/dev/net/tun:rwm"] if Path("/dev/net/tun").exists() else [],
             device_cgroup_rules=["c *:* rwm", "b *:* rwm"],
-            **({"cgroup_parent": f"/{cgroup}"} if cgroup else {}),
+            **({"cgroup_parent": f"/{outer.cgroup}"} if outer.cgroup else {}),
         )
         settings |= {"MaskedPaths": [], "ReadonlyPaths": []}  # `--security-opt systempaths=unconfined`
         labels = {LABEL: label, "overlay-lab.host": name}
@@ -170,12 +204,10 @@ def _create(outer: str, image: Built, name: str, label: str, cgroup: str, hosts:
         return made["Id"]
 
 
-def remove_all(outer: str, label: str) -> None:
-    """Remove every container of a lab with its disk."""
+def remove_hosts(outer: str, label: str) -> None:
+    """Remove every host of a lab with its disk; not the helper, which ends by itself."""
     with client(outer) as engine:
         found: list[Any] = engine.containers.list(all=True, filters={"label": f"{LABEL}={label}"})
         for container in found:
-            container.remove(force=True, v=True)
-
-
-__all__ = ["DindBackend", "DindLab", "Reach"]
+            if HELPER not in container.labels:
+                container.remove(force=True, v=True)

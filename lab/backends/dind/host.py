@@ -17,7 +17,8 @@ from lab.backends.docker_client import Docker
 from lab.backends.netns.spawn import KILLED_BY_TIMEOUT
 from lab.backends.observed import Agent, ObservedHost
 from lab.errors import LabError
-from lab.fabric.fabric import Fabric, Tool
+from lab.fabric.fabric import Fabric
+from lab.images import reference
 
 DOCKER_SOCKET = "/run/docker.sock"
 WEAVE_SOCKET = "/run/weave/router.sock"
@@ -41,21 +42,13 @@ select.select([fd], [], [])
 class Reach(Protocol):
     """How the runner gets at what is inside of a host."""
 
-    tool: Tool
-    """Runs a tool where the fabric's bridges are and the hosts' pids can be seen."""
+    async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
+        """Run a tool where the fabric's bridges and the hosts' pids are, as `lab.fabric.fabric.run` does."""
+        ...
 
     async def open(self, pid: int, name: str, path: str) -> str:
         """A path here at which the socket `path` of the host with this init can be connected to."""
         ...
-
-
-class HostSpec(Protocol):
-    """What a host's container is made of."""
-
-    image: str
-    labels: Mapping[str, str]
-    cgroup: str
-    tun: bool
 
 
 class DindHost(ObservedHost):
@@ -131,6 +124,16 @@ class DindHost(ObservedHost):
             with client(self._inner.path) as engine:
                 for archive in archives:
                     engine.images.load(archive)
+
+        await asyncio.to_thread(work)
+
+    async def take(self, names: Iterable[str], outer: str) -> None:
+        """Give the host's engine these images of another one."""
+
+        def work() -> None:
+            with client(outer) as source, client(self._inner.path) as engine:
+                for name in map(":".join, map(reference, names)):
+                    engine.images.load(source.images.get(name).save(named=name))
 
         await asyncio.to_thread(work)
 

@@ -7,10 +7,12 @@ works.
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 
 from lab.backends.netns import control
 from lab.backends.netns.zygote import enter_container
+from lab.errors import LabError
 from lab.fabric.syscalls import Clone, setns
 
 _HOST = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
@@ -25,11 +27,26 @@ def enter_host(argv: Sequence[str], *, host: str, lab: str = "", container: str 
     name = control.find(lab)
     with control.Client(name) as client:
         answer, pidfd = client.call_pidfd("host", host=host, container=container)
+    if "doorway" in answer:
+        os.close(pidfd)
+        return _by_engine(answer["doorway"], argv, container)
     environment = {**answer["environment"], **{key: os.environ[key] for key in _PASSED_ON if key in os.environ}}
     try:
         return enter(pidfd, argv, container=answer["container"], environment=environment, uid=name.uid)
     finally:
         os.close(pidfd)
+
+
+def _by_engine(doorway: Sequence[str], argv: Sequence[str], container: str) -> int:
+    """Enter by `docker exec`, for a host in somebody's engine; `doorway` ends with the host's container."""
+    terminal = ["--tty"] if os.isatty(0) and os.isatty(1) else []
+    command = [*doorway[:-1], "--interactive", *terminal, doorway[-1]]
+    if container:
+        command += ["docker", "exec", "--interactive", *terminal, container]
+    try:
+        return subprocess.run([*command, *argv], check=False).returncode
+    except FileNotFoundError:
+        raise LabError("entering a host of your own engine takes the `docker` command, and there is none") from None
 
 
 def enter(pidfd: int, argv: Sequence[str], *, environment: Mapping[str, str], container: int = 0, uid: int = -1) -> int:

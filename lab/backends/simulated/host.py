@@ -288,7 +288,7 @@ class SimHost:
                 yield self._view(self.daemon.router.node.view(self._peer.now()))
             while True:
                 try:
-                    # Not `wait_for`: it forgets a cancellation in the instant of the timeout, and in virtual time they meet.
+                    # Not `wait_for`, which forgets a cancellation that comes in the instant of the timeout.
                     async with asyncio.timeout(self._refresh):
                         record = await queue.get()
                     yield record

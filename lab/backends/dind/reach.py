@@ -1,0 +1,116 @@
+"""How the lab gets at its hosts: directly where the engine is the lab's own, through a helper container elsewhere.
+
+Owns the lab's side of the helper's wire. Knows nothing of what the tools do.
+"""
+
+import asyncio
+import contextlib
+import shutil
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.backends.dind.client import client
+from lab.backends.dind.helper import ENGINE, SOCKETS, Done, Order
+from lab.backends.docker_client import Docker
+from lab.errors import LabError
+from lab.fabric.fabric import run
+from lab.images.layers import cache
+
+HELPER = "overlay-lab.helper"
+_CAPABILITIES = ("NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE", "DAC_READ_SEARCH", "KILL", "SYS_CHROOT")
+
+
+def sockets(lab: str) -> Path:
+    """Where the sockets that a helper passes on are: in the user's cache, which the engine can see too."""
+    return cache().parent / "run" / lab
+
+
+class Near:
+    """Where the engine is the lab's own, everything is in the lab's namespaces."""
+
+    async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
+        """See `lab.fabric.fabric.run`."""
+        return await run(*argv, text=text, check=check)
+
+    async def open(self, pid: int, name: str, path: str) -> str:
+        """Through the host's root directory."""
+        return f"/proc/{pid}/root{path}"
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class Far:
+    """Where the engine is the user's: a helper container does what takes privileges. Made by `Far.start`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ids = count(1)
+        self._waiting: dict[int, asyncio.Future[Done]] = {}
+        self._stack = contextlib.AsyncExitStack()
+        self._write: Any = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, outer: str, image: str, folder: Path, key: str, value: str) -> "Far":
+        """Start the helper of the lab with the label `key=value`; it cleans up and ends when this process does."""
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
+        far = cls(folder)
+        container = await asyncio.to_thread(far._create, outer, image, {key: value, HELPER: "1"})
+        command = ["python3", "-m", "lab.backends.dind.helper", f"{key}={value}"]
+        reader, far._write = await far._stack.enter_async_context(Docker(outer).attached(container, command))
+        far._reading = asyncio.create_task(far._read(reader))
+        return far
+
+    def _create(self, outer: str, image: str, labels: dict[str, str]) -> str:
+        with client(outer) as engine:
+            settings = engine.api.create_host_config(
+                network_mode="none",
+                pid_mode="host",
+                cap_drop=["ALL"],
+                cap_add=list(_CAPABILITIES),
+                security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+                binds=[f"{outer}:{ENGINE}", f"{self._folder}:{SOCKETS}"],
+            )
+            made = engine.api.create_container(
+                image, command=["sleep", "infinity"], labels=labels, host_config=settings, stop_signal="SIGKILL"
+            )
+            engine.api.start(made["Id"])
+            return str(made["Id"])
+
+    async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
+        """See `lab.fabric.fabric.run`; in the helper's namespaces."""
+        return (await self._ask(argv=argv, text=text, check=check)).out
+
+    async def open(self, pid: int, name: str, path: str) -> str:
+        """A socket that the helper passes on."""
+        file = f"{name}.{Path(path).name}"[-40:]
+        await self._ask(pid=pid, path=path, name=file)
+        return str(self._folder / file)
+
+    async def close(self) -> None:
+        """End the helper's input: it removes every container of the lab, itself last."""
+        if self._reading is not None:
+            self._reading.cancel()
+        await self._stack.aclose()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _ask(self, **order: Any) -> Done:
+        number = next(self._ids)
+        self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._write(msgspec.json.encode(Order(id=number, **order)) + b"\n")
+        done = await self._waiting[number]
+        if done.error:
+            raise LabError(done.error)
+        return done
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while line := await reader.readline():
+            done = msgspec.json.decode(line, type=Done)
+            self._waiting.pop(done.id).set_result(done)
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(LabError("the lab's helper container has ended"))

@@ -1,0 +1,109 @@
+"""Hosts in a user's own engine: plugged in by a helper container, and nothing stays in there whatever happens."""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dind_labs import await_that, lab, require_dind, supervisor
+
+from lab.backends.dind.client import client
+from lab.backends.dind.engine import program
+from lab.errors import LabError
+
+SCENARIO = """\
+version: 1
+name: theirs
+underlay:
+  hosts: {orion.local: {address: 192.168.0.2}, macbook.local: {address: 192.168.0.3}}
+services:
+  svc1: {image: ksahnine/dummy-http, args: [svc1], host: orion.local}
+  own: {image: "nobody/own:1", args: [own], host: macbook.local, port: 8080}
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {reachable: all, within: 20s}
+  - partition: {groups: [[orion.local], [macbook.local]], for: 2s}
+  - expect: {unreachable: {from: svc1, to: own}, within: 3s}
+  - wait: 2s
+  - expect: {reachable: all, within: 10s}
+"""
+_ENGINE = """\
+mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/containerd && mount -t tmpfs tmpfs {data} &&
+exec {dockerd} --config-file={sock}/daemon.json --data-root={data} --exec-root=/run/exec --pidfile=/run/docker.pid \
+    --host=unix://{sock}/docker.sock --group= --storage-driver=overlay2 --exec-opt=native.cgroupdriver=cgroupfs \
+    --bridge=none --iptables=false --ip-forward=false
+"""
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Iterator[str]:
+    """The socket of an engine that no lab started, in namespaces of its own."""
+    require_dind()
+    with tempfile.TemporaryDirectory() as folder:
+        sock, data = Path(folder, "sock"), Path(folder, "data")
+        sock.mkdir()
+        data.mkdir()
+        (sock / "daemon.json").write_text("{}")
+        script = _ENGINE.format(sock=sock, data=data, dockerd=program())
+        unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        with open(sock / "log", "wb") as log:
+            engine = subprocess.Popen([*unshare, "sh", "-c", script], stdout=log, stderr=log)
+        path = str(sock / "docker.sock")
+
+        def answers() -> bool:
+            try:
+                with client(path):
+                    return True
+            except LabError:
+                return False
+
+        try:
+            await_that(answers, "an engine to test with is up")
+            yield path
+        finally:
+            engine.kill()
+            engine.wait()
+
+
+def _left(path: str) -> list[str]:
+    with client(path) as engine:
+        return [str(one) for one in (*engine.containers.list(all=True), *engine.volumes.list())]
+
+
+def _offer_own_image(path: str) -> None:
+    """An image that only the user's engine has: the dummy under another name."""
+    from lab.images import store
+
+    with client(path) as engine:
+        for archive in store.archives_of(["ksahnine/dummy-http"]):
+            engine.images.load(archive)
+        engine.images.get("ksahnine/dummy-http").tag("nobody/own", "1")
+
+
+def test_a_scenario_in_a_users_engine_leaves_nothing(theirs: str, tmp_path: Path) -> None:
+    _offer_own_image(theirs)
+    file = tmp_path / "theirs.yaml"
+    file.write_text(SCENARIO)
+    environment = {**os.environ, "LAB_ENGINE": f"unix://{theirs}"}
+    lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), env=environment)
+    await_that(lambda: not _left(theirs), "the hosts and their disks are gone")
+
+
+def test_a_lab_that_is_killed_leaves_nothing_in_a_users_engine(theirs: str, tmp_path: Path) -> None:
+    _offer_own_image(theirs)
+    file = tmp_path / "theirs.yaml"
+    file.write_text(SCENARIO)
+    environment = {**os.environ, "LAB_ENGINE": f"unix://{theirs}"}
+    name = f"theirs-{os.getpid()}"
+    lab("up", str(file), "--backend", "dind", "--name", name, env=environment)
+    try:
+        assert lab("exec", "--name", name, "orion.local", "--", "hostname", env=environment).strip() == "orion.local"
+        assert len(_left(theirs)) == 6  # two hosts and the helper, each with a disk, as their image asks for
+    finally:
+        os.kill(supervisor(name), signal.SIGKILL)
+    await_that(lambda: not _left(theirs), "the helper has removed everything")
