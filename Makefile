@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup demo test lint bench bench-sim bench-docker fuzz gallery schema waiter lock clean
+.PHONY: help setup demo test lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -40,6 +40,9 @@ fuzz: setup               ## coverage-guided fuzzing of every decoder, FUZZ_SECO
 
 bench-docker: setup       ## measure what needs a Docker Engine (docker.io, as root)
 	@$(PY) -m lab.bench docker_run
+
+bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc where installed)
+	@$(PY) -m lab.bench path
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery

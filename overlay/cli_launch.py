@@ -37,6 +37,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --no-discovery                    dial only the peers that are named
   --conn-limit N                    connections at most (200)
   --mtu N                           of the overlay (what the costliest path leaves of the underlay's)
+  --no-fastdp                       all traffic takes the userspace tunnel, none the kernel's VXLAN
   --no-dns                          serve no DNS
   --dns-domain NAME                 (weave.local.)
   --dns-ttl SECONDS                 (1)
@@ -94,7 +95,7 @@ _TIMES = {
 """Flag -> field, and the shortest time that makes sense."""
 _UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _LONGEST = 24 * 3600 * SECOND
-_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns", "plugin": "plugin", "resume": "resume"}
+_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns", "no-fastdp": "no_fastdp", "plugin": "plugin", "resume": "resume"}
 _OLD = {
     "iprange": "ipalloc-range",
     "ipsubnet": "ipalloc-default-subnet",
@@ -104,7 +105,7 @@ _OLD = {
     "metrics-addr": "status-addr",
 }
 """Spellings of 2015, beside those that only have one dash."""
-_LATER_SWITCHES = {"no-fastdp": "the userspace tunnel"}
+_LATER_SWITCHES: dict[str, str] = {}
 _LEVELS = ("debug", "info", "warning", "error")
 
 

@@ -70,6 +70,24 @@ class Fabric:
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=rules.cut_rules(ports))
 
+    async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None:
+        """Drop exactly these: (hosts, protocol or "", its port or 0, MTU or 0)."""
+        found = [
+            ([one.port for host in hosts for one in self.interfaces[host]], protocol, port, mtu)
+            for hosts, protocol, port, mtu in obstacles
+        ]
+        async with self._cutting:
+            await self._tool("nft", "-f", "-", text=rules.obstacle_rules(found))
+
+    def offload_commands(self, host: str, limited: bool) -> list[list[str]]:
+        """Commands for the host itself: with `limited` every packet crosses its cables as itself, no super-packets."""
+        kept = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
+        return [
+            ["ip", "link", "set", one.name, "gso_max_segs", "1" if limited else "65535"]
+            for one in self.interfaces[host]
+            if one.name not in kept
+        ]
+
 
 async def run(*argv: str, text: str = "", check: bool = True) -> str:
     """Run a tool with this on its standard input; returns what it wrote. Raises `LabError` with its complaint."""

@@ -13,6 +13,7 @@ from lab.links import Link, Links
 
 TABLE = "bridge lab"
 CUT = "cut"
+OBSTACLES = "obstacles"
 _SCALE = 1_000_000_000
 """Loss is drawn as an integer below this."""
 
@@ -35,7 +36,17 @@ def base_rules(everyone: Mapping[str, Sequence[Interface]], links: Links) -> str
         elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
         sets.append(f"  map classes {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
         rules.append("    meta priority set iifname . oifname map @classes")
-    body = "\n".join([*sets, "  chain forward {", "    type filter hook forward priority -200", *rules, "  }"])
+    rules.append(f"    jump {OBSTACLES}")
+    body = "\n".join(
+        [
+            *sets,
+            f"  chain {OBSTACLES} {{ }}",
+            "  chain forward {",
+            "    type filter hook forward priority -200",
+            *rules,
+            "  }",
+        ]
+    )
     return f"add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n"
 
 
@@ -44,6 +55,21 @@ def cut_rules(pairs: Ports) -> str:
     elements = ", ".join(f'"{entry}" . "{exit_}"' for entry, exit_ in pairs)
     flush = f"flush set {TABLE} {CUT}\n"
     return f"{flush}add element {TABLE} {CUT} {{ {elements} }}\n" if elements else flush
+
+
+def obstacle_rules(obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> str:
+    """Drop exactly these, as one `nft -f` transaction: (hosts' ports, protocol or "", its port or 0, MTU or 0)."""
+    lines = [f"flush chain {TABLE} {OBSTACLES}"]
+    for ports, protocol, port, mtu in obstacles:
+        names = "{ " + ", ".join(f'"{name}"' for name in ports) + " }"
+        among = f"add rule {TABLE} {OBSTACLES} iifname {names} oifname {names}"
+        if mtu:
+            lines.append(f"{among} meta length > {mtu} counter drop")
+        elif port:
+            lines.append(f"{among} {protocol} dport {port} counter drop")
+        else:
+            lines.append(f"{among} meta l4proto {protocol} counter drop")
+    return "\n".join(lines) + "\n"
 
 
 def class_map(everyone: Mapping[str, Sequence[Interface]], links: Links) -> dict[tuple[str, str], int]:

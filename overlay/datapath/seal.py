@@ -128,7 +128,7 @@ class Opener:
     `forged` and `replayed` count what was refused.
     """
 
-    __slots__ = ("_ahead", "_before", "_candidate", "_current", "forged", "replayed")
+    __slots__ = ("_ahead", "_before", "_candidate", "_current", "forged", "newest", "replayed")
 
     def __init__(self, root: bytes) -> None:
         self._current = _Epoch(0, root)
@@ -139,6 +139,8 @@ class Opener:
         """A later epoch, until something proves to be of it."""
         self.forged = 0
         self.replayed = 0
+        self.newest = False
+        """The last packet that was opened is younger than all others: its sender is where it came from."""
 
     @property
     def epoch(self) -> int:
@@ -165,6 +167,7 @@ class Opener:
         except InvalidTag:
             self.forged += 1
             return None
+        self.newest = epoch is not self._before and sequence > epoch.window.highest
         epoch.window.mark(sequence)
         if epoch is self._candidate:
             self._advance(epoch)

@@ -179,7 +179,9 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
         if find(service.image) is None:
             yield f"services.{name}: no simulated host has the image {service.image!r}; there are {', '.join(IMAGES)}"
     for index, step in enumerate(scenario.timeline):
-        if step.verb == "exec":
+        if step.verb in ("block", "mtu"):
+            yield f"timeline[{index}].{step.verb}: simulated hosts have one path for everything; use netns"
+        elif step.verb == "exec":
             if why := unknown(step.body.command, container=step.body.service is not None):
                 yield f"timeline[{index}].exec: {why}"
         elif step.verb == "expect":
