@@ -54,7 +54,7 @@ def peer_id(name: PeerName) -> bytes:
 
 def prefix(kind: int, ttl: int, tag: bytes, source: bytes, destination: bytes) -> bytes:
     """The first 16 octets: kind and flags (1), ttl (1), tag of the connection (4), source (5), destination (5)."""
-    return bytes((kind | Flag.TUNNEL, ttl)) + tag + source + destination
+    return bytes((kind | 0x80, ttl)) + tag + source + destination
 
 
 def connection_tag(connection: int) -> bytes:
