@@ -84,7 +84,7 @@ class Tunnels:
             records.append(PeerRecord(name(index), 1, self._versions, f"p{index}", declared, False))
         for index in range(self.count) if told is None else told:
             topology = self.topologies[index]
-            topology.set_links(records[index].links)
+            topology.set_links(records[index].links, self.now)
             topology.publish(self.now)
             topology.merge(TopologyDelta(tuple(r for r in records if r.name != name(index))), self.now)
             self.holders[index].routes.refresh()
