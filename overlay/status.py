@@ -39,6 +39,7 @@ def _router(report: Report) -> str:
             ("Connections", _count(mesh["connections"], "state")),
             ("Peers", f"{len(peers)} (with {links} established connections)"),
             ("TrustedSubnets", ", ".join(mesh["trusted_subnets"]) or "none"),
+            ("Sleeve", _sleeve(driver.get("sleeve", {}))),
             ("DataPath", f"fastdp ({driver['device']} on bridge {driver['bridge']}, MTU {driver['mtu']})"),
         ]
     )
@@ -129,6 +130,20 @@ def _connections(report: Report) -> str:
         lines.append(("<-", refusal["address"], "refused", f"{refusal['reason']} ({times}) {refusal['peer']}"))
     return "".join(
         f"{arrow} {address:<21} {state:<11} {detail}".rstrip() + "\n" for arrow, address, state, detail in lines
+    )
+
+
+def _sleeve(sleeve: Mapping[str, Any]) -> str:
+    """How the userspace tunnel moves packets on this kernel."""
+    if not sleeve.get("port"):
+        return "not available: no packet socket on this host"
+    missing = [
+        name
+        for name, key in (("UDP segmentation", "segmentation"), ("UDP coalescing", "coalescing"))
+        if not sleeve[key]
+    ]
+    return (
+        "one packet at a time: no " + " and no ".join(missing) if missing else "many packets at a time (UDP GSO, GRO)"
     )
 
 

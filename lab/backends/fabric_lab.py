@@ -15,7 +15,7 @@ from lab.backends.observed import ObservedHost
 from lab.errors import LabError
 from lab.fabric import features
 from lab.fabric.fabric import Fabric
-from lab.fabric.plan import Underlay
+from lab.fabric.plan import Router, Underlay
 from lab.fabric.rules import queued
 from lab.faults.obstacle import Obstacle
 from lab.topology import Resolved
@@ -99,14 +99,19 @@ def underlay_of(scenario: Resolved) -> Underlay:
             for name, spec in scenario.hosts.items()
         },
         links=scenario.links,
+        routers=[
+            Router(spec.name, tuple((place.network, place.address) for place in spec.interfaces), spec.nat, spec.drop)
+            for spec in scenario.routers.values()
+        ],
     )
 
 
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
     reasons = [
-        f"underlay.routers.{router}: the {backend} backend joins no networks by routers yet; use one network"
-        for router in scenario.routers
+        f"timeline[{index}].{step.verb}: what goes over a router cannot be cut or limited yet; leave it out"
+        for index, step in enumerate(scenario.timeline)
+        if scenario.routers and step.verb in ("partition", "block", "mtu")
     ]
     reasons += [
         f"timeline[{index}].{step.verb}: {_NO_DEVICES[step.verb].format(backend)}"

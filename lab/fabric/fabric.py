@@ -33,11 +33,16 @@ class Fabric:
 
     async def build(self) -> None:
         """The bridges and the rules; no host is plugged in yet."""
-        networks = plan.bridge_commands(self.underlay.networks)
+        networks = plan.bridge_commands(self.underlay.networks) + plan.router_commands(self.underlay)
         await asyncio.gather(
             self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
             self._tool("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links)),
         )
+
+        if self.underlay.routers:
+            await self._tool("nft", "-f", "-", text=rules.router_rules(self.underlay))
+            for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                await self._tool("sh", "-c", f"echo 1 > /proc/sys/net/{family}")
 
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
         """Lay the cables of these (host, pid of a process in its network namespace)."""
@@ -58,7 +63,8 @@ class Fabric:
     def host_commands(self, host: str) -> str:
         """For `ip -batch` inside of the host, once it is plugged in."""
         impaired = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
-        return plan.host_commands(host, self.interfaces, impaired=impaired)
+        commands = plan.host_commands(host, self.interfaces, impaired=impaired)
+        return commands + plan.route_commands(self.underlay, host)
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver); one transaction of the kernel."""
