@@ -14,7 +14,8 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "sim": sim.run,
     "sim_seeds": sim_seeds.run,
 }
-"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes minutes)."""
+"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes
+minutes)."""
 
 
 def main(names: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from lab.sim.machine import Machine
 from lab.sim.network import End, Network
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address, Config
+from overlay.datapath.sleeve import TTL
 from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, Secure, SendDatagram, SendProbe, SendTcp
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import (
@@ -322,6 +323,24 @@ class World:
             self._sizes.clear()
         self._sizes[id(message)] = (message, size)
         return size
+
+    def carriers(self, host: str, mac: str) -> tuple[str, ...] | None:
+        """The hosts over whose daemons a frame for `mac` goes in the tunnel, as their routes say now; see `walk.Tunnel`."""
+        node = self.peers[host].node
+        destination = node.endpoints.plan.holder(mac) if node is not None else None
+        if destination is None:
+            return None
+        names = {peer.node.config.name: peer for peer in self.peers.values() if peer.node is not None}
+        hosts = [host]
+        while node is not None and node.config.name != destination:
+            mesh = node.mesh
+            hop = destination if destination in mesh.neighbours else mesh.routes.next_hop(destination)
+            peer = names.get(hop) if hop is not None else None
+            if peer is None or len(hosts) > TTL:
+                return None
+            hosts.append(peer.name)
+            node = peer.node
+        return tuple(hosts)
 
     def running(self) -> list[Peer]:
         """The peers with a node, in their order."""

@@ -104,7 +104,7 @@ class SimBackend:
             world.machine = Machine(cost.cores, cost.per_message, cost.per_byte)
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
-        reach = Reach(world.network, kernels, engines)
+        reach = Reach(world.network, kernels, engines, world.carriers)
         violation: asyncio.Future[Violation] = loop.create_future()
         invariants = Invariants(world, kernels, reach.alive, violation.set_result)
 
