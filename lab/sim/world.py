@@ -325,7 +325,7 @@ class World:
         return size
 
     def carriers(self, host: str, mac: str) -> tuple[str, ...] | None:
-        """The hosts over whose daemons a frame for `mac` goes in the tunnel, as their routes say now; see `walk.Tunnel`."""
+        """The hosts over whose daemons a frame for `mac` goes in the tunnel, by their routes; see `walk.Tunnel`."""
         node = self.peers[host].node
         destination = node.endpoints.plan.holder(mac) if node is not None else None
         if destination is None:
