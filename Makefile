@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup docker demo test lint bench bench-sim bench-docker fuzz gallery schema waiter lock clean
+.PHONY: help setup docker demo test lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -39,6 +39,9 @@ fuzz: setup               ## coverage-guided fuzzing of every decoder, FUZZ_SECO
 
 bench-docker: docker      ## as root: measure docker run through the proxy, and hosts with engines of their own
 	@$(PY) -m lab.bench docker_run dind
+
+bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc where installed)
+	@$(PY) -m lab.bench path
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery

@@ -11,6 +11,7 @@ from lab.errors import LabError
 from lab.faults.base import Fault
 from lab.faults.churn import ChurnFault, words
 from lab.faults.device import ClockTrouble, DiskTrouble
+from lab.faults.obstacle import ObstacleFault
 from lab.faults.partition import PartitionFault
 from lab.faults.process import death_of
 from lab.overlays.base import together
@@ -197,6 +198,8 @@ def fault_of(step: Step, index: int, hosts: Sequence[str], seed: int) -> Fault |
     match step.verb:
         case "partition":
             return PartitionFault(step.body, hosts)
+        case "block" | "mtu":
+            return ObstacleFault(step.body, hosts)
         case "kill":
             return death_of(step.body)
         case "churn":
@@ -214,6 +217,8 @@ def label_of(step: Step, hosts: Sequence[str]) -> str:
     match step.verb:
         case "partition":
             return PartitionFault(body, hosts).label
+        case "block" | "mtu":
+            return ObstacleFault(body, hosts).label
         case "launch" | "reset":
             said = ", ".join(body.hosts)
         case "connect" | "forget":

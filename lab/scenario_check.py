@@ -299,6 +299,8 @@ def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> It
             members = len(chosen(body.hosts, context.hosts))
             if body.keep is not None and body.keep >= members:
                 yield Problem((*where, "keep"), f"{body.keep} of {members} hosts", "fewer, or nobody may leave")
+        case "block" | "mtu":
+            yield from context.hosts_of((*where, "hosts"), body.hosts)
         case "slow_disk" | "clock":
             yield from context.host((*where, "host"), body.host)
         case "expect":

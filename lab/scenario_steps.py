@@ -12,13 +12,13 @@ from lab.scenario_base import ALL, NAMES_SCHEMA, Command, Model, Name, Names, Sc
 from lab.scenario_values import UNITS, Duration, Frequency, Percentage
 
 VERBS = (
-    *("launch", "connect", "forget", "run", "attach", "detach", "exec", "partition", "heal"),
+    *("launch", "connect", "forget", "run", "attach", "detach", "exec", "partition", "heal", "block", "mtu"),
     *("kill", "restart", "churn", "slow_disk", "clock", "scale", "remove", "reset", "expect", "wait"),
 )
 _ALL_ONLY: tuple[dict[str, Any], ...] = ({"const": ALL},)
 SHAPES = ("groups", "one_way", "isolate", "bridge", "ring")
 """How a partition may be said."""
-TIMED = ("partition", "kill", "churn", "slow_disk", "clock")
+TIMED = ("partition", "block", "mtu", "kill", "churn", "slow_disk", "clock")
 """Verbs that `for` ends by itself."""
 
 
@@ -39,6 +39,7 @@ def _answers(value: Any) -> Any:
 
 
 Answers = Annotated[int | tuple[str, ...], BeforeValidator(_answers)]
+Port = Annotated[int, Field(ge=1, le=65535)] | Literal["all"]
 Regex = Annotated[str, AfterValidator(_regex)]
 
 
@@ -173,6 +174,36 @@ class Partition(Model):
         if len(shapes) != 1:
             raise fault("exactly one of groups, one_way, isolate, bridge, ring", ", ".join(shapes) or "none of them")
         return self
+
+
+class Block(Model):
+    """Drop packets of one protocol between hosts, to one port or to all, as a firewall that says nothing does."""
+
+    udp: Port | None = None
+    tcp: Port | None = None
+    hosts: Names = (ALL,)
+    for_: Duration | None = Field(None, alias="for")
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> "Block":
+        given = [name for name in ("udp", "tcp") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise fault("exactly one of udp, tcp", ", ".join(given) or "none of them")
+        return self
+
+    @property
+    def what(self) -> tuple[str, int]:
+        """Protocol and port; port 0 is all of them."""
+        protocol, port = ("udp", self.udp) if self.udp is not None else ("tcp", self.tcp)
+        return protocol, port if isinstance(port, int) else 0
+
+
+class ShrinkMtu(Model):
+    """Packets between these hosts that are larger than `to` vanish without a word (a black hole; RFC 2923)."""
+
+    to: Annotated[int, Field(ge=576, le=65535)]
+    hosts: Names = (ALL,)
+    for_: Duration | None = Field(None, alias="for")
 
 
 class Heal(Model):
@@ -322,6 +353,8 @@ class Step(Model):
     exec: Exec | None = None
     partition: Partition | None = None
     heal: Heal | None = None
+    block: Block | None = None
+    mtu: ShrinkMtu | None = None
     kill: Victim | None = None
     restart: Victim | None = None
     churn: Churn | None = None

@@ -37,6 +37,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --no-discovery                    dial only the peers that are named
   --conn-limit N                    connections at most (200)
   --mtu N                           of the overlay (what the costliest path leaves of the underlay's)
+  --no-fastdp                       all traffic takes the userspace tunnel, none the kernel's VXLAN
   --no-dns                          serve no DNS
   --dns-domain NAME                 (weave.local.)
   --dns-ttl SECONDS                 (1)
@@ -94,7 +95,13 @@ _TIMES = {
 """Flag -> field, and the shortest time that makes sense."""
 _UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _LONGEST = 24 * 3600 * SECOND
-_SWITCHES = {"no-discovery": "no_discovery", "no-dns": "no_dns", "plugin": "plugin", "resume": "resume"}
+_SWITCHES = {
+    "no-discovery": "no_discovery",
+    "no-dns": "no_dns",
+    "no-fastdp": "no_fastdp",
+    "plugin": "plugin",
+    "resume": "resume",
+}
 _OLD = {
     "iprange": "ipalloc-range",
     "ipsubnet": "ipalloc-default-subnet",
@@ -104,7 +111,6 @@ _OLD = {
     "metrics-addr": "status-addr",
 }
 """Spellings of 2015, beside those that only have one dash."""
-_LATER_SWITCHES = {"no-fastdp": "the userspace tunnel"}
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -134,8 +140,6 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
                 raise Usage(f"{word}: expected no value")
             found[_SWITCHES[key]] = value != "false"
             continue
-        if key in _LATER_SWITCHES:
-            raise Usage(_later(word, _LATER_SWITCHES[key]))
         if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
             raise Usage(f"launch has no flag `{word}`{nearest(key, (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD))}")
         if not equals:
@@ -255,7 +259,3 @@ def _time(flag: str, text: str, low: int) -> int:
     if not low <= value <= _LONGEST:
         raise Usage(f"{flag} {text}: expected a time from {low // MILLISECOND}ms to 24h, as 500ms, 15s or 2m")
     return value
-
-
-def _later(flag: str, what: str) -> str:
-    return f"{flag}: {what} is not part of this version; launch without it"

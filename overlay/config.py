@@ -70,6 +70,9 @@ class Config(Struct, frozen=True, kw_only=True):
     mtu: int = 0
     """Of the overlay; 0: computed from the underlay's when the data path is made."""
 
+    fastdp: bool = True
+    """Whether the kernel may carry traffic; without, all goes through the userspace tunnel."""
+
     gossip_interval: int = 15 * SECOND
     """Between two rounds of anti-entropy with a random neighbour."""
     flush_delay: int = 2 * MILLISECOND

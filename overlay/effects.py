@@ -87,6 +87,7 @@ class Log(Effect, frozen=True):
 class SetForwarding(Effect, frozen=True):
     """Frames for `mac` go to the underlay host `remote`; ARP/ND questions for `addresses` are answered with `mac`.
 
+    An empty `remote` means the userspace tunnel, which knows the way itself (`Tunnel`).
     Replaces what stood for that MAC before. `addresses` are IP literals without a prefix length, sorted.
     """
 
@@ -105,6 +106,27 @@ class SetFlood(Effect, frozen=True):
     """Broadcast, multicast and unknown unicast frames go to exactly these underlay hosts (sorted)."""
 
     remotes: tuple[str, ...]
+
+
+class SendProbe(Effect, frozen=True):
+    """Send a probe of `size` octets to a neighbour at `address`, or the answer to one; ends in `ProbeHeard` over there.
+
+    `fast`: over the kernel's path, `size` the Ethernet frame's; else in the tunnel, `size` the UDP payload's.
+    """
+
+    peer: PeerName
+    address: Address
+    fast: bool
+    nonce: int
+    size: int
+    answer: bool
+
+
+class ResizeTunnel(Effect, frozen=True):
+    """UDP payloads of up to `size` octets arrive at this neighbour. Consumed by the node."""
+
+    peer: PeerName
+    size: int
 
 
 # --- DNS --------------------------------------------------------------------------------------------------------

@@ -72,6 +72,25 @@ class Computed(Input, frozen=True):
     result: object
 
 
+class ProbeHeard(Input, frozen=True):
+    """A neighbour's probe came over one of the two paths (`fast`: the kernel's), or its answer to one of ours.
+
+    `size` is the probe's: the frame's on the kernel's path, the UDP payload's in the tunnel.
+    """
+
+    peer: PeerName
+    fast: bool
+    nonce: int
+    size: int
+    answer: bool
+
+
+class TrafficSeen(Input, frozen=True):
+    """The kernel has forwarded frames to or from containers of these peers lately."""
+
+    peers: tuple[PeerName, ...]
+
+
 # --- commands (control API, lab) --------------------------------------------------------------------------------
 
 
@@ -228,6 +247,12 @@ class NeighboursChanged(Input, frozen=True):
 
 class RoutesChanged(Input, frozen=True):
     """Next hops may be other ones now: `mesh.routes.next_hop` and `broadcast_next_hops` tell, computed when asked."""
+
+
+class CarriersChanged(Input, frozen=True):
+    """The neighbours whose traffic goes through the userspace tunnel, sorted; the kernel carries that of the others."""
+
+    tunnelled: tuple[PeerName, ...]
 
 
 class PeerLeft(Input, frozen=True):

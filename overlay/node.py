@@ -12,14 +12,28 @@ from msgspec import Struct
 from overlay import __version__
 from overlay.config import Config, PeerName
 from overlay.datapath.endpoints import Endpoints
+from overlay.datapath.paths import Paths
+from overlay.datapath.tunnel import Holder, Tunnel
 from overlay.dns.registry import Registry
 from overlay.dns.resolver import Resolver
-from overlay.effects import Broadcast, Effect, Log, Notify, Persist, Reply, Unicast
+from overlay.effects import (
+    Broadcast,
+    Effect,
+    Log,
+    Notify,
+    Persist,
+    RemoveForwarding,
+    Reply,
+    ResizeTunnel,
+    SetForwarding,
+    Unicast,
+)
 from overlay.env import Random
 from overlay.inputs import (
     Allocate,
     Attached,
     CancelRequest,
+    CarriersChanged,
     Claim,
     Computed,
     Connect,
@@ -38,6 +52,7 @@ from overlay.inputs import (
     PeerLeft,
     PeersChanged,
     Prime,
+    ProbeHeard,
     QuarantineChanged,
     RegisterName,
     Release,
@@ -46,6 +61,7 @@ from overlay.inputs import (
     TcpClosed,
     TcpMessage,
     TcpOpened,
+    TrafficSeen,
     UnregisterName,
     Wake,
 )
@@ -104,6 +120,11 @@ class Node:
         channels: list[Channel] = [self.ipam.channel, self.registry.channel, self.endpoints.channel]
         self.mesh = Mesh(config, self.uid, rng, channels, stored, crypto)
         self.ipam.expect(self.mesh.dialler.explicit)
+        self.paths = Paths(config, rng)
+        plan, topology = self.endpoints.plan, self.mesh.topology
+        holder = Holder(plan.holder, self.mesh.routes, topology.uid_of, self.paths.carried)
+        self.tunnel = Tunnel(config.name, self.uid, holder)
+        """The hot path, for the driver to call; see its text."""
         self._nicknames: dict[PeerName, str] = {}
         self._ring_seen = self.ipam.ring_digest
         self._seen: tuple[object, ...] = ()
@@ -134,8 +155,11 @@ class Node:
             DnsQuery: (self.resolver,),
             PeersChanged: (endpoints, registry, ipam),
             PathsChanged: (endpoints,),
-            NeighboursChanged: (),
+            NeighboursChanged: (self.paths,),
             RoutesChanged: (),
+            CarriersChanged: (endpoints,),
+            ProbeHeard: (self.paths,),
+            TrafficSeen: (self.paths,),
             PeerLeft: (endpoints, registry, ipam),
             PeerForgotten: (endpoints, registry, ipam),
             QuarantineChanged: (registry,),
@@ -179,7 +203,7 @@ class Node:
         return due
 
     def _first_of_others(self) -> int | None:
-        dues = (self.ipam.deadline(), self.endpoints.deadline())
+        dues = (self.ipam.deadline(), self.endpoints.deadline(), self.paths.deadline())
         return min((due for due in dues if due is not None), default=None)
 
     def surrender(self, now: int) -> list[Effect]:
@@ -225,13 +249,15 @@ class Node:
         )
 
     def report(self, now: int) -> dict[str, Any]:
-        """Everything worth knowing, JSON-able: sections `version`, `mesh`, `ipam`, `dns`, `endpoints`."""
+        """Everything worth knowing, JSON-able; one section for each part."""
         return {
             "version": __version__,
             "mesh": self.mesh.report(now),
             "ipam": self.ipam.report(now),
             "dns": {**self.registry.report(now), "queries": self.resolver.report()},
             "endpoints": self.endpoints.report(now),
+            "paths": self.paths.report(now),
+            "tunnel": self.tunnel.report(),
         }
 
     def lookup(self, name: str) -> tuple[str, ...]:
@@ -258,6 +284,10 @@ class Node:
         if isinstance(input, PeersChanged):
             self._remember_nicknames(input)
         effects: list[Effect] = []
+        if kind is NeighboursChanged:
+            self.tunnel.set_neighbours(input.neighbours, now)  # type: ignore[attr-defined]
+        elif kind is RoutesChanged or kind is CarriersChanged:
+            self.tunnel.forget()
         for core in cores:
             effects += core.handle(input, now)
         return effects
@@ -275,7 +305,11 @@ class Node:
                 todo.extend(reversed(self.mesh.broadcast(effect.channel, effect.delta, now)))
             elif isinstance(effect, Unicast):
                 todo.extend(reversed(self.mesh.unicast(effect.destination, effect.channel, effect.body, now)))
+            elif isinstance(effect, ResizeTunnel):
+                self.tunnel.set_size(effect.peer, effect.size)
             else:
+                if isinstance(effect, SetForwarding | RemoveForwarding):
+                    self.tunnel.forget()
                 outward.append(effect)
         return outward
 
@@ -286,7 +320,7 @@ class Node:
             effects += self.mesh.handle(input, now)
         due = self._others_due
         if self._others_stale or (due is not None and due <= now):
-            for core in (self.ipam, self.endpoints):
+            for core in (self.ipam, self.endpoints, self.paths):
                 due = core.deadline()
                 if due is not None and due <= now:
                     effects += core.handle(input, now)

@@ -39,6 +39,7 @@ def _router(report: Report) -> str:
             ("Connections", _count(mesh["connections"], "state")),
             ("Peers", f"{len(peers)} (with {links} established connections)"),
             ("TrustedSubnets", ", ".join(mesh["trusted_subnets"]) or "none"),
+            ("Sleeve", _sleeve(driver.get("sleeve", {}))),
             ("DataPath", f"fastdp ({driver['device']} on bridge {driver['bridge']}, MTU {driver['mtu']})"),
         ]
     )
@@ -116,8 +117,8 @@ def _connections(report: Report) -> str:
     for connection in report["mesh"]["connections"]:
         arrow = "->" if connection["outbound"] else "<-"
         who = f"{connection['peer']}({connection['nickname']})" if connection["peer"] else ""
-        carrier = "encrypted" if connection["data_encrypted"] else "fastdp"
-        detail = carrier if connection["state"] == "established" else ""
+        path = report["paths"].get(connection["peer"], {})
+        detail = _path(path) if connection["state"] == "established" else ""
         lines.append((arrow, connection["address"], connection["state"], f"{detail} {who}".strip()))
     connected = {connection["address"] for connection in report["mesh"]["connections"]}
     for target in report["mesh"]["targets"]:
@@ -130,6 +131,27 @@ def _connections(report: Report) -> str:
     return "".join(
         f"{arrow} {address:<21} {state:<11} {detail}".rstrip() + "\n" for arrow, address, state, detail in lines
     )
+
+
+def _sleeve(sleeve: Mapping[str, Any]) -> str:
+    """How the userspace tunnel moves packets on this kernel."""
+    if not sleeve.get("port"):
+        return "not available: no packet socket on this host"
+    missing = [
+        name
+        for name, key in (("UDP segmentation", "segmentation"), ("UDP coalescing", "coalescing"))
+        if not sleeve[key]
+    ]
+    return (
+        "one packet at a time: no " + " and no ".join(missing) if missing else "many packets at a time (UDP GSO, GRO)"
+    )
+
+
+def _path(path: Mapping[str, Any]) -> str:
+    """Which path carries the traffic, and its MTU where the tunnel does."""
+    if path.get("path", "fastdp") == "fastdp":
+        return "fastdp"
+    return f"sleeve{' encrypted' if path['encrypted'] else ''} mtu={path['mtu']}"
 
 
 def _retry(target: Mapping[str, Any]) -> str:

@@ -8,14 +8,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
+from lab.backends.base import Host
 from lab.backends.observed import ObservedHost
 from lab.errors import LabError
 from lab.fabric import features
 from lab.fabric.fabric import Fabric
-from lab.fabric.plan import Underlay
+from lab.fabric.plan import Router, Underlay
 from lab.fabric.rules import queued
+from lab.faults.obstacle import Obstacle
 from lab.topology import Resolved
 
 H = TypeVar("H", bound=ObservedHost)
@@ -36,6 +38,7 @@ class FabricLab(ABC, Generic[H]):
         self.cut: frozenset[tuple[str, str]] = frozenset()
         """The directions (sender, receiver) that are cut now."""
         self._fabric = fabric
+        self._obstacles: dict[int, Obstacle] = {}
         self._origin = origin
         self._down = False
 
@@ -50,6 +53,25 @@ class FabricLab(ABC, Generic[H]):
                 raise LabError(f"no host named {name}; hosts: {', '.join(self.hosts)}")
         await self._fabric.set_cut(pairs)
         self.cut = pairs
+
+    async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
+        """See `lab.faults.obstacle.Obstructed`. Where an MTU counts, offloads go off: a rule must see wire packets."""
+        before = self._obstacles.pop(key, None)
+        if obstacle is not None:
+            self._obstacles[key] = obstacle
+            await self._limit(obstacle)
+        everything = [(each.hosts, each.protocol, each.port, each.mtu) for each in self._obstacles.values()]
+        await self._fabric.set_obstacles(everything)
+        if before is not None:
+            await self._limit(before)
+
+    async def _limit(self, obstacle: Obstacle) -> None:
+        for name in obstacle.hosts if obstacle.mtu else ():
+            limited = any(name in each.hosts for each in self._obstacles.values() if each.mtu)
+            for command in self._fabric.offload_commands(name, limited):
+                result = await cast(Host, self.hosts[name]).exec(command)
+                if result.code:
+                    raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
 
     def now(self) -> int:
         """Nanoseconds since the run started."""
@@ -77,14 +99,19 @@ def underlay_of(scenario: Resolved) -> Underlay:
             for name, spec in scenario.hosts.items()
         },
         links=scenario.links,
+        routers=[
+            Router(spec.name, tuple((place.network, place.address) for place in spec.interfaces), spec.nat, spec.drop)
+            for spec in scenario.routers.values()
+        ],
     )
 
 
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
     reasons = [
-        f"underlay.routers.{router}: the {backend} backend joins no networks by routers yet; use one network"
-        for router in scenario.routers
+        f"timeline[{index}].{step.verb}: what goes over a router cannot be cut or limited yet; leave it out"
+        for index, step in enumerate(scenario.timeline)
+        if scenario.routers and step.verb in ("partition", "block", "mtu")
     ]
     reasons += [
         f"timeline[{index}].{step.verb}: {_NO_DEVICES[step.verb].format(backend)}"

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from lab.bench import bringup, datapath, dind, docker_run, heal, mesh, sim, sim_seeds
+from lab.bench import bringup, datapath, dind, docker_run, heal, mesh, path, sim, sim_seeds
 from lab.bench.rows import Row, publish
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath": datapath.run, "heal": heal.run}
@@ -11,10 +11,12 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "dind": dind.run,
     "docker_run": docker_run.run,
     "mesh": mesh.run,
+    "path": path.run,
     "sim": sim.run,
     "sim_seeds": sim_seeds.run,
 }
-"""Those that run only when they are named (`make bench-docker`, `make bench-sim`; `mesh` takes minutes)."""
+"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes
+minutes)."""
 
 
 def main(names: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ REMOVERS = ("scale", "remove")
 FAULTS = ("partition", "kill")
 """Changes that take effect when they start, and a second time when they end (are healed)."""
 
-LASTING = (*FAULTS, "churn", "slow_disk", "clock")
+LASTING = (*FAULTS, "block", "mtu", "churn", "slow_disk", "clock")
 """What begins with one event and is over with another, a step or more later."""
 
 

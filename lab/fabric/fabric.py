@@ -33,11 +33,16 @@ class Fabric:
 
     async def build(self) -> None:
         """The bridges and the rules; no host is plugged in yet."""
-        networks = plan.bridge_commands(self.underlay.networks)
+        networks = plan.bridge_commands(self.underlay.networks) + plan.router_commands(self.underlay)
         await asyncio.gather(
             self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
             self._tool("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links)),
         )
+
+        if self.underlay.routers:
+            await self._tool("nft", "-f", "-", text=rules.router_rules(self.underlay))
+            for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                await self._tool("sh", "-c", f"echo 1 > /proc/sys/net/{family}")
 
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
         """Lay the cables of these (host, pid of a process in its network namespace)."""
@@ -58,7 +63,8 @@ class Fabric:
     def host_commands(self, host: str) -> str:
         """For `ip -batch` inside of the host, once it is plugged in."""
         impaired = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
-        return plan.host_commands(host, self.interfaces, impaired=impaired)
+        commands = plan.host_commands(host, self.interfaces, impaired=impaired)
+        return commands + plan.route_commands(self.underlay, host)
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver); one transaction of the kernel."""
@@ -69,6 +75,24 @@ class Fabric:
         ]
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=rules.cut_rules(ports))
+
+    async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None:
+        """Drop exactly these: (hosts, protocol or "", its port or 0, MTU or 0)."""
+        found = [
+            ([one.port for host in hosts for one in self.interfaces[host]], protocol, port, mtu)
+            for hosts, protocol, port, mtu in obstacles
+        ]
+        async with self._cutting:
+            await self._tool("nft", "-f", "-", text=rules.obstacle_rules(found))
+
+    def offload_commands(self, host: str, limited: bool) -> list[list[str]]:
+        """Commands for the host itself: with `limited` every packet crosses its cables as itself, no super-packets."""
+        kept = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
+        return [
+            ["ip", "link", "set", one.name, "gso_max_segs", "1" if limited else "65535"]
+            for one in self.interfaces[host]
+            if one.name not in kept
+        ]
 
 
 async def run(*argv: str, text: str = "", check: bool = True) -> str:

@@ -29,6 +29,18 @@ class Interface:
     mac: str
 
 
+@dataclass(frozen=True, slots=True)
+class Router:
+    """Joins networks. `nat`: the network whose hosts it hides behind its addresses in the others, or empty."""
+
+    name: str
+    places: tuple[tuple[str, str], ...]
+    """(network, address) of each of its interfaces."""
+    nat: str = ""
+    drop: tuple[str, ...] = ()
+    """Protocols that it does not pass on."""
+
+
 @dataclass(frozen=True)
 class Underlay:
     """Networks, hosts and links of a lab."""
@@ -38,11 +50,17 @@ class Underlay:
     hosts: Mapping[str, Sequence[tuple[str, str]]]
     """Name -> (network, address) of each interface."""
     links: Links = field(default_factory=Links)
+    routers: Sequence[Router] = ()
+
+    @property
+    def bridges(self) -> dict[str, str]:
+        """Network -> its bridge."""
+        return {network: f"br{index}" for index, network in enumerate(self.networks)}
 
     def interfaces(self, host: str) -> list[Interface]:
         """The interfaces of a host, eth0 first."""
         number = list(self.hosts).index(host)
-        bridges = {network: f"br{index}" for index, network in enumerate(self.networks)}
+        bridges = self.bridges
         return [
             Interface(
                 name=f"eth{index}",
@@ -78,6 +96,29 @@ def bridge_commands(networks: Mapping[str, str]) -> str:
             "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
         )
         lines.append(f"link set br{index} up")
+    return _batch(lines)
+
+
+def router_commands(underlay: Underlay) -> str:
+    """For `ip -batch` in the fabric, which itself is all routers: their addresses on the bridges."""
+    lines = []
+    for router in underlay.routers:
+        for network, address in router.places:
+            prefix = ip_network(underlay.networks[network]).prefixlen
+            no_dad = " nodad" if ":" in address else ""
+            lines.append(f"address add {address}/{prefix} dev {underlay.bridges[network]}{no_dad}")
+    return _batch(lines)
+
+
+def route_commands(underlay: Underlay, host: str) -> str:
+    """For `ip -batch` in a host: the ways over routers to networks that are not hidden from it."""
+    own = {network for network, _ in underlay.hosts[host]}
+    lines = []
+    for router in underlay.routers:
+        near = next((address for network, address in router.places if network in own), None)
+        for network, address in router.places if near is not None else ():
+            if network not in own and network != router.nat and (":" in address) == (":" in str(near)):
+                lines.append(f"route replace {underlay.networks[network]} via {near}")
     return _batch(lines)
 
 

@@ -8,11 +8,13 @@ MAC or IP address.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lab.fabric.plan import Interface, ports_between
+from lab.fabric.plan import Interface, Underlay, ports_between
 from lab.links import Link, Links
 
 TABLE = "bridge lab"
 CUT = "cut"
+OBSTACLES = "obstacles"
+_L4 = {"icmp": "{ icmp, icmpv6 }"}
 _SCALE = 1_000_000_000
 """Loss is drawn as an integer below this."""
 
@@ -35,8 +37,44 @@ def base_rules(everyone: Mapping[str, Sequence[Interface]], links: Links) -> str
         elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
         sets.append(f"  map classes {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
         rules.append("    meta priority set iifname . oifname map @classes")
-    body = "\n".join([*sets, "  chain forward {", "    type filter hook forward priority -200", *rules, "  }"])
+    rules.append(f"    jump {OBSTACLES}")
+    body = "\n".join(
+        [
+            *sets,
+            f"  chain {OBSTACLES} {{ }}",
+            "  chain forward {",
+            "    type filter hook forward priority -200",
+            *rules,
+            "  }",
+        ]
+    )
     return f"add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n"
+
+
+def router_rules(underlay: Underlay) -> str:
+    """What routers pass on and whose addresses they translate, as one `nft -f` transaction.
+
+    The fabric's namespace is all routers at once, so that what is not said passes nowhere.
+    """
+    bridges = underlay.bridges
+    # Where the kernel shows bridged frames to this table (br_netfilter), they are none of the routers' business.
+    forward = [f'    iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges.values()]
+    translate = []
+    for router in underlay.routers:
+        networks = [network for network, _ in router.places]
+        for source in networks:
+            for target in networks:
+                if source == target:
+                    continue
+                way = f'iifname "{bridges[source]}" oifname "{bridges[target]}"'
+                forward += [f"    {way} meta l4proto {_L4.get(protocol, protocol)} drop" for protocol in router.drop]
+                hidden = "ct state established,related " if target == router.nat else ""
+                forward.append(f"    {way} {hidden}accept")
+                if source == router.nat:
+                    translate.append(f"    {way} masquerade")
+    lines = ["table inet routers {", "  chain forward {", "    type filter hook forward priority 0; policy drop"]
+    lines += [*forward, "  }", "  chain translate {", "    type nat hook postrouting priority 100"]
+    return "\n".join([*lines, *translate, "  }", "}"]) + "\n"
 
 
 def cut_rules(pairs: Ports) -> str:
@@ -44,6 +82,21 @@ def cut_rules(pairs: Ports) -> str:
     elements = ", ".join(f'"{entry}" . "{exit_}"' for entry, exit_ in pairs)
     flush = f"flush set {TABLE} {CUT}\n"
     return f"{flush}add element {TABLE} {CUT} {{ {elements} }}\n" if elements else flush
+
+
+def obstacle_rules(obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> str:
+    """Drop exactly these, as one `nft -f` transaction: (hosts' ports, protocol or "", its port or 0, MTU or 0)."""
+    lines = [f"flush chain {TABLE} {OBSTACLES}"]
+    for ports, protocol, port, mtu in obstacles:
+        names = "{ " + ", ".join(f'"{name}"' for name in ports) + " }"
+        among = f"add rule {TABLE} {OBSTACLES} iifname {names} oifname {names}"
+        if mtu:
+            lines.append(f"{among} meta length > {mtu} counter drop")
+        elif port:
+            lines.append(f"{among} {protocol} dport {port} counter drop")
+        else:
+            lines.append(f"{among} meta l4proto {protocol} counter drop")
+    return "\n".join(lines) + "\n"
 
 
 def class_map(everyone: Mapping[str, Sequence[Interface]], links: Links) -> dict[tuple[str, str], int]:

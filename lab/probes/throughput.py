@@ -5,7 +5,7 @@
 
 The server prints one line (`listening PORT`) once it is ready and serves until its standard input ends. The client
 prints one JSON object: `throughput` (bits per second, counted where it was received) and `round_trip` (ns), each with
-`median` and all `rounds`; round trips also `p99`. Both know nothing of what carries the packets, so that every
+`median` and all `rounds`; round trips also `p90` and `p99`. Both know nothing of what carries the packets, so that each
 candidate is measured alike: large `sendfile` calls from memory on one kernel socket, requests of one byte with Nagle's
 algorithm off, the congestion control that the kernel has anyway, a warm-up that is not counted.
 """
@@ -20,6 +20,7 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from lab.probes.namespaces import Gone, Spaces
 
@@ -28,7 +29,9 @@ __all__ = ["main", "measure", "serve"]
 PORT = 5201
 _BLOCK = 4 << 20
 _RECEIVE = 1 << 20
-_BULK, _ECHO = b"B", b"E"
+_BULK, _ECHO, _PACKETS = b"B", b"E", b"P"
+_SMALL = 64
+"""Octets of a small datagram."""
 _TOTAL = struct.Struct("!QQ")
 """What the server says at the end of a bulk round: bytes received, nanoseconds from the first to the last."""
 _WARM_UP = 0.3
@@ -61,6 +64,8 @@ def _answer(connection: socket.socket) -> None:
     if kind == _ECHO:
         while data := connection.recv(1):
             connection.sendall(data)
+    elif kind == _PACKETS:
+        _count(connection)
     elif kind == _BULK:
         buffer = bytearray(_RECEIVE)
         first = last = 0
@@ -78,19 +83,58 @@ def _answer(connection: socket.socket) -> None:
         connection.sendall(_TOTAL.pack(total, last - first))
 
 
-def measure(address: str, port: int, seconds: float, rounds: int) -> dict[str, object]:
-    """Run all rounds against a server; raises `OSError` when it cannot be reached."""
+def _count(connection: socket.socket) -> None:
+    """Count the datagrams that come to a port which the client is told, until it says that it has sent all."""
+    with socket.socket(connection.family, socket.SOCK_DGRAM) as sock:
+        sock.bind(("", 0))
+        connection.sendall(sock.getsockname()[1].to_bytes(2, "big"))
+        total = first = last = 0
+        poll = select.poll()
+        for each in (sock, connection):
+            poll.register(each, select.POLLIN)
+        while True:
+            ready = [number for number, _ in poll.poll()]
+            if sock.fileno() in ready:
+                with suppress(BlockingIOError):
+                    while sock.recv(2 * _SMALL, socket.MSG_DONTWAIT):
+                        total += 1
+                last = time.monotonic_ns()
+                first = first or last
+            elif connection.fileno() in ready:
+                connection.sendall(_TOTAL.pack(total, last - first))
+                return
+
+
+def measure(address: str, port: int, seconds: float, rounds: int, only: str = "") -> dict[str, object]:
+    """Run all rounds against a server; raises `OSError` when it cannot be reached.
+
+    `only`: "bulk", or "rest" for round trips and small datagrams; else throughput and round trips.
+    """
+    if only == "bulk":
+        rates = [_bulk(address, port, seconds) for _ in range(rounds)]
+        return {"throughput": {"median": round(statistics.median(rates)), "rounds": [round(rate) for rate in rates]}}
+    if only == "rest":
+        small = [_small(address, port, seconds) for _ in range(rounds)]
+        return {
+            "round_trip": _trips([_echo(address, port, seconds) for _ in range(rounds)]),
+            "small_packets": {"median": round(statistics.median(small)), "rounds": [round(rate) for rate in small]},
+        }
     bulk = [_bulk(address, port, seconds) for _ in range(rounds)]
     echo = [_echo(address, port, seconds) for _ in range(rounds)]
+    return {
+        "throughput": {"median": round(statistics.median(bulk)), "rounds": [round(value) for value in bulk]},
+        "round_trip": _trips(echo),
+    }
+
+
+def _trips(echo: list[list[int]]) -> dict[str, object]:
     medians = [round(statistics.median(times)) for times in echo]
     everything = sorted(value for times in echo for value in times)
     return {
-        "throughput": {"median": round(statistics.median(bulk)), "rounds": [round(value) for value in bulk]},
-        "round_trip": {
-            "median": round(statistics.median(medians)),
-            "p99": everything[len(everything) * 99 // 100],
-            "rounds": medians,
-        },
+        "median": round(statistics.median(medians)),
+        "p90": everything[len(everything) * 90 // 100],
+        "p99": everything[len(everything) * 99 // 100],
+        "rounds": medians,
     }
 
 
@@ -121,6 +165,26 @@ def _bulk(address: str, port: int, seconds: float) -> float:
     return float(total * 8 * 1e9 / elapsed) if elapsed else 0.0
 
 
+def _small(address: str, port: int, seconds: float) -> float:
+    """Small datagrams a second that arrived, of as many as could be sent."""
+    with _connect(address, port) as connection:
+        connection.sendall(_PACKETS)
+        target = int.from_bytes(connection.recv(2), "big")
+        with socket.socket(connection.family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, target))
+            end = time.monotonic() + seconds
+            payload = bytes(_SMALL)
+            while time.monotonic() < end:
+                with suppress(BlockingIOError, ConnectionError):
+                    for _ in range(50):
+                        sock.send(payload)
+        time.sleep(0.2)
+        connection.sendall(b".")
+        answer = connection.recv(_TOTAL.size)
+    total, elapsed = _TOTAL.unpack(answer)
+    return float(total * 1e9 / elapsed) if elapsed else 0.0
+
+
 def _echo(address: str, port: int, seconds: float) -> list[int]:
     """Round trips of one round, in nanoseconds."""
     times: list[int] = []
@@ -148,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("bulk", "rest"), default="", help="bulk alone, or all but bulk")
     options = parser.parse_args(argv)
     if (options.role == "client") != bool(options.address):
         parser.error("client needs an address, server has none")
@@ -156,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.role == "server":
             serve(options.port)
         else:
-            print(json.dumps(measure(options.address, options.port, options.seconds, options.rounds)))
+            print(json.dumps(measure(options.address, options.port, options.seconds, options.rounds, options.only)))
     except (Gone, OSError) as error:
         print(f"throughput {options.role}: {error}", file=sys.stderr)
         return 1

@@ -1,10 +1,11 @@
 """How a packet of one container gets to another: through each host's real forwarding decisions, and the cuts between.
 
-A walk is remembered until some kernel's tables, some container or the cut changes. Knows kernels and the network, not
-the daemons behind them.
+A walk is remembered until some kernel's tables, some container or the cut changes; one through the userspace tunnel is
+walked anew each time, for the daemons carry it. Knows kernels and the network; of daemons only which way they say.
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -13,16 +14,29 @@ from lab.sim.network import Network
 
 
 class Arrival(Struct, frozen=True):
-    """Where a packet ends: the container, and the hosts that it went over (one, or two)."""
+    """Where a packet ends: the container, and the hosts that it went over."""
 
     container: str
     hosts: tuple[str, ...]
 
 
+Tunnel = Callable[[str, str], tuple[str, ...] | None]
+"""(host, MAC): the hosts whose daemons carry a frame for it, the first and the last included; None if one does not."""
+
+
 class Walks:
     """All walks of a lab. `alive(host, container)` tells whether a container's network exists."""
 
-    def __init__(self, network: Network, kernels: Mapping[str, Kernel], alive: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        kernels: Mapping[str, Kernel],
+        alive: Callable[[str, str], bool],
+        tunnel: Tunnel = lambda host, mac: None,
+    ) -> None:
+        self._tunnel = tunnel
+        self.tunnelled = False
+        """The walk that was asked for last goes through the tunnel, or tried to."""
         self._network = network
         self._kernels = kernels
         self._alive = alive
@@ -41,9 +55,13 @@ class Walks:
             self._cuts = self._network.cuts
             self._known.clear()
         key = (host, container, address)
+        self.tunnelled = False
         if key not in self._known:
             self.computed += 1
-            self._known[key] = self._both_ways(host, container, address)
+            found = self._both_ways(host, container, address)
+            if self.tunnelled:
+                return found
+            self._known[key] = found
         return self._known[key]
 
     def _both_ways(self, host: str, container: str, address: str) -> Arrival | None:
@@ -65,6 +83,8 @@ class Walks:
             return Arrival(local, (host,))
         kernel = self._kernels[host]
         known = kernel.by_address.get(address)
+        if known is not None and not known.remote:
+            return self._through(host, address, known.mac)
         # Without an entry the question for the address is flooded, and whoever has it answers.
         for remote in (known.remote,) if known is not None else kernel.flood:
             target = self._network.site_at(remote)
@@ -74,6 +94,17 @@ class Walks:
             if found is not None and (known is None or self._kernels[target.name].ports[found].mac == known.mac):
                 return Arrival(found, (host, target.name))
         return None
+
+    def _through(self, host: str, address: str, mac: str) -> Arrival | None:
+        """In the tunnel, over the daemons of other hosts if need be."""
+        self.tunnelled = True
+        hosts = self._tunnel(host, mac)
+        if hosts is None or not all(self._network.passes(one, other) for one, other in pairwise(hosts)):
+            return None
+        found = self._port_of(hosts[-1], address)
+        if found is None or self._kernels[hosts[-1]].ports[found].mac != mac:
+            return None
+        return Arrival(found, hosts)
 
     def _port_of(self, host: str, address: str) -> str | None:
         for port in self._kernels[host].ports.values():

@@ -16,9 +16,21 @@ from lab.sim.machine import Machine
 from lab.sim.network import End, Network
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address, Config
-from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, Secure, SendDatagram, SendTcp
+from overlay.datapath.sleeve import TTL
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, Secure, SendDatagram, SendProbe, SendTcp
 from overlay.env import MILLISECOND, SECOND, Random
-from overlay.inputs import Computed, Datagram, DialFailed, Input, Leave, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.inputs import (
+    Computed,
+    Datagram,
+    DialFailed,
+    Input,
+    Leave,
+    ProbeHeard,
+    TcpClosed,
+    TcpMessage,
+    TcpOpened,
+    Wake,
+)
 from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
 from overlay.wire import DATAGRAM_MAGIC, encode_message
@@ -29,6 +41,10 @@ COMPUTING = 6 * MILLISECOND
 """What a PAKE takes on a real host; the stub takes nothing."""
 FRAME = 4
 """Octets before each message on a connection."""
+PROBE_ANSWER = 34
+"""Octets of the answer to a probe, in its UDP datagram."""
+VXLAN_EXTRA = 8
+"""What VXLAN adds to a frame within its UDP datagram."""
 _WAKE = Wake()
 
 
@@ -169,6 +185,8 @@ class Peer:
                 self.sent_bytes += size
                 self.sent_datagrams += 1
                 network.send_datagram(self, effect.destination, effect.message, size)  # type: ignore[attr-defined]
+            elif kind is SendProbe:
+                self._probe(effect)  # type: ignore[arg-type]
             elif kind is Dial:
                 life = self.life
                 network.dial(self, effect.address, lambda life=life: self.life == life)  # type: ignore[attr-defined,misc]
@@ -193,6 +211,14 @@ class Peer:
     def _computed(self, life: int, job: int, result: object) -> None:
         if self.life == life:
             self.feed(Computed(job, result))
+
+    def _probe(self, probe: SendProbe) -> None:
+        """Either path is the same network here; a full packet on it may be too big or get lost, an answer is small."""
+        node = self.node
+        if node is not None:
+            heard = ProbeHeard(node.config.name, probe.fast, probe.nonce, probe.size, probe.answer)
+            size = PROBE_ANSWER if probe.answer else probe.size + (VXLAN_EXTRA if probe.fast else 0)
+            self.world.network.send_datagram(self, probe.address, heard, size)
 
     def _written(self, life: int) -> None:
         """The disk is done: what waited behind the write may go, up to the next one."""
@@ -243,7 +269,10 @@ class Peer:
         self._take(TcpClosed(end.conn, reason), None)
 
     def datagram(self, source: Address, message: Any) -> None:
-        self._take(Datagram(source, message), message)
+        if type(message) is ProbeHeard:
+            self._take(message, None)
+        else:
+            self._take(Datagram(source, message), message)
 
     def _take(self, input: Input, message: Any) -> None:
         """Handle it now, or when the machine comes to it."""
@@ -294,6 +323,24 @@ class World:
             self._sizes.clear()
         self._sizes[id(message)] = (message, size)
         return size
+
+    def carriers(self, host: str, mac: str) -> tuple[str, ...] | None:
+        """The hosts over whose daemons a frame for `mac` goes in the tunnel, by their routes; see `walk.Tunnel`."""
+        node = self.peers[host].node
+        destination = node.endpoints.plan.holder(mac) if node is not None else None
+        if destination is None:
+            return None
+        names = {peer.node.config.name: peer for peer in self.peers.values() if peer.node is not None}
+        hosts = [host]
+        while node is not None and node.config.name != destination:
+            mesh = node.mesh
+            hop = destination if destination in mesh.neighbours else mesh.routes.next_hop(destination)
+            peer = names.get(hop) if hop is not None else None
+            if peer is None or len(hosts) > TTL:
+                return None
+            hosts.append(peer.name)
+            node = peer.node
+        return tuple(hosts)
 
     def running(self) -> list[Peer]:
         """The peers with a node, in their order."""

@@ -18,6 +18,7 @@ from overlay.env import SECOND
 from overlay.errors import UsageError
 from overlay.inputs import (
     Attached,
+    CarriersChanged,
     Detached,
     Input,
     OriginChanged,
@@ -29,9 +30,14 @@ from overlay.inputs import (
 )
 from overlay.mesh.origin_map import OriginMap
 from overlay.mesh.origin_messages import Change, EndpointValue, OriginDelta, Value
+from overlay.mesh.timers import Timers
 
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"
+NEWCOMER = SECOND // 2
+"""The same for a peer that was not reached before: most are connected with at once."""
+DETOUR = 3 * SECOND
+"""How long after a connection is lost traffic waits before it goes over others: they may be about to lose it too."""
 RECOVERY = 10 * SECOND
 """After a restart, how long ports of the earlier life are announced without being attached again."""
 
@@ -52,8 +58,13 @@ class Endpoints:
         self._unconfirmed: dict[str, None] = {}
         self._reachable: frozenset[PeerName] = frozenset({config.name})
         self._paths: dict[PeerName, str] = {}
+        self._tunnelled: frozenset[PeerName] = frozenset()
+        self._last_host: dict[PeerName, str] = {}
+        """Where the kernel sent a peer's frames last: there they go on during its hold."""
         self._unreachable_since: dict[PeerName, int] = {}
         self._pathless_since: dict[PeerName, int] = {}
+        self._detours: Timers[PeerName] = Timers()
+        """When frames for a peer without a connection take the way over others."""
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
@@ -63,6 +74,7 @@ class Endpoints:
             OriginChanged: self._origin_changed,
             PeersChanged: self._peers_changed,
             PathsChanged: self._paths_changed,
+            CarriersChanged: self._carriers_changed,
             PeerLeft: self._peer_left,
             PeerForgotten: self._peer_forgotten,
             Wake: self._wake,
@@ -101,6 +113,9 @@ class Endpoints:
             for start in since.values():  # the hold is the same for all: the first that began ends first
                 times.append(start + self._config.hold)
                 break
+        detour = self._detours.deadline()
+        if detour is not None:
+            times.append(detour)
         return min(times, default=None)
 
     # --- this host's ports ------------------------------------------------------------------------------------------
@@ -152,6 +167,8 @@ class Endpoints:
     def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
         for change in input.changes:
             self._left.pop(change.origin, None)
+            if self._plan.host(change.origin) is None and change.origin in self._reachable:
+                self._detours.set(change.origin, now + NEWCOMER)
         effects = self._announce(input.changes)
         effects.extend(self._plan.flush())
         return effects
@@ -182,21 +199,28 @@ class Endpoints:
                 effects.append(Broadcast(CHANNEL, news))
             effects.extend(self._announce(changes))
             self._plan.stand(peer, Standing.REACHABLE)
+            if peer not in self._paths:
+                self._detours.set(peer, now + (DETOUR if self._plan.host(peer) else NEWCOMER))
         for peer in sorted(before - after):
             self.channel.retire(peer)
             if peer in self._left:
                 self._plan.stand(peer, Standing.GONE)
             else:
                 self._unreachable_since[peer] = now
+                self._detours.cancel(peer)
                 self._plan.stand(peer, Standing.HELD)
+                if peer not in self._paths:
+                    self._place(peer)
+                    self._pathless_since.setdefault(peer, now)
         effects.extend(self._plan.flush())
         return effects
 
     def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
         before, self._paths = self._paths, dict(input.paths)
-        for peer, host in self._paths.items():
+        for peer in self._paths:
             self._pathless_since.pop(peer, None)
-            self._plan.move(peer, host)
+            self._detours.cancel(peer)
+            self._place(peer)
         for peer in before:
             if peer in self._paths:
                 continue
@@ -204,7 +228,26 @@ class Endpoints:
                 self._plan.move(peer, None)
             else:
                 self._pathless_since[peer] = now
+                if peer in self._reachable:
+                    self._detours.set(peer, now + DETOUR)
         return self._plan.flush()
+
+    def _carriers_changed(self, input: CarriersChanged, now: int) -> list[Effect]:
+        self._tunnelled = frozenset(input.tunnelled)
+        for peer in self._paths:
+            self._place(peer)
+        return self._plan.flush()
+
+    def _place(self, peer: PeerName) -> None:
+        """Say to the plan where frames for `peer` go: the kernel's host, or the tunnel, over other peers if need be."""
+        host = self._paths.get(peer)
+        if host is not None and peer not in self._tunnelled:
+            self._last_host[peer] = host
+            self._plan.move(peer, host)
+        elif host is not None or (peer in self._reachable and peer != self._own):
+            self._plan.move(peer, "")
+        elif peer in self._last_host:
+            self._plan.move(peer, self._last_host[peer])
 
     def _peer_left(self, input: PeerLeft, now: int) -> list[Effect]:
         if input.peer != self._own:
@@ -223,6 +266,8 @@ class Endpoints:
         if peer not in self._paths:
             self._plan.move(peer, None)
             self._pathless_since.pop(peer, None)
+            self._detours.cancel(peer)
+            self._last_host.pop(peer, None)
         self._accused.pop(peer, None)
         if self._plan.standing(peer) is Standing.GONE and peer not in self._paths:
             self._left.pop(peer, None)
@@ -234,6 +279,10 @@ class Endpoints:
             self._plan.stand(peer, Standing.GONE)
         for peer in _expired(self._pathless_since, now - self._config.hold):
             self._plan.move(peer, None)
+        while (moved := self._detours.pop(now)) is not None:
+            if moved in self._reachable and moved not in self._paths:
+                self._pathless_since.pop(moved, None)
+                self._place(moved)
         effects = self._plan.flush()
         if self._recovery_at is not None and now >= self._recovery_at:
             self._recovery_at = None
@@ -298,7 +347,7 @@ class Endpoints:
         for peer in self._unreachable_since:
             assert peer not in self._reachable and self._plan.standing(peer) is Standing.HELD, peer
         for peer in self._pathless_since:
-            assert peer not in self._paths and self._plan.host(peer) is not None, peer
+            assert peer not in self._paths, peer
 
 
 def endpoint_value(container: str, mac: str, addresses: tuple[str, ...]) -> EndpointValue:

@@ -106,7 +106,7 @@ class ForwardingPlan:
             self._touch(claim)
 
     def move(self, origin: PeerName, host: str | None) -> None:
-        """Set the underlay host (IP literal) at which `origin` takes frames; None: there is none."""
+        """Set the underlay host (IP literal) at which `origin` takes frames; "": in the tunnel; None: nowhere."""
         if self._hosts.get(origin) == host:
             return
         if host is None:
@@ -131,6 +131,10 @@ class ForwardingPlan:
 
     def standing(self, origin: PeerName) -> Standing:
         return self._standing.get(origin, Standing.GONE)
+
+    def holder(self, mac: str) -> PeerName | None:
+        """The peer to which frames for `mac` go, None if nothing is installed for it."""
+        return self._mac_winner[mac][0] if mac in self._installed else None
 
     def host(self, origin: PeerName) -> str | None:
         return self._hosts.get(origin)
@@ -188,7 +192,7 @@ class ForwardingPlan:
         effects = self._quarantine(touched)
         effects.extend(self._output())
         if self._dirty_flood:
-            flood = tuple(sorted(set(self._hosts.values())))
+            flood = tuple(sorted({host for host in self._hosts.values() if host}))
             if flood != self._flood:
                 self._flood = flood
                 effects.append(SetFlood(flood))

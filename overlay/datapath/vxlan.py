@@ -3,6 +3,7 @@
 Owns the names and sizes that all hosts of an overlay must agree on. Must not know netlink, namespaces or peers.
 """
 
+import re
 from enum import Enum
 from hashlib import blake2b
 
@@ -17,6 +18,10 @@ VXLAN_PORT = 6784
 VXLAN_DEVICE = f"vxlan-{VXLAN_PORT}"
 VNI = VXLAN_PORT
 CONTAINER_DEVICE = "ethwe"
+TUNNEL_PORT = "vethwesleeve"
+"""The userspace tunnel's port on the bridge."""
+TUNNEL_DEVICE = "weavesleeve"
+"""The other end of it, from which the daemon reads."""
 
 IPV4_HEADER = 20
 IPV6_HEADER = 40
@@ -27,6 +32,8 @@ TUNNEL_HEADER = 24
 """Budget of the userspace tunnel's own header: two six-octet peer names, eight octets of sequence, four of flags."""
 TUNNEL_TAG = 16
 """Authentication tag of an encrypted tunnel packet (AES-GCM or ChaCha20-Poly1305, RFC 5116)."""
+
+_MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 MIN_MTU = 1280
 """What IPv6 asks of every link (RFC 8200, 5): an overlay below it could not carry IPv6."""
@@ -75,10 +82,16 @@ def overlay_mtu(underlay: int, paths: tuple[Path, ...] = ALL_PATHS) -> int:
 def vxlan_plan(config: Config, underlay: int) -> VxlanPlan:
     """The data path of a host whose smallest underlay MTU is `underlay`; a configured MTU overrides the sum."""
     mtu = config.mtu or overlay_mtu(underlay)
-    # As long as the bridge is there, its MAC tells this peer's name even if the disk that held it is lost.
-    unicast = not int(config.name[:2], 16) & 1
-    mac = config.name if unicast else stable_mac(config.name, BRIDGE)
-    return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, mac)
+    return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, bridge_mac(config.name))
+
+
+def bridge_mac(peer: PeerName) -> str:
+    """The MAC of a peer's bridge: its name, where that is a unicast MAC.
+
+    So, as long as the bridge is there, its MAC tells the peer's name even if the disk that held it is lost.
+    """
+    unicast = _MAC.fullmatch(peer) is not None and not int(peer[:2], 16) & 1
+    return peer if unicast else stable_mac(peer, BRIDGE)
 
 
 def stable_mac(peer: PeerName, container: str) -> str:

@@ -14,7 +14,15 @@ from typing import Any
 from msgspec import Struct
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
 
-from overlay.datapath.vxlan import BRIDGE, VNI, VXLAN_DEVICE, VXLAN_PORT, VxlanPlan
+from overlay.datapath.vxlan import (
+    BRIDGE,
+    TUNNEL_DEVICE,
+    TUNNEL_PORT,
+    VNI,
+    VXLAN_DEVICE,
+    VXLAN_PORT,
+    VxlanPlan,
+)
 from overlay.drivers import rtnl
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.errors import EnvironmentProblem
@@ -37,6 +45,8 @@ class Devices(Struct, frozen=True):
 
     bridge: int
     vxlan: int
+    tunnel: int
+    """The userspace tunnel's port on the bridge."""
     mtu: int
     adopted: bool
     """They stood already when this daemon came."""
@@ -128,15 +138,37 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
         raise EnvironmentProblem(
             f"this kernel's bridge lacks neighbour suppression or port isolation ({error}): use Linux 4.18 or newer"
         ) from None
-    for name in (plan.bridge, plan.device):
+    tunnel = _ensure_tunnel(netlink, indices[0], plan.mtu)
+    for name in (plan.bridge, plan.device, TUNNEL_PORT, TUNNEL_DEVICE):
         _no_link_local(name)
     netlink.run(
         (
             rtnl.change_link(indices[0], up=True, what="bridge up"),
             rtnl.change_link(indices[1], up=True, what="vxlan up"),
+            rtnl.change_link(tunnel, up=True, what="tunnel's port up"),
+            rtnl.change_link(netlink.index(TUNNEL_DEVICE), up=True, no_arp=True, what="tunnel's device up"),
         )
     )
-    return Devices(bridge=indices[0], vxlan=indices[1], mtu=plan.mtu, adopted=adopted)
+    return Devices(bridge=indices[0], vxlan=indices[1], tunnel=tunnel, mtu=plan.mtu, adopted=adopted)
+
+
+def _ensure_tunnel(netlink: Netlink, bridge: int, mtu: int) -> int:
+    """The veth pair of the userspace tunnel; returns the number of the end on the bridge."""
+    if not netlink.index(TUNNEL_PORT):
+        peer: Any = {"attrs": [("IFLA_IFNAME", TUNNEL_DEVICE), ("IFLA_MTU", mtu)]}
+        info = rtnl.nested(IFLA_INFO_KIND="veth", IFLA_INFO_DATA=rtnl.nested(VETH_INFO_PEER=peer))
+        request = rtnl.create_link(TUNNEL_PORT, ("IFLA_LINKINFO", info), what="make veth of the tunnel")
+        _create(netlink, request, "veth device", "`modprobe veth`, or a kernel with CONFIG_VETH")
+    port, device = netlink.index(TUNNEL_PORT), netlink.index(TUNNEL_DEVICE)
+    netlink.run(
+        (
+            rtnl.change_link(port, ("IFLA_MASTER", bridge), what="plug tunnel into bridge"),
+            rtnl.change_link(port, ("IFLA_MTU", mtu), what="mtu of tunnel's port"),
+            rtnl.change_link(device, ("IFLA_MTU", mtu), what="mtu of tunnel's device"),
+            rtnl.change_link(port, ("IFLA_LINKINFO", _port_info()), what="set up tunnel's port"),
+        )
+    )
+    return port
 
 
 def remove(netlink: Netlink) -> None:

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from overlay import __version__
 from overlay import inputs as i
@@ -39,6 +40,7 @@ from overlay.drivers.options import LaunchOptions, Places
 from overlay.drivers.plugin import DEFAULT_SOCKET as PLUGIN_SOCKET
 from overlay.drivers.plugin import Plugin
 from overlay.drivers.process import hide, spawn
+from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
 from overlay.env import SECOND
@@ -100,6 +102,7 @@ class Daemon:
         devices = bridge.ensure(netlink, plan)
         forwarding = Forwarding(netlink, devices)
 
+        config = replace(config, mtu=plan.mtu)
         node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
         router = Router(node, disk=disk, forwarding=forwarding)
         stack.callback(router.stop)
@@ -114,6 +117,7 @@ class Daemon:
         await self._open_dns(router, containers, config, netlink)
         await router.udp.listen()
         stack.callback(router.udp.close)
+        self._open_sleeve(router, config)
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
         router.start()
@@ -140,6 +144,26 @@ class Daemon:
         self._stack.push_async_callback(await plugin.listen(path))
         self._containers.lives.on_connect = plugin.connected
         self._containers.bookings.spawn(plugin.sweep())
+
+    def _open_sleeve(self, router: Router, config: Config) -> None:
+        """The userspace tunnel; without it the kernel's path is all there is, and `status` says so."""
+        assert router.udp is not None
+        node = router.node
+        sleeve = Sleeve(
+            config.name,
+            node.tunnel,
+            router.udp,
+            router.forwarding,
+            router.feed,
+            node.endpoints.plan.holder,
+            router.clock,
+        )
+        try:
+            sleeve.start()
+        except OSError as error:
+            log.warning("no userspace tunnel: %s", error.strerror or error)
+        self._stack.callback(sleeve.close)
+        router.sleeve = sleeve
 
     async def _open_dns(self, router: Router, containers: Containers, config: Config, netlink: Netlink) -> None:
         """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""
@@ -218,6 +242,7 @@ class Daemon:
             "filter": self._exposure.problem,
             "stalled": router.stalled,
             "sent_octets": router.tcp.sent_octets if router.tcp is not None else 0,
+            "sleeve": router.sleeve.report() if router.sleeve is not None else {},
             "db": str(self._places.db),
         }
         return found

@@ -9,13 +9,17 @@ What an earlier daemon left behind is adopted: it goes on forwarding until the c
 """
 
 import logging
+import os
 
 from pyroute2.netlink.rtnl import RTM_GETNEIGH
 
+from overlay.config import PeerName
+from overlay.datapath.vxlan import bridge_mac
 from overlay.drivers import rtnl
 from overlay.drivers.bridge import Devices
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.effects import RemoveForwarding, SetFlood, SetForwarding
+from overlay.env import SECOND
 
 __all__ = ["Forwarding"]
 
@@ -36,6 +40,8 @@ class Forwarding:
         """Address to the MAC that the kernel answers with."""
         self._flood: dict[str, None] = {}
         self._unconfirmed: dict[str, None] = {}
+        self._bridges: dict[str, str] = {}
+        """MAC of a peer's bridge, to which probes go, to its host."""
         if devices.adopted:
             self._adopt()
 
@@ -54,13 +60,16 @@ class Forwarding:
         mac = effect.mac
         self._unconfirmed.pop(mac, None)
         requests: list[Request] = []
-        if self._remote.get(mac) != effect.remote:
-            if mac in self._remote:
+        before = self._remote.get(mac)
+        if before != effect.remote:
+            if before:
                 # Replacing would keep the old host beside the new one if the address families differ.
                 requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF))
-            requests.append(rtnl.replace_vxlan_fdb(self._devices.vxlan, mac, effect.remote))
-        if mac not in self._remote:
-            requests.append(rtnl.replace_bridge_fdb(self._devices.vxlan, mac))
+            if effect.remote:
+                requests.append(rtnl.replace_vxlan_fdb(self._devices.vxlan, mac, effect.remote))
+            if before is None or not before or not effect.remote:
+                port = self._devices.vxlan if effect.remote else self._devices.tunnel
+                requests.append(rtnl.replace_bridge_fdb(port, mac))
         addresses = tuple(address.partition("/")[0] for address in effect.addresses)
         requests += self._release(mac, keep=addresses)
         for address in addresses:
@@ -111,14 +120,39 @@ class Forwarding:
         self.set_flood(SetFlood(()))
         for mac in list(self._remote):
             self._run(self._forget(mac))
+        self._run([rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF) for mac in self._bridges])
+        self._bridges.clear()
+
+    def set_bridge_of(self, peer: PeerName, host: str) -> None:
+        """Probes for `peer` go through the VXLAN device to `host`."""
+        mac = bridge_mac(peer)
+        before = self._bridges.get(mac)
+        if before != host:
+            requests = [rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF)] if before else []
+            self._bridges[mac] = host
+            self._run([*requests, rtnl.replace_vxlan_fdb(self._devices.vxlan, mac, host)])
+
+    def used(self, within: int) -> list[str]:
+        """The remote MACs to which the bridge has sent frames within so many nanoseconds."""
+        if not self._remote:
+            return []
+        ticks = within * os.sysconf("SC_CLK_TCK") // SECOND
+        return [
+            mac
+            for mac, age in self._netlink.forwarding_ages(self._devices.vxlan)
+            if age <= ticks and mac in self._remote
+        ]
 
     def _forget(self, mac: str) -> list[Request]:
         self._unconfirmed.pop(mac, None)
         requests = self._release(mac, keep=())
         self._addresses.pop(mac, None)
-        if self._remote.pop(mac, None) is not None:
+        remote = self._remote.pop(mac, None)
+        if remote:
             requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF))
-            requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_MASTER))
+        if remote is not None:
+            port = self._devices.vxlan if remote else self._devices.tunnel
+            requests.append(rtnl.del_fdb(port, mac, rtnl.NTF_MASTER))
         return requests
 
     def _release(self, mac: str, keep: tuple[str, ...]) -> list[Request]:
@@ -140,6 +174,9 @@ class Forwarding:
         for entry in self._netlink.dump(RTM_GETNEIGH, rtnl.AF_BRIDGE):
             mac = entry.get_attr("NDA_LLADDR")
             remote = entry.get_attr("NDA_DST")
+            if entry["ifindex"] == self._devices.tunnel and int(entry["state"]) & rtnl.NUD_NOARP:
+                self._remote[mac] = ""
+                self._unconfirmed[mac] = None
             if entry["ifindex"] != self._devices.vxlan or not remote:
                 continue
             if mac == rtnl.ALL_ZERO:

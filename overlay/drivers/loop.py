@@ -17,6 +17,7 @@ from overlay import inputs as i
 from overlay.drivers.disk import Disk, DiskFull
 from overlay.drivers.dns import DnsServer
 from overlay.drivers.kernel import Forwarding
+from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
 from overlay.env import SECOND
@@ -64,6 +65,7 @@ class Router:
         self.tcp: TcpDriver | None = None
         self.udp: UdpDriver | None = None
         self.dns: DnsServer | None = None
+        self.sleeve: Sleeve | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._armed: int | None = None
@@ -88,6 +90,7 @@ class Router:
             e.SetForwarding: forwarding.set_forwarding,
             e.RemoveForwarding: forwarding.remove_forwarding,
             e.SetFlood: forwarding.set_flood,
+            e.SendProbe: self._send_probe,
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,
         }
@@ -233,6 +236,10 @@ class Router:
     def _send_datagram(self, effect: e.SendDatagram) -> None:
         assert self.udp is not None
         self.udp.send(effect.destination, effect.message)
+
+    def _send_probe(self, effect: e.SendProbe) -> None:
+        if self.sleeve is not None:
+            self.sleeve.send_probe(effect)
 
     def _reply(self, effect: e.Reply) -> None:
         future = self._requests.pop(effect.request, None)

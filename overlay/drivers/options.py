@@ -44,6 +44,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     ipalloc_range: str = "10.32.0.0/12"
     ipalloc_default_subnet: str = ""
     ipalloc_init: str = "consensus"
+    no_fastdp: bool = False
     no_dns: bool = False
     dns_domain: str = "weave.local."
     dns_ttl: int = 1
@@ -94,6 +95,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             ipam_init=kind,
             seed=seed,
             initial_peer_count=count,
+            fastdp=not self.no_fastdp,
             dns=not self.no_dns,
             dns_domain=self.dns_domain.rstrip(".") + ".",
             dns_ttl=self.dns_ttl,

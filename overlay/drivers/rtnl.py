@@ -23,6 +23,7 @@ __all__ = [
     "ALL_ZERO",
     "NTF_MASTER",
     "NTF_SELF",
+    "NUD_NOARP",
     "NUD_PERMANENT",
     "append_flood",
     "change_link",
@@ -44,8 +45,9 @@ AF_BRIDGE = 7
 NTF_SELF = 0x02
 NTF_MASTER = 0x04
 NUD_PERMANENT = 0x80
-_NUD_NOARP = 0x40
+NUD_NOARP = 0x40
 _IFF_UP = 1
+_IFF_NOARP = 0x80
 _SCOPE_LINK = 253
 _RTN_UNICAST = 1
 _RTPROT_STATIC = 4
@@ -75,12 +77,12 @@ def create_link(name: str, *attributes: tuple[str, Any], what: str) -> Request:
     return Request(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=what)
 
 
-def change_link(index: int, *attributes: tuple[str, Any], up: bool = False, what: str) -> Request:
-    """Set attributes of an interface and, with `up`, switch it on."""
+def change_link(index: int, *attributes: tuple[str, Any], up: bool = False, no_arp: bool = False, what: str) -> Request:
+    """Set attributes of an interface and, with `up`, switch it on; with `no_arp` it takes no part in ARP."""
     message = LinkMessage()
     message["index"] = index
     if up:
-        message["flags"] = message["change"] = _IFF_UP
+        message["flags"] = message["change"] = _IFF_UP | (_IFF_NOARP if no_arp else 0)
     message["attrs"] = list(attributes)
     return Request(RTM_NEWLINK, message, what=what)
 
@@ -144,7 +146,7 @@ def _neigh(family: int, index: int, state: int, ntf: int, attributes: list[tuple
 
 def replace_bridge_fdb(port: int, mac: str) -> Request:
     """Bridge: frames for `mac` leave by this port, whatever was learned."""
-    message = _neigh(AF_BRIDGE, port, _NUD_NOARP, NTF_MASTER, [("NDA_LLADDR", mac)])
+    message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER, [("NDA_LLADDR", mac)])
     return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
 
 

@@ -555,8 +555,8 @@ class Mesh:
         self.topology.set_links(links, now, urgent)
         clear = tuple((peer, connection.remote.host) for peer, connection in established if not connection.data_keys)
         return [
-            Notify(PathsChanged(clear)),
             Notify(NeighboursChanged(tuple(_neighbour(connection) for _, connection in established))),
+            Notify(PathsChanged(clear)),
         ]
 
     def _route(self, message: Routed, now: int) -> list[Effect]:

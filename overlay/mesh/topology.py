@@ -249,6 +249,11 @@ class Topology:
         record = self.records.get(peer)
         return record.nickname if record is not None else peer
 
+    def uid_of(self, peer: PeerName) -> int:
+        """The incarnation of `peer`, 0 if it is unknown."""
+        record = self.records.get(peer)
+        return record.uid if record is not None else 0
+
     def addresses(self, peer: PeerName) -> list[str]:
         """Control addresses ("host:port") at which its neighbours say `peer` is found, in the neighbours' order."""
         record = self.records.get(peer)

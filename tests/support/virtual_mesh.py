@@ -14,10 +14,10 @@ from random import Random
 from typing import Any, Protocol
 
 from overlay.config import Address, Config, PeerName
-from overlay.effects import CloseTcp, Compute, Dial, Effect, Notify, Persist, Secure, SendDatagram, SendTcp
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Notify, Persist, Secure, SendDatagram, SendProbe, SendTcp
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.inputs import Computed, Datagram, DialFailed, Input, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.inputs import Computed, Datagram, DialFailed, Input, ProbeHeard, TcpClosed, TcpMessage, TcpOpened, Wake
 from overlay.mesh.channel import Channel
 from overlay.mesh.crypto import Crypto, StubCrypto
 from overlay.mesh.mesh import Mesh
@@ -95,6 +95,9 @@ class VirtualNet:
         self.groups: dict[int, int] = {}
         self.one_way: set[tuple[int, int]] = set()
         self.udp_blocked: set[tuple[int, int]] = set()
+        self.vxlan_blocked: set[tuple[int, int]] = set()
+        self.mtu = 1500
+        """Octets of the largest probe that passes."""
         self.sent: Counter[str] = Counter()
         """Messages by kind (the name of their struct)."""
         self.bytes = 0
@@ -215,6 +218,8 @@ class VirtualNet:
                         COMPUTING,
                         lambda effect=effect, result=result, life=life: self._computed(host, life, effect.job, result),  # type: ignore[misc]
                     )
+                case SendProbe():
+                    self._send_probe(host, effect)
                 case Persist():
                     host.stored[effect.key] = effect.data
                 case _:
@@ -249,6 +254,22 @@ class VirtualNet:
         def arrive() -> None:
             if target.core is not None and effect.destination.port == target.address.port:
                 self._handle(target, Datagram(host.address, decode_datagram(data)))
+
+        self.after(self.delay, arrive)
+
+    def _send_probe(self, host: Host, effect: SendProbe) -> None:
+        target = self.by_ip.get(effect.address.host)
+        blocked = self.vxlan_blocked if effect.fast else self.udp_blocked
+        if target is None or (host.index, target.index) in blocked or not self.reach(host, target):
+            return
+        if effect.size > self.mtu and not effect.answer:
+            return
+        core: Any = host.core
+        heard = ProbeHeard(core.config.name, effect.fast, effect.nonce, effect.size, effect.answer)
+
+        def arrive() -> None:
+            if target.core is not None:
+                self._handle(target, heard)
 
         self.after(self.delay, arrive)
 

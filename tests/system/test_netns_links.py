@@ -9,6 +9,7 @@ from netns_labs import in_lab, require_netns, scenario
 from lab.backends.netns.backend import NetnsLab
 from lab.fabric import features
 from lab.fabric.fabric import run
+from lab.faults.obstacle import Obstacle
 from lab.links import Link, Links
 
 _RECEIVE = """
@@ -124,3 +125,20 @@ def test_a_delay_is_added_in_its_direction() -> None:
         assert 50 <= fastest < 70
 
     in_lab(scenario(2, links), check)
+
+
+def test_obstacles_drop_what_they_name_and_count_wire_packets() -> None:
+    async def check(lab: NetnsLab) -> None:
+        await lab.set_obstacle(1, Obstacle(("h1", "h2"), protocol="udp", port=9))
+        assert (await flow(lab, "h1", "h2", 100, 50))[0] == 0
+        assert (await flow(lab, "h1", "h3", 100, 50))[0] == 50
+        await lab.set_obstacle(2, Obstacle(("h1", "h2", "h3"), mtu=1200))
+        await lab.set_obstacle(1, None)
+        assert (await flow(lab, "h1", "h2", 1172, 50))[0] == 50  # 28 octets of headers make 1200
+        assert (await flow(lab, "h1", "h2", 40_000, 10, segment=1173))[0] == 10  # the last, short segment of each
+        await lab.set_obstacle(2, None)
+        before = await crossed("p0.0")
+        assert (await flow(lab, "h1", "h2", 40_000, 100, segment=1173))[0] == 3500
+        assert await crossed("p0.0") - before < 200, "offloads are back"
+
+    in_lab(scenario(3, Links()), check)

@@ -104,7 +104,7 @@ class SimBackend:
             world.machine = Machine(cost.cores, cost.per_message, cost.per_byte)
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
-        reach = Reach(world.network, kernels, engines)
+        reach = Reach(world.network, kernels, engines, world.carriers)
         violation: asyncio.Future[Violation] = loop.create_future()
         invariants = Invariants(world, kernels, reach.alive, violation.set_result)
 
@@ -179,7 +179,9 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
         if find(service.image) is None:
             yield f"services.{name}: no simulated host has the image {service.image!r}; there are {', '.join(IMAGES)}"
     for index, step in enumerate(scenario.timeline):
-        if step.verb == "exec":
+        if step.verb in ("block", "mtu"):
+            yield f"timeline[{index}].{step.verb}: simulated hosts have one path for everything; use netns"
+        elif step.verb == "exec":
             if why := unknown(step.body.command, container=step.body.service is not None):
                 yield f"timeline[{index}].exec: {why}"
         elif step.verb == "expect":

@@ -12,7 +12,7 @@ from lab.backends.simulated.engine import BRIDGE, SimContainer, SimEngine
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
 from lab.sim.passage import RTO_MIN
-from lab.sim.walk import Walks
+from lab.sim.walk import Tunnel, Walks
 from overlay.env import MICROSECOND
 
 LOCAL = 40 * MICROSECOND
@@ -35,12 +35,14 @@ class Route(Struct, frozen=True):
 class Reach:
     """All routes of a lab."""
 
-    def __init__(self, network: Network, kernels: Mapping[str, Kernel], engines: Mapping[str, SimEngine]) -> None:
+    def __init__(
+        self, network: Network, kernels: Mapping[str, Kernel], engines: Mapping[str, SimEngine], tunnel: Tunnel
+    ) -> None:
         self._network = network
         self._engines = engines
         self._known: dict[tuple[str, str, str, int], Route | None] = {}
         self._cuts = 0
-        self.walks = Walks(network, kernels, self.alive)
+        self.walks = Walks(network, kernels, self.alive, tunnel)
 
     def alive(self, host: str, container: str) -> bool:
         """Whether the network of a container exists."""
@@ -59,7 +61,11 @@ class Reach:
             self._known.clear()
         key = (host, container, address, port)
         if key not in self._known:
-            self._known[key] = self._find(host, container, address, port)
+            self.walks.tunnelled = False
+            found = self._find(host, container, address, port)
+            if self.walks.tunnelled:
+                return found
+            self._known[key] = found
         return self._known[key]
 
     def target(self, route: Route) -> SimContainer | None:

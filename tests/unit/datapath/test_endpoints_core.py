@@ -3,7 +3,7 @@
 import pytest
 
 from overlay.config import Config
-from overlay.datapath.endpoints import RECOVERY, Endpoints
+from overlay.datapath.endpoints import DETOUR, RECOVERY, Endpoints
 from overlay.effects import (
     Broadcast,
     Log,
@@ -14,7 +14,16 @@ from overlay.effects import (
     SetForwarding,
 )
 from overlay.env import SECOND
-from overlay.inputs import Attached, Detached, PathsChanged, PeerForgotten, PeerLeft, PeersChanged, Wake
+from overlay.inputs import (
+    Attached,
+    CarriersChanged,
+    Detached,
+    PathsChanged,
+    PeerForgotten,
+    PeerLeft,
+    PeersChanged,
+    Wake,
+)
 from overlay.mesh.origin_messages import EndpointValue, Entry, NameValue, OriginDelta, OriginState
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -136,14 +145,26 @@ def test_a_peer_that_came_back_before_its_absence_was_noticed_is_held_again():
     assert core.report(0)["entries"][0]["state"] == "held"
 
 
-def test_a_path_lost_to_a_peer_still_reachable_is_kept_for_the_hold():
+def test_a_peer_whose_connection_is_lost_is_reached_over_others_after_a_while():
     core, _ = make()
     neighbour(core)
     tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
     assert feed(core, PathsChanged(())) == []
-    effects = feed(core, Wake(), now=HOLD)
-    assert effects[:2] == [RemoveForwarding(MAC), SetFlood(())]
-    assert core.report(0)["entries"][0]["state"] == "no path"
+    assert core.deadline() == DETOUR
+    assert feed(core, Wake(), now=DETOUR) == [SetForwarding(MAC, "", ("10.0.1.1",)), SetFlood(())]
+    assert core.deadline() is None
+    assert feed(core, PathsChanged(((B, "192.0.2.2"),))) == [
+        SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)),
+        SetFlood(("192.0.2.2",)),
+    ]
+
+
+def test_what_must_be_encrypted_never_takes_the_kernels_path():
+    core, _ = make()
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    feed(core, CarriersChanged((B,)))
+    assert neighbour(core) == [SetForwarding(MAC, "", ("10.0.1.1",))]
+    assert feed(core, CarriersChanged(()))[0] == SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))
 
 
 def test_a_forgotten_peer_leaves_nothing():

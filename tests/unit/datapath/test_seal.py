@@ -124,3 +124,15 @@ def test_claims_of_later_keys_change_nothing() -> None:
     assert opener.epoch == 0
     assert opener.open(sealer.seal(b"x", b"", 0), b"") == b"x"
     assert opener.open(sealer.seal(b"y", b"", EPOCH_TIME), b"") == b"y"
+
+
+@given(st.lists(st.tuples(st.integers(0, 20_000), st.integers(1, 200)), max_size=20))
+def test_a_window_marks_runs_as_it_marks_each(runs: list[tuple[int, int]]) -> None:
+    one, other = Window(), Window()
+    for gap, count in runs:
+        first = one.highest + 1 + gap
+        for number in range(first, first + count):
+            one.mark(number)
+        other.mark_run(first, count)
+        for number in range(max(0, one.highest - 9000), one.highest + 2, 7):
+            assert one.fresh(number) == other.fresh(number), number

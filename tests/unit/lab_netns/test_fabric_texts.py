@@ -104,3 +104,38 @@ def test_netem_in_its_own_words() -> None:
         "loss gemodel 1.000000% 25.000000% 100.000000% 0.000000% "
         "duplicate 0.100000% corrupt 0.050000% reorder 2.000000%"
     )
+
+
+def routed(nat: str = "") -> plan.Underlay:
+    return plan.Underlay(
+        networks={"home": "10.1.0.0/24", "wan": "192.168.0.0/24"},
+        hosts={"in": [("home", "10.1.0.2")], "out": [("wan", "192.168.0.2")]},
+        routers=[plan.Router("gw", (("home", "10.1.0.1"), ("wan", "192.168.0.1")), nat, ("icmp",))],
+    )
+
+
+def test_a_router_joins_its_networks_and_hides_one() -> None:
+    assert plan.router_commands(routed()).splitlines() == [
+        "address add 10.1.0.1/24 dev br0",
+        "address add 192.168.0.1/24 dev br1",
+    ]
+    assert plan.route_commands(routed(), "out") == "route replace 10.1.0.0/24 via 192.168.0.1\n"
+    hidden = routed("home")
+    assert plan.route_commands(hidden, "out") == ""
+    assert plan.route_commands(hidden, "in") == "route replace 192.168.0.0/24 via 10.1.0.1\n"
+    text = rules.router_rules(hidden)
+    assert 'iifname "br1" oifname "br0" ct state established,related accept' in text
+    assert text.count("masquerade") == 1 and 'iifname "br0" oifname "br1" masquerade' in text
+    assert 'iifname "br0" oifname "br1" meta l4proto { icmp, icmpv6 } drop' in text
+    assert "masquerade" not in rules.router_rules(routed())
+
+
+def test_obstacles_are_replaced_whole() -> None:
+    text = rules.obstacle_rules([(["p0.0", "p1.0"], "udp", 6784, 0), (["p0.0"], "", 0, 1200), (["p0.0"], "tcp", 0, 0)])
+    assert text.splitlines() == [
+        "flush chain bridge lab obstacles",
+        'add rule bridge lab obstacles iifname { "p0.0", "p1.0" } oifname { "p0.0", "p1.0" } '
+        "udp dport 6784 counter drop",
+        'add rule bridge lab obstacles iifname { "p0.0" } oifname { "p0.0" } meta length > 1200 counter drop',
+        'add rule bridge lab obstacles iifname { "p0.0" } oifname { "p0.0" } meta l4proto tcp counter drop',
+    ]

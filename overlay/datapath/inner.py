@@ -1,0 +1,296 @@
+"""Surgery on the Ethernet frames that the tunnel carries: splitting, joining, checksums, and "too big" answers.
+
+Works on bytes alone. Knows IPv4 (RFC 791), IPv6 (RFC 8200), TCP (RFC 9293) and UDP far enough to cut a packet at the
+right places; must not know peers, sessions or sockets. What it does not recognise it leaves as it is.
+"""
+
+from enum import IntEnum
+from struct import Struct as Layout
+from typing import Final
+
+from msgspec import Struct
+
+ETHERNET: Final = 14
+_IPV4_TYPE: Final = b"\x08\x00"
+_IPV6_TYPE: Final = b"\x86\xdd"
+_TCP: Final = 6
+_UDP: Final = 17
+_ICMP: Final = 1
+_ICMPV6: Final = 58
+_DF: Final = 0x4000
+_MF: Final = 0x2000
+_OFFSET: Final = 0x1FFF
+_FIN_PSH: Final = 0x09
+_CWR: Final = 0x80
+_CHECKSUM_AT: Final = {_TCP: 16, _UDP: 6}
+MAX_FRAME: Final = 65535
+_IPV4_MINIMUM: Final = 68
+"""The smallest MTU of a link that carries IPv4 (RFC 791): a path below it is none."""
+
+VNET: Final = Layout("=BBHHHH")
+"""`struct virtio_net_hdr` (virtio 1.2, 5.1.6) in the host's order: flags, gso_type, hdr_len, gso_size, csum_start,
+csum_offset. Leads every frame of a packet socket with PACKET_VNET_HDR."""
+NEEDS_CSUM: Final = 1
+
+
+class Gso(IntEnum):
+    """`gso_type` of a virtio-net header: what a frame above the MTU is to be cut into."""
+
+    NONE = 0
+    TCPV4 = 1
+    TCPV6 = 4
+    UDP_L4 = 5
+
+
+GSO_ECN: Final = 0x80
+"""Beside a type: the super-packet has CWR set, which belongs to its first segment only."""
+
+_PLAIN: Final = VNET.pack(0, Gso.NONE, 0, 0, 0, 0)
+
+
+class Layers(Struct, frozen=True):
+    """Where the layers of a frame begin. `transport` is 0 unless it holds a whole TCP or UDP header, unfragmented."""
+
+    version: int
+    protocol: int
+    transport: int
+    end: int
+    """Of the transport header: where its payload begins."""
+
+
+def layers(frame: bytes) -> Layers | None:
+    """The layers of an IP frame whose header is whole; None for everything else, and for IPv6 extension headers."""
+    kind = frame[12:14]
+    if kind == _IPV4_TYPE and len(frame) >= ETHERNET + 20:
+        transport = ETHERNET + (frame[14] & 15) * 4
+        if frame[14] >> 4 != 4 or transport < ETHERNET + 20 or len(frame) < transport:
+            return None
+        protocol = frame[23]
+        if (frame[20] << 8 | frame[21]) & (_MF | _OFFSET):
+            return Layers(4, protocol, 0, 0)
+        version = 4
+    elif kind == _IPV6_TYPE and len(frame) >= ETHERNET + 40 and frame[14] >> 4 == 6:
+        protocol, transport, version = frame[20], ETHERNET + 40, 6
+    else:
+        return None
+    if protocol == _TCP and len(frame) >= transport + 20:
+        end = transport + (frame[transport + 12] >> 4) * 4
+        if end >= transport + 20 and len(frame) >= end:
+            return Layers(version, protocol, transport, end)
+    elif protocol == _UDP and len(frame) >= transport + 8:
+        return Layers(version, protocol, transport, transport + 8)
+    return Layers(version, protocol, 0, 0)
+
+
+def ones_sum(data: bytes) -> int:
+    """The ones' complement sum of 16-bit words (RFC 1071), 0 to 65534; an odd octet counts as a high one.
+
+    2^16 is 1 modulo 65535, so the whole buffer taken as one number has the same remainder as its words.
+    """
+    number = int.from_bytes(data, "big")
+    return (number << 8 if len(data) & 1 else number) % 65535
+
+
+def _pseudo_sum(frame: bytes, found: Layers, length: int) -> int:
+    addresses = frame[26:34] if found.version == 4 else frame[22:54]
+    return ones_sum(addresses) + found.protocol + length
+
+
+def partial_sum(frame: bytes, found: Layers, length: int) -> bytes:
+    """The two octets that stand in the checksum field of a segment of `length` octets left to be completed."""
+    return (_pseudo_sum(frame, found, length) % 65535).to_bytes(2, "big")
+
+
+def completed(frame: bytes, start: int, offset: int) -> bytes:
+    """`frame` with the checksum at `start + offset` completed over all from `start` on, as a network card would.
+
+    Raises `IndexError` if there is no such place.
+    """
+    at = start + offset
+    if not ETHERNET <= start <= at <= len(frame) - 2:
+        raise IndexError(f"checksum at {start} + {offset} of {len(frame)} octets")
+    total = 65535 - ones_sum(frame[start:])
+    return frame[:at] + (total or 65535).to_bytes(2, "big") + frame[at + 2 :]
+
+
+def finished(frame: bytes, found: Layers) -> bytes:
+    """`frame` with the TCP or UDP checksum that was left to be completed, whatever stands in its place."""
+    at = found.transport + _CHECKSUM_AT[found.protocol]
+    summed = partial_sum(frame, found, len(frame) - found.transport)
+    return completed(frame[:at] + summed + frame[at + 2 :], found.transport, _CHECKSUM_AT[found.protocol])
+
+
+def _ipv4_checked(header: bytes) -> bytes:
+    total = 65535 - ones_sum(header[:10] + header[12:])
+    return header[:10] + (total % 65535).to_bytes(2, "big") + header[12:]
+
+
+def with_length(head: bytes, found: Layers, length: int) -> bytes:
+    """The headers `head` of a frame, told that `length` octets follow them; the IP header is right again."""
+    if found.version == 6:
+        return head[:18] + (len(head) - ETHERNET - 40 + length).to_bytes(2, "big") + head[20:]
+    header = head[14:16] + (len(head) - ETHERNET + length).to_bytes(2, "big") + head[18 : found.transport]
+    return head[:14] + _ipv4_checked(header) + head[found.transport :]
+
+
+def split_tcp(frame: bytes, found: Layers, size: int) -> list[tuple[bytes, bytes]]:
+    """A TCP super-packet as whole packets of at most `size` octets of payload: (headers, payload) each.
+
+    All but the last are of one length. Checksums of TCP are left to be completed (the field is 0). The flags FIN and
+    PSH stay with the last, CWR with the first (RFC 3168, 6.1.2).
+    """
+    transport, end = found.transport, found.end
+    total = len(frame) - end
+    count = max(1, -(-total // size))
+    flags = frame[transport + 13]
+    sequence = int.from_bytes(frame[transport + 4 : transport + 8], "big")
+    head = with_length(frame[:end], found, min(size, total))
+    before, acknowledged = head[: transport + 4], head[transport + 8 : transport + 13]
+    after = head[transport + 14 : transport + 16] + bytes(2) + head[transport + 18 :]
+    middle = acknowledged + bytes((flags & ~(_FIN_PSH | _CWR),)) + after
+    pieces = []
+    for index in range(count):
+        start = end + index * size
+        here = (sequence + index * size & 0xFFFFFFFF).to_bytes(4, "big")
+        pieces.append((before + here + middle, frame[start : start + size]))
+    first, payload = pieces[0]
+    if flags & _CWR and count > 1:
+        pieces[0] = (first[: transport + 13] + bytes((flags & ~_FIN_PSH,)) + first[transport + 14 :], payload)
+    last, payload = pieces[-1]
+    last = with_length(last, found, len(payload))
+    mine = flags if count == 1 else flags & ~_CWR
+    pieces[-1] = (last[: transport + 13] + bytes((mine,)) + last[transport + 14 :], payload)
+    return pieces
+
+
+def split_udp(frame: bytes, found: Layers, size: int) -> list[tuple[bytes, bytes]]:
+    """UDP datagrams that the stack handed over as one (UDP_SEGMENT): (headers, payload) each, as `split_tcp`."""
+    transport, end = found.transport, found.end
+    pieces = []
+    for start in range(end, len(frame), size):
+        payload = frame[start : start + size]
+        head = with_length(frame[:end], found, len(payload))
+        length = (8 + len(payload)).to_bytes(2, "big")
+        pieces.append((head[: transport + 4] + length + bytes(2), payload))
+    return pieces
+
+
+def offload_header(found: Layers, size: int, many: bool) -> bytes:
+    """The virtio-net header of a frame whose TCP or UDP checksum is to be completed; `many`: cut at `size`."""
+    kind: int = Gso.NONE
+    if many:
+        kind = (Gso.TCPV4 if found.version == 4 else Gso.TCPV6) if found.protocol == _TCP else Gso.UDP_L4
+    at = _CHECKSUM_AT[found.protocol]
+    return VNET.pack(NEEDS_CSUM, kind, found.end if many else 0, size if many else 0, found.transport, at)
+
+
+def to_write(frame: bytes) -> list[bytes]:
+    """What to write to the port for a frame whose transport checksum is to be completed: buffers in order."""
+    found = layers(frame)
+    if found is None or not found.transport:
+        return [_PLAIN, frame]
+    return join([frame], found, len(frame) - found.end)
+
+
+def plain(frame: bytes) -> list[bytes]:
+    """What to write to the port for a frame that is complete."""
+    return [_PLAIN, frame]
+
+
+def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
+    """One super-packet of consecutive TCP packets of one flow (alike but for sequence, PSH and FIN), as buffers.
+
+    All but the last carry `size` octets; a single one is given with its checksum to be completed by the kernel.
+    """
+    first = frames[0]
+    transport, end = found.transport, found.end
+    many = len(frames) > 1
+    length = (len(frames) - 1) * size + len(frames[-1]) - end
+    head = first[:end]
+    if many:
+        head = with_length(head, found, length)
+        flags = first[transport + 13] | frames[-1][transport + 13] & _FIN_PSH
+        head = head[: transport + 13] + bytes((flags,)) + head[transport + 14 :]
+    at = transport + _CHECKSUM_AT[found.protocol]
+    # The kernel's own order: for TCP super-packets it sums the whole length again when it cuts them.
+    check = partial_sum(first, found, end - transport + length)
+    head = head[:at] + check + head[at + 2 :]
+    return [offload_header(found, size, many), head, *[frame[end:] for frame in frames]]
+
+
+def same_flow(first: bytes, other: bytes, found: Layers) -> bool:
+    """Whether TCP packet `other` may follow `first` in one super-packet: equal headers but for sequence and PSH, FIN.
+
+    IP's total length, identification and checksum may differ, as GRO allows.
+    """
+    transport = found.transport
+    if found.version == 4:
+        if first[:16] != other[:16] or first[20:24] != other[20:24]:
+            return False
+        start = 26
+    else:
+        if first[:18] != other[:18]:
+            return False
+        start = 20
+    return (
+        first[start : transport + 4] == other[start : transport + 4]
+        and first[transport + 8 : transport + 13] == other[transport + 8 : transport + 13]
+        and first[transport + 14 : transport + 16] == other[transport + 14 : transport + 16]
+        and first[transport + 18 : found.end] == other[transport + 18 : found.end]
+        and not first[transport + 13] & _FIN_PSH
+        and (first[transport + 13] & ~_CWR) == other[transport + 13] & ~_FIN_PSH
+    )
+
+
+def fragments(frame: bytes, mtu: int) -> list[bytes]:
+    """An IPv4 frame without DF as fragments for links of MTU `mtu` (RFC 791); [] if it may not or cannot be cut.
+
+    The transport checksum must be complete.
+    """
+    if frame[12:14] != _IPV4_TYPE or len(frame) < ETHERNET + 20 or mtu < _IPV4_MINIMUM:
+        return []
+    word = frame[20] << 8 | frame[21]
+    end = ETHERNET + (frame[14] & 15) * 4
+    total = ETHERNET + (frame[16] << 8 | frame[17])
+    if word & _DF or not ETHERNET + 20 <= end <= total <= len(frame):
+        return []
+    room = (mtu - (end - ETHERNET)) & ~7
+    if room <= 0:
+        return []
+    pieces = []
+    base = word & _OFFSET
+    for start in range(end, total, room):
+        payload = frame[start : min(start + room, total)]
+        more = _MF if start + room < total else word & _MF
+        place = (base + (start - end) // 8 & _OFFSET) | more
+        header = frame[14:16] + (end - ETHERNET + len(payload)).to_bytes(2, "big") + frame[18:20]
+        header += place.to_bytes(2, "big") + frame[22:end]
+        pieces.append(frame[:14] + _ipv4_checked(header) + payload)
+    return pieces
+
+
+def too_big(frame: bytes, mtu: int) -> bytes | None:
+    """The answer to a frame that is too big and must not be cut: a frame for its sender, or None if it deserves none.
+
+    ICMP "fragmentation needed" (RFC 1191, 4) or ICMPv6 "packet too big" (RFC 4443, 3.2), in the name of the
+    destination, whose way the packet could not go. Errors and multicasts are never answered.
+    """
+    found = layers(frame)
+    if found is None or frame[0] & 1 or frame[6] & 1:
+        return None
+    ethernet = frame[6:12] + frame[:6] + frame[12:14]
+    if found.version == 4:
+        end = ETHERNET + (frame[14] & 15) * 4
+        if frame[30] >= 224 or (found.protocol == _ICMP and len(frame) > end and frame[end] not in (0, 8)):
+            return None
+        body = b"\x03\x04" + bytes(4) + mtu.to_bytes(2, "big") + frame[14 : end + 8]
+        body = body[:2] + ((65535 - ones_sum(body)) % 65535).to_bytes(2, "big") + body[4:]
+        header = b"\x45\x00" + (20 + len(body)).to_bytes(2, "big") + bytes(4) + b"\x40\x01" + bytes(2)
+        return ethernet + _ipv4_checked(header + frame[30:34] + frame[26:30]) + body
+    if frame[38] == 0xFF or (found.protocol == _ICMPV6 and len(frame) > 54 and frame[54] < 128):
+        return None
+    body = b"\x02\x00" + bytes(2) + max(mtu, 0).to_bytes(4, "big") + frame[14 : 14 + 1232]
+    addresses = frame[38:54] + frame[22:38]
+    total = ones_sum(addresses + len(body).to_bytes(4, "big") + b"\0\0\0\x3a" + body)
+    body = body[:2] + ((65535 - total) % 65535 or 65535).to_bytes(2, "big") + body[4:]
+    return ethernet + b"\x60\0\0\0" + len(body).to_bytes(2, "big") + b"\x3a\x40" + addresses + body

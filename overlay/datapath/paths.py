@@ -1,0 +1,459 @@
+"""Which path carries the traffic to each neighbour: the kernel's ("fastdp") or the userspace tunnel ("sleeve").
+
+Owns the probes of full packet size on both, what their silence means, and the size of packets that the tunnel's way
+takes (RFC 8899 in spirit: probes alone decide, no ICMP is believed). Must not know how a probe is sent, nor routes.
+Probes follow traffic: a path that carries some is tried often, an idle one rarely, and a miss is looked into at once.
+"""
+
+from enum import Enum
+from typing import Any, Final
+
+from overlay.config import Config, PeerName
+from overlay.datapath.sleeve import HEADER
+from overlay.datapath.vxlan import INNER_ETHERNET, TUNNEL_TAG, overlay_mtu
+from overlay.effects import Effect, Log, Notify, ResizeTunnel, SendProbe
+from overlay.env import MILLISECOND, SECOND, Random
+from overlay.inputs import CarriersChanged, Input, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
+from overlay.mesh.timers import Timers
+
+BUSY_INTERVAL: Final = 700 * MILLISECOND
+IDLE_INTERVAL: Final = 10 * SECOND
+FAILED_INTERVAL: Final = 2 * SECOND
+BUSY_FOR: Final = 5 * SECOND
+"""How long a neighbour counts as busy after traffic was seen."""
+BUDGET: Final = 8
+"""Probes a second that idle paths may cost a peer, all together."""
+BUSY_BUDGET: Final = 32
+TIMEOUT: Final = 250 * MILLISECOND
+"""No answer after this, or after three times what answers usually take, is a miss."""
+MAX_TIMEOUT: Final = 2 * SECOND
+MISSES: Final = 4
+"""In a row: the path has failed."""
+LOSSY: Final = 6
+"""Of the last sixteen: the path is too lossy, though it answers."""
+ANSWERS: Final = 4
+"""In a row: a path that had failed works again; doubled with each failure that follows soon."""
+MAX_ANSWERS: Final = 32
+RAISE_INTERVAL: Final = 10 * SECOND
+"""How often a tunnel with smaller packets than it wants tries the full size again."""
+LADDER: Final = (1400, 1300, 1260, 1200, 1172, 1100, 1000, 900, 800, 700, 600, 548)
+"""Sizes (UDP payload) tried at the same time when the wanted one gets no answer: usual links', and down to what every
+IPv4 link should take (576 octets, RFC 1122, 3.3.3)."""
+STEPS: Final = 8
+"""Sizes tried at the same time between one that got an answer and one that did not."""
+PRECISION: Final = 8
+
+
+class Fast(Enum):
+    """How the kernel's path to a neighbour stands."""
+
+    FORBIDDEN = "forbidden"
+    """The traffic is to be encrypted, or `--no-fastdp`."""
+    TRUSTED = "trusted"
+    DOUBTED = "doubted"
+    """A probe got no answer; still in use."""
+    FAILED = "failed"
+    RECOVERING = "recovering"
+    """It answers again; not yet in use."""
+
+
+class Event(Enum):
+    ANSWER = "answer"
+    MISS = "miss"
+    TOO_MANY = "too many"
+    """A miss that is one too many."""
+    ENOUGH = "enough"
+    """An answer that makes it enough of them."""
+    HEALED = "healed"
+    """Both paths were silent, and the tunnel answers again."""
+
+
+TRANSITIONS: Final = {
+    (Fast.TRUSTED, Event.ANSWER): Fast.TRUSTED,
+    (Fast.TRUSTED, Event.MISS): Fast.DOUBTED,
+    (Fast.TRUSTED, Event.TOO_MANY): Fast.FAILED,
+    (Fast.DOUBTED, Event.ANSWER): Fast.TRUSTED,
+    (Fast.DOUBTED, Event.MISS): Fast.DOUBTED,
+    (Fast.DOUBTED, Event.TOO_MANY): Fast.FAILED,
+    (Fast.FAILED, Event.ANSWER): Fast.RECOVERING,
+    (Fast.FAILED, Event.MISS): Fast.FAILED,
+    (Fast.FAILED, Event.HEALED): Fast.DOUBTED,
+    (Fast.RECOVERING, Event.HEALED): Fast.DOUBTED,
+    (Fast.RECOVERING, Event.ANSWER): Fast.RECOVERING,
+    (Fast.RECOVERING, Event.ENOUGH): Fast.TRUSTED,
+    (Fast.RECOVERING, Event.MISS): Fast.FAILED,
+}
+IN_USE: Final = (Fast.TRUSTED, Fast.DOUBTED)
+
+
+class Tube(Enum):
+    """How the tunnel to a neighbour stands."""
+
+    CONFIRMED = "confirmed"
+    DOUBTED = "doubted"
+    """Not yet tried, or a probe of the size in use got no answer."""
+    SEARCHING = "searching"
+    """Several sizes are under way."""
+    SILENT = "silent"
+    """No size gets an answer."""
+
+
+class _Prober:
+    """Probes of one path under way, and how long answers take."""
+
+    __slots__ = ("asked", "due", "history", "misses", "round_trip", "streak", "waiting")
+
+    def __init__(self, due: int) -> None:
+        self.due = due
+        self.waiting: tuple[int, int] | None = None
+        """When the probe that counts was sent, and when it counts as missed."""
+        self.asked: dict[int, tuple[int, int]] = {}
+        """Nonce to when, and to the size: late answers count too."""
+        self.round_trip = 0
+        self.misses = 0
+        self.streak = 0
+        self.history = 0
+        """One bit for each of the last sixteen probes: 1 is a miss."""
+
+    @property
+    def timeout(self) -> int:
+        return min(max(TIMEOUT, 3 * self.round_trip), MAX_TIMEOUT)
+
+    def ask(self, nonce: int, size: int, now: int) -> None:
+        while len(self.asked) >= 32:
+            del self.asked[next(iter(self.asked))]
+        self.asked[nonce] = (now, size)
+        self.waiting = (now, now + (self.timeout if self.round_trip else 2 * TIMEOUT))
+
+    def answered(self, nonce: int, now: int) -> int:
+        """The size of the probe that is answered; 0 if none is."""
+        asked = self.asked.pop(nonce, None)
+        if asked is None:
+            return 0
+        taken = now - asked[0]
+        self.round_trip = taken if not self.round_trip else (7 * self.round_trip + taken) // 8
+        self.waiting = None
+        self.misses = 0
+        self.streak += 1
+        self.history = self.history << 1 & 0xFFFF
+        return asked[1]
+
+    def missed(self) -> None:
+        self.waiting = None
+        self.misses += 1
+        self.streak = 0
+        self.history = (self.history << 1 | 1) & 0xFFFF
+
+    @property
+    def next(self) -> int:
+        return self.waiting[1] if self.waiting is not None else self.due
+
+
+class _Paths:
+    """One neighbour."""
+
+    __slots__ = (
+        "address", "best", "busy_until", "connection", "encrypted", "failed_at", "failing", "fast", "needed", "peer",
+        "probe", "raise_at", "silent", "size", "switched", "tried", "tube", "tube_probe", "want",
+    )  # fmt: skip
+
+    def __init__(self, neighbour: Neighbour, want: int, fast: Fast, now: int) -> None:
+        self.peer = neighbour.peer
+        self.connection = neighbour.connection
+        self.encrypted = neighbour.keys is not None
+        self.address = neighbour.address
+        self.want = want
+        self.fast = fast
+        self.switched = fast is Fast.FORBIDDEN
+        """The tunnel carries the traffic. Of two paths that both fail, as in a cut, none is better."""
+        self.silent = False
+        """The tunnel got no answer at all, lately."""
+        self.tube = Tube.DOUBTED
+        self.size = want
+        self.best = 0
+        """The largest size that got an answer in this search."""
+        self.failing = 0
+        """The smallest size that got none."""
+        self.tried: list[int] = []
+        self.raise_at = 0
+        self.failed_at = -MAX_ANSWERS * SECOND
+        self.needed = ANSWERS
+        self.busy_until = now + BUSY_FOR
+        self.probe = _Prober(now)
+        self.tube_probe = _Prober(now)
+
+    def due(self) -> int:
+        tube = self.tube_probe.next
+        return tube if self.fast is Fast.FORBIDDEN else min(self.probe.next, tube)
+
+
+class Paths:
+    """The path choice of one peer."""
+
+    def __init__(self, config: Config, rng: Random) -> None:
+        self._mtu = config.mtu or overlay_mtu(1500)
+        self._fast = config.fastdp
+        self._rng = rng
+        self._neighbours: dict[PeerName, _Paths] = {}
+        self._timers: Timers[PeerName] = Timers()
+        self._tunnelled: tuple[PeerName, ...] = ()
+        self._stale = False
+        """`_tunnelled` may be another one now."""
+
+    def handle(self, input: Input, now: int) -> list[Effect]:
+        """What to do about `input`; TypeError for one that is not of path choice."""
+        effects: list[Effect] = []
+        match input:
+            case NeighboursChanged():
+                self._set(input.neighbours, now)
+            case ProbeHeard():
+                self._heard(input, now, effects)
+            case TrafficSeen():
+                for peer in input.peers:
+                    self._busy(peer, now)
+            case Wake():
+                while (due := self._timers.pop(now)) is not None:
+                    self._work(self._neighbours[due], now, effects)
+                    self._arm(due)
+            case _:
+                raise TypeError(f"not an input of path choice: {input!r}")
+        if self._stale:
+            effects += self._settle()
+        return effects
+
+    def deadline(self) -> int | None:
+        return self._timers.deadline()
+
+    def _arm(self, peer: PeerName) -> None:
+        self._timers.set(peer, self._neighbours[peer].due())
+
+    @property
+    def tunnelled(self) -> tuple[PeerName, ...]:
+        """The neighbours whose traffic goes through the tunnel, sorted."""
+        return self._tunnelled
+
+    def carried(self, peer: PeerName) -> bool:
+        """Whether the kernel carries the traffic to this neighbour."""
+        paths = self._neighbours.get(peer)
+        return paths is not None and not paths.switched
+
+    # --- inputs -------------------------------------------------------------------------------------------------------
+
+    def _set(self, neighbours: tuple[Neighbour, ...], now: int) -> None:
+        before, self._neighbours = self._neighbours, {}
+        for neighbour in neighbours:
+            known = before.get(neighbour.peer)
+            if known is None or known.connection != neighbour.connection:
+                encrypted = neighbour.keys is not None
+                want = self._mtu + INNER_ETHERNET + HEADER + (TUNNEL_TAG if encrypted else 0)
+                fast = Fast.TRUSTED if self._fast and not encrypted else Fast.FORBIDDEN
+                fresh = _Paths(neighbour, want, fast, now)
+                if (
+                    known is not None
+                    and known.address.host == fresh.address.host
+                    and Fast.FORBIDDEN not in (known.fast, fast)
+                ):
+                    fresh.fast, fresh.needed, fresh.failed_at = known.fast, known.needed, known.failed_at
+                    fresh.switched = known.switched
+                known = fresh
+            self._neighbours[neighbour.peer] = known
+            self._arm(neighbour.peer)
+        for peer in before:
+            if peer not in self._neighbours:
+                self._timers.cancel(peer)
+        self._stale = True
+
+    def _busy(self, peer: PeerName, now: int) -> None:
+        paths = self._neighbours.get(peer)
+        if paths is None:
+            return
+        paths.busy_until = now + BUSY_FOR
+        soon = now + BUSY_INTERVAL
+        paths.probe.due = min(paths.probe.due, soon)
+        if paths.fast not in IN_USE:
+            paths.tube_probe.due = min(paths.tube_probe.due, soon)
+        self._arm(peer)
+
+    def _heard(self, input: ProbeHeard, now: int, effects: list[Effect]) -> None:
+        paths = self._neighbours.get(input.peer)
+        if paths is None:
+            return
+        if not input.answer:
+            effects.append(SendProbe(paths.peer, paths.address, input.fast, input.nonce, input.size, True))
+        elif input.fast and paths.fast is not Fast.FORBIDDEN:
+            if paths.probe.answered(input.nonce, now):
+                enough = paths.fast is Fast.RECOVERING and paths.probe.streak >= paths.needed
+                self._advance(paths, Event.ENOUGH if enough else Event.ANSWER, now, effects)
+                paths.probe.due = now + self._pause(paths, now)
+        elif not input.fast:
+            self._tube_answered(paths, input.nonce, now, effects)
+        self._arm(input.peer)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _work(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
+        probe = paths.probe
+        if paths.fast is not Fast.FORBIDDEN and probe.next <= now:
+            if probe.waiting is not None:
+                probe.missed()
+                lossy = probe.misses >= MISSES or probe.history.bit_count() >= LOSSY
+                over = lossy and paths.fast in IN_USE
+                self._advance(paths, Event.TOO_MANY if over else Event.MISS, now, effects)
+                probe.due = now if paths.fast in IN_USE else now + self._pause(paths, now)
+            if probe.due <= now:
+                self._ask(paths, True, self._mtu + INNER_ETHERNET, now, effects)
+        if paths.tube_probe.next <= now:
+            self._tube_work(paths, now, effects)
+
+    def _ask(self, paths: _Paths, fast: bool, size: int, now: int, effects: list[Effect]) -> None:
+        nonce = self._rng.getrandbits(63)
+        (paths.probe if fast else paths.tube_probe).ask(nonce, size, now)
+        effects.append(SendProbe(paths.peer, paths.address, fast, nonce, size, False))
+
+    def _pause(self, paths: _Paths, now: int) -> int:
+        """Until the next probe of the kernel's path when the last one was answered, or lost on a path not in use."""
+        if paths.fast is Fast.RECOVERING:
+            return TIMEOUT
+        if paths.fast is Fast.FAILED:
+            return FAILED_INTERVAL
+        return self._usual(paths, now)
+
+    def _usual(self, paths: _Paths, now: int) -> int:
+        if paths.busy_until > now:
+            return max(BUSY_INTERVAL, len(self._neighbours) * SECOND // BUSY_BUDGET)
+        return self._idle()
+
+    def _idle(self) -> int:
+        pause = max(IDLE_INTERVAL, len(self._neighbours) * SECOND // BUDGET)
+        return pause - pause // 8 + self._rng.randrange(pause // 4)
+
+    def _advance(self, paths: _Paths, event: Event, now: int, effects: list[Effect]) -> None:
+        before = paths.fast
+        after = paths.fast = TRANSITIONS[before, event]
+        if after in IN_USE and paths.switched:
+            paths.switched, self._stale = False, True
+        if after is Fast.FAILED and before in IN_USE:
+            soon = now - paths.failed_at < MAX_ANSWERS * SECOND
+            paths.needed = min(2 * paths.needed, MAX_ANSWERS) if soon else ANSWERS
+            paths.failed_at = now
+            paths.probe.history = 0
+            if paths.tube is not Tube.SEARCHING:
+                self._search(paths, now, effects)
+        elif after is Fast.TRUSTED and before is Fast.RECOVERING:
+            paths.probe.history = 0
+            effects.append(Log("info", f"fastdp to {paths.peer} works again and takes the traffic"))
+
+    # --- the tunnel ---------------------------------------------------------------------------------------------------
+
+    def _tube_work(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
+        probe = paths.tube_probe
+        if probe.waiting is not None:
+            probe.missed()
+            if paths.tube is Tube.SEARCHING:
+                self._round_over(paths, now, effects)
+                return
+            paths.tube = Tube.DOUBTED if paths.tube is not Tube.SILENT else Tube.SILENT
+            if probe.misses >= MISSES - 1 or paths.tube is Tube.SILENT:
+                self._search(paths, now, effects)
+                return
+        if paths.tube is Tube.SILENT:
+            self._search(paths, now, effects)
+            return
+        size = paths.size
+        if size < paths.want and now >= paths.raise_at:
+            paths.raise_at = now + RAISE_INTERVAL
+            nonce = self._rng.getrandbits(63)
+            probe.asked[nonce] = (now, paths.want)
+            effects.append(SendProbe(paths.peer, paths.address, False, nonce, paths.want, False))
+        self._ask(paths, False, size, now, effects)
+
+    def _tube_answered(self, paths: _Paths, nonce: int, now: int, effects: list[Effect]) -> None:
+        probe = paths.tube_probe
+        waiting = probe.waiting
+        size = probe.answered(nonce, now)
+        if not size:
+            return
+        if paths.tube is Tube.SEARCHING:
+            paths.best = max(paths.best, size)
+            if paths.best < paths.want:
+                probe.waiting = waiting
+                return
+        if size >= paths.size or paths.tube is Tube.SEARCHING:
+            self._confirm(paths, size, now, effects)
+
+    def _confirm(self, paths: _Paths, size: int, now: int, effects: list[Effect]) -> None:
+        paths.tube = Tube.CONFIRMED
+        self._switch(paths, effects)
+        probe = paths.tube_probe
+        probe.waiting = None
+        probe.due = now + (self._idle() if paths.fast in IN_USE else self._usual(paths, now))
+        if size != paths.size:
+            paths.size = size
+            paths.raise_at = now + RAISE_INTERVAL
+            effects.append(ResizeTunnel(paths.peer, size))
+            effects.append(Log("info", f"the tunnel to {paths.peer} takes packets of {size} octets now"))
+
+    def _switch(self, paths: _Paths, effects: list[Effect]) -> None:
+        """The tunnel answers: it takes the traffic of a kernel's path that has failed, and goes on failing."""
+        silent, paths.silent = paths.silent, False
+        if paths.fast in IN_USE or paths.switched:
+            return
+        if silent:
+            paths.fast = TRANSITIONS[paths.fast, Event.HEALED]
+            paths.probe.misses = MISSES // 2
+            paths.probe.waiting, paths.probe.due = None, paths.tube_probe.due
+        else:
+            paths.switched, self._stale = True, True
+            effects.append(Log("info", f"fastdp to {paths.peer} fails; its traffic takes the tunnel"))
+
+    def _search(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
+        paths.tube = Tube.SEARCHING
+        paths.best, paths.failing = 0, paths.want + 1
+        self._try(paths, [paths.want, *(size for size in LADDER if size < paths.want)], now, effects)
+
+    def _try(self, paths: _Paths, sizes: list[int], now: int, effects: list[Effect]) -> None:
+        paths.tried = sizes
+        for size in sizes:
+            self._ask(paths, False, size, now, effects)
+
+    def _round_over(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
+        """No more answers of this round: narrow the gap, or take what there is."""
+        if not paths.best:
+            paths.tube, paths.silent = Tube.SILENT, True
+            paths.tube_probe.due = now + FAILED_INTERVAL
+            return
+        paths.failing = min((size for size in paths.tried if size > paths.best), default=paths.failing)
+        gap = paths.failing - paths.best
+        if paths.size > paths.best:  # in use at once, refined while it is
+            paths.size = paths.best
+            effects.append(ResizeTunnel(paths.peer, paths.best))
+        self._switch(paths, effects)
+        if gap <= PRECISION:
+            self._confirm(paths, paths.best, now, effects)
+            return
+        step = max(PRECISION // 2, gap // (STEPS + 1))
+        self._try(paths, list(range(paths.best + step, paths.failing, step))[STEPS::-1], now, effects)
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> list[Effect]:
+        self._stale = False
+        tunnelled = tuple(sorted(peer for peer, paths in self._neighbours.items() if paths.switched))
+        if tunnelled == self._tunnelled:
+            return []
+        self._tunnelled = tunnelled
+        return [Notify(CarriersChanged(tunnelled))]
+
+    def report(self, now: int) -> dict[str, Any]:
+        """JSON-able: for each neighbour the path in use, and how both stand."""
+        return {
+            peer: {
+                "path": "sleeve" if paths.switched else "fastdp",
+                "fastdp": paths.fast.value,
+                "sleeve": paths.tube.value,
+                "encrypted": paths.encrypted,
+                "mtu": paths.size - HEADER - INNER_ETHERNET - (TUNNEL_TAG if paths.encrypted else 0),
+                "round_trip": (paths.tube_probe if paths.switched else paths.probe).round_trip,
+            }
+            for peer, paths in sorted(self._neighbours.items())
+        }

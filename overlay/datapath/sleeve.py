@@ -1,0 +1,62 @@
+"""The userspace tunnel's packet: 24 octets of header, then one Ethernet frame. `docs/wire.md`, "Tunnel packets".
+
+Owns the layout, the kinds and flags, and the short numbers that stand for peers. One UDP datagram is one packet and
+carries one frame, so that a lost datagram costs one packet of a container. Must not know sessions, routes or sockets.
+"""
+
+from enum import IntEnum, IntFlag
+from hashlib import blake2b
+from typing import Final
+
+from overlay.config import PeerName
+
+HEADER: Final = 24
+PREFIX: Final = 16
+"""Octets before the counter: what a sealed packet is authenticated with besides its content."""
+TTL: Final = 64
+"""Hops that a packet may take."""
+PROBE_BODY: Final = 10
+"""A probe's nonce (8 octets) and size (2); what follows is padding."""
+
+
+class Kind(IntEnum):
+    """The low two bits of the first octet."""
+
+    UNICAST = 0
+    """A frame for a container of the peer in `destination`."""
+    FLOOD = 1
+    """A frame for every container; `destination` is its number among those of `source`."""
+    PROBE = 2
+    """Asks the neighbour for an answer: does a packet of this size arrive?"""
+    ANSWER = 3
+
+
+class Flag(IntFlag):
+    """The other bits of the first octet."""
+
+    PARTIAL = 0x04
+    """The transport checksum of the frame is left to be completed by whoever delivers it."""
+    PASS_ON = 0x08
+    """Of a flood: the receiver has had it by another path and only passes it on."""
+    SEALED = 0x40
+    TUNNEL = 0x80
+    """Always set: tells a tunnel packet from a control datagram, which begins with an ASCII letter."""
+
+
+_ID: Final = 5
+ID_BITS: Final = 8 * _ID
+
+
+def peer_id(name: PeerName) -> bytes:
+    """What stands for a peer: 40 bits of BLAKE2b. Among 10,000 peers two are alike with a chance of 1 in 22,000."""
+    return blake2b(name.encode(), digest_size=_ID).digest()
+
+
+def prefix(kind: int, ttl: int, tag: bytes, source: bytes, destination: bytes) -> bytes:
+    """The first 16 octets: kind and flags (1), ttl (1), tag of the connection (4), source (5), destination (5)."""
+    return bytes((kind | 0x80, ttl)) + tag + source + destination
+
+
+def connection_tag(connection: int) -> bytes:
+    """The tag of a control connection: by it the receiver knows the sender, whatever its address is now."""
+    return (connection & 0xFFFFFFFF).to_bytes(4, "big")
