@@ -157,7 +157,9 @@ def _left(host: _Host) -> str:
     report = json.loads(host.weave("report"))
     booked = [address for held in report["ipam"]["addresses"].values() for address in held]
     ports = [
-        line for line in host.run("ip", "-o", "link", "show", "master", "weave").stdout.splitlines() if "vethwe" in line
+        line
+        for line in host.run("ip", "-o", "link", "show", "master", "weave").stdout.splitlines()
+        if "vethwel" in line
     ]
     names = [entry for entry in report["dns"].get("entries", ()) if not entry.get("tombstone")]
     return " ".join(map(str, (*booked, *ports, *names)))
