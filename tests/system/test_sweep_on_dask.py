@@ -49,6 +49,16 @@ def dask(*words: str, folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask politely, then insist: how long a Dask process takes to leave is not what is tested here."""
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler that has two workers with one thread each."""
@@ -68,10 +78,8 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             client.wait_for_workers(2, timeout=90)
         yield address
     finally:
-        for process in reversed(started):
-            process.terminate()
-        for process in reversed(started):
-            process.wait(timeout=30)
+        for process in reversed(started):  # one by one: a worker that is told to end looks for its scheduler
+            end(process)
 
 
 def test_runs_are_played_by_the_workers(scheduler: str, tmp_path: Path) -> None:
