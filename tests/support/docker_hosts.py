@@ -16,7 +16,7 @@ from pathlib import Path
 from overlay_hosts import Host, eventually
 from tiers import cannot_run
 
-__all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "need_docker"]
+__all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "gone", "need_docker"]
 
 BUSYBOX, GLIBC, SCRATCH = "test/busybox", "test/glibc", "test/scratch"
 _APPLETS = "sh ls sleep cat echo env ping httpd id ip nslookup true false grep printf touch hostname"
@@ -147,3 +147,11 @@ class DockerHost(Host):
         path = self.disk / "dockerd.log"
         tail = "".join(path.read_text().splitlines(keepends=True)[-15:]) if path.exists() else ""
         return super().log + tail
+
+
+def gone(host: DockerHost) -> None:
+    """Nothing is attached, booked or left on the bridge."""
+    assert host.docker("ps", "-aq").stdout == ""
+    eventually(lambda: host.attached() == {}, what="nothing attached")
+    eventually(lambda: host.booked() == {}, what="nothing booked")
+    assert "vethwel" not in host.sh("ip -o link show master weave")

@@ -5,19 +5,11 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from docker_hosts import BUSYBOX, GLIBC, SCRATCH, DockerHost, clients, need_docker
+from docker_hosts import BUSYBOX, GLIBC, SCRATCH, DockerHost, clients, gone, need_docker
 from overlay_hosts import PYTHON, eventually, underlay
 
 SHORT_LIVED = 24
 """How many short-lived containers; `make bench-docker` starts 200."""
-
-
-def gone(host: DockerHost) -> None:
-    """Nothing is attached, booked or left on the bridge."""
-    assert host.docker("ps", "-aq").stdout == ""
-    eventually(lambda: host.attached() == {}, what="nothing attached")
-    eventually(lambda: host.booked() == {}, what="nothing booked")
-    assert "vethwel" not in host.sh("ip -o link show master weave")
 
 
 @pytest.mark.parametrize("client", clients() or ["docker"])

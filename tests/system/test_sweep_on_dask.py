@@ -49,16 +49,6 @@ def dask(*words: str, folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask politely, then insist: how long a Dask process takes to leave is not what is tested here."""
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler that has two workers with one thread each."""
@@ -78,8 +68,9 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             client.wait_for_workers(2, timeout=90)
         yield address
     finally:
-        for process in reversed(started):  # one by one: a worker that is told to end looks for its scheduler
-            end(process)
+        for process in reversed(started):  # one by one: a worker hangs if scheduler and signal end it at once
+            process.terminate()
+            process.wait(timeout=30)
 
 
 def test_runs_are_played_by_the_workers(scheduler: str, tmp_path: Path) -> None:
