@@ -19,9 +19,9 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
-from lab.graph_files import GraphFileError, underlay_of
 from lab.scenario_base import Problem
 from lab.scenario_check import check, listed, nearest
+from lab.scenario_files import with_files
 from lab.scenario_model import Scenario
 from lab.topology import Resolved, resolve
 
@@ -105,9 +105,9 @@ def parse(text: str, file: str = "scenario") -> Scenario:
         found = "nothing" if plain is None else _show(plain)
         text = f"found {found}, expected a scenario: a mapping with version, underlay, services and timeline"
         raise ScenarioError(file, [Found(1, 1, "", text)])
-    plain, missing = _with_graph(plain, Path(file).parent)
-    if missing is not None:
-        raise ScenarioError(file, [_found(tree, missing)])
+    plain, missing = with_files(plain, Path(file).parent)
+    if missing:
+        raise ScenarioError(file, [_found(tree, problem) for problem in missing])
     scenario, problems = _validate(plain)
     if scenario is not None:
         problems = [*problems, *check(scenario)]
@@ -139,27 +139,6 @@ def json_schema() -> str:
     schema = Scenario.model_json_schema(by_alias=True, mode="validation")
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "overlay-lab scenario"}
     return json.dumps({**schema, **head}, indent=2, sort_keys=True) + "\n"
-
-
-def _with_graph(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Problem | None]:
-    """The scenario with what its topology file says put under what it says itself, or what is wrong with the file."""
-    underlay = plain.get("underlay")
-    name = underlay.get("file") if isinstance(underlay, dict) else None
-    if not isinstance(underlay, dict) or not isinstance(name, str) or not name:
-        return plain, None
-    where = ("underlay", "file")
-    for key in ("generate", "edges"):
-        if key in underlay:
-            return plain, Problem(where, f"`file` beside `{key}`", "one or the other")
-    try:
-        found = underlay_of(folder / name)
-    except GraphFileError as error:
-        return plain, Problem(where, repr(name), str(error))
-    merged = dict(underlay)
-    for key, value in found.items():
-        own = underlay.get(key)
-        merged[key] = {**value, **own} if isinstance(value, dict) and isinstance(own, dict) else own or value
-    return {**plain, "underlay": merged}, None
 
 
 def _validate(plain: dict[str, Any]) -> tuple[Scenario | None, list[Problem]]:

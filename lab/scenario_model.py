@@ -9,6 +9,7 @@ import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from lab.links import Burst, Distribution, Link
 from lab.scenario_base import ALL, Command, Model, Name, Names, Scalar, at_least, fault
@@ -184,6 +185,9 @@ class Service(Model):
     """A program in containers: an image with its arguments, or a command of one's own."""
 
     image: Text | None = None
+    """A name, or the path of an archive of `docker save`, beside the scenario: `./shop.tar`."""
+    archive: SkipJsonSchema[Text | None] = None
+    """That path, made absolute by `lab.scenario_files`; `image` is then the name in it."""
     args: tuple[str, ...] = ()
     command: Command | None = None
     host: Name | None = None

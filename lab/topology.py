@@ -85,6 +85,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
 
     name: str
     image: str
+    archive: str = ""
+    """The file that holds the image, for engines to load; empty: they have it, or the lab does."""
     args: tuple[str, ...]
     env: dict[str, str]
     publish: tuple[str, ...]
@@ -374,6 +376,7 @@ def _services(scenario: Scenario, hosts: tuple[str, ...]) -> Iterator[tuple[str,
             ServiceSpec(
                 name=name,
                 image=service.image or PROCESS,
+                archive=service.archive or "",
                 args=service.args if service.command is None else service.command,
                 env=dict(service.env),
                 publish=service.publish,

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab.backends.dind import cgroups
 from lab.bench.rows import Row, row
 from lab.errors import LabError
 
@@ -30,10 +31,11 @@ class _Host:
     """Namespaces with an engine; `run` enters them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self._cgroup = folder, cgroups.new_name()
         script = (
             "mount -t tmpfs run /run; hostname bench; ip link set lo up; "
             f"dockerd --data-root {folder}/data --exec-root {folder}/exec --pidfile {folder}/pid "
+            f"--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent /{self._cgroup} "
             f"-H unix://{folder}/d >{folder}/log 2>&1 </dev/null & echo ready; while :; do sleep 1000 & wait $!; done"
         )
         self._first = subprocess.Popen(
@@ -87,6 +89,7 @@ class _Host:
         """End everything."""
         self._first.kill()
         self._first.wait()
+        cgroups.remove(self._cgroup)
 
 
 @contextmanager

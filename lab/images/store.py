@@ -159,10 +159,11 @@ def archives_of(names: Sequence[str]) -> list[Iterator[bytes]]:
                 break
     own = [image for image in built() if image.name in wanted and image.name not in users]
     found = [archive(own, architecture())] if own else []
-    return [*found, *(_file(path) for path in theirs)]
+    return [*found, *map(read, theirs)]
 
 
-def _file(path: Path) -> Iterator[bytes]:
+def read(path: Path) -> Iterator[bytes]:
+    """The bytes of an archive, for an engine to load."""
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             yield chunk

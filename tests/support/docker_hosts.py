@@ -16,6 +16,8 @@ from pathlib import Path
 from overlay_hosts import Host, eventually
 from tiers import cannot_run
 
+from lab.backends.dind import cgroups
+
 __all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "gone", "need_docker"]
 
 BUSYBOX, GLIBC, SCRATCH = "test/busybox", "test/glibc", "test/scratch"
@@ -49,6 +51,7 @@ class DockerHost(Host):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
+        self.cgroup = cgroups.new_name()
         self.start_engine()
 
     def first_words(self, number: int) -> list[str]:
@@ -64,6 +67,7 @@ class DockerHost(Host):
         words = [
             *("dockerd", "--data-root", f"{self.disk}/engine", "--exec-root", f"{self.disk}/run"),
             *("--pidfile", f"{self.disk}/dockerd.pid", "-H", f"unix://{self.disk}/d"),
+            *("--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self.cgroup}"),
             *("--storage-driver", self.storage, *(flags or self.dockerd_flags)),
         ]
         if not any(word.startswith("--bridge") for word in words):
@@ -72,6 +76,11 @@ class DockerHost(Host):
         script = f'"$@" >>{self.disk}/dockerd.log 2>&1 </dev/null &'
         self.run("sh", "-c", script, "sh", *words)
         eventually(lambda: self.docker("version", check=False).returncode == 0, 60, "the engine answers")
+
+    def close(self) -> None:
+        """End everything; control groups outlive processes and are removed."""
+        super().close()
+        cgroups.remove(self.cgroup)
 
     def engine_pid(self) -> int:
         return int((self.disk / "dockerd.pid").read_text())

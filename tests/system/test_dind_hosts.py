@@ -10,6 +10,8 @@ import pytest
 from dind_labs import OWN, alive, await_that, descendants, groups, lab, on, require_dind, supervisor, up
 
 from lab.backends.netns import Client, find
+from lab.images import store
+from lab.images.archive import Built, archive
 
 SCENARIO = """\
 version: 1
@@ -18,6 +20,7 @@ underlay:
   hosts: {orion.local: {address: 192.168.0.2}, macbook.local: {address: 192.168.0.3}}
 services:
   svc1: {image: ksahnine/dummy-http, args: [svc1], host: orion.local, address: 10.0.1.1/24}
+  own: {image: ./own.tar, args: [own], host: macbook.local, address: 10.0.1.5/24, port: 8080}
   client: {image: tutum/curl, host: macbook.local, address: 10.0.1.4/24}
 timeline:
   - launch: all
@@ -33,9 +36,17 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     require_dind()
     file = tmp_path_factory.mktemp("dind") / "dind.yaml"
     file.write_text(SCENARIO)
+    _own_archive(file.with_name("own.tar"))
     name = f"dind-{os.getpid()}"
     with up(file, name):
         yield name
+
+
+def _own_archive(path: Path) -> None:
+    """An image that only this file holds: the dummy under another name, and with a configuration of its own."""
+    (dummy,) = (image for image in store.built() if image.name.startswith("ksahnine/dummy-http:"))
+    own = Built(name="nobody/own:1", layers=dummy.layers, config=dummy.config, inputs="own")
+    path.write_bytes(b"".join(archive([own], store.architecture())))
 
 
 def _served(name: str) -> None:
@@ -51,6 +62,11 @@ def test_hosts_are_machines_with_an_engine_of_their_own(two: str) -> None:
     assert "svc1" not in on(two, "macbook.local", "docker", "ps", "--format", "{{.Names}}")
     assert "192.168.0.3" in on(two, "orion.local", "getent", "hosts", "macbook.local")
     _served(two)
+
+
+def test_a_service_runs_the_image_of_an_archive(two: str) -> None:
+    assert "nobody/own:1" in on(two, "macbook.local", "docker", "ps", "--format", "{{.Image}}")
+    assert "Hi! I'm [own] service" in on(two, "client", "curl", "-s", "10.0.1.5:8080")
 
 
 def test_containers_outlive_their_engine(two: str) -> None:
@@ -89,10 +105,11 @@ def test_nothing_stays_when_the_lab_is_killed(two: str) -> None:
 
 def test_what_cannot_be_had_is_said_before_anything_starts(tmp_path: Path) -> None:
     require_dind()
+    _own_archive(tmp_path / "own.tar")
     file = tmp_path / "odd.yaml"
     file.write_text(SCENARIO.replace("tutum/curl", "nobody/nothing"))
     out = lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), code=2)
-    assert "there is no image nobody/nothing" in out and "lab images load" in out
+    assert "there is no image nobody/nothing" in out and "archive of `docker save`" in out
     nowhere = {**OWN, "LAB_ENGINE": f"unix://{tmp_path}/absent.sock"}
     out = lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), code=2, env=nowhere)
     assert "no Docker Engine answers at" in out

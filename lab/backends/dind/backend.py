@@ -72,10 +72,10 @@ class DindBackend:
             return [*reasons, str(error)]
         if not store.ready():
             reasons.append(f"there is no host image yet: {store.BUILD}")
-        for name in store.missing(service.image for service in scenario.services.values()):
+        for name in store.missing(_named(scenario)):
             if self._choice.own or not _in_engine(self._choice.socket, name):
                 reasons.append(
-                    f"services: there is no image {name}: `lab images load FILE` takes an archive of `docker save`, "
+                    f"services: there is no image {name}: `image:` also takes the path of an archive of `docker save`, "
                     "and images of the engine that runs the hosts are found by their names"
                 )
         return reasons
@@ -116,8 +116,8 @@ class DindBackend:
                     hosts[name].doorway = ("docker", "--host", f"unix://{outer.socket}", "exec", str(container))
             await asyncio.gather(*(host.power_on() for host in hosts.values()))
             await fabric.plug([(host.name, host.pid) for host in hosts.values()])
-            wanted = _wanted(scenario)
-            await asyncio.gather(*(_furnish(host, wanted, self._choice.socket) for host in hosts.values()))
+            wanted, files = [*_ALWAYS, *_named(scenario)], _archives(scenario)
+            await asyncio.gather(*(_furnish(host, wanted, files, self._choice.socket) for host in hosts.values()))
         except BaseException:
             await lab.down()
             raise
@@ -135,10 +135,10 @@ class DindBackend:
         return Outer(choice.socket, await Far.start(choice.socket, image.name, sockets(self._cgroup), LABEL, label))
 
 
-async def _furnish(host: DindHost, images: Sequence[str], outer: str) -> None:
-    """Boot the rest of a host and give it its images: those of the lab, and others from a user's engine."""
+async def _furnish(host: DindHost, images: Sequence[str], files: Sequence[Path], outer: str) -> None:
+    """Boot the rest of a host and give it its images: those of the lab, of the scenario, and of a user's engine."""
     await host.finish()
-    await host.load(store.archives_of(images))
+    await host.load([*store.archives_of(images), *map(store.read, files)])
     theirs = store.missing(images)
     if theirs and outer:
         await host.take(theirs, outer)
@@ -166,9 +166,14 @@ def sweep(outer: str) -> None:
                 one.remove(force=True, v=True)
 
 
-def _wanted(scenario: Resolved) -> list[str]:
-    """The images that hosts get: the walk-through's, and those of the scenario's services."""
-    return list(dict.fromkeys([*_ALWAYS, *(service.image for service in scenario.services.values())]))
+def _named(scenario: Resolved) -> list[str]:
+    """The images that services have by name."""
+    return list(dict.fromkeys(service.image for service in scenario.services.values() if not service.archive))
+
+
+def _archives(scenario: Resolved) -> list[Path]:
+    """The archives that hold the others."""
+    return [Path(path) for path in dict.fromkeys(one.archive for one in scenario.services.values()) if path]
 
 
 def _in_engine(outer: str, name: str) -> bool:

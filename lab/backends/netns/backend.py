@@ -16,6 +16,7 @@ from lab.backends.netns.host import NetnsHost
 from lab.backends.netns.init import HostPlan
 from lab.backends.netns.paths import host_dir, search_path
 from lab.backends.netns.spawn import Spawner
+from lab.backends.process_images import foreign_images
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.topology import Resolved
@@ -63,7 +64,7 @@ class NetnsBackend:
 
     def refuse(self, scenario: Resolved) -> list[str]:
         """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
-        return refusals(scenario, self.name)
+        return [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
 
     async def up(self, scenario: Resolved) -> NetnsLab:
         """Bring up all hosts, their engines and the network between them; no overlay yet."""

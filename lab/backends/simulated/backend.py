@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lab.backends.process_images import foreign_images
 from lab.backends.simulated.commands import unknown
 from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.host import BOOT, SimHost
 from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import Reach
 from lab.errors import LabError, Violation
-from lab.images import IMAGES, find
 from lab.scenario_model import PROCESS
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
@@ -175,9 +175,7 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
         yield why
     for router in scenario.routers:
         yield f"underlay.routers.{router}: the sim backend joins no networks by routers yet; use one network"
-    for name, service in scenario.services.items():
-        if find(service.image) is None:
-            yield f"services.{name}: no simulated host has the image {service.image!r}; there are {', '.join(IMAGES)}"
+    yield from foreign_images(scenario, "simulated host")
     for index, step in enumerate(scenario.timeline):
         if step.verb in ("block", "mtu"):
             yield f"timeline[{index}].{step.verb}: simulated hosts have one path for everything; use netns"

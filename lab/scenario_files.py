@@ -1,0 +1,73 @@
+"""What a scenario takes from other files: its topology's graph, and archives of images.
+
+Owns where such files are looked for (beside the scenario) and what is wrong with them. Knows nothing of the rest of a
+scenario: it works on the plain mapping, before the model checks it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.graph_files import GraphFileError, underlay_of
+from lab.images.archive import names_in
+from lab.scenario_base import Problem
+
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
+
+
+def with_files(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
+    """The scenario with what the files that it names say, and what is wrong with these files."""
+    plain, wrong = _with_graph(plain, folder)
+    plain, faults = _with_images(plain, folder)
+    return plain, [*([] if wrong is None else [wrong]), *faults]
+
+
+def _with_graph(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Problem | None]:
+    """The scenario with what its topology file says put under what it says itself, or what is wrong with the file."""
+    underlay = plain.get("underlay")
+    name = underlay.get("file") if isinstance(underlay, dict) else None
+    if not isinstance(underlay, dict) or not isinstance(name, str) or not name:
+        return plain, None
+    where = ("underlay", "file")
+    for key in ("generate", "edges"):
+        if key in underlay:
+            return plain, Problem(where, f"`file` beside `{key}`", "one or the other")
+    try:
+        found = underlay_of(folder / name)
+    except GraphFileError as error:
+        return plain, Problem(where, repr(name), str(error))
+    merged = dict(underlay)
+    for key, value in found.items():
+        own = underlay.get(key)
+        merged[key] = {**value, **own} if isinstance(value, dict) and isinstance(own, dict) else own or value
+    return {**plain, "underlay": merged}, None
+
+
+def _with_images(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
+    """The scenario with the name of its image in the place of each archive's path."""
+    services = plain.get("services")
+    if not isinstance(services, dict):
+        return plain, []
+    changed: dict[str, Any] = {}
+    problems = []
+    for name, service in services.items():
+        if not isinstance(service, dict):
+            continue
+        where = ("services", name, "image")
+        if "archive" in service:
+            problems.append(Problem((*where[:2], "archive"), "`archive`", "`image` with the archive's path"))
+        path = service.get("image")
+        if not isinstance(path, str) or not path.endswith(_ARCHIVES):
+            continue
+        file = (folder / path).absolute()
+        try:
+            names = names_in(file)
+        except LabError as error:
+            problems.append(Problem(where, repr(path), f"an image's name, or an archive: {error}"))
+            continue
+        if len(names) > 1:
+            found = f"{path!r}, which holds {', '.join(names)}"
+            problems.append(Problem(where, found, "one image; or `lab images load` it, and the name here"))
+            continue
+        changed[name] = {**service, "image": names[0], "archive": str(file)}
+    return {**plain, "services": {**services, **changed}}, problems
