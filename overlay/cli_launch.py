@@ -198,14 +198,17 @@ def launch(
 
 def clean_up(environment: Mapping[str, str]) -> None:
     """Remove interfaces, bridge and state of a router that does not run. Raises `OverlayError`."""
+    from overlay.datapath.vxlan import VXLAN_PORT
     from overlay.drivers import bridge, firewall
     from overlay.drivers.disk import Disk
     from overlay.drivers.netlink import Netlink
+    from overlay.drivers.vxlan_filter import VxlanFilter
 
     disk = Disk(Places.of(environment).db)
     try:
         with Netlink() as netlink:
             bridge.remove(netlink)
+        VxlanFilter(VXLAN_PORT).remove()
         firewall.remove()
         disk.erase()
     except PermissionError as error:

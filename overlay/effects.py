@@ -108,6 +108,12 @@ class SetFlood(Effect, frozen=True):
     remotes: tuple[str, ...]
 
 
+class SetSources(Effect, frozen=True):
+    """The kernel takes VXLAN packets from exactly these underlay hosts (sorted) and drops all others'."""
+
+    hosts: tuple[str, ...]
+
+
 class SendProbe(Effect, frozen=True):
     """Send a probe of `size` octets to a neighbour at `address`, or the answer to one; ends in `ProbeHeard` over there.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from overlay.effects import RemoveForwarding, SetFlood, SetForwarding
+from overlay.effects import RemoveForwarding, SetFlood, SetForwarding, SetSources
 
 
 class Port(Struct, frozen=True):
@@ -31,6 +31,8 @@ class Kernel:
         """MAC to where it is and which addresses it has."""
         self.by_address: dict[str, SetForwarding] = {}
         self.flood: tuple[str, ...] = ()
+        self.sources: frozenset[str] | None = None
+        """Whose VXLAN packets are taken; None: everybody's."""
         self.ports: dict[str, Port] = {}
         self._unconfirmed: dict[str, None] = {}
 
@@ -57,6 +59,11 @@ class Kernel:
         self.flood = effect.remotes
         self._changed()
 
+    def set_sources(self, effect: SetSources) -> None:
+        """Carry out `effects.SetSources`."""
+        self.sources = frozenset(effect.hosts)
+        self._changed()
+
     def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
         """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
         literals = [address.partition("/")[0] for address in addresses]
@@ -67,8 +74,9 @@ class Kernel:
         self._changed()
 
     def adopt(self) -> None:
-        """A new daemon starts: what is there stays until it is replaced or dropped."""
+        """A new daemon starts: what is there stays until it is replaced or dropped, and no stranger gets in."""
         self._unconfirmed = dict.fromkeys(self.remote)
+        self.sources = frozenset((*self.flood, *(each.remote for each in self.remote.values() if each.remote)))
 
     def drop_unconfirmed(self) -> None:
         """Forget what an earlier life left behind and nobody has confirmed since."""
@@ -82,6 +90,7 @@ class Kernel:
         self.by_address.clear()
         self._unconfirmed.clear()
         self.flood = ()
+        self.sources = None
         self._changed()
 
     def plug(self, port: Port) -> None:

@@ -91,6 +91,7 @@ class Network:
         self._rng = rng
         self._sites: dict[str, Site] = {}
         self._by_address: dict[str, Site] = {}
+        self._addresses: dict[str, tuple[str, ...]] = {}
         self._ways: dict[tuple[str, str], Passage] = {}
         self._is_cut: Callable[[str, str], bool] = _nothing
         self._conn = 0
@@ -100,6 +101,7 @@ class Network:
         """Plug in one more host, which may have other addresses beside its own."""
         assert site.name not in self._sites, f"two hosts are called {site.name}"
         self._sites[site.name] = self._by_address[site.address] = site
+        self._addresses[site.name] = (site.address, *others)
         for address in others:
             self._by_address[address] = site
         self._ends[site.name] = {}
@@ -151,6 +153,10 @@ class Network:
                 elif (end.other.site.name, end.site.name) == (sender, receiver):
                     end.back = end.other.way = fresh
         self._ways[sender, receiver] = fresh
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        """All addresses of a host."""
+        return self._addresses[name]
 
     def site_at(self, address: str) -> Site | None:
         """The host with this address."""

@@ -90,6 +90,9 @@ class Walks:
             target = self._network.site_at(remote)
             if target is None or not target.powered or not self._network.passes(host, target.name):
                 continue
+            sources = self._kernels[target.name].sources
+            if sources is not None and sources.isdisjoint(self._network.addresses(host)):
+                continue
             found = self._port_of(target.name, address)
             if found is not None and (known is None or self._kernels[target.name].ports[found].mac == known.mac):
                 return Arrival(found, (host, target.name))

@@ -13,7 +13,7 @@ import msgspec
 
 from overlay.config import Config, PeerName
 from overlay.datapath.plan import Arbiter, Claim, ForwardingPlan, Standing
-from overlay.effects import Broadcast, Effect, Log, Notify, Persist
+from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSources
 from overlay.env import SECOND
 from overlay.errors import UsageError
 from overlay.inputs import (
@@ -61,6 +61,11 @@ class Endpoints:
         self._tunnelled: frozenset[PeerName] = frozenset()
         self._last_host: dict[PeerName, str] = {}
         """Where the kernel sent a peer's frames last: there they go on during its hold."""
+        self._senders: dict[PeerName, str] = {}
+        """Whose VXLAN packets are taken: neighbours' in clear, and lost ones' until their frames go elsewhere."""
+        self._sources: tuple[str, ...] = ()
+        """What the kernel has been told of them."""
+        self._senders_stale = False
         self._unreachable_since: dict[PeerName, int] = {}
         self._pathless_since: dict[PeerName, int] = {}
         self._detours: Timers[PeerName] = Timers()
@@ -105,7 +110,13 @@ class Endpoints:
 
     def handle(self, input: Input, now: int) -> list[Effect]:
         """What to do about `input`; KeyError for one that is not the data path's."""
-        return self._handlers[type(input)](input, now)
+        effects = self._handlers[type(input)](input, now)
+        sources = tuple(sorted({*self._senders.values()})) if self._senders_stale else self._sources
+        self._senders_stale = False
+        if sources != self._sources:
+            self._sources = sources
+            effects.insert(0, SetSources(sources))
+        return effects
 
     def deadline(self) -> int | None:
         times = [] if self._recovery_at is None else [self._recovery_at]
@@ -217,6 +228,8 @@ class Endpoints:
 
     def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
         before, self._paths = self._paths, dict(input.paths)
+        self._senders.update(self._paths)
+        self._senders_stale = True
         for peer in self._paths:
             self._pathless_since.pop(peer, None)
             self._detours.cancel(peer)
@@ -226,6 +239,7 @@ class Endpoints:
                 continue
             if peer in self._left or self._plan.standing(peer) is Standing.GONE:
                 self._plan.move(peer, None)
+                self._no_sender(peer)
             else:
                 self._pathless_since[peer] = now
                 if peer in self._reachable:
@@ -237,6 +251,9 @@ class Endpoints:
         for peer in self._paths:
             self._place(peer)
         return self._plan.flush()
+
+    def _no_sender(self, peer: PeerName) -> None:
+        self._senders_stale = self._senders.pop(peer, None) is not None or self._senders_stale
 
     def _place(self, peer: PeerName) -> None:
         """Say to the plan where frames for `peer` go: the kernel's host, or the tunnel, over other peers if need be."""
@@ -268,6 +285,7 @@ class Endpoints:
             self._pathless_since.pop(peer, None)
             self._detours.cancel(peer)
             self._last_host.pop(peer, None)
+            self._no_sender(peer)
         self._accused.pop(peer, None)
         if self._plan.standing(peer) is Standing.GONE and peer not in self._paths:
             self._left.pop(peer, None)
@@ -279,10 +297,12 @@ class Endpoints:
             self._plan.stand(peer, Standing.GONE)
         for peer in _expired(self._pathless_since, now - self._config.hold):
             self._plan.move(peer, None)
+            self._no_sender(peer)
         while (moved := self._detours.pop(now)) is not None:
             if moved in self._reachable and moved not in self._paths:
                 self._pathless_since.pop(moved, None)
                 self._place(moved)
+                self._no_sender(moved)
         effects = self._plan.flush()
         if self._recovery_at is not None and now >= self._recovery_at:
             self._recovery_at = None

@@ -62,6 +62,8 @@ class VxlanPlan(Struct, frozen=True):
     mtu: int
     """Of the bridge, of the VXLAN device and of both ends of each veth."""
     bridge_mac: str
+    open: bool
+    """Whether plain VXLAN is spoken at all: with a password it may be only where a subnet is trusted."""
 
 
 def overlay_mtu(underlay: int, paths: tuple[Path, ...] = ALL_PATHS) -> int:
@@ -82,7 +84,8 @@ def overlay_mtu(underlay: int, paths: tuple[Path, ...] = ALL_PATHS) -> int:
 def vxlan_plan(config: Config, underlay: int) -> VxlanPlan:
     """The data path of a host whose smallest underlay MTU is `underlay`; a configured MTU overrides the sum."""
     mtu = config.mtu or overlay_mtu(underlay)
-    return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, bridge_mac(config.name))
+    clear = not config.password or bool(config.trusted_subnets)
+    return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, bridge_mac(config.name), clear)
 
 
 def bridge_mac(peer: PeerName) -> str:

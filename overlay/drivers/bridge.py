@@ -27,7 +27,16 @@ from overlay.drivers import rtnl
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.errors import EnvironmentProblem
 
-__all__ = ["PORT_PREFIX", "Devices", "ensure", "has_address", "interface_address", "remove", "underlay_mtu"]
+__all__ = [
+    "PORT_PREFIX",
+    "Devices",
+    "ensure",
+    "has_address",
+    "interface_address",
+    "remove",
+    "switch_vxlan",
+    "underlay_mtu",
+]
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +107,7 @@ def maker(netlink: Netlink) -> str:
 
 
 def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
-    """Make or adopt the bridge and the VXLAN device.
+    """Make or adopt the bridge and its ports. A VXLAN device that is new stays off until `switch_vxlan`.
 
     Raises `EnvironmentProblem`.
     """
@@ -144,12 +153,16 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
     netlink.run(
         (
             rtnl.change_link(indices[0], up=True, what="bridge up"),
-            rtnl.change_link(indices[1], up=True, what="vxlan up"),
             rtnl.change_link(tunnel, up=True, what="tunnel's port up"),
             rtnl.change_link(netlink.index(TUNNEL_DEVICE), up=True, no_arp=True, what="tunnel's device up"),
         )
     )
     return Devices(bridge=indices[0], vxlan=indices[1], tunnel=tunnel, mtu=plan.mtu, adopted=adopted)
+
+
+def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> None:
+    """Open or close the VXLAN device's UDP port: while the device is off, the kernel does not listen."""
+    netlink.one(rtnl.change_link(devices.vxlan, up=up, what=f"vxlan {'up' if up else 'down'}"))
 
 
 def _ensure_tunnel(netlink: Netlink, bridge: int, mtu: int) -> int:

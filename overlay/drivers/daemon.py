@@ -43,11 +43,13 @@ from overlay.drivers.process import hide, spawn
 from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
+from overlay.drivers.vxlan_filter import VxlanFilter
 from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem, OverlayError
 from overlay.mesh.crypto import RealCrypto
 from overlay.mesh.dialler import STORED_KEY as TARGETS
 from overlay.mesh.dialler import no_targets
+from overlay.mesh.trust import Trust
 from overlay.node import Node
 
 __all__ = ["Daemon", "run_daemon", "spawn_daemon"]
@@ -100,9 +102,19 @@ class Daemon:
 
         plan = vxlan_plan(config, bridge.underlay_mtu(netlink))
         devices = bridge.ensure(netlink, plan)
-        forwarding = Forwarding(netlink, devices)
+        guard = VxlanFilter(plan.port)
+        stack.callback(guard.close)
+        trust = Trust(config, None)
+        clear = plan.open
+        forwarding = Forwarding(netlink, devices, guard, clear=lambda host: not config.password or trust.trusts(host))
+        try:
+            guard.install(forwarding.hosts)
+        except EnvironmentProblem as error:
+            log.warning("%s; %s", error, "without it, nothing goes in clear" if config.password else "anybody can send")
+            clear = clear and not config.password
+        bridge.switch_vxlan(netlink, devices, clear)
 
-        config = replace(config, mtu=plan.mtu)
+        config = replace(config, mtu=plan.mtu, fastdp=config.fastdp and clear)
         node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
         router = Router(node, disk=disk, forwarding=forwarding)
         stack.callback(router.stop)

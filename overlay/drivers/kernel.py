@@ -2,7 +2,8 @@
 
 Owns three tables of the data path: the bridge's forwarding database (this MAC is behind the VXLAN port), the VXLAN
 device's (this MAC is on that host; frames without an entry go to those hosts) and the bridge's permanent neighbours
-(this address has that MAC), from which the kernel answers ARP and ND in the place of the remote container.
+(this address has that MAC), from which the kernel answers ARP and ND in the place of the remote container. Whose
+packets the VXLAN device takes is filled in `vxlan_filter`.
 
 What an earlier daemon left behind is adopted: it goes on forwarding until the control plane has replaced it or
 `drop_unconfirmed` is called. Every call returns with the kernel changed.
@@ -10,6 +11,7 @@ What an earlier daemon left behind is adopted: it goes on forwarding until the c
 
 import logging
 import os
+from collections.abc import Callable
 
 from pyroute2.netlink.rtnl import RTM_GETNEIGH
 
@@ -18,7 +20,8 @@ from overlay.datapath.vxlan import bridge_mac
 from overlay.drivers import rtnl
 from overlay.drivers.bridge import Devices
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
-from overlay.effects import RemoveForwarding, SetFlood, SetForwarding
+from overlay.drivers.vxlan_filter import VxlanFilter
+from overlay.effects import RemoveForwarding, SetFlood, SetForwarding, SetSources
 from overlay.env import SECOND
 
 __all__ = ["Forwarding"]
@@ -29,9 +32,11 @@ log = logging.getLogger(__name__)
 class Forwarding:
     """What the kernel forwards to remote hosts, mirrored so that only differences cost a system call."""
 
-    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+    def __init__(self, netlink: Netlink, devices: Devices, guard: VxlanFilter, *, clear: Callable[[str], bool]) -> None:
+        """`clear` says to which hosts frames may go in clear; adopted entries for others are dropped at once."""
         self._netlink = netlink
         self._devices = devices
+        self._guard = guard
         self._remote: dict[str, str] = {}
         """MAC to underlay host."""
         self._addresses: dict[str, tuple[str, ...]] = {}
@@ -44,11 +49,17 @@ class Forwarding:
         """MAC of a peer's bridge, to which probes go, to its host."""
         if devices.adopted:
             self._adopt()
+            self._drop_secret(clear)
 
     @property
     def macs(self) -> int:
         """How many remote MACs there are."""
         return len(self._remote)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that get frames by VXLAN."""
+        return tuple(dict.fromkeys((*self._flood, *(host for host in self._remote.values() if host))))
 
     @property
     def flood(self) -> tuple[str, ...]:
@@ -96,6 +107,14 @@ class Forwarding:
         self._flood = wanted
         self._run(requests)
 
+    def set_sources(self, effect: SetSources) -> None:
+        """Carry out `effects.SetSources`."""
+        try:
+            self._guard.allow(effect.hosts)
+        except OSError as error:
+            # Somebody else meddled with the table; it drops too much rather than too little.
+            log.error("data path: the filter of the VXLAN port: %s", error)
+
     def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
         """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
         requests: list[Request] = []
@@ -118,6 +137,7 @@ class Forwarding:
     def clear(self) -> None:
         """Forward nothing any more (a farewell); local containers still reach each other."""
         self.set_flood(SetFlood(()))
+        self.set_sources(SetSources(()))
         for mac in list(self._remote):
             self._run(self._forget(mac))
         self._run([rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF) for mac in self._bridges])
@@ -195,3 +215,10 @@ class Forwarding:
             self._addresses[mac] = (*self._addresses.get(mac, ()), address)
         if self._remote:
             log.info("data path: adopted %d remote containers from before", len(self._remote))
+
+    def _drop_secret(self, clear: Callable[[str], bool]) -> None:
+        """An earlier life sent in clear what this one may not: that ends before the first new frame."""
+        self.set_flood(SetFlood(tuple(host for host in self._flood if clear(host))))
+        for mac, host in list(self._remote.items()):
+            if host and not clear(host):
+                self._run(self._forget(mac))

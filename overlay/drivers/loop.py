@@ -90,6 +90,7 @@ class Router:
             e.SetForwarding: forwarding.set_forwarding,
             e.RemoveForwarding: forwarding.remove_forwarding,
             e.SetFlood: forwarding.set_flood,
+            e.SetSources: forwarding.set_sources,
             e.SendProbe: self._send_probe,
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,

@@ -77,12 +77,15 @@ def create_link(name: str, *attributes: tuple[str, Any], what: str) -> Request:
     return Request(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=what)
 
 
-def change_link(index: int, *attributes: tuple[str, Any], up: bool = False, no_arp: bool = False, what: str) -> Request:
-    """Set attributes of an interface and, with `up`, switch it on; with `no_arp` it takes no part in ARP."""
+def change_link(
+    index: int, *attributes: tuple[str, Any], up: bool | None = None, no_arp: bool = False, what: str
+) -> Request:
+    """Set attributes of an interface and, with `up`, switch it on or off; with `no_arp` it takes no part in ARP."""
     message = LinkMessage()
     message["index"] = index
-    if up:
-        message["flags"] = message["change"] = _IFF_UP | (_IFF_NOARP if no_arp else 0)
+    if up is not None:
+        message["change"] = _IFF_UP | (_IFF_NOARP if no_arp else 0)
+        message["flags"] = message["change"] if up else 0
     message["attrs"] = list(attributes)
     return Request(RTM_NEWLINK, message, what=what)
 

@@ -102,6 +102,7 @@ class SimRouter:
             e.SetForwarding: kernel.set_forwarding,
             e.RemoveForwarding: kernel.remove_forwarding,
             e.SetFlood: kernel.set_flood,
+            e.SetSources: kernel.set_sources,
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,
         }
@@ -230,8 +231,8 @@ class SimDaemon:
 
     def start(self) -> None:
         """Run."""
+        self._kernel.adopt()
         if self._kernel.remote:
-            self._kernel.adopt()
             self.peer.world.scheduler.after(self.config.hold, self._hold_is_over, self.peer.life + 1)
         self.peer.start(self.config)
         self.containers.begin()

@@ -12,6 +12,7 @@ from overlay.effects import (
     RemoveForwarding,
     SetFlood,
     SetForwarding,
+    SetSources,
 )
 from overlay.env import SECOND
 from overlay.inputs import (
@@ -115,9 +116,10 @@ def test_lost_peers_are_held_and_let_go_when_the_hold_is_over():
     assert feed(core, PathsChanged(()), PeersChanged((A,)), now=SECOND) == []
     assert core.report(0)["entries"][0]["state"] == "held"
     assert core.deadline() == SECOND + HOLD
-    assert feed(core, Wake(), now=SECOND + HOLD) == [RemoveForwarding(MAC), SetFlood(())]
+    assert feed(core, Wake(), now=SECOND + HOLD) == [SetSources(()), RemoveForwarding(MAC), SetFlood(())]
     assert core.deadline() is None
     assert neighbour(core, now=3 * HOLD) == [
+        SetSources(("192.0.2.2",)),
         SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)),
         SetFlood(("192.0.2.2",)),
     ]
@@ -130,7 +132,7 @@ def test_a_farewell_is_final_in_whatever_order_it_is_noticed(order):
     tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
     inputs = [PeerLeft(B), PeersChanged((A,)), PathsChanged(())]
     effects = feed(core, *(inputs[n] for n in order))
-    assert sorted(type(e).__name__ for e in effects) == ["RemoveForwarding", "SetFlood"]
+    assert sorted(type(e).__name__ for e in effects) == ["RemoveForwarding", "SetFlood", "SetSources"]
     assert core.deadline() is None
     assert core.report(0)["entries"] == []
 
@@ -151,9 +153,10 @@ def test_a_peer_whose_connection_is_lost_is_reached_over_others_after_a_while():
     tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
     assert feed(core, PathsChanged(())) == []
     assert core.deadline() == DETOUR
-    assert feed(core, Wake(), now=DETOUR) == [SetForwarding(MAC, "", ("10.0.1.1",)), SetFlood(())]
+    assert feed(core, Wake(), now=DETOUR) == [SetSources(()), SetForwarding(MAC, "", ("10.0.1.1",)), SetFlood(())]
     assert core.deadline() is None
     assert feed(core, PathsChanged(((B, "192.0.2.2"),))) == [
+        SetSources(("192.0.2.2",)),
         SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)),
         SetFlood(("192.0.2.2",)),
     ]
@@ -163,8 +166,21 @@ def test_what_must_be_encrypted_never_takes_the_kernels_path():
     core, _ = make()
     tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
     feed(core, CarriersChanged((B,)))
-    assert neighbour(core) == [SetForwarding(MAC, "", ("10.0.1.1",))]
+    assert neighbour(core) == [SetSources(("192.0.2.2",)), SetForwarding(MAC, "", ("10.0.1.1",))]
     assert feed(core, CarriersChanged(()))[0] == SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))
+
+
+def test_vxlan_is_taken_from_neighbours_in_clear_even_while_their_own_traffic_takes_the_tunnel():
+    core, _ = make()
+    assert feed(core, PeersChanged((A, B)), PathsChanged(((B, "192.0.2.2"),))) == [
+        SetSources(("192.0.2.2",)),
+        SetFlood(("192.0.2.2",)),
+    ]
+    assert feed(core, CarriersChanged((B,))) == [SetFlood(())]  # its probes must come in, or it never recovers
+    assert feed(core, PathsChanged(((B, "192.0.2.9"),))) == [SetSources(("192.0.2.9",))]
+    lost = feed(core, PathsChanged(()), PeersChanged((A,)), now=SECOND)
+    assert not any(isinstance(effect, SetSources) for effect in lost)  # its kernel may forward on
+    assert feed(core, PeerLeft(B), now=SECOND)[0] == SetSources(())
 
 
 def test_a_forgotten_peer_leaves_nothing():
@@ -172,7 +188,7 @@ def test_a_forgotten_peer_leaves_nothing():
     neighbour(core)
     tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
     feed(core, PathsChanged(()), PeersChanged((A,)))
-    assert feed(core, PeerForgotten(B)) == [RemoveForwarding(MAC), SetFlood(())]
+    assert feed(core, PeerForgotten(B)) == [SetSources(()), RemoveForwarding(MAC), SetFlood(())]
     assert [known[0] for known in core.channel.vector().known] == [A]
 
 

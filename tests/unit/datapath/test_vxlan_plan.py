@@ -36,6 +36,13 @@ def test_a_configured_mtu_overrides_the_sum():
     assert vxlan_plan(Config(name=A, nickname="a", mtu=1200), 1300).mtu == 1200
 
 
+def test_plain_vxlan_is_closed_with_a_password_unless_a_subnet_is_trusted():
+    def opened(**options):
+        return vxlan_plan(Config(name=A, nickname="a", **options), 1500).open
+
+    assert opened() and opened(password="word", trusted_subnets=("10.0.0.0/8",)) and not opened(password="word")
+
+
 def test_the_bridges_mac_tells_the_peers_name_where_it_can():
     assert vxlan_plan(Config(name="02:00:00:00:00:01", nickname="a"), 1500).bridge_mac == "02:00:00:00:00:01"
     group = "03:00:00:00:00:01"  # a multicast MAC, which no interface may have
