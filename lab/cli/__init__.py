@@ -292,11 +292,20 @@ def images() -> None:
 
 @images.command("build")
 @click.option("--force", is_flag=True, help="Make everything anew, Debian's packages too.")
-def images_build(force: bool) -> None:
-    """Build the host image and the container images, as far as they are not up to date."""
+@click.option("--dockerfile", is_flag=True, help="Debian's part by `docker build`, in an engine with a registry.")
+@click.option(
+    "--base", type=click.Path(path_type=Path), help="Debian's part from this tar, as `docker export` writes it."
+)
+def images_build(force: bool, dockerfile: bool, base: Path | None) -> None:
+    """Build the host image and the container images, as far as they are not up to date.
+
+    Debian's part is made with mmdebstrap from the machine's own apt sources, unless a flag says otherwise.
+    """
     from lab.cli.images import build
 
-    build(force=force)
+    if dockerfile and base:
+        raise click.UsageError("found --dockerfile and --base, expected one of them")
+    build(force=force, dockerfile=dockerfile, base=base)
 
 
 @images.command("load")
@@ -328,7 +337,7 @@ def images_list(as_json: bool) -> None:
 
 @images.command("dockerfile")
 def images_dockerfile() -> None:
-    """Print a Dockerfile of the host image, for those who have a registry."""
+    """Print the Dockerfile of Debian's part of the images, for those who have a registry."""
     from lab.cli.images import dockerfile
 
     dockerfile()

@@ -1,18 +1,46 @@
 """`lab images`: build the lab's own images, load somebody's, list them, print the Dockerfile."""
 
 import json
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lab.errors import LabError
 from lab.images import layers, store
 
 
-def build(*, force: bool) -> None:
+def build(*, force: bool, dockerfile: bool, base: Path | None) -> None:
     """Build what is not there or no longer what it is made from."""
-    for image in store.build(click.echo, force=force):
+    for image in store.build(click.echo, force=force, base=_debian(dockerfile=dockerfile, base=base)):
         click.echo(f"{image.name}  {image.size / 1e6:.1f} MB")
+
+
+def _debian(*, dockerfile: bool, base: Path | None) -> Callable[[Path], None] | None:
+    """What makes Debian's part: nothing for mmdebstrap."""
+    from lab.backends.dind.client import client
+    from lab.backends.dind.engine import choose
+    from lab.images.by_docker import copy_base, export_base
+
+    if base is not None:
+        return partial(copy_base, base)
+    if not dockerfile:
+        return None
+    choice = choose(os.environ)
+    if choice.own:
+        raise LabError(
+            "--dockerfile needs a Docker Engine that reaches a registry, and none runs here (one of the lab's own "
+            "reaches nothing): start one, or leave the flag out"
+        )
+
+    def make(path: Path) -> None:
+        with client(choice.socket) as engine:
+            export_base(engine, path, click.echo)
+
+    return make
 
 
 def load(files: tuple[Path, ...]) -> None:

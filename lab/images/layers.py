@@ -1,6 +1,7 @@
 """The layers of the lab's own images, each in the cache under the hash of what it is made from.
 
     base      Debian and the Docker Engine, by mmdebstrap, as apt is configured on this machine; minutes, rarely
+              (or by a Dockerfile, `by_docker.py`)
     packages  the Python packages that the overlay and the probe agent need, as they are installed here; seconds
     project   this project as it is now, and the host's PID 1; a moment, at every change
     and one layer for each container image, made from the base layer's files
@@ -55,14 +56,21 @@ def hash_of(*parts: object) -> str:
 
 
 def codename() -> str:
-    """The release that the base layer is made of: this machine's own, if it is one of Debian's kind."""
+    """The release that the base layer is made of: this machine's own if it is one of Debian's kind, else a Debian."""
+    return _own_release() or "bookworm"
+
+
+def _own_release() -> str:
     release = platform.freedesktop_os_release()
-    if not release.get("VERSION_CODENAME"):
-        raise LabError(
-            f"the host image is built from Debian packages by this machine's apt, and this is {release.get('NAME')}: "
-            "build it elsewhere with the Dockerfile that `lab images dockerfile` prints, and load it here"
-        )
-    return release["VERSION_CODENAME"]
+    kind = {release.get("ID"), *release.get("ID_LIKE", "").split()}
+    return release.get("VERSION_CODENAME", "") if "debian" in kind else ""
+
+
+def debian_image() -> str:
+    """What a Docker Engine with a registry calls that release."""
+    if platform.freedesktop_os_release().get("ID") == "ubuntu":
+        return f"ubuntu:{codename()}"
+    return f"debian:{codename()}-slim"
 
 
 def base_inputs() -> str:
@@ -70,15 +78,19 @@ def base_inputs() -> str:
     return hash_of("base", codename(), platform.machine(), PACKAGES, (RECIPE / "finish").read_text())
 
 
-def base_layer(say: Say) -> Layer:
-    """Debian with the Docker Engine. Raises `LabError` when mmdebstrap is missing or fails."""
-    return _cached("base", base_inputs(), lambda path: _bootstrap(path, say))
+def base_layer(say: Say, make: Callable[[Path], None] | None = None, *, anew: bool = False) -> Layer:
+    """Debian with the Docker Engine, written by `make`, otherwise by mmdebstrap. Raises `LabError` when that fails."""
+    return _cached("base", base_inputs(), make or (lambda path: _bootstrap(path, say)), anew=anew)
 
 
 def _bootstrap(path: Path, say: Say) -> None:
     tool = shutil.which("mmdebstrap")
-    if tool is None:
-        raise LabError("mmdebstrap makes the host image and is missing: sudo apt-get install mmdebstrap")
+    if tool is None or not _own_release():
+        found = "is missing: sudo apt-get install mmdebstrap" if _own_release() else "needs a system of Debian's kind"
+        raise LabError(
+            f"mmdebstrap makes the host image and {found}; or, with a Docker Engine that reaches a registry: "
+            "lab images build --dockerfile"
+        )
     say("host image: Debian and the Docker Engine, by mmdebstrap (minutes, once)")
     command = [tool, "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", "--format=tar"]
     command += [f"--dpkgopt=path-exclude={glob}" for glob in _UNWANTED]
@@ -310,11 +322,11 @@ def _usual_places(layer: LayerWriter) -> None:
     layer.directory("tmp", 0o1777)
 
 
-def _cached(name: str, inputs: str, make: Callable[[Path], None]) -> Layer:
-    """The layer of these inputs, made now if it is not there; a broken attempt leaves nothing."""
+def _cached(name: str, inputs: str, make: Callable[[Path], None], *, anew: bool = False) -> Layer:
+    """The layer of these inputs, made now if it is not there or wanted anew; a broken attempt changes nothing."""
     path = cache() / f"{name}-{inputs}.tar"
     note = path.with_suffix(".sha256")
-    if not note.exists():
+    if anew or not note.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         attempt = path.with_suffix(f".{os.getpid()}.tar")
         try:

@@ -9,7 +9,7 @@ import fcntl
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ from lab.images.archive import Built, archive, names_in
 from lab.images.layers import Say
 
 HOST = "overlay-lab/host"
-BUILD = "`lab images build` builds it (as root, or as a user with subordinate ids; it needs mmdebstrap)"
+BUILD = "`lab images build` builds it (as root, or as a user with subordinate ids; see its `--help`)"
 _ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
 _KEPT = 3
 """Builds of each layer that stay in the cache."""
@@ -47,19 +47,20 @@ def inputs() -> str:
     return layers.hash_of("images", *parts)
 
 
-def build(say: Say, *, force: bool = False) -> list[Built]:
-    """The lab's own images, made as far as they are not in the cache. Raises `LabError` with what is missing."""
+def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None = None) -> list[Built]:
+    """The lab's own images, made as far as they are not in the cache. Raises `LabError` with what is missing.
+
+    `base` writes Debian's part, a root file system as a tar; without it mmdebstrap does.
+    """
     with _locked():
-        if force:
-            for file in layers.cache().glob("base-*"):
-                file.unlink()
+        force = force or base is not None
         wanted = inputs()
         found = built()
         if not force and found and all(image.inputs == wanted for image in found):
             return found
-        base = layers.base_layer(say)
-        python = layers.python_of(base)
-        stack = (base, layers.packages_layer(python, say), layers.project_layer(python))
+        debian = layers.base_layer(say, base, anew=force)
+        python = layers.python_of(debian)
+        stack = (debian, layers.packages_layer(python, say), layers.project_layer(python))
         shell = {"Cmd": ["/bin/bash"], "Env": _ENV}
         images = [
             Built(
@@ -70,7 +71,7 @@ def build(say: Say, *, force: bool = False) -> list[Built]:
             ),
             Built(
                 name="ksahnine/dummy-http:latest",
-                layers=(layers.dummy_http_layer(base),),
+                layers=(layers.dummy_http_layer(debian),),
                 config={
                     "Entrypoint": ["/bin/dummy-http"],
                     "Cmd": ["dummy"],
@@ -79,10 +80,12 @@ def build(say: Say, *, force: bool = False) -> list[Built]:
                 },
                 inputs=wanted,
             ),
-            Built(name="tutum/curl:latest", layers=(layers.closure_layer("curl", base),), config=shell, inputs=wanted),
+            Built(
+                name="tutum/curl:latest", layers=(layers.closure_layer("curl", debian),), config=shell, inputs=wanted
+            ),
             Built(
                 name="process:latest",
-                layers=(layers.closure_layer("process", base, more=_PYTHON),),
+                layers=(layers.closure_layer("process", debian, more=_PYTHON),),
                 config=shell,
                 inputs=wanted,
             ),

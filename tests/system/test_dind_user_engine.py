@@ -13,6 +13,7 @@ from dind_labs import await_that, lab, require_dind, supervisor
 from lab.backends.dind.client import client
 from lab.backends.dind.engine import program
 from lab.errors import LabError
+from lab.images import layers, reference
 
 SCENARIO = """\
 version: 1
@@ -107,3 +108,44 @@ def test_a_lab_that_is_killed_leaves_nothing_in_a_users_engine(theirs: str, tmp_
     finally:
         os.kill(supervisor(name), signal.SIGKILL)
     await_that(lambda: not _left(theirs), "the helper has removed everything")
+
+
+def _offer_debian(path: str) -> None:
+    """What a registry would give. It has the packages already: a test reaches no package registry."""
+    base = layers.base_layer(lambda _: None)
+    with client(path) as engine:
+        repository, tag = reference(layers.debian_image())
+        engine.api.import_image_from_file(str(base.path), repository=repository, tag=tag)
+
+
+def test_the_dockerfile_makes_what_mmdebstrap_makes(theirs: str, tmp_path: Path) -> None:
+    _offer_debian(theirs)
+    _offer_own_image(theirs)
+    environment = {**os.environ, "LAB_ENGINE": f"unix://{theirs}"}
+    with tempfile.TemporaryDirectory() as fresh:  # not in tmp_path, which is long for the path of a unix socket
+        environment["XDG_CACHE_HOME"] = fresh
+        out = lab("images", "build", "--dockerfile", env=environment)
+        assert "by docker build from debian:" in out and "overlay-lab/host:" in out
+        assert not _left(theirs)
+        file = tmp_path / "theirs.yaml"
+        file.write_text(SCENARIO)
+        lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), env=environment)
+
+
+def test_a_path_too_long_for_sockets_is_said_before_anything_starts(theirs: str, tmp_path: Path) -> None:
+    file = tmp_path / "theirs.yaml"
+    file.write_text(SCENARIO)
+    environment = {**os.environ, "LAB_ENGINE": f"unix://{theirs}", "XDG_CACHE_HOME": str(tmp_path / ("x" * 60))}
+    out = lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), env=environment, code=2)
+    assert "octets too long for unix sockets" in out and "XDG_CACHE_HOME" in out
+    assert not _left(theirs)
+
+
+def test_a_base_that_is_none_is_refused_and_nothing_is_lost(theirs: str, tmp_path: Path) -> None:
+    before = lab("images", "list")
+    other = tmp_path / "other.tar"
+    for content, words in ((b"x", "is no tar of a root file system"), (b"\0" * 10240, "has no usr/bin/python3")):
+        other.write_bytes(content)
+        assert words in lab("images", "build", "--base", str(other), code=2)
+    assert lab("images", "list") == before
+    assert "none runs here" in lab("images", "build", "--dockerfile", code=2)

@@ -17,7 +17,7 @@ from lab.backends.dind import cgroups
 from lab.backends.dind.client import client
 from lab.backends.dind.engine import Choice, choose
 from lab.backends.dind.host import DindHost, Reach
-from lab.backends.dind.reach import HELPER, Far, Near, sockets
+from lab.backends.dind.reach import HELPER, Far, Near, sockets, too_long
 from lab.backends.fabric_lab import FabricLab, hosts_file, refusals, underlay_of
 from lab.backends.netns import runtime
 from lab.errors import LabError
@@ -70,6 +70,8 @@ class DindBackend:
             self._choice = choose(os.environ)
         except LabError as error:
             return [*reasons, str(error)]
+        if not self._choice.own and (why := too_long(self._cgroup or cgroups.new_name())):
+            reasons.append(why)
         if not store.ready():
             reasons.append(f"there is no host image yet: {store.BUILD}")
         for name in store.missing(_named(scenario)):

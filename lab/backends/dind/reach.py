@@ -5,6 +5,7 @@ Owns the lab's side of the helper's wire. Knows nothing of what the tools do.
 
 import asyncio
 import contextlib
+import os
 import shutil
 from itertools import count
 from pathlib import Path
@@ -20,12 +21,25 @@ from lab.fabric.fabric import run
 from lab.images.layers import cache
 
 HELPER = "overlay-lab.helper"
+_SUN_PATH, _NAME = 107, 40
+"""Octets of a unix socket's path (unix(7), without the end mark), and those of them for a socket's own name."""
 _CAPABILITIES = ("NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE", "DAC_READ_SEARCH", "KILL", "SYS_CHROOT")
 
 
 def sockets(lab: str) -> Path:
     """Where the sockets that a helper passes on are: in the user's cache, which the engine can see too."""
     return cache().parent / "run" / lab
+
+
+def too_long(lab: str) -> str:
+    """Why the cache's path leaves no room for these sockets' names; empty when it does."""
+    room = _SUN_PATH - _NAME - 1 - len(os.fsencode(sockets(lab)))
+    if room >= 0:
+        return ""
+    return (
+        f"the sockets of hosts in your engine are made below {cache().parent}, a path {-room} octets too long for unix "
+        f"sockets (at most {_SUN_PATH}): set XDG_CACHE_HOME to a shorter one"
+    )
 
 
 class Near:
@@ -87,7 +101,7 @@ class Far:
 
     async def open(self, pid: int, name: str, path: str) -> str:
         """A socket that the helper passes on."""
-        file = f"{name}.{Path(path).name}"[-40:]
+        file = f"{name}.{Path(path).name}"[-_NAME:]
         await self._ask(pid=pid, path=path, name=file)
         return str(self._folder / file)
 
