@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup docker demo test lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
+.PHONY: help setup docker vms demo test lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -11,6 +11,10 @@ setup:                    ## create .venv with everything the project needs (and
 
 docker: setup             ## as root: an engine and mmdebstrap, for hosts that run a Docker Engine
 	@sh .ci/setup docker
+
+vms: setup                ## as root: Vagrant with libvirt and QEMU, and the box of real machines
+	@sh .ci/setup vms
+	@$(PY) -m lab.cli images box
 
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml

@@ -5,7 +5,7 @@
     many.py   sweep, compare, fidelity: many runs together
     explore.py  explore: random faults, until something breaks
     workshop.py   the walk-through, typed and checked
-    images.py     images of hosts that run a Docker Engine
+    images.py     images of hosts that run a Docker Engine, and the box of real machines
     files.py  validate, schema, check, report, doctor: nothing is started
     replay.py replay: a run in virtual time again, compared byte for byte
     tell.py   what is printed while a scenario is played
@@ -287,7 +287,7 @@ def workshop(file: Path | None, backend: str, language: str, check: bool, parts:
 
 @lab.group()
 def images() -> None:
-    """The images of hosts that run a Docker Engine, and of the containers in them."""
+    """The images of hosts that run a Docker Engine, of the containers in them, and the box of real machines."""
 
 
 @images.command("build")
@@ -306,6 +306,16 @@ def images_build(force: bool, dockerfile: bool, base: Path | None) -> None:
     if dockerfile and base:
         raise click.UsageError("found --dockerfile and --base, expected one of them")
     build(force=force, dockerfile=dockerfile, base=base)
+
+
+@images.command("box")
+@click.option("--docker", is_flag=True, help="With the Docker Engine.")
+@click.option("--force", is_flag=True, help="Make everything anew, Debian's packages too.")
+def images_box(docker: bool, force: bool) -> None:
+    """Build the Vagrant box of real machines, if it is not up to date."""
+    from lab.cli.images import make_box
+
+    make_box(docker=docker, force=force)
 
 
 @images.command("load")

@@ -1,4 +1,4 @@
-"""`lab images`: build the lab's own images, load somebody's, list them, print the Dockerfile."""
+"""`lab images`: build the lab's own images and box, load somebody's, list them, print the Dockerfile."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lab.errors import LabError
-from lab.images import layers, store
+from lab.images import box, layers, store
 
 
 def build(*, force: bool, dockerfile: bool, base: Path | None) -> None:
@@ -41,6 +41,12 @@ def _debian(*, dockerfile: bool, base: Path | None) -> Callable[[Path], None] | 
             export_base(engine, path, click.echo)
 
     return make
+
+
+def make_box(*, docker: bool, force: bool) -> None:
+    """Build the box of real machines, if it is no longer what it is made from."""
+    made = box.build(click.echo, docker=docker, force=force)
+    click.echo(f"{made.name}  {made.file.stat().st_size / 1e6:.1f} MB  {made.file}")
 
 
 def load(files: tuple[Path, ...]) -> None:

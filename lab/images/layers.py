@@ -80,26 +80,38 @@ def base_inputs() -> str:
 
 def base_layer(say: Say, make: Callable[[Path], None] | None = None, *, anew: bool = False) -> Layer:
     """Debian with the Docker Engine, written by `make`, otherwise by mmdebstrap. Raises `LabError` when that fails."""
-    return _cached("base", base_inputs(), make or (lambda path: _bootstrap(path, say)), anew=anew)
+    return cached("base", base_inputs(), make or (lambda path: _by_mmdebstrap(path, say)), anew=anew)
 
 
-def _bootstrap(path: Path, say: Say) -> None:
+def _by_mmdebstrap(path: Path, say: Say) -> None:
+    try:
+        bootstrap(path, "host image: Debian and the Docker Engine", PACKAGES, [RECIPE / "finish"], say)
+    except Unavailable as error:
+        raise LabError(
+            f"{error}; or, with a Docker Engine that reaches a registry: lab images build --dockerfile"
+        ) from None
+
+
+class Unavailable(LabError):
+    """There is no mmdebstrap that could make anything here."""
+
+
+def bootstrap(path: Path, what: str, packages: Sequence[str], hooks: Sequence[Path], say: Say) -> None:
+    """Write a tar with Debian and these packages, `hooks` run on its root directory. `what`: its name, for people."""
     tool = shutil.which("mmdebstrap")
     if tool is None or not _own_release():
         found = "is missing: sudo apt-get install mmdebstrap" if _own_release() else "needs a system of Debian's kind"
-        raise LabError(
-            f"mmdebstrap makes the host image and {found}; or, with a Docker Engine that reaches a registry: "
-            "lab images build --dockerfile"
-        )
-    say("host image: Debian and the Docker Engine, by mmdebstrap (minutes, once)")
-    command = [tool, "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", "--format=tar"]
+        raise Unavailable(f"mmdebstrap makes the {what.partition(':')[0]} and {found}")
+    say(f"{what}, by mmdebstrap (minutes, once)")
+    command = [tool, "--quiet", "--variant=minbase", f"--include={','.join(packages)}", "--format=tar"]
     command += [f"--dpkgopt=path-exclude={glob}" for glob in _UNWANTED]
     command += [f"--aptopt={line}" for line in _apt_options()]
-    command += [f'--customize-hook={RECIPE / "finish"} "$1"', codename(), str(path), *_sources()]
+    command += [f'--customize-hook={hook} "$1"' for hook in hooks]
+    command += [codename(), str(path), *_sources()]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = "\n".join(line for line in done.stderr.splitlines() if line.strip())
-        raise LabError(f"mmdebstrap could not make the host image:\n{lines[-2000:]}")
+        raise LabError(f"mmdebstrap could not make the {what.partition(':')[0]}:\n{lines[-2000:]}")
 
 
 def _sources() -> list[str]:
@@ -149,7 +161,7 @@ def packages_inputs() -> str:
 
 def packages_layer(python: str, say: Say) -> Layer:
     """The Python packages, for the base layer's interpreter of this version (`3.11`)."""
-    return _cached("packages", packages_inputs() + hash_of(python), lambda path: _write_packages(path, python, say))
+    return cached("packages", packages_inputs() + hash_of(python), lambda path: _write_packages(path, python, say))
 
 
 def _write_packages(path: Path, python: str, say: Say) -> None:
@@ -204,7 +216,7 @@ def project_inputs() -> str:
 
 def project_layer(python: str) -> Layer:
     """This project, compiled for the base layer's interpreter where that is the same version as ours."""
-    return _cached("project", project_inputs() + hash_of(python), lambda path: _write_project(path, python))
+    return cached("project", project_inputs() + hash_of(python), lambda path: _write_project(path, python))
 
 
 def _write_project(path: Path, python: str) -> None:
@@ -238,7 +250,7 @@ def _compile(layer: LayerWriter, name: str, data: bytes, folder: Path) -> None:
 def dummy_http_layer(base: Layer) -> Layer:
     """A static busybox, its applets as links, and the page."""
     inputs = hash_of("dummy-http", base.digest, [(RECIPE / name).read_text() for name in ("dummy-http", "index.cgi")])
-    return _cached("dummy-http", inputs, lambda path: _write_dummy_http(path, base))
+    return cached("dummy-http", inputs, lambda path: _write_dummy_http(path, base))
 
 
 _APPLETS = (
@@ -266,7 +278,7 @@ def closure_layer(name: str, base: Layer, *, more: Sequence[str] = ()) -> Layer:
 
     `more`: directories to take with everything in them.
     """
-    return _cached(name, hash_of(name, base.digest, more, "sh"), lambda path: _write_closure(path, name, base, more))
+    return cached(name, hash_of(name, base.digest, more, "sh"), lambda path: _write_closure(path, name, base, more))
 
 
 def _write_closure(path: Path, name: str, base: Layer, more: Sequence[str]) -> None:
@@ -322,7 +334,7 @@ def _usual_places(layer: LayerWriter) -> None:
     layer.directory("tmp", 0o1777)
 
 
-def _cached(name: str, inputs: str, make: Callable[[Path], None], *, anew: bool = False) -> Layer:
+def cached(name: str, inputs: str, make: Callable[[Path], None], *, anew: bool = False) -> Layer:
     """The layer of these inputs, made now if it is not there or wanted anew; a broken attempt changes nothing."""
     path = cache() / f"{name}-{inputs}.tar"
     note = path.with_suffix(".sha256")

@@ -52,7 +52,7 @@ def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None 
 
     `base` writes Debian's part, a root file system as a tar; without it mmdebstrap does.
     """
-    with _locked():
+    with locked():
         force = force or base is not None
         wanted = inputs()
         found = built()
@@ -91,7 +91,7 @@ def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None 
             ),
         ]
         _index().write_bytes(msgspec.json.encode(images))
-        _forget_old()
+        forget_old()
         return images
 
 
@@ -116,7 +116,7 @@ def load(path: Path) -> Loaded:
     folder = layers.cache() / "loaded"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{layers.hash_of(names)}.tar"
-    with _locked():
+    with locked():
         attempt = target.with_suffix(f".{os.getpid()}")
         try:
             shutil.copyfile(path, attempt)
@@ -176,7 +176,7 @@ def _index() -> Path:
     return layers.cache() / "images.json"
 
 
-def _forget_old() -> None:
+def forget_old() -> None:
     """Keep the latest few builds of each layer."""
     by_kind: dict[str, list[Path]] = {}
     for note in layers.cache().glob("*.sha256"):
@@ -188,7 +188,7 @@ def _forget_old() -> None:
 
 
 @contextlib.contextmanager
-def _locked() -> Iterator[None]:
+def locked() -> Iterator[None]:
     """One builder at a time; the lock goes with its process."""
     layers.cache().mkdir(parents=True, exist_ok=True)
     with open(layers.cache() / "lock", "w") as lock:

@@ -1,0 +1,171 @@
+"""The lab's own Vagrant box: a small Debian machine that boots quickly, made without a registry and without a network
+beyond apt's.
+
+    Debian   systemd, ssh, a cloud kernel, with or without the Docker Engine, by mmdebstrap; minutes, rarely
+    on it    the layers `packages` and `project` of the host image (`layers.py`)
+    disk     a qcow2 with a boot loader of its own, beside what Vagrant wants to know of a box
+
+Owns what goes into the box and where it lies in the cache. Knows nothing of Vagrant's commands and of who boots it.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from lab.errors import LabError
+from lab.images import layers, store
+from lab.images.archive import Layer
+from lab.images.layers import Say
+
+RECIPE = layers.RECIPE / "machine"
+PACKAGES = (
+    "systemd-sysv", "udev", "dbus", "openssh-server", "linux-image-cloud-amd64", "tiny-initramfs", "kmod", "netbase",
+    "ethtool", "tcpdump",
+)  # fmt: skip
+"""From Debian, into a machine, beside what a host image has (`layers.PACKAGES`)."""
+ENGINE = ("docker.io", "iptables")
+"""Those of a host image that only a machine with the Docker Engine has."""
+TOOLS = {
+    "mmdebstrap": "mmdebstrap", "sfdisk": "fdisk", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "mcopy": "mtools",
+    "syslinux": "syslinux", "cpio": "cpio", "qemu-img": "qemu-utils",
+}  # fmt: skip
+"""Program that makes a box -> Debian's package of it."""
+BUILD = "`lab images box` builds it (as root; it needs what `.ci/setup vms` installs)"
+_GIGABYTES = {False: 4, True: 8}
+"""Size of the disk as the machine sees it, without and with Docker; the file holds what was written only."""
+
+
+class Box(Struct, frozen=True, kw_only=True):
+    """A box in the cache."""
+
+    name: str
+    """As Vagrant calls it; made from everything that is in it, so that a changed box is another one to Vagrant."""
+    directory: str
+    """Where Vagrant's three files of it lie: box.img, metadata.json, Vagrantfile."""
+    docker: bool
+    base: str
+    """Hash of Debian's part and of the Python packages."""
+    project: str
+    """Hash of the project's part: a machine gets that anew whenever a lab boots it."""
+
+    @property
+    def image(self) -> Path:
+        """The disk."""
+        return Path(self.directory, "box.img")
+
+    @property
+    def file(self) -> Path:
+        """The same as one file, for `vagrant box add`."""
+        return Path(f"{self.directory}.box")
+
+
+def packages(*, docker: bool) -> tuple[str, ...]:
+    """Debian's packages of a box."""
+    return (*(one for one in layers.PACKAGES if docker or one not in ENGINE), *PACKAGES)
+
+
+def base_inputs(*, docker: bool) -> str:
+    """Hash of Debian's part of a box."""
+    recipe = [(file.name, file.read_text()) for file in (layers.RECIPE / "finish", *_recipe())]
+    return layers.hash_of("machine", layers.codename(), packages(docker=docker), recipe)
+
+
+def _recipe() -> list[Path]:
+    return sorted(file for file in RECIPE.iterdir() if file.is_file())
+
+
+def build(say: Say, *, docker: bool = False, force: bool = False) -> Box:
+    """The box, made if what is in the cache was made from something else. Raises `LabError` with what is missing."""
+    if platform.machine() != "x86_64":
+        raise LabError(f"`lab images box` makes boxes of x86_64 only, and this machine is {platform.machine()}")
+    if missing := missing_tools():
+        raise LabError(f"to make a box these are missing: sudo apt-get install {' '.join(missing)}")
+    if os.geteuid() != 0:
+        raise LabError("a box's files belong to many users, so only root can make one: run the same command with sudo")
+    with store.locked():
+        found = None if force else find(docker=docker)
+        if found is not None and found.project == layers.project_inputs():
+            return found
+        name = "machine-docker" if docker else "machine"
+        inputs = base_inputs(docker=docker)
+        what = f"machine: Debian{' and the Docker Engine' if docker else ''}"
+        hooks = [layers.RECIPE / "finish", RECIPE / "finish"]
+        base = layers.cached(
+            name, inputs, lambda path: layers.bootstrap(path, what, packages(docker=docker), hooks, say), anew=force
+        )
+        python = layers.python_of(base)
+        box = _make([base, layers.packages_layer(python, say), layers.project_layer(python)], docker, say)
+        store.forget_old()
+        return box
+
+
+def find(*, docker: bool) -> Box | None:
+    """The box in the cache, if Debian's part and the packages are as they would be made now; its project may be old."""
+    try:
+        box = msgspec.json.decode(_note(docker).read_bytes(), type=Box)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    return box if box.base == _base(docker) and box.image.exists() else None
+
+
+def missing_tools() -> list[str]:
+    """Debian's packages of programs that make a box and are not here."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return [package for tool, package in TOOLS.items() if shutil.which(tool, path=path) is None]
+
+
+def boxes() -> Path:
+    """Where boxes are kept."""
+    return layers.cache() / "boxes"
+
+
+def _note(docker: bool) -> Path:
+    return boxes() / ("docker.json" if docker else "plain.json")
+
+
+def _base(docker: bool) -> str:
+    return layers.hash_of(base_inputs(docker=docker), layers.packages_inputs())
+
+
+def _make(stack: list[Layer], docker: bool, say: Say) -> Box:
+    """Put the layers on a disk, and that into place; a broken attempt is removed by the next one."""
+    say("machine: its disk")
+    kind = f"{layers.codename()}{'-docker' if docker else ''}"
+    inputs = layers.hash_of([layer.digest for layer in stack], [file.read_text() for file in _recipe()])
+    target = boxes() / f"{kind}-{inputs[:12]}"
+    attempt = boxes() / "attempt"
+    shutil.rmtree(attempt, ignore_errors=True)
+    attempt.mkdir(parents=True)
+    command = ["unshare", "--mount", str(RECIPE / "assemble"), "box.img", *(str(layer.path) for layer in stack)]
+    size = {"SIZE": f"{_GIGABYTES[docker]}G"}
+    done = subprocess.run(command, cwd=attempt, env={**os.environ, **size}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"the machine's disk could not be made:\n{done.stderr[-2000:]}")
+    facts = {"provider": "libvirt", "format": "qcow2", "virtual_size": _GIGABYTES[docker]}
+    (attempt / "metadata.json").write_text(json.dumps(facts))
+    shutil.copyfile(RECIPE / "Vagrantfile", attempt / "Vagrantfile")
+    box = Box(
+        name=f"overlay-lab/{target.name}",
+        directory=str(target),
+        docker=docker,
+        base=_base(docker),
+        project=layers.project_inputs(),
+    )
+    with tarfile.open(attempt.with_suffix(".box"), "w") as tar:
+        for name in ("metadata.json", "Vagrantfile", "box.img"):
+            tar.add(attempt / name, name)
+    _note(docker).unlink(missing_ok=True)
+    for old in boxes().glob(f"{kind}-*"):
+        if docker or "-docker-" not in old.name:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    attempt.with_suffix(".box").rename(box.file)
+    attempt.rename(target)
+    _note(docker).write_bytes(msgspec.json.encode(box))
+    return box
