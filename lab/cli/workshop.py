@@ -15,7 +15,7 @@ def hold_class(file: Path | None, *, backend: str, language: str, check: bool, p
     begun = time.monotonic()
     with two_hosts(backend) as lab:
         if not check:
-            click.echo("two hosts, orion.local and macbook.local. An empty line types the command for you; ^D ends.")
+            click.echo("two hosts, orion.local and macbook.local. An empty line types the command for you; exit ends.")
         try:
             typed = Course(lab, selected, click.echo, None if check else input).walk()
         except EOFError:

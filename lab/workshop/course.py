@@ -6,6 +6,7 @@ Owns the sessions, the order, and the verdict on each command. The page's format
 import contextlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -14,11 +15,13 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.workshop import hold
-from lab.workshop.session import Outcome, Session
+from lab.workshop.session import NoPromptError, Outcome, Session
 from lab.workshop.text import PRINTED_ID, Command, Part, lacking, parse
 
 _ID = re.compile(r"^[0-9a-f]{64}\s*$", re.MULTILINE)
 _INSIDE = re.compile(r"(?:^|\s)(?:attach|-ti|-it)\s")
+_PATIENCE = 60.0
+"""Seconds that a learner's command may take, who may have typed one that never ends."""
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
@@ -103,20 +106,40 @@ class Course:
             self._printed = printed[-1].strip()[:12]
 
     def _let_type(self, session: Session, command: Command, prompt: str, line: str) -> Outcome:
-        """Until the learner has done what this command does."""
+        """Until the learner has done what this command does; whatever else is typed runs too, but is not the step."""
         assert self._ask is not None
         self._say(f"\n  now type on {command.host or 'the container'}:  {line}")
         if command.expected:
             self._say("  expected: " + "\n            ".join(command.expected))
         while True:
             typed = self._ask(prompt).strip() or line
-            outcome = session.type(typed)
+            if command.host and typed in ("exit", "logout"):
+                raise EOFError
+            outcome = self._typed(session, typed)
+            if outcome is None:
+                session = self._where(command)
+                continue
             self._say(outcome.output.strip("\n"))
             problem = wrong(command, outcome)
-            if not problem:
+            if not problem and (command.expected or same(typed, line)):
                 self._say("  ✓")
                 return outcome
-            self._say(f"  not yet: {problem} (an empty line types `{line}` for you)")
+            if not same(typed, line):
+                problem = f"the step is `{line}`"
+            self._say(f"  not yet: {problem} (an empty line types it for you)")
+
+    def _typed(self, session: Session, line: str) -> Outcome | None:
+        """What came of a learner's line, interrupted (by ^C, or after a while) if it does not end; None: of the shell
+        nothing is left, and the next one is opened when it is needed."""
+        try:
+            try:
+                return session.type(line, _PATIENCE)
+            except (KeyboardInterrupt, NoPromptError):
+                return session.interrupt()
+        except LabError as error:
+            self._say(f"  {error}\n  here is another shell")
+            self._sessions.pop(session.host).close()
+            return None
 
     def _where(self, command: Command) -> Session:
         if not command.host:
@@ -129,6 +152,16 @@ class Course:
 
     def _meant(self, line: str) -> str:
         return line.replace(PRINTED_ID, self._printed) if self._printed else line
+
+
+def same(typed: str, line: str) -> bool:
+    """Whether both are the same command: spaces, kinds of quotes and a `sudo` in front do not matter."""
+    try:
+        words = [shlex.split(text) for text in (typed, line)]
+    except ValueError:
+        return False
+    left, right = (one[1:] if one[:1] == ["sudo"] else one for one in words)
+    return left == right
 
 
 def wrong(command: Command, outcome: Outcome) -> str:

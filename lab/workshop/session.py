@@ -20,6 +20,16 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r|\x07")
 _CONTAINER = re.compile(r"(?:^|\n)(?:root@[0-9A-Za-z.-]+:[^\n]*|bash-[0-9.]+|/ )[#$] $")
 TIMEOUT = 90.0
 """Seconds that one command may take, on a machine that is busy."""
+_INTERRUPTED = 10.0
+"""Seconds until a command that was told to end has done so."""
+
+
+class NoPromptError(LabError):
+    """A command took longer than it may; what the terminal shows is in the text."""
+
+
+class ShellEndedError(LabError):
+    """The shell is gone: its session is of no more use."""
 
 
 class Outcome(Struct, frozen=True):
@@ -59,7 +69,7 @@ class Session:
     def type(self, line: str, timeout: float = TIMEOUT) -> Outcome:
         """Type a line and return what came of it, without the echo of a container's terminal.
 
-        Raises `LabError` when no prompt comes back in time.
+        Raises `NoPromptError` when no prompt comes back in time, and `ShellEndedError`.
         """
         self._raw = b""
         self._send(line + "\n")
@@ -67,6 +77,11 @@ class Session:
             self._send("\n")  # a shell that is attached to shows no prompt before it is asked for one
         outcome = self._until_prompt(timeout)
         return Outcome(outcome.status, outcome.output.removeprefix(line + "\n"))
+
+    def interrupt(self) -> Outcome:
+        """Press ^C, and return what the line came to by that."""
+        self._send("\x03")
+        return self._until_prompt(_INTERRUPTED)
 
     def close(self) -> None:
         """Hang up."""
@@ -91,7 +106,7 @@ class Session:
                 return Outcome(None, text[: theirs.start()])
             left = deadline - time.monotonic()
             if left <= 0:
-                raise LabError(f"{self.host}: no prompt came back within {timeout:g} s; the terminal shows:\n{text}")
+                raise NoPromptError(f"{self.host}: no prompt within {timeout:g} s; the terminal shows:\n{text}")
             quiet = not select.select([self._fd], [], [], min(left, 0.3))[0]
             if not quiet:
                 try:
@@ -99,5 +114,5 @@ class Session:
                 except OSError:
                     data = b""
                 if not data:
-                    raise LabError(f"{self.host}: the shell has ended:\n{text}")
+                    raise ShellEndedError(f"{self.host}: the shell has ended:\n{text}")
                 self._raw += data

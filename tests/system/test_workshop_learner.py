@@ -1,0 +1,70 @@
+"""A learner types the walk-through: what counts as done, and what does not end the class."""
+
+from collections.abc import Iterator
+
+import pytest
+from netns_labs import require_netns
+
+from lab.workshop.course import Course, two_hosts
+from lab.workshop.text import parse
+
+PAGE = """\
+## 1. A
+
+```console
+orion.local:~$ true one
+orion.local:~$ sudo echo "two  words"
+two  words
+```
+"""
+
+
+@pytest.fixture
+def hosts() -> Iterator[str]:
+    require_netns()
+    with two_hosts("netns") as name:
+        yield name
+
+
+def _walk(hosts: str, *typed: str) -> tuple[int, str]:
+    said: list[str] = []
+    lines = iter(typed)
+
+    def ask(_: str) -> str:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    count = Course(hosts, parse(PAGE), said.append, ask).walk()
+    assert next(lines, None) is None, "the class ended before everything was typed"
+    return count, "\n".join(said)
+
+
+def test_what_else_is_typed_runs_and_is_not_the_step(hosts: str) -> None:
+    count, said = _walk(hosts, "echo hello", "false", "true  one", "echo 'two  words'")
+    assert count == 2
+    assert "hello\n  not yet: the step is `true one`" in said
+    assert said.count("not yet") == 2 and said.count("✓") == 2
+
+
+def test_what_brings_the_expected_output_is_the_step(hosts: str) -> None:
+    count, said = _walk(hosts, "", "printf 'two  %s' words")
+    assert count == 2 and said.count("✓") == 2 and "not yet" not in said
+
+
+def test_a_command_that_waits_for_more_is_interrupted(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.workshop.course._PATIENCE", 0.5)
+    count, said = _walk(hosts, 'echo "open', "cat", "", "")
+    assert count == 2 and said.count("not yet") == 2
+
+
+def test_a_shell_that_ends_is_followed_by_another(hosts: str) -> None:
+    count, said = _walk(hosts, "exec true", "", "")
+    assert count == 2 and "here is another shell" in said
+
+
+@pytest.mark.parametrize("word", ["exit", "logout"])
+def test_exit_ends_the_class_as_the_end_of_input_does(hosts: str, word: str) -> None:
+    with pytest.raises(EOFError):
+        _walk(hosts, word)
