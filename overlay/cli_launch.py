@@ -15,7 +15,7 @@ import msgspec
 
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
 from overlay.cli_words import Usage, nearest
-from overlay.drivers.options import LaunchOptions, Places
+from overlay.drivers.options import WIREGUARD_MODES, LaunchOptions, Places
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import ConfigError
 
@@ -38,6 +38,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --conn-limit N                    connections at most (200)
   --mtu N                           of the overlay (what the costliest path leaves of the underlay's)
   --no-fastdp                       all traffic takes the userspace tunnel, none the kernel's VXLAN
+  --wireguard HOW                   with a password: auto (the kernel's, if it has it) | off | wireguard-go (auto)
   --no-dns                          serve no DNS
   --dns-domain NAME                 (weave.local.)
   --dns-ttl SECONDS                 (1)
@@ -76,6 +77,7 @@ _TEXT = {
     "password": "password",
     "trusted-subnets": "trusted_subnets",
     "log-level": "log_level",
+    "wireguard": "wireguard",
 }
 _NUMBERS = {
     "port": ("port", 1, 65535),
@@ -230,6 +232,9 @@ def _check(options: LaunchOptions) -> None:
         raise Usage(
             f"--log-level {options.log_level}{nearest(options.log_level, _LEVELS)}; one of {', '.join(_LEVELS)}"
         )
+    if options.wireguard not in WIREGUARD_MODES:
+        close = nearest(options.wireguard, WIREGUARD_MODES)
+        raise Usage(f"--wireguard {options.wireguard}{close}; one of {', '.join(WIREGUARD_MODES)}")
     for flag, address in (("--http-addr", options.http_addr), ("--status-addr", options.status_addr)):
         if address and not address.rpartition(":")[2].isdigit():
             raise Usage(f"{flag} {address}: expected IP:PORT")

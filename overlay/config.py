@@ -72,6 +72,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     fastdp: bool = True
     """Whether the kernel may carry traffic; without, all goes through the userspace tunnel."""
+    tunnel_key: bytes = b""
+    """Public key of this incarnation's WireGuard interface; empty: there is none."""
 
     gossip_interval: int = 15 * SECOND
     """Between two rounds of anti-entropy with a random neighbour."""

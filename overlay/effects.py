@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
+from overlay.datapath.wireguard import SecurePeer
 from overlay.mesh.derive import Keys
 from overlay.wire import Body, DatagramMessage, Delta, Message
 
@@ -87,7 +88,8 @@ class Log(Effect, frozen=True):
 class SetForwarding(Effect, frozen=True):
     """Frames for `mac` go to the underlay host `remote`; ARP/ND questions for `addresses` are answered with `mac`.
 
-    An empty `remote` means the userspace tunnel, which knows the way itself (`Tunnel`).
+    An empty `remote` means the userspace tunnel, which knows the way itself (`Tunnel`); one within WireGuard is told by
+    its address (`wireguard.in_tunnel`).
     Replaces what stood for that MAC before. `addresses` are IP literals without a prefix length, sorted.
     """
 
@@ -114,10 +116,17 @@ class SetSources(Effect, frozen=True):
     hosts: tuple[str, ...]
 
 
+class SetSecurePeers(Effect, frozen=True):
+    """The WireGuard interface has exactly these peers; those that it has already are left as they are."""
+
+    peers: tuple[SecurePeer, ...]
+
+
 class SendProbe(Effect, frozen=True):
     """Send a probe of `size` octets to a neighbour at `address`, or the answer to one; ends in `ProbeHeard` over there.
 
-    `fast`: over the kernel's path, `size` the Ethernet frame's; else in the tunnel, `size` the UDP payload's.
+    `fast`: over the kernel's path, `size` the Ethernet frame's; else in the tunnel, `size` the UDP payload's. `via` is
+    the neighbour's address within WireGuard, if the kernel's path goes through it.
     """
 
     peer: PeerName
@@ -126,6 +135,7 @@ class SendProbe(Effect, frozen=True):
     nonce: int
     size: int
     answer: bool
+    via: str = ""
 
 
 class ResizeTunnel(Effect, frozen=True):

@@ -7,6 +7,7 @@ core answers it exactly once with `effects.Reply`, at once or later.
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
+from overlay.datapath.wireguard import SecurePeer
 from overlay.mesh.derive import Keys
 from overlay.mesh.origin_messages import Change
 from overlay.wire import DatagramMessage, Message
@@ -221,9 +222,12 @@ class PeersChanged(Input, frozen=True):
 
 
 class PathsChanged(Input, frozen=True):
-    """The underlay address (an IP literal) of each neighbour with an established connection is now this."""
+    """To which neighbours with an established connection the kernel may forward, and where they are."""
 
     paths: tuple[tuple[PeerName, str], ...]
+    """In clear: the underlay address (an IP literal)."""
+    secure: tuple[tuple[PeerName, SecurePeer], ...] = ()
+    """Through WireGuard."""
 
 
 class Neighbour(Struct, frozen=True):
@@ -237,6 +241,8 @@ class Neighbour(Struct, frozen=True):
     outbound: bool
     keys: Keys | None
     """Roots of the data path's keys (`overlay.datapath.seal`). None: in clear, by agreement of both sides."""
+    tunnel: SecurePeer | None = None
+    """The other side's WireGuard, if the kernels may carry what is encrypted."""
 
 
 class NeighboursChanged(Input, frozen=True):

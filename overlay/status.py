@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from overlay.datapath.wireguard import WIREGUARD_DEVICE, WIREGUARD_PORT
 from overlay.env import SECOND
 
 __all__ = ["PARTS", "text"]
@@ -40,6 +41,7 @@ def _router(report: Report) -> str:
             ("Peers", f"{len(peers)} (with {links} established connections)"),
             ("TrustedSubnets", ", ".join(mesh["trusted_subnets"]) or "none"),
             ("Sleeve", _sleeve(driver.get("sleeve", {}))),
+            *([("WireGuard", _wireguard(driver["wireguard"]))] if mesh["encrypted"] and "wireguard" in driver else ()),
             ("DataPath", f"fastdp ({driver['device']} on bridge {driver['bridge']}, MTU {driver['mtu']})"),
         ]
     )
@@ -147,11 +149,17 @@ def _sleeve(sleeve: Mapping[str, Any]) -> str:
     )
 
 
+def _wireguard(wireguard: Mapping[str, Any]) -> str:
+    if not wireguard["kind"]:
+        return f"none: {wireguard['problem']}"
+    return f"{wireguard['kind']} ({WIREGUARD_DEVICE}, UDP port {WIREGUARD_PORT}, {wireguard['peers']} peers)"
+
+
 def _path(path: Mapping[str, Any]) -> str:
-    """Which path carries the traffic, and its MTU where the tunnel does."""
-    if path.get("path", "fastdp") == "fastdp":
-        return "fastdp"
-    return f"sleeve{' encrypted' if path['encrypted'] else ''} mtu={path['mtu']}"
+    """Which path carries the traffic, whether it is encrypted, and the MTU where the tunnel carries it."""
+    name = path.get("path", "fastdp")
+    size = f" mtu={path['mtu']}" if name == "sleeve" else ""
+    return f"{name}{' encrypted' if path.get('encrypted') else ''}{size}"
 
 
 def _retry(target: Mapping[str, Any]) -> str:

@@ -24,11 +24,14 @@ from lab.bench.rows import Row, row
 from lab.overlays.base import Overlay, must
 from lab.overlays.engine import Engine
 from lab.topology import Resolved
+from overlay.datapath.vxlan import overlay_mtu
 
 PROBE = (sys.executable, "-m", "lab.probes.throughput")
 CHAIN = 5
 """Hosts of the chain: four hops."""
 _HAND = {"left": "10.99.0.1", "right": "10.99.0.2"}
+_SECRET: dict[str, bool | int | str] = {"password": "wherever you go", "wireguard": "off", "mtu": overlay_mtu(1500)}
+"""The encrypted tunnel, on kernels with WireGuard too, and with the MTU of all the others."""
 _TICKS = 100
 
 
@@ -143,9 +146,9 @@ async def _prepare(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> list[
     options: dict[str, dict[str, bool | int | str]] = {
         "fast": {},
         "sleeve": {"no-fastdp": True},
-        "secret": {"password": "wherever you go"},
+        "secret": _SECRET,
         "sleeve-lossy": {"no-fastdp": True},
-        "secret-lossy": {"password": "wherever you go"},
+        "secret-lossy": _SECRET,
     }
     for pair, chosen in options.items():
         await overlay.launch([f"{pair}1", f"{pair}2"], chosen)

@@ -96,6 +96,13 @@ _TRIALS = (
         ("ip link add x0 type vxlan id 7 dstport 6784 nolearning", "ip link set x0 master b0"),
     ),
     _Trial(
+        "wireguard",
+        "the overlay's encrypted fast path; without it encrypted traffic takes the userspace tunnel",
+        False,
+        f"{_module('wireguard')}, or `weave launch --wireguard wireguard-go` with that program",
+        ("ip link add w0 type wireguard",),
+    ),
+    _Trial(
         "neigh-suppress",
         "proxy ARP in the overlay, so that no broadcast is needed to find a container",
         False,

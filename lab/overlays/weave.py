@@ -23,6 +23,8 @@ def flags(options: Options) -> list[str]:
     arguments: list[str] = []
     for key, value in options.items():
         name = FLAGS.get(key, key).replace("_", "-")
+        if name == "wireguard" and isinstance(value, bool):  # YAML reads `off` as false
+            value = "auto" if value else "off"
         if value is True:
             # These two are on unless switched off, and have no flag that says so.
             arguments += [] if name in ("dns", "discovery") else [f"--{name}"]

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from overlay.effects import RemoveForwarding, SetFlood, SetForwarding, SetSources
+from overlay.datapath.wireguard import SecurePeer, in_tunnel
+from overlay.effects import RemoveForwarding, SetFlood, SetForwarding, SetSecurePeers, SetSources
 
 
 class Port(Struct, frozen=True):
@@ -33,6 +34,10 @@ class Kernel:
         self.flood: tuple[str, ...] = ()
         self.sources: frozenset[str] | None = None
         """Whose VXLAN packets are taken; None: everybody's."""
+        self.secure: dict[str, SecurePeer] = {}
+        """Address within WireGuard to the other end."""
+        self.own_tunnel = ("", b"")
+        """Address and public key of this host's WireGuard; empty without."""
         self.ports: dict[str, Port] = {}
         self._unconfirmed: dict[str, None] = {}
 
@@ -64,6 +69,11 @@ class Kernel:
         self.sources = frozenset(effect.hosts)
         self._changed()
 
+    def set_secure_peers(self, effect: SetSecurePeers) -> None:
+        """Carry out `effects.SetSecurePeers`."""
+        self.secure = {peer.address: peer for peer in effect.peers}
+        self._changed()
+
     def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
         """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
         literals = [address.partition("/")[0] for address in addresses]
@@ -73,10 +83,19 @@ class Kernel:
                 self._forget(each)
         self._changed()
 
-    def adopt(self) -> None:
-        """A new daemon starts: what is there stays until it is replaced or dropped, and no stranger gets in."""
+    def adopt(self, address: str, key: bytes) -> None:
+        """A new daemon starts: what is there stays until it is replaced or dropped, and no stranger gets in.
+
+        But WireGuard (its `address` and public `key`; empty: none) is made anew, and leads nowhere yet.
+        """
+        self.own_tunnel = (address, key)
+        self.secure.clear()
+        for mac in [mac for mac, each in self.remote.items() if in_tunnel(each.remote)]:
+            self._forget(mac)
+        self.flood = tuple(host for host in self.flood if not in_tunnel(host))
         self._unconfirmed = dict.fromkeys(self.remote)
         self.sources = frozenset((*self.flood, *(each.remote for each in self.remote.values() if each.remote)))
+        self._changed()
 
     def drop_unconfirmed(self) -> None:
         """Forget what an earlier life left behind and nobody has confirmed since."""
@@ -91,6 +110,8 @@ class Kernel:
         self._unconfirmed.clear()
         self.flood = ()
         self.sources = None
+        self.secure.clear()
+        self.own_tunnel = ("", b"")
         self._changed()
 
     def plug(self, port: Port) -> None:

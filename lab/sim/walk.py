@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
+from overlay.datapath.wireguard import SecurePeer
 
 
 class Arrival(Struct, frozen=True):
@@ -87,16 +88,24 @@ class Walks:
             return self._through(host, address, known.mac)
         # Without an entry the question for the address is flooded, and whoever has it answers.
         for remote in (known.remote,) if known is not None else kernel.flood:
-            target = self._network.site_at(remote)
+            secure = kernel.secure.get(remote)
+            target = self._network.site_at(secure.endpoint.host if secure is not None else remote)
             if target is None or not target.powered or not self._network.passes(host, target.name):
                 continue
-            sources = self._kernels[target.name].sources
-            if sources is not None and sources.isdisjoint(self._network.addresses(host)):
+            if not self._lets_in(self._kernels[target.name], host, secure):
                 continue
             found = self._port_of(target.name, address)
             if found is not None and (known is None or self._kernels[target.name].ports[found].mac == known.mac):
                 return Arrival(found, (host, target.name))
         return None
+
+    def _lets_in(self, target: Kernel, sender: str, secure: SecurePeer | None) -> bool:
+        """By plain VXLAN from a source that it takes; within WireGuard if each end knows the other's key of now."""
+        if secure is not None:
+            address, key = self._kernels[sender].own_tunnel
+            known = target.secure.get(address)
+            return known is not None and known.key == key and target.own_tunnel == (secure.address, secure.key)
+        return target.sources is None or not target.sources.isdisjoint(self._network.addresses(sender))
 
     def _through(self, host: str, address: str, mac: str) -> Arrival | None:
         """In the tunnel, over the daemons of other hosts if need be."""

@@ -45,6 +45,8 @@ PROBE_ANSWER = 34
 """Octets of the answer to a probe, in its UDP datagram."""
 VXLAN_EXTRA = 8
 """What VXLAN adds to a frame within its UDP datagram."""
+WIREGUARD_EXTRA = VXLAN_EXTRA + 40 + 8 + 32
+"""The same with IPv6 and UDP around it, and WireGuard's own header and tag."""
 _WAKE = Wake()
 
 
@@ -217,7 +219,8 @@ class Peer:
         node = self.node
         if node is not None:
             heard = ProbeHeard(node.config.name, probe.fast, probe.nonce, probe.size, probe.answer)
-            size = PROBE_ANSWER if probe.answer else probe.size + (VXLAN_EXTRA if probe.fast else 0)
+            extra = WIREGUARD_EXTRA if probe.via else VXLAN_EXTRA if probe.fast else 0
+            size = PROBE_ANSWER if probe.answer else probe.size + extra
             self.world.network.send_datagram(self, probe.address, heard, size)
 
     def _written(self, life: int) -> None:

@@ -13,7 +13,8 @@ import msgspec
 
 from overlay.config import Config, PeerName
 from overlay.datapath.plan import Arbiter, Claim, ForwardingPlan, Standing
-from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSources
+from overlay.datapath.wireguard import SecurePeer
+from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSecurePeers, SetSources
 from overlay.env import SECOND
 from overlay.errors import UsageError
 from overlay.inputs import (
@@ -61,10 +62,12 @@ class Endpoints:
         self._tunnelled: frozenset[PeerName] = frozenset()
         self._last_host: dict[PeerName, str] = {}
         """Where the kernel sent a peer's frames last: there they go on during its hold."""
-        self._senders: dict[PeerName, str] = {}
-        """Whose VXLAN packets are taken: neighbours' in clear, and lost ones' until their frames go elsewhere."""
+        self._senders: dict[PeerName, str | SecurePeer] = {}
+        """Whose VXLAN packets are taken: neighbours' by host, or within WireGuard; and lost ones' until their frames go
+        elsewhere."""
         self._sources: tuple[str, ...] = ()
         """What the kernel has been told of them."""
+        self._secure: tuple[SecurePeer, ...] = ()
         self._senders_stale = False
         self._unreachable_since: dict[PeerName, int] = {}
         self._pathless_since: dict[PeerName, int] = {}
@@ -111,11 +114,20 @@ class Endpoints:
     def handle(self, input: Input, now: int) -> list[Effect]:
         """What to do about `input`; KeyError for one that is not the data path's."""
         effects = self._handlers[type(input)](input, now)
-        sources = tuple(sorted({*self._senders.values()})) if self._senders_stale else self._sources
+        return [*self._let_in(), *effects] if self._senders_stale else effects
+
+    def _let_in(self) -> list[Effect]:
+        """Whose packets the kernel takes from now on, as far as that has changed."""
         self._senders_stale = False
+        effects: list[Effect] = []
+        sources = tuple(sorted({host for host in self._senders.values() if isinstance(host, str)}))
         if sources != self._sources:
             self._sources = sources
-            effects.insert(0, SetSources(sources))
+            effects.append(SetSources(sources))
+        secure = tuple(peer for _, peer in sorted(self._senders.items()) if isinstance(peer, SecurePeer))
+        if secure != self._secure:
+            self._secure = secure
+            effects.append(SetSecurePeers(secure))
         return effects
 
     def deadline(self) -> int | None:
@@ -229,6 +241,8 @@ class Endpoints:
     def _paths_changed(self, input: PathsChanged, now: int) -> list[Effect]:
         before, self._paths = self._paths, dict(input.paths)
         self._senders.update(self._paths)
+        self._paths.update((peer, secure.address) for peer, secure in input.secure)
+        self._senders.update(input.secure)
         self._senders_stale = True
         for peer in self._paths:
             self._pathless_since.pop(peer, None)

@@ -1,4 +1,7 @@
-"""Which path carries the traffic to each neighbour: the kernel's ("fastdp") or the userspace tunnel ("sleeve").
+"""Which path carries the traffic to each neighbour: the kernel's or the userspace tunnel ("sleeve").
+
+The kernel's is plain VXLAN ("fastdp"), or VXLAN within WireGuard ("wireguard") to neighbours with whom all is encrypted
+and who have it, too. A neighbour has one of the two at most.
 
 Owns the probes of full packet size on both, what their silence means, and the size of packets that the tunnel's way
 takes (RFC 8899 in spirit: probes alone decide, no ICMP is believed). Must not know how a probe is sent, nor routes.
@@ -10,7 +13,7 @@ from typing import Any, Final
 
 from overlay.config import Config, PeerName
 from overlay.datapath.sleeve import HEADER
-from overlay.datapath.vxlan import INNER_ETHERNET, TUNNEL_TAG, overlay_mtu
+from overlay.datapath.vxlan import INNER_ETHERNET, TUNNEL_TAG, mtu_of
 from overlay.effects import Effect, Log, Notify, ResizeTunnel, SendProbe
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import CarriersChanged, Input, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
@@ -48,13 +51,13 @@ class Fast(Enum):
     """How the kernel's path to a neighbour stands."""
 
     FORBIDDEN = "forbidden"
-    """The traffic is to be encrypted, or `--no-fastdp`."""
+    """The traffic is to be encrypted and there is no WireGuard on both sides, or `--no-fastdp`."""
     TRUSTED = "trusted"
     DOUBTED = "doubted"
     """A probe got no answer; still in use."""
     FAILED = "failed"
     RECOVERING = "recovering"
-    """It answers again; not yet in use."""
+    """It answers again, or is not yet known to; not in use. So WireGuard begins, whose port may well be blocked."""
 
 
 class Event(Enum):
@@ -154,7 +157,7 @@ class _Paths:
 
     __slots__ = (
         "address", "best", "busy_until", "connection", "encrypted", "failed_at", "failing", "fast", "needed", "peer",
-        "probe", "raise_at", "silent", "size", "switched", "tried", "tube", "tube_probe", "want",
+        "probe", "raise_at", "silent", "size", "switched", "tried", "tube", "tube_probe", "tunnel", "want",
     )  # fmt: skip
 
     def __init__(self, neighbour: Neighbour, want: int, fast: Fast, now: int) -> None:
@@ -162,9 +165,10 @@ class _Paths:
         self.connection = neighbour.connection
         self.encrypted = neighbour.keys is not None
         self.address = neighbour.address
+        self.tunnel = neighbour.tunnel
         self.want = want
         self.fast = fast
-        self.switched = fast is Fast.FORBIDDEN
+        self.switched = fast not in IN_USE
         """The tunnel carries the traffic. Of two paths that both fail, as in a cut, none is better."""
         self.silent = False
         """The tunnel got no answer at all, lately."""
@@ -182,6 +186,16 @@ class _Paths:
         self.probe = _Prober(now)
         self.tube_probe = _Prober(now)
 
+    @property
+    def kind(self) -> str:
+        """What the kernel's path is called."""
+        return "wireguard" if self.encrypted else "fastdp"
+
+    @property
+    def via(self) -> str:
+        """See `effects.SendProbe`."""
+        return self.tunnel.address if self.tunnel is not None else ""
+
     def due(self) -> int:
         tube = self.tube_probe.next
         return tube if self.fast is Fast.FORBIDDEN else min(self.probe.next, tube)
@@ -191,7 +205,7 @@ class Paths:
     """The path choice of one peer."""
 
     def __init__(self, config: Config, rng: Random) -> None:
-        self._mtu = config.mtu or overlay_mtu(1500)
+        self._mtu = mtu_of(config, 1500)
         self._fast = config.fastdp
         self._rng = rng
         self._neighbours: dict[PeerName, _Paths] = {}
@@ -246,11 +260,14 @@ class Paths:
             if known is None or known.connection != neighbour.connection:
                 encrypted = neighbour.keys is not None
                 want = self._mtu + INNER_ETHERNET + HEADER + (TUNNEL_TAG if encrypted else 0)
-                fast = Fast.TRUSTED if self._fast and not encrypted else Fast.FORBIDDEN
+                fast = Fast.RECOVERING if encrypted else Fast.TRUSTED
+                if not self._fast or (encrypted and neighbour.tunnel is None):
+                    fast = Fast.FORBIDDEN
                 fresh = _Paths(neighbour, want, fast, now)
                 if (
                     known is not None
                     and known.address.host == fresh.address.host
+                    and known.tunnel == fresh.tunnel
                     and Fast.FORBIDDEN not in (known.fast, fast)
                 ):
                     fresh.fast, fresh.needed, fresh.failed_at = known.fast, known.needed, known.failed_at
@@ -279,7 +296,9 @@ class Paths:
         if paths is None:
             return
         if not input.answer:
-            effects.append(SendProbe(paths.peer, paths.address, input.fast, input.nonce, input.size, True))
+            via = paths.via if input.fast else ""
+            if via or not (input.fast and paths.encrypted):
+                effects.append(SendProbe(paths.peer, paths.address, input.fast, input.nonce, input.size, True, via))
         elif input.fast and paths.fast is not Fast.FORBIDDEN:
             if paths.probe.answered(input.nonce, now):
                 enough = paths.fast is Fast.RECOVERING and paths.probe.streak >= paths.needed
@@ -308,7 +327,8 @@ class Paths:
     def _ask(self, paths: _Paths, fast: bool, size: int, now: int, effects: list[Effect]) -> None:
         nonce = self._rng.getrandbits(63)
         (paths.probe if fast else paths.tube_probe).ask(nonce, size, now)
-        effects.append(SendProbe(paths.peer, paths.address, fast, nonce, size, False))
+        via = paths.via if fast else ""
+        effects.append(SendProbe(paths.peer, paths.address, fast, nonce, size, False, via))
 
     def _pause(self, paths: _Paths, now: int) -> int:
         """Until the next probe of the kernel's path when the last one was answered, or lost on a path not in use."""
@@ -341,7 +361,7 @@ class Paths:
                 self._search(paths, now, effects)
         elif after is Fast.TRUSTED and before is Fast.RECOVERING:
             paths.probe.history = 0
-            effects.append(Log("info", f"fastdp to {paths.peer} works again and takes the traffic"))
+            effects.append(Log("info", f"{paths.kind} to {paths.peer} works and takes the traffic"))
 
     # --- the tunnel ---------------------------------------------------------------------------------------------------
 
@@ -404,7 +424,7 @@ class Paths:
             paths.probe.waiting, paths.probe.due = None, paths.tube_probe.due
         else:
             paths.switched, self._stale = True, True
-            effects.append(Log("info", f"fastdp to {paths.peer} fails; its traffic takes the tunnel"))
+            effects.append(Log("info", f"{paths.kind} to {paths.peer} fails; its traffic takes the tunnel"))
 
     def _search(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
         paths.tube = Tube.SEARCHING
@@ -448,8 +468,8 @@ class Paths:
         """JSON-able: for each neighbour the path in use, and how both stand."""
         return {
             peer: {
-                "path": "sleeve" if paths.switched else "fastdp",
-                "fastdp": paths.fast.value,
+                "path": "sleeve" if paths.switched else paths.kind,
+                paths.kind: paths.fast.value,
                 "sleeve": paths.tube.value,
                 "encrypted": paths.encrypted,
                 "mtu": paths.size - HEADER - INNER_ETHERNET - (TUNNEL_TAG if paths.encrypted else 0),

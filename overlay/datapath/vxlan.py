@@ -33,6 +33,9 @@ TUNNEL_HEADER = 24
 TUNNEL_TAG = 16
 """Authentication tag of an encrypted tunnel packet (AES-GCM or ChaCha20-Poly1305, RFC 5116)."""
 
+WIREGUARD_HEADER = 16
+"""Of a WireGuard data message: type, receiver, counter; its tag comes at the end."""
+
 _MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 MIN_MTU = 1280
@@ -47,9 +50,13 @@ class Path(Enum):
     VXLAN_IPV6 = IPV6_HEADER + UDP_HEADER + VXLAN_HEADER + INNER_ETHERNET
     TUNNEL_IPV4 = IPV4_HEADER + UDP_HEADER + TUNNEL_HEADER + TUNNEL_TAG + INNER_ETHERNET
     TUNNEL_IPV6 = IPV6_HEADER + UDP_HEADER + TUNNEL_HEADER + TUNNEL_TAG + INNER_ETHERNET
+    WIREGUARD_IPV4 = IPV4_HEADER + UDP_HEADER + WIREGUARD_HEADER + TUNNEL_TAG + VXLAN_IPV6
+    WIREGUARD_IPV6 = IPV6_HEADER + UDP_HEADER + WIREGUARD_HEADER + TUNNEL_TAG + VXLAN_IPV6
 
 
+CLEAR_PATHS = (Path.VXLAN_IPV4, Path.VXLAN_IPV6, Path.TUNNEL_IPV4, Path.TUNNEL_IPV6)
 ALL_PATHS = tuple(Path)
+"""With a password, on every peer: also on those whose kernel has no WireGuard, for all must have one MTU."""
 
 
 class VxlanPlan(Struct, frozen=True):
@@ -66,11 +73,12 @@ class VxlanPlan(Struct, frozen=True):
     """Whether plain VXLAN is spoken at all: with a password it may be only where a subnet is trusted."""
 
 
-def overlay_mtu(underlay: int, paths: tuple[Path, ...] = ALL_PATHS) -> int:
+def overlay_mtu(underlay: int, paths: tuple[Path, ...] = CLEAR_PATHS) -> int:
     """The largest inner IP packet that every one of `paths` carries over links of MTU `underlay`, in octets.
 
     All peers must come to the same number whatever path each pair takes, so the costliest path decides: an encrypted
-    tunnel over IPv6 adds 40 + 8 + 24 + 16 + 14 = 102, which leaves 1,398 on Ethernet. (VXLAN adds 50 or 70.)
+    tunnel over IPv6 adds 40 + 8 + 24 + 16 + 14 = 102, which leaves 1,398 on Ethernet. (VXLAN adds 50 or 70.) Of
+    `ALL_PATHS` it is VXLAN within WireGuard over IPv6: 80 + 70 = 150, which leaves 1,350.
     """
     mtu = min(underlay - max(path.value for path in paths), MAX_MTU)
     if mtu < MIN_MTU:
@@ -83,9 +91,18 @@ def overlay_mtu(underlay: int, paths: tuple[Path, ...] = ALL_PATHS) -> int:
 
 def vxlan_plan(config: Config, underlay: int) -> VxlanPlan:
     """The data path of a host whose smallest underlay MTU is `underlay`; a configured MTU overrides the sum."""
-    mtu = config.mtu or overlay_mtu(underlay)
+    mtu = mtu_of(config, underlay)
     clear = not config.password or bool(config.trusted_subnets)
     return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, bridge_mac(config.name), clear)
+
+
+def mtu_of(config: Config, underlay: int) -> int:
+    """The overlay's MTU: as configured, or what the costliest path of such an overlay leaves of `underlay`."""
+    if config.mtu:
+        return config.mtu
+    clear = overlay_mtu(underlay)
+    # On a narrow underlay WireGuard goes without: its full-size probes get no answer then.
+    return max(MIN_MTU, min(clear, underlay - max(path.value for path in ALL_PATHS))) if config.password else clear
 
 
 def bridge_mac(peer: PeerName) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
 
 from overlay.datapath.vxlan import (
@@ -23,6 +24,7 @@ from overlay.datapath.vxlan import (
     VXLAN_PORT,
     VxlanPlan,
 )
+from overlay.datapath.wireguard import SECURE_DEVICE, SECURE_VNI, WIREGUARD_DEVICE
 from overlay.drivers import rtnl
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.errors import EnvironmentProblem
@@ -30,10 +32,12 @@ from overlay.errors import EnvironmentProblem
 __all__ = [
     "PORT_PREFIX",
     "Devices",
+    "add_secure",
     "ensure",
     "has_address",
     "interface_address",
     "remove",
+    "remove_secure",
     "switch_vxlan",
     "underlay_mtu",
 ]
@@ -59,18 +63,22 @@ class Devices(Struct, frozen=True):
     mtu: int
     adopted: bool
     """They stood already when this daemon came."""
+    secure: int = 0
+    """The VXLAN device within WireGuard, 0 without."""
+    wireguard: int = 0
 
 
-def _vxlan_info(plan: VxlanPlan) -> dict[str, Any]:
+def _vxlan_info(vni: int, port: int, **more: Any) -> dict[str, Any]:
     data = rtnl.nested(
-        IFLA_VXLAN_ID=plan.vni,
-        IFLA_VXLAN_PORT=plan.port,
+        IFLA_VXLAN_ID=vni,
+        IFLA_VXLAN_PORT=port,
         IFLA_VXLAN_LEARNING=0,
         IFLA_VXLAN_TTL=TTL,
         # The inner packets carry checksums of their own; the outer one only costs (RFC 7348, section 5).
         IFLA_VXLAN_UDP_CSUM=0,
         IFLA_VXLAN_UDP_ZERO_CSUM6_TX=1,
         IFLA_VXLAN_UDP_ZERO_CSUM6_RX=1,
+        **more,
     )
     return rtnl.nested(IFLA_INFO_KIND="vxlan", IFLA_INFO_DATA=data)
 
@@ -130,7 +138,7 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
     adopted = bridge is not None and vxlan is not None
     if vxlan is None:
         request = rtnl.create_link(
-            plan.device, ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", _vxlan_info(plan)), what="make vxlan"
+            plan.device, ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", _vxlan_info(plan.vni, plan.port)), what="make vxlan"
         )
         _create(netlink, request, "VXLAN device", "`modprobe vxlan`, or a kernel with CONFIG_VXLAN")
     indices = (netlink.index(plan.bridge), netlink.index(plan.device))
@@ -165,6 +173,30 @@ def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> None:
     netlink.one(rtnl.change_link(devices.vxlan, up=up, what=f"vxlan {'up' if up else 'down'}"))
 
 
+def add_secure(netlink: Netlink, devices: Devices, lower: int, address: str) -> Devices:
+    """Make the VXLAN device within WireGuard, whose interface is `lower` and has `address`. Raises `NetlinkError`."""
+    # A link-local source binds the device to its interface: it takes no packet that came by another one.
+    info = _vxlan_info(SECURE_VNI, VXLAN_PORT, IFLA_VXLAN_LINK=lower, IFLA_VXLAN_LOCAL6=address)
+    attributes = (("IFLA_MTU", devices.mtu), ("IFLA_LINKINFO", info))
+    netlink.one(rtnl.create_link(SECURE_DEVICE, *attributes, what="make vxlan within WireGuard"))
+    index = netlink.index(SECURE_DEVICE)
+    _no_link_local(SECURE_DEVICE)
+    netlink.run(
+        (
+            rtnl.change_link(index, ("IFLA_MASTER", devices.bridge), what="plug vxlan within WireGuard into bridge"),
+            rtnl.change_link(index, ("IFLA_LINKINFO", _port_info()), what="set up port of vxlan within WireGuard"),
+            rtnl.change_link(index, up=True, what="vxlan within WireGuard up"),
+        )
+    )
+    return replace(devices, secure=index, wireguard=lower)
+
+
+def remove_secure(netlink: Netlink) -> None:
+    """Delete the VXLAN device within WireGuard and the WireGuard interface; none is fine."""
+    indices = [netlink.index(name) for name in (SECURE_DEVICE, WIREGUARD_DEVICE)]
+    netlink.run(rtnl.del_link(index) for index in indices if index)
+
+
 def _ensure_tunnel(netlink: Netlink, bridge: int, mtu: int) -> int:
     """The veth pair of the userspace tunnel; returns the number of the end on the bridge."""
     if not netlink.index(TUNNEL_PORT):
@@ -192,6 +224,7 @@ def remove(netlink: Netlink) -> None:
         for link in netlink.dump(RTM_GETLINK)
         if link.get_attr("IFLA_IFNAME").startswith(PORT_PREFIX) or link.get_attr("IFLA_IFNAME") == VXLAN_DEVICE
     ]
+    remove_secure(netlink)
     netlink.run(rtnl.del_link(index) for index in (*ports, bridge) if index)
 
 

@@ -44,6 +44,7 @@ from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
 from overlay.drivers.vxlan_filter import VxlanFilter
+from overlay.drivers.wireguard import WireGuard, open_wireguard
 from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem, OverlayError
 from overlay.mesh.crypto import RealCrypto
@@ -71,6 +72,7 @@ class Daemon:
         self._surrender = False
         self._stack = contextlib.AsyncExitStack()
         self._dns_problem = ""
+        self._wireguard_problem = ""
 
     async def serve(self, ready: Any) -> None:
         """Start everything, call `ready()`, and run until a signal or `POST /leave`. Raises `OverlayError`."""
@@ -91,7 +93,7 @@ class Daemon:
         disk = Disk(places.db)
         stack.callback(disk.close)
         files = disk.load()
-        netlink = Netlink()
+        netlink = self._netlink = Netlink()
         stack.callback(netlink.close)
         name = identity.peer_name(disk, files, options.name, bridge.maker(netlink))
         journal = Journal(disk, Journal.stored(files))
@@ -112,11 +114,17 @@ class Daemon:
         except EnvironmentProblem as error:
             log.warning("%s; %s", error, "without it, nothing goes in clear" if config.password else "anybody can send")
             clear = clear and not config.password
+            config = replace(config, trusted_subnets=())
         bridge.switch_vxlan(netlink, devices, clear)
 
-        config = replace(config, mtu=plan.mtu, fastdp=config.fastdp and clear)
+        config = replace(config, mtu=plan.mtu)
+        wireguard, devices, self._wireguard_problem = self._open_wireguard(netlink, devices, config)
+        if wireguard is not None:
+            config = replace(config, tunnel_key=wireguard.public)
+            forwarding.devices = devices
         node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
         router = Router(node, disk=disk, forwarding=forwarding)
+        router.wireguard = wireguard
         stack.callback(router.stop)
         complaints = Complaints()
         router.tcp = TcpDriver(config.port, router.feed, complaints, options.host)
@@ -156,6 +164,25 @@ class Daemon:
         self._stack.push_async_callback(await plugin.listen(path))
         self._containers.lives.on_connect = plugin.connected
         self._containers.bookings.spawn(plugin.sweep())
+
+    def _open_wireguard(
+        self, netlink: Netlink, devices: bridge.Devices, config: Config
+    ) -> tuple[WireGuard | None, bridge.Devices, str]:
+        """The encrypted fast path, and why there is none; a program that was asked for by name must be there."""
+        bridge.remove_secure(netlink)
+        mode = self._options.wireguard
+        if not config.password:
+            return None, devices, "no password"
+        if mode == "off" or not config.fastdp:
+            return None, devices, "switched off"
+        try:
+            made, devices = open_wireguard(mode, netlink, devices, config.name)
+        except EnvironmentProblem as error:
+            if mode != "auto":
+                raise
+            log.info("%s; encrypted traffic takes the userspace tunnel", error)
+            return None, devices, str(error)
+        return made, devices, ""
 
     def _open_sleeve(self, router: Router, config: Config) -> None:
         """The userspace tunnel; without it the kernel's path is all there is, and `status` says so."""
@@ -255,6 +282,11 @@ class Daemon:
             "stalled": router.stalled,
             "sent_octets": router.tcp.sent_octets if router.tcp is not None else 0,
             "sleeve": router.sleeve.report() if router.sleeve is not None else {},
+            "wireguard": {
+                "kind": router.wireguard.kind if router.wireguard is not None else "",
+                "peers": router.wireguard.peers if router.wireguard is not None else 0,
+                "problem": self._wireguard_problem,
+            },
             "db": str(self._places.db),
         }
         return found
@@ -279,6 +311,7 @@ class Daemon:
         if router.tcp is not None:
             await router.tcp.close()
         router.forwarding.clear()
+        bridge.remove_secure(self._netlink)
         if self._surrender:
             router.disk.erase()
         log.info("router %s left", self._config.name)

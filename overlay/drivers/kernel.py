@@ -17,6 +17,7 @@ from pyroute2.netlink.rtnl import RTM_GETNEIGH
 
 from overlay.config import PeerName
 from overlay.datapath.vxlan import bridge_mac
+from overlay.datapath.wireguard import in_tunnel
 from overlay.drivers import rtnl
 from overlay.drivers.bridge import Devices
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
@@ -35,7 +36,8 @@ class Forwarding:
     def __init__(self, netlink: Netlink, devices: Devices, guard: VxlanFilter, *, clear: Callable[[str], bool]) -> None:
         """`clear` says to which hosts frames may go in clear; adopted entries for others are dropped at once."""
         self._netlink = netlink
-        self._devices = devices
+        self.devices = devices
+        """Replaced when WireGuard comes to them."""
         self._guard = guard
         self._remote: dict[str, str] = {}
         """MAC to underlay host."""
@@ -73,19 +75,19 @@ class Forwarding:
         requests: list[Request] = []
         before = self._remote.get(mac)
         if before != effect.remote:
+            port = self._port(effect.remote)
             if before:
                 # Replacing would keep the old host beside the new one if the address families differ.
-                requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF))
+                requests.append(rtnl.del_fdb(self._port(before), mac, rtnl.NTF_SELF))
             if effect.remote:
-                requests.append(rtnl.replace_vxlan_fdb(self._devices.vxlan, mac, effect.remote))
-            if before is None or not before or not effect.remote:
-                port = self._devices.vxlan if effect.remote else self._devices.tunnel
+                requests.append(rtnl.replace_vxlan_fdb(port, mac, effect.remote, self._over(effect.remote)))
+            if before is None or self._port(before) != port:
                 requests.append(rtnl.replace_bridge_fdb(port, mac))
         addresses = tuple(address.partition("/")[0] for address in effect.addresses)
         requests += self._release(mac, keep=addresses)
         for address in addresses:
             if self._owner.get(address) != mac:
-                requests.append(rtnl.replace_neighbour(self._devices.bridge, address, mac))
+                requests.append(rtnl.replace_neighbour(self.devices.bridge, address, mac))
                 self._owner[address] = mac
         self._remote[mac] = effect.remote
         self._addresses[mac] = addresses
@@ -98,9 +100,13 @@ class Forwarding:
     def set_flood(self, effect: SetFlood) -> None:
         """Carry out `effects.SetFlood`: additions first, so that nobody misses a broadcast."""
         wanted = dict.fromkeys(effect.remotes)
-        requests = [rtnl.append_flood(self._devices.vxlan, remote) for remote in wanted if remote not in self._flood]
+        requests = [
+            rtnl.append_flood(self._port(remote), remote, self._over(remote))
+            for remote in wanted
+            if remote not in self._flood
+        ]
         requests += [
-            rtnl.del_fdb(self._devices.vxlan, rtnl.ALL_ZERO, rtnl.NTF_SELF, remote)
+            rtnl.del_fdb(self._port(remote), rtnl.ALL_ZERO, rtnl.NTF_SELF, remote, self._over(remote))
             for remote in self._flood
             if remote not in wanted
         ]
@@ -140,17 +146,17 @@ class Forwarding:
         self.set_sources(SetSources(()))
         for mac in list(self._remote):
             self._run(self._forget(mac))
-        self._run([rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF) for mac in self._bridges])
+        self._run([rtnl.del_fdb(self._port(host), mac, rtnl.NTF_SELF) for mac, host in self._bridges.items()])
         self._bridges.clear()
 
     def set_bridge_of(self, peer: PeerName, host: str) -> None:
-        """Probes for `peer` go through the VXLAN device to `host`."""
+        """Probes for `peer` go through the VXLAN device (plain, or within WireGuard) to `host`."""
         mac = bridge_mac(peer)
         before = self._bridges.get(mac)
         if before != host:
-            requests = [rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF)] if before else []
+            requests = [rtnl.del_fdb(self._port(before), mac, rtnl.NTF_SELF)] if before else []
             self._bridges[mac] = host
-            self._run([*requests, rtnl.replace_vxlan_fdb(self._devices.vxlan, mac, host)])
+            self._run([*requests, rtnl.replace_vxlan_fdb(self._port(host), mac, host, self._over(host))])
 
     def used(self, within: int) -> list[str]:
         """The remote MACs to which the bridge has sent frames within so many nanoseconds."""
@@ -159,7 +165,9 @@ class Forwarding:
         ticks = within * os.sysconf("SC_CLK_TCK") // SECOND
         return [
             mac
-            for mac, age in self._netlink.forwarding_ages(self._devices.vxlan)
+            for port in (self.devices.vxlan, self.devices.secure)
+            if port
+            for mac, age in self._netlink.forwarding_ages(port)
             if age <= ticks and mac in self._remote
         ]
 
@@ -169,18 +177,27 @@ class Forwarding:
         self._addresses.pop(mac, None)
         remote = self._remote.pop(mac, None)
         if remote:
-            requests.append(rtnl.del_fdb(self._devices.vxlan, mac, rtnl.NTF_SELF))
+            requests.append(rtnl.del_fdb(self._port(remote), mac, rtnl.NTF_SELF))
         if remote is not None:
-            port = self._devices.vxlan if remote else self._devices.tunnel
-            requests.append(rtnl.del_fdb(port, mac, rtnl.NTF_MASTER))
+            requests.append(rtnl.del_fdb(self._port(remote), mac, rtnl.NTF_MASTER))
         return requests
+
+    def _port(self, remote: str) -> int:
+        """The bridge's port by which frames for this host leave."""
+        if not remote:
+            return self.devices.tunnel
+        return self.devices.secure if in_tunnel(remote) else self.devices.vxlan
+
+    def _over(self, remote: str) -> int:
+        """The interface that an address within WireGuard belongs to; others are looked up in the routes."""
+        return self.devices.wireguard if in_tunnel(remote) else 0
 
     def _release(self, mac: str, keep: tuple[str, ...]) -> list[Request]:
         requests = []
         for address in self._addresses.get(mac, ()):
             if address not in keep and self._owner.get(address) == mac:
                 del self._owner[address]
-                requests.append(rtnl.del_neighbour(self._devices.bridge, address))
+                requests.append(rtnl.del_neighbour(self.devices.bridge, address))
         return requests
 
     def _run(self, requests: list[Request]) -> None:
@@ -194,10 +211,10 @@ class Forwarding:
         for entry in self._netlink.dump(RTM_GETNEIGH, rtnl.AF_BRIDGE):
             mac = entry.get_attr("NDA_LLADDR")
             remote = entry.get_attr("NDA_DST")
-            if entry["ifindex"] == self._devices.tunnel and int(entry["state"]) & rtnl.NUD_NOARP:
+            if entry["ifindex"] == self.devices.tunnel and int(entry["state"]) & rtnl.NUD_NOARP:
                 self._remote[mac] = ""
                 self._unconfirmed[mac] = None
-            if entry["ifindex"] != self._devices.vxlan or not remote:
+            if entry["ifindex"] != self.devices.vxlan or not remote:
                 continue
             if mac == rtnl.ALL_ZERO:
                 self._flood[remote] = None
@@ -206,10 +223,10 @@ class Forwarding:
                 self._unconfirmed[mac] = None
         for entry in self._netlink.dump(RTM_GETNEIGH):
             mac, address = entry.get_attr("NDA_LLADDR"), entry.get_attr("NDA_DST")
-            if entry["ifindex"] != self._devices.bridge or not int(entry["state"]) & rtnl.NUD_PERMANENT:
+            if entry["ifindex"] != self.devices.bridge or not int(entry["state"]) & rtnl.NUD_PERMANENT:
                 continue
             if mac not in self._remote:
-                self._run([rtnl.del_neighbour(self._devices.bridge, address)])
+                self._run([rtnl.del_neighbour(self.devices.bridge, address)])
                 continue
             self._owner[address] = mac
             self._addresses[mac] = (*self._addresses.get(mac, ()), address)

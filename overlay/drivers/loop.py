@@ -20,6 +20,7 @@ from overlay.drivers.kernel import Forwarding
 from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
+from overlay.drivers.wireguard import WireGuard
 from overlay.env import SECOND
 from overlay.errors import UsageError
 from overlay.node import Node, View
@@ -66,6 +67,7 @@ class Router:
         self.udp: UdpDriver | None = None
         self.dns: DnsServer | None = None
         self.sleeve: Sleeve | None = None
+        self.wireguard: WireGuard | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._armed: int | None = None
@@ -91,6 +93,7 @@ class Router:
             e.RemoveForwarding: forwarding.remove_forwarding,
             e.SetFlood: forwarding.set_flood,
             e.SetSources: forwarding.set_sources,
+            e.SetSecurePeers: self._set_secure_peers,
             e.SendProbe: self._send_probe,
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,
@@ -237,6 +240,10 @@ class Router:
     def _send_datagram(self, effect: e.SendDatagram) -> None:
         assert self.udp is not None
         self.udp.send(effect.destination, effect.message)
+
+    def _set_secure_peers(self, effect: e.SetSecurePeers) -> None:
+        if self.wireguard is not None:
+            self.wireguard.set_peers(effect)
 
     def _send_probe(self, effect: e.SendProbe) -> None:
         if self.sleeve is not None:

@@ -1,4 +1,4 @@
-"""A plain rtnetlink socket: requests in batches, answers at once, no event loop.
+"""A plain netlink socket, for rtnetlink or generic netlink: requests in batches, answers at once, no event loop.
 
 Owns framing, acknowledgements and error codes. pyroute2 gives the message formats; its own sockets cannot be used
 here, for the synchronous one refuses to run inside a running event loop and the asynchronous one would let other
@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
+from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ctrlmsg
 from pyroute2.netlink.rtnl import (
     RTM_GETADDR,
     RTM_GETLINK,
@@ -24,6 +24,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 __all__ = [
+    "GENERIC",
     "AddressMessage",
     "LinkMessage",
     "NeighbourMessage",
@@ -36,6 +37,12 @@ __all__ = [
 _BATCH = 64
 """Requests in one system call: their acknowledgements fit the default receive buffer many times over."""
 
+GENERIC = 16
+"""NETLINK_GENERIC."""
+_CONTROL = 0x10
+"""The family that tells the numbers of all others, and what to ask it."""
+_GET_FAMILY = 3
+
 _HEADER = 16
 _AF_BRIDGE = 7
 _NTF_SELF = 0x02
@@ -46,6 +53,7 @@ LinkMessage: Any = ifinfmsg
 AddressMessage: Any = ifaddrmsg
 NeighbourMessage: Any = ndmsg
 RouteMessage: Any = rtmsg
+_ControlMessage: Any = ctrlmsg
 
 _DUMPS: dict[int, Any] = {
     RTM_GETLINK: LinkMessage,
@@ -77,10 +85,11 @@ class Request:
 
 
 class Netlink:
-    """An rtnetlink socket of the network namespace that the calling thread is in while it is made."""
+    """A netlink socket of the network namespace that the calling thread is in while it is made."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        """`protocol`: rtnetlink, or `GENERIC`."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         # A kernel that never answers would be a bug of its own; a blocked event loop would hide it.
@@ -133,6 +142,16 @@ class Netlink:
             except NetlinkError as error:
                 if error.errno != errno.EINTR:  # NLM_F_DUMP_INTR: the table changed under the dump
                     raise
+
+    def family(self, name: str) -> int:
+        """The number of a family of generic netlink, as a message's type. Raises `NetlinkError` if there is none."""
+        message = _ControlMessage()
+        message["cmd"], message["version"] = _GET_FAMILY, 1
+        message["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
+        (payload,) = self._raw(Request(_CONTROL, message, what=f"generic netlink family {name}"))
+        answer = _ControlMessage(payload)
+        answer.decode()
+        return int(answer.get_attr("CTRL_ATTR_FAMILY_ID"))
 
     def forwarding_ages(self, port: int) -> list[tuple[str, int]]:
         """(MAC, clock ticks since it was last looked up) of a bridge port's entries.

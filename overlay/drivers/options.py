@@ -17,7 +17,11 @@ from overlay.drivers.addresses import parse_target
 from overlay.env import SECOND
 from overlay.errors import ConfigError, UsageError
 
-__all__ = ["TUNING", "LaunchOptions", "Places", "differences"]
+__all__ = ["TUNING", "WIREGUARD_MODES", "WIREGUARD_PROGRAM", "LaunchOptions", "Places", "differences"]
+
+WIREGUARD_PROGRAM = "wireguard-go"
+WIREGUARD_MODES = ("auto", "off", WIREGUARD_PROGRAM)
+"""Of `--wireguard`: the kernel's if it has it; none; the program."""
 
 TUNING = ("gossip_interval", "flush_delay", "beat_interval", "beat_losses", "beacon_interval", "hold")
 """Options for experiments, as `Config` has them."""
@@ -45,6 +49,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     ipalloc_default_subnet: str = ""
     ipalloc_init: str = "consensus"
     no_fastdp: bool = False
+    wireguard: str = "auto"
     no_dns: bool = False
     dns_domain: str = "weave.local."
     dns_ttl: int = 1

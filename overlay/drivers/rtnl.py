@@ -147,33 +147,35 @@ def _neigh(family: int, index: int, state: int, ntf: int, attributes: list[tuple
     return message
 
 
+def _destination(remote: str, over: int) -> list[tuple[str, Any]]:
+    return [*([("NDA_DST", remote)] if remote else ()), *([("NDA_IFINDEX", over)] if over else ())]
+
+
 def replace_bridge_fdb(port: int, mac: str) -> Request:
     """Bridge: frames for `mac` leave by this port, whatever was learned."""
     message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER, [("NDA_LLADDR", mac)])
     return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
 
 
-def replace_vxlan_fdb(device: int, mac: str, remote: str) -> Request:
-    """VXLAN: frames for `mac` go to the underlay host `remote`."""
-    attributes = [("NDA_LLADDR", mac), ("NDA_DST", remote)]
+def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> Request:
+    """VXLAN: frames for `mac` go to the underlay host `remote`, over the interface `over` if it is told (not 0)."""
+    attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
     return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"vxlan fdb {mac} to {remote}")
 
 
-def append_flood(device: int, remote: str) -> Request:
+def append_flood(device: int, remote: str, over: int = 0) -> Request:
     """VXLAN: frames without an entry of their own go to `remote` too."""
-    attributes = [("NDA_LLADDR", ALL_ZERO), ("NDA_DST", remote)]
+    attributes = [("NDA_LLADDR", ALL_ZERO), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
     return Request(
         RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_APPEND, ignore=(errno.EEXIST,), what=f"flood to {remote}"
     )
 
 
-def del_fdb(device: int, mac: str, ntf: int, remote: str = "") -> Request:
+def del_fdb(device: int, mac: str, ntf: int, remote: str = "", over: int = 0) -> Request:
     """Remove a forwarding entry of the bridge port (`NTF_MASTER`) or the VXLAN device (`NTF_SELF`)."""
-    attributes = [("NDA_LLADDR", mac)]
-    if remote:
-        attributes.append(("NDA_DST", remote))
+    attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, 0, ntf, attributes)
     return Request(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete fdb {mac}")
 

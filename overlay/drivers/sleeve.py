@@ -19,6 +19,7 @@ from overlay.datapath.fast_probe import ETHERTYPE, FastProbe
 from overlay.datapath.inner import VNET
 from overlay.datapath.tunnel import Socket, Tunnel
 from overlay.datapath.vxlan import BRIDGE, TUNNEL_DEVICE, VXLAN_DEVICE
+from overlay.datapath.wireguard import SECURE_DEVICE
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.udp import UdpDriver
 from overlay.effects import SendProbe
@@ -58,7 +59,8 @@ class Sleeve:
         self._clock = clock
         self._port: socket.socket | None = None
         self._probes: socket.socket | None = None
-        self._out: socket.socket | None = None
+        self._out: dict[bool, socket.socket] = {}
+        """Where probes of the kernel's path leave: by the plain VXLAN device, or by the one within WireGuard."""
         self._looking: asyncio.TimerHandle | None = None
         self._sent_before = 0
         self.offloads = True
@@ -76,8 +78,16 @@ class Sleeve:
         self._port = port
         self._probes = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         self._probes.bind((BRIDGE, ETHERTYPE))
-        self._out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
-        self._out.bind((VXLAN_DEVICE, 0))
+        for secure, device in ((False, VXLAN_DEVICE), (True, SECURE_DEVICE)):
+            out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+            try:
+                out.bind((device, 0))
+            except OSError:
+                out.close()
+                if not secure:
+                    raise
+            else:
+                self._out[secure] = out
         loop = asyncio.get_running_loop()
         loop.add_reader(port.fileno(), self._readable)
         loop.add_reader(self._probes.fileno(), self._probed)
@@ -90,12 +100,14 @@ class Sleeve:
         if self._looking is not None:
             self._looking.cancel()
         loop = asyncio.get_running_loop()
-        for sock in (self._port, self._probes, self._out):
+        for sock in (self._port, self._probes):
             if sock is not None:
-                if sock is not self._out:
-                    loop.remove_reader(sock.fileno())
+                loop.remove_reader(sock.fileno())
                 sock.close()
-        self._port = self._probes = self._out = None
+        for sock in self._out.values():
+            sock.close()
+        self._port = self._probes = None
+        self._out.clear()
 
     # --- probes -------------------------------------------------------------------------------------------------------
 
@@ -104,11 +116,11 @@ class Sleeve:
         if not effect.fast:
             self._tunnel.probe(effect.peer, effect.nonce, effect.size, self._clock(), effect.answer)
             self._udp.send_many(self._tunnel.take_sends())
-        elif self._out is not None:
-            self._forwarding.set_bridge_of(effect.peer, effect.address.host)
+        elif (out := self._out.get(bool(effect.via))) is not None:
+            self._forwarding.set_bridge_of(effect.peer, effect.via or effect.address.host)
             frame = fast_probe.encode(FastProbe(self._own, effect.nonce, effect.size, effect.answer), effect.peer)
             with suppress(OSError):  # too big for the device now, or the device is down: a probe that is lost
-                self._out.send(frame)
+                out.send(frame)
 
     def _probed(self) -> None:
         assert self._probes is not None

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from overlay.config import Address, PeerName
+from overlay.datapath.wireguard import KEY_SIZE, WIREGUARD_PORT, SecurePeer, tunnel_address
 from overlay.effects import CloseTcp, Effect, Log, SendTcp
 from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
@@ -90,6 +91,7 @@ class Connection:
         "peer",
         "remote",
         "state",
+        "tunnel",
         "udp_address",
         "uid",
     )
@@ -126,6 +128,8 @@ class Connection:
         self.beats_heard = 0
         self.data_keys: Keys | None = None
         """Roots of the data path's keys; None: it is in clear."""
+        self.tunnel: SecurePeer | None = None
+        """The other side's WireGuard, where both have it and traffic is not in clear."""
 
     @property
     def outbound(self) -> bool:
@@ -176,13 +180,16 @@ class Connections:
     """All connections, by the driver's number; `established` holds those that carry traffic, by peer."""
 
     def __init__(
-        self, hello: Callable[[int, str], Hello], rng: Random, beat_interval: int, listener: Listener, own: PeerName
-    ) -> None:
+        self, hello: Callable[[int, str], Hello], rng: Random, beat_interval: int, listener: Listener, own: PeerName,
+        tunnel_key: bytes = b"",
+    ) -> None:  # fmt: skip
         self._hello = hello
         self._rng = rng
         self._beat_interval = beat_interval
         self._listener = listener
         self._own = own
+        self._tunnel_key = tunnel_key
+        """Of this side's WireGuard; told only behind the proof, in a sealed frame."""
         self._timers: Timers[int] = Timers()
         self.proofs: Proofs | None = None
         """There is a password: how it is proved."""
@@ -270,13 +277,16 @@ class Connections:
             if refusal is not None:
                 effects.append(SendTcp(connection.conn, refusal))
                 return effects + self._close(connection, Ending(refusal.reason, refusal.text, local=True), now)
-        return [*effects, SendTcp(connection.conn, Accept(hello.nonce))]
+        if connection.data_keys is None or not self._tunnel_key:
+            return [*effects, SendTcp(connection.conn, Accept(hello.nonce))]
+        return [*effects, SendTcp(connection.conn, Accept(hello.nonce, self._tunnel_key, WIREGUARD_PORT))]
 
     def accepted(self, connection: Connection, accept: Accept, now: int) -> list[Effect]:
         """The other side has taken the connection."""
         if accept.nonce != connection.nonce:
             raise RemoteError("accept repeats another nonce than this connection's")
         connection.advance(Event.ACCEPT)
+        connection.tunnel = self._tunnel(connection, accept)
         self._timers.cancel(connection.conn)
         effects: list[Effect] = []
         before = self.established.get(connection.peer)
@@ -286,6 +296,14 @@ class Connections:
         self.established[connection.peer] = connection
         self.generation += 1
         return effects + self._listener.connection_up(connection, now)
+
+    def _tunnel(self, connection: Connection, accept: Accept) -> SecurePeer | None:
+        """Where the other side's WireGuard is, if this connection's traffic may go through it."""
+        host = connection.remote.host
+        told = len(accept.tunnel_key) == KEY_SIZE and accept.tunnel_port
+        if connection.data_keys is None or not self._tunnel_key or not told or "%" in host:
+            return None
+        return SecurePeer(tunnel_address(connection.peer), accept.tunnel_key, Address(host, accept.tunnel_port))
 
     def end(self, connection: Connection, reason: Reason, text: str, now: int, say: bool = True) -> list[Effect]:
         """End a connection from this side, with a `Goodbye` if there is any hope that it arrives."""

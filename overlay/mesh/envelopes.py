@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from overlay.config import PeerName
+from overlay.datapath.wireguard import KEY_SIZE
 from overlay.ipam.messages import IpamMessage, RingDelta, RingVector
 from overlay.mesh.crypto import MAX_PAKE
 from overlay.mesh.derive import MAC
@@ -84,6 +85,10 @@ class Accept(Wire, frozen=True, tag=4):
     """The sender takes this connection; `nonce` repeats the receiver's. Established once it came (both ways)."""
 
     nonce: Nonce
+    tunnel_key: Annotated[bytes, Meta(max_length=KEY_SIZE)] = b""
+    """With a password: public key of the sender's WireGuard interface, if it has one."""
+    tunnel_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """The UDP port of it."""
 
 
 class Goodbye(Wire, frozen=True, tag=5):

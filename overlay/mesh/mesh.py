@@ -102,7 +102,7 @@ class Mesh:
         self.topology = Topology(config.name, config.nickname, uid, self.keyring.public if self.keyring else b"")
         self.routes = Routes(self.topology)
         self.gossip = Gossip([self.topology, *channels], rng, config.gossip_interval, config.flush_delay)
-        self.connections = Connections(self._hello, rng, config.beat_interval, self, config.name)
+        self.connections = Connections(self._hello, rng, config.beat_interval, self, config.name, config.tunnel_key)
         if self.keyring is not None:
             assert crypto is not None
             self.connections.proofs = Proofs(config.name, config.password, crypto, self.keyring, self.connections)
@@ -554,9 +554,10 @@ class Mesh:
         links = tuple(Link(peer, str(each.control), each.outbound, True) for peer, each in established)
         self.topology.set_links(links, now, urgent)
         clear = tuple((peer, connection.remote.host) for peer, connection in established if not connection.data_keys)
+        secure = tuple((peer, connection.tunnel) for peer, connection in established if connection.tunnel is not None)
         return [
             Notify(NeighboursChanged(tuple(_neighbour(connection) for _, connection in established))),
-            Notify(PathsChanged(clear)),
+            Notify(PathsChanged(clear, secure)),
         ]
 
     def _route(self, message: Routed, now: int) -> list[Effect]:
@@ -582,7 +583,9 @@ class Mesh:
 
 def _neighbour(connection: Connection) -> Neighbour:
     address = Address(connection.remote.host, connection.control.port)
-    return Neighbour(connection.peer, address, connection.id, connection.outbound, connection.data_keys)
+    return Neighbour(
+        connection.peer, address, connection.id, connection.outbound, connection.data_keys, connection.tunnel
+    )
 
 
 def _due(deadline: int | None, now: int) -> bool:

@@ -9,42 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from overlay_hosts import IMAGE, PYTHON, Host, Underlay, eventually, underlay
-
-FORGE = """
-import socket, struct, sys
-target, mac, text, vni = sys.argv[1:]
-def summed(data):
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-udp = struct.pack("!HHHH", 5555, 5555, 8 + len(text), 0) + text.encode()
-addresses = bytes((10, 0, 1, 77, 10, 0, 1, 1))
-head = struct.pack("!BBHHHBBH8s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, addresses)
-head = head[:10] + struct.pack("!H", summed(head)) + head[12:]
-inner = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("02000000004d") + b"\\x08\\x00" + head + udp
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for _ in range(5):
-    sock.sendto(struct.pack("!BxxxI", 8, int(vni) << 8) + inner, (target, 6784))
-"""
-LISTEN = """
-import socket
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-sock.bind(("10.0.1.1", 5555))
-print("ready", flush=True)
-heard = set()
-while "end" not in heard:
-    heard.add(sock.recv(100).decode())
-print(*sorted(heard), flush=True)
-"""
-SAY = """
-import socket, sys, time
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for _ in range(50):
-    sock.sendto(sys.argv[1].encode(), ("10.0.1.1", 5555))
-    time.sleep(0.02)
-"""
+from forged_vxlan import heard
+from overlay_hosts import IMAGE, Underlay, eventually, underlay
 
 
 @contextmanager
@@ -60,27 +26,6 @@ def overlay(*options: str) -> Iterator[Underlay]:
         macbook.weave("run", "10.0.1.2/24", "--name", "right", IMAGE, "right")
         eventually(lambda: orion.pings("left", "10.0.1.2"), what="ping left -> right")
         yield made
-
-
-def heard(made: Underlay, *forgers: tuple[Host, str]) -> list[str]:
-    """What a container of `orion` hears when these hosts forge packets with these words, and a container then speaks.
-
-    The words `end` come by the overlay itself and are the last to be sent, so that what is not heard was not let in.
-    """
-    orion, macbook = made.hosts["orion"], made.hosts["macbook"]
-    mac = orion.inside("left", "ip", "-br", "link", "show", "ethwe").stdout.split()[2]
-    state = orion.container("left")["State"]
-    listener = orion.popen("nsenter", "--target", str(state["Pid"]), "--net", PYTHON, "-c", LISTEN)
-    try:
-        assert listener.stdout is not None and listener.stdout.readline() == "ready\n"
-        for host, words in forgers:
-            for vni in ("6784", "6785"):
-                host.run(PYTHON, "-c", FORGE, orion.address, mac, words, vni)
-        macbook.inside("right", PYTHON, "-c", SAY, "end")
-        out, _ = listener.communicate(timeout=20)
-    finally:
-        listener.kill()
-    return sorted(set(out.split()) - {"end"})
 
 
 def test_with_a_password_nothing_comes_in_clear() -> None:

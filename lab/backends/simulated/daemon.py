@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 from dnslib import QTYPE, DNSRecord
+from msgspec.structs import replace
 from multidict import MultiDict
 from yarl import URL
 
@@ -25,6 +26,7 @@ from overlay import __version__
 from overlay import effects as e
 from overlay import inputs as i
 from overlay.datapath.vxlan import vxlan_plan
+from overlay.datapath.wireguard import KEY_SIZE, tunnel_address
 from overlay.drivers.attach import Ports
 from overlay.drivers.containers import Containers
 from overlay.drivers.control import Control
@@ -103,6 +105,7 @@ class SimRouter:
             e.RemoveForwarding: kernel.remove_forwarding,
             e.SetFlood: kernel.set_flood,
             e.SetSources: kernel.set_sources,
+            e.SetSecurePeers: kernel.set_secure_peers,
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,
         }
@@ -209,7 +212,11 @@ class SimDaemon:
         name = options.name or files.get(_IDENTITY, b"").decode() or self._new_name()
         peer.disk.write(_IDENTITY, name.encode())
         journal = Journal(cast(Any, self.router.disk), Journal.stored(files))
-        self.config = options.config(name, peer.name)
+        config = options.config(name, peer.name)
+        if config.password and config.fastdp and options.wireguard != "off":
+            key = blake2b(f"{peer.world.seed} {name} {peer.life}".encode(), digest_size=KEY_SIZE).digest()
+            config = replace(config, tunnel_key=key)
+        self.config = config
         self._plan = vxlan_plan(self.config, UNDERLAY_MTU)
         self.containers = Containers(
             cast(Router, self.router), cast(Engine, engine), cast(Ports, _Ports(kernel)), self.config, journal
@@ -231,7 +238,8 @@ class SimDaemon:
 
     def start(self) -> None:
         """Run."""
-        self._kernel.adopt()
+        tunnelled = bool(self.config.tunnel_key)
+        self._kernel.adopt(tunnel_address(self.config.name) if tunnelled else "", self.config.tunnel_key)
         if self._kernel.remote:
             self.peer.world.scheduler.after(self.config.hold, self._hold_is_over, self.peer.life + 1)
         self.peer.start(self.config)
@@ -272,6 +280,11 @@ class SimDaemon:
             "dns_address": self.containers.resolver,
             "dns_problem": "",
             "upstreams": [],
+            "wireguard": {
+                "kind": "kernel" if self.config.tunnel_key else "",
+                "peers": len(self._kernel.secure),
+                "problem": "" if self.config.tunnel_key else "switched off" if self.config.password else "no password",
+            },
             "disk": self.router.disk.check_room(),
             "stalled": self.router.stalled,
             "db": "/var/lib/weave",

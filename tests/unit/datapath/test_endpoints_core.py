@@ -2,8 +2,9 @@
 
 import pytest
 
-from overlay.config import Config
+from overlay.config import Address, Config
 from overlay.datapath.endpoints import DETOUR, RECOVERY, Endpoints
+from overlay.datapath.wireguard import SecurePeer, tunnel_address
 from overlay.effects import (
     Broadcast,
     Log,
@@ -12,6 +13,7 @@ from overlay.effects import (
     RemoveForwarding,
     SetFlood,
     SetForwarding,
+    SetSecurePeers,
     SetSources,
 )
 from overlay.env import SECOND
@@ -181,6 +183,24 @@ def test_vxlan_is_taken_from_neighbours_in_clear_even_while_their_own_traffic_ta
     lost = feed(core, PathsChanged(()), PeersChanged((A,)), now=SECOND)
     assert not any(isinstance(effect, SetSources) for effect in lost)  # its kernel may forward on
     assert feed(core, PeerLeft(B), now=SECOND)[0] == SetSources(())
+
+
+def test_within_wireguard_a_peer_is_let_in_by_its_key_until_it_goes_or_has_another():
+    core, _ = make()
+    first, second = (SecurePeer(tunnel_address(B), bytes([n]) * 32, Address("192.0.2.2", 6785)) for n in (1, 2))
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    feed(core, PeersChanged((A, B)), CarriersChanged((B,)))
+    assert feed(core, PathsChanged((), ((B, first),))) == [
+        SetSecurePeers((first,)),
+        SetForwarding(MAC, "", ("10.0.1.1",)),
+    ]
+    assert feed(core, CarriersChanged(()))[0] == SetForwarding(MAC, first.address, ("10.0.1.1",))
+    assert feed(core, PathsChanged((), ((B, second),))) == [SetSecurePeers((second,))]
+    assert SetSecurePeers(()) not in feed(core, PathsChanged(()), PeersChanged((A,)), now=SECOND)
+    assert core.report(0)["entries"][0]["state"] == "held"
+    assert feed(core, Wake(), now=SECOND + HOLD)[0] == SetSecurePeers(())
+    assert feed(core, PeersChanged((A, B)), PathsChanged((), ((B, first),)))[0] == SetSecurePeers((first,))
+    assert feed(core, PathsChanged(((B, "192.0.2.2"),)))[:2] == [SetSources(("192.0.2.2",)), SetSecurePeers(())]
 
 
 def test_a_forgotten_peer_leaves_nothing():

@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 
 from overlay.config import Address, Config
 from overlay.datapath.paths import PRECISION, TRANSITIONS, Event, Fast, Paths
+from overlay.datapath.wireguard import SecurePeer, tunnel_address
 from overlay.effects import Notify, ResizeTunnel, SendProbe
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import CarriersChanged, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
 from overlay.mesh.derive import Keys
 
 B = "00:00:00:00:00:02"
+KEYS = Keys(bytes(32), bytes(32))
+TUNNEL = SecurePeer(tunnel_address(B), bytes(range(32)), Address("192.0.2.2", 6785))
 
 
 class Net:
@@ -20,7 +23,8 @@ class Net:
 
     def __init__(self, **options):
         self.now = SECOND
-        keys = options.pop("keys", None)
+        keys, tunnel = options.pop("keys", None), options.pop("tunnel", None)
+        self.vias = set()
         self.core = Paths(Config(name="00:00:00:00:00:01", nickname="a", **options), Random(1))
         self.fast_passes = True
         self.limit = 1472
@@ -32,13 +36,14 @@ class Net:
         self.changes = []
         self.probes = 0
         self.pending = []
-        self.do(NeighboursChanged((Neighbour(B, Address("192.0.2.2", 6783), 7, True, keys),)))
+        self.do(NeighboursChanged((Neighbour(B, Address("192.0.2.2", 6783), 7, True, keys, tunnel),)))
 
     def do(self, item):
         for effect in self.core.handle(item, self.now):
             match effect:
                 case SendProbe(answer=False):
                     self.probes += 1
+                    self.vias |= {effect.via} if effect.fast else set()
                     passes = self.fast_passes if effect.fast else effect.size <= self.limit
                     if passes and self.rng.random() >= self.loss:
                         heard = ProbeHeard(B, effect.fast, effect.nonce, effect.size, True)
@@ -141,9 +146,56 @@ def test_the_search_finds_what_fits(limit):
 
 
 def test_what_is_encrypted_and_what_is_told_so_never_takes_the_kernels_path():
-    for net in (Net(keys=Keys(bytes(32), bytes(32))), Net(fastdp=False)):
+    for net, kind in (
+        (Net(keys=KEYS), "wireguard"),
+        (Net(fastdp=False), "fastdp"),
+        (Net(keys=KEYS, tunnel=TUNNEL, fastdp=False), "wireguard"),
+    ):
         net.run(30 * SECOND)
-        assert net.tunnelled and not net.core.carried(B) and net.state["fastdp"] == "forbidden"
+        assert net.tunnelled and not net.core.carried(B) and net.state[kind] == "forbidden"
+        assert net.vias == set()
+        assert net.state["path"] == "sleeve"
+
+
+def test_wireguard_must_show_itself_before_it_carries_and_fails_like_any_path():
+    net = Net(keys=KEYS, tunnel=TUNNEL)
+    assert net.tunnelled and net.state["path"] == "sleeve"
+    net.run(3 * SECOND)
+    assert net.tunnelled is False and net.state["path"] == "wireguard" and net.vias == {TUNNEL.address}
+    net.fast_passes = False
+    net.run(10 * SECOND, busy=True)
+    assert net.tunnelled and net.state["path"] == "sleeve" and net.state["wireguard"] == "failed"
+    net.fast_passes = True
+    net.run(20 * SECOND, busy=True)
+    assert net.state["path"] == "wireguard"
+
+
+def test_blocked_wireguard_never_carries():
+    net = Net(keys=KEYS, tunnel=TUNNEL)
+    net.fast_passes = False
+    net.run(60 * SECOND, busy=True)
+    assert net.changes == net.changes[:1] and net.tunnelled and net.state["sleeve"] == "confirmed"
+
+
+def test_other_keys_start_anew_and_the_same_ones_go_on():
+    net = Net(keys=KEYS, tunnel=TUNNEL)
+    net.run(3 * SECOND)
+    address = Address("192.0.2.2", 6783)
+    net.do(NeighboursChanged((Neighbour(B, address, 8, True, KEYS, TUNNEL),)))
+    assert net.state["path"] == "wireguard"
+    fresh = SecurePeer(TUNNEL.address, bytes(range(1, 33)), TUNNEL.endpoint)
+    net.do(NeighboursChanged((Neighbour(B, address, 9, True, KEYS, fresh),)))
+    assert net.state["path"] == "sleeve" and net.tunnelled
+    net.run(3 * SECOND)
+    assert net.state["path"] == "wireguard"
+
+
+def test_a_probe_in_clear_of_a_neighbour_with_whom_all_is_secret_is_not_answered():
+    asked = ProbeHeard(B, True, 1, 1412, False)
+    for options, answers in (({"keys": KEYS}, 0), ({"keys": KEYS, "tunnel": TUNNEL}, 1), ({}, 1)):
+        net = Net(**options)
+        effects = net.core.handle(asked, net.now)
+        assert sum(isinstance(effect, SendProbe) and effect.answer for effect in effects) == answers
 
 
 def test_a_little_loss_does_not_change_the_path():

@@ -3,7 +3,17 @@
 import pytest
 
 from overlay.config import Config
-from overlay.datapath.vxlan import BRIDGE, VXLAN_DEVICE, Path, overlay_mtu, stable_mac, veth_names, vxlan_plan
+from overlay.datapath.vxlan import (
+    ALL_PATHS,
+    BRIDGE,
+    CLEAR_PATHS,
+    VXLAN_DEVICE,
+    Path,
+    overlay_mtu,
+    stable_mac,
+    veth_names,
+    vxlan_plan,
+)
 from overlay.errors import ConfigError
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -15,10 +25,12 @@ A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
         (1500, (Path.VXLAN_IPV4,), 1450),
         (1500, (Path.VXLAN_IPV6,), 1430),
         (1500, (Path.VXLAN_IPV4, Path.TUNNEL_IPV4), 1418),
-        (1500, tuple(Path), 1398),
-        (9000, tuple(Path), 8898),
-        (1382, tuple(Path), 1280),
-        (1 << 20, tuple(Path), 65535),
+        (1500, CLEAR_PATHS, 1398),
+        (9000, CLEAR_PATHS, 8898),
+        (1382, CLEAR_PATHS, 1280),
+        (1500, (Path.WIREGUARD_IPV4,), 1370),
+        (1500, ALL_PATHS, 1350),
+        (1 << 20, ALL_PATHS, 65535),
     ],
 )
 def test_the_costliest_path_decides_the_mtu(underlay, paths, mtu):
@@ -34,6 +46,11 @@ def test_a_configured_mtu_overrides_the_sum():
     config = Config(name=A, nickname="a")
     assert vxlan_plan(config, 1500).mtu == 1398
     assert vxlan_plan(Config(name=A, nickname="a", mtu=1200), 1300).mtu == 1200
+
+
+@pytest.mark.parametrize(("underlay", "mtu"), [(1500, 1350), (9000, 8850), (1400, 1280), (1382, 1280)])
+def test_a_password_leaves_room_for_wireguard_where_there_is_room(underlay, mtu):
+    assert vxlan_plan(Config(name=A, nickname="a", password="word"), underlay).mtu == mtu
 
 
 def test_plain_vxlan_is_closed_with_a_password_unless_a_subnet_is_trusted():

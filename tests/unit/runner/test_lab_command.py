@@ -53,6 +53,7 @@ def test_options_become_flags_of_weave_launch() -> None:
         *("--conn-limit", "30"),
     ]
     assert flags({"dns": False, "discovery": False}) == ["--no-dns", "--no-discovery"]
+    assert flags({"wireguard": False}) == ["--wireguard", "off"]  # YAML reads `off` as false
 
 
 @pytest.mark.parametrize("module", ["lab.cli", "lab.cli.play", "lab.pytest_plugin"])

@@ -34,5 +34,5 @@ def test_packets_of_strangers_are_dropped():
 
 def test_who_was_forwarded_to_before_a_restart_is_taken_after_it():
     made, kernels = walks()
-    kernels["b"].adopt()
+    kernels["b"].adopt("", b"")
     assert kernels["b"].sources == {"192.0.2.1"} and made.round_trip("a", "c1", "10.0.1.2") is not None

@@ -1,0 +1,59 @@
+"""VXLAN packets that somebody forges on the underlay, and what a container hears of them. For `overlay_hosts`."""
+
+from overlay_hosts import PYTHON, Host, Underlay
+
+FORGE = """
+import socket, struct, sys
+target, mac, text, vni = sys.argv[1:]
+def summed(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+udp = struct.pack("!HHHH", 5555, 5555, 8 + len(text), 0) + text.encode()
+addresses = bytes((10, 0, 1, 77, 10, 0, 1, 1))
+head = struct.pack("!BBHHHBBH8s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, addresses)
+head = head[:10] + struct.pack("!H", summed(head)) + head[12:]
+inner = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("02000000004d") + b"\\x08\\x00" + head + udp
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(5):
+    sock.sendto(struct.pack("!BxxxI", 8, int(vni) << 8) + inner, (target, 6784))
+"""
+LISTEN = """
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("10.0.1.1", 5555))
+print("ready", flush=True)
+heard = set()
+while "end" not in heard:
+    heard.add(sock.recv(100).decode())
+print(*sorted(heard), flush=True)
+"""
+SAY = """
+import socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(50):
+    sock.sendto(sys.argv[1].encode(), ("10.0.1.1", 5555))
+    time.sleep(0.02)
+"""
+
+
+def heard(made: Underlay, *forgers: tuple[Host, str], to: str = "orion", by: str = "macbook") -> list[str]:
+    """What the container `left` of one host hears when these forge packets and then `right` of another host speaks.
+
+    The words `end` come by the overlay itself and are the last to be sent, so that what is not heard was not let in.
+    """
+    target, other = made.hosts[to], made.hosts[by]
+    mac = target.inside("left", "ip", "-br", "link", "show", "ethwe").stdout.split()[2]
+    state = target.container("left")["State"]
+    listener = target.popen("nsenter", "--target", str(state["Pid"]), "--net", PYTHON, "-c", LISTEN)
+    try:
+        assert listener.stdout is not None and listener.stdout.readline() == "ready\n"
+        for host, words in forgers:
+            for vni in ("6784", "6785"):
+                host.run(PYTHON, "-c", FORGE, target.address, mac, words, vni)
+        other.inside("right", PYTHON, "-c", SAY, "end")
+        out, _ = listener.communicate(timeout=20)
+    finally:
+        listener.kill()
+    return sorted(set(out.split()) - {"end"})
