@@ -1,4 +1,4 @@
-"""The points of a sweep as one table: a row per run and event, in CSV, and in Parquet where pyarrow is installed.
+"""The points of a sweep as one table: a row per run and event, in CSV, and in Parquet (`parquet.py`).
 
 Owns the columns and their order. Reading back is exact, so that `lab compare` needs a table only.
 """
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
+from lab.sweep import parquet
 from lab.sweep.ledger import LEDGER, read_points
 from lab.sweep.measure import TIMES, EventResult, Point
+from lab.sweep.parquet import NOT_REACHED
 
 __all__ = ["CSV", "PARQUET", "read_table", "rows", "write_tables"]
 
@@ -23,7 +25,6 @@ _RUN = (
     *("duration_ns", "wall_s", "backend", "replay", "key"),
 )
 _EVENT = ("event", "label", "window_ns", *(f"{metric}_ns" for metric in TIMES), "bytes_per_peer", "messages_per_peer")
-_NOT_REACHED = "not reached"
 
 
 def rows(points: Iterable[Point]) -> tuple[list[str], list[list[Any]]]:
@@ -61,7 +62,7 @@ def write_tables(folder: Path, points: Iterable[Point]) -> list[Path]:
     writer.writerows(["" if cell is None else cell for cell in row] for row in body)
     path = folder / CSV
     _replace(path, out.getvalue().encode())
-    return [path, *_write_parquet(folder / PARQUET, header, body)]
+    return [path, folder / PARQUET] if parquet.write(folder / PARQUET, header, body) else [path]
 
 
 def read_table(where: Path) -> list[Point]:
@@ -74,16 +75,14 @@ def read_table(where: Path) -> list[Point]:
     if path.suffix == ".jsonl":
         return list({point.key: point for point in read_points(path)}.values())
     if path.suffix == ".parquet":
-        return _points(path, _read_parquet(path))
+        return _points(path, parquet.read(path))
     with path.open(newline="", encoding="utf-8") as file:
         return _points(path, list(csv.DictReader(file)))
 
 
 def _cells(event: EventResult) -> dict[str, Any]:
     times = {
-        f"{metric}_ns": _NOT_REACHED if took is None else took
-        for metric, took in event.times.items()
-        if metric in TIMES
+        f"{metric}_ns": NOT_REACHED if took is None else took for metric, took in event.times.items() if metric in TIMES
     }
     return times | {
         "event": event.name,
@@ -135,7 +134,7 @@ def _event(row: dict[str, str]) -> tuple[EventResult, ...]:
             name=row["event"],
             label=row["label"],
             window=int(row["window_ns"]),
-            times={metric: None if cell == _NOT_REACHED else int(cell) for metric, cell in cells.items()},
+            times={metric: None if cell == NOT_REACHED else int(cell) for metric, cell in cells.items()},
             bytes_per_peer=_number(row["bytes_per_peer"]),
             messages_per_peer=_number(row["messages_per_peer"]),
         ),
@@ -150,26 +149,3 @@ def _replace(path: Path, content: bytes) -> None:
     half = path.with_name(f".{path.name}.new")
     half.write_bytes(content)
     half.replace(path)
-
-
-def _write_parquet(path: Path, header: list[str], body: list[list[Any]]) -> list[Path]:
-    """The same in Parquet, all columns as text like the CSV's; nothing where pyarrow is not installed."""
-    try:
-        import pyarrow  # type: ignore[import-not-found,unused-ignore]
-        import pyarrow.parquet  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        return []
-    columns = {
-        name: ["" if row[index] is None else str(row[index]) for row in body] for index, name in enumerate(header)
-    }
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
-    return [path]
-
-
-def _read_parquet(path: Path) -> list[dict[str, str]]:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise LabError(f"{path}: pyarrow is not installed; give the {CSV} beside it") from None
-    found: list[dict[str, str]] = pyarrow.parquet.read_table(path).to_pylist()
-    return found

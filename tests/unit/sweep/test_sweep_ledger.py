@@ -1,15 +1,16 @@
 """The points that are done: what a kill may tear, who may write, what a key is made of."""
 
+import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_points import point, points
 
 from lab.errors import LabError
 from lab.sweep.ledger import LEDGER, Ledger, code_version, key_of, read_points
-from lab.sweep.table import CSV, read_table, write_tables
+from lab.sweep.table import CSV, PARQUET, read_table, write_tables
 
 
 def test_points_are_there_again(tmp_path: Path) -> None:
@@ -76,6 +77,7 @@ def test_a_key_is_of_everything_that_decides() -> None:
     assert code_version() == code_version()
 
 
+@settings(deadline=None)  # the first example loads pyarrow
 @given(st.lists(st.tuples(st.integers(0, 99), st.sampled_from([None, 2, 8])), max_size=8, unique=True))
 def test_a_table_reads_back_exactly(which: list[tuple[int, int | None]]) -> None:
     import tempfile
@@ -84,6 +86,25 @@ def test_a_table_reads_back_exactly(which: list[tuple[int, int | None]]) -> None
     with tempfile.TemporaryDirectory() as folder:
         write_tables(Path(folder), made)
         assert read_table(Path(folder)) == read_table(Path(folder) / CSV) == made
+        assert read_table(Path(folder) / PARQUET) == made
+
+
+def test_parquet_has_times_as_numbers_and_infinity_for_those_not_reached(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    late = next(one for one in points(range(200)) if any(None in event.times.values() for event in one.events))
+    write_tables(tmp_path, [late, point(1, 2)])
+    table = parquet.read_table(tmp_path / PARQUET)
+    kinds = {name: str(table.schema.field(name).type) for name in table.column_names}
+    assert kinds["overall_ns"] == kinds["wall_s"] == "double" and kinds["seed"] == kinds["window_ns"] == "int64"
+    assert kinds["set:topology.hosts"] == kinds["event"] == "string"
+    assert math.inf in table.column("overall_ns").to_pylist() and None in table.column("ring_ns").to_pylist()
+
+
+def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
+    (tmp_path / PARQUET).write_bytes(b"PAR1 it is not")
+    with pytest.raises(LabError, match=r"sweep\.parquet is no table in Parquet"):
+        read_table(tmp_path / PARQUET)
 
 
 def test_what_is_no_table_is_told(tmp_path: Path) -> None:
