@@ -1,10 +1,17 @@
-"""Fixtures that cost too much to be made more than once: a host with a real Docker Engine, its router and its proxy."""
+"""Fixtures that cost too much to be made more than once: a host with a real Docker Engine, its router and its proxy.
+
+And one setting for all property tests: no deadline. Nothing timed is asserted, and a busy machine is no fault.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 from docker_hosts import DockerHost, need_docker
+from hypothesis import settings
 from overlay_hosts import underlay
+
+settings.register_profile("untimed", settings(), deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_points import point, points
 
@@ -77,7 +77,6 @@ def test_a_key_is_of_everything_that_decides() -> None:
     assert code_version() == code_version()
 
 
-@settings(deadline=None)  # the first example loads pyarrow
 @given(st.lists(st.tuples(st.integers(0, 99), st.sampled_from([None, 2, 8])), max_size=8, unique=True))
 def test_a_table_reads_back_exactly(which: list[tuple[int, int | None]]) -> None:
     import tempfile
