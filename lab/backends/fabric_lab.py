@@ -109,11 +109,6 @@ def underlay_of(scenario: Resolved) -> Underlay:
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
     reasons = [
-        f"timeline[{index}].{step.verb}: what goes over a router cannot be cut or limited yet; leave it out"
-        for index, step in enumerate(scenario.timeline)
-        if scenario.routers and step.verb in ("partition", "block", "mtu")
-    ]
-    reasons += [
         f"timeline[{index}].{step.verb}: {_NO_DEVICES[step.verb].format(backend)}"
         for index, step in enumerate(scenario.timeline)
         if step.verb in _NO_DEVICES
@@ -121,6 +116,15 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
     if scenario.machine is not None:
         reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
     impaired = list(scenario.links.impaired(list(scenario.hosts)))
+    if scenario.routers:
+        networks = {name: {place.network for place in spec.interfaces} for name, spec in scenario.hosts.items()}
+        for sender, receiver, link in impaired:
+            if not networks[sender] & networks[receiver]:
+                reasons.append(
+                    f"underlay.links: what goes over a router takes no link of its own, but {sender} -> {receiver} "
+                    f"asks for {', '.join(link.asks())}; say it of hosts of one network, or use sim"
+                )
+                break
     for tool, wanted in (("netem", lambda link: link.timed), ("htb", queued)):
         asking = [(sender, receiver, link) for sender, receiver, link in impaired if wanted(link)]
         if asking and not (feature := features.check(tool)).found:

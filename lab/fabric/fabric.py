@@ -68,22 +68,29 @@ class Fabric:
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver); one transaction of the kernel."""
-        ports = [
-            ports
-            for sender, receiver in sorted(pairs)
-            for ports in plan.ports_between(self.interfaces, sender, receiver)
-        ]
+        ordered = sorted(pairs)
+        ports = [ports for pair in ordered for ports in plan.ports_between(self.interfaces, *pair)]
+        routed = None
+        if self.underlay.routers:
+            routed = [
+                (one.address, other.address)
+                for sender, receiver in ordered
+                for one in self.interfaces[sender]
+                for other in self.interfaces[receiver]
+            ]
         async with self._cutting:
-            await self._tool("nft", "-f", "-", text=rules.cut_rules(ports))
+            await self._tool("nft", "-f", "-", text=rules.cut_rules(ports, routed))
 
     async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None:
         """Drop exactly these: (hosts, protocol or "", its port or 0, MTU or 0)."""
-        found = [
-            ([one.port for host in hosts for one in self.interfaces[host]], protocol, port, mtu)
-            for hosts, protocol, port, mtu in obstacles
-        ]
+        found, routed = [], []
+        for hosts, protocol, port, mtu in obstacles:
+            places = [one for host in hosts for one in self.interfaces[host]]
+            found.append(([one.port for one in places], protocol, port, mtu))
+            routed.append(([one.address for one in places], protocol, port, mtu))
+        text = rules.obstacle_rules(found, routed if self.underlay.routers else None)
         async with self._cutting:
-            await self._tool("nft", "-f", "-", text=rules.obstacle_rules(found))
+            await self._tool("nft", "-f", "-", text=text)
 
     def offload_commands(self, host: str, limited: bool) -> list[list[str]]:
         """Commands for the host itself: with `limited` every packet crosses its cables as itself, no super-packets."""

@@ -3,7 +3,8 @@
 Pure. The rules hang at the bridge's forward hook, where each copy of a broadcast passes with its own port of exit,
 so a cut takes ARP and multicast with it. A cut is one set of (entry, exit) pairs and is replaced in one transaction:
 no packet ever sees half of a partition. A port is a cable of a host, so a host cannot get around a rule by another
-MAC or IP address.
+MAC or IP address. What goes over a router enters and leaves by that router's ports, so there the same holds by the
+hosts' own addresses, which a forward hook sees in both directions (translation comes after it, and is undone before).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,8 +14,10 @@ from lab.links import Link, Links
 
 TABLE = "bridge lab"
 CUT = "cut"
+ROUTERS = "inet routers"
 OBSTACLES = "obstacles"
 _L4 = {"icmp": "{ icmp, icmpv6 }"}
+_FAMILIES = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
 _SCALE = 1_000_000_000
 """Loss is drawn as an integer below this."""
 
@@ -57,8 +60,10 @@ def router_rules(underlay: Underlay) -> str:
     The fabric's namespace is all routers at once, so that what is not said passes nowhere.
     """
     bridges = underlay.bridges
+    forward = [f"    {family} saddr . {family} daddr @{CUT}{family} counter drop" for family in _FAMILIES]
+    forward.append(f"    jump {OBSTACLES}")
     # Where the kernel shows bridged frames to this table (br_netfilter), they are none of the routers' business.
-    forward = [f'    iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges.values()]
+    forward += [f'    iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges.values()]
     translate = []
     for router in underlay.routers:
         networks = [network for network, _ in router.places]
@@ -72,31 +77,68 @@ def router_rules(underlay: Underlay) -> str:
                 forward.append(f"    {way} {hidden}accept")
                 if source == router.nat:
                     translate.append(f"    {way} masquerade")
-    lines = ["table inet routers {", "  chain forward {", "    type filter hook forward priority 0; policy drop"]
+    sets = [f"  set {CUT}{family} {{ type {kind} . {kind}; }}" for family, kind in _FAMILIES.items()]
+    lines = [
+        f"table {ROUTERS} {{",
+        *sets,
+        f"  chain {OBSTACLES} {{ }}",
+        "  chain forward {",
+        "    type filter hook forward priority 0; policy drop",
+    ]
     lines += [*forward, "  }", "  chain translate {", "    type nat hook postrouting priority 100"]
     return "\n".join([*lines, *translate, "  }", "}"]) + "\n"
 
 
-def cut_rules(pairs: Ports) -> str:
-    """Cut exactly these (entry, exit) pairs, as one `nft -f` transaction."""
-    elements = ", ".join(f'"{entry}" . "{exit_}"' for entry, exit_ in pairs)
-    flush = f"flush set {TABLE} {CUT}\n"
-    return f"{flush}add element {TABLE} {CUT} {{ {elements} }}\n" if elements else flush
+def cut_rules(pairs: Ports, routed: Ports | None = None) -> str:
+    """Cut exactly these (entry, exit) pairs, and at routers, if there are any, these pairs of addresses."""
+    lines = [
+        f"flush set {TABLE} {CUT}",
+        *_elements(f"{TABLE} {CUT}", [(f'"{one}"', f'"{other}"') for one, other in pairs]),
+    ]
+    if routed is not None:
+        listed = list(routed)
+        for family in _FAMILIES:
+            own = [pair for pair in listed if [_family(address) for address in pair] == [family, family]]
+            lines += [f"flush set {ROUTERS} {CUT}{family}", *_elements(f"{ROUTERS} {CUT}{family}", own)]
+    return "\n".join(lines) + "\n"
 
 
-def obstacle_rules(obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> str:
-    """Drop exactly these, as one `nft -f` transaction: (hosts' ports, protocol or "", its port or 0, MTU or 0)."""
+def obstacle_rules(
+    obstacles: Iterable[tuple[Sequence[str], str, int, int]],
+    routed: Iterable[tuple[Sequence[str], str, int, int]] | None = None,
+) -> str:
+    """Drop exactly these, as one `nft -f` transaction: (hosts' ports, protocol or "", its port or 0, MTU or 0).
+
+    `routed`: the same with hosts' addresses, for the routers if there are any.
+    """
     lines = [f"flush chain {TABLE} {OBSTACLES}"]
     for ports, protocol, port, mtu in obstacles:
         names = "{ " + ", ".join(f'"{name}"' for name in ports) + " }"
-        among = f"add rule {TABLE} {OBSTACLES} iifname {names} oifname {names}"
-        if mtu:
-            lines.append(f"{among} meta length > {mtu} counter drop")
-        elif port:
-            lines.append(f"{among} {protocol} dport {port} counter drop")
-        else:
-            lines.append(f"{among} meta l4proto {protocol} counter drop")
+        lines.append(f"add rule {TABLE} {OBSTACLES} iifname {names} oifname {names} {_dropped(protocol, port, mtu)}")
+    if routed is not None:
+        lines.append(f"flush chain {ROUTERS} {OBSTACLES}")
+        for addresses, protocol, port, mtu in routed:
+            for family in _FAMILIES:
+                own = [address for address in addresses if _family(address) == family]
+                names = "{ " + ", ".join(own) + " }"
+                way = f"{family} saddr {names} {family} daddr {names}"
+                lines += [f"add rule {ROUTERS} {OBSTACLES} {way} {_dropped(protocol, port, mtu)}"] if own else []
     return "\n".join(lines) + "\n"
+
+
+def _dropped(protocol: str, port: int, mtu: int) -> str:
+    if mtu:
+        return f"meta length > {mtu} counter drop"
+    return f"{protocol} dport {port} counter drop" if port else f"meta l4proto {protocol} counter drop"
+
+
+def _elements(where: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    elements = ", ".join(f"{one} . {other}" for one, other in pairs)
+    return [f"add element {where} {{ {elements} }}"] if elements else []
+
+
+def _family(address: str) -> str:
+    return "ip6" if ":" in address else "ip"
 
 
 def class_map(everyone: Mapping[str, Sequence[Interface]], links: Links) -> dict[tuple[str, str], int]:

@@ -14,6 +14,8 @@ __all__ = ["FILTERS", "NULL", "Ended", "Files"]
 
 Files = MutableMapping[str, str]
 NULL = "/dev/null"
+ZERO = "/dev/zero"
+"""Endless: only `head -c` reads it."""
 
 
 class Ended(Struct, frozen=True):
@@ -152,9 +154,22 @@ def _span(first: int, last: int, *, insert: bool) -> str:
 
 
 def _head(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+    if argv[0] == "head" and any(word.startswith("-c") for word in argv[1:]):
+        return _first_octets(argv, stdin, files)
     number, names = _count(argv)
     lines = "".join(_read(name, stdin, files) for name in names or ["-"]).splitlines()
     return Ended(0, _lines(lines[:number] if argv[0] == "head" else lines[len(lines) - min(number, len(lines)) :]))
+
+
+def _first_octets(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+    options, names = _options(argv, "q", "c")
+    text = options["c"][-1]
+    if not text.isdigit():
+        raise _Bad(1, f"-c {text}: expected a number")
+    if names == [ZERO]:
+        return Ended(0, "\0" * int(text))
+    octets = "".join(_read(name, stdin, files) for name in names or ["-"]).encode()[: int(text)]
+    return Ended(0, octets.decode(errors="ignore"))
 
 
 def _count(argv: Sequence[str]) -> tuple[int, list[str]]:

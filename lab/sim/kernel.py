@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from overlay.datapath.vxlan import VXLAN_PORT
 from overlay.datapath.wireguard import SecurePeer, in_tunnel
 from overlay.effects import RemoveForwarding, SetFlood, SetForwarding, SetSecurePeers, SetSources
 
@@ -32,6 +33,9 @@ class Kernel:
         """MAC to where it is and which addresses it has."""
         self.by_address: dict[str, SetForwarding] = {}
         self.flood: tuple[str, ...] = ()
+        self.mtu = 1500
+        """Of the bridge and everything on it."""
+        self.vxlan_port = VXLAN_PORT
         self.sources: frozenset[str] | None = None
         """Whose VXLAN packets are taken; None: everybody's."""
         self.secure: dict[str, SecurePeer] = {}

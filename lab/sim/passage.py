@@ -1,8 +1,11 @@
 """What one direction of a link does to one packet after another: the model of `lab.links`, in virtual time.
 
-Owns the state that a link needs for it (bursts of loss, the queue of a limited rate). Draws are compared, added and
-divided as integers, or as the generator's own fractions, so that every machine draws the same.
+Owns the state that a link needs for it (bursts of loss, the queue of a limited rate) and what stands in its way for a
+while (protocols that a firewall drops, a smaller MTU). Draws are compared, added and divided as integers, or as the
+generator's own fractions, so that every machine draws the same.
 """
+
+from collections.abc import Iterable
 
 from lab.links import Distribution, Link
 from overlay.env import MILLISECOND, Random
@@ -15,9 +18,9 @@ _ONE = 1 << _BITS
 
 
 class Passage:
-    """One direction between two hosts. `cut`: nothing passes."""
+    """One direction between two hosts. `cut`: nothing passes. `plain`: whatever passes takes `delay`."""
 
-    __slots__ = ("_bad", "_busy_until", "_rng", "cut", "delay", "link", "plain", "queue_limit")
+    __slots__ = ("_bad", "_busy_until", "_rng", "blocked", "cut", "delay", "limit", "link", "plain", "queue_limit")
 
     def __init__(self, link: Link, base: int, rng: Random) -> None:
         """`base` is what the way takes even on a perfect link, in nanoseconds."""
@@ -27,17 +30,29 @@ class Passage:
         self._busy_until = 0
         self.link = link
         self.delay = base + link.delay
-        self.plain = not (
-            link.jitter or link.loss or link.burst or link.duplicate or link.reorder or link.corrupt or link.rate
-            or link.mtu
-        )  # fmt: skip
+        self.obstruct((), 0)
         self.queue_limit = MILLISECOND * 100
         """How long a packet may wait for a limited rate before it is dropped, as `tbf` does."""
 
-    def packet(self, now: int, size: int) -> list[int]:
-        """When a datagram of `size` bytes sent now arrives: once, never, or more often."""
+    def obstruct(self, blocked: Iterable[tuple[str, int]], mtu: int) -> None:
+        """From now on these (protocol, port of destination; 0: all) are dropped, and packets above `mtu` (0: none)."""
         link = self.link
-        if link.mtu and size > link.mtu:
+        self.blocked = tuple(blocked)
+        self.limit = min(filter(None, (link.mtu, mtu)), default=0)
+        """The largest IP packet that passes; 0: any."""
+        self.plain = not (
+            link.jitter or link.loss or link.burst or link.duplicate or link.reorder or link.corrupt or link.rate
+            or self.limit or self.blocked
+        )  # fmt: skip
+
+    def stops(self, protocol: str, port: int) -> bool:
+        """Whether a packet of this protocol for this port does not pass."""
+        return self.cut or any(protocol == what and number in (0, port) for what, number in self.blocked)
+
+    def packet(self, now: int, size: int) -> list[int]:
+        """When a packet of `size` bytes sent now arrives: once, never, or more often."""
+        link = self.link
+        if self.limit and size > self.limit:
             return []
         ready = self._queued(now, size)
         if ready is None or self._lost() or (link.corrupt and self._rng.random() < link.corrupt):

@@ -11,18 +11,57 @@ from msgspec import Struct
 
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
-from overlay.datapath.wireguard import SecurePeer
+from overlay.config import Address
+from overlay.datapath.sleeve import HEADER
+from overlay.datapath.vxlan import (
+    INNER_ETHERNET,
+    IPV4_HEADER,
+    IPV6_HEADER,
+    TUNNEL_TAG,
+    UDP_HEADER,
+    VXLAN_HEADER,
+    WIREGUARD_HEADER,
+)
+from overlay.datapath.wireguard import WIREGUARD_PORT, SecurePeer
+
+__all__ = ["Arrival", "Carrier", "Hop", "RoundTrip", "Tunnel", "Walks"]
+
+
+class Carrier(Struct, frozen=True):
+    """A host whose daemon carries a frame on from its port: where to, with how many octets of UDP payload at most."""
+
+    host: str
+    port: int
+    next: Address
+    size: int
+
+
+class Hop(Struct, frozen=True):
+    """From one host to another: what the underlay's packets are longer by, and how long they are at most."""
+
+    sender: str
+    receiver: str
+    overhead: int
+    largest: int
 
 
 class Arrival(Struct, frozen=True):
-    """Where a packet ends: the container, and the hosts that it went over."""
+    """Where a packet ends: the host, the container, and the way there."""
 
+    host: str
     container: str
-    hosts: tuple[str, ...]
+    hops: tuple[Hop, ...]
 
 
-Tunnel = Callable[[str, str], tuple[str, ...] | None]
-"""(host, MAC): the hosts whose daemons carry a frame for it, the first and the last included; None if one does not."""
+class RoundTrip(Struct, frozen=True):
+    """The way there, and the way that the answer takes."""
+
+    there: Arrival
+    back: Arrival
+
+
+Tunnel = Callable[[str, str], tuple[Carrier, ...] | None]
+"""(host, MAC): whose daemons carry a frame for it, the first and the last included; None if one does not."""
 
 
 class Walks:
@@ -41,7 +80,7 @@ class Walks:
         self._network = network
         self._kernels = kernels
         self._alive = alive
-        self._known: dict[tuple[str, str, str], Arrival | None] = {}
+        self._known: dict[tuple[str, str, str], RoundTrip | None] = {}
         self._cuts = 0
         self.computed = 0
         """Walks that were really walked."""
@@ -50,7 +89,7 @@ class Walks:
         """Something has changed."""
         self._known.clear()
 
-    def round_trip(self, host: str, container: str, address: str) -> Arrival | None:
+    def round_trip(self, host: str, container: str, address: str) -> RoundTrip | None:
         """Where a packet to `address` arrives, if the answer comes back too; None if it does not."""
         if self._cuts != self._network.cuts:
             self._cuts = self._network.cuts
@@ -65,7 +104,7 @@ class Walks:
             self._known[key] = found
         return self._known[key]
 
-    def _both_ways(self, host: str, container: str, address: str) -> Arrival | None:
+    def _both_ways(self, host: str, container: str, address: str) -> RoundTrip | None:
         port = self._kernels[host].ports.get(container)
         if port is None or not self._alive(host, container):
             return None
@@ -73,15 +112,15 @@ class Walks:
         if there is None:
             return None
         for own in port.addresses:
-            back = self._one_way(there.hosts[-1], own)
-            if back is not None and (back.hosts[-1], back.container) == (host, container):
-                return there
+            back = self._one_way(there.host, own)
+            if back is not None and (back.host, back.container) == (host, container):
+                return RoundTrip(there, back)
         return None
 
     def _one_way(self, host: str, address: str) -> Arrival | None:
         local = self._port_of(host, address)
         if local is not None:
-            return Arrival(local, (host,))
+            return Arrival(host, local, ())
         kernel = self._kernels[host]
         known = kernel.by_address.get(address)
         if known is not None and not known.remote:
@@ -89,14 +128,19 @@ class Walks:
         # Without an entry the question for the address is flooded, and whoever has it answers.
         for remote in (known.remote,) if known is not None else kernel.flood:
             secure = kernel.secure.get(remote)
-            target = self._network.site_at(secure.endpoint.host if secure is not None else remote)
-            if target is None or not target.powered or not self._network.passes(host, target.name):
+            if secure is not None:
+                target = self._network.reached(host, "udp", secure.endpoint, WIREGUARD_PORT)
+            else:
+                target = self._network.reached(host, "udp", Address(remote, kernel.vxlan_port))
+            if target is None or target.name == host:
                 continue
             if not self._lets_in(self._kernels[target.name], host, secure):
                 continue
             found = self._port_of(target.name, address)
             if found is not None and (known is None or self._kernels[target.name].ports[found].mac == known.mac):
-                return Arrival(found, (host, target.name))
+                outer = _headers(secure.endpoint.host) + WIREGUARD_HEADER + TUNNEL_TAG if secure is not None else 0
+                overhead = outer + _headers(remote) + VXLAN_HEADER + INNER_ETHERNET
+                return Arrival(target.name, found, (Hop(host, target.name, overhead, kernel.mtu + overhead),))
         return None
 
     def _lets_in(self, target: Kernel, sender: str, secure: SecurePeer | None) -> bool:
@@ -110,16 +154,29 @@ class Walks:
     def _through(self, host: str, address: str, mac: str) -> Arrival | None:
         """In the tunnel, over the daemons of other hosts if need be."""
         self.tunnelled = True
-        hosts = self._tunnel(host, mac)
-        if hosts is None or not all(self._network.passes(one, other) for one, other in pairwise(hosts)):
+        carriers = self._tunnel(host, mac)
+        if carriers is None:
             return None
-        found = self._port_of(hosts[-1], address)
-        if found is None or self._kernels[hosts[-1]].ports[found].mac != mac:
+        hops: list[Hop] = []
+        for one, other in pairwise(carriers):
+            target = self._network.reached(one.host, "udp", one.next, one.port)
+            if target is None or target.name != other.host:
+                return None
+            headers = _headers(one.next.host)
+            hops.append(Hop(one.host, other.host, headers + HEADER + INNER_ETHERNET, one.size + headers))
+        last = carriers[-1].host
+        found = self._port_of(last, address)
+        if found is None or self._kernels[last].ports[found].mac != mac:
             return None
-        return Arrival(found, hosts)
+        return Arrival(last, found, tuple(hops))
 
     def _port_of(self, host: str, address: str) -> str | None:
         for port in self._kernels[host].ports.values():
             if address in port.addresses and self._alive(host, port.container):
                 return port.container
         return None
+
+
+def _headers(remote: str) -> int:
+    """Of UDP and IP, in octets."""
+    return UDP_HEADER + (IPV6_HEADER if ":" in remote else IPV4_HEADER)

@@ -6,7 +6,7 @@ their frames would be is counted once for each message. It must not know contain
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.links import Links
@@ -15,8 +15,11 @@ from lab.sim.disk import Disk
 from lab.sim.machine import Machine
 from lab.sim.network import End, Network
 from lab.sim.scheduler import Scheduler
+from lab.sim.walk import Carrier
 from overlay.config import Address, Config
 from overlay.datapath.sleeve import TTL
+from overlay.datapath.vxlan import VXLAN_PORT
+from overlay.datapath.wireguard import WIREGUARD_PORT
 from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, Secure, SendDatagram, SendProbe, SendTcp
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import (
@@ -29,6 +32,7 @@ from overlay.inputs import (
     TcpClosed,
     TcpMessage,
     TcpOpened,
+    TrafficSeen,
     Wake,
 )
 from overlay.mesh.crypto import StubCrypto
@@ -215,13 +219,20 @@ class Peer:
             self.feed(Computed(job, result))
 
     def _probe(self, probe: SendProbe) -> None:
-        """Either path is the same network here; a full packet on it may be too big or get lost, an answer is small."""
+        """On the way that it asks about; a full packet on it may be too big or get lost, an answer is small."""
         node = self.node
-        if node is not None:
-            heard = ProbeHeard(node.config.name, probe.fast, probe.nonce, probe.size, probe.answer)
-            extra = WIREGUARD_EXTRA if probe.via else VXLAN_EXTRA if probe.fast else 0
-            size = PROBE_ANSWER if probe.answer else probe.size + extra
-            self.world.network.send_datagram(self, probe.address, heard, size)
+        if node is None:
+            return
+        heard = ProbeHeard(node.config.name, probe.fast, probe.nonce, probe.size, probe.answer)
+        extra = WIREGUARD_EXTRA if probe.via else VXLAN_EXTRA if probe.fast else 0
+        size = PROBE_ANSWER if probe.answer else probe.size + extra
+        network, host = self.world.network, probe.address.host
+        if probe.via:
+            network.send_encapsulated(self, WIREGUARD_PORT, Address(host, WIREGUARD_PORT), heard, size)
+        elif probe.fast:
+            network.send_encapsulated(self, 0, Address(host, VXLAN_PORT), heard, size)
+        elif (towards := node.tunnel.towards(probe.peer)) is not None:
+            network.send_datagram(self, Address(*towards[0]), heard, size)
 
     def _written(self, life: int) -> None:
         """The disk is done: what waited behind the write may go, up to the next one."""
@@ -273,6 +284,8 @@ class Peer:
 
     def datagram(self, source: Address, message: Any) -> None:
         if type(message) is ProbeHeard:
+            if self.node is not None and not message.fast:
+                self.node.tunnel.found_at(message.peer, (source.host, source.port))
             self._take(message, None)
         else:
             self._take(Datagram(source, message), message)
@@ -327,23 +340,32 @@ class World:
         self._sizes[id(message)] = (message, size)
         return size
 
-    def carriers(self, host: str, mac: str) -> tuple[str, ...] | None:
-        """The hosts over whose daemons a frame for `mac` goes in the tunnel, by their routes; see `walk.Tunnel`."""
+    def carriers(self, host: str, mac: str) -> tuple[Carrier, ...] | None:
+        """Over whose daemons a frame for `mac` goes in the tunnel, by their routes; see `walk.Tunnel`."""
         node = self.peers[host].node
         destination = node.endpoints.plan.holder(mac) if node is not None else None
         if destination is None:
             return None
         names = {peer.node.config.name: peer for peer in self.peers.values() if peer.node is not None}
-        hosts = [host]
+        carriers: list[Carrier] = []
         while node is not None and node.config.name != destination:
             mesh = node.mesh
             hop = destination if destination in mesh.neighbours else mesh.routes.next_hop(destination)
             peer = names.get(hop) if hop is not None else None
-            if peer is None or len(hosts) > TTL:
+            towards = node.tunnel.towards(hop) if hop is not None else None
+            if peer is None or towards is None or len(carriers) > TTL:
                 return None
-            hosts.append(peer.name)
-            node = peer.node
-        return tuple(hosts)
+            carriers.append(Carrier(host, self.peers[host].port, Address(*towards[0]), towards[1]))
+            host, node = peer.name, peer.node
+        return (*carriers, Carrier(host, 0, Address("", 0), 0))
+
+    def spoken_to(self, host: str, macs: Iterable[str]) -> None:
+        """Containers of this host have sent frames to these MACs lately; the counterpart of `drivers.sleeve`'s look."""
+        peer = self.peers[host]
+        if peer.node is not None:
+            found = {peer.node.endpoints.plan.holder(mac) for mac in macs}
+            if seen := tuple(sorted(name for name in found if name is not None)):
+                peer.feed(TrafficSeen(seen))
 
     def running(self) -> list[Peer]:
         """The peers with a node, in their order."""

@@ -184,6 +184,17 @@ class Tunnel:
         if peer in self._sessions:
             self._sessions[peer].resize(size)
 
+    def towards(self, peer: PeerName) -> tuple[Socket, int] | None:
+        """Where packets to this neighbour are sent to, and how many octets of UDP payload they may have."""
+        session = self._sessions.get(peer)
+        return (session.address, session.size) if session is not None else None
+
+    def found_at(self, peer: PeerName, source: Socket) -> None:
+        """The newest genuine packet of this neighbour came from there: a NAT's mapping, or the host's new address."""
+        session = self._sessions.get(peer)
+        if session is not None:
+            session.address = source
+
     def forget(self) -> None:
         """Routes, endpoints or paths have changed: decide anew where things go."""
         self._ways.clear()
@@ -408,9 +419,7 @@ class Tunnel:
             self.counts["refused"] += 1
             return
         if newest and source != session.address:
-            # Whoever sends the newest genuine packet is where it sends from: a NAT's mapping or the host's address is
-            # another one now.
-            session.address = source
+            self.found_at(session.name, source)
         self.counts["received"] += 1
         what = kind & _TYPE
         if what == _UNICAST:

@@ -8,7 +8,7 @@ import contextlib
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from netns_labs import require_netns
@@ -16,6 +16,7 @@ from netns_labs import require_netns
 from lab.backends.base import Backend, Housed, Lab, Probe, Virtual
 from lab.backends.registry import backend as find_backend
 from lab.errors import LabError
+from lab.faults.obstacle import Obstacle, Obstructed
 from lab.history import Gone, Sample, View
 from lab.overlays import make_overlay
 from lab.overlays.base import Overlay
@@ -44,7 +45,7 @@ underlay:
   networks: {x: {subnet: 192.168.1.0/24}, y: {subnet: 192.168.2.0/24}}
   hosts: {a: {network: x}, b: {network: y}}
   routers: {gw: {networks: [x, y]}}
-timeline: [{partition: {groups: [[a], [b]]}, for: 1s}]
+timeline: [{wait: 1s}]
 """
 
 
@@ -274,11 +275,31 @@ def test_backend(name: str, check: Callable[[Bench], Coroutine[Any, Any, None]])
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_refuses_before_anything_starts(name: str) -> None:
-    reasons = find_backend(name).refuse(resolve(parse(ROUTED)))
-    assert reasons and all(
-        reason.startswith(("underlay.routers.gw: ", "timeline[0].partition: ")) for reason in reasons
-    )
+def test_what_goes_over_a_router_is_cut_and_obstructed(name: str) -> None:
+    if name == "netns":
+        require_netns()
+    backend, scenario = find_backend(name), resolve(parse(ROUTED))
+    assert backend.refuse(scenario) == []
+
+    async def passes(lab: Lab, source: str, target: str) -> bool:
+        words = ["ping", "-c", "1", "-W", "1", lab.hosts[target].address]
+        return (await lab.hosts[source].exec(words)).code == 0
+
+    async def work() -> None:
+        lab = await backend.up(scenario)
+        try:
+            assert await passes(lab, "a", "b")
+            await lab.set_cut(frozenset({("a", "b")}))
+            assert not await passes(lab, "a", "b") and not await passes(lab, "b", "a")
+            await lab.set_cut(frozenset())
+            await cast(Obstructed, lab).set_obstacle(1, Obstacle(("a", "b"), protocol="icmp"))
+            assert not await passes(lab, "a", "b")
+            await cast(Obstructed, lab).set_obstacle(1, None)
+            assert await passes(lab, "b", "a")
+        finally:
+            await lab.down()
+
+    _run(backend, work)
 
 
 @pytest.mark.parametrize("name", [name for name, check in LACKS if check == "disturbed_devices_are_honoured"])

@@ -242,20 +242,99 @@ timeline:
     assert len(reasons) == 1 and REFUSED[step] in reasons[0] and reasons[0].startswith("timeline[0].")
 
 
-def test_refuses_images_and_routers() -> None:
+def test_refuses_images() -> None:
     scenario = resolve(
         parse("""
 version: 1
-underlay:
-  networks: {one: {subnet: 192.168.1.0/24}, two: {subnet: 192.168.2.0/24}}
-  hosts: {a: {network: one}, b: {network: two}}
-  routers: {gw: {networks: [one, two]}}
+underlay: {hosts: {a: {}}}
 services: {db: {image: postgres, host: a}}
 timeline: [{wait: 1s}]
 """)
     )
-    reasons = SimBackend().refuse(scenario)
-    assert [reason.partition(":")[0] for reason in reasons] == ["underlay.routers.gw", "services.db"]
+    assert [reason.partition(":")[0] for reason in SimBackend().refuse(scenario)] == ["services.db"]
+
+
+ROUTED = """
+version: 1
+underlay:
+  networks: {one: {subnet: 192.168.1.0/24}, two: {subnet: 192.168.2.0/24}}
+  hosts: {a: {network: one}, b: {network: two}, c: {network: two}}
+  routers: {gw: {networks: [one, two]%s}}
+services:
+  left: {image: ksahnine/dummy-http, args: [left], host: a}
+  right: {image: ksahnine/dummy-http, args: [right], host: b}
+timeline:
+  - launch: all
+  - connect: {from: a, to: [b, c]}
+  - run: all
+%s
+"""
+
+
+def test_a_router_forwards_and_what_goes_over_it_can_be_cut() -> None:
+    steps = """
+  - expect: {reachable: all, converged: all, within: 20s}
+  - exec: {host: c, command: weave status connections, expect: {stdout: fastdp}}
+  - exec: {host: b, command: ping -c 1 -W 1 a}
+  - {partition: {groups: [[a], [b, c]]}, for: 5s}
+  - expect: {unreachable: {from: left, to: right}, within: 3s}
+  - expect: {reachable: all, converged: all, within: 15s}
+"""
+    valid(ROUTED % ("", steps))
+
+
+def test_a_router_drops_what_it_filters() -> None:
+    steps = """
+  - exec: {host: a, command: ping -c 1 -W 1 b, expect: {code: 1}}
+  - expect: {exec: {host: a, command: weave status connections, expect: {stdout: established}}, within: 5s}
+  - wait: 5s
+  - exec: {service: left, command: curl -s -m 3 http://right.weave.local:8080/, expect: {code: 28}}
+"""
+    # Control passes over TCP, and neither VXLAN nor the tunnel does.
+    valid(ROUTED % (", drop: [udp, icmp]", steps))
+
+
+def test_hosts_behind_a_translating_router_are_reached_by_answers_only() -> None:
+    steps = """
+  - exec: {host: a, command: ping -c 1 -W 1 b}
+  - exec: {host: b, command: ping -c 1 -W 1 a, expect: {code: 1}}
+  - expect: {reachable: all, within: 20s}
+  - exec: {host: b, command: "weave status connections | grep -F 192.168.2.1:"}
+"""
+    valid(ROUTED % (", nat: one", steps))
+
+
+def test_block_stops_what_it_names_and_nothing_else() -> None:
+    steps = """
+  - {block: {tcp: 6783, hosts: all}, for: 20s}
+  - exec: {host: a, command: ping -c 1 -W 1 b}
+  - exec: {host: b, command: weave run --name late ksahnine/dummy-http late}
+  - wait: 2s
+  - exec: {host: a, command: "weave dns-lookup late | grep .", expect: {code: 1}}
+  - expect: {reachable: all, within: 3s}
+  - expect: {exec: {host: a, command: weave status connections | grep established, expect: {code: 1}}, within: 18s}
+  - expect: {converged: all, within: 30s}
+  - exec: {host: a, command: "weave dns-lookup late | grep ."}
+"""
+    valid(TWO % ("", "", steps))
+
+
+def test_full_packets_vanish_above_the_mtu_on_every_overlay() -> None:
+    files = "  files: {command: [sh, -c, 'cd /tmp; head -c 100000 /dev/zero > big; exec python3 -m http.server 9000'], "
+    services = TWO.replace("services:\n", f"services:\n{files}host: b, port: 9000, address: 10.0.9.2/24}}\n")
+    services = services.replace("[left], host: a", "[left], host: a, address: 10.0.9.1/24")
+    services = services.replace("[right], host: b", "[right], host: b, address: 10.0.9.3/24")
+    fetch = 'exec: {service: left, command: "curl -s -m 4 -o /dev/null -w %%{size_download} http://10.0.9.2:9000/big"'
+    steps = f"""
+  - {fetch}, expect: {{stdout: ^100000$}}}}
+  - mtu: {{to: 1300, for: 10s}}
+  - {fetch}, expect: {{code: 28}}}}
+  - wait: 8s
+  - {fetch}, expect: {{stdout: ^100000$}}}}
+""".replace("%%", "%")
+    # A static VXLAN knows no other way; the overlay's tunnel takes over while the fetch goes on.
+    valid(services % ("overlay: vxlan", "", steps))
+    valid(services % ("", "", steps.replace("code: 28", "stdout: ^100000$")))
 
 
 def test_what_runs_on_a_host_dies_with_it() -> None:

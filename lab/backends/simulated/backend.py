@@ -16,11 +16,13 @@ from lab.backends.simulated.host import BOOT, SimHost
 from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import Reach
 from lab.errors import LabError, Violation
+from lab.faults.obstacle import Obstacle
 from lab.scenario_model import PROCESS
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.machine import Machine
 from lab.sim.memory import estimate
+from lab.sim.routers import Routers
 from lab.sim.world import World
 from lab.topology import Resolved
 
@@ -36,27 +38,28 @@ class SimLab:
         self,
         world: World,
         hosts: Mapping[str, SimHost],
-        apart: frozenset[tuple[str, str]],
         violation: asyncio.Future[Violation],
         invariants: Invariants,
     ) -> None:
-        """`apart` are pairs of hosts that no network joins."""
         self.hosts: Mapping[str, SimHost] = hosts
         self.world = world
         self.violation = violation
         self.invariants = invariants
-        self._apart = apart
         self._loop = current()
         self._down = False
-        if apart:
-            world.network.set_cut(apart)
 
     async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver); all others pass."""
         for name in sorted({name for pair in pairs for name in pair}):
             if name not in self.hosts:
                 raise LabError(f"no host named {name}; hosts: {', '.join(self.hosts)}")
-        self.world.network.set_cut(pairs | self._apart)
+        self.world.network.set_cut(pairs)
+        self.invariants.moved()
+
+    async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
+        """See `lab.faults.obstacle.Obstructed`."""
+        found = (obstacle.hosts, obstacle.protocol, obstacle.port, obstacle.mtu) if obstacle is not None else None
+        self.world.network.obstruct(key, found)
         self.invariants.moved()
 
     def now(self) -> int:
@@ -104,7 +107,10 @@ class SimBackend:
             world.machine = Machine(cost.cores, cost.per_message, cost.per_byte)
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
-        reach = Reach(world.network, kernels, engines, world.carriers)
+        reach = Reach(world.network, kernels, engines, world.carriers, world.spoken_to)
+        if len(scenario.networks) > 1:
+            places = {name: spec.interfaces for name, spec in scenario.hosts.items()}
+            world.network.routers = Routers(places, tuple(scenario.routers.values()))
         violation: asyncio.Future[Violation] = loop.create_future()
         invariants = Invariants(world, kernels, reach.alive, violation.set_result)
 
@@ -121,7 +127,7 @@ class SimBackend:
             engines[name] = SimEngine(name, scenario.seed, port_of, changed)
             addresses = [f"{place.address}/{place.prefix}" for place in spec.interfaces]
             hosts[name] = SimHost(peer, addresses, kernels[name], engines[name], reach, names, invariants, loop)
-        lab = SimLab(world, hosts, frozenset(_apart(scenario)), violation, invariants)
+        lab = SimLab(world, hosts, violation, invariants)
         await lab.sleep_until(BOOT)
         return lab
 
@@ -134,17 +140,6 @@ def _port_of(scenario: Resolved) -> Callable[[str], int]:
         return service.port if service is not None else 0
 
     return port
-
-
-def _apart(scenario: Resolved) -> Iterator[tuple[str, str]]:
-    """Pairs of hosts that have no network in common."""
-    networks = {name: {place.network for place in spec.interfaces} for name, spec in scenario.hosts.items()}
-    if len(scenario.networks) == 1:
-        return
-    for sender in networks:
-        for receiver in networks:
-            if not networks[sender] & networks[receiver]:
-                yield sender, receiver
 
 
 def free_memory() -> int:
@@ -173,13 +168,9 @@ def _too_many(scenario: Resolved) -> str:
 def _refusals(scenario: Resolved) -> Iterator[str]:
     if why := _too_many(scenario):
         yield why
-    for router in scenario.routers:
-        yield f"underlay.routers.{router}: the sim backend joins no networks by routers yet; use one network"
     yield from foreign_images(scenario, "simulated host")
     for index, step in enumerate(scenario.timeline):
-        if step.verb in ("block", "mtu"):
-            yield f"timeline[{index}].{step.verb}: simulated hosts have one path for everything; use netns"
-        elif step.verb == "exec":
+        if step.verb == "exec":
             if why := unknown(step.body.command, container=step.body.service is not None):
                 yield f"timeline[{index}].exec: {why}"
         elif step.verb == "expect":

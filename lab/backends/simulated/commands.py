@@ -13,7 +13,7 @@ from lab.overlays.engine import CLIENT
 from lab.sim.filters import FILTERS, NULL, Files
 from lab.sim.shell import Command, NotSimulated, commands, parse
 
-__all__ = ["Place", "Program", "known", "run_argv", "unknown"]
+__all__ = ["Place", "Program", "known", "line_of", "run_argv", "unknown"]
 
 
 class Place(Protocol):
@@ -63,7 +63,7 @@ def unknown(argv: Sequence[str], *, container: bool) -> str:
         return ""
     name = words[0].rpartition("/")[2]
     if words[0] in _SHELLS:
-        line = _line(words)
+        line = line_of(words)
         if line is None:
             return f"`{' '.join(words)}`: an interactive shell cannot be simulated"
         try:
@@ -89,7 +89,7 @@ async def run_argv(place: Place, argv: Sequence[str], stdin: str = "") -> Result
         return Result(0, "", "")
     name = words[0].rpartition("/")[2]
     if words[0] in _SHELLS:
-        line = _line(words)
+        line = line_of(words)
         if line is None:
             return Result(2, "", f"{name}: an interactive shell cannot be simulated\n")
         strict = any(word.startswith("-") and "e" in word for word in words[1:-1] if word != line)
@@ -183,7 +183,7 @@ def _bare(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _line(words: Sequence[str]) -> str | None:
+def line_of(words: Sequence[str]) -> str | None:
     """The line of `sh -c LINE`; None for any other use of a shell."""
     if len(words) >= 3 and words[1].startswith("-") and "c" in words[1]:
         return words[2]

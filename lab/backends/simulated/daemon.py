@@ -218,6 +218,7 @@ class SimDaemon:
             config = replace(config, tunnel_key=key)
         self.config = config
         self._plan = vxlan_plan(self.config, UNDERLAY_MTU)
+        kernel.mtu = self._plan.mtu
         self.containers = Containers(
             cast(Router, self.router), cast(Engine, engine), cast(Ports, _Ports(kernel)), self.config, journal
         )

@@ -38,7 +38,9 @@ class Devices:
         match list(argv):
             case ["ip", "link", "add", name, "mtu", mtu, "type", "bridge"]:
                 return self._add(name, "bridge", mtu)
-            case ["ip", "link", "add", name, "mtu", mtu, "type", "vxlan", *_]:
+            case ["ip", "link", "add", name, "mtu", mtu, "type", "vxlan", *words]:
+                if "dstport" in words[:-1]:
+                    self._kernel.vxlan_port = int(words[words.index("dstport") + 1])
                 return self._add(name, "vxlan", mtu)
             case ["ip", "link", "add", name, "mtu", mtu, "type", "veth", "peer", "name", _, "mtu", _, "netns", pid]:
                 self._inner[int(pid)] = name
@@ -72,7 +74,7 @@ class Devices:
         if name in self.names:
             return Result(2, "", "RTNETLINK answers: File exists\n")
         self.names[name] = kind
-        self.mtu = int(mtu)
+        self.mtu = self._kernel.mtu = int(mtu)
         return _DONE
 
 

@@ -11,7 +11,9 @@ from hashlib import blake2b
 from typing import Any
 from urllib.parse import unquote
 
+from lab.backends.simulated.programs import served
 from lab.images import IMAGES, find
+from lab.scenario_model import PROCESS
 from overlay.drivers.engine import Container, Event
 from overlay.errors import UsageError
 
@@ -32,6 +34,8 @@ class SimContainer:
         self.args = tuple(body.get("Cmd") or ())
         self.port = port
         """Where it answers HTTP; 0: nowhere."""
+        self.files = served(self.args) if self.image == PROCESS else None
+        """Path -> what it serves there; None: what it would say is unknown."""
         self.pid = 0
         self.eth0 = ""
         self.bindings: dict[int, int] = {}

@@ -103,7 +103,10 @@ async def _curl(place: Place, argv: Sequence[str], stdin: str) -> Result:
             text = ""
         out += text
         form = values.get("-w") or values.get("--write-out") or ""
-        out += form.replace("\\n", "\n").replace("%{http_code}", f"{fetched.status:03}")
+        size = len(fetched.body.encode())
+        for name, value in (("http_code", f"{fetched.status:03}"), ("size_download", str(size))):
+            form = form.replace(f"%{{{name}}}", value)
+        out += form.replace("\\n", "\n")
     return Result(code, out, err)
 
 

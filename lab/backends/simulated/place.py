@@ -14,6 +14,7 @@ from lab.backends.simulated.engine import BRIDGE, SimContainer
 from lab.backends.simulated.network_commands import NETWORK, Fetched, Interface, page
 from lab.sim.filters import Files
 from lab.sim.network import SYN_RETRY
+from lab.sim.passage import RTO_MIN
 from overlay.env import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -87,12 +88,21 @@ class HostPlace:
         target = reach.target(route)
         if target is None or target.port != route.port:
             return Fetched(7, f"Failed to connect to {address} port {port}: Connection refused")
-        done = reach.stream(route, world.now, REQUEST, ANSWER) + SERVING
-        if done < deadline:
-            await host.until(done)
-            if reach.route(host.name, self.container, address, port) == route:
-                return _served(target)
-        await host.until(deadline)
+        answer = _served(target, path)
+        pause = RTO_MIN
+        while world.now < deadline:
+            # A packet that some link is too small for is sent again, until there is another way or a larger link.
+            done = None
+            if route is not None:
+                done = reach.stream(route, world.now, REQUEST, ANSWER + len(answer.body))
+            if done is not None and done + SERVING < deadline:
+                await host.until(done + SERVING)
+                if reach.route(host.name, self.container, address, port) == route:
+                    return answer
+            await host.until(min(world.now + pause, deadline))
+            pause *= 2
+            now = reach.route(host.name, self.container, address, port)
+            route = now if now is not None and reach.target(now) is target else None
         return Fetched(28, f"Operation timed out after {timeout * 1000:.0f} milliseconds with 0 bytes received")
 
     async def echo(self, address: str, timeout: float) -> int | None:
@@ -155,10 +165,13 @@ class ContainerPlace(HostPlace):
 _LOOPBACK = Interface("lo", "", 65536, ("127.0.0.1/8", "::1/128"))
 
 
-def _served(target: SimContainer) -> Fetched:
+def _served(target: SimContainer, path: str) -> Fetched:
     if target.greets:
         name = target.args[0] if target.args else target.hostname
         return Fetched(0, status=200, body=page(name, target.eth0))
+    if target.files is not None and path != "/":
+        text = target.files.get(path)
+        return Fetched(0, status=404) if text is None else Fetched(0, status=200, body=text)
     # What a program of somebody's own would say is unknown; that it answers is what its `port` promises.
     return Fetched(0, status=200)
 

@@ -116,11 +116,11 @@ class Prober:
         if target is None or target.port != route.port:
             scheduler.at(min(opened, deadline), self._end, stream, probe, due, _REFUSED)
             return
-        answered = reach.stream(route, opened, REQUEST, ANSWER) + SERVING
-        if answered > deadline:
+        answered = reach.stream(route, opened, REQUEST, ANSWER)
+        if answered is None or answered + SERVING > deadline:
             scheduler.at(deadline, self._timeout, stream, probe, due)
         else:
-            scheduler.at(answered, self._answered, stream, probe, due, container, route)
+            scheduler.at(answered + SERVING, self._answered, stream, probe, due, container, route)
 
     def _answered(self, stream: _Stream, probe: Probe, due: int, container: SimContainer, route: Route) -> None:
         """The answer is in, if the way is still there."""

@@ -4,7 +4,7 @@ Owns which kind of address leads where: the overlay (`lab.sim.walk`), the engine
 and hosts themselves. What it found is remembered until something that forwards changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -12,13 +12,17 @@ from lab.backends.simulated.engine import BRIDGE, SimContainer, SimEngine
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
 from lab.sim.passage import RTO_MIN
-from lab.sim.walk import Tunnel, Walks
-from overlay.env import MICROSECOND
+from lab.sim.walk import Hop, Tunnel, Walks
+from overlay.config import Address
+from overlay.env import MICROSECOND, SECOND
 
 LOCAL = 40 * MICROSECOND
 """From one container to another of the same host."""
-_ENCAPSULATED = 50
-"""Octets that VXLAN, UDP and IP put around a frame."""
+_LOOK = SECOND
+"""How often a daemon looks at what its kernel has forwarded (`overlay.drivers.sleeve`)."""
+_ETHERNET = 1500
+_HEADERS = 52
+"""Octets of IP, TCP and its options before a segment's own."""
 
 
 class Route(Struct, frozen=True):
@@ -26,20 +30,28 @@ class Route(Struct, frozen=True):
 
     host: str
     container: str
-    hops: tuple[str, ...]
-    """Hosts that the packet goes over, the first and the last included."""
+    there: tuple[Hop, ...]
+    back: tuple[Hop, ...]
     port: int
-    overhead: int = 0
 
 
 class Reach:
-    """All routes of a lab."""
+    """All routes of a lab. `spoken_to` is told which MACs the containers of a host have sent to lately."""
 
     def __init__(
-        self, network: Network, kernels: Mapping[str, Kernel], engines: Mapping[str, SimEngine], tunnel: Tunnel
+        self,
+        network: Network,
+        kernels: Mapping[str, Kernel],
+        engines: Mapping[str, SimEngine],
+        tunnel: Tunnel,
+        spoken_to: Callable[[str, tuple[str, ...]], None],
     ) -> None:
         self._network = network
+        self._kernels = kernels
         self._engines = engines
+        self._spoken_to = spoken_to
+        self._spoken: dict[str, dict[str, None]] = {}
+        """Host -> MACs elsewhere that it has sent frames to since it looked last."""
         self._known: dict[tuple[str, str, str, int], Route | None] = {}
         self._cuts = 0
         self.walks = Walks(network, kernels, self.alive, tunnel)
@@ -60,13 +72,16 @@ class Reach:
             self._cuts = self._network.cuts
             self._known.clear()
         key = (host, container, address, port)
-        if key not in self._known:
+        if key in self._known:
+            found = self._known[key]
+        else:
             self.walks.tunnelled = False
             found = self._find(host, container, address, port)
-            if self.walks.tunnelled:
-                return found
-            self._known[key] = found
-        return self._known[key]
+            if not self.walks.tunnelled:
+                self._known[key] = found
+        if container:
+            self._note(host, container, address, found)
+        return found
 
     def target(self, route: Route) -> SimContainer | None:
         """The container at the end of a route; None: a host."""
@@ -75,28 +90,23 @@ class Reach:
     def exchange(self, route: Route, now: int, there: int, back: int) -> int | None:
         """When the answer to a packet of `there` octets is in, if it has `back` octets; None: one of them was lost."""
         time = now + LOCAL
-        hops = route.hops
-        for index in range(1, len(hops)):
-            arrivals = self._network.way(hops[index - 1], hops[index]).packet(time, there + route.overhead)
-            if not arrivals:
-                return None
-            time = min(arrivals)
-        for index in range(len(hops) - 1, 0, -1):
-            arrivals = self._network.way(hops[index], hops[index - 1]).packet(time, back + route.overhead)
-            if not arrivals:
-                return None
-            time = min(arrivals)
+        for hops, size in ((route.there, there), (route.back, back)):
+            for hop in hops:
+                arrivals = self._network.way(hop.sender, hop.receiver).packet(time, size + hop.overhead)
+                if not arrivals:
+                    return None
+                time = min(arrivals)
         return time + LOCAL
 
-    def stream(self, route: Route, now: int, there: int, back: int) -> int:
-        """When the answer on an open TCP connection is in, retransmissions included."""
+    def stream(self, route: Route, now: int, there: int, back: int) -> int | None:
+        """When the answer on an open TCP connection is in, retransmissions included; None: full packets are too big."""
         time = now + LOCAL
-        hops = route.hops
-        pairs = [(hops[index - 1], hops[index], there) for index in range(1, len(hops))]
-        pairs += [(hops[index], hops[index - 1], back) for index in range(len(hops) - 1, 0, -1)]
-        for sender, receiver, size in pairs:
-            way = self._network.way(sender, receiver)
-            time = way.segment(time, size + route.overhead, max(RTO_MIN // 2, 2 * way.delay))
+        for hops, size in ((route.there, there), (route.back, back)):
+            for hop in hops:
+                way = self._network.way(hop.sender, hop.receiver)
+                if way.limit and min(size + _HEADERS + hop.overhead, hop.largest) > way.limit:
+                    return None
+                time = way.segment(time, size + hop.overhead, max(RTO_MIN // 2, 2 * way.delay))
         return time + LOCAL
 
     def _find(self, host: str, container: str, address: str, port: int) -> Route | None:
@@ -105,24 +115,48 @@ class Reach:
         engine = self._engines[host]
         for other in engine.containers.values():
             if other.running and other.eth0 == address:
-                return Route(host, other.id, (host,), port)
+                return Route(host, other.id, (), (), port)
         if address == BRIDGE:
-            return Route(host, "", (host,), port)
-        site = self._network.site_at(address)
-        if site is not None:
-            passes = site.name == host or (
-                self._network.passes(host, site.name) and self._network.passes(site.name, host)
-            )
-            if not (site.powered and passes):
-                return None
-            hops = (host,) if site.name == host else (host, site.name)
-            published = self._engines[site.name].published(port)
-            if published is not None:
-                return Route(site.name, published[0], hops, published[1])
-            return Route(site.name, "", hops, port)
+            return Route(host, "", (), (), port)
+        if self._network.known(address):
+            return self._over_underlay(host, address, port)
         if not container:
             return None
-        arrival = self.walks.round_trip(host, container, address)
-        if arrival is None:
+        trip = self.walks.round_trip(host, container, address)
+        if trip is None:
             return None
-        return Route(arrival.hosts[-1], arrival.container, arrival.hosts, port, _ENCAPSULATED)
+        return Route(trip.there.host, trip.there.container, trip.there.hops, trip.back.hops, port)
+
+    def _over_underlay(self, host: str, address: str, port: int) -> Route | None:
+        protocol = "tcp" if port else "icmp"
+        site = self._network.reached(host, protocol, Address(address, port))
+        if site is None or self._network.way(site.name, host).stops(protocol, 0):
+            return None
+        there: tuple[Hop, ...] = ()
+        back: tuple[Hop, ...] = ()
+        if site.name != host:
+            there, back = (Hop(host, site.name, 0, _ETHERNET),), (Hop(site.name, host, 0, _ETHERNET),)
+        published = self._engines[site.name].published(port)
+        if published is not None:
+            return Route(site.name, published[0], there, back, published[1])
+        return Route(site.name, "", there, back, port)
+
+    # --- traffic ----------------------------------------------------------------------------------------------------
+
+    def _note(self, host: str, container: str, address: str, route: Route | None) -> None:
+        """A frame was sent to this address, and answered if there is a route."""
+        known = self._kernels[host].by_address.get(address)
+        if known is not None:
+            self._sent(host, known.mac)
+        if route is not None and route.back and (port := self._kernels[host].ports.get(container)) is not None:
+            self._sent(route.host, port.mac)
+
+    def _sent(self, host: str, mac: str) -> None:
+        spoken = self._spoken.get(host)
+        if spoken is None:
+            spoken = self._spoken[host] = {}
+            self._network.scheduler.after(_LOOK, self._look, host)
+        spoken[mac] = None
+
+    def _look(self, host: str) -> None:
+        self._spoken_to(host, tuple(self._spoken.pop(host)))

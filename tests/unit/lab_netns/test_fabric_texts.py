@@ -139,3 +139,24 @@ def test_obstacles_are_replaced_whole() -> None:
         'add rule bridge lab obstacles iifname { "p0.0" } oifname { "p0.0" } meta length > 1200 counter drop',
         'add rule bridge lab obstacles iifname { "p0.0" } oifname { "p0.0" } meta l4proto tcp counter drop',
     ]
+
+
+def test_at_routers_cuts_and_obstacles_go_by_the_hosts_addresses() -> None:
+    pairs = [("10.1.0.2", "192.168.0.2"), ("fd00::2", "fd01::2"), ("10.1.0.2", "fd01::2")]
+    assert rules.cut_rules([("p0.0", "p1.0")], pairs).splitlines() == [
+        "flush set bridge lab cut",
+        'add element bridge lab cut { "p0.0" . "p1.0" }',
+        "flush set inet routers cutip",
+        "add element inet routers cutip { 10.1.0.2 . 192.168.0.2 }",
+        "flush set inet routers cutip6",
+        "add element inet routers cutip6 { fd00::2 . fd01::2 }",
+    ]
+    found = rules.obstacle_rules([], [(["10.1.0.2", "192.168.0.2", "fd00::2"], "", 0, 1200)])
+    assert found.splitlines()[1:] == [
+        "flush chain inet routers obstacles",
+        "add rule inet routers obstacles ip saddr { 10.1.0.2, 192.168.0.2 } ip daddr { 10.1.0.2, 192.168.0.2 } "
+        "meta length > 1200 counter drop",
+        "add rule inet routers obstacles ip6 saddr { fd00::2 } ip6 daddr { fd00::2 } meta length > 1200 counter drop",
+    ]
+    text = rules.router_rules(routed())
+    assert text.index("@cutip counter drop") < text.index("jump obstacles") < text.index("accept")

@@ -1,0 +1,149 @@
+"""Which host a packet ends at when networks are joined by routers: routes, filters, and addresses that are translated.
+
+Owns what a router's kernel remembers of datagrams (Linux's connection tracking: a mapping for each flow, the sender's
+port kept where it is free, answers let in from where the question went). Pure; packets' fates on the way are the
+links' business. The counterpart of `lab.fabric.plan.route_commands` and `lab.fabric.rules.router_rules`.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from lab.topology import Interface, RouterSpec
+from overlay.config import Address
+from overlay.env import SECOND
+
+__all__ = ["Fate", "Leg", "Routers"]
+
+UNANSWERED: Final = 30 * SECOND
+"""nf_conntrack_udp_timeout: how long a mapping lives that was used in one direction only."""
+ANSWERED: Final = 120 * SECOND
+"""nf_conntrack_udp_timeout_stream."""
+_OTHER_PORTS: Final = range(1024, 65536)
+"""Where a translated flow gets its port from if another one has the sender's."""
+
+
+class Fate(Enum):
+    """Why a packet reaches no host."""
+
+    NO_ROUTE = "network is unreachable"
+    REFUSED = "connection refused"
+    """It is for a router itself, where nobody listens."""
+    SILENT = "no answer"
+
+
+class Leg(Struct, frozen=True):
+    """Where a packet ends, at which port, and where it seems to come from there."""
+
+    host: str
+    port: int
+    source: Address
+
+
+class _Flow:
+    """One translated flow: who is hidden, behind which port, and until when it is remembered."""
+
+    __slots__ = ("answered", "expires", "host", "inside", "port")
+
+    def __init__(self, host: str, inside: Address, port: int) -> None:
+        self.host = host
+        self.inside = inside
+        self.port = port
+        self.answered = False
+        self.expires = 0
+
+    def used(self, now: int, *, answer: bool = False) -> None:
+        self.answered |= answer
+        self.expires = now + (ANSWERED if self.answered else UNANSWERED)
+
+
+class Routers:
+    """All networks of a lab and what joins them."""
+
+    def __init__(self, hosts: Mapping[str, Sequence[Interface]], routers: Sequence[RouterSpec]) -> None:
+        self._own = {
+            name: {place.network: place.address for place in reversed(places)} for name, places in hosts.items()
+        }
+        self._places = {place.address: (name, place.network) for name, places in hosts.items() for place in places}
+        self._gates = {place.address: (router, place.network) for router in routers for place in router.interfaces}
+        self._routers = tuple(routers)
+        self._flows: dict[tuple[str, Address, Address], _Flow] = {}
+        """(router, hidden sender, destination) -> flow."""
+        self._back: dict[tuple[str, Address, int], _Flow] = {}
+        """(router, who answers, the router's port that it answers to) -> flow."""
+
+    def known(self, address: str) -> bool:
+        """Whether a host or a router has it."""
+        return address in self._places or address in self._gates
+
+    def trace(self, sender: str, protocol: str, port: int, destination: Address, now: int) -> Leg | Fate:
+        """Follow a packet from a port of `sender` (0: one that need not be remembered) to `destination`."""
+        own = self._own[sender]
+        host, network = self._places.get(destination.host, ("", ""))
+        gate = None
+        if not host:
+            if destination.host not in self._gates:
+                return Fate.SILENT
+            gate, network = self._gates[destination.host]
+        if host == sender:
+            return Leg(host, destination.port, Address(destination.host, port))
+        if (near := own.get(network)) is not None:
+            source = Address(near, port)
+            if host:
+                return Leg(host, destination.port, source)
+            return self._answer(gate, protocol, source, destination, now)
+        found = self._route(own, network)
+        if found is None:
+            return Fate.NO_ROUTE
+        router, network_before = found
+        if gate is not None:
+            return Fate.REFUSED if gate is router else Fate.SILENT
+        if protocol in router.drop:
+            return Fate.SILENT
+        source = Address(own[network_before], port)
+        if router.nat == network_before:
+            source = self._translated(router, network, sender, source, protocol, destination, now)
+        return Leg(host, destination.port, source)
+
+    def _route(self, own: Mapping[str, str], network: str) -> tuple[RouterSpec, str] | None:
+        """The router that leads there, and the network in which it is met; of several the last, as `ip route` does."""
+        for router in reversed(self._routers):
+            joined = [place.network for place in router.interfaces]
+            near = next((one for one in joined if one in own), None)
+            if near is not None and network in joined and network != router.nat:
+                return router, near
+        return None
+
+    def _translated(
+        self, router: RouterSpec, network: str, sender: str, source: Address, protocol: str, target: Address, now: int
+    ) -> Address:
+        outside = next(place.address for place in router.interfaces if place.network == network)
+        if protocol != "udp" or not source.port:
+            return Address(outside, source.port)
+        flow = self._flows.get((router.name, source, target))
+        if flow is None or flow.expires <= now:
+            flow = self._remember(router.name, sender, source, target, now)
+        flow.used(now)
+        return Address(outside, flow.port)
+
+    def _remember(self, router: str, sender: str, source: Address, target: Address, now: int) -> _Flow:
+        for port in (source.port, *_OTHER_PORTS):
+            other = self._back.get((router, target, port))
+            if other is None or other.expires <= now or other.inside == source:
+                break
+        flow = _Flow(sender, source, port)
+        self._flows[router, source, target] = self._back[router, target, port] = flow
+        return flow
+
+    def _answer(
+        self, gate: RouterSpec | None, protocol: str, source: Address, destination: Address, now: int
+    ) -> Leg | Fate:
+        """A packet for a router's own address: for a hidden host if it answers one of its, else for nobody."""
+        assert gate is not None
+        flow = self._back.get((gate.name, source, destination.port)) if protocol == "udp" else None
+        if flow is None or flow.expires <= now or protocol in gate.drop:
+            return Fate.REFUSED if protocol == "tcp" else Fate.SILENT
+        flow.used(now, answer=True)
+        return Leg(flow.host, flow.inside.port, source)

@@ -1,0 +1,316 @@
+"""TCP between simulated hosts: opening, writing, retransmitting into a cut, resetting. Carries objects.
+
+TCP is ordered and reliable while packets pass both ways. In a cut what was written waits, is tried again after pauses
+that double (Linux's retransmission), and breaks after `USER_TIMEOUT` with a time-out on the writing side alone. A
+process that ends leaves its kernel to reset its connections; a host without power answers nothing. A full segment that
+some link on the way is too small for is lost as in a cut, for no router says so and no kernel looks for it.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from lab.sim.passage import RTO_MIN, Passage
+from lab.sim.routers import Fate, Leg
+from lab.sim.scheduler import Scheduler
+from overlay.config import Address
+from overlay.env import MICROSECOND, SECOND
+
+__all__ = ["BASE_DELAY", "SYN_RETRY", "End", "Site", "Streams"]
+
+BASE_DELAY = 100 * MICROSECOND
+"""One way between two hosts over a perfect link, their network stacks included."""
+USER_TIMEOUT = 10 * SECOND
+"""TCP_USER_TIMEOUT of the daemon (`overlay.drivers.tcp`)."""
+DIAL_TIMEOUT = 3 * SECOND
+"""As the daemon's."""
+SYN_RETRY = 1 * SECOND
+SEGMENT: Final = 1448
+"""What one TCP packet carries on Ethernet, beside `SEGMENT_HEADERS` octets of IPv4, TCP and its timestamps."""
+SEGMENT_HEADERS: Final = 52
+
+
+class Site(Protocol):
+    """A host's process, as the network sees it."""
+
+    name: str
+    address: str
+    powered: bool
+    listening: bool
+    """A process takes connections and datagrams at the control port."""
+    port: int
+
+    def opened(self, end: "End") -> None: ...
+
+    def failed(self, dialled: Address, reason: str) -> None: ...
+
+    def received(self, end: "End", message: Any) -> None: ...
+
+    def closed(self, end: "End", reason: str) -> None: ...
+
+    def datagram(self, source: Address, message: Any) -> None: ...
+
+
+class End:
+    """One side of a TCP connection: what is written here goes to `other`."""
+
+    __slots__ = (
+        "arrival", "back", "conn", "dialled", "local", "open", "other", "remote", "retry", "site", "stuck",
+        "stuck_since", "way",
+    )  # fmt: skip
+
+    def __init__(self, site: Site, conn: int, local: Address, remote: Address, dialled: Address | None) -> None:
+        self.site = site
+        self.conn = conn
+        self.local = local
+        self.remote = remote
+        self.dialled = dialled
+        self.open = True
+        self.other: End
+        self.way: Passage
+        self.back: Passage
+        self.arrival = 0
+        """When what was written last arrives: nothing overtakes it."""
+        self.stuck: deque[tuple[Any, int]] | None = None
+        """What waits for retransmission, in order."""
+        self.stuck_since = 0
+        self.retry = 0
+
+
+class _Dial:
+    """A connection that is being opened: who asked, how it will be called, and whom it goes to."""
+
+    __slots__ = ("address", "conn", "leg", "life", "near", "site")
+
+    def __init__(
+        self, site: Site, address: Address, life: Callable[[], bool], conn: int, near: int, leg: Leg | None
+    ) -> None:
+        self.site = site
+        self.address = address
+        self.life = life
+        self.conn = conn
+        self.near = near
+        self.leg = leg
+
+
+class _Fin:
+    """The end of the stream, as something written."""
+
+
+_FIN = _Fin()
+
+
+class Streams(ABC):
+    """All connections. Whom a packet is for, and what becomes of it on the way, the network says."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self._sites: dict[str, Site] = {}
+        self._conn = 0
+        self._ends: dict[str, dict[int, End]] = {}
+
+    @abstractmethod
+    def way(self, sender: str, receiver: str) -> Passage:
+        """The direction from one host to another."""
+
+    @abstractmethod
+    def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
+        """Whom a packet is for, wherever it may get lost; see `Routers.trace`."""
+
+    def dial(self, site: Site, address: Address, life: Callable[[], bool]) -> None:
+        """Open a connection; `life()` tells whether the process that asked still lives."""
+        self._conn += 2
+        near = 32768 + self._conn // 2 % 28000
+        found = self.leg(site.name, "tcp", near, address)
+        if found in (Fate.NO_ROUTE, Fate.REFUSED):
+            self.scheduler.after(2 * BASE_DELAY, self._refused, site, address, life, found.value)
+            return
+        dial = _Dial(site, address, life, self._conn, near, found if isinstance(found, Leg) else None)
+        self._syn(dial, self.scheduler.now + DIAL_TIMEOUT, SYN_RETRY)
+
+    def _syn(self, dial: "_Dial", deadline: int, pause: int) -> None:
+        site, address, leg = dial.site, dial.address, dial.leg
+        if not dial.life():
+            return
+        scheduler = self.scheduler
+        now = scheduler.now
+        if now >= deadline:
+            site.failed(address, f"no answer within {DIAL_TIMEOUT // SECOND} s")
+            return
+        if leg is not None and self._sites[leg.host].powered:
+            there, back = self.way(site.name, leg.host), self.way(leg.host, site.name)
+            if not there.stops("tcp", leg.port) and not back.stops("tcp", dial.near):
+                # Once there and once back; a lost packet costs the pause of a lost SYN.
+                arrivals = [now + there.delay] if there.plain else there.packet(now, 60)
+                returns = [a + back.delay if back.plain else b for a in arrivals for b in (back.packet(a, 60) or [0])]
+                if returns and returns[0] and returns[0] < deadline:
+                    target = self._sites[leg.host]
+                    if target.listening and leg.port == target.port:
+                        scheduler.at(returns[0], self._connect, dial, leg)
+                    else:
+                        scheduler.at(returns[0], self._refused, site, address, dial.life, Fate.REFUSED.value)
+                    return
+        scheduler.at(min(now + pause, deadline), self._syn, dial, deadline, pause * 2)
+
+    def _refused(self, site: Site, address: Address, life: Callable[[], bool], reason: str) -> None:
+        if life():
+            site.failed(address, reason)
+
+    def _connect(self, dial: "_Dial", leg: Leg) -> None:
+        site, target, address = dial.site, self._sites[leg.host], dial.address
+        if not dial.life():
+            return
+        if not target.listening:
+            site.failed(address, "connection reset")
+            return
+        one = End(site, dial.conn, Address(site.address, dial.near), address, address)
+        other = End(target, dial.conn + 1, address, leg.source, None)
+        one.other, other.other = other, one
+        one.way = other.back = self.way(site.name, target.name)
+        one.back = other.way = self.way(target.name, site.name)
+        self._ends[site.name][one.conn] = one
+        self._ends[target.name][other.conn] = other
+        # First frames: the dialler's comes with its third packet, the answer one way later.
+        now = self.scheduler.now
+        other.arrival = one.arrival = now
+        self._first(one, now)
+
+    def _first(self, one: End, now: int) -> None:
+        there = now + one.way.delay
+        back = there + one.back.delay
+        one.arrival, one.other.arrival = there, back
+        self.scheduler.at(there, self._opened, one.other)
+        self.scheduler.at(back, self._opened, one)
+
+    def _opened(self, end: End) -> None:
+        if not end.open or not end.site.listening:
+            return
+        if end.back.stops("tcp", end.local.port):
+            # The other side's first frame was lost in a cut: its retransmission comes in time, or never.
+            self.abort(end)
+            self._tell(end, "no first frame in time")
+            return
+        end.site.opened(end)
+
+    def write(self, end: End, message: Any, size: int) -> None:
+        """Write to a connection; dropped silently when it is not open."""
+        if not end.open:
+            return
+        if end.stuck is not None:
+            end.stuck.append((message, size))
+        elif _held(end, size):
+            self._stick(end, message, size)
+        else:
+            self._send(end, message, size)
+
+    def _send(self, end: End, message: Any, size: int) -> None:
+        scheduler, way = self.scheduler, end.way
+        arrival = scheduler.now + way.delay if way.plain else way.segment(scheduler.now, size, way.delay * 2)
+        if arrival < end.arrival:
+            arrival = end.arrival
+        end.arrival = arrival
+        scheduler.at(arrival, self._arrive, end, message, size)
+
+    def _stick(self, end: End, message: Any, size: int) -> None:
+        end.stuck = deque(((message, size),))
+        end.stuck_since = self.scheduler.now
+        end.retry = max(RTO_MIN, 2 * (end.way.delay + end.back.delay))
+        self.scheduler.after(end.retry, self._retransmit, end)
+
+    def _retransmit(self, end: End) -> None:
+        if end.stuck is None or end.site.name not in self._ends or end.conn not in self._ends[end.site.name]:
+            return
+        moved = False
+        while end.stuck and not _held(end, end.stuck[0][1]):
+            moved = True
+            self._send(end, *end.stuck.popleft())
+        if not end.stuck:
+            end.stuck = None
+            return
+        if moved:
+            end.stuck_since = self.scheduler.now
+        waited = self.scheduler.now - end.stuck_since
+        if waited >= USER_TIMEOUT:
+            was = end.open
+            self.abort(end)
+            if was:
+                self._tell(end, "connection timed out")
+            return
+        end.retry *= 2
+        self.scheduler.after(min(end.retry, USER_TIMEOUT - waited), self._retransmit, end)
+
+    def _arrive(self, end: End, message: Any, size: int) -> None:
+        if end.way.cut or (end.way.blocked and _held(end, size)):
+            # It was on its way when the cut came.
+            if end.conn in self._ends[end.site.name]:
+                if end.stuck is None:
+                    self._stick(end, message, size)
+                else:
+                    end.stuck.append((message, size))
+            return
+        receiver = end.other
+        if not receiver.open:
+            if receiver.site.powered:
+                self._reset(receiver)
+            return
+        if message is _FIN:
+            self._drop(receiver)
+            self._tell(receiver, "closed by the other side")
+        else:
+            receiver.site.received(receiver, message)
+
+    def close(self, end: End) -> None:
+        """End a connection in good order, behind what was written."""
+        if end.open:
+            self.write(end, _FIN, 0)
+            end.open = False
+            if end.stuck is None:
+                self._drop(end)
+
+    def abort(self, end: End) -> None:
+        """Forget a connection; the other side is not told."""
+        end.stuck = None
+        self._drop(end)
+
+    def die(self, site: Site, *, power: bool) -> None:
+        """The process of a site ends without a word: its kernel resets its connections, unless the power went too."""
+        for end in list(self._ends[site.name].values()):
+            self.abort(end)
+            if not power:
+                self._reset(end)
+
+    def _reset(self, end: End) -> None:
+        """The kernel of `end` tells the other side that there is no such connection."""
+        if not end.way.stops("tcp", end.remote.port):
+            self.scheduler.after(end.way.delay, self._reset_arrives, end)
+
+    def _reset_arrives(self, end: End) -> None:
+        other = end.other
+        if not end.way.stops("tcp", end.remote.port) and other.open:
+            self.abort(other)
+            self._tell(other, "connection reset")
+
+    def _drop(self, end: End) -> None:
+        end.open = False
+        self._ends[end.site.name].pop(end.conn, None)
+
+    def _tell(self, end: End, reason: str) -> None:
+        if end.site.listening:
+            end.site.closed(end, reason)
+
+    def ends(self, site: Site) -> Mapping[int, End]:
+        """The connections of a site, by number."""
+        return self._ends[site.name]
+
+
+def _held(end: End, size: int) -> bool:
+    """Whether what is written now, and its acknowledgement, does not pass."""
+    way, back = end.way, end.back
+    if way.cut or back.cut:
+        return True
+    if way.limit and min(size, SEGMENT) + SEGMENT_HEADERS > way.limit:
+        return True
+    return bool(way.blocked or back.blocked) and (
+        way.stops("tcp", end.remote.port) or back.stops("tcp", end.local.port)
+    )
