@@ -16,6 +16,8 @@ BRIDGE = "weave"
 VXLAN_PORT = 6784
 """UDP port of the kernel's VXLAN ("fastdp"); not the assigned 4789, so that other overlays on the host stay apart."""
 VXLAN_DEVICE = f"vxlan-{VXLAN_PORT}"
+VXLAN6_DEVICE = f"vxlan6-{VXLAN_PORT}"
+"""The same to hosts with an IPv6 address: a device speaks one of both on the underlay."""
 VNI = VXLAN_PORT
 CONTAINER_DEVICE = "ethwe"
 TUNNEL_PORT = "vethwesleeve"

@@ -1,6 +1,6 @@
-"""The `weave` bridge and its VXLAN port: made once, adopted ever after.
+"""The `weave` bridge and its VXLAN ports, one for each kind of underlay address: made once, adopted ever after.
 
-Owns the two devices' existence and settings. A daemon that finds them from an earlier life changes what differs and
+Owns the devices' existence and settings. A daemon that finds them from an earlier life changes what differs and
 leaves the rest, so that traffic flows on through its restart. What is forwarded where stands in `kernel`.
 """
 
@@ -20,6 +20,7 @@ from overlay.datapath.vxlan import (
     TUNNEL_DEVICE,
     TUNNEL_PORT,
     VNI,
+    VXLAN6_DEVICE,
     VXLAN_DEVICE,
     VXLAN_PORT,
     VxlanPlan,
@@ -54,7 +55,7 @@ _IFF_UP = 1
 
 
 class Devices(Struct, frozen=True):
-    """The kernel's numbers of both devices, and what is true of them."""
+    """The kernel's numbers of the devices, and what is true of them."""
 
     bridge: int
     vxlan: int
@@ -63,9 +64,16 @@ class Devices(Struct, frozen=True):
     mtu: int
     adopted: bool
     """They stood already when this daemon came."""
+    vxlan6: int = 0
+    """The VXLAN device towards hosts with an IPv6 address, 0 where the kernel has no IPv6."""
     secure: int = 0
     """The VXLAN device within WireGuard, 0 without."""
     wireguard: int = 0
+
+    @property
+    def vxlans(self) -> tuple[int, ...]:
+        """All VXLAN devices that there are."""
+        return tuple(index for index in (self.vxlan, self.vxlan6, self.secure) if index)
 
 
 def _vxlan_info(vni: int, port: int, **more: Any) -> dict[str, Any]:
@@ -131,46 +139,69 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
         )
     elif _kind(bridge) != "bridge":
         raise EnvironmentProblem(f"there is an interface `{plan.bridge}` that is no bridge: rename or delete it")
-    vxlan = netlink.link(plan.device)
-    if vxlan is not None and not _fits(vxlan):
-        netlink.one(rtnl.del_link(int(vxlan["index"])))
-        vxlan = None
-    adopted = bridge is not None and vxlan is not None
-    if vxlan is None:
-        request = rtnl.create_link(
-            plan.device, ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", _vxlan_info(plan.vni, plan.port)), what="make vxlan"
-        )
-        _create(netlink, request, "VXLAN device", "`modprobe vxlan`, or a kernel with CONFIG_VXLAN")
-    indices = (netlink.index(plan.bridge), netlink.index(plan.device))
-    netlink.run(
-        (
-            rtnl.change_link(indices[1], ("IFLA_MASTER", indices[0]), what="plug vxlan into bridge"),
-            rtnl.change_link(indices[1], ("IFLA_MTU", plan.mtu), what="mtu of vxlan"),
-            rtnl.change_link(indices[0], ("IFLA_MTU", plan.mtu), what="mtu of bridge"),
-        )
-    )
+    index = netlink.index(plan.bridge)
+    netlink.one(rtnl.change_link(index, ("IFLA_MTU", plan.mtu), what="mtu of bridge"))
+    vxlan, found = _ensure_vxlan(netlink, plan, plan.device, index)
     try:
-        netlink.one(rtnl.change_link(indices[1], ("IFLA_LINKINFO", _port_info()), what="set up vxlan port"))
-    except NetlinkError as error:
-        raise EnvironmentProblem(
-            f"this kernel's bridge lacks neighbour suppression or port isolation ({error}): use Linux 4.18 or newer"
-        ) from None
-    tunnel = _ensure_tunnel(netlink, indices[0], plan.mtu)
-    for name in (plan.bridge, plan.device, TUNNEL_PORT, TUNNEL_DEVICE):
+        vxlan6, _ = _ensure_vxlan(netlink, plan, VXLAN6_DEVICE, index, IFLA_VXLAN_LOCAL6="::")
+    except (NetlinkError, EnvironmentProblem) as error:
+        log.info("no VXLAN over IPv6: %s", error)
+        vxlan6 = 0
+    tunnel = _ensure_tunnel(netlink, index, plan.mtu)
+    for name in (plan.bridge, plan.device, VXLAN6_DEVICE, TUNNEL_PORT, TUNNEL_DEVICE):
         _no_link_local(name)
     netlink.run(
         (
-            rtnl.change_link(indices[0], up=True, what="bridge up"),
+            rtnl.change_link(index, up=True, what="bridge up"),
             rtnl.change_link(tunnel, up=True, what="tunnel's port up"),
             rtnl.change_link(netlink.index(TUNNEL_DEVICE), up=True, no_arp=True, what="tunnel's device up"),
         )
     )
-    return Devices(bridge=indices[0], vxlan=indices[1], tunnel=tunnel, mtu=plan.mtu, adopted=adopted)
+    adopted = bridge is not None and found
+    return Devices(bridge=index, vxlan=vxlan, tunnel=tunnel, mtu=plan.mtu, adopted=adopted, vxlan6=vxlan6)
 
 
-def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> None:
-    """Open or close the VXLAN device's UDP port: while the device is off, the kernel does not listen."""
+def _ensure_vxlan(netlink: Netlink, plan: VxlanPlan, name: str, bridge: int, **more: Any) -> tuple[int, bool]:
+    """Make or adopt a VXLAN device and plug it into the bridge. Returns its number, and whether it stood already."""
+    link = netlink.link(name)
+    if link is not None and not _fits(link):
+        netlink.one(rtnl.del_link(int(link["index"])))
+        link = None
+    if link is None:
+        info = _vxlan_info(plan.vni, plan.port, **more)
+        request = rtnl.create_link(name, ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", info), what="make vxlan")
+        _create(netlink, request, "VXLAN device", "`modprobe vxlan`, or a kernel with CONFIG_VXLAN")
+    index = netlink.index(name)
+    netlink.run(
+        (
+            rtnl.change_link(index, ("IFLA_MASTER", bridge), what="plug vxlan into bridge"),
+            rtnl.change_link(index, ("IFLA_MTU", plan.mtu), what="mtu of vxlan"),
+        )
+    )
+    try:
+        netlink.one(rtnl.change_link(index, ("IFLA_LINKINFO", _port_info()), what="set up vxlan port"))
+    except NetlinkError as error:
+        raise EnvironmentProblem(
+            f"this kernel's bridge lacks neighbour suppression or port isolation ({error}): use Linux 4.18 or newer"
+        ) from None
+    return index, link is not None
+
+
+def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> Devices:
+    """Open or close the UDP ports of plain VXLAN: while a device is off, the kernel does not listen.
+
+    A host that has no IPv6 (or has it switched off) is left without the device for it.
+    """
     netlink.one(rtnl.change_link(devices.vxlan, up=up, what=f"vxlan {'up' if up else 'down'}"))
+    if not devices.vxlan6:
+        return devices
+    try:
+        netlink.one(rtnl.change_link(devices.vxlan6, up=up, what=f"vxlan over IPv6 {'up' if up else 'down'}"))
+    except NetlinkError as error:
+        log.info("no VXLAN over IPv6: %s", error)
+        netlink.one(rtnl.del_link(devices.vxlan6))
+        return replace(devices, vxlan6=0)
+    return devices
 
 
 def add_secure(netlink: Netlink, devices: Devices, lower: int, address: str) -> Devices:
@@ -217,12 +248,12 @@ def _ensure_tunnel(netlink: Netlink, bridge: int, mtu: int) -> int:
 
 
 def remove(netlink: Netlink) -> None:
-    """Delete both devices and every container port on the bridge (and with it the container's `ethwe`)."""
+    """Delete the devices and every container port on the bridge (and with it the container's `ethwe`)."""
     bridge = netlink.index(BRIDGE)
     ports = [
         int(link["index"])
         for link in netlink.dump(RTM_GETLINK)
-        if link.get_attr("IFLA_IFNAME").startswith(PORT_PREFIX) or link.get_attr("IFLA_IFNAME") == VXLAN_DEVICE
+        if (name := link.get_attr("IFLA_IFNAME")).startswith(PORT_PREFIX) or name in (VXLAN_DEVICE, VXLAN6_DEVICE)
     ]
     remove_secure(netlink)
     netlink.run(rtnl.del_link(index) for index in (*ports, bridge) if index)

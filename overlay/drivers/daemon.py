@@ -115,7 +115,7 @@ class Daemon:
             log.warning("%s; %s", error, "without it, nothing goes in clear" if config.password else "anybody can send")
             clear = clear and not config.password
             config = replace(config, trusted_subnets=())
-        bridge.switch_vxlan(netlink, devices, clear)
+        devices = forwarding.devices = bridge.switch_vxlan(netlink, devices, clear)
 
         config = replace(config, mtu=plan.mtu)
         wireguard, devices, self._wireguard_problem = self._open_wireguard(netlink, devices, config)

@@ -75,13 +75,13 @@ class Forwarding:
         requests: list[Request] = []
         before = self._remote.get(mac)
         if before != effect.remote:
-            port = self._port(effect.remote)
+            port = self.port(effect.remote)
             if before:
                 # Replacing would keep the old host beside the new one if the address families differ.
-                requests.append(rtnl.del_fdb(self._port(before), mac, rtnl.NTF_SELF))
+                requests.append(rtnl.del_fdb(self.port(before), mac, rtnl.NTF_SELF))
             if effect.remote:
                 requests.append(rtnl.replace_vxlan_fdb(port, mac, effect.remote, self._over(effect.remote)))
-            if before is None or self._port(before) != port:
+            if before is None or self.port(before) != port:
                 requests.append(rtnl.replace_bridge_fdb(port, mac))
         addresses = tuple(address.partition("/")[0] for address in effect.addresses)
         requests += self._release(mac, keep=addresses)
@@ -101,12 +101,12 @@ class Forwarding:
         """Carry out `effects.SetFlood`: additions first, so that nobody misses a broadcast."""
         wanted = dict.fromkeys(effect.remotes)
         requests = [
-            rtnl.append_flood(self._port(remote), remote, self._over(remote))
+            rtnl.append_flood(self.port(remote), remote, self._over(remote))
             for remote in wanted
             if remote not in self._flood
         ]
         requests += [
-            rtnl.del_fdb(self._port(remote), rtnl.ALL_ZERO, rtnl.NTF_SELF, remote, self._over(remote))
+            rtnl.del_fdb(self.port(remote), rtnl.ALL_ZERO, rtnl.NTF_SELF, remote, self._over(remote))
             for remote in self._flood
             if remote not in wanted
         ]
@@ -146,7 +146,7 @@ class Forwarding:
         self.set_sources(SetSources(()))
         for mac in list(self._remote):
             self._run(self._forget(mac))
-        self._run([rtnl.del_fdb(self._port(host), mac, rtnl.NTF_SELF) for mac, host in self._bridges.items()])
+        self._run([rtnl.del_fdb(self.port(host), mac, rtnl.NTF_SELF) for mac, host in self._bridges.items()])
         self._bridges.clear()
 
     def set_bridge_of(self, peer: PeerName, host: str) -> None:
@@ -154,9 +154,9 @@ class Forwarding:
         mac = bridge_mac(peer)
         before = self._bridges.get(mac)
         if before != host:
-            requests = [rtnl.del_fdb(self._port(before), mac, rtnl.NTF_SELF)] if before else []
+            requests = [rtnl.del_fdb(self.port(before), mac, rtnl.NTF_SELF)] if before else []
             self._bridges[mac] = host
-            self._run([*requests, rtnl.replace_vxlan_fdb(self._port(host), mac, host, self._over(host))])
+            self._run([*requests, rtnl.replace_vxlan_fdb(self.port(host), mac, host, self._over(host))])
 
     def used(self, within: int) -> list[str]:
         """The remote MACs to which the bridge has sent frames within so many nanoseconds."""
@@ -165,8 +165,7 @@ class Forwarding:
         ticks = within * os.sysconf("SC_CLK_TCK") // SECOND
         return [
             mac
-            for port in (self.devices.vxlan, self.devices.secure)
-            if port
+            for port in self.devices.vxlans
             for mac, age in self._netlink.forwarding_ages(port)
             if age <= ticks and mac in self._remote
         ]
@@ -177,16 +176,18 @@ class Forwarding:
         self._addresses.pop(mac, None)
         remote = self._remote.pop(mac, None)
         if remote:
-            requests.append(rtnl.del_fdb(self._port(remote), mac, rtnl.NTF_SELF))
+            requests.append(rtnl.del_fdb(self.port(remote), mac, rtnl.NTF_SELF))
         if remote is not None:
-            requests.append(rtnl.del_fdb(self._port(remote), mac, rtnl.NTF_MASTER))
+            requests.append(rtnl.del_fdb(self.port(remote), mac, rtnl.NTF_MASTER))
         return requests
 
-    def _port(self, remote: str) -> int:
-        """The bridge's port by which frames for this host leave."""
+    def port(self, remote: str) -> int:
+        """The bridge's port by which frames for this host leave; 0 where this host has none for its kind of address."""
         if not remote:
             return self.devices.tunnel
-        return self.devices.secure if in_tunnel(remote) else self.devices.vxlan
+        if in_tunnel(remote):
+            return self.devices.secure
+        return self.devices.vxlan6 if ":" in remote else self.devices.vxlan
 
     def _over(self, remote: str) -> int:
         """The interface that an address within WireGuard belongs to; others are looked up in the routes."""
@@ -214,7 +215,7 @@ class Forwarding:
             if entry["ifindex"] == self.devices.tunnel and int(entry["state"]) & rtnl.NUD_NOARP:
                 self._remote[mac] = ""
                 self._unconfirmed[mac] = None
-            if entry["ifindex"] != self.devices.vxlan or not remote:
+            if entry["ifindex"] not in (self.devices.vxlan, self.devices.vxlan6) or not remote:
                 continue
             if mac == rtnl.ALL_ZERO:
                 self._flood[remote] = None

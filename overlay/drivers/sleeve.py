@@ -18,8 +18,7 @@ from overlay.datapath import fast_probe
 from overlay.datapath.fast_probe import ETHERTYPE, FastProbe
 from overlay.datapath.inner import VNET
 from overlay.datapath.tunnel import Socket, Tunnel
-from overlay.datapath.vxlan import BRIDGE, TUNNEL_DEVICE, VXLAN_DEVICE
-from overlay.datapath.wireguard import SECURE_DEVICE
+from overlay.datapath.vxlan import BRIDGE, TUNNEL_DEVICE
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.udp import UdpDriver
 from overlay.effects import SendProbe
@@ -59,8 +58,8 @@ class Sleeve:
         self._clock = clock
         self._port: socket.socket | None = None
         self._probes: socket.socket | None = None
-        self._out: dict[bool, socket.socket] = {}
-        """Where probes of the kernel's path leave: by the plain VXLAN device, or by the one within WireGuard."""
+        self._out: dict[int, socket.socket] = {}
+        """Where probes of the kernel's paths leave, by the number of the VXLAN device."""
         self._looking: asyncio.TimerHandle | None = None
         self._sent_before = 0
         self.offloads = True
@@ -78,16 +77,10 @@ class Sleeve:
         self._port = port
         self._probes = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         self._probes.bind((BRIDGE, ETHERTYPE))
-        for secure, device in ((False, VXLAN_DEVICE), (True, SECURE_DEVICE)):
+        for device in self._forwarding.devices.vxlans:
             out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
-            try:
-                out.bind((device, 0))
-            except OSError:
-                out.close()
-                if not secure:
-                    raise
-            else:
-                self._out[secure] = out
+            self._out[device] = out
+            out.bind((socket.if_indextoname(device), 0))
         loop = asyncio.get_running_loop()
         loop.add_reader(port.fileno(), self._readable)
         loop.add_reader(self._probes.fileno(), self._probed)
@@ -116,8 +109,8 @@ class Sleeve:
         if not effect.fast:
             self._tunnel.probe(effect.peer, effect.nonce, effect.size, self._clock(), effect.answer)
             self._udp.send_many(self._tunnel.take_sends())
-        elif (out := self._out.get(bool(effect.via))) is not None:
-            self._forwarding.set_bridge_of(effect.peer, effect.via or effect.address.host)
+        elif (out := self._out.get(self._forwarding.port(host := effect.via or effect.address.host))) is not None:
+            self._forwarding.set_bridge_of(effect.peer, host)
             frame = fast_probe.encode(FastProbe(self._own, effect.nonce, effect.size, effect.answer), effect.peer)
             with suppress(OSError):  # too big for the device now, or the device is down: a probe that is lost
                 out.send(frame)

@@ -1,4 +1,4 @@
-"""Whose VXLAN packets the kernel takes: one nftables set of underlay hosts, and a rule that drops all others'.
+"""Whose VXLAN packets the kernel takes: nftables sets of underlay hosts, and rules that drop all others'.
 
 The device itself asks nobody for a name: whoever can send a UDP packet to its port would be on the overlay. Owns the
 table `weave-vxlan` of this network namespace and the few netlink messages for it; speaks to the kernel itself, for
@@ -10,14 +10,15 @@ import os
 import socket
 import struct
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from overlay.datapath.wireguard import WIREGUARD_DEVICE
 from overlay.errors import EnvironmentProblem
 
 __all__ = ["VxlanFilter"]
 
 TABLE = "weave-vxlan"
-_SET = "peers"
+_SETS = {4: "peers", 6: "peers6"}
 _CHAIN = "input"
 
 _NETLINK_NETFILTER = 12
@@ -31,11 +32,20 @@ _NESTED = 0x8000
 _LOCAL_IN = 1
 _PRIORITY = -300
 """Before connection tracking: what is dropped costs no entry there."""
-_IPV4_ADDR = 7
+_INET = 1
+"""NFPROTO_INET: both families in one table."""
+_FAMILIES = {4: 2, 6: 10}
+"""NFPROTO_IPV4, NFPROTO_IPV6."""
+_KEYS = {4: (7, 4), 6: (8, 16)}
+"""Of a set: `nft`'s number of the type, and octets."""
+_SOURCES = {4: 12, 6: 8}
+"""Where the source stands in the IP header."""
 _REGISTER = 1
 _VERDICT_REGISTER = 0
 _EQUAL = 0
-_L4PROTO = 16
+_NOT_EQUAL = 1
+_IIFNAME, _NFPROTO, _L4PROTO = 6, 15, 16
+_IFNAMSIZ = 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _INVERTED = 1
 _DROP = 0
@@ -59,7 +69,7 @@ class VxlanFilter:
     def install(self, hosts: Iterable[str]) -> None:
         """Make the table, or replace one of an earlier life at one stroke. Raises `EnvironmentProblem`."""
         table = _text(1, TABLE)
-        self._hosts = dict.fromkeys(_ipv4(hosts))
+        self._hosts = dict.fromkeys(hosts)
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
             self._socket.bind((0, 0))
@@ -68,10 +78,13 @@ class VxlanFilter:
                 (_NEWTABLE, _CREATE, table),
                 (_DELTABLE, 0, table),
                 (_NEWTABLE, _CREATE, table),
-                (_NEWSET, _CREATE, table + _text(2, _SET) + _number(4, _IPV4_ADDR) + _number(5, 4) + _number(10, 1)),
+                *((_NEWSET, _CREATE, table + self._set(version)) for version in _SETS),
                 *self._elements(_NEWSETELEM, _CREATE, list(self._hosts)),
                 (_NEWCHAIN, _CREATE, table + self._chain()),
-                (_NEWRULE, _CREATE | 0x800, table + _text(2, _CHAIN) + _nest(4, self._rule())),
+                *(
+                    (_NEWRULE, _CREATE | 0x800, table + _text(2, _CHAIN) + _nest(4, self._rule(version)))
+                    for version in _SETS
+                ),
             )
         except OSError as error:
             self.close()
@@ -84,7 +97,7 @@ class VxlanFilter:
         """Take packets from exactly these hosts. Raises `OSError`. Without a table: does nothing."""
         if self._socket is None:
             return
-        wanted = dict.fromkeys(_ipv4(hosts))
+        wanted = dict.fromkeys(hosts)
         more = [host for host in wanted if host not in self._hosts]
         less = [host for host in self._hosts if host not in wanted]
         if more or less:
@@ -113,28 +126,37 @@ class VxlanFilter:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     def _elements(self, kind: int, flags: int, hosts: list[str]) -> Iterable[tuple[int, int, bytes]]:
-        for start in range(0, len(hosts), _MOST):
-            keys = (IPv4Address(host).packed for host in hosts[start : start + _MOST])
-            elements = b"".join(_nest(1, _nest(1, _attribute(1, key))) for key in keys)
-            yield kind, flags, _text(1, TABLE) + _text(2, _SET) + _nest(3, elements)
+        for version, name in _SETS.items():
+            addresses = [address for host in hosts if (address := _bare(host)).version == version]
+            for start in range(0, len(addresses), _MOST):
+                keys = (address.packed for address in addresses[start : start + _MOST])
+                elements = b"".join(_nest(1, _nest(1, _attribute(1, key))) for key in keys)
+                yield kind, flags, _text(1, TABLE) + _text(2, name) + _nest(3, elements)
+
+    def _set(self, version: int) -> bytes:
+        kind, size = _KEYS[version]
+        return _text(2, _SETS[version]) + _number(4, kind) + _number(5, size) + _number(10, version)
 
     def _chain(self) -> bytes:
         hook = _number(1, _LOCAL_IN) + _number(2, _PRIORITY)
         return _text(3, _CHAIN) + _nest(4, hook) + _text(7, "filter")
 
-    def _rule(self) -> bytes:
-        """`udp dport PORT ip saddr != @peers counter drop`. Fragments are put together before this hook."""
-        port = _nest(3, _attribute(1, self._port.to_bytes(2, "big")))
-        udp = _nest(3, _attribute(1, bytes((socket.IPPROTO_UDP,))))
+    def _rule(self, version: int) -> bytes:
+        """`iifname != "weave-wg" udp dport PORT ip saddr != @peers counter drop`, or the like for IPv6.
+
+        Fragments are put together before this hook. What came out of WireGuard is from whom it says it is.
+        """
+        sources = _load(_NETWORK_HEADER, _SOURCES[version], _KEYS[version][1])
+        listed = _text(1, _SETS[version]) + _number(2, _REGISTER) + _number(4, version) + _number(5, _INVERTED)
         drop = _nest(2, _nest(2, _number(1, _DROP)))
         return b"".join(
             (
-                _expression("meta", _number(1, _REGISTER) + _number(2, _L4PROTO)),
-                _expression("cmp", _number(1, _REGISTER) + _number(2, _EQUAL) + udp),
-                _expression("payload", _load(_TRANSPORT_HEADER, 2, 2)),
-                _expression("cmp", _number(1, _REGISTER) + _number(2, _EQUAL) + port),
-                _expression("payload", _load(_NETWORK_HEADER, 12, 4)),
-                _expression("lookup", _text(1, _SET) + _number(2, _REGISTER) + _number(4, 1) + _number(5, _INVERTED)),
+                *_compared("meta", _number(2, _IIFNAME), WIREGUARD_DEVICE.encode().ljust(_IFNAMSIZ, b"\0"), _NOT_EQUAL),
+                *_compared("meta", _number(2, _NFPROTO), bytes((_FAMILIES[version],))),
+                *_compared("meta", _number(2, _L4PROTO), bytes((socket.IPPROTO_UDP,))),
+                *_compared("payload", _load(_TRANSPORT_HEADER, 2, 2)[8:], self._port.to_bytes(2, "big")),
+                _expression("payload", sources),
+                _expression("lookup", listed),
                 _expression("counter", b""),
                 _expression("immediate", _number(1, _VERDICT_REGISTER) + drop),
             )
@@ -166,7 +188,7 @@ class VxlanFilter:
 
 
 def _message(kind: int, flags: int, sequence: int, attributes: bytes, subsystem: int = 0) -> bytes:
-    body = struct.pack("!BBH", socket.AF_INET if not subsystem else 0, 0, subsystem) + attributes
+    body = struct.pack("!BBH", _INET if not subsystem else 0, 0, subsystem) + attributes
     return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
 
 
@@ -194,6 +216,13 @@ def _expression(name: str, data: bytes) -> bytes:
     return _nest(1, _text(1, name) + _nest(2, data))
 
 
-def _ipv4(hosts: Iterable[str]) -> list[str]:
-    """The kernel's VXLAN goes over IPv4 alone, and so does what it lets in."""
-    return [host for host in hosts if ":" not in host]
+def _compared(load: str, what: bytes, value: bytes, how: int = _EQUAL) -> tuple[bytes, bytes]:
+    """Load something of a packet into the register, and go on only if it compares so."""
+    wanted = _nest(3, _attribute(1, value))
+    register = _number(1, _REGISTER)
+    return _expression(load, register + what), _expression("cmp", register + _number(2, how) + wanted)
+
+
+def _bare(host: str) -> IPv4Address | IPv6Address:
+    """A link-local address names its interface (`fe80::1%eth0`), which a set does not."""
+    return ip_address(host.partition("%")[0])

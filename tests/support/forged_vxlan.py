@@ -15,7 +15,7 @@ addresses = bytes((10, 0, 1, 77, 10, 0, 1, 1))
 head = struct.pack("!BBHHHBBH8s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, addresses)
 head = head[:10] + struct.pack("!H", summed(head)) + head[12:]
 inner = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("02000000004d") + b"\\x08\\x00" + head + udp
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock = socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM)
 for _ in range(5):
     sock.sendto(struct.pack("!BxxxI", 8, int(vni) << 8) + inner, (target, 6784))
 """
@@ -38,9 +38,12 @@ for _ in range(50):
 """
 
 
-def heard(made: Underlay, *forgers: tuple[Host, str], to: str = "orion", by: str = "macbook") -> list[str]:
+def heard(
+    made: Underlay, *forgers: tuple[Host, str], to: str = "orion", by: str = "macbook", at: str = ""
+) -> list[str]:
     """What the container `left` of one host hears when these forge packets and then `right` of another host speaks.
 
+    `at` is the host's address where that is not its usual one.
     The words `end` come by the overlay itself and are the last to be sent, so that what is not heard was not let in.
     """
     target, other = made.hosts[to], made.hosts[by]
@@ -51,7 +54,7 @@ def heard(made: Underlay, *forgers: tuple[Host, str], to: str = "orion", by: str
         assert listener.stdout is not None and listener.stdout.readline() == "ready\n"
         for host, words in forgers:
             for vni in ("6784", "6785"):
-                host.run(PYTHON, "-c", FORGE, target.address, mac, words, vni)
+                host.run(PYTHON, "-c", FORGE, at or target.address, mac, words, vni)
         other.inside("right", PYTHON, "-c", SAY, "end")
         out, _ = listener.communicate(timeout=20)
     finally:
