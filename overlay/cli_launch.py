@@ -33,7 +33,8 @@ Usage: weave launch [FLAGS] [PEER ...]
   --host IP                         listen, and answer, on this address only (all)
   --password WORD                   what all peers share: sessions are encrypted (WEAVE_PASSWORD; none)
   --trusted-subnets a.b.c.0/n,...   where traffic stays in clear with a password, if both sides say so
-  --resume                          dial what `connect` named in earlier lives, too (the default; --resume=false: not)
+  --resume                          dial what `connect` named and peers that were met in earlier lives, too (the
+                                    default; --resume=false: not)
   --no-discovery                    dial only the peers that are named
   --conn-limit N                    connections at most (200)
   --mtu N                           of the overlay (what the costliest path leaves of the underlay's)

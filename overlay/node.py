@@ -353,9 +353,11 @@ class Node:
         peers: Any = self.ipam.report(now)["peers"]
         owners = [peer["name"] for peer in peers]
         if input.peer in known or input.peer in owners:
-            return self.ipam.handle(input, now)
-        found = sorted(name for name, nickname in known.items() if nickname == input.peer)
+            found = [input.peer]
+        else:
+            found = sorted(name for name, nickname in known.items() if nickname == input.peer)
         if len(found) == 1:
+            self.mesh.lose(found[0], now)
             return self.ipam.handle(RemovePeer(input.request, found[0]), now)
         if found:
             error = f"{len(found)} peers are called {input.peer}: name one of {', '.join(found)}"

@@ -48,8 +48,7 @@ from overlay.drivers.wireguard import WireGuard, open_wireguard
 from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem, OverlayError
 from overlay.mesh.crypto import RealCrypto
-from overlay.mesh.dialler import STORED_KEY as TARGETS
-from overlay.mesh.dialler import no_targets
+from overlay.mesh.memory import forget_peers
 from overlay.mesh.trust import Trust
 from overlay.node import Node
 
@@ -97,9 +96,8 @@ class Daemon:
         stack.callback(netlink.close)
         name = identity.peer_name(disk, files, options.name, bridge.maker(netlink))
         journal = Journal(disk, Journal.stored(files))
-        if not options.resume and TARGETS in files:
-            del files[TARGETS]
-            disk.persist([(TARGETS, no_targets())])
+        if not options.resume:
+            disk.persist(forget_peers(files))
         config = options.config(name, identity.default_nickname())
 
         plan = vxlan_plan(config, bridge.underlay_mtu(netlink))

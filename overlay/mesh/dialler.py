@@ -1,8 +1,9 @@
 """Whom to dial, and when: targets, their back-off, and discovery. Knows no handshake and sends no messages.
 
 A target is an address. *Explicit* ones come from the configuration and from `Connect` and are dialled for ever;
-*discovered* ones stand for a peer heard of through gossip and live until there is a connection with it, or until it
-is forgotten. A target rests while its peer is connected by whatever connection.
+*discovered* ones stand for a peer heard of through gossip, or met in an earlier life (`overlay.mesh.memory`), and live
+until there is a connection with it, or until it is forgotten. A target rests while its peer is connected by whatever
+connection.
 """
 
 from collections.abc import Iterable

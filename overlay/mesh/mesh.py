@@ -55,6 +55,7 @@ from overlay.mesh.envelopes import (
 from overlay.mesh.gossip import Gossip, GossipMessage
 from overlay.mesh.keyring import Keyring
 from overlay.mesh.liveness import Liveness
+from overlay.mesh.memory import MAX_REMEMBERED, MET_KEY, Memory
 from overlay.mesh.messages import Link
 from overlay.mesh.proof import Proofs
 from overlay.mesh.routes import Routes
@@ -107,6 +108,7 @@ class Mesh:
             assert crypto is not None
             self.connections.proofs = Proofs(config.name, config.password, crypto, self.keyring, self.connections)
         self.dialler = Dialler(config.name, config.peers, stored.get(STORED_KEY), rng)
+        self.memory = Memory(config, stored.get(MET_KEY))
         self.liveness = Liveness(config, rng)
         self.beacons = Beacons(config.beacon_interval, rng)
         self.sent_messages = 0
@@ -172,6 +174,9 @@ class Mesh:
         due = self.beacons.deadline()
         if due is not None and (first is None or due < first):
             first = due
+        due = self.memory.deadline()
+        if due is not None and (first is None or due < first):
+            first = due
         if self.connections.proofs is not None:
             for due in (self.connections.proofs.deadline(), self.trust.deadline()):
                 if due is not None and (first is None or due < first):
@@ -199,6 +204,11 @@ class Mesh:
             return []
         self._due_stale = True
         return self._count(self._route(Routed(self.config.name, destination, channel, TTL, body), now))
+
+    def lose(self, peer: PeerName, now: int) -> None:
+        """`peer` is declared dead: do not look for it in the next life."""
+        self._due_stale = True
+        self.memory.drop(peer, now)
 
     def check_invariants(self) -> None:
         """Assert what must always hold of the replicated topology and of the connections."""
@@ -443,6 +453,7 @@ class Mesh:
     def _forget(self, input: Forget, now: int) -> list[Effect]:
         for address in input.addresses:
             self.beacons.hush(address)
+        self.memory.drop_addresses(input.addresses, now)
         return [*self.dialler.forget(input.addresses), Reply(input.request)]
 
     def _leave(self, input: Leave, now: int) -> list[Effect]:
@@ -480,6 +491,10 @@ class Mesh:
                 effects += self.connections.proofs.wake(now)
             if _due(self.trust.deadline(), now):
                 effects += self.trust.remember(self.topology.records)
+        if _due(self.memory.deadline(), now):
+            for peer, address in self.memory.recall():
+                self.dialler.discover(peer, address, now)
+            effects += self.memory.wake(self._found())
         if _due(self.dialler.deadline(), now):
             effects += self.dialler.wake(self._room(""), now)
         if _due(self.topology.forget_due(self.config.hold), now):
@@ -499,6 +514,7 @@ class Mesh:
             self.gossip.broadcast(Topology.name, own, now)
         for peer in self.topology.take_left():
             self.dialler.drop(peer)
+            self.memory.drop(peer, now)
             self.beacons.hush_peer(peer)
             effects.append(Notify(PeerLeft(peer)))
         if self.routes.stale and now >= self._routes_at:
@@ -517,6 +533,8 @@ class Mesh:
             self._noted = self.topology.names_generation
             self.topology.note_reachable(self.routes.tree, now)
         self._discover(now)
+        if len(after) > 1:
+            self.memory.touch(now)
         effects: list[Effect] = [Notify(PeersChanged(after))] if after != before else []
         if effects or len(after) > 1:
             effects.append(Notify(RoutesChanged()))
@@ -525,7 +543,11 @@ class Mesh:
     def _discover(self, now: int) -> None:
         if not self.config.discovery:
             return
-        room = self._room("") - sum(not target.explicit for target in self.dialler.targets.values())
+        known = self.topology.records
+        room = self._room("") - sum(
+            not target.explicit and (not target.peer or target.peer in known)
+            for target in self.dialler.targets.values()
+        )
         if room <= 0:
             return
         aimed = self.dialler.aimed()
@@ -545,6 +567,16 @@ class Mesh:
         config = self.config
         secured, trusted = self.keyring is not None, self.trust.trusts(remote)
         return Hello(config.name, config.nickname, self.uid, nonce, config.port, (), secured, trusted)
+
+    def _found(self) -> dict[PeerName, Address]:
+        """Where peers in reach are found, as many as are worth remembering: neighbours, and what neighbours say."""
+        found = {peer: connection.control for peer, connection in sorted(self.connections.established.items())}
+        for peer in self.reachable:
+            if len(found) >= MAX_REMEMBERED:
+                break
+            if peer != self.config.name and peer not in found:
+                found.update((peer, address) for address in self._addresses(peer)[:1])
+        return found
 
     def _addresses(self, peer: PeerName) -> list[Address]:
         return _parsed(self.topology.addresses(peer))

@@ -36,6 +36,7 @@ from overlay.drivers.loop import Answer, Router
 from overlay.drivers.options import LaunchOptions
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import OverlayError, UsageError
+from overlay.mesh.memory import forget_peers
 from overlay.node import View
 
 UNDERLAY_MTU = 1500
@@ -209,6 +210,8 @@ class SimDaemon:
         self._kernel = kernel
         self._loop = loop
         files = dict(peer.disk.stored)
+        if not options.resume:
+            self.router.disk.persist(forget_peers(files))
         name = options.name or files.get(_IDENTITY, b"").decode() or self._new_name()
         peer.disk.write(_IDENTITY, name.encode())
         journal = Journal(cast(Any, self.router.disk), Journal.stored(files))

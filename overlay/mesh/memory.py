@@ -1,0 +1,80 @@
+"""Where other peers were found: kept on disk for the next life, which may be launched without a word of them.
+
+Owns what is remembered and when it is written; the dialler dials it. Without discovery nothing is remembered, for then
+a peer has only the neighbours that somebody named. Must not know connections.
+"""
+
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Final
+
+import msgspec
+
+from overlay.config import Address, Config, PeerName
+from overlay.effects import Effect, Persist
+from overlay.env import SECOND
+from overlay.mesh.dialler import STORED_KEY, no_targets
+
+__all__ = ["MAX_REMEMBERED", "MET_KEY", "Memory", "forget_peers"]
+
+MET_KEY: Final = "met"
+MAX_REMEMBERED: Final = 32
+"""One that answers is enough to find all others."""
+PAUSE: Final = 5 * SECOND
+"""It is written at most so often: a mesh that boots changes many times a second."""
+
+
+def forget_peers(stored: MutableMapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """Take what earlier lives were told of others, and who they met, out of `stored`; returns what to write instead."""
+    nothing = {STORED_KEY: no_targets(), MET_KEY: msgspec.msgpack.encode({})}
+    writes = [(key, data) for key, data in nothing.items() if key in stored]
+    stored.update(writes)
+    return writes
+
+
+class Memory:
+    """The acquaintances of one peer. They stay through any time out of reach, and go with their farewell."""
+
+    def __init__(self, config: Config, stored: bytes | None) -> None:
+        self._discovery = config.discovery
+        self.known: dict[PeerName, Address] = {}
+        """Who was met, and where; the ones in reach first."""
+        if stored is not None and self._discovery:
+            self.known = msgspec.msgpack.decode(stored, type=dict[PeerName, Address])
+        self._written = dict(self.known)
+        self._recalled = False
+        self._due: int | None = 0 if self.known else None
+
+    def recall(self) -> list[tuple[PeerName, Address]]:
+        """Whom to look for in this life, and where; once."""
+        first, self._recalled = not self._recalled, True
+        return list(self.known.items()) if first else []
+
+    def touch(self, now: int) -> None:
+        """Somebody may have come into reach."""
+        if self._discovery and self._due is None:
+            self._due = now + PAUSE
+
+    def drop(self, peer: PeerName, now: int) -> None:
+        """It has left, or is declared dead: there is nobody to be found any more."""
+        if self.known.pop(peer, None) is not None:
+            self.touch(now)
+
+    def drop_addresses(self, addresses: Iterable[Address], now: int) -> None:
+        """Nobody is to be looked for there."""
+        unwanted = dict.fromkeys(addresses)
+        for peer in [peer for peer, address in self.known.items() if address in unwanted]:
+            self.drop(peer, now)
+
+    def wake(self, found: Mapping[PeerName, Address]) -> list[Effect]:
+        """Write down those in reach (`found`), and behind them whoever was met before."""
+        self._due = None
+        kept = {peer: address for peer, address in self.known.items() if peer not in found}
+        self.known = dict(list({**found, **kept}.items())[:MAX_REMEMBERED])
+        if self.known == self._written:
+            return []
+        self._written = dict(self.known)
+        return [Persist(MET_KEY, msgspec.msgpack.encode(self.known))]
+
+    def deadline(self) -> int | None:
+        """When `wake` has something to do."""
+        return self._due
