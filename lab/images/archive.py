@@ -59,7 +59,7 @@ def digest_of(path: Path) -> str:
 
 
 class LayerWriter:
-    """Writes a layer; members in the order given, owned by root, without times. Use as a context manager."""
+    """Writes a layer; members in the order given, owned by root, without times of its own. A context manager."""
 
     def __init__(self, path: Path) -> None:
         self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
@@ -71,10 +71,12 @@ class LayerWriter:
     def __exit__(self, *_: object) -> None:
         self._tar.close()
 
-    def add(self, name: str, data: bytes, mode: int = 0o644) -> None:
+    def add(self, name: str, data: bytes, mode: int = 0o644, time: float = 0) -> None:
         """A regular file; its directories are made."""
         self._parents(name)
-        self._put(_info(name, size=len(data), mode=mode), io.BytesIO(data))
+        info = _info(name, size=len(data), mode=mode)
+        info.mtime = time
+        self._put(info, io.BytesIO(data))
 
     def link(self, name: str, target: str) -> None:
         """A symbolic link."""
@@ -93,10 +95,10 @@ class LayerWriter:
             self._put(info)
 
     def copy(self, source: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        """A regular file of another tar, hard links resolved."""
+        """A regular file of another tar, hard links resolved; with its time, by which Python knows compiled modules."""
         data = source.extractfile(member)
         assert data is not None
-        self.add(member.name.removeprefix("./"), data.read(), member.mode & 0o7777)
+        self.add(member.name.removeprefix("./"), data.read(), member.mode & 0o7777, member.mtime)
 
     def _parents(self, name: str) -> None:
         parent = name.rpartition("/")[0]

@@ -249,7 +249,8 @@ def _compile(layer: LayerWriter, name: str, data: bytes, folder: Path) -> None:
 
 def dummy_http_layer(base: Layer) -> Layer:
     """A static busybox, its applets as links, and the page."""
-    inputs = hash_of("dummy-http", base.digest, [(RECIPE / name).read_text() for name in ("dummy-http", "index.cgi")])
+    recipe = ("dummy-http", "index.cgi", "httpd.conf")
+    inputs = hash_of("dummy-http", base.digest, [(RECIPE / name).read_text() for name in recipe])
     return cached("dummy-http", inputs, lambda path: _write_dummy_http(path, base))
 
 
@@ -270,6 +271,7 @@ def _write_dummy_http(path: Path, base: Layer) -> None:
             layer.link(f"bin/{applet}", "busybox")
         layer.add("bin/dummy-http", (RECIPE / "dummy-http").read_bytes(), 0o755)
         layer.add("www/cgi-bin/index.cgi", (RECIPE / "index.cgi").read_bytes(), 0o755)
+        layer.add("etc/httpd.conf", (RECIPE / "httpd.conf").read_bytes())
         _usual_places(layer)
 
 
@@ -278,7 +280,8 @@ def closure_layer(name: str, base: Layer, *, more: Sequence[str] = ()) -> Layer:
 
     `more`: directories to take with everything in them.
     """
-    return cached(name, hash_of(name, base.digest, more, "sh"), lambda path: _write_closure(path, name, base, more))
+    inputs = hash_of(name, base.digest, more, "sh", "times")
+    return cached(name, inputs, lambda path: _write_closure(path, name, base, more))
 
 
 def _write_closure(path: Path, name: str, base: Layer, more: Sequence[str]) -> None:

@@ -61,3 +61,16 @@ def test_what_is_no_archive_is_refused_with_its_path(tmp_path: Path) -> None:
         names_in(broken)
     with pytest.raises(LabError, match="No such file"):
         names_in(tmp_path / "absent.tar")
+
+
+def test_a_copied_file_keeps_its_time_by_which_python_knows_its_compiled_form(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "source.tar", "w") as source:
+        member = tarfile.TarInfo("./usr/lib/module.py")
+        member.size, member.mtime, member.mode = 4, 1_700_000_000, 0o644
+        source.addfile(member, io.BytesIO(b"pass"))
+    with LayerWriter(tmp_path / "layer.tar") as layer, tarfile.open(tmp_path / "source.tar") as source:
+        layer.copy(source, source.getmembers()[0])
+        layer.add("own", b"x")
+    with tarfile.open(tmp_path / "layer.tar") as tar:
+        assert tar.getmember("usr/lib/module.py").mtime == 1_700_000_000
+        assert tar.getmember("own").mtime == 0
