@@ -6,15 +6,14 @@ Owns what the backends with real packets share above their hosts. Knows nothing 
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Generic, TypeVar, cast
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
-from lab.backends.base import Host
 from lab.backends.observed import ObservedHost
 from lab.errors import LabError
 from lab.fabric import features
-from lab.fabric.fabric import Fabric
 from lab.fabric.plan import Router, Underlay
 from lab.fabric.rules import queued
 from lab.faults.obstacle import Obstacle
@@ -26,13 +25,39 @@ _NO_DEVICES = {
     "slow_disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
     "clock": "hosts of the {} backend share this machine's clock (Linux cannot move it for one of them); use sim",
 }
-"""Why these verbs cannot be honoured."""
+"""Why these verbs cannot be honoured where hosts are not machines of their own."""
+HOST_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/ipv6/conf/all/accept_ra": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/all/accept_dad": "0",
+    "net/ipv6/conf/default/accept_dad": "0",
+    "net/ipv4/ping_group_range": "0 0",
+}
+"""A host is a router for its containers; duplicate address detection would only delay every interface."""
+
+
+_ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
+"""Images of the walk-through."""
+
+
+class Network(Protocol):
+    """What lies between hosts and can be cut: `lab.fabric.fabric` outside of them, `lab.fabric.guests` inside."""
+
+    async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None: ...
+
+    async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None: ...
+
+    def offload_commands(self, host: str, limited: bool) -> list[list[str]]: ...
 
 
 class FabricLab(ABC, Generic[H]):
     """A running lab on a fabric."""
 
-    def __init__(self, backend: str, hosts: Mapping[str, H], fabric: Fabric, origin: int) -> None:
+    def __init__(self, backend: str, hosts: Mapping[str, H], fabric: Network, origin: int) -> None:
         self.backend = backend
         self.hosts: Mapping[str, H] = hosts
         self.cut: frozenset[tuple[str, str]] = frozenset()
@@ -69,7 +94,7 @@ class FabricLab(ABC, Generic[H]):
         for name in obstacle.hosts if obstacle.mtu else ():
             limited = any(name in each.hosts for each in self._obstacles.values() if each.mtu)
             for command in self._fabric.offload_commands(name, limited):
-                result = await cast(Host, self.hosts[name]).exec(command)
+                result = await self.hosts[name].exec(command)
                 if result.code:
                     raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
 
@@ -108,13 +133,7 @@ def underlay_of(scenario: Resolved) -> Underlay:
 
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
-    reasons = [
-        f"timeline[{index}].{step.verb}: {_NO_DEVICES[step.verb].format(backend)}"
-        for index, step in enumerate(scenario.timeline)
-        if step.verb in _NO_DEVICES
-    ]
-    if scenario.machine is not None:
-        reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
+    reasons = step_refusals(scenario, backend, _NO_DEVICES)
     impaired = list(scenario.links.impaired(list(scenario.hosts)))
     if scenario.routers:
         networks = {name: {place.network for place in spec.interfaces} for name, spec in scenario.hosts.items()}
@@ -135,6 +154,33 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
                 f"{sender} -> {receiver}{more} needs for {', '.join(link.asks())}; {feature.remedy}"
             )
     return reasons
+
+
+def step_refusals(scenario: Resolved, backend: str, devices: Mapping[str, str]) -> list[str]:
+    """What of a scenario no real host can honour, nor these hosts: `devices` are verbs with the reason why not."""
+    reasons = [
+        f"timeline[{index}].{step.verb}: {devices[step.verb].format(backend)}"
+        for index, step in enumerate(scenario.timeline)
+        if step.verb in devices
+    ]
+    if scenario.machine is not None:
+        reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
+    return reasons
+
+
+def images_named(scenario: Resolved) -> list[str]:
+    """The images that services have by name."""
+    return list(dict.fromkeys(service.image for service in scenario.services.values() if not service.archive))
+
+
+def wanted_images(scenario: Resolved) -> list[str]:
+    """The images that the engines of all hosts get: the walk-through's, and those that services name."""
+    return list(dict.fromkeys([*_ALWAYS, *images_named(scenario)]))
+
+
+def image_archives(scenario: Resolved) -> list[Path]:
+    """The archives of `docker save` that services name instead."""
+    return [Path(path) for path in dict.fromkeys(one.archive for one in scenario.services.values()) if path]
 
 
 def hosts_file(addresses: Mapping[str, str]) -> str:

@@ -10,14 +10,14 @@ import contextlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from lab.backends.base import Probe
+from lab.backends.base import Probe, Result
 from lab.backends.docker_client import Docker
 from lab.errors import LabError
 from lab.history import Gone, Sample, View, decode
@@ -27,6 +27,22 @@ _RETRY = 0.01
 """Seconds between two looks for a socket that is not there (yet)."""
 LINE_LIMIT = 1 << 22
 """Bytes of one line of a daemon's or an agent's output, at most."""
+
+WEAVE_SOCKET = "/run/weave/router.sock"
+"""The daemon's control socket, on the host."""
+_KILL_DAEMON = """\
+import os, signal, socket, struct, sys
+with socket.socket(socket.AF_UNIX) as control:
+    try:
+        control.connect(sys.argv[1])
+    except OSError:
+        sys.exit(1)
+    pid = struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+fd = os.pidfd_open(pid)
+os.kill(pid, signal.SIGKILL)
+import select
+select.select([fd], [], [])
+"""
 
 Agent = tuple[asyncio.StreamReader, Callable[[bytes], object]]
 """An agent's output, and what writes to its input."""
@@ -49,8 +65,10 @@ class ObservedHost(ABC):
         """Set while the host is on."""
         self.doorway: tuple[str, ...] = ()
         """The command that enters it, its container last, where that is not done by walking into its namespaces."""
+        self.ahead = 0
+        """Nanoseconds by which the host's monotonic clock is ahead of this process's; a kernel shared means none."""
         self._origin = origin
-        """What the clock showed when the run started."""
+        """What this process's clock showed when the run started."""
 
     @property
     @abstractmethod
@@ -65,6 +83,18 @@ class ObservedHost(ABC):
     @abstractmethod
     def open_agent(self) -> AbstractAsyncContextManager[Agent]:
         """Start a probe agent on the host; it ends with the context. Raises `LabError` on a host that is off."""
+
+    @abstractmethod
+    async def exec(
+        self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
+    ) -> Result:
+        """See `lab.backends.base.Host`."""
+
+    async def kill_daemon(self) -> None:
+        """`kill -9` of the overlay's daemon, which a program on the host finds through its control socket."""
+        result = await self.exec(["python3", "-ISc", _KILL_DAEMON, WEAVE_SOCKET])
+        if result.code:
+            raise LabError(f"no overlay daemon runs on {self.name}")
 
     async def views(self) -> AsyncIterator[View | Gone]:
         """The overlay daemon's view from now on, and `Gone` when it stops; waits for a daemon that does not run."""
@@ -89,7 +119,7 @@ class ObservedHost(ABC):
         ):
             async for line in response.content:
                 sight = msgspec.json.decode(line, type=_Sight)
-                fields = {**sight.view, "kind": "view", "host": self.name, "t": sight.t - self._origin}
+                fields = {**sight.view, "kind": "view", "host": self.name, "t": self._since(sight.t)}
                 yield msgspec.convert(fields, View)
 
     async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
@@ -103,10 +133,14 @@ class ObservedHost(ABC):
                         while line := await reader.readline():
                             record = decode(line)
                             assert isinstance(record, Sample)
-                            yield msgspec.structs.replace(record, t=record.t - self._origin)
+                            yield msgspec.structs.replace(record, t=self._since(record.t))
                     finally:
                         feeder.cancel()
             await asyncio.sleep(_RETRY)  # the agent ended, with its host most likely
+
+    def _since(self, t: int) -> int:
+        """Nanoseconds of the run at which the host's clock showed `t`."""
+        return t - self.ahead - self._origin
 
     async def _feed(self, probes: Sequence[Probe], write: Callable[[bytes], object]) -> None:
         """Tell the agent where the probes' containers are: those that run, then each as it starts again."""

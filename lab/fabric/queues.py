@@ -34,14 +34,18 @@ def queue_commands(everyone: Mapping[str, Sequence[Interface]], links: Links, re
             if port not in rooted:
                 rooted.add(port)
                 lines.append(f"qdisc add dev {port} root handle 1: htb default 1")
-                lines.append(_class(port, 1, UNLIMITED))
-            lines.append(_class(port, minor, link.rate or UNLIMITED))
+                lines.append(htb_class(port, 1, UNLIMITED))
+            lines.append(htb_class(port, minor, link.rate or UNLIMITED))
             if link.timed:
                 lines.append(f"qdisc add dev {port} parent 1:{minor:x} {netem(link)}")
             elif link.rate:
-                backlog = max(link.rate * _BACKLOG_TIME // _SECOND // 8, 10 * MTU)
-                lines.append(f"qdisc add dev {port} parent 1:{minor:x} bfifo limit {backlog}")
+                lines.append(f"qdisc add dev {port} parent 1:{minor:x} bfifo limit {backlog(link.rate)}")
     return "".join(line + "\n" for line in lines)
+
+
+def backlog(rate: int) -> int:
+    """Octets that wait in front of a link of this rate."""
+    return max(rate * _BACKLOG_TIME // _SECOND // 8, 10 * MTU)
 
 
 def netem(link: Link) -> str:
@@ -64,7 +68,8 @@ def netem(link: Link) -> str:
     return " ".join(words)
 
 
-def _class(port: str, minor: int, rate: int) -> str:
+def htb_class(port: str, minor: int, rate: int) -> str:
+    """One class of a port: its share is `rate` bits per second."""
     burst = max(rate * _BURST_TIME // _SECOND // 8, 2 * MTU)
     return f"class add dev {port} parent 1: classid 1:{minor:x} htb rate {rate}bit burst {burst} cburst {burst}"
 

@@ -7,12 +7,12 @@ MAC or IP address. What goes over a router enters and leaves by that router's po
 hosts' own addresses, which a forward hook sees in both directions (translation comes after it, and is undone before).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from lab.fabric.plan import Interface, Underlay, ports_between
 from lab.links import Link, Links
 
-TABLE = "bridge lab"
 CUT = "cut"
 ROUTERS = "inet routers"
 OBSTACLES = "obstacles"
@@ -22,36 +22,73 @@ _SCALE = 1_000_000_000
 """Loss is drawn as an integer below this."""
 
 Ports = Iterable[tuple[str, str]]
+Direction = Callable[[str, str], Iterable[str]]
+"""(sender, receiver) -> the elements of a set that stand for this direction."""
+
+
+class Place(NamedTuple):
+    """Where a table hangs, and by what it tells who a packet is from and for."""
+
+    table: str
+    chain: str
+    hook: str
+    kind: str
+    """Type of a set's elements."""
+    match: str
+    """What of a packet is looked up in such a set."""
+
+
+FABRIC = Place("bridge lab", "forward", "forward priority -200", "ifname . ifname", "iifname . oifname")
 
 
 def base_rules(everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:
     """The whole table of a lab with nothing cut, as one `nft -f` transaction."""
-    sets = [f"  set {CUT} {{ type ifname . ifname; }}"]
-    rules = [f"    iifname . oifname @{CUT} counter drop"]
-    for number, (mtu, pairs) in enumerate(_grouped(everyone, links, "mtu").items()):
-        sets.append(_named_set(f"mtu{number}", pairs))
-        rules.append(f"    meta length > {mtu} iifname . oifname @mtu{number} counter drop")
-    for number, (loss, pairs) in enumerate(_grouped(everyone, links, "loss").items()):
-        threshold = round(float(loss) * _SCALE)
-        draw = f"numgen random mod {_SCALE} < {threshold}" if threshold < _SCALE else ""
-        sets.append(_named_set(f"loss{number}", pairs))
-        rules.append(f"    iifname . oifname @loss{number} {draw} counter drop")
+    sets, rules = [], []
     if classes := class_map(everyone, links):
         elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
         sets.append(f"  map classes {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
         rules.append("    meta priority set iifname . oifname map @classes")
-    rules.append(f"    jump {OBSTACLES}")
+
+    def direction(sender: str, receiver: str) -> Iterable[str]:
+        return _pairs(ports_between(everyone, sender, receiver))
+
+    return table(FABRIC, list(everyone), links, direction, sets, rules)
+
+
+def table(
+    place: Place,
+    hosts: Sequence[str],
+    links: Links,
+    direction: Direction,
+    more_sets: Sequence[str] = (),
+    more_rules: Sequence[str] = (),
+) -> str:
+    """A table with nothing cut that drops what these links drop, as one `nft -f` transaction."""
+    sets = [f"  set {CUT} {{ type {place.kind}; }}"]
+    rules = [f"    {place.match} @{CUT} counter drop"]
+    for number, (mtu, elements) in enumerate(_grouped(hosts, links, "mtu", direction).items()):
+        sets.append(_named_set(place, f"mtu{number}", elements))
+        rules.append(f"    meta length > {mtu} {place.match} @mtu{number} counter drop")
+    for number, (loss, elements) in enumerate(_grouped(hosts, links, "loss", direction).items()):
+        threshold = round(float(loss) * _SCALE)
+        draw = f"numgen random mod {_SCALE} < {threshold}" if threshold < _SCALE else ""
+        sets.append(_named_set(place, f"loss{number}", elements))
+        rules.append(f"    {place.match} @loss{number} {draw} counter drop")
     body = "\n".join(
         [
             *sets,
+            *more_sets,
             f"  chain {OBSTACLES} {{ }}",
-            "  chain forward {",
-            "    type filter hook forward priority -200",
+            f"  chain {place.chain} {{",
+            f"    type filter hook {place.hook}",
             *rules,
+            *more_rules,
+            f"    jump {OBSTACLES}",
             "  }",
         ]
     )
-    return f"add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n"
+    name = place.table
+    return f"add table {name}\ndelete table {name}\ntable {name} {{\n{body}\n}}\n"
 
 
 def router_rules(underlay: Underlay) -> str:
@@ -91,16 +128,18 @@ def router_rules(underlay: Underlay) -> str:
 
 def cut_rules(pairs: Ports, routed: Ports | None = None) -> str:
     """Cut exactly these (entry, exit) pairs, and at routers, if there are any, these pairs of addresses."""
-    lines = [
-        f"flush set {TABLE} {CUT}",
-        *_elements(f"{TABLE} {CUT}", [(f'"{one}"', f'"{other}"') for one, other in pairs]),
-    ]
+    text = replace_cut(FABRIC, _pairs(pairs))
     if routed is not None:
         listed = list(routed)
         for family in _FAMILIES:
-            own = [pair for pair in listed if [_family(address) for address in pair] == [family, family]]
-            lines += [f"flush set {ROUTERS} {CUT}{family}", *_elements(f"{ROUTERS} {CUT}{family}", own)]
-    return "\n".join(lines) + "\n"
+            own = [" . ".join(pair) for pair in listed if [_family(one) for one in pair] == [family, family]]
+            text += _replace(f"{ROUTERS} {CUT}{family}", own)
+    return text
+
+
+def replace_cut(place: Place, elements: Iterable[str]) -> str:
+    """Cut exactly these, as one `nft -f` transaction."""
+    return _replace(f"{place.table} {CUT}", elements)
 
 
 def obstacle_rules(
@@ -111,18 +150,29 @@ def obstacle_rules(
 
     `routed`: the same with hosts' addresses, for the routers if there are any.
     """
-    lines = [f"flush chain {TABLE} {OBSTACLES}"]
+    among = []
     for ports, protocol, port, mtu in obstacles:
         names = "{ " + ", ".join(f'"{name}"' for name in ports) + " }"
-        lines.append(f"add rule {TABLE} {OBSTACLES} iifname {names} oifname {names} {_dropped(protocol, port, mtu)}")
+        among.append((f"iifname {names} oifname {names}", protocol, port, mtu))
+    text = replace_obstacles(FABRIC.table, among)
     if routed is not None:
-        lines.append(f"flush chain {ROUTERS} {OBSTACLES}")
+        ways = []
         for addresses, protocol, port, mtu in routed:
             for family in _FAMILIES:
                 own = [address for address in addresses if _family(address) == family]
                 names = "{ " + ", ".join(own) + " }"
-                way = f"{family} saddr {names} {family} daddr {names}"
-                lines += [f"add rule {ROUTERS} {OBSTACLES} {way} {_dropped(protocol, port, mtu)}"] if own else []
+                ways += [(f"{family} saddr {names} {family} daddr {names}", protocol, port, mtu)] if own else []
+        text += replace_obstacles(ROUTERS, ways)
+    return text
+
+
+def replace_obstacles(table: str, obstacles: Iterable[tuple[str, str, int, int]]) -> str:
+    """Drop exactly these, as one `nft -f` transaction: (match of whose packets, protocol, its port or 0, MTU or 0)."""
+    lines = [f"flush chain {table} {OBSTACLES}"]
+    lines += [
+        f"add rule {table} {OBSTACLES} {whose} {_dropped(protocol, port, mtu)}"
+        for whose, protocol, port, mtu in obstacles
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -132,9 +182,9 @@ def _dropped(protocol: str, port: int, mtu: int) -> str:
     return f"{protocol} dport {port} counter drop" if port else f"meta l4proto {protocol} counter drop"
 
 
-def _elements(where: str, pairs: Sequence[tuple[str, str]]) -> list[str]:
-    elements = ", ".join(f"{one} . {other}" for one, other in pairs)
-    return [f"add element {where} {{ {elements} }}"] if elements else []
+def _replace(where: str, elements: Iterable[str]) -> str:
+    listed = ", ".join(elements)
+    return f"flush set {where}\n" + (f"add element {where} {{ {listed} }}\n" if listed else "")
 
 
 def _family(address: str) -> str:
@@ -157,17 +207,18 @@ def queued(link: Link) -> bool:
     return bool(link.rate or link.timed)
 
 
-def _grouped(
-    everyone: Mapping[str, Sequence[Interface]], links: Links, name: str
-) -> dict[float, list[tuple[str, str]]]:
-    """Value of a parameter -> the (entry, exit) pairs that have it, in order; perfect ones left out."""
-    groups: dict[float, list[tuple[str, str]]] = {}
-    for sender, receiver, link in links.impaired(list(everyone)):
+def _grouped(hosts: Sequence[str], links: Links, name: str, direction: Direction) -> dict[float, list[str]]:
+    """Value of a parameter -> the elements of the directions that have it, in order; perfect ones left out."""
+    groups: dict[float, list[str]] = {}
+    for sender, receiver, link in links.impaired(hosts):
         if value := getattr(link, name):
-            groups.setdefault(value, []).extend(ports_between(everyone, sender, receiver))
-    return {value: pairs for value, pairs in groups.items() if pairs}
+            groups.setdefault(value, []).extend(direction(sender, receiver))
+    return {value: elements for value, elements in groups.items() if elements}
 
 
-def _named_set(name: str, pairs: Ports) -> str:
-    elements = ", ".join(f'"{entry}" . "{exit_}"' for entry, exit_ in pairs)
-    return f"  set {name} {{ type ifname . ifname; elements = {{ {elements} }} }}"
+def _pairs(ports: Ports) -> list[str]:
+    return [f'"{entry}" . "{exit_}"' for entry, exit_ in ports]
+
+
+def _named_set(place: Place, name: str, elements: Iterable[str]) -> str:
+    return f"  set {name} {{ type {place.kind}; elements = {{ {', '.join(elements)} }} }}"

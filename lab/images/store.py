@@ -149,6 +149,18 @@ def missing(names: Iterable[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if ":".join(reference(name)) not in have]
 
 
+def outdated(name: str, layers_there: Sequence[str]) -> bool:
+    """Whether an engine's image of this name, with these layers (`sha256:…`), is an older build of the lab's own."""
+    wanted = ":".join(reference(name))
+    if any(wanted in one.names for one in loaded()):
+        return False
+    return any(
+        [f"sha256:{layer.digest}" for layer in image.layers] != list(layers_there)
+        for image in built()
+        if image.name == wanted
+    )
+
+
 def archives_of(names: Sequence[str]) -> list[Iterator[bytes]]:
     """Archives with the images of these names, for an engine to load; unknown names are left out."""
     wanted = [":".join(reference(name)) for name in names]

@@ -1,9 +1,9 @@
 """What an impaired link does to real packets in the fabric: loss, rate, MTU; and that they are counted one by one."""
 
-import asyncio
 import json
 
 import pytest
+from link_flows import flow
 from netns_labs import in_lab, require_netns, scenario
 
 from lab.backends.netns.backend import NetnsLab
@@ -12,47 +12,10 @@ from lab.fabric.fabric import run
 from lab.faults.obstacle import Obstacle
 from lab.links import Link, Links
 
-_RECEIVE = """
-import socket, sys, time
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
-s.bind(("", 9)); s.settimeout(float(sys.argv[1]))
-count = octets = 0; first = last = 0.0
-try:
-    while True:
-        octets += len(s.recv(65536)); count += 1
-        last = time.monotonic(); first = first or last
-except TimeoutError:
-    print(count, octets, last - first)
-"""
-_SEND = """
-import socket, sys, time
-address, size, count, segment = sys.argv[1], *map(int, sys.argv[2:])
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-if segment: s.setsockopt(17, 103, segment)  # UDP_SEGMENT
-for number in range(count):
-    s.sendto(b"x" * size, (address, 9))
-    if number % 20 == 19: time.sleep(0.001)
-"""
-
 
 @pytest.fixture(autouse=True)
 def _possible() -> None:
     require_netns()
-
-
-async def flow(
-    lab: NetnsLab, source: str, target: str, size: int, count: int, segment: int = 0
-) -> tuple[int, int, float]:
-    """(datagrams, octets, seconds) that arrive of `count` that are sent."""
-    receiver = asyncio.create_task(lab.hosts[target].exec(["python3", "-c", _RECEIVE, "1.5"]))
-    while ":9 " not in (await lab.hosts[target].exec(["ss", "-Hlun"])).out:
-        pass
-    words = [lab.hosts[target].address, str(size), str(count), str(segment)]
-    result = await lab.hosts[source].exec(["python3", "-c", _SEND, *words])
-    assert result.code == 0, result.err
-    datagrams, octets, seconds = (await receiver).out.split()
-    return int(datagrams), int(octets), float(seconds)
 
 
 async def crossed(port: str) -> int:

@@ -18,7 +18,15 @@ from lab.backends.dind.client import client
 from lab.backends.dind.engine import Choice, choose
 from lab.backends.dind.host import DindHost, Reach
 from lab.backends.dind.reach import HELPER, Far, Near, sockets, too_long
-from lab.backends.fabric_lab import FabricLab, hosts_file, refusals, underlay_of
+from lab.backends.fabric_lab import (
+    FabricLab,
+    hosts_file,
+    image_archives,
+    images_named,
+    refusals,
+    underlay_of,
+    wanted_images,
+)
 from lab.backends.netns import runtime
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
@@ -28,8 +36,6 @@ from lab.topology import Resolved
 
 LABEL = "overlay-lab.lab"
 """On every container of a lab: which lab it belongs to."""
-_ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
-"""Images that every host has: those of the walk-through."""
 
 
 class Outer(NamedTuple):
@@ -74,7 +80,7 @@ class DindBackend:
             reasons.append(why)
         if not store.ready():
             reasons.append(f"there is no host image yet: {store.BUILD}")
-        for name in store.missing(_named(scenario)):
+        for name in store.missing(images_named(scenario)):
             if self._choice.own or not _in_engine(self._choice.socket, name):
                 reasons.append(
                     f"services: there is no image {name}: `image:` also takes the path of an archive of `docker save`, "
@@ -118,7 +124,7 @@ class DindBackend:
                     hosts[name].doorway = ("docker", "--host", f"unix://{outer.socket}", "exec", str(container))
             await asyncio.gather(*(host.power_on() for host in hosts.values()))
             await fabric.plug([(host.name, host.pid) for host in hosts.values()])
-            wanted, files = [*_ALWAYS, *_named(scenario)], _archives(scenario)
+            wanted, files = wanted_images(scenario), image_archives(scenario)
             await asyncio.gather(*(_furnish(host, wanted, files, self._choice.socket) for host in hosts.values()))
         except BaseException:
             await lab.down()
@@ -166,16 +172,6 @@ def sweep(outer: str) -> None:
         for one in found:
             if one.labels[LABEL] not in alive:
                 one.remove(force=True, v=True)
-
-
-def _named(scenario: Resolved) -> list[str]:
-    """The images that services have by name."""
-    return list(dict.fromkeys(service.image for service in scenario.services.values() if not service.archive))
-
-
-def _archives(scenario: Resolved) -> list[Path]:
-    """The archives that hold the others."""
-    return [Path(path) for path in dict.fromkeys(one.archive for one in scenario.services.values()) if path]
 
 
 def _in_engine(outer: str, name: str) -> bool:

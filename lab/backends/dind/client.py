@@ -4,7 +4,7 @@ The SDK blocks, so whoever has an event loop calls it in a thread.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lab.errors import LabError
@@ -20,7 +20,7 @@ def client(socket: str) -> Iterator[Any]:
         from docker.client import DockerClient
         from docker.errors import DockerException
     except ImportError:
-        raise LabError("the dind backend needs the docker SDK: pip install 'overlay-lab[docker]'") from None
+        raise LabError("hosts with a Docker Engine need the docker SDK: pip install 'overlay-lab[docker]'") from None
     make: Any = DockerClient
     try:
         connected = make(base_url=f"unix://{socket}", version="auto", timeout=TIMEOUT)
@@ -31,3 +31,10 @@ def client(socket: str) -> Iterator[Any]:
     except (DockerException, OSError) as error:
         text = getattr(error, "explanation", None) or str(error)
         raise LabError(f"the engine says: {text}") from error
+
+
+def load(socket: str, archives: Iterable[Iterable[bytes]]) -> None:
+    """Give the engine behind a unix socket the images of these archives."""
+    with client(socket) as engine:
+        for archive in archives:
+            engine.images.load(archive)

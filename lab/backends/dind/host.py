@@ -11,32 +11,18 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from lab.backends.base import Result
-from lab.backends.dind.client import client
+from lab.backends.dind.client import client, load
 from lab.backends.dind.engine import answers
 from lab.backends.docker_client import Docker
 from lab.backends.netns.spawn import KILLED_BY_TIMEOUT
-from lab.backends.observed import Agent, ObservedHost
+from lab.backends.observed import WEAVE_SOCKET, Agent, ObservedHost
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import reference
 
 DOCKER_SOCKET = "/run/docker.sock"
-WEAVE_SOCKET = "/run/weave/router.sock"
 _BOOT = 60.0
 """Seconds that a host's engine may need, on a machine that is busy with many of them."""
-_KILL_DAEMON = """\
-import os, signal, socket, struct, sys
-with socket.socket(socket.AF_UNIX) as control:
-    try:
-        control.connect(sys.argv[1])
-    except OSError:
-        sys.exit(1)
-    pid = struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-fd = os.pidfd_open(pid)
-os.kill(pid, signal.SIGKILL)
-import select
-select.select([fd], [], [])
-"""
 
 
 class Reach(Protocol):
@@ -119,13 +105,7 @@ class DindHost(ObservedHost):
 
     async def load(self, archives: Iterable[Iterable[bytes]]) -> None:
         """Give the host's engine these images."""
-
-        def work() -> None:
-            with client(self._inner.path) as engine:
-                for archive in archives:
-                    engine.images.load(archive)
-
-        await asyncio.to_thread(work)
+        await asyncio.to_thread(load, self._inner.path, archives)
 
     async def take(self, names: Iterable[str], outer: str) -> None:
         """Give the host's engine these images of another one."""
@@ -157,12 +137,6 @@ class DindHost(ObservedHost):
                 container.wait(timeout=30)
 
         await asyncio.gather(asyncio.to_thread(work), self._fabric.unplug(self.name))
-
-    async def kill_daemon(self) -> None:
-        """`kill -9` of the overlay's daemon, which is found through its control socket."""
-        result = await self.exec(["python3", "-ISc", _KILL_DAEMON, WEAVE_SOCKET])
-        if result.code:
-            raise LabError(f"no overlay daemon runs on {self.name}")
 
     # Commands
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from lab.backends.fabric_lab import FabricLab, hosts_file, refusals, underlay_of
+from lab.backends.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
 from lab.backends.netns import runtime
 from lab.backends.netns.host import NetnsHost
 from lab.backends.netns.init import HostPlan
@@ -20,19 +20,6 @@ from lab.backends.process_images import foreign_images
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.topology import Resolved
-
-_SYSCTLS = {
-    "net/ipv4/ip_forward": "1",
-    "net/ipv6/conf/all/forwarding": "1",
-    "net/ipv4/conf/all/rp_filter": "0",
-    "net/ipv4/conf/default/rp_filter": "0",
-    "net/ipv6/conf/all/accept_ra": "0",
-    "net/ipv6/conf/default/accept_ra": "0",
-    "net/ipv6/conf/all/accept_dad": "0",
-    "net/ipv6/conf/default/accept_dad": "0",
-    "net/ipv4/ping_group_range": "0 0",
-}
-"""A host is a router for its containers; duplicate address detection would only delay every interface."""
 
 
 class NetnsLab(FabricLab[NetnsHost]):
@@ -111,7 +98,7 @@ class NetnsBackend:
                 "resolv.conf": "# a lab has no name server outside of its overlay\n",
             },
             network=fabric.host_commands(name),
-            sysctls=_SYSCTLS,
+            sysctls=HOST_SYSCTLS,
             env=env,
             engine=self._engine,
         )

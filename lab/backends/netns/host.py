@@ -16,7 +16,7 @@ from lab.backends.docker_client import Docker
 from lab.backends.netns import init
 from lab.backends.netns.control import peer_pid
 from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
-from lab.backends.netns.spawn import KILLED_BY_TIMEOUT, Process, Spawner
+from lab.backends.netns.spawn import KILLED_BY_TIMEOUT, Process, Spawner, preloaded
 from lab.backends.observed import LINE_LIMIT, ObservedHost
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
@@ -137,12 +137,7 @@ class NetnsHost(ObservedHost):
             if pid:
                 await self.exec(["kill", "-9", str(pid)])
             return Result(KILLED_BY_TIMEOUT, "", f"killed: not done after {timeout:g} s\n")
-        words = list(argv)
-        if words[0] == "sudo" and len(words) > 1 and words[1] == "weave":
-            del words[0]
-        call = ""
-        if words[0] == "weave":
-            call, words = "overlay.cli:main", words[1:]
+        call, words = preloaded(argv)
         return await self._spawner.collect(
             host=self._powered(), call=call, argv=words, env={**self._plan.env, **env}, timeout=timeout
         )

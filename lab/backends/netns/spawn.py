@@ -156,6 +156,14 @@ class Spawner:
                 ended.set_exception(error)
 
 
+def preloaded(argv: Sequence[str]) -> tuple[str, list[str]]:
+    """(`module:function`, its arguments) of a command that a zygote has loaded; ("", argv) of any other."""
+    words = list(argv)
+    if words[:2] == ["sudo", "weave"]:
+        del words[0]
+    return ("overlay.cli:main", words[1:]) if words[0] == "weave" else ("", list(argv))
+
+
 class _Collector:
     """A pipe whose reading end is drained as it fills."""
 

@@ -1,0 +1,7 @@
+"""Hosts as virtual machines: real kernels, real boots, real Docker Engines.
+
+backend   the order in which such a lab comes up and goes down, and what it refuses
+host      one machine as the runner sees it
+guest     the lab's way into a machine: one ssh connection that carries everything
+agent     what runs inside of a machine and does what the lab asks
+"""

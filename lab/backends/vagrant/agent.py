@@ -1,0 +1,236 @@
+"""The lab's hand inside of a machine: `python3 -m lab.backends.vagrant.agent`, reached through ssh.
+
+Owns one unix socket on which each connection is one order, and a zygote, so that a `weave` command costs a fork and
+not an interpreter (which takes seconds where a processor is emulated). Lives as long as the machine is on. Knows
+nothing of scenarios.
+
+An order is one JSON line. `exec` is answered by one line, a `Done`; `clock` by one line with the machine's monotonic
+clock, and one more for each line that follows; `probe` by `{}`, and from then on the connection is a probe agent's
+input and output. A second socket is the overlay daemon's, for callers who want to wait for a daemon that does not run
+yet.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from lab.backends.netns import zygote
+from lab.backends.netns.spawn import Spawner
+from lab.errors import LabError
+from overlay.drivers.options import DEFAULT_CONTROL
+
+FOLDER = Path("/run/overlay-lab")
+ORDERS = str(FOLDER / "agent.sock")
+DAEMON = str(FOLDER / "weave.sock")
+LOG = "/var/log/overlay-lab.log"
+_LINE = 1 << 20
+_RETRY = 0.02
+"""Seconds between two looks for a daemon that does not run (yet)."""
+_PRELOAD = ("overlay.cli", "overlay.drivers.daemon", "lab.probes.agent", "asyncio")
+
+
+class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing to do."""
+
+    do: Literal["exec", "clock", "skew", "probe"]
+    call: str = ""
+    argv: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    timeout: float = 0.0
+    offset: int | None = None
+    """skew: nanoseconds by which the wall clock is to be ahead of the right time; None: it stays as it is."""
+    drift: int = 0
+    """skew: parts per billion by which the clock runs too fast from now on."""
+
+
+class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a command ended."""
+
+    code: int = 0
+    out: str = ""
+    err: str = ""
+    error: str = ""
+    """Why it could not be run at all."""
+
+
+def main() -> None:
+    """Fork the zygote, then serve until killed."""
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    Path(ORDERS).unlink(missing_ok=True)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        ours.close()
+        zygote.serve(theirs, _PRELOAD)
+        os._exit(0)
+    theirs.close()
+    asyncio.run(_serve(ours))
+
+
+async def _serve(orders: socket.socket) -> None:
+    hand = _Hand(Spawner(orders))
+    daemon = await asyncio.start_unix_server(_to_daemon, DAEMON, limit=_LINE)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(ORDERS)
+        listener.listen(64)
+        listener.setblocking(False)
+        loop = asyncio.get_running_loop()
+        tasks = set[asyncio.Task[None]]()
+        async with daemon:
+            while True:
+                connection, _ = await loop.sock_accept(listener)
+                task = asyncio.create_task(hand.serve(connection))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
+
+class _Hand:
+    """Carries orders out."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self._spawner = spawner
+        self._loop = asyncio.get_running_loop()
+
+    async def serve(self, connection: socket.socket) -> None:
+        """One connection from its order to its end."""
+        with connection, contextlib.suppress(ConnectionError):
+            connection.setblocking(False)
+            if not (line := await self._line(connection)):
+                return
+            order = msgspec.json.decode(line, type=Order)
+            if order.do == "clock":
+                await self._loop.sock_sendall(connection, b"%d\n" % time.monotonic_ns())
+                while await self._line(connection):
+                    await self._loop.sock_sendall(connection, b"%d\n" % time.monotonic_ns())
+                return
+            if order.do == "probe":
+                await self._probe(order, connection)
+                return
+            if order.do == "skew":
+                done = _skew(order.offset, order.drift)
+            else:
+                done = await self._exec(order, connection)
+            await self._loop.sock_sendall(connection, msgspec.json.encode(done) + b"\n")
+
+    async def _exec(self, order: Order, connection: socket.socket) -> Done:
+        """Run a command to its end, or until nobody waits for it any more."""
+        work = asyncio.ensure_future(
+            self._spawner.collect(host=0, call=order.call, argv=order.argv, env=order.env, timeout=order.timeout)
+        )
+        left = asyncio.ensure_future(self._loop.sock_recv(connection, 1))
+        try:
+            await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ConnectionAbortedError
+            result = work.result()
+        except LabError as error:
+            return Done(error=str(error))
+        finally:
+            for task in (work, left):
+                task.cancel()
+            await asyncio.gather(work, left, return_exceptions=True)
+        return Done(code=result.code, out=result.out, err=result.err)
+
+    async def _probe(self, order: Order, connection: socket.socket) -> None:
+        await self._loop.sock_sendall(connection, b"{}\n")
+        log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            # It ends by itself at the end of its input, when the caller goes.
+            fds = (connection.fileno(), connection.fileno(), log)
+            await self._spawner.spawn(call="lab.probes.agent:main", env=order.env, fds=fds)
+        finally:
+            os.close(log)
+
+    async def _line(self, connection: socket.socket) -> bytes:
+        """The next line; whoever sends it sends nothing more before its answer. Empty at the end."""
+        data = bytearray()
+        while not data.endswith(b"\n"):
+            if not (more := await self._loop.sock_recv(connection, 1 << 16)):
+                return b""
+            data += more
+        return bytes(data)
+
+
+async def _to_daemon(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass a connection on to the overlay's daemon, as soon as there is one."""
+    there: asyncio.StreamWriter | None = None
+    try:
+        # Whoever calls speaks first; read before waiting, or the end of a caller who goes would not be seen.
+        first = await reader.read(1 << 16)
+        while first and there is None and not reader.at_eof():
+            try:
+                answers, there = await asyncio.open_unix_connection(DEFAULT_CONTROL, limit=_LINE)
+            except OSError:
+                await asyncio.sleep(_RETRY)
+        if there is not None:
+            there.write(first)
+            ways = [asyncio.create_task(_pump(*way)) for way in ((reader, there), (answers, writer))]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+    except ConnectionError:
+        pass
+    finally:
+        for one in (there, writer):
+            if one is not None:
+                one.close()
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
+
+
+# The kernel's clock
+
+_ADJ_FREQUENCY, _ADJ_TICK = 0x0002, 0x4000
+_TICK = 10_000
+"""Microseconds of a nominal tick; one more or less is 100 ppm."""
+
+
+class _Timex(ctypes.Structure):
+    """`struct timex` as far as it is set here; the rest is zero."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("constant", ctypes.c_long),
+        ("precision", ctypes.c_long),
+        ("tolerance", ctypes.c_long),
+        ("time", ctypes.c_long * 2),
+        ("tick", ctypes.c_long),
+        ("rest", ctypes.c_char * 128),
+    )
+
+
+_RIGHT = time.time_ns() - time.monotonic_ns()
+"""What the wall clock was ahead of the monotonic one by before anybody set it wrong."""
+
+
+def _skew(offset: int | None, drift: int) -> Done:
+    """Set the wall clock ahead, and let the clock run at another rate."""
+    ticks, rest = divmod(drift + 50_000, 100_000)
+    timex = _Timex(modes=_ADJ_FREQUENCY | _ADJ_TICK, tick=_TICK + ticks, freq=(rest - 50_000) * 65_536 // 1000)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.adjtimex(ctypes.byref(timex)) < 0:
+        return Done(error=f"the clock cannot drift by {drift} ppb: {os.strerror(ctypes.get_errno())}")
+    if offset is not None:
+        time.clock_settime_ns(time.CLOCK_REALTIME, time.monotonic_ns() + _RIGHT + offset)
+    return Done()
+
+
+if __name__ == "__main__":
+    main()

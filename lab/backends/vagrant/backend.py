@@ -1,0 +1,121 @@
+"""The vagrant backend: a resolved scenario's hosts become virtual machines; cuts and links are rules inside of them.
+
+Owns the order in which such a lab comes up and goes down, and what this backend refuses. All of it lives inside of a
+lab's namespaces (`lab.backends.netns.launch`): hypervisor, machines and ssh are processes of the lab, so nothing
+reaches the machine's own network and nothing outlives the lab.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lab.backends.fabric_lab import (
+    FabricLab,
+    hosts_file,
+    image_archives,
+    images_named,
+    step_refusals,
+    underlay_of,
+    wanted_images,
+)
+from lab.backends.netns import runtime
+from lab.backends.netns.paths import STATE
+from lab.backends.vagrant.guest import Guest
+from lab.backends.vagrant.host import Machines, VagrantHost
+from lab.errors import LabError
+from lab.fabric.guests import GuestFabric
+from lab.images import store
+from lab.topology import Resolved
+
+_NO_DEVICES = {"slow_disk": "the disks of the {} backend cannot be slowed or filled; use sim"}
+
+
+class VagrantLab(FabricLab[VagrantHost]):
+    """A running lab of machines."""
+
+    def __init__(self, hosts: Mapping[str, VagrantHost], fabric: GuestFabric, origin: int, machines: Machines) -> None:
+        super().__init__("vagrant", hosts, fabric, origin)
+        self._machines = machines
+
+    async def end(self) -> None:
+        """Let go of all machines, and destroy them."""
+        await asyncio.gather(*(host.leave() for host in self.hosts.values()), return_exceptions=True)
+        await self._machines.down()
+
+    async def watch(self) -> None:
+        """Wait for a machine that dies by itself, and raise what is known of it."""
+        deaths = [host.died for host in self.hosts.values()]
+        done, _ = await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
+        raise done.pop().result()
+
+
+def refusals(scenario: Resolved) -> list[str]:
+    """What of a scenario machines cannot honour, one sentence each; starts nothing."""
+    reasons = [
+        f"underlay.routers.{name}: machines are plugged into networks without routers so far; use netns or sim"
+        for name in scenario.routers
+    ]
+    reasons += step_refusals(scenario, "vagrant", _NO_DEVICES)
+    reasons += [
+        f"services: there is no image {name}: `image:` also takes the path of an archive of `docker save`"
+        for name in store.missing(images_named(scenario))
+    ]
+    return reasons
+
+
+class VagrantBackend:
+    """Hosts are virtual machines. `machines` makes what runs them."""
+
+    name = "vagrant"
+
+    def __init__(self, machines: Callable[[], Machines]) -> None:
+        self._make_machines = machines
+
+    def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
+        """See `lab.backends.base.Housed`."""
+        from lab.backends.netns import launch
+
+        return launch(work, detach=detach, name=name)
+
+    def refuse(self, scenario: Resolved) -> list[str]:
+        """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
+        return refusals(scenario)
+
+    async def watch(self, lab: Any, scenario: Resolved) -> None:
+        """See `lab.runner`: beside the timeline, for as long as the lab is up."""
+        await lab.watch()
+
+    async def up(self, scenario: Resolved) -> VagrantLab:
+        """Boot all machines and make hosts of them; no overlay yet."""
+        origin = time.monotonic_ns()
+        runtime.current()
+        if reasons := self.refuse(scenario):
+            raise LabError("\n".join(reasons))
+        # The same layer that hosts of the dind backend have on top.
+        project = (await asyncio.to_thread(store.build, lambda _: None))[0].layers[-1]
+        machines = self._make_machines()
+        hosts: dict[str, VagrantHost] = {}
+
+        async def shell(host: str, argv: Any) -> str:
+            return await hosts[host].shell(argv)
+
+        fabric = GuestFabric(underlay_of(scenario), shell)
+        lab = VagrantLab(hosts, fabric, origin, machines)
+        try:
+            await machines.up(scenario)
+            addresses = {name: spec.address for name, spec in scenario.hosts.items()}
+            for index, (name, address) in enumerate(addresses.items()):
+                guest = Guest(name, machines.ssh_config, STATE / "v" / str(index))
+                hosts[name] = VagrantHost(name, address, guest, machines, fabric, hosts_file(addresses), origin)
+            wanted, files = wanted_images(scenario), image_archives(scenario)
+
+            async def enter(host: VagrantHost) -> None:
+                await host.enter(project)
+                await host.load(wanted, files)
+
+            await asyncio.gather(*(enter(host) for host in hosts.values()))
+        except BaseException:
+            await lab.down()
+            raise
+        return lab

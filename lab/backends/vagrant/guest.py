@@ -1,0 +1,214 @@
+"""The lab's way into a machine: one ssh connection, and over it everything else.
+
+Owns the ssh master with its forwarded unix sockets (a call costs a few milliseconds, where a new connection to an
+emulated machine costs half a second and `vagrant ssh` five), how this project and the agent get onto the machine, and
+the reading of its clock. Works as root, who may open the engine's and the daemon's sockets. Knows nothing of scenarios.
+"""
+
+import asyncio
+import contextlib
+import gzip
+import os
+import shlex
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from lab.backends.base import Result
+from lab.backends.netns.spawn import preloaded
+from lab.backends.observed import LINE_LIMIT, Agent
+from lab.backends.vagrant import agent
+from lab.backends.vagrant.agent import Done, Order
+from lab.errors import LabError
+from lab.images.archive import Layer
+
+_OPTIONS = (
+    "BatchMode=yes", "ControlPersist=no", "ExitOnForwardFailure=yes", "StreamLocalBindUnlink=yes", "ConnectTimeout=30",
+    "ServerAliveInterval=5", "ServerAliveCountMax=6", "LogLevel=ERROR", "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null", "Compression=no",
+)  # fmt: skip
+_DOCKER = "/run/docker.sock"
+_CONNECT, _START = 60.0, 90.0
+"""Seconds that a connection to a machine that is up, and the first start of an agent on a busy one, may take."""
+_LOOK = 0.02
+_MARK = "/var/lib/overlay-lab/project"
+"""On the machine: the digest of the project that it has."""
+_READINGS = 8
+_GRACE = 30.0
+"""Seconds after a command's own time-out in which the machine must have answered."""
+
+
+class Broken(LabError):
+    """A connection ended before its answer: the machine is gone, or what answers on it is not up yet."""
+
+
+class Guest:
+    """One machine. `folder` is short, for the paths of unix sockets are, and holds this machine's alone."""
+
+    def __init__(self, name: str, config: Path, folder: Path) -> None:
+        self.name = name
+        self.docker = str(folder / "d")
+        self.weave = str(folder / "w")
+        self._orders = str(folder / "o")
+        self._control = str(folder / "m")
+        self._config, self._folder = config, folder
+        self._master: asyncio.subprocess.Process | None = None
+
+    @property
+    def doorway(self) -> tuple[str, ...]:
+        """A command that runs what is added to it on the machine, on the caller's own terminal."""
+        return ("ssh", "-S", self._control, "-o", "LogLevel=ERROR", self.name, "--")
+
+    @property
+    def lost(self) -> asyncio.subprocess.Process | None:
+        """The connection's process: when it ends by itself the machine is gone."""
+        return self._master
+
+    # The connection
+
+    async def connect(self) -> None:
+        """Open the connection to a machine whose sshd answers. Raises `LabError` with what ssh says."""
+        self._clear()
+        command = ["ssh", "-F", str(self._config), "-l", "root", "-M", "-N", "-S", self._control]
+        command += [word for option in _OPTIONS for word in ("-o", option)]
+        for here, there in ((self.docker, _DOCKER), (self.weave, agent.DAEMON), (self._orders, agent.ORDERS)):
+            command += ["-L", f"{here}:{there}"]
+        null = asyncio.subprocess.DEVNULL
+        self._master = await asyncio.create_subprocess_exec(
+            *command, self.name, stdin=null, stdout=null, stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(_CONNECT):
+                while not os.path.exists(self._control):  # noqa: ASYNC240, PTH110  # a stat of a tmpfs
+                    if self._master.returncode is not None:
+                        assert self._master.stderr is not None
+                        words = (await self._master.stderr.read()).decode(errors="replace").strip()
+                        raise LabError(f"ssh to {self.name} failed: {words}")
+                    await asyncio.sleep(_LOOK)
+        except TimeoutError:
+            await self.disconnect()
+            raise LabError(f"ssh to {self.name} did not get in within {_CONNECT:g} s") from None
+
+    def _clear(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for socket in (self._control, self.docker, self.weave, self._orders):
+            Path(socket).unlink(missing_ok=True)
+
+    async def disconnect(self) -> None:
+        """Close the connection, and everything that goes over it."""
+        master, self._master = self._master, None
+        if master is not None and master.returncode is None:
+            master.kill()
+            await master.wait()
+
+    async def shell(self, script: str, data: bytes = b"", *, timeout: float = 120.0) -> str:
+        """Run a script by ssh alone, before there is an agent; returns what it wrote."""
+        process = await asyncio.create_subprocess_exec(
+            *self.doorway,
+            f"sh -ec {shlex.quote(script)}",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(timeout):
+                out, err = await process.communicate(data)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise LabError(f"{self.name} did not do in {timeout:g} s: {script.strip().splitlines()[0]}") from None
+        if process.returncode:
+            raise LabError(f"{self.name}: {err.decode(errors='replace').strip()[-2000:] or script}")
+        return out.decode(errors="replace")
+
+    async def furnish(self, project: Layer) -> None:
+        """Bring this project onto the machine, unless it has it already, and start the agent."""
+        mark = await self.shell(f"cat {_MARK} 2>/dev/null || true")
+        if mark.strip() != project.digest:
+            packed = await asyncio.to_thread(lambda: gzip.compress(Path(project.path).read_bytes(), 1))
+            # Written down and synced last: a machine that loses power in between gets it again.
+            script = (
+                f"tar -C / -xzf -\nsync\nmkdir -p {_MARK.rpartition('/')[0]}\necho {project.digest} > {_MARK}\nsync"
+            )
+            await self.shell(script, packed, timeout=300)
+        start = f"setsid python3 -m {agent.__name__} </dev/null >>{agent.LOG} 2>&1 &"
+        await self.shell(f"[ -S {agent.ORDERS} ] || {start}")
+
+    async def ready(self) -> None:
+        """Wait until the agent carries out orders: what it has to load takes a while on an emulated processor."""
+        try:
+            async with asyncio.timeout(_START):
+                while True:
+                    with contextlib.suppress(OSError, Broken):
+                        await self.exec(["true"], env={"PATH": "/bin:/usr/bin"}, timeout=_START)
+                        return
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            log = await self.shell(f"tail -n 5 {agent.LOG}")
+            raise LabError(f"the lab's agent on {self.name} did not start:\n{log.strip()}") from None
+
+    # Orders
+
+    async def exec(self, argv: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Result:
+        """Run a command; one that is not done after `timeout` seconds is killed (exit code 124)."""
+        call, words = preloaded(argv)
+        order = Order(do="exec", call=call, argv=tuple(words), env=dict(env), timeout=timeout)
+        done = await self._ask(order, timeout + _GRACE)
+        return Result(done.code, done.out, done.err)
+
+    async def skew(self, offset: int | None, drift: int) -> None:
+        """Set the machine's clock wrong."""
+        await self._ask(Order(do="skew", offset=offset, drift=drift), _GRACE)
+
+    @contextlib.asynccontextmanager
+    async def probes(self, env: Mapping[str, str]) -> AsyncIterator[Agent]:
+        """A probe agent on the machine; it ends with the context."""
+        async with self._order(Order(do="probe", env=dict(env))) as (reader, writer):
+            if not await reader.readline():
+                raise self._broken()
+            write: Callable[[bytes], object] = writer.write
+            yield reader, write
+
+    async def ahead(self) -> int:
+        """Nanoseconds by which the machine's monotonic clock is ahead of ours; half a call's time uncertain."""
+        readings: list[tuple[int, int]] = []
+        async with self._order(Order(do="clock")) as (reader, writer):
+            for reading in range(_READINGS):
+                sent = time.monotonic_ns()
+                if reading:  # the order itself is answered first
+                    writer.write(b"\n")
+                if not (line := await reader.readline()):
+                    raise self._broken()
+                took = time.monotonic_ns() - sent
+                readings.append((took, int(line) - sent - took // 2))
+        # The reading that took the shortest has halves that can differ least.
+        return min(readings)[1]
+
+    async def _ask(self, order: Order, timeout: float) -> Done:
+        try:
+            async with asyncio.timeout(timeout), self._order(order) as (reader, _):
+                line = await reader.readline()
+        except TimeoutError:
+            raise LabError(f"{self.name} does not answer any more (waited {timeout:g} s)") from None
+        except OSError:
+            raise self._broken() from None
+        if not line:
+            raise self._broken()
+        done = msgspec.json.decode(line, type=Done)
+        if done.error:
+            raise LabError(f"{self.name}: {done.error}")
+        return done
+
+    @contextlib.asynccontextmanager
+    async def _order(self, order: Order) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_unix_connection(self._orders, limit=LINE_LIMIT)
+        try:
+            writer.write(msgspec.json.encode(order) + b"\n")
+            yield reader, writer
+        finally:
+            writer.close()
+
+    def _broken(self) -> LabError:
+        return Broken(f"the connection to {self.name} broke off")

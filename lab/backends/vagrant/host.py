@@ -1,0 +1,228 @@
+"""One machine of a lab, as the runner sees it: power, commands, the daemon's view, probes, its clock.
+
+Owns what is done to a machine whenever it has booted, and notices when it is gone although nobody switched it off. Its
+hypervisor is behind `Machines`; commands go through `Guest`. Knows nothing of scenarios or partitions.
+"""
+
+import asyncio
+import contextlib
+import shlex
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.backends.base import Result
+from lab.backends.dind.client import client, load
+from lab.backends.dind.engine import answers
+from lab.backends.docker_client import Docker
+from lab.backends.fabric_lab import HOST_SYSCTLS
+from lab.backends.netns.spawn import KILLED_BY_TIMEOUT
+from lab.backends.observed import Agent, ObservedHost
+from lab.backends.vagrant.guest import Guest
+from lab.errors import LabError
+from lab.fabric.guests import GuestFabric
+from lab.images import reference, store
+from lab.images.archive import Layer
+
+_ENGINE = 180.0
+"""Seconds that the engine of a machine may need, where a processor is emulated and many machines boot at once."""
+_WATCH_CLOCK = 5.0
+"""Seconds between two readings of a machine's clock: an emulated time stamp counter is calibrated only roughly."""
+_READY = """\
+hostname {name}
+echo {name} > /etc/hostname
+cat > /etc/hosts <<'END'
+{hosts}END
+for module in vxlan br_netfilter; do modprobe $module 2>/dev/null || true; done
+{sysctls}
+"""
+
+
+class Machines(Protocol):
+    """The machines of a lab, whatever runs them. All of it raises `LabError` that names the machine."""
+
+    @property
+    def ssh_config(self) -> Path:
+        """A file for `ssh -F` with every machine by its name, once they are up."""
+        ...
+
+    async def up(self, scenario: Any) -> None:
+        """Boot all machines; returns when the last one's sshd answers."""
+        ...
+
+    async def power_off(self, name: str) -> None:
+        """Cut a machine's power; its disk stays."""
+        ...
+
+    async def power_on(self, name: str) -> None:
+        """Boot it again; returns when its sshd answers."""
+        ...
+
+    async def console_tail(self, name: str) -> str:
+        """The last lines of its console."""
+        ...
+
+    async def down(self) -> None:
+        """Destroy all machines with their disks; idempotent."""
+        ...
+
+
+class VagrantHost(ObservedHost):
+    """A virtual machine. `Machines.up` boots it the first time, `enter` makes a host of what has booted."""
+
+    def __init__(
+        self, name: str, address: str, guest: Guest, machines: Machines, fabric: GuestFabric, hosts: str, origin: int
+    ) -> None:
+        super().__init__(name, address, origin)
+        self.died: asyncio.Future[LabError] = asyncio.get_running_loop().create_future()
+        """Set when the machine is gone and nobody had switched it off."""
+        self.doorway = guest.doorway
+        self._guest, self._machines, self._fabric, self._hosts = guest, machines, fabric, hosts
+        self._docker = Docker(guest.docker)
+        self._project: Layer | None = None
+        self._watchers: list[asyncio.Task[None]] = []
+
+    @property
+    def pid(self) -> int:
+        """Of the connection to the machine; 0 while it is off."""
+        return self._guest.lost.pid if self._guest.lost is not None and self.booted.is_set() else 0
+
+    @property
+    def docker(self) -> Docker:
+        """The machine's engine."""
+        return self._docker
+
+    @property
+    def weave_socket(self) -> str:
+        """The daemon's control socket; a connection waits for a daemon that does not run yet."""
+        return self._guest.weave
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of commands on the machine."""
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"PATH": path, "HOME": "/root", "USER": "root", "LANG": "C.UTF-8", "HOSTNAME": self.name}
+
+    # Power
+
+    async def enter(self, project: Layer) -> None:
+        """Make a host of a machine that has booted: the lab's way in, its name and addresses, its engine."""
+        self._project = project
+        await self._guest.connect()
+        await self._guest.furnish(project)
+        sysctls = "\n".join(f"echo {shlex.quote(value)} > /proc/sys/{key}" for key, value in HOST_SYSCTLS.items())
+        await self._guest.shell(_READY.format(name=self.name, hosts=self._hosts, sysctls=sysctls))
+        await self._fabric.plug(self.name)
+        try:
+            async with asyncio.timeout(_ENGINE):
+                await answers(self._guest.docker)
+        except TimeoutError:
+            log = await self._guest.shell("journalctl -u docker -n 5 --no-pager -o cat 2>&1 || true")
+            raise LabError(f"the Docker Engine of {self.name} does not answer; its log ends: {log.strip()}") from None
+        await self._guest.ready()
+        self.ahead = await self._guest.ahead()
+        self.booted.set()
+        self._watchers = [asyncio.create_task(self._notice()), asyncio.create_task(self._follow_clock())]
+
+    async def load(self, names: Sequence[str], files: Sequence[Path]) -> None:
+        """Give its engine those of these images that it has not got, or only older ones of, and these archives."""
+
+        def work() -> None:
+            missing = []
+            with client(self._guest.docker) as engine:
+                have = {tag: image for image in engine.images.list() for tag in image.tags}
+                for name in names:
+                    image = have.get(":".join(reference(name)))
+                    if image is None or store.outdated(name, engine.images.get(image.id).attrs["RootFS"]["Layers"]):
+                        missing.append(name)
+            load(self._guest.docker, [*store.archives_of(missing), *map(store.read, files)])
+
+        await asyncio.to_thread(work)
+
+    async def start(self) -> None:
+        """Power on again after `kill`; the disk is what it was."""
+        if self.booted.is_set():
+            raise LabError(f"host {self.name} is running already")
+        assert self._project is not None
+        await self._machines.power_on(self.name)
+        await self.enter(self._project)
+
+    async def kill(self) -> None:
+        """Power off: every process dies at once; the disk stays."""
+        await self.leave()
+        await self._fabric.unplug(self.name)
+        await self._machines.power_off(self.name)
+
+    async def leave(self) -> None:
+        """Let go of the machine, which goes on."""
+        self.booted.clear()
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        await self._guest.disconnect()
+
+    async def _notice(self) -> None:
+        """The machine is gone when its connection ends: it crashed, or somebody else switched it off."""
+        if self._guest.lost is None:
+            return
+        await self._guest.lost.wait()
+        self.booted.clear()
+        with contextlib.suppress(LabError):
+            await self._fabric.unplug(self.name)
+        try:
+            tail = (await self._machines.console_tail(self.name)).strip()
+        except LabError as error:
+            tail = str(error)
+        if not self.died.done():
+            words = f"; its console ends:\n{tail}" if tail else ""
+            self.died.set_result(LabError(f"the machine {self.name} died, and nobody had switched it off{words}"))
+
+    async def _follow_clock(self) -> None:
+        """Keep what is known of the machine's clock right."""
+        while True:
+            await asyncio.sleep(_WATCH_CLOCK)
+            with contextlib.suppress(LabError, OSError):
+                self.ahead = await self._guest.ahead()
+
+    # Devices
+
+    async def set_clock(self, *, offset: int | None, drift: int) -> None:
+        """See `lab.backends.base.Adjustable`: the machine's own clock, wall and monotonic."""
+        self._powered()
+        await self._guest.skew(offset, drift)
+
+    async def set_disk(self, *, latency: int, full: bool) -> None:
+        """See `lab.backends.base.Adjustable`; scenarios that want it are refused."""
+        raise LabError(f"the disk of {self.name} cannot be disturbed: a hypervisor's disks have no such knob")
+
+    # Commands
+
+    async def exec(
+        self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
+    ) -> Result:
+        """Run a command on the machine, or inside one of its containers; its output is collected."""
+        self._powered()
+        if not container:
+            return await self._guest.exec(argv, env={**self.environment, **env}, timeout=timeout)
+        result, pid = await self._docker.exec(container, argv, env=env, timeout=timeout)
+        if result is not None:
+            return result
+        if pid:
+            await self.exec(["kill", "-9", str(pid)])
+        return Result(KILLED_BY_TIMEOUT, "", f"killed: not done after {timeout:g} s\n")
+
+    async def shell(self, argv: Sequence[str]) -> str:
+        """What a command on the machine writes, while it boots too; raises `LabError` with its complaint."""
+        return await self._guest.shell(shlex.join(argv))
+
+    @contextlib.asynccontextmanager
+    async def open_agent(self) -> AsyncIterator[Agent]:
+        """See `ObservedHost`: a fork in the machine."""
+        self._powered()
+        async with self._guest.probes(self.environment) as agent:
+            yield agent
+
+    def _powered(self) -> None:
+        if not self.booted.is_set():
+            raise LabError(f"host {self.name} is switched off")

@@ -1,0 +1,83 @@
+"""The network between machines that the lab reaches by a command channel only: the same questions as `fabric.py`.
+
+Owns what is cut and obstructed now, so that a machine that boots again gets all of it before anything else runs on it.
+One machine's rules are replaced in one transaction; different machines follow within the time of a command.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from lab.errors import LabError
+from lab.fabric import guest_plan
+from lab.fabric.plan import Interface, Underlay
+
+Shell = Callable[[str, Sequence[str]], Awaitable[str]]
+"""Runs a command on the machine of this name; raises `LabError` with its complaint."""
+
+
+class GuestFabric:
+    """The rules and queues in machines. `shell`: how commands are run on them."""
+
+    def __init__(self, underlay: Underlay, shell: Shell) -> None:
+        self.underlay = underlay
+        self.interfaces: dict[str, list[Interface]] = guest_plan.interfaces_of(underlay)
+        self._shell = shell
+        self._on: set[str] = set()
+        self._cut: frozenset[tuple[str, str]] = frozenset()
+        self._obstacles: list[tuple[Sequence[str], str, int, int]] = []
+        self._changing = asyncio.Lock()
+        impaired = underlay.links.impaired(list(underlay.hosts))
+        self._impaired = {host for sender, receiver, _ in impaired for host in (sender, receiver)}
+
+    async def plug(self, host: str) -> None:
+        """Give a machine that has just booted its addresses, its links, and what is cut now."""
+        async with self._changing:
+            script = guest_plan.boot_script(host, self.interfaces, self.underlay.links)
+            await self._shell(host, ["sh", "-ec", script])
+            await self._nft(host, self._cut_rules(host) + self._obstacle_rules(host))
+            self._on.add(host)
+
+    async def unplug(self, host: str) -> None:
+        """A machine is off: it keeps no rules."""
+        self._on.discard(host)
+
+    async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Cut exactly these directions (sender, receiver)."""
+        async with self._changing:
+            before, self._cut = self._cut, frozenset(pairs)
+            concerned = {receiver for _, receiver in before ^ self._cut}
+            await self._everywhere(concerned, self._cut_rules)
+
+    async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None:
+        """Drop exactly these: (hosts, protocol or "", its port or 0, MTU or 0)."""
+        async with self._changing:
+            before, self._obstacles = self._obstacles, list(obstacles)
+            concerned = {host for hosts, *_ in [*before, *self._obstacles] for host in hosts}
+            await self._everywhere(concerned, self._obstacle_rules)
+
+    def offload_commands(self, host: str, limited: bool) -> list[list[str]]:
+        """Commands for the machine itself: with `limited` every packet crosses the wire as itself."""
+        if host in self._impaired:
+            return []
+        return [line for one in self.interfaces[host] for line in guest_plan.wire_commands(one, limited)]
+
+    def _cut_rules(self, host: str) -> str:
+        return guest_plan.cut_rules(host, self.interfaces, self._cut)
+
+    def _obstacle_rules(self, host: str) -> str:
+        return guest_plan.obstacle_rules(host, self.interfaces, self._obstacles)
+
+    async def _everywhere(self, hosts: Iterable[str], rules: Callable[[str], str]) -> None:
+        """Replace rules on these machines at once; all are tried, and the first complaint is raised."""
+        done = await asyncio.gather(
+            *(self._nft(host, rules(host)) for host in sorted(hosts) if host in self._on), return_exceptions=True
+        )
+        for one in done:
+            if isinstance(one, BaseException):
+                raise one
+
+    async def _nft(self, host: str, text: str) -> None:
+        try:
+            await self._shell(host, ["nft", text])
+        except LabError as error:
+            raise LabError(f"the network rules of {host} could not be set: {error}") from None

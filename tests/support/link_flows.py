@@ -1,0 +1,48 @@
+"""Flows of datagrams between hosts of a lab of namespaces, counted one by one."""
+
+import asyncio
+
+from lab.backends.netns.backend import NetnsLab
+
+_RECEIVE = """
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+s.bind(("", 9)); s.settimeout(30)
+count = octets = 0; first = last = 0.0
+try:
+    while True:
+        data = s.recv(65536)
+        if data:
+            octets += len(data); count += 1
+            last = time.monotonic(); first = first or last
+        else:
+            s.settimeout(0.5)  # the sender is done: only what is under way still counts
+except TimeoutError:
+    print(count, octets, last - first)
+"""
+_DONE = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.0.0.1', 9))"
+_SEND = """
+import socket, sys, time
+address, size, count, segment = sys.argv[1], *map(int, sys.argv[2:])
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if segment: s.setsockopt(17, 103, segment)  # UDP_SEGMENT
+for number in range(count):
+    s.sendto(b"x" * size, (address, 9))
+    if number % 20 == 19: time.sleep(0.001)
+"""
+
+
+async def flow(
+    lab: NetnsLab, source: str, target: str, size: int, count: int, segment: int = 0
+) -> tuple[int, int, float]:
+    """(datagrams, octets, seconds) that arrive of `count` that are sent."""
+    receiver = asyncio.create_task(lab.hosts[target].exec(["python3", "-c", _RECEIVE]))
+    while ":9 " not in (await lab.hosts[target].exec(["ss", "-Hlun"])).out:
+        pass
+    words = [lab.hosts[target].address, str(size), str(count), str(segment)]
+    result = await lab.hosts[source].exec(["python3", "-c", _SEND, *words])
+    assert result.code == 0, result.err
+    assert (await lab.hosts[target].exec(["python3", "-c", _DONE])).code == 0
+    datagrams, octets, seconds = (await receiver).out.split()
+    return int(datagrams), int(octets), float(seconds)
