@@ -17,7 +17,10 @@ from overlay_hosts import IMAGE, PYTHON, Host, Underlay, eventually, underlay
 from tiers import cannot_run
 
 WORD = "correct horse"
-LAUNCH = ("launch", "--password", WORD, "--wireguard", "wireguard-go")
+KERNEL = subprocess.run(
+    ["unshare", "--map-root-user", "--net", "ip", "link", "add", "type", "wireguard"], capture_output=True, check=False
+)
+"""Has this machine's kernel WireGuard? Then it is tested, and `wireguard-go` beside it."""
 BLOCK = "nft 'table bridge blocked { chain forward { type filter hook forward priority -100; udp dport 6785 drop; }; }'"
 UNBLOCK = "nft delete table bridge blocked"
 WATCH = """
@@ -40,25 +43,44 @@ else:
 """
 
 
-@pytest.fixture(scope="module")
-def net() -> Iterator[Underlay]:
-    if shutil.which("wireguard-go") is None:
+class ByKernel(Host):
+    """A host that takes its kernel's WireGuard."""
+
+    mode = "auto"
+
+    def launch(self) -> None:
+        self.weave("launch", "--password", WORD, "--wireguard", self.mode)
+
+
+class ByProgram(ByKernel):
+    """A host that takes the program."""
+
+    mode = "wireguard-go"
+
+
+@pytest.fixture(scope="module", params=[ByProgram] if KERNEL.returncode else [ByKernel, ByProgram])
+def net(request: pytest.FixtureRequest) -> Iterator[Underlay]:
+    if request.param is ByProgram and shutil.which("wireguard-go") is None:
         cannot_run("no wireguard-go: `apt-get install wireguard-go`")
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+    if request.param is ByProgram and not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         cannot_run("/dev/net/tun cannot be opened: `modprobe tun`, and run as root or let users open it")
-    with underlay() as made:
-        for number, name in ((2, "one"), (3, "two")):
-            host = made.host(name, number)
+    with underlay(request.param) as made:
+        one, two = (guarded(made.host(name, number)) for number, name in ((2, "one"), (3, "two")))
+        for host in (one, two):
             host.sh("mount -t tmpfs run /run")  # the program's socket has a fixed place, and these hosts share a disk
-            host.weave(*LAUNCH)
+            host.launch()
         made.host("stranger", 9)
-        one, two = made.hosts["one"], made.hosts["two"]
         one.weave("connect", "192.168.0.3")
         one.weave("run", "10.0.1.1/24", "--name", "left", IMAGE, "left")
         two.weave("run", "10.0.1.2/24", "--name", "right", IMAGE, "right")
         eventually(lambda: one.pings("left", "10.0.1.2"), what="ping left -> right")
         eventually(lambda: path(one) == path(two) == "wireguard", what="WireGuard carries")
         yield made
+
+
+def guarded(host: Host) -> ByKernel:
+    assert isinstance(host, ByKernel)
+    return host
 
 
 def report(host: Host) -> dict[str, dict[str, object]]:
@@ -83,7 +105,8 @@ def asks(host: Host) -> bool:
 def test_it_carries_full_packets_and_nothing_is_readable(net: Underlay) -> None:
     one = net.hosts["one"]
     assert "wireguard encrypted" in one.weave("status", "connections").stdout
-    assert "WireGuard: wireguard-go (weave-wg, UDP port 6785, 1 peers)" in one.weave("status").stdout
+    kind = "kernel" if guarded(one).mode == "auto" else guarded(one).mode
+    assert f"WireGuard: {kind} (weave-wg, UDP port 6785, 1 peers)" in one.weave("status").stdout
     mtu = int(str(report(one)["driver"]["mtu"]))
     assert mtu == 1350
     full = one.inside("left", "ping", "-c1", "-W2", "-M", "do", "-s", str(mtu - 28), "10.0.1.2")
@@ -121,7 +144,7 @@ def test_it_outlives_a_daemon_and_comes_back_with_new_keys(net: Underlay) -> Non
     one, two = net.hosts["one"], net.hosts["two"]
     two.kill_daemon()
     assert one.pings("left", "10.0.1.2"), "what forwards needs no daemon"
-    two.weave(*LAUNCH)
+    guarded(two).launch()
     eventually(lambda: path(one) == path(two) == "wireguard", what="WireGuard carries again", within=20)
     assert asks(one) and peers(one) == peers(two) == 1
 
@@ -141,8 +164,8 @@ def test_who_leaves_is_no_end_of_it_any_more_and_who_has_none_is_reached_by_the_
 
 def test_a_program_that_is_not_there_is_asked_for_in_vain(net: Underlay) -> None:
     stranger = net.hosts["stranger"]
-    words = ("env", "PATH=/usr/sbin:/sbin", PYTHON, "-m", "overlay.cli", *LAUNCH)
-    refused = stranger.run(*words, check=False)
+    words = ("env", "PATH=/usr/sbin:/sbin", PYTHON, "-m", "overlay.cli", "launch", "--password", WORD)
+    refused = stranger.run(*words, "--wireguard", "wireguard-go", check=False)
     assert refused.returncode == 1 and "apt-get install wireguard-go" in refused.stderr
     wrong = stranger.weave("launch", "--wireguard", "wiregard-go", check=False)
     assert wrong.returncode == 2 and "did you mean" in wrong.stderr.lower(), wrong.stderr
