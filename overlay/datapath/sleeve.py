@@ -1,7 +1,8 @@
 """The userspace tunnel's packet: 24 octets of header, then one Ethernet frame. `docs/wire.md`, "Tunnel packets".
 
 Owns the layout, the kinds and flags, and the short numbers that stand for peers. One UDP datagram is one packet and
-carries one frame, so that a lost datagram costs one packet of a container. Must not know sessions, routes or sockets.
+carries one frame, so that a lost datagram costs one packet of a container; small frames that come at the same time
+share one. Must not know sessions, routes or sockets.
 """
 
 from enum import IntEnum, IntFlag
@@ -38,6 +39,8 @@ class Flag(IntFlag):
     """The transport checksum of the frame is left to be completed by whoever delivers it."""
     PASS_ON = 0x08
     """Of a flood: the receiver has had it by another path and only passes it on."""
+    PACKED = 0x20
+    """Of a unicast: several frames, each behind its length (`bundled`)."""
     SEALED = 0x40
     TUNNEL = 0x80
     """Always set: tells a tunnel packet from a control datagram, which begins with an ASCII letter."""
@@ -60,3 +63,33 @@ def prefix(kind: int, ttl: int, tag: bytes, source: bytes, destination: bytes) -
 def connection_tag(connection: int) -> bytes:
     """The tag of a control connection: by it the receiver knows the sender, whatever its address is now."""
     return (connection & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+BUNDLED: Final = 2
+"""Octets before each frame of a packet that holds several: its length, and in the top bit what else is PARTIAL."""
+_BUNDLED_PARTIAL: Final = 0x8000
+
+
+def bundled(frames: list[tuple[bytes, bool]]) -> bytes:
+    """The content of a packet with these frames (and whether each one's checksum is to be completed)."""
+    return b"".join(
+        [
+            part
+            for frame, partial in frames
+            for part in ((len(frame) | (_BUNDLED_PARTIAL if partial else 0)).to_bytes(BUNDLED, "big"), frame)
+        ]
+    )
+
+
+def unbundled(content: bytes) -> list[tuple[bytes, bool]] | None:
+    """What `bundled` made; None for anything else."""
+    frames, at, end = [], 0, len(content)
+    while at < end:
+        word = int.from_bytes(content[at : at + BUNDLED], "big")
+        length = word & ~_BUNDLED_PARTIAL
+        at += BUNDLED
+        if not length or at + length > end:
+            return None
+        frames.append((content[at : at + length], word & _BUNDLED_PARTIAL != 0))
+        at += length
+    return frames

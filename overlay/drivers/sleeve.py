@@ -17,9 +17,11 @@ from overlay.config import PeerName
 from overlay.datapath import fast_probe
 from overlay.datapath.fast_probe import ETHERTYPE, FastProbe
 from overlay.datapath.inner import VNET
-from overlay.datapath.tunnel import Socket, Tunnel
+from overlay.datapath.tunnel import Tunnel
+from overlay.datapath.tunnel_session import Socket
 from overlay.datapath.vxlan import BRIDGE, TUNNEL_DEVICE
 from overlay.drivers.kernel import Forwarding
+from overlay.drivers.receptions import Receptions
 from overlay.drivers.udp import UdpDriver
 from overlay.effects import SendProbe
 from overlay.env import SECOND
@@ -57,6 +59,7 @@ class Sleeve:
         self._holder = holder
         self._clock = clock
         self._port: socket.socket | None = None
+        self._receptions = Receptions(_BATCH, _MOST)
         self._probes: socket.socket | None = None
         self._out: dict[int, socket.socket] = {}
         """Where probes of the kernel's paths leave, by the number of the VXLAN device."""
@@ -141,15 +144,13 @@ class Sleeve:
 
     def _readable(self) -> None:
         assert self._port is not None
-        descriptor, tunnel, now = self._port.fileno(), self._tunnel, self._clock()
-        for _ in range(_BATCH):
-            try:
-                data = os.read(descriptor, _MOST)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                log.debug("the tunnel's port: %s", error)
-                break
+        receptions, tunnel, now = self._receptions, self._tunnel, self._clock()
+        try:
+            number = receptions.receive(self._port.fileno())
+        except OSError as error:
+            log.debug("the tunnel's port: %s", error)
+            return
+        for data in receptions.packets(number):
             tunnel.outgoing(data, now)
         self._flush()
 

@@ -1,8 +1,8 @@
 """The control port's datagrams on real sockets: control messages and tunnel packets, many in one system call.
 
 Owns the two sockets (IPv4, IPv6) and the kernel's help for many datagrams at a time (UDP_SEGMENT and UDP_GRO, Linux
-4.18 and 5.0); where that is missing, each datagram is a call of its own. Knows no messages' meaning; the first octet
-tells a tunnel packet from a control datagram.
+4.18 and 5.0); where the first is missing, each datagram that is sent is a call of its own. Many are received at a time
+in either case (`receptions`). Knows no messages' meaning; the first octet tells tunnel packets from control datagrams.
 """
 
 import asyncio
@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from overlay.config import Address
 from overlay.datapath.sleeve import Flag
-from overlay.datapath.tunnel import Send, Socket
+from overlay.datapath.tunnel_session import Send, Socket
 from overlay.drivers.complaints import Complaints
+from overlay.drivers.receptions import Receptions
 from overlay.drivers.tcp import bind_all
 from overlay.errors import RemoteError
 from overlay.inputs import Datagram, Input
@@ -34,8 +35,10 @@ _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _BUFFER = 4 << 20
 _MOST = 65_536
-_BATCH = 16
-"""Receptions in one turn of the loop, so that nothing else waits long."""
+_AT_ONCE = 32
+"""Datagrams, or joined ones, of one system call."""
+_BATCH = 4
+"""Such calls in one turn of the loop, so that nothing else waits long."""
 
 
 class TunnelSink(Protocol):
@@ -62,6 +65,7 @@ class UdpDriver:
         self.tunnel: TunnelSink | None = None
         self.segments = True
         """Whether the kernel cuts datagrams out of one buffer, as far as is known."""
+        self._receptions = Receptions(_AT_ONCE, _MOST)
         self.joins = True
         """Whether the kernel joins datagrams in one buffer."""
         self.dropped = 0
@@ -131,24 +135,23 @@ class UdpDriver:
         return self._sockets.get(socket.AF_INET6 if ":" in host else socket.AF_INET)
 
     def _readable(self, sock: socket.socket) -> None:
-        tunnel = self.tunnel
+        tunnel, receptions = self.tunnel, self._receptions
         for _ in range(_BATCH):
             try:
-                data, ancillary, _, source = sock.recvmsg(_MOST, 64)
+                number = receptions.receive(sock.fileno())
             except OSError:
                 break
-            segment = 0
-            for level, kind, value in ancillary:
-                if level == _SOL_UDP and kind == _UDP_GRO:
-                    segment = int.from_bytes(value[:4], "little")
-            if data and data[0] & Flag.TUNNEL:
-                if tunnel is not None:
-                    tunnel.received(data, segment, (source[0], source[1]))
-                continue
-            for start in range(0, len(data), segment or len(data) or 1):
-                self._control(data[start : start + (segment or len(data))], source)
-        if tunnel is not None:
-            tunnel.turn_over()
+            for data, segment, source in receptions.datagrams(number):
+                if data and data[0] & Flag.TUNNEL:
+                    if tunnel is not None:
+                        tunnel.received(data, segment, source)
+                    continue
+                for start in range(0, len(data), segment or len(data) or 1):
+                    self._control(data[start : start + (segment or len(data))], source)
+            if tunnel is not None:
+                tunnel.turn_over()
+            if number < receptions.count:
+                break
 
     def _control(self, data: bytes, source: Any) -> None:
         """One datagram came in."""

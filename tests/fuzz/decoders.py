@@ -17,12 +17,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from overlay import inputs as i
 from overlay.config import Address, Config
 from overlay.datapath.seal import Opener, Sealer
+from overlay.datapath.sleeve import Flag, connection_tag, peer_id
+from overlay.datapath.tunnel import Holder, Tunnel
 from overlay.effects import CloseTcp, Compute, Effect, Secure, SendTcp
 from overlay.env import SECOND
 from overlay.errors import RemoteError
+from overlay.inputs import Neighbour
 from overlay.mesh.crypto import SEED, RealCrypto, StubCrypto
 from overlay.mesh.derive import Keys
+from overlay.mesh.routes import Routes
 from overlay.mesh.session import MAX_HANDSHAKE, Session
+from overlay.mesh.topology import Topology
 from overlay.node import Node
 from overlay.wire import decode_datagram, decode_message, encode_datagram, encode_message
 
@@ -74,6 +79,48 @@ def packet(data: bytes) -> None:
     assert len(opener._ahead) <= 1025
 
 
+def tunnel(data: bytes) -> None:
+    """A neighbour's tunnel packet whose content is these octets, and one that is these octets; both in clear.
+
+    The first octet gives the genuine one its kind and flags, the second its way: for this peer, for another, a flood.
+    """
+    low, high = "00:00:00:00:00:01", "00:00:00:00:00:02"
+    topology = Topology(low, "low", 1)
+    holder = Holder(lambda mac: high, Routes(topology), topology.uid_of, lambda peer: False)
+    made = Tunnel(low, 1, holder)
+    made.set_neighbours((Neighbour(high, THERE, 7, True, None),), SECOND)
+    kind, to = data[:1] or b"\0", peer_id(low if data[1:2] < b"\x80" else high)
+    head = bytes((kind[0] & ~Flag.SEALED | Flag.TUNNEL, 2)) + connection_tag(7) + peer_id(high) + to
+    for packet_ in (head + bytes(7) + b"\x01" + data[2:], data, head + bytes(7) + b"\x02" + data[2:]):
+        made.incoming(packet_, 0, (THERE.host, THERE.port), SECOND)
+        made.incoming(packet_, 40, (THERE.host, THERE.port), SECOND)
+    written = sum(len(buffer) for buffers in made.take_writes() for buffer in buffers)
+    assert written <= 8 * (len(data) + 64), "more goes to the port than has come"
+    sent = sum(len(each) for _, group, _ in made.take_sends() for each in group)
+    assert sent <= 8 * (len(data) + 64), "more is sent than has come"
+    made.take_heard()
+
+
+def outgoing(data: bytes) -> None:
+    """What a container hands over, with whatever header; what leaves fits the path and is taken apart over there."""
+    low, high = "00:00:00:00:00:01", "00:00:00:00:00:02"
+    sides = []
+    for own, other in ((low, high), (high, low)):
+        topology = Topology(own, "own", 1)
+        holder = Holder(lambda mac, other=other: other, Routes(topology), topology.uid_of, lambda peer: False)  # type: ignore[misc]
+        side = Tunnel(own, 1, holder)
+        side.set_neighbours((Neighbour(other, THERE, 7, True, Keys(ROOT, ROOT)),), SECOND)
+        sides.append(side)
+    for start in range(0, min(len(data), 2000), 200):
+        sides[0].outgoing(data[start : start + 200], SECOND)
+        sides[0].outgoing(bytes(10) + b"\2" + data[start : start + 200], SECOND)
+    for _, group, segment in sides[0].take_sends():
+        assert all(len(each) <= 1452 for each in group)
+        sides[1].incoming(b"".join(group), segment, (THERE.host, THERE.port), SECOND)
+    sides[1].take_writes()
+    assert sides[1].counts["strange"] == 0
+
+
 def share(data: bytes) -> None:
     """The other side's share of the PAKE, and a public key."""
     crypto = RealCrypto(lambda size: ROOT[:1] * size)
@@ -117,7 +164,7 @@ def stranger(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (message, datagram, stream, packet, share, stranger)
+    target.__name__: target for target in (message, datagram, stream, packet, tunnel, outgoing, share, stranger)
 }
 
 

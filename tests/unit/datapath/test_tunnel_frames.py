@@ -188,6 +188,15 @@ def test_whatever_a_container_sends_nothing_is_raised(rest, vnet):
     net.run()
 
 
+@pytest.mark.parametrize("kind", [Gso.TCPV4, Gso.UDP_L4])
+def test_a_super_packet_to_be_cut_into_nothing_goes_as_it_is(kind):
+    net = Tunnels(2, [(0, 1)])
+    frame = tcp(0, 1, bytes(100))
+    net.send(0, frame, VNET.pack(NEEDS_CSUM, kind, 0, 0, layers(frame).transport, 16))
+    net.run()
+    assert len(net.delivered[1]) == 1
+
+
 @given(st.binary(min_size=1, max_size=300))
 def test_the_sum_is_that_of_rfc_1071(data):
     total = 0

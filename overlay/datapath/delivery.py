@@ -1,0 +1,108 @@
+"""From packets of the tunnel to writes to the port: consecutive TCP packets of one flow become one super-packet again.
+
+Owns the buffers that are to be written and the run that is still open. Works on frames alone; must not know sessions,
+peers or sockets.
+"""
+
+from typing import Final
+
+from overlay.datapath import inner
+from overlay.datapath.inner import ETHERNET, Layers, layers
+
+_MAX_JOINED: Final = 65_000
+
+
+class _Run:
+    """Consecutive TCP packets of one flow that become one super-packet for the port."""
+
+    __slots__ = ("found", "frames", "length", "next", "octets", "open")
+
+    def __init__(self, frame: bytes, found: Layers) -> None:
+        self.frames = [frame]
+        self.found = found
+        self.length = self.octets = len(frame)
+        self.next = int.from_bytes(frame[found.transport + 4 : found.transport + 8], "big") + len(frame) - found.end
+        self.open = len(frame) > found.end
+
+
+class Delivery:
+    """What goes to the port, in order. Frames that make no sense are counted by whoever hands them in."""
+
+    def __init__(self) -> None:
+        self._writes: list[list[bytes]] = []
+        self._run: _Run | None = None
+
+    def take(self) -> list[list[bytes]]:
+        """What is to be written: each the buffers of one virtio-net header and frame."""
+        self._end_run()
+        writes, self._writes = self._writes, []
+        return writes
+
+    def plain(self, frame: bytes) -> None:
+        """A frame that is complete, ahead of the run that is open."""
+        self._writes.append(inner.plain(frame))
+
+    def frame(self, frame: bytes, partial: bool) -> bool:
+        """One frame; `partial`: its checksum is to be completed. False if it makes no sense."""
+        if len(frame) < ETHERNET:
+            return False
+        if not partial:
+            self._end_run()
+            self._writes.append(inner.plain(frame))
+            return True
+        run = self._run
+        if run is not None:
+            found = run.found
+            here = int.from_bytes(frame[found.transport + 4 : found.transport + 8], "big")
+            if (
+                run.open
+                and here == run.next & 0xFFFFFFFF
+                and found.end < len(frame) <= run.length
+                and run.octets < _MAX_JOINED - len(frame)
+                and inner.same_flow(run.frames[0], frame, found)
+            ):
+                run.frames.append(frame)
+                run.next += len(frame) - found.end
+                run.octets += len(frame) - found.end
+                run.open = len(frame) == run.length and not frame[found.transport + 13] & 9
+                return True
+            self._end_run()
+        other = layers(frame)
+        if other is None or not other.transport:
+            return False
+        if other.protocol == 6:
+            self._run = _Run(frame, other)
+        else:
+            self._writes.append(inner.join([frame], other, 0))
+        return True
+
+    def _end_run(self) -> None:
+        run = self._run
+        if run is not None:
+            self._run = None
+            self._writes.append(inner.join(run.frames, run.found, run.length - run.found.end))
+
+    def train(self, frames: list[bytes]) -> int:
+        """As `frame` for each; packets that only differ in their sequence number are recognised cheaply.
+
+        All have their checksums to be completed. Returns how many make no sense.
+        """
+        run: _Run | None = None
+        refused = 0
+        for frame in frames:
+            if run is not None and self._run is run and run.open and len(frame) == run.length:
+                transport, end, first = run.found.transport, run.found.end, run.frames[0]
+                if (
+                    frame[transport + 8 : end] == first[transport + 8 : end]
+                    and frame[: transport + 4] == first[: transport + 4]
+                    and int.from_bytes(frame[transport + 4 : transport + 8], "big") == run.next & 0xFFFFFFFF
+                    and run.octets < _MAX_JOINED - len(frame)
+                    and not frame[transport + 13] & 9
+                ):
+                    run.frames.append(frame)
+                    run.next += len(frame) - end
+                    run.octets += len(frame) - end
+                    continue
+            refused += not self.frame(frame, True)
+            run = self._run
+        return refused

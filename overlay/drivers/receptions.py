@@ -1,0 +1,140 @@
+"""Many packets of a socket in one system call: recvmmsg(2), which Python's own sockets do not have.
+
+Owns the buffers and the C structures of 64-bit Linux that the call fills. What comes in pieces of one length from one
+sender, or was joined by the kernel (UDP_GRO), is handed out as one. Knows nothing of what packets mean.
+"""
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+__all__ = ["Receptions"]
+
+Source = tuple[str, int]
+"""Host and port; ("", 0) of a packet socket."""
+
+_DONTWAIT: Final = 0x40
+_HEADER: Final = struct.Struct("@PIPNPNi4xI4x")
+"""`struct mmsghdr`: name, its length, iovecs, their number, control, its length, flags, octets received."""
+_IOVEC: Final = struct.Struct("@PN")
+assert _HEADER.size == 64, "the layout of 64-bit Linux"
+_NAME: Final = 28
+"""`sizeof(struct sockaddr_in6)`."""
+_CONTROL: Final = 32
+_GRO: Final = struct.Struct("@NiiI")
+"""`struct cmsghdr`, and the length of the pieces."""
+_SOL_UDP, _UDP_GRO = 17, 104
+_MOST_JOINED: Final = 65_000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_recvmmsg = _libc.recvmmsg
+_recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
+
+
+class Receptions:
+    """Room for `count` packets of up to `size` octets each, shared by all sockets of one kind."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.count = count
+        self._size = size
+        self._data = bytearray(count * size)
+        self._names = bytearray(count * _NAME)
+        self._control = bytearray(count * _CONTROL)
+        self._iovecs = bytearray(count * _IOVEC.size)
+        self._headers = bytearray(count * _HEADER.size)
+        places = [
+            ctypes.addressof(ctypes.c_char.from_buffer(each))
+            for each in (self._data, self._names, self._control, self._iovecs, self._headers)
+        ]
+        data, names, control, iovecs, self._first = places
+        for slot in range(count):
+            _IOVEC.pack_into(self._iovecs, slot * _IOVEC.size, data + slot * size, size)
+            _HEADER.pack_into(
+                self._headers, slot * _HEADER.size, names + slot * _NAME, _NAME, iovecs + slot * _IOVEC.size, 1,
+                control + slot * _CONTROL, _CONTROL, 0, 0,
+            )  # fmt: skip
+        self._fresh = bytes(self._headers)
+        self._used = 0
+        self._view = memoryview(self._data)
+        self._sources: dict[bytes, Source] = {}
+
+    def receive(self, descriptor: int) -> int:
+        """Take what is there, `count` at most; returns how many packets that are. Raises `OSError`; 0: none."""
+        used, self._used = self._used * _HEADER.size, 0
+        self._headers[:used] = self._fresh[:used]  # the kernel has written over lengths that say how much room there is
+        number: int = _recvmmsg(descriptor, self._first, self.count, _DONTWAIT, None)
+        if number < 0:
+            code = ctypes.get_errno()
+            if code in (errno.EAGAIN, errno.EINTR):
+                return 0
+            raise OSError(code, os.strerror(code))
+        self._used = number
+        return number
+
+    def packets(self, number: int) -> Iterator[memoryview]:
+        """The packets of the last call, one by one; each is to be copied before the next call."""
+        view, size, headers = self._view, self._size, self._headers
+        for slot in range(number):
+            length = _HEADER.unpack_from(headers, slot * _HEADER.size)[7]
+            yield view[slot * size : slot * size + length]
+
+    def datagrams(self, number: int) -> Iterator[tuple[bytes, int, Source]]:
+        """(octets, length of the pieces, source): datagrams of the last call; the length is 0 of one that is alone."""
+        view, size = self._view, self._size
+        joined: list[memoryview] = []
+        octets, piece, of = 0, 0, b""
+        for slot in range(number):
+            _, named, _, _, _, controlled, _, length = _HEADER.unpack_from(self._headers, slot * _HEADER.size)
+            name = bytes(self._names[slot * _NAME : slot * _NAME + named])
+            data = view[slot * size : slot * size + length]
+            segment = self._segment(slot) if controlled else 0
+            follows = not segment and name == of and 0 < length <= piece and octets + length <= _MOST_JOINED
+            if joined and not follows:
+                yield b"".join(joined), piece if len(joined) > 1 else 0, self._source(of)
+                joined, octets = [], 0
+            if segment and segment < length:
+                yield bytes(data), segment, self._source(name)
+                continue
+            joined.append(data)
+            octets += length
+            piece, of = (piece, name) if len(joined) > 1 else (length, name)
+            if length < piece:  # a shorter one is the last of its row
+                of = b""
+                yield b"".join(joined), piece, self._source(name)
+                joined, octets = [], 0
+        if joined:
+            yield b"".join(joined), piece if len(joined) > 1 else 0, self._source(of)
+
+    def _segment(self, slot: int) -> int:
+        """The length of the pieces of which the kernel has joined this one; 0: it has not."""
+        _, level, kind, length = _GRO.unpack_from(self._control, slot * _CONTROL)
+        return int(length) if (level, kind) == (_SOL_UDP, _UDP_GRO) else 0
+
+    def _source(self, name: bytes) -> Source:
+        found = self._sources.get(name)
+        if found is None:
+            if len(self._sources) >= 4096:
+                self._sources.clear()
+            found = self._sources[name] = _address(name)
+        return found
+
+
+def _address(name: bytes) -> Source:
+    """What a `struct sockaddr_in` or `sockaddr_in6` says, a link-local address with its interface as Python does."""
+    if len(name) < 8:
+        return "", 0
+    family, port = struct.unpack_from("=H", name)[0], int.from_bytes(name[2:4], "big")
+    if family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, name[4:8]), port
+    host = socket.inet_ntop(socket.AF_INET6, name[8:24])
+    scope = struct.unpack_from("=I", name, 24)[0]
+    if scope and host.startswith("fe80:"):
+        try:
+            return f"{host}%{socket.if_indextoname(scope)}", port
+        except OSError:
+            return f"{host}%{scope}", port
+    return host, port
