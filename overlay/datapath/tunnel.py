@@ -162,7 +162,7 @@ class Tunnel:
         found: Layers | None = None
         if flags & NEEDS_CSUM:
             found = layers(frame)
-            if found is None or found.transport != start:
+            if found is None or not found.transport or found.transport != start:
                 if offload:
                     self.counts["lost"] += 1
                     return

@@ -197,6 +197,16 @@ def test_a_super_packet_to_be_cut_into_nothing_goes_as_it_is(kind):
     assert len(net.delivered[1]) == 1
 
 
+@pytest.mark.parametrize("kind", [Gso.NONE, Gso.TCPV4, Gso.UDP_L4])
+def test_a_checksum_of_no_transport_header_is_nobodys(kind):
+    net = Tunnels(2, [(0, 1)])
+    fragment = ipv4(0, mac(1), bytes(50))
+    fragment = fragment[:20] + b"\x20\0" + fragment[22:]
+    net.send(0, fragment, VNET.pack(NEEDS_CSUM, kind, 0, 20, 0, 16))
+    net.run()
+    assert net.delivered[1] == [] and net.tunnels[0].counts["lost"] == 1
+
+
 @given(st.binary(min_size=1, max_size=300))
 def test_the_sum_is_that_of_rfc_1071(data):
     total = 0
