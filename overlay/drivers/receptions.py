@@ -21,7 +21,9 @@ _DONTWAIT: Final = 0x40
 _HEADER: Final = struct.Struct("@PIPNPNi4xI4x")
 """`struct mmsghdr`: name, its length, iovecs, their number, control, its length, flags, octets received."""
 _IOVEC: Final = struct.Struct("@PN")
-assert _HEADER.size == 64, "the layout of 64-bit Linux"
+_RESULT: Final = struct.Struct("@8xI28xN8xI4x")
+"""Of it, what the call leaves behind: lengths of the name and of the control data, octets received."""
+assert _HEADER.size == _RESULT.size == 64, "the layout of 64-bit Linux"
 _NAME: Final = 28
 """`sizeof(struct sockaddr_in6)`."""
 _CONTROL: Final = 32
@@ -40,8 +42,9 @@ class Receptions:
 
     def __init__(self, count: int, size: int) -> None:
         self.count = count
-        self._size = size
-        self._data = bytearray(count * size)
+        # A stride that is no power of two, so that all packets do not fall on the same lines of the processor's caches.
+        self._stride = size + 25 * 64
+        self._data = bytearray(count * self._stride)
         self._names = bytearray(count * _NAME)
         self._control = bytearray(count * _CONTROL)
         self._iovecs = bytearray(count * _IOVEC.size)
@@ -52,7 +55,7 @@ class Receptions:
         ]
         data, names, control, iovecs, self._first = places
         for slot in range(count):
-            _IOVEC.pack_into(self._iovecs, slot * _IOVEC.size, data + slot * size, size)
+            _IOVEC.pack_into(self._iovecs, slot * _IOVEC.size, data + slot * self._stride, size)
             _HEADER.pack_into(
                 self._headers, slot * _HEADER.size, names + slot * _NAME, _NAME, iovecs + slot * _IOVEC.size, 1,
                 control + slot * _CONTROL, _CONTROL, 0, 0,
@@ -77,37 +80,41 @@ class Receptions:
 
     def packets(self, number: int) -> Iterator[memoryview]:
         """The packets of the last call, one by one; each is to be copied before the next call."""
-        view, size, headers = self._view, self._size, self._headers
-        for slot in range(number):
-            length = _HEADER.unpack_from(headers, slot * _HEADER.size)[7]
-            yield view[slot * size : slot * size + length]
+        view, stride = self._view, self._stride
+        for slot, (_, _, length) in enumerate(self._filled(number)):
+            yield view[slot * stride : slot * stride + length]
 
-    def datagrams(self, number: int) -> Iterator[tuple[bytes, int, Source]]:
+    def datagrams(self, number: int) -> list[tuple[bytes, int, Source]]:
         """(octets, length of the pieces, source): datagrams of the last call; the length is 0 of one that is alone."""
-        view, size = self._view, self._size
-        joined: list[memoryview] = []
+        if number == 1:
+            ((named, controlled, length),) = self._filled(1)
+            segment = self._segment(0) if controlled else 0
+            source = self._source(bytes(self._names[:named]))
+            return [(bytes(self._view[:length]), segment if segment < length else 0, source)]
+        row: list[memoryview] = []
+        rows: list[tuple[list[memoryview], int, bytes]] = []
+        view, names, stride = self._view, self._names, self._stride
         octets, piece, of = 0, 0, b""
-        for slot in range(number):
-            _, named, _, _, _, controlled, _, length = _HEADER.unpack_from(self._headers, slot * _HEADER.size)
-            name = bytes(self._names[slot * _NAME : slot * _NAME + named])
-            data = view[slot * size : slot * size + length]
+        for slot, (named, controlled, length) in enumerate(self._filled(number)):
+            name = names[slot * _NAME : slot * _NAME + named]
+            data = view[slot * stride : slot * stride + length]
             segment = self._segment(slot) if controlled else 0
-            follows = not segment and name == of and 0 < length <= piece and octets + length <= _MOST_JOINED
-            if joined and not follows:
-                yield b"".join(joined), piece if len(joined) > 1 else 0, self._source(of)
-                joined, octets = [], 0
-            if segment and segment < length:
-                yield bytes(data), segment, self._source(name)
-                continue
-            joined.append(data)
             octets += length
-            piece, of = (piece, name) if len(joined) > 1 else (length, name)
-            if length < piece:  # a shorter one is the last of its row
+            if segment and segment < length:
+                rows.append(([data, data[:0]], segment, bytes(name)))
                 of = b""
-                yield b"".join(joined), piece, self._source(name)
-                joined, octets = [], 0
-        if joined:
-            yield b"".join(joined), piece if len(joined) > 1 else 0, self._source(of)
+            elif name == of and 0 < length <= piece and octets <= _MOST_JOINED:
+                row.append(data)
+                if length < piece:  # a shorter one is the last of its row
+                    of = b""
+            else:
+                row, octets, piece, of = [data], length, length, bytes(name)
+                rows.append((row, piece, of))
+        return [(b"".join(row), piece if len(row) > 1 else 0, self._source(name)) for row, piece, name in rows]
+
+    def _filled(self, number: int) -> Iterator[tuple[int, int, int]]:
+        """(length of the name, length of the control data, octets) of the first slots."""
+        return _RESULT.iter_unpack(memoryview(self._headers)[: number * _HEADER.size])
 
     def _segment(self, slot: int) -> int:
         """The length of the pieces of which the kernel has joined this one; 0: it has not."""
