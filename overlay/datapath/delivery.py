@@ -89,20 +89,23 @@ class Delivery:
         """
         run: _Run | None = None
         refused = 0
+        length = end = room = 0
+        before = after = b""
         for frame in frames:
-            if run is not None and self._run is run and run.open and len(frame) == run.length:
-                transport, end, first = run.found.transport, run.found.end, run.frames[0]
-                if (
-                    frame[transport + 8 : end] == first[transport + 8 : end]
-                    and frame[: transport + 4] == first[: transport + 4]
-                    and int.from_bytes(frame[transport + 4 : transport + 8], "big") == run.next & 0xFFFFFFFF
-                    and run.octets < _MAX_JOINED - len(frame)
-                    and not frame[transport + 13] & 9
-                ):
+            if room > 0 and len(frame) == length:
+                assert run is not None
+                if frame[:end] == before + (run.next & 0xFFFFFFFF).to_bytes(4, "big") + after:
                     run.frames.append(frame)
-                    run.next += len(frame) - end
-                    run.octets += len(frame) - end
+                    run.next += length - end
+                    run.octets += length - end
+                    room -= 1
                     continue
             refused += not self.frame(frame, True)
-            run = self._run
+            run, room = self._run, 0
+            if run is not None and run.open:
+                first, transport = run.frames[0], run.found.transport
+                length, end = run.length, run.found.end
+                if not first[transport + 13] & 9:
+                    before, after = first[: transport + 4], first[transport + 8 : end]
+                    room = (_MAX_JOINED - run.octets) // (length - end)
         return refused

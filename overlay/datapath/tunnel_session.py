@@ -25,7 +25,6 @@ FIRST_SIZE: Final = 1452
 _SMALL: Final = 512
 """Frames of up to so many octets share a packet: those of questions, answers and acknowledgements, not of bulk."""
 _SEALED, _PARTIAL = int(Flag.SEALED), int(Flag.PARTIAL)
-_NO_KEY: Final = bytes(4)
 
 
 class Way:
@@ -119,8 +118,8 @@ class TunnelSession:
         if self.sealer is not None:
             first, encrypt = self.sealer.reserve(len(frames), now)
             for number, frame in enumerate(frames, first):
-                counter = number.to_bytes(8, "big")
-                queue.append(head + counter + encrypt(_NO_KEY + counter, frame, head))
+                nonce = number.to_bytes(12, "big")
+                queue.append(head + nonce[4:] + encrypt(nonce, frame, head))
         else:
             first = self.counter
             self.counter = first + len(frames)
