@@ -18,6 +18,8 @@ WIREGUARD_PORT: Final = 6785
 """UDP port of WireGuard on the underlay."""
 SECURE_DEVICE: Final = "vxlan-wg"
 """The VXLAN device whose packets go through it, one more port of the bridge."""
+SECURE_PORT: Final = 6786
+"""Its UDP port within WireGuard: another one than plain VXLAN's, which listens on all of IPv6 and is filtered."""
 SECURE_VNI: Final = 6785
 """Another number than plain VXLAN's: no packet of one is ever taken for one of the other."""
 KEY_SIZE: Final = 32

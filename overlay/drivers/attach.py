@@ -18,7 +18,7 @@ from pyroute2.netlink.rtnl import RTM_GETADDR
 
 from overlay.datapath.vxlan import CONTAINER_DEVICE, veth_names
 from overlay.drivers import rtnl
-from overlay.drivers.bridge import Devices
+from overlay.drivers.bridge import Devices, allow_ipv6
 from overlay.drivers.netlink import Netlink, NetlinkError
 from overlay.drivers.netns import inside
 from overlay.errors import EnvironmentProblem, UsageError
@@ -143,6 +143,9 @@ def plug(
                 netlink.one(rtnl.del_link(port))
             _make_pair(netlink, devices, container, namespace, mac)
         inner = there.index(CONTAINER_DEVICE)
+        if any(":" in cidr for cidr in addresses):
+            with inside(namespace):
+                allow_ipv6(CONTAINER_DEVICE)
         stale = [cidr for cidr in addresses_on(there, inner) if cidr not in addresses]
         there.run(
             (

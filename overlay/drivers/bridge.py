@@ -25,7 +25,7 @@ from overlay.datapath.vxlan import (
     VXLAN_PORT,
     VxlanPlan,
 )
-from overlay.datapath.wireguard import SECURE_DEVICE, SECURE_VNI, WIREGUARD_DEVICE
+from overlay.datapath.wireguard import SECURE_DEVICE, SECURE_PORT, SECURE_VNI, WIREGUARD_DEVICE
 from overlay.drivers import rtnl
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.errors import EnvironmentProblem
@@ -34,6 +34,7 @@ __all__ = [
     "PORT_PREFIX",
     "Devices",
     "add_secure",
+    "allow_ipv6",
     "ensure",
     "has_address",
     "interface_address",
@@ -207,7 +208,7 @@ def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> Devices:
 def add_secure(netlink: Netlink, devices: Devices, lower: int, address: str) -> Devices:
     """Make the VXLAN device within WireGuard, whose interface is `lower` and has `address`. Raises `NetlinkError`."""
     # A link-local source binds the device to its interface: it takes no packet that came by another one.
-    info = _vxlan_info(SECURE_VNI, VXLAN_PORT, IFLA_VXLAN_LINK=lower, IFLA_VXLAN_LOCAL6=address)
+    info = _vxlan_info(SECURE_VNI, SECURE_PORT, IFLA_VXLAN_LINK=lower, IFLA_VXLAN_LOCAL6=address)
     attributes = (("IFLA_MTU", devices.mtu), ("IFLA_LINKINFO", info))
     netlink.one(rtnl.create_link(SECURE_DEVICE, *attributes, what="make vxlan within WireGuard"))
     index = netlink.index(SECURE_DEVICE)
@@ -283,6 +284,14 @@ def _no_link_local(name: str) -> None:
         setting.write_text(f"{_EUI64_OFF}\n")
     except OSError as error:
         log.debug("%s: %s", setting, error)
+
+
+def allow_ipv6(name: str) -> None:
+    """An interface takes IPv6 addresses, also where that was switched off (as container engines do)."""
+    try:
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0\n")
+    except OSError as error:
+        log.debug("%s: %s", name, error)
 
 
 def underlay_mtu(netlink: Netlink) -> int:

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Sequence
 
 from overlay import inputs as i
+from overlay.datapath.vxlan import BRIDGE
 from overlay.drivers import firewall, rtnl
 from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import addresses_on
 from overlay.drivers.bookings import EXPOSED, Bookings
-from overlay.drivers.bridge import Devices
+from overlay.drivers.bridge import Devices, allow_ipv6
 from overlay.drivers.engine import Container
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
@@ -41,6 +42,8 @@ class Exposure:
         self._mac = mac
         self._journal = journal
         self._filter_lock = asyncio.Lock()
+        self._filtered: tuple[str, ...] = ()
+        """The subnets that the packet filter lets through."""
         self.problem = ""
         """Why the packet filter is not as it should be; empty: it is."""
 
@@ -98,7 +101,8 @@ class Exposure:
         masquerade = record is None or record.masquerade
         async with self._filter_lock:
             try:
-                await asyncio.to_thread(firewall.ensure, subnets, masquerade=masquerade)
+                await asyncio.to_thread(firewall.ensure, subnets, before=self._filtered, masquerade=masquerade)
+                self._filtered = subnets
                 self.problem = ""
             except EnvironmentProblem as error:
                 self.problem = str(error)
@@ -115,6 +119,8 @@ class Exposure:
 
     def _plug(self, record: Attachment) -> None:
         bridge = self._devices.bridge
+        if any(":" in cidr for cidr in record.addresses):
+            allow_ipv6(BRIDGE)
         self._router.forwarding.now_local(self._mac, record.addresses)
         stale = [cidr for cidr in addresses_on(self._netlink, bridge) if cidr not in record.addresses]
         self._netlink.run(

@@ -23,15 +23,18 @@ _TIMEOUT = 20.0
 _FAMILIES = (("iptables", "bridge-nf-call-iptables", 4), ("ip6tables", "bridge-nf-call-ip6tables", 6))
 
 
-def ensure(exposed: Sequence[str] = (), *, masquerade: bool = True, isolate: str = "docker0") -> None:
+def ensure(
+    exposed: Sequence[str] = (), *, before: Sequence[str] = (), masquerade: bool = True, isolate: str = "docker0"
+) -> None:
     """Let frames between ports of the bridge pass and, for `exposed` subnets ("a.b.c.0/n"), packets in and out.
 
-    Containers behind the bridge `isolate` that are not on the overlay cannot enter it through this host. Idempotent.
-    Raises `EnvironmentProblem`.
+    `before`: subnets that were exposed, whose rules go. Containers behind the bridge `isolate` that are not on the
+    overlay cannot enter it through this host. Idempotent. Raises `EnvironmentProblem`.
     """
     for command, setting, version in _FAMILIES:
         subnets = [subnet for subnet in exposed if (":" in subnet) == (version == 6)]
-        if not subnets and not _needed(command, setting):
+        stale = any((":" in subnet) == (version == 6) for subnet in before)
+        if not subnets and not stale and not _needed(command, setting):
             continue
         if shutil.which(command) is None:
             raise EnvironmentProblem(f"no {command} on this host: install it (Debian: apt-get install iptables)")

@@ -78,9 +78,9 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             subnet = ipaddress.ip_network(self.ipalloc_default_subnet or self.ipalloc_range)
         except ValueError as error:
             raise ConfigError(f"--ipalloc-range and --ipalloc-default-subnet take a.b.c.0/n: {error}") from None
-        if universe.version != 4 or universe.prefixlen > 30:
-            raise ConfigError(f"--ipalloc-range {universe}: expected an IPv4 range of at least 4 addresses")
-        if subnet.version != 4 or not subnet.subnet_of(universe):
+        if not 4 <= universe.num_addresses <= 2**64:
+            raise ConfigError(f"--ipalloc-range {universe}: expected a range of at least 4 and at most 2^64 addresses")
+        if subnet.version != universe.version or not subnet.subnet_of(universe):  # type: ignore[arg-type]
             raise ConfigError(f"--ipalloc-default-subnet {subnet} is not within the range {universe}")
         try:
             peers = tuple(parse_target(peer, self.port) for peer in self.peers)

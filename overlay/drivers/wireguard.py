@@ -186,7 +186,7 @@ def open_wireguard(mode: str, netlink: Netlink, devices: Devices, own: PeerName)
             interface = _Kernel()
         made = WireGuard(interface, PROGRAM if mode == PROGRAM else "kernel")
         lower, address = netlink.index(WIREGUARD_DEVICE), tunnel_address(own)
-        _allow_ipv6()
+        bridge.allow_ipv6(WIREGUARD_DEVICE)
         netlink.run(
             (
                 rtnl.change_link(lower, ("IFLA_MTU", devices.mtu + Overhead.VXLAN_IPV6.value), what="mtu of wireguard"),
@@ -239,11 +239,3 @@ def _answers() -> bool:
     except OSError:
         return False
     return True
-
-
-def _allow_ipv6() -> None:
-    """The tunnel's addresses are IPv6, also where the host has switched that off (as container engines do)."""
-    try:
-        Path(f"/proc/sys/net/ipv6/conf/{WIREGUARD_DEVICE}/disable_ipv6").write_text("0\n")
-    except OSError as error:
-        log.debug("%s: %s", WIREGUARD_DEVICE, error)
