@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
-from lab.explore.schedule import Fault, Schedule, draw
+from lab.explore.schedule import OBSTACLES, Fault, Schedule, draw
 from lab.scenario_values import UNITS, format_duration
 from lab.topology import Resolved
 
@@ -44,11 +44,13 @@ class Case(Struct, frozen=True, kw_only=True):
         """All steps, as a file has them."""
         steps = list(self.setup)
         now = 0
-        for fault in self.faults:
-            if fault.at > now:
-                steps.append({"wait": format_duration(fault.at - now)})
-            steps.append(fault.step())
-            now = max(now, fault.at)
+        due = [(fault.at, fault.step()) for fault in self.faults]
+        due += [(fault.end, fault.undo) for fault in self.faults if fault.undo]
+        for time, step in sorted(due, key=lambda each: each[0]):
+            if time > now:
+                steps.append({"wait": format_duration(time - now)})
+            steps.append(step)
+            now = max(now, time)
         left = max((fault.end + _BACK for fault in self.faults), default=0) - now
         if left > 0:
             steps.append({"wait": format_duration(left)})
@@ -72,7 +74,12 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_relays(self) -> bool:
-        """Whether two hosts may be apart that others join: by a partition's shape, or because two overlap."""
+        """Whether two hosts may be apart that others join: by a partition's shape, or because two overlap.
+
+        So it is where an obstacle may stand in the way of both paths between two hosts.
+        """
+        if any(fault.verb in OBSTACLES for fault in self.faults):
+            return True
         cuts = [fault for fault in self.faults if fault.verb == "partition"]
         if any(not fault.body.keys() & {"groups", "isolate"} for fault in cuts):
             return True
@@ -109,8 +116,13 @@ def first_case(text: str, name: str, *, deadline: int) -> Case:
 
 def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int) -> Case:
     """The case with the faults and everything random of a seed."""
-    single = {name: service.replica(1).host for name, service in scenario.services.items() if service.replicas == 1}
-    return replace(case, faults=draw(tuple(scenario.hosts), single, seed, most=most), seed=seed)
+    services = scenario.services
+    single = {name: service.replica(1).host for name, service in services.items() if service.replicas == 1}
+    elastic = {name: service.replicas for name, service in services.items() if not service.publish and service.replicas}
+    attachable = tuple(single) if scenario.overlay == "weave" else ()
+    hosts = tuple(scenario.hosts)
+    faults = draw(hosts, single, seed, elastic=elastic, attachable=attachable, most=most)
+    return replace(case, faults=faults, seed=seed)
 
 
 def without_hosts(case: Case) -> Iterator[Case]:
@@ -133,7 +145,9 @@ def without_hosts(case: Case) -> Iterator[Case]:
             if (value or {}).get("host") != name and name not in _listed((value or {}).get("hosts"))
         }
         tree = {**case.tree, "underlay": {**underlay, "hosts": rest}, "services": services}
-        faults = tuple(less for fault in case.faults if (less := _without(fault, name)) is not None)
+        gone = [key for key in case.tree.get("services") or {} if key not in services]
+        kept = [fault for fault in case.faults if not any(_of_service(fault, key) for key in gone)]
+        faults = tuple(less for fault in kept if (less := _without(fault, name)) is not None)
         yield replace(case, tree=tree, faults=faults)
 
 
@@ -142,7 +156,7 @@ def without_services(case: Case) -> Iterator[Case]:
     services = case.tree.get("services") or {}
     for name in reversed(list(services)):
         rest = {key: value for key, value in services.items() if key != name}
-        faults = tuple(fault for fault in case.faults if fault.body.get("service") != name)
+        faults = tuple(fault for fault in case.faults if not _of_service(fault, name))
         setup = case.setup if rest else tuple(step for step in case.setup if "run" not in step)
         yield replace(case, tree={**case.tree, "services": rest}, faults=faults, setup=setup)
     probes = case.tree.get("probes") or []
@@ -206,6 +220,10 @@ def _without(fault: Fault, host: str) -> Fault | None:
     return fault
 
 
+def _of_service(fault: Fault, name: str) -> bool:
+    return fault.body.get("service") == name or name in (fault.body.get("services") or ())
+
+
 def _simpler(fault: Fault) -> Iterator[dict[str, Any]]:
     body = fault.body
     groups = body.get("groups")
@@ -214,7 +232,7 @@ def _simpler(fault: Fault) -> Iterator[dict[str, Any]]:
             yield {"groups": [*groups[:index], [*groups[index], *groups[index + 1]], *groups[index + 2 :]]}
     for key in ("isolate", "hosts"):
         names = body.get(key) or []
-        if len(names) > 1 + body.get("keep", 0):
+        if len(names) > (1 + body.get("keep", 0) if fault.verb not in OBSTACLES else 2):
             for name in names:
                 yield {**body, key: [other for other in names if other != name]}
     if "one_way" in body:

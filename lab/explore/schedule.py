@@ -1,10 +1,12 @@
 """A random schedule of faults: what is broken, when, for how long. Pure; a function of its seed.
 
 Owns which faults there are and which may overlap. Two things are never done to one host's machine at once (a daemon
-that is to start on a host that is off proves nothing); partitions overlap with everything.
+that is to start on a host that is off proves nothing); partitions and obstacles overlap with everything. Changes of
+what runs (scaled, removed and run again, one more address) are commands, which must be able to succeed: they begin and
+end while nothing is broken, but perhaps a moment before something is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -12,7 +14,7 @@ from msgspec import Struct
 from lab.scenario_values import UNITS, format_duration
 from overlay.env import Random
 
-__all__ = ["Fault", "Schedule", "draw"]
+__all__ = ["OBSTACLES", "Fault", "Schedule", "draw", "hindered"]
 
 _MS, _S = UNITS["ms"], UNITS["s"]
 _STEP = 100 * _MS
@@ -20,6 +22,11 @@ _STEP = 100 * _MS
 _MARGIN = 3 * _S
 """Between two things done to one host's machine."""
 _TRIES = 40
+CHANGES = ("scale", "remove", "attach")
+"""Verbs that change what runs, and are undone by another step."""
+OBSTACLES = ("block", "mtu")
+_HARMLESS = (*CHANGES, "clock")
+"""Beside these a command succeeds."""
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -30,10 +37,12 @@ class Fault(Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
     """Of the step, without `for`."""
     lasts: int
+    undo: dict[str, Any] | None = None
+    """The step that ends it; None: it says itself for how long it lasts."""
 
     def step(self) -> dict[str, Any]:
-        """The step of a timeline."""
-        return {self.verb: {**self.body, "for": format_duration(self.lasts)}}
+        """The step of a timeline with which it begins."""
+        return {self.verb: self.body if self.undo else {**self.body, "for": format_duration(self.lasts)}}
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -42,6 +51,8 @@ class Fault(Struct, frozen=True, kw_only=True):
             return tuple(self.body["hosts"])
         if self.verb == "clock":
             return (f"clock of {self.body['host']}",)
+        if self.verb in CHANGES:
+            return (f"what runs of {(self.body.get('services') or [self.body.get('service')])[0]}",)
         return tuple(str(self.body[key]) for key in ("daemon", "host", "service") if key in self.body)
 
     @property
@@ -55,9 +66,20 @@ Schedule = tuple[Fault, ...]
 
 
 def draw(
-    hosts: Sequence[str], services: dict[str, str], seed: int, *, most: int = 8, length: int = 20 * _S
+    hosts: Sequence[str],
+    services: dict[str, str],
+    seed: int,
+    *,
+    elastic: Mapping[str, int] = {},
+    attachable: Sequence[str] = (),
+    most: int = 8,
+    length: int = 20 * _S,
 ) -> Schedule:
-    """Up to `most` faults that begin within `length`; `services` are those with one container: service -> its host."""
+    """Up to `most` faults that begin within `length`; `services` are those with one container: service -> its host.
+
+    `elastic` are services that may be scaled, and how many containers they have; `attachable` those whose one container
+    may get one more address.
+    """
     rng = Random(f"explore {seed}")
     faults: list[Fault] = []
     wanted = rng.randint(1, most)
@@ -65,6 +87,8 @@ def draw(
         if len(faults) == wanted:
             break
         drawn = _fault(rng, hosts, services, length)
+        if drawn is None:
+            drawn = _change(rng, elastic, attachable, len(faults), length)
         if drawn is not None and not _collides(drawn, faults, services):
             faults.append(drawn)
     faults.sort(key=lambda fault: fault.at)
@@ -75,7 +99,7 @@ def _fault(rng: Random, hosts: Sequence[str], services: dict[str, str], length: 
     at = rng.randrange(length // _STEP) * _STEP
     lasts = _lasts(rng)
     body: dict[str, Any]
-    match rng.randrange(12):
+    match rng.randrange(16):
         case 0 | 1 | 2 | 3:
             return Fault(at=at, verb="partition", body=_partition(rng, hosts), lasts=lasts)
         case 4 | 5:
@@ -107,6 +131,33 @@ def _fault(rng: Random, hosts: Sequence[str], services: dict[str, str], length: 
                 "keep": 1,
             }
             return Fault(at=at, verb="churn", body=body, lasts=max(lasts, 3 * _S))
+        case 12 if len(hosts) > 1:
+            among = sorted(rng.sample(list(hosts), rng.randint(2, len(hosts))), key=list(hosts).index)
+            body = {"hosts": among} | rng.choice(({"udp": 6784}, {"udp": 6783}, {"tcp": 6783}))
+            return Fault(at=at, verb="block", body=body, lasts=lasts)
+        case 13 if len(hosts) > 1:
+            among = sorted(rng.sample(list(hosts), rng.randint(2, len(hosts))), key=list(hosts).index)
+            return Fault(at=at, verb="mtu", body={"to": rng.choice((700, 1200, 1400)), "hosts": among}, lasts=lasts)
+    return None
+
+
+def _change(
+    rng: Random, elastic: Mapping[str, int], attachable: Sequence[str], number: int, length: int
+) -> Fault | None:
+    at, lasts = rng.randrange(length // _STEP) * _STEP, _lasts(rng)
+    names = list(elastic)
+    match rng.randrange(3):
+        case 0 if names:
+            name = rng.choice(names)
+            to = rng.choice([count for count in range(elastic[name] + 4) if count != elastic[name]])
+            body = {"service": name, "to": to}
+            return Fault(at=at, verb="scale", body=body, lasts=lasts, undo={"scale": {**body, "to": elastic[name]}})
+        case 1 if names:
+            name = rng.choice(names)
+            return Fault(at=at, verb="remove", body={"services": [name]}, lasts=lasts, undo={"run": [name]})
+        case 2 if attachable:
+            body = {"service": rng.choice(attachable), "address": f"10.250.{number}.1/24"}
+            return Fault(at=at, verb="attach", body=body, lasts=lasts, undo={"detach": body})
     return None
 
 
@@ -139,9 +190,23 @@ def _partition(rng: Random, hosts: Sequence[str]) -> dict[str, Any]:
 def _collides(fault: Fault, others: Sequence[Fault], services: dict[str, str]) -> bool:
     mine = _touched(fault, services)
     return any(
-        mine & _touched(other, services) and fault.at < other.end + _MARGIN and other.at < fault.end + _MARGIN
+        (mine & _touched(other, services) and fault.at < other.end + _MARGIN and other.at < fault.end + _MARGIN)
+        or _hinders(other, fault)
+        or _hinders(fault, other)
         for other in others
     )
+
+
+def hindered(schedule: Schedule) -> bool:
+    """Whether some command is given while something is broken, and so may fail."""
+    return any(_hinders(broken, change) for broken in schedule for change in schedule)
+
+
+def _hinders(broken: Fault, change: Fault) -> bool:
+    """Whether commands of a change would be given while something is broken."""
+    if change.verb not in CHANGES or broken.verb in _HARMLESS:
+        return False
+    return any(broken.at <= time < broken.end + _MARGIN for time in (change.at, change.end))
 
 
 def _touched(fault: Fault, services: dict[str, str]) -> set[str]:

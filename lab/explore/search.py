@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from lab.explore.case import Case, first_case, with_faults
+from lab.explore.schedule import hindered
 from lab.explore.shrink import shrink
 from lab.scenario import ScenarioError, load_resolved, parse
 from lab.sweep.measure import Point
@@ -112,16 +113,20 @@ class Search:
 def kind_of(point: Point, case: Case) -> str:
     """What sort of violation a run of a case ended with; empty: none.
 
-    While things are broken, what would have to go round a cut over other hosts is not demanded: the simulated data
-    path is the direct one alone, and peers that restart must be found by those who know them.
+    While things are broken, what would have to go round a cut over other hosts is not demanded, and that a command
+    succeeds is not either: of an address to be given out others may have the last word.
     """
     if point.failed:
         return f"crash: {point.reason.partition(':')[0]}"
     if point.verdict != "invalid":
         return ""
     step = re.match(r"step (\d+)", point.reason)
+    if step is not None and int(step[1]) < len(case.setup):
+        return "fails before anything is broken"
+    if step is not None and point.reason.startswith(f"{step[0]} failed"):
+        return "" if hindered(case.faults) else "command"
     if step is not None:
-        return "fails before anything is broken" if int(step[1]) < len(case.setup) else "expectation"
+        return "expectation"
     outage = re.match(r"\d+ outages and (\d+) leaks", point.reason)
     if outage is not None:
         return "leak" if int(outage[1]) else "" if case.needs_relays else "outage"

@@ -3,6 +3,7 @@
 import io
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from ruamel.yaml import YAML
 
 from lab.errors import LabError
 from lab.explore.case import Case, first_case, shorter, simpler_faults, with_faults, without_hosts, without_services
-from lab.explore.schedule import Fault, draw
+from lab.explore.schedule import Fault, draw, hindered
 from lab.explore.search import kind_of
 from lab.explore.shrink import shrink
 from lab.scenario import parse
@@ -40,6 +41,7 @@ BLANK = first_case(BASE, "base", deadline=30 * S)
 RESOLVED = resolve(parse(BASE), name="base")
 HOSTS = ("a", "b", "c", "d", "e")
 seeds = st.integers(0, 10**6)
+CHANGING: dict[str, Any] = {"elastic": {"s1": 1, "web": 3}, "attachable": ("s1",)}
 
 
 def drawn(seed: int) -> Case:
@@ -72,9 +74,30 @@ def test_nothing_is_done_twice_to_one_machine(seed: int) -> None:
         assert all(one.end < other.at for one, other in pairwise(faults))
 
 
+@given(seeds)
+def test_commands_are_given_while_nothing_is_broken(seed: int) -> None:
+    schedule = draw(HOSTS, {"s1": "a"}, seed, most=12, **CHANGING)
+    assert not hindered(schedule)
+    changes = [fault for fault in schedule if fault.undo]
+    for change in changes:
+        others = [fault for fault in schedule if not fault.undo and fault.verb != "clock"]
+        assert all(not fault.at <= time < fault.end for fault in others for time in (change.at, change.end))
+
+
+def test_a_change_is_undone_when_it_ends_whatever_happens_meanwhile() -> None:
+    change = Fault(at=S, verb="scale", body={"service": "s1", "to": 3}, lasts=4 * S, undo={"scale": {"service": "s1"}})
+    case = replace(BLANK, faults=(change, fault(2 * S, isolate=["b"])))
+    assert [next(iter(step)) for step in case.timeline()[len(BLANK.setup) :]] == [
+        "wait", "scale", "wait", "partition", "wait", "scale", "wait", "heal", "expect",
+    ]  # fmt: skip
+    assert hindered(case.faults)  # it ends while b is cut off
+
+
 def test_all_shapes_and_verbs_are_drawn() -> None:
-    faults = [fault for seed in range(300) for fault in draw(HOSTS, {"s1": "a"}, seed)]
-    assert {fault.verb for fault in faults} == {"partition", "kill", "slow_disk", "clock", "churn"}
+    faults = [fault for seed in range(300) for fault in draw(HOSTS, {"s1": "a"}, seed, **CHANGING)]
+    assert {fault.verb for fault in faults} == {
+        "partition", "kill", "slow_disk", "clock", "churn", "block", "mtu", "scale", "remove", "attach",
+    }  # fmt: skip
     shapes = {key for fault in faults if fault.verb == "partition" for key in fault.body}
     assert shapes == {"groups", "one_way", "isolate", "bridge", "ring"}
     assert {key for fault in faults if fault.verb == "kill" for key in fault.body} == {"daemon", "host", "service"}
@@ -149,6 +172,10 @@ def test_what_counts_as_a_violation() -> None:
     assert kind_of(point("step 3: expected converged"), BLANK) == "fails before anything is broken"
     assert kind_of(point("step 7: expected converged"), BLANK) == "expectation"
     assert kind_of(point("AssertionError: x (a.py:3)", "unknown", failed=True), BLANK) == "crash: AssertionError"
+    failed = "step 4 failed: scale s1 to 3: no address"
+    assert kind_of(point(failed), BLANK) == "command"
+    change = Fault(at=0, verb="scale", body={}, lasts=S, undo={"scale": {}})
+    assert kind_of(point(failed), replace(BLANK, faults=(fault(0), change))) == ""
     outage = point("2 outages and 0 leaks across cuts outside of transitions.")
     assert kind_of(outage, BLANK) == "outage" and kind_of(outage, relays) == ""
     assert kind_of(point("a and b both own addresses from offset 3 on"), BLANK) == "invariant"
