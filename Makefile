@@ -14,7 +14,7 @@ docker: setup             ## as root: an engine and mmdebstrap, for hosts that r
 
 vms: setup                ## as root: Vagrant with libvirt and QEMU, and the box of real machines
 	@sh .ci/setup vms
-	@$(PY) -m lab.cli images box
+	@$(PY) -m lab.cli images box --docker
 
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml

@@ -30,14 +30,15 @@ PACKAGES = (
     "ethtool", "tcpdump",
 )  # fmt: skip
 """From Debian, into a machine, beside what a host image has (`layers.PACKAGES`)."""
-ENGINE = ("docker.io", "iptables")
-"""Those of a host image that only a machine with the Docker Engine has."""
+ENGINE = ("docker.io", "iptables", "crun")
+"""What only a machine with the Docker Engine has."""
 TOOLS = {
     "mmdebstrap": "mmdebstrap", "sfdisk": "fdisk", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "mcopy": "mtools",
     "syslinux": "syslinux", "cpio": "cpio", "qemu-img": "qemu-utils",
 }  # fmt: skip
 """Program that makes a box -> Debian's package of it."""
-BUILD = "`lab images box` builds it (as root; it needs what `.ci/setup vms` installs)"
+IMAGES = ("ksahnine/dummy-http", "tutum/curl", "process")
+"""What the Docker Engine of a machine has from the beginning: loading takes long where a processor is emulated."""
 _GIGABYTES = {False: 4, True: 8}
 """Size of the disk as the machine sees it, without and with Docker; the file holds what was written only."""
 
@@ -51,7 +52,7 @@ class Box(Struct, frozen=True, kw_only=True):
     """Where Vagrant's three files of it lie: box.img, metadata.json, Vagrantfile."""
     docker: bool
     base: str
-    """Hash of Debian's part and of the Python packages."""
+    """Hash of all that it was made from but the project."""
     project: str
     """Hash of the project's part: a machine gets that anew whenever a lab boots it."""
 
@@ -66,19 +67,25 @@ class Box(Struct, frozen=True, kw_only=True):
         return Path(f"{self.directory}.box")
 
 
+def build_command(*, docker: bool) -> str:
+    """What a user types to get the box."""
+    return f"sudo .venv/bin/lab images box{' --docker' if docker else ''}"
+
+
 def packages(*, docker: bool) -> tuple[str, ...]:
     """Debian's packages of a box."""
-    return (*(one for one in layers.PACKAGES if docker or one not in ENGINE), *PACKAGES)
+    common = (one for one in (*layers.PACKAGES, *PACKAGES) if one not in ENGINE)
+    return (*common, *ENGINE) if docker else tuple(common)
 
 
 def base_inputs(*, docker: bool) -> str:
     """Hash of Debian's part of a box."""
-    recipe = [(file.name, file.read_text()) for file in (layers.RECIPE / "finish", *_recipe())]
+    recipe = [file.read_text() for file in (layers.RECIPE / "finish", RECIPE / "finish", RECIPE / "vagrant.pub")]
     return layers.hash_of("machine", layers.codename(), packages(docker=docker), recipe)
 
 
-def _recipe() -> list[Path]:
-    return sorted(file for file in RECIPE.iterdir() if file.is_file())
+def _recipe() -> list[tuple[str, str]]:
+    return [(file.name, file.read_text()) for file in sorted(RECIPE.iterdir()) if file.is_file()]
 
 
 def build(say: Say, *, docker: bool = False, force: bool = False) -> Box:
@@ -89,7 +96,9 @@ def build(say: Say, *, docker: bool = False, force: bool = False) -> Box:
         raise LabError(f"to make a box these are missing: sudo apt-get install {' '.join(missing)}")
     if os.geteuid() != 0:
         raise LabError("a box's files belong to many users, so only root can make one: run the same command with sudo")
-    with store.locked():
+    if docker:
+        store.build(say)
+    with store.locked("box-lock"):
         found = None if force else find(docker=docker)
         if found is not None and found.project == layers.project_inputs():
             return found
@@ -112,7 +121,7 @@ def find(*, docker: bool) -> Box | None:
         box = msgspec.json.decode(_note(docker).read_bytes(), type=Box)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
-    return box if box.base == _base(docker) and box.image.exists() else None
+    return box if box.base == made_from(docker=docker) and box.image.exists() else None
 
 
 def missing_tools() -> list[str]:
@@ -130,32 +139,38 @@ def _note(docker: bool) -> Path:
     return boxes() / ("docker.json" if docker else "plain.json")
 
 
-def _base(docker: bool) -> str:
-    return layers.hash_of(base_inputs(docker=docker), layers.packages_inputs())
+def made_from(*, docker: bool) -> str:
+    """Hash of all that a box is made from but the project."""
+    return layers.hash_of(base_inputs(docker=docker), layers.packages_inputs(), _recipe(), IMAGES if docker else ())
 
 
 def _make(stack: list[Layer], docker: bool, say: Say) -> Box:
     """Put the layers on a disk, and that into place; a broken attempt is removed by the next one."""
     say("machine: its disk")
     kind = f"{layers.codename()}{'-docker' if docker else ''}"
-    inputs = layers.hash_of([layer.digest for layer in stack], [file.read_text() for file in _recipe()])
+    inputs = layers.hash_of([layer.digest for layer in stack], _recipe())
     target = boxes() / f"{kind}-{inputs[:12]}"
     attempt = boxes() / "attempt"
     shutil.rmtree(attempt, ignore_errors=True)
     attempt.mkdir(parents=True)
     command = ["unshare", "--mount", str(RECIPE / "assemble"), "box.img", *(str(layer.path) for layer in stack)]
-    size = {"SIZE": f"{_GIGABYTES[docker]}G"}
-    done = subprocess.run(command, cwd=attempt, env={**os.environ, **size}, capture_output=True, text=True, check=False)
+    settings = {**os.environ, "SIZE": f"{_GIGABYTES[docker]}G"}
+    if docker:
+        settings["IMAGES"] = str(attempt / "images.tar")
+        with open(settings["IMAGES"], "wb") as file:
+            file.writelines(chunk for one in store.archives_of(IMAGES) for chunk in one)
+    done = subprocess.run(command, cwd=attempt, env=settings, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"the machine's disk could not be made:\n{done.stderr[-2000:]}")
     facts = {"provider": "libvirt", "format": "qcow2", "virtual_size": _GIGABYTES[docker]}
     (attempt / "metadata.json").write_text(json.dumps(facts))
     shutil.copyfile(RECIPE / "Vagrantfile", attempt / "Vagrantfile")
+    (attempt / "images.tar").unlink(missing_ok=True)
     box = Box(
         name=f"overlay-lab/{target.name}",
         directory=str(target),
         docker=docker,
-        base=_base(docker),
+        base=made_from(docker=docker),
         project=layers.project_inputs(),
     )
     with tarfile.open(attempt.with_suffix(".box"), "w") as tar:

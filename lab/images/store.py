@@ -200,9 +200,9 @@ def forget_old() -> None:
 
 
 @contextlib.contextmanager
-def locked() -> Iterator[None]:
+def locked(name: str = "lock") -> Iterator[None]:
     """One builder at a time; the lock goes with its process."""
     layers.cache().mkdir(parents=True, exist_ok=True)
-    with open(layers.cache() / "lock", "w") as lock:
+    with open(layers.cache() / name, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

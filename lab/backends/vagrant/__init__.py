@@ -4,4 +4,6 @@ backend   the order in which such a lab comes up and goes down, and what it refu
 host      one machine as the runner sees it
 guest     the lab's way into a machine: one ssh connection that carries everything
 agent     what runs inside of a machine and does what the lab asks
+machines  the machines: booted by Vagrant, reached by the ssh configuration that it writes
+libvirt   a libvirtd of the lab's own, in the lab's namespaces
 """

@@ -20,9 +20,12 @@ def _in_cache(*, docker: bool, base: str | None = None) -> box.Box:
     directory = box.boxes() / "bookworm-0"
     directory.mkdir(parents=True)
     (directory / "box.img").write_bytes(b"QFI")
-    wanted = layers.hash_of(box.base_inputs(docker=docker), layers.packages_inputs())
     made = box.Box(
-        name="overlay-lab/bookworm-0", directory=str(directory), docker=docker, base=base or wanted, project="old"
+        name="overlay-lab/bookworm-0",
+        directory=str(directory),
+        docker=docker,
+        base=base or box.made_from(docker=docker),
+        project="old",
     )
     (box.boxes() / ("docker.json" if docker else "plain.json")).write_bytes(msgspec.json.encode(made))
     return made
@@ -49,15 +52,18 @@ def test_a_box_made_from_something_else_is_none() -> None:
 
 
 def test_every_file_of_the_recipe_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = box.base_inputs(docker=False)
+    before = box.base_inputs(docker=False), box.made_from(docker=False)
     copy = tmp_path / "recipe"
     copy.mkdir()
     for file in box.RECIPE.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(box, "RECIPE", copy)
-    assert box.base_inputs(docker=False) == before
+    assert (box.base_inputs(docker=False), box.made_from(docker=False)) == before
+    (copy / "init").write_text("#!/bin/sh\n")
+    assert box.base_inputs(docker=False) == before[0]  # Debian's part stays
+    assert box.made_from(docker=False) != before[1]
     (copy / "finish").write_text("#!/bin/sh\n")
-    assert box.base_inputs(docker=False) != before
+    assert box.base_inputs(docker=False) != before[0]
 
 
 def test_missing_programs_are_named_by_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,193 @@
+"""A libvirtd of the lab's own, in the lab's namespaces: no systemd, no service of the machine, nothing on its network.
+
+Owns its configuration, the directories that it gets for itself (tmpfs in the lab's mount namespace), its start, and the
+answer to whether KVM boots anything here. It and all of its machines are processes of the lab and end with it. Must run
+inside of `lab.backends.netns.launch`. Knows nothing of Vagrant and scenarios.
+"""
+
+import asyncio
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.backends.netns import mounts
+from lab.backends.netns.paths import STATE
+from lab.errors import LabError
+from lab.fabric.syscalls import Mount, mount
+from lab.images.layers import cache
+
+DIRECTORY = STATE / "libvirt"
+POOL = Path("/var/lib/libvirt/images")
+"""Where libvirt keeps disks, and Vagrant expects it to."""
+SOCKET = Path("/run/libvirt/libvirt-sock")
+QEMU = "qemu-system-x86_64"
+PROGRAMS = {
+    "libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", QEMU: "qemu-system-x86", "qemu-img": "qemu-utils",
+    "dnsmasq": "dnsmasq-base", "iptables": "iptables",
+}  # fmt: skip
+"""What has to be there -> Debian's package of it."""
+BOOTED = b"lab: userspace"
+"""What the box's initial RAM disk says first on the console."""
+_OWN = ("/etc/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
+_DEADLINE = 60.0
+"""Seconds that the daemon may need to answer: it asks every QEMU of the machine what it can do."""
+_TRIAL = 12.0
+"""Seconds after which KVM is taken not to work; where it does, a guest speaks within two."""
+
+DAEMON_CONF = """\
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+unix_sock_group = "root"
+unix_sock_rw_perms = "0700"
+log_outputs = "3:stderr"
+"""
+QEMU_CONF = """\
+security_driver = "none"
+user = "root"
+group = "root"
+cgroup_controllers = [ ]
+namespaces = [ ]
+stdio_handler = "file"
+remember_owner = 0
+"""
+
+
+def program(name: str) -> str | None:
+    """The path of a program, those of the administrator included."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def missing() -> list[str]:
+    """Debian's packages of programs that are not here."""
+    return [package for name, package in PROGRAMS.items() if program(name) is None]
+
+
+def emulator_script(emulator: str, translation_cache: int = 128) -> str:
+    """A QEMU whose emulation of instructions takes less memory: 128 MB of translated code instead of a gigabyte."""
+    return (
+        "#!/bin/sh\n"
+        f'for word; do shift; [ "$word" = tcg ] && word=tcg,tb-size={translation_cache}; set -- "$@" "$word"; done\n'
+        f'exec {emulator} "$@"\n'
+    )
+
+
+class Libvirt:
+    """The lab's libvirtd."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it answers. Raises `LabError` with the end of what it said."""
+        daemon = program("libvirtd")
+        assert daemon is not None  # `missing` was asked
+        _own_directories()
+        DIRECTORY.mkdir(exist_ok=True)
+        log = DIRECTORY / "libvirtd.log"
+        with log.open("wb") as out:
+            self._process = await asyncio.create_subprocess_exec(
+                daemon, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/", env=environment()
+            )
+        try:
+            async with asyncio.timeout(_DEADLINE):
+                while (await self._ask("uri"))[0]:
+                    if self._process.returncode is not None:
+                        raise LabError("it ended")
+                    await asyncio.sleep(0.05)
+        except (TimeoutError, LabError):
+            raise LabError(f"the lab's own libvirtd did not come up; the end of its log:\n{tail(log, 8)}") from None
+
+    async def virsh(self, *words: str) -> str:
+        """What `virsh WORDS` prints. Raises `LabError` with its complaint."""
+        code, out, err = await self._ask(*words)
+        if code:
+            raise LabError(f"virsh {' '.join(words)}: {err.strip() or out.strip()}")
+        return out
+
+    async def _ask(self, *words: str) -> tuple[int, str, str]:
+        command = [program("virsh") or "virsh", "--quiet", "--connect", "qemu:///system", *words]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def environment() -> dict[str, str]:
+    """For everything that talks to the lab's libvirtd: nothing of the user's own settings for another one."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LIBVIRT_", "VAGRANT_", "VIRSH_"))}
+    return kept | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
+
+
+def _own_directories() -> None:
+    """Empty ones in place of the machine's: its networks would start here too, its settings hold for another use."""
+    for place in _OWN:
+        mounts.ensure(place, directory=True)
+        mount("tmpfs", place, "tmpfs", Mount.NOSUID | Mount.NODEV, "mode=755")
+    for name in ("libvirt", "libvirtd.pid"):
+        link = Path("/run", name)
+        if link.is_symlink():
+            link.unlink()  # to the machine's own
+    POOL.mkdir(parents=True)
+    Path("/etc/libvirt/libvirtd.conf").write_text(DAEMON_CONF)
+    Path("/etc/libvirt/qemu.conf").write_text(QEMU_CONF)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def bring_in(image: Path, name: str) -> None:
+    """Make a disk image of the machine one of the pool, without copying it."""
+    (POOL / name).touch()
+    mount(str(image), str(POOL / name), flags=Mount.BIND)
+
+
+async def kvm_works(image: Path) -> bool:
+    """Whether a guest reaches its userspace by KVM: /dev/kvm may be there and boot nothing.
+
+    Remembered for each of the machine's kernels, where the Vagrantfile finds it too.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
+    note = cache() / f"kvm-{platform.release()}"
+    with contextlib.suppress(OSError):
+        return note.read_text() == "works"
+    works = await boots([program(QEMU) or QEMU, "-accel", "kvm", "-cpu", "host"], image, _TRIAL)
+    note.write_text("works" if works else "boots nothing")
+    return works
+
+
+async def boots(emulator: Sequence[str], image: Path, seconds: float) -> bool:
+    """Whether this emulator brings a box to its userspace in time; its disk stays as it is."""
+    command = [*emulator, "-m", "256", "-machine", "q35", "-display", "none", "-monitor", "none", "-serial", "stdio"]
+    command += ["-nic", "none", "-no-reboot", "-drive", f"file={image},if=virtio,format=qcow2,snapshot=on"]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    said = b""
+    try:
+        async with asyncio.timeout(seconds):
+            while chunk := await process.stdout.read(4096):
+                said += chunk
+                if BOOTED in said:
+                    return True
+    except TimeoutError:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    return False
+
+
+def tail(file: Path, lines: int) -> str:
+    """The last lines of a log; empty without one."""
+    try:
+        text = file.read_bytes()[-20_000:].decode(errors="replace").replace("\r", "")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

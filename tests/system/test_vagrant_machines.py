@@ -1,0 +1,123 @@
+"""Two machines, really booted: names, networks, ssh, power, Vagrant's own verbs, and what is said when a boot fails."""
+
+import asyncio
+import os
+import subprocess
+import traceback
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from netns_labs import require_netns, scenario
+from tiers import cannot_run
+
+from lab.backends.netns import launch
+from lab.errors import LabError
+from lab.images import box
+
+BOOT = 400
+"""Seconds: a machine's processor may be emulated, on one that others use too."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machines_can_run() -> None:
+    require_netns()
+    if os.geteuid() != 0:
+        pytest.skip("a libvirtd of the lab's own needs root")
+    from lab.backends.vagrant.machines import VagrantMachines
+
+    try:
+        box.build(print, docker=True)
+    except LabError as error:
+        cannot_run(str(error))
+    if reasons := VagrantMachines().refuse(scenario(2)):
+        cannot_run("; ".join(reasons))
+
+
+def _in_lab(check: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Run the check inside of a lab's namespaces; fail with its traceback."""
+
+    def main() -> int:
+        async def run() -> None:
+            async with asyncio.timeout(seconds):
+                await check()
+
+        try:
+            asyncio.run(run())
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        return 0
+
+    assert launch(main, name="test-machines") == 0
+
+
+def test_two_machines_boot_talk_and_obey() -> None:
+    async def check() -> None:
+        from lab.backends.vagrant.machines import VagrantMachines
+
+        machines = VagrantMachines(timeout=BOOT)
+
+        def ssh(name: str, command: str) -> str:
+            words = ["ssh", "-F", str(machines.ssh_config), "-l", "root", name, command]
+            return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+
+        plug = (
+            "device=$(grep -lx {mac} /sys/class/net/*/address | cut -d/ -f5); ip link set $device name lab0; "
+            "ip address add {address}/24 dev lab0; ip link set lab0 up; sync; cat /proc/sys/kernel/random/boot_id"
+        )
+        await machines.up(scenario(2))
+        assert await machines.status() == {"h1": "running", "h2": "running"}
+        first = ssh("h1", plug.format(mac="02:4c:c0:a8:00:02", address="192.168.0.2"))
+        ssh("h2", plug.format(mac="02:4c:c0:a8:00:03", address="192.168.0.3"))
+        assert "1 received" in ssh("h1", "ping -c 1 -w 20 192.168.0.3")
+        assert ssh("h1", "weave version").startswith("weave ")
+        for module in ("vxlan", "wireguard", "sch_netem", "sch_tbf", "nft_ct"):
+            ssh("h2", f"modprobe {module}")
+        assert "lab: userspace" in await machines.console_tail("h2", 100)
+
+        await machines.power_off("h1")
+        assert (await machines.status())["h1"] == "poweroff"
+        await machines.power_on("h1")
+        assert ssh("h1", "cat /proc/sys/kernel/random/boot_id") != first
+
+        marked = ssh("h1", "touch /run/before; cat /proc/sys/kernel/random/boot_id")
+        await machines.suspend("h1")
+        assert (await machines.status())["h1"] != "running"
+        await machines.resume("h1")
+        assert ssh("h1", "ls /run/before; cat /proc/sys/kernel/random/boot_id").split() == [
+            "/run/before",
+            marked.strip(),
+        ]
+
+        await machines.reload("h1")
+        assert ssh("h1", "cat /proc/sys/kernel/random/boot_id") != marked
+        await machines.halt("h1")
+        assert (await machines.status())["h1"] == "poweroff"
+        await machines.destroy("h1")
+        assert (await machines.status())["h1"] == "not_created"
+        with pytest.raises(LabError, match="lab down"):
+            await machines.power_on("h1")
+        await machines.down()
+
+    _in_lab(check, 3 * BOOT)
+
+
+def test_a_boot_that_takes_too_long_ends_with_the_consoles_last_lines() -> None:
+    async def check() -> None:
+        from lab.backends.vagrant import machines as module
+
+        machines = module.VagrantMachines(timeout=12)
+        with pytest.raises(LabError) as caught:
+            await machines.up(scenario(1))
+        assert "did not come up within 12 s" in str(caught.value)
+        assert "h1's console ends with:" in str(caught.value)
+        await machines.down()
+
+    _in_lab(check, BOOT)
+
+
+def test_nothing_of_a_lab_with_machines_stays() -> None:
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert "/run/lab" not in mounts
+    assert subprocess.run(["pgrep", "-f", "guest=lab_h[12]"], capture_output=True, check=False).returncode == 1
