@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup docker vms demo test lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
+.PHONY: help setup docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -21,6 +21,9 @@ demo: setup               ## two hosts, the walk-through, a cut and its heal, a 
 
 test: setup docker lint   ## every tier of tests, and every scenario on real packets
 	@$(PY) -m pytest tests scenarios
+
+test-vms: vms             ## as root: the walk-through and a partition on virtual machines (minutes)
+	@$(PY) -m pytest scenarios/walkthrough.yaml scenarios/partition.yaml --lab-backend vagrant
 
 lint: setup               ## style, the purity rule, strict types
 	@$(PY) -m ruff check .

@@ -153,6 +153,8 @@ class Runner:
             self._violated(stage, broken)
         except Ended as ended:
             reason = str(ended)
+        except LabError as error:
+            reason = str(error)
         except Exception as error:
             traceback.print_exc()
             reason = f"the lab itself failed: {type(error).__name__}: {error}"

@@ -65,6 +65,8 @@ class ObservedHost(ABC):
         """Set while the host is on."""
         self.doorway: tuple[str, ...] = ()
         """The command that enters it, its container last, where that is not done by walking into its namespaces."""
+        self.inside = False
+        """Whether that command is to be run in the lab's own namespaces; a whole command line is then added to it."""
         self.ahead = 0
         """Nanoseconds by which the host's monotonic clock is ahead of this process's; a kernel shared means none."""
         self._origin = origin

@@ -10,6 +10,7 @@ _BACKENDS: dict[str, str] = {
     "netns": "lab.backends.netns.backend:NetnsBackend",
     "sim": "lab.backends.simulated.backend:SimBackend",
     "dind": "lab.backends.dind.backend:DindBackend",
+    "vagrant": "lab.backends.vagrant.backend:VagrantBackend",
 }
 """Name -> module:class."""
 

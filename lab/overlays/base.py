@@ -29,8 +29,11 @@ def last_lines(text: str, number: int = 5) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-number:])
 
 
-async def must(host: Host, argv: Sequence[str], *, container: str = "", timeout: float = 60.0) -> str:
-    """What a command wrote to its standard output; raises `CommandFailed` unless it ends with 0."""
+async def must(host: Host, argv: Sequence[str], *, container: str = "", timeout: float = 180.0) -> str:
+    """What a command wrote to its standard output; raises `CommandFailed` unless it ends with 0.
+
+    The time-out is for what hangs: on an emulated machine that is busy a container takes a minute to start.
+    """
     result = await host.exec(argv, container=container, timeout=timeout)
     if result.code != 0:
         raise CommandFailed(host.name, argv, result.code, result.err.strip() or result.out)

@@ -296,6 +296,7 @@ FILTERS: dict[str, Filter] = {
         "tee": _tee,
         "test": _test,
         "true": _true,
+        "sync": _true,
         "uniq": _uniq,
         "wc": _wc,
     }.items()

@@ -6,6 +6,7 @@ works.
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from lab.backends.netns import control
 from lab.backends.netns.zygote import enter_container
 from lab.errors import LabError
+from lab.fabric.features import tool_path
 from lab.fabric.syscalls import Clone, setns
 
 _HOST = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
@@ -27,14 +29,34 @@ def enter_host(argv: Sequence[str], *, host: str, lab: str = "", container: str 
     name = control.find(lab)
     with control.Client(name) as client:
         answer, pidfd = client.call_pidfd("host", host=host, container=container)
+    if answer.get("inside"):
+        try:
+            environment = {"PATH": tool_path(), **_passed_on()}
+            line = _over_ssh(answer["doorway"], argv, container)
+            return enter(pidfd, line, environment=environment, uid=name.uid)
+        finally:
+            os.close(pidfd)
     if "doorway" in answer:
         os.close(pidfd)
         return _by_engine(answer["doorway"], argv, container)
-    environment = {**answer["environment"], **{key: os.environ[key] for key in _PASSED_ON if key in os.environ}}
+    environment = {**answer["environment"], **_passed_on()}
     try:
         return enter(pidfd, argv, container=answer["container"], environment=environment, uid=name.uid)
     finally:
         os.close(pidfd)
+
+
+def _passed_on() -> dict[str, str]:
+    return {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
+
+
+def _over_ssh(doorway: Sequence[str], argv: Sequence[str], container: str) -> list[str]:
+    """The command that runs another one on a machine; with a terminal where the caller has one."""
+    terminal = os.isatty(0) and os.isatty(1)
+    words = list(argv)
+    if container:
+        words = ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
+    return [doorway[0], *(["-t"] if terminal else []), *doorway[1:], shlex.join(words)]
 
 
 def _by_engine(doorway: Sequence[str], argv: Sequence[str], container: str) -> int:

@@ -93,7 +93,7 @@ class Operations:
             if not pid:
                 raise LabError(f"no container {container} runs on {host}")
         if machine.doorway:
-            return {"doorway": machine.doorway}, os.pidfd_open(1)
+            return {"doorway": machine.doorway, "inside": machine.inside}, os.pidfd_open(1)
         return {"environment": machine.environment, "container": pid}, os.pidfd_open(machine.pid)
 
     async def supervisor(self) -> tuple[dict[str, Any], int]:

@@ -6,6 +6,7 @@ reaches the machine's own network and nothing outlives the lab.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -64,13 +65,21 @@ def refusals(scenario: Resolved) -> list[str]:
     return reasons
 
 
+def _by_vagrant() -> Machines:
+    try:
+        from lab.backends.vagrant.machines import VagrantMachines
+    except ModuleNotFoundError as error:
+        raise LabError(f"machines need the Python package {error.name}: pip install 'overlay-lab[vagrant]'") from None
+    return VagrantMachines(say=lambda text: print(text, file=sys.stderr))
+
+
 class VagrantBackend:
-    """Hosts are virtual machines. `machines` makes what runs them."""
+    """Hosts are virtual machines. `machines` makes what runs them; by default Vagrant does."""
 
     name = "vagrant"
 
-    def __init__(self, machines: Callable[[], Machines]) -> None:
-        self._make_machines = machines
+    def __init__(self, machines: Callable[[], Machines] | None = None) -> None:
+        self._make_machines = machines or _by_vagrant
 
     def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
         """See `lab.backends.base.Housed`."""
@@ -80,7 +89,10 @@ class VagrantBackend:
 
     def refuse(self, scenario: Resolved) -> list[str]:
         """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
-        return refusals(scenario)
+        try:
+            return refusals(scenario) + self._make_machines().refuse(scenario)
+        except LabError as error:
+            return [*refusals(scenario), str(error)]
 
     async def watch(self, lab: Any, scenario: Resolved) -> None:
         """See `lab.runner`: beside the timeline, for as long as the lab is up."""

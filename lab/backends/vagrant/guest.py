@@ -26,7 +26,7 @@ from lab.images.archive import Layer
 
 _OPTIONS = (
     "BatchMode=yes", "ControlPersist=no", "ExitOnForwardFailure=yes", "StreamLocalBindUnlink=yes", "ConnectTimeout=30",
-    "ServerAliveInterval=5", "ServerAliveCountMax=6", "LogLevel=ERROR", "StrictHostKeyChecking=no",
+    "ServerAliveInterval=5", "ServerAliveCountMax=4", "LogLevel=ERROR", "StrictHostKeyChecking=no",
     "UserKnownHostsFile=/dev/null", "Compression=no",
 )  # fmt: skip
 _DOCKER = "/run/docker.sock"
@@ -59,11 +59,11 @@ class Guest:
     @property
     def doorway(self) -> tuple[str, ...]:
         """A command that runs what is added to it on the machine, on the caller's own terminal."""
-        return ("ssh", "-S", self._control, "-o", "LogLevel=ERROR", self.name, "--")
+        return ("ssh", "-F", "/dev/null", "-S", self._control, "-o", "LogLevel=ERROR", self.name, "--")
 
     @property
-    def lost(self) -> asyncio.subprocess.Process | None:
-        """The connection's process: when it ends by itself the machine is gone."""
+    def connection(self) -> asyncio.subprocess.Process | None:
+        """The process that holds the connection: when it ends by itself the machine is gone."""
         return self._master
 
     # The connection
@@ -171,9 +171,9 @@ class Guest:
             write: Callable[[bytes], object] = writer.write
             yield reader, write
 
-    async def ahead(self) -> int:
-        """Nanoseconds by which the machine's monotonic clock is ahead of ours; half a call's time uncertain."""
-        readings: list[tuple[int, int]] = []
+    async def ahead(self) -> tuple[int, int]:
+        """Nanoseconds by which the machine's monotonic clock is ahead of ours: at least, and at most."""
+        best = None
         async with self._order(Order(do="clock")) as (reader, writer):
             for reading in range(_READINGS):
                 sent = time.monotonic_ns()
@@ -181,10 +181,11 @@ class Guest:
                     writer.write(b"\n")
                 if not (line := await reader.readline()):
                     raise self._broken()
-                took = time.monotonic_ns() - sent
-                readings.append((took, int(line) - sent - took // 2))
-        # The reading that took the shortest has halves that can differ least.
-        return min(readings)[1]
+                least, most = int(line) - time.monotonic_ns(), int(line) - sent
+                if best is None or most - least < best[1] - best[0]:
+                    best = least, most
+        assert best is not None
+        return best
 
     async def _ask(self, order: Order, timeout: float) -> Done:
         try:

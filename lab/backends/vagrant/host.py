@@ -33,7 +33,7 @@ hostname {name}
 echo {name} > /etc/hostname
 cat > /etc/hosts <<'END'
 {hosts}END
-for module in vxlan br_netfilter; do modprobe $module 2>/dev/null || true; done
+modprobe vxlan 2>/dev/null || true
 {sysctls}
 """
 
@@ -44,6 +44,10 @@ class Machines(Protocol):
     @property
     def ssh_config(self) -> Path:
         """A file for `ssh -F` with every machine by its name, once they are up."""
+        ...
+
+    def refuse(self, scenario: Any) -> list[str]:
+        """What is missing for machines of this scenario, one sentence each with its remedy; starts nothing."""
         ...
 
     async def up(self, scenario: Any) -> None:
@@ -76,7 +80,7 @@ class VagrantHost(ObservedHost):
         super().__init__(name, address, origin)
         self.died: asyncio.Future[LabError] = asyncio.get_running_loop().create_future()
         """Set when the machine is gone and nobody had switched it off."""
-        self.doorway = guest.doorway
+        self.doorway, self.inside = guest.doorway, True
         self._guest, self._machines, self._fabric, self._hosts = guest, machines, fabric, hosts
         self._docker = Docker(guest.docker)
         self._project: Layer | None = None
@@ -85,7 +89,8 @@ class VagrantHost(ObservedHost):
     @property
     def pid(self) -> int:
         """Of the connection to the machine; 0 while it is off."""
-        return self._guest.lost.pid if self._guest.lost is not None and self.booted.is_set() else 0
+        connection = self._guest.connection
+        return connection.pid if connection is not None and self.booted.is_set() else 0
 
     @property
     def docker(self) -> Docker:
@@ -108,6 +113,15 @@ class VagrantHost(ObservedHost):
     async def enter(self, project: Layer) -> None:
         """Make a host of a machine that has booted: the lab's way in, its name and addresses, its engine."""
         self._project = project
+        try:
+            await self._furnish(project)
+        except BaseException:
+            await self.leave()
+            raise
+        self.booted.set()
+        self._watchers = [asyncio.create_task(self._notice()), asyncio.create_task(self._follow_clock())]
+
+    async def _furnish(self, project: Layer) -> None:
         await self._guest.connect()
         await self._guest.furnish(project)
         sysctls = "\n".join(f"echo {shlex.quote(value)} > /proc/sys/{key}" for key, value in HOST_SYSCTLS.items())
@@ -120,9 +134,7 @@ class VagrantHost(ObservedHost):
             log = await self._guest.shell("journalctl -u docker -n 5 --no-pager -o cat 2>&1 || true")
             raise LabError(f"the Docker Engine of {self.name} does not answer; its log ends: {log.strip()}") from None
         await self._guest.ready()
-        self.ahead = await self._guest.ahead()
-        self.booted.set()
-        self._watchers = [asyncio.create_task(self._notice()), asyncio.create_task(self._follow_clock())]
+        self.ahead = sum(await self._guest.ahead()) // 2
 
     async def load(self, names: Sequence[str], files: Sequence[Path]) -> None:
         """Give its engine those of these images that it has not got, or only older ones of, and these archives."""
@@ -164,9 +176,9 @@ class VagrantHost(ObservedHost):
 
     async def _notice(self) -> None:
         """The machine is gone when its connection ends: it crashed, or somebody else switched it off."""
-        if self._guest.lost is None:
+        if self._guest.connection is None:
             return
-        await self._guest.lost.wait()
+        await self._guest.connection.wait()
         self.booted.clear()
         with contextlib.suppress(LabError):
             await self._fabric.unplug(self.name)
@@ -183,7 +195,9 @@ class VagrantHost(ObservedHost):
         while True:
             await asyncio.sleep(_WATCH_CLOCK)
             with contextlib.suppress(LabError, OSError):
-                self.ahead = await self._guest.ahead()
+                # What is known stays while it can be true: a reading on a busy machine is wide.
+                least, most = await self._guest.ahead()
+                self.ahead = min(max(self.ahead, least), most)
 
     # Devices
 
