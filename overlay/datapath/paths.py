@@ -27,6 +27,8 @@ BUSY_FOR: Final = 5 * SECOND
 BUDGET: Final = 8
 """Probes a second that idle paths may cost a peer, all together."""
 BUSY_BUDGET: Final = 32
+TOGETHER: Final = 2 * SECOND
+"""Probes of idle paths wait for each other for so long, so that a peer wakes for some at once and not for each."""
 TIMEOUT: Final = 250 * MILLISECOND
 """No answer after this, or after three times what answers usually take, is a miss."""
 MAX_TIMEOUT: Final = 2 * SECOND
@@ -211,6 +213,7 @@ class Paths:
         self._neighbours: dict[PeerName, _Paths] = {}
         self._timers: Timers[PeerName] = Timers()
         self._tunnelled: tuple[PeerName, ...] = ()
+        self._phase = rng.randrange(TOGETHER)
         self._stale = False
         """`_tunnelled` may be another one now."""
 
@@ -341,11 +344,12 @@ class Paths:
     def _usual(self, paths: _Paths, now: int) -> int:
         if paths.busy_until > now:
             return max(BUSY_INTERVAL, len(self._neighbours) * SECOND // BUSY_BUDGET)
-        return self._idle()
+        return self._idle(now)
 
-    def _idle(self) -> int:
+    def _idle(self, now: int) -> int:
         pause = max(IDLE_INTERVAL, len(self._neighbours) * SECOND // BUDGET)
-        return pause - pause // 8 + self._rng.randrange(pause // 4)
+        due = now + pause - pause // 8 + self._rng.randrange(pause // 4)
+        return due + (self._phase - due) % TOGETHER - now
 
     def _advance(self, paths: _Paths, event: Event, now: int, effects: list[Effect]) -> None:
         before = paths.fast
@@ -406,7 +410,7 @@ class Paths:
         self._switch(paths, effects)
         probe = paths.tube_probe
         probe.waiting = None
-        probe.due = now + (self._idle() if paths.fast in IN_USE else self._usual(paths, now))
+        probe.due = now + (self._idle(now) if paths.fast in IN_USE else self._usual(paths, now))
         if size != paths.size:
             paths.size = size
             paths.raise_at = now + RAISE_INTERVAL
