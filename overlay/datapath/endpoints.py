@@ -131,15 +131,14 @@ class Endpoints:
         return effects
 
     def deadline(self) -> int | None:
-        times = [] if self._recovery_at is None else [self._recovery_at]
+        first = self._recovery_at
         for since in (self._unreachable_since, self._pathless_since):
-            for start in since.values():  # the hold is the same for all: the first that began ends first
-                times.append(start + self._config.hold)
-                break
+            if since:  # the hold is the same for all: the first that began ends first
+                due = next(iter(since.values())) + self._config.hold
+                if first is None or due < first:
+                    first = due
         detour = self._detours.deadline()
-        if detour is not None:
-            times.append(detour)
-        return min(times, default=None)
+        return detour if detour is not None and (first is None or detour < first) else first
 
     # --- this host's ports ------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ gossip, timers or the kernel. A change costs what it touches: the claimants of t
 
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -186,7 +187,8 @@ class ForwardingPlan:
         """Settle all that was marked. Returns the diffs: forwarding, flood list, quarantine and its log lines."""
         touched = self._dirty_claims
         for mac in self._dirty_macs:
-            self._settle_mac(mac, touched)
+            if not self._settle_alone(mac):
+                self._settle_mac(mac, touched)
         for literal in self._dirty_literals:
             self._settle_literal(literal, touched)
         effects = self._quarantine(touched)
@@ -199,6 +201,33 @@ class ForwardingPlan:
         self._dirty_claims, self._dirty_macs, self._dirty_literals, self._dirty_output = {}, {}, {}, {}
         self._dirty_flood = False
         return effects
+
+    def _settle_alone(self, mac: str) -> bool:
+        """Settle a MAC that one container has whose addresses no other has, nor had: nearly all are such."""
+        claims = self._by_mac.get(mac, _NOTHING)
+        if len(claims) != 1:
+            return False
+        ((identity, claim),) = claims.items()
+        if identity in self._lost or self._mac_winner.get(mac, identity) != identity:
+            return False
+        winners = self._literal_winner
+        for literal in claim.literals:
+            if len(self._by_literal[literal]) != 1 or winners.get(literal, identity) != identity:
+                return False
+        alive = identity[0] in self._standing
+        if alive:
+            self._mac_winner[mac] = identity
+        else:
+            self._mac_winner.pop(mac, None)
+        for literal in claim.literals:
+            if alive:
+                winners[literal] = identity
+            else:
+                winners.pop(literal, None)
+            self._contested.pop(literal, None)
+            self._dirty_literals.pop(literal, None)
+        self._dirty_claims.pop(identity, None)
+        return True
 
     def _standing_highest(self, contenders: Iterator[EndpointId]) -> list[EndpointId]:
         """Those of `contenders` to whom nobody is preferred for reachability; none that is gone."""
@@ -246,10 +275,13 @@ class ForwardingPlan:
         taken: list[Effect] = []
         given: list[Effect] = []
         for mac in sorted({**self._dirty_macs, **self._dirty_output}):
-            before, after = self._installed.pop(mac, None), self._desired(mac)
+            before, after = self._installed.get(mac), self._desired(mac)
             if after is None:
                 if before is not None:
+                    del self._installed[mac]
                     taken.append(RemoveForwarding(mac))
+                continue
+            if after is before:
                 continue
             self._installed[mac] = after
             if after == before:
@@ -267,12 +299,18 @@ class ForwardingPlan:
     def _desired(self, mac: str) -> SetForwarding | None:
         """What should be installed for `mac`. One that a container of this host has is never sent elsewhere."""
         winner = self._mac_winner.get(mac)
-        if winner is None or any(origin == self._own for origin, _ in self._by_mac[mac]):
+        if winner is None:
+            return None
+        claims = self._by_mac[mac]
+        own = self._own
+        if winner[0] == own or (len(claims) > 1 and any(origin == own for origin, _ in claims)):
             return None
         host = self._hosts.get(winner[0])
-        literals = (i for i in self._by_mac[mac][winner].literals if self._literal_winner.get(i) == winner)
-        addresses = tuple(sorted(literals))
-        return SetForwarding(mac, host, addresses) if host is not None and addresses else None
+        if host is None:
+            return None
+        winners = self._literal_winner
+        addresses = [literal for literal in claims[winner].literals if winners.get(literal) == winner]
+        return _forwarding(mac, host, tuple(sorted(addresses))) if addresses else None
 
     def _quarantine(self, touched: dict[EndpointId, None]) -> list[Effect]:
         """Find who lost or got back what; say so to the DNS, and to the log of the loser's own host."""
@@ -332,6 +370,15 @@ class ForwardingPlan:
             "_by_literal",
         ):
             assert getattr(self, attribute) == getattr(fresh, attribute), attribute
+
+
+_NOTHING: dict[EndpointId, Claim] = {}
+
+
+@lru_cache(maxsize=1 << 13)
+def _forwarding(mac: str, remote: str, addresses: tuple[str, ...]) -> SetForwarding:
+    """Kept for the peers of a simulated world, most of which install the same."""
+    return SetForwarding(mac, remote, addresses)
 
 
 def _discard(index: dict[str, dict[EndpointId, Claim]], key: str, identity: EndpointId) -> None:

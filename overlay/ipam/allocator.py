@@ -346,7 +346,7 @@ class Allocator:
 
     def deadline(self) -> int | None:
         """When `settle` is wanted."""
-        if self._space.ring.lineage is None:
+        if self._space.ring.lineage is None or not (self._searches or self.pending):
             return None
         times = [search.due for search in self._searches.values()]
         times += [pending.expires for pending in self.pending.values() if pending.expires is not None]

@@ -177,6 +177,8 @@ class Agreement:
 
     def deadline(self) -> int | None:
         """When `wake` is wanted."""
+        if self._deadline is None and self._round is None and self._since is None:
+            return None
         times = [time for time in (self._deadline, self._round.grace if self._round else None) if time is not None]
         if self._since is not None:
             times.append(self._since + PATIENCE)
