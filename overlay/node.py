@@ -71,6 +71,9 @@ from overlay.mesh.crypto import Crypto
 from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
 
+_INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
+"""Effects that concern the node itself (the last two also); all others are for whoever drives it."""
+
 UID_KEY = "uid"
 MAX_NICKNAMES = 4096
 
@@ -184,6 +187,9 @@ class Node:
 
     def handle(self, input: Input, now: int) -> list[Effect]:
         """What happened, and what to do about it. TypeError for an input that is not of this vocabulary."""
+        if type(input) is Datagram:  # of all inputs the most frequent, and no business of any other core
+            effects = self.mesh.handle(input, now)
+            return self._resolve(effects, now) if effects else effects
         effects = self._route(input, now)
         if effects:
             effects = self._resolve(effects, now)
@@ -203,8 +209,13 @@ class Node:
         return due
 
     def _first_of_others(self) -> int | None:
-        dues = (self.ipam.deadline(), self.endpoints.deadline(), self.paths.deadline())
-        return min((due for due in dues if due is not None), default=None)
+        # Asked after nearly every message, so written out.
+        first = self.ipam.deadline()
+        due = self.endpoints.deadline()
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.paths.deadline()
+        return due if due is not None and (first is None or due < first) else first
 
     def surrender(self, now: int) -> list[Effect]:
         """Before this peer's state is wiped (`reset`): give its address space to another."""
@@ -268,8 +279,6 @@ class Node:
 
     def _route(self, input: Input, now: int) -> list[Effect]:
         kind = type(input)
-        if kind is Datagram:  # of all inputs the most frequent, and no business of any other core
-            return self.mesh.handle(input, now)
         if kind is TcpMessage:
             # Gossip merges into the others' states; whatever else concerns them comes as an input of their own.
             self._others_stale = self._others_stale or type(input.message) is News  # type: ignore[attr-defined]
@@ -294,22 +303,27 @@ class Node:
 
     def _resolve(self, effects: list[Effect], now: int) -> list[Effect]:
         """Carry out what is between the cores. What it leads to stands in its place, so causes stay before effects."""
+        if not any(type(effect) in _INWARD for effect in effects):
+            return effects
         outward: list[Effect] = []
-        todo = list(reversed(effects))
+        todo = effects[::-1]
         while todo:
             effect = todo.pop()
-            if isinstance(effect, Notify):
-                assert isinstance(effect.input, Input)
-                todo.extend(reversed(self._route(effect.input, now)))
-            elif isinstance(effect, Broadcast):
-                todo.extend(reversed(self.mesh.broadcast(effect.channel, effect.delta, now)))
-            elif isinstance(effect, Unicast):
-                todo.extend(reversed(self.mesh.unicast(effect.destination, effect.channel, effect.body, now)))
-            elif isinstance(effect, ResizeTunnel):
-                self.tunnel.set_size(effect.peer, effect.size)
+            kind = type(effect)
+            if kind not in _INWARD:
+                outward.append(effect)
+            elif kind is Notify:
+                assert isinstance(effect.input, Input)  # type: ignore[attr-defined]
+                todo.extend(reversed(self._route(effect.input, now)))  # type: ignore[attr-defined]
+            elif kind is Broadcast:
+                todo.extend(reversed(self.mesh.broadcast(effect.channel, effect.delta, now)))  # type: ignore[attr-defined]
+            elif kind is Unicast:
+                body = effect.body  # type: ignore[attr-defined]
+                todo.extend(reversed(self.mesh.unicast(effect.destination, effect.channel, body, now)))  # type: ignore[attr-defined]
+            elif kind is ResizeTunnel:
+                self.tunnel.set_size(effect.peer, effect.size)  # type: ignore[attr-defined]
             else:
-                if isinstance(effect, SetForwarding | RemoveForwarding):
-                    self.tunnel.forget()
+                self.tunnel.forget()
                 outward.append(effect)
         return outward
 
@@ -340,6 +354,8 @@ class Node:
 
     def _remember_nicknames(self, input: PeersChanged) -> None:
         """Keep the nicknames of peers that go out of reach: `rmpeer` is asked for them when their records are gone."""
+        if len(input.reachable) == len(self.mesh.topology.records):
+            return  # whoever is reachable has a record, so all are
         reachable = frozenset(input.reachable)
         for name, record in self.mesh.topology.records.items():
             if name not in reachable:

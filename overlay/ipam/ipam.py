@@ -122,9 +122,13 @@ class Ipam:
 
     def deadline(self) -> int | None:
         """When `Wake` is wanted, nanoseconds."""
-        gift = None if self._gift is None else self._gift_due
-        times = (self._agreement.deadline(), self._allocator.deadline(), self._space.deadline(), gift)
-        return min((time for time in times if time is not None), default=None)
+        # Asked after nearly every message, so written out.
+        first = None if self._gift is None else self._gift_due
+        for part in (self._agreement, self._allocator, self._space):
+            due = part.deadline()
+            if due is not None and (first is None or due < first):
+                first = due
+        return first
 
     def expect(self, addresses: tuple[Address, ...]) -> None:
         """This peer dials these since an earlier life: the peers there have a say in a first agreement."""
@@ -283,10 +287,11 @@ class Ipam:
         news, effects = self._take_in(delta, now)
         return news, self._finish(effects, now)
 
-    def join(self, first: Delta, second: Delta) -> RingDelta:
+    def join(self, *deltas: Delta) -> RingDelta:
         """See `Channel`."""
-        assert isinstance(first, RingDelta) and isinstance(second, RingDelta)
-        return join_deltas(first, second)
+        rings = [delta for delta in deltas if isinstance(delta, RingDelta)]
+        assert len(rings) == len(deltas)
+        return join_deltas(*rings)
 
     def check_invariants(self) -> None:
         """See `Channel`."""

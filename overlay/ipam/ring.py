@@ -305,12 +305,15 @@ class Ring:
         assert by_owner == self._by_owner, "the owners' index is not that of the tokens"
 
 
-def join_deltas(first: RingDelta, second: RingDelta) -> RingDelta:
-    """One delta that says what both say."""
-    if first.lineage != second.lineage:
-        return max(first, second, key=lambda delta: lineage_rank(delta.lineage))
-    tokens = {token.start: token for token in first.tokens}
-    for token in second.tokens:
-        mine = tokens.get(token.start)
-        tokens[token.start] = token if mine is None else better(mine, token)
+def join_deltas(*deltas: RingDelta) -> RingDelta:
+    """One delta that says what all of these (one at least) say."""
+    first = max(deltas, key=lambda delta: lineage_rank(delta.lineage))
+    tokens: dict[int, Token] = {}
+    for delta in deltas:
+        if delta.lineage != first.lineage:
+            continue
+        for token in delta.tokens:
+            mine = tokens.setdefault(token.start, token)
+            if mine is not token:
+                tokens[token.start] = better(mine, token)
     return RingDelta(first.range, first.lineage, tuple(tokens[start] for start in sorted(tokens)))

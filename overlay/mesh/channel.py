@@ -36,8 +36,8 @@ class Channel(Protocol):
         """
         ...
 
-    def join(self, first: Delta, second: Delta) -> Delta:
-        """One delta that says what both say, so that pending news for one neighbour coalesce."""
+    def join(self, *deltas: Delta) -> Delta:
+        """One delta that says what all of these (one at least) say: pending news for one neighbour coalesce."""
         ...
 
     def check_invariants(self) -> None:

@@ -27,16 +27,21 @@ from overlay.mesh.timers import Timers
 from overlay.wire import Delta, Vector
 
 ANNOUNCE_DELAY: Final = 50 * MILLISECOND
-ANNOUNCE_LATEST: Final = 200 * MILLISECOND
-"""Digests are announced when a channel has been quiet for the delay, or so long after the first change: a state that
-is about to pass tells nobody anything."""
+ANNOUNCE_DELAY_MAX: Final = 400 * MILLISECOND
+ANNOUNCE_LATEST: Final = 4
+"""Digests are announced when the channels have been quiet for the delay, or so many delays after the first change: a
+state that is about to pass tells nobody anything."""
+ANNOUNCE_PAUSE: Final = 1 * SECOND
+"""The delay doubles while announcements follow each other within it."""
 ANNOUNCE_FANOUT: Final = 3
 GRAFT_DELAY: Final = 150 * MILLISECOND
-"""How long an announced difference must last before it is asked about."""
+GRAFT_HOPS: Final = 4
+"""How long an announced difference must last before it is asked about: the time that the tree needs, which is the
+delay and, where news wait for each other at every hop, so many times the wait."""
 BROKEN: Final = 1 * SECOND
 """For so long after a graft, the tree near by is taken for broken: announcements go to all who may lack the news."""
-GRAFT_PATIENCE: Final = 1 * SECOND
-"""For how long after an announcement changes of the own state excuse a difference."""
+GRAFT_PATIENCE: Final = 6
+"""For so many times as long changes of the own state excuse a difference."""
 WANT_PAUSE: Final = 500 * MILLISECOND
 """An answer to an earlier `Want` is awaited for so long before the same is asked for again by way of an echo."""
 PRUNE_PAUSE: Final = 1 * SECOND
@@ -45,11 +50,12 @@ PRUNE_GRACE: Final = 100 * MILLISECOND
 FLUSH_GAP_MAX: Final = 64 * MILLISECOND
 """Between two flushes at the most. The gap doubles from `flush_delay` on while news keep coming, so that a burst of
 them (a heal, a boot of many) costs a few large messages and not a message for each; after a pause it begins anew."""
+FLUSH_PAUSE: Final = 8
+"""Such a pause is so many gaps long."""
 HISTORY: Final = 128
 """Past digests of each channel that are remembered: who announces one of them knows nothing new."""
 
 GossipMessage = News | Digests | Want | Prune | Graft
-TimerKey = tuple[str, PeerName, str]
 
 _VECTOR_OF: Final[dict[type[Delta], type[Vector]]] = {
     TopologyDelta: TopologyVector,
@@ -57,9 +63,10 @@ _VECTOR_OF: Final[dict[type[Delta], type[Vector]]] = {
     OriginDelta: OriginVector,
 }
 
-_FLUSH: TimerKey = ("flush", "", "")
-_ANNOUNCE: TimerKey = ("announce", "", "")
-_ROUND: TimerKey = ("round", "", "")
+_FLUSH: Final = "flush"
+_ANNOUNCE: Final = "announce"
+_ROUND: Final = "round"
+_SUSPECTS: Final = "suspects"
 
 
 class Neighbour:
@@ -71,7 +78,8 @@ class Neighbour:
         self.name = name
         self.conn = conn
         self.eager = eager
-        self.pending: dict[str, Delta] = {}
+        self.pending: dict[str, list[Delta]] = {}
+        """News of each channel for the next flush, in the order in which they came."""
         self.announced: dict[str, int] = {}
         """The digest of each channel that this neighbour was last known to have."""
         self.suspects: dict[str, tuple[int, int]] = {}
@@ -92,15 +100,19 @@ class Gossip:
         self._round_interval = round_interval
         self._flush_delay = flush_delay
         self._neighbours: dict[PeerName, Neighbour] = {}
-        self._timers: Timers[TimerKey] = Timers()
+        self._timers: Timers[str] = Timers()
         self._unannounced: dict[str, None] = {}
         self._kinds: dict[str, type[Vector]] = {}
         self._history: dict[str, dict[int, None]] = {name: {} for name in self._channels}
         self._changed_at = dict.fromkeys(self._channels, 0)
+        self._pushed_at = dict.fromkeys(self._channels, -SECOND)
+        """When news of each channel came over the tree last."""
         self._compared_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
         self._awaited: dict[str, tuple[PeerName, int]] = {}
         """Of whom the whole difference of a channel was asked last, and when; until something came of it."""
         self._announce_by = 0
+        self._announce_delay = ANNOUNCE_DELAY
+        self._announced_at = -ANNOUNCE_PAUSE
         self._broken_until = 0
         self._flush_gap = flush_delay
         self._flushed_at = -FLUSH_GAP_MAX
@@ -120,9 +132,7 @@ class Gossip:
 
     def remove_neighbour(self, name: PeerName, now: int) -> list[Effect]:
         """The connection is gone, with all that was to be sent on it."""
-        neighbour = self._neighbours.pop(name)
-        for channel in neighbour.suspects:
-            self._timers.cancel(("suspect", name, channel))
+        self._neighbours.pop(name)
         for key in [key for key in self.conflicts if key[0] == name]:
             del self.conflicts[key]
         for channel in [channel for channel, (asked, _) in self._awaited.items() if asked == name]:
@@ -151,24 +161,28 @@ class Gossip:
         """Send what is pending, to everybody: a farewell cannot wait."""
         self._timers.cancel(_FLUSH)
         effects: list[Effect] = []
-        same: dict[tuple[int, ...], News] = {}
-        for neighbour in self._neighbours.values():
-            pending = neighbour.pending
-            if not pending:
-                continue
-            key = tuple(id(delta) for delta in pending.values())
+        same: dict[tuple[object, ...], News] = {}
+        waiting = [neighbour for neighbour in self._neighbours.values() if neighbour.pending]
+        for neighbour in waiting:
+            # Neighbours with the same news pending share the message.
+            pending = sorted(neighbour.pending.items())
+            key = tuple((name, *map(id, deltas)) for name, deltas in pending)
             if key not in same:
-                same[key] = News(tuple(sorted(pending.items(), key=lambda item: item[0])))
+                same[key] = News(
+                    tuple(
+                        (name, deltas[0] if len(deltas) == 1 else self._channels[name].join(*deltas))
+                        for name, deltas in pending
+                    )
+                )
             effects.append(SendTcp(neighbour.conn, same[key]))
-        for neighbour in self._neighbours.values():
+        for neighbour in waiting:
             neighbour.pending = {}
         return effects
 
     def farewell(self, channel: str, delta: Delta) -> list[Effect]:
         """Send this change to every neighbour at once, eager or not, with all that is pending."""
         for neighbour in self._neighbours.values():
-            before = neighbour.pending.get(channel)
-            neighbour.pending[channel] = delta if before is None else self._channels[channel].join(before, delta)
+            neighbour.pending.setdefault(channel, []).append(delta)
         return self.flush()
 
     def receive(self, name: PeerName, message: GossipMessage, now: int) -> list[Effect]:
@@ -196,16 +210,15 @@ class Gossip:
         """Do what is due."""
         effects: list[Effect] = []
         while (key := self._timers.pop(now)) is not None:
-            match key[0]:
-                case "flush":
-                    self._flushed_at = now
-                    effects += self.flush()
-                case "announce":
-                    effects += self._announce(now)
-                case "round":
-                    effects += self._round(now)
-                case _:
-                    effects += self._check_suspect(key[1], key[2], now)
+            if key == _FLUSH:
+                self._flushed_at = now
+                effects += self.flush()
+            elif key == _ANNOUNCE:
+                effects += self._announce(now)
+            elif key == _ROUND:
+                effects += self._round(now)
+            else:
+                effects += self._check_suspects(now)
         return effects
 
     def deadline(self) -> int | None:
@@ -217,7 +230,7 @@ class Gossip:
     def _receive_news(self, sender: Neighbour, message: News, now: int) -> list[Effect]:
         effects: list[Effect] = []
         fresh = total = 0
-        clash = False
+        clash = flowing = False
         for name, delta in message.items:
             channel = self._channels.get(name)
             if channel is None:
@@ -238,9 +251,14 @@ class Gossip:
                 sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
             if news is not None:
                 fresh += _weight(news)
+                # While the tree brings news all the time an answer is but ahead of it.
+                flowing = flowing or now - self._pushed_at[name] < self._tree_time
                 self._push(name, news, sender, now)
+                if not message.answer:
+                    self._pushed_at[name] = now
         if message.answer:
-            return effects + self._graft(sender, now) if fresh and not sender.eager else effects
+            failed = fresh and not sender.eager and not flowing
+            return effects + self._graft(sender, now) if failed else effects
         if 2 * fresh >= total:
             sender.eager = sender.eager or total > 0
         elif not clash:
@@ -271,8 +289,6 @@ class Gossip:
         return [SendTcp(sender.conn, Prune())]
 
     def _push(self, name: str, delta: Delta, sender: Neighbour | None, now: int) -> None:
-        channel = self._channels[name]
-        joined: dict[int, Delta] = {}
         waiting = False
         for neighbour in self._neighbours.values():
             if neighbour is sender:
@@ -281,22 +297,20 @@ class Gossip:
                 neighbour.skipped = True
                 continue
             waiting = True
-            before = neighbour.pending.get(name)
-            if before is None:
-                neighbour.pending[name] = delta
-                continue
-            # Neighbours with the same news pending share the joined delta, and later the message.
-            if id(before) not in joined:
-                joined[id(before)] = channel.join(before, delta)
-            neighbour.pending[name] = joined[id(before)]
+            pending = neighbour.pending.get(name)
+            if pending is None:
+                neighbour.pending[name] = [delta]
+            else:
+                pending.append(delta)
         if waiting and _FLUSH not in self._timers:
             self._schedule_flush(now)
         self._note_change(name, now)
 
     def _schedule_flush(self, now: int) -> None:
-        if now - self._flushed_at < 2 * self._flush_gap:
+        pause = now - self._flushed_at
+        if pause < 2 * self._flush_gap:
             self._flush_gap = min(2 * self._flush_gap, FLUSH_GAP_MAX)
-        else:
+        elif pause >= FLUSH_PAUSE * self._flush_gap:
             self._flush_gap = self._flush_delay
         self._timers.set(_FLUSH, max(now + self._flush_delay, self._flushed_at + self._flush_gap))
 
@@ -313,8 +327,12 @@ class Gossip:
 
     def _schedule_announcement(self, now: int) -> None:
         if _ANNOUNCE not in self._timers:
-            self._timers.set(_ANNOUNCE, now + ANNOUNCE_DELAY)
-            self._announce_by = now + ANNOUNCE_LATEST
+            if now - self._announced_at < ANNOUNCE_PAUSE:
+                self._announce_delay = min(2 * self._announce_delay, ANNOUNCE_DELAY_MAX)
+            else:
+                self._announce_delay = ANNOUNCE_DELAY
+            self._announce_by = now + ANNOUNCE_LATEST * self._announce_delay
+        self._timers.set(_ANNOUNCE, min(now + self._announce_delay, self._announce_by))
 
     # --- digests --------------------------------------------------------------------------------------------------
 
@@ -333,10 +351,7 @@ class Gossip:
             self._schedule_announcement(now)
 
     def _announce(self, now: int) -> list[Effect]:
-        quiet_at = max(self._changed_at[name] for name in self._unannounced) + ANNOUNCE_DELAY
-        if now < min(quiet_at, self._announce_by):
-            self._timers.set(_ANNOUNCE, min(quiet_at, self._announce_by))
-            return []
+        self._announced_at = now
         items = tuple((name, self._channels[name].digest()) for name in sorted(self._unannounced))
         self._unannounced.clear()
         behind = [
@@ -374,7 +389,7 @@ class Gossip:
                 continue
             sender.announced[name] = digest
             if digest == channel.digest():
-                self._clear_suspect(sender, name)
+                sender.suspects.pop(name, None)
                 self.conflicts.pop((sender.name, name), None)
             elif message.kind == DigestKind.ROUND or (
                 message.kind == DigestKind.OPENING and not self._awaits(name, now)
@@ -382,30 +397,43 @@ class Gossip:
                 effects += self._want(sender, name, now, echo=True)
             elif digest not in self._history[name] and name not in sender.suspects:
                 sender.suspects[name] = (digest, now)
-                self._timers.set(("suspect", sender.name, name), now + GRAFT_DELAY)
+                self._timers.set_earlier(_SUSPECTS, now + self._tree_time)
         return effects
 
-    def _clear_suspect(self, sender: Neighbour, channel: str) -> None:
-        if sender.suspects.pop(channel, None) is not None:
-            self._timers.cancel(("suspect", sender.name, channel))
+    @property
+    def _tree_time(self) -> int:
+        """How long news take to reach everybody."""
+        return GRAFT_DELAY + GRAFT_HOPS * self._flush_gap
 
-    def _check_suspect(self, name: PeerName, channel: str, now: int) -> list[Effect]:
-        neighbour = self._neighbours[name]
-        digest, since = neighbour.suspects[channel]
-        settled = digest == self._channels[channel].digest() or digest in self._history[channel]
-        if settled or (name, channel) in self.conflicts:
-            del neighbour.suspects[channel]
-            return []
-        busy = now - self._changed_at[channel] < GRAFT_DELAY and now - since < GRAFT_PATIENCE
-        if busy or now - self._compared_at[channel] < GRAFT_DELAY:
-            self._timers.set(("suspect", name, channel), now + GRAFT_DELAY)
-            return []
-        del neighbour.suspects[channel]
-        self._compared_at[channel] = now
-        # Where many change at once, each peer passes through states that no other does: what was announced proves
-        # nothing. Only an answer that holds news shows that the tree has failed (`_receive_news`).
-        items = ((channel, self._channels[channel].digest()),)
-        return [SendTcp(neighbour.conn, Digests(DigestKind.ROUND, items))]
+    def _check_suspects(self, now: int) -> list[Effect]:
+        """Ask those whose announced difference has lasted for long enough; the others are looked at again later."""
+        effects: list[Effect] = []
+        due: int | None = None
+        for neighbour in self._neighbours.values():
+            for channel, (digest, since) in list(neighbour.suspects.items()):
+                settled = digest == self._channels[channel].digest() or digest in self._history[channel]
+                if settled or (neighbour.name, channel) in self.conflicts:
+                    del neighbour.suspects[channel]
+                    continue
+                ready_at = self._ready_at(channel, since)
+                if now < ready_at:
+                    due = ready_at if due is None or ready_at < due else due
+                    continue
+                del neighbour.suspects[channel]
+                self._compared_at[channel] = now
+                # Where many change at once, each peer passes through states that no other does: what was announced
+                # proves nothing. Only an answer that holds news shows that the tree has failed (`_receive_news`).
+                items = ((channel, self._channels[channel].digest()),)
+                effects.append(SendTcp(neighbour.conn, Digests(DigestKind.ROUND, items)))
+        if due is not None:
+            self._timers.set(_SUSPECTS, due)
+        return effects
+
+    def _ready_at(self, channel: str, since: int) -> int:
+        """When a difference that was announced at `since` has lasted for long enough, as it looks now."""
+        wait = self._tree_time
+        quiet_at = min(self._changed_at[channel] + wait, since + GRAFT_PATIENCE * wait)
+        return max(since + wait, quiet_at, self._compared_at[channel] + wait)
 
     def _graft(self, neighbour: Neighbour, now: int) -> list[Effect]:
         neighbour.eager = True
@@ -446,7 +474,7 @@ class Gossip:
         sender.pending.pop(message.channel, None)
         sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
         asked = sender.wanted_at.get(message.channel)
-        if message.echo and (asked is None or now - asked >= WANT_PAUSE):
+        if message.echo and (asked is None or now - asked >= WANT_PAUSE) and not self._awaits(message.channel, now):
             effects += self._want(sender, message.channel, now, echo=False)
         return effects
 

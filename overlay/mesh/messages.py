@@ -1,7 +1,15 @@
-"""The replicated topology on the wire: who is linked to whom. Data alone; `docs/wire.md` explains."""
+"""The replicated topology on the wire: who is linked to whom. Data, and what follows from it; `docs/wire.md` explains.
 
+What follows from a record is kept with it: the peers of a simulated world pass records on as objects, and so each is
+hashed and looked through once.
+"""
+
+from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from overlay.config import PeerName
@@ -21,7 +29,10 @@ class Link(Wire, frozen=True):
     established: bool
 
 
-class PeerRecord(Wire, frozen=True):
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class PeerRecord(Wire, frozen=True, dict=True):
     """What one peer says of itself. Only `name` changes it; higher (uid, version) wins.
 
     `uid` is the incarnation: drawn higher at every start. `links` are sorted by peer.
@@ -37,11 +48,36 @@ class PeerRecord(Wire, frozen=True):
     key: Annotated[bytes, Meta(max_length=32)] = b""
     """Its public key (X25519), by which peers that know each other spare the PAKE; empty without a password."""
 
+    @cached_property
+    def fingerprint(self) -> int:
+        """64 bits of the wire form; a topology's digest is the sum of its records' modulo 2^64."""
+        return int.from_bytes(blake2b(encode_record(self), digest_size=8).digest(), "big")
+
+    @cached_property
+    def linked(self) -> dict[PeerName, None]:
+        """To whom it says to have established links, in order. Not to be changed."""
+        return {link.peer: None for link in self.links if link.established}
+
+    @cached_property
+    def known(self) -> tuple[PeerName, int, int]:
+        """What a vector says of it."""
+        return (self.name, self.uid, self.version)
+
+    @cached_property
+    def sound(self) -> bool:
+        """Whether the name is of a length that is allowed, and the links are sorted, each once."""
+        return 0 < len(self.name) <= 64 and all(one.peer < other.peer for one, other in pairwise(self.links))
+
 
 class TopologyDelta(Wire, frozen=True, tag=2):
     """Peer records that changed, sorted by name."""
 
     records: tuple[PeerRecord, ...]
+
+
+def encode_record(record: PeerRecord) -> bytes:
+    """The wire form of one record."""
+    return _encode(TopologyDelta((record,)))
 
 
 class TopologyVector(Wire, frozen=True, tag=3):

@@ -13,7 +13,7 @@ from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.mesh.origin_messages import Change, OriginDelta, OriginState, OriginVector, Value
-from overlay.mesh.origin_state import Held, join_deltas, validate
+from overlay.mesh.origin_state import Held, first_of, join_states, shared, validate
 from overlay.wire import Delta, Vector
 
 MAX_FORGOTTEN = 4096
@@ -40,10 +40,10 @@ class OriginMap:
         self._origins: dict[PeerName, Held] = {}
         self._forgotten: dict[PeerName, int] = {}
         self._limbo: dict[PeerName, OriginDelta] = {}
-        self._own = self._origins[owner] = Held(uid)
         self._reissue_from = 0
         self._reissue_pause = REISSUE_PAUSE
-        self._seal(owner, self._own)
+        self._own = Held(owner, uid)
+        self._hold(self._own)
 
     # --- the owner's entries ------------------------------------------------------------------------------------
 
@@ -59,10 +59,10 @@ class OriginMap:
         return self._advance(key, None)
 
     def _advance(self, key: str, value: Value | None) -> OriginDelta:
-        own = self._own
-        entry = own.advance(key, value)
-        self._seal(self._owner, own)
-        return OriginDelta((OriginState(self._owner, own.uid, own.version, own.version - 1, 0, (entry,)),))
+        own, entry = self._own.advance(key, value)
+        self._own = own
+        self._hold(own)
+        return OriginDelta((shared(self._owner, own.uid, own.version, own.version - 1, 0, (entry,)),))
 
     # --- queries ------------------------------------------------------------------------------------------------
 
@@ -142,22 +142,23 @@ class OriginMap:
     def vector(self) -> OriginVector:
         """What is held without a gap."""
         if self._vector is None:
-            known = ((name, held.uid, held.version) for name, held in sorted(self._origins.items()))
-            self._vector = OriginVector(tuple(known))
+            origins = self._origins
+            self._vector = OriginVector(tuple([origins[origin].known for origin in sorted(origins)]))
         return self._vector
 
     def missing(self, vector: Vector) -> OriginDelta | None:
         """All that the sender of `vector` lacks of what is held here."""
         if not isinstance(vector, OriginVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
-        theirs = {origin: (uid, version) for origin, uid, version in vector.known}
-        lacking = []
-        for origin, held in self._origins.items():
-            if theirs.get(origin) != (held.uid, held.version) or held.ahead:
-                lacking.append(origin)
+        same = set(vector.known)
+        lacking = [held for held in self._origins.values() if held.known not in same or held.ahead]
+        if not lacking:
+            return None
+        theirs = {known[0]: known for known in vector.known}
         states: list[OriginState] = []
-        for origin in sorted(lacking):
-            states.extend(self._origins[origin].missing(origin, *theirs.get(origin, (0, 0))))
+        for held in sorted(lacking, key=_origin):
+            _, uid, version = theirs.get(held.origin, _UNKNOWN)
+            states.extend(held.missing(uid, version))
         return OriginDelta(tuple(states)) if states else None
 
     def merge(self, delta: Delta, now: int) -> tuple[OriginDelta | None, list[Effect]]:
@@ -167,15 +168,16 @@ class OriginMap:
         """
         if not isinstance(delta, OriginDelta):
             raise RemoteError(f"channel {self.name}: found a {type(delta).__name__}, expected an OriginDelta")
-        origins = self._origins
-        states = []
-        for state in delta.states:
-            held = origins.get(state.origin)
-            if held is not None and held.uid == state.uid and state.version <= held.version and not held.ahead:
-                if held is self._own:
-                    states.append(state)
-                continue  # nothing new in it, whatever else it says
-            states.append(state)
+        held_of = self._origins.get
+        states = [
+            state
+            for state in delta.states
+            if (held := held_of(state.origin)) is None
+            or held.uid != state.uid
+            or state.version > held.version
+            or held.ahead
+            or held is self._own
+        ]  # of all others nothing is new, whatever else they say
         for state in states:
             validate(self.name, state)
         news: list[OriginState] = []
@@ -198,44 +200,34 @@ class OriginMap:
                     news.append(fresh)
         if changes:
             effects.insert(0, Notify(OriginChanged(self.name, tuple(changes))))
-        return (OriginDelta(tuple(news)) if news else None), effects
+        if not news:
+            return None, effects
+        return (delta if tuple(news) == delta.states else OriginDelta(tuple(news))), effects
 
-    def join(self, first: Delta, second: Delta) -> OriginDelta:
-        """One delta that says what both say."""
-        assert isinstance(first, OriginDelta) and isinstance(second, OriginDelta)
-        return join_deltas(first, second)
+    def join(self, *deltas: Delta) -> OriginDelta:
+        """One delta that says what all of these say."""
+        states: list[OriginState] = []
+        for delta in deltas:
+            assert isinstance(delta, OriginDelta)
+            states.extend(delta.states)
+        return join_states(states)
 
     # --- merging ------------------------------------------------------------------------------------------------
 
     def _take(self, state: OriginState, changes: list[Change]) -> OriginState | None:
         """Merge one state of another peer, appending what changed. Returns what of it was news; None: nothing."""
         held = self._origins.get(state.origin)
-        if held is None and state.since == 0:
-            # Where many start at once, most of what comes is the first that is heard of somebody.
-            held = self._origins[state.origin] = Held(state.uid)
-            held.begin(state)
-            self._seal(state.origin, held)
-            changes.extend(Change(state.origin, e.key, None, e.value) for e in state.entries if e.value is not None)
-            return state
-        before: dict[str, Value | None] = {}
         if held is None or held.uid < state.uid:
-            if held is not None:
-                before = {key: entry.value for key, entry in held.entries.items()}
-                self._reseal(state.origin, held.term, 0)
-            held = self._origins[state.origin] = Held(state.uid)
-            news = state
-        elif held.uid > state.uid or held.knows(state):
+            first, appeared = first_of(state)
+            changes.extend(appeared if held is None else _replaced(held, first))
+            self._hold(first)
+            return state
+        if held.uid > state.uid or held.knows(state):
             return None
-        else:
-            news = held.news(state)
-        before = {**held.take(state), **before}
-        self._seal(state.origin, held)
-        for key, old in before.items():
-            current = held.entries.get(key)
-            new = current.value if current else None
-            if new != old:
-                changes.append(Change(state.origin, key, old, new))
-        return news
+        step = held.take(state)
+        changes.extend(step.changes)
+        self._hold(step.held)
+        return step.news
 
     def _contradicted_by(self, state: OriginState) -> bool:
         """Whether `state`, said to be ours, is of a life that we know nothing of (the disk was lost)."""
@@ -255,21 +247,22 @@ class OriginMap:
 
     def _reissue(self, uid: int) -> OriginDelta:
         """Publish our live entries as a new incarnation that beats every earlier one."""
-        fresh = Held(uid)
+        fresh = Held(self._owner, uid)
         for key, value in self.entries_of(self._owner):
-            fresh.advance(key, value)
-        self._reseal(self._owner, self._own.term, 0)
-        self._own = self._origins[self._owner] = fresh
-        self._seal(self._owner, fresh)
-        return OriginDelta((OriginState(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
+            fresh, _ = fresh.advance(key, value)
+        self._own = fresh
+        self._hold(fresh)
+        return OriginDelta((shared(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
 
-    def _seal(self, origin: PeerName, held: Held) -> None:
-        """Bring the digest up to what is held of `origin` now."""
-        term = held.said(origin)
-        self._reseal(origin, held.term, term)
-        held.term = term
+    def _hold(self, held: Held) -> None:
+        """This is held of its origin from now on."""
+        origin = held.origin
+        before = self._origins.get(origin)
+        self._origins[origin] = held
+        self._reseal(origin, before.term if before is not None else 0, held.term)
 
     def _reseal(self, origin: PeerName, old: int, new: int) -> None:
+        """Bring the digests up to what is held of `origin` now."""
         self._digest ^= old ^ new
         self._vector = None
         if origin in self._reachable:
@@ -286,3 +279,21 @@ class OriginMap:
             held.check_invariants()
         assert (digest, reachable_digest) == (self._digest, self._reachable_digest), self.name
         assert self._origins[self._owner] is self._own and not self._own.ahead, self.name
+
+
+def _replaced(before: Held, after: Held) -> list[Change]:
+    """What changed with another incarnation of an origin."""
+    changes = []
+    for key in {**before.entries, **after.entries}:
+        old, new = before.entries.get(key), after.entries.get(key)
+        was, now = old.value if old is not None else None, new.value if new is not None else None
+        if was != now:
+            changes.append(Change(after.origin, key, was, now))
+    return changes
+
+
+def _origin(held: Held) -> PeerName:
+    return held.origin
+
+
+_UNKNOWN = ("", 0, 0)

@@ -1,13 +1,18 @@
-"""What an origin map sends: the wire form of states in which every peer owns its own entries. No logic.
+"""What an origin map sends: the wire form of states in which every peer owns its own entries. No logic but its rules.
 
 `uid` is the incarnation of the origin (see `overlay.mesh.messages.PeerRecord`); within one incarnation `version`
 counts its changes. Only the origin makes entries; everybody else passes them on unchanged.
 """
 
+from functools import cached_property
+
 from msgspec import Struct
 
 from overlay.config import PeerName
 from overlay.wirebase import Wire
+
+MAX_COUNTER = 1 << 62
+"""Bound of uid and version on the wire: it leaves room to out-version whatever comes, within 64 bits."""
 
 
 class NameValue(Wire, frozen=True, tag=34):
@@ -37,7 +42,7 @@ class Entry(Wire, frozen=True):
     value: Value | None
 
 
-class OriginState(Wire, frozen=True):
+class OriginState(Wire, frozen=True, dict=True):
     """What changed at `origin` between its versions `since` (not included) and `version` (included).
 
     With `since` 0 it is the whole state: the receiver drops the keys that are not in it. Tombstones at or below
@@ -50,6 +55,24 @@ class OriginState(Wire, frozen=True):
     since: int
     floor: int
     entries: tuple[Entry, ...]
+
+    @cached_property
+    def fault(self) -> str:
+        """Which of the format's rules its numbers break; empty: none."""
+        if not (0 < self.uid < MAX_COUNTER and 0 <= self.since <= self.version < MAX_COUNTER):
+            return f"uid {self.uid}, since {self.since}, version {self.version}"
+        if self.since == self.version > 0:
+            return f"nothing between since and version {self.version}"
+        if not 0 <= self.floor <= (0 if self.since else self.version):
+            return f"floor {self.floor} with since {self.since}"
+        if len(self.entries) > 1 and len({entry.key for entry in self.entries}) != len(self.entries):
+            return "one key twice"
+        last = self.since
+        for entry in self.entries:
+            if not last < entry.version <= self.version:
+                return f"entry {entry.key!r} of version {entry.version} after {last}, up to {self.version}"
+            last = entry.version
+        return ""
 
 
 class OriginDelta(Wire, frozen=True, tag=32):

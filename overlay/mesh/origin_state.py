@@ -1,4 +1,4 @@
-"""What one peer holds of one origin's entries, and how states of it are checked, merged and joined. Pure data work.
+"""What is held of one origin's entries, and how states of it are checked, merged and joined. Pure data work.
 
 Owns the rules of `OriginState` (`docs/wire.md`, "Origin maps"). Must not know other origins, gossip or the index.
 """
@@ -6,45 +6,74 @@ Owns the rules of `OriginState` (`docs/wire.md`, "Origin maps"). Must not know o
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
+from typing import NamedTuple
 
+from overlay.config import PeerName
 from overlay.errors import RemoteError
-from overlay.mesh.origin_messages import Entry, OriginDelta, OriginState, Value
+from overlay.mesh.origin_messages import Change, Entry, OriginDelta, OriginState, Value
 
 MAX_TOMBSTONES = 512
 """Tombstones kept of one origin; beyond, the older half is dropped and the floor raised."""
 MAX_AHEAD = 32
 """Pieces of one origin kept beyond a gap; a further piece is left to anti-entropy."""
-MAX_COUNTER = 1 << 62
-"""Bound of uid and version on the wire: it leaves room to out-version whatever comes, within 64 bits."""
+
+
+@lru_cache(maxsize=1 << 14)
+def shared(origin: PeerName, uid: int, version: int, since: int, floor: int, entries: tuple[Entry, ...]) -> OriginState:
+    """That state, the same object to all who say the same; so what is kept with it serves them all."""
+    return OriginState(origin, uid, version, since, floor, entries)
+
+
+class Step(NamedTuple):
+    """What one state makes of what is held."""
+
+    held: "Held"
+    news: OriginState
+    """What of the state is news to others that hold the same."""
+    changes: tuple[Change, ...]
 
 
 class Held:
     """What is held of one origin: all of its history up to `version`, and pieces `ahead` of a gap.
 
     `entries` ascend by version, tombstones included; `ahead` are disjoint, ascending (since, version) pairs; `term` is
-    what the origin adds to the digest, kept up by the map.
+    what the origin adds to the digest, `known` what a vector says of it. Never changed once it is made, and shared: the
+    peers of a simulated world, which pass on states as objects, all come to hold the same, made once.
     """
 
-    __slots__ = ("ahead", "entries", "floor", "term", "tombstones", "uid", "version")
+    __slots__ = ("_steps", "ahead", "entries", "floor", "known", "origin", "term", "tombstones", "uid", "version")
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self, origin: PeerName, uid: int, before: "Held | None" = None) -> None:
+        """Nothing yet, or to become another than `before`; `_finish` ends the making."""
+        self.origin = origin
         self.uid = uid
         self.version = 0
         self.floor = 0
         self.entries: dict[str, Entry] = {}
         self.ahead: tuple[tuple[int, int], ...] = ()
         self.tombstones = 0
-        self.term = 0
+        if before is not None:
+            self.version, self.floor = before.version, before.floor
+            self.entries, self.ahead, self.tombstones = dict(before.entries), before.ahead, before.tombstones
+        self._steps: dict[int, tuple[OriginState, Step]] = {}
+        """By the identity of states, what comes of taking them."""
+        self._finish()
+
+    def _finish(self) -> "Held":
+        self._collect()
+        self.known = (self.origin, self.uid, self.version)
+        self.term = _said(self.origin, self.uid, self.version, self.ahead)
+        return self
 
     # --- the origin's own changes -----------------------------------------------------------------------------------
 
-    def advance(self, key: str, value: Value | None) -> Entry:
+    def advance(self, key: str, value: Value | None) -> tuple["Held", Entry]:
         """The next version: `key` is `value` now."""
-        self.version += 1
-        entry = Entry(key, self.version, value)
-        self._set(entry)
-        self._collect()
-        return entry
+        after = Held(self.origin, self.uid, self)
+        after.version += 1
+        entry = Entry(key, after.version, value)
+        after._set(entry)
+        return after._finish(), entry
 
     # --- others' ----------------------------------------------------------------------------------------------------
 
@@ -57,22 +86,31 @@ class Held:
         covered = any(since <= state.since and state.version <= end for since, end in self.ahead)
         return covered or len(self.ahead) >= MAX_AHEAD
 
-    def news(self, state: OriginState) -> OriginState:
-        """What of a state that is not known is news: for others that know what is held here."""
+    def take(self, state: OriginState) -> Step:
+        """What becomes of this by a state of this incarnation that is not known."""
+        kept = self._steps.get(id(state))
+        if kept is not None:
+            return kept[1]
+        after = Held(self.origin, self.uid, self)
+        before = after._merge(state)
+        changes = []
+        for key, old in before.items():
+            current = after.entries.get(key)
+            new = current.value if current is not None else None
+            if new != old:
+                changes.append(Change(self.origin, key, old, new))
+        step = Step(after._finish(), self._news(state), tuple(changes))
+        self._steps[id(state)] = (state, step)
+        return step
+
+    def _news(self, state: OriginState) -> OriginState:
         if state.since > self.version or self.version == 0 or self.version < state.floor:
             return state
         entries = tuple(entry for entry in state.entries if entry.version > self.version)
-        return OriginState(state.origin, state.uid, state.version, self.version, 0, entries)
+        return shared(state.origin, state.uid, state.version, self.version, 0, entries)
 
-    def begin(self, state: OriginState) -> None:
-        """`take` for the first state of all, a whole one (`since` 0)."""
-        self.entries = {entry.key: entry for entry in state.entries}
-        self.tombstones = sum(entry.value is None for entry in state.entries)
-        self.version, self.floor = state.version, state.floor
-        self._collect()
-
-    def take(self, state: OriginState) -> dict[str, Value | None]:
-        """Merge a state of this incarnation. Returns the keys it touched, with their values before."""
+    def _merge(self, state: OriginState) -> dict[str, Value | None]:
+        """Take in a state of this incarnation. Returns the keys it touched, with their values before."""
         before: dict[str, Value | None] = {}
         newest = next(reversed(self.entries.values())).version if self.entries else 0
         in_order = True
@@ -92,10 +130,9 @@ class Held:
         if not in_order:
             self.entries = dict(sorted(self.entries.items(), key=lambda item: item[1].version))
         self._extend(state.since, state.version)
-        self._collect()
         return before
 
-    def missing(self, origin: str, uid: int, version: int) -> list[OriginState]:
+    def missing(self, uid: int, version: int) -> list[OriginState]:
         """All that somebody lacks who holds this `version` (without a gap) of this incarnation `uid`."""
         if uid > self.uid:
             return []
@@ -105,15 +142,12 @@ class Held:
         if version < self.version:
             since = version if version >= self.floor else 0
             floor = self.floor if since == 0 else 0
-            states.append(OriginState(origin, self.uid, self.version, since, floor, self._above(since, self.version)))
+            entries = self._above(since, self.version)
+            states.append(shared(self.origin, self.uid, self.version, since, floor, entries))
         for since, end in self.ahead:
             if version < end:
-                states.append(OriginState(origin, self.uid, end, since, 0, self._above(since, end)))
+                states.append(shared(self.origin, self.uid, end, since, 0, self._above(since, end)))
         return states
-
-    def said(self, origin: str) -> int:
-        """64 bits over what is held, by its versions."""
-        return _said(origin, self.uid, self.version, self.ahead)
 
     def check_invariants(self) -> None:
         """Assert the order of versions and the counts."""
@@ -126,6 +160,8 @@ class Held:
         assert all(a < b for a, b in pairwise(ends)), ends
         assert not versions or versions[-1] <= ends[-1], (versions[-1], ends)
         assert all(key == entry.key for key, entry in self.entries.items())
+        assert self.known == (self.origin, self.uid, self.version)
+        assert self.term == _said(self.origin, self.uid, self.version, self.ahead)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -179,42 +215,50 @@ def _said(origin: str, uid: int, version: int, ahead: tuple[tuple[int, int], ...
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+def first_of(state: OriginState) -> tuple[Held, tuple[Change, ...]]:
+    """What becomes of nothing by the first state of an origin, and what changes. Kept with the state."""
+    kept: dict[str, tuple[Held, tuple[Change, ...]]] = state.__dict__
+    if "first" not in kept:
+        step = Held(state.origin, state.uid).take(state)
+        kept["first"] = (step.held, step.changes)
+    return kept["first"]
+
+
 def validate(channel: str, state: OriginState) -> None:
     """Raise `RemoteError` unless the numbers of `state` obey the format."""
-    fault = ""
-    if not (0 < state.uid < MAX_COUNTER and 0 <= state.since <= state.version < MAX_COUNTER):
-        fault = f"uid {state.uid}, since {state.since}, version {state.version}"
-    elif state.since == state.version > 0:
-        fault = f"nothing between since and version {state.version}"
-    elif not 0 <= state.floor <= (0 if state.since else state.version):
-        fault = f"floor {state.floor} with since {state.since}"
-    elif len(state.entries) > 1 and len({entry.key for entry in state.entries}) != len(state.entries):
-        fault = "one key twice"
-    else:
-        last = state.since
-        for entry in state.entries:
-            if not last < entry.version <= state.version:
-                fault = f"entry {entry.key!r} of version {entry.version} after {last}, up to {state.version}"
-                break
-            last = entry.version
-    if fault:
-        raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {fault}")
+    if state.fault:
+        raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {state.fault}")
 
 
-def join_deltas(first: OriginDelta, second: OriginDelta) -> OriginDelta:
-    """One delta that says what both say: of each origin the higher uid; states that overlap or touch become one."""
+def join_states(states: list[OriginState]) -> OriginDelta:
+    """One delta that says what all of them say: of each origin the higher uid; states that overlap or touch are one."""
+    first: dict[PeerName, OriginState] = {}
+    several: dict[PeerName, list[OriginState]] = {}
+    for state in states:
+        other = first.setdefault(state.origin, state)
+        if other is not state:
+            several.setdefault(state.origin, [other]).append(state)
     joined: list[OriginState] = []
-    for state in sorted((*first.states, *second.states), key=lambda s: (s.origin, s.uid, s.since, s.version)):
-        last = joined[-1] if joined and joined[-1].origin == state.origin else None
+    for origin in sorted(first):
+        if origin in several:
+            joined.extend(_join_of_one(several[origin]))
+        else:
+            joined.append(first[origin])
+    return OriginDelta(tuple(joined))
+
+
+def _join_of_one(states: list[OriginState]) -> list[OriginState]:
+    joined: list[OriginState] = []
+    for state in sorted(states, key=lambda s: (s.uid, s.since, s.version)):
+        last = joined[-1] if joined else None
         if last is not None and last.uid != state.uid:
-            while joined and joined[-1].origin == state.origin:
-                joined.pop()
+            joined.clear()
             last = None
         if last is not None and state.since <= last.version:
             joined[-1] = _join_states(last, state)
         else:
             joined.append(state)
-    return OriginDelta(tuple(joined))
+    return joined
 
 
 def _join_states(first: OriginState, second: OriginState) -> OriginState:
@@ -228,4 +272,4 @@ def _join_states(first: OriginState, second: OriginState) -> OriginState:
         if entry.version > first.version:
             entries.pop(entry.key, None)
             entries[entry.key] = entry
-    return OriginState(first.origin, first.uid, second.version, first.since, first.floor, tuple(entries.values()))
+    return shared(first.origin, first.uid, second.version, first.since, first.floor, tuple(entries.values()))

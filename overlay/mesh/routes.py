@@ -92,8 +92,10 @@ class Routes:
     # --- the tree ---------------------------------------------------------------------------------------------------
 
     def _linked(self, one: PeerName, other: PeerName) -> bool:
-        established = self._topology.established
-        return other in established(one) and one in established(other)
+        records = self._topology.records
+        if one not in records or other not in records:
+            return False
+        return other in records[one].linked and one in records[other].linked
 
     def _cut_off(self, touched: list[PeerName]) -> list[PeerName]:
         """Take out of the tree what hung on links that are gone; returns it, in order."""
@@ -125,23 +127,23 @@ class Routes:
 
     def _grow(self, start: PeerName) -> None:
         """Take in all that `start`, which is in the tree, leads to."""
-        established, tree = self._topology.established, self.tree
-        todo = [start]
+        records, tree = self._topology.records, self.tree
+        todo = [start] if start in records else []
         while todo:
             peer = todo.pop()
-            for other in established(peer):
-                if other not in tree and peer in established(other):
+            for other in records[peer].linked:
+                if other not in tree and other in records and peer in records[other].linked:
                     tree[other] = peer
                     self._children.setdefault(peer, {})[other] = None
                     todo.append(other)
 
     def _attach(self, peer: PeerName) -> None:
         """Hang a peer, and all it leads to, on a neighbour that is in the tree, if there is one."""
-        established, tree = self._topology.established, self.tree
-        if peer in tree:
+        records, tree = self._topology.records, self.tree
+        if peer in tree or peer not in records:
             return
-        for other in established(peer):
-            if other in tree and peer in established(other):
+        for other in records[peer].linked:
+            if other in tree and other in records and peer in records[other].linked:
                 tree[peer] = other
                 self._children.setdefault(other, {})[peer] = None
                 self._grow(peer)
@@ -150,16 +152,21 @@ class Routes:
     # --- searches ---------------------------------------------------------------------------------------------------
 
     def _search(self, shunned: PeerName) -> dict[PeerName, PeerName]:
-        established = self._topology.established
+        records = self._topology.records
         own = self._own
         hops = {own: own}
         level = [own]
         while level:
             found = []
             for peer in level:
-                for other in established(peer):
-                    if other not in hops and peer in established(other) and not (peer == own and other == shunned):
-                        hops[other] = other if peer == own else hops[peer]
+                for other in records[peer].linked:
+                    if other not in hops and other in records and peer in records[other].linked:
+                        if peer == own:
+                            if other == shunned:
+                                continue
+                            hops[other] = other
+                        else:
+                            hops[other] = hops[peer]
                         found.append(other)
             level = sorted(found)
         return hops

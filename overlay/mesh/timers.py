@@ -10,13 +10,15 @@ Key = TypeVar("Key", bound=Hashable)
 class Timers(Generic[Key]):
     """A set of deadlines (integer nanoseconds), at most one for each key; ties go to the one set first."""
 
-    __slots__ = ("_due", "_heap", "_serial")
+    __slots__ = ("_due", "_first", "_heap", "_serial")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Key]] = []
         self._due: dict[Key, tuple[int, int, Key]] = {}
         """The entry of the heap that counts for each key; all others of that key are void."""
         self._serial = 0
+        self._first: int | None = None
+        """When the first of all is due: asked far more often than it changes."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._due
@@ -27,8 +29,13 @@ class Timers(Generic[Key]):
     def set(self, key: Key, due: int) -> None:
         """Be due at `due`, instead of whenever `key` was due before."""
         self._serial += 1
+        before = self._due.get(key)
         entry = self._due[key] = (due, self._serial, key)
         heappush(self._heap, entry)
+        if self._first is None or due < self._first:
+            self._first = due
+        elif before is not None and before[0] == self._first:
+            self._look()
 
     def set_earlier(self, key: Key, due: int) -> None:
         """Be due at `due`, unless `key` is due before that already."""
@@ -38,7 +45,9 @@ class Timers(Generic[Key]):
 
     def cancel(self, key: Key) -> None:
         """Be due no more; nothing happens if `key` was not."""
-        self._due.pop(key, None)
+        before = self._due.pop(key, None)
+        if before is not None and before[0] == self._first:
+            self._look()
 
     def due(self, key: Key) -> int | None:
         """When `key` is due, if it is."""
@@ -47,19 +56,24 @@ class Timers(Generic[Key]):
 
     def deadline(self) -> int | None:
         """When the first of all is due."""
-        heap = self._heap
-        while heap:
-            first = heap[0]
-            if self._due.get(first[2]) is first:
-                return first[0]
-            heappop(heap)
-        return None
+        return self._first
 
     def pop(self, now: int) -> Key | None:
         """One key that is due at `now`, which is then due no more; None when there is none."""
-        due = self.deadline()
-        if due is None or due > now:
+        if self._first is None or self._first > now:
             return None
         key = heappop(self._heap)[2]
         del self._due[key]
+        self._look()
         return key
+
+    def _look(self) -> None:
+        """Find the first of all, and let it be on top of the heap."""
+        heap, due = self._heap, self._due
+        while heap:
+            first = heap[0]
+            if due.get(first[2]) is first:
+                self._first = first[0]
+                return
+            heappop(heap)
+        self._first = None

@@ -10,16 +10,16 @@ waits in `limbo`, outside of the digest, until a link leads to it: otherwise pee
 go on infecting each other with it.
 """
 
-from hashlib import blake2b
-from itertools import pairwise
 from typing import Final
+
+from msgspec.structs import replace
 
 from overlay.config import PeerName
 from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
 from overlay.mesh.messages import Link, PeerRecord, TopologyDelta, TopologyVector
-from overlay.wire import Delta, Vector, encode_message
+from overlay.wire import Delta, Vector
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
 """Between two publications of this peer's links: a burst of new connections becomes few versions."""
@@ -36,16 +36,6 @@ NAMESAKE_JUMPS: Final = 3
 
 _MAX_COUNTER = 2**62
 _MASK = 2**64 - 1
-
-
-def record_hash(record: PeerRecord) -> int:
-    """64 bits of a record's wire form; a topology's digest is their sum modulo 2^64."""
-    return int.from_bytes(blake2b(encode_record(record), digest_size=8).digest(), "big")
-
-
-def encode_record(record: PeerRecord) -> bytes:
-    """The wire form of one record."""
-    return encode_message(TopologyDelta((record,)))
 
 
 def rank(record: PeerRecord) -> tuple[int, int]:
@@ -70,8 +60,6 @@ class Topology:
         self.namesake = ""
         """Not empty: another live peer bears our name; says how we know."""
         self._relinked: dict[PeerName, None] = {own: None}
-        self._hashes: dict[PeerName, int] = {}
-        self._established: dict[PeerName, dict[PeerName, None]] = {}
         self._digest = 0
         self._vector: TopologyVector | None = None
         self._left: list[PeerName] = []
@@ -106,6 +94,8 @@ class Topology:
 
     def publish(self, now: int) -> TopologyDelta | None:
         """The own record's new version, if it is to change and may by now; the caller spreads it."""
+        if not self._changed and self._foreign_uid < 0:
+            return None
         jump = self._foreign_uid >= 0 and now >= self._jump_at
         changed = self._changed and now >= self._publish_at and now >= self._due
         if self.records[self.own].gone or not (jump or changed):
@@ -118,12 +108,14 @@ class Topology:
 
     def publish_due(self) -> int | None:
         """When `publish` has something to say."""
+        if not self._changed and self._foreign_uid < 0:
+            return None
         dues = []
         if self._changed:
             dues.append(max(self._publish_at, self._due))
         if self._foreign_uid >= 0:
             dues.append(self._jump_at)
-        return None if not dues or self.records[self.own].gone else min(dues)
+        return None if self.records[self.own].gone else min(dues)
 
     def _publish(self, now: int, jump: bool, gone: bool) -> TopologyDelta:
         old = self.records[self.own]
@@ -162,39 +154,43 @@ class Topology:
 
     def digest_of(self, peers: tuple[PeerName, ...]) -> int:
         """The same over the records of these peers only, as far as known."""
-        return sum(self._hashes.get(peer, 0) for peer in peers) & _MASK
+        records = self.records
+        return sum(records[peer].fingerprint for peer in peers if peer in records) & _MASK
 
     def vector(self) -> TopologyVector:
         """(name, uid, version) of all records."""
         if self._vector is None:
             records = self.records
-            self._vector = TopologyVector(tuple((name, *rank(records[name])) for name in sorted(records)))
+            self._vector = TopologyVector(tuple([records[name].known for name in sorted(records)]))
         return self._vector
 
     def missing(self, vector: Vector) -> TopologyDelta | None:
         """All records that are newer here than `vector` says."""
         if not isinstance(vector, TopologyVector):
             raise RemoteError(f"vector of the topology expected, {type(vector).__name__} found")
-        known = {name: (uid, version) for name, uid, version in vector.known}
-        newer = []
-        for name, record in self.records.items():
-            theirs = known.get(name)
-            if theirs is None or (record.uid, record.version) > theirs:
-                newer.append(record)
+        same = set(vector.known)
+        differing = [record for record in self.records.values() if record.known not in same]
+        if not differing:
+            return None
+        theirs = {known[0]: known for known in vector.known}
+        newer = [record for record in differing if record.known > theirs.get(record.name, _UNKNOWN)]
         return TopologyDelta(tuple(sorted(newer, key=_name))) if newer else None
 
     def merge(self, delta: Delta, now: int) -> tuple[TopologyDelta | None, list[Effect]]:
         """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""
         if not isinstance(delta, TopologyDelta):
             raise RemoteError(f"news of the topology expected, {type(delta).__name__} found")
-        records = self.records
-        candidates = []
-        for record in delta.records:
-            known = records.get(record.name)
-            if known is None or (known is not record and _stands(record, known)):
-                candidates.append(record)
+        known = self.records.get
+        candidates = [
+            record
+            for record in delta.records
+            if (old := known(record.name)) is not record and (old is None or _stands(record, old))
+        ]
         for record in candidates:
-            _check(record)
+            if not record.sound:
+                raise RemoteError(
+                    f"record of {record.name[:64]!r}: a name of 1 to 64 characters and sorted links expected"
+                )
         news: list[PeerRecord] = []
         effects: list[Effect] = []
         for record in candidates:
@@ -206,38 +202,40 @@ class Topology:
             else:
                 self._put(record)
                 news.append(record)
-        return (TopologyDelta(tuple(news)) if news else None), effects
+        if not news:
+            return None, effects
+        return (delta if len(news) == len(delta.records) else TopologyDelta(tuple(news))), effects
 
-    def join(self, first: Delta, second: Delta) -> TopologyDelta:
+    def join(self, *deltas: Delta) -> TopologyDelta:
         """Of each peer the record that stands."""
-        assert isinstance(first, TopologyDelta) and isinstance(second, TopologyDelta)
-        best = {record.name: record for record in first.records}
-        for record in second.records:
-            old = best.get(record.name)
-            if old is None or _stands(record, old):
-                best[record.name] = record
+        best: dict[PeerName, PeerRecord] = {}
+        for delta in deltas:
+            assert isinstance(delta, TopologyDelta)
+            for record in delta.records:
+                old = best.setdefault(record.name, record)
+                if old is not record and _stands(record, old):
+                    best[record.name] = record
         return TopologyDelta(tuple(best[name] for name in sorted(best)))
 
     def check_invariants(self) -> None:
-        """Own record present; keys, hashes, digest and links fit the records; links sorted and without repetition."""
+        """Own record present; keys and digest fit the records; links sorted and without repetition."""
         assert self.own in self.records
         total = 0
         for name, record in self.records.items():
             assert record.name == name, (record.name, name)
-            assert self._hashes[name] == record_hash(record)
-            peers = [link.peer for link in record.links]
-            assert peers == sorted(set(peers)), f"links of {name} are not sorted: {peers}"
-            assert list(self._established[name]) == [link.peer for link in record.links if link.established]
-            total += self._hashes[name]
+            fresh = replace(record)
+            assert (record.fingerprint, record.linked, record.known) == (fresh.fingerprint, fresh.linked, fresh.known)
+            assert fresh.sound, f"the links of {name} are not sorted: {[link.peer for link in record.links]}"
+            total += record.fingerprint
         assert self._digest == total & _MASK
-        assert self._hashes.keys() == self._established.keys() == self.records.keys()
         assert not self.limbo.keys() & self.records.keys()
 
     # --- what others ask ------------------------------------------------------------------------------------------
 
     def established(self, peer: PeerName) -> dict[PeerName, None]:
         """To whom `peer` says it has established links, in the order of names; empty for an unknown peer."""
-        return self._established.get(peer, _NOBODY)
+        record = self.records.get(peer)
+        return record.linked if record is not None else _NOBODY
 
     def key(self, peer: PeerName) -> bytes:
         """The public key in the record of `peer`; empty without one."""
@@ -284,6 +282,8 @@ class Topology:
 
     def promote(self, reachable: dict[PeerName, PeerName]) -> TopologyDelta | None:
         """Take out of limbo what a reachable peer is linked with (both say so); the caller spreads it."""
+        if not self.limbo:
+            return None
         promoted = [
             record
             for _, record in sorted(self.limbo.items())
@@ -304,9 +304,9 @@ class Topology:
         expired = sorted(name for name, since in self._unreachable_since.items() if since + hold <= now)
         for name in expired:
             record = self.records.pop(name)
-            self._digest = (self._digest - self._hashes.pop(name)) & _MASK
+            self._digest = (self._digest - record.fingerprint) & _MASK
             self._vector = None
-            del self._established[name], self._unreachable_since[name]
+            del self._unreachable_since[name]
             self._forgotten[name] = rank(record)
             self._relink(name)
         return expired
@@ -321,19 +321,22 @@ class Topology:
     def _put(self, record: PeerRecord) -> None:
         name = record.name
         old = self.records.get(name)
-        hashed, established = _facts(record)
+        digest = self._digest + record.fingerprint
         if old is None:
             self.names_generation += 1
-        if old is None or self._established[name] != established:
             self._relink(name)
+        else:
+            digest -= old.fingerprint
+            if old.linked != record.linked:
+                self._relink(name)
         if record.gone and (old is None or not old.gone) and name != self.own:
             self._left.append(name)
         self.records[name] = record
-        self.limbo.pop(name, None)
-        self._forgotten.pop(name, None)
-        self._digest = (self._digest - self._hashes.get(name, 0) + hashed) & _MASK
-        self._hashes[name] = hashed
-        self._established[name] = established
+        if self.limbo:
+            self.limbo.pop(name, None)
+        if self._forgotten:
+            self._forgotten.pop(name, None)
+        self._digest = digest & _MASK
         self._vector = None
 
     def _relink(self, name: PeerName) -> None:
@@ -342,6 +345,7 @@ class Topology:
 
 
 _NOBODY: dict[PeerName, None] = {}
+_UNKNOWN: Final = ("", -1, -1)
 
 
 def _stands(new: PeerRecord, old: PeerRecord) -> bool:
@@ -350,36 +354,8 @@ def _stands(new: PeerRecord, old: PeerRecord) -> bool:
         return new.uid > old.uid
     if new.version != old.version:
         return new.version > old.version
-    return new != old and record_hash(new) > record_hash(old)
-
-
-_FACTS: dict[int, tuple[PeerRecord, int, dict[PeerName, None]]] = {}
-_MAX_FACTS = 16_384
-
-
-def _facts(record: PeerRecord) -> tuple[int, dict[PeerName, None]]:
-    """A record's hash and whom it says to be linked with. Shared by all that hold the same object: do not change.
-
-    The peers of a simulated world pass records on as objects; there each is hashed and looked through once.
-    """
-    known = _FACTS.get(id(record))
-    if known is not None and known[0] is record:
-        return known[1], known[2]
-    established = {link.peer: None for link in record.links if link.established}
-    hashed = record_hash(record)
-    if len(_FACTS) >= _MAX_FACTS:
-        _FACTS.clear()
-    _FACTS[id(record)] = (record, hashed, established)
-    return hashed, established
+    return new.fingerprint > old.fingerprint
 
 
 def _name(record: PeerRecord) -> PeerName:
     return record.name
-
-
-def _check(record: PeerRecord) -> None:
-    if id(record) in _FACTS and _FACTS[id(record)][0] is record:
-        return
-    peers = [link.peer for link in record.links]
-    if not record.name or len(record.name) > 64 or any(a >= b for a, b in pairwise(peers)):
-        raise RemoteError(f"record of {record.name[:64]!r}: a name of 1 to 64 characters and sorted links expected")

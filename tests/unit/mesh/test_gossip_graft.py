@@ -5,15 +5,17 @@ from random import Random
 from overlay.effects import Effect, SendTcp
 from overlay.env import MILLISECOND, SECOND
 from overlay.mesh.envelopes import DigestKind, Digests, Graft, News
-from overlay.mesh.gossip import GRAFT_DELAY, Gossip
+from overlay.mesh.gossip import GRAFT_DELAY, GRAFT_HOPS, Gossip
 from overlay.mesh.messages import PeerRecord, TopologyDelta
 from overlay.mesh.topology import Topology
+
+FLUSH_DELAY = 2 * MILLISECOND
 
 
 def lazy_and_eager() -> tuple[Gossip, Topology]:
     """The gossip of a peer with an eager neighbour `e` (connection 1) and a lazy one `l` (2)."""
     topology = Topology("own", "n", 1)
-    gossip = Gossip([topology], Random(1), 15 * SECOND, 2 * MILLISECOND)
+    gossip = Gossip([topology], Random(1), 15 * SECOND, FLUSH_DELAY)
     gossip.add_neighbour("e", 1, True, 0)
     gossip.add_neighbour("l", 2, False, 0)
     assert gossip.eager == ("e",)
@@ -27,7 +29,7 @@ def sent(effects: list[Effect], kind: type) -> list[tuple[int, object]]:
 def test_a_digest_that_differs_is_asked_about_and_not_grafted() -> None:
     gossip, topology = lazy_and_eager()
     gossip.receive("l", Digests(DigestKind.ANNOUNCE, (("topology", 12345),)), SECOND)
-    effects = gossip.wake(SECOND + GRAFT_DELAY)
+    effects = gossip.wake(SECOND + GRAFT_DELAY + GRAFT_HOPS * FLUSH_DELAY)
     assert sent(effects, Graft) == []
     assert sent(effects, Digests) == [(2, Digests(DigestKind.ROUND, (("topology", topology.digest()),)))]
     assert gossip.eager == ("e",)

@@ -80,9 +80,9 @@ class Grow:
         self.keys |= keys
         return (self.say(*keys), [Log("debug", f"learned {sorted(keys)}")]) if keys else (None, [])
 
-    def join(self, first: Delta, second: Delta) -> Delta:
-        assert isinstance(first, OriginDelta) and isinstance(second, OriginDelta)
-        return self.say(*(entry.key for delta in (first, second) for entry in delta.states[0].entries))
+    def join(self, *deltas: Delta) -> Delta:
+        states = [delta.states[0] for delta in deltas if isinstance(delta, OriginDelta)]
+        return self.say(*(entry.key for state in states for entry in state.entries))
 
     def check_invariants(self) -> None:
         pass
