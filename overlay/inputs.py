@@ -4,6 +4,8 @@ Times never stand in an input: `handle(input, now)` carries them. A `request` is
 core answers it exactly once with `effects.Reply`, at once or later.
 """
 
+from functools import cached_property
+
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
@@ -215,10 +217,15 @@ class Deliver(Input, frozen=True):
     body: Message
 
 
-class PeersChanged(Input, frozen=True):
+class PeersChanged(Input, frozen=True, dict=True):
     """The set of reachable peers (this one among them, sorted) is now this."""
 
     reachable: tuple[PeerName, ...]
+
+    @cached_property
+    def members(self) -> frozenset[PeerName]:
+        """The same as a set, made once for all cores."""
+        return frozenset(self.reachable)
 
 
 class PathsChanged(Input, frozen=True):

@@ -129,7 +129,8 @@ class Node:
         self.tunnel = Tunnel(config.name, self.uid, holder)
         """The hot path, for the driver to call; see its text."""
         self._nicknames: dict[PeerName, str] = {}
-        self._ring_seen = self.ipam.ring_digest
+        self._ring = self.ipam.ring
+        self._ring_seen = self._ring.digest
         self._seen: tuple[object, ...] = ()
         self._others_due: int | None = None
         self._others_stale = True
@@ -190,11 +191,16 @@ class Node:
         if type(input) is Datagram:  # of all inputs the most frequent, and no business of any other core
             effects = self.mesh.handle(input, now)
             return self._resolve(effects, now) if effects else effects
-        effects = self._route(input, now)
+        if type(input) is TcpMessage:
+            # Gossip merges into the others' states; whatever else concerns them comes as an input of their own.
+            self._others_stale = self._others_stale or type(input.message) is News
+            effects = self.mesh.handle(input, now)
+        else:
+            effects = self._route(input, now)
         if effects:
             effects = self._resolve(effects, now)
-        if self.ipam.ring_digest != self._ring_seen:
-            self._ring_seen = self.ipam.ring_digest
+        if self._ring.digest != self._ring_seen:
+            self._ring_seen = self._ring.digest
             effects += self._resolve(self.endpoints.recheck(), now)
         return effects
 
@@ -279,10 +285,7 @@ class Node:
 
     def _route(self, input: Input, now: int) -> list[Effect]:
         kind = type(input)
-        if kind is TcpMessage:
-            # Gossip merges into the others' states; whatever else concerns them comes as an input of their own.
-            self._others_stale = self._others_stale or type(input.message) is News  # type: ignore[attr-defined]
-        elif kind is not Wake:
+        if kind is not Wake:
             self._others_stale = True
         special = self._special.get(kind)
         if special is not None:
@@ -356,7 +359,7 @@ class Node:
         """Keep the nicknames of peers that go out of reach: `rmpeer` is asked for them when their records are gone."""
         if len(input.reachable) == len(self.mesh.topology.records):
             return  # whoever is reachable has a record, so all are
-        reachable = frozenset(input.reachable)
+        reachable = input.members
         for name, record in self.mesh.topology.records.items():
             if name not in reachable:
                 self._nicknames.pop(name, None)

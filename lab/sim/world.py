@@ -51,6 +51,8 @@ VXLAN_EXTRA = 8
 """What VXLAN adds to a frame within its UDP datagram."""
 WIREGUARD_EXTRA = VXLAN_EXTRA + 40 + 8 + 32
 """The same with IPv6 and UDP around it, and WireGuard's own header and tag."""
+MAX_SIZES = 1 << 15
+"""Messages whose sizes are kept: a beat is sent again and again."""
 _WAKE = Wake()
 
 
@@ -277,7 +279,10 @@ class Peer:
 
     def received(self, end: End, message: Any) -> None:
         self.received_messages += 1
-        self._take(TcpMessage(end.conn, message), message)
+        if self.world.machine is None:
+            self.feed(TcpMessage(end.conn, message))
+        else:
+            self._take(TcpMessage(end.conn, message), message)
 
     def closed(self, end: End, reason: str) -> None:
         self._take(TcpClosed(end.conn, reason), None)
@@ -335,7 +340,7 @@ class World:
         if known is not None and known[0] is message:
             return known[1]
         size = len(encode_message(message)) + FRAME
-        if len(self._sizes) >= 4096:
+        if len(self._sizes) >= MAX_SIZES:
             self._sizes.clear()
         self._sizes[id(message)] = (message, size)
         return size

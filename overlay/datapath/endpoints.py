@@ -210,7 +210,7 @@ class Endpoints:
         return effects
 
     def _peers_changed(self, input: PeersChanged, now: int) -> list[Effect]:
-        before, after = self._reachable, frozenset((*input.reachable, self._own))
+        before, after = self._reachable, input.members
         self._reachable = after
         effects: list[Effect] = []
         for peer in sorted(after - before):

@@ -140,7 +140,7 @@ class Registry:
         return []
 
     def _peers_changed(self, input: PeersChanged) -> list[Effect]:
-        before, after = self._reachable, frozenset((*input.reachable, self._own))
+        before, after = self._reachable, input.members
         self._reachable = after
         effects: list[Effect] = []
         for peer in sorted(after - before):

@@ -42,7 +42,7 @@ from overlay.ipam.messages import (
 )
 from overlay.ipam.paxos import Agreement
 from overlay.ipam.quarantine import Holder, rightful_holder
-from overlay.ipam.ring import CONSENSUS, SEED, join_deltas, lineage_rank, lineage_text
+from overlay.ipam.ring import CONSENSUS, SEED, Ring, join_deltas, lineage_rank, lineage_text
 from overlay.ipam.space import CHANNEL, Space
 from overlay.ipam.universe import Universe, parse_address
 from overlay.wire import Delta, Vector
@@ -298,6 +298,11 @@ class Ipam:
         self._space.check_invariants()
 
     # --- questions --------------------------------------------------------------------------------------------
+
+    @property
+    def ring(self) -> Ring:
+        """To be read, not to be changed: always the same object, also before there is a ring."""
+        return self._space.ring
 
     @property
     def ring_digest(self) -> int:

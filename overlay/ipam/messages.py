@@ -1,11 +1,14 @@
-"""What address management sends: the ring's tokens, donation, first agreement. Data alone; `docs/wire.md` explains.
+"""What address management sends: the ring's tokens, donation, first agreement. Data; `docs/wire.md` explains.
 
 Addresses travel as offsets from the first address of the range (0 is its first address) and extents with their last
 address included, so that an IPv6 range of up to 2**64 addresses fits MessagePack's integers.
 """
 
+from functools import cached_property
+from hashlib import blake2b
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from overlay.config import PeerName
@@ -19,7 +22,10 @@ Range = Annotated[str, Meta(max_length=64)]
 Owner = Annotated[PeerName, Meta(min_length=1, max_length=64)]
 
 
-class Token(Wire, frozen=True):
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Token(Wire, frozen=True, dict=True):
     """One extent of the ring: `owner` holds the offsets `start` to `last`. Only `owner` writes the next version.
 
     An extent only ever shrinks (its owner splits it, making new tokens behind) and tokens never vanish. Taking over
@@ -32,6 +38,16 @@ class Token(Wire, frozen=True):
     version: Version
     free: Offset = 0
     """About how many addresses of the extent are free: a hint for those who look for a donor, at most half wrong."""
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """64 bits that tell tokens apart, the same in every process."""
+        return int.from_bytes(blake2b(_encode(self), digest_size=8).digest(), "big")
+
+    @cached_property
+    def known(self) -> tuple[int, int, int]:
+        """What a vector says of it."""
+        return (self.start, self.version, self.fingerprint & 0xFFFFFFFF)
 
 
 class Lineage(Wire, frozen=True):

@@ -9,7 +9,6 @@ hashing with explicit tokens as in Amazon's Dynamo (SOSP 2007, 6.2), without the
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
 
@@ -32,12 +31,6 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def _hash64(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
-
-
-@lru_cache(maxsize=1 << 16)
-def token_hash(token: Token) -> int:
-    """64 bits that tell tokens apart, the same in every process."""
-    return _hash64(_encode(token))
 
 
 def make_lineage(range_text: str, kind: int, founders: tuple[PeerName, ...], nonce: int) -> Lineage:
@@ -125,7 +118,7 @@ class Ring:
         changed = []
         for token in tokens:
             mine = self.tokens.get(token.start)
-            if mine is None or (mine != token and better(mine, token) is token):
+            if mine is None or (mine is not token and mine != token and better(mine, token) is token):
                 self._put(token)
                 changed.append(token)
         return changed
@@ -136,7 +129,7 @@ class Ring:
         if old is None:
             insort(self._starts, start)
         else:
-            self.digest ^= token_hash(old)
+            self.digest ^= old.fingerprint
             if old.owner != token.owner:
                 starts = self._by_owner[old.owner]
                 starts.remove(start)
@@ -145,7 +138,7 @@ class Ring:
         if old is None or old.owner != token.owner:
             insort(self._by_owner.setdefault(token.owner, []), start)
         self.tokens[start] = token
-        self.digest ^= token_hash(token)
+        self.digest ^= token.fingerprint
         self._vector = None
 
     def _write(self, tokens: list[Token]) -> list[Token]:
@@ -256,10 +249,7 @@ class Ring:
     def vector(self) -> RingVector:
         """See `RingVector`."""
         if self._vector is None:
-            known = tuple(
-                (start, token.version, token_hash(token) & 0xFFFFFFFF)
-                for start, token in ((start, self.tokens[start]) for start in self._starts)
-            )
+            known = tuple([self.tokens[start].known for start in self._starts])
             self._vector = RingVector(self.range, self.lineage, known)
         return self._vector
 
@@ -269,14 +259,12 @@ class Ring:
             return None
         if vector.lineage != self.lineage:
             return self.whole()
-        theirs = {start: (version, check) for start, version, check in vector.known}
-        lacking = []
-        for start in self._starts:
-            token = self.tokens[start]
-            version, check = theirs.get(start, (-1, 0))
-            differs = check != token_hash(token) & 0xFFFFFFFF
-            if token.version > version or (token.version == version and differs):
-                lacking.append(token)
+        same = set(vector.known)
+        differing = [token for token in self.tokens.values() if token.known not in same]
+        if not differing:
+            return None
+        theirs = {start: version for start, version, _ in vector.known}
+        lacking = [token for token in differing if token.version >= theirs.get(token.start, -1)]
         return self.delta(lacking) if lacking else None
 
     def knows(self, delta: RingDelta) -> bool:
@@ -299,7 +287,7 @@ class Ring:
             low, high = self._extent(index)
             assert start == token.start == low and end <= low < high <= self.size, f"{token} is out of place"
             end = high
-            digest ^= token_hash(token)
+            digest ^= token.fingerprint
             by_owner.setdefault(token.owner, []).append(start)
         assert digest == self.digest, "the digest is not that of the tokens"
         assert by_owner == self._by_owner, "the owners' index is not that of the tokens"

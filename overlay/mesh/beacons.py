@@ -28,7 +28,7 @@ class Beacons:
         self._interval = interval
         self._rng = rng
         self._called: dict[Address, tuple[PeerName, int]] = {}
-        self._timers: Timers[Address] = Timers()
+        self.timers: Timers[Address] = Timers()
 
     def call(self, address: Address, peer: PeerName, now: int) -> None:
         """`peer` ("": whoever is there) is lost, last seen at `address`: call it until `hush`."""
@@ -40,7 +40,7 @@ class Beacons:
     def hush(self, address: Address) -> None:
         """Call there no more."""
         self._called.pop(address, None)
-        self._timers.cancel(address)
+        self.timers.cancel(address)
 
     def hush_peer(self, peer: PeerName) -> None:
         """Call `peer` no more."""
@@ -59,7 +59,7 @@ class Beacons:
     def wake(self, message: Callable[[PeerName], Beacon], now: int) -> list[Effect]:
         """The beacons that are due; `message` makes one for a peer ("": whoever is there)."""
         effects: list[Effect] = []
-        while (address := self._timers.pop(now)) is not None:
+        while (address := self.timers.pop(now)) is not None:
             peer, since = self._called[address]
             if peer and now - since >= GIVEN_UP:
                 del self._called[address]
@@ -70,10 +70,10 @@ class Beacons:
 
     def deadline(self) -> int | None:
         """When `wake` has something to do."""
-        return self._timers.deadline()
+        return self.timers.deadline()
 
     def _schedule(self, address: Address, now: int) -> None:
         interval = max(self._interval, len(self._called) * SECOND // BUDGET)
         if now - self._called[address][1] >= LONG_LOST:
             interval = max(interval, LONG_LOST_INTERVAL)
-        self._timers.set(address, now + self._rng.randrange(interval * 3 // 4, interval * 5 // 4 + 1))
+        self.timers.set(address, now + self._rng.randrange(interval * 3 // 4, interval * 5 // 4 + 1))

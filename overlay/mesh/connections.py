@@ -17,7 +17,7 @@ from overlay.effects import CloseTcp, Effect, Log, SendTcp
 from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
 from overlay.mesh.derive import Keys
-from overlay.mesh.envelopes import Accept, Goodbye, Hello, Reason
+from overlay.mesh.envelopes import Accept, Beat, Goodbye, Hello, Reason
 from overlay.mesh.proof import Proofs, Proving, SessionKeys
 from overlay.mesh.timers import Timers
 
@@ -68,6 +68,7 @@ class Connection:
     """One control connection. `peer` is "" until the other side has proved itself, as `control` is its address."""
 
     __slots__ = (
+        "beat",
         "beat_at",
         "beat_keys",
         "beats_heard",
@@ -118,6 +119,10 @@ class Connection:
         """The other side says that our datagrams arrive."""
         self.interval = 0
         """The other side's beat interval."""
+        self.beat: Beat | None = None
+        """What was sent last, before it was authenticated."""
+        self.beat_at = 0
+        """When the next one is due."""
         self.hello: Hello | None = None
         """What the other side claims to be."""
         self.own_hello: Hello
@@ -190,7 +195,7 @@ class Connections:
         self._own = own
         self._tunnel_key = tunnel_key
         """Of this side's WireGuard; told only behind the proof, in a sealed frame."""
-        self._timers: Timers[int] = Timers()
+        self.timers: Timers[int] = Timers()
         self.proofs: Proofs | None = None
         """There is a password: how it is proved."""
         self.all: dict[int, Connection] = {}
@@ -205,13 +210,13 @@ class Connections:
     ) -> list[Effect]:
         """A TCP connection stands: greet."""
         assert conn not in self.all, f"connection {conn} was opened twice"
-        if dialled is None and len(self._timers) >= MAX_HANDSHAKES:
+        if dialled is None and len(self.timers) >= MAX_HANDSHAKES:
             return [CloseTcp(conn, "too many handshakes are under way")]
         connection = Connection(conn, local, remote, dialled, self._rng.getrandbits(63))
         connection.opened_at = connection.heard_at = connection.heard_udp_at = now
         connection.interval = self._beat_interval
         self.all[conn] = connection
-        self._timers.set(conn, now + self._timeout)
+        self.timers.set(conn, now + self._timeout)
         connection.binding = binding
         connection.own_hello = self._hello(connection.nonce, remote.host)
         return [SendTcp(conn, connection.own_hello)]
@@ -287,7 +292,7 @@ class Connections:
             raise RemoteError("accept repeats another nonce than this connection's")
         connection.advance(Event.ACCEPT)
         connection.tunnel = self._tunnel(connection, accept)
-        self._timers.cancel(connection.conn)
+        self.timers.cancel(connection.conn)
         effects: list[Effect] = []
         before = self.established.get(connection.peer)
         if before is not None:
@@ -339,13 +344,13 @@ class Connections:
     def wake(self, now: int) -> list[Effect]:
         """End the handshakes that take too long."""
         effects: list[Effect] = []
-        while (conn := self._timers.pop(now)) is not None:
+        while (conn := self.timers.pop(now)) is not None:
             effects += self.broken(self.all[conn], f"no handshake within {self._timeout // SECOND} s", now)
         return effects
 
     def deadline(self) -> int | None:
         """When `wake` has something to do."""
-        return self._timers.deadline()
+        return self.timers.deadline()
 
     @property
     def _timeout(self) -> int:
@@ -373,7 +378,7 @@ class Connections:
         was = connection.state
         connection.advance(Event.END)
         del self.all[connection.conn]
-        self._timers.cancel(connection.conn)
+        self.timers.cancel(connection.conn)
         if self.proofs is not None:
             self.proofs.drop(connection.conn)
         if self.established.get(connection.peer) is connection:

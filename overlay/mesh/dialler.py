@@ -115,7 +115,7 @@ class Dialler:
     def __init__(self, own: PeerName, explicit: Iterable[Address], stored: bytes | None, rng: Random) -> None:
         self._own = own
         self._rng = rng
-        self._timers: Timers[Address] = Timers()
+        self.timers: Timers[Address] = Timers()
         self.targets: dict[Address, Target] = {}
         self.connected: dict[PeerName, int] = {}
         """How many connections, established or being greeted, there are with each peer."""
@@ -143,7 +143,7 @@ class Dialler:
             target.explicit = True
             target.backoff = BACKOFF_FIRST
             if target.state is TargetState.WAITING:
-                self._timers.set(address, now)
+                self.timers.set(address, now)
         return [self._persist()]
 
     def forget(self, addresses: tuple[Address, ...]) -> list[Effect]:
@@ -162,7 +162,7 @@ class Dialler:
             target.dials = max(0, target.dials - 1)
             target.conns += 1
             target.advance(TargetEvent.OPEN)
-            self._timers.cancel(address)
+            self.timers.cancel(address)
 
     def failed(self, address: Address, reason: str, now: int) -> None:
         """A dial has not."""
@@ -205,7 +205,7 @@ class Dialler:
         if not peer or peer in self.connected:
             return
         for other in self.targets.values():
-            if other.peer == peer and other.state is TargetState.WAITING and other.address not in self._timers:
+            if other.peer == peer and other.state is TargetState.WAITING and other.address not in self.timers:
                 other.backoff = BACKOFF_FIRST if lived > LASTING else other.backoff
                 self._retry(other, now)
 
@@ -217,7 +217,7 @@ class Dialler:
         if target.explicit:
             target.advance(TargetEvent.REFUSE)
             target.reason = reason
-            self._timers.cancel(address)
+            self.timers.cancel(address)
         else:
             self._remove(address)
 
@@ -249,7 +249,7 @@ class Dialler:
         target.peer = peer
         target.backoff = BACKOFF_FIRST
         if delay:
-            self._timers.set_earlier(address, now + delay)
+            self.timers.set_earlier(address, now + delay)
             return []
         return self._dial(target, now) if now - target.dialled_at >= URGE_PAUSE else []
 
@@ -260,7 +260,7 @@ class Dialler:
 
     def move(self, target: Target, address: Address) -> None:
         """Try a discovered target's peer at another address next time, with the same back-off."""
-        due = self._timers.due(target.address)
+        due = self.timers.due(target.address)
         if due is not None and address not in self.targets:
             self._remove(target.address)
             moved = self._add(address, explicit=False, peer=target.peer, due=due)
@@ -287,7 +287,7 @@ class Dialler:
         """Dial what is due; at most `room` of them discovered ones."""
         effects: list[Effect] = []
         room = min(room, MAX_DISCOVERY_DIALS) - self.dialling()
-        while (address := self._timers.pop(now)) is not None:
+        while (address := self.timers.pop(now)) is not None:
             target = self.targets[address]
             if target.peer in self.connected or target.state is not TargetState.WAITING:
                 if target.peer in self.connected and not target.explicit:
@@ -296,7 +296,7 @@ class Dialler:
             if not target.explicit:
                 if room <= 0:
                     if target.peer:
-                        self._timers.set(address, now + ROOM_PAUSE)
+                        self.timers.set(address, now + ROOM_PAUSE)
                     else:
                         self._remove(address)
                     continue
@@ -306,34 +306,34 @@ class Dialler:
 
     def deadline(self) -> int | None:
         """When `wake` has something to do."""
-        return self._timers.deadline()
+        return self.timers.deadline()
 
     def next_attempt(self, target: Target) -> int | None:
         """When a target is dialled next, if it waits."""
-        return self._timers.due(target.address)
+        return self.timers.due(target.address)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _add(self, address: Address, explicit: bool, peer: PeerName, due: int) -> Target:
         target = self.targets[address] = Target(address, explicit, peer)
-        self._timers.set(address, due)
+        self.timers.set(address, due)
         return target
 
     def _remove(self, address: Address) -> None:
         self.targets.pop(address, None)
-        self._timers.cancel(address)
+        self.timers.cancel(address)
 
     def _dial(self, target: Target, now: int) -> list[Effect]:
         target.advance(TargetEvent.DIAL)
         target.dials += 1
         target.attempts += 1
         target.dialled_at = now
-        self._timers.cancel(target.address)
+        self.timers.cancel(target.address)
         return [Dial(target.address)]
 
     def _retry(self, target: Target, now: int) -> None:
         backoff = target.backoff
-        self._timers.set(target.address, now + self._rng.randrange(backoff // 2, backoff * 3 // 2))
+        self.timers.set(target.address, now + self._rng.randrange(backoff // 2, backoff * 3 // 2))
         target.backoff = min(backoff * 3 // 2, BACKOFF_MAX)
 
     def _persist(self) -> Persist:

@@ -100,7 +100,7 @@ class Gossip:
         self._round_interval = round_interval
         self._flush_delay = flush_delay
         self._neighbours: dict[PeerName, Neighbour] = {}
-        self._timers: Timers[str] = Timers()
+        self.timers: Timers[str] = Timers()
         self._unannounced: dict[str, None] = {}
         self._kinds: dict[str, type[Vector]] = {}
         self._history: dict[str, dict[int, None]] = {name: {} for name in self._channels}
@@ -159,7 +159,7 @@ class Gossip:
 
     def flush(self) -> list[Effect]:
         """Send what is pending, to everybody: a farewell cannot wait."""
-        self._timers.cancel(_FLUSH)
+        self.timers.cancel(_FLUSH)
         effects: list[Effect] = []
         same: dict[tuple[object, ...], News] = {}
         waiting = [neighbour for neighbour in self._neighbours.values() if neighbour.pending]
@@ -209,7 +209,7 @@ class Gossip:
     def wake(self, now: int) -> list[Effect]:
         """Do what is due."""
         effects: list[Effect] = []
-        while (key := self._timers.pop(now)) is not None:
+        while (key := self.timers.pop(now)) is not None:
             if key == _FLUSH:
                 self._flushed_at = now
                 effects += self.flush()
@@ -223,7 +223,7 @@ class Gossip:
 
     def deadline(self) -> int | None:
         """When `wake` has something to do."""
-        return self._timers.deadline()
+        return self.timers.deadline()
 
     # --- news -----------------------------------------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ class Gossip:
                 neighbour.pending[name] = [delta]
             else:
                 pending.append(delta)
-        if waiting and _FLUSH not in self._timers:
+        if waiting and _FLUSH not in self.timers:
             self._schedule_flush(now)
         self._note_change(name, now)
 
@@ -312,7 +312,7 @@ class Gossip:
             self._flush_gap = min(2 * self._flush_gap, FLUSH_GAP_MAX)
         elif pause >= FLUSH_PAUSE * self._flush_gap:
             self._flush_gap = self._flush_delay
-        self._timers.set(_FLUSH, max(now + self._flush_delay, self._flushed_at + self._flush_gap))
+        self.timers.set(_FLUSH, max(now + self._flush_delay, self._flushed_at + self._flush_gap))
 
     def _note_change(self, name: str, now: int) -> None:
         history = self._history[name]
@@ -326,13 +326,13 @@ class Gossip:
         self._schedule_announcement(now)
 
     def _schedule_announcement(self, now: int) -> None:
-        if _ANNOUNCE not in self._timers:
+        if _ANNOUNCE not in self.timers:
             if now - self._announced_at < ANNOUNCE_PAUSE:
                 self._announce_delay = min(2 * self._announce_delay, ANNOUNCE_DELAY_MAX)
             else:
                 self._announce_delay = ANNOUNCE_DELAY
             self._announce_by = now + ANNOUNCE_LATEST * self._announce_delay
-        self._timers.set(_ANNOUNCE, min(now + self._announce_delay, self._announce_by))
+        self.timers.set(_ANNOUNCE, min(now + self._announce_delay, self._announce_by))
 
     # --- digests --------------------------------------------------------------------------------------------------
 
@@ -372,7 +372,7 @@ class Gossip:
 
     def _schedule_round(self, now: int) -> None:
         interval = self._round_interval
-        self._timers.set(_ROUND, now + self._rng.randrange(interval * 3 // 4, interval * 5 // 4 + 1))
+        self.timers.set(_ROUND, now + self._rng.randrange(interval * 3 // 4, interval * 5 // 4 + 1))
 
     def _round(self, now: int) -> list[Effect]:
         if not self._neighbours:
@@ -397,7 +397,7 @@ class Gossip:
                 effects += self._want(sender, name, now, echo=True)
             elif digest not in self._history[name] and name not in sender.suspects:
                 sender.suspects[name] = (digest, now)
-                self._timers.set_earlier(_SUSPECTS, now + self._tree_time)
+                self.timers.set_earlier(_SUSPECTS, now + self._tree_time)
         return effects
 
     @property
@@ -426,7 +426,7 @@ class Gossip:
                 items = ((channel, self._channels[channel].digest()),)
                 effects.append(SendTcp(neighbour.conn, Digests(DigestKind.ROUND, items)))
         if due is not None:
-            self._timers.set(_SUSPECTS, due)
+            self.timers.set(_SUSPECTS, due)
         return effects
 
     def _ready_at(self, channel: str, since: int) -> int:

@@ -15,7 +15,6 @@ from overlay.env import SECOND, Random
 from overlay.mesh.connections import Connection
 from overlay.mesh.derive import equal, mac
 from overlay.mesh.envelopes import Beacon, Beat, StreamBeat
-from overlay.mesh.timers import Timers
 from overlay.wire import encode_datagram
 
 MAX_INTERVAL: Final = 60 * SECOND
@@ -45,7 +44,8 @@ class Liveness:
         self._losses = config.beat_losses
         self._rng = rng
         self._connections: dict[int, Connection] = {}
-        self._beats: Timers[int] = Timers()
+        self._beat_due: int | None = None
+        """When the first beat is due; it may be that of a connection which is gone."""
         self._look_at: int | None = None
         """When a connection may have fallen silent: one timer for all, moved on lazily as they are heard of."""
 
@@ -58,7 +58,9 @@ class Liveness:
         """A connection is established."""
         connection.heard_at = connection.heard_udp_at = now
         self._connections[connection.conn] = connection
-        self._beats.set(connection.conn, now + self._rng.randrange(self._beat_interval))
+        connection.beat_at = now + self._rng.randrange(self._beat_interval)
+        if self._beat_due is None or connection.beat_at < self._beat_due:
+            self._beat_due = connection.beat_at
         silent_at = self._silent_at(connection)
         if self._look_at is None or silent_at < self._look_at:
             self._look_at = silent_at
@@ -66,9 +68,8 @@ class Liveness:
     def remove(self, connection: Connection) -> None:
         """It is gone."""
         del self._connections[connection.conn]
-        self._beats.cancel(connection.conn)
         if not self._connections:
-            self._look_at = None
+            self._look_at = self._beat_due = None
 
     def heard_beat(self, connection: Connection, beat: Beat, source: Address, now: int) -> None:
         """A datagram has come on this connection's behalf, from `source`."""
@@ -94,20 +95,24 @@ class Liveness:
         connection.
         """
         effects: list[Effect] = []
-        due = self._beats.deadline()
-        if due is not None and due <= now:
+        beats = self._beat_due is not None and self._beat_due <= now
+        if beats:
             interval = self.interval
             soon = now + interval // 2
-            conns = []
-            while (conn := self._beats.pop(soon)) is not None:
-                conns.append(conn)
-            for conn in conns:
-                self._beat(self._connections[conn], interval, now, effects)
+            first = now + interval
+            for connection in self._connections.values():
+                if connection.beat_at <= soon:
+                    connection.beat_at = now + interval
+                    self._beat(connection, interval, now, effects)
+                elif connection.beat_at < first:
+                    first = connection.beat_at
+            self._beat_due = first
         silent = []
-        if self._look_at is not None and self._look_at <= now:
+        if beats or (self._look_at is not None and self._look_at <= now):
+            # With the beats, so that nobody has to wake for it but for silence.
             self._look_at = None
             for connection in self._connections.values():
-                silent_at = self._silent_at(connection)
+                silent_at = connection.heard_at + self._losses * connection.interval
                 if silent_at <= now:
                     silent.append(connection)
                 elif self._look_at is None or silent_at < self._look_at:
@@ -116,7 +121,7 @@ class Liveness:
 
     def deadline(self) -> int | None:
         """When `wake` has something to do."""
-        due = self._beats.deadline()
+        due = self._beat_due
         if due is None:
             return self._look_at
         return due if self._look_at is None or due < self._look_at else self._look_at
@@ -130,9 +135,12 @@ class Liveness:
         return connection.heard_at + self._losses * connection.interval
 
     def _beat(self, connection: Connection, interval: int, now: int, effects: list[Effect]) -> None:
-        self._beats.set(connection.conn, now + interval)
         hears = now - connection.heard_udp_at <= connection.interval * 3 // 2
-        beat = Beat(self._name, connection.id, interval, hears)
+        last = connection.beat
+        if last is not None and last.hears == hears and last.interval == interval:
+            beat = last  # nearly always the same one again
+        else:
+            beat = connection.beat = Beat(self._name, connection.id, interval, hears)
         if connection.beat_keys is not None:
             connection.beats_sent += 1
             beat = authenticated(replace(beat, count=connection.beats_sent), connection.beat_keys.send)

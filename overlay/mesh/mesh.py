@@ -59,6 +59,7 @@ from overlay.mesh.memory import MAX_REMEMBERED, MET_KEY, Memory
 from overlay.mesh.messages import Link
 from overlay.mesh.proof import Proofs
 from overlay.mesh.routes import Routes
+from overlay.mesh.timers import Timers
 from overlay.mesh.topology import Topology
 from overlay.mesh.trust import Trust
 from overlay.wire import Body, Delta, Message
@@ -68,7 +69,7 @@ TTL: Final = 64
 ELSEWHERE: Final = 3
 """Addresses named to a peer for which there is no room."""
 ROUTES_PAUSE: Final = 20 * MILLISECOND
-ROUTES_PAUSE_PER_PEER: Final = MILLISECOND // 10
+ROUTES_PAUSE_PER_PEER: Final = MILLISECOND // 5
 """Between two computations of the routes; more in a large mesh, where each costs more and changes come in crowds."""
 NOT_LOST: Final = (
     Reason.LEAVING,
@@ -113,6 +114,12 @@ class Mesh:
         self.beacons = Beacons(config.beacon_interval, rng)
         self.sent_messages = 0
         """Messages put on control connections so far."""
+        self._timers: tuple[Timers[Any], ...] = (
+            self.gossip.timers,
+            self.connections.timers,
+            self.dialler.timers,
+            self.beacons.timers,
+        )
         self._rng = rng
         self._routes_at = 0
         self._due: int | None = None
@@ -162,18 +169,10 @@ class Mesh:
     def _first_due(self) -> int | None:
         # Asked after every input but beats, so written out.
         first = self.liveness.deadline()
-        due = self.gossip.deadline()
-        if due is not None and (first is None or due < first):
-            first = due
-        due = self.connections.deadline()
-        if due is not None and (first is None or due < first):
-            first = due
-        due = self.dialler.deadline()
-        if due is not None and (first is None or due < first):
-            first = due
-        due = self.beacons.deadline()
-        if due is not None and (first is None or due < first):
-            first = due
+        for timers in self._timers:
+            due = timers.first
+            if due is not None and (first is None or due < first):
+                first = due
         due = self.memory.deadline()
         if due is not None and (first is None or due < first):
             first = due
@@ -478,13 +477,17 @@ class Mesh:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _wake(self, _: Wake, now: int) -> list[Effect]:
-        effects, silent = self.liveness.wake(now)
-        for connection in silent:
-            text = f"nothing heard for {(now - connection.heard_at) / 1e9:.1f} s"
-            effects += self.connections.broken(connection, text, now)
-        effects += self.connections.wake(now)
-        effects += self.gossip.wake(now)
-        if _due(self.beacons.deadline(), now):
+        effects: list[Effect] = []
+        if _due(self.liveness.deadline(), now):
+            effects, silent = self.liveness.wake(now)
+            for connection in silent:
+                text = f"nothing heard for {(now - connection.heard_at) / 1e9:.1f} s"
+                effects += self.connections.broken(connection, text, now)
+        if _due(self.connections.timers.first, now):
+            effects += self.connections.wake(now)
+        if _due(self.gossip.timers.first, now):
+            effects += self.gossip.wake(now)
+        if _due(self.beacons.timers.first, now):
             effects += self.beacons.wake(self._own_beacon, now)
         if self.connections.proofs is not None:
             if _due(self.connections.proofs.deadline(), now):

@@ -98,7 +98,10 @@ class OriginMap:
         if held is None or origin == self._owner:
             return ()
         del self._origins[origin]
-        self._reseal(origin, held.term, 0)
+        self._digest ^= held.term
+        self._vector = None
+        if origin in self._reachable:
+            self._reachable_digest ^= held.term
         self._forgotten.pop(origin, None)
         self._forgotten[origin] = held.uid
         if len(self._forgotten) > MAX_FORGOTTEN:
@@ -112,14 +115,18 @@ class OriginMap:
 
         What of it came in the meantime is merged: returns the news to broadcast, and what changed.
         """
-        self._forgotten.pop(origin, None)
-        waiting = self._limbo.pop(origin, None)
+        states: list[OriginState | None] = []
         changes: list[Change] = []
-        states = [self._take(state, changes) for state in waiting.states] if waiting is not None else []
+        if self._forgotten:
+            self._forgotten.pop(origin, None)
+            waiting = self._limbo.pop(origin, None)
+            states = [self._take(state, changes) for state in waiting.states] if waiting is not None else []
         if origin not in self._reachable:
             self._reachable[origin] = None
-            self._reachable_digest ^= self.term(origin)
-        news = tuple(state for state in states if state is not None)
+            held = self._origins.get(origin)
+            if held is not None:
+                self._reachable_digest ^= held.term
+        news = tuple(state for state in states if state is not None) if states else ()
         return (OriginDelta(news) if news else None), tuple(changes)
 
     def retire(self, origin: PeerName) -> None:
@@ -259,14 +266,11 @@ class OriginMap:
         origin = held.origin
         before = self._origins.get(origin)
         self._origins[origin] = held
-        self._reseal(origin, before.term if before is not None else 0, held.term)
-
-    def _reseal(self, origin: PeerName, old: int, new: int) -> None:
-        """Bring the digests up to what is held of `origin` now."""
-        self._digest ^= old ^ new
+        change = held.term if before is None else before.term ^ held.term
+        self._digest ^= change
         self._vector = None
         if origin in self._reachable:
-            self._reachable_digest ^= old ^ new
+            self._reachable_digest ^= change
 
     def check_invariants(self) -> None:
         """Assert what must hold of each origin, and the digests."""

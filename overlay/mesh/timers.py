@@ -10,15 +10,15 @@ Key = TypeVar("Key", bound=Hashable)
 class Timers(Generic[Key]):
     """A set of deadlines (integer nanoseconds), at most one for each key; ties go to the one set first."""
 
-    __slots__ = ("_due", "_first", "_heap", "_serial")
+    __slots__ = ("_due", "_heap", "_serial", "first")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Key]] = []
         self._due: dict[Key, tuple[int, int, Key]] = {}
         """The entry of the heap that counts for each key; all others of that key are void."""
         self._serial = 0
-        self._first: int | None = None
-        """When the first of all is due: asked far more often than it changes."""
+        self.first: int | None = None
+        """When the first of all is due: asked far more often than it changes. To be read."""
 
     def __contains__(self, key: Key) -> bool:
         return key in self._due
@@ -32,9 +32,9 @@ class Timers(Generic[Key]):
         before = self._due.get(key)
         entry = self._due[key] = (due, self._serial, key)
         heappush(self._heap, entry)
-        if self._first is None or due < self._first:
-            self._first = due
-        elif before is not None and before[0] == self._first:
+        if self.first is None or due < self.first:
+            self.first = due
+        elif before is not None and before[0] == self.first:
             self._look()
 
     def set_earlier(self, key: Key, due: int) -> None:
@@ -46,7 +46,7 @@ class Timers(Generic[Key]):
     def cancel(self, key: Key) -> None:
         """Be due no more; nothing happens if `key` was not."""
         before = self._due.pop(key, None)
-        if before is not None and before[0] == self._first:
+        if before is not None and before[0] == self.first:
             self._look()
 
     def due(self, key: Key) -> int | None:
@@ -56,11 +56,11 @@ class Timers(Generic[Key]):
 
     def deadline(self) -> int | None:
         """When the first of all is due."""
-        return self._first
+        return self.first
 
     def pop(self, now: int) -> Key | None:
         """One key that is due at `now`, which is then due no more; None when there is none."""
-        if self._first is None or self._first > now:
+        if self.first is None or self.first > now:
             return None
         key = heappop(self._heap)[2]
         del self._due[key]
@@ -73,7 +73,7 @@ class Timers(Generic[Key]):
         while heap:
             first = heap[0]
             if due.get(first[2]) is first:
-                self._first = first[0]
+                self.first = first[0]
                 return
             heappop(heap)
-        self._first = None
+        self.first = None

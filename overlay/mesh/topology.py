@@ -272,13 +272,13 @@ class Topology:
 
     def note_reachable(self, reachable: dict[PeerName, PeerName], now: int) -> None:
         """Start the hold of records that have come out of reach, and end it for those in reach."""
-        if len(reachable) == len(self.records) and not self._unreachable_since:
-            return  # whoever is reachable has a record, so all are
-        for name in self.records:
-            if name in reachable:
-                self._unreachable_since.pop(name, None)
-            else:
-                self._unreachable_since.setdefault(name, now)
+        since = self._unreachable_since
+        if since:
+            for name in [name for name in since if name in reachable]:
+                del since[name]
+        if len(reachable) + len(since) != len(self.records):  # whoever is reachable has a record
+            for name in [name for name in self.records if name not in reachable]:
+                since.setdefault(name, now)
 
     def promote(self, reachable: dict[PeerName, PeerName]) -> TopologyDelta | None:
         """Take out of limbo what a reachable peer is linked with (both say so); the caller spreads it."""
@@ -295,6 +295,8 @@ class Topology:
 
     def forget_due(self, hold: int) -> int | None:
         """When `forget` has something to drop."""
+        if not self._unreachable_since:
+            return None
         for since in self._unreachable_since.values():  # in the order of time: the first is the oldest
             return since + hold
         return None
