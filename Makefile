@@ -47,7 +47,8 @@ fuzz: setup               ## coverage-guided fuzzing of every decoder, FUZZ_SECO
 bench-docker: docker      ## as root: measure docker run through the proxy, and hosts with engines of their own
 	@$(PY) -m lab.bench docker_run dind
 
-bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc where installed)
+bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc; as root installs them)
+	@sh .ci/setup bench
 	@$(PY) -m lab.bench path
 
 gallery: setup            ## make the README's pictures anew (needs chromium)

@@ -6,6 +6,7 @@ sender, or was joined by the kernel (UDP_GRO), is handed out as one. Knows nothi
 
 import ctypes
 import errno
+import mmap
 import os
 import socket
 import struct
@@ -44,7 +45,7 @@ class Receptions:
         self.count = count
         # A stride that is no power of two, so that all packets do not fall on the same lines of the processor's caches.
         self._stride = size + 25 * 64
-        self._data = bytearray(count * self._stride)
+        self._data = mmap.mmap(-1, count * self._stride)  # of which only what has been written to takes memory
         self._names = bytearray(count * _NAME)
         self._control = bytearray(count * _CONTROL)
         self._iovecs = bytearray(count * _IOVEC.size)
