@@ -133,8 +133,8 @@ def with_length(head: bytes, found: Layers, length: int) -> bytes:
     return head[:14] + _ipv4_checked(header) + head[found.transport :]
 
 
-def split_tcp(frame: bytes, found: Layers, size: int) -> list[tuple[bytes, bytes]]:
-    """A TCP super-packet as whole packets of at most `size` octets of payload: (headers, payload) each.
+def split_tcp(frame: bytes, found: Layers, size: int) -> list[bytes]:
+    """A TCP super-packet as whole packets of at most `size` octets of payload.
 
     All but the last are of one length. Checksums of TCP are left to be completed (the field is 0). The flags FIN and
     PSH stay with the last, CWR with the first (RFC 3168, 6.1.2).
@@ -148,30 +148,30 @@ def split_tcp(frame: bytes, found: Layers, size: int) -> list[tuple[bytes, bytes
     before, acknowledged = head[: transport + 4], head[transport + 8 : transport + 13]
     after = head[transport + 14 : transport + 16] + bytes(2) + head[transport + 18 :]
     middle = acknowledged + bytes((flags & ~(_FIN_PSH | _CWR),)) + after
-    pieces = []
-    for index in range(count):
-        start = end + index * size
-        here = (sequence + index * size & 0xFFFFFFFF).to_bytes(4, "big")
-        pieces.append((before + here + middle, frame[start : start + size]))
-    first, payload = pieces[0]
+    offset = sequence - end
+    pieces = [
+        before + (offset + start & 0xFFFFFFFF).to_bytes(4, "big") + middle + frame[start : start + size]
+        for start in range(end, end + max(1, total), size)
+    ]
     if flags & _CWR and count > 1:
-        pieces[0] = (first[: transport + 13] + bytes((flags & ~_FIN_PSH,)) + first[transport + 14 :], payload)
-    last, payload = pieces[-1]
-    last = with_length(last, found, len(payload))
+        first = pieces[0]
+        pieces[0] = first[: transport + 13] + bytes((flags & ~_FIN_PSH,)) + first[transport + 14 :]
+    last = pieces[-1]
+    head = with_length(last[:end], found, len(last) - end)
     mine = flags if count == 1 else flags & ~_CWR
-    pieces[-1] = (last[: transport + 13] + bytes((mine,)) + last[transport + 14 :], payload)
+    pieces[-1] = head[: transport + 13] + bytes((mine,)) + head[transport + 14 :] + last[end:]
     return pieces
 
 
-def split_udp(frame: bytes, found: Layers, size: int) -> list[tuple[bytes, bytes]]:
-    """UDP datagrams that the stack handed over as one (UDP_SEGMENT): (headers, payload) each, as `split_tcp`."""
+def split_udp(frame: bytes, found: Layers, size: int) -> list[bytes]:
+    """UDP datagrams that the stack handed over as one (UDP_SEGMENT), as `split_tcp`."""
     transport, end = found.transport, found.end
     pieces = []
     for start in range(end, len(frame), size):
         payload = frame[start : start + size]
         head = with_length(frame[:end], found, len(payload))
         length = (8 + len(payload)).to_bytes(2, "big")
-        pieces.append((head[: transport + 4] + length + bytes(2), payload))
+        pieces.append(head[: transport + 4] + length + bytes(2) + payload)
     return pieces
 
 

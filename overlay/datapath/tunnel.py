@@ -424,9 +424,9 @@ def _fit(frame: bytes, found: Layers | None, room: int, offload: int, cut: int) 
     if found is not None and offload and cut:
         size = min(cut, room - found.end)
         if found.protocol == 6 and size >= min(cut, _MIN_SEGMENT):
-            return True, [head + payload for head, payload in inner.split_tcp(frame, found, size)]
+            return True, inner.split_tcp(frame, found, size)
         if found.protocol != 6 and size == cut:  # a datagram of the container's must stay one
-            return True, [head + payload for head, payload in inner.split_udp(frame, found, cut)]
+            return True, inner.split_udp(frame, found, cut)
         return False, []
     if len(frame) <= room:
         return found is not None, [frame]

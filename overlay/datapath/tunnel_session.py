@@ -117,14 +117,14 @@ class TunnelSession:
         queue = self.queue
         if self.sealer is not None:
             first, encrypt = self.sealer.reserve(len(frames), now)
-            for number, frame in enumerate(frames, first):
-                nonce = number.to_bytes(12, "big")
-                queue.append(head + nonce[4:] + encrypt(nonce, frame, head))
+            queue += [
+                head + (nonce := number.to_bytes(12, "big"))[4:] + encrypt(nonce, frame, head)
+                for number, frame in enumerate(frames, first)
+            ]
         else:
             first = self.counter
             self.counter = first + len(frames)
-            for number, frame in enumerate(frames, first):
-                queue.append(head + number.to_bytes(8, "big") + frame)
+            queue += [head + number.to_bytes(8, "big") + frame for number, frame in enumerate(frames, first)]
 
     def batches(self) -> list[Send]:
         """All that was queued, as few system calls as the kernel allows."""
