@@ -3,6 +3,8 @@
 import asyncio
 import os
 import subprocess
+import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -117,7 +119,26 @@ def test_a_boot_that_takes_too_long_ends_with_the_consoles_last_lines() -> None:
     _in_lab(check, BOOT)
 
 
-def test_nothing_of_a_lab_with_machines_stays() -> None:
-    mounts = Path("/proc/self/mountinfo").read_text()
-    assert "/run/lab" not in mounts
-    assert subprocess.run(["pgrep", "-f", "guest=lab_h[12]"], capture_output=True, check=False).returncode == 1
+def test_a_lab_that_is_killed_while_its_machines_boot_leaves_nothing(tmp_path: Path) -> None:
+    text = "version: 1\nunderlay: {hosts: {killed-1: {}, killed-2: {}}}\ntimeline: [{wait: 1s}]\n"
+    (tmp_path / "killed.yaml").write_text(text)
+    words = [sys.executable, "-m", "lab.cli", "run", str(tmp_path / "killed.yaml"), "--backend", "vagrant"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as lab:
+        try:
+            _wait_until(lambda: _emulators() or lab.poll() is not None, BOOT)
+            assert lab.poll() is None, lab.stderr and lab.stderr.read()
+        finally:
+            lab.kill()
+    _wait_until(lambda: not _emulators(), 30)
+    assert "/run/lab" not in Path("/proc/self/mountinfo").read_text()
+
+
+def _emulators() -> bool:
+    return subprocess.run(["pgrep", "-f", "guest=lab_killed-"], capture_output=True, check=False).returncode == 0
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)

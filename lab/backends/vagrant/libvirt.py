@@ -145,6 +145,11 @@ def bring_in(image: Path, name: str) -> None:
     mount(str(image), str(POOL / name), flags=Mount.BIND)
 
 
+def no_kvm() -> str:
+    """Why there is no KVM, where `kvm_works` has said so."""
+    return "KVM boots nothing on this machine" if Path("/dev/kvm").exists() else "there is no /dev/kvm"
+
+
 async def kvm_works(image: Path) -> bool:
     """Whether a guest reaches its userspace by KVM: /dev/kvm may be there and boot nothing.
 

@@ -109,7 +109,7 @@ class VagrantMachines:
         await self._libvirt.start()
         kvm = await libvirt.kvm_works(found.image)
         if not kvm:
-            self._say("KVM boots nothing on this machine: its processor is emulated, about ten times slower")
+            self._say(f"{libvirt.no_kvm()}: the machines' processors are emulated, about ten times slower")
         libvirt.bring_in(found.image, volume_name(found))
         emulator = DIRECTORY / "qemu"
         emulator.write_text(libvirt.emulator_script(program(libvirt.QEMU) or libvirt.QEMU))
