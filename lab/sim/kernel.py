@@ -20,7 +20,7 @@ class Port(Struct, frozen=True):
     mac: str
     addresses: tuple[str, ...]
     """Literals, without prefix length."""
-    cidrs: tuple[str, ...] = ()
+    cidrs: tuple[str, ...]
     """The same with it."""
 
 

@@ -5,6 +5,8 @@ walked anew each time, for the daemons carry it. Knows kernels and the network; 
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from ipaddress import ip_address, ip_interface
 from itertools import pairwise
 
 from msgspec import Struct
@@ -111,8 +113,13 @@ class Walks:
         there = self._one_way(host, address)
         if there is None:
             return None
-        for own in port.addresses:
-            back = self._one_way(there.host, own)
+        theirs = self._kernels[there.host].ports[there.container]
+        for own in port.cidrs:
+            # Neither side has a route to the overlay but to its own subnets.
+            literal = own.partition("/")[0]
+            if not (_joins(own, address) and any(_joins(cidr, literal) for cidr in theirs.cidrs)):
+                continue
+            back = self._one_way(there.host, literal)
             if back is not None and (back.host, back.container) == (host, container):
                 return RoundTrip(there, back)
         return None
@@ -175,6 +182,12 @@ class Walks:
             if address in port.addresses and self._alive(host, port.container):
                 return port.container
         return None
+
+
+@lru_cache(maxsize=65536)
+def _joins(cidr: str, address: str) -> bool:
+    """Whether an address is in the subnet of an interface."""
+    return ip_address(address) in ip_interface(cidr).network
 
 
 def _headers(remote: str) -> int:

@@ -48,7 +48,7 @@ class Control:
         leave: Callable[[bool], Awaitable[None]],
         lookup: Callable[[str], Awaitable[tuple[str, ...]]],
         resolve: Callable[[str], Awaitable[str]],
-        exposure: Exposure | None = None,
+        exposure: Exposure,
     ) -> None:
         self._router = router
         self._containers = containers
@@ -319,19 +319,14 @@ class Control:
         form = await _form(request)
         addresses = form.get("address", []) + ([_cidr(request)] if "ip" in request.match_info else [])
         name = form.get("fqdn", [""])[-1]
-        found = await self._exposed().expose(
+        found = await self._exposure.expose(
             addresses, self._qualified(name) if name else "", masquerade=_yes(form, "masquerade", "true")
         )
         return web.Response(text=" ".join(found))
 
     async def _hide(self, request: web.Request) -> web.Response:
-        found = await self._exposed().hide((await _form(request)).get("address", []))
+        found = await self._exposure.hide((await _form(request)).get("address", []))
         return web.Response(text=" ".join(found))
-
-    def _exposed(self) -> Exposure:
-        if self._exposure is None:
-            raise EnvironmentProblem("a simulated host has no interface of its own to expose")
-        return self._exposure
 
     # --- the proxy -------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from overlay.drivers.control import Control
 from overlay.drivers.disk import Disk
 from overlay.drivers.dns import DnsServer, lookup
 from overlay.drivers.engine import Engine, socket_path
-from overlay.drivers.expose import Exposure
+from overlay.drivers.expose import Bridge, Exposure
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
@@ -139,7 +139,7 @@ class Daemon:
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
         router.start()
-        exposure = Exposure(router, containers.bookings, netlink, devices, plan.bridge_mac, journal)
+        exposure = Exposure(router, containers.bookings, Bridge(netlink, devices), plan.bridge_mac, journal)
         exposure.restore()
         containers.lives.on_engine = lambda: containers.bookings.spawn(exposure.check_filter())
         self._containers = containers

@@ -1,13 +1,14 @@
 """`weave expose`: the host itself on the overlay, by addresses on the bridge; and the packet filter with it.
 
-Owns the bridge's addresses and their record in the journal. Booking is that of any container; what differs is that the
-port is the bridge itself and that no engine knows this owner.
+Owns the record of the host's addresses in the journal, and `Bridge`, which makes them so. Booking is that of any
+container; what differs is that the port is the bridge itself and that no engine knows this owner.
 """
 
 import asyncio
 import ipaddress
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 from overlay import inputs as i
 from overlay.datapath.vxlan import BRIDGE
@@ -22,23 +23,56 @@ from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
 from overlay.errors import EnvironmentProblem, UsageError
 
-__all__ = ["Exposure"]
+__all__ = ["Bridge", "Exposure", "HostPort"]
 
 log = logging.getLogger(__name__)
 
 _HOST = Container(id=EXPOSED, name=EXPOSED, hostname="", pid=0, network_mode="")
 
 
+class HostPort(Protocol):
+    """The host's own place on the overlay."""
+
+    def set_addresses(self, addresses: Sequence[str]) -> None:
+        """Have exactly these ("a.b.c.d/n"). Raises `EnvironmentProblem`."""
+        ...
+
+    async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
+        """Bring the packet filter in line: these subnets, no more those of `before`. Raises `EnvironmentProblem`."""
+        ...
+
+
+class Bridge:
+    """The bridge of a real host, and its packet filter."""
+
+    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+        self._netlink = netlink
+        self._index = devices.bridge
+
+    def set_addresses(self, addresses: Sequence[str]) -> None:
+        """See `HostPort`."""
+        if any(":" in cidr for cidr in addresses):
+            allow_ipv6(BRIDGE)
+        stale = [cidr for cidr in addresses_on(self._netlink, self._index) if cidr not in addresses]
+        self._netlink.run(
+            (
+                *(rtnl.del_address(self._index, cidr) for cidr in stale),
+                *(rtnl.new_address(self._index, cidr) for cidr in addresses),
+            )
+        )
+
+    async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
+        """See `HostPort`."""
+        await asyncio.to_thread(firewall.ensure, subnets, before=before, masquerade=masquerade)
+
+
 class Exposure:
     """This host's own addresses on the overlay."""
 
-    def __init__(
-        self, router: Router, bookings: Bookings, netlink: Netlink, devices: Devices, mac: str, journal: Journal
-    ) -> None:
+    def __init__(self, router: Router, bookings: Bookings, port: HostPort, mac: str, journal: Journal) -> None:
         self._router = router
         self._bookings = bookings
-        self._netlink = netlink
-        self._devices = devices
+        self._port = port
         self._mac = mac
         self._journal = journal
         self._filter_lock = asyncio.Lock()
@@ -85,11 +119,10 @@ class Exposure:
             if missing:
                 raise UsageError(f"this host does not have {missing[0]}, it has {' '.join(record.addresses)}")
             await self._bookings.unbook(record, keep=tuple(c for c in record.addresses if c not in leaving))
-            for cidr in leaving:
-                self._netlink.one(rtnl.del_address(self._devices.bridge, cidr))
             left = self._journal.get(EXPOSED)
+            self._port.set_addresses(left.addresses if left is not None else ())
             if left is not None:
-                self._plug(left)
+                self._announce(left)
             await self.filter()
             return leaving
 
@@ -101,7 +134,7 @@ class Exposure:
         masquerade = record is None or record.masquerade
         async with self._filter_lock:
             try:
-                await asyncio.to_thread(firewall.ensure, subnets, before=self._filtered, masquerade=masquerade)
+                await self._port.let_through(subnets, self._filtered, masquerade)
                 self._filtered = subnets
                 self.problem = ""
             except EnvironmentProblem as error:
@@ -118,17 +151,11 @@ class Exposure:
             return  # logged, and `problem` says so
 
     def _plug(self, record: Attachment) -> None:
-        bridge = self._devices.bridge
-        if any(":" in cidr for cidr in record.addresses):
-            allow_ipv6(BRIDGE)
         self._router.forwarding.now_local(self._mac, record.addresses)
-        stale = [cidr for cidr in addresses_on(self._netlink, bridge) if cidr not in record.addresses]
-        self._netlink.run(
-            (
-                *(rtnl.del_address(bridge, cidr) for cidr in stale),
-                *(rtnl.new_address(bridge, cidr) for cidr in record.addresses),
-            )
-        )
+        self._port.set_addresses(record.addresses)
+        self._announce(record)
+
+    def _announce(self, record: Attachment) -> None:
         self._router.feed(i.Attached(EXPOSED, self._mac, record.addresses))
         for name in record.names:
             self._router.feed(i.RegisterName(EXPOSED, name.fqdn, name.address))

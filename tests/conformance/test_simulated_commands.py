@@ -132,7 +132,7 @@ def test_quoted_words_come_back(words: list[str]) -> None:
         (["sh", "-c", "echo a | tcpdump"], "`tcpdump`"),
         (["sudo", "-u", "root", "strace", "ls"], "`strace`"),
         (["bash"], "interactive"),
-        (["weave", "expose"], "no interface of its own"),
+        (["weave", "launch-proxy"], "no Docker clients"),
     ],
 )
 def test_what_cannot_be_simulated_is_named(argv: list[str], why: str) -> None:

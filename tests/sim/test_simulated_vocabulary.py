@@ -214,6 +214,43 @@ timeline:
 """)
 
 
+def test_an_exposed_host_reaches_containers_and_is_reached_until_it_is_hidden() -> None:
+    steps = """
+  - exec: {host: a, command: ping -c 1 -W 1 10.0.1.2, expect: {code: 1}}
+  - exec: {host: a, command: "weave expose 10.0.1.100/24 fd00::100/64 -h alpha.weave.local"}
+  - exec: {host: a, command: ping -c 1 -W 1 10.0.1.2}
+  - exec: {host: a, command: curl -s -m 3 http://10.0.1.2:8080/, expect: {stdout: right}}
+  - exec: {host: a, command: ping -c 1 -W 1 10.9.1.2, expect: {code: 1}}
+  - expect: {exec: {service: right, command: ping -c 1 -W 1 alpha.weave.local}, within: 2s}
+  - exec: {host: a, command: ip addr show weave, expect: {stdout: "inet6 fd00::100/64"}}
+  - kill: {daemon: a, for: 1s}
+  - exec: {service: right, command: ping -c 1 -W 1 10.0.1.100}
+  - wait: 3s
+  - exec: {service: right, command: ping -c 1 -W 1 10.0.1.100}
+  - exec: {host: a, command: weave hide 10.0.1.100/24}
+  - exec: {service: right, command: ping -c 1 -W 1 10.0.1.100, expect: {code: 1}}
+  - exec: {host: a, command: weave hide}
+  - exec: {host: a, command: weave ps, expect: {stdout: "^(?!.*expose)"}}
+"""
+    text = TWO.replace("[right], host: b", "[right], host: b, address: 10.0.1.2/24")
+    valid(text.replace("[left], host: a", "[left], host: a, address: 10.0.1.1/24") % ("", "", steps))
+
+
+def test_subnets_are_apart() -> None:
+    steps = """
+  - exec: {host: b, command: weave run 10.0.2.1/24 --name apart ksahnine/dummy-http apart}
+  - exec: {host: a, command: weave run 10.0.2.2/24 --name other ksahnine/dummy-http other}
+  - exec: {host: b, command: weave ps other, expect: {code: 1}}
+  - expect: {exec: {service: left, command: ping -c 1 -W 1 10.0.1.2}, within: 2s}
+  - exec: {service: left, command: ping -c 1 -W 1 10.0.2.2, expect: {code: 1}}
+  - exec: {service: left, command: ping -c 1 -W 1 10.0.2.1, expect: {code: 1}}
+  - attach: {service: left, address: 10.0.2.9/24}
+  - expect: {exec: {service: left, command: ping -c 1 -W 1 10.0.2.1}, within: 2s}
+"""
+    text = TWO.replace("[right], host: b", "[right], host: b, address: 10.0.1.2/24")
+    valid(text.replace("[left], host: a", "[left], host: a, address: 10.0.1.1/24") % ("", "", steps))
+
+
 REFUSED = {
     "exec: {host: a, command: tcpdump -i eth0}": "timeline[0].exec: no simulated host has a command `tcpdump`",
     "exec: {host: a, command: 'for i in 1 2; do ping -c 1 b; done'}": "timeline[0].exec: `for`",

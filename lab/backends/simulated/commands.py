@@ -40,8 +40,6 @@ _UNTOLD = ("bridge", "nsenter", "exit", "set", "cd", "bash")
 """What there is for the lab's own use, and the shell's own words."""
 _OWN = ("sh", "bash", "sudo", "env", "sleep", ":", "exit", "cd", "set")
 _NOT_SIMULATED = {
-    "expose": "a simulated host has no interface of its own to expose",
-    "hide": "a simulated host has no interface of its own to hide",
     "launch-proxy": "simulated hosts have no Docker clients that a proxy could serve",
 }
 """Commands of `weave` that need what no simulated host has."""

@@ -6,7 +6,7 @@ done here with the world's. Decides nothing.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
@@ -28,9 +28,10 @@ from overlay import inputs as i
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.datapath.wireguard import KEY_SIZE, tunnel_address
 from overlay.drivers.attach import Ports
-from overlay.drivers.containers import Containers
+from overlay.drivers.containers import EXPOSED, Containers
 from overlay.drivers.control import Control
 from overlay.drivers.engine import Engine
+from overlay.drivers.expose import Exposure
 from overlay.drivers.journal import Journal
 from overlay.drivers.loop import Answer, Router
 from overlay.drivers.options import LaunchOptions
@@ -80,6 +81,24 @@ class _Ports:
     def held(self, container: str, pid: int) -> tuple[str, ...]:
         port = self._kernel.ports.get(container)
         return port.cidrs if port is not None else ()
+
+
+class _HostPort:
+    """The host's own place on the overlay, on a simulated kernel, where no packet filter could be in the way."""
+
+    def __init__(self, kernel: Kernel, mac: str) -> None:
+        self._kernel = kernel
+        self._mac = mac
+
+    def set_addresses(self, addresses: Sequence[str]) -> None:
+        if addresses:
+            literals = tuple(address.partition("/")[0] for address in addresses)
+            self._kernel.plug(Port(EXPOSED, self._mac, literals, tuple(addresses)))
+        else:
+            self._kernel.unplug(EXPOSED)
+
+    async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
+        pass
 
 
 class SimRouter:
@@ -227,8 +246,22 @@ class SimDaemon:
         )
         if self.config.dns:
             self.containers.resolver = BRIDGE
+        self._exposure = Exposure(
+            cast(Router, self.router),
+            self.containers.bookings,
+            _HostPort(kernel, self._plan.bridge_mac),
+            self._plan.bridge_mac,
+            journal,
+        )
         control = Control(
-            cast(Router, self.router), self.containers, options, self.report, self.leave, self.lookup, _literal
+            cast(Router, self.router),
+            self.containers,
+            options,
+            self.report,
+            self.leave,
+            self.lookup,
+            _literal,
+            self._exposure,
         )
         self._app = control.application()
         self._app.freeze()
@@ -248,6 +281,7 @@ class SimDaemon:
             self.peer.world.scheduler.after(self.config.hold, self._hold_is_over, self.peer.life + 1)
         self.peer.start(self.config)
         self.containers.begin()
+        self._exposure.restore()
         self.router.note("info", f"router {self.config.name} ({self.config.nickname}) runs on port {self.config.port}")
 
     async def die(self) -> None:

@@ -327,6 +327,6 @@ def _typed(path: str, body: bytes) -> list[str]:
     """The addresses that somebody chose, in a request to the control API."""
     if path == "/run":
         return list(json.loads(body).get("addresses") or ())
-    if path.startswith("/attach/"):
+    if path.startswith(("/attach/", "/expose")):
         return parse_qs(body.decode()).get("address", [])
     return []

@@ -15,6 +15,8 @@ from lab.backends.simulated.network_commands import NETWORK, Fetched, Interface,
 from lab.sim.filters import Files
 from lab.sim.network import SYN_RETRY
 from lab.sim.passage import RTO_MIN
+from overlay.datapath.vxlan import BRIDGE as BRIDGE_DEVICE
+from overlay.drivers.containers import EXPOSED
 from overlay.env import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -60,7 +62,10 @@ class HostPlace:
             Interface(f"eth{number}", _mac(address), _MTU, (address,)) for number, address in enumerate(host.addresses)
         ]
         links.append(Interface("docker0", "02:42:00:00:00:01", _MTU, (f"{BRIDGE}/16",)))
-        links += [Interface(name, "", _MTU, ()) for name in host.devices]
+        exposed = host.kernel.ports.get(EXPOSED)
+        for name in host.devices:
+            own = exposed if name == BRIDGE_DEVICE else None
+            links.append(Interface(name, own.mac if own else "", host.mtu, own.cidrs if own else ()))
         return links
 
     def resolve(self, name: str) -> list[str]:

@@ -14,6 +14,7 @@ from lab.sim.network import Network
 from lab.sim.passage import RTO_MIN
 from lab.sim.walk import Hop, Tunnel, Walks
 from overlay.config import Address
+from overlay.drivers.containers import EXPOSED
 from overlay.env import MICROSECOND, SECOND
 
 LOCAL = 40 * MICROSECOND
@@ -57,7 +58,9 @@ class Reach:
         self.walks = Walks(network, kernels, self.alive, tunnel)
 
     def alive(self, host: str, container: str) -> bool:
-        """Whether the network of a container exists."""
+        """Whether the network of a container exists; that of the host itself does as long as it is switched on."""
+        if container == EXPOSED:
+            return True
         found = self._engines[host].containers.get(container)
         return found is not None and found.running
 
@@ -79,8 +82,7 @@ class Reach:
             found = self._find(host, container, address, port)
             if not self.walks.tunnelled:
                 self._known[key] = found
-        if container:
-            self._note(host, container, address, found)
+        self._note(host, container or EXPOSED, address, found)
         return found
 
     def target(self, route: Route) -> SimContainer | None:
@@ -120,12 +122,13 @@ class Reach:
             return Route(host, "", (), (), port)
         if self._network.known(address):
             return self._over_underlay(host, address, port)
-        if not container:
-            return None
-        trip = self.walks.round_trip(host, container, address)
+        trip = self.walks.round_trip(host, container or EXPOSED, address)
         if trip is None:
             return None
-        return Route(trip.there.host, trip.there.container, trip.there.hops, trip.back.hops, port)
+        there, found = trip.there.host, trip.there.container
+        if found == EXPOSED:
+            found, port = self._engines[there].published(port) or ("", port)
+        return Route(there, found, trip.there.hops, trip.back.hops, port)
 
     def _over_underlay(self, host: str, address: str, port: int) -> Route | None:
         protocol = "tcp" if port else "icmp"
