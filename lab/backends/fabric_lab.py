@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from lab.backends.observed import ObservedHost
 from lab.errors import LabError
 from lab.fabric import features
-from lab.fabric.plan import Router, Underlay
+from lab.fabric.plan import Router, Underlay, routed
 from lab.fabric.rules import queued
 from lab.faults.obstacle import Obstacle
 from lab.topology import Resolved
@@ -136,12 +136,12 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
     reasons = step_refusals(scenario, backend, _NO_DEVICES)
     impaired = list(scenario.links.impaired(list(scenario.hosts)))
     if scenario.routers:
-        networks = {name: {place.network for place in spec.interfaces} for name, spec in scenario.hosts.items()}
-        for sender, receiver, link in impaired:
-            if not networks[sender] & networks[receiver]:
+        for sender, receiver, link in routed(underlay_of(scenario)):
+            if queued(link):
+                asked = ", ".join(word for word in link.asks() if word not in ("loss", "mtu"))
                 reasons.append(
-                    f"underlay.links: what goes over a router takes no link of its own, but {sender} -> {receiver} "
-                    f"asks for {', '.join(link.asks())}; say it of hosts of one network, or use sim"
+                    f"underlay.links: what goes over a router can be lost or too big, and no more, but {sender} -> "
+                    f"{receiver} asks for {asked}; say it of hosts of one network, or use sim"
                 )
                 break
     for tool, wanted in (("netem", lambda link: link.timed), ("htb", queued)):

@@ -29,6 +29,7 @@ class Fabric:
         self._impaired_ports = {
             port for pair in impaired for ports in plan.ports_between(self.interfaces, *pair) for port in ports
         }
+        self._impaired_ports |= {one.port for sender, _, _ in plan.routed(underlay) for one in self.interfaces[sender]}
         self._cutting = asyncio.Lock()
 
     async def build(self) -> None:

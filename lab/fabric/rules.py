@@ -10,7 +10,7 @@ hosts' own addresses, which a forward hook sees in both directions (translation 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from lab.fabric.plan import Interface, Underlay, ports_between
+from lab.fabric.plan import Interface, Underlay, ports_between, routed
 from lab.links import Link, Links
 
 CUT = "cut"
@@ -70,10 +70,8 @@ def table(
         sets.append(_named_set(place, f"mtu{number}", elements))
         rules.append(f"    meta length > {mtu} {place.match} @mtu{number} counter drop")
     for number, (loss, elements) in enumerate(_grouped(hosts, links, "loss", direction).items()):
-        threshold = round(float(loss) * _SCALE)
-        draw = f"numgen random mod {_SCALE} < {threshold}" if threshold < _SCALE else ""
         sets.append(_named_set(place, f"loss{number}", elements))
-        rules.append(f"    {place.match} @loss{number} {draw} counter drop")
+        rules.append(f"    {place.match} @loss{number} {_drawn(loss)}counter drop")
     body = "\n".join(
         [
             *sets,
@@ -99,6 +97,8 @@ def router_rules(underlay: Underlay) -> str:
     bridges = underlay.bridges
     forward = [f"    {family} saddr . {family} daddr @{CUT}{family} counter drop" for family in _FAMILIES]
     forward.append(f"    jump {OBSTACLES}")
+    links, named = _routed_links(underlay)
+    forward += links
     # Where the kernel shows bridged frames to this table (br_netfilter), they are none of the routers' business.
     forward += [f'    iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges.values()]
     translate = []
@@ -114,7 +114,7 @@ def router_rules(underlay: Underlay) -> str:
                 forward.append(f"    {way} {hidden}accept")
                 if source == router.nat:
                     translate.append(f"    {way} masquerade")
-    sets = [f"  set {CUT}{family} {{ type {kind} . {kind}; }}" for family, kind in _FAMILIES.items()]
+    sets = [f"  set {CUT}{family} {{ type {kind} . {kind}; }}" for family, kind in _FAMILIES.items()] + named
     lines = [
         f"table {ROUTERS} {{",
         *sets,
@@ -126,11 +126,39 @@ def router_rules(underlay: Underlay) -> str:
     return "\n".join([*lines, *translate, "  }", "}"]) + "\n"
 
 
-def cut_rules(pairs: Ports, routed: Ports | None = None) -> str:
+def _routed_links(underlay: Underlay) -> tuple[list[str], list[str]]:
+    """Rules and the sets that they name: loss and oversize packets from one host to another, by their addresses."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for sender, receiver, link in routed(underlay):
+        for _, source in underlay.hosts[sender]:
+            for _, target in underlay.hosts[receiver]:
+                if (family := _family(source)) == _family(target):
+                    for drop in _link_drops(link):
+                        groups.setdefault((family, drop), []).append(f"{source} . {target}")
+    rules, sets = [], []
+    for number, ((family, drop), pairs) in enumerate(groups.items()):
+        kind = _FAMILIES[family]
+        sets.append(f"  set link{number} {{ type {kind} . {kind}; elements = {{ {', '.join(pairs)} }} }}")
+        rules.append(f"    {family} saddr . {family} daddr @link{number} {drop}")
+    return rules, sets
+
+
+def _link_drops(link: Link) -> list[str]:
+    drops = [_dropped("", 0, link.mtu)] if link.mtu else []
+    return [*drops, f"{_drawn(link.loss)}counter drop"] if link.loss else drops
+
+
+def _drawn(loss: float) -> str:
+    """What chooses a packet with this probability."""
+    threshold = round(loss * _SCALE)
+    return f"numgen random mod {_SCALE} < {threshold} " if threshold < _SCALE else ""
+
+
+def cut_rules(pairs: Ports, at_routers: Ports | None = None) -> str:
     """Cut exactly these (entry, exit) pairs, and at routers, if there are any, these pairs of addresses."""
     text = replace_cut(FABRIC, _pairs(pairs))
-    if routed is not None:
-        listed = list(routed)
+    if at_routers is not None:
+        listed = list(at_routers)
         for family in _FAMILIES:
             own = [" . ".join(pair) for pair in listed if [_family(one) for one in pair] == [family, family]]
             text += _replace(f"{ROUTERS} {CUT}{family}", own)
@@ -144,20 +172,20 @@ def replace_cut(place: Place, elements: Iterable[str]) -> str:
 
 def obstacle_rules(
     obstacles: Iterable[tuple[Sequence[str], str, int, int]],
-    routed: Iterable[tuple[Sequence[str], str, int, int]] | None = None,
+    at_routers: Iterable[tuple[Sequence[str], str, int, int]] | None = None,
 ) -> str:
     """Drop exactly these, as one `nft -f` transaction: (hosts' ports, protocol or "", its port or 0, MTU or 0).
 
-    `routed`: the same with hosts' addresses, for the routers if there are any.
+    `at_routers`: the same with hosts' addresses, for the routers if there are any.
     """
     among = []
     for ports, protocol, port, mtu in obstacles:
         names = "{ " + ", ".join(f'"{name}"' for name in ports) + " }"
         among.append((f"iifname {names} oifname {names}", protocol, port, mtu))
     text = replace_obstacles(FABRIC.table, among)
-    if routed is not None:
+    if at_routers is not None:
         ways = []
-        for addresses, protocol, port, mtu in routed:
+        for addresses, protocol, port, mtu in at_routers:
             for family in _FAMILIES:
                 own = [address for address in addresses if _family(address) == family]
                 names = "{ " + ", ".join(own) + " }"

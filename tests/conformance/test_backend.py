@@ -49,6 +49,7 @@ underlay:
   networks: {x: {subnet: 192.168.1.0/24}, y: {subnet: 192.168.2.0/24}}
   hosts: {a: {network: x}, b: {network: y}}
   routers: {gw: {networks: [x, y]}}
+  links: {"b -> a": {mtu: 1000}}
 timeline: [{wait: 1s}]
 """
 
@@ -331,14 +332,15 @@ def test_what_goes_over_a_router_is_cut_and_obstructed(name: str) -> None:
     backend, scenario = find_backend(name), resolve(parse(ROUTED))
     assert backend.refuse(scenario) == []
 
-    async def passes(lab: Lab, source: str, target: str) -> bool:
-        words = ["ping", "-c", "1", "-W", "1", lab.hosts[target].address]
+    async def passes(lab: Lab, source: str, target: str, size: int = 56) -> bool:
+        words = ["ping", "-c", "1", "-W", "1", "-s", str(size), lab.hosts[target].address]
         return (await lab.hosts[source].exec(words)).code == 0
 
     async def work() -> None:
         lab = await backend.up(scenario)
         try:
-            assert await passes(lab, "a", "b")
+            assert await passes(lab, "a", "b") and await passes(lab, "a", "b", 972)
+            assert not await passes(lab, "a", "b", 973)  # the answer is as large
             await lab.set_cut(frozenset({("a", "b")}))
             assert not await passes(lab, "a", "b") and not await passes(lab, "b", "a")
             await lab.set_cut(frozenset())

@@ -59,8 +59,8 @@ class NetworkPlace(Place, Protocol):
 
     async def fetch(self, address: str, port: int, path: str, timeout: float) -> Fetched: ...
 
-    async def echo(self, address: str, timeout: float) -> int | None:
-        """Nanoseconds until the answer to one echo request; None: there was none."""
+    async def echo(self, address: str, timeout: float, size: int) -> int | None:
+        """Nanoseconds until the answer to one echo request with so many octets of data; None: there was none."""
         ...
 
     def configure(self, argv: Sequence[str]) -> Result:
@@ -155,7 +155,7 @@ async def _get(here: NetworkPlace, url: str, timeout: float) -> Fetched:
 
 async def _ping(place: Place, argv: Sequence[str], stdin: str) -> Result:
     here = cast(NetworkPlace, place)
-    count, interval, patience = None, 1.0, 10.0
+    count, interval, patience, size = None, 1.0, 10.0, 56
     quiet = False
     names: list[str] = []
     words = list(argv[1:])
@@ -170,6 +170,7 @@ async def _ping(place: Place, argv: Sequence[str], stdin: str) -> Result:
             count = int(float(text)) if word[:2] == "-c" else count
             interval = float(text) if word[:2] == "-i" else interval
             patience = float(text) if word[:2] == "-W" else patience
+            size = int(float(text)) if word[:2] == "-s" else size
         elif word.startswith("-"):
             return Result(2, "", f"ping: the simulated one has no option {word}\n")
         else:
@@ -180,16 +181,16 @@ async def _ping(place: Place, argv: Sequence[str], stdin: str) -> Result:
     if not addresses:
         return Result(2, "", f"ping: {names[0]}: Name or service not known\n")
     address = addresses[0]
-    lines = [f"PING {names[0]} ({address}) 56(84) bytes of data."]
+    lines = [f"PING {names[0]} ({address}) {size}({size + 28}) bytes of data."]
     times: list[int] = []
     loop = asyncio.get_running_loop()
     for number in range(1, count + 1):
         sent = loop.time()
-        took = await here.echo(address, patience if number == count else max(interval, 0.0) or patience)
+        took = await here.echo(address, patience if number == count else max(interval, 0.0) or patience, size)
         if took is not None:
             times.append(took)
             if not quiet:
-                lines.append(f"64 bytes from {address}: icmp_seq={number} ttl=64 time={took / 1e6:.3f} ms")
+                lines.append(f"{size + 8} bytes from {address}: icmp_seq={number} ttl=64 time={took / 1e6:.3f} ms")
         if number < count:
             await asyncio.sleep(max(0.0, sent + interval - loop.time()))
     lost = 100 * (count - len(times)) // count if count else 0

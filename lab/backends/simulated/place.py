@@ -28,6 +28,8 @@ SERVING = MILLISECOND // 4
 """What a service takes to answer."""
 REQUEST, ANSWER, ECHO = 220, 280, 84
 """Octets of a probe's request, of a small answer, of an echo request."""
+ECHO_HEADERS = 28
+"""Of IPv4 and ICMP."""
 _MTU = 1500
 
 
@@ -110,12 +112,13 @@ class HostPlace:
             route = now if now is not None and reach.target(now) is target else None
         return Fetched(28, f"Operation timed out after {timeout * 1000:.0f} milliseconds with 0 bytes received")
 
-    async def echo(self, address: str, timeout: float) -> int | None:
+    async def echo(self, address: str, timeout: float, size: int) -> int | None:
         host = self.host
         begun = host.world.now
         deadline = begun + round(timeout * SECOND)
         route = host.reach.route(host.name, self.container, address, 0)
-        answered = host.reach.exchange(route, begun, ECHO, ECHO) if route is not None else None
+        packet = size + ECHO_HEADERS
+        answered = host.reach.exchange(route, begun, packet, packet) if route is not None else None
         if answered is None or answered > deadline:
             await host.until(deadline)
             return None

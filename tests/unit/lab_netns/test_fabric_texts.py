@@ -1,5 +1,7 @@
 """What the fabric tells ip, bridge, nft and tc: names, cuts, classes."""
 
+from dataclasses import replace
+
 from lab.fabric import plan, queues, rules
 from lab.links import Burst, Distribution, Link, Links
 
@@ -158,5 +160,13 @@ def test_at_routers_cuts_and_obstacles_go_by_the_hosts_addresses() -> None:
         "meta length > 1200 counter drop",
         "add rule inet routers obstacles ip6 saddr { fd00::2 } ip6 daddr { fd00::2 } meta length > 1200 counter drop",
     ]
-    text = rules.router_rules(routed())
+    links = Links(pairs={("in", "out"): Link(loss=0.25, mtu=1300), ("out", "in"): Link(mtu=1300)})
+    text = rules.router_rules(replace(routed(), links=links))
+    for line in (
+        "set link0 { type ipv4_addr . ipv4_addr; elements = { 10.1.0.2 . 192.168.0.2, 192.168.0.2 . 10.1.0.2 } }",
+        "ip saddr . ip daddr @link0 meta length > 1300 counter drop",
+        "set link1 { type ipv4_addr . ipv4_addr; elements = { 10.1.0.2 . 192.168.0.2 } }",
+        "ip saddr . ip daddr @link1 numgen random mod 1000000000 < 250000000 counter drop",
+    ):
+        assert f"{line}\n" in text
     assert text.index("@cutip counter drop") < text.index("jump obstacles") < text.index("accept")
