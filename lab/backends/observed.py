@@ -65,6 +65,8 @@ class ObservedHost(ABC):
         """Set while the host is on."""
         self.doorway: tuple[str, ...] = ()
         """The command that enters it, its container last, where that is not done by walking into its namespaces."""
+        self.patience = _RETRY
+        """Seconds between two looks for a daemon that does not run (yet); more where a look is not just a stat."""
         self.inside = False
         """Whether that command is to be run in the lab's own namespaces; a whole command line is then added to it."""
         self.ahead = 0
@@ -108,9 +110,9 @@ class ObservedHost(ABC):
                     yield view
             if seen:
                 yield Gone(t=time.monotonic_ns() - self._origin, host=self.name)
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(self.patience)
             while not os.path.exists(self.weave_socket):  # noqa: ASYNC110, ASYNC240, PTH110  # a stat of a tmpfs, cheap and never slow
-                await asyncio.sleep(_RETRY)
+                await asyncio.sleep(self.patience)
 
     async def _watch(self, path: str) -> AsyncIterator[View]:
         timeout = aiohttp.ClientTimeout(total=None)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 import pytest
 from netns_labs import ROOT, in_lab, require_netns, scenario
 
@@ -34,9 +33,7 @@ def with_agent(check: Check, *, hosts: int = 1) -> None:
     async def work(lab: NetnsLab) -> None:
         folder = STATE / "v"
         folder.mkdir()
-        run = host_dir(0) / "run" / "overlay-lab"
-        for here, there in (("o", "agent.sock"), ("w", "weave.sock")):
-            (folder / here).symlink_to(run / there)
+        (folder / "o").symlink_to(host_dir(0) / "run" / "overlay-lab" / "agent.sock")
         environment = {**ENV, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
         start = f"setsid {sys.executable} -m lab.backends.vagrant.agent < /dev/null > /tmp/agent.log 2>&1 &"
         await lab.hosts["h1"].exec(["sh", "-c", start], env=environment)
@@ -102,22 +99,6 @@ def test_probes_run_until_their_connection_ends() -> None:
             pass  # a command each time
 
     with_agent(check, hosts=2)
-
-
-def test_a_connection_to_the_daemon_waits_for_one() -> None:
-    async def check(lab: NetnsLab, guest: Guest) -> None:
-        async def ask() -> int:
-            connector = aiohttp.UnixConnector(guest.weave)
-            async with aiohttp.ClientSession(connector=connector) as session, session.get("http://weave/status") as got:
-                return got.status
-
-        early = asyncio.create_task(ask())
-        await asyncio.sleep(0)
-        launched = await guest.exec(["weave", "launch", "--no-dns"], env=ENV, timeout=30)
-        assert launched.code == 0, launched.err
-        assert await early == 200 and await ask() == 200
-
-    with_agent(check)
 
 
 def test_an_agent_that_ends_is_a_broken_connection() -> None:

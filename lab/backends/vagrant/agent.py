@@ -6,8 +6,7 @@ nothing of scenarios.
 
 An order is one JSON line. `exec` is answered by one line, a `Done`; `clock` by one line with the machine's monotonic
 clock, and one more for each line that follows; `probe` by `{}`, and from then on the connection is a probe agent's
-input and output. A second socket is the overlay daemon's, for callers who want to wait for a daemon that does not run
-yet.
+input and output.
 """
 
 import asyncio
@@ -25,15 +24,10 @@ from msgspec import Struct
 from lab.backends.netns import zygote
 from lab.backends.netns.spawn import Spawner
 from lab.errors import LabError
-from overlay.drivers.options import DEFAULT_CONTROL
 
 FOLDER = Path("/run/overlay-lab")
 ORDERS = str(FOLDER / "agent.sock")
-DAEMON = str(FOLDER / "weave.sock")
 LOG = "/var/log/overlay-lab.log"
-_LINE = 1 << 20
-_RETRY = 0.02
-"""Seconds between two looks for a daemon that does not run (yet)."""
 _PRELOAD = ("overlay.cli", "overlay.drivers.daemon", "lab.probes.agent", "asyncio")
 
 
@@ -76,19 +70,17 @@ def main() -> None:
 
 async def _serve(orders: socket.socket) -> None:
     hand = _Hand(Spawner(orders))
-    daemon = await asyncio.start_unix_server(_to_daemon, DAEMON, limit=_LINE)
+    loop = asyncio.get_running_loop()
+    tasks = set[asyncio.Task[None]]()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(ORDERS)
         listener.listen(64)
         listener.setblocking(False)
-        loop = asyncio.get_running_loop()
-        tasks = set[asyncio.Task[None]]()
-        async with daemon:
-            while True:
-                connection, _ = await loop.sock_accept(listener)
-                task = asyncio.create_task(hand.serve(connection))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            task = asyncio.create_task(hand.serve(connection))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
 
 class _Hand:
@@ -156,38 +148,6 @@ class _Hand:
                 return b""
             data += more
         return bytes(data)
-
-
-async def _to_daemon(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass a connection on to the overlay's daemon, as soon as there is one."""
-    there: asyncio.StreamWriter | None = None
-    try:
-        # Whoever calls speaks first; read before waiting, or the end of a caller who goes would not be seen.
-        first = await reader.read(1 << 16)
-        while first and there is None and not reader.at_eof():
-            try:
-                answers, there = await asyncio.open_unix_connection(DEFAULT_CONTROL, limit=_LINE)
-            except OSError:
-                await asyncio.sleep(_RETRY)
-        if there is not None:
-            there.write(first)
-            ways = [asyncio.create_task(_pump(*way)) for way in ((reader, there), (answers, writer))]
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in ways:
-                way.cancel()
-    except ConnectionError:
-        pass
-    finally:
-        for one in (there, writer):
-            if one is not None:
-                one.close()
-
-
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await source.read(1 << 16):
-            target.write(data)
-            await target.drain()
 
 
 # The kernel's clock

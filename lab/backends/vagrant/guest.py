@@ -18,7 +18,7 @@ import msgspec
 
 from lab.backends.base import Result
 from lab.backends.netns.spawn import preloaded
-from lab.backends.observed import LINE_LIMIT, Agent
+from lab.backends.observed import LINE_LIMIT, WEAVE_SOCKET, Agent
 from lab.backends.vagrant import agent
 from lab.backends.vagrant.agent import Done, Order
 from lab.errors import LabError
@@ -73,7 +73,7 @@ class Guest:
         self._clear()
         command = ["ssh", "-F", str(self._config), "-l", "root", "-M", "-N", "-S", self._control]
         command += [word for option in _OPTIONS for word in ("-o", option)]
-        for here, there in ((self.docker, _DOCKER), (self.weave, agent.DAEMON), (self._orders, agent.ORDERS)):
+        for here, there in ((self.docker, _DOCKER), (self.weave, WEAVE_SOCKET), (self._orders, agent.ORDERS)):
             command += ["-L", f"{here}:{there}"]
         null = asyncio.subprocess.DEVNULL
         self._master = await asyncio.create_subprocess_exec(

@@ -26,6 +26,7 @@ from lab.images.archive import Layer
 
 _ENGINE = 180.0
 """Seconds that the engine of a machine may need, where a processor is emulated and many machines boot at once."""
+_PATIENCE = 0.2
 _WATCH_CLOCK = 5.0
 """Seconds between two readings of a machine's clock: an emulated time stamp counter is calibrated only roughly."""
 _READY = """\
@@ -81,6 +82,7 @@ class VagrantHost(ObservedHost):
         self.died: asyncio.Future[LabError] = asyncio.get_running_loop().create_future()
         """Set when the machine is gone and nobody had switched it off."""
         self.doorway, self.inside = guest.doorway, True
+        self.patience = _PATIENCE
         self._guest, self._machines, self._fabric, self._hosts = guest, machines, fabric, hosts
         self._docker = Docker(guest.docker)
         self._project: Layer | None = None
@@ -99,7 +101,7 @@ class VagrantHost(ObservedHost):
 
     @property
     def weave_socket(self) -> str:
-        """The daemon's control socket; a connection waits for a daemon that does not run yet."""
+        """The daemon's control socket; while no daemon runs a connection ends at once."""
         return self._guest.weave
 
     @property
