@@ -41,6 +41,7 @@ underlay: {hosts: {a: {}, b: {}}}
 services:
   one: {image: ksahnine/dummy-http, args: [one], host: a, address: 10.0.1.1/24}
   two: {image: ksahnine/dummy-http, args: [two], host: b, address: 10.0.1.2/24}
+  ask: {image: tutum/curl, host: a, address: 10.0.1.3/24}
 timeline: [{wait: 1s}]
 """
 ROUTED = """
@@ -63,7 +64,7 @@ class Bench:
         self.overlay: Overlay = make_overlay(lab, scenario)
 
     async def connected(self) -> None:
-        """Launch, connect, and start both services."""
+        """Launch, connect, and start the services."""
         await self.overlay.launch(["a", "b"], {})
         await self.overlay.connect("a", ["b"])
         for replica in self.scenario.replicas():
@@ -125,10 +126,10 @@ async def commands_run_inside_containers(bench: Bench) -> None:
     assert inside.code == 0 and "10.0.1.1" in inside.out
 
     async def answers() -> bool:
-        return (await bench.a.exec(["curl", "-s", "-m", "1", "10.0.1.2:8080"], container="one")).code == 0
+        return (await bench.a.exec(["curl", "-s", "-m", "1", "10.0.1.2:8080"], container="ask")).code == 0
 
     await bench.until(answers)
-    page = await bench.a.exec(["curl", "-s", "http://two.weave.local:8080/"], container="one")
+    page = await bench.a.exec(["curl", "-s", "http://two.weave.local:8080/"], container="ask")
     assert page.out.startswith("Hi! I'm [two] service and my Docker container's IP is [172.17.0.")
     with pytest.raises(LabError, match="nobody"):
         await bench.a.exec(["hostname"], container="nobody")
@@ -209,7 +210,7 @@ async def wrong_clocks_are_honoured(bench: Bench) -> None:
     await host.set_clock(offset=10_000 * MS, drift=100_000)
     await bench.lab.sleep_until(bench.lab.now() + 5_000 * MS)
     assert (await bench.a.exec(["weave", "status"])).code == 0
-    assert (await bench.a.exec(["curl", "-s", "-m", "5", "10.0.1.2:8080"], container="one")).code == 0
+    assert (await bench.a.exec(["curl", "-s", "-m", "5", "10.0.1.2:8080"], container="ask")).code == 0
     await host.set_clock(offset=None, drift=0)
 
 
