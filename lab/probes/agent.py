@@ -280,6 +280,12 @@ class Agent:
             return
         attempt.over = True
         now = self._clock()
+        if ok and now > attempt.due + attempt.probe.timeout:
+            ok, error, answers = (
+                False,
+                "timeout",
+                (),
+            )  # it came too late, and was seen before its deadline was looked at
         attempt.close()
         container.running.pop(attempt.number, None)
         if not container.users and not container.running:

@@ -12,6 +12,7 @@ import pytest
 
 from lab.backends.base import Probe
 from lab.history import Sample, decode
+from lab.probes.agent import Agent
 from lab.probes.protocol import Command, encode_command, phase_of
 
 ROOT = Path(__file__).parents[3]
@@ -126,6 +127,24 @@ def probe(kind: str, target: str, container: subprocess.Popen[bytes], **more: ob
         "netns": f"/proc/{container.pid}/ns/net",
     }
     return Probe(**(fields | more))  # type: ignore[arg-type]
+
+
+def test_an_answer_that_is_seen_after_its_deadline_came_too_late() -> None:
+    clock = [0]
+    agent = Agent(-1, -1, lambda: clock[0])
+    asked = Probe(
+        probe="http", container="c", source="c", target="t", address="127.0.0.1", every=200 * MS, timeout=300 * MS
+    )
+    for took, ok, error in ((300 * MS, True, ""), (301 * MS, False, "timeout")):
+        clock[0] = 0
+        container = agent._container("")
+        attempt = agent._make(asked, 0, container)
+        clock[0] = took
+        agent._finish(attempt, container, True, "")
+        sample = decode(bytes(agent._samples))
+        agent._samples.clear()
+        assert isinstance(sample, Sample)
+        assert (sample.ok, sample.error, sample.latency) == (ok, error, took if ok else None)
 
 
 def test_every_kind_succeeds_and_fails_as_it_should(lab: Lab) -> None:
