@@ -7,9 +7,10 @@ it walks through the containers' network namespaces.
 
 The schedule is fixed: try k of a probe is due at its phase + k * every, whatever became of the tries before, and
 each try ends in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the
-interval. A try that could not be started before its own timeout (the machine was stalled) ends as `error="late"`: it
-says nothing about the network. One whose container is gone ends as `error="gone"`. `stop`, or the end of standard
-input, drops the tries under way.
+interval. A try that could not be started in time (the machine was stalled, or cannot run so many) ends as
+`error="late"`: it says nothing about the network. In time is before the next one is due or in a quarter of its
+timeout, so that a machine that cannot run all of its probes runs some well, and not all of them too late. One whose
+container is gone ends as `error="gone"`. `stop`, or the end of standard input, drops the tries under way.
 """
 
 import os
@@ -243,7 +244,7 @@ class Agent:
         self._count += 1
         attempt = self._make(probe, due, container)
         attempt.sent = now = self._clock()
-        if now >= due + probe.timeout:
+        if now >= due + min(probe.timeout, max(probe.every, probe.timeout // 4)):
             self._finish(attempt, container, False, "late")
             return
         if container.gone:

@@ -13,7 +13,7 @@ import pytest
 from lab.backends.base import Probe
 from lab.history import Sample, decode
 from lab.probes.agent import Agent
-from lab.probes.protocol import Command, encode_command, phase_of
+from lab.probes.protocol import Command, encode_command, key_of, phase_of
 
 ROOT = Path(__file__).parents[3]
 MS = 1_000_000
@@ -145,6 +145,26 @@ def test_an_answer_that_is_seen_after_its_deadline_came_too_late() -> None:
         agent._samples.clear()
         assert isinstance(sample, Sample)
         assert (sample.ok, sample.error, sample.latency) == (ok, error, took if ok else None)
+
+
+def test_a_machine_that_cannot_keep_up_skips_what_is_overdue() -> None:
+    clock = [0]
+    agent = Agent(-1, -1, lambda: clock[0])
+    for every, timeout, overdue in ((200, 1000, 250), (600, 1000, 600), (2000, 300, 300)):
+        asked = Probe(
+            probe="http", container="c", source="c", target="t", address="127.0.0.1", port=1, every=every * MS,
+            timeout=timeout * MS,
+        )  # fmt: skip
+        for late, error in ((overdue, "late"), (overdue - 1, "refused")):
+            agent._add(asked)
+            clock[0] = late * MS
+            agent._start(agent._series[key_of(asked)], 0)
+            for _ in range(100):
+                for fd, _ in agent._epoll.poll(0.1) if not agent._samples else ():
+                    agent._ready[fd]()
+            sample = decode(bytes(agent._samples))
+            agent._samples.clear()
+            assert isinstance(sample, Sample) and sample.error == error, (every, late)
 
 
 def test_every_kind_succeeds_and_fails_as_it_should(lab: Lab) -> None:
