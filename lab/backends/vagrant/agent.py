@@ -15,6 +15,7 @@ import ctypes
 import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,10 +25,12 @@ from msgspec import Struct
 from lab.backends.netns import zygote
 from lab.backends.netns.spawn import Spawner
 from lab.errors import LabError
+from lab.probes import agent as probes
 
 FOLDER = Path("/run/overlay-lab")
 ORDERS = str(FOLDER / "agent.sock")
 LOG = "/var/log/overlay-lab.log"
+_NICE = 10
 _PRELOAD = ("overlay.cli", "overlay.drivers.daemon", "lab.probes.agent", "asyncio")
 
 
@@ -83,6 +86,15 @@ async def _serve(orders: socket.socket) -> None:
             task.add_done_callback(tasks.discard)
 
 
+def probe(argv: Sequence[str]) -> int:
+    """A probe agent that leaves the processor to what it measures: an emulated one has not enough for both.
+
+    It then has tries that it does not begin, and says so; before, engines gave up while containers waited to start.
+    """
+    os.nice(_NICE)
+    return probes.main(argv)
+
+
 class _Hand:
     """Carries orders out."""
 
@@ -136,7 +148,7 @@ class _Hand:
         try:
             # It ends by itself at the end of its input, when the caller goes.
             fds = (connection.fileno(), connection.fileno(), log)
-            await self._spawner.spawn(call="lab.probes.agent:main", env=order.env, fds=fds)
+            await self._spawner.spawn(call=f"{__spec__.name}:probe", env=order.env, fds=fds)
         finally:
             os.close(log)
 

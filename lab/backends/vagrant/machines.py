@@ -35,7 +35,7 @@ from lab.topology import Resolved
 DIRECTORY = STATE / "vagrant"
 PREFIX = "lab_"
 """Before a host's name in libvirt; the Vagrantfile says it too."""
-MEMORY = 512
+MEMORY = 768
 """MB of a machine: enough for a Docker Engine and some containers."""
 _OVERHEAD = 250
 """MB that an emulator takes beside its machine's own memory, and a machine's disk in the lab's tmpfs."""
