@@ -57,6 +57,7 @@ class Session:
         """In the fork: go where the host is."""
         code = 126
         try:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` it is ignored, and `close` waited for ever
             os.environ["TERM"] = "dumb"
             from lab.backends.netns import enter_host
 

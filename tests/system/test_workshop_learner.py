@@ -1,5 +1,6 @@
 """A learner types the walk-through: what counts as done, and what does not end the class."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,7 @@ def hosts() -> Iterator[str]:
         yield name
 
 
-def _walk(hosts: str, *typed: str) -> tuple[int, str]:
+def _walk(hosts: str, *typed: str, page: str = PAGE) -> tuple[int, str]:
     said: list[str] = []
     lines = iter(typed)
 
@@ -36,7 +37,7 @@ def _walk(hosts: str, *typed: str) -> tuple[int, str]:
         except StopIteration:
             raise EOFError from None
 
-    count = Course(hosts, parse(PAGE), said.append, ask).walk()
+    count = Course(hosts, parse(page), said.append, ask).walk()
     assert next(lines, None) is None, "the class ended before everything was typed"
     return count, "\n".join(said)
 
@@ -68,3 +69,13 @@ def test_a_shell_that_ends_is_followed_by_another(hosts: str) -> None:
 def test_exit_ends_the_class_as_the_end_of_input_does(hosts: str, word: str) -> None:
     with pytest.raises(EOFError):
         _walk(hosts, word)
+
+
+def test_it_ends_where_hangups_are_ignored_too(hosts: str) -> None:
+    """As under `nohup`: shells on both hosts, of which the later one holds the terminal of the first open."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        count, _ = _walk(hosts, "", "", "", page=PAGE.replace("```\n", "macbook.local:~$ true\n```\n"))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert count == 3
