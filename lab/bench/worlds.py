@@ -254,19 +254,17 @@ class Stage:
         return gone
 
     def changes(self) -> dict[str, float]:
-        """Single changes from rest. Octets of gossip that each peer sent for one, in the mean, by kind of change."""
+        """Single changes from rest. Octets of gossip that each peer sent for each, by kind and number (`name 0`)."""
         found: dict[str, float] = {}
         self.world.run(SETTLED)
         for kind, change in (("name", self._add_name), ("ring", self._add_space), ("link", self._add_link)):
-            spent = 0
             for number in range(self.play.changes):
                 before = self.world.gossip()
                 change(number)
                 self.world.run(2 * SECOND)
-                spent += self.world.gossip() - before
+                found[f"{kind} {number}"] = (self.world.gossip() - before) / self.play.peers
                 if not self.settled():
                     raise LabError(f"bench sim: 2 s after a {kind} was added {self.play.peers} peers do not agree")
-            found[kind] = spent / self.play.changes / self.play.peers
         return found
 
     def _add_name(self, number: int) -> None:
