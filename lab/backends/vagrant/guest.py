@@ -174,10 +174,11 @@ class Guest:
     async def ahead(self) -> tuple[int, int]:
         """Nanoseconds by which the machine's monotonic clock is ahead of ours: at least, and at most."""
         best = None
+        sent = time.monotonic_ns()
         async with self._order(Order(do="clock")) as (reader, writer):
             for reading in range(_READINGS):
-                sent = time.monotonic_ns()
-                if reading:  # the order itself is answered first
+                if reading:  # the order itself is answered first, maybe before we are back here
+                    sent = time.monotonic_ns()
                     writer.write(b"\n")
                 if not (line := await reader.readline()):
                     raise self._broken()
