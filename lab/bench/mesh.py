@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.backends.netns.backend import NetnsLab
 from lab.bench.labs import hosts_yaml, on_lab
-from lab.bench.rows import Row, row
+from lab.bench.rows import Row, asked, row
 from lab.errors import LabError
 from lab.history import View
 from lab.overlays.base import Overlay, must, together
@@ -26,10 +26,10 @@ _LIMIT = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def run(runs: int = 3, peers: int = 64) -> list[Row]:
-    """Rows without and with a password."""
+def run(peers: int = 64) -> list[Row]:
+    """Rows without and with a password. OVERLAY_LAB_BENCH_RUNS: how many of each."""
     found: dict[str, list[dict[str, Any]]] = {"": [], "password": []}
-    for attempt in range(runs):
+    for attempt in range(int(asked("RUNS", 3))):
         for kind in found:
             found[kind].append(_measure(peers, kind, attempt))
     rows = []

@@ -20,7 +20,7 @@ from lab.backends.base import Host
 from lab.backends.netns.backend import NetnsLab
 from lab.bench import tunnels
 from lab.bench.labs import on_lab
-from lab.bench.rows import Row, row
+from lab.bench.rows import Row, asked, row
 from lab.overlays.base import Overlay, must
 from lab.overlays.engine import Engine
 from lab.topology import Resolved
@@ -63,8 +63,12 @@ def _scenario() -> str:
     )
 
 
-def run(rounds: int = 5, seconds: float = 2.0) -> list[Row]:
-    """Throughput, round trips, small packets and CPU of every candidate, with ratios to the hand-made VXLAN."""
+def run() -> list[Row]:
+    """Throughput, round trips, small packets and CPU of every candidate, with ratios to the hand-made VXLAN.
+
+    OVERLAY_LAB_BENCH_RUNS: rounds; OVERLAY_LAB_BENCH_SECONDS: of each stretch of traffic.
+    """
+    rounds, seconds = int(asked("RUNS", 5)), asked("SECONDS", 2.0)
 
     async def work(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> Any:
         return await _measure(lab, resolved, overlay, rounds, seconds)

@@ -5,6 +5,7 @@ within one run (A B A B ...), so that a ratio holds although the machine's speed
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -14,6 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 REPORTS = Path("reports/bench")
+
+
+def asked(what: str, usual: float) -> float:
+    """What the environment asks for (`OVERLAY_LAB_BENCH_RUNS=3`, `…_SECONDS=1`, `…_PEERS=500`), or what is usual."""
+    return float(os.environ.get(f"OVERLAY_LAB_BENCH_{what}", usual))
 
 
 class Row(Struct, frozen=True, kw_only=True):

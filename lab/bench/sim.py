@@ -15,7 +15,7 @@ from math import log
 import msgspec
 
 from lab.bench import whole_state
-from lab.bench.rows import Row, row
+from lab.bench.rows import Row, asked, row
 from lab.bench.worlds import Outcome, Play
 from lab.errors import LabError
 from overlay.env import SECOND
@@ -28,7 +28,7 @@ MEGABYTE = 1_000_000
 
 def run(sizes: Sequence[int] = SIZES) -> list[Row]:
     """All rows. OVERLAY_LAB_BENCH_PEERS: the most peers of the growth series (2,000 take minutes and gigabytes)."""
-    most = int(os.environ.get("OVERLAY_LAB_BENCH_PEERS", max(sizes)))
+    most = asked("PEERS", max(sizes))
     print(f"load average at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     rows = [*_churn(), *_idle(), *_gossip()]
     return [*rows, *_growth([size for size in sizes if size <= most])]
