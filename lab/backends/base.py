@@ -22,6 +22,15 @@ class Result(Struct, frozen=True):
     err: str
 
 
+KILLED_BY_TIMEOUT = 124
+"""Exit code of a command that took too long, as of timeout(1)."""
+
+
+def overdue(timeout: float, out: str = "", err: str = "") -> Result:
+    """How a command ended that was killed after so many seconds."""
+    return Result(KILLED_BY_TIMEOUT, out, f"{err}killed: not done after {timeout:g} s\n")
+
+
 class Probe(Struct, frozen=True, kw_only=True):
     """One probe of one pair, on a fixed schedule: due at `first + k * every`."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from lab.backends.base import Probe, Result
+from lab.backends.base import Probe, Result, overdue
 from lab.backends.docker_client import Docker
 from lab.errors import LabError
 from lab.history import Gone, Sample, View, decode
@@ -93,6 +93,17 @@ class ObservedHost(ABC):
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
     ) -> Result:
         """See `lab.backends.base.Host`."""
+
+    async def exec_inside(
+        self, container: str, argv: Sequence[str], *, timeout: float, env: Mapping[str, str]
+    ) -> Result:
+        """Run a command in a container by its engine; one that takes too long is killed from the host."""
+        result, pid = await self.docker.exec(container, argv, env=env, timeout=timeout)
+        if result is not None:
+            return result
+        if pid:
+            await self.exec(["kill", "-9", str(pid)])
+        return overdue(timeout)
 
     async def kill_daemon(self) -> None:
         """`kill -9` of the overlay's daemon, which a program on the host finds through its control socket."""

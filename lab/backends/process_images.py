@@ -16,5 +16,5 @@ def foreign_images(scenario: Resolved, host: str) -> Iterator[str]:
             image = f"{service.image!r} of {service.archive}" if service.archive else repr(service.image)
             yield (
                 f"services.{name}: no {host} runs the image {image}; there are {', '.join(IMAGES)}, "
-                "`command:` runs any program, and the dind backend runs any image"
+                "`command:` runs any program, and hosts with a Docker Engine (dind, vagrant) run any image"
             )

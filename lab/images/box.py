@@ -37,7 +37,7 @@ TOOLS = {
     "syslinux": "syslinux", "cpio": "cpio", "qemu-img": "qemu-utils",
 }  # fmt: skip
 """Program that makes a box -> Debian's package of it."""
-IMAGES = ("ksahnine/dummy-http", "tutum/curl", "process")
+IMAGES = store.OWN
 """What the Docker Engine of a machine has from the beginning: loading takes long where a processor is emulated."""
 _GIGABYTES = {False: 4, True: 8}
 """Size of the disk as the machine sees it, without and with Docker; the file holds what was written only."""

@@ -21,6 +21,8 @@ from lab.images.archive import Built, archive, names_in
 from lab.images.layers import Say
 
 HOST = "overlay-lab/host"
+OWN = ("ksahnine/dummy-http", "tutum/curl", "process")
+"""The images for containers that the lab makes itself."""
 BUILD = "`lab images build` builds it (as root, or as a user with subordinate ids; see its `--help`)"
 _ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
 _KEPT = 3
@@ -145,7 +147,7 @@ def forget(name: str) -> None:
 def missing(names: Iterable[str]) -> list[str]:
     """Those of these image names that are neither the lab's own nor loaded."""
     have = {image.name for image in built()} | {name for one in loaded() for name in one.names}
-    have |= {"ksahnine/dummy-http:latest", "tutum/curl:latest", "process:latest"}
+    have |= {f"{name}:latest" for name in OWN}
     return [name for name in dict.fromkeys(names) if ":".join(reference(name)) not in have]
 
 

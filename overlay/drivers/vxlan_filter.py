@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from overlay.datapath.wireguard import WIREGUARD_DEVICE
 from overlay.errors import EnvironmentProblem
 
 __all__ = ["VxlanFilter"]
@@ -43,9 +42,7 @@ _SOURCES = {4: 12, 6: 8}
 _REGISTER = 1
 _VERDICT_REGISTER = 0
 _EQUAL = 0
-_NOT_EQUAL = 1
-_IIFNAME, _NFPROTO, _L4PROTO = 6, 15, 16
-_IFNAMSIZ = 16
+_NFPROTO, _L4PROTO = 15, 16
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _INVERTED = 1
 _DROP = 0
@@ -142,20 +139,19 @@ class VxlanFilter:
         return _text(3, _CHAIN) + _nest(4, hook) + _text(7, "filter")
 
     def _rule(self, version: int) -> bytes:
-        """`iifname != "weave-wg" udp dport PORT ip saddr != @peers counter drop`, or the like for IPv6.
+        """`udp dport PORT ip saddr != @peers counter drop`, or the like for IPv6.
 
-        Fragments are put together before this hook. What came out of WireGuard is from whom it says it is.
+        Fragments are put together before this hook.
         """
         sources = _load(_NETWORK_HEADER, _SOURCES[version], _KEYS[version][1])
         listed = _text(1, _SETS[version]) + _number(2, _REGISTER) + _number(4, version) + _number(5, _INVERTED)
         drop = _nest(2, _nest(2, _number(1, _DROP)))
         return b"".join(
             (
-                *_compared("meta", _number(2, _IIFNAME), WIREGUARD_DEVICE.encode().ljust(_IFNAMSIZ, b"\0"), _NOT_EQUAL),
                 *_compared("meta", _number(2, _NFPROTO), bytes((_FAMILIES[version],))),
                 *_compared("meta", _number(2, _L4PROTO), bytes((socket.IPPROTO_UDP,))),
-                *_compared("payload", _load(_TRANSPORT_HEADER, 2, 2)[8:], self._port.to_bytes(2, "big")),
-                _expression("payload", sources),
+                *_compared("payload", _load(_TRANSPORT_HEADER, 2, 2), self._port.to_bytes(2, "big")),
+                _expression("payload", _number(1, _REGISTER) + sources),
                 _expression("lookup", listed),
                 _expression("counter", b""),
                 _expression("immediate", _number(1, _VERDICT_REGISTER) + drop),
@@ -209,18 +205,18 @@ def _number(kind: int, value: int) -> bytes:
 
 
 def _load(base: int, offset: int, length: int) -> bytes:
-    return _number(1, _REGISTER) + _number(2, base) + _number(3, offset) + _number(4, length)
+    return _number(2, base) + _number(3, offset) + _number(4, length)
 
 
 def _expression(name: str, data: bytes) -> bytes:
     return _nest(1, _text(1, name) + _nest(2, data))
 
 
-def _compared(load: str, what: bytes, value: bytes, how: int = _EQUAL) -> tuple[bytes, bytes]:
-    """Load something of a packet into the register, and go on only if it compares so."""
+def _compared(load: str, what: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Load something of a packet into the register, and go on only if it is this."""
     wanted = _nest(3, _attribute(1, value))
     register = _number(1, _REGISTER)
-    return _expression(load, register + what), _expression("cmp", register + _number(2, how) + wanted)
+    return _expression(load, register + what), _expression("cmp", register + _number(2, _EQUAL) + wanted)
 
 
 def _bare(host: str) -> IPv4Address | IPv6Address:

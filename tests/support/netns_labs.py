@@ -10,9 +10,10 @@ import pwd
 import subprocess
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from tiers import cannot_run
@@ -53,17 +54,23 @@ def require_netns() -> None:
 def in_lab(resolved: Resolved, check: Callable[[NetnsLab], Awaitable[None]], *, name: str = "test") -> None:
     """Bring up the hosts without engines, run the check in the runner, fail with its traceback."""
 
-    def main() -> int:
-        async def run() -> None:
-            lab = await NetnsBackend(engine=False).up(resolved)
-            try:
-                async with asyncio.timeout(60):
-                    await check(lab)
-            finally:
-                await lab.down()
-
+    async def work() -> None:
+        lab = await NetnsBackend(engine=False).up(resolved)
         try:
-            asyncio.run(run())
+            async with asyncio.timeout(60):
+                await check(lab)
+        finally:
+            await lab.down()
+
+    in_namespaces(work, name=name)
+
+
+def in_namespaces(work: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
+    """Run this in a fresh lab's runner, with no hosts yet; fail with its traceback."""
+
+    def main() -> int:
+        try:
+            asyncio.run(work())
         except BaseException:
             traceback.print_exc()
             return 1

@@ -5,15 +5,13 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from netns_labs import require_netns, scenario
+from netns_labs import in_namespaces, require_netns, scenario
 from tiers import cannot_run
 
-from lab.backends.netns import launch
 from lab.errors import LabError
 from lab.images import box
 
@@ -39,19 +37,11 @@ def machines_can_run() -> None:
 def _in_lab(check: Callable[[], Awaitable[None]], seconds: float) -> None:
     """Run the check inside of a lab's namespaces; fail with its traceback."""
 
-    def main() -> int:
-        async def run() -> None:
-            async with asyncio.timeout(seconds):
-                await check()
+    async def work() -> None:
+        async with asyncio.timeout(seconds):
+            await check()
 
-        try:
-            asyncio.run(run())
-        except BaseException:
-            traceback.print_exc()
-            return 1
-        return 0
-
-    assert launch(main, name="test-machines") == 0
+    in_namespaces(work, name="test-machines")
 
 
 def test_two_machines_boot_talk_and_obey() -> None:

@@ -10,11 +10,10 @@ import signal
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from lab.backends.base import Result
+from lab.backends.base import Result, overdue
 from lab.backends.dind.client import client, load
 from lab.backends.dind.engine import answers
 from lab.backends.docker_client import Docker
-from lab.backends.netns.spawn import KILLED_BY_TIMEOUT
 from lab.backends.observed import WEAVE_SOCKET, Agent, ObservedHost
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
@@ -156,7 +155,7 @@ class DindHost(ObservedHost):
             return result
         if pid:
             await self._reach.tool(*kill, check=False)
-        return Result(KILLED_BY_TIMEOUT, "", f"killed: not done after {timeout:g} s\n")
+        return overdue(timeout)
 
     @contextlib.asynccontextmanager
     async def open_agent(self) -> AsyncIterator[Agent]:

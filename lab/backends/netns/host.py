@@ -16,7 +16,7 @@ from lab.backends.docker_client import Docker
 from lab.backends.netns import init
 from lab.backends.netns.control import peer_pid
 from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
-from lab.backends.netns.spawn import KILLED_BY_TIMEOUT, Process, Spawner, preloaded
+from lab.backends.netns.spawn import Process, Spawner, preloaded
 from lab.backends.observed import LINE_LIMIT, ObservedHost
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
@@ -131,12 +131,7 @@ class NetnsHost(ObservedHost):
         """
         if container:
             self._powered()
-            result, pid = await self._docker.exec(container, argv, env=env, timeout=timeout)
-            if result is not None:
-                return result
-            if pid:
-                await self.exec(["kill", "-9", str(pid)])
-            return Result(KILLED_BY_TIMEOUT, "", f"killed: not done after {timeout:g} s\n")
+            return await self.exec_inside(container, argv, timeout=timeout, env=env)
         call, words = preloaded(argv)
         return await self._spawner.collect(
             host=self._powered(), call=call, argv=words, env={**self._plan.env, **env}, timeout=timeout

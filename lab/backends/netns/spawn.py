@@ -15,13 +15,11 @@ from itertools import count
 
 import msgspec
 
-from lab.backends.base import Result
+from lab.backends.base import Result, overdue
 from lab.backends.netns.init import HostPlan
 from lab.backends.netns.zygote import MESSAGE, Order
 from lab.errors import LabError
 
-KILLED_BY_TIMEOUT = 124
-"""Exit code of a command that took too long, as of timeout(1)."""
 _CHUNK = 1 << 16
 
 
@@ -106,7 +104,7 @@ class Spawner:
         except TimeoutError:
             process.kill(group=True)
             await process.ended
-            return Result(KILLED_BY_TIMEOUT, out.finish(), err.finish() + f"killed: not done after {timeout:g} s\n")
+            return overdue(timeout, out.finish(), err.finish())
         except asyncio.CancelledError:
             process.kill(group=True)
             out.finish()

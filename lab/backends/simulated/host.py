@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 from msgspec.structs import asdict
 
-from lab.backends.base import Probe, Result
+from lab.backends.base import Probe, Result, overdue
 from lab.backends.simulated.commands import Place, run_argv
 from lab.backends.simulated.daemon import SimDaemon
 from lab.backends.simulated.devices import Devices
@@ -44,8 +44,8 @@ BOOT = 120 * MILLISECOND
 """A host until it is up after it was switched on."""
 SPREAD = 4
 """The times above vary by a quarter, and are drawn from the run's seed."""
-_TIMED_OUT, _DEAD = 124, 137
-"""Exit codes of commands that did not end by themselves."""
+_DEAD = 137
+"""Exit code of a command that did not end by itself but was killed."""
 _REFRESHES = 50
 """Views a second of all hosts together, at most, that say nothing new but how much was sent."""
 
@@ -198,7 +198,7 @@ class SimHost:
             async with asyncio.timeout(timeout):
                 result = await run_argv(place, argv)
         except TimeoutError:
-            return Result(_TIMED_OUT, "", f"killed: not done after {timeout:g} s\n")
+            return overdue(timeout)
         return result if cuts == self._power_cuts else Result(_DEAD, "", "killed: the host was switched off\n")
 
     async def weave(self, place: Place, argv: Sequence[str], stdin: str) -> Result:

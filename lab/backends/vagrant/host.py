@@ -16,7 +16,6 @@ from lab.backends.dind.client import client, load
 from lab.backends.dind.engine import answers
 from lab.backends.docker_client import Docker
 from lab.backends.fabric_lab import HOST_SYSCTLS
-from lab.backends.netns.spawn import KILLED_BY_TIMEOUT
 from lab.backends.observed import Agent, ObservedHost
 from lab.backends.vagrant.guest import Guest
 from lab.errors import LabError
@@ -219,14 +218,9 @@ class VagrantHost(ObservedHost):
     ) -> Result:
         """Run a command on the machine, or inside one of its containers; its output is collected."""
         self._powered()
-        if not container:
-            return await self._guest.exec(argv, env={**self.environment, **env}, timeout=timeout)
-        result, pid = await self._docker.exec(container, argv, env=env, timeout=timeout)
-        if result is not None:
-            return result
-        if pid:
-            await self.exec(["kill", "-9", str(pid)])
-        return Result(KILLED_BY_TIMEOUT, "", f"killed: not done after {timeout:g} s\n")
+        if container:
+            return await self.exec_inside(container, argv, timeout=timeout, env=env)
+        return await self._guest.exec(argv, env={**self.environment, **env}, timeout=timeout)
 
     async def shell(self, argv: Sequence[str]) -> str:
         """What a command on the machine writes, while it boots too; raises `LabError` with its complaint."""

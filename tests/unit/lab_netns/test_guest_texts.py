@@ -103,13 +103,19 @@ class Machines:
         return [host for host, _ in told]
 
 
+async def _plugged() -> tuple[Machines, GuestFabric]:
+    """Three machines that have booted, and what they were told at that is forgotten."""
+    machines = Machines()
+    fabric = GuestFabric(underlay(), machines.shell)
+    for host in ("a", "b", "c"):
+        await fabric.plug(host)
+    machines.hosts()
+    return machines, fabric
+
+
 def test_a_machine_that_boots_again_gets_what_is_cut_now() -> None:
     async def play() -> None:
-        machines = Machines()
-        fabric = GuestFabric(underlay(), machines.shell)
-        for host in ("a", "b", "c"):
-            await fabric.plug(host)
-        machines.hosts()
+        machines, fabric = await _plugged()
         await fabric.set_cut({("a", "b"), ("a", "c")})
         assert machines.hosts() == ["b", "c"], "only receivers whose senders changed"
         await fabric.unplug("b")
@@ -126,11 +132,7 @@ def test_a_machine_that_boots_again_gets_what_is_cut_now() -> None:
 
 def test_a_machine_that_cannot_be_told_is_named_and_the_others_are_told() -> None:
     async def play() -> None:
-        machines = Machines()
-        fabric = GuestFabric(underlay(), machines.shell)
-        for host in ("a", "b", "c"):
-            await fabric.plug(host)
-        machines.hosts()
+        machines, fabric = await _plugged()
         machines.broken = "b"
         with pytest.raises(LabError, match="network rules of b could not be set: no answer"):
             await fabric.set_cut({("a", "b"), ("a", "c")})
