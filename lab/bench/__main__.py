@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from lab.bench import bringup, datapath, dind, docker_run, heal, mesh, path, sim, sim_seeds
 from lab.bench.rows import Row, publish
+from lab.errors import LabError
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath": datapath.run, "heal": heal.run}
 BY_NAME: dict[str, Callable[[], list[Row]]] = {
@@ -20,14 +21,18 @@ minutes)."""
 
 
 def main(names: Sequence[str]) -> int:
-    """Run these benchmarks, when none is named those of `BENCHES`; 2 for a name that does not exist."""
+    """Run these benchmarks, when none is named those of `BENCHES`; 2 for unknown names and what cannot be measured."""
     benches = BENCHES | BY_NAME
     unknown = [name for name in names if name not in benches]
     if unknown:
         print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(benches)}", file=sys.stderr)
         return 2
     for name in names or BENCHES:
-        path = publish(name, benches[name]())
+        try:
+            path = publish(name, benches[name]())
+        except LabError as error:
+            print(error, file=sys.stderr)
+            return 2
         print(f"-> {path}\n", flush=True)
     return 0
 

@@ -5,6 +5,7 @@ within one run (A B A B ...), so that a ratio holds although the machine's speed
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +15,25 @@ from msgspec import Struct, to_builtins
 from rich.console import Console
 from rich.table import Table
 
+from lab.errors import LabError
+
 REPORTS = Path("reports/bench")
 
 
 def asked(what: str, usual: float) -> float:
-    """What the environment asks for (`OVERLAY_LAB_BENCH_RUNS=3`, `…_SECONDS=1`, `…_PEERS=500`), or what is usual."""
-    return float(os.environ.get(f"OVERLAY_LAB_BENCH_{what}", usual))
+    """What the environment asks for (`OVERLAY_LAB_BENCH_RUNS=3`, `…_SECONDS=1`, `…_PEERS=500`), or what is usual.
+
+    Raises `LabError` for what is no number above 0.
+    """
+    name = f"OVERLAY_LAB_BENCH_{what}"
+    text = os.environ.get(name, str(usual))
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise LabError(f"{name}: found {text!r}, expected a number above 0")
+    return value
 
 
 class Row(Struct, frozen=True, kw_only=True):
