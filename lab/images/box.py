@@ -23,6 +23,7 @@ from lab.errors import LabError
 from lab.images import layers, store
 from lab.images.archive import Layer
 from lab.images.layers import Say
+from lab.this_machine import program
 
 RECIPE = layers.RECIPE / "machine"
 PACKAGES = (
@@ -126,8 +127,7 @@ def find(*, docker: bool) -> Box | None:
 
 def missing_tools() -> list[str]:
     """Debian's packages of programs that make a box and are not here."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    return [package for tool, package in TOOLS.items() if shutil.which(tool, path=path) is None]
+    return [package for tool, package in TOOLS.items() if program(tool) is None]
 
 
 def boxes() -> Path:

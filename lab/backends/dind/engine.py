@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from lab import this_machine
 from lab.backends.netns.paths import STATE
 from lab.errors import LabError
 
@@ -83,7 +83,7 @@ def _own(*, denied: bool = False) -> Choice:
 
 def program() -> str | None:
     """The path of `dockerd`."""
-    return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin")
+    return this_machine.program("dockerd")
 
 
 def _version(path: str) -> tuple[int, ...]:
@@ -125,7 +125,7 @@ class OwnEngine:
         command += ["--iptables=false", "--ip-forward=false", "--userland-proxy=false"]
         command += [f"--cgroup-parent=/{self._cgroup}"] if self._cgroup else []
         log = self._directory / "dockerd.log"
-        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        path = this_machine.search_path()
         with log.open("wb") as out:
             self._process = await asyncio.create_subprocess_exec(
                 *command,

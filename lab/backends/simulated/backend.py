@@ -6,7 +6,6 @@ scenario, seed and code: no clock, no randomness and no file of this machine has
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.backends.process_images import foreign_images
@@ -24,6 +23,7 @@ from lab.sim.machine import Machine
 from lab.sim.memory import estimate
 from lab.sim.routers import Routers
 from lab.sim.world import World
+from lab.this_machine import free_memory
 from lab.topology import Resolved
 
 __all__ = ["SimBackend", "SimLab"]
@@ -140,14 +140,6 @@ def _port_of(scenario: Resolved) -> Callable[[str], int]:
         return service.port if service is not None else 0
 
     return port
-
-
-def free_memory() -> int:
-    """Bytes that this machine can still give."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 1 << 62
 
 
 def _too_many(scenario: Resolved) -> str:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import platform
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from lab.backends.netns.paths import STATE
 from lab.errors import LabError
 from lab.fabric.syscalls import Mount, mount
 from lab.images.layers import cache
+from lab.this_machine import program, search_path
 
 DIRECTORY = STATE / "libvirt"
 POOL = Path("/var/lib/libvirt/images")
@@ -54,11 +54,6 @@ namespaces = [ ]
 stdio_handler = "file"
 remember_owner = 0
 """
-
-
-def program(name: str) -> str | None:
-    """The path of a program, those of the administrator included."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
 def missing() -> list[str]:
@@ -121,7 +116,7 @@ class Libvirt:
 def environment() -> dict[str, str]:
     """For everything that talks to the lab's libvirtd: nothing of the user's own settings for another one."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LIBVIRT_", "VAGRANT_", "VIRSH_"))}
-    return kept | {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
+    return kept | {"PATH": search_path(), "LC_ALL": "C.UTF-8"}
 
 
 def _own_directories() -> None:

@@ -25,11 +25,12 @@ import vagrant
 import lab
 from lab.backends.netns.paths import STATE
 from lab.backends.vagrant import libvirt
-from lab.backends.vagrant.libvirt import Libvirt, program, tail
+from lab.backends.vagrant.libvirt import Libvirt, tail
 from lab.errors import LabError
 from lab.fabric.plan import mac_of
 from lab.images import box
 from lab.images.box import Box
+from lab.this_machine import free_memory, program
 from lab.topology import Resolved
 
 DIRECTORY = STATE / "vagrant"
@@ -80,7 +81,7 @@ class VagrantMachines:
             reasons.append(f"there is no box yet: {box.build_command(docker=self._docker)}")
         if not Path("/dev/net/tun").exists():
             reasons.append("there is no /dev/net/tun, which machines are plugged in by: sudo modprobe tun")
-        need, have = len(scenario.hosts) * (MEMORY + _OVERHEAD), _available()
+        need, have = len(scenario.hosts) * (MEMORY + _OVERHEAD), free_memory() >> 20
         if need > have:
             reasons.append(
                 f"{len(scenario.hosts)} machines need {need} MB of memory and {have} MB are free: fewer hosts, or netns"
@@ -328,13 +329,6 @@ def _has_provider() -> bool:
     except (OSError, ValueError, KeyError):
         return False
     return "vagrant-libvirt" in installed
-
-
-def _available() -> int:
-    """Free memory of this machine, in MB."""
-    with open("/proc/meminfo") as file:
-        facts = dict(line.split(":") for line in file)
-    return int(facts["MemAvailable"].split()[0]) // 1024
 
 
 def _overlap(one: str, other: str) -> bool:

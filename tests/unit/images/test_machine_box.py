@@ -67,10 +67,10 @@ def test_every_file_of_the_recipe_counts(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_missing_programs_are_named_by_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(box.shutil, "which", lambda tool, path: None if tool in ("mcopy", "mke2fs") else "/bin/x")
+    monkeypatch.setattr(box, "program", lambda tool: None if tool in ("mcopy", "mke2fs") else "/bin/x")
     with pytest.raises(LabError, match="apt-get install e2fsprogs mtools"):
         box.build(lambda _: None)
-    monkeypatch.setattr(box.shutil, "which", lambda tool, path: "/bin/x")
+    monkeypatch.setattr(box, "program", lambda tool: "/bin/x")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(LabError, match="sudo"):
         box.build(lambda _: None)

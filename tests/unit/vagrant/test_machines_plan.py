@@ -65,7 +65,7 @@ def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(box, "find", lambda *, docker: None)
-    monkeypatch.setattr(machines, "_available", lambda: 1000)
+    monkeypatch.setattr(machines, "free_memory", lambda: 1000 << 20)
     text = "\n".join(machines.VagrantMachines().refuse(scenario(2, subnets=("172.17.0.0/24", "192.168.0.0/16"))))
     for word in ("no Vagrant: sudo", "qemu-system-x86", "lab images box --docker", "1000 MB are free", "172.17.0.0/16"):
         assert word in text
