@@ -1,6 +1,7 @@
 """Two machines, really booted: names, networks, ssh, power, Vagrant's own verbs, and what is said when a boot fails."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -42,6 +43,37 @@ def _in_lab(check: Callable[[], Awaitable[None]], seconds: float) -> None:
             await check()
 
     in_namespaces(work, name="test-machines")
+
+
+def test_vagrant_calls_no_machine_by_the_beginning_of_anothers_id(tmp_path: Path) -> None:
+    """It looks names up in the ids of all machines first: with a host `b` it now and then gave the machine of `a`."""
+    from lab.backends.vagrant.machines import machine_name, vagrantfile
+
+    names = ("b", "deadbeef", "h1", "beef.local", "a" * 33)
+    resolved = tmp_path / "resolved.json"
+    hosts = {
+        name: {"interfaces": [{"network": "lan", "address": f"192.168.0.{place}"}]}
+        for place, name in enumerate(names, 2)
+    }
+    resolved.write_text(json.dumps({"underlay": {"networks": {"lan": {"subnet": "192.168.0.0/24"}}, "hosts": hosts}}))
+    settings = {
+        "LAB_SCENARIO": str(resolved),
+        "VAGRANT_HOME": str(tmp_path / "home"),
+        "VAGRANT_DOTFILE_PATH": str(tmp_path / "state"),
+        "VAGRANT_DEFAULT_PROVIDER": "libvirt",
+        "VAGRANT_CHECKPOINT_DISABLE": "1",
+    }
+    done = subprocess.run(
+        ["vagrant", "status", "--machine-readable"],
+        env=os.environ | settings,
+        cwd=vagrantfile().parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = [line.split(",") for line in done.stdout.splitlines()]
+    listed = [row[1] for row in rows if row[2] == "state"]
+    assert listed == [machine_name(name) for name in names] == ["host_b", "host_deadbeef", "h1", "beef.local", "a" * 33]
 
 
 def test_two_machines_boot_talk_and_obey() -> None:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
@@ -35,7 +36,8 @@ from lab.topology import Resolved
 
 DIRECTORY = STATE / "vagrant"
 PREFIX = "lab_"
-"""Before a host's name in libvirt; the Vagrantfile says it too."""
+"""Before a machine's name in libvirt; the Vagrantfile says it too."""
+_ODD = "host_"
 MEMORY = 768
 """MB of a machine: enough for a Docker Engine and some containers."""
 _OVERHEAD = 250
@@ -126,32 +128,42 @@ class VagrantMachines:
             raise LabError(f"machines did not come up within {self._timeout} s\n{await self._last_words()}") from None
         except subprocess.CalledProcessError:
             raise LabError(f"vagrant up failed:\n{tail(_log(), 12)}\n{await self._last_words()}") from None
+        missing = self._write_ssh_config(text)
+        if missing:
+            raise LabError(f"vagrant ssh-config says nothing of {', '.join(missing)}; it printed:\n{text.strip()}")
+
+    def _write_ssh_config(self, text: str) -> list[str]:
+        """Write it with hosts' own names in it. Returns the hosts that it lacks."""
+        for name in self._names:
+            text = re.sub(rf"^Host {re.escape(machine_name(name))}$", f"Host {name}", text, flags=re.MULTILINE)
         self.ssh_config.write_text(text)
+        said = set(re.findall(r"^Host (\S+)$", text, re.MULTILINE))
+        return [name for name in self._names if name not in said]
 
     async def status(self) -> dict[str, str]:
-        """Machine -> its state: `running`, `poweroff` (a suspended one too), `not_created`."""
-        found = await self._run("status")
-        return {one.name: one.state for one in found}
+        """Host -> its machine's state: `running`, `poweroff` (a suspended one too), `not_created`."""
+        found = {one.name: one.state for one in await self._run("status")}
+        return {name: found[machine_name(name)] for name in self._names}
 
     async def halt(self, name: str) -> None:
         """Shut a machine down in good order."""
-        await self._run("halt", vm_name=name)
+        await self._run("halt", vm_name=machine_name(name))
 
     async def reload(self, name: str) -> None:
         """Shut a machine down in good order and boot it again."""
-        await self._run("reload", vm_name=name, provision=False)
+        await self._run("reload", vm_name=machine_name(name), provision=False)
 
     async def suspend(self, name: str) -> None:
         """Save a machine's memory to its disk and stop it."""
-        await self._run("suspend", vm_name=name)
+        await self._run("suspend", vm_name=machine_name(name))
 
     async def resume(self, name: str) -> None:
         """Go on with a suspended machine."""
-        await self._run("resume", vm_name=name)
+        await self._run("resume", vm_name=machine_name(name))
 
     async def destroy(self, name: str) -> None:
         """Remove one machine with its disk; the networks stay as long as another is in them."""
-        await self._run("destroy", vm_name=name)
+        await self._run("destroy", vm_name=machine_name(name))
 
     async def power_off(self, name: str) -> None:
         """Cut a machine's power: what its kernel had not written is lost."""
@@ -178,7 +190,7 @@ class VagrantMachines:
         """End all machines, wherever they are. Their disks and all else go with the lab's tmpfs."""
         for name in self._names:
             with contextlib.suppress(LabError):
-                await self._libvirt.virsh("destroy", PREFIX + name)
+                await self._libvirt.virsh("destroy", PREFIX + machine_name(name))
         self._names = ()
 
     async def _call(self, verb: str, **arguments: Any) -> Any:
@@ -199,7 +211,7 @@ class VagrantMachines:
 
     async def _domain(self, verb: str, name: str) -> None:
         try:
-            await self._libvirt.virsh(verb, PREFIX + name)
+            await self._libvirt.virsh(verb, PREFIX + machine_name(name))
         except LabError as error:
             raise LabError(
                 f"{name}: {error}; if somebody has destroyed the machine, end the lab (`lab down`) and start it again"
@@ -232,6 +244,15 @@ def plan(scenario: Resolved, found: Box, *, kvm: bool, emulator: Path, timeout: 
             "macs": {address: mac_of(address) for address in addresses},
         }
     }
+
+
+def machine_name(host: str) -> str:
+    """What Vagrant calls a host's machine; the Vagrantfile does the same.
+
+    Vagrant takes a name that begins the id of any machine, 32 hexadecimal digits, for that machine: `b` for the machine
+    of `a` once in sixteen times. Host names have no underscore, so there is no host of that name.
+    """
+    return _ODD + host if re.fullmatch("[0-9a-f]{1,32}", host) else host
 
 
 def management(subnets: Any) -> str | None:

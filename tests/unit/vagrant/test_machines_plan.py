@@ -43,6 +43,16 @@ def test_the_vagrantfile_knows_every_setting_that_it_is_told(found: Box) -> None
     assert f'default_prefix = "{machines.PREFIX}"' in text
 
 
+def test_ssh_knows_hosts_by_their_own_names_and_misses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines.VagrantMachines, "ssh_config", tmp_path / "config")
+    two = machines.VagrantMachines()
+    two._names = ("a", "h1")
+    said = "Host host_a\n  HostName 192.168.121.2\n\nHost h1\n  HostName 192.168.121.3\n"
+    assert two._write_ssh_config(said) == []
+    assert (tmp_path / "config").read_text() == said.replace("host_a", "a")
+    assert two._write_ssh_config("Host host_a\n  HostName 192.168.121.2\n") == ["h1"]
+
+
 def test_ssh_gets_a_network_that_the_scenario_does_not_use() -> None:
     assert machines.management(["192.168.0.0/24", "fd00::/64"]) == "192.168.121.0/24"
     assert machines.management(["192.168.0.0/16"]) == "172.30.121.0/24"
