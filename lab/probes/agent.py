@@ -8,9 +8,10 @@ it walks through the containers' network namespaces.
 The schedule is fixed: try k of a probe is due at its phase + k * every, whatever became of the tries before, and
 each try ends in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the
 interval. A try that could not be started in time (the machine was stalled, or cannot run so many) ends as
-`error="late"`: it says nothing about the network. In time is before the next one is due or in a quarter of its
-timeout, so that a machine that cannot run all of its probes runs some well, and not all of them too late. One whose
-container is gone ends as `error="gone"`. `stop`, or the end of standard input, drops the tries under way.
+`error="late"`: it says nothing about the network. How late a try may start is short of its timeout, so that a machine
+that cannot run all of its probes runs some well, and not all of them too late; and the longer for a probe that was
+passed over, so that each has its turn. One whose container is gone ends as `error="gone"`. `stop`, or the end of
+standard input, drops the tries under way.
 """
 
 import os
@@ -53,13 +54,22 @@ class _Container:
 class _Series:
     """One probe on its schedule."""
 
-    __slots__ = ("active", "container", "due", "probe")
+    __slots__ = ("active", "container", "due", "passed", "probe")
 
     def __init__(self, probe: Probe, container: _Container, due: int) -> None:
         self.probe = probe
         self.container = container
         self.due = due
         self.active = True
+        self.passed = 1
+        """How many of its tries in a row were late; at first as if one had been."""
+
+    def patience(self) -> int:
+        """Nanoseconds after which its next try is late. All overdue tries of a busy machine are so by about as much:
+        with one measure for all, those whose phase is after a crowd's would never be run."""
+        every, timeout = self.probe.every, self.probe.timeout
+        usual = min(timeout, max(every, timeout // 4))
+        return min(usual * (1 + self.passed) // 2, max(usual, timeout * 3 // 4))
 
 
 class Agent:
@@ -244,9 +254,11 @@ class Agent:
         self._count += 1
         attempt = self._make(probe, due, container)
         attempt.sent = now = self._clock()
-        if now >= due + min(probe.timeout, max(probe.every, probe.timeout // 4)):
+        if now >= due + series.patience():
+            series.passed += 1
             self._finish(attempt, container, False, "late")
             return
+        series.passed = 0
         if container.gone:
             self._finish(attempt, container, False, "gone")
             return
