@@ -10,7 +10,8 @@ each try ends in exactly one sample, by its timeout at the latest. Tries overlap
 interval. A try that could not be started in time (the machine was stalled, or cannot run so many) ends as
 `error="late"`: it says nothing about the network. How late a try may start is short of its timeout, so that a machine
 that cannot run all of its probes runs some well, and not all of them too late; and the longer for a probe that was
-passed over, so that each has its turn. One whose container is gone ends as `error="gone"`. `stop`, or the end of
+passed over, so that each has its turn. A machine that is behind does not overlap tries either: servers that are asked
+more than they can answer answer all too late. One whose container is gone ends as `error="gone"`. `stop`, or the end of
 standard input, drops the tries under way.
 """
 
@@ -54,7 +55,7 @@ class _Container:
 class _Series:
     """One probe on its schedule."""
 
-    __slots__ = ("active", "container", "due", "passed", "probe")
+    __slots__ = ("active", "container", "due", "passed", "probe", "tried")
 
     def __init__(self, probe: Probe, container: _Container, due: int) -> None:
         self.probe = probe
@@ -63,12 +64,16 @@ class _Series:
         self.active = True
         self.passed = 1
         """How many of its tries in a row were late; at first as if one had been."""
+        self.tried: Try | None = None
+        """The last that was started."""
 
     def patience(self) -> int:
         """Nanoseconds after which its next try is late. All overdue tries of a busy machine are so by about as much:
         with one measure for all, those whose phase is after a crowd's would never be run."""
         every, timeout = self.probe.every, self.probe.timeout
         usual = min(timeout, max(every, timeout // 4))
+        if self.tried is not None and not self.tried.over:
+            return usual // 4
         return min(usual * (1 + self.passed) // 2, max(usual, timeout * 3 // 4))
 
 
@@ -258,7 +263,7 @@ class Agent:
             series.passed += 1
             self._finish(attempt, container, False, "late")
             return
-        series.passed = 0
+        series.passed, series.tried = 0, attempt
         if container.gone:
             self._finish(attempt, container, False, "gone")
             return

@@ -209,6 +209,29 @@ def test_a_machine_that_cannot_keep_up_gives_every_probe_a_turn(monkeypatch: pyt
     assert max(late) < 750 * MS
 
 
+def test_a_machine_that_is_behind_overlaps_no_tries() -> None:
+    clock = [0]
+    agent = Agent(-1, -1, lambda: clock[0])
+    asked = Probe(
+        probe="dns", container="c", source="c", target="a.test", address="127.0.0.1", port=1, every=200 * MS,
+        timeout=1000 * MS,
+    )  # fmt: skip
+    agent._add(asked)
+    series = agent._series[key_of(asked)]
+    for due, behind in ((0, 0), (200, 10), (400, 100)):
+        clock[0] = (due + behind) * MS
+        agent._start(series, due * MS)
+    (sample,) = map(decode, agent._samples.splitlines())
+    assert isinstance(sample, Sample)
+    assert (sample.t, sample.error) == (400 * MS, "late")
+    series.tried.over = True  # type: ignore[union-attr]
+    clock[0] = 700 * MS
+    agent._start(series, 600 * MS)
+    assert len(agent._samples.splitlines()) == 1
+    for container in list(agent._containers.values()):
+        agent._release(container)
+
+
 def test_every_kind_succeeds_and_fails_as_it_should(lab: Lab) -> None:
     box = lab.container()
     lab.tell(
