@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -191,7 +192,7 @@ def _index() -> Path:
 
 
 def forget_old() -> None:
-    """Keep the latest few builds of each layer."""
+    """Keep the latest few builds of each layer, and nothing of builders that were killed."""
     by_kind: dict[str, list[Path]] = {}
     for note in layers.cache().glob("*.sha256"):
         by_kind.setdefault(note.name.rpartition("-")[0], []).append(note)
@@ -199,6 +200,11 @@ def forget_old() -> None:
         for note in sorted(notes, key=lambda one: one.stat().st_mtime)[:-_KEPT]:
             note.with_suffix(".tar").unlink(missing_ok=True)
             note.unlink()
+    for folder in (layers.cache(), layers.cache() / "loaded"):
+        for attempt in folder.glob("*.*"):
+            builder = re.fullmatch(r".+\.(\d+)(?:\.tar)?", attempt.name)
+            if builder is not None and not Path("/proc", builder[1]).exists():
+                attempt.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

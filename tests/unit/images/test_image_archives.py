@@ -2,12 +2,15 @@
 
 import io
 import json
+import os
+import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from lab.errors import LabError
+from lab.images import layers, store
 from lab.images.archive import Built, Layer, LayerWriter, archive, digest_of, names_in
 
 
@@ -19,8 +22,8 @@ def _layer(path: Path, *files: tuple[str, bytes]) -> Layer:
     return Layer(str(path), digest_of(path))
 
 
-def _image(name: str, *layers: Layer) -> Built:
-    return Built(name=name, layers=layers, config={"Cmd": ["/bin/sh"]}, inputs="abc")
+def _image(name: str, *stack: Layer) -> Built:
+    return Built(name=name, layers=stack, config={"Cmd": ["/bin/sh"]}, inputs="abc")
 
 
 def test_an_archive_has_everything_that_its_manifest_names(tmp_path: Path) -> None:
@@ -74,3 +77,15 @@ def test_a_copied_file_keeps_its_time_by_which_python_knows_its_compiled_form(tm
     with tarfile.open(tmp_path / "layer.tar") as tar:
         assert tar.getmember("usr/lib/module.py").mtime == 1_700_000_000
         assert tar.getmember("own").mtime == 0
+
+
+def test_what_a_killed_builder_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "cache", lambda: tmp_path)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / "loaded").mkdir()
+    kept = {"base-1f2b.tar", "base-1f2b.sha256", f"base-1f2b.{os.getpid()}.tar", "images.json", "loaded/3e93.tar"}
+    for name in (*kept, f"base-1f2b.{gone.pid}.tar", f"loaded/3e93.{gone.pid}"):
+        (tmp_path / name).touch()
+    store.forget_old()
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()} == kept
