@@ -168,6 +168,19 @@ class Resolved(Struct, frozen=True, kw_only=True):
     timeline: tuple[Step, ...]
     machine: MachineCost | None = None
     """None: computing takes no time of a simulated run."""
+    pace: int = 1
+    """How many times as long as in the file probes wait between tries, and expectations for what they want."""
+
+    def at_pace(self, pace: int) -> "Resolved":
+        """The same for machines that are `pace` times as slow as those that the file was written for."""
+        timeline = tuple(
+            step.model_copy(update={"expect": step.expect.model_copy(update={"within": step.expect.within * pace})})
+            if step.expect is not None
+            else step
+            for step in self.timeline
+        )
+        probes = tuple(msgspec.structs.replace(plan, every=plan.every * pace) for plan in self.probes)
+        return msgspec.structs.replace(self, timeline=timeline, probes=probes, pace=self.pace * pace)
 
     def replicas(self) -> Iterator[Replica]:
         """All replicas as they are before anything is scaled, in the file's order."""
@@ -183,6 +196,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
             "question": self.question,
             "file": self.file,
             "seed": self.seed,
+            **({"pace": self.pace} if self.pace != 1 else {}),
             "underlay": {
                 "networks": {name: {"subnet": subnet} for name, subnet in self.networks.items()},
                 "hosts": {

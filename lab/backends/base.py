@@ -149,6 +149,15 @@ class Virtual(Protocol):
 
 
 @runtime_checkable
+class Paced(Protocol):
+    """A backend whose hosts may be slower than a scenario's author had in mind."""
+
+    def pace(self) -> tuple[int, str]:
+        """How many times as long probes and deadlines should be on this machine, and why; 1 where nothing is slow."""
+        ...
+
+
+@runtime_checkable
 class Housed(Protocol):
     """A backend whose labs live in namespaces of their own and answer other terminals from there."""
 

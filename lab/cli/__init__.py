@@ -29,6 +29,12 @@ _BACKEND = click.option(
     "--backend", default="netns", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of."
 )
 _SEED = click.option("--seed", type=click.IntRange(min=0), envvar="LAB_SEED", help="Instead of the scenario's own.")
+_PACE = click.option(
+    "--pace",
+    type=click.IntRange(1, 100),
+    envvar="LAB_PACE",
+    help="Give a slow machine this many times as long: between tries of probes, and for what is expected.",
+)
 _NAME = click.option("--name", default="", envvar="LAB_NAME", help="Which lab, when several run.")
 _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="Print one JSON object.")
 
@@ -43,6 +49,7 @@ def lab() -> None:
 @_SCENARIO
 @_BACKEND
 @_SEED
+@_PACE
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -53,23 +60,24 @@ def lab() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="End with one line of JSON.")
 @click.option("--keep", is_flag=True, envvar="LAB_KEEP", help="Leave the lab running (`lab down` ends it).")
-def run(scenario: Path, backend: str, seed: int | None, out: Path, as_json: bool, keep: bool) -> None:
+def run(scenario: Path, backend: str, seed: int | None, pace: int | None, out: Path, as_json: bool, keep: bool) -> None:
     """Play SCENARIO: bring its hosts up, follow its timeline, write a report."""
     from lab.cli.play import play
 
-    sys.exit(play(scenario, backend=backend, seed=seed, out=out, as_json=as_json, keep=keep))
+    sys.exit(play(scenario, backend=backend, seed=seed, pace=pace, out=out, as_json=as_json, keep=keep))
 
 
 @lab.command()
 @_SCENARIO
 @_BACKEND
 @_SEED
+@_PACE
 @click.option("--name", default="", envvar="LAB_NAME", help="What to call the lab; the scenario's name by default.")
-def up(scenario: Path, backend: str, seed: int | None, name: str) -> None:
+def up(scenario: Path, backend: str, seed: int | None, pace: int | None, name: str) -> None:
     """Bring up the lab of SCENARIO and leave it running, its first launch, connect and run steps done."""
     from lab.cli.live import bring_up
 
-    sys.exit(bring_up(scenario, backend=backend, seed=seed, name=name))
+    sys.exit(bring_up(scenario, backend=backend, seed=seed, pace=pace, name=name))
 
 
 @lab.command()

@@ -36,9 +36,9 @@ def first_steps(scenario: Resolved) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def bring_up(path: Path, *, backend: str, seed: int | None, name: str) -> int:
+def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, name: str) -> int:
     """Bring a lab up and leave it running; the exit code of its first steps."""
-    prepared = prepare(path, backend, seed)
+    prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
     scenario, engine = prepared

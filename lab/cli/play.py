@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from lab.backends.base import Backend, Housed, Virtual
+from lab.backends.base import Backend, Housed, Paced, Virtual
 from lab.backends.registry import backend as find_backend
 from lab.cli.command import lab_command
 from lab.cli.tell import Teller
@@ -30,16 +30,16 @@ from overlay import __version__
 USAGE = 2
 
 
-def play(path: Path, *, backend: str, seed: int | None, out: Path, as_json: bool, keep: bool) -> int:
+def play(path: Path, *, backend: str, seed: int | None, pace: int | None, out: Path, as_json: bool, keep: bool) -> int:
     """Play a scenario and return the exit code of its verdict."""
-    prepared = prepare(path, backend, seed)
+    prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
     scenario, engine = prepared
     if keep and isinstance(engine, Virtual):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
-    replay = replay_command(path, engine, scenario.seed, run_dir)
+    replay = replay_command(path, engine, scenario, run_dir)
     teller = Teller()
     teller.head(scenario.name, scenario.question, backend, scenario.seed, len(scenario.hosts))
     blank = Summary(
@@ -67,8 +67,9 @@ def play(path: Path, *, backend: str, seed: int | None, out: Path, as_json: bool
     return EXIT_CODES[summary["verdict"]]
 
 
-def prepare(path: Path, backend: str, seed: int | None) -> tuple[Resolved, Backend] | None:
-    """The scenario and its backend; None, with the reasons printed, when one of them cannot be had."""
+def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tuple[Resolved, Backend] | None:
+    """The scenario and its backend; None, with the reasons printed, when one of them cannot be had. `pace` None: the
+    backend's own, which is said."""
     try:
         scenario = load_resolved(path, seed)
         engine = find_backend(backend)
@@ -78,7 +79,13 @@ def prepare(path: Path, backend: str, seed: int | None) -> tuple[Resolved, Backe
         return None
     for reason in reasons:
         click.echo(f"{path}: {reason}", err=True)
-    return None if reasons else (scenario, engine)
+    if reasons:
+        return None
+    if pace is None and isinstance(engine, Paced):
+        pace, why = engine.pace()
+        if pace != 1:
+            click.echo(f"{why}: probes and deadlines take {pace} times as long (--pace 1: as in the file)", err=True)
+    return scenario.at_pace(pace or 1), engine
 
 
 def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
@@ -88,11 +95,12 @@ def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool 
     return work()
 
 
-def replay_command(path: Path, engine: Backend, seed: int, run_dir: Path) -> str:
+def replay_command(path: Path, engine: Backend, scenario: Resolved, run_dir: Path) -> str:
     """The command that plays the same run again: in virtual time from its history, to the byte."""
     if isinstance(engine, Virtual):
         return f"{lab_command()} replay {shlex.quote(str(_shown(run_dir)))}"
-    return f"{lab_command()} run {shlex.quote(str(path))} --backend {engine.name} --seed {seed}"
+    pace = f" --pace {scenario.pace}" if scenario.pace != 1 else ""
+    return f"{lab_command()} run {shlex.quote(str(path))} --backend {engine.name} --seed {scenario.seed}{pace}"
 
 
 def staying(name: str) -> str:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -10,11 +12,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from netns_labs import in_namespaces, require_netns, scenario
-from tiers import cannot_run
+from netns_labs import in_namespaces, scenario
+from vm_labs import require_vms
 
 from lab.errors import LabError
-from lab.images import box
+from lab.history import Sample, read
+from lab.store import EXIT_CODES, HISTORY, read_summary
 
 BOOT = 400
 """Seconds: a machine's processor may be emulated, on one that others use too."""
@@ -22,17 +25,7 @@ BOOT = 400
 
 @pytest.fixture(scope="module", autouse=True)
 def machines_can_run() -> None:
-    require_netns()
-    if os.geteuid() != 0:
-        pytest.skip("a libvirtd of the lab's own needs root")
-    from lab.backends.vagrant.machines import VagrantMachines
-
-    try:
-        box.build(print, docker=True)
-    except LabError as error:
-        cannot_run(str(error))
-    if reasons := VagrantMachines().refuse(scenario(2)):
-        cannot_run("; ".join(reasons))
+    require_vms()
 
 
 def _in_lab(check: Callable[[], Awaitable[None]], seconds: float) -> None:
@@ -127,6 +120,39 @@ def test_two_machines_boot_talk_and_obey() -> None:
     _in_lab(check, 3 * BOOT)
 
 
+def test_links_and_encryption_are_the_kernels_and_a_machine_that_dies_ends_the_run(tmp_path: Path) -> None:
+    played = [sys.executable, "-m", "lab.cli", "run", str(Path(__file__).with_name("machines.yaml"))]
+    words = [*played, "--backend", "vagrant", "--out", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as lab:
+        try:
+            assert lab.stdout is not None
+            said = ""
+            for line in lab.stdout:
+                said += line
+                if said.count("✓ expect converged") == 2:
+                    break
+            else:
+                raise AssertionError(said)
+            os.kill(int(_emulators("m2")[0]), signal.SIGKILL)
+            said += lab.stdout.read()
+            assert lab.wait(60) == EXIT_CODES["unknown"], said
+        finally:
+            lab.kill()
+    summary = read_summary(tmp_path / "machines" / "latest")
+    assert "the machine m2 died, and nobody had switched it off" in summary.reason
+    assert [one.ok for one in summary.expectations] == [True] * len(summary.expectations), said
+    trips = [
+        sample.latency
+        for sample in read(tmp_path / "machines" / "latest" / HISTORY)
+        if isinstance(sample, Sample)
+        and sample.latency is not None
+        and {sample.source, sample.target} == {"left", "right"}
+    ]
+    # 40 ms each way, of 4 ms standard deviation; what an emulated processor adds is not judged.
+    assert len(trips) > 20 and statistics.median(trips) > 75_000_000, trips
+    assert not _emulators("m1")
+
+
 def test_a_boot_that_takes_too_long_ends_with_the_consoles_last_lines() -> None:
     async def check() -> None:
         from lab.backends.vagrant import machines as module
@@ -147,16 +173,18 @@ def test_a_lab_that_is_killed_while_its_machines_boot_leaves_nothing(tmp_path: P
     words = [sys.executable, "-m", "lab.cli", "run", str(tmp_path / "killed.yaml"), "--backend", "vagrant"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as lab:
         try:
-            _wait_until(lambda: _emulators() or lab.poll() is not None, BOOT)
+            _wait_until(lambda: bool(_emulators("killed-")) or lab.poll() is not None, BOOT)
             assert lab.poll() is None, lab.stderr and lab.stderr.read()
         finally:
             lab.kill()
-    _wait_until(lambda: not _emulators(), 30)
+    _wait_until(lambda: not _emulators("killed-"), 30)
     assert "/run/lab" not in Path("/proc/self/mountinfo").read_text()
 
 
-def _emulators() -> bool:
-    return subprocess.run(["pgrep", "-f", "guest=lab_killed-"], capture_output=True, check=False).returncode == 0
+def _emulators(machine: str) -> list[str]:
+    """The processes that run machines whose name begins so."""
+    command = ["pgrep", "-f", f"guest=lab_{machine}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float) -> None:

@@ -30,7 +30,7 @@ from lab.probes import agent as probes
 FOLDER = Path("/run/overlay-lab")
 ORDERS = str(FOLDER / "agent.sock")
 LOG = "/var/log/overlay-lab.log"
-_NICE = 10
+_NICE = 5
 _PRELOAD = ("overlay.cli", "overlay.drivers.daemon", "lab.probes.agent", "asyncio")
 
 

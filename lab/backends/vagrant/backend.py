@@ -22,14 +22,19 @@ from lab.backends.fabric_lab import (
 )
 from lab.backends.netns import runtime
 from lab.backends.netns.paths import STATE
+from lab.backends.vagrant import libvirt
 from lab.backends.vagrant.guest import Guest
 from lab.backends.vagrant.host import Machines, VagrantHost
 from lab.errors import LabError
 from lab.fabric.guests import GuestFabric
-from lab.images import store
+from lab.images import box, store
 from lab.topology import Resolved
 
 _NO_DEVICES = {"slow_disk": "the disks of the {} backend cannot be slowed or filled; use sim"}
+
+
+_EMULATED = 4
+"""How many times as long as on real processors a scenario may take: they are ten times faster, its waits no slower."""
 
 
 class VagrantLab(FabricLab[VagrantHost]):
@@ -93,6 +98,13 @@ class VagrantBackend:
             return refusals(scenario) + self._make_machines().refuse(scenario)
         except LabError as error:
             return [*refusals(scenario), str(error)]
+
+    def pace(self) -> tuple[int, str]:
+        """See `lab.backends.base.Paced`."""
+        found = box.find(docker=True)
+        if found is None or asyncio.run(libvirt.kvm_works(found.image)):
+            return 1, ""
+        return _EMULATED, "emulated processors"
 
     async def watch(self, lab: Any, scenario: Resolved) -> None:
         """See `lab.runner`: beside the timeline, for as long as the lab is up."""

@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from lab.cli import lab
+from lab.cli import lab, play
 from lab.cli.live import first_steps
 from lab.overlays.weave import flags
 from lab.scenario import load_resolved
@@ -25,6 +26,29 @@ def test_a_bad_scenario_exits_with_2_and_starts_nothing(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert "bad.yaml:4:5: timeline[0].lunch: found the key 'lunch'" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_backend_that_is_slow_sets_the_pace_unless_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Slow:
+        name = "slow"
+
+        def refuse(self, scenario: Any) -> list[str]:
+            return []
+
+        def pace(self) -> tuple[int, str]:
+            return 4, "emulated processors"
+
+    monkeypatch.setattr(play, "find_backend", lambda name: Slow())
+    for asked, pace in ((None, 4), (1, 1), (2, 2)):
+        prepared = play.prepare(SCENARIOS / "partition.yaml", "slow", None, asked)
+        assert prepared is not None
+        scenario, engine = prepared
+        assert scenario.pace == pace
+        assert ("--pace 1" in capsys.readouterr().err) == (asked is None)
+        again = play.replay_command(SCENARIOS / "partition.yaml", engine, scenario, Path())
+        assert again.endswith("--seed 1" if pace == 1 else f"--pace {pace}")
 
 
 def test_an_unknown_backend_is_told(tmp_path: Path) -> None:

@@ -69,6 +69,21 @@ def test_every_verb_and_value() -> None:
     assert again.to_json() == scenario.to_json()
 
 
+def test_a_slow_machine_gets_longer_deadlines_and_fewer_tries_and_no_shorter_faults() -> None:
+    scenario = resolve(parse(EVERYTHING))
+    slow = scenario.at_pace(3)
+    assert through(slow) == slow
+    assert scenario.at_pace(1) == scenario
+    assert [plan.every for plan in slow.probes] == [3 * plan.every for plan in scenario.probes]
+    assert [plan.timeout for plan in slow.probes] == [plan.timeout for plan in scenario.probes]
+    within = [(step.expect.within, step.expect.for_) for step in slow.timeline if step.expect is not None]
+    assert within == [
+        (step.expect.within * 3, step.expect.for_) for step in scenario.timeline if step.expect is not None
+    ]
+    assert [(step.at, step.for_) for step in slow.timeline] == [(step.at, step.for_) for step in scenario.timeline]
+    assert slow.to_json()["pace"] == 3
+
+
 def test_strange_data_is_refused() -> None:
     with pytest.raises(LabError, match="no resolved scenario"):
         from_json({"underlay": {"hosts": {}}})
