@@ -58,6 +58,10 @@ class Machines(Protocol):
         """Cut a machine's power; its disk stays."""
         ...
 
+    async def off(self, name: str) -> None:
+        """Wait until it has no power, whoever cut it."""
+        ...
+
     async def power_on(self, name: str) -> None:
         """Boot it again; returns when its sshd answers."""
         ...
@@ -176,10 +180,15 @@ class VagrantHost(ObservedHost):
         await self._guest.disconnect()
 
     async def _notice(self) -> None:
-        """The machine is gone when its connection ends: it crashed, or somebody else switched it off."""
+        """The machine is gone when it has no power, or its connection ends: it crashed, or somebody switched it off."""
         if self._guest.connection is None:
             return
-        await self._guest.connection.wait()
+        ends = [asyncio.create_task(self._guest.connection.wait()), asyncio.create_task(self._machines.off(self.name))]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
         self.booted.clear()
         with contextlib.suppress(LabError):
             await self._fabric.unplug(self.name)

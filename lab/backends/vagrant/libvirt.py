@@ -24,6 +24,8 @@ DIRECTORY = STATE / "libvirt"
 POOL = Path("/var/lib/libvirt/images")
 """Where libvirt keeps disks, and Vagrant expects it to."""
 SOCKET = Path("/run/libvirt/libvirt-sock")
+_RUN = Path("/run/libvirt/qemu")
+"""Where libvirt writes the process ids of emulators."""
 QEMU = "qemu-system-x86_64"
 PROGRAMS = {
     "libvirtd": "libvirt-daemon-system", "virsh": "libvirt-clients", QEMU: "qemu-system-x86", "qemu-img": "qemu-utils",
@@ -102,6 +104,18 @@ class Libvirt:
         if code:
             raise LabError(f"virsh {' '.join(words)}: {err.strip() or out.strip()}")
         return out
+
+    async def ended(self, domain: str) -> None:
+        """Wait until the emulator of a running domain has ended, whoever ended it."""
+        process = os.pidfd_open(int((_RUN / f"{domain}.pid").read_text()))
+        gone = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(process, gone.set)
+        try:
+            await gone.wait()
+        finally:
+            loop.remove_reader(process)
+            os.close(process)
 
     async def _ask(self, *words: str) -> tuple[int, str, str]:
         command = [program("virsh") or "virsh", "--quiet", "--connect", "qemu:///system", *words]

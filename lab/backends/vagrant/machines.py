@@ -169,6 +169,13 @@ class VagrantMachines:
         """Cut a machine's power: what its kernel had not written is lost."""
         await self._domain("destroy", name)
 
+    async def off(self, name: str) -> None:
+        """Wait until a machine has no power, whoever cut it."""
+        try:
+            await self._libvirt.ended(PREFIX + machine_name(name))
+        except (OSError, ValueError):  # there is no such process any more
+            return
+
     async def power_on(self, name: str) -> None:
         """Boot a machine that is off and wait until ssh answers. Raises `LabError` with its console's last lines."""
         await self._domain("start", name)
