@@ -28,6 +28,11 @@ DIAL_TIMEOUT = 3.0
 HANDSHAKE_TIMEOUT = 10.0
 USER_TIMEOUT_MS = 10_000
 """Unacknowledged data ends a connection after this (RFC 5482); heartbeats usually notice long before."""
+KEEPALIVE_IDLE = 6
+KEEPALIVE_EVERY = 1
+"""Seconds: a connection on which nothing came for so long is probed so often. Beats go by UDP, so most are idle; what
+is left of `USER_TIMEOUT_MS` is the number of probes of which one must be answered (tcp(7); the kernel's own count of
+probes has no say then). One would not do: each that is lost, on the wire or in a full queue, would end a connection."""
 _TCP_THIN_LINEAR_TIMEOUTS = 16
 _TCP_RTO_MAX_MS = 44
 RTO_MAX_MS = 1_000
@@ -99,9 +104,8 @@ class _Connection(asyncio.Protocol):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY)
         # What was sent in a cut too short to end the connection must not wait long after it: no doubling of the
         # retransmission timer for the first six times, and where the kernel can, a bound on it.
         for option, value in ((_TCP_THIN_LINEAR_TIMEOUTS, 1), (_TCP_RTO_MAX_MS, RTO_MAX_MS)):
