@@ -20,6 +20,8 @@ class Routes:
         self._broadcast_generation = -1
         self._broadcast: dict[PeerName, tuple[PeerName, ...]] = {}
         self._hops: dict[PeerName, PeerName] = {}
+        self._level: list[PeerName] = []
+        """Those of `_hops` from which the search for the next ones goes on, once somebody asks for one further away."""
         self._children: dict[PeerName, dict[PeerName, None]] = {self._own: {}}
         self.tree: dict[PeerName, PeerName] = {self._own: self._own}
         """All reachable peers, each with the one that comes before it in some tree; this peer's own is itself."""
@@ -35,13 +37,21 @@ class Routes:
         if not self.stale:
             return False
         self._generation = self._topology.links_generation
+        records, tree = self._topology.records, self.tree
         touched = self._topology.take_relinked()
-        orphans = self._cut_off([peer for peer in touched if peer in self.tree])
+        # Most changes are links more between peers that are all reachable: these touch nothing.
+        orphans = self._cut_off(
+            {
+                peer: before
+                for peer, before in touched.items()
+                if before and (peer not in records or not before.keys() <= records[peer].linked.keys())
+            }
+        )
         for peer in touched:
-            if peer in self.tree:
-                self._grow(peer)
-            else:
+            if peer not in tree:
                 self._attach(peer)
+            elif peer in records and not records[peer].linked.keys() <= tree.keys():
+                self._grow(peer)
         for orphan in orphans:
             self._attach(orphan)
         # Nobody leaves the tree but orphans: of equal size and with all of them back, it holds the same peers.
@@ -53,14 +63,22 @@ class Routes:
     @property
     def hops(self) -> dict[PeerName, PeerName]:
         """The next hop for each reachable peer, as of now; this peer's own is itself."""
-        if self._hops_generation != self._topology.links_generation:
-            self._hops_generation = self._topology.links_generation
-            self._hops = self._search("")
+        self._begin()
+        while self._level:
+            self._level = self._next_level(self._hops, self._level, "")
         return self._hops
 
     def next_hop(self, destination: PeerName) -> PeerName | None:
         """The neighbour to which a unicast goes; None if the destination is out of reach."""
-        return self.hops.get(destination)
+        self._begin()
+        while destination not in self._hops and self._level:
+            self._level = self._next_level(self._hops, self._level, "")
+        return self._hops.get(destination)
+
+    def _begin(self) -> None:
+        if self._hops_generation != self._topology.links_generation:
+            self._hops_generation = self._topology.links_generation
+            self._hops, self._level = {self._own: self._own}, [self._own]
 
     def broadcast_next_hops(self, source: PeerName) -> tuple[PeerName, ...]:
         """The neighbours to which this peer passes on a broadcast of `source`, sorted.
@@ -91,22 +109,19 @@ class Routes:
 
     # --- the tree ---------------------------------------------------------------------------------------------------
 
-    def _linked(self, one: PeerName, other: PeerName) -> bool:
-        records = self._topology.records
-        if one not in records or other not in records:
-            return False
-        return other in records[one].linked and one in records[other].linked
-
-    def _cut_off(self, touched: list[PeerName]) -> list[PeerName]:
-        """Take out of the tree what hung on links that are gone; returns it, in order."""
+    def _cut_off(self, shrunk: dict[PeerName, dict[PeerName, None]]) -> list[PeerName]:
+        """Take out of the tree what hung on links that are gone (`shrunk`: those before); returns it, in order."""
+        tree = self.tree
         roots: dict[PeerName, None] = {}
-        for peer in touched:
-            before = self.tree[peer]
-            if before != peer and not self._linked(before, peer):
-                roots[peer] = None
-            for child in self._children.get(peer, ()):
-                if not self._linked(peer, child):
-                    roots[child] = None
+        for peer, before in shrunk.items():
+            linked = self._topology.established(peer)
+            for other in before:
+                if other in linked or other == peer:
+                    continue
+                if tree.get(peer) == other:
+                    roots[peer] = None
+                if tree.get(other) == peer:
+                    roots[other] = None
         orphans: dict[PeerName, None] = {}
         for root in roots:
             if root in orphans:
@@ -118,8 +133,7 @@ class Routes:
                     orphans[peer] = None
                     todo.extend(self._children.get(peer, ()))
         for peer in orphans:
-            before = self.tree.pop(peer)
-            siblings = self._children.get(before)
+            siblings = self._children.get(tree.pop(peer))
             if siblings is not None:
                 siblings.pop(peer, None)
             self._children.pop(peer, None)
@@ -152,24 +166,28 @@ class Routes:
     # --- searches ---------------------------------------------------------------------------------------------------
 
     def _search(self, shunned: PeerName) -> dict[PeerName, PeerName]:
-        records = self._topology.records
-        own = self._own
-        hops = {own: own}
-        level = [own]
+        """The next hop for all that are reachable without the link to `shunned`."""
+        hops, level = {self._own: self._own}, [self._own]
         while level:
-            found = []
-            for peer in level:
-                for other in records[peer].linked:
-                    if other not in hops and other in records and peer in records[other].linked:
-                        if peer == own:
-                            if other == shunned:
-                                continue
-                            hops[other] = other
-                        else:
-                            hops[other] = hops[peer]
-                        found.append(other)
-            level = sorted(found)
+            level = self._next_level(hops, level, shunned)
         return hops
+
+    def _next_level(self, hops: dict[PeerName, PeerName], level: list[PeerName], shunned: PeerName) -> list[PeerName]:
+        """Take in the peers that come after those of `level`; returns them, in order."""
+        records, own = self._topology.records, self._own
+        found = []
+        for peer in level:
+            for other in records[peer].linked:
+                if other not in hops and other in records and peer in records[other].linked:
+                    if peer == own:
+                        if other == shunned:
+                            continue
+                        hops[other] = other
+                    else:
+                        hops[other] = hops[peer]
+                    found.append(other)
+        found.sort()
+        return found
 
     def _search_broadcast(self, source: PeerName) -> tuple[PeerName, ...]:
         established = self._topology.established

@@ -59,7 +59,7 @@ class Topology:
         """Counts the names that were not known before."""
         self.namesake = ""
         """Not empty: another live peer bears our name; says how we know."""
-        self._relinked: dict[PeerName, None] = {own: None}
+        self._relinked: dict[PeerName, dict[PeerName, None]] = {own: _NOBODY}
         self._digest = 0
         self._vector: TopologyVector | None = None
         self._left: list[PeerName] = []
@@ -310,12 +310,12 @@ class Topology:
             self._vector = None
             del self._unreachable_since[name]
             self._forgotten[name] = rank(record)
-            self._relink(name)
+            self._relink(name, record.linked)
         return expired
 
-    def take_relinked(self) -> list[PeerName]:
-        """The peers whose links have changed since the last call."""
-        relinked, self._relinked = list(self._relinked), {}
+    def take_relinked(self) -> dict[PeerName, dict[PeerName, None]]:
+        """The peers whose links have changed since the last call, each with those that it had then."""
+        relinked, self._relinked = self._relinked, {}
         return relinked
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -326,11 +326,11 @@ class Topology:
         digest = self._digest + record.fingerprint
         if old is None:
             self.names_generation += 1
-            self._relink(name)
+            self._relink(name, _NOBODY)
         else:
             digest -= old.fingerprint
             if old.linked != record.linked:
-                self._relink(name)
+                self._relink(name, old.linked)
         if record.gone and (old is None or not old.gone) and name != self.own:
             self._left.append(name)
         self.records[name] = record
@@ -341,8 +341,8 @@ class Topology:
         self._digest = digest & _MASK
         self._vector = None
 
-    def _relink(self, name: PeerName) -> None:
-        self._relinked[name] = None
+    def _relink(self, name: PeerName, before: dict[PeerName, None]) -> None:
+        self._relinked.setdefault(name, before)
         self.links_generation += 1
 
 
