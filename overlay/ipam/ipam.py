@@ -272,10 +272,18 @@ class Ipam:
         """See `Channel`."""
         return self._space.ring.vector()
 
-    def missing(self, vector: Vector) -> RingDelta | None:
-        """See `Channel`; None for a sender that divides another range."""
+    def missing(self, vector: Vector, named: bool = False) -> RingDelta | None:
+        """See `Channel`; nothing, but said so, for a sender that divides another range."""
         assert isinstance(vector, RingVector)
-        return self._space.ring.missing(vector) if vector.range == self._universe.text else self._other_range(vector)
+        if vector.range != self._universe.text:
+            return self._other_range(vector)
+        return self._space.ring.missing(vector, named)
+
+    def lacking(self, vector: Vector) -> RingVector | None:
+        """See `Channel`. A sender that divides another range is asked, to hear of it: its answer names the range."""
+        assert isinstance(vector, RingVector)
+        ring = self._space.ring
+        return ring.lacking(vector) if vector.range == self._universe.text else RingVector(ring.range, ring.lineage, ())
 
     def _other_range(self, vector: RingVector) -> RingDelta | None:
         # The asker learns of the clash from the delta's range, and can say so on its side.

@@ -81,6 +81,9 @@ def divide(size: int, founders: tuple[PeerName, ...]) -> list[Token]:
     ]
 
 
+_NO_TOKEN = (-1, -1, -1)
+
+
 class Ring:
     """The ring as one peer holds it. Empty (`lineage` None) until the first agreement or a merge."""
 
@@ -253,19 +256,39 @@ class Ring:
             self._vector = RingVector(self.range, self.lineage, known)
         return self._vector
 
-    def missing(self, vector: RingVector) -> RingDelta | None:
-        """The tokens here that the sender of `vector` lacks or has in another, not newer form."""
+    def missing(self, vector: RingVector, named: bool = False) -> RingDelta | None:
+        """The tokens here that the sender of `vector` lacks or has in another, not newer form; see `Channel`."""
         if self.lineage is None or lineage_rank(vector.lineage) > lineage_rank(self.lineage):
             return None
         if vector.lineage != self.lineage:
             return self.whole()
-        same = set(vector.known)
-        differing = [token for token in self.tokens.values() if token.known not in same]
-        if not differing:
-            return None
-        theirs = {start: version for start, version, _ in vector.known}
-        lacking = [token for token in differing if token.version >= theirs.get(token.start, -1)]
+        theirs = {known[0]: known for known in vector.known}
+        tokens = self.tokens
+        # Asked about every token of a large ring, and where all are simulated most is the very same object.
+        lacking = [
+            token
+            for start, token in (
+                [(start, tokens[start]) for start in theirs if start in tokens] if named else tokens.items()
+            )
+            if (known := theirs.get(start, _NO_TOKEN)) is not token.known
+            and known != token.known
+            and token.version >= known[1]
+        ]
         return self.delta(lacking) if lacking else None
+
+    def lacking(self, vector: RingVector) -> RingVector | None:
+        """What is held here of the tokens that `vector` names in another, not older form; all, for a higher lineage."""
+        if vector.lineage != self.lineage:
+            higher = lineage_rank(vector.lineage) > lineage_rank(self.lineage)
+            return RingVector(self.range, self.lineage, ()) if higher else None
+        tokens = self.tokens.get
+        known = [
+            (theirs[0], 0, -1) if mine is None else mine.known
+            for theirs in vector.known
+            if (mine := tokens(theirs[0])) is None
+            or (mine.known is not theirs and mine.known != theirs and mine.version <= theirs[1])
+        ]
+        return RingVector(self.range, self.lineage, tuple(known)) if known else None
 
     def knows(self, delta: RingDelta) -> bool:
         """Merging `delta` would change nothing."""

@@ -24,8 +24,15 @@ class Channel(Protocol):
         """What this peer holds, in few bytes, so that another can tell what is missing here."""
         ...
 
-    def missing(self, vector: Vector) -> Delta | None:
-        """All that the sender of `vector` lacks of what this peer holds; None when it lacks nothing."""
+    def missing(self, vector: Vector, named: bool = False) -> Delta | None:
+        """All that the sender of `vector` lacks of what this peer holds; None when it lacks nothing.
+
+        `named`: only of what the vector names, each in a version that the sender has (0 stands for nothing).
+        """
+        ...
+
+    def lacking(self, vector: Vector) -> Vector | None:
+        """What to ask the sender of `vector` for (`named`), as far as its vector tells; None: nothing."""
         ...
 
     def merge(self, delta: Delta, now: int) -> tuple[Delta | None, list[Effect]]:

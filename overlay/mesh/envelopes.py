@@ -143,11 +143,13 @@ class Digests(Wire, frozen=True, tag=7):
 
 
 class Want(Wire, frozen=True, tag=8):
-    """The sender holds `vector` of `channel` and wants what it lacks; with `echo` the receiver asks back likewise."""
+    """The sender holds `vector` of `channel` and wants what it lacks; with `echo` the receiver asks back."""
 
     channel: str
     vector: Vector
     echo: bool
+    named: bool = False
+    """Only of what the vector names; it is not all that the sender holds."""
 
 
 class Prune(Wire, frozen=True, tag=9):

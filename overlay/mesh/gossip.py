@@ -72,7 +72,18 @@ _SUSPECTS: Final = "suspects"
 class Neighbour:
     """What gossip keeps of one established connection."""
 
-    __slots__ = ("announced", "conn", "eager", "name", "pending", "prune_from", "skipped", "suspects", "wanted_at")
+    __slots__ = (
+        "announced",
+        "asks",
+        "conn",
+        "eager",
+        "name",
+        "pending",
+        "prune_from",
+        "skipped",
+        "suspects",
+        "wanted_at",
+    )
 
     def __init__(self, name: PeerName, conn: int, eager: bool) -> None:
         self.name = name
@@ -85,6 +96,8 @@ class Neighbour:
         self.suspects: dict[str, tuple[int, int]] = {}
         """Digests it announced that differ from ours, and since when."""
         self.wanted_at: dict[str, int] = {}
+        self.asks = False
+        """It compares on hearing our opening digests, so that we need not compare on hearing its."""
         self.skipped = False
         """It was lazy when there were news since the last announcement, so it may lack them."""
         self.prune_from = 0
@@ -121,10 +134,14 @@ class Gossip:
 
     # --- neighbours -----------------------------------------------------------------------------------------------
 
-    def add_neighbour(self, name: PeerName, conn: int, joins: bool, now: int) -> list[Effect]:
-        """A connection is established. `joins`: the peer was out of reach so far, so the link carries the tree."""
+    def add_neighbour(self, name: PeerName, conn: int, joins: bool, now: int, asks: bool = False) -> list[Effect]:
+        """A connection is established. `joins`: the peer was out of reach so far, so the link carries the tree.
+
+        `asks`: where both sides open with a comparison, it is the other one that asks.
+        """
         eager = joins or not self._neighbours
         neighbour = self._neighbours[name] = Neighbour(name, conn, eager)
+        neighbour.asks = asks and eager
         neighbour.prune_from = now + PRUNE_GRACE
         if len(self._neighbours) == 1:
             self._schedule_round(now)
@@ -391,14 +408,19 @@ class Gossip:
             if digest == channel.digest():
                 sender.suspects.pop(name, None)
                 self.conflicts.pop((sender.name, name), None)
+            elif message.kind == DigestKind.OPENING and sender.asks:
+                pass
             elif message.kind == DigestKind.ROUND or (
                 message.kind == DigestKind.OPENING and not self._awaits(name, now)
             ):
-                effects += self._want(sender, name, now, echo=True)
+                effects.append(self._ask(sender, Want(name, channel.vector(), True), now))
             elif digest not in self._history[name] and name not in sender.suspects:
-                sender.suspects[name] = (digest, now)
-                self.timers.set_earlier(_SUSPECTS, now + self._tree_time)
+                self._suspect(sender, name, digest, now)
         return effects
+
+    def _suspect(self, neighbour: Neighbour, channel: str, digest: int, now: int) -> None:
+        neighbour.suspects[channel] = (digest, now)
+        self.timers.set_earlier(_SUSPECTS, now + self._tree_time)
 
     @property
     def _tree_time(self) -> int:
@@ -440,10 +462,10 @@ class Gossip:
         self._broken(now)
         return [SendTcp(neighbour.conn, Graft()), self._digests(neighbour, DigestKind.ROUND)]
 
-    def _want(self, neighbour: Neighbour, channel: str, now: int, echo: bool) -> list[Effect]:
-        neighbour.wanted_at[channel] = now
-        self._awaited[channel] = (neighbour.name, now)
-        return [SendTcp(neighbour.conn, Want(channel, self._channels[channel].vector(), echo))]
+    def _ask(self, neighbour: Neighbour, want: Want, now: int) -> SendTcp:
+        neighbour.wanted_at[want.channel] = now
+        self._awaited[want.channel] = (neighbour.name, now)
+        return SendTcp(neighbour.conn, want)
 
     def _awaits(self, channel: str, now: int) -> bool:
         """Whether another neighbour is telling us all about this channel just now: what it says need not come twice.
@@ -465,7 +487,7 @@ class Gossip:
         effects: list[Effect] = []
         try:
             self._check_kind(message.channel, type(message.vector))
-            delta = channel.missing(message.vector)
+            delta = channel.missing(message.vector, message.named)
         except RemoteError as error:
             return self._mark_conflict(sender, message.channel, str(error))
         if delta is not None:
@@ -474,9 +496,21 @@ class Gossip:
         sender.pending.pop(message.channel, None)
         sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
         asked = sender.wanted_at.get(message.channel)
-        if message.echo and (asked is None or now - asked >= WANT_PAUSE) and not self._awaits(message.channel, now):
-            effects += self._want(sender, message.channel, now, echo=False)
+        if message.echo and (asked is None or now - asked >= WANT_PAUSE):
+            effects += self._ask_back(sender, message, delta is not None, now)
         return effects
+
+    def _ask_back(self, sender: Neighbour, message: Want, differs: bool, now: int) -> list[Effect]:
+        """Ask for what the vector has shown to be lacked here; all, if it shows no difference: pieces are ahead."""
+        name, channel = message.channel, self._channels[message.channel]
+        lacked = channel.lacking(message.vector)
+        if lacked is None and differs:
+            return []
+        if self._awaits(name, now):
+            self._suspect(sender, name, sender.announced.get(name, 0), now)
+            return []
+        want = Want(name, channel.vector(), False) if lacked is None else Want(name, lacked, False, True)
+        return [self._ask(sender, want, now)]
 
 
 def _weight(delta: Delta) -> int:

@@ -332,7 +332,8 @@ class Mesh:
         self._was_eager.pop(peer, None)
         direction = "to" if connection.outbound else "from"
         text = f"connection {direction} {connection.control} established: {peer} ({connection.nickname})"
-        effects: list[Effect] = [Log("info", text), *self.gossip.add_neighbour(peer, connection.conn, joins, now)]
+        opening = self.gossip.add_neighbour(peer, connection.conn, joins, now, asks=self.config.name < peer)
+        effects: list[Effect] = [Log("info", text), *opening]
         return effects + self._links_changed(now, urgent=not spare)
 
     def connection_down(self, connection: Connection, was: State, ending: Ending, now: int) -> list[Effect]:

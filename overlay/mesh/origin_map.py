@@ -43,7 +43,7 @@ class OriginMap:
         self._reissue_from = 0
         self._reissue_pause = REISSUE_PAUSE
         self._own = Held(owner, uid)
-        self._hold(self._own)
+        """Among `_origins` once there is something to tell: at the start of many, most have nothing yet."""
 
     # --- the owner's entries ------------------------------------------------------------------------------------
 
@@ -153,20 +153,36 @@ class OriginMap:
             self._vector = OriginVector(tuple([origins[origin].known for origin in sorted(origins)]))
         return self._vector
 
-    def missing(self, vector: Vector) -> OriginDelta | None:
-        """All that the sender of `vector` lacks of what is held here."""
+    def missing(self, vector: Vector, named: bool = False) -> OriginDelta | None:
+        """All that the sender of `vector` lacks of what is held here; see `channel.Channel`."""
         if not isinstance(vector, OriginVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
-        same = set(vector.known)
-        lacking = [held for held in self._origins.values() if held.known not in same or held.ahead]
-        if not lacking:
-            return None
         theirs = {known[0]: known for known in vector.known}
+        origins = self._origins
+        # Asked about every origin of a large mesh, and where all are simulated most is the very same object.
+        differing = [
+            held
+            for origin, held in (
+                [(origin, origins[origin]) for origin in theirs if origin in origins] if named else origins.items()
+            )
+            if ((known := theirs.get(origin)) is not held.known and known != held.known) or held.ahead
+        ]
         states: list[OriginState] = []
-        for held in sorted(lacking, key=_origin):
+        for held in sorted(differing, key=_origin):
             _, uid, version = theirs.get(held.origin, _UNKNOWN)
             states.extend(held.missing(uid, version))
         return OriginDelta(tuple(states)) if states else None
+
+    def lacking(self, vector: Vector) -> OriginVector | None:
+        """Of the origins of which `vector` names more than is held here, what is."""
+        assert isinstance(vector, OriginVector)
+        held_of = self._origins.get
+        more = [
+            (theirs[0], 0, 0) if held is None else held.known
+            for theirs in vector.known
+            if (held := held_of(theirs[0])) is None or (held.known is not theirs and held.known < theirs)
+        ]
+        return OriginVector(tuple(more)) if more else None
 
     def merge(self, delta: Delta, now: int) -> tuple[OriginDelta | None, list[Effect]]:
         """Take in a delta. Effects: `OriginChanged` for the index, `Broadcast` when our own entries had to be redone.
@@ -196,6 +212,12 @@ class OriginMap:
                     effects.append(Broadcast(self.name, self._reissue(state.uid + 1)))
                     self._reissue_from = now + self._reissue_pause
                     self._reissue_pause = min(2 * self._reissue_pause, REISSUE_PAUSE_MAX)
+                elif self._owner not in self._origins and state.uid < self._own.uid:
+                    # An earlier life had something: that this one has nothing ends it.
+                    self._hold(self._own)
+                    effects.append(
+                        Broadcast(self.name, OriginDelta((shared(self._owner, self._own.uid, 0, 0, 0, ()),)))
+                    )
             elif self._forgotten.get(state.origin, 0) >= state.uid:
                 # A slower peer still has it, or a cut that outlasted the hold has healed: `admit` will tell.
                 one = OriginDelta((state,))
@@ -282,7 +304,8 @@ class OriginMap:
             reachable_digest ^= held.term if origin in self._reachable else 0
             held.check_invariants()
         assert (digest, reachable_digest) == (self._digest, self._reachable_digest), self.name
-        assert self._origins[self._owner] is self._own and not self._own.ahead, self.name
+        assert self._origins.get(self._owner, self._own) is self._own and not self._own.ahead, self.name
+        assert self._owner in self._origins or not self._own.version, self.name
 
 
 def _replaced(before: Held, after: Held) -> list[Change]:

@@ -164,17 +164,37 @@ class Topology:
             self._vector = TopologyVector(tuple([records[name].known for name in sorted(records)]))
         return self._vector
 
-    def missing(self, vector: Vector) -> TopologyDelta | None:
-        """All records that are newer here than `vector` says."""
+    def missing(self, vector: Vector, named: bool = False) -> TopologyDelta | None:
+        """All records that are newer here than `vector` says; see `channel.Channel`."""
         if not isinstance(vector, TopologyVector):
             raise RemoteError(f"vector of the topology expected, {type(vector).__name__} found")
-        same = set(vector.known)
-        differing = [record for record in self.records.values() if record.known not in same]
-        if not differing:
-            return None
+        records = self.records
         theirs = {known[0]: known for known in vector.known}
-        newer = [record for record in differing if record.known > theirs.get(record.name, _UNKNOWN)]
+        if named:
+            newer = [
+                record
+                for name, known in theirs.items()
+                if (record := records.get(name)) is not None and record.known >= known
+            ]
+        else:
+            # Asked about every peer of a large mesh, and where all are simulated most is the very same object.
+            newer = [
+                record
+                for name, record in records.items()
+                if (known := theirs.get(name, _UNKNOWN)) is not record.known and record.known > known
+            ]
         return TopologyDelta(tuple(sorted(newer, key=_name))) if newer else None
+
+    def lacking(self, vector: Vector) -> TopologyVector | None:
+        """Of the peers of which `vector` names a newer record, what is known here."""
+        assert isinstance(vector, TopologyVector)
+        known = self.records.get
+        newer = [
+            (theirs[0], 0, 0) if record is None else record.known
+            for theirs in vector.known
+            if (record := known(theirs[0])) is None or (record.known is not theirs and record.known < theirs)
+        ]
+        return TopologyVector(tuple(newer)) if newer else None
 
     def merge(self, delta: Delta, now: int) -> tuple[TopologyDelta | None, list[Effect]]:
         """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""

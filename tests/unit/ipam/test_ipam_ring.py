@@ -73,6 +73,18 @@ def test_anti_entropy_mends_any_difference_and_sends_only_that(left: list[RingDe
     assert one.missing(two.vector()) is None and two.missing(one.vector()) is None
 
 
+@given(st.lists(deltas(), min_size=1, max_size=3), st.lists(deltas(), max_size=3))
+def test_a_vector_tells_also_what_to_ask_its_sender_for(left: list[RingDelta], right: list[RingDelta]) -> None:
+    one, two = ring_of(*left), ring_of(*right)
+    vector = one.vector()
+    answer, asked = two.missing(vector), two.lacking(vector)
+    for target, missing in ((one, answer), (two, one.missing(asked, named=True) if asked is not None else None)):
+        if missing is not None:
+            target.merge(missing.lineage, missing.tokens)
+    assert state(one) == state(two)
+    assert one.lacking(two.vector()) is None and two.lacking(one.vector()) is None
+
+
 @given(tokens(), tokens(), tokens())
 def test_better_is_a_total_order(one: Token, two: Token, three: Token) -> None:
     one, two, three = (msgspec.structs.replace(token, start=0) for token in (one, two, three))

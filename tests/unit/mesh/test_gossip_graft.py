@@ -4,9 +4,9 @@ from random import Random
 
 from overlay.effects import Effect, SendTcp
 from overlay.env import MILLISECOND, SECOND
-from overlay.mesh.envelopes import DigestKind, Digests, Graft, News
+from overlay.mesh.envelopes import DigestKind, Digests, Graft, News, Want
 from overlay.mesh.gossip import GRAFT_DELAY, GRAFT_HOPS, Gossip
-from overlay.mesh.messages import PeerRecord, TopologyDelta
+from overlay.mesh.messages import PeerRecord, TopologyDelta, TopologyVector
 from overlay.mesh.topology import Topology
 
 FLUSH_DELAY = 2 * MILLISECOND
@@ -62,3 +62,33 @@ def test_digests_are_announced_once_the_changes_are_over_and_in_time_if_they_nev
                 gossip.broadcast("topology", TopologyDelta((topology.records["x"],)), now)
             announced += [at for conn, _ in sent(gossip.wake(now), Digests) if conn == 2]
         assert announced[0] == expected, changes
+
+
+def test_who_is_asked_with_a_vector_asks_back_for_what_it_has_shown_and_nothing_else() -> None:
+    gossip, topology = lazy_and_eager()
+    topology.merge(TopologyDelta((PeerRecord("x", 1, 1, "x", ()), PeerRecord("y", 1, 5, "y", ()))), 0)
+    vector = TopologyVector((("own", 1, 1), ("x", 1, 2), ("y", 1, 4), ("z", 1, 1)))
+    effects = gossip.receive("l", Want("topology", vector, True), SECOND)
+    assert [news.items[0][1].records for _, news in sent(effects, News)] == [(topology.records["y"],)]
+    asked = Want("topology", TopologyVector((("x", 1, 1), ("z", 0, 0))), False, True)
+    assert sent(effects, Want) == [(2, asked)]
+    same = Want("topology", TopologyVector((("own", 1, 1), ("x", 1, 1))), True)
+    assert sent(gossip.receive("e", same, 3 * SECOND), Want) == []
+
+
+def test_a_difference_that_no_vector_shows_is_asked_about_in_full() -> None:
+    gossip, topology = lazy_and_eager()
+    effects = gossip.receive("l", Want("topology", topology.vector(), True), SECOND)
+    assert sent(effects, Want) == [(2, Want("topology", topology.vector(), False))]
+
+
+def test_of_two_that_open_with_a_comparison_one_asks() -> None:
+    topology = Topology("own", "n", 1)
+    gossip = Gossip([topology], Random(1), 15 * SECOND, FLUSH_DELAY)
+    opening = Digests(DigestKind.OPENING, (("topology", 12345),))
+    for number, asks in enumerate((True, False)):
+        name = f"peer{number}"
+        gossip.add_neighbour(name, number, True, 0, asks=asks)
+        assert len(sent(gossip.receive(name, opening, 0), Want)) == (0 if asks else 1)
+    gossip.add_neighbour("lazy", 3, False, SECOND, asks=True)  # it has heard no opening from us
+    assert len(sent(gossip.receive("lazy", opening, SECOND), Want)) == 1

@@ -67,10 +67,16 @@ class Grow:
     def vector(self) -> Vector:
         return OriginVector(tuple((key, 0, 0) for key in sorted(self.keys)))
 
-    def missing(self, vector: Vector) -> Delta | None:
+    def missing(self, vector: Vector, named: bool = False) -> Delta | None:
         assert isinstance(vector, OriginVector)
-        lacking = self.keys - {key for key, _, _ in vector.known}
+        theirs = {key for key, _, _ in vector.known}
+        lacking = self.keys & theirs if named else self.keys - theirs
         return self.say(*lacking) if lacking else None
+
+    def lacking(self, vector: Vector) -> Vector | None:
+        assert isinstance(vector, OriginVector)
+        lacking = {key for key, _, _ in vector.known} - self.keys
+        return OriginVector(tuple((key, 0, 0) for key in sorted(lacking))) if lacking else None
 
     def merge(self, delta: Delta, now: int) -> tuple[Delta | None, list[Effect]]:
         assert isinstance(delta, OriginDelta)

@@ -78,12 +78,17 @@ def test_two_peers_that_send_each_other_what_is_missing_are_equal(a: TopologyDel
     one, other = Topology("observer", "n", 1), Topology("other", "n", 1)
     one.merge(a, 0)
     other.merge(b, 0)
-    for giver, taker in ((one, other), (other, one)):
-        missing = giver.missing(taker.vector())
+    vector = one.vector()
+    asked = other.lacking(vector)
+    for taker, missing in (
+        (one, other.missing(vector)),
+        (other, one.missing(asked, named=True) if asked is not None else None),
+    ):
         if missing is not None:
             taker.merge(missing, 0)
+            assert asked is None or taker is one or len(asked.known) == len(missing.records)
     assert one.records == other.records and one.digest() == other.digest()
-    assert one.missing(other.vector()) is None
+    assert one.missing(other.vector()) is None and one.lacking(other.vector()) is None
 
 
 def test_a_peer_jumps_past_what_is_left_of_its_earlier_life() -> None:

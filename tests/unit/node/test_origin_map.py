@@ -35,10 +35,23 @@ def sync(one, two):
             target.merge(msgspec.msgpack.decode(msgspec.msgpack.encode(delta), type=OriginDelta), 0)
 
 
+def meet(one, two):
+    """The same in three messages: a vector, what its sender lacks, and a question for what the vector named."""
+    asked = two.lacking(one.vector())
+    for target, delta in (
+        (one, two.missing(one.vector())),
+        (two, one.missing(asked, named=True) if asked is not None else None),
+    ):
+        if delta is not None:
+            target.merge(msgspec.msgpack.decode(msgspec.msgpack.encode(delta), type=OriginDelta), 0)
+    return asked
+
+
 @st.composite
 def histories(draw):
     """An origin's copy after a random life (restarts included) and all deltas it ever broadcast."""
-    source = OriginMap("dns", A, draw(st.integers(1, 3)))
+    uid = draw(st.integers(1, 3))
+    source = OriginMap("dns", A, uid)
     deltas = []
     for n, (key, act) in enumerate(
         draw(
@@ -48,14 +61,15 @@ def histories(draw):
         )
     ):
         if act == "restart" and n % 3 == 0:
-            source = OriginMap("dns", A, source.vector().known[0][1] + 1)
+            uid += 1
+            source = OriginMap("dns", A, uid)
             continue
         delta = source.put(key, value(f"v{n}")) if act != "remove" else source.remove(key)
         if delta is not None:
             deltas.append(delta)
         if n % 5 == 4:
             deltas.append(source.missing(OriginVector(())))
-    return source, deltas
+    return source, [delta for delta in deltas if delta is not None]
 
 
 @given(histories(), st.data())
@@ -165,13 +179,14 @@ def test_dropped_tombstones_send_the_whole_state(monkeypatch):
 def test_a_life_we_forgot_is_outdone_and_our_entries_published_again():
     old, friend = OriginMap("dns", A, 7), OriginMap("dns", B, 1)
     old.put("stale", value("stale"))
+    friend.put("own", value("own"))
     sync(old, friend)
     for uid in (3, 7):  # an older number, and the very same one with other contents
         fresh = OriginMap("dns", A, uid)
         delta = fresh.put("fresh", value("fresh"))
         friend.merge(delta, 0)
         assert live(friend, A) == {(A, "stale"): "stale"}
-        news, (effect,) = fresh.merge(friend.missing(OriginVector(())), 0)
+        news, (_, effect) = fresh.merge(friend.missing(OriginVector(())), 0)
         assert news is not None and all(state.origin != A for state in news.states)
         assert isinstance(effect, Broadcast) and effect.channel == "dns"
         copy = OriginMap("dns", C, 1)
@@ -195,9 +210,47 @@ def test_a_forgotten_incarnation_stays_away_until_admitted():
     sync(slow, quick)
     assert live(quick, A) == {(A, "k"): "v"}
     quick.forget(A)
-    sync(OriginMap("dns", A, 6), quick)  # a new life needs no admission
-    assert quick.vector().known[0] == (A, 6, 0)
+    reborn = OriginMap("dns", A, 6)
+    reborn.put("k", value("w"))
+    sync(reborn, quick)  # a new life needs no admission
+    assert quick.vector().known[0] == (A, 6, 1)
     quick.check_invariants()
+
+
+def test_who_has_nothing_says_so_only_to_end_an_earlier_life():
+    source, old, late = OriginMap("dns", A, 2), OriginMap("dns", B, 1), OriginMap("dns", C, 1)
+    assert source.digest() == 0 and source.vector().known == () and source.missing(OriginVector(())) is None
+    former = OriginMap("dns", A, 1)
+    former.put("k", value("v"))
+    sync(former, old)
+    sync(former, late)
+    _, (effect,) = source.merge(old.missing(source.vector()), 0)
+    assert isinstance(effect, Broadcast) and effect.channel == "dns"
+    assert old.merge(effect.delta, 0)[0] == effect.delta  # it goes on to others who hold the earlier life
+    assert live(old, A) == {} and old.digest() == source.digest() != 0
+    sync(late, old)
+    assert live(late, A) == {} and late.digest() == source.digest()
+    assert source.merge(former.missing(OriginVector(())), 0) == (None, [])  # once is enough
+    for copy in (source, old, late):
+        copy.check_invariants()
+
+
+@given(histories(), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_vector_tells_also_what_to_ask_its_sender_for(history, data):
+    source, deltas = history
+    source.put("last", value("last"))
+    one, two = OriginMap("dns", B, 1), OriginMap("dns", C, 1)
+    one.put("b", value("b"))
+    for copy in (one, two):
+        for delta in data.draw(st.lists(st.sampled_from(deltas), max_size=6)) if deltas else ():
+            copy.merge(delta, 0)
+    meet(one, source)
+    assert live(one, A) == live(source, A) and live(source, B) == live(one, B)
+    asked = meet(source, two)
+    assert {origin for origin, _, _ in asked.known} <= {A, B}
+    assert live(two, A) == live(source, A) and live(two, B) == live(one, B)
+    assert source.lacking(two.vector()) is None and two.lacking(source.vector()) is None
 
 
 def test_all_that_came_of_a_forgotten_peer_is_there_when_it_is_admitted():
@@ -302,7 +355,7 @@ def test_a_malformed_state_is_the_senders_fault(state):
     with pytest.raises(RemoteError):
         copy.merge(OriginDelta((state,)), 0)
     copy.check_invariants()
-    assert copy.vector().known == ((B, 1, 0),)
+    assert copy.vector().known == ()
 
 
 @given(
