@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tiers import ENDS_WITH_US
+
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -72,10 +74,9 @@ class EngineHost:
         )
         command = "ip link set lo up; " + (f"while :; do {engine}; done" if self._respawn else f"exec {engine}")
         # Whatever ends the tests ends the host too: nothing here forks but the last `unshare`.
-        dying = "setpriv --pdeathsig KILL unshare -n -m -p -u -f --mount-proc --kill-child sh -c"
-        unshare = [*dying.split(), command]
+        unshare = ["unshare", "-n", "-m", "-p", "-u", "-f", "--mount-proc", "--kill-child", "sh", "-c"]
         self.process = subprocess.Popen(
-            [*wrapper, *unshare],
+            [*wrapper, *ENDS_WITH_US, *unshare, command],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tiers import cannot_run
+from tiers import ENDS_WITH_US, cannot_run
 
 PYTHON = sys.executable
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ class Underlay:
         self.hosts: dict[str, Host] = {}
         flags = [] if os.geteuid() == 0 else ["--map-root-user", "--user"]
         self.process = subprocess.Popen(
-            ["unshare", *flags, "--net", "--mount", "sh", "-c", "echo ready; exec sleep infinity"],
+            [*ENDS_WITH_US, "unshare", *flags, "--net", "--mount", "sh", "-c", "echo ready; exec sleep infinity"],
             stdout=subprocess.PIPE,
         )
         assert self.process.stdout is not None
@@ -86,6 +86,7 @@ class Host:
         self.launcher = subprocess.Popen(
             [
                 *underlay.enter(),
+                *ENDS_WITH_US,
                 *("unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"),
                 *("sh", "-c", f'hostname {name}; exec "$@"', "sh"),
                 *self.first_words(number),

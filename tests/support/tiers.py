@@ -1,9 +1,16 @@
-"""What a test does where it cannot run. A machine that lacks something is a reason to skip; in CI it is a failure."""
+"""What all tests that need more than Python share.
+
+Where a test cannot run: a machine that lacks something is a reason to skip; in CI it is a failure. And how what a test
+starts ends with it, however that ends.
+"""
 
 import os
 from typing import NoReturn
 
 import pytest
+
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Before a command that does not fork: it is killed when the process ends that started it, killed or not."""
 
 
 def cannot_run(reason: str) -> NoReturn:

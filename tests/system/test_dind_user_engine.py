@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from dind_labs import await_that, lab, require_dind, supervisor
+from tiers import ENDS_WITH_US
 
 from lab.backends.dind.client import client
 from lab.backends.dind.engine import program
@@ -53,7 +54,7 @@ def theirs() -> Iterator[str]:
         script = _ENGINE.format(sock=sock, data=data, dockerd=program())
         unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         with open(sock / "log", "wb") as log:
-            engine = subprocess.Popen([*unshare, "sh", "-c", script], stdout=log, stderr=log)
+            engine = subprocess.Popen([*ENDS_WITH_US, *unshare, "sh", "-c", script], stdout=log, stderr=log)
         path = str(sock / "docker.sock")
 
         def answers() -> bool:
