@@ -81,7 +81,8 @@ class Judge:
         what = self._expect.dns
         if what is not None and any(key not in set(self._probing.series) for key in self._dns_series(what)):
             names = tuple(self._live.scenario.services) if what.source == (ALL,) else what.source
-            every, timeout = 200 * UNITS["ms"] * self._live.scenario.pace, UNITS["s"]
+            pace = self._live.scenario.pace
+            every, timeout = 200 * UNITS["ms"] * pace, UNITS["s"] * pace
             plan = ProbePlan(kind="dns", sources=names, name=what.name, every=every, timeout=timeout)
             self._plans.append(self._probing.add_plan(plan))
             await self._probing.sync()

@@ -4,7 +4,7 @@ Owns each verb's shape and its short forms. Knows nothing of how a step is carri
 """
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 
@@ -336,6 +336,25 @@ class Expect(Model):
         """(kind, what) of each condition, in the order of this class."""
         kinds = ("reachable", "unreachable", "converged", "dns", "http", "exec")
         return tuple((kind, getattr(self, kind)) for kind in kinds if getattr(self, kind) is not None)
+
+
+_TIMES = ("at", "for_", "wait", "within", "timeout", "every", "rate", "downtime")
+"""Fields that say when, how long or how often; what is done (a latency, a clock's offset) is not among them."""
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def stretched(model: M, pace: int) -> M:
+    """The same, `pace` times as slowly."""
+    changes: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            changes[name] = stretched(value, pace)
+        elif name in _TIMES and isinstance(value, int):
+            changes[name] = value * pace
+    return model.model_copy(update=changes)
 
 
 class Step(Model):

@@ -18,7 +18,7 @@ from lab.generators import Edges
 from lab.links import Link, Links
 from lab.scenario_base import ALL, chosen
 from lab.scenario_model import PROCESS, LinkSpec, ProbeSpec, Scenario, Service, Underlay
-from lab.scenario_steps import Step
+from lab.scenario_steps import Step, stretched
 from lab.scenario_values import UNITS
 
 DEFAULT_NETWORK = "lan"
@@ -169,18 +169,19 @@ class Resolved(Struct, frozen=True, kw_only=True):
     machine: MachineCost | None = None
     """None: computing takes no time of a simulated run."""
     pace: int = 1
-    """How many times as long as in the file probes wait between tries, and expectations for what they want."""
+    """How many times as long as in the file everything takes."""
 
     def at_pace(self, pace: int) -> "Resolved":
         """The same for machines that are `pace` times as slow as those that the file was written for."""
-        timeline = tuple(
-            step.model_copy(update={"expect": step.expect.model_copy(update={"within": step.expect.within * pace})})
-            if step.expect is not None
-            else step
-            for step in self.timeline
+        return msgspec.structs.replace(
+            self,
+            timeline=tuple(stretched(step, pace) for step in self.timeline),
+            probes=tuple(
+                msgspec.structs.replace(plan, every=plan.every * pace, timeout=plan.timeout * pace)
+                for plan in self.probes
+            ),
+            pace=self.pace * pace,
         )
-        probes = tuple(msgspec.structs.replace(plan, every=plan.every * pace) for plan in self.probes)
-        return msgspec.structs.replace(self, timeline=timeline, probes=probes, pace=self.pace * pace)
 
     def replicas(self) -> Iterator[Replica]:
         """All replicas as they are before anything is scaled, in the file's order."""

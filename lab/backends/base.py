@@ -153,7 +153,7 @@ class Paced(Protocol):
     """A backend whose hosts may be slower than a scenario's author had in mind."""
 
     def pace(self) -> tuple[int, str]:
-        """How many times as long probes and deadlines should be on this machine, and why; 1 where nothing is slow."""
+        """How many times as long a scenario should take on this machine, and why; 1 where nothing is slow."""
         ...
 
 

@@ -33,7 +33,7 @@ _PACE = click.option(
     "--pace",
     type=click.IntRange(1, 100),
     envvar="LAB_PACE",
-    help="Give a slow machine this many times as long: between tries of probes, and for what is expected.",
+    help="On a slow machine: every time that the scenario says is this many times as long.",
 )
 _NAME = click.option("--name", default="", envvar="LAB_NAME", help="Which lab, when several run.")
 _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="Print one JSON object.")

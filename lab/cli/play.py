@@ -84,7 +84,9 @@ def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tup
     if pace is None and isinstance(engine, Paced):
         pace, why = engine.pace()
         if pace != 1:
-            click.echo(f"{why}: probes and deadlines take {pace} times as long (--pace 1: as in the file)", err=True)
+            click.echo(
+                f"{why}: all times of the scenario are {pace} times as long (--pace 1: as in the file)", err=True
+            )
     return scenario.at_pace(pace or 1), engine
 
 
