@@ -62,9 +62,10 @@ def check_reachability(run: Run) -> Result:
         for sample in samples:
             good = run.judge(sample)
             settled = good is not None and not any(start <= sample.t <= end for start, end in spans)
-            if settled and not good and not sample.ok:
-                # What the next change interrupts is not wrong.
-                settled = not any(sample.t <= edge < sample.t + timeout for edge in edges)
+            if settled and not good:
+                # What the next change interrupts is not wrong: the answer by a cut, or by a heal the wait for one.
+                end = sample.t + (timeout if sample.latency is None else sample.late + sample.latency)
+                settled = not any(sample.t <= edge < end for edge in edges)
             if not settled:
                 good = None
             judged += good is not None

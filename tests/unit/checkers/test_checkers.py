@@ -79,6 +79,15 @@ def test_traffic_across_a_cut_is_found() -> None:
     assert result.verdict == "invalid" and not result.findings[0]["should"]
 
 
+def test_an_answer_that_came_after_the_heal_is_no_traffic_across_the_cut() -> None:
+    """A request is repeated until its timeout: what was asked during the cut is answered once that is healed."""
+    heal = 25 * S
+    early = pair("svc1", "svc3", heal - S, heal)
+    for took, verdict in ((1100 * MS, "valid"), (100 * MS, "invalid")):
+        answered = changed(synthetic_history.partition(), early, ok=True, latency=took, error="")
+        assert check_reachability(Run(answered)).verdict == verdict
+
+
 def test_holes_and_drift_make_the_measurement_doubtful() -> None:
     records = synthetic_history.partition()
     inside = pair("svc1", "svc2", 8 * S, 9 * S)
