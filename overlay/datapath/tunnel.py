@@ -234,17 +234,17 @@ class Tunnel:
     def incoming(self, data: bytes, segment: int, source: Socket, now: int) -> None:
         """Datagrams of `segment` octets (0: just one) from one sender; whatever is not right is counted and dropped."""
         if not segment or segment >= len(data):
-            if not self._train(data, len(data), source):
+            if not self._train(data, len(data), source, now):
                 self._datagram(data, source, now)
-        elif not self._train(data, segment, source):
+        elif not self._train(data, segment, source, now):
             for start in range(0, len(data), segment):
                 self._datagram(data[start : start + segment], source, now)
 
-    def _train(self, data: bytes, segment: int, source: Socket) -> bool:
-        """The usual case in one go: packets for this peer in order, from one sender, all new. False: it is not that."""
+    def _train(self, data: bytes, segment: int, source: Socket, now: int) -> bool:
+        """The usual case in one go: packets for one peer in order, from one sender, all new. False: it is not that."""
         head = data[:PREFIX]
         session = self._tags.get(head[2:6])
-        if session is None or head[11:16] != self._own_id or head[0] & _TYPE != _UNICAST:
+        if session is None or head[0] & _TYPE != _UNICAST:
             return False
         if head[0] & _SEALED != session.sealed or (len(data) % segment < HEADER and len(data) % segment):
             return False
@@ -255,7 +255,9 @@ class Tunnel:
         session.frames += len(frames)
         self.counts["received"] += len(frames)
         kind = head[0]
-        if kind & _PARTIAL and not kind & _PACKED:
+        if head[11:16] != self._own_id:
+            self._relay_train(head, frames, now)
+        elif kind & _PARTIAL and not kind & _PACKED:
             self.counts["refused"] += self._delivery.train(frames)
         else:
             for frame in frames:
@@ -319,9 +321,8 @@ class Tunnel:
 
     # --- relaying -----------------------------------------------------------------------------------------------------
 
-    def _relay(self, packet: bytes, frame: bytes, now: int) -> None:
-        """A frame for another peer: to the next hop, as one packet if it fits there."""
-        destination = packet[11:16]
+    def _way_on(self, destination: bytes) -> Way | None:
+        """The way to the peer behind a short number."""
         way = self._relays.get(destination)
         if way is None and destination not in self._relays:
             peer = self._name_of(destination)
@@ -329,6 +330,25 @@ class Tunnel:
             way = self._way_to(peer) if peer is not None else None
             if peer is not None:
                 self._relays[destination] = way
+        return way
+
+    def _relay_train(self, head: bytes, frames: list[bytes], now: int) -> None:
+        """What packets with one prefix hold, all but the last of one length: on to the next hop as it is, if it fits."""
+        way = self._way_on(head[11:16])
+        if way is None or head[1] <= 1 or len(frames[0]) > way.session.room:
+            for frame in frames:
+                self._relay(head, frame, now)
+            return
+        session = way.session
+        kind = _UNICAST | head[0] & (_PACKED | _PARTIAL) | session.sealed
+        session.pack(prefix(kind, head[1] - 1, session.tag, head[6:11], head[11:16]), frames, now)
+        self._dirty[session.name] = session
+        self.counts["relayed"] += len(frames)
+
+    def _relay(self, packet: bytes, frame: bytes, now: int) -> None:
+        """A frame for another peer: to the next hop, as one packet if it fits there."""
+        destination = packet[11:16]
+        way = self._way_on(destination)
         ttl = packet[1]
         if way is None or ttl <= 1:
             self.counts["expired" if ttl <= 1 else "lost"] += 1

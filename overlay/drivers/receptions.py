@@ -32,10 +32,22 @@ _GRO: Final = struct.Struct("@NiiI")
 """`struct cmsghdr`, and the length of the pieces."""
 _SOL_UDP, _UDP_GRO = 17, 104
 _MOST_JOINED: Final = 65_000
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+"""Of mallopt(3)."""
+_KEPT: Final = 4 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
+
+
+def keep_heap() -> None:
+    """Have glibc keep some MB of freed memory: super-packets come and go at the heap's end, which it would hand back to
+    the kernel with each of them, and get again page by page, zeroed. Other C libraries are left as they are."""
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        for what, octets in ((_M_TRIM_THRESHOLD, _KEPT), (_M_TOP_PAD, _KEPT // 4), (_M_MMAP_THRESHOLD, _KEPT // 4)):
+            mallopt(what, octets)
 
 
 class Receptions:

@@ -21,7 +21,7 @@ from overlay.datapath.tunnel import Tunnel
 from overlay.datapath.tunnel_session import Socket
 from overlay.datapath.vxlan import BRIDGE, TUNNEL_DEVICE
 from overlay.drivers.kernel import Forwarding
-from overlay.drivers.receptions import Receptions
+from overlay.drivers.receptions import Receptions, keep_heap
 from overlay.drivers.udp import UdpDriver
 from overlay.effects import SendProbe
 from overlay.env import SECOND
@@ -70,6 +70,7 @@ class Sleeve:
 
     def start(self) -> None:
         """Open the port and listen for probes. Raises `OSError`."""
+        keep_heap()
         port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         port.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
         with suppress(OSError):  # Linux 4.20; without, `_own_frame` sorts them out

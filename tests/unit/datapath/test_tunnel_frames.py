@@ -150,6 +150,55 @@ def test_a_relay_tells_the_sender_of_what_does_not_fit_behind_it():
     assert sum(len(whole) - layers(whole).end for whole in net.delivered[2]) == 5000
 
 
+def hand_over(net: Tunnels, source: int, target: int) -> list[tuple[list[bytes], int]]:
+    """What one tunnel has to send, given to another as the kernel joins it."""
+    sends = [(group, segment) for _, group, segment in net.tunnels[source].take_sends()]
+    for group, segment in sends:
+        net.tunnels[target].incoming(b"".join(group), segment, (f"10.0.0.{source}", 6783), net.now)
+    return sends
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_relay_passes_a_super_packet_on_in_as_few_sends_as_it_came(sealed):
+    net = Tunnels(3, [(0, 1), (1, 2)], sealed=sealed)
+    payload = bytes(range(256)) * 200
+    frame = tcp(0, 2, payload)
+    net.tunnels[0].outgoing(header(frame, 1300) + frame, 0)
+    came = hand_over(net, 0, 1)
+    went = hand_over(net, 1, 2)
+    assert [(len(group), segment) for group, segment in went] == [(len(group), segment) for group, segment in came]
+    assert net.tunnels[1].counts["relayed"] == net.tunnels[1].counts["sent"] == -(-len(payload) // 1300)
+    assert {packet[1] for group, _ in went for packet in group} == {packet[1] - 1 for packet in came[0][0]}
+    (written,) = map(b"".join, net.tunnels[2].take_writes())
+    intact(written[VNET.size :], payload)
+    for group, segment in came:  # again, as from a recording
+        net.tunnels[1].incoming(b"".join(group), segment, ("10.0.0.0", 6783), 0)
+    assert net.tunnels[1].take_sends() == [] and net.tunnels[1].take_writes() == []
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_relay_cuts_a_super_packet_anew_for_a_smaller_path(sealed):
+    net = Tunnels(3, [(0, 1), (1, 2)], sealed=sealed)
+    net.tunnels[1].set_size("00:00:00:00:00:02", 900)
+    payload = bytes(range(256)) * 40
+    frame = tcp(0, 2, payload)
+    net.tunnels[0].outgoing(header(frame, 1300) + frame, 0)
+    hand_over(net, 0, 1)
+    assert all(len(packet) <= 900 for group, _ in hand_over(net, 1, 2) for packet in group)
+    written = [b"".join(buffers)[VNET.size :] for buffers in net.tunnels[2].take_writes()]
+    assert b"".join(whole[layers(whole).end :] for whole in written) == payload
+
+
+def test_a_relay_ends_what_goes_round():
+    net = Tunnels(3, [(0, 1), (1, 2)])
+    frame = tcp(0, 2, bytes(10_000))
+    net.tunnels[0].outgoing(header(frame, 1300) + frame, 0)
+    ((_, group, segment),) = net.tunnels[0].take_sends()
+    spent = b"".join(packet[:1] + b"\x01" + packet[2:] for packet in group)
+    net.tunnels[1].incoming(spent, segment, ("10.0.0.0", 6783), 0)
+    assert net.tunnels[1].take_sends() == [] and net.tunnels[1].counts["expired"] == len(group)
+
+
 @given(st.lists(st.binary(max_size=200), max_size=6), st.booleans())
 @settings(deadline=None, max_examples=200)
 def test_no_stranger_gets_anything_through(datagrams, sealed):
