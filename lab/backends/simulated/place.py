@@ -6,11 +6,11 @@ Owns what `ip addr` shows, what a name resolves to there, and fetching and pingi
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from lab.backends.base import Result
 from lab.backends.simulated.commands import Program
 from lab.backends.simulated.engine import BRIDGE, SimContainer
+from lab.backends.simulated.machine import Machine
 from lab.backends.simulated.network_commands import NETWORK, Fetched, Interface, page
 from lab.sim.filters import Files
 from lab.sim.network import SYN_RETRY
@@ -18,9 +18,6 @@ from lab.sim.passage import RTO_MIN
 from overlay.datapath.vxlan import BRIDGE as BRIDGE_DEVICE
 from overlay.drivers.containers import EXPOSED
 from overlay.env import MILLISECOND, SECOND
-
-if TYPE_CHECKING:
-    from lab.backends.simulated.host import SimHost
 
 __all__ = ["ContainerPlace", "HostPlace"]
 
@@ -38,7 +35,7 @@ class HostPlace:
 
     container = ""
 
-    def __init__(self, host: "SimHost") -> None:
+    def __init__(self, host: Machine) -> None:
         self.host = host
 
     @property
@@ -139,7 +136,7 @@ class HostPlace:
 class ContainerPlace(HostPlace):
     """A container's network."""
 
-    def __init__(self, host: "SimHost", container: SimContainer) -> None:
+    def __init__(self, host: Machine, container: SimContainer) -> None:
         super().__init__(host)
         self._container = container
         self.container = container.id

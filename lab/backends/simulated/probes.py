@@ -8,21 +8,19 @@ by its timeout at the latest.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from dnslib import AAAA, RCODE, A, DNSRecord
 
 from lab.backends.base import Probe
 from lab.backends.simulated.engine import SimContainer
+from lab.backends.simulated.machine import Machine
 from lab.backends.simulated.place import ANSWER, ECHO, REQUEST, SERVING
 from lab.backends.simulated.reach import LOCAL, Route
 from lab.history import Sample
 from lab.probes.protocol import first_due
 from lab.sim.network import SYN_RETRY
 from overlay.errors import UsageError
-
-if TYPE_CHECKING:
-    from lab.backends.simulated.host import SimHost
 
 __all__ = ["Prober"]
 
@@ -50,7 +48,7 @@ class _Stream:
 class Prober:
     """All probes of one host."""
 
-    def __init__(self, host: "SimHost") -> None:
+    def __init__(self, host: Machine) -> None:
         self._host = host
         self._scheduler = host.world.scheduler
         self._names: dict[tuple[object, ...], _Answer] = {}

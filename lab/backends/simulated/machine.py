@@ -1,0 +1,67 @@
+"""A simulated host as what runs on it sees it: places of commands, and probes.
+
+A border and no code, so that a host may be made of its parts and these need not know the host.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lab.backends.base import Result
+from lab.backends.simulated.commands import Place
+from lab.backends.simulated.daemon import SimDaemon
+from lab.backends.simulated.engine import SimContainer, SimEngine
+from lab.backends.simulated.reach import Reach
+from lab.sim.filters import Files
+from lab.sim.kernel import Kernel
+from lab.sim.world import World
+
+__all__ = ["Machine"]
+
+
+class Machine(Protocol):
+    """See `lab.backends.simulated.host`."""
+
+    name: str
+    addresses: tuple[str, ...]
+    """Interfaces, the first first: "192.168.0.2/24"."""
+    world: World
+    kernel: Kernel
+    engine: SimEngine
+    reach: Reach
+    files: Files
+    daemon: SimDaemon | None
+
+    @property
+    def powered(self) -> bool:
+        """It is switched on."""
+        ...
+
+    @property
+    def mtu(self) -> int:
+        """Of the overlay's interfaces."""
+        ...
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Interfaces that an overlay has made."""
+        ...
+
+    def named(self, name: str) -> list[str]:
+        """The address of a host by its name, whole or short, as /etc/hosts has it."""
+        ...
+
+    async def until(self, time: int) -> None:
+        """Wait until the run's clock shows so many nanoseconds."""
+        ...
+
+    def configure(self, argv: Sequence[str]) -> Result:
+        """`ip` and `bridge` on the host, with words that change something."""
+        ...
+
+    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> Result:
+        """`ip` in a container, with words that change something."""
+        ...
+
+    async def weave(self, place: Place, argv: Sequence[str], stdin: str) -> Result:
+        """The `weave` command."""
+        ...
