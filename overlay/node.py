@@ -70,6 +70,7 @@ from overlay.mesh.channel import Channel
 from overlay.mesh.crypto import Crypto
 from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
+from overlay.mesh.report import report as mesh_report
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
 """Effects that concern the node itself (the last two also); all others are for whoever drives it."""
@@ -269,7 +270,7 @@ class Node:
         """Everything worth knowing, JSON-able; one section for each part."""
         return {
             "version": __version__,
-            "mesh": self.mesh.report(now),
+            "mesh": mesh_report(self.mesh, now),
             "ipam": self.ipam.report(now),
             "dns": {**self.registry.report(now), "queries": self.resolver.report()},
             "endpoints": self.endpoints.report(now),

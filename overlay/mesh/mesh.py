@@ -32,7 +32,6 @@ from overlay.inputs import (
     TcpOpened,
     Wake,
 )
-from overlay.mesh import report
 from overlay.mesh.beacons import Beacons
 from overlay.mesh.channel import Channel
 from overlay.mesh.connections import Connection, Connections, Ending, State
@@ -245,10 +244,6 @@ class Mesh:
             digest = self.topology.digest_of(self.routes.reachable)
             self._believed = (self.topology.digest(), self.routes.reachable, digest)
         return self._believed[2]
-
-    def report(self, now: int) -> dict[str, object]:
-        """Everything worth knowing about this mesh, JSON-able; see `overlay.mesh.report`."""
-        return report.report(self, now)
 
     # --- inputs: connections ----------------------------------------------------------------------------------------
 

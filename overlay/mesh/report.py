@@ -1,18 +1,14 @@
 """What a mesh says of itself, as plain data for the control API, `weave status` and `weave report`. Changes nothing."""
 
-from typing import TYPE_CHECKING
-
 from overlay.mesh.connections import Connection
 from overlay.mesh.dialler import Target
-
-if TYPE_CHECKING:
-    from overlay.mesh.mesh import Mesh
+from overlay.mesh.mesh import Mesh
 
 # JSON has no 64-bit integers that every reader keeps, so digests and connection ids are hex strings.
 
 
-def report(mesh: "Mesh", now: int) -> dict[str, object]:
-    """JSON-able; times are nanoseconds from `now` on, or ages in nanoseconds."""
+def report(mesh: Mesh, now: int) -> dict[str, object]:
+    """Everything worth knowing about a mesh, JSON-able; times are nanoseconds from `now` on, or ages in nanoseconds."""
     return {
         "name": mesh.config.name,
         "nickname": mesh.config.nickname,
@@ -48,7 +44,7 @@ def report(mesh: "Mesh", now: int) -> dict[str, object]:
     }
 
 
-def _target(mesh: "Mesh", target: Target, now: int) -> dict[str, object]:
+def _target(mesh: Mesh, target: Target, now: int) -> dict[str, object]:
     due = mesh.dialler.next_attempt(target)
     return {
         "address": str(target.address),
@@ -76,7 +72,7 @@ def _connection(connection: Connection, now: int) -> dict[str, object]:
     }
 
 
-def _peers(mesh: "Mesh") -> list[dict[str, object]]:
+def _peers(mesh: Mesh) -> list[dict[str, object]]:
     return [
         {
             "name": name,

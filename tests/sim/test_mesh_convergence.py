@@ -7,6 +7,7 @@ from overlay.effects import Persist, Reply
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Forget, Leave, PathsChanged, PeerForgotten, PeerLeft, PeersChanged
 from overlay.mesh.messages import Link
+from overlay.mesh.report import report as mesh_report
 
 EVERY = 5 * MILLISECOND
 
@@ -200,8 +201,8 @@ def test_a_restart_with_a_lower_uid_jumps_past_the_earlier_incarnation() -> None
     net.launch(2, [0], uid=0)
     net.run_until(lambda: full(net) and net.converged(), 5 * SECOND, EVERY)
     assert net.meshes[2].uid > before
-    assert net.meshes[0].report(net.now)["name_conflict"] == ""
-    assert net.meshes[2].report(net.now)["name_conflict"] == ""
+    assert mesh_report(net.meshes[0], net.now)["name_conflict"] == ""
+    assert mesh_report(net.meshes[2], net.now)["name_conflict"] == ""
 
 
 def test_a_peer_without_targets_that_restarts_is_found_by_the_others() -> None:
@@ -240,7 +241,7 @@ def test_two_live_peers_of_one_name_do_not_fight_without_end() -> None:
     before = net.sent["News"]
     net.run(120 * SECOND)
     assert net.sent["News"] - before < 200
-    texts = [net.meshes[index].report(net.now)["name_conflict"] for index in (2, 3)]
+    texts = [mesh_report(net.meshes[index], net.now)["name_conflict"] for index in (2, 3)]
     assert any("another live peer" in str(text) for text in texts)
     assert net.name(1) in net.meshes[0].reachable
 
@@ -250,7 +251,7 @@ def test_a_peer_that_dials_itself_stops_and_a_namesake_is_told() -> None:
     net.launch(0, [0, 1])
     net.launch(1, [], name=net.name(0))
     net.run(20 * SECOND)
-    states = {target["address"]: target["state"] for target in net.meshes[0].report(net.now)["targets"]}
+    states = {target["address"]: target["state"] for target in mesh_report(net.meshes[0], net.now)["targets"]}
     assert states == {str(net.hosts[0].address): "refused", str(net.hosts[1].address): "refused"}
     assert net.meshes[0].connections.all == {}
 

@@ -7,6 +7,7 @@ from virtual_mesh import VirtualMesh
 
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Leave
+from overlay.mesh.report import report as mesh_report
 
 COUNT = 7
 
@@ -71,7 +72,7 @@ def test_whatever_happened_the_running_peers_converge(
     net.run_until(lambda: all(len(m.neighbours) == COUNT - 1 for m in net.meshes.values()), 120 * SECOND, SECOND)
     net.run(30 * SECOND)
     assert net.converged()
-    assert all(not mesh.report(net.now)["name_conflict"] for mesh in net.meshes.values())
+    assert all(not mesh_report(mesh, net.now)["name_conflict"] for mesh in net.meshes.values())
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -18,6 +18,7 @@ from overlay.mesh.crypto import RealCrypto
 from overlay.mesh.envelopes import Beacon, Beat
 from overlay.mesh.keyring import OTHERS, PRIVATE
 from overlay.mesh.proof import MAX_PAKES
+from overlay.mesh.report import report as mesh_report
 
 
 def mesh(
@@ -45,7 +46,7 @@ def warnings(net: VirtualMesh, index: int) -> list[str]:
 
 
 def target(net: VirtualMesh, index: int) -> dict[str, object]:
-    (found,) = net.meshes[index].report(net.now)["targets"]  # type: ignore[misc]
+    (found,) = mesh_report(net.meshes[index], net.now)["targets"]  # type: ignore[misc]
     return dict(found)
 
 
@@ -84,7 +85,7 @@ def test_a_wrong_password_is_refused_and_said_on_both_sides_and_logged_once(real
     assert not net.meshes[0].neighbours and not net.meshes[1].neighbours
     there = target(net, 1)
     assert there["reason"] == "wrong password" and there["next_attempt"] is not None
-    (here,) = net.meshes[0].report(net.now)["refused"]  # type: ignore[misc]
+    (here,) = mesh_report(net.meshes[0], net.now)["refused"]  # type: ignore[misc]
     assert here["reason"] == "wrong password" and here["count"] > 3
     assert len(warnings(net, 0)) == len(warnings(net, 1)) == 1
     assert there["attempts"] < 20, "tried again with back-off"
@@ -98,7 +99,7 @@ def test_after_the_password_is_put_right_they_meet() -> None:
     net.kill(1)
     net.launch(1, [0])
     net.run_until(net.converged, 5 * SECOND)
-    assert net.meshes[0].report(net.now)["refused"] == []
+    assert mesh_report(net.meshes[0], net.now)["refused"] == []
 
 
 @pytest.mark.parametrize(("first", "second"), [("", "x"), ("x", "")])
@@ -109,7 +110,7 @@ def test_a_password_on_one_side_only_is_refused_and_said_on_both(first: str, sec
     net.run(20 * SECOND)
     assert not net.meshes[0].neighbours and not net.meshes[1].neighbours
     assert "has no password" in str(target(net, 1)["reason"])
-    (here,) = net.meshes[0].report(net.now)["refused"]  # type: ignore[misc]
+    (here,) = mesh_report(net.meshes[0], net.now)["refused"]  # type: ignore[misc]
     assert "has no password" in here["reason"]
     assert len(warnings(net, 0)) == len(warnings(net, 1)) == 1
 

@@ -45,6 +45,7 @@ from overlay.mesh.envelopes import (
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.messages import TopologyDelta, TopologyVector
 from overlay.mesh.origin_messages import Entry, OriginDelta, OriginState, OriginVector
+from overlay.mesh.report import report as mesh_report
 from overlay.wire import Delta, Vector
 
 A, B = Address("10.0.0.1", 6783), Address("10.0.0.2", 6783)
@@ -178,7 +179,7 @@ def test_a_conflict_marks_the_channel_and_keeps_the_connection() -> None:
     net = pair()
     net.tell(0, "poison")
     net.run(SECOND)
-    (conflict,) = net.meshes[1].report(net.now)["channel_conflicts"]  # type: ignore[misc]
+    (conflict,) = mesh_report(net.meshes[1], net.now)["channel_conflicts"]  # type: ignore[misc]
     assert conflict == {"peer": net.name(0), "nickname": "host0", "channel": "dns", "error": "poison"}
     assert net.meshes[1].neighbours == (net.name(0),)
     net.run(60 * SECOND)
@@ -187,7 +188,7 @@ def test_a_conflict_marks_the_channel_and_keeps_the_connection() -> None:
     net.grown[0].keys.remove("poison")
     net.tell(0, "antidote")
     net.run(SECOND)
-    assert net.meshes[1].report(net.now)["channel_conflicts"] == []
+    assert mesh_report(net.meshes[1], net.now)["channel_conflicts"] == []
     assert net.grown[1].keys == {"antidote"}
 
 
@@ -209,7 +210,7 @@ def test_the_structs_of_another_channel_are_a_conflict_and_no_more() -> None:
     conn = next(iter(net.meshes[1].connections.all))
     net.handle(1, TcpMessage(conn, News((("dns", TopologyDelta(())),))))
     net.handle(1, TcpMessage(conn, Want("topology", OriginVector(()), True)))
-    conflicts = net.meshes[1].report(net.now)["channel_conflicts"]
+    conflicts = mesh_report(net.meshes[1], net.now)["channel_conflicts"]
     assert [conflict["channel"] for conflict in conflicts] == ["dns", "topology"]  # type: ignore[attr-defined]
     assert net.meshes[1].neighbours == (net.name(0),)
 
@@ -293,7 +294,7 @@ def test_an_answer_from_a_target_is_dialled_though_a_dial_hangs() -> None:
     assert mesh.handle(Datagram(A, Beacon("a", 1, 6783, answer=True)), SECOND) == [Dial(A)]
     mesh.handle(DialFailed(A, "timed out"), 5 * SECOND)
     mesh.handle(TcpOpened(1, B, A, A), 6 * SECOND)
-    assert mesh.report(6 * SECOND)["targets"][0]["state"] == "connected"  # type: ignore[index]
+    assert mesh_report(mesh, 6 * SECOND)["targets"][0]["state"] == "connected"  # type: ignore[index]
 
 
 def test_beats_for_another_connection_are_no_sign_of_life() -> None:
@@ -352,12 +353,12 @@ def test_after_the_farewell_requests_are_answered_and_nothing_else_happens() -> 
 
 def test_the_report_is_json_and_names_everything() -> None:
     net = pair()
-    report = json.loads(json.dumps(net.meshes[1].report(net.now)))
-    assert [target["state"] for target in report["targets"]] == ["connected"]
-    (connection,) = report["connections"]
+    found = json.loads(json.dumps(mesh_report(net.meshes[1], net.now)))
+    assert [target["state"] for target in found["targets"]] == ["connected"]
+    (connection,) = found["connections"]
     assert (connection["peer"], connection["state"], connection["outbound"]) == (net.name(0), "established", True)
-    assert [peer["links"][0]["peer"] for peer in report["peers"]] == [net.name(1), net.name(0)]
-    assert report["sent_messages"] == net.meshes[1].sent_messages > 0
+    assert [peer["links"][0]["peer"] for peer in found["peers"]] == [net.name(1), net.name(0)]
+    assert found["sent_messages"] == net.meshes[1].sent_messages > 0
 
 
 def test_effects_of_a_connection_name_the_other_side_once_up_and_once_down() -> None:
