@@ -161,17 +161,25 @@ def _play(todo: Iterable[Task], pool: Pool, keep: Told, interrupt: "Interrupt") 
     """One of these killed a worker; each is tried again with nothing beside it, to see which."""
     running: dict[Future[Point], Task] = {}
     alone = False
+
+    def hand_out(queue: deque[Task]) -> bool:
+        try:
+            running[pool.submit(queue[0])] = queue[0]
+        except BrokenExecutor:  # since we last looked; what runs tells soon, and if nothing does nobody is to blame
+            if not running:
+                pool.renew()
+            return False
+        queue.popleft()
+        return True
+
     while (waiting or suspects or running) and not interrupt:
         if suspects:
             if not running:
-                alone = True
-                task = suspects.popleft()
-                running[pool.submit(task)] = task
+                alone = hand_out(suspects)
         elif not (alone and running):
             alone = False
-            while waiting and len(running) < _AHEAD * pool.width:
-                task = waiting.popleft()
-                running[pool.submit(task)] = task
+            while waiting and len(running) < _AHEAD * pool.width and hand_out(waiting):
+                pass
         done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
         broken: list[Task] = []
         for future in done:

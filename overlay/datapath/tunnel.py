@@ -333,7 +333,7 @@ class Tunnel:
         return way
 
     def _relay_train(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """What packets with one prefix hold, all but the last of one length: on to the next hop as it is, if it fits."""
+        """What packets with one prefix hold, all but the last of one length: on to the next hop as is, if it fits."""
         way = self._way_on(head[11:16])
         if way is None or head[1] <= 1 or len(frames[0]) > way.session.room:
             for frame in frames:

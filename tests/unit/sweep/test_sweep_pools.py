@@ -7,11 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 
 import pytest
 from sweep_players import die_at_three, fail_at_three, hang, make_up, planned
 
+from lab.sweep.measure import Point
+from lab.sweep.play import Task
 from lab.sweep.pools import Processes
 from lab.sweep.run import sweep
 
@@ -41,6 +44,37 @@ def test_a_worker_that_dies_costs_its_own_run_only(tmp_path: Path) -> None:
     assert not swept.complete and "died twice" in next(p.reason for p in swept.points if p.failed)
     # What failed is tried again.
     assert sweep(planned(range(8), tmp_path), lambda: Processes(1, make_up)).complete
+
+
+class Breaking:
+    """Plays at once; from the third task on it is broken, as a pool is whose worker died idle, until it is renewed."""
+
+    width, where = 2, "here"
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.renewed = 0
+
+    def submit(self, task: Task) -> Future[Point]:
+        self.taken += 1
+        if self.taken >= 3 and not self.renewed:
+            raise BrokenExecutor("a worker died")
+        future: Future[Point] = Future()
+        future.set_result(make_up(task))
+        return future
+
+    def renew(self) -> None:
+        self.renewed += 1
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_pool_that_breaks_while_tasks_are_handed_out_is_renewed(tmp_path: Path) -> None:
+    pool = Breaking()
+    assert sweep(planned(range(8), tmp_path), lambda: pool).complete
+    assert pool.renewed == 1
+    assert sorted((tmp_path / "played").read_text().split()) == [str(seed) for seed in range(8)]
 
 
 def test_an_error_in_a_run_is_its_result(tmp_path: Path) -> None:
