@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.links import Links
+from lab.sim import sizes
 from lab.sim.clock import Clock
 from lab.sim.disk import Disk
 from lab.sim.machine import Machine
@@ -37,7 +38,7 @@ from overlay.inputs import (
 )
 from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
-from overlay.wire import DATAGRAM_MAGIC, encode_message
+from overlay.wire import DATAGRAM_MAGIC
 
 EPOCH = 1_700_000_000 * SECOND
 """What a right wall clock shows when a run begins."""
@@ -335,11 +336,11 @@ class World:
         return self.scheduler.now
 
     def size_of(self, message: Any) -> int:
-        """Octets of the message's frame or datagram; encoded once for each message, however many get it."""
+        """Octets of the message's frame or datagram; counted once for each message, however many get it."""
         known = self._sizes.get(id(message))
         if known is not None and known[0] is message:
             return known[1]
-        size = len(encode_message(message)) + FRAME
+        size = sizes.size(message) + FRAME
         if len(self._sizes) >= MAX_SIZES:
             self._sizes.clear()
         self._sizes[id(message)] = (message, size)

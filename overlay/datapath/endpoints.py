@@ -31,7 +31,6 @@ from overlay.inputs import (
 )
 from overlay.mesh.origin_map import OriginMap
 from overlay.mesh.origin_messages import Change, EndpointValue, OriginDelta, Value
-from overlay.mesh.timers import Timers
 
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"
@@ -71,8 +70,12 @@ class Endpoints:
         self._senders_stale = False
         self._unreachable_since: dict[PeerName, int] = {}
         self._pathless_since: dict[PeerName, int] = {}
-        self._detours: Timers[PeerName] = Timers()
-        """When frames for a peer without a connection take the way over others."""
+        self._newcomers: dict[PeerName, int] = {}
+        self._lost: dict[PeerName, int] = {}
+        """Since when a peer in reach has no connection: after `NEWCOMER` or `DETOUR` its frames go over others. Both in
+        the order of time; a peer is in one of them at most."""
+        self._detour_due: int | None = None
+        """When the first of them is to be looked at."""
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
@@ -137,7 +140,7 @@ class Endpoints:
                 due = next(iter(since.values())) + self._config.hold
                 if first is None or due < first:
                     first = due
-        detour = self._detours.deadline()
+        detour = self._detour_due
         return detour if detour is not None and (first is None or detour < first) else first
 
     # --- this host's ports ------------------------------------------------------------------------------------------
@@ -190,7 +193,7 @@ class Endpoints:
         for change in input.changes:
             self._left.pop(change.origin, None)
             if self._plan.host(change.origin) is None and change.origin in self._reachable:
-                self._detours.set(change.origin, now + NEWCOMER)
+                self._detour(change.origin, now, NEWCOMER)
         effects = self._announce(input.changes)
         effects.extend(self._plan.flush())
         return effects
@@ -222,14 +225,14 @@ class Endpoints:
             effects.extend(self._announce(changes))
             self._plan.stand(peer, Standing.REACHABLE)
             if peer not in self._paths:
-                self._detours.set(peer, now + (DETOUR if self._plan.host(peer) else NEWCOMER))
+                self._detour(peer, now, DETOUR if self._plan.host(peer) else NEWCOMER)
         for peer in sorted(before - after):
             self.channel.retire(peer)
             if peer in self._left:
                 self._plan.stand(peer, Standing.GONE)
             else:
                 self._unreachable_since[peer] = now
-                self._detours.cancel(peer)
+                self._detoured(peer)
                 self._plan.stand(peer, Standing.HELD)
                 if peer not in self._paths:
                     self._place(peer)
@@ -245,7 +248,7 @@ class Endpoints:
         self._senders_stale = True
         for peer in self._paths:
             self._pathless_since.pop(peer, None)
-            self._detours.cancel(peer)
+            self._detoured(peer)
             self._place(peer)
         for peer in before:
             if peer in self._paths:
@@ -256,7 +259,7 @@ class Endpoints:
             else:
                 self._pathless_since[peer] = now
                 if peer in self._reachable:
-                    self._detours.set(peer, now + DETOUR)
+                    self._detour(peer, now, DETOUR)
         return self._plan.flush()
 
     def _carriers_changed(self, input: CarriersChanged, now: int) -> list[Effect]:
@@ -264,6 +267,36 @@ class Endpoints:
         for peer in self._paths:
             self._place(peer)
         return self._plan.flush()
+
+    def _detour(self, peer: PeerName, now: int, delay: int) -> None:
+        """Let frames for `peer` go over others when it has had no connection for `delay`, one of the two."""
+        self._detoured(peer)
+        (self._newcomers if delay == NEWCOMER else self._lost)[peer] = now
+        if self._detour_due is None or now + delay < self._detour_due:
+            self._detour_due = now + delay
+
+    def _detoured(self, peer: PeerName) -> None:
+        """There is nothing to wait for any more."""
+        for waiting, delay in ((self._newcomers, NEWCOMER), (self._lost, DETOUR)):
+            since = waiting.pop(peer, None)
+            if since is not None and since + delay == self._detour_due:
+                self._look_for_detours()
+
+    def _detours(self, now: int) -> list[PeerName]:
+        """Take out whose time has come."""
+        if self._detour_due is None or now < self._detour_due:
+            return []
+        due = _expired(self._newcomers, now - NEWCOMER) + _expired(self._lost, now - DETOUR)
+        self._look_for_detours()
+        return due
+
+    def _look_for_detours(self) -> None:
+        self._detour_due = None
+        for waiting, delay in ((self._newcomers, NEWCOMER), (self._lost, DETOUR)):
+            for since in waiting.values():  # in the order of time: the first is the oldest
+                if self._detour_due is None or since + delay < self._detour_due:
+                    self._detour_due = since + delay
+                break
 
     def _no_sender(self, peer: PeerName) -> None:
         self._senders_stale = self._senders.pop(peer, None) is not None or self._senders_stale
@@ -296,7 +329,7 @@ class Endpoints:
         if peer not in self._paths:
             self._plan.move(peer, None)
             self._pathless_since.pop(peer, None)
-            self._detours.cancel(peer)
+            self._detoured(peer)
             self._last_host.pop(peer, None)
             self._no_sender(peer)
         self._accused.pop(peer, None)
@@ -311,7 +344,7 @@ class Endpoints:
         for peer in _expired(self._pathless_since, now - self._config.hold):
             self._plan.move(peer, None)
             self._no_sender(peer)
-        while (moved := self._detours.pop(now)) is not None:
+        for moved in self._detours(now):
             if moved in self._reachable and moved not in self._paths:
                 self._pathless_since.pop(moved, None)
                 self._place(moved)

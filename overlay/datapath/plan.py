@@ -13,6 +13,7 @@ from msgspec import Struct
 from overlay.config import PeerName
 from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 from overlay.inputs import QuarantineChanged
+from overlay.shared_index import Index, add, discard
 
 EndpointId = tuple[PeerName, str]
 """(origin, container): also the order in which endpoints of equal standing win a MAC."""
@@ -54,9 +55,10 @@ class ForwardingPlan:
     def __init__(self, own: PeerName, arbiter: Arbiter) -> None:
         self._own = own
         self._arbiter = arbiter
-        self._claims: dict[PeerName, dict[str, Claim]] = {}
-        self._by_mac: dict[str, dict[EndpointId, Claim]] = {}
-        self._by_literal: dict[str, dict[EndpointId, Claim]] = {}
+        self._claims: Index[str, Claim] = {}
+        """By origin and container."""
+        self._by_mac: Index[EndpointId, Claim] = {}
+        self._by_literal: Index[EndpointId, Claim] = {}
         self._standing: dict[PeerName, Standing] = {own: Standing.REACHABLE}
         self._hosts: dict[PeerName, str] = {}
 
@@ -77,23 +79,24 @@ class ForwardingPlan:
 
     def announce(self, origin: PeerName, container: str, claim: Claim | None) -> None:
         """Replace (None: remove) what `origin` announces for `container`."""
-        claims = self._claims.setdefault(origin, {})
-        before = claims.pop(container, None)
-        identity = (origin, container)
+        before = self._claims.get(origin, _NO_CLAIMS).get(container)
+        if claim is not None:
+            identity, known, own = _alone(origin, container, claim)
+        else:
+            identity = (origin, container)
         self._dirty_claims[identity] = None
         if before is not None:
             self._touch(before)
-            _discard(self._by_mac, before.mac, identity)
+            discard(self._claims, origin, container)
+            discard(self._by_mac, before.mac, identity)
             for literal in before.literals:
-                _discard(self._by_literal, literal, identity)
+                discard(self._by_literal, literal, identity)
         if claim is not None:
-            claims[container] = claim
             self._touch(claim)
-            self._by_mac.setdefault(claim.mac, {})[identity] = claim
+            add(self._claims, origin, own)
+            add(self._by_mac, claim.mac, known)
             for literal in claim.literals:
-                self._by_literal.setdefault(literal, {})[identity] = claim
-        elif not claims:
-            del self._claims[origin]
+                add(self._by_literal, literal, known)
 
     def stand(self, origin: PeerName, standing: Standing) -> None:
         """Set how `origin` stands."""
@@ -373,6 +376,7 @@ class ForwardingPlan:
 
 
 _NOTHING: dict[EndpointId, Claim] = {}
+_NO_CLAIMS: dict[str, Claim] = {}
 
 
 @lru_cache(maxsize=1 << 13)
@@ -381,7 +385,10 @@ def _forwarding(mac: str, remote: str, addresses: tuple[str, ...]) -> SetForward
     return SetForwarding(mac, remote, addresses)
 
 
-def _discard(index: dict[str, dict[EndpointId, Claim]], key: str, identity: EndpointId) -> None:
-    del index[key][identity]
-    if not index[key]:
-        del index[key]
+@lru_cache(maxsize=1 << 13)
+def _alone(
+    origin: PeerName, container: str, claim: Claim
+) -> tuple[EndpointId, dict[EndpointId, Claim], dict[str, Claim]]:
+    """What is indexed of an endpoint. Kept for the peers of a simulated world; see `overlay.shared_index`."""
+    identity = (origin, container)
+    return identity, {identity: claim}, {container: claim}

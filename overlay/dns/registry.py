@@ -29,6 +29,7 @@ from overlay.inputs import (
 )
 from overlay.mesh.origin_map import OriginMap
 from overlay.mesh.origin_messages import NameValue, OriginDelta, Value
+from overlay.shared_index import Index, add, discard
 
 CHANNEL = "dns"
 STORE_KEY = "names"
@@ -47,8 +48,8 @@ class Registry:
         self._stored = stored.get(STORE_KEY)
         self._reachable: frozenset[PeerName] = frozenset({config.name})
         self._quarantine: dict[tuple[PeerName, str, str], None] = {}
-        self._by_name: dict[str, dict[tuple[PeerName, str], NameValue]] = {}
-        self._by_address: dict[str, dict[tuple[PeerName, str], NameValue]] = {}
+        self._by_name: Index[tuple[PeerName, str], NameValue] = {}
+        self._by_address: Index[tuple[PeerName, str], NameValue] = {}
         self._digest = 0
         self._handlers: dict[type[Input], Callable[[Any], list[Effect]]] = {
             RegisterName: self._register,
@@ -187,25 +188,25 @@ class Registry:
         """Answer with `value` from now on, unless it makes no sense or is quarantined."""
         if self._answerable(origin, value):
             assert isinstance(value, NameValue)
-            self._by_name.setdefault(fold(value.name), {})[origin, key] = value
-            self._by_address.setdefault(value.address, {})[origin, key] = value
-            self._digest ^= _term(origin, value)
+            name, term, one = _shown(origin, key, value)
+            add(self._by_name, name, one)
+            add(self._by_address, value.address, one)
+            self._digest ^= term
             self.generation += 1
 
     def _hide(self, origin: PeerName, key: str, value: Value) -> None:
         if self._answerable(origin, value):
             assert isinstance(value, NameValue)
-            for index, text in ((self._by_name, fold(value.name)), (self._by_address, value.address)):
-                del index[text][origin, key]
-                if not index[text]:
-                    del index[text]
-            self._digest ^= _term(origin, value)
+            name, term, _ = _shown(origin, key, value)
+            discard(self._by_name, name, (origin, key))
+            discard(self._by_address, value.address, (origin, key))
+            self._digest ^= term
             self.generation += 1
 
     def _answerable(self, origin: PeerName, value: Value) -> bool:
         if not isinstance(value, NameValue) or packed(value.address) is None:
             return False
-        return (origin, value.container, value.address) not in self._quarantine
+        return not self._quarantine or (origin, value.container, value.address) not in self._quarantine
 
     # --- queries ------------------------------------------------------------------------------------------------
 
@@ -278,7 +279,7 @@ class Registry:
             if self._answerable(origin, value):
                 assert isinstance(value, NameValue)
                 shown[origin, key] = value
-                digest ^= _term(origin, value)
+                digest ^= _shown(origin, key, value)[1]
         for index in (self._by_name, self._by_address):
             assert {i: v for entries in index.values() for i, v in entries.items()} == shown
             assert all(index.values())
@@ -290,6 +291,8 @@ def _key(value: NameValue) -> str:
 
 
 @lru_cache(maxsize=1 << 13)
-def _term(origin: PeerName, value: NameValue) -> int:
-    said = f"{origin} {fold(value.name)} {value.address} {value.container}"
-    return int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big")
+def _shown(origin: PeerName, key: str, value: NameValue) -> tuple[str, int, dict[tuple[PeerName, str], NameValue]]:
+    """The folded name, what the answer adds to the digest, and what is indexed; see `overlay.shared_index`."""
+    name = fold(value.name)
+    said = f"{origin} {name} {value.address} {value.container}"
+    return name, int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big"), {(origin, key): value}
