@@ -29,6 +29,9 @@ class Link(Wire, frozen=True):
     established: bool
 
 
+Relinked = tuple[PeerName, tuple[PeerName, ...], tuple[PeerName, ...]]
+"""A peer, those with whom it says to be linked no more, and those with whom it says to be linked now."""
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -57,6 +60,28 @@ class PeerRecord(Wire, frozen=True, dict=True):
     def linked(self) -> dict[PeerName, None]:
         """To whom it says to have established links, in order. Not to be changed."""
         return {link.peer: None for link in self.links if link.established}
+
+    def relinked(self, before: "PeerRecord") -> "Relinked | None":
+        """Which links it has no more and which are new, compared with another record of the peer; None: the same."""
+        mine, theirs = self.linked, before.linked
+        found = self._relinked.get(id(theirs))
+        if found is None:
+            change = None
+            if mine != theirs:
+                lost = tuple([peer for peer in theirs if peer not in mine])
+                change = (self.name, lost, tuple([peer for peer in mine if peer not in theirs]))
+            found = self._relinked[id(theirs)] = (theirs, change)
+        return found[1]
+
+    @cached_property
+    def _relinked(self) -> "dict[int, tuple[dict[PeerName, None], Relinked | None]]":
+        """By identity, the links that it was compared with; not their records, for these would keep all before them."""
+        return {}
+
+    @cached_property
+    def appeared(self) -> "Relinked":
+        """The same, compared with nothing."""
+        return (self.name, (), tuple(self.linked))
 
     @cached_property
     def known(self) -> tuple[PeerName, int, int]:

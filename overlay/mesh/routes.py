@@ -6,6 +6,7 @@ which only what a change touches is looked at; the way to somebody is asked rare
 """
 
 from overlay.config import PeerName
+from overlay.mesh.messages import Relinked
 from overlay.mesh.topology import Topology
 
 
@@ -37,21 +38,17 @@ class Routes:
         if not self.stale:
             return False
         self._generation = self._topology.links_generation
-        records, tree = self._topology.records, self.tree
-        touched = self._topology.take_relinked()
-        # Most changes are links more between peers that are all reachable: these touch nothing.
-        orphans = self._cut_off(
-            {
-                peer: before
-                for peer, before in touched.items()
-                if before and (peer not in records or not before.keys() <= records[peer].linked.keys())
-            }
-        )
-        for peer in touched:
+        tree = self.tree
+        changes = self._topology.take_relinked()
+        orphans = self._cut_off(changes)
+        for peer, _, gained in changes:
             if peer not in tree:
                 self._attach(peer)
-            elif peer in records and not records[peer].linked.keys() <= tree.keys():
-                self._grow(peer)
+                continue
+            for other in gained:  # most changes are links more between peers that are all reachable
+                if other not in tree:
+                    self._grow(peer)
+                    break
         for orphan in orphans:
             self._attach(orphan)
         # Nobody leaves the tree but orphans: of equal size and with all of them back, it holds the same peers.
@@ -109,14 +106,13 @@ class Routes:
 
     # --- the tree ---------------------------------------------------------------------------------------------------
 
-    def _cut_off(self, shrunk: dict[PeerName, dict[PeerName, None]]) -> list[PeerName]:
-        """Take out of the tree what hung on links that are gone (`shrunk`: those before); returns it, in order."""
+    def _cut_off(self, changes: list[Relinked]) -> list[PeerName]:
+        """Take out of the tree what hung on links that are gone; returns it, in order."""
         tree = self.tree
         roots: dict[PeerName, None] = {}
-        for peer, before in shrunk.items():
-            linked = self._topology.established(peer)
-            for other in before:
-                if other in linked or other == peer:
+        for peer, lost, _ in changes:
+            for other in lost:
+                if other == peer or other in self._topology.established(peer):
                     continue
                 if tree.get(peer) == other:
                     roots[peer] = None

@@ -18,7 +18,7 @@ from overlay.config import PeerName
 from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.messages import Link, PeerRecord, TopologyDelta, TopologyVector
+from overlay.mesh.messages import Link, PeerRecord, Relinked, TopologyDelta, TopologyVector
 from overlay.wire import Delta, Vector
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
@@ -59,7 +59,7 @@ class Topology:
         """Counts the names that were not known before."""
         self.namesake = ""
         """Not empty: another live peer bears our name; says how we know."""
-        self._relinked: dict[PeerName, dict[PeerName, None]] = {own: _NOBODY}
+        self._relinked: list[Relinked] = []
         self._digest = 0
         self._vector: TopologyVector | None = None
         self._left: list[PeerName] = []
@@ -330,12 +330,12 @@ class Topology:
             self._vector = None
             del self._unreachable_since[name]
             self._forgotten[name] = rank(record)
-            self._relink(name, record.linked)
+            self._relink((name, tuple(record.linked), ()))
         return expired
 
-    def take_relinked(self) -> dict[PeerName, dict[PeerName, None]]:
-        """The peers whose links have changed since the last call, each with those that it had then."""
-        relinked, self._relinked = self._relinked, {}
+    def take_relinked(self) -> list[Relinked]:
+        """All changes of links since the last call, one after another."""
+        relinked, self._relinked = self._relinked, []
         return relinked
 
     # --- inside ---------------------------------------------------------------------------------------------------
@@ -346,11 +346,12 @@ class Topology:
         digest = self._digest + record.fingerprint
         if old is None:
             self.names_generation += 1
-            self._relink(name, _NOBODY)
+            self._relink(record.appeared)
         else:
             digest -= old.fingerprint
-            if old.linked != record.linked:
-                self._relink(name, old.linked)
+            change = record.relinked(old)
+            if change is not None:
+                self._relink(change)
         if record.gone and (old is None or not old.gone) and name != self.own:
             self._left.append(name)
         self.records[name] = record
@@ -361,8 +362,8 @@ class Topology:
         self._digest = digest & _MASK
         self._vector = None
 
-    def _relink(self, name: PeerName, before: dict[PeerName, None]) -> None:
-        self._relinked.setdefault(name, before)
+    def _relink(self, change: Relinked) -> None:
+        self._relinked.append(change)
         self.links_generation += 1
 
 

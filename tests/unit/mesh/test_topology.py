@@ -70,6 +70,17 @@ def test_news_is_exactly_what_was_new(first: TopologyDelta, second: TopologyDelt
     assert topology.merge(second, 0)[0] is None
 
 
+@given(records, records)
+def test_what_a_record_changes_leads_from_the_links_before_to_its_own(before: PeerRecord, after: PeerRecord) -> None:
+    for _ in range(2):
+        change = after.relinked(before)
+        name, lost, gained = change or (after.name, (), ())
+        assert (change is None) == (before.linked == after.linked) and name == after.name
+        assert set(lost) <= before.linked.keys() and not set(gained) & before.linked.keys()
+        assert before.linked.keys() - set(lost) | set(gained) == after.linked.keys()
+    assert after.appeared == (after.name, (), tuple(after.linked))
+
+
 @given(deltas, deltas)
 def test_two_peers_that_send_each_other_what_is_missing_are_equal(a: TopologyDelta, b: TopologyDelta) -> None:
     # Two records of one rank that differ are nothing a peer makes: leave them to the merge laws.
