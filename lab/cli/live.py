@@ -46,7 +46,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; up needs netns")
     name = name or scenario.name
     teller = Teller()
-    teller.head(scenario.name, scenario.question, backend, scenario.seed, len(scenario.hosts))
+    teller.head(scenario, backend)
 
     def work() -> int:
         async def stay(outcome: Outcome) -> None:

@@ -41,7 +41,7 @@ def play(path: Path, *, backend: str, seed: int | None, pace: int | None, out: P
     run_dir = new_run(scenario.name, out.absolute())
     replay = replay_command(path, engine, scenario, run_dir)
     teller = Teller()
-    teller.head(scenario.name, scenario.question, backend, scenario.seed, len(scenario.hosts))
+    teller.head(scenario, backend)
     blank = Summary(
         verdict="unknown",
         reason="the run was killed",

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lab.runner import Progress
+from lab.topology import Resolved
 
 _REASON_LINES = 20
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
@@ -22,10 +23,12 @@ class Teller:
         self._live = sys.stdout.isatty()
         self._failed_steps = 0
 
-    def head(self, name: str, question: str, backend: str, seed: int, hosts: int) -> None:
+    def head(self, scenario: Resolved, backend: str) -> None:
         """What is about to be played."""
-        click.echo(click.style(name, bold=True) + (f"  {question}" if question else ""))
-        click.echo(f"  {hosts} hosts on {backend}, seed {seed}")
+        question = f"  {scenario.question}" if scenario.question else ""
+        click.echo(click.style(scenario.name, bold=True) + question)
+        pace = f", pace {scenario.pace}" if scenario.pace != 1 else ""
+        click.echo(f"  {len(scenario.hosts)} hosts on {backend}, seed {scenario.seed}{pace}")
 
     def progress(self, progress: Progress) -> None:
         """One step began, ended, or a fault healed by itself."""

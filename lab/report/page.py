@@ -191,6 +191,11 @@ def _environment(run: Run, summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("Overlay", summary["overlay"]),
         ("Hosts", str(len(run.hosts))),
         ("Seed", str(summary["seed"])),
+        *(
+            [("Pace", f"all times {pace} times as long as in the file")]
+            if (pace := run.scenario.get("pace", 1)) != 1
+            else ()
+        ),
         ("Version", summary["version"]),
         ("Started", summary["started"]),
         ("Length of the run", span(summary["duration"])),

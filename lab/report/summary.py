@@ -64,7 +64,8 @@ def replay(run: Run) -> str:
         return ""
     scenario = run.scenario
     file = str(scenario.get("file") or f"scenarios/{scenario.get('name') or 'SCENARIO'}.yaml")
-    return f"lab run {file} --backend {run.meta.backend} --seed {run.meta.seed}"
+    pace = f" --pace {scenario['pace']}" if scenario.get("pace", 1) != 1 else ""
+    return f"lab run {file} --backend {run.meta.backend} --seed {run.meta.seed}{pace}"
 
 
 def _kind(overlay: Any) -> str:

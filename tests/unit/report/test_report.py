@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import synthetic_history
 from synthetic_history import MS, ORION, S, Story
 
 from lab.checkers import Run
-from lab.history import AnyRecord, Load, Sample, Writer
+from lab.history import AnyRecord, Load, Meta, Sample, Writer
 from lab.plots import figures
 from lab.report import gallery, write_report
 from lab.report.summary import longest_outage, summarise
@@ -201,3 +202,15 @@ def test_the_gallery_takes_a_picture_of_the_whole_page(tmp_path: Path) -> None:
     data = picture.read_bytes()
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     assert width == 640 and 1234 <= height < 1400
+
+
+def test_a_run_at_a_pace_of_its_own_says_so(tmp_path: Path) -> None:
+    records = no_probes()
+    meta = records[0]
+    assert isinstance(meta, Meta)
+    slow = [msgspec.structs.replace(meta, scenario={**meta.scenario, "pace": 4}), *records[1:]]
+    for told, times in ((records, 0), (slow, 1)):
+        folder = stored(told, tmp_path / str(times))
+        summary = write_report(folder)
+        assert summary["replay"].count(" --pace 4") == times
+        assert (folder / "index.html").read_text().count("4 times as long as in the file") == times
