@@ -3,11 +3,16 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from lab.errors import LabError
 from lab.store import EXIT_CODES, HISTORY, INDEX, find_run
+
+if TYPE_CHECKING:
+    from lab.fabric.features import Feature
 
 USAGE = 2
 
@@ -64,11 +69,42 @@ def make_report(where: str) -> int:
     return 0
 
 
+_PLAINEST = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\ntimeline: [{wait: 1s}]\n"
+_KINDS = {"dind": "hosts with a Docker Engine each", "vagrant": "hosts that are virtual machines"}
+"""Backends that need more than features of the kernel."""
+
+
+def _backends() -> "list[Feature]":
+    """What of these can have two hosts here, as the backend itself says."""
+    from lab.backends.registry import backend as find_backend
+    from lab.fabric.features import Feature
+    from lab.scenario import parse
+    from lab.topology import resolve
+
+    scenario = resolve(parse(_PLAINEST))
+    found = []
+    for name, serves in _KINDS.items():
+        try:
+            reasons = find_backend(name).refuse(scenario)
+        except LabError as error:
+            reasons = [str(error)]
+        found.append(
+            Feature(
+                name=f"--backend {name}",
+                serves=serves,
+                required=False,
+                found=not reasons,
+                remedy="\n    ".join(reasons),
+            )
+        )
+    return found
+
+
 def examine(*, as_json: bool) -> int:
     """Try every feature that a lab may need; 1 when a required one is missing."""
     from lab.fabric import features
 
-    found = features.detect()
+    found = [*features.detect(), *_backends()]
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     for feature in found if not as_json else ():

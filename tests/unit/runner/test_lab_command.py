@@ -85,3 +85,17 @@ def test_nothing_with_threads_is_loaded_before_the_lab_is_up(module: str) -> Non
     heavy = "('numpy', 'matplotlib', 'networkx', 'jinja2')"
     code = f"import sys, {module}; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_doctor_names_what_engines_and_machines_lack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("lab.fabric.features.detect", list)
+    result = CliRunner().invoke(lab, ["doctor"])
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    marks = [line.split(":")[0] for line in lines if not line.startswith(" ")]
+    assert marks == ["✗ --backend dind", "✗ --backend vagrant"]
+    # Whatever else is missing on this machine, in an empty cache there is neither an image nor a box.
+    told = " ".join(lines)
+    assert "lab images build" in told or "engine" in told
+    assert "lab images box" in told or "root" in told
