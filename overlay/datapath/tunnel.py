@@ -122,9 +122,9 @@ class Tunnel:
     def take_sends(self) -> list[Send]:
         """What is to be sent, in order for each neighbour."""
         for session in self._dirty.values():
-            queued = len(self._sends)
-            self._sends += session.batches()
-            self.counts["sent"] += sum(len(packets) for _, packets, _ in self._sends[queued:])
+            before = session.sent
+            self._sends += session.take_sends()
+            self.counts["sent"] += session.sent - before
         self._dirty.clear()
         sends, self._sends = self._sends, []
         return sends
@@ -246,7 +246,7 @@ class Tunnel:
         session = self._tags.get(head[2:6])
         if session is None or head[0] & _TYPE != _UNICAST:
             return False
-        if head[0] & _SEALED != session.sealed or (len(data) % segment < HEADER and len(data) % segment):
+        if head[0] & _SEALED != session.sealed or segment < HEADER or 0 < len(data) % segment < HEADER:
             return False
         frames = session.open_train(data, segment)
         if frames is None:
@@ -333,7 +333,7 @@ class Tunnel:
         return way
 
     def _relay_train(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """What packets with one prefix hold, all but the last of one length: on to the next hop as is, if it fits."""
+        """What packets with one prefix hold, of one length but the last: on to the next hop as it is, if it fits."""
         way = self._way_on(head[11:16])
         if way is None or head[1] <= 1 or len(frames[0]) > way.session.room:
             for frame in frames:

@@ -1,12 +1,13 @@
 """One neighbour of the userspace tunnel: tag, keys, address, what fits, and the packets that wait to be sent to it.
 
 Owns how frames become packets: sealed or in clear, small ones for the same peer several in one packet, and packets of
-one length in one batch for the kernel. Must not know routes, ports or sockets.
+one length in one row for the kernel. Must not know routes, ports or sockets.
 """
 
 from typing import Final
 
 from overlay.config import PeerName
+from overlay.datapath.rows import joined, parted
 from overlay.datapath.seal import TAG, Opener, Sealer, Window
 from overlay.datapath.sleeve import BUNDLED, HEADER, PREFIX, TTL, Flag, Kind, bundled, connection_tag, prefix
 from overlay.inputs import Neighbour
@@ -15,7 +16,8 @@ from overlay.mesh.derive import Keys
 Socket = tuple[str, int]
 """Host and port of the underlay."""
 Send = tuple[Socket, list[bytes], int]
-"""Where to, datagrams (of equal length, the last may be shorter)."""
+"""Where to, buffers, and the length of the datagrams that these are together, of which the last may be shorter; 0: it
+is one datagram."""
 
 MAX_BATCH: Final = 64
 """Datagrams that one system call carries: the kernel's UDP_MAX_SEGMENTS before 6.9."""
@@ -25,6 +27,13 @@ FIRST_SIZE: Final = 1452
 _SMALL: Final = 512
 """Frames of up to so many octets share a packet: those of questions, answers and acknowledgements, not of bulk."""
 _SEALED, _PARTIAL = int(Flag.SEALED), int(Flag.PARTIAL)
+
+
+def datagrams(buffers: list[bytes], segment: int) -> list[bytes]:
+    """The datagrams of a `Send`, one by one."""
+    whole = b"".join(buffers)
+    step = segment or max(1, len(whole))
+    return [whole[start : start + step] for start in range(0, len(whole), step)]
 
 
 class Way:
@@ -48,16 +57,17 @@ class TunnelSession:
     """The session with one neighbour, as long as its connection lasts."""
 
     __slots__ = (
-        "_waiting", "_waiting_now", "_waiting_octets", "_waiting_way", "address", "counter", "frames", "frames_before",
-        "name", "opener", "queue", "room", "sealed", "sealer", "size", "tag", "window",
+        "_now", "_row", "_row_head", "_sends", "_waiting", "_waiting_octets", "_waiting_way", "address", "counter",
+        "frames", "frames_before", "name", "opener", "room", "sealed", "sealer", "sent", "size", "tag", "window",
     )  # fmt: skip
 
     def __init__(self, neighbour: Neighbour, now: int) -> None:
         self.name: PeerName = neighbour.peer
         self.address: Socket = (neighbour.address.host, neighbour.address.port)
         self.tag = connection_tag(neighbour.connection)
-        self.queue: list[bytes] = []
         self.counter = 0
+        self.sent = 0
+        """Packets."""
         self.frames = self.frames_before = 0
         self.window = Window()
         keys: Keys | None = neighbour.keys
@@ -68,7 +78,11 @@ class TunnelSession:
         """Small frames for the peer of one way, not in a packet yet."""
         self._waiting_way: Way | None = None
         self._waiting_octets = 0
-        self._waiting_now = 0
+        self._row: list[bytes] = []
+        """Contents of packets that wait to be sent: of one length and with one prefix, the last may be shorter."""
+        self._row_head = b""
+        self._sends: list[Send] = []
+        self._now = now
         self.resize(FIRST_SIZE)
 
     def resize(self, size: int) -> None:
@@ -79,7 +93,7 @@ class TunnelSession:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def send(self, way: Way, partial: bool, pieces: list[bytes], now: int) -> None:
-        """Queue frames for the peer of `way`; a small one waits for company until `batches` is called."""
+        """Queue frames for the peer of `way`; a small one waits for company until `take_sends` is called."""
         frame = pieces[0]
         if len(frame) > _SMALL or len(pieces) > 1:
             self.pack(way.heads[partial], pieces, now)
@@ -89,18 +103,19 @@ class TunnelSession:
             self._close()
             octets = BUNDLED + len(frame)
         self._waiting.append((frame, partial))
-        self._waiting_way, self._waiting_octets, self._waiting_now = way, octets, now
+        self._waiting_way, self._waiting_octets, self._now = way, octets, now
 
     def pack(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """Queue packets with these first 16 octets and these contents, behind what waits."""
+        """Queue packets with these first 16 octets and these contents (of one length, the last may be shorter)."""
         if self._waiting:
             self._close()
-        self._seal(head, frames, now)
+        self._now = now
+        self._queue(head, frames)
 
     def pack_one(self, head: bytes, frame: bytes, now: int) -> bytes:
         """One packet, not queued."""
-        self.pack(head, [frame], now)
-        return self.queue.pop()
+        (packet,) = self._packets(head, [frame], now)
+        return packet
 
     def _close(self) -> None:
         """What waits becomes a packet: one frame as any other, several as one content."""
@@ -109,41 +124,54 @@ class TunnelSession:
         self._waiting, self._waiting_octets = [], 0
         if len(waiting) == 1:
             ((frame, partial),) = waiting
-            self._seal(way.heads[partial], [frame], self._waiting_now)
+            self._queue(way.heads[partial], [frame])
         else:
-            self._seal(way.packed, [bundled(waiting)], self._waiting_now)
+            self._queue(way.packed, [bundled(waiting)])
 
-    def _seal(self, head: bytes, frames: list[bytes], now: int) -> None:
-        queue = self.queue
-        if self.sealer is not None:
-            first, encrypt = self.sealer.reserve(len(frames), now)
-            queue += [
-                head + (nonce := number.to_bytes(12, "big"))[4:] + encrypt(nonce, frame, head)
-                for number, frame in enumerate(frames, first)
-            ]
-        else:
+    def _queue(self, head: bytes, frames: list[bytes]) -> None:
+        row = self._row
+        if row:
+            length, first = len(row[0]), len(frames[0])
+            if head == self._row_head and len(row[-1]) == length and (
+                first == length or (first < length and len(frames) == 1)
+            ):  # fmt: skip
+                row += frames
+                return
+            self._end_row()
+        self._row_head, self._row = head, frames
+
+    def _end_row(self) -> None:
+        """What is queued becomes sends, as few as the kernel allows."""
+        row, self._row = self._row, []
+        number = len(row)
+        length = len(row[0]) + self.size - self.room
+        most = min(MAX_BATCH, max(1, MAX_BATCH_OCTETS // length))
+        for start in range(0, number, most):
+            part = row[start : start + most] if number > most else row
+            packets = self._packets(self._row_head, part, self._now)
+            self._sends.append((self.address, packets, length if len(part) > 1 else 0))
+        self.sent += number
+        self.frames += number
+
+    def _packets(self, head: bytes, frames: list[bytes], now: int) -> list[bytes]:
+        """Packets with these first 16 octets and these contents, as buffers."""
+        if self.sealer is None:
             first = self.counter
             self.counter = first + len(frames)
-            queue += [head + number.to_bytes(8, "big") + frame for number, frame in enumerate(frames, first)]
+            return [joined(head, first, frames)]
+        first, encrypt = self.sealer.reserve(len(frames), now)
+        return [
+            head + (nonce := number.to_bytes(12, "big"))[4:] + encrypt(nonce, frame, head)
+            for number, frame in enumerate(frames, first)
+        ]
 
-    def batches(self) -> list[Send]:
-        """All that was queued, as few system calls as the kernel allows."""
+    def take_sends(self) -> list[Send]:
+        """All that was queued."""
         if self._waiting:
             self._close()
-        queue, self.queue = self.queue, []
-        start, number = 0, len(queue)
-        self.frames += number
-        sends: list[Send] = []
-        while start < number:
-            length = len(queue[start])
-            end = start + 1
-            limit = min(number, start + min(MAX_BATCH, max(1, MAX_BATCH_OCTETS // length)))
-            while end < limit and len(queue[end]) == length:
-                end += 1
-            if end < limit and len(queue[end]) < length:
-                end += 1
-            sends.append((self.address, queue[start:end], length if end > start + 1 else 0))
-            start = end
+        if self._row:
+            self._end_row()
+        sends, self._sends = self._sends, []
         return sends
 
     # --- receiving ----------------------------------------------------------------------------------------------------
@@ -156,11 +184,7 @@ class TunnelSession:
         counter = int.from_bytes(data[PREFIX:HEADER], "big")
         if counter >> 48 or counter <= window.highest:
             return None
-        head, frames, first = data[:PREFIX], [], counter
-        for start in range(0, len(data), segment):
-            if data[start : start + HEADER] != head + counter.to_bytes(8, "big"):
-                return None
-            frames.append(data[start + HEADER : start + segment])
-            counter += 1
-        window.mark_run(first, len(frames))
+        frames = parted(data, segment)
+        if frames is not None:
+            window.mark_run(counter, len(frames))
         return frames

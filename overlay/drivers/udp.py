@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from overlay.config import Address
 from overlay.datapath.sleeve import Flag
-from overlay.datapath.tunnel_session import Send, Socket
+from overlay.datapath.tunnel_session import Send, Socket, datagrams
 from overlay.drivers.complaints import Complaints
 from overlay.drivers.receptions import Receptions
 from overlay.drivers.tcp import bind_all
@@ -103,21 +103,21 @@ class UdpDriver:
 
     def send_many(self, sends: list[Send]) -> None:
         """Send the tunnel's packets; what the kernel does not take is lost, as on a wire."""
-        for address, packets, segment in sends:
+        for address, buffers, segment in sends:
             sock = self._socket_for(address[0])
             if sock is None:
                 continue
             if segment and self.segments:
                 try:
-                    sock.sendmsg(packets, [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", segment))], 0, address)
+                    sock.sendmsg(buffers, [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", segment))], 0, address)
                     continue
                 except OSError as error:
                     if error.errno not in (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT):
-                        self.dropped += len(packets)
+                        self.dropped += -(-sum(map(len, buffers)) // segment)
                         continue
                     if error.errno in (errno.EIO, errno.ENOPROTOOPT):
                         self.segments = False
-            for packet in packets:
+            for packet in datagrams(buffers, segment):
                 try:
                     sock.sendto(packet, address)
                 except OSError:

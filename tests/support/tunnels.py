@@ -9,6 +9,7 @@ from random import Random
 from overlay.config import Address, PeerName
 from overlay.datapath.inner import VNET
 from overlay.datapath.tunnel import Holder, Tunnel
+from overlay.datapath.tunnel_session import datagrams
 from overlay.env import SECOND
 from overlay.inputs import Neighbour
 from overlay.mesh.derive import Keys
@@ -118,9 +119,9 @@ class Tunnels:
 
     def _take(self, index: int) -> None:
         tunnel = self.tunnels[index]
-        for address, packets, _ in tunnel.take_sends():
+        for address, buffers, segment in tunnel.take_sends():
             other = int(address[0].rpartition(".")[2])
-            for packet in packets:
+            for packet in datagrams(buffers, segment):
                 if len(packet) > self.limit.get((index, other), 1472) or self.rng.random() < self.loss:
                     continue
                 self._air.append((index, other, packet))

@@ -14,6 +14,7 @@ from tunnels import Tunnels, ipv4, mac
 from overlay.datapath import inner
 from overlay.datapath.inner import NEEDS_CSUM, VNET, Gso, layers, ones_sum
 from overlay.datapath.sleeve import HEADER
+from overlay.datapath.tunnel_session import datagrams
 
 
 def tcp(source: int, destination: int, payload: bytes, *, flags: int = 0x10, version: int = 4) -> bytes:
@@ -58,7 +59,7 @@ def test_a_super_packet_crosses_as_whole_packets_and_is_one_again(version, seale
     frame = tcp(0, 1, payload, flags=0x18, version=version)
     net.tunnels[0].outgoing(header(frame, 1300) + frame, 0)
     sends = net.tunnels[0].take_sends()
-    packets = [packet for _, group, _ in sends for packet in group]
+    packets = [packet for _, buffers, segment in sends for packet in datagrams(buffers, segment)]
     assert len(packets) == -(-len(payload) // 1300)
     assert len({len(packet) for packet in packets[:-1]}) == 1
     for _, group, segment in sends:
@@ -79,7 +80,7 @@ def test_a_lost_datagram_costs_one_inner_packet(lost, cut):
     payload = bytes(number * 7 & 255 for number in range(40 * cut))
     frame = tcp(0, 1, payload)
     net.tunnels[0].outgoing(header(frame, cut) + frame, 0)
-    packets = [packet for _, group, _ in net.tunnels[0].take_sends() for packet in group]
+    packets = [packet for _, buffers, segment in net.tunnels[0].take_sends() for packet in datagrams(buffers, segment)]
     for number, packet in enumerate(packets):
         if number not in lost:
             net.tunnels[1].incoming(packet, 0, ("10.0.0.0", 6783), 0)
@@ -152,10 +153,30 @@ def test_a_relay_tells_the_sender_of_what_does_not_fit_behind_it():
 
 def hand_over(net: Tunnels, source: int, target: int) -> list[tuple[list[bytes], int]]:
     """What one tunnel has to send, given to another as the kernel joins it."""
-    sends = [(group, segment) for _, group, segment in net.tunnels[source].take_sends()]
+    sends = [(datagrams(buffers, segment), segment) for _, buffers, segment in net.tunnels[source].take_sends()]
     for group, segment in sends:
         net.tunnels[target].incoming(b"".join(group), segment, (f"10.0.0.{source}", 6783), net.now)
     return sends
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4000), st.integers(300, 1344), st.integers(1, 2)), min_size=1, max_size=8),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=100)
+def test_whatever_lengths_wait_for_the_same_send_all_arrive_whole(sent, sealed):
+    net = Tunnels(3, [(0, 1), (1, 2)], sealed=sealed)
+    wanted: dict[int, bytes] = {1: b"", 2: b""}
+    for length, cut, target in sent:
+        payload = bytes((len(wanted[target]) + at) % 251 for at in range(length))
+        frame = tcp(0, target, payload)
+        wanted[target] += payload
+        net.tunnels[0].outgoing(header(frame, cut if length > cut else 0) + frame, 0)
+    hand_over(net, 0, 1)
+    hand_over(net, 1, 2)
+    for target, whole in wanted.items():
+        written = [b"".join(buffers)[VNET.size :] for buffers in net.tunnels[target].take_writes()]
+        assert b"".join(frame[layers(frame).end :] for frame in written) == whole
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -193,7 +214,8 @@ def test_a_relay_ends_what_goes_round():
     net = Tunnels(3, [(0, 1), (1, 2)])
     frame = tcp(0, 2, bytes(10_000))
     net.tunnels[0].outgoing(header(frame, 1300) + frame, 0)
-    ((_, group, segment),) = net.tunnels[0].take_sends()
+    ((_, buffers, segment),) = net.tunnels[0].take_sends()
+    group = datagrams(buffers, segment)
     spent = b"".join(packet[:1] + b"\x01" + packet[2:] for packet in group)
     net.tunnels[1].incoming(spent, segment, ("10.0.0.0", 6783), 0)
     assert net.tunnels[1].take_sends() == [] and net.tunnels[1].counts["expired"] == len(group)

@@ -13,6 +13,7 @@ from tunnels import Tunnels, ipv4, mac
 
 from overlay.datapath.inner import VNET
 from overlay.datapath.sleeve import Flag, bundled, unbundled
+from overlay.datapath.tunnel_session import datagrams
 
 PLAIN = bytes(VNET.size)
 
@@ -21,7 +22,8 @@ def crowd(net: Tunnels, index: int, frames: list[bytes]) -> list[bytes]:
     """The container of peer `index` sends all these at the same time; returns the packets."""
     for frame in frames:
         net.tunnels[index].outgoing(PLAIN + frame, 0)
-    return [packet for _, group, _ in net.tunnels[index].take_sends() for packet in group]
+    sends = net.tunnels[index].take_sends()
+    return [packet for _, buffers, segment in sends for packet in datagrams(buffers, segment)]
 
 
 @pytest.mark.parametrize("sealed", [False, True])
