@@ -17,7 +17,7 @@ from overlay.effects import CloseTcp, Effect, Log, SendTcp
 from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
 from overlay.mesh.derive import Keys
-from overlay.mesh.envelopes import Accept, Beat, Goodbye, Hello, Reason
+from overlay.mesh.envelopes import Accept, Beat, Goodbye, Hello, Namesake, Reason
 from overlay.mesh.proof import Proofs, Proving, SessionKeys
 from overlay.mesh.timers import Timers
 
@@ -74,6 +74,7 @@ class Connection:
         "beats_heard",
         "beats_sent",
         "binding",
+        "claimed_at",
         "conn",
         "control",
         "data_keys",
@@ -133,6 +134,8 @@ class Connection:
         self.beats_heard = 0
         self.data_keys: Keys | None = None
         """Roots of the data path's keys; None: it is in clear."""
+        self.claimed_at: int | None = None
+        """When an earlier incarnation of its peer first came beside it."""
         self.tunnel: SecurePeer | None = None
         """The other side's WireGuard, where both have it and traffic is not in clear."""
 
@@ -231,7 +234,7 @@ class Connections:
         if self.proofs is None:
             return self._identified(connection, hello, now)
         rival = self._rival(hello.name, connection)
-        if rival is not None and self._own < hello.name and not self._outranks(hello, rival, now):
+        if rival is not None and self._own < hello.name and hello.uid == rival.uid and not self.silent(rival, now):
             # Refused here, or after a costly proof: to a stranger that only claims the name it makes no difference.
             return self.end(connection, Reason.DUPLICATE, f"connected already at {rival.control}", now)
         dials, source = connection.outbound, connection.remote.host
@@ -273,7 +276,8 @@ class Connections:
         rival = self._rival(hello.name, connection)
         if rival is not None and self._own < hello.name:
             if not self._outranks(hello, rival, now):
-                return self.end(connection, Reason.DUPLICATE, f"connected already at {rival.control}", now)
+                effects = self._introduce(connection, rival, now)
+                return effects + self.end(connection, Reason.DUPLICATE, f"connected already at {rival.control}", now)
             effects += self.end(rival, Reason.DUPLICATE, "replaced by a newer connection", now)
             rival = None
         if rival is None:
@@ -364,6 +368,17 @@ class Connections:
         others = [other for other in self.between(peer) if other is not connection]
         assert len(others) <= 1 or self._own > peer, "the arbiter keeps one connection to each peer"
         return others[0] if others else None
+
+    def _introduce(self, connection: Connection, rival: Connection, now: int) -> list[Effect]:
+        """Tell two live peers of one name of each other. An earlier incarnation that comes is one, unless the later
+        one was heard for the last time before that: then it is the same peer with a clock set back."""
+        first, rival.claimed_at = rival.claimed_at, rival.claimed_at or now
+        if connection.uid == rival.uid or first is None or rival.heard_at <= first:
+            return []
+        return [
+            SendTcp(one.conn, Namesake(str(other.control), other.nickname))
+            for one, other in ((connection, rival), (rival, connection))
+        ]
 
     def _refuse_namesake(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
         if any(other.nonce == hello.nonce for other in self.all.values()):

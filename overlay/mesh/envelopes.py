@@ -100,6 +100,13 @@ class Goodbye(Wire, frozen=True, tag=5):
     """Control addresses ("host:port") that may take the receiver instead."""
 
 
+class Namesake(Wire, frozen=True, tag=18):
+    """A live peer at `address`, another than the receiver, has shown itself to the sender by the receiver's name."""
+
+    address: Annotated[str, Meta(max_length=64)]
+    nickname: Annotated[str, Meta(max_length=256)]
+
+
 class PakeShare(Wire, frozen=True, tag=13):
     """A side's share of the PAKE; the listener's bears the MAC that confirms the keys."""
 
@@ -209,6 +216,7 @@ Envelope = (
     Hello
     | Accept
     | Goodbye
+    | Namesake
     | PakeShare
     | Resume
     | Confirm

@@ -45,6 +45,7 @@ from overlay.mesh.envelopes import (
     Decline,
     Goodbye,
     Hello,
+    Namesake,
     PakeShare,
     Reason,
     Resume,
@@ -293,6 +294,9 @@ class Mesh:
                 return self.connections.dismissed(connection, message, now)
             case PakeShare() | Resume() | Confirm() | Decline():
                 return self.connections.prove(connection, message, now)
+            case Namesake() if connection.state in (State.ACCEPTING, State.ESTABLISHED):
+                who = ", ".join((repr(message.nickname), *map(str, _parsed((message.address,)))))
+                return self.topology.meet_namesake(who, now)
         if connection.state is not State.ESTABLISHED:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
         match message:

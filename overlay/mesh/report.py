@@ -28,7 +28,7 @@ def report(mesh: Mesh, now: int) -> dict[str, object]:
             {"peer": peer, "nickname": mesh.topology.nickname(peer), "channel": channel, "error": text}
             for (peer, channel), text in sorted(mesh.gossip.conflicts.items())
         ],
-        "name_conflict": mesh.topology.namesake,
+        "name_conflict": mesh.topology.name_conflict(now),
         "encrypted": mesh.keyring is not None,
         "trusted_subnets": list(mesh.config.trusted_subnets),
         "refused": [

@@ -59,6 +59,8 @@ class Topology:
         """Counts the names that were not known before."""
         self.namesake = ""
         """Not empty: another live peer bears our name; says how we know."""
+        self._namesake_at = 0
+        """When there was the last sign of it."""
         self._relinked: list[Relinked] = []
         self._digest = 0
         self._vector: TopologyVector | None = None
@@ -132,6 +134,19 @@ class Topology:
         self._put(record)
         return TopologyDelta((record,))
 
+    def meet_namesake(self, who: str, now: int) -> list[Effect]:
+        """A neighbour has met a live namesake of ours (`who` in words) beside us."""
+        known = self.name_conflict(now)
+        self._namesake_at = now
+        if known:
+            return []
+        self.namesake = f"another live peer bears the name {self.own} ({who})"
+        return [Log("error", f"{self.namesake}: stop one of them, or give one another --name")]
+
+    def name_conflict(self, now: int) -> str:
+        """`namesake`, if there was a sign of it lately."""
+        return self.namesake if now - self._namesake_at <= JUMP_QUIET else ""
+
     def _see_foreign(self, record: PeerRecord, now: int) -> list[Effect]:
         own = self.records[self.own]
         if record == own or rank(record) < rank(own) or own.gone:
@@ -141,6 +156,7 @@ class Topology:
         if now - self._jumped_at > JUMP_QUIET:
             self._jumps, self._jump_at, self.namesake = 0, now, ""
         self._foreign_uid = max(self._foreign_uid, record.uid)
+        self._namesake_at = now
         if self._jumps < NAMESAKE_JUMPS or self.namesake:
             return []
         self.namesake = f"another live peer bears the name {self.own} (nickname {record.nickname!r})"

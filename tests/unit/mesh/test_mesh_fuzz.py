@@ -17,6 +17,7 @@ from overlay.mesh.envelopes import (
     Goodbye,
     Graft,
     Hello,
+    Namesake,
     News,
     Prune,
     Routed,
@@ -36,6 +37,7 @@ messages = st.one_of(
     st.builds(Hello, names, st.just("n"), small, small, st.just(6783)),
     st.builds(Accept, small),
     st.builds(Goodbye, st.integers(0, 9), st.text(max_size=3), st.just(("nonsense", "10.0.0.7:1", ":::"))),
+    st.builds(Namesake, st.sampled_from(["10.0.0.7:1", ":::", ""]), st.text(max_size=3)),
     st.builds(
         News,
         st.sampled_from(["topology", "dns"]).flatmap(
