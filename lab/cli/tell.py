@@ -3,6 +3,7 @@
 Plain text where nobody looks (no terminal); colours and a line that shows the step under way where somebody does.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +32,15 @@ class Teller:
         click.echo(f"  {len(scenario.hosts)} hosts on {backend}, seed {scenario.seed}{pace}")
 
     def progress(self, progress: Progress) -> None:
-        """One step began, ended, or a fault healed by itself."""
+        """One step began, ended, or a fault healed by itself. Whoever stops reading (`| head`) stops no run."""
+        try:
+            self._progress(progress)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+    def _progress(self, progress: Progress) -> None:
         mark, colour = _MARKS[progress.ok]
         line = f"{(progress.t + (progress.took or 0)) / 1e9:8.2f}s {click.style(mark, fg=colour)} {progress.label}"
         if progress.ok is None:

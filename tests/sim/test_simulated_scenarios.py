@@ -12,6 +12,7 @@ from lab.backends.simulated.backend import SimBackend
 from lab.history import Writer
 from lab.runner import Outcome, Runner
 from lab.scenario import load_resolved
+from lab.store import read_summary
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
@@ -70,3 +71,16 @@ def test_same_bytes_with_any_hash_seed() -> None:
     first, second = (process.communicate()[0] for process in processes)
     assert len(first) > 100_000
     assert first == second
+
+
+def test_a_run_that_nobody_reads_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lab.cli", "run", str(ROOT / "scenarios" / "scale.yaml"), "--backend", "sim"]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as lab:
+        assert lab.stdout is not None and lab.stderr is not None
+        lab.stdout.readline()
+        lab.stdout.close()
+        complaint = lab.stderr.read()
+    assert "Traceback" not in complaint
+    assert read_summary(tmp_path / "scale" / "latest").verdict == "valid"
