@@ -299,6 +299,8 @@ class Paths:
         if paths is None:
             return
         if not input.answer:
+            if input.fast and not self._fast:
+                return  # the neighbour shall send by the tunnel too
             via = paths.via if input.fast else ""
             if via or not (input.fast and paths.encrypted):
                 effects.append(SendProbe(paths.peer, paths.address, input.fast, input.nonce, input.size, True, via))

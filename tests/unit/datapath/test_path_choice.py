@@ -157,6 +157,14 @@ def test_what_is_encrypted_and_what_is_told_so_never_takes_the_kernels_path():
         assert net.state["path"] == "sleeve"
 
 
+def test_who_is_told_not_to_take_the_kernels_path_lets_no_neighbour_take_it():
+    for fastdp in (True, False):
+        net = Net(fastdp=fastdp)
+        for fast in (True, False):
+            answers = net.core.handle(ProbeHeard(B, fast, 5, 1400, False), net.now)
+            assert [effect.answer for effect in answers] == [True] * (fastdp or not fast)
+
+
 def test_wireguard_must_show_itself_before_it_carries_and_fails_like_any_path():
     net = Net(keys=KEYS, tunnel=TUNNEL)
     assert net.tunnelled and net.state["path"] == "sleeve"
