@@ -66,6 +66,7 @@ from overlay.inputs import (
     Wake,
 )
 from overlay.ipam.ipam import Ipam
+from overlay.ipam.space import CHANNEL as IPAM
 from overlay.mesh.channel import Channel
 from overlay.mesh.crypto import Crypto
 from overlay.mesh.envelopes import News
@@ -74,6 +75,9 @@ from overlay.mesh.report import report as mesh_report
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
 """Effects that concern the node itself (the last two also); all others are for whoever drives it."""
+
+_MESH_ALONE = frozenset((Wake, RoutesChanged, TcpOpened, TcpClosed, DialFailed, Computed))
+"""Inputs after which no other core may want to be woken at another time than before; `_wake` sees to its own."""
 
 UID_KEY = "uid"
 MAX_NICKNAMES = 4096
@@ -193,8 +197,9 @@ class Node:
             effects = self.mesh.handle(input, now)
             return self._resolve(effects, now) if effects else effects
         if type(input) is TcpMessage:
-            # Gossip merges into the others' states; whatever else concerns them comes as an input of their own.
-            self._others_stale = self._others_stale or type(input.message) is News
+            # Gossip merges into the ring; whatever else concerns the others comes as an input of their own.
+            if type(input.message) is News:
+                self._others_stale = self._others_stale or any(name == IPAM for name, _ in input.message.items)
             effects = self.mesh.handle(input, now)
         else:
             effects = self._route(input, now)
@@ -286,7 +291,7 @@ class Node:
 
     def _route(self, input: Input, now: int) -> list[Effect]:
         kind = type(input)
-        if kind is not Wake:
+        if kind not in _MESH_ALONE:
             self._others_stale = True
         special = self._special.get(kind)
         if special is not None:
@@ -307,7 +312,7 @@ class Node:
 
     def _resolve(self, effects: list[Effect], now: int) -> list[Effect]:
         """Carry out what is between the cores. What it leads to stands in its place, so causes stay before effects."""
-        if not any(type(effect) in _INWARD for effect in effects):
+        if _INWARD.isdisjoint(map(type, effects)):
             return effects
         outward: list[Effect] = []
         todo = effects[::-1]

@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -95,13 +96,12 @@ class Metered(World):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self.by_kind: dict[type, int] = {}
+        self.by_kind: defaultdict[type, int] = defaultdict(int)
 
     def size_of(self, message: Any) -> int:
         """As in a world; called once for each message sent."""
-        size = super().size_of(message)
-        kind = type(message)
-        self.by_kind[kind] = self.by_kind.get(kind, 0) + size
+        size = World.size_of(self, message)
+        self.by_kind[type(message)] += size
         return size
 
     def gossip(self) -> int:

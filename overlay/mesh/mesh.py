@@ -478,29 +478,36 @@ class Mesh:
 
     def _wake(self, _: Wake, now: int) -> list[Effect]:
         effects: list[Effect] = []
-        if _due(self.liveness.deadline(), now):
+        due = self.liveness.deadline()
+        if due is not None and due <= now:
             effects, silent = self.liveness.wake(now)
             for connection in silent:
                 text = f"nothing heard for {(now - connection.heard_at) / 1e9:.1f} s"
                 effects += self.connections.broken(connection, text, now)
-        if _due(self.connections.timers.first, now):
+        due = self.connections.timers.first
+        if due is not None and due <= now:
             effects += self.connections.wake(now)
-        if _due(self.gossip.timers.first, now):
+        due = self.gossip.timers.first
+        if due is not None and due <= now:
             effects += self.gossip.wake(now)
-        if _due(self.beacons.timers.first, now):
+        due = self.beacons.timers.first
+        if due is not None and due <= now:
             effects += self.beacons.wake(self._own_beacon, now)
         if self.connections.proofs is not None:
             if _due(self.connections.proofs.deadline(), now):
                 effects += self.connections.proofs.wake(now)
             if _due(self.trust.deadline(), now):
                 effects += self.trust.remember(self.topology.records)
-        if _due(self.memory.deadline(), now):
+        due = self.memory.deadline()
+        if due is not None and due <= now:
             for peer, address in self.memory.recall():
                 self.dialler.discover(peer, address, now)
             effects += self.memory.wake(self._found())
-        if _due(self.dialler.deadline(), now):
+        due = self.dialler.timers.first
+        if due is not None and due <= now:
             effects += self.dialler.wake(self._room(""), now)
-        if _due(self.topology.forget_due(self.config.hold), now):
+        due = self.topology.forget_due(self.config.hold)
+        if due is not None and due <= now:
             for peer in self.topology.forget(self.config.hold, now):
                 self.dialler.drop(peer)
                 self._was_eager.pop(peer, None)
@@ -512,10 +519,12 @@ class Mesh:
         effects: list[Effect] = []
         if self._left:
             return effects
-        own = self.topology.publish(now)
+        # After nearly every input there is nothing of all this.
+        topology = self.topology
+        own = topology.publish(now)
         if own is not None:
             self.gossip.broadcast(Topology.name, own, now)
-        for peer in self.topology.take_left():
+        for peer in topology.take_left() if topology.left else ():
             self.dialler.drop(peer)
             self.memory.drop(peer, now)
             self.beacons.hush_peer(peer)

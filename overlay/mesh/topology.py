@@ -64,7 +64,8 @@ class Topology:
         self._relinked: list[Relinked] = []
         self._digest = 0
         self._vector: TopologyVector | None = None
-        self._left: list[PeerName] = []
+        self.left: list[PeerName] = []
+        """Whose farewell was learned; to be taken by `take_left`."""
         self._unreachable_since: dict[PeerName, int] = {}
         self._forgotten: dict[PeerName, tuple[int, int]] = {}
         self._links: tuple[Link, ...] = ()
@@ -301,7 +302,7 @@ class Topology:
 
     def take_left(self) -> list[PeerName]:
         """The peers whose farewell was learned since the last call."""
-        left, self._left = self._left, []
+        left, self.left = self.left, []
         return left
 
     # --- forgetting -----------------------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ class Topology:
             if change is not None:
                 self._relink(change)
         if record.gone and (old is None or not old.gone) and name != self.own:
-            self._left.append(name)
+            self.left.append(name)
         self.records[name] = record
         if self.limbo:
             self.limbo.pop(name, None)
