@@ -63,10 +63,10 @@ class PeerRecord(Wire, frozen=True, dict=True):
 
     def relinked(self, before: "PeerRecord") -> "Relinked | None":
         """Which links it has no more and which are new, compared with another record of the peer; None: the same."""
-        mine, theirs = self.linked, before.linked
+        theirs = before.linked
         found = self._relinked.get(id(theirs))
         if found is None:
-            change = None
+            mine, change = self.linked, None
             if mine != theirs:
                 lost = tuple([peer for peer in theirs if peer not in mine])
                 change = (self.name, lost, tuple([peer for peer in mine if peer not in theirs]))
