@@ -274,9 +274,12 @@ def test_schedule_keeps_its_grid_while_tries_fail_and_overlap(lab: Lab) -> None:
     slow = probe("http", "slow", box, port=8080, path="/slow", every=10 * MS, timeout=100 * MS)
     fine = probe("icmp", "self", box, every=10 * MS)
     lab.tell(Command(add=(slow, fine)))
-    samples = lab.read(lambda got: sum(s.target == "slow" for s in got) >= 40)
+    samples = lab.read(lambda got: sum(s.target == "slow" for s in got) >= 60)
+    # A try that was late is told at once, before those that are under way, on a busy machine: those are left out.
+    ended = max(s.t for s in samples) - fine.timeout
     for series, kind in ((slow, "http"), (fine, "icmp")):
-        times = [s.t for s in samples if s.probe == kind]
+        times = sorted(s.t for s in samples if s.probe == kind and s.t <= ended)
+        assert len(times) > 10
         assert times == list(range(times[0], times[0] + len(times) * series.every, series.every))
         assert times[0] % series.every == phase_of(series)
 
