@@ -31,9 +31,10 @@ _SEALED, _PARTIAL = int(Flag.SEALED), int(Flag.PARTIAL)
 
 def datagrams(buffers: list[bytes], segment: int) -> list[bytes]:
     """The datagrams of a `Send`, one by one."""
+    if not segment:
+        return buffers
     whole = b"".join(buffers)
-    step = segment or max(1, len(whole))
-    return [whole[start : start + step] for start in range(0, len(whole), step)]
+    return [whole[start : start + segment] for start in range(0, len(whole), segment)]
 
 
 class Way:
