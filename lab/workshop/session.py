@@ -20,8 +20,10 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r|\x07")
 _CONTAINER = re.compile(r"(?:^|\n)(?:root@[0-9A-Za-z.-]+:[^\n]*|bash-[0-9.]+|/ )[#$] $")
 TIMEOUT = 90.0
 """Seconds that one command may take, on a machine that is busy."""
-_INTERRUPTED = 10.0
-"""Seconds until a command that was told to end has done so."""
+_INTERRUPTED, _PRESSES = 2.5, 4
+"""Seconds until a command that was told to end has done so; after those it is told again, so often in all."""
+_QUIET = 0.3
+"""Seconds without a word after which nothing more is on its way."""
 
 
 class NoPromptError(LabError):
@@ -80,9 +82,23 @@ class Session:
         return Outcome(outcome.status, outcome.output.removeprefix(line + "\n"))
 
     def interrupt(self) -> Outcome:
-        """Press ^C, and return what the line came to by that."""
-        self._send("\x03")
-        return self._until_prompt(_INTERRUPTED)
+        """Press ^C, and return what the line came to by that; again after a while, as anybody would.
+
+        The first is lost on a shell that is just about to hand the terminal to what was typed.
+        """
+        pressed = 0
+        while True:
+            self._send("\x03")
+            pressed += 1
+            try:
+                outcome = self._until_prompt(_INTERRUPTED)
+                break
+            except NoPromptError:
+                if pressed == _PRESSES:
+                    raise
+        while pressed > 1 and select.select([self._fd], [], [], _QUIET)[0]:
+            os.read(self._fd, 65536)  # prompts that the later ones brought
+        return outcome
 
     def close(self) -> None:
         """Hang up."""
@@ -108,7 +124,7 @@ class Session:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise NoPromptError(f"{self.host}: no prompt within {timeout:g} s; the terminal shows:\n{text}")
-            quiet = not select.select([self._fd], [], [], min(left, 0.3))[0]
+            quiet = not select.select([self._fd], [], [], min(left, _QUIET))[0]
             if not quiet:
                 try:
                     data = os.read(self._fd, 65536)
