@@ -20,10 +20,8 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r|\x07")
 _CONTAINER = re.compile(r"(?:^|\n)(?:root@[0-9A-Za-z.-]+:[^\n]*|bash-[0-9.]+|/ )[#$] $")
 TIMEOUT = 90.0
 """Seconds that one command may take, on a machine that is busy."""
-_INTERRUPTED, _PRESSES = 2.5, 4
-"""Seconds until a command that was told to end has done so; after those it is told again, so often in all."""
-_QUIET = 0.3
-"""Seconds without a word after which nothing more is on its way."""
+_INTERRUPTED = 10.0
+"""Seconds until a command that was told to end has done so."""
 
 
 class NoPromptError(LabError):
@@ -59,7 +57,9 @@ class Session:
         """In the fork: go where the host is."""
         code = 126
         try:
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` it is ignored, and `close` waited for ever
+            # Under `nohup`, or in the background of a script, these are ignored: `close` hung, and ^C did nothing.
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             os.environ["TERM"] = "dumb"
             from lab.backends.netns import enter_host
 
@@ -82,23 +82,9 @@ class Session:
         return Outcome(outcome.status, outcome.output.removeprefix(line + "\n"))
 
     def interrupt(self) -> Outcome:
-        """Press ^C, and return what the line came to by that; again after a while, as anybody would.
-
-        The first is lost on a shell that is just about to hand the terminal to what was typed.
-        """
-        pressed = 0
-        while True:
-            self._send("\x03")
-            pressed += 1
-            try:
-                outcome = self._until_prompt(_INTERRUPTED)
-                break
-            except NoPromptError:
-                if pressed == _PRESSES:
-                    raise
-        while pressed > 1 and select.select([self._fd], [], [], _QUIET)[0]:
-            os.read(self._fd, 65536)  # prompts that the later ones brought
-        return outcome
+        """Press ^C, and return what the line came to by that."""
+        self._send("\x03")
+        return self._until_prompt(_INTERRUPTED)
 
     def close(self) -> None:
         """Hang up."""
@@ -124,7 +110,7 @@ class Session:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise NoPromptError(f"{self.host}: no prompt within {timeout:g} s; the terminal shows:\n{text}")
-            quiet = not select.select([self._fd], [], [], min(left, _QUIET))[0]
+            quiet = not select.select([self._fd], [], [], min(left, 0.3))[0]
             if not quiet:
                 try:
                     data = os.read(self._fd, 65536)

@@ -54,9 +54,17 @@ def test_what_brings_the_expected_output_is_the_step(hosts: str) -> None:
     assert count == 2 and said.count("✓") == 2 and "not yet" not in said
 
 
-def test_a_command_that_waits_for_more_is_interrupted(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_command_that_waits_for_more_is_interrupted(
+    hosts: str, monkeypatch: pytest.MonkeyPatch, ignored: bool
+) -> None:
+    """Also where a class is started in the background of a script, which ignores interrupts."""
     monkeypatch.setattr("lab.workshop.course._PATIENCE", 0.5)
-    count, said = _walk(hosts, 'echo "open', "cat", "", "")
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else signal.getsignal(signal.SIGINT)
+    try:
+        count, said = _walk(hosts, 'echo "open', "cat", "", "")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert count == 2 and said.count("not yet") == 2
 
 
