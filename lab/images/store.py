@@ -200,11 +200,11 @@ def forget_old() -> None:
         for note in sorted(notes, key=lambda one: one.stat().st_mtime)[:-_KEPT]:
             note.with_suffix(".tar").unlink(missing_ok=True)
             note.unlink()
-    for folder in (layers.cache(), layers.cache() / "loaded"):
-        for attempt in folder.glob("*.*"):
-            builder = re.fullmatch(r".+\.(\d+)(?:\.tar)?", attempt.name)
-            if builder is not None and not Path("/proc", builder[1]).exists():
-                attempt.unlink(missing_ok=True)
+    # As `layers.cached` and `load` call them; a note of the machine's kernel ends in a number too.
+    for attempt in (*layers.cache().glob("*.tar"), *layers.cache().glob("loaded/*")):
+        builder = re.fullmatch(r".+\.(\d+)(?:\.tar)?", attempt.name)
+        if builder is not None and not Path("/proc", builder[1]).exists():
+            attempt.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -84,7 +84,14 @@ def test_what_a_killed_builder_left_is_removed(tmp_path: Path, monkeypatch: pyte
     gone = subprocess.Popen(["true"])
     gone.wait()
     (tmp_path / "loaded").mkdir()
-    kept = {"base-1f2b.tar", "base-1f2b.sha256", f"base-1f2b.{os.getpid()}.tar", "images.json", "loaded/3e93.tar"}
+    kept = {
+        "base-1f2b.tar",
+        "base-1f2b.sha256",
+        f"base-1f2b.{os.getpid()}.tar",
+        "images.json",
+        "loaded/3e93.tar",
+        "kvm-6.1.0",
+    }
     for name in (*kept, f"base-1f2b.{gone.pid}.tar", f"loaded/3e93.{gone.pid}"):
         (tmp_path / name).touch()
     store.forget_old()
