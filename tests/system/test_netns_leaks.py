@@ -5,13 +5,13 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 from netns_labs import held, require_netns
+from overlay_hosts import eventually
 
 from lab.backends.netns import Client, find, labs
 
@@ -72,10 +72,7 @@ def machine() -> tuple[str, list[str], list[str]]:
 
 def gone(own: set[str]) -> None:
     """Wait until nobody is in these namespaces any more: what was being forked just now dies with the rest."""
-    until = time.monotonic() + DEADLINE / 1000
-    while left := own & namespaces(everyone()):
-        assert time.monotonic() < until, left
-        time.sleep(0.02)
+    eventually(lambda: not own & namespaces(everyone()), DEADLINE / 1000, "the end of the lab's namespaces")
 
 
 @pytest.mark.parametrize("user", USERS)

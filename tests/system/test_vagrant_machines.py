@@ -7,12 +7,12 @@ import signal
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from netns_labs import in_namespaces, scenario
+from overlay_hosts import eventually
 from vm_labs import require_vms
 
 from lab.errors import LabError
@@ -209,11 +209,11 @@ def test_a_lab_that_is_killed_while_its_machines_boot_leaves_nothing(tmp_path: P
     words = [sys.executable, "-m", "lab.cli", "run", str(tmp_path / "killed.yaml"), "--backend", "vagrant"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as lab:
         try:
-            _wait_until(lambda: bool(_emulators("killed-")) or lab.poll() is not None, BOOT)
+            eventually(lambda: _emulators("killed-") or lab.poll() is not None, BOOT, "an emulator")
             assert lab.poll() is None, lab.stderr and lab.stderr.read()
         finally:
             lab.kill()
-    _wait_until(lambda: not _emulators("killed-"), 30)
+    eventually(lambda: not _emulators("killed-"), 30, "the end of the emulators")
     assert "/run/lab" not in Path("/proc/self/mountinfo").read_text()
 
 
@@ -221,10 +221,3 @@ def _emulators(machine: str) -> list[str]:
     """The processes that run machines whose name begins so."""
     command = ["pgrep", "-f", f"guest=lab_{machine}"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
