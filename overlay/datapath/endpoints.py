@@ -74,8 +74,6 @@ class Endpoints:
         self._lost: dict[PeerName, int] = {}
         """Since when a peer in reach has no connection: after `NEWCOMER` or `DETOUR` its frames go over others. Both in
         the order of time; a peer is in one of them at most."""
-        self._detour_due: int | None = None
-        """When the first of them is to be looked at."""
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
@@ -135,13 +133,18 @@ class Endpoints:
 
     def deadline(self) -> int | None:
         first = self._recovery_at
-        for since in (self._unreachable_since, self._pathless_since):
-            if since:  # the hold is the same for all: the first that began ends first
-                due = next(iter(since.values())) + self._config.hold
+        hold = self._config.hold
+        for since, delay in (
+            (self._unreachable_since, hold),
+            (self._pathless_since, hold),
+            (self._newcomers, NEWCOMER),
+            (self._lost, DETOUR),
+        ):
+            if since:  # the delay is the same for all: the first that began ends first
+                due = next(iter(since.values())) + delay
                 if first is None or due < first:
                     first = due
-        detour = self._detour_due
-        return detour if detour is not None and (first is None or detour < first) else first
+        return first
 
     # --- this host's ports ------------------------------------------------------------------------------------------
 
@@ -272,31 +275,11 @@ class Endpoints:
         """Let frames for `peer` go over others when it has had no connection for `delay`, one of the two."""
         self._detoured(peer)
         (self._newcomers if delay == NEWCOMER else self._lost)[peer] = now
-        if self._detour_due is None or now + delay < self._detour_due:
-            self._detour_due = now + delay
 
     def _detoured(self, peer: PeerName) -> None:
         """There is nothing to wait for any more."""
-        for waiting, delay in ((self._newcomers, NEWCOMER), (self._lost, DETOUR)):
-            since = waiting.pop(peer, None)
-            if since is not None and since + delay == self._detour_due:
-                self._look_for_detours()
-
-    def _detours(self, now: int) -> list[PeerName]:
-        """Take out whose time has come."""
-        if self._detour_due is None or now < self._detour_due:
-            return []
-        due = _expired(self._newcomers, now - NEWCOMER) + _expired(self._lost, now - DETOUR)
-        self._look_for_detours()
-        return due
-
-    def _look_for_detours(self) -> None:
-        self._detour_due = None
-        for waiting, delay in ((self._newcomers, NEWCOMER), (self._lost, DETOUR)):
-            for since in waiting.values():  # in the order of time: the first is the oldest
-                if self._detour_due is None or since + delay < self._detour_due:
-                    self._detour_due = since + delay
-                break
+        self._newcomers.pop(peer, None)
+        self._lost.pop(peer, None)
 
     def _no_sender(self, peer: PeerName) -> None:
         self._senders_stale = self._senders.pop(peer, None) is not None or self._senders_stale
@@ -344,7 +327,7 @@ class Endpoints:
         for peer in _expired(self._pathless_since, now - self._config.hold):
             self._plan.move(peer, None)
             self._no_sender(peer)
-        for moved in self._detours(now):
+        for moved in _expired(self._newcomers, now - NEWCOMER) + _expired(self._lost, now - DETOUR):
             if moved in self._reachable and moved not in self._paths:
                 self._pathless_since.pop(moved, None)
                 self._place(moved)
