@@ -16,6 +16,7 @@ import msgspec
 
 from overlay.config import PeerName
 from overlay.ipam.messages import Lineage, RingDelta, RingVector, Token
+from overlay.vectors import concerned
 
 TAKEOVER = 2**32
 """A takeover raises a token's version to the next multiple of it."""
@@ -263,13 +264,10 @@ class Ring:
         if vector.lineage != self.lineage:
             return self.whole()
         theirs = {known[0]: known for known in vector.known}
-        tokens = self.tokens
         # Asked about every token of a large ring, and where all are simulated most is the very same object.
         lacking = [
             token
-            for start, token in (
-                [(start, tokens[start]) for start in theirs if start in tokens] if named else tokens.items()
-            )
+            for start, token in concerned(self.tokens, theirs, named)
             if (known := theirs.get(start, _NO_TOKEN)) is not token.known
             and known != token.known
             and token.version >= known[1]

@@ -14,6 +14,7 @@ from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.mesh.origin_messages import Change, OriginDelta, OriginState, OriginVector, Value
 from overlay.mesh.origin_state import Held, first_of, join_states, shared, validate
+from overlay.vectors import concerned, lacking
 from overlay.wire import Delta, Vector
 
 MAX_FORGOTTEN = 4096
@@ -158,13 +159,10 @@ class OriginMap:
         if not isinstance(vector, OriginVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
         theirs = {known[0]: known for known in vector.known}
-        origins = self._origins
         # Asked about every origin of a large mesh, and where all are simulated most is the very same object.
         differing = [
             held
-            for origin, held in (
-                [(origin, origins[origin]) for origin in theirs if origin in origins] if named else origins.items()
-            )
+            for origin, held in concerned(self._origins, theirs, named)
             if ((known := theirs.get(origin)) is not held.known and known != held.known) or held.ahead
         ]
         states: list[OriginState] = []
@@ -176,13 +174,8 @@ class OriginMap:
     def lacking(self, vector: Vector) -> OriginVector | None:
         """Of the origins of which `vector` names more than is held here, what is."""
         assert isinstance(vector, OriginVector)
-        held_of = self._origins.get
-        more = [
-            (theirs[0], 0, 0) if held is None else held.known
-            for theirs in vector.known
-            if (held := held_of(theirs[0])) is None or (held.known is not theirs and held.known < theirs)
-        ]
-        return OriginVector(tuple(more)) if more else None
+        known = lacking(self._origins, vector.known)
+        return OriginVector(known) if known else None
 
     def merge(self, delta: Delta, now: int) -> tuple[OriginDelta | None, list[Effect]]:
         """Take in a delta. Effects: `OriginChanged` for the index, `Broadcast` when our own entries had to be redone.

@@ -19,6 +19,7 @@ from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
 from overlay.mesh.messages import Link, PeerRecord, Relinked, TopologyDelta, TopologyVector
+from overlay.vectors import lacking
 from overlay.wire import Delta, Vector
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
@@ -205,13 +206,8 @@ class Topology:
     def lacking(self, vector: Vector) -> TopologyVector | None:
         """Of the peers of which `vector` names a newer record, what is known here."""
         assert isinstance(vector, TopologyVector)
-        known = self.records.get
-        newer = [
-            (theirs[0], 0, 0) if record is None else record.known
-            for theirs in vector.known
-            if (record := known(theirs[0])) is None or (record.known is not theirs and record.known < theirs)
-        ]
-        return TopologyVector(tuple(newer)) if newer else None
+        known = lacking(self.records, vector.known)
+        return TopologyVector(known) if known else None
 
     def merge(self, delta: Delta, now: int) -> tuple[TopologyDelta | None, list[Effect]]:
         """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""

@@ -1,0 +1,40 @@
+"""What follows from a comparison of a vector with what is held, alike for all channels. Pure.
+
+Knows nothing of what is held but its `known`, (key, life, version); which of two is newer, their order says.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from overlay.config import PeerName
+
+__all__ = ["concerned", "lacking"]
+
+Known = tuple[PeerName, int, int]
+
+
+class _Held(Protocol):
+    @property
+    def known(self) -> Known: ...
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def concerned(held: Mapping[Key, Value], theirs: Mapping[Key, Any], named: bool) -> Iterable[tuple[Key, Value]]:
+    """What is to be compared with `theirs`: all that is held, or only what they name."""
+    return [(key, held[key]) for key in theirs if key in held] if named else held.items()
+
+
+def lacking(held: Mapping[PeerName, _Held], vector: Iterable[Known]) -> tuple[Known, ...]:
+    """Of what `vector` names in a newer version than is held, what is held; (key, 0, 0) for nothing."""
+    held_of = held.get
+    return tuple(
+        [
+            (theirs[0], 0, 0) if ours is None else ours.known
+            for theirs in vector
+            # Where all are simulated most is the very same object.
+            if (ours := held_of(theirs[0])) is None or (ours.known is not theirs and ours.known < theirs)
+        ]
+    )
