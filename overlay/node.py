@@ -7,8 +7,6 @@ causal order, and never leave. Holds no protocol logic; must not know sockets, c
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from msgspec import Struct
-
 from overlay import __version__
 from overlay.config import Config, PeerName
 from overlay.datapath.endpoints import Endpoints
@@ -72,6 +70,7 @@ from overlay.mesh.crypto import Crypto
 from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
+from overlay.view import View
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
 """Effects that concern the node itself (the last two also); all others are for whoever drives it."""
@@ -81,25 +80,6 @@ _MESH_ALONE = frozenset((Wake, RoutesChanged, TcpOpened, TcpClosed, DialFailed, 
 
 UID_KEY = "uid"
 MAX_NICKNAMES = 4096
-
-
-class View(Struct, frozen=True):
-    """What this peer believes, in few words. Digests are hex; equal digests mean equal beliefs."""
-
-    topology: str
-    """Of the records of all peers that it can reach."""
-    ring: str
-    dns: str
-    """Of the DNS entries that it would answer with."""
-    endpoints: str
-    """Of what the peers that it can reach announce."""
-    reachable: int
-    """How many peers it can reach, itself included."""
-    neighbours: tuple[str, ...]
-    """Nicknames of the peers with which it has an established connection, sorted."""
-    ring_share: float
-    """The part of the address range that it owns, 0 to 1."""
-    sent_messages: int
 
 
 class Core(Protocol):

@@ -8,9 +8,11 @@ from typing import Any, Protocol, TypeVar
 
 from overlay.config import PeerName
 
-__all__ = ["concerned", "lacking"]
+__all__ = ["Known", "by_key", "concerned", "lacking"]
 
-Known = tuple[PeerName, int, int]
+Known = tuple[Any, ...]
+"""(key, life, version). Kept and passed on as the object that it is: known for three values it would be taken apart and
+made anew where this is compiled, and where all peers are simulated most comparisons end at the identity."""
 
 
 class _Held(Protocol):
@@ -25,6 +27,11 @@ Value = TypeVar("Value")
 def concerned(held: Mapping[Key, Value], theirs: Mapping[Key, Any], named: bool) -> Iterable[tuple[Key, Value]]:
     """What is to be compared with `theirs`: all that is held, or only what they name."""
     return [(key, held[key]) for key in theirs if key in held] if named else held.items()
+
+
+def by_key(vector: Iterable[Known]) -> dict[Any, Known]:
+    """What a vector says of each key."""
+    return {known[0]: known for known in vector}
 
 
 def lacking(held: Mapping[PeerName, _Held], vector: Iterable[Known]) -> tuple[Known, ...]:

@@ -91,18 +91,15 @@ class Outcome(Struct, frozen=True):
     extra: dict[str, float]
 
 
-class Metered(World):
-    """A world that tells gossip from signs of life."""
+class Meter:
+    """Tells gossip from signs of life; a world's `meter`."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
+    def __init__(self) -> None:
         self.by_kind: defaultdict[type, int] = defaultdict(int)
 
-    def size_of(self, message: Any) -> int:
-        """As in a world; called once for each message sent."""
-        size = World.size_of(self, message)
+    def __call__(self, message: Any, size: int) -> None:
+        """A message of so many octets is sent."""
         self.by_kind[type(message)] += size
-        return size
 
     def gossip(self) -> int:
         """Octets of gossip and of unicasts sent so far by all peers, frames' heads included."""
@@ -114,7 +111,8 @@ class Stage:
 
     def __init__(self, play: Play) -> None:
         self.play = play
-        self.world = Metered(play.seed)
+        self.world = World(play.seed)
+        self.meter = self.world.meter = Meter()
         self.phases: list[Phase] = []
         self.rng = Random(f"{play.seed} bench")
         self._wanting: dict[str, str] = {}
@@ -259,10 +257,10 @@ class Stage:
         self.world.run(SETTLED)
         for kind, change in (("name", self._add_name), ("ring", self._add_space), ("link", self._add_link)):
             for number in range(self.play.changes):
-                before = self.world.gossip()
+                before = self.meter.gossip()
                 change(number)
                 self.world.run(2 * SECOND)
-                found[f"{kind} {number}"] = (self.world.gossip() - before) / self.play.peers
+                found[f"{kind} {number}"] = (self.meter.gossip() - before) / self.play.peers
                 if not self.settled():
                     raise LabError(f"bench sim: 2 s after a {kind} was added {self.play.peers} peers do not agree")
         return found
@@ -315,10 +313,10 @@ def perform(play: Play) -> Outcome:
             extra["departures"] = stage.churn()
         case "idle":
             stage.world.run(SETTLED)
-            before = stage.world.gossip()
+            before = stage.meter.gossip()
             with stage.phase("idle"):
                 stage.world.run(play.duration)
-            extra["gossip"] = stage.world.gossip() - before
+            extra["gossip"] = stage.meter.gossip() - before
         case "change":
             extra |= stage.changes()
             extra |= stage.whole_states()

@@ -185,12 +185,12 @@ class Peer:
             if kind is SendTcp:
                 end = self.ends.get(effect.conn)  # type: ignore[attr-defined]
                 if end is not None:
-                    size = world.size_of(effect.message)  # type: ignore[attr-defined]
+                    size = world.sent(effect.message)  # type: ignore[attr-defined]
                     self.sent_bytes += size
                     self.sent_messages += 1
                     network.write(end, effect.message, size)  # type: ignore[attr-defined]
             elif kind is SendDatagram:
-                size = world.size_of(effect.message)  # type: ignore[attr-defined]
+                size = world.sent(effect.message)  # type: ignore[attr-defined]
                 self.sent_bytes += size
                 self.sent_datagrams += 1
                 network.send_datagram(self, effect.destination, effect.message, size)  # type: ignore[attr-defined]
@@ -322,6 +322,8 @@ class World:
         self.peers: dict[str, Peer] = {}
         self.handled = 0
         """Inputs that nodes have handled."""
+        self.meter: Callable[[Any, int], None] | None = None
+        """Told of each message that is sent, and of its octets."""
         self._sizes: dict[int, tuple[Any, int]] = {}
 
     def add(self, name: str, address: str, others: Sequence[str] = ()) -> Peer:
@@ -334,6 +336,13 @@ class World:
     def now(self) -> int:
         """Nanoseconds since the start."""
         return self.scheduler.now
+
+    def sent(self, message: Any) -> int:
+        """Octets of a message that is sent now."""
+        size = self.size_of(message)
+        if self.meter is not None:
+            self.meter(message, size)
+        return size
 
     def size_of(self, message: Any) -> int:
         """Octets of the message's frame or datagram; counted once for each message, however many get it."""

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from overlay.config import Config, PeerName
-from overlay.datapath.plan import Arbiter, Claim, ForwardingPlan, Standing
+from overlay.datapath.claims import Arbiter, Claim, Standing
+from overlay.datapath.plan import ForwardingPlan
 from overlay.datapath.wireguard import SecurePeer
 from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSecurePeers, SetSources
 from overlay.env import SECOND
@@ -356,9 +357,10 @@ class Endpoints:
         """What is known of every endpoint, and every quarantine with the command that mends it."""
         installed = {entry.mac: entry for entry in self._plan.forwarding()}
         entries = []
-        for (origin, container), claim in self._plan.claims():
+        for identity, claim in self._plan.claims():
+            origin, container = identity
             standing = self._plan.standing(origin)
-            lost = self._plan.lost((origin, container))
+            lost = self._plan.lost(identity)
             entry = installed.get(claim.mac)
             if len(lost) == len(claim.literals):
                 state = "quarantined" if standing is Standing.REACHABLE else "replaced"

@@ -4,49 +4,14 @@ Owns the order in which endpoints beat each other (`docs/wire.md`, "Origin maps"
 gossip, timers or the kernel. A change costs what it touches: the claimants of the same MAC and addresses.
 """
 
-from collections.abc import Callable, Iterator
-from enum import IntEnum
+from collections.abc import Iterator
 from functools import lru_cache
 
-from msgspec import Struct
-
 from overlay.config import PeerName
+from overlay.datapath.claims import Arbiter, Claim, Contest, EndpointId, Standing
 from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 from overlay.inputs import QuarantineChanged
 from overlay.shared_index import Index, add, discard
-
-EndpointId = tuple[PeerName, str]
-"""(origin, container): also the order in which endpoints of equal standing win a MAC."""
-
-
-Arbiter = Callable[[str, list[EndpointId]], EndpointId]
-"""Which of the endpoints of equal standing (at least two) keeps an address (an IP literal); the same on every peer."""
-
-
-class Standing(IntEnum):
-    """How an origin stands here; a lower one wins."""
-
-    REACHABLE = 0
-    HELD = 1
-    """Lost without a farewell: forwarded until the hold is over, unless somebody reachable has the same."""
-    GONE = 2
-
-
-class Claim(Struct, frozen=True):
-    """One announced endpoint: the MAC and the addresses it wants. `literals` are `addresses` without prefix length."""
-
-    mac: str
-    addresses: tuple[str, ...]
-    literals: tuple[str, ...]
-
-
-class Contest(Struct, frozen=True):
-    """A MAC or an address that two containers announce: who has it, who is quarantined, and what mends it."""
-
-    what: str
-    winner: EndpointId
-    loser: EndpointId
-    mend: str
 
 
 class ForwardingPlan:
@@ -83,7 +48,7 @@ class ForwardingPlan:
         if claim is not None:
             identity, known, own = _alone(origin, container, claim)
         else:
-            identity = (origin, container)
+            identity = EndpointId(origin, container)
         self._dirty_claims[identity] = None
         if before is not None:
             self._touch(before)
@@ -150,7 +115,7 @@ class ForwardingPlan:
         """All claims, in the order of their names."""
         for origin, claims in sorted(self._claims.items()):
             for container, claim in sorted(claims.items()):
-                yield (origin, container), claim
+                yield EndpointId(origin, container), claim
 
     def forwarding(self) -> tuple[SetForwarding, ...]:
         """All that is installed, by MAC."""
@@ -390,5 +355,5 @@ def _alone(
     origin: PeerName, container: str, claim: Claim
 ) -> tuple[EndpointId, dict[EndpointId, Claim], dict[str, Claim]]:
     """What is indexed of an endpoint. Kept for the peers of a simulated world; see `overlay.shared_index`."""
-    identity = (origin, container)
+    identity = EndpointId(origin, container)
     return identity, {identity: claim}, {container: claim}

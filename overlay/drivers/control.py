@@ -22,8 +22,8 @@ from overlay.drivers.expose import Exposure
 from overlay.drivers.loop import Router
 from overlay.drivers.options import LaunchOptions, differences
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
-from overlay.node import View
 from overlay.template import render
+from overlay.view import View
 
 __all__ = ["Control"]
 

@@ -23,7 +23,8 @@ from overlay.drivers.udp import UdpDriver
 from overlay.drivers.wireguard import WireGuard
 from overlay.env import SECOND
 from overlay.errors import UsageError
-from overlay.node import Node, View
+from overlay.node import Node
+from overlay.view import View
 
 __all__ = ["Answer", "Router", "now"]
 

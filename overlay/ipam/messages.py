@@ -6,7 +6,7 @@ address included, so that an IPv6 range of up to 2**64 addresses fits MessagePac
 
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -45,7 +45,7 @@ class Token(Wire, frozen=True, dict=True):
         return int.from_bytes(blake2b(_encode(self), digest_size=8).digest(), "big")
 
     @cached_property
-    def known(self) -> tuple[int, int, int]:
+    def known(self) -> tuple[Any, ...]:
         """What a vector says of it."""
         return (self.start, self.version, self.fingerprint & 0xFFFFFFFF)
 
@@ -183,3 +183,10 @@ PaxosMessage = Trigger | Prepare | Promise | Propose | Accepted | Refusal | Abst
 
 IpamMessage = SpaceRequest | SpaceDonation | SpaceDenial | PaxosMessage | Decided
 """What address management sends as a unicast."""
+
+
+class StoredRing(Wire, frozen=True):
+    """A peer's ring as it is on its disk; never on the wire."""
+
+    name: PeerName
+    ring: RingDelta

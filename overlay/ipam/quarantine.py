@@ -5,10 +5,11 @@ Such duplicates cannot be prevented (two networks that allocated before they met
 """
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from overlay.config import PeerName
 
-Holder = tuple[PeerName, str]
+Holder = TypeVar("Holder", bound=tuple[str, ...])
 """(peer, container)."""
 
 

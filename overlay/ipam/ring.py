@@ -11,12 +11,13 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from itertools import pairwise
+from typing import Final
 
 import msgspec
 
 from overlay.config import PeerName
 from overlay.ipam.messages import Lineage, RingDelta, RingVector, Token
-from overlay.vectors import concerned
+from overlay.vectors import Known, by_key, concerned
 
 TAKEOVER = 2**32
 """A takeover raises a token's version to the next multiple of it."""
@@ -82,7 +83,7 @@ def divide(size: int, founders: tuple[PeerName, ...]) -> list[Token]:
     ]
 
 
-_NO_TOKEN = (-1, -1, -1)
+_NO_TOKEN: Final[Known] = (-1, -1, -1)
 
 
 class Ring:
@@ -263,7 +264,7 @@ class Ring:
             return None
         if vector.lineage != self.lineage:
             return self.whole()
-        theirs = {known[0]: known for known in vector.known}
+        theirs = by_key(vector.known)
         # Asked about every token of a large ring, and where all are simulated most is the very same object.
         lacking = [
             token
@@ -280,13 +281,14 @@ class Ring:
             higher = lineage_rank(vector.lineage) > lineage_rank(self.lineage)
             return RingVector(self.range, self.lineage, ()) if higher else None
         tokens = self.tokens.get
-        known = [
+        named: tuple[Known, ...] = vector.known
+        asked: list[Known] = [
             (theirs[0], 0, -1) if mine is None else mine.known
-            for theirs in vector.known
+            for theirs in named
             if (mine := tokens(theirs[0])) is None
             or (mine.known is not theirs and mine.known != theirs and mine.version <= theirs[1])
         ]
-        return RingVector(self.range, self.lineage, tuple(known)) if known else None
+        return RingVector(self.range, self.lineage, tuple(asked)) if asked else None
 
     def knows(self, delta: RingDelta) -> bool:
         """Merging `delta` would change nothing."""

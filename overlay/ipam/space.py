@@ -15,7 +15,7 @@ from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem
 from overlay.ipam.holdings import KEY as ADDRESSES_KEY
 from overlay.ipam.holdings import Holdings, largest_block
-from overlay.ipam.messages import Lineage, RingDelta, Token
+from overlay.ipam.messages import Lineage, StoredRing, Token
 from overlay.ipam.ring import SEED, Extent, Ring, divide, make_lineage
 from overlay.ipam.universe import Subnet, Universe
 
@@ -23,11 +23,6 @@ CHANNEL = "ipam"
 RING_KEY = "ipam.ring"
 LAZY = 10 * SECOND
 """How long news of other peers' tokens may stay off the disk: they can be learned again."""
-
-
-class _StoredRing(msgspec.Struct, frozen=True, array_like=True):
-    name: PeerName
-    ring: RingDelta
 
 
 class Space:
@@ -47,7 +42,7 @@ class Space:
         self._written: dict[int, Token] = {}
         if RING_KEY in stored:
             try:
-                kept = msgspec.msgpack.decode(stored[RING_KEY], type=_StoredRing)
+                kept = msgspec.msgpack.decode(stored[RING_KEY], type=StoredRing)
             except msgspec.MsgspecError as error:
                 raise EnvironmentProblem(
                     f"stored state {RING_KEY!r} is unreadable ({error}); `weave reset` drops it"
@@ -197,7 +192,7 @@ class Space:
         """What has to be written and announced; goes ahead of all other effects of the same input."""
         effects: list[Effect] = []
         if self._urgent or (self._stale_since is not None and now - self._stale_since >= LAZY):
-            stored = _StoredRing(self.name, self.ring.whole())
+            stored = StoredRing(self.name, self.ring.whole())
             effects.append(Persist(RING_KEY, msgspec.msgpack.encode(stored)))
             self._urgent = False
             self._stale_since = None

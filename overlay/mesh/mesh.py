@@ -456,7 +456,7 @@ class Mesh:
         return [*self.dialler.forget(input.addresses), Reply(input.request)]
 
     def _leave(self, input: Leave, now: int) -> list[Effect]:
-        effects = self.gossip.farewell(Topology.name, self.topology.leave(now))
+        effects = self.gossip.farewell(self.topology.name, self.topology.leave(now))
         goodbye = Goodbye(Reason.LEAVING, f"{self.config.nickname} leaves")
         for conn in self.connections.all:
             effects += (SendTcp(conn, goodbye), CloseTcp(conn, goodbye.text))
@@ -523,7 +523,7 @@ class Mesh:
         topology = self.topology
         own = topology.publish(now)
         if own is not None:
-            self.gossip.broadcast(Topology.name, own, now)
+            self.gossip.broadcast(self.topology.name, own, now)
         for peer in topology.take_left() if topology.left else ():
             self.dialler.drop(peer)
             self.memory.drop(peer, now)
@@ -537,7 +537,7 @@ class Mesh:
         before = self.routes.reachable
         self.routes.refresh()
         while (promoted := self.topology.promote(self.routes.tree)) is not None:
-            self.gossip.broadcast(Topology.name, promoted, now)
+            self.gossip.broadcast(self.topology.name, promoted, now)
             self.routes.refresh()
         after = self.routes.reachable
         self._routes_at = now + ROUTES_PAUSE + ROUTES_PAUSE_PER_PEER * len(self.topology.records)

@@ -7,7 +7,7 @@ hashed and looked through once.
 from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -29,8 +29,15 @@ class Link(Wire, frozen=True):
     established: bool
 
 
-Relinked = tuple[PeerName, tuple[PeerName, ...], tuple[PeerName, ...]]
-"""A peer, those with whom it says to be linked no more, and those with whom it says to be linked now."""
+class Relinked(NamedTuple):
+    """What changed between two records of a peer."""
+
+    peer: PeerName
+    lost: tuple[PeerName, ...]
+    """With whom it says to be linked no more."""
+    gained: tuple[PeerName, ...]
+    """With whom it says to be linked now."""
+
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -61,7 +68,7 @@ class PeerRecord(Wire, frozen=True, dict=True):
         """To whom it says to have established links, in order. Not to be changed."""
         return {link.peer: None for link in self.links if link.established}
 
-    def relinked(self, before: "PeerRecord") -> "Relinked | None":
+    def relinked(self, before: "PeerRecord") -> Relinked | None:
         """Which links it has no more and which are new, compared with another record of the peer; None: the same."""
         theirs = before.linked
         found = self._relinked.get(id(theirs))
@@ -69,7 +76,7 @@ class PeerRecord(Wire, frozen=True, dict=True):
             mine, change = self.linked, None
             if mine != theirs:
                 lost = tuple([peer for peer in theirs if peer not in mine])
-                change = (self.name, lost, tuple([peer for peer in mine if peer not in theirs]))
+                change = Relinked(self.name, lost, tuple([peer for peer in mine if peer not in theirs]))
             found = self._relinked[id(theirs)] = (theirs, change)
         return found[1]
 
@@ -79,12 +86,12 @@ class PeerRecord(Wire, frozen=True, dict=True):
         return {}
 
     @cached_property
-    def appeared(self) -> "Relinked":
+    def appeared(self) -> Relinked:
         """The same, compared with nothing."""
-        return (self.name, (), tuple(self.linked))
+        return Relinked(self.name, (), tuple(self.linked))
 
     @cached_property
-    def known(self) -> tuple[PeerName, int, int]:
+    def known(self) -> tuple[Any, ...]:
         """What a vector says of it."""
         return (self.name, self.uid, self.version)
 

@@ -6,6 +6,7 @@ what the values mean, who is reachable, or how deltas travel. `docs/wire.md`, "O
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from overlay.config import PeerName
 from overlay.effects import Broadcast, Effect, Notify
@@ -14,7 +15,7 @@ from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.mesh.origin_messages import Change, OriginDelta, OriginState, OriginVector, Value
 from overlay.mesh.origin_state import Held, first_of, join_states, shared, validate
-from overlay.vectors import concerned, lacking
+from overlay.vectors import Known, by_key, concerned, lacking
 from overlay.wire import Delta, Vector
 
 MAX_FORGOTTEN = 4096
@@ -158,7 +159,7 @@ class OriginMap:
         """All that the sender of `vector` lacks of what is held here; see `channel.Channel`."""
         if not isinstance(vector, OriginVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
-        theirs = {known[0]: known for known in vector.known}
+        theirs = by_key(vector.known)
         # Asked about every origin of a large mesh, and where all are simulated most is the very same object.
         differing = [
             held
@@ -316,4 +317,4 @@ def _origin(held: Held) -> PeerName:
     return held.origin
 
 
-_UNKNOWN = ("", 0, 0)
+_UNKNOWN: Final[Known] = ("", 0, 0)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from overlay.config import PeerName
 from overlay.errors import RemoteError
 from overlay.mesh.origin_messages import Change, Entry, OriginDelta, OriginState, Value
+from overlay.vectors import Known
 
 MAX_TOMBSTONES = 512
 """Tombstones kept of one origin; beyond, the older half is dropped and the floor raised."""
@@ -61,7 +62,7 @@ class Held:
 
     def _finish(self) -> "Held":
         self._collect()
-        self.known = (self.origin, self.uid, self.version)
+        self.known: Known = (self.origin, self.uid, self.version)
         self.term = _said(self.origin, self.uid, self.version, self.ahead)
         return self
 

@@ -72,7 +72,8 @@ class Timers(Generic[Key]):
         heap, due = self._heap, self._due
         while heap:
             first = heap[0]
-            if due.get(first[2]) is first:
+            counts = due.get(first[2])
+            if counts is not None and counts[1] == first[1]:
                 self.first = first[0]
                 return
             heappop(heap)

@@ -19,7 +19,7 @@ from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
 from overlay.mesh.messages import Link, PeerRecord, Relinked, TopologyDelta, TopologyVector
-from overlay.vectors import lacking
+from overlay.vectors import Known, by_key, lacking
 from overlay.wire import Delta, Vector
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
@@ -187,7 +187,7 @@ class Topology:
         if not isinstance(vector, TopologyVector):
             raise RemoteError(f"vector of the topology expected, {type(vector).__name__} found")
         records = self.records
-        theirs = {known[0]: known for known in vector.known}
+        theirs = by_key(vector.known)
         if named:
             newer = [
                 record
@@ -343,7 +343,7 @@ class Topology:
             self._vector = None
             del self._unreachable_since[name]
             self._forgotten[name] = rank(record)
-            self._relink((name, tuple(record.linked), ()))
+            self._relink(Relinked(name, tuple(record.linked), ()))
         return expired
 
     def take_relinked(self) -> list[Relinked]:
@@ -381,7 +381,7 @@ class Topology:
 
 
 _NOBODY: dict[PeerName, None] = {}
-_UNKNOWN: Final = ("", -1, -1)
+_UNKNOWN: Final[Known] = ("", -1, -1)
 
 
 def _stands(new: PeerRecord, old: PeerRecord) -> bool:

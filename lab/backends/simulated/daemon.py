@@ -38,7 +38,7 @@ from overlay.drivers.options import LaunchOptions
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import OverlayError, UsageError
 from overlay.mesh.memory import forget_peers
-from overlay.node import View
+from overlay.view import View
 
 UNDERLAY_MTU = 1500
 _COALESCE = 5 * MILLISECOND

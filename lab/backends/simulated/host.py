@@ -32,7 +32,7 @@ from overlay.cli_client import NotRunning, Refused
 from overlay.drivers.control import WATCH_REFRESH
 from overlay.env import MILLISECOND, Random
 from overlay.errors import OverlayError, UsageError
-from overlay.node import View as Belief
+from overlay.view import View as Belief
 
 COMMAND = 3 * MILLISECOND
 """What a command takes to be started and to end."""

@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlay.datapath.plan import Claim, ForwardingPlan, Standing
+from overlay.datapath.claims import Claim, Standing
+from overlay.datapath.plan import ForwardingPlan
 from overlay.effects import Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 
 OWN, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
