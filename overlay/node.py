@@ -343,13 +343,13 @@ class Node:
 
     def _remember_nicknames(self, input: PeersChanged) -> None:
         """Keep the nicknames of peers that go out of reach: `rmpeer` is asked for them when their records are gone."""
-        if len(input.reachable) == len(self.mesh.topology.records):
+        if len(input.reachable) == len(self.mesh.topology.entries):
             return  # whoever is reachable has a record, so all are
         reachable = input.members
-        for name, record in self.mesh.topology.records.items():
+        for name, entry in self.mesh.topology.entries.items():
             if name not in reachable:
                 self._nicknames.pop(name, None)
-                self._nicknames[name] = record.nickname
+                self._nicknames[name] = entry.record.nickname
         while len(self._nicknames) > MAX_NICKNAMES:
             del self._nicknames[next(iter(self._nicknames))]
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from overlay.config import PeerName
 
-__all__ = ["Known", "by_key", "concerned", "lacking"]
+__all__ = ["Known", "Order", "by_key", "concerned", "lacking"]
 
 Known = tuple[Any, ...]
 """(key, life, version). Kept and passed on as the object that it is: known for three values it would be taken apart and
@@ -32,6 +32,32 @@ def concerned(held: Mapping[Key, Value], theirs: Mapping[Key, Any], named: bool)
 def by_key(vector: Iterable[Known]) -> dict[Any, Known]:
     """What a vector says of each key."""
     return {known[0]: known for known in vector}
+
+
+class Order:
+    """The keys of what is held, sorted when somebody asks: of a vector they are asked for after many were added."""
+
+    __slots__ = ("_keys", "_sorted")
+
+    def __init__(self) -> None:
+        self._keys: list[PeerName] = []
+        self._sorted = True
+
+    def add(self, key: PeerName) -> None:
+        """Take in a key that is new."""
+        self._keys.append(key)
+        self._sorted = False
+
+    def discard(self, key: PeerName) -> None:
+        """Take out a key that is there."""
+        self._keys.remove(key)
+
+    def in_order(self) -> list[PeerName]:
+        """All, in order. Not to be changed."""
+        if not self._sorted:
+            self._keys.sort()  # which costs little more than a look at them where most are in order
+            self._sorted = True
+        return self._keys
 
 
 def lacking(held: Mapping[PeerName, _Held], vector: Iterable[Known]) -> tuple[Known, ...]:

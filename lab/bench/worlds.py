@@ -290,7 +290,7 @@ class Stage:
         node, peers, degree = self.world.running()[0].node, self.play.peers, self.play.degree
         assert node is not None
         states = whole_state.sizes(node)
-        record = len(encode_message(TopologyDelta((node.mesh.topology.records[node.config.name],))))
+        record = len(encode_message(TopologyDelta((node.mesh.topology.entries[node.config.name].record,))))
         held = node.registry.channel.missing(OriginVector(()))
         assert isinstance(held, OriginDelta)
         entry = len(encode_message(OriginDelta(held.states[:1])))

@@ -6,52 +6,61 @@ without them, and theirs: counted once for each and kept with it. Whatever is no
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from overlay.ipam.messages import RingDelta
+from overlay.ipam.messages import Lineage, RingDelta
 from overlay.mesh.envelopes import News
 from overlay.mesh.messages import TopologyDelta
 from overlay.mesh.origin_messages import OriginDelta
 from overlay.wire import Delta, Message, encode_message
 
 _encode = msgspec.msgpack.Encoder().encode
-_TOPOLOGY, _ORIGINS = TopologyDelta(()), OriginDelta(())
 _KEY = "octets"
 """Under which the size of a part is kept with it (they all have a `__dict__` for what follows from them)."""
+_NEWS = {answer: len(encode_message(News((), answer))) for answer in (False, True)}
+_TOPOLOGY, _ORIGINS = len(_encode(TopologyDelta(()))), len(_encode(OriginDelta(())))
 
 
 def size(message: Message) -> int:
     """`len(encode_message(message))`."""
     if type(message) is not News:
         return len(encode_message(message))
-    hollow = []
-    octets = 0
+    octets = _NEWS[message.answer] + _head(len(message.items)) - 1  # the head of an empty array is one octet
     for name, delta in message.items:
-        empty, parts = _taken_apart(delta)
-        hollow.append((name, empty))
-        octets += _head(len(parts)) - 1 + _sum(parts)  # the head of the empty array is one octet
-    return octets + len(encode_message(News(tuple(hollow), message.answer)))
+        octets += 1 + _name(name) + _delta(delta)
+    return octets
 
 
-def _taken_apart(delta: Delta) -> tuple[Delta, Sequence[Any]]:
-    """The same delta without its parts, and these."""
+def _delta(delta: Delta) -> int:
+    """Octets of its parts, and of the same delta without them."""
+    parts: Sequence[Any]
     if isinstance(delta, TopologyDelta):
-        return _TOPOLOGY, delta.records
-    if isinstance(delta, OriginDelta):
-        return _ORIGINS, delta.states
-    return RingDelta(delta.range, delta.lineage, ()), delta.tokens
-
-
-def _sum(parts: Sequence[Any]) -> int:
-    total = 0
+        parts, empty = delta.records, _TOPOLOGY
+    elif isinstance(delta, OriginDelta):
+        parts, empty = delta.states, _ORIGINS
+    else:
+        parts, empty = delta.tokens, _ring(delta.range, delta.lineage)
+    octets = empty + _head(len(parts)) - 1
     for part in parts:
-        kept = part.__dict__
-        if _KEY not in kept:
-            kept[_KEY] = len(_encode(part))
-        total += kept[_KEY]
-    return total
+        kept: dict[str, Any] = part.__dict__
+        length: int | None = kept.get(_KEY)
+        if length is None:
+            length = kept[_KEY] = len(_encode(part))
+        octets += length
+    return octets
+
+
+@lru_cache(maxsize=64)
+def _name(name: str) -> int:
+    return len(_encode(name))
+
+
+@lru_cache(maxsize=64)
+def _ring(range_text: str, lineage: Lineage) -> int:
+    return len(_encode(RingDelta(range_text, lineage, ())))
 
 
 def _head(count: int) -> int:

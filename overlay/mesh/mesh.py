@@ -325,7 +325,7 @@ class Mesh:
         for target in self.dialler.targets.values():
             if target.peer == peer:
                 self.beacons.hush(target.address)
-        known = self.topology.records.get(peer)
+        known = self.topology.entries.get(peer)
         spare = peer in self.routes.tree and known is not None and known.uid == connection.uid
         joins = peer not in self.routes.tree or peer in self._was_eager
         self._was_eager.pop(peer, None)
@@ -428,7 +428,7 @@ class Mesh:
         if self._room(peer) <= 0:
             return effects
         known = self.dialler.explicit_at(address, peer) or (
-            self.config.discovery and (self.beacons.calls(peer) or peer in self.topology.records)
+            self.config.discovery and (self.beacons.calls(peer) or peer in self.topology.entries)
         )
         if known and (beacon.answer or self.config.name < peer):
             return effects + self.dialler.urge(address, peer, now)
@@ -540,7 +540,7 @@ class Mesh:
             self.gossip.broadcast(self.topology.name, promoted, now)
             self.routes.refresh()
         after = self.routes.reachable
-        self._routes_at = now + ROUTES_PAUSE + ROUTES_PAUSE_PER_PEER * len(self.topology.records)
+        self._routes_at = now + ROUTES_PAUSE + ROUTES_PAUSE_PER_PEER * len(self.topology.entries)
         if after is not before or self.topology.names_generation != self._noted:
             self._noted = self.topology.names_generation
             self.topology.note_reachable(self.routes.tree, now)
@@ -555,7 +555,7 @@ class Mesh:
     def _discover(self, now: int) -> None:
         if not self.config.discovery:
             return
-        known = self.topology.records
+        known = self.topology.entries
         room = self._room("") - sum(
             not target.explicit and (not target.peer or target.peer in known)
             for target in self.dialler.targets.values()
@@ -565,8 +565,8 @@ class Mesh:
         aimed = self.dialler.aimed()
         peers = [
             name
-            for name, record in sorted(self.topology.records.items())
-            if name not in aimed and name not in self.dialler.connected and not record.gone and name != self.config.name
+            for name, entry in sorted(self.topology.entries.items())
+            if name not in aimed and name not in self.dialler.connected and not entry.gone and name != self.config.name
         ]
         for peer in peers if len(peers) <= room else self._rng.sample(peers, max(room, 0)):
             addresses = self._addresses(peer)

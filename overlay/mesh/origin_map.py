@@ -15,7 +15,7 @@ from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.mesh.origin_messages import Change, OriginDelta, OriginState, OriginVector, Value
 from overlay.mesh.origin_state import Held, first_of, join_states, shared, validate
-from overlay.vectors import Known, by_key, concerned, lacking
+from overlay.vectors import Known, Order, by_key, concerned, lacking
 from overlay.wire import Delta, Vector
 
 MAX_FORGOTTEN = 4096
@@ -40,6 +40,7 @@ class OriginMap:
         self._reachable: dict[PeerName, None] = {owner: None}
         self._reachable_digest = 0
         self._origins: dict[PeerName, Held] = {}
+        self._order = Order()
         self._forgotten: dict[PeerName, int] = {}
         self._limbo: dict[PeerName, OriginDelta] = {}
         self._reissue_from = 0
@@ -100,6 +101,7 @@ class OriginMap:
         if held is None or origin == self._owner:
             return ()
         del self._origins[origin]
+        self._order.discard(origin)
         self._digest ^= held.term
         self._vector = None
         if origin in self._reachable:
@@ -152,7 +154,7 @@ class OriginMap:
         """What is held without a gap."""
         if self._vector is None:
             origins = self._origins
-            self._vector = OriginVector(tuple([origins[origin].known for origin in sorted(origins)]))
+            self._vector = OriginVector(tuple([origins[origin].known for origin in self._order.in_order()]))
         return self._vector
 
     def missing(self, vector: Vector, named: bool = False) -> OriginDelta | None:
@@ -282,6 +284,8 @@ class OriginMap:
         origin = held.origin
         before = self._origins.get(origin)
         self._origins[origin] = held
+        if before is None:
+            self._order.add(origin)
         change = held.term if before is None else before.term ^ held.term
         self._digest ^= change
         self._vector = None
@@ -292,6 +296,7 @@ class OriginMap:
         """Assert what must hold of each origin, and the digests."""
         vector, self._vector = self._vector, None
         assert vector is None or vector == self.vector(), self.name
+        assert self._order.in_order() == sorted(self._origins), self.name
         digest = reachable_digest = 0
         for origin, held in self._origins.items():
             digest ^= held.term

@@ -6,8 +6,8 @@ which only what a change touches is looked at; the way to somebody is asked rare
 """
 
 from overlay.config import PeerName
-from overlay.mesh.messages import Relinked
 from overlay.mesh.topology import Topology
+from overlay.mesh.topology_entry import Relinked
 
 
 class Routes:
@@ -27,6 +27,8 @@ class Routes:
         self.tree: dict[PeerName, PeerName] = {self._own: self._own}
         """All reachable peers, each with the one that comes before it in some tree; this peer's own is itself."""
         self.reachable: tuple[PeerName, ...] = (self._own,)
+        self._came: list[PeerName] = []
+        """Who was hung into the tree since the last `refresh`."""
 
     @property
     def stale(self) -> bool:
@@ -51,11 +53,17 @@ class Routes:
                     break
         for orphan in orphans:
             self._attach(orphan)
-        # Nobody leaves the tree but orphans: of equal size and with all of them back, it holds the same peers.
-        before, size = self.reachable, len(self.reachable)
-        if len(self.tree) != size or any(orphan not in self.tree for orphan in orphans):
-            self.reachable = tuple(sorted(self.tree))
-        return before != self.reachable
+        # Nobody leaves the tree but orphans, and nobody else comes who was not out of it.
+        lost = {orphan for orphan in orphans if orphan not in tree}
+        came, self._came = self._came, []
+        if orphans:
+            apart = dict.fromkeys(orphans)
+            came = [peer for peer in came if peer not in apart]
+        if not came and not lost:
+            return False
+        kept = [peer for peer in self.reachable if peer not in lost] if lost else self.reachable
+        self.reachable = tuple(sorted([*kept, *came]))
+        return True
 
     @property
     def hops(self) -> dict[PeerName, PeerName]:
@@ -137,24 +145,26 @@ class Routes:
 
     def _grow(self, start: PeerName) -> None:
         """Take in all that `start`, which is in the tree, leads to."""
-        records, tree = self._topology.records, self.tree
-        todo = [start] if start in records else []
+        entries, tree = self._topology.entries, self.tree
+        todo = [start] if start in entries else []
         while todo:
             peer = todo.pop()
-            for other in records[peer].linked:
-                if other not in tree and other in records and peer in records[other].linked:
+            for other in entries[peer].linked:
+                if other not in tree and other in entries and peer in entries[other].linked:
                     tree[other] = peer
+                    self._came.append(other)
                     self._children.setdefault(peer, {})[other] = None
                     todo.append(other)
 
     def _attach(self, peer: PeerName) -> None:
         """Hang a peer, and all it leads to, on a neighbour that is in the tree, if there is one."""
-        records, tree = self._topology.records, self.tree
-        if peer in tree or peer not in records:
+        entries, tree = self._topology.entries, self.tree
+        if peer in tree or peer not in entries:
             return
-        for other in records[peer].linked:
-            if other in tree and other in records and peer in records[other].linked:
+        for other in entries[peer].linked:
+            if other in tree and other in entries and peer in entries[other].linked:
                 tree[peer] = other
+                self._came.append(peer)
                 self._children.setdefault(other, {})[peer] = None
                 self._grow(peer)
                 return
@@ -170,11 +180,11 @@ class Routes:
 
     def _next_level(self, hops: dict[PeerName, PeerName], level: list[PeerName], shunned: PeerName) -> list[PeerName]:
         """Take in the peers that come after those of `level`; returns them, in order."""
-        records, own = self._topology.records, self._own
+        entries, own = self._topology.entries, self._own
         found = []
         for peer in level:
-            for other in records[peer].linked:
-                if other not in hops and other in records and peer in records[other].linked:
+            for other in entries[peer].linked:
+                if other not in hops and other in entries and peer in entries[other].linked:
                     if peer == own:
                         if other == shunned:
                             continue

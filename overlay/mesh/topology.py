@@ -12,14 +12,13 @@ go on infecting each other with it.
 
 from typing import Final
 
-from msgspec.structs import replace
-
 from overlay.config import PeerName
 from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.messages import Link, PeerRecord, Relinked, TopologyDelta, TopologyVector
-from overlay.vectors import Known, by_key, lacking
+from overlay.mesh.messages import Link, PeerRecord, TopologyDelta, TopologyVector
+from overlay.mesh.topology_entry import Entry, Relinked, entry_of
+from overlay.vectors import Known, Order, by_key, lacking
 from overlay.wire import Delta, Vector
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
@@ -45,14 +44,15 @@ def rank(record: PeerRecord) -> tuple[int, int]:
 
 
 class Topology:
-    """Implements `channel.Channel`. `records` holds one record for each known peer, this one among them."""
+    """Implements `channel.Channel`. `entries` holds one for each known peer, this one among them."""
 
     name = "topology"
 
     def __init__(self, own: PeerName, nickname: str, uid: int, key: bytes = b"") -> None:
         self.own = own
         self._key = key
-        self.records: dict[PeerName, PeerRecord] = {}
+        self.entries: dict[PeerName, Entry] = {}
+        self._order = Order()
         self.limbo: dict[PeerName, PeerRecord] = {}
         self.links_generation = 0
         """Counts changes of who is linked to whom; a reader that saw the same number needs no new routes."""
@@ -77,14 +77,14 @@ class Topology:
         self._jumps = 0
         self._jump_at = 0
         self._jumped_at = 0
-        self._put(PeerRecord(own, uid, 1, nickname, (), False, key))
+        self._put(entry_of(PeerRecord(own, uid, 1, nickname, (), False, key)))
 
     # --- this peer's own record -----------------------------------------------------------------------------------
 
     @property
     def uid(self) -> int:
         """This peer's incarnation: as given at the start, or higher after a jump."""
-        return self.records[self.own].uid
+        return self.entries[self.own].uid
 
     def set_links(self, links: tuple[Link, ...], now: int, urgent: bool = True) -> None:
         """This peer's established connections are now these (sorted by peer); takes effect with `publish`.
@@ -94,7 +94,7 @@ class Topology:
         due = now if urgent else now + SPARE_PAUSE
         self._due = min(self._due, due) if self._changed else due
         self._links = links
-        self._changed = links != self.records[self.own].links
+        self._changed = links != self.entries[self.own].record.links
 
     def publish(self, now: int) -> TopologyDelta | None:
         """The own record's new version, if it is to change and may by now; the caller spreads it."""
@@ -102,7 +102,7 @@ class Topology:
             return None
         jump = self._foreign_uid >= 0 and now >= self._jump_at
         changed = self._changed and now >= self._publish_at and now >= self._due
-        if self.records[self.own].gone or not (jump or changed):
+        if self.entries[self.own].gone or not (jump or changed):
             return None
         return self._publish(now, jump, gone=False)
 
@@ -119,10 +119,10 @@ class Topology:
             dues.append(max(self._publish_at, self._due))
         if self._foreign_uid >= 0:
             dues.append(self._jump_at)
-        return None if self.records[self.own].gone else min(dues)
+        return None if self.entries[self.own].gone else min(dues)
 
     def _publish(self, now: int, jump: bool, gone: bool) -> TopologyDelta:
-        old = self.records[self.own]
+        old = self.entries[self.own].record
         uid, version = old.uid, old.version + 1
         if jump:
             uid, version = max(old.uid, self._foreign_uid) + 1, 1
@@ -133,7 +133,7 @@ class Topology:
         self._changed = False
         self._publish_at = now + PUBLISH_PAUSE
         record = PeerRecord(self.own, uid, version, old.nickname, () if gone else self._links, gone, self._key)
-        self._put(record)
+        self._put(entry_of(record))
         return TopologyDelta((record,))
 
     def meet_namesake(self, who: str, now: int) -> list[Effect]:
@@ -150,7 +150,7 @@ class Topology:
         return self.namesake if now - self._namesake_at <= JUMP_QUIET else ""
 
     def _see_foreign(self, record: PeerRecord, now: int) -> list[Effect]:
-        own = self.records[self.own]
+        own = self.entries[self.own].record
         if record == own or rank(record) < rank(own) or own.gone:
             return []
         if record.uid >= _MAX_COUNTER:
@@ -172,69 +172,74 @@ class Topology:
 
     def digest_of(self, peers: tuple[PeerName, ...]) -> int:
         """The same over the records of these peers only, as far as known."""
-        records = self.records
-        return sum(records[peer].fingerprint for peer in peers if peer in records) & _MASK
+        entries = self.entries
+        return sum([entries[peer].fingerprint for peer in peers if peer in entries]) & _MASK
 
     def vector(self) -> TopologyVector:
         """(name, uid, version) of all records."""
         if self._vector is None:
-            records = self.records
-            self._vector = TopologyVector(tuple([records[name].known for name in sorted(records)]))
+            entries = self.entries
+            self._vector = TopologyVector(tuple([entries[name].known for name in self._order.in_order()]))
         return self._vector
 
     def missing(self, vector: Vector, named: bool = False) -> TopologyDelta | None:
         """All records that are newer here than `vector` says; see `channel.Channel`."""
         if not isinstance(vector, TopologyVector):
             raise RemoteError(f"vector of the topology expected, {type(vector).__name__} found")
-        records = self.records
+        entries = self.entries
         theirs = by_key(vector.known)
         if named:
             newer = [
-                record
+                entry
                 for name, known in theirs.items()
-                if (record := records.get(name)) is not None and record.known >= known
+                if (entry := entries.get(name)) is not None and entry.known >= known
             ]
         else:
             # Asked about every peer of a large mesh, and where all are simulated most is the very same object.
             newer = [
-                record
-                for name, record in records.items()
-                if (known := theirs.get(name, _UNKNOWN)) is not record.known and record.known > known
+                entry
+                for name, entry in entries.items()
+                if (known := theirs.get(name, _UNKNOWN)) is not entry.known and entry.known > known
             ]
-        return TopologyDelta(tuple(sorted(newer, key=_name))) if newer else None
+        return TopologyDelta(tuple([entry.record for entry in sorted(newer, key=_name)])) if newer else None
 
     def lacking(self, vector: Vector) -> TopologyVector | None:
         """Of the peers of which `vector` names a newer record, what is known here."""
         assert isinstance(vector, TopologyVector)
-        known = lacking(self.records, vector.known)
+        known = lacking(self.entries, vector.known)
         return TopologyVector(known) if known else None
 
     def merge(self, delta: Delta, now: int) -> tuple[TopologyDelta | None, list[Effect]]:
         """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""
         if not isinstance(delta, TopologyDelta):
             raise RemoteError(f"news of the topology expected, {type(delta).__name__} found")
-        known = self.records.get
-        candidates = [
-            record
-            for record in delta.records
-            if (old := known(record.name)) is not record and (old is None or _stands(record, old))
-        ]
-        for record in candidates:
-            if not record.sound:
+        held = self.entries.get
+        candidates: list[Entry] = []
+        for record in delta.records:
+            old = held(record.name)
+            if old is None:
+                candidates.append(entry_of(record))
+            elif old.record is not record:
+                entry = entry_of(record)
+                if entry.stands_against(old):
+                    candidates.append(entry)
+        for entry in candidates:
+            if not entry.sound:
                 raise RemoteError(
-                    f"record of {record.name[:64]!r}: a name of 1 to 64 characters and sorted links expected"
+                    f"record of {entry.name[:64]!r}: a name of 1 to 64 characters and sorted links expected"
                 )
         news: list[PeerRecord] = []
         effects: list[Effect] = []
-        for record in candidates:
-            forgotten = self._forgotten.get(record.name)
-            if record.name == self.own:
-                effects += self._see_foreign(record, now)
-            elif forgotten is not None and record.name not in self.records and rank(record) <= forgotten:
-                self.limbo[record.name] = record
+        for entry in candidates:
+            name = entry.name
+            forgotten = self._forgotten.get(name) if self._forgotten else None
+            if name == self.own:
+                effects += self._see_foreign(entry.record, now)
+            elif forgotten is not None and name not in self.entries and rank(entry.record) <= forgotten:
+                self.limbo[name] = entry.record
             else:
-                self._put(record)
-                news.append(record)
+                self._put(entry)
+                news.append(entry.record)
         if not news:
             return None, effects
         return (delta if len(news) == len(delta.records) else TopologyDelta(tuple(news))), effects
@@ -246,52 +251,58 @@ class Topology:
             assert isinstance(delta, TopologyDelta)
             for record in delta.records:
                 old = best.setdefault(record.name, record)
-                if old is not record and _stands(record, old):
+                if old is not record and entry_of(record).stands_against(entry_of(old)):
                     best[record.name] = record
         return TopologyDelta(tuple(best[name] for name in sorted(best)))
 
     def check_invariants(self) -> None:
         """Own record present; keys and digest fit the records; links sorted and without repetition."""
-        assert self.own in self.records
+        assert self.own in self.entries
         total = 0
-        for name, record in self.records.items():
-            assert record.name == name, (record.name, name)
-            fresh = replace(record)
-            assert (record.fingerprint, record.linked, record.known) == (fresh.fingerprint, fresh.linked, fresh.known)
-            assert fresh.sound, f"the links of {name} are not sorted: {[link.peer for link in record.links]}"
-            total += record.fingerprint
+        for name, entry in self.entries.items():
+            assert entry.name == name, (entry.name, name)
+            fresh = Entry(entry.record)
+            assert (entry.fingerprint, entry.linked, entry.known) == (fresh.fingerprint, fresh.linked, fresh.known)
+            assert fresh.sound, f"the links of {name} are not sorted: {list(entry.linked)}"
+            total += entry.fingerprint
         assert self._digest == total & _MASK
-        assert not self.limbo.keys() & self.records.keys()
+        assert self._order.in_order() == sorted(self.entries)
+        assert not self.limbo.keys() & self.entries.keys()
 
     # --- what others ask ------------------------------------------------------------------------------------------
 
+    @property
+    def records(self) -> dict[PeerName, PeerRecord]:
+        """One record for each known peer, this one among them. Made anew each time."""
+        return {name: entry.record for name, entry in self.entries.items()}
+
     def established(self, peer: PeerName) -> dict[PeerName, None]:
         """To whom `peer` says it has established links, in the order of names; empty for an unknown peer."""
-        record = self.records.get(peer)
-        return record.linked if record is not None else _NOBODY
+        entry = self.entries.get(peer)
+        return entry.linked if entry is not None else _NOBODY
 
     def key(self, peer: PeerName) -> bytes:
         """The public key in the record of `peer`; empty without one."""
-        record = self.records.get(peer)
-        return record.key if record is not None else b""
+        entry = self.entries.get(peer)
+        return entry.record.key if entry is not None else b""
 
     def nickname(self, peer: PeerName) -> str:
         """The nickname of a peer; its name if unknown."""
-        record = self.records.get(peer)
-        return record.nickname if record is not None else peer
+        entry = self.entries.get(peer)
+        return entry.record.nickname if entry is not None else peer
 
     def uid_of(self, peer: PeerName) -> int:
         """The incarnation of `peer`, 0 if it is unknown."""
-        record = self.records.get(peer)
-        return record.uid if record is not None else 0
+        entry = self.entries.get(peer)
+        return entry.uid if entry is not None else 0
 
     def addresses(self, peer: PeerName) -> list[str]:
         """Control addresses ("host:port") at which its neighbours say `peer` is found, in the neighbours' order."""
-        record = self.records.get(peer)
+        entry = self.entries.get(peer)
         found: dict[str, None] = {}
-        for link in record.links if record is not None else ():
-            other = self.records.get(link.peer)
-            for back in other.links if other is not None else ():
+        for link in entry.record.links if entry is not None else ():
+            other = self.entries.get(link.peer)
+            for back in other.record.links if other is not None else ():
                 if back.peer == peer:
                     found[back.address] = None
         return list(found)
@@ -309,8 +320,8 @@ class Topology:
         if since:
             for name in [name for name in since if name in reachable]:
                 del since[name]
-        if len(reachable) + len(since) != len(self.records):  # whoever is reachable has a record
-            for name in [name for name in self.records if name not in reachable]:
+        if len(reachable) + len(since) != len(self.entries):  # whoever is reachable has a record
+            for name in [name for name in self.entries if name not in reachable]:
                 since.setdefault(name, now)
 
     def promote(self, reachable: dict[PeerName, PeerName]) -> TopologyDelta | None:
@@ -323,7 +334,7 @@ class Topology:
             if any(link.peer in reachable and record.name in self.established(link.peer) for link in record.links)
         ]
         for record in promoted:
-            self._put(record)
+            self._put(entry_of(record))
         return TopologyDelta(tuple(promoted)) if promoted else None
 
     def forget_due(self, hold: int) -> int | None:
@@ -338,12 +349,13 @@ class Topology:
         """Drop the records that have been out of reach for `hold`; their names, sorted."""
         expired = sorted(name for name, since in self._unreachable_since.items() if since + hold <= now)
         for name in expired:
-            record = self.records.pop(name)
-            self._digest = (self._digest - record.fingerprint) & _MASK
+            entry = self.entries.pop(name)
+            self._order.discard(name)
+            self._digest = (self._digest - entry.fingerprint) & _MASK
             self._vector = None
             del self._unreachable_since[name]
-            self._forgotten[name] = rank(record)
-            self._relink(Relinked(name, tuple(record.linked), ()))
+            self._forgotten[name] = (entry.uid, entry.version)
+            self._relink(entry.vanished())
         return expired
 
     def take_relinked(self) -> list[Relinked]:
@@ -353,21 +365,21 @@ class Topology:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _put(self, record: PeerRecord) -> None:
-        name = record.name
-        old = self.records.get(name)
-        digest = self._digest + record.fingerprint
+    def _put(self, entry: Entry) -> None:
+        name = entry.name
+        old = self.entries.get(name)
+        digest = self._digest + entry.fingerprint
         if old is None:
             self.names_generation += 1
-            self._relink(record.appeared)
+            self._order.add(name)
         else:
             digest -= old.fingerprint
-            change = record.relinked(old)
-            if change is not None:
-                self._relink(change)
-        if record.gone and (old is None or not old.gone) and name != self.own:
+        change = entry.relinked(old)
+        if change is not None:
+            self._relink(change)
+        if entry.gone and (old is None or not old.gone) and name != self.own:
             self.left.append(name)
-        self.records[name] = record
+        self.entries[name] = entry
         if self.limbo:
             self.limbo.pop(name, None)
         if self._forgotten:
@@ -384,14 +396,5 @@ _NOBODY: dict[PeerName, None] = {}
 _UNKNOWN: Final[Known] = ("", -1, -1)
 
 
-def _stands(new: PeerRecord, old: PeerRecord) -> bool:
-    """Whether `new` replaces `old`, a record of the same peer."""
-    if new.uid != old.uid:
-        return new.uid > old.uid
-    if new.version != old.version:
-        return new.version > old.version
-    return new.fingerprint > old.fingerprint
-
-
-def _name(record: PeerRecord) -> PeerName:
-    return record.name
+def _name(entry: Entry) -> PeerName:
+    return entry.name

@@ -10,6 +10,7 @@ from overlay.mesh.messages import Link, PeerRecord, TopologyDelta
 from overlay.mesh.origin_messages import OriginDelta, OriginVector
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import NAMESAKE_JUMPS, SPARE_PAUSE, Topology, rank
+from overlay.mesh.topology_entry import entry_of
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -71,14 +72,17 @@ def test_news_is_exactly_what_was_new(first: TopologyDelta, second: TopologyDelt
 
 
 @given(records, records)
-def test_what_a_record_changes_leads_from_the_links_before_to_its_own(before: PeerRecord, after: PeerRecord) -> None:
+def test_what_a_record_changes_leads_from_the_links_before_to_its_own(one: PeerRecord, other: PeerRecord) -> None:
+    before, after = entry_of(one), entry_of(other)
     for _ in range(2):
         change = after.relinked(before)
         name, lost, gained = change or (after.name, (), ())
         assert (change is None) == (before.linked == after.linked) and name == after.name
         assert set(lost) <= before.linked.keys() and not set(gained) & before.linked.keys()
         assert before.linked.keys() - set(lost) | set(gained) == after.linked.keys()
-    assert after.appeared == (after.name, (), tuple(after.linked))
+    assert after.relinked(None) == (after.name, (), tuple(after.linked))
+    assert after.vanished() == (after.name, tuple(after.linked), ())
+    assert entry_of(other) is after and after.record is other
 
 
 @given(deltas, deltas)

@@ -1,0 +1,88 @@
+"""What follows from one peer's record, worked out once. Pure data work; knows no database and no other peers.
+
+Where all peers are simulated they pass records on as objects and so come to hold the same entry: what is found out
+about a record, or about two that follow each other, serves them all.
+"""
+
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from overlay.config import PeerName
+from overlay.mesh.messages import PeerRecord, encode_record
+from overlay.vectors import Known
+
+_KEY = "entry"
+"""Under which an entry is kept with its record."""
+
+
+class Relinked(NamedTuple):
+    """What changed between two records of a peer."""
+
+    peer: PeerName
+    lost: tuple[PeerName, ...]
+    """With whom it says to be linked no more."""
+    gained: tuple[PeerName, ...]
+    """With whom it says to be linked now."""
+
+
+class Entry:
+    """One record as a topology holds it. Not to be changed."""
+
+    __slots__ = ("_relinked", "fingerprint", "gone", "known", "linked", "name", "record", "sound", "uid", "version")
+
+    def __init__(self, record: PeerRecord) -> None:
+        self.record = record
+        self.name: PeerName = record.name
+        self.uid: int = record.uid
+        self.version: int = record.version
+        self.gone: bool = record.gone
+        self.fingerprint = int.from_bytes(blake2b(encode_record(record), digest_size=8).digest(), "big")
+        """64 bits of the wire form; a topology's digest is the sum of its records' modulo 2^64."""
+        self.known: Known = (self.name, self.uid, self.version)
+        """What a vector says of it."""
+        self.linked: dict[PeerName, None] = {link.peer: None for link in record.links if link.established}
+        """To whom it says to have established links, in order."""
+        self.sound = 0 < len(self.name) <= 64 and all(one.peer < other.peer for one, other in pairwise(record.links))
+        """Whether the name is of a length that is allowed, and the links are sorted, each once."""
+        self._relinked: dict[int, tuple[dict[PeerName, None], Relinked | None]] = {}
+        """By identity, the links that it was compared with; not their entries, for these would keep all before them."""
+
+    def stands_against(self, old: "Entry") -> bool:
+        """Whether it replaces `old`, an entry of the same peer."""
+        if self.uid != old.uid:
+            return self.uid > old.uid
+        if self.version != old.version:
+            return self.version > old.version
+        return self.fingerprint > old.fingerprint
+
+    def relinked(self, before: "Entry | None") -> Relinked | None:
+        """Which links it has no more and which are new, compared with what was held of the peer; None: the same."""
+        theirs = _NOBODY if before is None else before.linked
+        found = self._relinked.get(id(theirs))
+        if found is None:
+            found = self._relinked[id(theirs)] = (theirs, self._compare(theirs, before is None))
+        return found[1]
+
+    def _compare(self, theirs: dict[PeerName, None], appeared: bool) -> Relinked | None:
+        mine = self.linked
+        if mine == theirs and not appeared:
+            return None
+        lost = tuple([peer for peer in theirs if peer not in mine])
+        return Relinked(self.name, lost, tuple([peer for peer in mine if peer not in theirs]))
+
+    def vanished(self) -> Relinked:
+        """It is held no more."""
+        return Relinked(self.name, tuple(self.linked), ())
+
+
+_NOBODY: dict[PeerName, None] = {}
+
+
+def entry_of(record: PeerRecord) -> Entry:
+    """The entry of a record, the same one each time."""
+    kept: dict[str, Any] = record.__dict__
+    entry: Entry | None = kept.get(_KEY)
+    if entry is None:
+        entry = kept[_KEY] = Entry(record)
+    return entry
