@@ -16,7 +16,7 @@ from overlay.datapath.claims import Arbiter, Claim, Standing
 from overlay.datapath.plan import ForwardingPlan
 from overlay.datapath.wireguard import SecurePeer
 from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSecurePeers, SetSources
-from overlay.env import SECOND
+from overlay.env import MILLISECOND, SECOND
 from overlay.errors import UsageError
 from overlay.inputs import (
     Attached,
@@ -39,6 +39,8 @@ NEWCOMER = SECOND // 2
 """The same for a peer that was not reached before: most are connected with at once."""
 DETOUR = 3 * SECOND
 """How long after a connection is lost traffic waits before it goes over others: they may be about to lose it too."""
+GRAIN = 50 * MILLISECOND
+"""What waits for one of the two ends at multiples of it, so that many who came one after another are one wake."""
 RECOVERY = 10 * SECOND
 """After a restart, how long ports of the earlier life are announced without being attached again."""
 
@@ -275,7 +277,7 @@ class Endpoints:
     def _detour(self, peer: PeerName, now: int, delay: int) -> None:
         """Let frames for `peer` go over others when it has had no connection for `delay`, one of the two."""
         self._detoured(peer)
-        (self._newcomers if delay == NEWCOMER else self._lost)[peer] = now
+        (self._newcomers if delay == NEWCOMER else self._lost)[peer] = now + -now % GRAIN
 
     def _detoured(self, peer: PeerName) -> None:
         """There is nothing to wait for any more."""
