@@ -1,14 +1,20 @@
 """Fixtures that cost too much to be made more than once: a host with a real Docker Engine, its router and its proxy.
 
-And one setting for all property tests: no deadline. Nothing timed is asserted, and a busy machine is no fault.
+And one setting for all property tests: no deadline. Nothing timed is asserted, and a busy machine is no fault. Another
+for all: what is tested are the sources, whether or not somebody has compiled them.
 """
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from docker_hosts import DockerHost, need_docker
 from hypothesis import settings
 from overlay_hosts import underlay
+
+from lab.compiled.parts import SWITCH
+
+os.environ[SWITCH] = "0"
 
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")

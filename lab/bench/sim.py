@@ -1,8 +1,9 @@
 """The simulator: how fast virtual time passes, how time and memory grow with the peers, what gossip costs.
 
-Each figure is a world of its own in a process of its own (`lab.bench.worlds`), pinned to one core. Times are those
+Each figure is a world of its own in a process of its own (`lab.bench.alone`), pinned to one core. Times are those
 that the process was at work, so that a shared machine blurs them less; peak memory is its resident set. Growth is the
-slope of the logarithms over the whole range: 1 is linear, 2 quadratic, 0 constant.
+slope of the logarithms over the whole range: 1 is linear, 2 quadratic, 0 constant. The candidates are the cores as
+compiled (`lab.compiled`) and as Python interprets them, in turn.
 """
 
 import os
@@ -17,34 +18,59 @@ import msgspec
 from lab.bench import whole_state
 from lab.bench.rows import Row, asked, row
 from lab.bench.worlds import Outcome, Play
+from lab.compiled.building import build, missing
+from lab.compiled.parts import SWITCH
 from lab.errors import LabError
 from overlay.env import SECOND
 
 SIZES = (125, 250, 500, 1000, 2000)
 DEGREE = 8
 CHANGE_SIZES = (64, 128, 256, 512)
+MOST_INTERPRETED = 1000
+"""Larger worlds are measured compiled alone."""
+INTERPRETED, COMPILED = "interpreted", "compiled"
 MEGABYTE = 1_000_000
 
 
 def run(sizes: Sequence[int] = SIZES) -> list[Row]:
-    """All rows. OVERLAY_LAB_BENCH_PEERS: the most peers of the growth series (2,000 take minutes and gigabytes)."""
-    most = asked("PEERS", max(sizes))
+    """All rows. OVERLAY_LAB_BENCH_PEERS: the most peers of the growth series (2,000 take minutes and gigabytes).
+
+    OVERLAY_LAB_BENCH_RUNS: how often each size of it is measured.
+    """
+    most, runs = asked("PEERS", max(sizes)), int(asked("RUNS", 1))
+    if lack := missing():
+        print(f"only as interpreted: {lack}", flush=True)
+    else:
+        build(lambda text: print(text, flush=True))
     print(f"load average at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
     rows = [*_churn(), *_idle(), *_gossip()]
-    return [*rows, *_growth([size for size in sizes if size <= most])]
+    return [*rows, *_growth([size for size in sizes if size <= most], runs)]
+
+
+def _candidates() -> dict[str, bool]:
+    """The kinds of cores that can be measured here, the slower one first; whether they are compiled."""
+    return {INTERPRETED: False} if missing() else {INTERPRETED: False, COMPILED: True}
 
 
 def _churn(runs: int = 3) -> list[Row]:
     """How many seconds of virtual time pass in one of the process, boot and last settling included."""
-    outcomes = [measure(Play("churn", 100, DEGREE, seed)) for seed in range(1, runs + 1)]
-    gone = min(outcome.extra["departures"] for outcome in outcomes)
-    name = f"100 peers, 10 min, {gone:.0f} departures"
-    speeds = [sum(phase.virtual for phase in o.phases) / sum(phase.cpu for phase in o.phases) for o in outcomes]
-    costs = [sum(phase.cpu for phase in o.phases) for o in outcomes]
-    return [
-        row(name, "times real time", "x", speeds, goal="at least 50"),
-        row(name, "whole run", "s", costs),
-    ]
+    kinds = _candidates()
+    plays = [Play("churn", 100, DEGREE, seed) for seed in range(1, runs + 1)]
+    found = [(kind, measure(play, compiled)) for play in plays for kind, compiled in kinds.items()]
+    gone = min(outcome.extra["departures"] for _, outcome in found)
+    rows: list[Row] = []
+    for kind in kinds:
+        outcomes = [outcome for of, outcome in found if of == kind]
+        name = f"100 peers, 10 min, {gone:.0f} departures, {kind}"
+        virtual = [sum(phase.virtual for phase in o.phases) for o in outcomes]
+        costs = [o.busy for o in outcomes]
+        speeds = [v / cost for v, cost in zip(virtual, costs, strict=True)]
+        slower = rows[:2] if rows else [None, None]
+        rows += [
+            row(name, "times real time", "x", speeds, goal="at least 50", against=slower[0]),
+            row(name, "whole run", "s", costs, against=slower[1]),
+        ]
+    return rows
 
 
 def _idle() -> list[Row]:
@@ -84,26 +110,39 @@ def _gossip() -> list[Row]:
     return rows
 
 
-def _growth(sizes: Sequence[int]) -> list[Row]:
+def _growth(sizes: Sequence[int], runs: int) -> list[Row]:
     """Boot, converge, split in half, heal, converge again."""
     rows: list[Row] = []
-    outcomes = []
+    kinds = _candidates()
+    points: dict[str, list[tuple[int, float]]] = {}
     for size in sizes:
-        outcome = measure(Play("split", size, DEGREE))
-        outcomes.append(outcome)
-        name = f"{size} peers"
-        goals = ("under 90", "under 4,000") if size == 1000 else ("", "")
-        rows += [row(name, phase.name, "s", [phase.cpu]) for phase in outcome.phases]
-        rows.append(row(name, "boot, split, heal", "s", [sum(phase.cpu for phase in outcome.phases)], goal=goals[0]))
-        rows.append(row(name, "peak memory", "MB", [outcome.rss / MEGABYTE], goal=goals[1]))
-        virtual = {phase.name: phase.virtual for phase in outcome.phases}
-        rows += [
-            row(name, f"{what} to convergence", "s virtual", [virtual[what]]) for what in ("boot", "split", "heal")
+        found = [
+            (kind, measure(Play("split", size, DEGREE), compiled))
+            for _ in range(runs)
+            for kind, compiled in kinds.items()
+            if size <= MOST_INTERPRETED or compiled == max(kinds.values())
         ]
-    if len(outcomes) > 1:
-        rows.append(_slope("boot, split, heal", [(o.peers, sum(phase.cpu for phase in o.phases)) for o in outcomes]))
-        rows.append(_slope("peak memory", [(o.peers, o.rss) for o in outcomes]))
-    return rows
+        slower: Row | None = None
+        for kind in kinds:
+            outcomes = [outcome for of, outcome in found if of == kind]
+            if not outcomes:
+                continue
+            name = f"{size} peers, {kind}"
+            goals = ("under 90", "under 4,000") if size == 1000 else ("", "")
+            whole = row(name, "boot, split, heal", "s", [o.busy for o in outcomes], goal=goals[0], against=slower)
+            memory = row(name, "peak memory", "MB", [o.rss / MEGABYTE for o in outcomes], goal=goals[1])
+            slower = whole
+            for index, phase in enumerate(outcomes[0].phases):
+                rows.append(row(name, phase.name, "s", [o.phases[index].cpu for o in outcomes]))
+            rows += [whole, memory]
+            points.setdefault(f"boot, split, heal, {kind}", []).append((size, whole.median))
+            points.setdefault(f"peak memory, {kind}", []).append((size, memory.median))
+        virtual = {phase.name: phase.virtual for phase in found[0][1].phases}
+        rows += [
+            row(f"{size} peers", f"{what} to convergence", "s virtual", [virtual[what]])
+            for what in ("boot", "split", "heal")
+        ]
+    return [*rows, *(_slope(name, found) for name, found in points.items() if len(found) > 1)]
 
 
 def _slope(name: str, points: Sequence[tuple[float, float]], goal: str = "") -> Row:
@@ -117,14 +156,23 @@ def exponent(points: Sequence[tuple[float, float]]) -> float:
     return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum((a - x) ** 2 for a in xs)
 
 
-def measure(play: Play) -> Outcome:
+def measure(play: Play, compiled: bool = False) -> Outcome:
     """One world in one process on one core. Raises `LabError` with what it said when it fails."""
-    print(f"  {play.play}, {play.peers} peers of degree {play.degree}, seed {play.seed}", flush=True)
+    kind = COMPILED if compiled else INTERPRETED
+    print(f"  {play.play}, {play.peers} peers of degree {play.degree}, seed {play.seed}, {kind}", flush=True)
     core = max(os.sched_getaffinity(0))
-    command = [sys.executable, "-m", "lab.bench.worlds", msgspec.json.encode(play).decode()]
+    command = [sys.executable, "-m", "lab.bench.alone", msgspec.json.encode(play).decode()]
     result = subprocess.run(
-        command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, [core])
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, SWITCH: "1" if compiled else "0"},
+        preexec_fn=lambda: os.sched_setaffinity(0, [core]),
     )
     if result.returncode != 0:
         raise LabError(f"bench sim: {play} ended with {result.returncode}:\n{result.stderr[-2000:]}")
-    return msgspec.json.decode(result.stdout, type=Outcome)
+    outcome = msgspec.json.decode(result.stdout, type=Outcome)
+    if outcome.compiled != compiled:
+        raise LabError(f"bench sim: {play} was to be measured {kind}, and was not: were the sources changed meanwhile?")
+    return outcome

@@ -1,20 +1,12 @@
-"""Worlds of many peers for the simulator's benchmarks: one process, one world, one measurement, as JSON on stdout.
+"""Worlds of many peers for the simulator's benchmarks. Owns the plays; what figures mean stands in `lab.bench.sim`."""
 
-`python -m lab.bench.worlds '{"play": "split", "peers": 1000, ...}'` is what `lab.bench.sim` starts for each figure, so
-that peak memory is that of this world alone. Owns the plays; what the figures mean stands in `lab.bench.sim`.
-"""
-
-import gc
-import json
 import resource
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import networkx
 from msgspec import Struct
 
@@ -89,6 +81,13 @@ class Outcome(Struct, frozen=True):
     rss: int
     """Peak resident set, bytes."""
     extra: dict[str, float]
+    compiled: bool = False
+    """Whether the cores were machine code; see `lab.compiled`."""
+
+    @property
+    def busy(self) -> float:
+        """Seconds of all phases."""
+        return sum(phase.cpu for phase in self.phases)
 
 
 class Meter:
@@ -327,9 +326,3 @@ def perform(play: Play) -> Outcome:
         peer.node.check_invariants()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Outcome(play.peers, play.degree, tuple(stage.phases), time.process_time(), peak, extra)
-
-
-if __name__ == "__main__":
-    # A world makes no cycles: looking for them took a fifth of the time and found some hundred objects.
-    gc.disable()
-    sys.stdout.write(json.dumps(msgspec.to_builtins(perform(msgspec.json.decode(sys.argv[1], type=Play)))) + "\n")

@@ -7,6 +7,7 @@
     workshop.py   the walk-through, typed and checked
     images.py     images of hosts that run a Docker Engine, and the box of real machines
     files.py  validate, schema, check, report, doctor: nothing is started
+    compiled.py  compile: the cores as machine code
     replay.py replay: a run in virtual time again, compared byte for byte
     tell.py   what is printed while a scenario is played
 
@@ -43,6 +44,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help=
 @click.version_option(package_name="overlay-lab")
 def lab() -> None:
     """Deploy an overlay network on simulated hosts, break what is underneath, and see what happens."""
+    from lab.compiled.loading import use
+
+    use()
 
 
 @lab.command()
@@ -359,6 +363,15 @@ def images_dockerfile() -> None:
     from lab.cli.images import dockerfile
 
     dockerfile()
+
+
+@lab.command("compile")
+@click.option("--force", is_flag=True, help="Even if it is done already.")
+def compile_cores(force: bool) -> None:
+    """Compile the cores: simulations take half the time, and come to the very same."""
+    from lab.cli.compiled import compile_all
+
+    compile_all(force=force)
 
 
 @lab.command()

@@ -102,9 +102,10 @@ def _backends() -> "list[Feature]":
 
 def examine(*, as_json: bool) -> int:
     """Try every feature that a lab may need; 1 when a required one is missing."""
+    from lab.cli.compiled import feature as compiled
     from lab.fabric import features
 
-    found = [*features.detect(), *_backends()]
+    found = [*features.detect(), *_backends(), compiled()]
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     for feature in found if not as_json else ():

@@ -14,5 +14,9 @@
     figures.py     distributions, scaling curves, traffic
     page.py        the page
 
-Nothing heavy is imported until it is used.
+Nothing heavy is imported until it is used. Workers take compiled cores, where there are any.
 """
+
+from lab.compiled.loading import use
+
+use()

@@ -9,6 +9,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from lab.sim.garbage import rarely_collected
 from lab.sim.scheduler import Scheduler
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ def _settle(future: asyncio.Future[None]) -> None:
 
 def run_virtual(work: Coroutine[Any, Any, T], loop_factory: Callable[[], VirtualLoop] = VirtualLoop) -> T:
     """The result of a coroutine in virtual time."""
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with rarely_collected(), asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(work)
 
 

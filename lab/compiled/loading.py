@@ -1,0 +1,60 @@
+"""Lets imports take the compiled modules, all of them or none. Builds nothing, says nothing.
+
+None, when they were built from other sources, when they are switched off, or when one of the modules is there already:
+two halves of one core would not know each other's classes.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from lab.compiled.parts import MODULES, SWITCH, folder, place
+
+__all__ = ["in_use", "use"]
+
+
+class Finder:
+    """Finds modules of a folder that is flat: each lies there under its full name."""
+
+    def __init__(self, where: Path) -> None:
+        suffix = EXTENSION_SUFFIXES[0]
+        self._files = {file.name.removesuffix(suffix): str(file) for file in where.glob(f"*{suffix}")}
+
+    def complete(self) -> bool:
+        """Whether every module is there."""
+        return self._files.keys() >= set(MODULES)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder`."""
+        file = self._files.get(name)
+        if file is None:
+            return None
+        return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
+
+
+def use(where: Path | None = None) -> bool:
+    """From now on imports take what was built (in `where`; by default for these sources); whether they do."""
+    if in_use():
+        return True
+    if os.environ.get(SWITCH) == "0" or any(module in sys.modules for module in MODULES):
+        return False
+    if where is None:
+        if not place().is_dir():  # spares those who never built anything the reading of all sources
+            return False
+        where = folder()
+    finder = Finder(where)
+    if not finder.complete():
+        return False
+    sys.meta_path.insert(0, finder)
+    return True
+
+
+def in_use() -> bool:
+    """Whether imports take compiled modules."""
+    return any(isinstance(finder, Finder) for finder in sys.meta_path)

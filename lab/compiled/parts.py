@@ -1,0 +1,58 @@
+"""Which modules are compiled, where they lie and what they were built from. Builds and loads nothing.
+
+Chosen is what a world in virtual time spends its time in. Left out is what defines msgspec structs (mypyc would forget
+that they are frozen) and what is called once.
+"""
+
+import os
+import platform
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+__all__ = ["FOLDER", "MODULES", "SWITCH", "TOP", "folder", "inputs", "place"]
+
+MODULES = (
+    *(
+        f"overlay.mesh.{name}"
+        for name in (
+            "beacons", "channel", "connections", "dialler", "gossip", "liveness", "memory", "mesh", "origin_map",
+            "origin_state", "routes", "session", "throttle", "timers", "topology", "topology_entry",
+        )
+    ),
+    *(f"overlay.ipam.{name}" for name in ("allocator", "holdings", "ipam", "quarantine", "ring", "space", "universe")),
+    *(f"overlay.datapath.{name}" for name in ("endpoints", "paths", "plan")),
+    *(f"overlay.dns.{name}" for name in ("names", "registry")),
+    *(f"overlay.{name}" for name in ("node", "shared_index", "vectors")),
+    *(f"lab.sim.{name}" for name in ("clock", "disk", "machine", "network", "scheduler", "sizes", "streams", "world")),
+)  # fmt: skip
+SWITCH = "OVERLAY_LAB_COMPILED"
+"""In the environment: 0 leaves what is built alone."""
+TOP = Path(__file__).resolve().parents[2]
+"""Where the packages lie."""
+FOLDER = "compiled"
+_RULES = "1"
+"""Part of the hash: to be raised when `building` makes something else of the same sources."""
+
+
+def inputs() -> str:
+    """A short name for these sources on this interpreter.
+
+    Constants of modules that stay as they are become part of the code too, so all that may be imported counts.
+    """
+    files = [*(TOP / "overlay").rglob("*.py"), *(TOP / "lab" / "sim").glob("*.py"), TOP / "lab" / "links.py"]
+    digest = sha256("\0".join((_RULES, sys.version, platform.machine(), *MODULES)).encode())
+    for name, path in sorted((path.relative_to(TOP).as_posix(), path) for path in files):
+        digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+def place() -> Path:
+    """Where all builds are kept: below XDG_CACHE_HOME."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root, "overlay-lab", FOLDER)
+
+
+def folder() -> Path:
+    """Where the build of these sources is, or would be."""
+    return place() / inputs()
