@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
+.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -19,7 +19,12 @@ vms: setup                ## as root: Vagrant with libvirt and QEMU, and the box
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml
 
+compile: setup            ## the cores as machine code: simulations take half the time (as root installs a C compiler)
+	@sh .ci/setup compile
+	@$(PY) -m lab.cli compile
+
 test: setup docker lint   ## every tier of tests, and every scenario on real packets
+	@sh .ci/setup compile
 	@$(PY) -m pytest tests scenarios
 
 test-vms: vms             ## as root: the walk-through and a partition on virtual machines (minutes)
@@ -33,7 +38,7 @@ lint: setup               ## style, the purity rule, strict types
 bench: setup              ## measure what the README claims; writes reports/bench/*.json
 	@$(PY) -m lab.bench
 
-bench-sim: setup          ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
+bench-sim: compile        ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
 	@$(PY) -m lab.bench sim_seeds sim
 
 FUZZ_SECONDS := 60

@@ -94,8 +94,9 @@ def test_the_doctor_names_what_engines_and_machines_lack(tmp_path: Path, monkeyp
     assert result.exit_code == 0
     lines = result.output.splitlines()
     marks = [line.split(":")[0] for line in lines if not line.startswith(" ")]
-    assert marks == ["✗ --backend dind", "✗ --backend vagrant"]
+    assert marks == ["✗ --backend dind", "✗ --backend vagrant", "✗ compiled cores"]
     # Whatever else is missing on this machine, in an empty cache there is neither an image nor a box.
     told = " ".join(lines)
     assert "lab images build" in told or "engine" in told
     assert "lab images box" in told or "root" in told
+    assert "lab compile" in told or "compiling needs" in told
