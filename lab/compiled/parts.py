@@ -20,7 +20,10 @@ MODULES = (
             "origin_state", "routes", "session", "throttle", "timers", "topology", "topology_entry",
         )
     ),
-    *(f"overlay.ipam.{name}" for name in ("allocator", "holdings", "ipam", "quarantine", "ring", "space", "universe")),
+    *(
+        f"overlay.ipam.{name}"
+        for name in ("allocator", "holdings", "ipam", "quarantine", "ring", "ring_slot", "space", "universe")
+    ),
     *(f"overlay.datapath.{name}" for name in ("endpoints", "paths", "plan")),
     *(f"overlay.dns.{name}" for name in ("names", "registry")),
     *(f"overlay.{name}" for name in ("node", "shared_index", "vectors")),

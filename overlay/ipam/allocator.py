@@ -339,7 +339,7 @@ class Allocator:
 
     def _donation(self, source: PeerName, nonce: int, starts: tuple[int, ...]) -> list[Effect]:
         ring = self._space.ring
-        delta = ring.delta(ring.tokens[start] for start in starts if start in ring.tokens)
+        delta = ring.delta([ring.slots[start].token for start in starts if start in ring.slots])
         return [Unicast(source, CHANNEL, SpaceDonation(nonce, delta))]
 
     # --- time and words ---------------------------------------------------------------------------------------

@@ -372,7 +372,7 @@ class Ipam:
             "ready": self.ready,
             "lineage": None if ring.lineage is None else lineage_text(ring.lineage),
             "complete": ring.complete(),
-            "tokens": len(ring.tokens),
+            "tokens": len(ring.slots),
             "peers": peers,
             "pending": pending,
             "waiting": self._agreement.waiting_for(now) if self._agreement.wanted else "",

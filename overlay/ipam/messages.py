@@ -4,9 +4,7 @@ Addresses travel as offsets from the first address of the range (0 is its first 
 address included, so that an IPv6 range of up to 2**64 addresses fits MessagePack's integers.
 """
 
-from functools import cached_property
-from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -38,16 +36,6 @@ class Token(Wire, frozen=True, dict=True):
     version: Version
     free: Offset = 0
     """About how many addresses of the extent are free: a hint for those who look for a donor, at most half wrong."""
-
-    @cached_property
-    def fingerprint(self) -> int:
-        """64 bits that tell tokens apart, the same in every process."""
-        return int.from_bytes(blake2b(_encode(self), digest_size=8).digest(), "big")
-
-    @cached_property
-    def known(self) -> tuple[Any, ...]:
-        """What a vector says of it."""
-        return (self.start, self.version, self.fingerprint & 0xFFFFFFFF)
 
 
 class Lineage(Wire, frozen=True):

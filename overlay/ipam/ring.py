@@ -17,6 +17,7 @@ import msgspec
 
 from overlay.config import PeerName
 from overlay.ipam.messages import Lineage, RingDelta, RingVector, Token
+from overlay.ipam.ring_slot import Slot, slot_of
 from overlay.vectors import Known, by_key, concerned
 
 TAKEOVER = 2**32
@@ -94,7 +95,7 @@ class Ring:
         self.range = range_text
         self.size = size
         self.lineage: Lineage | None = None
-        self.tokens: dict[int, Token] = {}
+        self.slots: dict[int, Slot] = {}
         self.digest = 0
         """Of lineage and tokens; 0 without a ring."""
         self._starts: list[int] = []
@@ -106,7 +107,7 @@ class Ring:
     def found(self, lineage: Lineage, tokens: Iterable[Token]) -> None:
         """Start anew with this lineage and these tokens; what was held is dropped."""
         self.lineage = lineage
-        self.tokens.clear()
+        self.slots.clear()
         self._starts.clear()
         self._by_owner.clear()
         self.digest = _hash64(_encode((self.range, lineage))) or 1
@@ -122,28 +123,29 @@ class Ring:
             self.found(lineage, ())
         changed = []
         for token in tokens:
-            mine = self.tokens.get(token.start)
-            if mine is None or (mine is not token and mine != token and better(mine, token) is token):
+            mine = self.slots.get(token.start)
+            if mine is None or (mine.token is not token and mine.token != token and better(mine.token, token) is token):
                 self._put(token)
                 changed.append(token)
         return changed
 
     def _put(self, token: Token) -> None:
-        start = token.start
-        old = self.tokens.get(start)
+        slot = slot_of(token)
+        start, owner = slot.start, slot.owner
+        old = self.slots.get(start)
         if old is None:
             insort(self._starts, start)
         else:
             self.digest ^= old.fingerprint
-            if old.owner != token.owner:
+            if old.owner != owner:
                 starts = self._by_owner[old.owner]
                 starts.remove(start)
                 if not starts:
                     del self._by_owner[old.owner]
-        if old is None or old.owner != token.owner:
-            insort(self._by_owner.setdefault(token.owner, []), start)
-        self.tokens[start] = token
-        self.digest ^= token.fingerprint
+        if old is None or old.owner != owner:
+            insort(self._by_owner.setdefault(owner, []), start)
+        self.slots[start] = slot
+        self.digest ^= slot.fingerprint
         self._vector = None
 
     def _write(self, tokens: list[Token]) -> list[Token]:
@@ -171,26 +173,31 @@ class Ring:
         """`heir` takes all that `owner` has, for good. Returns the new tokens."""
         tokens = []
         for low, high in self.extents(owner):
-            version = (self.tokens[low].version // TAKEOVER + 1) * TAKEOVER
+            version = (self.slots[low].version // TAKEOVER + 1) * TAKEOVER
             tokens.append(Token(low, high - 1, heir, version, high - low))
         return self._write(tokens)
 
     def hand_over(self, owner: PeerName, heir: PeerName) -> list[Token]:
         """`owner` (who calls this) gives all it has to `heir`. Returns the new tokens."""
         return self._write(
-            [Token(low, high - 1, heir, self.tokens[low].version + 1, high - low) for low, high in self.extents(owner)]
+            [Token(low, high - 1, heir, self.slots[low].version + 1, high - low) for low, high in self.extents(owner)]
         )
 
     def report_free(self, start: int, free: int) -> list[Token]:
         """The owner of the token at `start` says how many of its addresses are free."""
-        old = self.tokens[start]
+        old = self.slots[start].token
         return self._write([Token(start, old.last, old.owner, old.version + 1, free)])
 
     # --- questions --------------------------------------------------------------------------------------------
 
+    @property
+    def tokens(self) -> dict[int, Token]:
+        """All tokens, by where they start. Made anew each time."""
+        return {start: slot.token for start, slot in self.slots.items()}
+
     def _extent(self, index: int) -> Extent:
         start = self._starts[index]
-        end = self.tokens[start].last + 1
+        end = self.slots[start].end
         # A token behind it proves that the extent was split there, even if the news of the shorter one is missing.
         return start, min(end, self._starts[index + 1]) if index + 1 < len(self._starts) else end
 
@@ -199,7 +206,7 @@ class Ring:
         if index < 0:
             return None, (0, 0)
         extent = self._extent(index)
-        return (self.tokens[extent[0]], extent) if offset < extent[1] else (None, extent)
+        return (self.slots[extent[0]].token, extent) if offset < extent[1] else (None, extent)
 
     def at(self, offset: int) -> Token | None:
         """The token whose extent holds `offset`; None without a ring or in a gap of this view."""
@@ -219,7 +226,7 @@ class Ring:
         while index < len(self._starts) and self._starts[index] < end:
             low, high = self._extent(index)
             if high > start:
-                yield self.tokens[low], (max(low, start), min(high, end))
+                yield self.slots[low].token, (max(low, start), min(high, end))
             index += 1
 
     def owned(self, owner: PeerName) -> int:
@@ -249,12 +256,12 @@ class Ring:
 
     def whole(self) -> RingDelta:
         """All tokens. Only with a ring."""
-        return self.delta(self.tokens.values())
+        return self.delta([slot.token for slot in self.slots.values()])
 
     def vector(self) -> RingVector:
         """See `RingVector`."""
         if self._vector is None:
-            known = tuple([self.tokens[start].known for start in self._starts])
+            known = tuple([self.slots[start].known for start in self._starts])
             self._vector = RingVector(self.range, self.lineage, known)
         return self._vector
 
@@ -267,11 +274,11 @@ class Ring:
         theirs = by_key(vector.known)
         # Asked about every token of a large ring, and where all are simulated most is the very same object.
         lacking = [
-            token
-            for start, token in concerned(self.tokens, theirs, named)
-            if (known := theirs.get(start, _NO_TOKEN)) is not token.known
-            and known != token.known
-            and token.version >= known[1]
+            slot.token
+            for start, slot in concerned(self.slots, theirs, named)
+            if (known := theirs.get(start, _NO_TOKEN)) is not slot.known
+            and known != slot.known
+            and slot.version >= known[1]
         ]
         return self.delta(lacking) if lacking else None
 
@@ -280,12 +287,12 @@ class Ring:
         if vector.lineage != self.lineage:
             higher = lineage_rank(vector.lineage) > lineage_rank(self.lineage)
             return RingVector(self.range, self.lineage, ()) if higher else None
-        tokens = self.tokens.get
+        slots = self.slots.get
         named: tuple[Known, ...] = vector.known
         asked: list[Known] = [
             (theirs[0], 0, -1) if mine is None else mine.known
             for theirs in named
-            if (mine := tokens(theirs[0])) is None
+            if (mine := slots(theirs[0])) is None
             or (mine.known is not theirs and mine.known != theirs and mine.version <= theirs[1])
         ]
         return RingVector(self.range, self.lineage, tuple(asked)) if asked else None
@@ -295,22 +302,23 @@ class Ring:
         if delta.lineage != self.lineage:
             return lineage_rank(delta.lineage) < lineage_rank(self.lineage)
         return all(
-            (mine := self.tokens.get(token.start)) is not None and better(mine, token) == mine for token in delta.tokens
+            (mine := self.slots.get(token.start)) is not None and better(mine.token, token) == mine.token
+            for token in delta.tokens
         )
 
     def check_invariants(self) -> None:
         """Assert: sorted, disjoint, within the range, indexes and digest equal to what they are made from."""
-        assert self._starts == sorted(self.tokens), "starts are not those of the tokens"
-        assert self.lineage is not None or not self.tokens, "tokens without a lineage"
+        assert self._starts == sorted(self.slots), "starts are not those of the tokens"
+        assert self.lineage is not None or not self.slots, "tokens without a lineage"
         digest = 0 if self.lineage is None else _hash64(_encode((self.range, self.lineage))) or 1
         by_owner: dict[PeerName, list[int]] = {}
         end = 0
         for index, start in enumerate(self._starts):
-            token = self.tokens[start]
+            token = self.slots[start].token
             low, high = self._extent(index)
             assert start == token.start == low and end <= low < high <= self.size, f"{token} is out of place"
             end = high
-            digest ^= token.fingerprint
+            digest ^= Slot(token).fingerprint
             by_owner.setdefault(token.owner, []).append(start)
         assert digest == self.digest, "the digest is not that of the tokens"
         assert by_owner == self._by_owner, "the owners' index is not that of the tokens"

@@ -200,7 +200,7 @@ class Space:
             effects.append(Persist(ADDRESSES_KEY, self.holdings.encode()))
             self._addresses_changed = False
         if self._written:
-            tokens = [self.ring.tokens[start] for start in sorted(self._written)]
+            tokens = [self.ring.slots[start].token for start in sorted(self._written)]
             self._written.clear()
             effects.append(Broadcast(CHANNEL, self.ring.delta(tokens)))
         return effects

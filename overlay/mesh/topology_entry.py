@@ -29,7 +29,20 @@ class Relinked(NamedTuple):
 class Entry:
     """One record as a topology holds it. Not to be changed."""
 
-    __slots__ = ("_relinked", "fingerprint", "gone", "known", "linked", "name", "record", "sound", "uid", "version")
+    __slots__ = (
+        "_against",
+        "_change",
+        "_relinked",
+        "fingerprint",
+        "gone",
+        "known",
+        "linked",
+        "name",
+        "record",
+        "sound",
+        "uid",
+        "version",
+    )
 
     def __init__(self, record: PeerRecord) -> None:
         self.record = record
@@ -45,6 +58,9 @@ class Entry:
         """To whom it says to have established links, in order."""
         self.sound = 0 < len(self.name) <= 64 and all(one.peer < other.peer for one, other in pairwise(record.links))
         """Whether the name is of a length that is allowed, and the links are sorted, each once."""
+        self._against: dict[PeerName, None] | None = None
+        self._change: Relinked | None = None
+        """What came of the comparison with these links, the last one made: nearly always it is asked for again."""
         self._relinked: dict[int, tuple[dict[PeerName, None], Relinked | None]] = {}
         """By identity, the links that it was compared with; not their entries, for these would keep all before them."""
 
@@ -59,10 +75,13 @@ class Entry:
     def relinked(self, before: "Entry | None") -> Relinked | None:
         """Which links it has no more and which are new, compared with what was held of the peer; None: the same."""
         theirs = _NOBODY if before is None else before.linked
+        if theirs is self._against:
+            return self._change
         found = self._relinked.get(id(theirs))
         if found is None:
             found = self._relinked[id(theirs)] = (theirs, self._compare(theirs, before is None))
-        return found[1]
+        self._against, self._change = found
+        return self._change
 
     def _compare(self, theirs: dict[PeerName, None], appeared: bool) -> Relinked | None:
         mine = self.linked

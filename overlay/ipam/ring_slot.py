@@ -1,0 +1,44 @@
+"""What follows from one token, worked out once. Pure data work; knows no ring and no other tokens but to compare two.
+
+As with records (`overlay.mesh.topology_entry`): peers of a simulated world come to hold the same slots.
+"""
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from overlay.config import PeerName
+from overlay.ipam.messages import Token
+from overlay.vectors import Known
+
+_KEY = "slot"
+"""Under which a slot is kept with its token."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Slot:
+    """One token as a ring holds it. Not to be changed."""
+
+    __slots__ = ("end", "fingerprint", "known", "owner", "start", "token", "version")
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
+        self.start: int = token.start
+        self.end: int = token.last + 1
+        self.owner: PeerName = token.owner
+        self.version: int = token.version
+        self.fingerprint = int.from_bytes(blake2b(_encode(token), digest_size=8).digest(), "big")
+        """64 bits that tell tokens apart, the same in every process."""
+        self.known: Known = (self.start, self.version, self.fingerprint & 0xFFFFFFFF)
+        """What a vector says of it."""
+
+
+def slot_of(token: Token) -> Slot:
+    """The slot of a token, the same one each time."""
+    kept: dict[str, Any] = token.__dict__
+    slot: Slot | None = kept.get(_KEY)
+    if slot is None:
+        slot = kept[_KEY] = Slot(token)
+    return slot
