@@ -44,9 +44,6 @@ _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help=
 @click.version_option(package_name="overlay-lab")
 def lab() -> None:
     """Deploy an overlay network on simulated hosts, break what is underneath, and see what happens."""
-    from lab.compiled.loading import use
-
-    use()
 
 
 @lab.command()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def feature() -> "Feature":
     """Whether simulations run at their best speed."""
     from lab.compiled.building import missing
-    from lab.compiled.loading import in_use
+    from lab.compiled.loading import available
     from lab.compiled.parts import SWITCH, folder
     from lab.fabric.features import Feature
 
@@ -24,7 +24,7 @@ def feature() -> "Feature":
         name="compiled cores",
         serves="--backend sim in half the time",
         required=False,
-        found=in_use(),
+        found=available(),
         remedy=remedy,
     )
 
@@ -39,4 +39,4 @@ def compile_all(*, force: bool) -> None:
     took = time.monotonic() - begun
     done = f"compiled in {took:.0f} s" if took > 1 else "compiled already"
     click.echo(f"{len(MODULES)} modules {done}: {where}")
-    click.echo(f"`lab` takes them by itself from now on ({SWITCH}=0 leaves them alone)")
+    click.echo(f"`--backend sim` takes them by itself from now on ({SWITCH}=0 leaves them alone)")

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from lab.compiled.parts import MODULES, SWITCH, folder, place
 
-__all__ = ["in_use", "use"]
+__all__ = ["available", "in_use", "use"]
 
 
 class Finder:
@@ -53,6 +53,11 @@ def use(where: Path | None = None) -> bool:
         return False
     sys.meta_path.insert(0, finder)
     return True
+
+
+def available() -> bool:
+    """Whether these sources' are built, all of them, and not switched off."""
+    return os.environ.get(SWITCH) != "0" and Finder(folder()).complete()
 
 
 def in_use() -> bool:

@@ -14,9 +14,5 @@
     figures.py     distributions, scaling curves, traffic
     page.py        the page
 
-Nothing heavy is imported until it is used. Workers take compiled cores, where there are any.
+Nothing heavy is imported until it is used.
 """
-
-from lab.compiled.loading import use
-
-use()

@@ -60,12 +60,11 @@ def test_none_is_taken_where_one_is_there_already(cache: Path, module: str) -> N
     assert asked(f"import {module}; {USE}") == "False"
 
 
-def test_workers_and_commands_take_them(cache: Path) -> None:
+def test_simulated_hosts_take_them_and_no_others_do(cache: Path) -> None:
     fill(folder())
     shown = "from lab.compiled.loading import in_use; print(in_use())"
-    assert asked(f"import lab.sweep; {shown}") == "True"
-    command = "from lab.cli import lab; lab(['schema'], standalone_mode=False)"
-    assert asked(f"{command}; {shown}").splitlines()[-1] == "True"
+    assert asked(f"import lab.cli.play, lab.sweep.play, lab.backends.simulated; {shown}") == "True"
+    assert asked(f"import lab.cli.play, lab.sweep.play, lab.backends.netns.backend; {shown}") == "False"
 
 
 def test_all_modules_exist_and_define_no_structs() -> None:
