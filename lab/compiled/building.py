@@ -8,6 +8,7 @@ import fcntl
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from lab.compiled.parts import MODULES, TOP, folder, place
 from lab.errors import LabError
+from lab.fabric.syscalls import set_parent_death_signal
 
 __all__ = ["build", "missing"]
 
@@ -95,7 +97,15 @@ def _compile(made: Path) -> None:
         shutil.copytree(TOP / package, work / package, ignore=shutil.ignore_patterns("__pycache__"))
     files = [f"{module.replace('.', '/')}.py" for module in MODULES]
     command = [sys.executable, "-c", _SCRIPT.format(files=files), "-q", "build_ext", "--build-lib=made"]
-    done = subprocess.run(command, cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        cwd=work,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: set_parent_death_signal(signal.SIGKILL),
+    )
     if done.returncode:
         raise LabError(f"the cores could not be compiled:\n{(done.stdout + done.stderr).strip()[-2000:]}")
     for file in (work / "made").rglob("*.so"):
