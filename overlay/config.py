@@ -4,6 +4,7 @@ Durations are integer nanoseconds, sizes bytes, rates per second. `overlay.cli` 
 the simulator from a scenario; `weave launch` compares two of them to tell "the same router" from "another one".
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -31,6 +32,17 @@ class Address(Struct, frozen=True, order=True):
         if not separator or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
             raise ValueError(f"address {text!r}: expected host:port, with a port of 1 to 65535")
         return cls(host, int(port))
+
+    @classmethod
+    def parse_all(cls, texts: Iterable[str]) -> "list[Address]":
+        """The addresses among texts that came over the wire; what is none is left out."""
+        found = []
+        for text in texts:
+            try:
+                found.append(cls.parse(text))
+            except ValueError:
+                continue
+        return found
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -5,8 +5,9 @@ Plain text where nobody looks (no terminal); colours and a line that shows the s
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 import click
 
@@ -17,6 +18,24 @@ _REASON_LINES = 20
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
 
 
+Words = ParamSpec("Words")
+
+
+def to_whoever_reads(tell: Callable[Words, None]) -> Callable[Words, None]:
+    """Whoever stops reading (`| head`) stops no run: from then on standard output goes nowhere."""
+
+    @wraps(tell)
+    def told(*args: Words.args, **kwargs: Words.kwargs) -> None:
+        try:
+            tell(*args, **kwargs)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+    return told
+
+
 class Teller:
     """Prints progress to standard output."""
 
@@ -24,6 +43,7 @@ class Teller:
         self._live = sys.stdout.isatty()
         self._failed_steps = 0
 
+    @to_whoever_reads
     def head(self, scenario: Resolved, backend: str) -> None:
         """What is about to be played."""
         question = f"  {scenario.question}" if scenario.question else ""
@@ -31,16 +51,9 @@ class Teller:
         pace = f", pace {scenario.pace}" if scenario.pace != 1 else ""
         click.echo(f"  {len(scenario.hosts)} hosts on {backend}, seed {scenario.seed}{pace}")
 
+    @to_whoever_reads
     def progress(self, progress: Progress) -> None:
-        """One step began, ended, or a fault healed by itself. Whoever stops reading (`| head`) stops no run."""
-        try:
-            self._progress(progress)
-        except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
-
-    def _progress(self, progress: Progress) -> None:
+        """One step began, ended, or a fault healed by itself."""
         mark, colour = _MARKS[progress.ok]
         line = f"{(progress.t + (progress.took or 0)) / 1e9:8.2f}s {click.style(mark, fg=colour)} {progress.label}"
         if progress.ok is None:
@@ -55,6 +68,7 @@ class Teller:
                 click.echo(f"            {text}")
             samples_table(progress.samples)
 
+    @to_whoever_reads
     def end(self, summary: Mapping[str, Any], index: str) -> None:
         """Verdict, convergence times, where the report is, how to run it again."""
         convergence_table(summary.get("convergence") or [])

@@ -16,8 +16,9 @@ MODULES = (
     *(
         f"overlay.mesh.{name}"
         for name in (
-            "beacons", "channel", "connections", "dialler", "gossip", "liveness", "memory", "mesh", "origin_map",
-            "origin_state", "routes", "session", "throttle", "timers", "topology", "topology_entry",
+            "admission", "beacons", "channel", "connections", "dialler", "discovery", "gossip", "liveness", "memory",
+            "mesh", "origin_map", "origin_state", "routes", "session", "throttle", "timers", "topology",
+            "topology_entry",
         )
     ),
     *(

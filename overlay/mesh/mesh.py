@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from overlay.config import Address, Config, PeerName
-from overlay.effects import CloseTcp, Effect, Log, Notify, Reply, SendDatagram, SendTcp
+from overlay.effects import CloseTcp, Effect, Log, Notify, Reply, SendTcp
 from overlay.env import MILLISECOND, Random
 from overlay.errors import RemoteError
 from overlay.inputs import (
@@ -32,11 +32,13 @@ from overlay.inputs import (
     TcpOpened,
     Wake,
 )
+from overlay.mesh.admission import Admission
 from overlay.mesh.beacons import Beacons
 from overlay.mesh.channel import Channel
 from overlay.mesh.connections import Connection, Connections, Ending, State
 from overlay.mesh.crypto import Crypto
-from overlay.mesh.dialler import STORED_KEY, URGE_PAUSE, Dialler
+from overlay.mesh.dialler import STORED_KEY, Dialler
+from overlay.mesh.discovery import Discovery
 from overlay.mesh.envelopes import (
     Accept,
     Beacon,
@@ -55,7 +57,7 @@ from overlay.mesh.envelopes import (
 from overlay.mesh.gossip import Gossip, GossipMessage
 from overlay.mesh.keyring import Keyring
 from overlay.mesh.liveness import Liveness
-from overlay.mesh.memory import MAX_REMEMBERED, MET_KEY, Memory
+from overlay.mesh.memory import MET_KEY, Memory
 from overlay.mesh.messages import Link
 from overlay.mesh.proof import Proofs
 from overlay.mesh.routes import Routes
@@ -66,8 +68,6 @@ from overlay.wire import Body, Delta, Message
 
 TTL: Final = 64
 """Hops that a unicast may take."""
-ELSEWHERE: Final = 3
-"""Addresses named to a peer for which there is no room."""
 ROUTES_PAUSE: Final = 20 * MILLISECOND
 ROUTES_PAUSE_PER_PEER: Final = MILLISECOND // 5
 """Between two computations of the routes; more in a large mesh, where each costs more and changes come in crowds."""
@@ -112,6 +112,11 @@ class Mesh:
         self.memory = Memory(config, stored.get(MET_KEY))
         self.liveness = Liveness(config, rng)
         self.beacons = Beacons(config.beacon_interval, rng)
+        self.admission = Admission(config, self.topology, self.routes, self.connections, self.dialler, rng)
+        self.discovery = Discovery(
+            config, self.topology, self.routes, self.connections, self.dialler, self.beacons, self.trust,
+            self.admission, rng,
+        )  # fmt: skip
         self.sent_messages = 0
         """Messages put on control connections so far."""
         self._timers: tuple[Timers[Any], ...] = (
@@ -261,7 +266,7 @@ class Mesh:
         if target.explicit:
             self.beacons.call(input.address, "", now)
         elif target.attempts % 2 == 0:
-            others = [address for address in self._addresses(target.peer) if address != input.address]
+            others = [address for address in self.topology.addresses(target.peer) if address != input.address]
             if others:
                 self.dialler.move(target, self._rng.choice(others))
         return []
@@ -295,7 +300,7 @@ class Mesh:
             case PakeShare() | Resume() | Confirm() | Decline():
                 return self.connections.prove(connection, message, now)
             case Namesake() if connection.state in (State.ACCEPTING, State.ESTABLISHED):
-                who = ", ".join((repr(message.nickname), *map(str, _parsed((message.address,)))))
+                who = ", ".join((repr(message.nickname), *map(str, Address.parse_all((message.address,)))))
                 return self.topology.meet_namesake(who, now)
         if connection.state is not State.ESTABLISHED:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
@@ -352,7 +357,7 @@ class Mesh:
         lived = now - connection.opened_at if was is State.ESTABLISHED else 0
         self.dialler.ended(peer, dialled, ending.text, lived, now)
         if ending.reason == Reason.FULL:
-            for address in _parsed(ending.elsewhere):
+            for address in Address.parse_all(ending.elsewhere):
                 self.dialler.refer(address, now)
         if ending.reason in NOT_LOST or peer in self.connections.established:
             return effects
@@ -366,80 +371,21 @@ class Mesh:
         return effects
 
     def admit(self, connection: Connection, now: int) -> tuple[Goodbye | None, list[Effect]]:
-        """See `connections.Listener`. A quarter of the places is kept for peers that nobody here has reached yet.
-
-        A stranger that finds all places taken is sent on to peers that have some left; if there are none, it gets
-        the place of a neighbour that is reachable without it: that the mesh is whole counts for more than speed.
-        """
-        target = self.dialler.targets.get(connection.dialled) if connection.dialled is not None else None
-        if (target is not None and target.explicit) or self._room(connection.peer) > 0:
-            return None, []
-        links = {peer: len(self.topology.established(peer)) for peer in self.routes.reachable}
-        roomy = sorted((count, peer) for peer, count in links.items() if count < self.config.conn_limit)
-        full = Goodbye(Reason.FULL, f"{self.config.nickname} has all the connections it may have")
-        chosen = [peer for _, peer in roomy[: 3 * ELSEWHERE]]
-        chosen = self._rng.sample(chosen, min(ELSEWHERE, len(chosen)))
-        elsewhere = [str(address) for peer in chosen for address in self._addresses(peer)[:1]]
-        if elsewhere or connection.peer in self.routes.tree:
-            return Goodbye(full.reason, full.text, tuple(elsewhere)), []
-        for _, peer in sorted(((links.get(peer, 0), peer) for peer in self.neighbours), reverse=True):
-            if self.routes.reaches_without_link(peer):
-                return None, self.connections.end(self.connections.established[peer], Reason.FULL, full.text, now)
-        return full, []
-
-    def _room(self, peer: PeerName) -> int:
-        """How many more connections may be made, to a peer such as `peer` ("": one that is reachable already)."""
-        limit = self.config.conn_limit
-        if not peer or peer in self.routes.tree:
-            limit = max(1, limit * 3 // 4)
-        return limit - sum(other.peer not in ("", peer) for other in self.connections.all.values())
+        """See `connections.Listener`."""
+        return self.admission.admit(connection, now)
 
     # --- inputs: datagrams ------------------------------------------------------------------------------------------
 
     def _datagram(self, input: Datagram, now: int) -> list[Effect]:
         message = input.message
         if isinstance(message, Beacon) and message.name != self.config.name:
-            return self._beacon(message, input.source, now)
+            return self.discovery.called(message, input.source, now)
         return []
 
     def _beat(self, beat: Beat, source: Address, now: int) -> None:
         connection = self.connections.established.get(beat.name)
         if connection is not None and beat.name != self.config.name:
             self.liveness.heard_beat(connection, beat, source, now)
-
-    def _beacon(self, beacon: Beacon, source: Address, now: int) -> list[Effect]:
-        """A peer that believes to have no connection with us can reach us: dial it, or let it dial us.
-
-        Of two that know each other the lower name dials and the other answers, so that a heal costs one dial a pair.
-        """
-        peer = beacon.name
-        effects: list[Effect] = []
-        address = Address(source.host, beacon.port)
-        genuine = self.trust.genuine(beacon)
-        if beacon.mac and not genuine:
-            return []
-        for connection in self.connections.between(peer, address):
-            if not genuine:  # anybody may have said it
-                return []
-            same = not connection.peer or beacon.uid == connection.uid
-            if same and not self.connections.silent(connection, now):
-                return []
-            effects += self.connections.broken(connection, "the other side has lost it", now)
-        if self._room(peer) <= 0:
-            return effects
-        known = self.dialler.explicit_at(address, peer) or (
-            self.config.discovery and (self.beacons.calls(peer) or peer in self.topology.entries)
-        )
-        if known and (beacon.answer or self.config.name < peer):
-            return effects + self.dialler.urge(address, peer, now)
-        if known:
-            effects += self.dialler.urge(address, peer, now, delay=URGE_PAUSE)
-        if not beacon.answer:
-            effects.append(SendDatagram(source, self._own_beacon(peer, answer=True)))
-        return effects
-
-    def _own_beacon(self, peer: PeerName, answer: bool = False) -> Beacon:
-        return self.trust.seal(Beacon(self.config.name, self.uid, self.config.port, answer), peer)
 
     # --- inputs: commands -------------------------------------------------------------------------------------------
 
@@ -492,7 +438,7 @@ class Mesh:
             effects += self.gossip.wake(now)
         due = self.beacons.timers.first
         if due is not None and due <= now:
-            effects += self.beacons.wake(self._own_beacon, now)
+            effects += self.beacons.wake(self.discovery.beacon, now)
         if self.connections.proofs is not None:
             if _due(self.connections.proofs.deadline(), now):
                 effects += self.connections.proofs.wake(now)
@@ -502,10 +448,10 @@ class Mesh:
         if due is not None and due <= now:
             for peer, address in self.memory.recall():
                 self.dialler.discover(peer, address, now)
-            effects += self.memory.wake(self._found())
+            effects += self.memory.wake(self.discovery.found())
         due = self.dialler.timers.first
         if due is not None and due <= now:
-            effects += self.dialler.wake(self._room(""), now)
+            effects += self.dialler.wake(self.admission.room(), now)
         due = self.topology.forget_due(self.config.hold)
         if due is not None and due <= now:
             for peer in self.topology.forget(self.config.hold, now):
@@ -544,7 +490,7 @@ class Mesh:
         if after is not before or self.topology.names_generation != self._noted:
             self._noted = self.topology.names_generation
             self.topology.note_reachable(self.routes.tree, now)
-        self._discover(now)
+        self.discovery.seek(now)
         if len(after) > 1:
             self.memory.touch(now)
         effects: list[Effect] = [Notify(PeersChanged(after))] if after != before else []
@@ -552,46 +498,12 @@ class Mesh:
             effects.append(Notify(RoutesChanged()))
         return effects
 
-    def _discover(self, now: int) -> None:
-        if not self.config.discovery:
-            return
-        known = self.topology.entries
-        room = self._room("") - sum(
-            not target.explicit and (not target.peer or target.peer in known)
-            for target in self.dialler.targets.values()
-        )
-        if room <= 0:
-            return
-        aimed = self.dialler.aimed()
-        peers = [
-            name
-            for name, entry in sorted(self.topology.entries.items())
-            if name not in aimed and name not in self.dialler.connected and not entry.gone and name != self.config.name
-        ]
-        for peer in peers if len(peers) <= room else self._rng.sample(peers, max(room, 0)):
-            addresses = self._addresses(peer)
-            if addresses:
-                self.dialler.discover(peer, addresses[0], now)
-
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _hello(self, nonce: int, remote: str) -> Hello:
         config = self.config
         secured, trusted = self.keyring is not None, self.trust.trusts(remote)
         return Hello(config.name, config.nickname, self.uid, nonce, config.port, (), secured, trusted)
-
-    def _found(self) -> dict[PeerName, Address]:
-        """Where peers in reach are found, as many as are worth remembering: neighbours, and what neighbours say."""
-        found = {peer: connection.control for peer, connection in sorted(self.connections.established.items())}
-        for peer in self.reachable:
-            if len(found) >= MAX_REMEMBERED:
-                break
-            if peer != self.config.name and peer not in found:
-                found.update((peer, address) for address in self._addresses(peer)[:1])
-        return found
-
-    def _addresses(self, peer: PeerName) -> list[Address]:
-        return _parsed(self.topology.addresses(peer))
 
     def _links_changed(self, now: int, urgent: bool = True) -> list[Effect]:
         established = sorted(self.connections.established.items())
@@ -634,14 +546,3 @@ def _neighbour(connection: Connection) -> Neighbour:
 
 def _due(deadline: int | None, now: int) -> bool:
     return deadline is not None and deadline <= now
-
-
-def _parsed(texts: Sequence[str]) -> list[Address]:
-    """The addresses among texts that came over the wire; what is none is left out."""
-    found = []
-    for text in texts:
-        try:
-            found.append(Address.parse(text))
-        except ValueError:
-            continue
-    return found

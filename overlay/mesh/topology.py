@@ -12,7 +12,7 @@ go on infecting each other with it.
 
 from typing import Final
 
-from overlay.config import PeerName
+from overlay.config import Address, PeerName
 from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
@@ -296,8 +296,8 @@ class Topology:
         entry = self.entries.get(peer)
         return entry.uid if entry is not None else 0
 
-    def addresses(self, peer: PeerName) -> list[str]:
-        """Control addresses ("host:port") at which its neighbours say `peer` is found, in the neighbours' order."""
+    def addresses(self, peer: PeerName) -> list[Address]:
+        """Control addresses at which its neighbours say `peer` is found, in the neighbours' order."""
         entry = self.entries.get(peer)
         found: dict[str, None] = {}
         for link in entry.record.links if entry is not None else ():
@@ -305,7 +305,7 @@ class Topology:
             for back in other.record.links if other is not None else ():
                 if back.peer == peer:
                     found[back.address] = None
-        return list(found)
+        return Address.parse_all(found)
 
     def take_left(self) -> list[PeerName]:
         """The peers whose farewell was learned since the last call."""

@@ -73,13 +73,15 @@ def test_same_bytes_with_any_hash_seed() -> None:
     assert first == second
 
 
-def test_a_run_that_nobody_reads_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_a_run_that_nobody_reads_goes_on(lines: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lab.cli", "run", str(ROOT / "scenarios" / "scale.yaml"), "--backend", "sim"]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as lab:
         assert lab.stdout is not None and lab.stderr is not None
-        lab.stdout.readline()
+        for _ in range(lines):
+            lab.stdout.readline()
         lab.stdout.close()
         complaint = lab.stderr.read()
     assert "Traceback" not in complaint

@@ -1,0 +1,100 @@
+"""Whom to look for and where: peers known by gossip, and those that call. Dials nobody itself; the dialler does."""
+
+from overlay.config import Address, Config, PeerName
+from overlay.effects import Effect, SendDatagram
+from overlay.env import Random
+from overlay.mesh.admission import Admission
+from overlay.mesh.beacons import Beacons
+from overlay.mesh.connections import Connections
+from overlay.mesh.dialler import URGE_PAUSE, Dialler
+from overlay.mesh.envelopes import Beacon
+from overlay.mesh.memory import MAX_REMEMBERED
+from overlay.mesh.routes import Routes
+from overlay.mesh.topology import Topology
+from overlay.mesh.trust import Trust
+
+
+class Discovery:
+    """What one peer does to find others and to be found."""
+
+    def __init__(
+        self, config: Config, topology: Topology, routes: Routes, connections: Connections, dialler: Dialler,
+        beacons: Beacons, trust: Trust, admission: Admission, rng: Random,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._topology = topology
+        self._routes = routes
+        self._connections = connections
+        self._dialler = dialler
+        self._beacons = beacons
+        self._trust = trust
+        self._admission = admission
+        self._rng = rng
+
+    def seek(self, now: int) -> None:
+        """Have peers dialled that are known by gossip, as many as there is room for."""
+        if not self._config.discovery:
+            return
+        known = self._topology.entries
+        room = self._admission.room() - sum(
+            not target.explicit and (not target.peer or target.peer in known)
+            for target in self._dialler.targets.values()
+        )
+        if room <= 0:
+            return
+        aimed, own = self._dialler.aimed(), self._config.name
+        peers = [
+            name
+            for name, entry in sorted(known.items())
+            if name not in aimed and name not in self._dialler.connected and not entry.gone and name != own
+        ]
+        for peer in peers if len(peers) <= room else self._rng.sample(peers, max(room, 0)):
+            addresses = self._topology.addresses(peer)
+            if addresses:
+                self._dialler.discover(peer, addresses[0], now)
+
+    def found(self) -> dict[PeerName, Address]:
+        """Where peers in reach are found, as many as are worth remembering: neighbours, and what neighbours say."""
+        found = {peer: connection.control for peer, connection in sorted(self._connections.established.items())}
+        for peer in self._routes.reachable:
+            if len(found) >= MAX_REMEMBERED:
+                break
+            if peer != self._config.name and peer not in found:
+                found.update((peer, address) for address in self._topology.addresses(peer)[:1])
+        return found
+
+    def beacon(self, peer: PeerName, answer: bool = False) -> Beacon:
+        """What this peer calls `peer` with."""
+        own = Beacon(self._config.name, self._topology.uid, self._config.port, answer)
+        return self._trust.seal(own, peer)
+
+    def called(self, beacon: Beacon, source: Address, now: int) -> list[Effect]:
+        """A peer that believes to have no connection with us can reach us: dial it, or let it dial us.
+
+        Of two that know each other the lower name dials and the other answers, so that a heal costs one dial a pair.
+        """
+        peer = beacon.name
+        effects: list[Effect] = []
+        address = Address(source.host, beacon.port)
+        genuine = self._trust.genuine(beacon)
+        if beacon.mac and not genuine:
+            return []
+        for connection in self._connections.between(peer, address):
+            if not genuine:  # anybody may have said it
+                return []
+            same = not connection.peer or beacon.uid == connection.uid
+            if same and not self._connections.silent(connection, now):
+                return []
+            effects += self._connections.broken(connection, "the other side has lost it", now)
+        if self._admission.room(peer) <= 0:
+            return effects
+        known = self._dialler.explicit_at(address, peer) or (
+            self._config.discovery and (self._beacons.calls(peer) or peer in self._topology.entries)
+        )
+        if known and (beacon.answer or self._config.name < peer):
+            return effects + self._dialler.urge(address, peer, now)
+        if known:
+            effects += self._dialler.urge(address, peer, now, delay=URGE_PAUSE)
+        if not beacon.answer:
+            effects.append(SendDatagram(source, self.beacon(peer, answer=True)))
+        return effects
