@@ -3,7 +3,7 @@
 import pytest
 
 from overlay.config import Address, Config
-from overlay.datapath.endpoints import DETOUR, RECOVERY, Endpoints
+from overlay.datapath.endpoints import DETOUR, GRAIN, NEWCOMER, RECOVERY, Endpoints
 from overlay.datapath.wireguard import SecurePeer, tunnel_address
 from overlay.effects import (
     Broadcast,
@@ -162,6 +162,24 @@ def test_a_peer_whose_connection_is_lost_is_reached_over_others_after_a_while():
         SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)),
         SetFlood(("192.0.2.2",)),
     ]
+
+
+def test_newcomers_without_a_connection_are_reached_over_others_one_group_after_another():
+    core, _ = make()
+    groups = [(1, "b"), (2, "c"), (GRAIN, "d"), (GRAIN + 1, "e"), (2 * GRAIN, "f")]
+    macs = {}
+    reached = (A,)
+    for number, (now, name) in enumerate(groups):
+        macs[name] = f"02:00:0a:00:02:{number:02x}"
+        value = EndpointValue("c", macs[name], (f"10.0.2.{number + 1}/24",))
+        reached = (*reached, name)
+        feed(core, PeersChanged(tuple(sorted(reached))), now=now)
+        tell(core, OriginDelta((OriginState(name, 1, 1, 0, 0, (Entry("c", 1, value),)),)), now)
+    for due, names in ((GRAIN + NEWCOMER, "bcd"), (2 * GRAIN + NEWCOMER, "ef")):
+        assert core.deadline() == due
+        found = feed(core, Wake(), now=due)
+        assert {e.mac for e in found if isinstance(e, SetForwarding) and not e.remote} == {macs[n] for n in names}
+    assert core.deadline() is None
 
 
 def test_what_must_be_encrypted_never_takes_the_kernels_path():

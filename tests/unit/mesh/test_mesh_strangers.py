@@ -63,3 +63,14 @@ def test_forged_beacons_of_a_known_peer_make_no_endless_list_of_targets() -> Non
     assert dials <= MAX_TARGETS
     assert len(made.dialler.targets) <= MAX_TARGETS
     made.check_invariants()
+
+
+def test_a_quarter_of_the_places_is_kept_for_those_whom_nobody_reaches() -> None:
+    made = mesh(conn_limit=8)
+    assert made.admission.room("stranger") == 8
+    made.routes.tree["known"] = "b"
+    assert made.admission.room("known") == made.admission.room() == 6
+    meet(made, 1, "c")
+    assert made.admission.room("stranger") == 7
+    assert made.admission.room("known") == made.admission.room() == 5
+    assert mesh(conn_limit=1).admission.room() == 1
