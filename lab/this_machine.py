@@ -1,4 +1,4 @@
-"""What the machine that a lab runs on has: programs, those of the administrator included, and memory.
+"""What the machine that a lab runs on has: programs, the administrator's too, memory, and a place for caches.
 
 Owns where is looked. Knows nothing of what they are for.
 """
@@ -16,6 +16,11 @@ def search_path() -> str:
 def program(name: str) -> str | None:
     """The path of a program, None where there is none."""
     return shutil.which(name, path=search_path())
+
+
+def cache() -> Path:
+    """Where what can be made again is kept for this user: below XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "overlay-lab")
 
 
 def free_memory() -> int:

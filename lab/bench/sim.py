@@ -10,15 +10,15 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 
 import msgspec
 
 from lab.bench import whole_state
+from lab.bench.cores import COMPILED, INTERPRETED, candidates
 from lab.bench.rows import Row, asked, row
 from lab.bench.worlds import Outcome, Play
-from lab.compiled.building import build, missing
 from lab.compiled.parts import SWITCH
 from lab.errors import LabError
 from overlay.env import SECOND
@@ -28,7 +28,6 @@ DEGREE = 8
 CHANGE_SIZES = (64, 128, 256, 512)
 MOST_INTERPRETED = 1000
 """Larger worlds are measured compiled alone."""
-INTERPRETED, COMPILED = "interpreted", "compiled"
 MEGABYTE = 1_000_000
 
 
@@ -38,23 +37,14 @@ def run(sizes: Sequence[int] = SIZES) -> list[Row]:
     OVERLAY_LAB_BENCH_RUNS: how often each size of it is measured.
     """
     most, runs = asked("PEERS", max(sizes)), int(asked("RUNS", 1))
-    if lack := missing():
-        print(f"only as interpreted: {lack}", flush=True)
-    else:
-        build(lambda text: print(text, flush=True))
+    kinds = candidates()
     print(f"load average at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-    rows = [*_churn(), *_idle(), *_gossip()]
-    return [*rows, *_growth([size for size in sizes if size <= most], runs)]
+    rows = [*_churn(kinds), *_idle(), *_gossip()]
+    return [*rows, *_growth([size for size in sizes if size <= most], runs, kinds)]
 
 
-def _candidates() -> dict[str, bool]:
-    """The kinds of cores that can be measured here, the slower one first; whether they are compiled."""
-    return {INTERPRETED: False} if missing() else {INTERPRETED: False, COMPILED: True}
-
-
-def _churn(runs: int = 3) -> list[Row]:
+def _churn(kinds: Mapping[str, bool], runs: int = 3) -> list[Row]:
     """How many seconds of virtual time pass in one of the process, boot and last settling included."""
-    kinds = _candidates()
     plays = [Play("churn", 100, DEGREE, seed) for seed in range(1, runs + 1)]
     found = [(kind, measure(play, compiled)) for play in plays for kind, compiled in kinds.items()]
     gone = min(outcome.extra["departures"] for _, outcome in found)
@@ -110,10 +100,9 @@ def _gossip() -> list[Row]:
     return rows
 
 
-def _growth(sizes: Sequence[int], runs: int) -> list[Row]:
+def _growth(sizes: Sequence[int], runs: int, kinds: Mapping[str, bool]) -> list[Row]:
     """Boot, converge, split in half, heal, converge again."""
     rows: list[Row] = []
-    kinds = _candidates()
     points: dict[str, list[tuple[int, float]]] = {}
     for size in sizes:
         found = [

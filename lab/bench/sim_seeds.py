@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.bench.cores import candidates
 from lab.bench.rows import Row, publish, row
-from lab.compiled.building import build, missing
 from lab.compiled.parts import SWITCH
 from lab.sweep.pools import Processes, cores
 from lab.sweep.run import plan, sweep
@@ -26,16 +26,13 @@ GOAL = 120
 
 def run(seeds: int = SEEDS) -> list[Row]:
     """Rows: all seeds of the two-host partition on every core, runs a second, processor time of one run."""
-    if lack := missing():
-        print(f"only as interpreted: {lack}", flush=True)
-    else:
-        build(lambda text: print(text, flush=True))
-    slower = _sweep(seeds, compiled=False)
-    return slower if missing() else [*slower, *_sweep(seeds, compiled=True, slower=slower)]
+    rows: list[Row] = []
+    for kind, compiled in candidates().items():
+        rows += _sweep(seeds, kind, compiled=compiled, slower=rows)
+    return rows
 
 
-def _sweep(seeds: int, *, compiled: bool, slower: Sequence[Row] = ()) -> list[Row]:
-    kind = "compiled" if compiled else "interpreted"
+def _sweep(seeds: int, kind: str, *, compiled: bool, slower: Sequence[Row]) -> list[Row]:
     print(f"  {seeds} seeds, {kind}", flush=True)
     name = f"partition, {seeds} seeds, {cores()} cores, {kind}"
     os.environ[SWITCH] = "1" if compiled else "0"  # for the workers

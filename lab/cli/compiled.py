@@ -1,5 +1,6 @@
 """`lab compile`, and what `lab doctor` says of compiled cores."""
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ if TYPE_CHECKING:
 def feature() -> "Feature":
     """Whether simulations run at their best speed."""
     from lab.compiled.building import missing
-    from lab.compiled.loading import available
+    from lab.compiled.loading import complete
     from lab.compiled.parts import SWITCH, folder
     from lab.fabric.features import Feature
 
-    if folder().is_dir():
+    built, left_alone = complete(folder()), os.environ.get(SWITCH) == "0"
+    if built:
         remedy = f"there are some, but {SWITCH}=0 in the environment leaves them alone"
     else:
         remedy = missing() or "lab compile"
@@ -24,7 +26,7 @@ def feature() -> "Feature":
         name="compiled cores",
         serves="--backend sim in half the time",
         required=False,
-        found=available(),
+        found=built and not left_alone,
         remedy=remedy,
     )
 

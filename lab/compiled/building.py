@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lab.compiled.loading import complete
 from lab.compiled.parts import MODULES, TOP, folder, place
 from lab.errors import LabError
 from lab.fabric.syscalls import set_parent_death_signal
@@ -52,12 +53,12 @@ def missing() -> str:
 def build(say: Callable[[str], None], *, force: bool = False) -> Path:
     """The build of these sources, made if there is none (`force`: in any case). Raises `LabError`."""
     where = folder()
-    if where.is_dir() and not force:
+    if complete(where) and not force:
         return where
     if lack := missing():
         raise LabError(lack)
     with _alone():
-        if where.is_dir() and not force:
+        if complete(where) and not force:
             return where
         say(f"compiling {len(MODULES)} modules (a minute or two, once for each version of the sources)")
         made = Path(tempfile.mkdtemp(prefix=_UNDONE, dir=place()))

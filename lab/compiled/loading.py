@@ -14,7 +14,7 @@ from types import ModuleType
 
 from lab.compiled.parts import MODULES, SWITCH, folder, place
 
-__all__ = ["available", "in_use", "use"]
+__all__ = ["complete", "in_use", "use"]
 
 
 class Finder:
@@ -38,26 +38,24 @@ class Finder:
         return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
 
 
-def use(where: Path | None = None) -> bool:
-    """From now on imports take what was built (in `where`; by default for these sources); whether they do."""
+def use() -> bool:
+    """From now on imports take what was built of these sources; whether they do."""
     if in_use():
         return True
     if os.environ.get(SWITCH) == "0" or any(module in sys.modules for module in MODULES):
         return False
-    if where is None:
-        if not place().is_dir():  # spares those who never built anything the reading of all sources
-            return False
-        where = folder()
-    finder = Finder(where)
+    if not place().is_dir():  # spares those who never built anything the reading of all sources
+        return False
+    finder = Finder(folder())
     if not finder.complete():
         return False
     sys.meta_path.insert(0, finder)
     return True
 
 
-def available() -> bool:
-    """Whether these sources' are built, all of them, and not switched off."""
-    return os.environ.get(SWITCH) != "0" and Finder(folder()).complete()
+def complete(where: Path) -> bool:
+    """Whether this is a build, and nothing of it is missing."""
+    return Finder(where).complete()
 
 
 def in_use() -> bool:

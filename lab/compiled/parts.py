@@ -4,11 +4,12 @@ Chosen is what a world in virtual time spends its time in. Left out is what defi
 that they are frozen) and what is called once.
 """
 
-import os
 import platform
 import sys
 from hashlib import sha256
 from pathlib import Path
+
+from lab.this_machine import cache
 
 __all__ = ["FOLDER", "MODULES", "SWITCH", "TOP", "folder", "inputs", "place"]
 
@@ -27,7 +28,7 @@ MODULES = (
     ),
     *(f"overlay.datapath.{name}" for name in ("endpoints", "paths", "plan")),
     *(f"overlay.dns.{name}" for name in ("names", "registry")),
-    *(f"overlay.{name}" for name in ("node", "shared_index", "vectors")),
+    *(f"overlay.{name}" for name in ("kept", "node", "shared_index", "vectors")),
     *(f"lab.sim.{name}" for name in ("clock", "disk", "machine", "network", "scheduler", "sizes", "streams", "world")),
 )  # fmt: skip
 SWITCH = "OVERLAY_LAB_COMPILED"
@@ -52,9 +53,8 @@ def inputs() -> str:
 
 
 def place() -> Path:
-    """Where all builds are kept: below XDG_CACHE_HOME."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root, "overlay-lab", FOLDER)
+    """Where all builds are kept."""
+    return cache() / FOLDER
 
 
 def folder() -> Path:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import lab
 import overlay
+from lab import this_machine
 from lab.errors import LabError
 from lab.images.archive import Layer, LayerWriter, digest_of
 
@@ -46,8 +47,7 @@ Say = Callable[[str], None]
 
 def cache() -> Path:
     """Where built layers and images are kept: below XDG_CACHE_HOME."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root, "overlay-lab", "images")
+    return this_machine.cache() / "images"
 
 
 def hash_of(*parts: object) -> str:

@@ -5,7 +5,6 @@ happens in a run; a run that could not be carried out is a `Point` that says so.
 """
 
 import asyncio
-import ctypes
 import io
 import json
 import signal
@@ -24,6 +23,7 @@ from lab.backends.base import Backend
 from lab.backends.registry import backend as find_backend
 from lab.checkers import Validity, merge
 from lab.errors import LabError
+from lab.fabric.syscalls import set_parent_death_signal
 from lab.history import AnyRecord, Writer, read
 from lab.runner import Outcome, Runner
 from lab.scenario import parse
@@ -37,7 +37,6 @@ __all__ = ["VIRTUAL", "Command", "Task", "play_here"]
 
 VIRTUAL = ("sim",)
 """Backends whose runs need no machine of their own."""
-_PR_SET_PDEATHSIG = 1
 _LAST_WORDS = 400
 
 
@@ -162,7 +161,7 @@ class Command:
 
 def _die_with_us() -> None:
     """A sweep that is killed leaves no run behind it: the kernel interrupts it."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    set_parent_death_signal(signal.SIGINT)
 
 
 def _judged(verdict: Validity, reason: str, measured: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,12 @@ As with records (`overlay.mesh.topology_entry`): peers of a simulated world come
 """
 
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
 from overlay.config import PeerName
 from overlay.ipam.messages import Token
+from overlay.kept import kept
 from overlay.vectors import Known
 
 _KEY = "slot"
@@ -37,8 +37,4 @@ class Slot:
 
 def slot_of(token: Token) -> Slot:
     """The slot of a token, the same one each time."""
-    kept: dict[str, Any] = token.__dict__
-    slot: Slot | None = kept.get(_KEY)
-    if slot is None:
-        slot = kept[_KEY] = Slot(token)
-    return slot
+    return kept(token, _KEY, Slot)

@@ -27,8 +27,6 @@ class Routes:
         self.tree: dict[PeerName, PeerName] = {self._own: self._own}
         """All reachable peers, each with the one that comes before it in some tree; this peer's own is itself."""
         self.reachable: tuple[PeerName, ...] = (self._own,)
-        self._came: list[PeerName] = []
-        """Who was hung into the tree since the last `refresh`."""
 
     @property
     def stale(self) -> bool:
@@ -43,19 +41,19 @@ class Routes:
         tree = self.tree
         changes = self._topology.take_relinked()
         orphans = self._cut_off(changes)
+        came: list[PeerName] = []
         for peer, _, gained in changes:
             if peer not in tree:
-                self._attach(peer)
+                self._attach(peer, came)
                 continue
             for other in gained:  # most changes are links more between peers that are all reachable
                 if other not in tree:
-                    self._grow(peer)
+                    self._grow(peer, came)
                     break
         for orphan in orphans:
-            self._attach(orphan)
+            self._attach(orphan, came)
         # Nobody leaves the tree but orphans, and nobody else comes who was not out of it.
         lost = {orphan for orphan in orphans if orphan not in tree}
-        came, self._came = self._came, []
         if orphans:
             apart = dict.fromkeys(orphans)
             came = [peer for peer in came if peer not in apart]
@@ -143,8 +141,8 @@ class Routes:
             self._children.pop(peer, None)
         return list(orphans)
 
-    def _grow(self, start: PeerName) -> None:
-        """Take in all that `start`, which is in the tree, leads to."""
+    def _grow(self, start: PeerName, came: list[PeerName]) -> None:
+        """Take in all that `start`, which is in the tree, leads to; append them to `came`."""
         entries, tree = self._topology.entries, self.tree
         todo = [start] if start in entries else []
         while todo:
@@ -152,21 +150,21 @@ class Routes:
             for other in entries[peer].linked:
                 if other not in tree and other in entries and peer in entries[other].linked:
                     tree[other] = peer
-                    self._came.append(other)
+                    came.append(other)
                     self._children.setdefault(peer, {})[other] = None
                     todo.append(other)
 
-    def _attach(self, peer: PeerName) -> None:
-        """Hang a peer, and all it leads to, on a neighbour that is in the tree, if there is one."""
+    def _attach(self, peer: PeerName, came: list[PeerName]) -> None:
+        """Hang a peer, and all it leads to, on a neighbour that is in the tree if there is one; append to `came`."""
         entries, tree = self._topology.entries, self.tree
         if peer in tree or peer not in entries:
             return
         for other in entries[peer].linked:
             if other in tree and other in entries and peer in entries[other].linked:
                 tree[peer] = other
-                self._came.append(peer)
+                came.append(peer)
                 self._children.setdefault(other, {})[peer] = None
-                self._grow(peer)
+                self._grow(peer, came)
                 return
 
     # --- searches ---------------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ about a record, or about two that follow each other, serves them all.
 
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from overlay.config import PeerName
+from overlay.kept import kept
 from overlay.mesh.messages import PeerRecord, encode_record
 from overlay.vectors import Known
 
@@ -100,8 +101,4 @@ _NOBODY: dict[PeerName, None] = {}
 
 def entry_of(record: PeerRecord) -> Entry:
     """The entry of a record, the same one each time."""
-    kept: dict[str, Any] = record.__dict__
-    entry: Entry | None = kept.get(_KEY)
-    if entry is None:
-        entry = kept[_KEY] = Entry(record)
-    return entry
+    return kept(record, _KEY, Entry)
