@@ -10,6 +10,7 @@ import pytest
 
 from lab.compiled import building
 from lab.compiled.building import build, missing
+from lab.compiled.loading import complete
 from lab.compiled.parts import FOLDER, MODULES, SWITCH, TOP, folder, inputs, place
 from lab.errors import LabError
 
@@ -113,3 +114,11 @@ def test_old_builds_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build(print) == folder()
     left = {path.name for path in cache.iterdir() if path.is_dir()}
     assert left == {folder().name, *(f"old{age}" for age in range(building.KEPT - 1))}
+
+
+def test_a_build_that_lacks_a_module_is_made_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if missing():
+        pytest.skip(missing())
+    monkeypatch.setattr(building, "_compile", fill)
+    fill(folder(), MODULES[1:])
+    assert complete(build(print))
