@@ -1,0 +1,53 @@
+"""docs/security.md names a test for every row of its threat model; each of them exists."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "security.md"
+ATTACKERS = (
+    "a stranger on the underlay",
+    "a neighbour with the password",
+    "a hostile container",
+    "another local user",
+    "a web page in a browser on the host",
+    "the author of a scenario",
+    "the author of an image",
+)
+
+
+def rows(section: str) -> list[list[str]]:
+    """The cells of the table of a section, without its head."""
+    text = PAGE.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    found = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    assert len(found) > 2 and set(found[1][0]) == {"-"}, f"{section}: no table"
+    return found[2:]
+
+
+def functions_of(path: Path) -> set[str]:
+    return {
+        node.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test_")
+    }
+
+
+def test_every_row_names_tests_that_exist() -> None:
+    wrong = []
+    for who, reach, must_not, shown in rows("Threat model"):
+        named = re.findall(r"`([^`]+)`", shown)
+        if not named:
+            wrong.append(f"{who}, {reach}: {must_not}: names no test")
+        for name in named:
+            file, separator, function = name.partition("::")
+            path = ROOT / file
+            if not separator or not file.startswith("tests/") or not path.is_file():
+                wrong.append(f"{name}: no such file")
+            elif function not in functions_of(path):
+                wrong.append(f"{name}: no such test")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_rows_are_about_the_attackers_of_the_model() -> None:
+    assert {row[0] for row in rows("Threat model")} <= set(ATTACKERS)
