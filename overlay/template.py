@@ -3,6 +3,9 @@
 `{{.mesh.name}}` is a field, `{{.}}` the whole, `{{json .mesh.targets}}` JSON, `{{len .mesh.peers}}` a number of
 elements; `{{range .mesh.peers}}{{.name}} {{end}}` repeats for each element (of a map: each value, by key), and
 `{{if .x}}..{{else}}..{{end}}` asks whether there is something. Fields are found whatever their case.
+
+A web page or a local user may send a template, and the router renders it between two beats. So its length, the steps
+it takes and the text it makes are bounded, and reading it takes time in proportion to its length.
 """
 
 import json
@@ -12,22 +15,49 @@ from typing import Any
 
 from overlay.errors import UsageError
 
-_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _FIELD = re.compile(r"\.|(?:\.[A-Za-z_]\w*)+")
 MAX_DEPTH = 32
+MAX_TEMPLATE = 8192
+"""Characters."""
+MAX_STEPS = 200_000
+"""Actions and pieces of text that are passed, and elements that are looked at."""
+MAX_OUTPUT = 16 << 20
+"""Characters."""
 
 
 def render(template: str, report: Mapping[str, Any]) -> str:
-    """The text. Raises `UsageError` for a template that is none, or that asks for what is not there."""
-    tokens = _tokens(template)
-    out: list[str] = []
+    """The text. Raises `UsageError` for a template that is none, that asks for what is not there, or for too much."""
+    if len(template) > MAX_TEMPLATE:
+        raise UsageError(f"the template has {len(template)} characters, at most {MAX_TEMPLATE} are taken")
+    tokens = _Tokens(split(template))
+    out = _Output()
     if _block(tokens, report, out, 0, skip=False) != "":
         raise UsageError("the template has an {{end}} or {{else}} without a beginning")
-    return "".join(out)
+    return "".join(out.pieces)
 
 
 Token = tuple[bool, str]
 """(is an action, its words or the text)."""
+
+
+class _Output:
+    """What has been written, and how many steps have been taken."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self._room = MAX_OUTPUT
+        self._steps = MAX_STEPS
+
+    def append(self, text: str) -> None:
+        self._room -= len(text)
+        if self._room < 0:
+            raise UsageError(f"the template makes more than {MAX_OUTPUT >> 20} MiB of text: ask for fewer fields")
+        self.pieces.append(text)
+
+    def step(self, count: int = 1) -> None:
+        self._steps -= count
+        if self._steps < 0:
+            raise UsageError(f"the template takes more than {MAX_STEPS} steps: ask for fewer fields, or loop less")
 
 
 class _Tokens:
@@ -41,19 +71,27 @@ class _Tokens:
             yield self.tokens[self.at - 1]
 
 
-def _tokens(template: str) -> _Tokens:
-    pieces = _ACTION.split(template)
-    for text in pieces[::2]:
-        if "{{" in text:
-            raise UsageError(f"the template has a {{{{ that is not closed: {text[text.index('{{') :][:40]!r}")
-    return _Tokens([(bool(index % 2), piece) for index, piece in enumerate(pieces)])
+def split(template: str) -> list[Token]:
+    """Text and actions in turns. Every character is looked at a fixed number of times. Raises `UsageError`."""
+    tokens: list[Token] = []
+    at = 0
+    while (start := template.find("{{", at)) >= 0:
+        end = template.find("}}", start + 2)
+        if end < 0:
+            raise UsageError(f"the template has a {{{{ that is not closed: {template[start : start + 40]!r}")
+        action = template[start + 2 : end].removeprefix("-").strip().removesuffix("-").rstrip()
+        tokens += ((False, template[at:start]), (True, action))
+        at = end + 2
+    tokens.append((False, template[at:]))
+    return tokens
 
 
-def _block(tokens: _Tokens, dot: Any, out: list[str], depth: int, *, skip: bool) -> str:
+def _block(tokens: _Tokens, dot: Any, out: _Output, depth: int, *, skip: bool) -> str:
     """Everything up to the end of the block; returns what ended it: `end`, `else`, or "" for the end of the text."""
     if depth > MAX_DEPTH:
         raise UsageError(f"the template is nested deeper than {MAX_DEPTH}")
     for action, text in tokens:
+        out.step()
         if not action:
             if not skip:
                 out.append(text)
@@ -66,20 +104,21 @@ def _block(tokens: _Tokens, dot: Any, out: list[str], depth: int, *, skip: bool)
         elif word == "if":
             _if(tokens, rest, dot, out, depth, skip=skip)
         elif not skip:
-            out.append(_value(text, dot))
+            out.append(_value(text, dot, out))
     return ""
 
 
-def _range(tokens: _Tokens, of: str, dot: Any, out: list[str], depth: int, *, skip: bool) -> None:
+def _range(tokens: _Tokens, of: str, dot: Any, out: _Output, depth: int, *, skip: bool) -> None:
     start = tokens.at
     elements: list[Any] = []
     if not skip:
-        found = _field(of, dot)
+        found = _field(of, dot, out)
         if isinstance(found, Mapping):
             found = [found[key] for key in sorted(found)]
         if found is not None and not isinstance(found, (list, tuple)):
             raise UsageError(f"{{{{range {of}}}}}: {type(found).__name__} found, a list expected")
         elements = list(found or ())
+        out.step(len(elements))
     ended = ""
     for element in elements:
         tokens.at = start
@@ -91,8 +130,8 @@ def _range(tokens: _Tokens, of: str, dot: Any, out: list[str], depth: int, *, sk
     _must_end(ended, "range")
 
 
-def _if(tokens: _Tokens, of: str, dot: Any, out: list[str], depth: int, *, skip: bool) -> None:
-    holds = not skip and bool(_field(of, dot))
+def _if(tokens: _Tokens, of: str, dot: Any, out: _Output, depth: int, *, skip: bool) -> None:
+    holds = not skip and bool(_field(of, dot, out))
     ended = _block(tokens, dot, out, depth + 1, skip=skip or not holds)
     if ended == "else":
         ended = _block(tokens, dot, out, depth + 1, skip=skip or holds)
@@ -104,18 +143,24 @@ def _must_end(ended: str, what: str) -> None:
         raise UsageError(f"the template has a {{{{{what}}}}} without {{{{end}}}}")
 
 
-def _value(text: str, dot: Any) -> str:
+def _value(text: str, dot: Any, out: _Output) -> str:
     word, _, rest = text.partition(" ")
     match word:
         case "json":
-            return json.dumps(_field(rest, dot))
+            return json.dumps(_field(rest, dot, out))
         case "len":
-            return str(len(_field(rest, dot) or ()))
+            found = _field(rest, dot, out)
+            if not isinstance(found, (str, Mapping, list, tuple, type(None))):
+                raise UsageError(f"{{{{len {rest}}}}}: {type(found).__name__} found, a list expected")
+            return str(len(found or ()))
         case "print" | "println":
-            return _shown(_field(rest, dot)) + ("\n" if word == "println" else "")
+            return _shown(_field(rest, dot, out)) + ("\n" if word == "println" else "")
     if len(text) > 1 and text[0] == text[-1] == '"':
-        return text[1:-1].encode().decode("unicode_escape")
-    return _shown(_field(text, dot))
+        try:
+            return text[1:-1].encode().decode("unicode_escape")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{{{{{text}}}}}: {error.reason}") from None
+    return _shown(_field(text, dot, out))
 
 
 def _shown(value: Any) -> str:
@@ -124,7 +169,7 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _field(path: str, dot: Any) -> Any:
+def _field(path: str, dot: Any, out: _Output) -> Any:
     path = path.strip()
     if _FIELD.fullmatch(path) is None:
         raise UsageError(f"{{{{{path}}}}} is not understood: expected .field, json, len, print, println, range or if")
@@ -134,8 +179,15 @@ def _field(path: str, dot: Any) -> Any:
             continue
         if not isinstance(value, Mapping):
             raise UsageError(f"{path}: there is no field {name!r} in {type(value).__name__}")
+        if name not in value:
+            out.step(len(value))
         key = name if name in value else next((key for key in value if key.lower() == name.lower()), None)
         if key is None:
-            raise UsageError(f"{path}: there is no field {name!r}, only {', '.join(map(str, value))}")
+            raise UsageError(f"{path}: there is no field {name!r}, only {_some(value)}")
         value = value[key]
     return value
+
+
+def _some(value: Mapping[str, Any]) -> str:
+    names = [str(key) for key, _ in zip(value, range(20), strict=False)]
+    return ", ".join(names) + (" ..." if len(value) > len(names) else "")

@@ -1,5 +1,7 @@
 """What `status`, `report -f` and `/metrics` make of a report: of a node that lives, has neighbours and refuses one."""
 
+import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from virtual_nodes import VirtualNodes
 from overlay import metrics, status
 from overlay.env import SECOND
 from overlay.errors import UsageError
-from overlay.template import render
+from overlay.template import MAX_OUTPUT, MAX_TEMPLATE, render, split
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +109,59 @@ def test_no_template_raises_anything_else(pieces: list[str]) -> None:
         render("".join(pieces), {"a": [{"a": 1}]})
     except UsageError:
         return
+
+
+_SLOW_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
+"""How templates were read before; its time grows with the cube of a row of blanks."""
+
+
+@given(st.lists(st.sampled_from(["{{", "}}", "{", "}", "-", " ", "\n", ".a", "x"]), max_size=14))
+def test_the_scanner_finds_what_the_expression_found(pieces: list[str]) -> None:
+    template = "".join(pieces)
+    expected = _SLOW_ACTION.split(template)
+    if any("{{" in text for text in expected[::2]):
+        with pytest.raises(UsageError, match="not closed"):
+            split(template)
+    else:
+        assert [text for _, text in split(template)] == expected
+
+
+class _Counting(str):
+    """Text that counts the characters that were searched for."""
+
+    searched = 0
+
+    def find(self, wanted: str, start: int = 0, end: int | None = None) -> int:  # type: ignore[override]
+        found = super().find(wanted, start)
+        _Counting.searched += (len(self) if found < 0 else found) - start + len(wanted)
+        return found
+
+
+@pytest.mark.parametrize("piece", ["{{", " ", "{{ ", "{{.a}}", "}}", "{{-", "{{ }} "])
+def test_a_template_is_read_in_linear_time(piece: str) -> None:
+    """2,600 blanks behind an open brace froze the router for 100 s."""
+    for prefix in ("", "{{"):
+        template = _Counting(prefix + piece * 100_000)
+        _Counting.searched = 0
+        with suppress(UsageError):
+            split(template)
+        assert 0 < _Counting.searched <= 4 * len(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{" + " " * MAX_TEMPLATE, f"at most {MAX_TEMPLATE}"),
+        ("{{" + " " * (MAX_TEMPLATE - 2), "not closed"),
+        ("{{range .a}}{{range .}}" + "{{.}}" * 1000 + "{{end}}{{end}}", "more than 200000 steps"),
+        ("{{json .}}" * 800, f"more than {MAX_OUTPUT >> 20} MiB"),
+        ("{{.nothing}}" * 600, "no field 'nothing', only a, k0,"),
+        ('{{"\\x"}}', "truncated"),
+        ("{{len .k0}}", "a list expected"),
+    ],
+)
+def test_what_a_template_may_ask_is_bounded(template: str, expected: str) -> None:
+    report = {"a": [list(range(100))] * 100, **{f"k{number}": number for number in range(1000)}}
+    with pytest.raises(UsageError, match=expected) as found:
+        render(template, report)
+    assert len(str(found.value)) < 400
