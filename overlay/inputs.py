@@ -199,7 +199,7 @@ class UnregisterName(Input, frozen=True):
 
 
 class DnsQuery(Input, frozen=True):
-    """A DNS query as it came from a client; answered with `effects.DnsAnswer` or `effects.DnsForward`."""
+    """A DNS query as it came from a client; always answered with `effects.DnsAnswer` or `DnsForward`."""
 
     query: int
     payload: bytes

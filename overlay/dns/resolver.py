@@ -76,7 +76,7 @@ class Resolver:
         self._counts = {"answered": 0, "forwarded": 0, "malformed": 0}
 
     def handle(self, input: DnsQuery, now: int) -> list[Effect]:
-        """One `DnsAnswer` or `DnsForward`; nothing for what cannot be answered. At most one `Log` in a life."""
+        """One `DnsAnswer` or `DnsForward`, an empty answer for what gets none. At most one `Log` in a life."""
         payload = input.payload
         if self._generation != self._registry.generation or len(self._plans) >= MAX_PLANS:
             self._plans.clear()
@@ -84,7 +84,7 @@ class Resolver:
         plan = self._plans.get(payload[2:])
         if plan is None:
             if len(payload) < 2 or (len(payload) > 2 and payload[2] & FLAG_RESPONSE):
-                return self._malformed([])
+                return self._malformed([DnsAnswer(input.query, b"")])
             try:
                 query = _parse(payload)
             except Exception as error:  # dnslib raises many kinds on hostile octets; none may reach the daemon

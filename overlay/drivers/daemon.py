@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from overlay import __version__
 from overlay import inputs as i
 from overlay.config import Config
-from overlay.datapath.vxlan import vxlan_plan
+from overlay.datapath.vxlan import BRIDGE, vxlan_plan
 from overlay.drivers import bridge, identity
 from overlay.drivers.attach import Endpoints, Ports
 from overlay.drivers.complaints import Complaints
@@ -30,6 +30,7 @@ from overlay.drivers.containers import Containers
 from overlay.drivers.control import Control
 from overlay.drivers.disk import Disk
 from overlay.drivers.dns import DnsServer, lookup
+from overlay.drivers.dns_doors import Doors
 from overlay.drivers.engine import Engine, socket_path
 from overlay.drivers.expose import Bridge, Exposure
 from overlay.drivers.journal import Journal
@@ -132,7 +133,8 @@ class Daemon:
         containers = Containers(router, engine, Ports(netlink, devices), config, journal)
         stack.push_async_callback(containers.end)
 
-        await self._open_dns(router, containers, config, netlink)
+        doors = Doors(netlink, (BRIDGE, self._engine_bridge), options.dns_listen_address, engine)
+        await self._open_dns(router, containers, config, netlink, doors)
         await router.udp.listen()
         stack.callback(router.udp.close)
         self._open_sleeve(router, config)
@@ -141,7 +143,12 @@ class Daemon:
         router.start()
         exposure = Exposure(router, containers.bookings, Bridge(netlink, devices), plan.bridge_mac, journal)
         exposure.restore()
-        containers.lives.on_engine = lambda: containers.bookings.spawn(exposure.check_filter())
+
+        def engine_is_there() -> None:
+            containers.bookings.spawn(exposure.check_filter())
+            doors.ask_engine()
+
+        containers.lives.on_engine = engine_is_there
         self._containers = containers
         if options.plugin:
             await self._open_plugin(Plugin(router, containers.bookings, Endpoints(netlink, devices), config, journal))
@@ -202,12 +209,18 @@ class Daemon:
         self._stack.callback(sleeve.close)
         router.sleeve = sleeve
 
-    async def _open_dns(self, router: Router, containers: Containers, config: Config, netlink: Netlink) -> None:
+    @property
+    def _engine_bridge(self) -> str:
+        return self._environment.get("DOCKER_BRIDGE") or "docker0"
+
+    async def _open_dns(
+        self, router: Router, containers: Containers, config: Config, netlink: Netlink, doors: Doors
+    ) -> None:
         """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""
         wanted = self._options.dns_listen_address
-        device = self._environment.get("DOCKER_BRIDGE") or "docker0"
+        device = self._engine_bridge
         address = wanted or bridge.interface_address(netlink, device)
-        router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf))
+        dns = router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf))
         if not config.dns:
             return
         if not address:
@@ -216,8 +229,10 @@ class Daemon:
             return
         if wanted and not bridge.has_address(netlink, wanted):
             log.warning("DNS listens on %s, which this host does not have yet (`weave expose` could give it)", wanted)
-        await router.dns.listen()
-        self._stack.callback(router.dns.close)
+        await dns.listen(doors.indexes())
+        self._stack.callback(dns.close)
+        doors.follow(lambda: dns.sockets.restrict(doors.indexes()))
+        self._stack.callback(doors.close)
         containers.resolver = address
 
     async def _open_control(self, control: Control) -> None:

@@ -1,25 +1,25 @@
-"""Port 53 for the containers of this host: UDP and TCP sockets, and asking the host's own name servers.
+"""DNS for the containers of this host: who asked what, and asking the host's own name servers.
 
-Owns sockets, time-outs and the host's `resolv.conf`. Queries go to the node as they came; what it wants forwarded is
-relayed untouched. Answers never wait for anything but the upstream they are asked of.
+Owns the questions that wait, time-outs and the host's `resolv.conf`. Queries go to the node as they came; what it wants
+forwarded is relayed untouched. Answers never wait for anything but the upstream they are asked of. The node says of
+each query what becomes of it, even if that is nothing; then nothing of it is kept here.
 """
 
 import asyncio
 import ipaddress
 import logging
-import os
-import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import dnslib
 from msgspec import Struct
 
-from overlay.errors import EnvironmentProblem
+from overlay.drivers.dns_sockets import DnsSockets
 from overlay.inputs import DnsQuery, Input
+from overlay.shares import Shares
 
 __all__ = ["DnsServer", "lookup", "refuse", "upstreams"]
 
@@ -32,20 +32,22 @@ FALLBACK_TIMEOUT = 5.0
 """Seconds for all upstreams together."""
 TRY_TIMEOUT = 2.0
 """Seconds for one upstream while there are others."""
-TCP_IDLE = 30.0
-MAX_WAITING = 4096
-"""Queries under way; beyond it new ones are dropped, and their askers try again."""
-_IP_FREEBIND = 15
+MAX_UNDECIDED = 1024
+"""Queries of which the node has not said yet what becomes of them: many only while it waits for a full disk. Beyond
+it new ones are dropped, and their askers try again."""
+FORWARDS_EACH = 64
+FORWARDS = 256
+"""Queries of one client, and in all, that wait for an upstream, with a descriptor each."""
 _SERVFAIL = 2
 _DNSRecord: Any = dnslib.DNSRecord  # not annotated: taken as it is
 
 
 class _Waiting(Struct, frozen=True):
-    """Who asked a query."""
+    """Who asked a query. `client` is an IP literal, or "" for this daemon itself."""
 
     reply: Callable[[bytes], None]
-    payload: bytes
     tcp: bool
+    client: str
 
 
 def upstreams(text: str, own: str) -> tuple[str, ...]:
@@ -80,40 +82,6 @@ def refuse(query: bytes, code: int = _SERVFAIL) -> bytes:
     return header + query[12:end]
 
 
-def _bound(where: tuple[str, int], kind: int) -> socket.socket:
-    """A socket on an address that this host may get only later: an exposed one, which this daemon sets itself."""
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC)
-    try:
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        sock.bind(where)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, server: "DnsServer") -> None:
-        self._server = server
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        transport = self._transport
-        if transport is not None:
-            self._server.asked(data, lambda answer: transport.sendto(answer, addr), tcp=False)
-
-    def error_received(self, exc: Exception) -> None:
-        """A client that went away."""
-
-
 class _Exchange(asyncio.DatagramProtocol):
     """One question to one upstream."""
 
@@ -133,6 +101,13 @@ class _Exchange(asyncio.DatagramProtocol):
             self._answer.set_exception(exc)
 
 
+class _Forward(Struct, frozen=True):
+    """A query that waits for an upstream."""
+
+    waiting: _Waiting
+    task: asyncio.Task[None]
+
+
 class DnsServer:
     """Listens on `address`; `sink` takes the queries."""
 
@@ -143,58 +118,60 @@ class DnsServer:
         self._resolv_conf = resolv_conf
         self._upstreams: tuple[str, ...] = ()
         self._read_at = float("-inf")
-        self._waiting: dict[int, _Waiting] = {}
+        self._undecided: dict[int, _Waiting] = {}
+        self._forwards: dict[int, _Forward] = {}
+        self._shares = Shares(FORWARDS_EACH, FORWARDS)
         self._last = 0
-        self._transport: asyncio.BaseTransport | None = None
-        self._server: asyncio.Server | None = None
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self.sockets = DnsSockets(self, address, port)
 
-    async def listen(self) -> None:
-        """Open both sockets. Raises `EnvironmentProblem`."""
-        loop = asyncio.get_running_loop()
-        where = (self.address, self.port)
-        try:
-            datagrams = _bound(where, socket.SOCK_DGRAM)
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=datagrams)
-            self._server = await asyncio.start_server(self._serve, sock=_bound(where, socket.SOCK_STREAM))
-        except OSError as error:
-            self.close()
-            raise EnvironmentProblem(
-                f"cannot serve DNS on {self.address} port {self.port}: {os.strerror(error.errno or 0)}; "
-                "`ss -lnup` names who has it, `--dns-listen-address` takes another, `--no-dns` does without"
-            ) from None
+    async def listen(self, interfaces: Sequence[int] | None = None) -> None:
+        """Open all sockets for clients that come by these interfaces (None: any). Raises `EnvironmentProblem`."""
+        await self.sockets.listen(interfaces)
 
     def close(self) -> None:
         """Close everything."""
-        if self._transport is not None:
-            self._transport.close()
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
+        self.sockets.close()
+        for forward in list(self._forwards.values()):
+            forward.task.cancel()
 
-    def asked(self, payload: bytes, reply: Callable[[bytes], None], *, tcp: bool) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many queries are remembered."""
+        return len(self._undecided) + len(self._forwards)
+
+    def asked(self, payload: bytes, reply: Callable[[bytes], None], *, tcp: bool, client: str = "") -> None:
         """A client asks."""
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._undecided) >= MAX_UNDECIDED:
             return
         self._last += 1
-        self._waiting[self._last] = _Waiting(reply, payload, tcp)
-        self._sink(DnsQuery(self._last, payload, tcp))
+        self._undecided[self._last] = _Waiting(reply, tcp, client)
+        try:
+            self._sink(DnsQuery(self._last, payload, tcp))
+        except BaseException:
+            self._undecided.pop(self._last, None)
+            raise
 
     def answer(self, query: int, payload: bytes) -> None:
         """Carry out `effects.DnsAnswer`."""
-        waiting = self._waiting.pop(query, None)
+        waiting = self._undecided.pop(query, None)
         if waiting is not None and payload:
             waiting.reply(payload)
 
     def forward(self, query: int, payload: bytes) -> None:
         """Carry out `effects.DnsForward`."""
-        waiting = self._waiting.get(query)
+        waiting = self._undecided.pop(query, None)
         if waiting is None:
             return
-        task = asyncio.get_running_loop().create_task(self._relay(query, payload, waiting.tcp))
-        self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        gone = self._shares.take(waiting.client, query)
+        if gone is not None:
+            self._forwards[gone].task.cancel()
+        task = asyncio.get_running_loop().create_task(self._relay(payload, waiting))
+        self._forwards[query] = _Forward(waiting, task)
+        task.add_done_callback(lambda _: self._forwarded(query))
+
+    def _forwarded(self, query: int) -> None:
+        self._shares.give_back(query)
+        del self._forwards[query]
 
     def servers(self) -> tuple[str, ...]:
         """The host's own name servers, read again when what is known is too old."""
@@ -208,7 +185,7 @@ class DnsServer:
                 self._upstreams = ()
         return self._upstreams
 
-    async def _relay(self, query: int, payload: bytes, tcp: bool) -> None:
+    async def _relay(self, payload: bytes, waiting: _Waiting) -> None:
         answer = b""
         servers = self.servers()
         try:
@@ -216,14 +193,15 @@ class DnsServer:
                 for server in servers:
                     try:
                         async with asyncio.timeout(TRY_TIMEOUT if len(servers) > 1 else None):
-                            answer = await (self._ask_tcp if tcp else self._ask_udp)(server, payload)
+                            answer = await (self._ask_tcp if waiting.tcp else self._ask_udp)(server, payload)
                     except (OSError, TimeoutError, asyncio.IncompleteReadError):
                         continue
                     break
         except TimeoutError:
             pass
-        finally:
-            self.answer(query, answer or refuse(payload))
+        answer = answer or refuse(payload)
+        if answer:
+            waiting.reply(answer)
 
     async def _ask_udp(self, server: str, payload: bytes) -> bytes:
         loop = asyncio.get_running_loop()
@@ -242,25 +220,6 @@ class DnsServer:
             writer.write(struct.pack("!H", len(payload)) + payload)
             (length,) = struct.unpack("!H", await reader.readexactly(2))
             return await reader.readexactly(length)
-        finally:
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sock = writer.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-        def reply(answer: bytes) -> None:
-            if not writer.is_closing():
-                writer.write(struct.pack("!H", len(answer)) + answer)
-
-        try:
-            while True:
-                async with asyncio.timeout(TCP_IDLE):
-                    (length,) = struct.unpack("!H", await reader.readexactly(2))
-                    payload = await reader.readexactly(length)
-                self.asked(payload, reply, tcp=True)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            pass
         finally:
             writer.close()
 

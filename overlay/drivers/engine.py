@@ -136,6 +136,14 @@ class Engine:
         """Ids of all running containers."""
         return tuple(str(entry["Id"]) for entry in await self._call("GET", "/containers/json"))
 
+    async def bridges(self) -> tuple[str, ...]:
+        """The names of the interfaces of its bridge networks, as far as it was told names. Raises `OverlayError`."""
+        filters = quote(json.dumps({"driver": ["bridge"]}))
+        networks = await self._call("GET", f"/networks?filters={filters}")
+        options = [each.get("Options") or {} for each in networks or () if isinstance(each, dict)]
+        names = [each.get("com.docker.network.bridge.name") for each in options if isinstance(each, dict)]
+        return tuple(name for name in names if isinstance(name, str))
+
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container, having pulled its image if need be; returns its id."""
         path = "/containers/create" + (f"?name={quote(name, safe='')}" if name else "")

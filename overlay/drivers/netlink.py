@@ -8,9 +8,11 @@ effects overtake a kernel change. What is asked of the kernel, and why, stands i
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Any
 
+from msgspec import Struct
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ctrlmsg
 from pyroute2.netlink.rtnl import (
     RTM_GETADDR,
@@ -26,6 +28,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 __all__ = [
     "GENERIC",
     "AddressMessage",
+    "LinkFacts",
     "LinkMessage",
     "NeighbourMessage",
     "Netlink",
@@ -46,6 +49,11 @@ _GET_FAMILY = 3
 _HEADER = 16
 _AF_BRIDGE = 7
 _NTF_SELF = 0x02
+_IFLA_IFNAME = 3
+_IFLA_LINKINFO = 18
+_IFLA_INFO_KIND = 1
+_IFA_ADDRESS = 1
+_IFA_LOCAL = 2
 _NDA_LLADDR = 2
 _NDA_CACHEINFO = 3
 # pyroute2 is not annotated; these names say once that its messages are taken as they are.
@@ -61,6 +69,14 @@ _DUMPS: dict[int, Any] = {
     RTM_GETNEIGH: NeighbourMessage,
     RTM_GETROUTE: RouteMessage,
 }
+
+
+class LinkFacts(Struct, frozen=True):
+    """An interface; `kind` is "" of hardware."""
+
+    index: int
+    name: str
+    kind: str
 
 
 class NetlinkError(OSError):
@@ -165,18 +181,33 @@ class Netlink:
             if int.from_bytes(payload[20:24], "little") != port or payload[26] & _NTF_SELF:
                 continue
             mac, used = "", -1
-            at = 28
-            while at + 4 <= len(payload):
-                length = int.from_bytes(payload[at : at + 2], "little")
-                kind = int.from_bytes(payload[at + 2 : at + 4], "little")
+            for kind, value in _attributes(payload[28:]):
                 if kind == _NDA_LLADDR:
-                    mac = payload[at + 4 : at + 10].hex(":")
+                    mac = value[:6].hex(":")
                 elif kind == _NDA_CACHEINFO:
-                    used = int.from_bytes(payload[at + 8 : at + 12], "little")
-                at += max(4, (length + 3) & ~3)
+                    used = int.from_bytes(value[4:8], "little")
             if mac and used >= 0:
                 found.append((mac, used))
         return found
+
+    def links(self) -> list[LinkFacts]:
+        """All interfaces. Parsed by hand, as it is asked at every change of one."""
+        found = []
+        for payload in self._raw(Request(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
+            attributes = dict(_attributes(payload[_HEADER + 16 :]))
+            kind = dict(_attributes(attributes.get(_IFLA_LINKINFO, b""))).get(_IFLA_INFO_KIND, b"")
+            index = int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
+            found.append(LinkFacts(index, _text(attributes.get(_IFLA_IFNAME, b"")), _text(kind)))
+        return found
+
+    def holder(self, literal: str) -> int:
+        """The index of the interface that has this address, 0 if there is none."""
+        wanted = ip_address(literal.partition("%")[0]).packed
+        for payload in self._raw(Request(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
+            attributes = dict(_attributes(payload[_HEADER + 8 :]))
+            if wanted == attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS)):
+                return int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
+        return 0
 
     def index(self, name: str) -> int:
         """The index of an interface, 0 if there is none of that name."""
@@ -241,3 +272,16 @@ class Netlink:
             found.append((kind, sequence, data[offset : offset + length]))
             offset += (length + 3) & ~3
         return found
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(kind, value) of each attribute."""
+    at = 0
+    while at + 4 <= len(data):
+        length = int.from_bytes(data[at : at + 2], "little")
+        yield int.from_bytes(data[at + 2 : at + 4], "little") & 0x3FFF, data[at + 4 : at + length]
+        at += max(4, (length + 3) & ~3)
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")

@@ -165,8 +165,9 @@ def test_malformed_packets_get_an_error_and_one_log_line():
     )
     assert isinstance(log, Log)
     assert len(resolver.handle(DnsQuery(9, packet[:20]), 0)) == 1
-    assert resolver.handle(DnsQuery(9, b"x"), 0) == []
-    assert resolver.handle(DnsQuery(9, packet[:2] + b"\x84" + packet[3:]), 0) == []  # an answer is never answered
+    assert resolver.handle(DnsQuery(9, b"x"), 0) == [DnsAnswer(9, b"")]
+    # An answer is never answered; what becomes of it is said, so that the driver forgets it.
+    assert resolver.handle(DnsQuery(9, packet[:2] + b"\x84" + packet[3:]), 0) == [DnsAnswer(9, b"")]
     two = DNSRecord.question("a.weave.local")
     two.add_question(DNSQuestion("b.weave.local"))
     assert ask(resolver, two).header.rcode == RCODE.FORMERR
@@ -193,8 +194,10 @@ def test_whatever_arrives_nothing_is_raised(payloads, tcp):
         effects = resolver.handle(DnsQuery(1, payload, tcp), 0)
         answers = [effect for effect in effects if isinstance(effect, DnsAnswer | DnsForward)]
         logs += len(effects) - len(answers)
-        assert len(answers) <= 1
+        assert len(answers) == 1
         for answer in answers:
+            if isinstance(answer, DnsAnswer) and not answer.payload:  # nothing is to be sent
+                continue
             assert answer.payload[:2] == payload[:2]
             if isinstance(answer, DnsAnswer):
                 assert answer.payload[2] & 0x80
