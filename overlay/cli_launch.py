@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
-from overlay.cli_words import Usage, nearest
+from overlay.cli_words import Usage, host_names, nearest
 from overlay.drivers.options import WIREGUARD_MODES, LaunchOptions, Places
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import ConfigError
@@ -47,8 +47,11 @@ Usage: weave launch [FLAGS] [PEER ...]
   --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
   --plugin                          be the engine's network and IPAM driver named weave (docker network create -d weave)
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
-  --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none)
+  --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none); what changes something needs
+                                    a token: curl -H @/var/run/weave/router.token
   --status-addr IP:PORT             status, report and metrics over TCP, nothing else (127.0.0.1:6782; empty: none)
+  --allow-host NAME,...             names of this host by which the two, and the proxy, are asked (localhost and IP
+                                    addresses always are)
   --log-level LEVEL                 debug, info, warning, error (info)
 
 For experiments (docs/design.md says how they belong together); a TIME is written 500ms, 15s or 2m:
@@ -74,6 +77,7 @@ _TEXT = {
     "docker-api": "docker_api",
     "http-addr": "http_addr",
     "status-addr": "status_addr",
+    "allow-host": "allow_host",
     "host": "host",
     "password": "password",
     "trusted-subnets": "trusted_subnets",
@@ -159,6 +163,8 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
             found[field] = _time(word, value, low)
         elif key == "trusted-subnets":
             found["trusted_subnets"] = tuple(part.strip() for part in value.split(",") if part.strip())
+        elif key == "allow-host":
+            found["allow_host"] = (*found.get("allow_host", ()), *host_names(value))
         else:
             found[_TEXT[key]] = value
     options = LaunchOptions(peers=tuple(peers), **found)

@@ -12,18 +12,19 @@ from msgspec import defstruct
 from msgspec.structs import asdict
 
 from overlay.cli_client import Refused
-from overlay.cli_words import Usage, nearest
+from overlay.cli_words import Usage, host_names, nearest
 from overlay.drivers.options import Places, differences
-from overlay.drivers.proxy_process import ProxyOptions, Running, endpoint, running, spawn_proxy, stop_proxy
+from overlay.drivers.proxy_process import DEFAULT_TCP, ProxyOptions, Running, endpoint, running, spawn_proxy, stop_proxy
 from overlay.proxy.policy import Policy
 
-__all__ = ["HELP", "config_words", "env_words", "launch_proxy", "parse_proxy", "split_proxy_words", "stop"]
+__all__ = ["HELP", "config_words", "env_words", "launch_proxy", "parse_proxy", "split_proxy_words", "stop", "warnings"]
 
 HELP = """\
 Usage: weave launch-proxy [FLAGS]         (`weave launch` takes these flags too; --proxy: none of them, but the proxy)
 
   -H ADDRESS                        tcp://IP:PORT or unix:///PATH, repeatable (tcp://127.0.0.1:12375 and a unix socket);
                                     whoever reaches it is root on this host: use TLS where others can
+  --allow-host NAME,...             names of this host by which TCP is asked (localhost and IP addresses always are)
   --tls, --tlsverify                TLS on TCP; with client certificates
   --tlscacert, --tlscert, --tlskey FILE
   --without-dns                     containers keep the name servers of the engine
@@ -56,7 +57,7 @@ _VALUES = {
     "hostname-match": "hostname_match",
     "hostname-replacement": "hostname_replacement",
 }
-_SHARED = {"docker-api": "docker_api", "log-level": "log_level"}
+_SHARED = {"docker-api": "docker_api", "log-level": "log_level", "allow-host": "allow_host"}
 """Flags that the router has too."""
 _OLD = {"no-default-ipam": "no-default-ipalloc"}
 _IGNORED = ("with-dns", "with-ipam", "no-detect-tls", "D")
@@ -91,6 +92,8 @@ def parse_proxy(words: Sequence[str]) -> ProxyOptions:
             value = rest.pop(0)
         if key == "H":
             hosts.append(value)
+        elif key == "allow-host":
+            found["allow_host"] = (*found.get("allow_host", ()), *host_names(value))
         else:
             found[{**_VALUES, **_SHARED}[key]] = value
     policy = Policy(**{key: found.pop(key) for key in _POLICY if key in found})
@@ -126,19 +129,31 @@ def split_proxy_words(words: Sequence[str]) -> tuple[list[str], list[str] | None
 
 
 def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Start a proxy, or find that the same one runs; returns one sentence. Raises `OverlayError`."""
+    """Start a proxy, or find that the same one runs; says so, and what that means. Raises `OverlayError`."""
     options = parse_proxy(words)
     places = Places.of(environment)
     found = running(places)
     if found is None:
         spawn_proxy(options, places, environment)
-        return "the proxy runs"
+        return "\n".join(("the proxy runs", *warnings(options)))
     different = differences(_flat(found.options), _flat(options))
     if different:
         raise Refused(
             "a proxy runs here already, with other options: " + "; ".join(different) + ". `weave stop-proxy` ends it"
         )
     return "the proxy runs already, with the same options"
+
+
+def warnings(options: ProxyOptions) -> list[str]:
+    """What a proxy with these options means for others who use this host."""
+    hosts = options.host or (DEFAULT_TCP,)
+    open_ones = [host for host in hosts if host.startswith("tcp:")] if not options.tlsverify else []
+    if not open_ones:
+        return []
+    return [
+        f"every user and program that reaches {' '.join(open_ones)} is root on this host, as with the Docker Engine;"
+        " where others use this host: `-H unix:///var/run/weave/weave.sock`, or --tlsverify (web pages are refused)"
+    ]
 
 
 def stop(environment: Mapping[str, str]) -> bool:

@@ -1,11 +1,14 @@
 """Words of a command line: wrong ones, near ones, and leading addresses. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from overlay.errors import OverlayError
 
-__all__ = ["Usage", "nearest", "take_addresses"]
+__all__ = ["Usage", "host_names", "nearest", "take_addresses"]
+
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?")
 
 
 class Usage(OverlayError):
@@ -16,6 +19,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`, did you mean `x`?` for the known word that looks most like this one, or nothing."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f", did you mean `{found[0]}`?" if found else ""
+
+
+def host_names(value: str) -> tuple[str, ...]:
+    """The names of an `--allow-host`, in lower case. Raises `Usage`."""
+    names = [word.strip().lower() for word in value.split(",") if word.strip()]
+    for name in names:
+        if _NAME.fullmatch(name) is None:
+            raise Usage(f"--allow-host {name}: expected the name of a host, without port, as lab.example")
+    return tuple(names)
 
 
 def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,7 +1,7 @@
 """The control API: HTTP on a unix socket, and the original's paths on 127.0.0.1:6784.
 
-Owns paths, forms and status codes. Every handler turns a request into inputs of the node or calls of `Containers`;
-what a wrong request gets is a 4xx and one sentence.
+Owns paths, forms, and which of them change something. Every handler turns a request into inputs of the node or calls
+of `Containers`. Who may come in and what an error becomes stands in `http_listener`.
 """
 
 import asyncio
@@ -19,9 +19,10 @@ from overlay.config import Address
 from overlay.drivers.addresses import parse_address, parse_target
 from overlay.drivers.containers import Containers
 from overlay.drivers.expose import Exposure
+from overlay.drivers.http_listener import Door, NotFound, guarded, sentences
 from overlay.drivers.loop import Router
 from overlay.drivers.options import LaunchOptions, differences
-from overlay.errors import EnvironmentProblem, OverlayError, UsageError
+from overlay.errors import EnvironmentProblem, UsageError
 from overlay.template import render
 from overlay.view import View
 
@@ -32,6 +33,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _json = msgspec.json.Encoder()
 WATCH_QUEUE = 256
 """Views that wait for a slow watcher; beyond it the oldest are dropped, the newest always arrives."""
+WATCHERS = 64
+WATCHERS_TCP = 8
+"""Watchers at once, and of these such as came over TCP, where every user of this host comes from."""
 WATCH_REFRESH = 2.0
 """Seconds without a change after which a watcher is told again: what the counters say is news too."""
 
@@ -58,49 +62,58 @@ class Control:
         self._lookup = lookup
         self._resolve = resolve
         self._exposure = exposure
-        self._streams: dict[asyncio.Task[Any], None] = {}
+        self._streams: dict[asyncio.Task[Any], bool] = {}
+        """Tasks of watchers, and whether they came over TCP."""
 
-    def application(self, *, read_only: bool = False) -> web.Application:
-        """The routes, the same on the unix socket and on TCP; `read_only`: only those that look."""
-        app = web.Application(middlewares=[_sentences])
+    def application(self, door: Door | None = None, *, read_only: bool = False) -> web.Application:
+        """The routes for the unix socket, or for TCP with `door`; `read_only`: status, report and metrics alone.
+
+        Every route that is not in the list of those that only look needs the token of the door.
+        """
+        app = web.Application(middlewares=[sentences] if door is None else [sentences, guarded(door.names)])
         add = app.router.add_route
+
+        def act(method: str, path: str, handler: Handler) -> None:
+            add(method, path, handler if door is None else door.with_token(handler))
+
         add("GET", "/status", self._status)
         add("GET", "/status/{part}", self._status)
         add("GET", "/report", self._get_report)
         add("GET", "/metrics", self._metrics)
         if read_only:
             return app
-        add("POST", "/options", self._compare_options)
         add("GET", "/options", self._get_options)
         add("GET", "/watch", self._watch)
-        add("POST", "/connect", self._connect)
-        add("POST", "/forget", self._forget)
-        add("POST", "/leave", self._post_leave)
-        add("DELETE", "/peer/{peer}", self._remove_peer)
-        add("GET", "/ring", self._ring)
         add("GET", "/ip/{container}", self._get_ip)
-        add("POST", "/ip/{container}", self._allocate)
-        add("POST", "/ip/{container}/{ip}/{length}", self._allocate)
-        add("PUT", "/ip/{container}/{ip}/{length}", self._claim)
-        add("DELETE", "/ip/{container}", self._release)
-        add("DELETE", "/ip/{container}/{ip}", self._release)
-        add("PUT", "/name/{container}/{ip}", self._add_name)
-        add("DELETE", "/name/{container}/{ip}", self._remove_name)
-        add("DELETE", "/name/{container}", self._remove_name)
         add("GET", "/lookup/{name}", self._get_lookup)
         add("GET", "/domain", self._domain)
         add("GET", "/dns-address", self._dns_address)
         add("GET", "/ipinfo/defaultsubnet", self._default_subnet)
-        add("POST", "/run", self._run)
-        add("POST", "/start/{container}", self._start)
-        add("POST", "/attach/{container}", self._attach)
-        add("POST", "/detach/{container}", self._detach)
         add("GET", "/ps", self._ps)
-        add("POST", "/expose", self._expose)
-        add("POST", "/expose/{ip}/{length}", self._expose)
-        add("POST", "/hide", self._hide)
         add("GET", "/proxy", self._proxy_facts)
-        add("POST", "/proxy/{container}/{step}", self._proxy_step)
+        # By effect: comparing tells whether a password is guessed, and asking for the ring primes it.
+        act("POST", "/options", self._compare_options)
+        act("POST", "/connect", self._connect)
+        act("POST", "/forget", self._forget)
+        act("POST", "/leave", self._post_leave)
+        act("DELETE", "/peer/{peer}", self._remove_peer)
+        act("GET", "/ring", self._ring)
+        act("POST", "/ip/{container}", self._allocate)
+        act("POST", "/ip/{container}/{ip}/{length}", self._allocate)
+        act("PUT", "/ip/{container}/{ip}/{length}", self._claim)
+        act("DELETE", "/ip/{container}", self._release)
+        act("DELETE", "/ip/{container}/{ip}", self._release)
+        act("PUT", "/name/{container}/{ip}", self._add_name)
+        act("DELETE", "/name/{container}/{ip}", self._remove_name)
+        act("DELETE", "/name/{container}", self._remove_name)
+        act("POST", "/run", self._run)
+        act("POST", "/start/{container}", self._start)
+        act("POST", "/attach/{container}", self._attach)
+        act("POST", "/detach/{container}", self._detach)
+        act("POST", "/expose", self._expose)
+        act("POST", "/expose/{ip}/{length}", self._expose)
+        act("POST", "/hide", self._hide)
+        act("POST", "/proxy/{container}/{step}", self._proxy_step)
         return app
 
     async def close(self) -> None:
@@ -135,6 +148,18 @@ class Control:
         return _reply(differences(self._options, asked))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
+        over_tcp = request.transport is not None and bool(request.transport.get_extra_info("peername"))
+        if len(self._streams) >= WATCHERS or (over_tcp and sum(self._streams.values()) >= WATCHERS_TCP):
+            raise EnvironmentProblem(f"too many watch already: {WATCHERS} at most, {WATCHERS_TCP} of them over TCP")
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams[task] = over_tcp
+        try:
+            return await self._tell(request)
+        finally:
+            self._streams.pop(task, None)
+
+    async def _tell(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -146,9 +171,6 @@ class Control:
                 queue.get_nowait()
             queue.put_nowait(_json.encode({"t": t, "view": {"peer": peer, **asdict(view)}}) + b"\n")
 
-        task = asyncio.current_task()
-        assert task is not None
-        self._streams[task] = None
         self._router.watch(push)
         try:
             while True:
@@ -162,7 +184,6 @@ class Control:
             return response
         finally:
             self._router.unwatch(push)
-            self._streams.pop(task, None)
 
     # --- peers -----------------------------------------------------------------------------------------------------
 
@@ -208,7 +229,7 @@ class Control:
             entry["addresses"] for entry in await self._containers.table() if container in (entry["id"], entry["name"])
         ]
         if not held:
-            raise _NotFound(f"container {container} has no address")
+            raise NotFound(f"container {container} has no address")
         return web.Response(text=" ".join(held[0]))
 
     async def _allocate(self, request: web.Request) -> web.Response:
@@ -273,7 +294,7 @@ class Control:
 
     async def _dns_address(self, _request: web.Request) -> web.Response:
         if not self._containers.resolver:
-            raise _NotFound("this router serves no DNS")
+            raise NotFound("this router serves no DNS")
         return web.Response(text=self._containers.resolver)
 
     # --- containers ------------------------------------------------------------------------------------------------
@@ -345,33 +366,7 @@ class Control:
             return _reply([])
         if step == "ensure":
             return _reply(await self._containers.ensure(container))
-        raise _NotFound(f"the proxy knows no `{step}`: there are reserve, renew and ensure")
-
-
-class _NotFound(UsageError):
-    """Well-formed, but there is no such thing."""
-
-
-@web.middleware
-async def _sentences(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error becomes a status code and one sentence."""
-    try:
-        return await handler(request)
-    except _NotFound as error:
-        return web.Response(status=404, text=str(error))
-    except UsageError as error:
-        return web.Response(status=404 if "No such container" in str(error) else 400, text=str(error))
-    except EnvironmentProblem as error:
-        return web.Response(status=503, text=str(error))
-    except OverlayError as error:
-        return web.Response(status=500, text=str(error))
-    except web.HTTPMethodNotAllowed as error:
-        return web.Response(
-            status=405,
-            text=f"{request.path} does not take {error.method}, but {', '.join(sorted(error.allowed_methods))}",
-        )
-    except web.HTTPNotFound:
-        return web.Response(status=404, text=f"there is no {request.path} here")
+        raise NotFound(f"the proxy knows no `{step}`: there are reserve, renew and ensure")
 
 
 async def _form(request: web.Request) -> dict[str, list[str]]:

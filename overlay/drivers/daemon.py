@@ -33,6 +33,7 @@ from overlay.drivers.dns import DnsServer, lookup
 from overlay.drivers.dns_doors import Doors
 from overlay.drivers.engine import Engine, socket_path
 from overlay.drivers.expose import Bridge, Exposure
+from overlay.drivers.http_listener import IDLE, Door, make_runner, open_token, serve_tcp
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
@@ -236,13 +237,8 @@ class Daemon:
         containers.resolver = address
 
     async def _open_control(self, control: Control) -> None:
-        runner = web.AppRunner(control.application(), handler_cancellation=True, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        self._stack.push_async_callback(control.close)
-        await self._open_http(runner, self._options.http_addr)
-        await self._open_status(control)
-        path = self._places.socket
+        options, places = self._options, self._places
+        path = places.socket
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
             path.unlink(missing_ok=True)  # the lock on the state says that nobody listens there
@@ -252,26 +248,36 @@ class Daemon:
                 listener.bind(str(path))
             finally:
                 os.umask(before)
+            self._stack.callback(path.unlink, missing_ok=True)
+            token = open_token(places.token) if options.http_addr else ""
+            self._stack.callback(places.token.unlink, missing_ok=True)
         except OSError as error:
             raise EnvironmentProblem(f"cannot open the control socket {path}: {error.strerror or error}") from None
-        self._stack.callback(path.unlink, missing_ok=True)
+        self._stack.push_async_callback(control.close)
+        runner = await self._serve(control.application(), handler_cancellation=True)
         await web.SockSite(runner, listener).start()
+        door = Door(names=options.allow_host, token=token, token_file=places.token, socket=path)
+        await self._open_http(control.application(door), options.http_addr)
+        await self._open_http(control.application(door, read_only=True), options.status_addr)
 
-    async def _open_status(self, control: Control) -> None:
-        runner = web.AppRunner(control.application(read_only=True), access_log=None, shutdown_timeout=0.2)
+    async def _serve(self, app: web.Application, **how: Any) -> web.AppRunner:
+        runner = make_runner(app, **how)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        await self._open_http(runner, self._options.status_addr)
+        return runner
 
-    async def _open_http(self, runner: web.AppRunner, address: str) -> None:
+    async def _open_http(self, app: web.Application, address: str) -> None:
         if not address:
             return
         host, _, port = address.rpartition(":")
+        runner = await self._serve(app, handler_cancellation=True, keepalive_timeout=IDLE)
         try:
-            await web.TCPSite(runner, host, int(port), reuse_address=True).start()
+            server = await serve_tcp(runner, host.strip("[]"), int(port))
         except OSError as error:
             # The unix socket is what `weave` itself uses; the old port is a convenience.
             log.warning("no HTTP on %s: %s", address, error.strerror or error)
+            return
+        self._stack.callback(server.close)
 
     # --- for the control API ---------------------------------------------------------------------------------------
 

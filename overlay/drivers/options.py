@@ -61,6 +61,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     docker_api: str = ""
     http_addr: str = "127.0.0.1:6784"
     status_addr: str = "127.0.0.1:6782"
+    allow_host: tuple[str, ...] = ()
+    """Host names by which the two are known; `localhost` and IP addresses always are."""
     log_level: str = "info"
     gossip_interval: int = 0
     """This and the next ones: 0 for the default of `Config`; times in nanoseconds."""
@@ -154,6 +156,8 @@ class Places(Struct, frozen=True):
 
     db: Path
     socket: Path
+    token: Path
+    """Beside the socket: what its owner shows to the control API over TCP."""
     log: Path
     pid: Path
     proxy: Path
@@ -170,6 +174,7 @@ class Places(Struct, frozen=True):
         return Places(
             db=db,
             socket=socket,
+            token=socket.with_suffix(".token"),
             log=Path(environment.get("WEAVE_LOG") or "/var/log/weave.log"),
             pid=socket.with_suffix(".pid"),
             proxy=Path(environment.get("WEAVE_PROXY_SOCK") or (f"{socket}.proxy" if named else DEFAULT_PROXY)),

@@ -17,9 +17,11 @@ from urllib.parse import quote
 
 import msgspec
 
+from overlay.clean import LINES, clean
 from overlay.drivers.proxy_relay import EngineGone, fetch, read_body, relay
 from overlay.drivers.proxy_router import RouterGone, RouterRefused, RouterSide
 from overlay.drivers.sides import Broken, Side, TlsSide, tcp_options
+from overlay.http_guard import refusal
 from overlay.proxy import unwrap
 from overlay.proxy.create import Facts, joining, named_network, rewrite, rewrite_dns
 from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, Response, parse_request, reply
@@ -49,11 +51,15 @@ class Exchange:
 class Proxy:
     """All that one proxy process does with connections; `serve_client` is the callback of its listeners."""
 
-    def __init__(self, engine: str, router: RouterSide, waiter: str, policy: Policy) -> None:
+    def __init__(
+        self, engine: str, router: RouterSide, waiter: str, policy: Policy, names: tuple[str, ...] = ()
+    ) -> None:
+        """`names`: host names by which clients may ask over TCP, beside `localhost` and IP addresses."""
         self._engine = engine
         self._router = router
         self._waiter = waiter
         self._policy = policy
+        self._names = names
         self._clients: dict[asyncio.Task[Any], None] = {}
         self._do: dict[str, Callable[[Exchange], Coroutine[Any, Any, bool | None]]] = {
             "create": self._create,
@@ -78,13 +84,13 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._clients[task] = None
-        tcp_options(writer)
+        over_tcp = tcp_options(writer)
         client = Side(reader, writer)
         try:
             if context is not None:
                 client = secured = TlsSide(reader, writer, context)
                 await secured.handshake()
-            while await self._one(client):
+            while await self._one(client, over_tcp):
                 pass
             with contextlib.suppress(ConnectionError):
                 await client.send_eof()
@@ -96,13 +102,17 @@ class Proxy:
             self._clients.pop(task, None)
             client.close()
 
-    async def _one(self, client: Side) -> bool:
+    async def _one(self, client: Side, over_tcp: bool) -> bool:
         """One request; returns whether another may follow."""
         try:
             raw = await client.until(b"\r\n\r\n", MAX_HEAD)
             if not raw:
                 return False
             head = parse_request(raw)
+            refused = refusal(head.headers, self._names) if over_tcp else None
+            if refused is not None:
+                await client.send(_error(403, f"weave: {refused}"))
+                return False
             call = route(head.method, head.target)
             if call is None:
                 return await relay(client, self._engine, head, raw)
@@ -315,6 +325,7 @@ def _made(response: Response, answer: bytes) -> str:
 
 def _error(status: int, text: str, call: Call | None = None) -> bytes:
     """As the engine words its errors: JSON, or plain text up to API version 1.23."""
+    text = clean(text, keep=LINES)
     phrase = HTTPStatus(status).phrase
     if call is not None and call.speaks_text:
         return reply(status, phrase, text.encode() + b"\n", "text/plain; charset=utf-8")

@@ -51,6 +51,8 @@ class ProxyOptions(Struct, frozen=True, kw_only=True):
     tlscert: str = ""
     tlskey: str = ""
     docker_api: str = ""
+    allow_host: tuple[str, ...] = ()
+    """Host names by which TCP is asked, beside `localhost` and IP addresses."""
     log_level: str = "info"
     policy: Policy = Policy()
 
@@ -178,7 +180,7 @@ class _Main:
         install_waiter(places.waiter)
         router = RouterSide(str(places.socket))
         self._stack.push_async_callback(router.close)
-        proxy = Proxy(engine, router, str(places.waiter), options.policy)
+        proxy = Proxy(engine, router, str(places.waiter), options.policy, options.allow_host)
         hosts = options.host or (DEFAULT_TCP, f"unix://{places.proxy}")
         if any(endpoint(host)[1] == engine for host in hosts):
             raise EnvironmentProblem(f"the proxy cannot listen on the engine's own socket {engine}: -H names another")

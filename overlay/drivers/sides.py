@@ -147,9 +147,12 @@ async def connect_unix(path: str) -> Side:
     return Side(*await asyncio.open_unix_connection(path, limit=CHUNK))
 
 
-def tcp_options(writer: asyncio.StreamWriter) -> None:
-    """What an interactive stream over TCP wants: nothing held back."""
+def tcp_options(writer: asyncio.StreamWriter) -> bool:
+    """What an interactive stream over TCP wants: nothing held back. Returns False for a unix socket."""
     sock = writer.get_extra_info("socket")
-    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+    if sock is not None and sock.family == socket.AF_UNIX:
+        return False
+    if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return True

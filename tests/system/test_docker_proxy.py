@@ -25,6 +25,51 @@ def test_the_walk_throughs_words(docker_host: DockerHost, client: str) -> None:
     gone(docker_host)
 
 
+@pytest.mark.parametrize("client", clients() or ["docker"])
+def test_every_client_works_over_tcp(docker_host: DockerHost, client: str) -> None:
+    def docker(*words: str) -> str:
+        return docker_host.run("env", "DOCKER_HOST=tcp://127.0.0.1:12375", "DOCKER_BUILDKIT=0", client, *words).stdout
+
+    context = docker_host.disk / "context"
+    context.mkdir(exist_ok=True)
+    (context / "Dockerfile").write_text(f"FROM {BUSYBOX}\nRUN echo built > /built\n")
+    try:
+        assert docker("build", "-q", "-t", "test/built", str(context)).startswith("sha256:")
+        assert "built" in docker("run", "--rm", "test/built", "cat", "/built")
+        docker("create", "--name", "late", BUSYBOX, "sleep", "100")
+        docker("start", "late")
+        assert "inet 10." in docker("exec", "late", "ip", "-o", "addr", "show", "ethwe")
+        docker("rm", "-f", "late")
+        docker("create", "-i", "--name", "late", BUSYBOX, "sh", "-c", "read line; echo got $line")
+        words = ("env", "DOCKER_HOST=tcp://127.0.0.1:12375", client, "start", "-ai", "late")
+        out, err = docker_host.popen(*words, stdin=subprocess.PIPE).communicate("this\n", timeout=60)
+        assert "got this" in out, err
+    finally:
+        docker_host.docker("rm", "-f", "late", check=False)
+        docker_host.docker("rmi", "-f", "test/built", check=False)
+    gone(docker_host)
+
+
+@pytest.mark.parametrize(
+    "header", ["Origin: http://evil.example", "Sec-Fetch-Site: cross-site", "Host: evil.example", "Origin: null"]
+)
+def test_a_web_page_gets_nothing_from_the_proxy(docker_host: DockerHost, header: str) -> None:
+    body = json.dumps({"Image": BUSYBOX, "HostConfig": {"Binds": ["/:/host"]}})
+    for path, words in (
+        ("/version", ()),
+        ("/containers/create", ("-X", "POST", "-H", "Content-Type: text/plain", "-d", body)),
+        ("/containers/create", ("-X", "OPTIONS")),
+        ("/images/create?fromImage=x", ("-X", "POST")),
+    ):
+        url = f"http://127.0.0.1:12375{path}"
+        out = docker_host.run("curl", "-sS", "-w", "\n%{http_code}", "-H", header, *words, url).stdout
+        said, _, status = out.rpartition("\n")
+        assert status == "403" and "refused" in json.loads(said)["message"], out
+    assert docker_host.docker("ps", "-aq").stdout == ""
+    socket = ("--unix-socket", f"{docker_host.disk}/w.proxy")
+    assert "ApiVersion" in docker_host.run("curl", "-sS", "-H", header, *socket, "http://x/version").stdout
+
+
 @pytest.mark.parametrize(
     ("image", "words", "expected"),
     [

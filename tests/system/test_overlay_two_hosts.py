@@ -171,7 +171,8 @@ def test_wrong_requests_get_one_sentence(orion: Host) -> None:
 
 def test_the_original_http_paths(orion: Host) -> None:
     def call(method: str, path: str, *more: str) -> str:
-        return orion.run("curl", "-sS", "-X", method, *more, f"http://127.0.0.1:6784{path}").stdout
+        words = ("-H", f"@{orion.disk}/w.token", "-X", method, *more)
+        return orion.run("curl", "-sS", *words, f"http://127.0.0.1:6784{path}").stdout
 
     assert "Service: router" in call("GET", "/status")
     first = call("POST", "/ip/mine")

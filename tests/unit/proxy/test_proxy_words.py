@@ -3,7 +3,8 @@
 import pytest
 
 from overlay import cli_proxy
-from overlay.cli_proxy import config_words, env_words, parse_proxy, split_proxy_words
+from overlay.cli_launch import parse_launch
+from overlay.cli_proxy import config_words, env_words, parse_proxy, split_proxy_words, warnings
 from overlay.cli_words import Usage
 from overlay.drivers.engine import socket_path
 from overlay.drivers.proxy_process import ProxyOptions, Running
@@ -26,6 +27,7 @@ def test_flags_in_both_spellings() -> None:
         (["--tls", "--tlscert", "/none", "--tlskey", "/none"], "no such file"),
         (["--hostname-match", "("], "do not fit"),
         (["--hostname-match", "x?", "--hostname-replacement", "$3"], "do not fit"),
+        (["--allow-host", "lab.example:80"], "without port"),
         (["--rewrite-inspct"], "did you mean `rewrite-inspect`"),
         (["peer"], "flags only"),
     ],
@@ -43,6 +45,29 @@ def test_launch_tells_the_routers_words_from_the_proxys() -> None:
     assert split_proxy_words(["-H", "tcp://1.2.3.4:5", "peer"]) == (["peer"], ["-H", "tcp://1.2.3.4:5"])
     assert split_proxy_words(["--proxy", "--docker-api=/d"]) == (["--docker-api=/d"], ["--docker-api=/d"])
     assert split_proxy_words(["--proxy=false", "--rewrite-inspect"]) == ([], None)
+
+
+def test_names_are_for_router_and_proxy_and_add_up() -> None:
+    words = ["--allow-host", "A.example,b.example", "--allow-host=c.example"]
+    assert (
+        parse_proxy(words).allow_host == ("a.example", "b.example", "c.example") == parse_launch(words, {}).allow_host
+    )
+    assert split_proxy_words(["--proxy", *words]) == (words, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [
+        ([], True),
+        (["-H", "unix:///x"], False),
+        (["-H", "unix:///x", "-H", "tcp://0.0.0.0:2375"], True),
+        (["--tlsverify", "--tlscacert", __file__, "--tlscert", __file__, "--tlskey", __file__], False),
+        (["--tls", "--tlscert", __file__, "--tlskey", __file__], True),
+    ],
+)
+def test_what_a_port_means_is_said_where_it_is_opened(words: list[str], warned: bool) -> None:
+    said = "".join(warnings(parse_proxy(words)))
+    assert ("is root on this host" in said) == warned and "unix:///x " not in said
 
 
 def test_env_is_one_command_and_its_own_undoing(monkeypatch: pytest.MonkeyPatch) -> None:

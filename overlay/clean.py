@@ -1,0 +1,39 @@
+"""Foreign words made harmless for logs and terminals. Pure.
+
+Names, nicknames, DNS names, errors of engines: what others chose may hold line ends (which forge log lines), escape
+sequences (which drive a terminal) and marks that turn the direction of writing. Every one of them becomes visible.
+"""
+
+from typing import Any
+
+__all__ = ["LINES", "clean", "clean_tree"]
+
+LINES = "\n\t"
+"""What a text of several lines may keep."""
+
+
+def clean(text: str, *, most: int = 0, keep: str = "") -> str:
+    """`text` with everything unprintable written as an escape: ESC as `\\x1b`, U+202E as `\\u202e`.
+
+    Unprintable are controls (C0, DEL, C1), format characters such as bidirectional marks, every line end and every
+    blank but U+0020, surrogates, private and unassigned characters; `keep` names exceptions. `most`: cut beyond so
+    many characters (0: never).
+    """
+    if most and len(text) > most:
+        text = text[: most - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def clean_tree(value: Any) -> Any:
+    """A value as JSON knows them, with every text in it (keys too) cleaned."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean_tree(key): clean_tree(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean_tree(each) for each in value]
+    return value

@@ -1,0 +1,88 @@
+"""Which requests a local HTTP listener on TCP takes: none that a web page made, and changes only with a token. Pure.
+
+A page in a browser on this host can send requests to 127.0.0.1, and with a DNS name of its own that leads there
+(DNS rebinding) it can read the answers. Three headers tell such requests from those of programs, because a page cannot
+set or leave out any of them: `Host`, `Origin` and `Sec-Fetch-Site`. `Content-Type` does not: Docker's own client
+sends `text/plain`. Every TCP listener uses this module; unix sockets do not, because no page reaches them.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from overlay.clean import clean
+
+__all__ = ["has_token", "host_name", "refusal", "token_header"]
+
+Headers = Iterable[tuple[str, str]]
+
+_SAME = ("same-origin", "none")
+"""Of `Sec-Fetch-Site`: the page that this listener served, and the user who typed the address."""
+_SHOWN = 80
+
+
+def refusal(headers: Headers, names: Sequence[str] = ()) -> str | None:
+    """Why a request with these headers is refused, as a sentence; None: it is not.
+
+    `names`: host names by which this listener is known (`--allow-host`), beside `localhost` and every IP address.
+    """
+    found: dict[str, list[str]] = {"host": [], "origin": [], "sec-fetch-site": []}
+    for key, value in headers:
+        found.get(key.lower(), []).append(value.strip())
+    hosts = [host for host in found["host"] if host]
+    for host in hosts:
+        name = host_name(host)
+        if not _is_own(name, names):
+            return (
+                f"refused: the request is for the host `{clean(name or host, most=_SHOWN)}`, and this listener answers"
+                " for localhost, IP addresses and the names given with --allow-host"
+            )
+    for origin in found["origin"]:
+        if len(hosts) != 1 or origin.partition("://")[2].lower() != hosts[0].lower():
+            return (
+                f"refused: a web page made this request (Origin: {clean(origin, most=_SHOWN)});"
+                " only programs and pages of this very address are answered"
+            )
+    for site in found["sec-fetch-site"]:
+        if site.lower() not in _SAME:
+            return (
+                f"refused: a web page of another site made this request (Sec-Fetch-Site: {clean(site, most=_SHOWN)});"
+                " only programs and pages of this very address are answered"
+            )
+    return None
+
+
+def host_name(authority: str) -> str:
+    """The host of `host`, `host:port` or `[address]:port`, in lower case; "" if it is none of them."""
+    if authority.startswith("["):
+        name, bracket, port = authority[1:].partition("]")
+        if not bracket or (port and port[0] != ":"):
+            return ""
+        port = port[1:]
+    else:
+        name, _, port = authority.partition(":")
+    if port and not (port.isascii() and port.isdigit()):
+        return ""
+    return name.lower().removesuffix(".")
+
+
+def token_header(token: str) -> str:
+    """The header line that carries a token, as `curl -H @FILE` reads it from a file."""
+    return f"Authorization: Bearer {token}"
+
+
+def has_token(headers: Headers, token: str) -> bool:
+    """Whether the request carries `token` (which is not empty)."""
+    wanted = token_header(token).partition(": ")[2].encode()
+    given = [value.strip().encode(errors="replace") for key, value in headers if key.lower() == "authorization"]
+    return bool(token) and len(given) == 1 and hmac.compare_digest(given[0], wanted)
+
+
+def _is_own(name: str, names: Sequence[str]) -> bool:
+    if name == "localhost" or name in [each.lower().removesuffix(".") for each in names]:
+        return True
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
