@@ -1,15 +1,22 @@
 """Complaining once per offender: a stranger that sends garbage a thousand times a second gets one line in the log.
 
-Owns the memory of who was complained about, bounded.
+Owns the memory of who was complained about, bounded, and how many lines all of them together may have: a datagram's
+source can be forged, and an IPv6 source counts by its /64.
 """
 
 import logging
+import time
+
+from overlay.mesh.throttle import Bucket
+from overlay.shares import source
 
 __all__ = ["Complaints"]
 
 log = logging.getLogger(__name__)
 
 _REMEMBERED = 1024
+_LINES = (100, 1)
+"""(burst, lines a second) of all offenders together; what is beyond is counted."""
 
 
 class Complaints:
@@ -17,16 +24,20 @@ class Complaints:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
+        self._lines = Bucket(*_LINES, time.monotonic_ns())
 
-    def complain(self, offender: str, text: str) -> bool:
-        """Log `text` if this is the first complaint about `offender`; returns whether it was."""
+    def complain(self, kind: str, host: str, text: str) -> bool:
+        """Log `text` if this is the first complaint about `host`; returns whether it was logged."""
+        offender = f"{kind} {source(host)}"
         count = self._counts.get(offender, 0)
-        if count == 0:
-            if len(self._counts) >= _REMEMBERED:
-                del self._counts[next(iter(self._counts))]
-            log.warning("%s: %s (further ones are not logged)", offender, text)
+        logged = count == 0 and self._lines.has(time.monotonic_ns())
+        if count == 0 and len(self._counts) >= _REMEMBERED:
+            del self._counts[next(iter(self._counts))]
+        if logged:
+            self._lines.take()
+            log.warning("%s %s: %s (further ones are not logged)", kind, host, text)
         self._counts[offender] = count + 1
-        return count == 0
+        return logged
 
     @property
     def total(self) -> int:

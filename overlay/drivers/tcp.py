@@ -18,6 +18,7 @@ from overlay.errors import EnvironmentProblem, RemoteError
 from overlay.inputs import DialFailed, Input, TcpClosed, TcpMessage, TcpOpened
 from overlay.mesh.derive import Keys
 from overlay.mesh.session import Session
+from overlay.shares import Shares
 from overlay.wire import Message
 
 __all__ = ["TcpDriver", "bind_all"]
@@ -42,7 +43,8 @@ MAX_QUEUED = 16 << 20
 FLUSH_TIMEOUT = 0.5
 """Seconds for farewells to get out."""
 MAX_STRANGERS = 128
-"""Incoming connections that have not spoken yet; one more is refused, so that strangers cannot use up descriptors."""
+"""Incoming connections that have not spoken yet. One more takes the place of the oldest of the source that has most, so
+that strangers cannot use up descriptors and a flood of one keeps nobody out."""
 
 
 def bind_all(kind: int, port: int, what: str, host: str = "") -> list[socket.socket]:
@@ -128,7 +130,7 @@ class _Connection(asyncio.Protocol):
             self.session.feed(data)
             self.pump()
         except RemoteError as error:
-            self.driver.complaints.complain(f"tcp {self.remote}", str(error))
+            self.driver.complaints.complain("tcp", self.remote, str(error))
             self.fail(str(error))
 
     def pump(self) -> None:
@@ -155,7 +157,7 @@ class _Connection(asyncio.Protocol):
         try:
             self.pump()
         except RemoteError as error:
-            self.driver.complaints.complain(f"tcp {self.remote}", str(error))
+            self.driver.complaints.complain("tcp", self.remote, str(error))
             self.fail(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -190,6 +192,7 @@ class TcpDriver:
         self._connections: dict[int, _Connection] = {}
         self._dirty: dict[int, _Connection] = {}
         self._strangers: dict[int, _Connection] = {}
+        self._places = Shares(MAX_STRANGERS, MAX_STRANGERS)
         self._dials: dict[asyncio.Task[None], None] = {}
         self._closing: dict[int, asyncio.Future[None]] = {}
         self.sent_octets = 0
@@ -264,18 +267,18 @@ class TcpDriver:
         """A socket stands; the other side has a while to say its first frame."""
         self._last += 1
         connection.number = self._last
-        if connection.dialled is None and len(self._strangers) >= MAX_STRANGERS:
-            connection.silent = True
-            if connection.transport is not None:
-                connection.transport.abort()
-            return
         self._strangers[connection.number] = connection
+        if connection.dialled is None:
+            gone = self._places.take(connection.remote, connection.number)
+            if gone is not None:
+                self._strangers[gone].fail("others have not spoken yet either, and fewer of them")
         loop = asyncio.get_running_loop()
         connection.timer = loop.call_later(HANDSHAKE_TIMEOUT, connection.fail, "no first frame in time")
 
     def opened(self, connection: _Connection) -> None:
         """Both sides speak the same protocol."""
         self._strangers.pop(connection.number, None)
+        self._places.give_back(connection.number)
         if connection.timer is not None:
             connection.timer.cancel()
         self._connections[connection.number] = connection
@@ -298,6 +301,7 @@ class TcpDriver:
         if closing is not None:
             closing.set_result(None)
         self._strangers.pop(connection.number, None)
+        self._places.give_back(connection.number)
         self._dirty.pop(connection.number, None)
         known = self._connections.pop(connection.number, None) is not None
         if connection.silent:

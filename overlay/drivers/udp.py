@@ -159,6 +159,6 @@ class UdpDriver:
         try:
             message = decode_datagram(data)
         except RemoteError as error:
-            self._complaints.complain(f"udp {address.host}", str(error))
+            self._complaints.complain("udp", address.host, str(error))
             return
         self._sink(Datagram(address, message))

@@ -20,13 +20,14 @@ from overlay.mesh.derive import Keys
 from overlay.mesh.envelopes import Accept, Beat, Goodbye, Hello, Namesake, Reason
 from overlay.mesh.proof import Proofs, Proving, SessionKeys
 from overlay.mesh.timers import Timers
+from overlay.shares import Shares
 
 HANDSHAKE_TIMEOUT: Final = 5 * SECOND
 PROOF_TIMEOUT: Final = 20 * SECOND
 """The same where there is a password: diallers wait for their turn."""
 MAX_HANDSHAKES: Final = 512
-"""Handshakes under way at the same time; one more that comes in is refused, so that strangers cost little."""
-
+"""Incoming handshakes under way at the same time. One more takes the place of the oldest of the source that has most,
+so that strangers cost little and a flood of one keeps nobody out."""
 
 NO_PASSWORD: Final = "the other side has no password, this one has"
 
@@ -199,6 +200,7 @@ class Connections:
         self._tunnel_key = tunnel_key
         """Of this side's WireGuard; told only behind the proof, in a sealed frame."""
         self.timers: Timers[int] = Timers()
+        self._handshakes = Shares(MAX_HANDSHAKES, MAX_HANDSHAKES)
         self.proofs: Proofs | None = None
         """There is a password: how it is proved."""
         self.all: dict[int, Connection] = {}
@@ -213,8 +215,11 @@ class Connections:
     ) -> list[Effect]:
         """A TCP connection stands: greet."""
         assert conn not in self.all, f"connection {conn} was opened twice"
-        if dialled is None and len(self.timers) >= MAX_HANDSHAKES:
-            return [CloseTcp(conn, "too many handshakes are under way")]
+        effects: list[Effect] = []
+        if dialled is None:
+            gone = self._handshakes.take(remote.host, conn)
+            if gone is not None:
+                effects = self.broken(self.all[gone], "too many handshakes are under way", now)
         connection = Connection(conn, local, remote, dialled, self._rng.getrandbits(63))
         connection.opened_at = connection.heard_at = connection.heard_udp_at = now
         connection.interval = self._beat_interval
@@ -222,7 +227,7 @@ class Connections:
         self.timers.set(conn, now + self._timeout)
         connection.binding = binding
         connection.own_hello = self._hello(connection.nonce, remote.host)
-        return [SendTcp(conn, connection.own_hello)]
+        return [*effects, SendTcp(conn, connection.own_hello)]
 
     def greeted(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
         """The other side's `Hello`: have it prove itself if there is a password, else take it at its word."""
@@ -297,6 +302,7 @@ class Connections:
         connection.advance(Event.ACCEPT)
         connection.tunnel = self._tunnel(connection, accept)
         self.timers.cancel(connection.conn)
+        self._handshakes.give_back(connection.conn)
         effects: list[Effect] = []
         before = self.established.get(connection.peer)
         if before is not None:
@@ -394,6 +400,7 @@ class Connections:
         connection.advance(Event.END)
         del self.all[connection.conn]
         self.timers.cancel(connection.conn)
+        self._handshakes.give_back(connection.conn)
         if self.proofs is not None:
             self.proofs.drop(connection.conn)
         if self.established.get(connection.peer) is connection:

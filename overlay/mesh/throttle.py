@@ -1,16 +1,24 @@
-"""How often strangers may make this peer compute: token buckets, one for all and one for each source. No clock.
+"""How often strangers may make this peer compute: token buckets for each source, for those that insist, and for all.
 
-The memory of sources is bounded; the source that was quiet longest is forgotten, with a full bucket when it returns,
-while the bucket for all still holds.
+A source that has tried a few times lately shares half of all turns with the others that have, so a newcomer gets its
+turn while many sources flood. The memory of sources is bounded; the source that was quiet longest is forgotten, and
+counts as new when it returns, while the bucket for all still holds. No clock.
 """
 
 from typing import Final
 
 from overlay.env import SECOND
+from overlay.shares import source
 
 EACH: Final = (5, 1)
+INSISTING: Final = (5, 5)
 ALL: Final = (20, 10)
-"""(burst, tokens a second) of one source, and of all together: at 6 ms each, a sixteenth of a core."""
+"""(burst, tokens a second) of one source, of all that insist, and of all together: at 6 ms each, a sixteenth
+of a core."""
+TRIES: Final = 3
+"""So many a newcomer has; a dialler that is refused waits longer each time."""
+FORGET: Final = 60 * SECOND
+"""A source that was quiet for so long is new again."""
 MAX_SOURCES: Final = 256
 
 
@@ -36,23 +44,42 @@ class Bucket:
         self._tokens -= SECOND
 
 
+class _Source:
+    __slots__ = ("at", "bucket", "tries")
+
+    def __init__(self, now: int) -> None:
+        self.bucket = Bucket(*EACH, now)
+        self.tries = 0
+        self.at = now
+
+
 class Throttle:
     """All buckets."""
 
     def __init__(self) -> None:
         self._all: Bucket | None = None
-        self._each: dict[str, Bucket] = {}
+        self._insisting: Bucket | None = None
+        self._sources: dict[str, _Source] = {}
+        """The one that was quiet longest comes first."""
 
-    def allows(self, source: str, now: int) -> bool:
-        """Whether `source` may have one more computation; if so, it is counted."""
-        if self._all is None:
-            self._all = Bucket(*ALL, now)
-        each = self._each.pop(source, None) or Bucket(*EACH, now)
-        self._each[source] = each
-        if len(self._each) > MAX_SOURCES:
-            del self._each[next(iter(self._each))]
-        if not each.has(now) or not self._all.has(now):
+    def allows(self, host: str, now: int) -> bool:
+        """Whether `host` may have one more computation; if so, it is counted."""
+        if self._all is None or self._insisting is None:
+            self._all, self._insisting = Bucket(*ALL, now), Bucket(*INSISTING, now)
+        of = source(host)
+        known = self._sources.pop(of, None)
+        if known is None or now - known.at >= FORGET:
+            known = _Source(now)
+        self._sources[of] = known
+        if len(self._sources) > MAX_SOURCES:
+            del self._sources[next(iter(self._sources))]
+        insists = known.tries >= TRIES
+        known.tries += 1
+        known.at = now
+        if not known.bucket.has(now) or not self._all.has(now) or (insists and not self._insisting.has(now)):
             return False
-        each.take()
+        known.bucket.take()
         self._all.take()
+        if insists:
+            self._insisting.take()
         return True

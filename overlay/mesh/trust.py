@@ -19,6 +19,7 @@ from overlay.mesh.envelopes import Beacon, Reason
 from overlay.mesh.keyring import Keyring
 from overlay.mesh.liveness import authentic, authenticated
 from overlay.mesh.messages import PeerRecord
+from overlay.shares import source
 
 SHOWN: Final = 32
 """Refused sources that are shown."""
@@ -97,9 +98,9 @@ class Trust:
             self.refusals[host] = Refusal(host, name, said, count, now)
             if len(self.refusals) > SHOWN:
                 del self.refusals[next(iter(self.refusals))]
-        if ending.reason == Reason.BUSY or host in self._warned:
+        if ending.reason == Reason.BUSY or source(host) in self._warned:
             return []
-        self._warned[host] = None
+        self._warned[source(host)] = None
         if len(self._warned) > WARNED:
             del self._warned[next(iter(self._warned))]
         direction = "to" if connection.outbound else "from"
@@ -113,7 +114,7 @@ class Trust:
     def established(self, connection: Connection, now: int) -> None:
         """All is well with that source again."""
         self.refusals.pop(connection.remote.host, None)
-        self._warned.pop(connection.remote.host, None)
+        self._warned.pop(source(connection.remote.host), None)
         if self._ring is not None and self._remember_at is None:
             self._remember_at = now + REMEMBER_PAUSE
 

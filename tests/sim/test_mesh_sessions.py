@@ -6,17 +6,19 @@ The stub of the group operations is used where many peers meet, the real ones wh
 import os
 from random import Random
 
+import msgspec
 import pytest
-from virtual_mesh import Endpoint, VirtualMesh
+from virtual_mesh import Endpoint, Host, VirtualMesh
 
 from overlay.config import Address
-from overlay.effects import Log
+from overlay.effects import Log, SendDatagram
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Datagram, NeighboursChanged, PathsChanged
 from overlay.mesh.connections import State
 from overlay.mesh.crypto import RealCrypto
 from overlay.mesh.envelopes import Beacon, Beat
 from overlay.mesh.keyring import OTHERS, PRIVATE
+from overlay.mesh.liveness import authenticated
 from overlay.mesh.proof import MAX_PAKES
 from overlay.mesh.report import report as mesh_report
 
@@ -332,6 +334,42 @@ def test_invented_and_recorded_beats_and_beacons_are_not_believed() -> None:
     for beacon in (Beacon(net.name(1), 10**6, 6783), Beacon(net.name(1), 10**6, 6783, False, 5, bytes(16))):
         net.handle(0, Datagram(wrong, beacon))
         assert a.neighbours == (net.name(1),)
+
+
+def test_the_very_same_beat_and_beacon_again_count_for_nothing() -> None:
+    net = mesh(2)
+    sent: list[object] = []
+    send = net._send_datagram
+
+    def record(host: Host, effect: SendDatagram) -> None:
+        sent.append(effect.message)
+        send(host, effect)
+
+    net._send_datagram = record  # type: ignore[method-assign]
+    a = net.launch(0)
+    b = net.launch(1, [0])
+    net.run_until(net.converged, 5 * SECOND)
+    net.run(3 * SECOND)
+    (connection,) = a.connections.established.values()
+    home, wrong = connection.udp_address, Address("10.0.9.9", 1)
+    (last,) = (
+        each
+        for each in sent
+        if isinstance(each, Beat) and each.name == net.name(1) and each.count == connection.beats_heard
+    )
+    heard = connection.heard_udp_at
+    net.handle(0, Datagram(wrong, last))
+    assert (connection.udp_address, connection.heard_udp_at) == (home, heard)
+    # Behind a new network address the next one leads there, so what has no effect here is the repetition.
+    (key,) = (other.beat_keys for other in b.connections.established.values())
+    assert key is not None
+    following = authenticated(msgspec.structs.replace(last, count=last.count + 1), key.send)
+    net.handle(0, Datagram(wrong, following))
+    assert connection.udp_address == wrong
+    beacon = b.trust.seal(Beacon(net.name(1), b.uid, 6783), net.name(0))
+    assert beacon.mac and a.trust.genuine(beacon)
+    assert not a.trust.genuine(beacon), "the very same one again"
+    assert a.trust.genuine(b.trust.seal(Beacon(net.name(1), b.uid, 6783), net.name(0)))
 
 
 def test_a_heal_is_as_quick_as_without_a_password() -> None:

@@ -52,6 +52,24 @@ def test_the_window_agrees_with_a_plain_set(sequences: list[int]) -> None:
             seen.add(sequence)
 
 
+@pytest.mark.parametrize("highest", [WINDOW, WINDOW + 63, 2 * WINDOW + 1, 10 * WINDOW])
+def test_the_very_same_number_and_the_edges_of_the_window(highest: int) -> None:
+    window = Window()
+    window.mark(highest)
+    assert not window.fresh(highest), "the very same one again"
+    assert window.fresh(highest + 1) and window.fresh(highest - 1)
+    assert window.fresh(highest - WINDOW + 1), "the oldest that the window knows"
+    assert not window.fresh(highest - WINDOW), "too old to know"
+
+
+def test_the_very_same_packet_again() -> None:
+    sealer, opener = Sealer(ROOT, 0), Opener(ROOT)
+    for number in range(3):
+        packet = sealer.seal(bytes([number]), b"", 0)
+        assert opener.open(packet, b"") == bytes([number])
+        assert opener.open(packet, b"") is None and opener.replayed == number + 1
+
+
 @given(st.binary(max_size=80), st.data())
 def test_a_changed_octet_anywhere_is_refused(plain: bytes, data: st.DataObject) -> None:
     sealed = bytearray(Sealer(ROOT, 0).seal(plain, b"head", 0))

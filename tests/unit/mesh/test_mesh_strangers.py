@@ -32,12 +32,29 @@ def meet(made: Mesh, number: int, name: str) -> None:
 
 def test_a_crowd_that_never_greets_is_let_in_up_to_a_limit_and_sent_away_in_time() -> None:
     made = mesh()
-    refused = sum(isinstance(made.handle(opened(number), 0)[0], CloseTcp) for number in range(1, 5001))
-    assert refused == 5000 - MAX_HANDSHAKES
+    ended = sum(isinstance(made.handle(opened(number), 0)[0], CloseTcp) for number in range(1, 5001))
+    assert ended == 5000 - MAX_HANDSHAKES
     assert len(made.connections.all) == MAX_HANDSHAKES
     made.handle(Wake(), 6 * SECOND)
     assert not made.connections.all
     assert isinstance(made.handle(opened(6000), 6 * SECOND)[0], SendTcp), "and there is room again"
+
+
+def test_a_flood_from_one_source_keeps_no_newcomer_out() -> None:
+    """First frames and nothing more from one address, or from one IPv6 subnet, while another peer comes."""
+    for flood in ("10.9.9.9", "2001:db8::{:x}"):
+        made = mesh()
+        for number in range(1, 4 * MAX_HANDSHAKES):
+            made.handle(TcpOpened(number, HERE, Address(flood.format(number), 40_000), None), 0)
+            if number == 2 * MAX_HANDSHAKES:
+                (*_, hello) = made.handle(TcpOpened(9999, HERE, Address("10.0.0.1", 40_000), None), 0)
+                assert isinstance(hello, SendTcp) and isinstance(hello.message, Hello)
+            assert len(made.connections.all) <= MAX_HANDSHAKES
+        made.handle(TcpMessage(9999, Hello("c", "c", 1, 9, 6783)), 0)
+        made.handle(TcpMessage(9999, Accept(hello.message.nonce)), 0)
+        assert made.neighbours == ("c",)
+        made.handle(Wake(), 6 * SECOND)
+        assert not made.connections.all and not len(made.connections._handshakes), "nothing is left of it"
 
 
 def test_a_flood_of_hellos_ends_at_the_connection_limit() -> None:

@@ -15,7 +15,7 @@ from overlay.mesh.envelopes import Confirm, Digests, Hello, Rekey
 from overlay.mesh.keyring import OTHERS, PRIVATE, Keyring
 from overlay.mesh.proof import SessionKeys, transcript
 from overlay.mesh.session import Session
-from overlay.mesh.throttle import ALL, EACH, MAX_SOURCES, Throttle
+from overlay.mesh.throttle import ALL, EACH, INSISTING, MAX_SOURCES, Throttle
 
 CRYPTOS = [RealCrypto(Random(1).randbytes), StubCrypto(Random(1))]
 DIGESTS = Digests(0, (("topology", 7),))
@@ -117,8 +117,25 @@ def test_strangers_are_throttled_each_and_all_together_and_remembered_in_bounds(
     assert not throttle.allows("a", SECOND - 1) and throttle.allows("a", SECOND + 1)
     allowed = sum(throttle.allows(f"s{number}", SECOND) for number in range(1000))
     assert allowed <= ALL[0]
-    assert len(throttle._each) <= MAX_SOURCES
+    assert len(throttle._sources) <= MAX_SOURCES
     assert throttle.allows("late", 60 * SECOND)
+
+
+def test_a_newcomer_gets_its_turn_while_a_hundred_others_flood() -> None:
+    throttle, served = Throttle(), 0
+    for tenth in range(600):
+        now = tenth * SECOND // 10
+        served += sum(throttle.allows(f"10.0.0.{number}", now) for number in range(100))
+        if tenth % 100 == 19:
+            assert throttle.allows(f"192.0.2.{tenth // 100}", now), f"a newcomer after {tenth / 10} s"
+    assert 60 * INSISTING[1] <= served <= ALL[0] + INSISTING[0] + 60 * INSISTING[1] + 300
+    assert len(throttle._sources) <= MAX_SOURCES
+
+
+def test_an_ipv6_source_counts_by_its_subnet() -> None:
+    throttle = Throttle()
+    assert sum(throttle.allows(f"2001:db8::{number:x}", 0) for number in range(100)) == EACH[0]
+    assert throttle.allows("2001:db8:0:1::1", 0)
 
 
 # --- sealed frames ------------------------------------------------------------------------------------------------

@@ -1,0 +1,80 @@
+"""The control port's real sockets under floods of connections, on loopback: nobody is kept out."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from overlay.drivers.complaints import Complaints
+from overlay.drivers.tcp import MAX_STRANGERS, TcpDriver
+from overlay.inputs import Input, TcpOpened
+from overlay.mesh.session import Session
+
+
+@contextmanager
+def flood(port: int, first: bytes) -> Iterator[list[socket.socket]]:
+    """Three times as many connections from one address as there are places, each with `first` and no more."""
+    made = []
+    try:
+        for _ in range(3 * MAX_STRANGERS):
+            sock = socket.socket()
+            sock.bind(("127.0.0.2", 0))
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.1", port))
+            made.append(sock)
+        yield made
+    finally:
+        for sock in made:
+            sock.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # counters of a driver
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("first", [b"", Session().outgoing()[:-1], b"\0"])
+def test_a_newcomer_comes_in_while_one_address_floods(first: bytes) -> None:
+    """Its places last for 10 s each; before, a newcomer was refused as long."""
+
+    async def work() -> None:
+        found: list[Input] = []
+        driver = TcpDriver(0, found.append, Complaints(), "127.0.0.1")
+        await driver.listen()
+        port = driver._servers[0].sockets[0].getsockname()[1]
+        with flood(port, first) as sockets:
+            await until(lambda: driver._last >= len(sockets))
+            for sock in sockets:
+                if first:
+                    try:
+                        sock.send(first)
+                    except OSError:  # it has lost its place
+                        continue
+            assert len(driver._strangers) == len(driver._places) == MAX_STRANGERS
+            newcomer = Session()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.3", 0))
+            writer.write(newcomer.outgoing())
+            while not any(isinstance(each, TcpOpened) for each in found):
+                assert await asyncio.wait_for(reader.read(1), 5) or found
+            assert [each.remote.host for each in found if isinstance(each, TcpOpened)] == ["127.0.0.3"]
+            writer.close()
+        await until(lambda: not driver._strangers and not driver._connections)
+        assert not len(driver._places)
+        await driver.close()
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
+def test_many_offenders_make_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """A datagram's source can be forged, and one with an IPv6 subnet has addresses without end."""
+    complaints = Complaints()
+    with caplog.at_level(logging.WARNING):
+        for number in range(5000):
+            complaints.complain("udp", f"10.0.{number >> 8}.{number & 255}", "no message")
+            complaints.complain("tcp", f"2001:db8::{number:x}", "no message")
+    assert 1 < len(caplog.records) < 200
+    assert len([record for record in caplog.records if "2001:db8" in record.getMessage()]) <= 10
+    assert len(complaints._counts) <= 1024
