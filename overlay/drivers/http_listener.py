@@ -137,7 +137,7 @@ class _Log:
         if isinstance(error, HttpProcessingError):
             source = str(arguments[0] or "") if arguments else ""
             said = " ".join(str(error.message).split())
-            self._complaints.complain(f"HTTP from {source or 'the unix socket'}", clean(said, most=_SHOWN))
+            self._complaints.complain("HTTP from", source or "the unix socket", clean(said, most=_SHOWN))
         elif error is not None and not isinstance(error, OSError):
             self.complain_of(error, message)
 
