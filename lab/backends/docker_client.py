@@ -92,6 +92,12 @@ class Docker:
             state = json.loads(await _checked(response))["State"]
             return state["Pid"] if state["Running"] else 0
 
+    async def running(self) -> list[str]:
+        """Names of the containers that run."""
+        async with self._session() as session:
+            found = await self._get(session, "/containers/json")
+        return sorted(container["Names"][0].lstrip("/") for container in found)
+
     async def starts(self) -> AsyncIterator[str]:
         """Names of containers as they start, from now on; first an empty name once the engine listens to us."""
         filters = json.dumps({"type": ["container"], "event": ["start"]})

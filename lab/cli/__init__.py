@@ -286,12 +286,24 @@ def report(run_dir: str) -> None:
 @click.option("--backend", default="dind", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of.")
 @click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True, help="Of the page.")
 @click.option("--check", is_flag=True, help="Type and check every command, instead of letting a learner type.")
-@click.option("--part", "parts", type=int, multiple=True, help="Only this part; may be given several times.")
-def workshop(file: Path | None, backend: str, language: str, check: bool, parts: tuple[int, ...]) -> None:
-    """The walk-through (docs/walkthrough.md, or FILE) on two hosts, command by command."""
+@click.option(
+    "--part",
+    "parts",
+    type=int,
+    multiple=True,
+    help="Only this part, on hosts as the parts before it leave them; may be given several times.",
+)
+@click.option("--resume", is_flag=True, help="Go on where you left the page last time.")
+def workshop(file: Path | None, backend: str, language: str, check: bool, parts: tuple[int, ...], resume: bool) -> None:
+    """The walk-through (docs/walkthrough.md, or FILE) on two hosts, command by command.
+
+    Exit codes: 0 all done, 1 (--check) a command did not do what the page says, 3 left or interrupted.
+    """
     from lab.cli.workshop import hold_class
 
-    sys.exit(hold_class(file, backend=backend, language=language, check=check, parts=parts))
+    if resume and (check or parts):
+        raise click.UsageError("found --resume with --check or --part, expected --resume alone")
+    sys.exit(hold_class(file, backend=backend, language=language, check=check, parts=parts, resume=resume))
 
 
 @lab.group()

@@ -136,5 +136,6 @@ def enter(where: str, command: Sequence[str], name: str) -> int:
         return enter_host(list(command), host=where, lab=lab.name)
     for replica, container in containers.items():
         if where in (replica, container["service"]):
-            return enter_host(list(command), host=container["host"], lab=lab.name, container=replica)
+            inside = container.get("container", replica)
+            return enter_host(list(command), host=container["host"], lab=lab.name, container=inside)
     raise LabError(f"no host or service named {where}; hosts: {', '.join(hosts)}; services: {', '.join(containers)}")

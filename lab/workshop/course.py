@@ -1,195 +1,311 @@
 """Goes through the walk-through: types every command itself (`--check`), or lets a learner type and looks on.
 
-Owns the sessions, the order, and the verdict on each command. The page's format is `text.py`'s.
+Owns the sessions and the order. What is typed is `text.py`'s, the verdict on a command `judging.py`'s, the sentences
+`words.py`'s.
 """
 
-import contextlib
-import os
 import re
-import shlex
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Set as AbstractSet
+
+from msgspec import Struct
 
 from lab.errors import LabError
-from lab.workshop import hold
+from lab.workshop import judging
+from lab.workshop.bookmark import Place
+from lab.workshop.interrupts import Interrupts
 from lab.workshop.session import NoPromptError, Outcome, Session
-from lab.workshop.text import PRINTED_ID, Command, Part, lacking, parse
+from lab.workshop.text import PRINTED_ID, Command, Part
+from lab.workshop.words import EN, Words
+
+__all__ = ["Course", "Left", "Walked", "WentWrong"]
 
 _ID = re.compile(r"^[0-9a-f]{64}\s*$", re.MULTILINE)
-_INSIDE = re.compile(r"(?:^|\s)(?:attach|-ti|-it)\s")
+_ATTACH = re.compile(r"docker attach (\S+)")
 _PATIENCE = 60.0
 """Seconds that a learner's command may take, who may have typed one that never ends."""
+_SETTING = ("`", "eval ", "export ", "unset ")
+"""How a line begins that changes the shell itself."""
+_LEAVE = ("exit", "logout")
 
 Say = Callable[[str], None]
 Ask = Callable[[str], str]
 
 
-def page(language: str) -> Path:
-    """The walk-through in a language. Raises `LabError` where this installation has no documentation."""
-    name = "walkthrough.md" if language == "en" else f"walkthrough.{language}.md"
-    path = Path(__file__).resolve().parents[2] / "docs" / name
-    if not path.exists():
-        raise LabError(f"this installation has no {name}: give the path of the walk-through, `lab workshop FILE`")
-    return path
+class WentWrong(LabError):
+    """A command that the lab typed did not do what the page says."""
 
 
-@contextlib.contextmanager
-def two_hosts(backend: str) -> Iterator[str]:
-    """Two hosts for as long as the block lasts; yields the lab's name. Raises `LabError` with what is missing."""
-    name = f"workshop-{os.getpid()}"
-    command = [sys.executable, "-m", "lab.workshop.hold", backend, name, str(os.getpid())]
-    holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert holder.stdout is not None and holder.stderr is not None
-    try:
-        if holder.stdout.readline().strip() != hold.UP:
-            _, complaint = holder.communicate()
-            raise LabError(complaint.strip() or f"the hosts did not come up (exit code {holder.returncode})")
-        yield name
-    finally:
-        holder.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            holder.communicate(timeout=30)
-        if holder.returncode is None:
-            holder.kill()
-            holder.communicate()
+class Left(Exception):
+    """The learner left the class; `place` is the next command to type."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        super().__init__()
+
+
+class Walked(Struct, frozen=True):
+    """How many commands were done, and how many the learner passed over."""
+
+    typed: int
+    skipped: int
+
+
+class _At(Struct, frozen=True):
+    """One command where it stands, and how many its part has."""
+
+    part: Part
+    place: Place
+    command: Command
+    of: int
 
 
 class Course:
     """One walk through the page."""
 
-    def __init__(self, lab: str, parts: Sequence[Part], say: Say, ask: Ask | None = None) -> None:
+    def __init__(
+        self,
+        lab: str,
+        parts: Sequence[Part],
+        say: Say,
+        ask: Ask | None = None,
+        *,
+        words: Words = EN,
+        only: AbstractSet[int] = frozenset(),
+        start: Place | None = None,
+        keep: Callable[[Place], None] = lambda place: None,
+        width: int = 100,
+    ) -> None:
+        """`ask` None: everything is typed here. `only`: the parts to walk (empty: all). What comes before them, or
+        before `start`, is typed quietly, so that the hosts are as a learner finds them. `keep` gets every place."""
         self._lab = lab
         self._parts = parts
         self._say = say
         self._ask = ask
-        """None: everything is typed here."""
+        self._words = words
+        self._only = only
+        self._start = start
+        self._keep = keep
+        self._width = width
+        self._interrupts = Interrupts()
         self._sessions: dict[str, Session] = {}
         self._inside: Session | None = None
         """Where a container's shell is open."""
+        self._opener: Command | None = None
+        """The command of the page that opens the shell for container commands here."""
+        self._settings: dict[str, list[str]] = {}
+        """Lines that changed a host's shell (`weave proxy-env`): another shell of that host needs them too."""
         self._printed = ""
+        self._heading = ""
 
-    def walk(self) -> int:
-        """All parts in order; returns how many commands were typed. Raises `LabError` at the first that goes wrong."""
-        typed = 0
-        try:
-            for part in self._parts:
-                self._say(f"\n## {part.number}. {part.title}")
-                for step in part.steps:
-                    if self._ask is not None and step.prose:
-                        self._say("\n" + _wrapped(step.prose))
-                    for command in step.commands:
-                        self._one(part, command)
-                        typed += 1
-        finally:
-            for session in self._sessions.values():
-                session.close()
-        return typed
+    def walk(self) -> Walked:
+        """All chosen parts in order. Raises `WentWrong` at the first command typed here that goes wrong, `Left` when
+        the learner leaves, and `LabError` when the hosts are gone."""
+        done = [self._go(at, prose) for at, prose in self._all()]
+        return Walked(done.count(True), done.count(False))
 
-    def _one(self, part: Part, command: Command) -> None:
-        session = self._where(command)
-        prompt = f"{command.host}:~$ " if command.host else "# "
-        line = self._meant(command.line)
+    def close(self) -> None:
+        """Hang up all shells."""
+        for session in self._sessions.values():
+            session.close()
+
+    def _all(self) -> Iterator[tuple[_At | None, str]]:
+        """Every command up to the last one to walk, with its prose, or prose alone; what comes first is typed here."""
+        numbers = [part.number for part in self._parts]
+        last = max((numbers.index(one) for one in self._only), default=len(numbers) - 1)
+        for part in self._parts[: last + 1]:
+            of = sum(len(step.commands) for step in part.steps)
+            index = 0
+            for step in part.steps:
+                if not step.commands and not self._before(part, index):
+                    self._head(self._title(part))
+                    yield None, step.prose
+                for number, command in enumerate(step.commands):
+                    at = _At(part=part, place=Place(part.number, index), command=command, of=of)
+                    if judging.opens_shell(command.line):
+                        self._opener = command
+                    if self._before(part, index):
+                        self._head(self._words.preparing.format(number=part.number, title=part.title))
+                        self._type(at, quietly=True)
+                    else:
+                        self._start = None
+                        self._head(self._title(part))
+                        yield at, step.prose if number == 0 else ""
+                    index += 1
+
+    def _before(self, part: Part, index: int) -> bool:
+        """Whether a command comes before what is to be walked."""
+        if self._only and part.number not in self._only:
+            return True
+        return self._start is not None and Place(part.number, index) != self._start
+
+    def _go(self, at: _At | None, prose: str) -> bool | None:
+        """Do one command; False when it was passed over, None for prose alone."""
         if self._ask is None:
-            self._say(prompt + line)
-            outcome = session.type(line)
-            problem = wrong(command, outcome)
-            self._say(outcome.output.strip("\n"))
-            if problem:
-                raise LabError(f"part {part.number}, `{prompt}{line}`: {problem}")
-        else:
-            outcome = self._let_type(session, command, prompt, line)
-        self._inside = session if outcome.status is None else None
-        if printed := _ID.findall(outcome.output):
-            self._printed = printed[-1].strip()[:12]
+            if at is None:
+                return None
+            self._type(at, quietly=False)
+            return True
+        if prose:
+            self._say("\n" + "\n\n".join(textwrap.fill(one, self._width) for one in prose.split("\n\n")))
+        return None if at is None else self._teach(at)
 
-    def _let_type(self, session: Session, command: Command, prompt: str, line: str) -> Outcome:
-        """Until the learner has done what this command does; whatever else is typed runs too, but is not the step."""
+    def _head(self, text: str) -> None:
+        if text != self._heading:
+            self._heading = text
+            self._say("\n" + text)
+
+    def _title(self, part: Part) -> str:
+        numbers = [one.number for one in self._parts]
+        at = numbers.index(part.number) + 1
+        return self._words.part.format(number=part.number, title=part.title, at=at, of=len(numbers))
+
+    # --- typed by the lab --------------------------------------------------------------------------------------------
+
+    def _type(self, at: _At, *, quietly: bool) -> None:
+        command = at.command
+        session = self._where(command)
+        if session is None:
+            raise WentWrong(f"`# {command.line}`: no shell of a container is open")
+        line, prompt = self._meant(command.line), _prompt(command)
+        if not quietly:
+            self._say(prompt + line)
+        outcome = session.type(line)
+        if not quietly:
+            self._say(outcome.output.strip("\n"))
+        if problem := judging.wrong(command, outcome, self._words):
+            raise WentWrong(
+                self._words.stopped_at.format(number=at.part.number, line=f"{prompt}{line}", problem=problem)
+            )
+        self._note(command, session, outcome)
+
+    # --- typed by a learner ------------------------------------------------------------------------------------------
+
+    def _teach(self, at: _At) -> bool:
+        """Until the learner has done what this command does, or passes over it (False); whatever else is typed runs
+        too, but is not the step."""
         assert self._ask is not None
-        self._say(f"\n  now type on {command.host or 'the container'}:  {line}")
+        command, words = at.command, self._words
+        self._keep(at.place)
+        where = command.host or words.container
+        line = self._meant(command.line)
+        self._say("\n" + words.step.format(at=at.place.command + 1, of=at.of, where=where, line=line))
         if command.expected:
-            self._say("  expected: " + "\n            ".join(command.expected))
+            self._say(words.expected + ("\n" + " " * len(words.expected)).join(command.expected))
+        typed, outcome = "", None
         while True:
-            typed = self._ask(prompt).strip() or line
-            if command.host and typed in ("exit", "logout"):
-                raise EOFError
+            asked = self._listen(at)
+            if asked in words.skips:
+                self._say(words.skipped.format(line=line))
+                return False
+            if asked in words.hints:
+                self._say(judging.hint(command, line, typed, outcome, words))
+                continue
+            session = self._reached(command, asked)
+            if session is None:
+                continue
+            if not asked and command.host and session is self._inside:
+                self._typed(session, "exit")  # the learner had opened a container's shell that the page has not
+                self._inside = None
+            typed = asked or line
             outcome = self._typed(session, typed)
             if outcome is None:
-                session = self._where(command)
                 continue
             self._say(outcome.output.strip("\n"))
-            problem = wrong(command, outcome)
-            if not problem and (command.expected or same(typed, line)):
-                self._say("  ✓")
-                return outcome
-            if not same(typed, line):
-                problem = f"the step is `{line}`"
-            self._say(f"  not yet: {problem} (an empty line types it for you)")
+            self._note(command, session, outcome)
+            problem = judging.wrong(command, outcome, words)
+            if not problem and (command.expected or judging.same(typed, line)):
+                self._say(words.done)
+                return True
+            if not judging.same(typed, line):
+                problem = words.the_step_is.format(line=line)
+            self._say(words.not_yet.format(problem=problem))
+
+    def _listen(self, at: _At) -> str:
+        """What is typed next, stripped. Raises `Left` at the end of the class."""
+        assert self._ask is not None
+        while True:
+            inside = self._inside is not None and at.command.host in ("", self._inside.host)
+            try:
+                with self._interrupts.caught():
+                    asked = self._interrupts.ask(self._ask, "# " if inside else _prompt(at.command))
+            except EOFError:
+                raise Left(at.place) from None
+            if asked is None:
+                self._say("")
+            elif not inside and asked.strip() in _LEAVE:
+                raise Left(at.place)
+            else:
+                return asked.strip()
+
+    def _reached(self, command: Command, asked: str) -> Session | None:
+        """Where to type; None when the container's shell had to be opened again first, or is not open."""
+        session = self._where(command)
+        if session is not None:
+            return session
+        opener = self._opener
+        if opener is None:
+            raise LabError(f"`# {command.line}`: nothing before it on the page opens a container's shell")
+        line = self._meant(opener.line)
+        if asked:
+            self._say(self._words.reopen.format(line=line))
+            return None
+        session = self._where(opener)
+        assert session is not None
+        if attached := _ATTACH.search(line):
+            # Its shell was the container's own program: the container has ended with it.
+            self._typed(session, f"sudo weave start {attached[1]}")
+        outcome = self._typed(session, line)
+        if outcome is not None:
+            self._say(outcome.output.strip("\n"))
+            self._note(opener, session, outcome)
+        return None
 
     def _typed(self, session: Session, line: str) -> Outcome | None:
         """What came of a learner's line, interrupted (by ^C, or after a while) if it does not end; None: of the shell
         nothing is left, and the next one is opened when it is needed."""
         try:
-            try:
-                return session.type(line, _PATIENCE)
-            except (KeyboardInterrupt, NoPromptError):
-                return session.interrupt()
+            with self._interrupts.caught(), self._interrupts.to(session.press_interrupt):
+                try:
+                    return session.type(line, _PATIENCE)
+                except NoPromptError:
+                    self._say(self._words.overdue.format(seconds=_PATIENCE))
+                    return session.interrupt()
         except LabError as error:
-            self._say(f"  {error}\n  here is another shell")
+            self._say(self._words.new_shell.format(problem=error))
             self._sessions.pop(session.host).close()
+            if self._inside is session:
+                self._inside = None
             return None
 
-    def _where(self, command: Command) -> Session:
+    # --- both --------------------------------------------------------------------------------------------------------
+
+    def _note(self, command: Command, session: Session, outcome: Outcome) -> None:
+        """Remember what a command left: a container's shell, an identifier that was printed."""
+        if outcome.status is None:
+            self._inside = session
+        elif self._inside is session:
+            self._inside = None
+        if command.host and command.line.startswith(_SETTING):
+            self._settings.setdefault(command.host, []).append(command.line)
+        if printed := _ID.findall(outcome.output):
+            self._printed = printed[-1].strip()[:12]
+
+    def _where(self, command: Command) -> Session | None:
+        """The session for a command; None when it is for a container's shell and none is open."""
         if not command.host:
-            if self._inside is None:
-                raise LabError(f"`# {command.line}`: no shell of a container is open")
             return self._inside
         if command.host not in self._sessions:
-            self._sessions[command.host] = Session(self._lab, command.host)
+            session = Session(self._lab, command.host)
+            for line in self._settings.get(command.host, []):
+                session.type(line)
+            self._sessions[command.host] = session
         return self._sessions[command.host]
 
     def _meant(self, line: str) -> str:
         return line.replace(PRINTED_ID, self._printed) if self._printed else line
 
 
-def same(typed: str, line: str) -> bool:
-    """Whether both are the same command: spaces, kinds of quotes and a `sudo` in front do not matter."""
-    try:
-        words = [shlex.split(text) for text in (typed, line)]
-    except ValueError:
-        return False
-    left, right = (one[1:] if one[:1] == ["sudo"] else one for one in words)
-    return left == right
-
-
-def wrong(command: Command, outcome: Outcome) -> str:
-    """What is wrong with the outcome of a command; empty when nothing is."""
-    if missing := lacking(command.expected, outcome.output):
-        return f"`{missing}` is not in what it says:\n{outcome.output.strip()}"
-    if command.host:
-        if command.fails and outcome.status == 0:
-            return "it worked, which it should not"
-        if not command.fails and outcome.status not in (0, None):
-            return f"it ended with {outcome.status}:\n{outcome.output.strip()}"
-        if outcome.status is not None and _INSIDE.search(command.line) and "weave run" not in command.line:
-            return f"no shell opened:\n{outcome.output.strip()}"
-    return ""
-
-
-def chosen(file: Path, numbers: Sequence[int]) -> list[Part]:
-    """The parts of a page, all or those of these numbers. Raises `LabError` for a number that it has not."""
-    try:
-        parts = parse(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LabError(f"{file}: {error.strerror}") from None
-    have = [part.number for part in parts]
-    for number in numbers:
-        if number not in have:
-            raise LabError(f"{file} has no part {number}, only {', '.join(map(str, have))}")
-    return [part for part in parts if not numbers or part.number in numbers]
-
-
-def _wrapped(prose: str) -> str:
-    return "\n\n".join(textwrap.fill(paragraph, 100) for paragraph in prose.split("\n\n"))
+def _prompt(command: Command) -> str:
+    return f"{command.host}:~$ " if command.host else "# "

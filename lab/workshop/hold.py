@@ -1,9 +1,11 @@
 """Holds the hosts of a workshop until its parent asks for their end, or dies (`python -m lab.workshop.hold`)."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from lab.backends.base import Housed
@@ -26,8 +28,32 @@ overlay: weave
 timeline:
   - wait: 0s
 """
+_LOOK = 1.0
+"""Seconds that a daemon may take to say what it believes; there may be none."""
 UP = "up"
 """What is said on standard output once all hosts are up."""
+
+
+async def look(hosts: Mapping[str, Any]) -> dict[str, Any]:
+    """What `lab inspect` shows of hosts on which somebody types: their daemons and containers, asked for now."""
+    import aiohttp
+
+    from lab.history import View
+
+    peers: dict[str, Any] = {}
+    containers: dict[str, Any] = {}
+    for name, host in hosts.items():
+        view = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK), contextlib.aclosing(host.views()) as views:
+                view = await anext(views)
+        if isinstance(view, View):
+            peers[name] = {"peer": view.peer, "connections": list(view.neighbours)}
+        with contextlib.suppress(LabError, OSError, aiohttp.ClientError):
+            for container in await host.docker.running():
+                shown = container if container not in containers else f"{container}@{name}"
+                containers[shown] = {"host": name, "service": shown, "container": container, "address": ""}
+    return {"peers": peers, "containers": containers}
 
 
 def main(argv: list[str]) -> int:
@@ -48,9 +74,13 @@ def main(argv: list[str]) -> int:
             from lab.backends.netns import serve
 
             lab: Any = await engine.up(scenario)
+
+            async def status() -> dict[str, Any]:
+                return await look(lab.hosts)
+
             try:
                 print(UP, flush=True)
-                await serve(lab)
+                await serve(lab, facts={"scenario": scenario.name}, more={"status": status})
             finally:
                 await lab.down()
 

@@ -16,10 +16,18 @@ from msgspec import Struct
 
 from lab.errors import LabError
 
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r|\x07")
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*\x07?|\x1b[=>]|\r")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What is left of controls goes too: a container's output is shown on the learner's terminal."""
 _CONTAINER = re.compile(r"(?:^|\n)(?:root@[0-9A-Za-z.-]+:[^\n]*|bash-[0-9.]+|/ )[#$] $")
 TIMEOUT = 90.0
 """Seconds that one command may take, on a machine that is busy."""
+_KEPT = 1 << 20
+"""Bytes of one command's output that are kept, its last: some commands never stop writing."""
+_PROMPT = 4096
+"""Bytes at the end of the output in which a prompt is looked for."""
+_NUDGE = 1.0
+"""Seconds between two presses of Enter for a shell that is attached to."""
 _INTERRUPTED = 10.0
 """Seconds until a command that was told to end has done so."""
 
@@ -76,15 +84,24 @@ class Session:
         """
         self._raw = b""
         self._send(line + "\n")
-        if " attach " in f" {line} ":
-            self._send("\n")  # a shell that is attached to shows no prompt before it is asked for one
-        outcome = self._until_prompt(timeout)
+        # A shell that is attached to shows no prompt before Enter is pressed, and one that is just starting drops what
+        # was typed before it was ready: so Enter is pressed again while nothing comes.
+        outcome = self._until_prompt(timeout, nudge=" attach " in f" {line} ")
         return Outcome(outcome.status, outcome.output.removeprefix(line + "\n"))
 
+    def press_interrupt(self) -> None:
+        """Press ^C: for the command that runs, which another call waits for."""
+        with contextlib.suppress(ShellEndedError):
+            self._send("\x03")
+
     def interrupt(self) -> Outcome:
-        """Press ^C, and return what the line came to by that."""
-        self._send("\x03")
-        return self._until_prompt(_INTERRUPTED)
+        """Press ^C, then the quit key if that is not heard, and return what the line came to by that."""
+        self.press_interrupt()
+        try:
+            return self._until_prompt(_INTERRUPTED)
+        except NoPromptError:
+            self._send("\x1c")
+            return self._until_prompt(_INTERRUPTED)
 
     def close(self) -> None:
         """Hang up."""
@@ -95,27 +112,43 @@ class Session:
             os.waitpid(self._pid, 0)
 
     def _send(self, text: str) -> None:
-        os.write(self._fd, text.encode())
+        try:
+            os.write(self._fd, text.encode())
+        except OSError:
+            raise ShellEndedError(f"{self.host}: the shell has ended") from None
 
-    def _until_prompt(self, timeout: float) -> Outcome:
+    def _until_prompt(self, timeout: float, *, nudge: bool = False) -> Outcome:
         deadline = time.monotonic() + timeout
+        nudged = 0.0
         quiet = False
         while True:
-            text = _ANSI.sub("", self._raw.decode(errors="replace"))
-            if mine := self._mine.search(text):
-                return Outcome(int(mine[1]), text[: mine.start()])
+            end = _shown(self._raw[-_PROMPT:])
+            if mine := self._mine.search(end):
+                return Outcome(int(mine[1]), self._before(mine[0]))
             # A container's prompt may stand in the middle of what is still being written: it must be the last word.
-            if quiet and (theirs := _CONTAINER.search(text)):
-                return Outcome(None, text[: theirs.start()])
+            if quiet and (theirs := _CONTAINER.search(end)):
+                return Outcome(None, self._before(theirs[0]))
             left = deadline - time.monotonic()
             if left <= 0:
-                raise NoPromptError(f"{self.host}: no prompt within {timeout:g} s; the terminal shows:\n{text}")
+                shows = _shown(self._raw)
+                raise NoPromptError(f"{self.host}: no prompt within {timeout:g} s; the terminal shows:\n{shows}")
             quiet = not select.select([self._fd], [], [], min(left, 0.3))[0]
+            if quiet and nudge and time.monotonic() >= nudged:
+                nudged = time.monotonic() + _NUDGE
+                self._send("\n")
             if not quiet:
                 try:
                     data = os.read(self._fd, 65536)
                 except OSError:
                     data = b""
                 if not data:
-                    raise ShellEndedError(f"{self.host}: the shell has ended:\n{text}")
-                self._raw += data
+                    raise ShellEndedError(f"{self.host}: the shell has ended:\n{_shown(self._raw)}")
+                self._raw = (self._raw + data)[-_KEPT:]
+
+    def _before(self, prompt: str) -> str:
+        return _shown(self._raw).removesuffix(prompt)
+
+
+def _shown(raw: bytes) -> str:
+    """What a terminal would show of this, without colours, titles and other controls."""
+    return _CONTROL.sub("", _ANSI.sub("", raw.decode(errors="replace")))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from netns_labs import require_netns
 
-from lab.workshop.course import Course, two_hosts
+from lab.workshop.course import Course, Left
+from lab.workshop.hosts import two_hosts
 from lab.workshop.text import parse
 
 PAGE = """\
@@ -37,7 +38,11 @@ def _walk(hosts: str, *typed: str, page: str = PAGE) -> tuple[int, str]:
         except StopIteration:
             raise EOFError from None
 
-    count = Course(hosts, parse(page), said.append, ask).walk()
+    course = Course(hosts, parse(page), said.append, ask)
+    try:
+        count = course.walk().typed
+    finally:
+        course.close()
     assert next(lines, None) is None, "the class ended before everything was typed"
     return count, "\n".join(said)
 
@@ -75,7 +80,7 @@ def test_a_shell_that_ends_is_followed_by_another(hosts: str) -> None:
 
 @pytest.mark.parametrize("word", ["exit", "logout"])
 def test_exit_ends_the_class_as_the_end_of_input_does(hosts: str, word: str) -> None:
-    with pytest.raises(EOFError):
+    with pytest.raises(Left):
         _walk(hosts, word)
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from lab.errors import LabError
-from lab.workshop.course import page, wrong
+from lab.workshop.hosts import page
+from lab.workshop.judging import wrong
 from lab.workshop.session import Outcome
 from lab.workshop.text import Command, lacking, parse
 
@@ -69,7 +70,7 @@ def test_expected_lines_stand_in_order_with_anything_for_an_ellipsis() -> None:
 def test_a_command_is_judged_by_status_and_output() -> None:
     good = Command(host="h", line="true", expected=("yes",))
     assert wrong(good, Outcome(0, "yes\n")) == ""
-    assert "ended with 3" in wrong(good, Outcome(3, "yes\n"))
+    assert "exit code 3" in wrong(good, Outcome(3, "yes\n"))
     assert "`yes` is not in" in wrong(good, Outcome(0, "no\n"))
     assert "should not" in wrong(Command(host="h", line="false", fails=True), Outcome(0, ""))
     assert "no shell opened" in wrong(Command(host="h", line="docker run -ti x"), Outcome(0, ""))

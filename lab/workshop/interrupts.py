@@ -1,0 +1,54 @@
+"""What ^C means while a class runs: it reaches the command that runs, drops the line that is being typed, and else
+nothing. It never ends the class.
+
+Owns the handler of SIGINT while a class runs. Knows nothing of what is typed.
+"""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+__all__ = ["Interrupts"]
+
+
+class Interrupts:
+    """Install it with `with interrupts.caught():`."""
+
+    def __init__(self) -> None:
+        self._asking = False
+        self._press: Callable[[], None] | None = None
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Handle ^C as long as the block lasts, also where it came ignored (in the background of a script)."""
+        before = signal.signal(signal.SIGINT, self._handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def ask(self, question: Callable[[str], str], prompt: str) -> str | None:
+        """The line that is typed at a prompt; None when ^C dropped it."""
+        try:
+            self._asking = True
+            return question(prompt)
+        except KeyboardInterrupt:
+            return None
+        finally:
+            self._asking = False
+
+    @contextlib.contextmanager
+    def to(self, press: Callable[[], None]) -> Iterator[None]:
+        """^C is passed on by `press` as long as the block lasts."""
+        self._press = press
+        try:
+            yield
+        finally:
+            self._press = None
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._asking:
+            raise KeyboardInterrupt
+        if self._press is not None:
+            self._press()
