@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct
 
 from lab.scenario_model import Generate
+from lab.words import count
 from overlay.env import Random
 
 Edges = tuple[tuple[str, str], ...]
@@ -120,12 +121,12 @@ def faults(spec: Generate) -> Iterator[tuple[str, str, str]]:
         if getattr(spec, name) is None:
             yield "", f"no `{name}`", f"`{name}`: a {spec.kind} has no default"
     if hosts < kind.least:
-        yield "hosts", f"{hosts} hosts", f"at least {kind.least} for a {spec.kind}"
+        yield "hosts", count(hosts, "host"), f"at least {kind.least} for a {spec.kind}"
     if spec.kind == "random_regular" and (degree := spec.degree) is not None:
         if not 2 <= degree < hosts:
             yield "degree", f"{degree}", f"from 2 to {hosts - 1}, less than there are hosts"
         elif degree * hosts % 2:
-            yield "degree", f"{degree} for {hosts} hosts", "an even product: every edge has two ends"
+            yield "degree", f"{degree} for {count(hosts, 'host')}", "an even product: every edge has two ends"
     if spec.kind == "small_world" and (_even(spec) % 2 or not 4 <= _even(spec) < hosts):
         yield "degree", f"{_even(spec)}", f"an even number from 4 to {hosts - 1}: half of them on each side"
     if spec.kind == "scale_free" and not 1 <= attach(spec) < hosts:

@@ -71,7 +71,7 @@ class Link:
     @property
     def timed(self) -> bool:
         """Asks for something that holds packets back or alters them, beyond dropping and rate."""
-        return bool(self.delay or self.jitter or self.duplicate or self.reorder or self.corrupt or self.burst)
+        return any(name in TIMED for name in self.asks())
 
     def asks(self) -> tuple[str, ...]:
         """Names of the parameters that differ from a perfect link, in the order of this class."""
@@ -98,6 +98,8 @@ class Link:
 
 
 _PERFECT = Link()
+TIMED = ("delay", "jitter", "burst", "duplicate", "reorder", "corrupt")
+"""Parameters that need a queue which holds packets back or alters them; `loss` alone does not."""
 
 
 @dataclass(frozen=True, slots=True)

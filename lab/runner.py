@@ -26,6 +26,7 @@ from lab.scenario_steps import Expect, Step
 from lab.scenario_values import UNITS
 from lab.store import Expectation, Verdict
 from lab.topology import Resolved
+from lab.words import are, count, step_number
 
 _UP = "bring the lab up"
 _LOOK_AGAIN = 20 * UNITS["ms"]
@@ -134,7 +135,15 @@ class Runner:
         lab = stage.lab
         took = lab.now()
         stage.event(-1, "up", "end", ok=True, groups=True, label=_UP, took=took, hosts=list(lab.hosts))
-        self._report(Progress(t=0, step=-1, label=f"{len(lab.hosts)} hosts are up", ok=True, took=took))
+        self._report(
+            Progress(
+                t=0,
+                step=-1,
+                label=f"{count(len(lab.hosts), 'host')} {are(len(lab.hosts))} up",
+                ok=True,
+                took=took,
+            )
+        )
         stage.watch(load=not self._virtual)
         if (watch := getattr(self._backend, "watch", None)) is not None:
             stage.beside(watch(lab, self._scenario))
@@ -241,7 +250,7 @@ class Runner:
             self._report(Progress(t=begun, step=index, label=label, ok=False, took=took, note=str(error)))
             self._expectations.append(Expectation(step=index, text=label, ok=False, took=took, error=str(error)))
             if step.on_failure == "abort":
-                raise _Failed(f"step {index} failed: {label}: {error}") from None
+                raise _Failed(f"{step_number(index)} failed: {label}: {error}") from None
             return False
         self._report(Progress(t=begun, step=index, label=label, ok=True, took=stage.lab.now() - begun))
         return True
@@ -267,7 +276,7 @@ class Runner:
             Expectation(step=index, text=words, ok=judgement.ok, took=took, error=error, samples=samples)
         )
         if not judgement.ok and step.on_failure == "abort":
-            raise _Failed(f"step {index}: expected {words}; {error}")
+            raise _Failed(f"{step_number(index)}: expected {words}; {error}")
         return judgement.ok
 
     async def _until(self, stage: Stage, judge: Judge, deadline: int, hold: int) -> Judgement:
@@ -314,7 +323,7 @@ class Runner:
 
     def _first_failure(self) -> str:
         failed = next(expectation for expectation in self._expectations if not expectation.ok)
-        return f"step {failed.step}: {failed.text}: {failed.error}"
+        return f"{step_number(failed.step)}: {failed.text}: {failed.error}"
 
     def _write(self, record: Meta | Event) -> None:
         self._writer.write(record)

@@ -15,6 +15,7 @@ from lab.scenario_base import ALL, Problem, chosen
 from lab.scenario_model import PROCESS, Scenario
 from lab.scenario_steps import DnsExpect, Pair, Partition, Step
 from lab.topology import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
+from lab.words import count
 
 Where = tuple[str | int, ...]
 
@@ -173,7 +174,9 @@ def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem
             taken.setdefault(address, name)
     for network, number in wanted.items():
         if number > max(ipaddress.ip_network(networks[network]).num_addresses - 3, 1):
-            yield Problem(("underlay", "networks", network, "subnet"), networks[network], f"room for {number} hosts")
+            yield Problem(
+                ("underlay", "networks", network, "subnet"), networks[network], f"room for {count(number, 'host')}"
+            )
 
 
 def _misfit(address: str, network: str) -> str | None:
@@ -298,7 +301,9 @@ def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> It
             yield from context.hosts_of((*where, "hosts"), body.hosts)
             members = len(chosen(body.hosts, context.hosts))
             if body.keep is not None and body.keep >= members:
-                yield Problem((*where, "keep"), f"{body.keep} of {members} hosts", "fewer, or nobody may leave")
+                yield Problem(
+                    (*where, "keep"), f"{body.keep} of {count(members, 'host')}", "fewer, or nobody may leave"
+                )
         case "block" | "mtu":
             yield from context.hosts_of((*where, "hosts"), body.hosts)
         case "slow_disk" | "clock":
@@ -338,7 +343,7 @@ def _partition(where: Where, body: Partition, context: _Context) -> Iterator[Pro
     if body.bridge is not None:
         yield from context.host((*where, "bridge"), body.bridge)
     if body.ring is not None and len(context.hosts) < 5:
-        yield Problem((*where, "ring"), f"{len(context.hosts)} hosts", "at least 5 for a ring of majorities")
+        yield Problem((*where, "ring"), count(len(context.hosts), "host"), "at least 5 for a ring of majorities")
 
 
 def _expect(where: Where, step: Step, scenario: Scenario, context: _Context) -> Iterator[Problem]:

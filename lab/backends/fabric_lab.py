@@ -17,6 +17,7 @@ from lab.fabric import features
 from lab.fabric.plan import Router, Underlay, routed
 from lab.fabric.rules import queued
 from lab.faults.obstacle import Obstacle
+from lab.links import TIMED
 from lab.topology import Resolved
 
 H = TypeVar("H", bound=ObservedHost)
@@ -144,14 +145,15 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
                     f"{receiver} asks for {asked}; say it of hosts of one network, or use sim"
                 )
                 break
-    for tool, wanted in (("netem", lambda link: link.timed), ("htb", queued)):
+    for tool, wanted, keys in (("netem", lambda link: link.timed, TIMED), ("htb", queued, (*TIMED, "rate"))):
         asking = [(sender, receiver, link) for sender, receiver, link in impaired if wanted(link)]
         if asking and not (feature := features.check(tool)).found:
             sender, receiver, link = asking[0]
             more = f" and {len(asking) - 1} more" if len(asking) > 1 else ""
             reasons.append(
                 f"underlay.links: this kernel has no {tool} ({feature.detail}), which the link "
-                f"{sender} -> {receiver}{more} needs for {', '.join(link.asks())}; {feature.remedy}"
+                f"{sender} -> {receiver}{more} needs for {', '.join(word for word in link.asks() if word in keys)}; "
+                f"{feature.remedy}"
             )
     return reasons
 

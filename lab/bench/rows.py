@@ -12,9 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from msgspec import Struct, to_builtins
-from rich.console import Console
-from rich.table import Table
 
+from lab.cli import table
 from lab.errors import LabError
 
 REPORTS = Path("reports/bench")
@@ -80,17 +79,13 @@ def row(
 
 def publish(bench: str, rows: Sequence[Row]) -> Path:
     """Print the rows as a table and write them to `reports/bench/<bench>.json`; returns that path."""
-    table = Table(title=f"bench {bench}", title_justify="left", box=None, pad_edge=False)
-    for heading in ("name", "metric", "median", "min", "max", "runs", "ratio", "goal"):
-        table.add_column(heading, justify="left" if heading in ("name", "metric", "goal") else "right")
+    cells = []
     for each in rows:
         ratio = f"{each.ratio:.3f} of {each.ratio_to}" if each.ratio is not None else ""
         figures = [f"{value:,.3g} {each.unit}" for value in (each.median, each.min, each.max)]
-        table.add_row(each.name, each.metric, *figures, str(each.runs), ratio, each.goal)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)  # a log file is as wide as it needs to be
-    console.print(table)
+        cells.append([each.name, each.metric, *figures, str(each.runs), ratio, each.goal])
+    numbers = ("median", "min", "max", "runs", "ratio")
+    table.show(("name", "metric", *numbers, "goal"), cells, right=numbers, title=f"bench {bench}")
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / f"{bench}.json"
     path.write_text(json.dumps([to_builtins(each) for each in rows], indent=1) + "\n")

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from lab.checkers.world import CHANGES, SeriesKey, World, is_change, label_of, series_of
 from lab.history import AnyRecord, Event, Gone, Sample, View
+from lab.words import count
 
 __all__ = ["HOLD", "METRICS", "ConvergenceTracker", "EventConvergence", "State", "convergence"]
 
@@ -382,10 +383,10 @@ class ConvergenceTracker:
                 if view is None:
                     reasons.append(f"{host}: no peer seen yet")
                 elif view.reachable != size:
-                    reasons.append(f"{host}: its peer knows {view.reachable} of {size} peers")
+                    reasons.append(f"{host}: its peer knows {view.reachable} of {count(size, 'peer')}")
             if not reasons:
                 reasons += [
-                    f"{name}: {len(digests)} different views among {size} peers"
+                    f"{name}: {len(digests)} different views among {count(size, 'peer')}"
                     for name, digests in tally.digests.items()
                     if len(digests) > 1
                 ]

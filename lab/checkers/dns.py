@@ -15,6 +15,7 @@ from typing import Any
 from lab.checkers.run import Epoch, Run
 from lab.checkers.verdict import Result
 from lab.history import Sample
+from lab.words import count
 
 __all__ = ["BOUND", "check_dns", "staleness"]
 
@@ -58,14 +59,14 @@ def check_dns(run: Run) -> Result:
         return Result(
             checker="dns",
             verdict="invalid",
-            summary=f"{len(wrong)} wrong answers lasted for more than {BOUND // 1_000_000_000} s.",
+            summary=f"{count(len(wrong), 'wrong answer')} lasted for more than {BOUND // 1_000_000_000} s.",
             findings=tuple(wrong),
         )
     if not findings:
         return Result(checker="dns", verdict="valid", summary="Nobody asked for a name whose answer changed.")
     worst = {what: max((f["lasted"] for f in findings if f["what"] == what), default=None) for what in _WHAT}
     parts = [
-        f"{_WHAT[what]} for at most {lasted / 1e9:.3f} s" if lasted else f"never {_WHAT[what]}"
+        f"last {_WHAT[what]} {lasted / 1e9:.3f} s after a change" if lasted else f"never {_WHAT[what]}"
         for what, lasted in worst.items()
         if lasted is not None
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.checkers.run import Run, Step
 from lab.checkers.verdict import Result, merge
+from lab.words import count, were
 
 __all__ = ["check_expectations", "check_steps"]
 
@@ -35,9 +36,9 @@ def check_expectations(run: Run) -> Result:
     open_steps = [step for step in steps if step.ok is None]
     verdict = merge("valid" if step.ok else "unknown" if step.ok is None else "invalid" for step in steps)
     if failed:
-        summary = f"{len(failed)} of {len(steps)} expectations failed."
+        summary = f"{len(failed)} of {count(len(steps), 'expectation')} failed."
     elif open_steps:
-        summary = f"{len(open_steps)} of {len(steps)} expectations were never judged."
+        summary = f"{len(open_steps)} of {count(len(steps), 'expectation')} {were(len(open_steps))} never judged."
     else:
         summary = f"All {len(steps)} expectations came true." if len(steps) > 1 else "The expectation came true."
     return Result(
@@ -53,7 +54,7 @@ def check_steps(run: Run) -> Result:
         return Result(
             checker="steps",
             verdict="invalid",
-            summary=f"{len(failed)} of {len(steps)} steps failed.",
+            summary=f"{len(failed)} of {count(len(steps), 'step')} failed.",
             findings=tuple(_finding(step) for step in failed),
         )
     if run.meta is None:
@@ -66,4 +67,5 @@ def check_steps(run: Run) -> Result:
             verdict="unknown",
             summary=f"The run was cut short after {run.end / 1e9:.1f} s; the last thing that it did was: {last}.",
         )
-    return Result(checker="steps", verdict="valid", summary=f"All {len(steps)} steps were carried out.")
+    carried = f"All {len(steps)} steps were carried out." if len(steps) > 1 else "The step was carried out."
+    return Result(checker="steps", verdict="valid", summary=carried if steps else "There was no step to carry out.")

@@ -11,10 +11,12 @@ Findings: {series, should, start, end (ns, first and last wrong try), tries, bus
 
 from typing import Any
 
+from lab.checkers.outages import failed, in_rows
 from lab.checkers.run import Run
 from lab.checkers.verdict import Result, merge
 from lab.checkers.world import CHANGES, FAULTS, name_of
 from lab.history import Sample
+from lab.words import count
 
 __all__ = ["BUSY", "busy", "check_reachability", "transitions"]
 
@@ -58,50 +60,46 @@ def check_reachability(run: Run) -> Result:
         if key[0] == "dns":
             continue
         timeout = run.timeout(key[0])
-        streak: list[Sample] = []
-        for sample in samples:
+
+        def is_wrong(sample: Sample, timeout: int = timeout) -> bool | None:
+            nonlocal judged, wrong
+            if failed(sample) is None:
+                return None
             good = run.judge(sample)
             settled = good is not None and not any(start <= sample.t <= end for start, end in spans)
             if settled and not good:
                 # What the next change interrupts is not wrong: the answer by a cut, or by a heal the wait for one.
                 end = sample.t + (timeout if sample.latency is None else sample.late + sample.latency)
                 settled = not any(sample.t <= edge < end for edge in edges)
-            if not settled:
-                good = None
-            judged += good is not None
-            if good is False:
-                wrong += 1
-                streak.append(sample)
-                continue
-            _close(run, name_of(key), streak, findings)
-            streak = []
-        _close(run, name_of(key), streak, findings)
+            judged += settled
+            wrong += settled and not good
+            return settled and not good
+
+        findings += [_finding(run, name_of(key), row) for row, _ in in_rows(samples, is_wrong) if len(row) > 1]
     if not judged:
         return Result(checker="reachability", verdict="valid", summary="No try could be judged.")
     if not findings:
-        single = f"; {wrong} single tries of {judged} went wrong" if wrong else f": {judged} tries, none wrong"
+        tries = count(judged, "try", "tries")
+        single = f"; {wrong} of {tries} went wrong, none after another" if wrong else f": {tries}, none wrong"
         return Result(checker="reachability", verdict="valid", summary=f"No outage outside of transitions{single}.")
     findings.sort(key=lambda finding: (finding["start"], finding["series"]))
     leaks = sum(finding["should"] is False for finding in findings)
     return Result(
         checker="reachability",
         verdict=merge("unknown" if finding["busy"] else "invalid" for finding in findings),
-        summary=f"{len(findings) - leaks} outages and {leaks} leaks across cuts outside of transitions"
+        summary=f"{count(len(findings) - leaks, 'outage')} and {count(leaks, 'leak')} across cuts "
+        "outside of transitions"
         + (", while the machine was busy." if all(finding["busy"] for finding in findings) else "."),
         findings=tuple(findings[:_SHOWN]),
     )
 
 
-def _close(run: Run, name: str, streak: list[Sample], findings: list[dict[str, Any]]) -> None:
-    if len(streak) < 2:
-        return
-    findings.append(
-        {
-            "series": name,
-            "should": not streak[0].ok,
-            "start": streak[0].t,
-            "end": streak[-1].t,
-            "tries": len(streak),
-            "busy": busy(run, streak[0].t, streak[-1].t),
-        }
-    )
+def _finding(run: Run, name: str, row: tuple[Sample, ...]) -> dict[str, Any]:
+    return {
+        "series": name,
+        "should": not row[0].ok,
+        "start": row[0].t,
+        "end": row[-1].t,
+        "tries": len(row),
+        "busy": busy(run, row[0].t, row[-1].t),
+    }

@@ -5,16 +5,18 @@ Owns no judgement but one: whether a sample is what it should have been at its t
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from lab.checkers.convergence import ConvergenceTracker, EventConvergence, State
+from lab.checkers.outages import Outage, outages, pairs, series_order
 from lab.checkers.world import LASTING, SeriesKey, World, is_change, label_of, series_of
 from lab.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
 
-__all__ = ["Band", "Epoch", "Run", "Step", "in_order"]
+__all__ = ["Band", "Epoch", "Run", "Step", "in_order", "nearest_rank"]
 
 
 _T = TypeVar("_T")
@@ -69,7 +71,7 @@ class Run:
         self.events = [record for record in self.records if isinstance(record, Event)]
         self.loads = [record for record in self.records if isinstance(record, Load)]
         self.series: dict[SeriesKey, list[Sample]] = {}
-        """Series -> its samples by due time; keys sorted."""
+        """Series -> its samples by due time; keys sorted, web-2 before web-10."""
         self.views: dict[str, list[View | Gone]] = {}
         """Host -> what its peer believed, from when on; in order."""
         self._sort_out()
@@ -113,6 +115,40 @@ class Run:
         begun = {event.step for event in self.events}
         return [number for number in range(len(planned)) if number not in begun]
 
+    @cached_property
+    def pairs(self) -> tuple[SeriesKey, ...]:
+        """One series of each pair of containers that is asked by HTTP or ICMP, in the order in which they are shown."""
+        return pairs(self.series)
+
+    @cached_property
+    def outages(self) -> dict[SeriesKey, list[Outage]]:
+        """The outages of every pair."""
+        return {key: outages(key, self.series[key], end=self.end, stop=self.stop) for key in self.pairs}
+
+    @property
+    def longest_outage(self) -> Outage | None:
+        """The longest of any pair, the first of equal ones; None when no try failed."""
+        every = [outage for found in self.outages.values() for outage in found]
+        return max(every, key=lambda outage: (outage.lasted, -outage.start), default=None)
+
+    def cause(self, outage: Outage) -> tuple[Band | None, int | None]:
+        """(the fault that an outage belongs to, time from its end until the pair was back), None where there is none.
+
+        Of the faults that were in force meanwhile it is the one that was healed last before the outage ended; where
+        none was, the one that struck last.
+        """
+        during = [band for band in self.bands if band.start < outage.end and band.end > outage.start]
+        healed = [band for band in during if band.healed and band.end <= outage.end]
+        if healed:
+            band = max(healed, key=lambda band: band.end)
+            return band, outage.end - band.end if outage.ended else None
+        return max(during, key=lambda band: band.start, default=None), None
+
+    def latencies(self, probe: str) -> list[int]:
+        """Of all tries of a kind that succeeded, sorted."""
+        samples = (sample for key, series in self.series.items() if key[0] == probe for sample in series)
+        return sorted(sample.latency for sample in samples if sample.ok and sample.latency is not None)
+
     def epoch(self, t: int) -> Epoch | None:
         """What should be true at a time; None before the first record."""
         index = bisect_right(self._starts, t) - 1
@@ -146,7 +182,7 @@ class Run:
                 series.setdefault(series_of(record), []).append(record)
             elif isinstance(record, View | Gone):
                 self.views.setdefault(record.host, []).append(record)
-        for key in sorted(series):
+        for key in sorted(series, key=series_order):
             self.series[key] = sorted(series[key], key=lambda sample: sample.t)
 
     def _epochs(self) -> list[Epoch]:
@@ -178,6 +214,11 @@ class Run:
                 )
             )
         return epochs
+
+
+def nearest_rank(values: Sequence[int], percentile: int) -> int | None:
+    """A percentile that is a value that occurred; None of nothing. `values` are sorted."""
+    return values[max(0, -(-len(values) * percentile // 100) - 1)] if values else None
 
 
 def in_order(records: Iterable[AnyRecord]) -> tuple[AnyRecord, ...]:

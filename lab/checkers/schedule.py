@@ -13,6 +13,7 @@ from lab.checkers.run import Run
 from lab.checkers.verdict import Result
 from lab.checkers.world import SeriesKey, is_change, name_of
 from lab.history import Sample
+from lab.words import are, count, were
 
 __all__ = ["check_schedule", "interval"]
 
@@ -51,15 +52,16 @@ def check_schedule(run: Run) -> Result:
         return Result(
             checker="schedule",
             verdict="unknown",
-            summary=f"{len({finding['series'] for finding in gaps})} of {len(run.series)} probe series "
-            "have holes or drift: the measurements have gaps.",
+            summary=f"There are holes or drift in {len({finding['series'] for finding in gaps})} of {len(run.series)} "
+            "probe series: the measurements have gaps.",
             findings=tuple(findings[:_SHOWN]),
         )
-    missing = f", {len(findings)} single ones are missing" if findings else ""
+    missing = f", {len(findings)} single {are(len(findings))} missing" if findings else ""
     return Result(
         checker="schedule",
         verdict="valid",
-        summary=f"{tries} tries were made on schedule, 99 % of them at most {behind:.1f} ms late{missing}.",
+        summary=f"{count(tries, 'try', 'tries')} {were(tries)} made on schedule, "
+        f"99 % of them at most {behind:.1f} ms late{missing}.",
         findings=tuple(findings[:_SHOWN]),
     )
 

@@ -10,6 +10,9 @@
     compiled.py  compile: the cores as machine code
     replay.py replay: a run in virtual time again, compared byte for byte
     tell.py   what is printed while a scenario is played
+    table.py  tables: as wide as the terminal, never cut
+    terminal.py  standard output: what it can show, and what became of it
+    ending.py how exceptions become exit codes
 
 Nothing is imported before it is used: a lab enters its namespaces before numpy and its threads are loaded, and `lab
 --help` answers at once. Exit codes: 0 valid, 1 invalid, 2 usage or bad scenario, 3 unknown or interrupted.
@@ -20,10 +23,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-
-from lab.errors import LabError
-
-USAGE = 2
 
 _SCENARIO = click.argument("scenario", type=click.Path(path_type=Path))
 _BACKEND = click.option(
@@ -393,9 +392,9 @@ def doctor(as_json: bool) -> None:
 
 
 def main() -> NoReturn:
-    """The entry point: errors that the lab raises on purpose become one message and exit code 2."""
-    try:
-        lab(prog_name="lab")
-    except LabError as error:
-        click.echo(f"lab: {error}", err=True)
-    sys.exit(USAGE)
+    """The entry point: the streams are made safe to write to, and whatever happens becomes an exit code."""
+    from lab.cli import ending, terminal
+
+    terminal.prepare()
+    color = None if terminal.live() else False
+    sys.exit(ending.code_of(lambda: lab.main(prog_name="lab", standalone_mode=False, color=color)))

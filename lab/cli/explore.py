@@ -18,6 +18,7 @@ from lab.sweep.measure import Point
 from lab.sweep.play import VIRTUAL
 from lab.sweep.pools import Processes, cores
 from lab.sweep.run import Interrupt
+from lab.words import count
 
 _MOST_SHRINKING = 400
 """Runs spent on making a violation small."""
@@ -60,9 +61,8 @@ def explore(
 
 def _explore(search: Search, seeds: tuple[int, ...], folder: Path, interrupt: Interrupt, as_json: bool) -> int:
     scenario = search.scenario
-    click.echo(
-        click.style(scenario.name, bold=True) + f"  {len(seeds)} random fault schedules on {len(scenario.hosts)} hosts"
-    )
+    hosts = count(len(scenario.hosts), "host")
+    click.echo(click.style(scenario.name, bold=True) + f"  {count(len(seeds), 'random fault schedule')} on {hosts}")
     begun, played, virtual = time.monotonic(), 0, 0
 
     def told(seed: int, point: Point) -> None:
@@ -70,14 +70,16 @@ def _explore(search: Search, seeds: tuple[int, ...], folder: Path, interrupt: In
         played += 1
         virtual += point.duration
         if played % max(1, len(seeds) // 10) == 0:
-            click.echo(f"  {played} of {len(seeds)} schedules", err=True)
+            click.echo(f"  {played} of {count(len(seeds), 'schedule')}", err=True)
 
     hit = search.search(seeds, told)
     took = time.monotonic() - begun
     summary = {"schedules": played, "virtual_s": round(virtual / UNITS["s"]), "wall_s": round(took, 1)}
     if hit is None:
         verdict = "interrupted" if interrupt else "nothing found"
-        click.echo(f"{verdict}: {played} schedules, {virtual / UNITS['s'] / 60:.0f} virtual minutes, in {took:.0f} s")
+        click.echo(
+            f"{verdict}: {count(played, 'schedule')}, {virtual / UNITS['s'] / 60:.0f} virtual minutes, in {took:.0f} s"
+        )
         if as_json:
             click.echo(json.dumps(summary | {"found": False, "interrupted": bool(interrupt)}))
         return 3 if interrupt else 0
@@ -93,7 +95,7 @@ def _explore(search: Search, seeds: tuple[int, ...], folder: Path, interrupt: In
         nonlocal shown
         if case.size != shown:
             shown = case.size
-            click.echo(f"  after {runs} runs: {shown}", err=True)
+            click.echo(f"  after {count(runs, 'run')}: {shown}", err=True)
 
     found = search.shrink(seed, point, runs=_MOST_SHRINKING, told=smaller)
     command = f"{lab_command()} run"

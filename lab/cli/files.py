@@ -1,7 +1,7 @@
 """`lab validate`, `check`, `report`, `doctor`: they read, judge and draw; nothing is started."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import msgspec
 
 from lab.errors import LabError
 from lab.store import EXIT_CODES, HISTORY, INDEX, find_run
+from lab.words import count
 
 if TYPE_CHECKING:
     from lab.fabric.features import Feature
@@ -39,8 +40,8 @@ def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_jso
         if reasons:
             code = USAGE
         elif not as_json:
-            hosts, services = len(scenario.hosts), len(scenario.services)
-            click.echo(f"{path}: valid: {hosts} hosts, {services} services, {len(scenario.timeline)} steps")
+            has: dict[str, Sized] = {"host": scenario.hosts, "service": scenario.services, "step": scenario.timeline}
+            click.echo(f"{path}: valid: {', '.join(count(len(items), noun) for noun, items in has.items())}")
     return code
 
 

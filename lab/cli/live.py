@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lab.backends.base import Virtual
+from lab.cli import table
 from lab.cli.play import USAGE, answering, inside, prepare, staying
 from lab.cli.tell import Teller
 from lab.errors import LabError
@@ -96,12 +97,7 @@ def show(name: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("host", "address", "state", "peer", "connections", "containers"):
-        table.add_column(title, no_wrap=True)
+    rows = []
     for host in facts["hosts"]:
         peer = facts["peers"].get(host["name"], {})
         here = [
@@ -109,19 +105,20 @@ def show(name: str, *, as_json: bool) -> None:
             for replica, container in facts["containers"].items()
             if container["host"] == host["name"]
         ]
-        table.add_row(
-            host["name"],
-            host["address"],
-            "up" if host["on"] else "down",
-            peer.get("peer", ""),
-            "\n".join(peer.get("connections", [])),
-            "\n".join(here),
+        rows.append(
+            [
+                host["name"],
+                host["address"],
+                "up" if host["on"] else "down",
+                peer.get("peer", ""),
+                "\n".join(peer.get("connections", [])),
+                "\n".join(here),
+            ]
         )
-    console = Console(highlight=False)
-    console.print(f"{facts['lab']}: {facts['scenario']} on {facts['backend']}, up {facts['up_seconds']:.0f} s")
-    console.print(table)
+    click.echo(f"{facts['lab']}: {facts['scenario']} on {facts['backend']}, up {facts['up_seconds']:.0f} s")
+    table.show(("host", "address", "state", "peer", "connections", "containers"), rows)
     if facts["cut"]:
-        console.print("cut: " + ", ".join(f"{sender} -> {receiver}" for sender, receiver in facts["cut"]))
+        click.echo("cut: " + ", ".join(f"{sender} -> {receiver}" for sender, receiver in facts["cut"]))
 
 
 def enter(where: str, command: Sequence[str], name: str) -> int:

@@ -5,7 +5,6 @@ What is printed for a person goes to standard output but for the progress bar, s
 
 import json
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from lab.cli import table
 from lab.cli.command import lab_command
 from lab.errors import LabError
 from lab.scenario import ScenarioError
@@ -20,6 +20,7 @@ from lab.sweep.measure import Point
 from lab.sweep.play import VIRTUAL
 from lab.sweep.pools import Cluster, OneByOne, Pool, Processes, cores
 from lab.sweep.run import Plan, Swept
+from lab.words import are, count
 
 USAGE = 2
 _SHOWN = 5
@@ -43,9 +44,10 @@ def run_sweep(
     except (ScenarioError, LabError) as error:
         click.echo(str(error), err=True)
         return USAGE
-    about = planned.about
+    about, total = planned.about, len(planned.tasks)
     click.echo(click.style(about.scenario, bold=True) + (f"  {about.question}" if about.question else ""))
-    click.echo(f"  {len(planned.files)} settings × {len(about.seeds)} seeds on {backend}: {len(planned.tasks)} runs")
+    factors = f"{count(len(planned.files), 'setting')} × {count(len(about.seeds), 'seed')}"
+    click.echo(f"  {factors} on {backend}: {count(total, 'run')}")
     swept = with_bar(planned, pool, sweep)
     from lab.sweep.page import exit_code, verdict_of, write
 
@@ -77,24 +79,19 @@ def run_compare(a: Path, b: Path, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"a": str(a), "b": str(b)} | msgspec.to_builtins(found)))
     else:
-        from rich.console import Console
-        from rich.table import Table
-
         click.echo(found.words)
         for line in found.unmatched:
             click.echo(f"  not compared: {line}")
-        table = Table(box=None, pad_edge=False)
-        for title in ("after", "setting", "metric"):
-            table.add_column(title, overflow="fold")
-        for title in ("A", "B", "B / A", "95 % interval", "B above A", "p"):
-            table.add_column(title, justify="right", no_wrap=True)
-        for item in found.differences:
-            style = None if item.differs else "dim"
-            table.add_row(item.event or "(run)", item.setting, item.metric, *_figures(item), style=style)
-        console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=150)
+        numbers = ("A", "B", "B / A", "95 % interval", "B above A", "p")
         if found.differences:
-            console.print()
-            console.print(table)
+            click.echo()
+            table.show(
+                ("after", "setting", "metric", *numbers),
+                [[item.event or "(run)", item.setting, item.metric, *_figures(item)] for item in found.differences],
+                right=numbers,
+                styles=["" if item.differs else "dim" for item in found.differences],
+            )
+            click.echo()
         for item in found.differences:
             if item.differs:
                 click.echo(f"- {item.words}")
@@ -120,7 +117,7 @@ def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_j
         return USAGE
     about = plans[0].about
     click.echo(click.style(about.scenario, bold=True) + (f"  {about.question}" if about.question else ""))
-    click.echo(f"  {len(wanted)} seeds on sim and on {against}")
+    click.echo(f"  {count(len(wanted), 'seed')} on sim and on {against}")
     both: list[Swept] = []
     for planned in plans:
         both.append(with_bar(planned, pool_for(planned.about.backend, None, ""), sweep))
@@ -143,14 +140,8 @@ def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_j
 
 
 def _fidelity_table(found: Any, against: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("after", "metric"):
-        table.add_column(title)
-    for title in ("sim", against, f"sim / {against}", "95 % interval"):
-        table.add_column(title, justify="right", no_wrap=True)
+    numbers = ("sim", against, f"sim / {against}", "95 % interval")
+    rows = []
     for line in found.lines:
         counted = line.metric.endswith("per_peer")
         shown = [
@@ -158,12 +149,11 @@ def _fidelity_table(found: Any, against: str) -> None:
         ]
         ratio = f"{line.ratio:.2f}" if line.ratio is not None else "" if line.close else "–"
         interval = f"{line.low:.2f} to {line.high:.2f}" if line.low is not None and line.high is not None else ""
-        metric = line.metric.replace("_", " ")
-        table.add_row(line.event, metric, *shown, ratio, interval, style=None if line.close else "bold")
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)
-    console.print()
-    console.print(table)
-    console.print()
+        rows.append([line.event, line.metric.replace("_", " "), *shown, ratio, interval])
+    click.echo()
+    styles = ["" if line.close else "bold" for line in found.lines]
+    table.show(("after", "metric", *numbers), rows, right=numbers, styles=styles)
+    click.echo()
 
 
 def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Pool]:
@@ -190,11 +180,13 @@ def with_bar(planned: Plan, pool: Callable[[], Pool], play: Callable[..., Swept]
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     total = len(planned.tasks)
     counts = {"invalid": 0, "failed": 0}
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    told_of = TextColumn("{task.fields[told]}", markup=False)
+    columns = (BarColumn(), MofNCompleteColumn(), told_of, TimeRemainingColumn())
+    live = console.is_terminal and not console.is_dumb_terminal
+    with Progress(*columns, console=console, disable=not live, transient=True) as progress:
         bar = progress.add_task("runs", total=total, told="starting")
         step = max(1, total // 10)
 
@@ -204,13 +196,13 @@ def with_bar(planned: Plan, pool: Callable[[], Pool], play: Callable[..., Swept]
             said = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
             progress.update(bar, advance=1, told=said)
             done = int(progress.tasks[0].completed)
-            if not console.is_terminal and done % step == 0:
-                console.print(f"{done} of {total} runs" + (f", {said}" if said else ""))
+            if not live and done % step == 0:
+                console.print(f"{done} of {count(total, 'run')}" + (f", {said}" if said else ""))
 
         def begun(reused: int, where: str) -> None:
             progress.update(bar, completed=reused, told=where)
             if reused:
-                console.print(f"{reused} of {total} runs are there already")
+                console.print(f"{reused} of {count(total, 'run')} {are(reused)} there already")
 
         return play(planned, pool, told, begun)
 
@@ -221,7 +213,9 @@ def _tell(swept: Swept, page: Path, again: str) -> None:
     verdict = verdict_of(swept)
     colour = {"valid": "green", "invalid": "red"}.get(verdict, "yellow")
     valid = sum(point.verdict == "valid" for point in swept.points)
-    click.echo(click.style(verdict, fg=colour, bold=True) + f": {valid} of {swept.planned} runs are valid")
+    click.echo(
+        click.style(verdict, fg=colour, bold=True) + f": {valid} of {count(swept.planned, 'run')} {are(valid)} valid"
+    )
     bad = [point for point in swept.points if point.verdict != "valid"]
     for point in bad[:_SHOWN]:
         setting = " ".join(f"{path}={value}" for path, value in point.parameters.items())

@@ -3,55 +3,34 @@
 Plain text where nobody looks (no terminal); colours and a line that shows the step under way where somebody does.
 """
 
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
+from lab.cli import table, terminal
 from lab.runner import Progress
 from lab.topology import Resolved
+from lab.words import count
 
 _REASON_LINES = 20
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
-
-
-Words = ParamSpec("Words")
-
-
-def to_whoever_reads(tell: Callable[Words, None]) -> Callable[Words, None]:
-    """Whoever stops reading (`| head`) stops no run: from then on standard output goes nowhere."""
-
-    @wraps(tell)
-    def told(*args: Words.args, **kwargs: Words.kwargs) -> None:
-        try:
-            tell(*args, **kwargs)
-        except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
-
-    return told
 
 
 class Teller:
     """Prints progress to standard output."""
 
     def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
+        self._live = terminal.live()
         self._failed_steps = 0
 
-    @to_whoever_reads
     def head(self, scenario: Resolved, backend: str) -> None:
         """What is about to be played."""
         question = f"  {scenario.question}" if scenario.question else ""
         click.echo(click.style(scenario.name, bold=True) + question)
         pace = f", pace {scenario.pace}" if scenario.pace != 1 else ""
-        click.echo(f"  {len(scenario.hosts)} hosts on {backend}, seed {scenario.seed}{pace}")
+        click.echo(f"  {count(len(scenario.hosts), 'host')} on {backend}, seed {scenario.seed}{pace}")
 
-    @to_whoever_reads
     def progress(self, progress: Progress) -> None:
         """One step began, ended, or a fault healed by itself."""
         mark, colour = _MARKS[progress.ok]
@@ -68,7 +47,6 @@ class Teller:
                 click.echo(f"            {text}")
             samples_table(progress.samples)
 
-    @to_whoever_reads
     def end(self, summary: Mapping[str, Any], index: str) -> None:
         """Verdict, convergence times, where the report is, how to run it again."""
         convergence_table(summary.get("convergence") or [])
@@ -102,24 +80,30 @@ def samples_table(samples: Sequence[Mapping[str, Any]]) -> None:
 def convergence_table(changes: Sequence[Mapping[str, Any]]) -> None:
     """How long after each change each view agreed again."""
     metrics = ("topology", "reachability", "dns", "ring")
-    shown = [change for change in changes if any(_metric(change, name) is not None for name in metrics)]
+    shown = [change for change in changes if any(_took(change, name) for name in metrics)]
     if not shown:
         return
-    from rich.console import Console
-    from rich.table import Table
+    cells = [
+        [
+            f"{change['t'] / 1e9:.1f}s",
+            str(change.get("label") or change.get("what")),
+            *(_took(change, name) for name in metrics),
+        ]
+        for change in shown
+    ]
+    click.echo()
+    table.show(("at", "change", *metrics), cells, right=metrics, title="Converged after")
+    click.echo()
 
-    table = Table(title="Converged after", title_justify="left", box=None, pad_edge=False)
-    for title in ("at", "change"):
-        table.add_column(title, overflow="fold")
-    for name in metrics:
-        table.add_column(name, justify="right", no_wrap=True)
-    for change in shown:
-        cells = ["" if (took := _metric(change, name)) is None else seconds(took) for name in metrics]
-        table.add_row(f"{change['t'] / 1e9:.1f}s", str(change.get("label") or change.get("what")), *cells)
-    console = Console(highlight=False)
-    console.print()
-    console.print(table)
-    console.print()
+
+def _took(change: Mapping[str, Any], name: str) -> str:
+    """Empty: it does not apply. A dash: the next change came before."""
+    if name not in change and name not in (change.get("metrics") or {}):
+        return ""
+    took = _metric(change, name)
+    if took is not None:
+        return seconds(took)
+    return "–" if change.get("ended_by") else "not reached"
 
 
 def _metric(change: Mapping[str, Any], name: str) -> int | None:

@@ -18,6 +18,7 @@ from lab.errors import LabError
 from lab.explore.schedule import OBSTACLES, Fault, Schedule, draw
 from lab.scenario_values import UNITS, format_duration
 from lab.topology import Resolved
+from lab.words import count
 
 __all__ = ["Case", "first_case", "with_faults"]
 
@@ -91,7 +92,7 @@ class Case(Struct, frozen=True, kw_only=True):
         hosts = len(self.tree["underlay"].get("hosts") or ()) or self.tree["underlay"].get("generate", {}).get(
             "hosts", 0
         )
-        return f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''} on {hosts} hosts"
+        return f"{count(len(self.faults), 'fault')} on {count(hosts, 'host')}"
 
 
 def first_case(text: str, name: str, *, deadline: int) -> Case:

@@ -20,6 +20,7 @@ from lab.sweep.measure import Point
 from lab.sweep.play import Task
 from lab.sweep.pools import Pool
 from lab.topology import Resolved
+from lab.words import count
 
 __all__ = ["Found", "Search", "kind_of", "write_case"]
 
@@ -121,16 +122,16 @@ def kind_of(point: Point, case: Case) -> str:
     if point.verdict != "invalid":
         return ""
     step = re.match(r"step (\d+)", point.reason)
-    if step is not None and int(step[1]) < len(case.setup):
+    if step is not None and int(step[1]) <= len(case.setup):
         return "fails before anything is broken"
     if step is not None and point.reason.startswith(f"{step[0]} failed"):
         return "" if hindered(case.faults) else "command"
     if step is not None:
         return "expectation"
-    outage = re.match(r"\d+ outages and (\d+) leaks", point.reason)
+    outage = re.match(r"\d+ outages? and (\d+) leaks?", point.reason)
     if outage is not None:
         return "leak" if int(outage[1]) else "" if case.needs_relays else "outage"
-    if "wrong answers" in point.reason:
+    if "wrong answer" in point.reason:
         return "" if case.needs_relays else "wrong answers"
     return "invariant" if "own addresses" in point.reason or "invariant" in point.reason else "checker"
 
@@ -142,7 +143,7 @@ def write_case(found: Found, scenario: Resolved, folder: Path, command: str) -> 
     lines = [
         f"Does {scenario.name} come back from {_few(found.case)}?",
         "",
-        f"Found by `lab explore`, seed {found.seed}: {found.first.size}, made smaller in {found.runs} runs.",
+        f"Found by `lab explore`, seed {found.seed}: {found.first.size}, made smaller in {count(found.runs, 'run')}.",
         f"It ended with: {' '.join(found.reason.split())[:400]}",
         f"Play it again: {command} {path} --backend sim --seed {found.case.seed}",
     ]

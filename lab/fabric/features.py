@@ -124,7 +124,8 @@ _TRIALS = (
         "delay, jitter, duplicates, reordering, corruption and bursty loss on links",
         False,
         "needs the kernel module sch_netem: `sudo modprobe sch_netem` (Debian: package linux-image-amd64; "
-        "Ubuntu: linux-modules-extra-$(uname -r)), or leave those parameters out",
+        "Ubuntu: linux-modules-extra-$(uname -r)), or leave delay, jitter, burst, duplicate, "
+        "reorder and corrupt out; loss, rate and mtu work without it",
         ("tc qdisc replace dev v1 root netem delay 1ms",),
     ),
     _Trial(

@@ -77,7 +77,7 @@ def convergence(run: Run) -> Figure | None:
     axes.set_xlabel("time from the change until it had settled (s)" + (", logarithmic" if logarithmic else ""))
     return Figure(
         name="convergence",
-        title=_finding(changes),
+        title=_finding(drawn),
         caption="Each bar is the time from a change until that part of the overlay agreed again and stayed so; "
         "the number behind a change's name is when it happened.",
         png=render(figure),
@@ -94,10 +94,8 @@ def convergence(run: Run) -> Figure | None:
                     "" if took is None else took,
                     change.lapses.get(metric, 0),
                 )
-                for change, metric, took in [
-                    *_rows(changes),
-                    *((change, "overall", change.overall) for change in changes),
-                ]
+                for change in changes
+                for change, metric, took in [*_rows([change]), (change, "overall", change.overall)]
             ],
         ),
     )
@@ -112,7 +110,8 @@ def _finding(changes: list[EventConvergence]) -> str:
     if heals:
         worst = max(heals, key=lambda change: float("inf") if change.overall is None else change.overall)
         if worst.overall is None:
-            return "After a heal not everything came back"
+            when = "before the next change came" if worst.ended_by else "before the record ended"
+            return f"After a heal not everything agreed again {when}"
         return (
             f"After the heal everything agreed again within {span(worst.overall)}"
             if len(heals) == 1
@@ -120,6 +119,9 @@ def _finding(changes: list[EventConvergence]) -> str:
         )
     reached = [change for change in changes if change.overall is not None]
     if not reached:
-        return "No change ever settled"
+        return "No change settled before the next one came, or the record ended"
     slowest = max(reached, key=lambda change: change.overall or 0)
-    return f"The slowest change to settle was {slowest.label}: {span(slowest.overall)}"
+    of = "change to settle" if len(reached) == len(changes) else f"of the {len(reached)} changes that settled"
+    if len(reached) == 1:
+        return f"{slowest.label} had settled after {span(slowest.overall)}"
+    return f"The slowest {of} was {slowest.label}: {span(slowest.overall)}"

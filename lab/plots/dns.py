@@ -1,5 +1,6 @@
 """What names answered with, over time: how many addresses each asker got, against how many it should have got."""
 
+from collections.abc import Collection
 from typing import Any
 
 from matplotlib.ticker import MaxNLocator
@@ -8,6 +9,7 @@ from lab.checkers.dns import staleness
 from lab.checkers.run import Run
 from lab.history import Sample
 from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
+from lab.words import count, natural, were
 
 __all__ = ["dns"]
 
@@ -18,7 +20,7 @@ _NAMES = 8
 def dns(run: Run) -> Figure | None:
     """One panel per name: dots are answers, the grey step is what they should have been."""
     keys = [key for key in run.series if key[0] == "dns"]
-    names = sorted({key[2] for key in keys})
+    names = sorted({key[2] for key in keys}, key=natural)
     if not names:
         return None
     drawn = names[:_NAMES]
@@ -41,6 +43,9 @@ def dns(run: Run) -> Figure | None:
                 word = {True: "right", False: "wrong", None: ""}[judged]
                 data.append(
                     (
+                        sample.t,
+                        number,
+                        index,
                         f"{seconds(sample.t):.6f}",
                         *key[1:],
                         len(sample.answers),
@@ -98,21 +103,30 @@ def dns(run: Run) -> Figure | None:
     panels[-1].set_xlabel("time since the start of the run (s)")
     return Figure(
         name="dns",
-        title=_finding(run, data),
+        title=_finding(run, drawn, data),
         caption="Each dot is one answer at its number of addresses, the grey line what the answer should have been; "
         "crosses are answers with a wrong or a missing address.",
         png=render(figure),
-        csv=table(("t_s", "source", "name", "count", "answers", "error", "judged"), sorted(data)),
+        csv=table(
+            ("t_s", "source", "name", "count", "answers", "error", "judged"),
+            [row[3:] for row in sorted(data, key=lambda row: row[:3])],
+        ),
     )
 
 
-def _finding(run: Run, data: list[tuple[Any, ...]]) -> str:
-    found = staleness(run)
+def _finding(run: Run, drawn: Collection[str], data: list[tuple[Any, ...]]) -> str:
+    found = [finding for finding in staleness(run) if finding["name"] in drawn]
     stale = max((finding["lasted"] for finding in found if finding["what"] == "stale"), default=0)
     missing = max((finding["lasted"] for finding in found if finding["what"] == "missing"), default=0)
     if stale or missing:
-        parts = [f"gave stale addresses for at most {span(stale)}"] if stale else []
-        parts += [f"lacked new ones for at most {span(missing)}"] if missing else []
+        # Up to then, not all the time until then: there may have been right answers between.
+        parts = [f"gave a stale address up to {span(stale)}"] if stale else []
+        parts += [f"lacked a new one up to {span(missing)}"] if missing else []
         return f"Names {' and '.join(parts)} after a change"
-    wrong = sum(row[-1] == "wrong" for row in data)
-    return f"{wrong} of {len(data)} answers were wrong" if wrong else f"All {len(data)} answers were right"
+    judged = [row[-1] for row in data if row[-1]]
+    if not judged:
+        return "No answer could be judged"
+    wrong = judged.count("wrong")
+    if wrong:
+        return f"{wrong} of {count(len(judged), 'answer')} {were(wrong)} wrong"
+    return f"All {len(judged)} answers were right" if len(judged) > 1 else "The answer was right"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from lab.checkers.run import Run
+from lab.checkers.run import Run, nearest_rank
 from lab.history import Sample
 from lab.plots.style import FAIL, GRID, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
 
@@ -98,8 +98,7 @@ def latency(run: Run) -> Figure | None:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        every = np.concatenate([np.array(values) for values in answered if values])
-        medians.append(f"{_NAMES[kind]} {span(int(np.median(every)))}")
+        medians.append(f"{_NAMES[kind]} {span(nearest_rank(run.latencies(kind), 50))}")
         shade(axes, run.bands, label=number == 0)
     panels[-1].set_xlabel("time since the start of the run (s)")
     handles, labels = max((axes.get_legend_handles_labels() for axes in panels), key=lambda pair: len(pair[1]))

@@ -1,11 +1,13 @@
 """Who reached whom, when: one row per pair over time, and small N×N matrices before, during and after each fault."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Patch
 
+from lab.checkers.outages import failed
 from lab.checkers.reachability import transitions
 from lab.checkers.run import Band, Run
 from lab.checkers.world import SeriesKey
@@ -26,13 +28,12 @@ from lab.plots.style import (
     table,
     tidy,
 )
+from lab.words import count, natural, were
 
-__all__ = ["matrices", "outage", "timeline"]
+__all__ = ["matrices", "timeline"]
 
 _COLUMNS = 900
 """Most cells in a row: about what a screen can show."""
-_LATER = 2_000_000_000
-"""Nanoseconds after the first pair from which a pair is a late-comer."""
 _LABELLED = 60
 """Most rows that get their names written."""
 _NOTHING, _MISSED, _REACHED, _LEAKED = range(4)
@@ -42,16 +43,8 @@ _WORDS = {_NOTHING: "no try", _MISSED: "not reached", _REACHED: "reached", _LEAK
 
 
 def _pairs(run: Run) -> list[tuple[str, SeriesKey]]:
-    """Rows: every HTTP and ICMP series; a pair that has both is drawn by HTTP, which says more."""
-    probes: dict[tuple[str, str], str] = {}
-    for probe, source, target in run.series:
-        if probe != "dns":
-            probes[source, target] = min(probe, probes.get((source, target), probe))
-    keys = [(probe, source, target) for (source, target), probe in sorted(probes.items())]
-    began = min((run.series[key][0].t for key in keys), default=0)
-    # Pairs that came later (a service was scaled) go below those that were there from the beginning.
-    keys.sort(key=lambda key: run.series[key][0].t > began + _LATER)
-    return [(f"{source} → {target}", (probe, source, target)) for probe, source, target in keys]
+    """Rows: a pair and its series."""
+    return [(f"{key[1]} → {key[2]}", key) for key in run.pairs]
 
 
 def _state(run: Run, sample: Sample) -> int:
@@ -64,44 +57,24 @@ def _state(run: Run, sample: Sample) -> int:
     return _LEAKED if cut else _REACHED
 
 
-def outage(samples: list[Sample], start: int, end: int, until: int) -> tuple[int, int | None] | None:
-    """(first failed try, first good answer after the fault's end or None) of a series hit by a fault; None: not hit."""
-    failed = [sample.t for sample in samples if not sample.ok and start <= sample.t < end and sample.error != "late"]
-    if not failed:
-        return None
-    last_failed = max((sample.t for sample in samples if not sample.ok and start <= sample.t < until), default=start)
-    back = [sample for sample in samples if sample.ok and last_failed < sample.t < until]
-    return failed[0], back[0].t + back[0].late + (back[0].latency or 0) if back else None
-
-
-def _finding(run: Run, rows: list[tuple[str, SeriesKey]]) -> str:
-    """The title: what the longest fault did to the pair that it hit hardest."""
-    best: tuple[int, str] | None = None
-    for index, band in enumerate(run.bands):
-        until = next((later.start for later in run.bands[index + 1 :]), run.stop)
-        for name, key in rows:
-            hit = outage(run.series[key], band.start, band.end, until)
-            if hit is None:
-                continue
-            first, back = hit
-            length = (back if back is not None else run.end) - first
-            if back is None:
-                never = "never back" if band.healed else "when the record ends the fault still lasts"
-                text = f"{name} unreachable from {seconds(first):.1f} s on, {never}"
-            else:
-                after = f"back {span(back - band.end)} after the heal" if back >= band.end else "back before the heal"
-                text = f"{name} unreachable for {span(length)}, {after}"
-            if best is None or length > best[0]:
-                best = (length, text)
-    if best:
-        return best[1]
-    missed = sum(not sample.ok for _, key in rows for sample in run.series[key])
-    tries = sum(len(run.series[key]) for _, key in rows)
-    return (
-        f"Every pair reached each other: {tries} tries, none failed"
-        if not missed
-        else (f"{missed} of {tries} tries failed")
-    )
+def _finding(run: Run, drawn: Iterable[SeriesKey]) -> str:
+    """The title: the longest outage of the pairs that are drawn, and how it came about."""
+    worst = run.longest_outage
+    if worst is None:
+        tries = sum(failed(sample) is False for key in drawn for sample in run.series[key])
+        if not tries:
+            return "No try was made in time"
+        return f"Every pair reached each other: {count(tries, 'try', 'tries')}, none failed"
+    name = f"{worst.series[1]} → {worst.series[2]}"
+    band, back = run.cause(worst)
+    if not worst.ended:
+        until = "never back" if band is None or band.healed else "when the record ends the fault still lasts"
+        return f"{name} unreachable from {seconds(worst.start):.1f} s on, {until}"
+    text = f"{name} unreachable for {span(worst.lasted)}"
+    if band is None:
+        return f"{text}, with no fault in force"
+    what = "the heal" if band.what == "partition" else "the end of the fault"
+    return f"{text}, back before {what}" if back is None else f"{text}, back {span(back)} after {what}"
 
 
 def timeline(run: Run) -> Figure | None:
@@ -116,11 +89,14 @@ def timeline(run: Run) -> Figure | None:
     grid = np.zeros((len(rows), columns), dtype=np.int8)
     # Worst first: a cell that holds several tries shows a leak before a miss before a success.
     rank = np.array([0, 2, 1, 3])
-    data: list[tuple[Any, ...]] = []
+    data: list[tuple[int, int, tuple[Any, ...]]] = []
     for row, (_, key) in enumerate(rows):
+        part_of = {id(lost): f"{seconds(each.start):.6f}" for each in run.outages[key] for lost in each.tries}
         for sample in run.series[key]:
             state = _state(run, sample)
-            data.append((f"{seconds(sample.t):.6f}", *key, _WORDS[state], sample.latency, sample.error))
+            outage = part_of.get(id(sample), "")
+            cells = (f"{seconds(sample.t):.6f}", *key, _WORDS[state], sample.latency, sample.error, outage)
+            data.append((sample.t, row, cells))
             if not start <= sample.t < end:
                 continue
             column = min(columns - 1, (sample.t - start) * columns // (end - start))
@@ -163,11 +139,14 @@ def timeline(run: Run) -> Figure | None:
     )
     return Figure(
         name="reachability",
-        title=_finding(run, rows),
+        title=_finding(run, run.pairs),
         caption="Each row is a pair of services, each cell a try at the moment when it was due; "
         "dashed lines mark when a fault struck and when it was healed.",
         png=render(figure),
-        csv=table(("t_s", "probe", "source", "target", "state", "latency_ns", "error"), sorted(data)),
+        csv=table(
+            ("t_s", "probe", "source", "target", "state", "latency_ns", "error", "outage_s"),
+            [cells for _, _, cells in sorted(data, key=lambda entry: entry[:2])],
+        ),
     )
 
 
@@ -192,32 +171,78 @@ def _moments(run: Run, band: Band) -> list[tuple[str, int, int]]:
     return moments
 
 
+class _Cut(NamedTuple):
+    """What a fault did to the pairs that were asked while it lasted."""
+
+    label: str
+    asked: int
+    lost: int
+    """Pairs that it cut off: none of their tries got through, and not because none had before."""
+    back: int
+    gone: int
+    """Of those, the pairs that were reached after it, and that were asked in vain."""
+    healed: bool
+
+
+def _cut(band: Band, shares: list[dict[SeriesKey, float]]) -> _Cut:
+    before, during, after = (*shares, {})[:3]
+    lost = [key for key, share in during.items() if share == 0 and before.get(key) != 0]
+    return _Cut(
+        label=band.label,
+        asked=len(during),
+        lost=len(lost),
+        back=sum(after.get(key, 0) > 0 for key in lost),
+        gone=sum(after.get(key) == 0 for key in lost),
+        healed=band.healed,
+    )
+
+
+def _cut_title(cuts: list[_Cut]) -> str:
+    """In words, of the fault that cut off most of the pairs that there were."""
+    worst = max(cuts, key=lambda cut: cut.lost)
+    if not worst.lost:
+        return "No pair was cut off"
+    where = "the fault" if len(cuts) == 1 else worst.label
+    title = f"{worst.lost} of {count(worst.asked, 'pair')} {were(worst.lost)} cut off while {where} lasted"
+    if not worst.healed:
+        return title
+    if worst.back == worst.lost:
+        return f"{title}, {'it' if worst.lost == 1 else 'all'} came back"
+    unasked = worst.lost - worst.back - worst.gone
+    title += f", {worst.back} came back" if worst.back else ""
+    title += f", {worst.gone} did not come back" if worst.gone else ""
+    return title + (f", {unasked} {were(unasked)} not asked again" if unasked else "")
+
+
 def matrices(run: Run) -> Figure | None:
     """For each fault, the share of successful tries of every pair before, during and after."""
     rows = _pairs(run)
     bands = run.bands[:6]
     if not rows or not bands:
         return None
-    names = sorted({name for _, key in rows for name in key[1:]})
+    names = sorted({name for _, key in rows for name in key[1:]}, key=natural)
     place = {name: index for index, name in enumerate(names)}
     data: list[tuple[Any, ...]] = []
+    cuts: list[_Cut] = []
     size = min(2.7, max(1.6, 0.4 * len(names)))
     figure = canvas(11, len(bands) * (size + 0.75) + 0.3)
     grids = figure.subplots(len(bands), 3, squeeze=False)
     image = None
     for line, band in zip(grids, bands, strict=True):
         moments = _moments(run, band)
+        shares: list[dict[SeriesKey, float]] = []
         for axes, moment in zip(line, [*moments, *[None] * (3 - len(moments))], strict=True):
             if moment is None:
                 axes.set_axis_off()
                 continue
             title, start, end = moment
             share = np.full((len(names), len(names)), np.nan)
+            shares.append({})
             for _, key in rows:
                 tries = [s for s in run.series[key] if start <= s.t < end and s.error != "late"]
                 if tries:
                     good = sum(s.ok for s in tries) / len(tries)
-                    share[place[key[1]], place[key[2]]] = good
+                    share[place[key[1]], place[key[2]]] = shares[-1][key] = good
                     data.append((band.label, title.split(" ")[0], key[1], key[2], len(tries), f"{good:.4f}"))
             axes.set_facecolor(NONE)
             image = axes.imshow(share, cmap=_SHARE, vmin=0, vmax=1, interpolation="nearest")
@@ -235,20 +260,15 @@ def matrices(run: Run) -> Figure | None:
             if first:
                 axes.set_ylabel(f"{band.label}\n\nfrom", color=MUTED, fontsize=9)
             axes.set_xlabel("to")
+        cuts.append(_cut(band, shares))
     if image is not None:
         bar = figure.colorbar(image, ax=grids, shrink=0.6, aspect=24, pad=0.02)
         bar.set_label("share of tries that succeeded")
         bar.outline.set_visible(False)
         bar.set_ticks([0, 0.5, 1], labels=["0 %", "50 %", "100 %"])
-    cut = sorted({(row[2], row[3]) for row in data if row[1] == "during" and float(row[5]) == 0})
-    lost = sorted({(row[2], row[3]) for row in data if row[1] == "after" and float(row[5]) == 0})
-    title = f"{len(cut)} of {len(rows)} pairs were cut off while the fault lasted" if cut else "No pair was cut off"
-    if cut:
-        after = any(row[1] == "after" for row in data)
-        title += f", {len(lost)} of them for good" if lost else ", all came back" if after else ""
     return Figure(
         name="matrices",
-        title=title,
+        title=_cut_title(cuts),
         caption="Each cell is one pair, source to the left, target below; its colour is the share of its tries that "
         "succeeded once things had settled in that time.",
         png=render(figure),

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from lab.checkers.run import Run
 from lab.history import View
 from lab.plots.style import BAND, GROUPS, INK, MUTED, Figure, canvas, render, seconds, table
+from lab.words import count, natural
 
 __all__ = ["topology"]
 
@@ -76,14 +77,14 @@ def _draw(axes: Axes, run: Run, t: int, places: dict[str, tuple[float, float]]) 
     colour = {host: GROUPS[index % len(GROUPS)] for index, group in enumerate(groups) for host in group}
     few = len(places) <= _NAMED
     size = max(0.03, min(0.12, 0.62 / len(places)))
-    for (one, other), count in sorted(edges.items()):
+    for (one, other), seen in sorted(edges.items()):
         xs, ys = zip(places[one], places[other], strict=True)
         axes.plot(
             xs,
             ys,
-            color=INK if count == 2 else BAND,
+            color=INK if seen == 2 else BAND,
             lw=1.8 if few else 0.6,
-            ls="-" if count == 2 else (0, (3, 2)),
+            ls="-" if seen == 2 else (0, (3, 2)),
             alpha=0.75 if few else 0.4,
             zorder=1,
         )
@@ -158,10 +159,10 @@ def topology(run: Run) -> Figure | None:
     counts: list[int] = []
     for axes, (title, t) in zip(panels, moments, strict=True):
         edges = _draw(axes, run, t, places)
-        counts.append(sum(count == 2 for count in edges.values()))
+        counts.append(sum(seen == 2 for seen in edges.values()))
         data += [
-            (title.split(" · ")[0], f"{seconds(t):.3f}", *pair, "both" if count == 2 else "one")
-            for pair, count in sorted(edges.items())
+            (title.split(" · ")[0], f"{seconds(t):.3f}", *pair, "both" if seen == 2 else "one")
+            for pair, seen in sorted(edges.items(), key=lambda edge: [natural(host) for host in edge[0]])
         ]
         axes.set_title(title, fontsize=9.5, color=MUTED)
         axes.set_axis_off()
@@ -179,11 +180,12 @@ def topology(run: Run) -> Figure | None:
         ncols=4,
     )
     if not run.views:
-        title = f"{len(hosts)} hosts; this overlay has no peers that connect"
+        title = f"{count(len(hosts), 'host')}; this overlay has no peers that connect"
     elif len(counts) == 1:
-        title = f"{counts[0]} connection{'s' * (counts[0] != 1)} between {len(hosts)} host{'s' * (len(hosts) != 1)}"
+        title = f"{count(counts[0], 'connection')} between {count(len(hosts), 'host')}"
     else:
-        words = ("before", "while the fault lasted", "at the end")
+        healed = run.bands[0].healed
+        words = ("before the fault", "just before it was healed" if healed else "when the record ends", "at the end")
         title = "Connections: " + ", ".join(f"{n} {word}" for n, word in zip(counts, words, strict=False))
     return Figure(
         name="topology",

@@ -15,6 +15,7 @@ from lab.checkers.convergence import METRICS
 from lab.checkers.run import Step
 from lab.checkers.world import LASTING
 from lab.plots.style import Figure, span
+from lab.words import count, were
 
 __all__ = ["render"]
 
@@ -99,8 +100,8 @@ def _notes(run: Run, summary: dict[str, Any]) -> list[str]:
         notes.append("The history is empty: nothing is known of this run.")
     elif run.unreached and any(step.ok is False for step in run.steps):
         notes.append(
-            f"The run stopped at a failure: {len(run.unreached)} of {len(run.scenario['timeline'])} steps "
-            "were not reached."
+            f"The run stopped at a failure: {len(run.unreached)} of {count(len(run.scenario['timeline']), 'step')} "
+            f"{were(len(run.unreached))} not reached."
         )
     elif not run.complete:
         notes.append(
@@ -126,21 +127,26 @@ def _tiles(run: Run, summary: dict[str, Any]) -> list[dict[str, str]]:
     expectations = summary["expectations"]
     if expectations:
         met = sum(bool(expectation["ok"]) for expectation in expectations)
-        tiles.append({"value": f"{met} of {len(expectations)}", "label": "expectations met", "note": ""})
+        of, noun = count(len(expectations), "expectation").split()
+        tiles.append({"value": f"{met} of {of}", "label": f"{noun} met", "note": ""})
     heals = [row for row in summary["convergence"] if row["label"] == "heal"]
     others = [row for row in summary["convergence"] if row["overall"] is not None]
     if heals:
         row = max(heals, key=lambda row: float("inf") if row["overall"] is None else row["overall"])
         note = f"reachability alone {span(row['reachability'])}" if "reachability" in row else ""
-        tiles.append({"value": span(row["overall"]), "label": "from the heal to full agreement", "note": note})
+        label = "from the heal to full agreement" if len(heals) == 1 else "to full agreement after the slowest heal"
+        tiles.append({"value": span(row["overall"]), "label": label, "note": note})
     elif others:
         row = max(others, key=lambda row: row["overall"])
-        tiles.append({"value": span(row["overall"]), "label": "slowest change to settle", "note": row["label"]})
+        tiles.append({"value": span(row["overall"]), "label": "slowest change that settled", "note": row["label"]})
     outage = summary["longest_outage"]
     if outage:
-        tiles.append({"value": span(outage["lasted"]), "label": "longest outage of a pair", "note": outage["series"]})
+        ended = "" if outage["ended"] else ", to the end"
+        note = f"{outage['series']}{ended}"
+        tiles.append({"value": span(outage["lasted"]), "label": "longest outage of a pair", "note": note})
     if summary["dns_staleness"] is not None:
-        tiles.append({"value": span(summary["dns_staleness"]), "label": "longest stale DNS answer", "note": ""})
+        label = "from a change to the last stale DNS answer"
+        tiles.append({"value": span(summary["dns_staleness"]), "label": label, "note": ""})
     samples = summary["samples"]
     for kind, name in (("http", "HTTP"), ("icmp", "ICMP"), ("dns", "DNS")):
         if kind in samples and samples[kind]["p50"] is not None:
@@ -148,12 +154,11 @@ def _tiles(run: Run, summary: dict[str, Any]) -> list[dict[str, str]]:
             note = f"p95 {span(numbers['p95'])}, p99 {span(numbers['p99'])}"
             tiles.append({"value": span(numbers["p50"]), "label": f"median {name} answer", "note": note})
             break
-    tries = sum(numbers["tries"] for numbers in samples.values())
+    tries = sum(numbers["tries"] - numbers["late"] for numbers in samples.values())
     if tries:
         good = sum(numbers["ok"] for numbers in samples.values())
-        tiles.append(
-            {"value": f"{tries:,}".replace(",", " "), "label": "tries", "note": f"{100 * good / tries:.1f} % answered"}
-        )
+        label, note = "try" if tries == 1 else "tries", f"{100 * good / tries:.1f} % answered"
+        tiles.append({"value": f"{tries:,}".replace(",", " "), "label": label, "note": note})
     if len(tiles) < 3:
         tiles.append({"value": span(run.end - run.start), "label": "length of the run", "note": ""})
     return tiles
@@ -172,6 +177,7 @@ def _step(run: Run, step: Step) -> dict[str, Any]:
     left = _percent(run, step.start)
     return {
         "t": step.start,
+        "number": step.number + 1 if step.number >= 0 else None,
         "what": step.what,
         "text": text,
         "mark": mark,

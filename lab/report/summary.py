@@ -7,12 +7,12 @@ from typing import Any
 
 from lab.checkers import Run, Verdict, check_run
 from lab.checkers.dns import staleness
+from lab.checkers.outages import Outage
 from lab.checkers.reachability import BUSY
-from lab.checkers.run import Step
+from lab.checkers.run import Step, nearest_rank
 from lab.checkers.world import name_of
-from lab.history import Sample
 
-__all__ = ["longest_outage", "summarise"]
+__all__ = ["summarise"]
 
 
 def summarise(run: Run, verdict: Verdict | None = None) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def summarise(run: Run, verdict: Verdict | None = None) -> dict[str, Any]:
             for change in run.convergence
         ],
         "samples": _samples(run),
-        "longest_outage": longest_outage(run),
+        "longest_outage": _outage(run.longest_outage),
         "dns_staleness": max((found["lasted"] for found in staleness(run) if found["what"] == "stale"), default=None),
         "load": _load(run),
     }
@@ -94,52 +94,29 @@ def _samples(run: Run) -> dict[str, Any]:
         samples = [sample for key, series in run.series.items() if key[0] == kind for sample in series]
         if not samples:
             continue
-        times = sorted(sample.latency for sample in samples if sample.ok and sample.latency is not None)
+        times = run.latencies(kind)
         kinds[kind] = {
             "series": sum(key[0] == kind for key in run.series),
             "tries": len(samples),
+            "late": sum(sample.error == "late" for sample in samples),
             "ok": sum(sample.ok for sample in samples),
-            "p50": _percentile(times, 50),
-            "p95": _percentile(times, 95),
-            "p99": _percentile(times, 99),
+            "p50": nearest_rank(times, 50),
+            "p95": nearest_rank(times, 95),
+            "p99": nearest_rank(times, 99),
         }
     return kinds
 
 
-def _percentile(values: list[int], percentile: int) -> int | None:
-    """Nearest rank (so that it is a value that occurred); None of nothing."""
-    return values[max(0, -(-len(values) * percentile // 100) - 1)] if values else None
-
-
-def longest_outage(run: Run) -> dict[str, Any] | None:
-    """The longest stretch of failed tries of one pair that ended: {series, start, lasted}; None when nothing failed.
-
-    It lasts from the first failed try (when it was due) to the answer of the next good one. A pair that was down to
-    the end counts to the end of the run.
-    """
-    worst: dict[str, Any] | None = None
-    for key, samples in run.series.items():
-        if key[0] == "dns":
-            continue
-        first: Sample | None = None
-        for sample in samples:
-            if sample.error == "late" or sample.t >= run.stop:
-                continue
-            if not sample.ok:
-                first = first or sample
-                continue
-            if first is not None:
-                worst = _longer(worst, key, first.t, sample.t + sample.late + (sample.latency or 0))
-            first = None
-        if first is not None:
-            worst = _longer(worst, key, first.t, min(run.end, run.stop))
-    return worst
-
-
-def _longer(worst: dict[str, Any] | None, key: tuple[str, str, str], start: int, end: int) -> dict[str, Any]:
-    if worst is not None and worst["lasted"] >= end - start:
-        return worst
-    return {"series": name_of(key), "start": start, "lasted": end - start}
+def _outage(outage: Outage | None) -> dict[str, Any] | None:
+    if outage is None:
+        return None
+    return {
+        "series": name_of(outage.series),
+        "start": outage.start,
+        "lasted": outage.lasted,
+        "tries": len(outage.tries),
+        "ended": outage.ended,
+    }
 
 
 def _load(run: Run) -> dict[str, Any]:

@@ -7,3 +7,8 @@ agent     what runs inside of a machine and does what the lab asks
 machines  the machines: booted by Vagrant, reached by the ssh configuration that it writes
 libvirt   a libvirtd of the lab's own, in the lab's namespaces
 """
+
+import logging
+
+# When it is imported, python-vagrant says on standard error that there is no Vagrant: `VagrantMachines.refuse` says it.
+logging.getLogger("vagrant").addHandler(logging.NullHandler())

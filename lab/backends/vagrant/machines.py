@@ -71,7 +71,10 @@ class VagrantMachines:
             return ["only root can start the libvirtd that runs the machines: run the same command with sudo"]
         reasons = []
         if program("vagrant") is None:
-            reasons.append(f"there is no Vagrant: {INSTALL}")
+            reasons.append(
+                f"the program vagrant, which makes the virtual machines, is not installed: `{INSTALL}` installs it and "
+                "what it needs (Debian: packages vagrant and vagrant-libvirt)"
+            )
         elif not _has_provider():
             reasons.append(
                 "Vagrant has no provider libvirt: sudo apt-get install vagrant-libvirt (or: vagrant plugin install "

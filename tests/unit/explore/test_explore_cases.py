@@ -169,10 +169,10 @@ def test_what_counts_as_a_violation() -> None:
 
     relays = replace(BLANK, faults=(fault(0, bridge="a"),))
     assert kind_of(point("", "valid"), BLANK) == ""
-    assert kind_of(point("step 3: expected converged"), BLANK) == "fails before anything is broken"
-    assert kind_of(point("step 7: expected converged"), BLANK) == "expectation"
+    assert kind_of(point("step 4: expected converged"), BLANK) == "fails before anything is broken"
+    assert kind_of(point("step 8: expected converged"), BLANK) == "expectation"
     assert kind_of(point("AssertionError: x (a.py:3)", "unknown", failed=True), BLANK) == "crash: AssertionError"
-    failed = "step 4 failed: scale s1 to 3: no address"
+    failed = "step 5 failed: scale s1 to 3: no address"
     assert kind_of(point(failed), BLANK) == "command"
     change = Fault(at=0, verb="scale", body={}, lasts=S, undo={"scale": {}})
     assert kind_of(point(failed), replace(BLANK, faults=(fault(0), change))) == ""

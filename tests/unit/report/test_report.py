@@ -16,7 +16,7 @@ from lab.checkers import Run
 from lab.history import AnyRecord, Load, Meta, Sample, Writer
 from lab.plots import figures
 from lab.report import gallery, write_report
-from lab.report.summary import longest_outage, summarise
+from lab.report.summary import summarise
 
 
 def stored(records: list[AnyRecord], folder: Path) -> Path:
@@ -123,7 +123,7 @@ def test_the_same_history_gives_the_same_bytes() -> None:
 def test_titles_state_the_finding() -> None:
     titles = {figure.name: figure.title for figure in figures(Run(synthetic_history.partition()))}
     assert re.fullmatch(r"svc\d → svc\d unreachable for 10\.\d s, back \d+ ms after the heal", titles["reachability"])
-    assert titles["topology"] == "Connections: 1 before, 0 while the fault lasted, 1 at the end"
+    assert titles["topology"] == "Connections: 1 before the fault, 0 just before it was healed, 1 at the end"
     assert titles["matrices"] == "4 of 6 pairs were cut off while the fault lasted, all came back"
 
 
@@ -169,7 +169,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 
 def test_the_longest_outage_ends_with_the_next_good_answer() -> None:
-    outage = longest_outage(Run(synthetic_history.partition()))
+    outage = summarise(Run(synthetic_history.partition()))["longest_outage"]
     assert outage is not None and 9.8 * S < outage["lasted"] < 10.4 * S
     assert summarise(Run([]))["longest_outage"] is None
 

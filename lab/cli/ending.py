@@ -1,0 +1,71 @@
+"""How a command ends: the one place where exceptions become a sentence and an exit code.
+
+    0  valid                                  2  bad usage, a bad scenario, or something that the lab refuses
+    1  invalid: the answer is no              3  unknown: interrupted, cut short, or not to be told
+
+1 is for verdicts alone, so nothing that went wrong in the lab itself may end with it. The commands return their
+verdict's code and raise what they cannot deal with; they print no tracebacks and catch nothing for its exit code.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from lab.cli import terminal
+from lab.errors import LabError
+
+__all__ = ["UNKNOWN", "USAGE", "code_of", "code_within"]
+
+USAGE, UNKNOWN = 2, 3
+
+
+def code_of(command: Callable[[], Any]) -> int:
+    """Run a whole command; its exit code, with everything that it had to say written."""
+    try:
+        code = code_within(command)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        code = UNKNOWN
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    return UNKNOWN if code == 0 and terminal.lost() else code
+
+
+def code_within(work: Callable[[], Any]) -> int:
+    """The exit code of some work, whichever way it ends; a `KeyboardInterrupt` is the caller's."""
+    try:
+        code = work()
+        return code if isinstance(code, int) else 0
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        _say(str(end.code))
+    except click.Abort:
+        raise
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except LabError as error:
+        _say(str(error))
+        return USAGE
+    except OSError as error:
+        _say(in_words(error))
+    except MemoryError:
+        _say("there is not enough memory for this")
+    except Exception as error:
+        traceback.print_exc()
+        _say(f"this is a fault of the lab itself ({type(error).__name__}), and no verdict: please report it")
+    return UNKNOWN
+
+
+def in_words(error: OSError) -> str:
+    """What the system refused, of which file, in a sentence."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _say(text: str) -> None:
+    click.echo(f"lab: {text}", err=True)

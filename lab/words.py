@@ -1,0 +1,33 @@
+"""How counts and names are put into words, and in which order names stand. Pure; knows nothing of a lab."""
+
+import re
+
+__all__ = ["are", "count", "natural", "step_number", "were"]
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun: `1 host`, `2 hosts`."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def are(number: int) -> str:
+    """The verb after a count."""
+    return "is" if number == 1 else "are"
+
+
+def were(number: int) -> str:
+    """The verb after a count, of what is over."""
+    return "was" if number == 1 else "were"
+
+
+def step_number(index: int) -> str:
+    """A step of the timeline, of which the history has the index, as people count: the first is `step 1`."""
+    return f"step {index + 1}"
+
+
+def natural(text: str) -> tuple[tuple[str, int], ...]:
+    """A key to sort names by: numbers in them count as numbers, so that web-2 stands before web-10."""
+    parts = _DIGITS.split(text)
+    return tuple((parts[at], int(parts[at + 1]) if at + 1 < len(parts) else -1) for at in range(0, len(parts), 2))
