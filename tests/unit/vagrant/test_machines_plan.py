@@ -77,7 +77,13 @@ def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(box, "find", lambda *, docker: None)
     monkeypatch.setattr(machines, "free_memory", lambda: 1000 << 20)
     text = "\n".join(machines.VagrantMachines().refuse(scenario(2, subnets=("172.17.0.0/24", "192.168.0.0/16"))))
-    for word in ("no Vagrant: sudo", "qemu-system-x86", "lab images box --docker", "1000 MB are free", "172.17.0.0/16"):
+    for word in (
+        "vagrant, which makes the virtual machines, is not installed: `sudo",
+        "qemu-system-x86",
+        "lab images box --docker",
+        "1000 MB are free",
+        "172.17.0.0/16",
+    ):
         assert word in text
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "sudo" in machines.VagrantMachines().refuse(scenario(1))[0]
