@@ -42,9 +42,9 @@ bench-sim: compile        ## measure the simulator: many seeds, speed, growth to
 	@$(PY) -m lab.bench sim_seeds sim
 
 FUZZ_SECONDS := 60
-fuzz: setup               ## coverage-guided fuzzing of every decoder, FUZZ_SECONDS (60) each; installs atheris into .venv
+fuzz: setup               ## coverage-guided fuzzing of decoders, and of drivers with their cores, FUZZ_SECONDS (60) each; installs atheris into .venv
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip --disable-pip-version-check -q install atheris==3.0.0
-	@mkdir -p reports; for target in message datagram stream packet tunnel outgoing share stranger; do \
+	@mkdir -p reports; for target in $$($(PY) tests/fuzz/decoders.py --list); do \
 		log=reports/fuzz-$$target.log; echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
 		$(PY) tests/fuzz/decoders.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=reports/fuzz- \
 		>$$log 2>&1 || { tail -n 30 $$log; exit 1; }; tail -n 1 $$log; done

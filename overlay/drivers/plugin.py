@@ -170,6 +170,13 @@ class Plugin:
     async def _create_endpoint(self, body: Json) -> Json:
         asked = r.endpoint(body)
         owner = r.source_name(asked.id)
+        try:
+            await self._make_endpoint(owner, asked)
+        finally:
+            self._bookings.drop_lock(owner)
+        return {"Interface": {} if asked.mac else {"MacAddress": self._bookings.mac(owner)}}
+
+    async def _make_endpoint(self, owner: str, asked: r.Endpoint) -> None:
         async with self._bookings.lock(owner):
             if not self._owners(asked.address.partition("/")[0]):
                 # The engine's own IPAM chose it, which knows nothing of the other hosts.
@@ -181,7 +188,6 @@ class Plugin:
             except OverlayError:
                 await self._drop(Attachment(container=owner))
                 raise
-        return {"Interface": {} if asked.mac else {"MacAddress": mac}}
 
     async def _join(self, body: Json) -> Json:
         owner = r.source_name(str(body.get("EndpointID") or ""))
@@ -202,6 +208,7 @@ class Plugin:
         self._ports.remove(record.container)
         with suppress(OverlayError, TimeoutError):
             await self._bookings.unbook(record, keep=())
+        self._bookings.drop_lock(record.container)
 
     def _owners(self, address: str) -> list[str]:
         """Who of ours holds this address: an endpoint, or nobody yet."""

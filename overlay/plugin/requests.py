@@ -87,7 +87,8 @@ def pool_of(id: str) -> Pool:
 
 def endpoint(request: Mapping[str, Any]) -> Endpoint:
     """`NetworkDriver.CreateEndpoint`. Raises `UsageError`."""
-    interface = request.get("Interface") or {}
+    interface = request.get("Interface")
+    interface = interface if isinstance(interface, dict) else {}
     address = str(interface.get("Address") or "")
     if not address:
         raise UsageError("the engine gives this endpoint no IPv4 address: the weave driver needs one")

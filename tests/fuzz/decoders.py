@@ -1,11 +1,13 @@
-"""Coverage-guided fuzzing of everything that octets of strangers reach (atheris): `make fuzz`, or one target by name.
+"""Coverage-guided fuzzing of everything that bytes of strangers reach (atheris): `make fuzz`, or one target by name.
 
     python tests/fuzz/decoders.py TARGET [libFuzzer arguments, as -max_total_time=60]
 
-A target takes octets and must raise nothing; the protocol's own error counts as an answer. pytest does not collect
+A target takes bytes and must raise nothing; the protocol's own error counts as an answer. `pairs.py` has the targets
+that drive a driver together with its core. pytest does not collect
 this file; `tests/unit/mesh/test_fuzz_targets.py` runs every target on Hypothesis' octets, without atheris.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -13,6 +15,9 @@ from pathlib import Path
 from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import pairs
 
 from overlay import inputs as i
 from overlay.config import Address, Config
@@ -165,15 +170,19 @@ def stranger(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target for target in (message, datagram, stream, packet, tunnel, outgoing, share, stranger)
-}
+} | pairs.TARGETS
 
 
 def main(arguments: list[str]) -> None:
     """Never returns: libFuzzer ends the process."""
+    if arguments[1:] == ["--list"]:
+        print(*TARGETS)
+        sys.exit(0)
     if len(arguments) < 2 or arguments[1] not in TARGETS:
         sys.exit(f"usage: {arguments[0]} {'|'.join(TARGETS)} [-max_total_time=SECONDS]")
     import atheris
 
+    logging.disable(logging.CRITICAL)
     atheris.instrument_all()
     corpus = PAGE.parents[1] / "reports" / "fuzz-corpus" / arguments[1]  # kept: the next run begins where this one ends
     corpus.mkdir(parents=True, exist_ok=True)

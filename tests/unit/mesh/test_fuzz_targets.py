@@ -1,4 +1,4 @@
-"""The fuzzing targets on Hypothesis' octets: garbage, and genuine messages cut, repeated, swapped and damaged."""
+"""The fuzzing targets on Hypothesis' bytes: garbage, and genuine messages cut, repeated, swapped and damaged."""
 
 import importlib.util
 from pathlib import Path
@@ -42,8 +42,16 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
 
 
+def in_pieces(packets: list[bytes]) -> bytes:
+    """As the targets of `pairs.py` cut them: each packet with its length in front."""
+    return b"".join(bytes([len(packet)]) + packet for packet in packets)
+
+
+PIECES = st.lists(st.one_of(damaged(), st.binary(max_size=40)).map(lambda data: data[:254]), max_size=6).map(in_pieces)
+
+
 @pytest.mark.parametrize("name", decoders.TARGETS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.one_of(st.binary(max_size=200), damaged()))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.one_of(st.binary(max_size=200), damaged(), PIECES))
 def test_no_octets_break_a_target(name: str, data: bytes) -> None:
     decoders.TARGETS[name](data)
