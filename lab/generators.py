@@ -164,3 +164,22 @@ def max_degree(graph: Edges) -> int:
 def _pairs(found: Iterator[tuple[int, int]]) -> _Pairs:
     """In an order that does not hang on how the library keeps them."""
     return sorted((min(pair), max(pair)) for pair in found)
+
+
+def pieces(graph: Edges, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The parts of a graph that no edge joins, each in the order of the names."""
+    root = {name: name for name in names}
+
+    def top(name: str) -> str:
+        while root[name] != name:
+            root[name] = root[root[name]]
+            name = root[name]
+        return name
+
+    for one, other in graph:
+        if one in root and other in root:
+            root[top(other)] = top(one)
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(top(name), []).append(name)
+    return [tuple(piece) for piece in found.values()]

@@ -1,20 +1,25 @@
 """Topologies from files: GraphML and GML (networkx reads them) as the `hosts`, `edges` and `links` of an underlay.
 
 Node attributes: `region`, `address`. Edge attributes: those of a link (`delay`, `loss`, `rate` …), written as in a
-scenario; all others (weights, labels, coordinates) are left alone. Owns the translation and the names of hosts; what
-is valid in them is the scenario model's. Reads files, starts nothing.
+scenario, and the words that other programs have for them (`lab.graph_words`); all others (weights, labels, coordinates)
+are left alone. Owns the translation, the names of hosts, and the notes on what was changed; what is valid is the
+scenario model's. Reads files, starts nothing.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
-from lab.links import Link
+from lab.graph_words import link_of
+from lab.scenario_base import listed
+from lab.scenario_names import unfit_for_host
 
 SUFFIXES = (".graphml", ".gml")
-LINK_KEYS = tuple(name for name in Link.__dataclass_fields__ if name != "burst")
 SUBNET = "192.168.0.0/16"
+_SHOWN = 4
+"""Examples in a note."""
 
 
 class GraphFileError(LabError):
@@ -25,7 +30,7 @@ def read_graph(path: Path) -> Any:
     """The graph of a file; raises `GraphFileError`."""
     import networkx
 
-    readers = {".graphml": networkx.read_graphml, ".gml": lambda name: networkx.read_gml(name, label=None)}
+    readers = {".graphml": networkx.read_graphml, ".gml": _read_gml}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise GraphFileError(f"a file named *{' or *'.join(SUFFIXES)}")
@@ -42,46 +47,103 @@ def read_graph(path: Path) -> Any:
     return graph
 
 
-def underlay_of(path: Path) -> dict[str, Any]:
-    """`hosts`, `edges`, `links` and `networks` as they would stand in a scenario; raises `GraphFileError`."""
+def _read_gml(name: str) -> Any:
+    """A GML file as its authors mean it: in UTF-8 (or Latin-1), and with parallel edges though it does not say so."""
+    import networkx
+
+    data = Path(name).read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    # The format is ASCII, with character references; the library refuses everything else.
+    text = text.encode("ascii", "xmlcharrefreplace").decode()
+    opening = re.search(r"^\s*graph\s*\[", text, re.MULTILINE)
+    if opening and not re.search(r"^\s*multigraph\s+[01]\b", text, re.MULTILINE):
+        text = f"{text[: opening.end()]}\nmultigraph 1\n{text[opening.end() :]}"
+    return networkx.parse_gml(text.splitlines(), label=None)
+
+
+def underlay_of(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """`hosts`, `edges`, `links` and `networks` as they would stand in a scenario, and what was changed on the way;
+    raises `GraphFileError`."""
     graph = read_graph(path)
-    names = _names(graph)
-    hosts = {
-        names[node]: {key: str(data[key]) for key in ("region", "address") if data.get(key)}
-        for node, data in graph.nodes(data=True)
-    }
+    notes: list[str] = []
+    labels = {node: str(data.get("name") or data.get("label") or node) for node, data in graph.nodes(data=True)}
+    names = _names(labels, "host")
+    if changed := {labels[node]: name for node, name in names.items() if _surprising(labels[node], name)}:
+        notes.append(f"{_count(changed, 'node')} other names than their labels: {_examples(changed)}")
+    said = {str(data["region"]): str(data["region"]) for _, data in graph.nodes(data=True) if data.get("region")}
+    regions = _names(said, "region")
+    if renamed := {region: name for region, name in regions.items() if region != name}:
+        notes.append(f"{_count(renamed, 'region')} other names: {_examples(renamed)}")
+    hosts: dict[str, dict[str, str]] = {}
+    for node, data in graph.nodes(data=True):
+        host = {"address": str(data["address"])} if data.get("address") else {}
+        hosts[names[node]] = host | ({"region": regions[str(data["region"])]} if data.get("region") else {})
     order = {name: index for index, name in enumerate(hosts)}
     edges: dict[tuple[str, str], None] = {}
     links: dict[str, dict[str, Any]] = {}
+    words: dict[str, str] = {}
     arrow = "->" if graph.is_directed() else "<->"
     for one, other, data in graph.edges(data=True):
         if one == other:
             continue
         ends = names[one], names[other]
         edges[min(ends, key=order.__getitem__), max(ends, key=order.__getitem__)] = None
-        if link := {key: data[key] for key in LINK_KEYS if key in data}:
+        link, told = link_of(data)
+        words = told | words
+        if link:
             links.setdefault(f"{ends[0]} {arrow} {ends[1]}", link)
+    notes += words.values()
     found: dict[str, Any] = {"hosts": hosts, "edges": tuple(edges), "links": links}
     if len(hosts) > 250:
         found["networks"] = {"lan": {"subnet": SUBNET}}
-    return found
+    return found, notes
 
 
-def _names(graph: Any) -> dict[Any, str]:
-    """Node to host name: its `name` or `label`, or its id; letters, digits and dots, each once."""
+def _count(items: Iterable[Any], noun: str) -> str:
+    number = len(list(items))
+    return f"one {noun} has" if number == 1 else f"{number} {noun}s have"
+
+
+def _examples(changed: dict[str, str]) -> str:
+    return listed((f"{label} is {name}" for label, name in changed.items()), _SHOWN)
+
+
+def _plain(said: str) -> str:
+    """A label as a name would have it if it only needs separators: what is no change worth a note."""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", said) if said.isascii() else ""
+    return re.sub(r"\.{2,}", ".", re.sub(r"-*\.-*", ".", name)).strip("-.")
+
+
+def _surprising(label: str, name: str) -> bool:
+    """Whether a reader of the file would look for this node under another name."""
+    return name != _plain(label) and not label.isdecimal()
+
+
+def _names(labels: dict[Any, str], noun: str) -> dict[Any, str]:
+    """A name for each label: letters (of other scripts in Latin ones), digits and dots, each once."""
     names: dict[Any, str] = {}
     taken: dict[str, None] = {}
-    for node, data in graph.nodes(data=True):
-        said = str(data.get("name") or data.get("label") or node)
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", said)
-        name = re.sub(r"\.{2,}", ".", re.sub(r"-*\.-*", ".", name)).strip("-.")[:50].strip("-.")
-        # Bare numbers would be taken for addresses by every tool.
-        if not name or name.isdecimal() or name == "all":
-            name = f"host{name}"
+    for node, said in labels.items():
+        name = _plain(_latin(said))[:50].strip("-.")
+        # Bare numbers would be taken for addresses by every tool, `localhost` for the machine itself.
+        if not name or unfit_for_host(name):
+            name = f"{noun}{name}"
         unique, number = name, 1
-        while unique in taken:
+        while unique.lower() in taken:
             number += 1
             unique = f"{name}-{number}"
-        taken[unique] = None
+        taken[unique.lower()] = None
         names[node] = unique
     return names
+
+
+def _latin(text: str) -> str:
+    """The text in Latin letters, as far as it can be told: Zürich is Zurich, 東京 is DongJing."""
+    if text.isascii():
+        return text
+    from anyascii import anyascii
+
+    return str(anyascii(text))

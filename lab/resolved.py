@@ -43,6 +43,7 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
             probes=msgspec.convert(data["probes"], tuple[ProbePlan, ...]),
             timeline=tuple(_step(step) for step in data["timeline"]),
             pace=data.get("pace", 1),
+            notes=tuple(map(str, data.get("notes", ()))),
             machine=msgspec.convert(underlay["machine"], MachineCost) if "machine" in underlay else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError, ValidationError) as error:

@@ -1,34 +1,43 @@
 """YAML in, a validated and frozen `Scenario` out, or every problem of the file with its line and column.
 
-Owns reading (positions, duplicate keys, limits against hostile files), the wording of problems and the JSON schema.
-The model is in `lab.scenario_model`, rules between its parts in `lab.scenario_check`. Starts nothing.
+Owns the wording of problems, what of a faulty file can still be checked, and the JSON schema. YAML itself is
+`lab.scenario_yaml`'s, the model `lab.scenario_model`'s, rules between its parts `lab.scenario_check`'s, notes are
+`lab.scenario_notes`'. Starts nothing.
 """
 
-import io
+import hashlib
 import json
 import re
-import types
 import typing
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.scalarbool import ScalarBoolean
 
-from lab.scenario_base import Problem
-from lab.scenario_check import check, listed, nearest
+from lab.scenario_base import Problem, Written, listed, options_of, show
+from lab.scenario_check import check, nearest
 from lab.scenario_files import with_files
 from lab.scenario_model import Scenario
+from lab.scenario_notes import notes_on
+from lab.scenario_yaml import Found, locate, read_yaml
 from lab.topology import Resolved, resolve
 
-__all__ = ["Found", "Scenario", "ScenarioError", "json_schema", "load", "load_resolved", "parse", "question"]
+__all__ = [
+    "Found",
+    "Reading",
+    "Scenario",
+    "ScenarioError",
+    "json_schema",
+    "load",
+    "load_resolved",
+    "parse",
+    "question",
+    "read",
+]
 
-_LIMIT = 200_000
-"""Values in one file; more is an alias bomb, not a scenario."""
+LONGEST_NAME = 63
+"""Of a scenario, which is also its lab's (at most 64) and a directory's."""
 
 _PRUNABLE = {"underlay": 4, "services": 3}
 """How long the path to a faulty value must be for the rest to make sense without it."""
@@ -46,87 +55,138 @@ _EXPECTED = {
 }
 
 
-class Found(Struct, frozen=True):
-    """One problem with its place in the file; lines and columns count from 1."""
-
-    line: int
-    column: int
-    path: str
-    text: str
-
-
 class ScenarioError(Exception):
     """The file is not a scenario; `problems` says why, all of it. Its text has one line per problem."""
 
     def __init__(self, file: str, problems: list[Found]) -> None:
         self.file = file
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-        super().__init__("\n".join(f"{file}:{p.line}:{p.column}: {_prefix(p.path)}{p.text}" for p in self.problems))
+        super().__init__("\n".join(f"{file}:{p.line}:{p.column}: {p}" for p in self.problems))
+
+
+class Reading(Struct, frozen=True):
+    """A file read as far as it goes: all that is wrong with it and all that is worth knowing, with places."""
+
+    file: str
+    scenario: Scenario | None
+    """The whole scenario, or, beside problems, what is left of it without its faulty parts; None: too little."""
+    resolved: Resolved | None
+    """The concrete form of that."""
+    problems: tuple[Found, ...]
+    notes: tuple[Found, ...] = ()
+    tree: Any = None
+
+    def refused(self, reason: str) -> Found:
+        """A backend's sentence, which may begin with a path (`timeline[3].exec: …`), with its place in the file."""
+        head, colon, text = reason.partition(": ")
+        where = _path(self.tree, head) if colon else ()
+        return Found(*locate(self.tree, where), head if where else "", text if where else reason)
+
+    def told(self, found: Found, word: str = "") -> str:
+        """One line: file, line, column, what."""
+        return f"{self.file}:{found.line}:{found.column}: {word}{found}"
 
 
 def load(path: Path) -> Scenario:
     """The scenario of a file; raises `ScenarioError`, also when it cannot be read. A missing name is the file's."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ScenarioError(
-            str(path), [Found(1, 1, "", f"found no readable file ({reason}), expected a scenario")]
-        ) from None
-    return parse(text, str(path))
+    return parse(_text(path), str(path))
 
 
 def parse(text: str, file: str = "scenario") -> Scenario:
     """The scenario of a text; raises `ScenarioError`."""
-    try:
-        tree = YAML(typ="rt").load(io.StringIO(text))
-        plain = _Plainer().plain(tree)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problem = " ".join(str(error.problem or error.context or "no YAML").split())
-        raise ScenarioError(file, [Found(line, column, "", f"found no valid YAML: {problem}")]) from None
-    except (
-        YAMLError,
-        ValueError,
-        RecursionError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        OverflowError,
-        AssertionError,
-    ) as error:
-        # The YAML library lets some of these escape on malformed tags, numbers and dates.
-        reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
-        raise ScenarioError(file, [Found(1, 1, "", f"found no valid YAML: {reason or type(error).__name__}")]) from None
-    except _Refused as error:
-        raise ScenarioError(file, [Found(*error.place, "", error.text)]) from None
-    if not isinstance(plain, dict):
-        found = "nothing" if plain is None else _show(plain)
-        text = f"found {found}, expected a scenario: a mapping with version, underlay, services and timeline"
-        raise ScenarioError(file, [Found(1, 1, "", text)])
-    plain, missing = with_files(plain, Path(file).parent)
-    if missing:
-        raise ScenarioError(file, [_found(tree, problem) for problem in missing])
-    scenario, problems = _validate(plain)
-    if scenario is not None:
-        problems = [*problems, *check(scenario)]
+    _, scenario, problems, _ = _checked(text, file)
     if scenario is None or problems:
-        raise ScenarioError(file, [_found(tree, problem) for problem in problems])
+        raise ScenarioError(file, problems)
     return scenario
 
 
 def load_resolved(path: Path, seed: int | None = None) -> Resolved:
     """The concrete form of a file's scenario; raises `ScenarioError`."""
-    scenario = load(path)
-    asked = question(path.read_text(encoding="utf-8"))
+    found = read(path, seed)
+    if found.resolved is None or found.problems:
+        raise ScenarioError(str(path), list(found.problems))
+    return found.resolved
+
+
+def read(path: Path, seed: int | None = None) -> Reading:
+    """All that is to be said of a file. Raises `ScenarioError` only when it cannot be read."""
+    text, file = _text(path), str(path)
+    tree, scenario, problems, notes = _checked(text, file)
+    ordered = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
+    name, shortened = _name_of(path)
+    if scenario is None:
+        return Reading(file, None, None, ordered, tuple(notes), tree)
+    if shortened and scenario.name is None:
+        notes = [Found(1, 1, "name", shortened), *notes]
+    said = tuple(str(note) for note in notes)
+    resolved = resolve(scenario, file=file, name=name, question=question(text), seed=seed, notes=said)
+    return Reading(file, scenario, resolved, ordered, tuple(notes), tree)
+
+
+def _text(path: Path) -> str:
+    """What a file holds; raises `ScenarioError`."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ScenarioError(
+            str(path), [Found(1, 1, "", f"found no readable file ({reason}), expected a scenario")]
+        ) from None
+
+
+def _name_of(path: Path) -> tuple[str, str]:
+    """The name that a file gives its scenario, and a note if it had to be shortened: a lab's name ends at 64."""
     name = re.sub(r"[^A-Za-z0-9.-]+", "-", path.name.partition(".")[0]).strip("-.")
-    return resolve(scenario, file=str(path), name=name, question=asked, seed=seed)
+    if len(name) <= LONGEST_NAME:
+        return name, ""
+    mark = hashlib.sha256(name.encode()).hexdigest()[:6]
+    short = f"{name[: LONGEST_NAME - 7].strip('-.')}-{mark}"
+    return short, f"the file's name has {len(name)} characters, and a lab's at most 64: it is called {short}"
+
+
+def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Found], list[Found]]:
+    """Tree, scenario (without its faulty parts, if that makes sense), problems and notes of a text."""
+    found = read_yaml(text)
+    problems, plain = list(found.problems), found.plain
+    if not isinstance(plain, dict):
+        if not problems:
+            what = "nothing" if plain is None else show(plain)
+            said = f"found {what}, expected a scenario: a mapping with version, underlay, services and timeline"
+            problems.append(Found(1, 1, "", said))
+        return found.tree, None, problems, []
+
+    def placed(problem: Problem) -> Found:
+        return _found(found.tree, problem)
+
+    plain, missing, notes = with_files(plain, Path(file).parent)
+    problems += map(placed, missing)
+    scenario, faults = _validate(plain)
+    told_already = {(problem.line, problem.column) for problem in found.problems}
+    problems += (one for one in map(placed, faults) if (one.line, one.column) not in told_already)
+    if any(problem.where[:2] == ("underlay", "file") for problem in missing):
+        scenario = None  # without its hosts nothing else of it makes sense
+    if scenario is not None:
+        if more := check(scenario):
+            problems += map(placed, more)
+            scenario = _sound_part(plain, [*faults, *more])
+        if scenario is not None:
+            notes = [*notes, *notes_on(scenario)]
+    told = [Found(*locate(found.tree, note.where), dotted(note.where), note.text) for note in notes]
+    return found.tree, scenario, problems, told
+
+
+def _sound_part(plain: dict[str, Any], problems: list[Problem]) -> Scenario | None:
+    """What is left without faulty parts, if there is nothing wrong with that."""
+    try:
+        rest = Scenario.model_validate(_pruned(plain, problems))
+    except (ValidationError, LookupError):
+        return None
+    return None if check(rest) else rest
 
 
 def question(text: str) -> str:
     """The question that a scenario answers: its first comment line."""
-    for line in text.splitlines():
+    for line in text.removeprefix("\ufeff").splitlines():
         if line.startswith("#"):
             return line.lstrip("# ").strip()
         if line.strip():
@@ -196,7 +256,7 @@ def _problem(plain: Any, error: dict[str, Any]) -> Problem:
         )
     if kind == "missing":
         return Problem(where[:-1], f"no {where[-1]!r}", f"the key {where[-1]!r}")
-    found = context.get("found") or _show(error["input"])
+    found = context.get("found") or show(_written(plain, where) or error["input"])
     if kind == "literal_error":
         words = [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")]
         return Problem(where, found, context["expected"], nearest(str(error["input"]), words))
@@ -204,6 +264,16 @@ def _problem(plain: Any, error: dict[str, Any]) -> Problem:
         return Problem(where, found, context["expected"], at_key=at_key)
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return Problem(where, found, expected, at_key=at_key)
+
+
+def _written(plain: Any, where: tuple[str | int, ...]) -> Any:
+    """The scalar at a place as the file has it; None where there is none (a short form has no such place)."""
+    for key in where:
+        try:
+            plain = plain[key]
+        except (TypeError, LookupError):
+            return None
+    return plain if isinstance(plain, Written) else None
 
 
 def _keys_at(where: tuple[str | int, ...]) -> list[str]:
@@ -220,7 +290,7 @@ def _inner(kind: Any, key: str | int) -> Any:
     if model is not None:
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         return fields[str(key)].annotation if key in fields else None
-    for option in _options(kind):
+    for option in options_of(kind):
         arguments = typing.get_args(option)
         if typing.get_origin(option) is dict:
             return arguments[1]
@@ -229,121 +299,38 @@ def _inner(kind: Any, key: str | int) -> Any:
     return None
 
 
-def _options(kind: Any) -> tuple[Any, ...]:
-    if typing.get_origin(kind) is typing.Annotated:
-        return _options(typing.get_args(kind)[0])
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return tuple(option for part in typing.get_args(kind) for option in _options(part))
-    return (kind,)
-
-
 def _model(kind: Any) -> type[BaseModel] | None:
-    models = (option for option in _options(kind) if isinstance(option, type) and issubclass(option, BaseModel))
+    models = (option for option in options_of(kind) if isinstance(option, type) and issubclass(option, BaseModel))
     return next(models, None)
 
 
 def _found(tree: Any, problem: Problem) -> Found:
-    """Where a problem stands in the file: as deep as the file goes along its path."""
-    line, column = 0, 0
-    node, steps = tree, list(problem.where)
-    for depth, key in enumerate(steps):
-        place = _position(node, key, at_key=problem.at_key and depth == len(steps) - 1)
-        if place is None:
-            break
-        line, column = place
-        node = node[key]
-    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in problem.where).removeprefix(".")
+    """A problem with its place in the file."""
     hint = f"; {problem.hint}" if problem.hint else ""
-    return Found(line + 1, column + 1, path, f"found {problem.found}, expected {problem.expected}{hint}")
+    place = locate(tree, problem.where, at_key=problem.at_key)
+    return Found(*place, dotted(problem.where), f"found {problem.found}, expected {problem.expected}{hint}")
 
 
-def _position(node: Any, key: str | int, *, at_key: bool) -> tuple[int, int] | None:
-    try:
-        if isinstance(node, CommentedMap):
-            line, column = node.lc.key(key) if at_key else node.lc.value(key)
-        elif isinstance(node, CommentedSeq):
-            line, column = node.lc.item(key)
+def dotted(where: tuple[str | int, ...]) -> str:
+    """A place as it is written in messages: `timeline[3].kill`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in where).removeprefix(".")
+
+
+def _path(tree: Any, text: str) -> tuple[str | int, ...]:
+    """The place that `dotted` wrote as `text`, as far as the tree has it; names have dots in them. Empty: none."""
+    words = re.sub(r"\[(\d+)\]", r".\1", text).split(".")
+    where: list[str | int] = []
+    while words:
+        if isinstance(tree, list):
+            key: str | int = int(words[0]) if words[0].isdecimal() and int(words[0]) < len(tree) else ""
+            used = 1
+        elif isinstance(tree, dict):
+            names = ((".".join(words[:count]), count) for count in range(len(words), 0, -1))
+            key, used = next(((name, count) for name, count in names if name in tree), ("", 0))
         else:
-            return None
-    except (KeyError, TypeError, AttributeError, IndexError):
-        # A key merged in from an anchor has no place of its own.
-        return None
-    return line, column
-
-
-def _prefix(path: str) -> str:
-    return f"{path}: " if path else ""
-
-
-def _show(value: Any) -> str:
-    """A value as it may stand in a message."""
-    if isinstance(value, dict):
-        return f"a mapping of {listed(map(str, value), 4)}" if value else "an empty mapping"
-    if isinstance(value, tuple):
-        return f"a list of {len(value)}"
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-class _Refused(Exception):
-    """YAML that is valid but means nothing in a scenario."""
-
-    def __init__(self, place: tuple[int, int], text: str) -> None:
-        super().__init__(text)
-        self.place = (place[0] + 1, place[1] + 1)
-        self.text = text
-
-
-class _Plainer:
-    """Turns the YAML library's types into plain ones: lists as tuples, text, numbers, booleans, None."""
-
-    def __init__(self) -> None:
-        self._left = _LIMIT
-        self._open: list[int] = []
-
-    def plain(self, node: Any, place: tuple[int, int] = (0, 0)) -> Any:
-        """The plain form; raises `_Refused` for cycles, bombs, tags and keys that are no text."""
-        self._left -= 1
-        if self._left < 0:
-            raise _Refused(place, f"found more than {_LIMIT} values, expected a scenario")
-        if isinstance(node, CommentedMap | CommentedSeq):
-            if id(node) in self._open:
-                raise _Refused(place, "found an alias inside of its own anchor, expected no cycles")
-            self._open.append(id(node))
-            value = self._mapping(node) if isinstance(node, CommentedMap) else self._sequence(node)
-            self._open.pop()
-            return value
-        return self._scalar(node, place)
-
-    def _mapping(self, node: CommentedMap) -> dict[str, Any]:
-        value = {}
-        for key, item in node.items():
-            place = _position(node, key, at_key=False) or (node.lc.line, node.lc.col)
-            if not isinstance(key, str):
-                shown = _show(key) if isinstance(key, bool | int | float | None) else type(key).__name__
-                raise _Refused(place, f"found the key {shown}, expected text as a key")
-            value[str(key)] = self.plain(item, place)
-        return value
-
-    def _sequence(self, node: CommentedSeq) -> tuple[Any, ...]:
-        return tuple(
-            self.plain(item, _position(node, index, at_key=False) or (0, 0)) for index, item in enumerate(node)
-        )
-
-    def _scalar(self, node: Any, place: tuple[int, int]) -> Any:
-        if node is None or isinstance(node, bool):
-            return node
-        if isinstance(node, ScalarBoolean):
-            return bool(node)
-        if isinstance(node, TaggedScalar):
-            raise _Refused(place, f"found the tag {node.tag.value}, expected plain YAML")
-        for kind in (str, int, float):
-            if isinstance(node, kind):
-                return kind(node)
-        raise _Refused(
-            place, f"found a value of type {type(node).__name__}, expected text, a number, a list or a mapping"
-        )
+            break
+        if key == "":
+            break
+        where.append(key)
+        tree, words = tree[key], words[used:]
+    return tuple(where)

@@ -5,6 +5,8 @@ that there is exactly one model at every place of a file and errors can name its
 """
 
 import re
+import types
+import typing
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
@@ -25,6 +27,42 @@ ALL = "all"
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+
+
+class Written(Struct, frozen=True):
+    """A number, a truth value or a date of a file, with the text that stands for it there: 24.10, 0123, 0o755, 1e3."""
+
+    value: Any
+    text: str
+
+
+def show(value: Any) -> str:
+    """A value as it may stand in a message."""
+    if isinstance(value, Written):
+        return show(value.text).strip("'") if len(value.text) <= 60 else show(value.text)
+    if isinstance(value, dict):
+        return f"a mapping of {listed(map(str, value), 4)}" if value else "an empty mapping"
+    if isinstance(value, tuple):
+        return f"a list of {len(value)}"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def listed(words: Iterable[str], limit: int = 12) -> str:
+    """The words in one line, shortened when they are many."""
+    items = list(words)
+    return ", ".join(items[:limit]) + (f" … ({len(items)} in all)" if len(items) > limit else "")
+
+
+class Note(Struct, frozen=True):
+    """Something worth knowing that is no fault: where (as in `Problem`), and a sentence."""
+
+    where: tuple[str | int, ...]
+    text: str
 
 
 class Problem(Struct, frozen=True):
@@ -54,7 +92,13 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
-        return cls.expand(value)
+        if isinstance(value, Written):  # a short form: what it means is told by its text
+            value = value.text if cls.short_schema else value.value
+        value = cls.expand(value)
+        if not isinstance(value, dict):
+            return value
+        kinds = {field.alias or name: field.annotation for name, field in cls.model_fields.items()}
+        return {key: settled(item, kinds.get(key)) for key, item in value.items()}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -66,6 +110,61 @@ class Model(BaseModel):
         resolved.clear()
         resolved["anyOf"] = [*cls.short_schema, body]
         return full
+
+
+def settled(value: Any, kind: Any) -> Any:
+    """A value of a file as a field of this type wants it: with its text where text is wanted, else as a number.
+
+    Where both are, a number stays one if it is written as numbers are, so that `0123` keeps its zero."""
+    if isinstance(value, Written):
+        wanted = _wanted(kind)
+        if not wanted & {str, Model} or (isinstance(value.value, bool) and bool in wanted):
+            return value.value
+        if Model in wanted:
+            return value
+        if int in wanted and isinstance(value.value, int) and str(value.value) == value.text:
+            return value.value
+        return value.text
+    if isinstance(value, tuple | dict):
+        inner = next((found for option in options_of(kind) if (found := _items(option, value)) is not None), None)
+        if isinstance(value, dict):
+            return value if inner is None else {key: settled(item, inner) for key, item in value.items()}
+        return tuple(settled(item, inner) for item in value)
+    return value
+
+
+def _wanted(kind: Any) -> frozenset[Any]:
+    """What scalars a type takes: str, int, float, bool; Model where a part's short form may stand."""
+    found: set[Any] = set()
+    for option in options_of(kind):
+        origin = typing.get_origin(option)
+        if origin is tuple:
+            # One name instead of a list, one line instead of arguments.
+            found |= {each for each in _wanted(typing.get_args(option)[0]) if each is str}
+        elif origin is typing.Literal:
+            found |= {type(word) for word in typing.get_args(option)}
+        elif isinstance(option, type) and issubclass(option, Model):
+            found.add(Model)
+        elif option in (str, int, float, bool):
+            found.add(option)
+    return frozenset(found)
+
+
+def _items(option: Any, value: Any) -> Any:
+    """The type of the items of a list or a mapping."""
+    arguments = typing.get_args(option)
+    if isinstance(value, dict):
+        return arguments[1] if typing.get_origin(option) is dict else None
+    return arguments[0] if typing.get_origin(option) is tuple else None
+
+
+def options_of(kind: Any) -> tuple[Any, ...]:
+    """The members of a union; another type alone."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return options_of(typing.get_args(kind)[0])
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return tuple(option for part in typing.get_args(kind) for option in options_of(part))
+    return (kind,)
 
 
 def fault(expected: str, found: str | None = None) -> PydanticCustomError:

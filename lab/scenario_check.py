@@ -5,17 +5,20 @@ Pure: a model in, problems out, all of them. Each part's own shape was checked b
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from lab.engine_pools import first_free
 from lab.generators import KINDS, faults
+from lab.launch_options import DEFAULT_RANGE, launch_faults, names_of, ranges_of
 from lab.links import Link
-from lab.scenario_base import ALL, Problem, chosen
-from lab.scenario_model import PROCESS, Scenario
+from lab.scenario_base import ALL, Problem, chosen, listed
+from lab.scenario_model import PROCESS, Scenario, Underlay
 from lab.scenario_steps import DnsExpect, Pair, Partition, Step
 from lab.topology import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
 from lab.words import count
+from overlay.ranges import Network, misfit, overlapping, reserved, room
 
 Where = tuple[str | int, ...]
 
@@ -26,6 +29,7 @@ def check(scenario: Scenario) -> list[Problem]:
     return [
         *_underlay(scenario),
         *_links(scenario, context),
+        *_options(("overlay", "options"), scenario, {}),
         *_services(scenario, context),
         *_probes(scenario, context),
         *_timeline(scenario, context),
@@ -36,12 +40,6 @@ def nearest(word: str, words: Iterable[str]) -> str:
     """`did you mean …?` for the closest of the words, or nothing."""
     close = get_close_matches(word, list(words), n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else ""
-
-
-def listed(words: Iterable[str], limit: int = 12) -> str:
-    """The words in one line, shortened when they are many."""
-    items = list(words)
-    return ", ".join(items[:limit]) + (f" … ({len(items)} in all)" if len(items) > limit else "")
 
 
 class _Context:
@@ -105,14 +103,13 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
             yield Problem((*place, "edges"), "`edges` beside `generate`", "one or the other")
         if underlay.hosts or underlay.networks:
             yield Problem((*place, "generate"), "`generate` beside hosts or networks", "one or the other")
-        elif ipaddress.ip_network(underlay.generate.subnet).num_addresses < underlay.generate.hosts + 3:
-            yield Problem((*place, "generate", "subnet"), underlay.generate.subnet, "room for all hosts")
-        return
-    if not underlay.hosts:
+            return
+    elif not underlay.hosts:
         yield Problem(place, "no hosts", "at least one host (or `generate`)")
-    yield from _edges(scenario)
+    else:
+        yield from _edges(scenario)
     networks = network_subnets(underlay)
-    yield from _overlapping(scenario, networks)
+    yield from _networks(scenario, networks)
     yield from _addresses(scenario, networks)
     for name, router in underlay.routers.items():
         for index, network in enumerate(router.networks):
@@ -137,15 +134,32 @@ def _edges(scenario: Scenario) -> Iterator[Problem]:
         seen.add(frozenset(edge))
 
 
-def _overlapping(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
-    seen: list[tuple[str, Any]] = []
+def _subnet_of(underlay: Underlay, network: str) -> Where:
+    """Where the subnet of a network is said."""
+    if underlay.generate is not None:
+        return ("underlay", "generate", "subnet")
+    return ("underlay", "networks", network, "subnet")
+
+
+def _networks(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
+    """Networks that no host can be in, that share addresses, or that leave none for the overlay or the engines."""
+    before: dict[str, Network] = {}
+    ranges = ranges_of(scenario)
     for name, text in networks.items():
         subnet = ipaddress.ip_network(text)
-        for other, before in seen:
-            if subnet.version == before.version and subnet.overlaps(before):
-                where = ("underlay", "networks", name, "subnet")
-                yield Problem(where, text, f"a subnet apart from that of {other} ({before})")
-        seen.append((name, subnet))
+        where = _subnet_of(scenario.underlay, name)
+        if why := reserved(subnet):
+            yield Problem(where, text, f"a network that hosts can be in: {why}")
+        for other, taken in before.items():
+            if overlapping(subnet, (taken,)):
+                yield Problem(where, text, f"a subnet apart from that of {other} ({taken})")
+        before[name] = subnet
+        if scenario.overlay.kind != "none" and not ranges and overlapping(subnet, (DEFAULT_RANGE,)):
+            expected = f"a subnet apart from {DEFAULT_RANGE}, which the overlay gives out by default"
+            yield Problem(where, text, expected, "another range is `overlay: {options: {iprange: …}}`")
+    if first_free(before.values()) is None:
+        found = listed(map(str, before.values()))
+        yield Problem(("underlay", "networks"), found, "networks that leave Docker's engines a /16 or /20 of their own")
 
 
 def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
@@ -172,11 +186,15 @@ def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem
             if address in taken:
                 yield Problem(key, address, f"an address of its own: {taken[address]} has it already")
             taken.setdefault(address, name)
+    if scenario.underlay.generate is not None:
+        wanted[next(iter(networks))] += scenario.underlay.generate.hosts
+    for router in scenario.underlay.routers.values():
+        for network in router.networks:
+            if network in wanted:
+                wanted[network] += 1
     for network, number in wanted.items():
-        if number > max(ipaddress.ip_network(networks[network]).num_addresses - 3, 1):
-            yield Problem(
-                ("underlay", "networks", network, "subnet"), networks[network], f"room for {count(number, 'host')}"
-            )
+        if lacking := room(ipaddress.ip_network(networks[network]), number):
+            yield Problem(_subnet_of(scenario.underlay, network), networks[network], f"{lacking}, hosts and routers")
 
 
 def _misfit(address: str, network: str) -> str | None:
@@ -184,8 +202,8 @@ def _misfit(address: str, network: str) -> str | None:
     subnet, ip = ipaddress.ip_network(network), ipaddress.ip_address(address)
     if ip.version != subnet.version or ip not in subnet:
         return f"an address in {network}"
-    if subnet.num_addresses > 2 and (ip == subnet.network_address or ip == subnet.broadcast_address):
-        return f"a host's address in {network}, neither its first nor its last"
+    if word := misfit(ip, subnet):
+        return f"a host's address in {network}, not the {word} address"
     return None
 
 
@@ -207,6 +225,17 @@ def _links(scenario: Scenario, context: _Context) -> Iterator[Problem]:
                     yield Problem(where, problem.found, problem.expected, problem.hint, True)
         for fault in spec.link(Link()).faults():
             yield Problem(where, fault.split(", expected ")[0], fault.partition(", expected ")[2] or "values that fit")
+
+
+def _options(where: Where, scenario: Scenario, more: Mapping[str, bool | int | str]) -> Iterator[Problem]:
+    """Options that the overlay would not take; `more` are a step's own, which go over the scenario's."""
+    own = scenario.overlay.options
+    before = {(fault.key, fault.found) for fault in launch_faults(scenario.overlay.kind, own)} if more else set()
+    for fault in launch_faults(scenario.overlay.kind, {**own, **more}):
+        if (fault.key, fault.found) not in before:
+            hint = nearest(fault.key, names_of(scenario.overlay.kind)) if fault.unknown else ""
+            place = (*where, fault.key) if fault.key else where
+            yield Problem(place, fault.found, fault.expected, hint, fault.unknown)
 
 
 def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
@@ -234,6 +263,8 @@ def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
             subnet = ipaddress.ip_interface(service.address)
             if (fault := _misfit(str(subnet.ip), str(subnet.network))) is not None:
                 yield Problem((*where, "address"), service.address, fault)
+            elif why := reserved(ipaddress.ip_network(subnet.ip)):
+                yield Problem((*where, "address"), service.address, f"an address that containers can have: {why}")
             if str(subnet.ip) in taken:
                 expected = f"an address of its own: {taken[str(subnet.ip)]} has it already"
                 yield Problem((*where, "address"), service.address, expected)
@@ -282,6 +313,8 @@ def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> It
     match step.verb:
         case "launch" | "reset":
             yield from context.hosts_of((*where, "hosts"), body.hosts)
+            if step.verb == "launch" and body.options:
+                yield from _options((*where, "options"), scenario, body.options)
         case "connect" | "forget":
             if body.source is not None:
                 yield from context.host((*where, "from"), body.source)

@@ -10,19 +10,20 @@ from typing import Any
 from lab.errors import LabError
 from lab.graph_files import GraphFileError, underlay_of
 from lab.images.archive import names_in
-from lab.scenario_base import Problem
+from lab.scenario_base import Note, Problem
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
-def with_files(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
-    """The scenario with what the files that it names say, and what is wrong with these files."""
-    plain, wrong = _with_graph(plain, folder)
+def with_files(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem], list[Note]]:
+    """The scenario with what the files that it names say, what is wrong with these files, and what is worth knowing."""
+    notes: list[Note] = []
+    plain, wrong = _with_graph(plain, folder, notes)
     plain, faults = _with_images(plain, folder)
-    return plain, [*([] if wrong is None else [wrong]), *faults]
+    return plain, [*([] if wrong is None else [wrong]), *faults], notes
 
 
-def _with_graph(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Problem | None]:
+def _with_graph(plain: dict[str, Any], folder: Path, notes: list[Note]) -> tuple[dict[str, Any], Problem | None]:
     """The scenario with what its topology file says put under what it says itself, or what is wrong with the file."""
     underlay = plain.get("underlay")
     name = underlay.get("file") if isinstance(underlay, dict) else None
@@ -33,9 +34,10 @@ def _with_graph(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], Pr
         if key in underlay:
             return plain, Problem(where, f"`file` beside `{key}`", "one or the other")
     try:
-        found = underlay_of(folder / name)
+        found, told = underlay_of(folder / name)
     except GraphFileError as error:
         return plain, Problem(where, repr(name), str(error))
+    notes += (Note(where, text) for text in told)
     merged = dict(underlay)
     for key, value in found.items():
         own = underlay.get(key)

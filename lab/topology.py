@@ -6,6 +6,7 @@ underlays. Backends and the runner read a `Resolved`; none of them reads a scena
 """
 
 import ipaddress
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -170,6 +171,8 @@ class Resolved(Struct, frozen=True, kw_only=True):
     """None: computing takes no time of a simulated run."""
     pace: int = 1
     """How many times as long as in the file everything takes."""
+    notes: tuple[str, ...] = ()
+    """What is worth knowing of it that is no fault; each begins with its place in the file."""
 
     def at_pace(self, pace: int) -> "Resolved":
         """The same for machines that are `pace` times as slow as those that the file was written for."""
@@ -198,6 +201,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
             "file": self.file,
             "seed": self.seed,
             **({"pace": self.pace} if self.pace != 1 else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "underlay": {
                 "networks": {name: {"subnet": subnet} for name, subnet in self.networks.items()},
                 "hosts": {
@@ -218,7 +222,13 @@ class Resolved(Struct, frozen=True, kw_only=True):
 
 
 def resolve(
-    scenario: Scenario, *, file: str = "", name: str = "", question: str = "", seed: int | None = None
+    scenario: Scenario,
+    *,
+    file: str = "",
+    name: str = "",
+    question: str = "",
+    seed: int | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Resolved:
     """The concrete form of a checked scenario; `seed` overrides the file's, `name` stands in for a missing one."""
     networks = network_subnets(scenario.underlay)
@@ -243,6 +253,7 @@ def resolve(
         probes=tuple(_probes(scenario.probes, services)),
         timeline=scenario.timeline,
         machine=MachineCost(machine.cores, machine.per_message, machine.per_byte) if machine is not None else None,
+        notes=notes,
     )
 
 
@@ -302,13 +313,13 @@ def _interfaces(
 
 
 def _free_addresses(networks: dict[str, str], wanted: dict[str, dict[str, str | None]]) -> dict[str, Iterator[str]]:
-    """Per network its unused addresses from the second on: the first is left to routers."""
+    """Per network its unused addresses from the second on: the first is left to routers, while there are others."""
     taken = {address for places in wanted.values() for address in places.values() if address}
 
     def unused(subnet: str) -> Iterator[str]:
         usable = iter(ipaddress.ip_network(subnet).hosts())
-        next(usable, None)
-        return (str(address) for address in usable if str(address) not in taken)
+        first = list(itertools.islice(usable, 1))
+        return (str(address) for address in itertools.chain(usable, first) if str(address) not in taken)
 
     return {name: unused(subnet) for name, subnet in networks.items()}
 

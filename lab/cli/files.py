@@ -14,6 +14,7 @@ from lab.words import count
 
 if TYPE_CHECKING:
     from lab.fabric.features import Feature
+    from lab.scenario import Reading
 
 USAGE = 2
 
@@ -21,28 +22,38 @@ USAGE = 2
 def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_json: bool) -> int:
     """Say what is wrong with scenario files, and what the backend would refuse; with `as_json` print them resolved."""
     from lab.backends.registry import backend as find_backend
-    from lab.scenario import ScenarioError, load_resolved
+    from lab.scenario import ScenarioError, read
 
     engine = find_backend(backend)
     code = 0
     for path in paths:
         try:
-            scenario = load_resolved(path, seed)
+            found = read(path, seed)
         except ScenarioError as error:
             click.echo(str(error), err=True)
             code = USAGE
             continue
-        reasons = engine.refuse(scenario)
-        if as_json:
+        scenario, wrong = found.resolved, bool(found.problems)
+        reasons = engine.refuse(scenario) if scenario is not None else []
+        if as_json and scenario is not None and not wrong:
             click.echo(json.dumps(scenario.to_json() | {"refused": {backend: reasons}}))
-        for reason in reasons:
-            click.echo(f"{path}: {backend} refuses: {reason}", err=True)
-        if reasons:
+        tell(found, backend, reasons)
+        if wrong or reasons or scenario is None:
             code = USAGE
         elif not as_json:
             has: dict[str, Sized] = {"host": scenario.hosts, "service": scenario.services, "step": scenario.timeline}
             click.echo(f"{path}: valid: {', '.join(count(len(items), noun) for noun, items in has.items())}")
     return code
+
+
+def tell(found: "Reading", backend: str, reasons: Sequence[str]) -> None:
+    """All that is to be said of a file, each with its place: what is wrong, what the backend refuses, notes."""
+    for problem in found.problems:
+        click.echo(found.told(problem), err=True)
+    for reason in reasons:
+        click.echo(found.told(found.refused(reason), f"{backend} refuses: "), err=True)
+    for note in found.notes:
+        click.echo(found.told(note, "note: "), err=True)
 
 
 def check_run(where: str, *, as_json: bool) -> int:

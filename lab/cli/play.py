@@ -17,12 +17,13 @@ import msgspec
 from lab.backends.base import Backend, Housed, Paced, Virtual
 from lab.backends.registry import backend as find_backend
 from lab.cli.command import lab_command
+from lab.cli.files import tell
 from lab.cli.tell import Teller
 from lab.errors import LabError
 from lab.history import Writer
 from lab.runner import Outcome, Runner
 from lab.runner_stage import Stage
-from lab.scenario import ScenarioError, load_resolved
+from lab.scenario import ScenarioError, read
 from lab.store import EXIT_CODES, HISTORY, INDEX, SUMMARY, Summary, new_run, read_summary, write_summary
 from lab.topology import Resolved
 from overlay import __version__
@@ -71,15 +72,15 @@ def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tup
     """The scenario and its backend; None, with the reasons printed, when one of them cannot be had. `pace` None: the
     backend's own, which is said."""
     try:
-        scenario = load_resolved(path, seed)
+        found = read(path, seed)
+        scenario = found.resolved
         engine = find_backend(backend)
-        reasons = engine.refuse(scenario)
+        reasons = engine.refuse(scenario) if scenario is not None else []
     except (ScenarioError, LabError) as error:
         click.echo(str(error), err=True)
         return None
-    for reason in reasons:
-        click.echo(f"{path}: {reason}", err=True)
-    if reasons:
+    tell(found, backend, reasons)
+    if found.problems or reasons or scenario is None:
         return None
     if pace is None and isinstance(engine, Paced):
         pace, why = engine.pace()

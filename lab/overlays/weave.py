@@ -1,6 +1,6 @@
 """Our overlay on the lab's hosts, driven by its own `weave` command exactly as a person would type it.
 
-Owns how scenario options become flags and what is done after a daemon or a host came back. Knows nothing of how the
+Owns what is done after a daemon or a host came back. Knows nothing of how the
 overlay works inside.
 """
 
@@ -9,30 +9,12 @@ import re
 from collections.abc import Sequence
 
 from lab.backends.base import Lab
+from lab.launch_options import flags
 from lab.overlays.base import Options, last_lines, must, together
 from lab.overlays.engine import Engine
 from lab.topology import Replica, Resolved
 
-FLAGS = {"iprange": "ipalloc-range", "subnet": "ipalloc-default-subnet", "init": "ipalloc-init"}
-"""Short names of options; every other one is the flag's own name."""
 _CIDR = re.compile(r"(?<![\w.:])([0-9A-Fa-f.:]+)/(\d{1,3})(?![\w.])")
-
-
-def flags(options: Options) -> list[str]:
-    """Options of a scenario as arguments of `weave launch`: true `--x`, false `--no-x`, anything else `--x value`."""
-    arguments: list[str] = []
-    for key, value in options.items():
-        name = FLAGS.get(key, key).replace("_", "-")
-        if name == "wireguard" and isinstance(value, bool):  # YAML reads `off` as false
-            value = "auto" if value else "off"
-        if value is True:
-            # These two are on unless switched off, and have no flag that says so.
-            arguments += [] if name in ("dns", "discovery") else [f"--{name}"]
-        elif value is False:
-            arguments += [f"--no-{name}"] if name in ("dns", "discovery", "fastdp", "restart") else []
-        else:
-            arguments += [f"--{name}", str(value)]
-    return arguments
 
 
 class WeaveOverlay:

@@ -19,13 +19,12 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from lab.errors import LabError
-from lab.overlays.weave import FLAGS, flags
+from lab.launch_options import names_of
 from lab.scenario import ScenarioError, parse
 from lab.scenario import _keys_at as keys_at
-from lab.scenario_check import listed, nearest
+from lab.scenario_base import listed
+from lab.scenario_check import nearest
 from lab.topology import Resolved, resolve
-from overlay.cli_launch import known_flags, parse_launch
-from overlay.cli_words import Usage
 
 __all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variants"]
 
@@ -119,25 +118,10 @@ def variants(text: str, settings: Sequence[Setting], *, file: str, name: str, qu
             problems |= dict.fromkeys(_explained(error, assignment))
             continue
         resolved = resolve(scenario, name=name, question=question)
-        if reason := _refused_by_launch(resolved):
-            mine = " ".join(f"--set {path}={value}" for path, value in assignment if path.startswith("overlay"))
-            problems[f"{mine or 'overlay.options'}: {reason}"] = None
-            continue
         found.append(Variant(assignment=assignment, text=changed, digest=_digest(resolved), scenario=resolved))
     if problems:
         raise LabError("\n".join(problems))
     return found
-
-
-def _refused_by_launch(scenario: Resolved) -> str:
-    """Why `weave launch` would not take the options: told now, not by every run."""
-    if scenario.overlay != "weave":
-        return ""
-    try:
-        parse_launch(flags(scenario.options), {})
-    except Usage as error:
-        return str(error)
-    return ""
 
 
 def full_path(path: str, tree: Any) -> tuple[str | int, ...]:
@@ -189,7 +173,7 @@ def _misplaced(text: str, path: str) -> str:
                 return f"--set {path}: found {key!r}, expected a number from 0 to {len(node) - 1}"
         elif depth and where[:depth] == ("overlay", "options"):
             kind = str(_mapping(tree.get("overlay")).get("kind", "weave"))
-            words = _options(kind)
+            words = names_of(kind)
             if str(key).replace("_", "-") not in words:
                 return _unknown(path, str(key), words)
         else:
@@ -213,11 +197,6 @@ def _unknown(path: str, word: str, words: Sequence[str]) -> str:
     hint = nearest(word, words)
     known = f"expected one of {listed(words, 40)}" if words else "there is nothing of that kind in this scenario"
     return f"--set {path}: found {word!r}, {known}" + (f"; {hint}" if hint else "")
-
-
-def _options(kind: str) -> list[str]:
-    """The options of an overlay, in the spelling of flags."""
-    return list(dict.fromkeys([*FLAGS, *known_flags()])) if kind == "weave" else []
 
 
 def _changed(text: str, assignment: Assignment, name: str, folder: Path) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from overlay.config import Address
 from overlay.errors import UsageError
+from overlay.ranges import misfit, reserved
 
 __all__ = ["AddressSpec", "looks_like_address", "parse_address", "parse_target"]
 
@@ -51,10 +52,10 @@ def parse_address(text: str) -> AddressSpec:
     if "/" not in literal:
         raise UsageError(f"`{text}` lacks its length: expected {literal}/24 or another number of bits")
     network = interface.network
-    if interface.version == 4 and network.prefixlen < 31:
-        for word, reserved in (("network", network.network_address), ("broadcast", network.broadcast_address)):
-            if interface.ip == reserved:
-                raise UsageError(f"{text} is the {word} address of {network}: no container can have it")
+    if word := misfit(interface.ip, network):
+        raise UsageError(f"{text} is the {word} address of {network}: no container can have it")
+    if why := reserved(ipaddress.ip_network(interface.ip)):
+        raise UsageError(f"no container can have {text}: {why}")
     return AddressSpec("claim", str(interface))
 
 

@@ -16,6 +16,7 @@ from overlay.config import Config
 from overlay.drivers.addresses import parse_target
 from overlay.env import SECOND
 from overlay.errors import ConfigError, UsageError
+from overlay.ranges import reserved
 
 __all__ = ["TUNING", "WIREGUARD_MODES", "WIREGUARD_PROGRAM", "LaunchOptions", "Places", "differences"]
 
@@ -82,6 +83,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"--ipalloc-range and --ipalloc-default-subnet take a.b.c.0/n: {error}") from None
         if not 4 <= universe.num_addresses <= 2**64:
             raise ConfigError(f"--ipalloc-range {universe}: expected a range of at least 4 and at most 2^64 addresses")
+        if why := reserved(universe):
+            raise ConfigError(f"--ipalloc-range {universe}: no container can have an address of it: {why}")
         if subnet.version != universe.version or not subnet.subnet_of(universe):  # type: ignore[arg-type]
             raise ConfigError(f"--ipalloc-default-subnet {subnet} is not within the range {universe}")
         try:

@@ -28,6 +28,7 @@ from lab.backends.fabric_lab import (
     wanted_images,
 )
 from lab.backends.netns import runtime
+from lab.engine_pools import bridge_of
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import store
@@ -116,7 +117,8 @@ class DindBackend:
         lab = DindLab(hosts, fabric, origin, outer, label)
         try:
             addresses = {name: spec.address for name, spec in scenario.hosts.items()}
-            made = [asyncio.to_thread(_create, outer, image, name, label, hosts_file(addresses)) for name in addresses]
+            told = {"LAB_HOSTS": hosts_file(addresses), "LAB_BRIDGE": bridge_of(scenario)}
+            made = [asyncio.to_thread(_create, outer, image, name, label, told) for name in addresses]
             containers = (await asyncio.gather(fabric.build(), *made))[1:]
             for (name, address), container in zip(addresses.items(), containers, strict=True):
                 hosts[name] = DindHost(name, address, str(container), outer.socket, fabric, outer.reach, origin)
@@ -184,7 +186,7 @@ def _in_engine(outer: str, name: str) -> bool:
     return True
 
 
-def _create(outer: Outer, image: Built, name: str, label: str, hosts: str) -> str:
+def _create(outer: Outer, image: Built, name: str, label: str, told: dict[str, str]) -> str:
     """Make a host's container, switched off; returns its id.
 
     Not `--privileged`, which asks for every capability there is: engines that run without CAP_SYS_RESOURCE refuse that.
@@ -202,7 +204,7 @@ def _create(outer: Outer, image: Built, name: str, label: str, hosts: str) -> st
         settings |= {"MaskedPaths": [], "ReadonlyPaths": []}  # `--security-opt systempaths=unconfined`
         labels = {LABEL: label, "overlay-lab.host": name}
         made: dict[str, str] = engine.api.create_container(
-            image.name, hostname=name, environment={"LAB_HOSTS": hosts}, labels=labels, host_config=settings
+            image.name, hostname=name, environment=told, labels=labels, host_config=settings
         )
         return made["Id"]
 

@@ -17,6 +17,7 @@ from lab.backends.netns.init import HostPlan
 from lab.backends.netns.paths import host_dir, search_path
 from lab.backends.netns.spawn import Spawner
 from lab.backends.process_images import foreign_images
+from lab.engine_pools import bridge_of
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.topology import Resolved
@@ -63,7 +64,7 @@ class NetnsBackend:
         spawner = Spawner(inside.zygote)
         addresses = {name: spec.address for name, spec in scenario.hosts.items()}
         hosts = {
-            name: NetnsHost(self._plan(index, name, addresses, fabric, inside.keep), address, spawner, fabric, origin)
+            name: NetnsHost(self._plan(index, scenario, name, fabric, inside.keep), address, spawner, fabric, origin)
             for index, (name, address) in enumerate(addresses.items())
         }
         lab = NetnsLab(hosts, fabric, spawner, origin)
@@ -76,9 +77,8 @@ class NetnsBackend:
             raise
         return lab
 
-    def _plan(
-        self, index: int, name: str, addresses: Mapping[str, str], fabric: Fabric, keep: tuple[str, ...]
-    ) -> HostPlan:
+    def _plan(self, index: int, scenario: Resolved, name: str, fabric: Fabric, keep: tuple[str, ...]) -> HostPlan:
+        addresses = {host: spec.address for host, spec in scenario.hosts.items()}
         env = {
             "PATH": search_path(os.environ.get("PATH", "")),
             "HOME": "/root",
@@ -101,4 +101,5 @@ class NetnsBackend:
             sysctls=HOST_SYSCTLS,
             env=env,
             engine=self._engine,
+            bridge=bridge_of(scenario),
         )

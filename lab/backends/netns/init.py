@@ -44,6 +44,8 @@ class HostPlan(Struct, frozen=True, kw_only=True):
     """Path below /proc/sys -> value. Those that this kernel does not have are left out."""
     env: dict[str, str] = {}
     engine: bool = True
+    bridge: str = "172.17.0.1/16"
+    """Of the engine: its bridge's address."""
 
 
 def run_host(plan: HostPlan, channel: socket.socket) -> NoReturn:
@@ -120,7 +122,12 @@ def _serve_engine(plan: HostPlan) -> NoReturn:
         from lab.backends.engine import serve_engine
 
         asyncio.run(
-            serve_engine(hostname=plan.name, socket_path=ENGINE_SOCKET, state_dir=ENGINE_STATE),
+            serve_engine(
+                hostname=plan.name,
+                socket_path=ENGINE_SOCKET,
+                state_dir=ENGINE_STATE,
+                bridge_address=plan.bridge,
+            ),
         )
         code = 0
     except BaseException:

@@ -14,8 +14,10 @@ from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.host import BOOT, SimHost
 from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import Reach
+from lab.engine_pools import bridge_of
 from lab.errors import LabError, Violation
 from lab.faults.obstacle import Obstacle
+from lab.launch_options import proxy_asked
 from lab.scenario_model import PROCESS
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
@@ -119,12 +121,12 @@ class SimBackend:
             invariants.forwarding_changed()
 
         names = {name: spec.address for name, spec in scenario.hosts.items()}
-        port_of = _port_of(scenario)
+        port_of, bridge = _port_of(scenario), bridge_of(scenario)
         hosts: dict[str, SimHost] = {}
         for name, spec in scenario.hosts.items():
             peer = world.add(name, spec.address, [place.address for place in spec.interfaces[1:]])
             kernels[name] = Kernel(changed)
-            engines[name] = SimEngine(name, scenario.seed, port_of, changed)
+            engines[name] = SimEngine(name, scenario.seed, port_of, changed, bridge)
             addresses = [f"{place.address}/{place.prefix}" for place in spec.interfaces]
             hosts[name] = SimHost(peer, addresses, kernels[name], engines[name], reach, names, invariants, loop)
         lab = SimLab(world, hosts, violation, invariants)
@@ -161,6 +163,8 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
     if why := _too_many(scenario):
         yield why
     yield from foreign_images(scenario, "simulated host")
+    if scenario.overlay == "weave" and proxy_asked(scenario.options):
+        yield "overlay.options: they start the Docker API proxy, which a simulated host has not; use netns or dind"
     for index, step in enumerate(scenario.timeline):
         if step.verb == "exec":
             if why := unknown(step.body.command, container=step.body.service is not None):

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from multidict import MultiDict
 from yarl import URL
 
-from lab.backends.simulated.engine import BRIDGE, SimEngine
+from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.loop import VirtualLoop
 from lab.sim.kernel import Kernel, Port
 from lab.sim.world import Peer
@@ -245,7 +245,7 @@ class SimDaemon:
             cast(Router, self.router), cast(Engine, engine), cast(Ports, _Ports(kernel)), self.config, journal
         )
         if self.config.dns:
-            self.containers.resolver = BRIDGE
+            self.containers.resolver = str(engine.bridge.ip)
         self._exposure = Exposure(
             cast(Router, self.router),
             self.containers.bookings,

@@ -8,17 +8,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import blake2b
+from ipaddress import IPv4Interface
 from typing import Any
 from urllib.parse import unquote
 
 from lab.backends.simulated.programs import served
+from lab.engine_pools import DEFAULT
 from lab.images import IMAGES, find
 from lab.scenario_model import PROCESS
 from overlay.drivers.engine import Container, Event
 from overlay.errors import UsageError
 
-BRIDGE = "172.17.0.1"
-"""Address of the engine's bridge on every host, where the daemon serves DNS."""
 _FIRST_PORT = 32768
 """Where ports that nobody asked for by number begin."""
 
@@ -61,8 +61,17 @@ class SimEngine:
 
     path = "/var/run/docker.sock"
 
-    def __init__(self, host: str, seed: int, port_of: Callable[[str], int], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        seed: int,
+        port_of: Callable[[str], int],
+        changed: Callable[[], None],
+        bridge: str = f"{DEFAULT.network_address + 1}/{DEFAULT.prefixlen}",
+    ) -> None:
         self._host = host
+        self.bridge = IPv4Interface(bridge)
+        """The engine's bridge, where the daemon serves DNS; the same on every host."""
         self._seed = seed
         self._port_of = port_of
         self._changed = changed
@@ -108,9 +117,8 @@ class SimEngine:
         if found.running:
             return
         taken = {other.eth0 for other in self.containers.values()}
-        found.eth0 = next(
-            f"172.17.{n >> 8}.{n & 255}" for n in range(2, 1 << 16) if f"172.17.{n >> 8}.{n & 255}" not in taken
-        )
+        after = range(1, self.bridge.network.num_addresses)
+        found.eth0 = next(address for n in after if (address := str(self.bridge.ip + n)) not in taken)
         for inside, asked in found.bindings.items():
             port = asked or next(number for number in range(_FIRST_PORT, 65536) if number not in self._published)
             if port in self._published:

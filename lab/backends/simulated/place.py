@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from lab.backends.base import Result
 from lab.backends.simulated.commands import Program
-from lab.backends.simulated.engine import BRIDGE, SimContainer
+from lab.backends.simulated.engine import SimContainer
 from lab.backends.simulated.machine import Machine
 from lab.backends.simulated.network_commands import NETWORK, Fetched, Interface, page
 from lab.sim.filters import Files
@@ -60,7 +60,7 @@ class HostPlace:
         links += [
             Interface(f"eth{number}", _mac(address), _MTU, (address,)) for number, address in enumerate(host.addresses)
         ]
-        links.append(Interface("docker0", "02:42:00:00:00:01", _MTU, (f"{BRIDGE}/16",)))
+        links.append(Interface("docker0", "02:42:00:00:00:01", _MTU, (str(host.engine.bridge),)))
         exposed = host.kernel.ports.get(EXPOSED)
         for name in host.devices:
             own = exposed if name == BRIDGE_DEVICE else None
@@ -150,7 +150,15 @@ class ContainerPlace(HostPlace):
         return NETWORK
 
     def interfaces(self) -> list[Interface]:
-        links = [_LOOPBACK, Interface("eth0", _mac(self._container.eth0), _MTU, (f"{self._container.eth0}/16",))]
+        links = [
+            _LOOPBACK,
+            Interface(
+                "eth0",
+                _mac(self._container.eth0),
+                _MTU,
+                (f"{self._container.eth0}/{self.host.engine.bridge.network.prefixlen}",),
+            ),
+        ]
         port = self.host.kernel.ports.get(self.container)
         if port is not None:
             links.append(Interface("ethwe", port.mac, self.host.mtu, port.cidrs))

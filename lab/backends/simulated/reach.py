@@ -5,10 +5,11 @@ and hosts themselves. What it found is remembered until something that forwards 
 """
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address, ip_interface
 
 from msgspec import Struct
 
-from lab.backends.simulated.engine import BRIDGE, SimContainer, SimEngine
+from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
 from lab.sim.passage import RTO_MIN
@@ -115,13 +116,14 @@ class Reach:
         if container and not self.alive(host, container):
             return None
         engine = self._engines[host]
-        for other in engine.containers.values():
-            if other.running and other.eth0 == address:
-                return Route(host, other.id, (), (), port)
-        if address == BRIDGE:
-            return Route(host, "", (), (), port)
-        if self._network.known(address):
-            return self._over_underlay(host, address, port)
+        if not (container and self._on_overlay(host, container, address)):
+            for other in engine.containers.values():
+                if other.running and other.eth0 == address:
+                    return Route(host, other.id, (), (), port)
+            if address == str(engine.bridge.ip):
+                return Route(host, "", (), (), port)
+            if self._network.known(address):
+                return self._over_underlay(host, address, port)
         trip = self.walks.round_trip(host, container or EXPOSED, address)
         if trip is None:
             return None
@@ -129,6 +131,14 @@ class Reach:
         if found == EXPOSED:
             found, port = self._engines[there].published(port) or ("", port)
         return Route(there, found, trip.there.hops, trip.back.hops, port)
+
+    def _on_overlay(self, host: str, container: str, address: str) -> bool:
+        """Whether a container's route to an address goes by its interface on the overlay: the longest prefix wins."""
+        own = self._kernels[host].ports.get(container)
+        asked, bridge = ip_address(address), self._engines[host].bridge.network
+        nets = [ip_interface(cidr).network for cidr in own.cidrs] if own is not None else []
+        longest = max((net.prefixlen for net in nets if asked in net), default=-1)
+        return longest >= 0 and not (asked in bridge and bridge.prefixlen >= longest)
 
     def _over_underlay(self, host: str, address: str, port: int) -> Route | None:
         protocol = "tcp" if port else "icmp"

@@ -152,7 +152,7 @@ def test_times_must_not_go_backwards() -> None:
     ("host", "words"),
     [
         ("{address: 192.168.1.2}", "expected an address in 192.168.0.0/24"),
-        ("{address: 192.168.0.255}", "neither its first nor its last"),
+        ("{address: 192.168.0.255}", "not the broadcast address"),
         ("{address: 192.168.0}", "expected an address as 192.168.0.2"),
         ("{network: wan}", "found 'wan', expected a network: lan"),
         ("{networks: {lan: null, wan: 10.0.0.1}}", "found 'wan', expected a network: lan"),

@@ -118,4 +118,6 @@ def test_the_digest_is_of_the_meaning() -> None:
 
 def test_what_launch_would_refuse_is_told_before_anything_runs() -> None:
     told = problem("overlay.gossip_interval=soon,5s", "topology.hosts=4")
-    assert told.startswith("--set overlay.gossip_interval=soon: --gossip-interval soon: expected a time")
+    assert told.startswith(
+        "--set overlay.gossip_interval=soon: found 'soon', expected a value that `weave launch` takes (--gossip-"
+    )

@@ -1,0 +1,135 @@
+"""Graphs from files as other programs write them: other words for a link, other scripts, parallel edges, pieces."""
+
+from pathlib import Path
+from typing import Any
+
+import networkx
+import pytest
+
+from lab.graph_words import link_of
+from lab.scenario import Reading, read
+
+
+def reading(folder: Path, graph: Any = None, *, gml: bytes = b"") -> Reading:
+    if gml:
+        (folder / "net.gml").write_bytes(gml)
+    else:
+        networkx.write_graphml(graph, folder / "net.graphml")
+    file = folder / "x.yaml"
+    name = "net.gml" if gml else "net.graphml"
+    file.write_text(f"version: 1\nunderlay: {{file: {name}}}\ntimeline: [wait: 1s]\n")
+    return read(file)
+
+
+def notes(found: Reading) -> str:
+    assert not found.problems, found.problems
+    return "\n".join(note.text for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "link", "words"),
+    [
+        ({"latency": 50.0}, {"delay": "50ms"}, "`latency` is taken as `delay`, in milliseconds"),
+        ({"latency": "10 us"}, {"delay": "10us"}, ""),
+        ({"latency": "0.5 seconds"}, {"delay": "0.5s"}, ""),
+        ({"latency": "fast"}, {}, "`latency` is ignored (found 'fast'): write `delay: 40ms`"),
+        ({"packetloss": 0.05}, {"loss": "5%"}, "`packetloss` is taken as `loss`, in a fraction of 1"),
+        ({"packet_loss": "0.5%"}, {"loss": "0.5%"}, ""),
+        ({"packet_loss": 0.0}, {"loss": "0%"}, "a fraction of 1"),
+        ({"packet_loss": 5}, {}, "`packet_loss` is ignored"),
+        ({"bandwidth": "1 Gbit"}, {"rate": "1gbit"}, ""),
+        ({"bandwidth": "10 Mbps"}, {"rate": "10mbit"}, ""),
+        ({"bandwidth": 100}, {}, "`bandwidth` is ignored (found 100): write `rate: 10mbit`"),
+        ({"LinkSpeedRaw": 10000000000.0}, {}, "`LinkSpeedRaw` is ignored"),
+        ({"latency": 50.0, "delay": "20ms"}, {"delay": "20ms"}, "`latency` is ignored where `delay` says it too"),
+        ({"weight": 3, "LinkLabel": "x", "id": "e1"}, {}, ""),
+    ],
+)
+def test_a_links_words_are_read_with_their_units_or_named(
+    attributes: dict[str, Any], link: dict[str, Any], words: str
+) -> None:
+    found, told = link_of(attributes)
+    assert found == link
+    assert (words in "".join(told.values())) if words else not told
+
+
+def test_links_of_other_programs_reach_the_scenario(tmp_path: Path) -> None:
+    graph = networkx.Graph()
+    graph.add_edge("a", "b", latency=50.0, packetloss=0.05)
+    graph.add_edge("b", "c", latency=20.0, packetloss=0.0)
+    found = reading(tmp_path, graph)
+    assert found.resolved is not None
+    link = found.resolved.links.between("a", "b")
+    assert (link.delay, link.loss) == (50_000_000, 0.05)
+    assert notes(found).count("`latency`") == 1
+
+
+def test_other_scripts_become_names_that_can_be_read(tmp_path: Path) -> None:
+    graph = networkx.Graph()
+    for number, label in enumerate(("Zürich", "東京", "大阪", "Москва", "München-Ost", "Zurich", "São Paulo")):
+        graph.add_node(number, label=label)
+        graph.add_edge(0, number)
+    found = reading(tmp_path, graph)
+    assert found.resolved is not None
+    names = list(found.resolved.hosts)
+    assert names == ["Zurich", "DongJing", "DaBan", "Moskva", "Munchen-Ost", "Zurich-2", "Sao-Paulo"]
+    assert "Zürich is Zurich" in notes(found)
+
+
+def test_names_that_mean_something_else_are_changed(tmp_path: Path) -> None:
+    graph = networkx.path_graph(["12.83.46.1", "localhost", "all", "x", "X", "0x7f000001"])
+    found = reading(tmp_path, graph)
+    assert found.resolved is not None
+    assert list(found.resolved.hosts) == ["host12.83.46.1", "hostlocalhost", "hostall", "x", "X-2", "host0x7f000001"]
+    assert "12.83.46.1 is host12.83.46.1" in notes(found)
+
+
+def test_a_region_of_two_words_is_a_name(tmp_path: Path) -> None:
+    graph = networkx.path_graph(["a", "b", "c"])
+    for node, region in (("a", "North America"), ("b", "North-America"), ("c", "Süd")):
+        graph.nodes[node]["region"] = region
+    found = reading(tmp_path, graph)
+    assert found.scenario is not None
+    regions = [host.region for host in found.scenario.underlay.hosts.values()]
+    assert regions == ["North-America", "North-America-2", "Sud"]
+    assert "North America is North-America" in notes(found)
+
+
+GML = b"""Creator "somebody"
+graph [
+  directed 0
+  node [ id 0 label "Gen\xc3\xa8ve" ]
+  node [ id 1 label "Bern" ]
+  node [ id 2 label "Chur" ]
+  node [ id 3 label "Sion" ]
+  edge [ source 0 target 1 LinkLabel "one" ]
+  edge [ source 0 target 1 LinkLabel "two" ]
+  edge [ source 2 target 3 ]
+]
+"""
+
+
+@pytest.mark.parametrize("text", [GML, GML.replace(b"\xc3\xa8", b"\xe8"), GML.replace(b"\xc3\xa8", b"&#232;")])
+def test_gml_as_it_is_found(tmp_path: Path, text: bytes) -> None:
+    found = reading(tmp_path, gml=text)
+    assert found.resolved is not None
+    assert list(found.resolved.hosts) == ["Geneve", "Bern", "Chur", "Sion"]
+    assert found.resolved.edges == (("Geneve", "Bern"), ("Chur", "Sion"))
+    assert "the graph is in 2 pieces" in notes(found)
+
+
+def test_gml_that_says_what_it_is_stays_so(tmp_path: Path) -> None:
+    text = GML.replace(b"  directed 0", b"  directed 1\n  multigraph 1").replace(
+        b"edge [ source 2", b"edge [ source 1 target 2 ] edge [ source 1"
+    )
+    found = reading(tmp_path, gml=text)
+    assert found.resolved is not None and len(found.resolved.edges or ()) == 3
+    assert "pieces" not in notes(found)
+
+
+def test_a_graph_by_hand_in_pieces_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("version: 1\nunderlay: {hosts: {a: {}, b: {}, c: {}}, edges: [[a, b]]}\ntimeline: [wait: 1s]\n")
+    found = read(file)
+    assert [(note.line, note.path) for note in found.notes] == [(2, "underlay.edges")]
+    assert "the graph is in 2 pieces" in notes(found)

@@ -1,0 +1,130 @@
+"""What stands in a file stays what it is: numbers where text is wanted; and all that is wrong is told at once."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lab.cli import lab
+from lab.launch_options import flags
+from lab.scenario import ScenarioError, load_resolved, parse, read
+from lab.topology import Resolved, resolve
+
+HEAD = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\n"
+
+
+def resolved(text: str) -> Resolved:
+    return resolve(parse(HEAD + text))
+
+
+WRITTEN = ["24.10", "0123", "0o755", "0x1F", "1e3", "1_000", "-7", ".5", "true", "TRUE", "2024-01-02", "-0", "1.0"]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_text_is_what_is_written(written: str) -> None:
+    service = f"{{image: i, args: [{written}], env: {{K: {written}}}, host: a}}"
+    command = f"{{command: [echo, {written}], host: a}}"
+    option = "x" if written.lower() == "true" else written  # there it is a switch
+    found = resolved(
+        f"overlay: {{options: {{nickname: {option}}}}}\n"
+        f"services: {{s: {service}, c: {command}}}\n"
+        f"timeline:\n  - exec: {{host: a, command: [echo, {written}], expect: {{stdout: {written}}}}}\n"
+        f"  - launch: {{options: {{nickname: {option}}}}}\n"
+        f"  - expect: {{http: {{from: s, url: {written}, body: {written}}}}}\n"
+    )
+    assert found.services["s"].args == (written,) and found.services["s"].env == {"K": written}
+    assert found.services["c"].args == ("echo", written)
+    step = found.timeline[0].exec
+    assert step is not None and step.command == ("echo", written) and step.expect.stdout == written
+    http = found.timeline[2].expect and found.timeline[2].expect.http
+    assert http and (http.url, http.body) == (written, written)
+    launch = found.timeline[1].launch
+    assert launch is not None
+    assert flags(found.options) == flags(launch.options) == ["--nickname", option]
+
+
+def test_a_line_for_the_shell_may_look_like_a_number() -> None:
+    assert resolved("services: {s: {command: 0755, host: a}}\ntimeline: [wait: 1s]\n").services["s"].args == (
+        "sh",
+        "-c",
+        "0755",
+    )
+
+
+def test_numbers_stay_numbers_where_numbers_are_wanted() -> None:
+    found = resolved(
+        "seed: 0x10\nservices: {s: {image: i, port: 8_080, replicas: 2}}\n"
+        "timeline: [slow_disk: {host: a, full: true}]\n"
+    )
+    assert (found.seed, found.services["s"].port, found.services["s"].replicas) == (16, 8080, 2)
+    assert found.timeline[0].slow_disk is not None and found.timeline[0].slow_disk.full is True
+    options = resolved("overlay: {options: {conn-limit: 30, dns: false, mtu: 1400}}\ntimeline: [wait: 1s]\n").options
+    assert options == {"conn-limit": 30, "dns": False, "mtu": 1400}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("timeline: [wait: 5]\n", "timeline[0].wait: found 5, expected a duration"),
+        ("timeline: [wait: 1.50]\n", "timeline[0].wait: found 1.50, expected a duration"),
+        (
+            "services: {s: {image: i, replicas: 2.0}}\ntimeline: [wait: 1s]\n",
+            "services.s.replicas: found 2.0, expected",
+        ),
+        ("services: {s: {image: i, env: {A: [1]}}}\ntimeline: [wait: 1s]\n", "env.A: found a list of 1, expected text"),
+        ("services: {s: {image: i, env: {1: x}}}\ntimeline: [wait: 1s]\n", "found the key 1, expected text as a key"),
+        ("timeline: [slow_disk: {host: a, full: 1}]\n", "full: found 1, expected true or false"),
+    ],
+)
+def test_a_value_of_another_kind_is_shown_as_it_is_written(text: str, words: str) -> None:
+    with pytest.raises(ScenarioError) as raised:
+        parse(HEAD + text)
+    assert words in str(raised.value)
+
+
+def test_all_that_is_wrong_is_told_at_once_over_files_with_places(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text(
+        "version: 1\nunderlay: {hosts: {a: {}, a: {}}}\nservices: {s: {image: ksahnine/dummy-http, env: {A: !x y}}}\n"
+        "overlay: {options: {beat_intervall: 1s, iprange: 10.2.0.0/33}}\n"
+        "timeline:\n  - wait: 5\n  - kill: {host: zz}\n  - slow_disk: {host: a}\n"
+    )
+    two.write_text("version: 1\nunderlay: {hosts: {a: {}}}\nservices: {s: {image: no/such}}\ntimeline: [wat: 1]\n")
+    result = CliRunner().invoke(lab, ["validate", str(one), str(two)])
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    for start, words in (
+        (f"{one}:2:27: ", "found the key 'a' twice, expected each key once"),
+        (f"{one}:3:53: ", "found the tag !x, expected plain YAML"),
+        (f"{one}:4:21: overlay.options.beat_intervall: ", "did you mean 'beat-interval'?"),
+        (f"{one}:4:50: overlay.options.iprange: found '10.2.0.0/33', ", "weave launch"),
+        (f"{one}:6:11: timeline[0].wait: found 5, ", "expected a duration"),
+        (f"{one}:7:18: timeline[1].kill.host: found 'zz', ", "expected a host: a"),
+        (f"{one}:8:16: netns refuses: timeline[2].slow_disk: ", "share one disk"),
+        (f"{two}:4:12: timeline[0].wat: ", "expected one of"),
+        (f"{two}:3:15: netns refuses: services.s", "no/such"),
+    ):
+        assert sum(line.startswith(start) and words in line for line in lines) == 1, (start, words, lines)
+    assert len(lines) == 9
+
+
+def test_options_of_every_overlay_are_checked(tmp_path: Path) -> None:
+    for overlay, words in (
+        ("{kind: vxlan, options: {iprange: 10.2.0.0/33}}", "expected a range as 10.32.0.0/12"),
+        ("{kind: vxlan, options: {beat-interval: 1s}}", "expected one of iprange, mtu"),
+        ("{kind: none, options: {mtu: 1400}}", "expected none: it has no options"),
+        ("{options: {iprange: 10.2.0.0/24, subnet: 10.3.0.0/24}}", "not within the range"),
+        ("{options: {iprange: 127.0.0.0/8}}", "loopback"),
+        ("{options: {proxy: true, tlsverify: 3}}", "tlsverify"),
+    ):
+        with pytest.raises(ScenarioError) as raised:
+            parse(f"{HEAD}overlay: {overlay}\ntimeline: [wait: 1s]\n")
+        assert words in str(raised.value)
+    assert resolved("overlay: {options: {iprange: 10.2.0.0/16, subnet: 10.2.3.0/24}}\ntimeline: [wait: 1s]\n")
+
+
+def test_a_byte_order_mark_hides_no_question(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_bytes(b"\xef\xbb\xbf# Is it?\n" + HEAD.encode() + b"timeline: [wait: 1s]\n")
+    assert load_resolved(file).question == "Is it?"
+    assert not read(file).problems
