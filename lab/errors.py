@@ -1,8 +1,14 @@
 """Errors that the lab raises on purpose: what was found, what was expected, what to do about it."""
 
+from overlay.clean import LINES, clean
+
 
 class LabError(Exception):
     """The lab cannot do what it was asked; the text says why and names the remedy."""
+
+    def __str__(self) -> str:
+        # It is made to be printed, and may hold words of a scenario, a container or an engine.
+        return clean(super().__str__(), keep=LINES)
 
 
 class Violation(LabError):

@@ -22,6 +22,7 @@ from lab.scenario_model import Scenario
 from lab.scenario_notes import notes_on
 from lab.scenario_yaml import Found, locate, read_yaml
 from lab.topology import Resolved, resolve
+from overlay.clean import LINES, clean
 
 __all__ = [
     "Found",
@@ -61,7 +62,8 @@ class ScenarioError(Exception):
     def __init__(self, file: str, problems: list[Found]) -> None:
         self.file = file
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
-        super().__init__("\n".join(f"{file}:{p.line}:{p.column}: {p}" for p in self.problems))
+        lines = [f"{file}:{p.line}:{p.column}: {p}" for p in self.problems]
+        super().__init__(clean("\n".join(lines), keep=LINES))
 
 
 class Reading(Struct, frozen=True):
@@ -84,7 +86,7 @@ class Reading(Struct, frozen=True):
 
     def told(self, found: Found, word: str = "") -> str:
         """One line: file, line, column, what."""
-        return f"{self.file}:{found.line}:{found.column}: {word}{found}"
+        return clean(f"{self.file}:{found.line}:{found.column}: {word}{found}", keep=LINES)
 
 
 def load(path: Path) -> Scenario:

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
 from overlay import __version__
+from overlay.clean import LINES, clean, clean_json
 from overlay.cli_client import Client, NotRunning, Refused
 from overlay.cli_words import Usage, nearest, take_addresses
 from overlay.errors import OverlayError
@@ -127,7 +128,8 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
-    print(text, file=stream or sys.stdout, flush=True)
+    """Print a text that may hold words of others: of peers, of the engine, of containers."""
+    print(clean(text, keep=LINES), file=stream or sys.stdout, flush=True)
 
 
 def _client() -> Client:
@@ -266,11 +268,11 @@ def _report(words: list[str]) -> int:
     if _plain(words, "report", ("-f",)):
         raise Usage("report takes no arguments but -f TEMPLATE")
     if template:
-        _say(_client().get(f"/report?format={_quote(template)}"))
+        print(_client().get(f"/report?format={_quote(template)}"), flush=True)  # the template's own words are ours
         return 0
     import json
 
-    _say(json.dumps(_client().get_json("/report"), indent=2))
+    _say(clean_json(json.dumps(_client().get_json("/report"), indent=2)))
     return 0
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from overlay.clean import clean_tree
 from overlay.datapath.wireguard import WIREGUARD_DEVICE, WIREGUARD_PORT
 from overlay.env import SECOND
 
@@ -13,6 +14,7 @@ Report = Mapping[str, Any]
 
 def text(report: Report, part: str = "") -> str:
     """The page of one part (`PARTS`), or the overview for ""; ends with a newline."""
+    report = clean_tree(report)  # names, nicknames and reasons are words of others
     return PARTS[part](report) if part else _overview(report)
 
 

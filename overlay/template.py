@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from overlay.clean import clean, clean_json
 from overlay.errors import UsageError
 
 _FIELD = re.compile(r"\.|(?:\.[A-Za-z_]\w*)+")
@@ -147,7 +148,7 @@ def _value(text: str, dot: Any, out: _Output) -> str:
     word, _, rest = text.partition(" ")
     match word:
         case "json":
-            return json.dumps(_field(rest, dot, out))
+            return clean_json(json.dumps(_field(rest, dot, out)))
         case "len":
             found = _field(rest, dot, out)
             if not isinstance(found, (str, Mapping, list, tuple, type(None))):
@@ -166,7 +167,7 @@ def _value(text: str, dot: Any, out: _Output) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    return clean(value) if isinstance(value, str) else clean_json(json.dumps(value))
 
 
 def _field(path: str, dot: Any, out: _Output) -> Any:

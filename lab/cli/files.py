@@ -11,6 +11,7 @@ import msgspec
 from lab.errors import LabError
 from lab.store import EXIT_CODES, HISTORY, INDEX, find_run
 from lab.words import count
+from overlay.clean import clean
 
 if TYPE_CHECKING:
     from lab.fabric.features import Feature
@@ -66,7 +67,7 @@ def check_run(where: str, *, as_json: bool) -> int:
         click.echo(msgspec.json.encode(verdict).decode())
     else:
         for result in verdict.results:
-            click.echo(f"{result.verdict:8} {result.checker}: {result.summary}")
+            click.echo(clean(f"{result.verdict:8} {result.checker}: {result.summary}"))
         click.echo(verdict.verdict)
     return EXIT_CODES[verdict.verdict]
 

@@ -20,6 +20,7 @@ from lab.scenario_steps import Step
 from lab.store import EXIT_CODES
 from lab.topology import Resolved
 from overlay import __version__
+from overlay.clean import LINES, clean, clean_json, clean_tree
 
 SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -i || exec sh -i")
 _DONE = ("launch", "connect", "run", "attach")
@@ -69,7 +70,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
             )
             outcome = asyncio.run(runner.run(timeline=first_steps(scenario)))
         if outcome.reason:
-            click.echo(f"lab: {outcome.reason}", err=True)
+            click.echo(f"lab: {clean(outcome.reason, keep=LINES)}", err=True)
         return EXIT_CODES[outcome.verdict]
 
     code = inside(engine, work, name=name, detach=True)
@@ -95,8 +96,9 @@ def show(name: str, *, as_json: bool) -> None:
     with Client(find(name)) as client:
         facts: dict[str, Any] = client.call("inspect") | client.call("status")
     if as_json:
-        click.echo(json.dumps(facts))
+        click.echo(clean_json(json.dumps(facts)))
         return
+    facts = clean_tree(facts)
     rows = []
     for host in facts["hosts"]:
         peer = facts["peers"].get(host["name"], {})

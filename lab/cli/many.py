@@ -21,6 +21,7 @@ from lab.sweep.play import VIRTUAL
 from lab.sweep.pools import Cluster, OneByOne, Pool, Processes, cores
 from lab.sweep.run import Plan, Swept
 from lab.words import are, count
+from overlay.clean import clean
 
 USAGE = 2
 _SHOWN = 5
@@ -219,7 +220,7 @@ def _tell(swept: Swept, page: Path, again: str) -> None:
     bad = [point for point in swept.points if point.verdict != "valid"]
     for point in bad[:_SHOWN]:
         setting = " ".join(f"{path}={value}" for path, value in point.parameters.items())
-        click.echo(f"  seed {point.seed} {setting}: {point.verdict}: {point.reason.partition(chr(10))[0]}")
+        click.echo(clean(f"  seed {point.seed} {setting}: {point.verdict}: {point.reason.partition(chr(10))[0]}"))
         click.echo(f"    {point.replay}")
     if len(bad) > _SHOWN:
         click.echo(f"  and {len(bad) - _SHOWN} more, in the table")

@@ -14,6 +14,7 @@ from lab.resolved import from_json
 from lab.runner import Outcome, Runner
 from lab.runner_load import code_identity
 from lab.store import HISTORY, find_run
+from overlay.clean import LINES, clean
 
 _SHOWN, _BEFORE = 200, 60
 """Characters of a differing line, and how many of them before the difference."""
@@ -47,7 +48,7 @@ def replay_run(where: str, *, as_json: bool) -> int:
         found = {"same": same, "verdict": outcome.verdict, "run_dir": str(path.parent), "code": differs}
         click.echo(json.dumps(found | ({"line": place[0]} if place else {})))
         return 0 if same else DIFFERENT
-    click.echo(f"{outcome.verdict}{f': {outcome.reason}' if outcome.reason else ''}")
+    click.echo(clean(f"{outcome.verdict}{f': {outcome.reason}' if outcome.reason else ''}", keep=LINES))
     if place is None:
         lines = stored.count(b"\n")
         click.echo(f"the same to the byte: {len(stored):,} bytes, {lines:,} lines")

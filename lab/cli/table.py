@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from lab.cli import terminal
+from overlay.clean import clean
 
 __all__ = ["columns_of", "lay_out", "show"]
 
@@ -25,6 +26,7 @@ def show(
     styles: Sequence[str] = (),
 ) -> None:
     """Print a table on standard output: `right` names the headers of numbers, `styles` has a word a row (bold, dim)."""
+    rows = [[clean(cell, keep="\n") for cell in row] for row in rows]
     if title:
         click.echo(title)
     width = terminal.width()

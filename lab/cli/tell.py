@@ -12,6 +12,7 @@ from lab.cli import table, terminal
 from lab.runner import Progress
 from lab.topology import Resolved
 from lab.words import count
+from overlay.clean import clean, clean_tree
 
 _REASON_LINES = 20
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
@@ -26,7 +27,7 @@ class Teller:
 
     def head(self, scenario: Resolved, backend: str) -> None:
         """What is about to be played."""
-        question = f"  {scenario.question}" if scenario.question else ""
+        question = f"  {clean(scenario.question)}" if scenario.question else ""
         click.echo(click.style(scenario.name, bold=True) + question)
         pace = f", pace {scenario.pace}" if scenario.pace != 1 else ""
         click.echo(f"  {count(len(scenario.hosts), 'host')} on {backend}, seed {scenario.seed}{pace}")
@@ -34,7 +35,9 @@ class Teller:
     def progress(self, progress: Progress) -> None:
         """One step began, ended, or a fault healed by itself."""
         mark, colour = _MARKS[progress.ok]
-        line = f"{(progress.t + (progress.took or 0)) / 1e9:8.2f}s {click.style(mark, fg=colour)} {progress.label}"
+        line = (
+            f"{(progress.t + (progress.took or 0)) / 1e9:8.2f}s {click.style(mark, fg=colour)} {clean(progress.label)}"
+        )
         if progress.ok is None:
             if self._live:
                 click.echo(f"\r\x1b[K{line}", nl=False)
@@ -44,11 +47,12 @@ class Teller:
         click.echo(f"\r\x1b[K{line}" if self._live else line)
         if not progress.ok:
             for text in progress.note.splitlines():
-                click.echo(f"            {text}")
+                click.echo(f"            {clean(text)}")
             samples_table(progress.samples)
 
     def end(self, summary: Mapping[str, Any], index: str) -> None:
         """Verdict, convergence times, where the report is, how to run it again."""
+        summary = clean_tree(summary, keep="\n")
         convergence_table(summary.get("convergence") or [])
         verdict = str(summary["verdict"])
         colour = {"valid": "green", "invalid": "red"}.get(verdict, "yellow")
@@ -70,7 +74,7 @@ def seconds(ns: int) -> str:
 
 def samples_table(samples: Sequence[Mapping[str, Any]]) -> None:
     """The last samples of a failed expectation."""
-    for sample in samples:
+    for sample in clean_tree(samples):
         became = "ok" if sample["ok"] else f"failed ({sample.get('error') or 'no answer'})"
         answers = f" {', '.join(sample['answers'])}" if sample.get("answers") else ""
         asked = f"{sample['probe']} {sample['source']} → {sample['target']}"

@@ -4,7 +4,7 @@ Owns what is said where; the numbers come from `lab.report.summary`, the picture
 """
 
 from base64 import b64encode
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lab.checkers.run import Step
 from lab.checkers.world import LASTING
 from lab.plots.style import Figure, span
 from lab.words import count, were
+from overlay.clean import LINES, clean_tree
 
 __all__ = ["render"]
 
@@ -68,6 +69,7 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=partial(clean_tree, keep=LINES),  # words of scenarios, containers and peers
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

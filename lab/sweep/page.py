@@ -5,6 +5,7 @@ Owns what is said where, and the files in a sweep's directory that are drawn. Nu
 """
 
 from base64 import b64encode
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, samp
 from lab.sweep.run import Swept
 from lab.sweep.statistics import Band, Sample, median
 from lab.sweep.table import write_tables
+from overlay.clean import LINES, clean_tree
 
 __all__ = ["exit_code", "verdict_of", "write"]
 
@@ -62,6 +64,7 @@ def render(swept: Swept, groups: list[Group], drawn: list[Figure], tables: list[
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),
         autoescape=True,
+        finalize=partial(clean_tree, keep=LINES),  # words of scenarios, containers and peers
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

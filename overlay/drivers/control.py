@@ -15,6 +15,7 @@ from msgspec.structs import asdict, replace
 
 from overlay import __version__, metrics, status
 from overlay import inputs as i
+from overlay.clean import clean, clean_json
 from overlay.config import Address
 from overlay.drivers.addresses import parse_address, parse_target
 from overlay.drivers.containers import Containers
@@ -401,8 +402,8 @@ def _cidr(request: web.Request) -> str:
 
 
 def _reply(value: Any) -> web.Response:
-    return web.Response(body=_json.encode(value), content_type="application/json")
+    return web.Response(text=clean_json(_json.encode(value).decode()), content_type="application/json")
 
 
 def _answer(value: Any) -> web.Response:
-    return web.Response(text=value if isinstance(value, str) else " ".join(value or ()))
+    return web.Response(text=clean(value if isinstance(value, str) else " ".join(value or ())))

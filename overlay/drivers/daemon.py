@@ -342,8 +342,9 @@ async def _resolve(host: str) -> str:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise EnvironmentProblem(f"`{host}` cannot be resolved: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:  # the second: no label of a DNS name
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise EnvironmentProblem(f"`{host}` cannot be resolved: {reason}") from None
     return str(found[0][4][0])
 
 

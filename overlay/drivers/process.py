@@ -10,14 +10,14 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from overlay.clean import clean
 from overlay.errors import EnvironmentProblem, OverlayError
 
-__all__ = ["hide", "spawn"]
+__all__ = ["LineFormatter", "hide", "spawn"]
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _become(
         with contextlib.suppress(OSError):
             os.write(pipe, str(error).encode())
     except BaseException:
-        log.critical("%s died:\n%s", what, traceback.format_exc())
+        log.critical("%s died", what, exc_info=True)
         with contextlib.suppress(OSError):
             os.write(pipe, f"{what} died while starting: see {log_file}".encode())
     finally:
@@ -120,12 +120,23 @@ def _close_inherited(keep: int) -> None:
                 os.close(descriptor)
 
 
+class LineFormatter(logging.Formatter):
+    """One line a message, whatever words of others are in it; the lines of a traceback are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's own name
+        record.message = clean(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join("    " + clean(line) for line in super().formatException(ei).splitlines())
+
+
 def _log_to(level: str) -> None:
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handler.setFormatter(LineFormatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from overlay.clean import clean
 from overlay.config import Config, PeerName
 from overlay.effects import Effect, Log
 from overlay.env import SECOND
@@ -90,8 +91,8 @@ class Trust:
         """A connection has ended because of the password, or because strangers are too many."""
         host = connection.remote.host
         hello = connection.hello
-        said = " ".join(ending.text[:MAX_TEXT].split())  # perhaps in the other side's words
-        name = f"{hello.name}({hello.nickname})" if hello is not None else ""
+        said = clean(" ".join(ending.text[:MAX_TEXT].split()))  # perhaps in the other side's words
+        name = clean(f"{hello.name}({hello.nickname})", most=MAX_TEXT) if hello is not None else ""
         if connection.dialled is None:
             before = self.refusals.pop(host, None)
             count = before.count + 1 if before is not None else 1

@@ -25,6 +25,7 @@ from lab.sim.world import Peer
 from overlay import __version__
 from overlay import effects as e
 from overlay import inputs as i
+from overlay.clean import clean
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.datapath.wireguard import KEY_SIZE, tunnel_address
 from overlay.drivers.attach import Ports
@@ -195,7 +196,7 @@ class SimRouter:
 
     def note(self, level: str, text: str) -> None:
         """One line for the log."""
-        self.log.append(f"{self.peer.world.now / SECOND:.3f} {level.upper():7} {text}")
+        self.log.append(f"{self.peer.world.now / SECOND:.3f} {level.upper():7} {clean(text)}")
 
     def _dns_answer(self, effect: e.DnsAnswer) -> None:
         self.dns_answers[effect.query] = effect.payload

@@ -168,6 +168,16 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert "<script" not in page and "<img src=x" not in page and "<b>x" not in page
 
 
+def test_hostile_words_are_harmless_in_the_page(tmp_path: Path) -> None:
+    hostile = "name\x1b]0;owned\x07\u202egnp\x9b31m"
+    story = Story(name="x", question=hostile)
+    story.event(0, "launch", ok=False, label=hostile, error=hostile)
+    write_report(stored(story.finish(), tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    assert all(char.isprintable() or char == "\n" for char in page)
+    assert "name\\x1b]0;owned" in page
+
+
 def test_the_longest_outage_ends_with_the_next_good_answer() -> None:
     outage = summarise(Run(synthetic_history.partition()))["longest_outage"]
     assert outage is not None and 9.8 * S < outage["lasted"] < 10.4 * S
