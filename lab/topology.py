@@ -75,6 +75,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     path: str = "/"
     address: str = ""
     hostname: str = ""
+    allow_spoofing: bool = False
 
     def without_address(self) -> "Replica":
         """The same, with an address of the overlay's choice."""
@@ -95,6 +96,8 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     path: str
     address: str
     hostname: str
+    allow_spoofing: bool = False
+    """It may send with foreign MACs and addresses, where the overlay guards ports."""
     hosts: tuple[str, ...]
     """Replica i is placed on the host at (i - 1) modulo their number."""
     replicas: int
@@ -116,6 +119,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
             path=self.path,
             address=self.address if index == 1 else "",
             hostname=self.hostname,
+            allow_spoofing=self.allow_spoofing,
         )
 
 
@@ -410,6 +414,7 @@ def _services(scenario: Scenario, hosts: tuple[str, ...]) -> Iterator[tuple[str,
                 path=service.path,
                 address=service.address or "",
                 hostname=hostname if "." in hostname else f"{hostname}.{domain}",
+                allow_spoofing=service.allow_spoofing,
                 hosts=placed,
                 replicas=1 if service.replicas is None else service.replicas,
                 numbered=service.replicas is not None,

@@ -34,7 +34,8 @@ Usage: weave COMMAND [ARGUMENTS]
   run [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
                                     start a container on the overlay; prints its id
   start [ADDRESS ...] CONTAINER     start a stopped container on the overlay; prints its addresses
-  attach [ADDRESS ...] CONTAINER    put a running container on the overlay; prints its addresses
+  attach [--allow-spoofing] [ADDRESS ...] CONTAINER
+                                    put a running container on the overlay; prints its addresses
   detach [ADDRESS ...] CONTAINER    take it off again
   ps [CONTAINER ...]                id, MAC and addresses of attached containers (and of this host, if exposed)
   expose [ADDRESS ...] [-h NAME] [--without-masquerade]
@@ -339,6 +340,7 @@ def _attach(words: list[str]) -> int:
         "--without-dns": ("dns", "false"),
         "--no-multicast-route": ("multicast", "false"),
         "--rewrite-hosts": ("hosts", "true"),
+        "--allow-spoofing": ("spoofing", "true"),
     }
     given = [word for word in words if word in forms]
     addresses, rest = take_addresses(_plain([word for word in words if word not in given], "attach", tuple(forms)))
@@ -378,7 +380,8 @@ def _hide(words: list[str]) -> int:
 def _ps(words: list[str]) -> int:
     query = "&".join(f"container={_quote(word)}" for word in _plain(words, "ps"))
     for entry in _client().get_json("/ps" + (f"?{query}" if query else "")):
-        _say(" ".join([entry["id"][:12], entry["mac"], *entry["addresses"]]))
+        free = ["spoofing-allowed"] if entry.get("spoofing") else []
+        _say(" ".join([entry["id"][:12], entry["mac"], *entry["addresses"], *free]))
     return 0
 
 

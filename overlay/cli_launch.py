@@ -211,6 +211,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
     from overlay.drivers import bridge, firewall
     from overlay.drivers.disk import Disk
     from overlay.drivers.netlink import Netlink
+    from overlay.drivers.port_filter import PortFilter
     from overlay.drivers.vxlan_filter import VxlanFilter
 
     disk = Disk(Places.of(environment).db)
@@ -218,6 +219,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
         with Netlink() as netlink:
             bridge.remove(netlink)
         VxlanFilter(VXLAN_PORT).remove()
+        PortFilter().remove()
         firewall.remove()
         disk.erase()
     except PermissionError as error:

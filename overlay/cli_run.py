@@ -13,10 +13,11 @@ from overlay.cli_words import Usage, nearest, take_addresses
 __all__ = ["HELP", "parse_run"]
 
 HELP = """\
-Usage: weave run [--without-dns] [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
+Usage: weave run [--without-dns] [--allow-spoofing] [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
 
 Starts a container on the overlay, detached, and prints its id. ADDRESS is a.b.c.d/n, net:a.b.c.0/n or net:default
 (which is also what none means). Its --hostname, or else its --name, becomes a DNS name under the router's domain.
+--allow-spoofing: it may send with foreign MACs and addresses (VRRP, a router, a bridge of its own).
 Flags: as of `docker run`, the usual ones; any other is refused."""
 
 Body = dict[str, Any]
@@ -183,15 +184,19 @@ _SHORT = {
     "h": "hostname", "u": "user", "w": "workdir", "l": "label", "c": "cpu-shares", "m": "memory",
 }  # fmt: skip
 _ALIASES = {"net": "network", "dns-opt": "dns-option"}
-_OWN = {"without-dns": False, "with-dns": True}
+_OWN = {"without-dns": ("dns", False), "with-dns": ("dns", True), "allow-spoofing": ("spoofing", True)}
 
 
 def parse_run(words: Sequence[str], environment: Mapping[str, str]) -> Body:
-    """`addresses`, `name`, `dns` and the `create` body of a `weave run`. Raises `Usage` and `UsageError`."""
+    """`addresses`, `name`, `dns`, `spoofing` and the `create` body of a `weave run`.
+
+    Raises `Usage` and `UsageError`.
+    """
     rest = list(words)
-    dns = True
+    own = {"dns": True, "spoofing": False}
     while rest and rest[0].lstrip("-") in _OWN and rest[0].startswith("-"):
-        dns = _OWN[rest.pop(0).lstrip("-")]
+        field, setting = _OWN[rest.pop(0).lstrip("-")]
+        own[field] = setting
     addresses, rest = take_addresses(rest)
     body: Body = {}
     name = ""
@@ -217,7 +222,7 @@ def parse_run(words: Sequence[str], environment: Mapping[str, str]) -> Body:
         body["Cmd"] = rest[1:]
     if name and not body.get("Hostname"):
         body["Hostname"] = name
-    return {"addresses": addresses, "name": name, "dns": dns, "create": body}
+    return {"addresses": addresses, "name": name, **own, "create": body}
 
 
 def _split(word: str, rest: list[str]) -> list[tuple[str, str | None]]:

@@ -44,9 +44,27 @@ def _router(report: Report) -> str:
             ("TrustedSubnets", ", ".join(mesh["trusted_subnets"]) or "none"),
             ("Sleeve", _sleeve(driver.get("sleeve", {}))),
             *([("WireGuard", _wireguard(driver["wireguard"]))] if mesh["encrypted"] and "wireguard" in driver else ()),
+            *([("Ports", _ports(driver["ports"]))] if "ports" in driver else ()),
+            *([("KernelAudit", _audit(driver["audit"]))] if "audit" in driver else ()),
             ("DataPath", f"fastdp ({driver['device']} on bridge {driver['bridge']}, MTU {driver['mtu']})"),
         ]
     )
+
+
+def _ports(ports: Mapping[str, Any]) -> str:
+    """How many containers send under their own addresses only."""
+    if ports["problem"]:
+        return "not guarded"
+    free = f", {ports['free']} with --allow-spoofing" if ports["free"] else ""
+    return f"{ports['guarded']} guarded against spoofing{free}"
+
+
+def _audit(audit: Mapping[str, Any]) -> str:
+    """What somebody else has changed in the kernel."""
+    if not audit["mended"]:
+        return "nothing was changed by others"
+    what = "; ".join(audit["what"])
+    return f"{_plural(audit['mended'], 'change')} of others mended, last {audit['age'] / SECOND:.0f}s ago: {what}"
 
 
 def _count(entries: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -103,6 +121,9 @@ def _troubles(report: Report) -> str:
     ]
     if mesh["name_conflict"]:
         lines.append("another process bears this peer's name: `weave reset` on one of them, or launch with --name")
+    if problem := driver.get("ports", {}).get("problem"):
+        lines.append(problem)
+    lines.extend(f"in the kernel: {left}" for left in driver.get("audit", {}).get("left", ()))
     if driver["disk"]:
         lines.append(driver["disk"])
     if driver["stalled"]:

@@ -58,7 +58,8 @@ class WeaveOverlay:
 
     async def run(self, replica: Replica) -> None:
         """`weave run`, with the address asked for or one that IPAM picks."""
-        argv = ["weave", "run", *([replica.address] if replica.address else []), "--name", replica.name]
+        argv = ["weave", "run", *_flags(replica), *([replica.address] if replica.address else [])]
+        argv += ["--name", replica.name]
         argv += ["-h", replica.hostname] if self.has_dns else []
         for key, value in replica.env.items():
             argv += ["-e", f"{key}={value}"]
@@ -83,12 +84,13 @@ class WeaveOverlay:
         before = self._addresses.get(replica.name)
         await Engine(self._lab.hosts[replica.host]).start(replica.name)
         asked = [replica.address] if replica.address else [str(before)] if before else []
-        await must(self._lab.hosts[replica.host], ["weave", "attach", *asked, replica.name])
+        await must(self._lab.hosts[replica.host], ["weave", "attach", *_flags(replica), *asked, replica.name])
         await self._learn(replica)
 
     async def attach(self, replica: Replica, address: str | None) -> None:
         """`weave attach [address] container`."""
-        await must(self._lab.hosts[replica.host], ["weave", "attach", *([address] if address else []), replica.name])
+        asked = [address] if address else []
+        await must(self._lab.hosts[replica.host], ["weave", "attach", *_flags(replica), *asked, replica.name])
         await self._learn(replica)
 
     async def detach(self, replica: Replica, address: str | None) -> None:
@@ -140,3 +142,7 @@ class WeaveOverlay:
             self._addresses[replica.name] = ipaddress.ip_interface(found[0])
         else:
             self._addresses.pop(replica.name, None)
+
+
+def _flags(replica: Replica) -> list[str]:
+    return ["--allow-spoofing"] if replica.allow_spoofing else []

@@ -1,7 +1,8 @@
 """Plugging a container into the bridge: its `ethwe`, addresses, routes, and the announcement of its address.
 
-Owns what happens in a container's network namespace. Which addresses it gets is decided elsewhere; the engine is
-asked for nothing but the process id whose namespace this is.
+Owns what happens in a container's network namespace, and the order in which its port is opened: what it may send is
+widened before an address is added and narrowed after one is removed. Which addresses it gets is decided elsewhere; the
+engine is asked for nothing but the process id whose namespace this is.
 """
 
 import errno
@@ -9,21 +10,33 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyroute2.netlink.rtnl import RTM_GETADDR
+from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK
 
+from overlay.datapath.port_rules import PortRule, widened
 from overlay.datapath.vxlan import CONTAINER_DEVICE, veth_names
 from overlay.drivers import rtnl
 from overlay.drivers.bridge import Devices, allow_ipv6
-from overlay.drivers.netlink import Netlink, NetlinkError
+from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.drivers.netns import inside
+from overlay.drivers.port_filter import PortFilter
 from overlay.errors import EnvironmentProblem, UsageError
 
-__all__ = ["Endpoints", "Ports", "addresses_of", "addresses_on", "plug", "port_name", "unplug"]
+__all__ = [
+    "Endpoints",
+    "Ports",
+    "addresses_of",
+    "addresses_on",
+    "plug",
+    "plugged",
+    "port_name",
+    "port_rule",
+    "unplug",
+]
 
 MULTICAST = "224.0.0.0/4"
 _ETH_P_ARP = 0x0806
@@ -32,17 +45,45 @@ _ETH_P_ARP = 0x0806
 class Ports:
     """The ports of this host's bridge: what `plug` and `unplug` do, on devices that are known."""
 
-    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+    def __init__(self, netlink: Netlink, devices: Callable[[], Devices], guard: PortFilter) -> None:
         self._netlink = netlink
         self._devices = devices
+        self._guard = guard
+        self._foreign: dict[str, str] = {}
+        """Container to its port, where an engine made that."""
 
-    def plug(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, multicast: bool = True) -> bool:
+    def plug(
+        self,
+        container: str,
+        pid: int,
+        mac: str,
+        addresses: tuple[str, ...],
+        *,
+        multicast: bool = True,
+        spoofing: bool = False,
+    ) -> bool:
         """See `plug` of this module."""
-        return plug(self._netlink, self._devices, container, pid, mac, addresses, multicast=multicast)
+        rule = port_rule(mac, addresses, spoofing)
+        devices = self._devices()
+        return plug(self._netlink, devices, self._guard, container, pid, rule, addresses, multicast=multicast)
+
+    def guard(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
+        """A container that an engine plugged into the bridge itself: only its port is ours to look after."""
+        port = _port_of(self._netlink, self._devices().bridge, pid, mac)
+        held = self._guard.rules.get(port)
+        if not port or (held is not None and held.mac != mac):
+            return  # a container that may change its own interfaces can pretend to have another's port
+        self._foreign[container] = port
+        rule = port_rule(mac, addresses, spoofing)
+        self._guard.allow(port, rule)
+        self._netlink.run(plugged(self._netlink.index(port), self._devices(), rule))
 
     def unplug(self, container: str) -> None:
-        """See `unplug` of this module."""
-        unplug(self._netlink, container)
+        """See `unplug` of this module; a port that an engine made is the engine's to remove."""
+        foreign = self._foreign.pop(container, None)
+        if foreign is not None:
+            self._guard.forget(foreign)
+        unplug(self._netlink, self._guard, container)
 
     def held(self, container: str, pid: int) -> tuple[str, ...]:
         """The addresses ("a.b.c.d/n") of a running container that has a port on the bridge; empty without one."""
@@ -52,30 +93,27 @@ class Ports:
 class Endpoints:
     """Ports of the bridge whose other end the engine takes into a container itself."""
 
-    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+    def __init__(self, netlink: Netlink, devices: Callable[[], Devices], guard: PortFilter) -> None:
         self._netlink = netlink
         self._devices = devices
+        self._guard = guard
 
     @staticmethod
     def inner_name(owner: str) -> str:
         """The name of the end that the engine takes."""
         return veth_names(owner)[1]
 
-    def make(self, owner: str, mac: str) -> None:
+    def make(self, owner: str, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
         """Make the pair, with its port on the bridge and up. Raises `EnvironmentProblem`."""
         self.remove(owner)
+        rule = port_rule(mac, addresses, spoofing)
+        self._guard.allow(port_name(owner), rule)
         home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _make_pair(self._netlink, self._devices, owner, home, mac, name=self.inner_name(owner))
+            _make_pair(self._netlink, self._devices(), owner, home, mac, name=self.inner_name(owner))
         finally:
             os.close(home)
-        port = self._netlink.index(port_name(owner))
-        self._netlink.run(
-            (
-                rtnl.change_link(port, ("IFLA_MASTER", self._devices.bridge), what="plug port into bridge"),
-                rtnl.change_link(port, ("IFLA_MTU", self._devices.mtu), up=True, what="port up"),
-            )
-        )
+        self._netlink.run(plugged(self._netlink.index(port_name(owner)), self._devices(), rule))
 
     def alive(self, owner: str) -> bool:
         """The pair exists; it goes with the container's namespace."""
@@ -83,7 +121,12 @@ class Endpoints:
 
     def remove(self, owner: str) -> None:
         """Take the pair away; fine if there is none."""
-        unplug(self._netlink, owner)
+        unplug(self._netlink, self._guard, owner)
+
+
+def port_rule(mac: str, addresses: tuple[str, ...], spoofing: bool) -> PortRule:
+    """What a port with this MAC and these addresses ("a.b.c.d/n") lets out."""
+    return PortRule(mac, tuple(str(ipaddress.ip_interface(cidr).ip) for cidr in addresses), spoofing)
 
 
 def port_name(container: str) -> str:
@@ -115,9 +158,10 @@ def _netlink_in(namespace: int) -> Netlink:
 def plug(
     netlink: Netlink,
     devices: Devices,
+    guard: PortFilter,
     container: str,
     pid: int,
-    mac: str,
+    rule: PortRule,
     addresses: tuple[str, ...],
     *,
     multicast: bool = True,
@@ -130,6 +174,7 @@ def plug(
     Idempotent; returns whether `ethwe` was made now. Raises `UsageError` (not running, host network) and
     `EnvironmentProblem`.
     """
+    mac = rule.mac
     with _namespace(pid) as namespace, _netlink_in(namespace) as there:
         link = there.link(CONTAINER_DEVICE)
         port = netlink.index(port_name(container))
@@ -141,11 +186,13 @@ def plug(
         if link is None:
             if port:
                 netlink.one(rtnl.del_link(port))
+            guard.forget(port_name(container))
             _make_pair(netlink, devices, container, namespace, mac)
         inner = there.index(CONTAINER_DEVICE)
         if any(":" in cidr for cidr in addresses):
             with inside(namespace):
                 allow_ipv6(CONTAINER_DEVICE)
+        guard.allow(port_name(container), widened(guard.rules.get(port_name(container)), rule))
         stale = [cidr for cidr in addresses_on(there, inner) if cidr not in addresses]
         there.run(
             (
@@ -155,23 +202,48 @@ def plug(
                 *((rtnl.new_route(inner, MULTICAST),) if multicast else ()),
             )
         )
-        port = netlink.index(port_name(container))
-        netlink.run(
-            (
-                rtnl.change_link(port, ("IFLA_MASTER", devices.bridge), what="plug port into bridge"),
-                rtnl.change_link(port, ("IFLA_MTU", devices.mtu), up=True, what="port up"),
-            )
-        )
+        guard.allow(port_name(container), rule)
+        netlink.run(plugged(netlink.index(port_name(container)), devices, rule))
         with inside(namespace):
             _announce(mac, addresses)
         return link is None
 
 
-def unplug(netlink: Netlink, container: str) -> None:
+def unplug(netlink: Netlink, guard: PortFilter, container: str) -> None:
     """Take the container's `ethwe` away; fine if it has none."""
     port = netlink.index(port_name(container))
     if port:
         netlink.one(rtnl.del_link(port))
+    guard.forget(port_name(container))
+
+
+def plugged(port: int, devices: Devices, rule: PortRule) -> tuple[Request, ...]:
+    """The port is on the bridge and up, and nobody else gets the frames for its MAC.
+
+    It learns only where a container may have other MACs (VRRP): they are not known, and nobody's entry.
+    """
+    settings = rtnl.port_settings(learning=rule.free, suppress=False, isolated=False)
+    return (
+        rtnl.change_link(port, ("IFLA_MASTER", devices.bridge), what="plug port into bridge"),
+        rtnl.change_link(port, ("IFLA_LINKINFO", settings), what="set up port"),
+        rtnl.replace_bridge_fdb(port, rule.mac),
+        rtnl.change_link(port, ("IFLA_MTU", devices.mtu), up=True, what="port up"),
+    )
+
+
+def _port_of(netlink: Netlink, bridge: int, pid: int, mac: str) -> str:
+    """The bridge's end of the pair whose other end has this MAC in the namespace of a process; empty without."""
+    with _namespace(pid) as namespace, _netlink_in(namespace) as there:
+        ends = [
+            (link.get_attr("IFLA_LINK"), int(link["index"]))
+            for link in there.dump(RTM_GETLINK)
+            if link.get_attr("IFLA_ADDRESS") == mac
+        ]
+    for link in netlink.dump(RTM_GETLINK):
+        on_bridge = link.get_attr("IFLA_MASTER") == bridge
+        if on_bridge and (int(link["index"]), link.get_attr("IFLA_LINK")) in ends:
+            return str(link.get_attr("IFLA_IFNAME"))
+    return ""
 
 
 def addresses_of(pid: int) -> tuple[str, ...]:

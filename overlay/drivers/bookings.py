@@ -140,6 +140,7 @@ class Bookings:
         check_attachable(info)
         if record.mac:
             self._router.forwarding.now_local(record.mac, record.addresses)
+            self._ports.guard(record.container, info.pid, record.mac, record.addresses, spoofing=record.spoofing)
             self.plugged[record.container] = info.pid
             self.announce(record)
             return
@@ -147,7 +148,9 @@ class Bookings:
         if record.rewrite_hosts and info.hosts_path:
             hosts_file.rewrite(info.hosts_path, info.hostname, info.domainname, record.addresses)
         self._router.forwarding.now_local(mac, record.addresses)
-        self._ports.plug(record.container, info.pid, mac, record.addresses, multicast=record.multicast)
+        self._ports.plug(
+            record.container, info.pid, mac, record.addresses, multicast=record.multicast, spoofing=record.spoofing
+        )
         self.plugged[record.container] = info.pid
         self.announce(record)
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
 
+from overlay.config import PeerName
 from overlay.datapath.vxlan import (
     BRIDGE,
     TUNNEL_DEVICE,
@@ -25,7 +26,7 @@ from overlay.datapath.vxlan import (
     VXLAN_PORT,
     VxlanPlan,
 )
-from overlay.datapath.wireguard import SECURE_DEVICE, SECURE_PORT, SECURE_VNI, WIREGUARD_DEVICE
+from overlay.datapath.wireguard import SECURE_DEVICE, SECURE_PORT, SECURE_VNI, WIREGUARD_DEVICE, tunnel_address
 from overlay.drivers import rtnl
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.errors import EnvironmentProblem
@@ -34,6 +35,7 @@ __all__ = [
     "PORT_PREFIX",
     "Devices",
     "add_secure",
+    "again",
     "allow_ipv6",
     "ensure",
     "has_address",
@@ -93,8 +95,7 @@ def _vxlan_info(vni: int, port: int, **more: Any) -> dict[str, Any]:
 
 
 def _port_info() -> dict[str, Any]:
-    data = rtnl.nested(IFLA_BRPORT_LEARNING=0, IFLA_BRPORT_NEIGH_SUPPRESS=1, IFLA_BRPORT_ISOLATED=1)
-    return rtnl.nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=data)
+    return rtnl.port_settings(learning=False, suppress=True, isolated=True)
 
 
 def _create(netlink: Netlink, request: Request, feature: str, remedy: str) -> None:
@@ -188,6 +189,21 @@ def _ensure_vxlan(netlink: Netlink, plan: VxlanPlan, name: str, bridge: int, **m
     return index, link is not None
 
 
+def again(netlink: Netlink, plan: VxlanPlan, before: Devices, clear: bool, own: PeerName) -> Devices:
+    """Make whatever of the devices is gone, and set what differs. Raises `EnvironmentProblem`, `NetlinkError`."""
+    made = switch_vxlan(netlink, ensure(netlink, plan), clear)
+    made = replace(made, secure=before.secure, wireguard=before.wireguard)
+    if not before.wireguard:
+        return made
+    link = netlink.link(WIREGUARD_DEVICE)
+    if link is None or int(link["index"]) != before.wireguard:
+        raise EnvironmentProblem(f"{WIREGUARD_DEVICE} is gone, and its keys with it: `weave stop`, then `weave launch`")
+    if netlink.index(SECURE_DEVICE) != before.secure:
+        return add_secure(netlink, made, before.wireguard, tunnel_address(own))
+    netlink.run(_secure_port(before.secure, made))
+    return made
+
+
 def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> Devices:
     """Open or close the UDP ports of plain VXLAN: while a device is off, the kernel does not listen.
 
@@ -213,14 +229,17 @@ def add_secure(netlink: Netlink, devices: Devices, lower: int, address: str) -> 
     netlink.one(rtnl.create_link(SECURE_DEVICE, *attributes, what="make vxlan within WireGuard"))
     index = netlink.index(SECURE_DEVICE)
     _no_link_local(SECURE_DEVICE)
-    netlink.run(
-        (
-            rtnl.change_link(index, ("IFLA_MASTER", devices.bridge), what="plug vxlan within WireGuard into bridge"),
-            rtnl.change_link(index, ("IFLA_LINKINFO", _port_info()), what="set up port of vxlan within WireGuard"),
-            rtnl.change_link(index, up=True, what="vxlan within WireGuard up"),
-        )
-    )
+    netlink.run(_secure_port(index, devices))
     return replace(devices, secure=index, wireguard=lower)
+
+
+def _secure_port(index: int, devices: Devices) -> tuple[Request, ...]:
+    return (
+        rtnl.change_link(index, ("IFLA_MASTER", devices.bridge), what="plug vxlan within WireGuard into bridge"),
+        rtnl.change_link(index, ("IFLA_MTU", devices.mtu), what="mtu of vxlan within WireGuard"),
+        rtnl.change_link(index, ("IFLA_LINKINFO", _port_info()), what="set up port of vxlan within WireGuard"),
+        rtnl.change_link(index, up=True, what="vxlan within WireGuard up"),
+    )
 
 
 def remove_secure(netlink: Netlink) -> None:

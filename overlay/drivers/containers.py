@@ -49,8 +49,12 @@ class Containers:
         self.lives.end()
         await self.bookings.end()
 
-    async def run(self, body: Mapping[str, Any], name: str, addresses: Sequence[str], *, dns: bool = True) -> str:
+    async def run(
+        self, body: Mapping[str, Any], name: str, addresses: Sequence[str], *, dns: bool = True, spoofing: bool = False
+    ) -> str:
         """Create a container, book its addresses, start it and attach it; returns its id.
+
+        `spoofing`: it may send with any MAC and any address.
 
         If anything fails the container is removed again. Raises `UsageError` or `EnvironmentProblem`.
         """
@@ -60,7 +64,9 @@ class Containers:
         try:
             await self.lives.looked.wait()  # not under the lock, which looking at a container takes
             async with self.bookings.lock(container):
-                record = await self.bookings.book(await self._engine.inspect(container), addresses, dns)
+                record = await self.bookings.book(
+                    await self._engine.inspect(container), addresses, dns, spoofing=spoofing
+                )
                 await self._engine.start(container)
                 self.bookings.plug(record, await self._engine.inspect(container))
         except BaseException:
@@ -89,11 +95,19 @@ class Containers:
             return record.addresses
 
     async def attach(
-        self, reference: str, addresses: Sequence[str], *, dns: bool = True, hosts: bool = False, multicast: bool = True
+        self,
+        reference: str,
+        addresses: Sequence[str],
+        *,
+        dns: bool = True,
+        hosts: bool = False,
+        multicast: bool = True,
+        spoofing: bool = False,
     ) -> tuple[str, ...]:
         """Attach a running container (or give it more addresses); returns the addresses ("a.b.c.d/n") it has now.
 
-        `hosts`: its own name in its `/etc/hosts` leads to the overlay; `multicast`: so does its multicast route.
+        `hosts`: its own name in its `/etc/hosts` leads to the overlay; `multicast`: so does its multicast route;
+        `spoofing`: it may send with any MAC and any address.
         """
         for text in addresses:
             parse_address(text)
@@ -102,7 +116,14 @@ class Containers:
         await self.lives.looked.wait()
         async with self.bookings.lock(info.id):
             before = self._journal.get(info.id)
-            record = await self.bookings.book(info, addresses, dns, rewrite_hosts=hosts, multicast=multicast)
+            record = await self.bookings.book(
+                info,
+                addresses,
+                dns,
+                rewrite_hosts=hosts,
+                multicast=multicast,
+                **({"spoofing": True} if spoofing else {}),
+            )
             try:
                 self.bookings.plug(record, info)
             except OverlayError:
@@ -113,7 +134,14 @@ class Containers:
     # --- what the proxy asks for -----------------------------------------------------------------------------------
 
     async def reserve(
-        self, container: str, addresses: Sequence[str], *, dns: bool = True, hosts: bool = True, multicast: bool = True
+        self,
+        container: str,
+        addresses: Sequence[str],
+        *,
+        dns: bool = True,
+        hosts: bool = True,
+        multicast: bool = True,
+        spoofing: bool = False,
     ) -> tuple[str, ...]:
         """Book for a container that was just made, and does not run; it has a grace to be started in.
 
@@ -131,6 +159,7 @@ class Containers:
                 specs=tuple(addresses) or ("net:default",),
                 rewrite_hosts=hosts,
                 multicast=multicast,
+                spoofing=spoofing,
             )
             self.lives.not_running(info.id)
             return record.addresses
@@ -210,7 +239,7 @@ class Containers:
         self._router.feed(i.UnregisterName(container, fqdn, address))
 
     async def table(self, references: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """`id`, `name`, `mac` and `addresses` of all attached containers, or of those named."""
+        """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers, or of those named."""
         wanted = [await self._find(reference) for reference in references]
         return [
             {
@@ -218,6 +247,7 @@ class Containers:
                 "name": record.name,
                 "mac": record.mac or self.bookings.mac(record.container),
                 "addresses": list(record.addresses),
+                "spoofing": record.spoofing,
             }
             for record in self._journal.all()
             if record.addresses and (not references or record.container in wanted)

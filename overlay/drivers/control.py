@@ -307,6 +307,7 @@ class Control:
             str(body.get("name") or ""),
             list(body.get("addresses") or ()),
             dns=body.get("dns", True),
+            spoofing=bool(body.get("spoofing", False)),
         )
         return web.Response(text=container)
 
@@ -325,6 +326,7 @@ class Control:
             dns=_yes(form, "dns", "true"),
             hosts=_yes(form, "hosts", "false"),
             multicast=_yes(form, "multicast", "true"),
+            spoofing=_yes(form, "spoofing", "false"),
         )
         return web.Response(text=" ".join(addresses))
 
@@ -361,6 +363,7 @@ class Control:
         if step == "reserve":
             body = await _json_body(request)
             flags = {key: bool(body.get(key, True)) for key in ("dns", "hosts", "multicast")}
+            flags["spoofing"] = bool(body.get("spoofing", False))
             return _reply(await self._containers.reserve(container, list(body.get("addresses") or ()), **flags))
         if step == "renew":
             await self._containers.renew(container)

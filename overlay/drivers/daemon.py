@@ -22,9 +22,12 @@ from msgspec.structs import replace
 from overlay import __version__
 from overlay import inputs as i
 from overlay.config import Config
-from overlay.datapath.vxlan import BRIDGE, vxlan_plan
+from overlay.datapath.port_rules import PortRule
+from overlay.datapath.vxlan import BRIDGE, stable_mac, vxlan_plan
 from overlay.drivers import bridge, identity
-from overlay.drivers.attach import Endpoints, Ports
+from overlay.drivers.attach import Endpoints, Ports, port_name, port_rule
+from overlay.drivers.audit import Audit
+from overlay.drivers.audited_host import AuditedHost
 from overlay.drivers.complaints import Complaints
 from overlay.drivers.containers import Containers
 from overlay.drivers.control import Control
@@ -41,6 +44,7 @@ from overlay.drivers.netlink import Netlink
 from overlay.drivers.options import LaunchOptions, Places
 from overlay.drivers.plugin import DEFAULT_SOCKET as PLUGIN_SOCKET
 from overlay.drivers.plugin import Plugin
+from overlay.drivers.port_filter import PortFilter
 from overlay.drivers.process import hide, spawn
 from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
@@ -106,6 +110,10 @@ class Daemon:
         devices = bridge.ensure(netlink, plan)
         guard = VxlanFilter(plan.port)
         stack.callback(guard.close)
+        ports = self._ports = PortFilter()
+        stack.callback(ports.close)
+        rules = {**_stored_rules(journal, config.name), **ports.adopt()}
+        ports.install({port: rule for port, rule in rules.items() if netlink.index(port)})
         trust = Trust(config, None)
         clear = plan.open
         forwarding = Forwarding(netlink, devices, guard, clear=lambda host: not config.password or trust.trusts(host))
@@ -131,7 +139,11 @@ class Daemon:
         router.udp = UdpDriver(config.port, router.feed, complaints, options.host)
         engine = Engine(options.docker_api or socket_path(self._environment))
         stack.push_async_callback(engine.close)
-        containers = Containers(router, engine, Ports(netlink, devices), config, journal)
+        audited = AuditedHost(netlink, plan, clear, config.name, forwarding)
+        filters = {"weave-vxlan": (guard.table, guard.restore), "weave-ports": (ports.table, ports.restore)}
+        audit = self._audit = Audit(netlink, plan, clear, forwarding, ports, filters, audited, router.clock)
+        stack.callback(audit.close)
+        containers = Containers(router, engine, Ports(netlink, audit.devices, ports), config, journal)
         stack.push_async_callback(containers.end)
 
         doors = Doors(netlink, (BRIDGE, self._engine_bridge), options.dns_listen_address, engine)
@@ -142,8 +154,9 @@ class Daemon:
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
         router.start()
-        exposure = Exposure(router, containers.bookings, Bridge(netlink, devices), plan.bridge_mac, journal)
+        exposure = Exposure(router, containers.bookings, Bridge(netlink, audit.devices), plan.bridge_mac, journal)
         exposure.restore()
+        audited.settle(router, journal, exposure, containers.lives)
 
         def engine_is_there() -> None:
             containers.bookings.spawn(exposure.check_filter())
@@ -152,7 +165,8 @@ class Daemon:
         containers.lives.on_engine = engine_is_there
         self._containers = containers
         if options.plugin:
-            await self._open_plugin(Plugin(router, containers.bookings, Endpoints(netlink, devices), config, journal))
+            endpoints = Endpoints(netlink, audit.devices, ports)
+            await self._open_plugin(Plugin(router, containers.bookings, endpoints, config, journal))
         containers.begin()
         if devices.adopted:
             handle = asyncio.get_running_loop().call_later(config.hold / SECOND, forwarding.drop_unconfirmed)
@@ -163,6 +177,7 @@ class Daemon:
         await self._open_control(
             Control(router, containers, options, self.report, self.leave, self._lookup, _resolve, exposure)
         )
+        audit.start()
         log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
 
     async def _open_plugin(self, plugin: Plugin) -> None:
@@ -296,8 +311,14 @@ class Daemon:
             "dns_address": self._containers.resolver,
             "dns_problem": self._dns_problem,
             "upstreams": list(router.dns.servers()) if router.dns is not None else [],
+            "audit": self._audit.report(),
             "disk": router.disk.check_room(),
             "filter": self._exposure.problem,
+            "ports": {
+                "guarded": sum(not rule.free for rule in self._ports.rules.values()),
+                "free": sum(rule.free for rule in self._ports.rules.values()),
+                "problem": self._ports.problem,
+            },
             "stalled": router.stalled,
             "sent_octets": router.tcp.sent_octets if router.tcp is not None else 0,
             "sleeve": router.sleeve.report() if router.sleeve is not None else {},
@@ -322,6 +343,7 @@ class Daemon:
 
     async def _farewell(self) -> None:
         router = self._router
+        self._audit.close()
         if self._surrender:
             await self._containers.surrender()
             router.surrender()
@@ -335,6 +357,17 @@ class Daemon:
             router.disk.erase()
         log.info("router %s left", self._config.name)
         self._left.set()
+
+
+def _stored_rules(journal: Journal, own: str) -> dict[str, PortRule]:
+    """What the ports of containers that were attached before may send, where an earlier life had no filter."""
+    return {
+        port_name(record.container): port_rule(
+            record.mac or stable_mac(own, record.container), record.addresses, record.spoofing
+        )
+        for record in journal.all()
+        if record.addresses
+    }
 
 
 async def _resolve(host: str) -> str:

@@ -7,7 +7,7 @@ container; what differs is that the port is the bridge itself and that no engine
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from overlay import inputs as i
@@ -45,19 +45,20 @@ class HostPort(Protocol):
 class Bridge:
     """The bridge of a real host, and its packet filter."""
 
-    def __init__(self, netlink: Netlink, devices: Devices) -> None:
+    def __init__(self, netlink: Netlink, devices: Callable[[], Devices]) -> None:
         self._netlink = netlink
-        self._index = devices.bridge
+        self._devices = devices
 
     def set_addresses(self, addresses: Sequence[str]) -> None:
         """See `HostPort`."""
         if any(":" in cidr for cidr in addresses):
             allow_ipv6(BRIDGE)
-        stale = [cidr for cidr in addresses_on(self._netlink, self._index) if cidr not in addresses]
+        index = self._devices().bridge
+        stale = [cidr for cidr in addresses_on(self._netlink, index) if cidr not in addresses]
         self._netlink.run(
             (
-                *(rtnl.del_address(self._index, cidr) for cidr in stale),
-                *(rtnl.new_address(self._index, cidr) for cidr in addresses),
+                *(rtnl.del_address(index, cidr) for cidr in stale),
+                *(rtnl.new_address(index, cidr) for cidr in addresses),
             )
         )
 
@@ -81,8 +82,14 @@ class Exposure:
         self.problem = ""
         """Why the packet filter is not as it should be; empty: it is."""
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What this host has ("a.b.c.d/n")."""
+        record = self._journal.get(EXPOSED)
+        return record.addresses if record is not None else ()
+
     def restore(self) -> None:
-        """After a start: put the addresses of an earlier life on the bridge again."""
+        """After a start, or when somebody has taken them away: put the addresses on the bridge again."""
         record = self._journal.get(EXPOSED)
         if record is not None and record.addresses:
             self._plug(record)

@@ -42,6 +42,8 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """What was asked for when the container was made through the proxy: asked for again whenever it starts."""
     rewrite_hosts: bool = False
     multicast: bool = True
+    spoofing: bool = False
+    """Its port lets out frames with any MAC and any address."""
     masquerade: bool = True
     """Of the host's own record: packets that cross the overlay's border go by the host's address."""
 

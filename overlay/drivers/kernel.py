@@ -12,6 +12,7 @@ What an earlier daemon left behind is adopted: it goes on forwarding until the c
 import logging
 import os
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from pyroute2.netlink.rtnl import RTM_GETNEIGH
 
@@ -52,6 +53,25 @@ class Forwarding:
         if devices.adopted:
             self._adopt()
             self._drop_secret(clear)
+
+    def believed(self) -> tuple[dict[tuple[str, int], str], dict[str, int], dict[str, str]]:
+        """What is forwarded where: host by (MAC, VXLAN device), the bridge's port by MAC, MAC by address.
+
+        Of broadcasts, which go to several hosts, the host is a part of the key.
+        """
+        devices = self.devices.vxlans
+        hosts = {(mac, self.port(host)): host for mac, host in {**self._bridges, **self._remote}.items() if host}
+        hosts |= {(f"{rtnl.ALL_ZERO} {_bare(host)}", self.port(host)): host for host in self._flood}
+        entries = {key: _bare(host) for key, host in hosts.items() if key[1] in devices}
+        ports = {mac: port for mac, host in self._remote.items() if (port := self.port(host))}
+        return entries, ports, dict(self._owner)
+
+    def vxlan_entry(self, device: int, mac: str, host: str) -> Request:
+        """The message that puts an entry of `believed` into the kernel."""
+        over = self.devices.wireguard if device == self.devices.secure else 0
+        if mac == rtnl.ALL_ZERO:
+            return rtnl.append_flood(device, host, over)
+        return rtnl.replace_vxlan_fdb(device, mac, host, over)
 
     @property
     def macs(self) -> int:
@@ -240,3 +260,8 @@ class Forwarding:
         for mac, host in list(self._remote.items()):
             if host and not clear(host):
                 self._run(self._forget(mac))
+
+
+def _bare(host: str) -> str:
+    """An address as the kernel tells it: without its interface."""
+    return str(ip_address(host.partition("%")[0]))

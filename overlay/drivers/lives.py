@@ -78,6 +78,10 @@ class Lives:
             loop = asyncio.get_running_loop()
             self._expiry[container] = loop.call_later(GRACE, self._expired, container)
 
+    def look_at(self, container: str) -> None:
+        """Something has happened to its interface: plug it in again if it runs."""
+        self._bookings.spawn(self._happened("look", container))
+
     async def inspect_or_none(self, container: str) -> Container | None:
         """What the engine says of a container; None: there is none of this id."""
         try:

@@ -35,6 +35,7 @@ __all__ = [
     "NetlinkError",
     "Request",
     "RouteMessage",
+    "attributes",
 ]
 
 _BATCH = 64
@@ -164,7 +165,7 @@ class Netlink:
         message = _ControlMessage()
         message["cmd"], message["version"] = _GET_FAMILY, 1
         message["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
-        (payload,) = self._raw(Request(_CONTROL, message, what=f"generic netlink family {name}"))
+        (payload,) = self.raw(Request(_CONTROL, message, what=f"generic netlink family {name}"))
         answer = _ControlMessage(payload)
         answer.decode()
         return int(answer.get_attr("CTRL_ATTR_FAMILY_ID"))
@@ -177,11 +178,11 @@ class Netlink:
         message = NeighbourMessage()
         message["family"] = _AF_BRIDGE
         found = []
-        for payload in self._raw(Request(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump forwarding")):
+        for payload in self.raw(Request(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump forwarding")):
             if int.from_bytes(payload[20:24], "little") != port or payload[26] & _NTF_SELF:
                 continue
             mac, used = "", -1
-            for kind, value in _attributes(payload[28:]):
+            for kind, value in attributes(payload[28:]):
                 if kind == _NDA_LLADDR:
                     mac = value[:6].hex(":")
                 elif kind == _NDA_CACHEINFO:
@@ -193,19 +194,19 @@ class Netlink:
     def links(self) -> list[LinkFacts]:
         """All interfaces. Parsed by hand, as it is asked at every change of one."""
         found = []
-        for payload in self._raw(Request(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
-            attributes = dict(_attributes(payload[_HEADER + 16 :]))
-            kind = dict(_attributes(attributes.get(_IFLA_LINKINFO, b""))).get(_IFLA_INFO_KIND, b"")
+        for payload in self.raw(Request(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
+            fields = dict(attributes(payload[_HEADER + 16 :]))
+            kind = dict(attributes(fields.get(_IFLA_LINKINFO, b""))).get(_IFLA_INFO_KIND, b"")
             index = int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
-            found.append(LinkFacts(index, _text(attributes.get(_IFLA_IFNAME, b"")), _text(kind)))
+            found.append(LinkFacts(index, _text(fields.get(_IFLA_IFNAME, b"")), _text(kind)))
         return found
 
     def holder(self, literal: str) -> int:
         """The index of the interface that has this address, 0 if there is none."""
         wanted = ip_address(literal.partition("%")[0]).packed
-        for payload in self._raw(Request(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
-            attributes = dict(_attributes(payload[_HEADER + 8 :]))
-            if wanted == attributes.get(_IFA_LOCAL, attributes.get(_IFA_ADDRESS)):
+        for payload in self.raw(Request(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
+            fields = dict(attributes(payload[_HEADER + 8 :]))
+            if wanted == fields.get(_IFA_LOCAL, fields.get(_IFA_ADDRESS)):
                 return int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
         return 0
 
@@ -229,13 +230,14 @@ class Netlink:
     def _dump(self, request: Request) -> list[Any]:
         decoder = _DUMPS[request.message["header"]["type"]]
         found: list[Any] = []
-        for payload in self._raw(request):
+        for payload in self.raw(request):
             message = decoder(payload)
             message.decode()
             found.append(message)
         return found
 
-    def _raw(self, request: Request) -> list[bytes]:
+    def raw(self, request: Request) -> list[bytes]:
+        """All answers to a dump, undecoded. Raises `NetlinkError`."""
         self._sequence += 1
         sequence = self._sequence
         self._socket.send(self._encode(request, sequence))
@@ -274,7 +276,7 @@ class Netlink:
         return found
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(kind, value) of each attribute."""
     at = 0
     while at + 4 <= len(data):

@@ -56,8 +56,8 @@ class Plugin:
         self._handlers: dict[str, Handler] = {
             "/Plugin.Activate": _always(r.ACTIVATE),
             "/NetworkDriver.GetCapabilities": _always(r.CAPABILITIES),
-            "/NetworkDriver.CreateNetwork": _always({}),
-            "/NetworkDriver.DeleteNetwork": _always({}),
+            "/NetworkDriver.CreateNetwork": self._create_network,
+            "/NetworkDriver.DeleteNetwork": self._delete_network,
             "/NetworkDriver.CreateEndpoint": self._create_endpoint,
             "/NetworkDriver.DeleteEndpoint": self._delete_endpoint,
             "/NetworkDriver.EndpointOperInfo": _always({"Value": {}}),
@@ -141,6 +141,20 @@ class Plugin:
             return web.Response(status=500, body=msgspec.json.encode({"Err": f"weave: {text}"}), content_type=_KIND)
         return web.Response(body=msgspec.json.encode(answer), headers={"Content-Type": _KIND})
 
+    async def _create_network(self, body: Json) -> Json:
+        """Only what is not usual is kept; the engine says it once, and never again."""
+        if r.spoofing(body):
+            self._journal.put(Attachment(container=r.network_name(str(body.get("NetworkID") or "")), spoofing=True))
+        return {}
+
+    async def _delete_network(self, body: Json) -> Json:
+        self._journal.drop(r.network_name(str(body.get("NetworkID") or "")))
+        return {}
+
+    def _spoofing(self, network: str) -> bool:
+        record = self._journal.get(r.network_name(network))
+        return record is not None and record.spoofing
+
     async def _request_pool(self, body: Json) -> Json:
         pool = r.pool(body, self._config.default_subnet or self._config.iprange)
         # The engine wants a gateway of every pool. Nothing goes by it: `Join` names none.
@@ -183,8 +197,9 @@ class Plugin:
                 await self._router.ask(partial(_claim, owner, asked.address), timeout=_PATIENCE)
             mac = asked.mac or self._bookings.mac(owner)
             try:
-                self._ports.make(owner, mac)
-                self._journal.put(Attachment(container=owner, addresses=(asked.address,), mac=mac))
+                spoofing = self._spoofing(asked.network)
+                self._ports.make(owner, mac, (asked.address,), spoofing=spoofing)
+                self._journal.put(Attachment(container=owner, addresses=(asked.address,), mac=mac, spoofing=spoofing))
             except OverlayError:
                 await self._drop(Attachment(container=owner))
                 raise

@@ -201,6 +201,7 @@ class Proxy:
                     dns=not self._policy.without_dns,
                     hosts=not self._policy.no_rewrite_hosts,
                     multicast=not self._policy.no_multicast_route,
+                    spoofing=wanted.spoofing,
                 )
         except BaseException:
             # The client left, or the router refused: there may be a container, and nobody will want it.

@@ -23,6 +23,7 @@ __all__ = [
     "ALL_ZERO",
     "NTF_MASTER",
     "NTF_SELF",
+    "NTF_STICKY",
     "NUD_NOARP",
     "NUD_PERMANENT",
     "append_flood",
@@ -36,6 +37,7 @@ __all__ = [
     "nested",
     "new_address",
     "new_route",
+    "port_settings",
     "replace_bridge_fdb",
     "replace_neighbour",
     "replace_vxlan_fdb",
@@ -44,6 +46,8 @@ __all__ = [
 AF_BRIDGE = 7
 NTF_SELF = 0x02
 NTF_MASTER = 0x04
+NTF_STICKY = 0x40
+"""No frame moves the entry to the port that it came by (Linux 4.20; an older kernel takes no notice of it)."""
 NUD_PERMANENT = 0x80
 NUD_NOARP = 0x40
 _IFF_UP = 1
@@ -88,6 +92,14 @@ def change_link(
         message["flags"] = message["change"] if up else 0
     message["attrs"] = list(attributes)
     return Request(RTM_NEWLINK, message, what=what)
+
+
+def port_settings(*, learning: bool, suppress: bool, isolated: bool) -> dict[str, Any]:
+    """What a bridge does at a port, as the value of `IFLA_LINKINFO`."""
+    data = nested(
+        IFLA_BRPORT_LEARNING=int(learning), IFLA_BRPORT_NEIGH_SUPPRESS=int(suppress), IFLA_BRPORT_ISOLATED=int(isolated)
+    )
+    return nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=data)
 
 
 def del_link(index: int) -> Request:
@@ -152,8 +164,8 @@ def _destination(remote: str, over: int) -> list[tuple[str, Any]]:
 
 
 def replace_bridge_fdb(port: int, mac: str) -> Request:
-    """Bridge: frames for `mac` leave by this port, whatever was learned."""
-    message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER, [("NDA_LLADDR", mac)])
+    """Bridge: frames for `mac` leave by this port, whatever was learned, and whoever sends with that MAC."""
+    message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, [("NDA_LLADDR", mac)])
     return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
 
 

@@ -22,9 +22,11 @@ __all__ = [
     "Pool",
     "endpoint",
     "joined",
+    "network_name",
     "pool",
     "pool_of",
     "source_name",
+    "spoofing",
 ]
 
 Json = dict[str, Any]
@@ -35,6 +37,9 @@ CAPABILITIES: Json = {"Scope": "local", "ConnectivityScope": "global"}
 IPAM_CAPABILITIES: Json = {"RequiresMACAddress": False, "RequiresRequestReplay": False}
 
 ADDRESS_SPACE = "weave"
+SPOOFING = "works.weave.allow-spoofing"
+"""Option of a network: its containers may send with any MAC and any address."""
+_GENERIC = "com.docker.network.generic"
 OWNER = "weave:plugin:"
 """Leads the owners of what the plugin books: endpoints, and addresses that the engine asked for."""
 
@@ -98,6 +103,20 @@ def endpoint(request: Mapping[str, Any]) -> Endpoint:
         address=address,
         mac=str(interface.get("MacAddress") or "").lower(),
     )
+
+
+def spoofing(request: Mapping[str, Any]) -> bool:
+    """`NetworkDriver.CreateNetwork`: whether its ports are not guarded. Raises `UsageError`."""
+    options = (request.get("Options") or {}).get(_GENERIC) or {}
+    text = str(options.get(SPOOFING, "false")).lower()
+    if text not in ("true", "false"):
+        raise UsageError(f"-o {SPOOFING}={text}: expected true or false")
+    return text == "true"
+
+
+def network_name(network: str) -> str:
+    """What a network is called where attached containers are called by their ids."""
+    return f"weave:network:{network}"
 
 
 def joined(name: str, multicast: bool) -> Json:

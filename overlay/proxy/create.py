@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from overlay.drivers.addresses import parse_address
 from overlay.errors import UsageError
-from overlay.proxy.cidr import VARIABLE, wanted_addresses
+from overlay.proxy.cidr import VARIABLE, allows_spoofing, wanted_addresses
 from overlay.proxy.policy import Policy, Rejected
 from overlay.proxy.waiter import DIRECTORY, WAITER
 
@@ -39,6 +39,8 @@ class Joining(Struct, frozen=True):
 
     addresses: tuple[str, ...]
     """Specifications as of the command line; empty: the default subnet."""
+    spoofing: bool = False
+    """It may send with any MAC and any address."""
 
 
 def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Policy) -> Joining | None:
@@ -60,7 +62,10 @@ def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Policy)
             parse_address(text)
         except UsageError as error:
             raise Rejected(400, f"{VARIABLE}: {error}") from None
-    return Joining(wanted)
+    try:
+        return Joining(wanted, allows_spoofing(own))
+    except UsageError as error:
+        raise Rejected(400, str(error)) from None
 
 
 def rewrite(body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts: Facts, policy: Policy) -> Json | None:

@@ -41,7 +41,7 @@ underlay: {hosts: {a: {}, b: {}}}
 services:
   one: {image: ksahnine/dummy-http, args: [one], host: a, address: 10.0.1.1/24}
   two: {image: ksahnine/dummy-http, args: [two], host: b, address: 10.0.1.2/24}
-  ask: {image: tutum/curl, host: a, address: 10.0.1.3/24}
+  ask: {image: tutum/curl, host: a, address: 10.0.1.3/24, allow_spoofing: true}
 timeline: [{wait: 1s}]
 """
 ROUTED = """
@@ -131,6 +131,8 @@ async def commands_run_inside_containers(bench: Bench) -> None:
     await bench.until(answers)
     page = await bench.a.exec(["curl", "-s", "http://two.weave.local:8080/"], container="ask")
     assert page.out.startswith("Hi! I'm [two] service and my Docker container's IP is [172.17.0.")
+    ports = (await bench.a.exec(["weave", "ps"])).out.splitlines()
+    assert [line.split()[2:] for line in ports] == [["10.0.1.1/24"], ["10.0.1.3/24", "spoofing-allowed"]]
     with pytest.raises(LabError, match="nobody"):
         await bench.a.exec(["hostname"], container="nobody")
 

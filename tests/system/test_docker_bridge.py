@@ -4,7 +4,9 @@ import signal
 
 from docker_hosts import BUSYBOX, DockerHost, need_docker
 from overlay_hosts import eventually, underlay
+from spoofed_frames import foreign_frames, heard, mac_of, own_frames
 
+VICTIM = "fd00:1::2"
 FLAGS = ("--bridge=weave", "--fixed-cidr=10.40.1.0/25", "--mtu=1398", "--dns=10.40.1.100", "--dns-search=weave.local")
 
 
@@ -34,6 +36,14 @@ def test_the_overlay_is_the_only_network() -> None:
         links = one.docker("exec", "near", "ip", "-o", "link").stdout
         assert "eth0" in links and "mtu 1398" in links and "ethwe" not in links
         (held,) = [held for owner, held in one.attached().items() if not owner.startswith("weave")]
+
+        one.docker("run", "-d", "--name", "ear", BUSYBOX, "sleep", "1000")
+        eventually(lambda: len(one.attached()) == 3, what="ear is announced")
+        mac, address = mac_of(one, "near", "eth0"), held[0].partition("/")[0]
+        own, foreign = own_frames(mac, address, "fe80::1"), foreign_frames(mac, address, "fe80::1", "10.40.1.9", VICTIM)
+        assert heard(one, "near", own | foreign, one, "ear", interface="eth0") == list(own)
+        one.docker("rm", "-f", "ear")
+        eventually(lambda: len(one.attached()) == 2, what="ear is gone")
 
         one.kill_daemon()
         one.weave(*launch)

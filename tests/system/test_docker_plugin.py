@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from docker_hosts import BUSYBOX, DockerHost, need_docker
 from overlay_hosts import eventually, underlay
+from spoofed_frames import ethernet, heard, ipv4, mac_of, udp
 
 Pair = tuple[DockerHost, DockerHost]
 
@@ -66,6 +67,30 @@ def test_networks_span_hosts_with_names_and_survive_kills(pair: Pair) -> None:
     one.docker("start", "later")
     eventually(lambda: reaches(one, "later", again) or bool(one.attached()), what="it runs again")
     one.docker("rm", "-f", "later")
+
+
+def test_ports_are_guarded_unless_the_network_allows_spoofing(pair: Pair) -> None:
+    one, _ = pair
+    driver = ("-d", "weave", "--ipam-driver", "weave")
+    free = ("-o", "works.weave.allow-spoofing=true")
+    refused = one.docker("network", "create", *driver, "-o", "works.weave.allow-spoofing=perhaps", "bad", check=False)
+    assert refused.returncode and "expected true or false" in refused.stderr
+    one.docker("network", "create", *driver, *free, "--subnet", "10.41.0.0/24", "free")
+    address = start(one, "guarded")
+    start(one, "ear")
+    one.docker("run", "-d", "--name", "open", "--net", "free", BUSYBOX, "sleep", "1000")
+    for life in ("first", "second"):
+        for name in ("guarded", "open"):
+            mac = mac_of(one, name, "ethwe0")
+            frames = {"stolen": ethernet(mac, 0x0800, ipv4("10.40.0.250", 17, udp(5000, 5001)))}
+            if name == "guarded":
+                frames |= {"own": ethernet(mac, 0x0800, ipv4(address, 17, udp(5000, 5001)))}
+            expected = ["own"] if name == "guarded" else ["stolen"]
+            assert heard(one, name, frames, one, "ear", interface="ethwe0") == expected, (life, name)
+        one.kill_daemon()
+        one.weave("launch", "--plugin")
+    one.docker("rm", "-f", "guarded", "open", "ear")
+    one.docker("network", "rm", "free")
 
 
 def test_an_engines_restart_finds_its_networks_again(pair: Pair) -> None:

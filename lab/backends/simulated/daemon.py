@@ -70,7 +70,16 @@ class _Ports:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
-    def plug(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, multicast: bool = True) -> bool:
+    def plug(
+        self,
+        container: str,
+        pid: int,
+        mac: str,
+        addresses: tuple[str, ...],
+        *,
+        multicast: bool = True,
+        spoofing: bool = False,
+    ) -> bool:
         made = container not in self._kernel.ports
         literals = tuple(address.partition("/")[0] for address in addresses)
         self._kernel.plug(Port(container, mac, literals, addresses))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from overlay.drivers.hosts_file import rewritten
 from overlay.proxy import unwrap
-from overlay.proxy.cidr import wanted_addresses
+from overlay.proxy.cidr import allows_spoofing, wanted_addresses
 from overlay.proxy.create import Facts, joining, named_network, rewrite
 from overlay.proxy.policy import Policy, Rejected
 from overlay.proxy.routes import route
@@ -197,3 +197,15 @@ def test_the_waiter_is_a_small_static_program(machine: str) -> None:
 
 def test_no_waiter_for_other_machines() -> None:
     assert program("riscv64") == b""
+
+
+def test_only_the_request_allows_spoofing_not_the_image() -> None:
+    asked = joining({"Env": ["WEAVE_ALLOW_SPOOFING=1"]}, (), Policy())
+    assert asked is not None and asked.spoofing
+    image = joining(
+        {"Env": ["WEAVE_ALLOW_SPOOFING=1", "WEAVE_ALLOW_SPOOFING=0"]}, ("WEAVE_ALLOW_SPOOFING=1",), Policy()
+    )
+    assert image is not None and not image.spoofing
+    assert not allows_spoofing(["A=1"]) and allows_spoofing(["WEAVE_ALLOW_SPOOFING=TRUE"])
+    with pytest.raises(Rejected, match="WEAVE_ALLOW_SPOOFING=maybe: expected 1 or 0"):
+        joining({"Env": ["WEAVE_ALLOW_SPOOFING=maybe"]}, (), Policy())

@@ -1,0 +1,200 @@
+"""What containers may send: an nftables table of the family `bridge`, in front of the overlay's bridge.
+
+Each port lets out frames of its own MAC and of its own addresses; in ARP and neighbour discovery too. Unspecified and
+link-local sources pass with the own MAC; router advertisements, redirects and what DHCP servers say do not. A port that
+nobody has spoken for is not guarded: many kernels cannot tell a frame's bridge, and other bridges are none of our
+business. Owns the table `weave-ports`, which stands while no daemon runs and is adopted by the next one. A frame costs
+one look-up in a set: first comes what nearly all frames are.
+Decides nothing: who may send what comes from those who plug containers in.
+"""
+
+import logging
+import socket
+from collections.abc import Iterator, Mapping
+
+from overlay.datapath.port_rules import GUARDED, MACS, OWN4, OWN6, PortRule, elements, parse
+from overlay.datapath.vxlan import TUNNEL_PORT
+from overlay.drivers import nftables as nft
+
+__all__ = ["PortFilter"]
+
+log = logging.getLogger(__name__)
+
+TABLE = "weave-ports"
+_FAMILY = 7
+"""NFPROTO_BRIDGE."""
+_PRE_ROUTING = 0
+_PRIORITY = -300
+_SETS = (
+    nft.Set(MACS, (nft.IFNAME, nft.ETHER), 24),
+    nft.Set(OWN4, (nft.IFNAME, nft.ETHER, nft.IPV4), 28),
+    nft.Set(OWN6, (nft.IFNAME, nft.ETHER, nft.IPV6), 40),
+    nft.Set(GUARDED, (nft.IFNAME,), 16),
+)
+_PROTOCOL, _IIFNAME, _L4PROTO, _IIFKIND = 1, 6, 16, 26
+_MAC_REGISTER, _ADDRESS_REGISTER = nft.REGISTER + 4, nft.REGISTER + 6
+_UNSPECIFIED6 = bytes(16)
+_LINK_LOCAL4, _LINK_LOCAL6 = b"\xa9\xfe", b"\xfe\x80" + bytes(6)
+_ADVERTISEMENT, _SOLICITATION, _ROUTER, _REDIRECT = 136, 135, 134, 137
+_BARE, _ONE_OPTION = 24, 32
+"""Payload of a neighbour message without options, and with one of eight octets."""
+
+
+class PortFilter:
+    """The filter of this host's bridge. `install` first; then `allow` and `forget` as ports come, change and go."""
+
+    def __init__(self) -> None:
+        self.table = nft.Table(
+            _FAMILY, TABLE, _SETS, (nft.Chain("sent", _PRE_ROUTING, _PRIORITY), *_chains()), tuple(_rules())
+        )
+        self._rules: dict[str, PortRule] = {}
+        self.problem = ""
+        """Why nothing is filtered; empty: it is."""
+
+    @property
+    def rules(self) -> Mapping[str, PortRule]:
+        """What each port may send."""
+        return self._rules
+
+    def adopt(self) -> dict[str, PortRule]:
+        """The rules by port that an earlier life left in the kernel."""
+        return parse(self.table.read())
+
+    def install(self, rules: Mapping[str, PortRule]) -> None:
+        """Make the table, or replace one of an earlier life at one stroke. Where it cannot be, `problem` says why."""
+        self._rules = dict(rules)
+        try:
+            self.table.install(elements(self._rules))
+            self.problem = ""
+        except OSError as error:
+            self.problem = (
+                f"containers can send with foreign addresses: no nftables for bridges ({error.strerror or error}): "
+                "`modprobe nf_tables`, or a kernel (5.6 or newer) with CONFIG_NF_TABLES_BRIDGE"
+            )
+            log.warning("%s", self.problem)
+
+    def allow(self, port: str, rule: PortRule) -> None:
+        """This port lets out what the rule says, and nothing else, from now on."""
+        if self._rules.get(port) != rule:
+            self._rules[port] = rule
+            self._fill()
+
+    def forget(self, port: str) -> None:
+        """There is no such port any more."""
+        if self._rules.pop(port, None) is not None:
+            self._fill()
+
+    def restore(self) -> None:
+        """Make the table again, after somebody has changed it."""
+        self.install(self._rules)
+
+    def remove(self) -> None:
+        """Take the table away; none is fine."""
+        self.table.remove()
+
+    def close(self) -> None:
+        """Give the socket back; the table stays."""
+        self.table.close()
+
+    def _fill(self) -> None:
+        try:
+            self.table.fill(elements(self._rules))
+        except OSError as error:
+            # Somebody else has changed the table.
+            log.warning("port filter: %s; it is made again", error.strerror or error)
+            self.restore()
+
+
+def _chains() -> Iterator[nft.Chain]:
+    for name in ("ip4", "udp4", "from4", "ip6", "udp6", "icmp6", "advert", "solicit", "option", "from6", "arp"):
+        yield nft.Chain(name)
+    yield nft.Chain("plain")
+    yield nft.Chain("last")
+
+
+def _rules() -> Iterator[nft.Rule]:
+    """The rules. `last` is where a frame ends that is not allowed by its addresses."""
+
+    def rule(chain: str, *expressions: bytes) -> nft.Rule:
+        return nft.Rule(chain, expressions)
+
+    accept, last = nft.verdict(nft.ACCEPT), nft.goto("last")
+    port, mac = nft.meta(_IIFNAME), nft.load(nft.LINK, 6, 6, _MAC_REGISTER)
+    own_mac = (port, mac, nft.lookup(MACS))
+
+    yield rule("sent", nft.meta(_IIFKIND), nft.equals(_name("vxlan")), accept)
+    yield rule("sent", port, nft.equals(_name(TUNNEL_PORT)), accept)
+    for protocol, chain in ((0x0800, "ip4"), (0x86DD, "ip6"), (0x0806, "arp")):
+        yield rule("sent", nft.meta(_PROTOCOL), nft.equals(protocol.to_bytes(2, "big")), nft.goto(chain))
+    # One VLAN tag was taken off before. A receiver unwraps any number of them (priority tags), so none may hide here.
+    for protocol in (0x8100, 0x88A8):
+        yield rule("sent", nft.meta(_PROTOCOL), nft.equals(protocol.to_bytes(2, "big")), last)
+    yield rule("sent", nft.goto("plain"))
+
+    yield rule("plain", *own_mac, accept)
+    yield rule("plain", last)
+
+    for version, server, client in ((4, 67, 68), (6, 547, 546)):
+        chain, end = f"udp{version}", nft.goto(f"from{version}")
+        yield rule(f"ip{version}", nft.meta(_L4PROTO), nft.equals(bytes((socket.IPPROTO_UDP,))), nft.goto(chain))
+        yield rule(chain, nft.load(nft.TRANSPORT, 0, 2), nft.equals(server.to_bytes(2, "big")), last)
+        yield rule(chain, nft.load(nft.TRANSPORT, 2, 2), nft.equals(client.to_bytes(2, "big")), last)
+        yield rule(chain, end)
+        if version == 6:
+            icmp = bytes((socket.IPPROTO_ICMPV6,))
+            yield rule("ip6", nft.meta(_L4PROTO), nft.equals(icmp), nft.goto("icmp6"))
+        yield rule(f"ip{version}", end)
+
+    source4 = nft.load(nft.NETWORK, 12, 4, _ADDRESS_REGISTER)
+    yield rule("from4", port, mac, source4, nft.lookup(OWN4), accept)
+    yield rule("from4", nft.load(nft.NETWORK, 12, 4), nft.equals(bytes(4)), nft.goto("plain"))
+    yield rule("from4", nft.load(nft.NETWORK, 12, 2), nft.equals(_LINK_LOCAL4), nft.goto("plain"))
+    yield rule("from4", last)
+
+    source6 = nft.load(nft.NETWORK, 8, 16, _ADDRESS_REGISTER)
+    yield rule("from6", port, mac, source6, nft.lookup(OWN6), accept)
+    yield rule("from6", nft.load(nft.NETWORK, 8, 16), nft.equals(_UNSPECIFIED6), nft.goto("plain"))
+    yield rule("from6", nft.load(nft.NETWORK, 8, 8), nft.equals(_LINK_LOCAL6), nft.goto("plain"))
+    yield rule("from6", last)
+
+    kind = nft.load(nft.TRANSPORT, 0, 1)
+    for number, target in ((_ROUTER, last), (_REDIRECT, last), (_ADVERTISEMENT, nft.goto("advert"))):
+        yield rule("icmp6", kind, nft.equals(bytes((number,))), target)
+    yield rule("icmp6", kind, nft.equals(bytes((_SOLICITATION,))), nft.goto("solicit"))
+    yield rule("icmp6", nft.goto("from6"))
+
+    # Neighbour messages stand right behind the IPv6 header, so that its length says how many options there are.
+    behind = (nft.load(nft.NETWORK, 6, 1), nft.differs(bytes((socket.IPPROTO_ICMPV6,))), last)
+    length = nft.load(nft.NETWORK, 4, 2)
+    yield rule("advert", *behind)
+    yield rule("advert", nft.load(nft.TRANSPORT, 8, 8), nft.equals(_LINK_LOCAL6), nft.goto("option"))
+    claimed = nft.load(nft.TRANSPORT, 8, 16, _ADDRESS_REGISTER)
+    yield rule("advert", port, mac, claimed, nft.lookup(OWN6), nft.goto("option"))
+    yield rule("advert", last)
+    yield rule("solicit", *behind)
+    yield rule("solicit", length, nft.equals(_BARE.to_bytes(2, "big")), nft.goto("from6"))
+    yield rule("solicit", length, nft.differs(_ONE_OPTION.to_bytes(2, "big")), last)
+    yield rule("solicit", nft.load(nft.TRANSPORT, 24, 1), nft.equals(b"\1"), nft.goto("option"))
+    yield rule("solicit", nft.goto("from6"))  # a nonce (RFC 7527)
+    yield rule("option", length, nft.equals(_BARE.to_bytes(2, "big")), nft.goto("from6"))
+    yield rule("option", length, nft.differs(_ONE_OPTION.to_bytes(2, "big")), last)
+    told = nft.load(nft.TRANSPORT, 26, 6, _MAC_REGISTER)
+    yield rule("option", port, told, nft.lookup(MACS), nft.goto("from6"))
+    yield rule("option", last)
+
+    ethernet = b"\0\1\x08\0\6\4"
+    sender = nft.load(nft.NETWORK, 8, 6, _MAC_REGISTER)
+    yield rule("arp", port, mac, nft.lookup(MACS, absent=True), last)
+    yield rule("arp", nft.load(nft.NETWORK, 0, 6), nft.differs(ethernet), last)
+    yield rule("arp", port, sender, nft.load(nft.NETWORK, 14, 4, _ADDRESS_REGISTER), nft.lookup(OWN4), accept)
+    yield rule("arp", port, sender, nft.lookup(MACS, absent=True), last)
+    yield rule("arp", nft.load(nft.NETWORK, 14, 4), nft.equals(bytes(4)), accept)
+    yield rule("arp", nft.load(nft.NETWORK, 14, 2), nft.equals(_LINK_LOCAL4), accept)
+    yield rule("arp", last)
+
+    yield rule("last", port, nft.lookup(GUARDED, absent=True), accept)
+    yield rule("last", nft.counter(), nft.verdict(nft.DROP))
+
+
+def _name(name: str) -> bytes:
+    return name.encode().ljust(16, b"\0")
