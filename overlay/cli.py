@@ -108,6 +108,10 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        _say(f"weave: {error.strerror or error}{place}", sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

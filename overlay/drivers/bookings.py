@@ -202,8 +202,11 @@ class Bookings:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("container work failed", exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, (OSError, OverlayError)):
+            log.error("container work failed: %s", error)  # this machine's fault or the engine's: a sentence will do
+        elif error is not None:
+            log.error("container work failed", exc_info=error)
 
     def _release(self, container: str, cidr: str) -> None:
         self.spawn(self._ask_and_forget(partial(_release, container, cidr.partition("/")[0])))

@@ -354,7 +354,10 @@ class Daemon:
         router.forwarding.clear()
         bridge.remove_secure(self._netlink)
         if self._surrender:
-            router.disk.erase()
+            try:
+                router.disk.erase()
+            except OSError as error:
+                log.error("the state in %s cannot be erased: %s", self._places.db, error.strerror or error)
         log.info("router %s left", self._config.name)
         self._left.set()
 

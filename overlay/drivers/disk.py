@@ -4,6 +4,7 @@ Owns the directory, the order of syncs, the reserve for a full disk, and what ha
 line `overlay-state 1 <crc32 of the rest, hex> <key>` and the data. Knows nothing of what the data means.
 """
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 _MAGIC = b"overlay-state 1 "
 _SUFFIX = ".state"
 _RESERVE = "reserve"
+_PROBE = "probe.tmp"
 _RESERVE_BYTES = 1 << 18
 _MARGIN = 1 << 17
 """Bytes that must be free beside the reserve before anything new is booked."""
@@ -29,7 +31,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFull(EnvironmentProblem):
-    """Not even the reserve is left."""
+    """Nothing can be written: not even the reserve is left, or the directory does not take files any more."""
 
 
 class Disk:
@@ -39,7 +41,7 @@ class Disk:
         """Make the directory if need be and lock it. Raises `EnvironmentProblem`."""
         self.directory = directory
         self.full = ""
-        """Why there is no room for new bookings; empty: there is."""
+        """Why nothing new can be booked: no room, or a directory that cannot be written; empty: it can."""
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -73,7 +75,8 @@ class Disk:
         return found
 
     def persist(self, items: Sequence[tuple[str, bytes]]) -> None:
-        """Make the last data of each key durable, in the order of `items`. Raises `DiskFull` (nothing is promised).
+        """Make the last data of each key durable, in the order of `items`. Raises `DiskFull` (nothing is promised), for
+        every reason for which a file cannot be written.
 
         All files are synced, then renamed in order, then the directory is synced once.
         """
@@ -82,11 +85,13 @@ class Disk:
             self._write(latest)
         except OSError as error:
             if error.errno not in _FULL:
-                raise
+                self.full = self._unwritable(error)
+                raise DiskFull(self.full) from None
             if not self.full:
                 log.error("%s is full: no new addresses until there is room", self.directory)
             self.full = f"{self.directory} is full ({error.strerror}): make room"
-            (self.directory / _RESERVE).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.directory / _RESERVE).unlink(missing_ok=True)
             try:
                 self._write(latest)
             except OSError as again:
@@ -94,14 +99,20 @@ class Disk:
 
     def check_room(self) -> str:
         """Why there is no room for new bookings, or "". Tries to get the reserve back first."""
-        if not (self.directory / _RESERVE).exists():
-            self._fill_reserve()
-        space = os.statvfs(self._directory_fd)
-        if space.f_bavail * space.f_frsize < _MARGIN:
-            self.full = f"{self.directory} is full: make room, at least {_MARGIN >> 10} KiB"
-        elif self.full and (self.directory / _RESERVE).exists():
-            log.info("%s has room again", self.directory)
-            self.full = ""
+        try:
+            if not (self.directory / _RESERVE).exists():
+                self._fill_reserve()
+            space = os.statvfs(self._directory_fd)
+            if not os.access(self.directory, os.W_OK):
+                os.close(os.open(self.directory / _PROBE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                (self.directory / _PROBE).unlink()
+            if space.f_bavail * space.f_frsize < _MARGIN:
+                self.full = f"{self.directory} is full: make room, at least {_MARGIN >> 10} KiB"
+            elif self.full and (self.directory / _RESERVE).exists():
+                log.info("%s can be written again", self.directory)
+                self.full = ""
+        except OSError as error:
+            self.full = self._unwritable(error)
         return self.full
 
     def erase(self) -> None:
@@ -137,7 +148,8 @@ class Disk:
             os.fsync(self._directory_fd)
         except OSError:
             for temporary, _ in prepared:
-                temporary.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # what is wrong is the first error
+                    temporary.unlink(missing_ok=True)
             raise
 
     def _fill_reserve(self) -> None:
@@ -150,11 +162,17 @@ class Disk:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            path.unlink(missing_ok=True)
-            if error.errno in _FULL:
-                self.full = f"{self.directory} is full ({error.strerror}): make room"
-            else:
-                log.warning("no reserve in %s: %s", self.directory, error)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            full = f"{self.directory} is full ({error.strerror}): make room"
+            self.full = full if error.errno in _FULL else self._unwritable(error)
+
+    def _unwritable(self, error: OSError) -> str:
+        """The sentence, which the log gets once for each spell."""
+        text = f"{self.directory} cannot be written ({error.strerror or error}): make it writable"
+        if text != self.full:
+            log.error("%s; until then there are no new addresses", text)
+        return text
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -185,7 +185,7 @@ class Lives:
                     await self.forget(record)  # the engine gives its address to whoever comes next
                 elif record is not None:
                     self._died(record)
-        except OverlayError as error:
+        except (OverlayError, OSError) as error:  # the second: the kernel, the disk; the other containers come next
             log.error("container %.12s: %s", container, error)
 
     async def revive(self, record: Attachment | None, info: Container, *, again: bool = False) -> Attachment | None:

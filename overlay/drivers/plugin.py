@@ -23,6 +23,7 @@ from overlay.config import Config
 from overlay.drivers.attach import Endpoints
 from overlay.drivers.bookings import Bookings
 from overlay.drivers.engine import Container
+from overlay.drivers.http_listener import make_runner, sentence
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
@@ -82,7 +83,7 @@ class Plugin:
         app = web.Application()
         for name in self._handlers:
             app.router.add_route("POST", name, self._serve)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        runner = make_runner(app)
         await runner.setup()
         try:
             await web.SockSite(runner, _bound(path)).start()
@@ -135,8 +136,8 @@ class Plugin:
         try:
             body = msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any] | None) or {}
             answer = await self._handlers[request.path](body)
-        except (OverlayError, TimeoutError, msgspec.MsgspecError) as error:
-            text = str(error) or "the router has no answer yet: `weave status ipam` says what it waits for"
+        except (OverlayError, OSError, msgspec.MsgspecError) as error:
+            text = (sentence(error) or (500, str(error)))[1]
             log.warning("%s: %s", request.path, text)
             return web.Response(status=500, body=msgspec.json.encode({"Err": f"weave: {text}"}), content_type=_KIND)
         return web.Response(body=msgspec.json.encode(answer), headers={"Content-Type": _KIND})
