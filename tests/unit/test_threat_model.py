@@ -14,6 +14,7 @@ ATTACKERS = (
     "a web page in a browser on the host",
     "the author of a scenario",
     "the author of an image",
+    "another program on the host",
 )
 
 
