@@ -114,7 +114,7 @@ def _examples(changed: dict[str, str]) -> str:
 def _plain(said: str) -> str:
     """A label as a name would have it if it only needs separators: what is no change worth a note."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", said) if said.isascii() else ""
-    return re.sub(r"\.{2,}", ".", re.sub(r"-*\.-*", ".", name)).strip("-.")
+    return re.sub(r"\.{2,}", ".", re.sub(r"-?\.-?", ".", name)).strip("-.")
 
 
 def _surprising(label: str, name: str) -> bool:

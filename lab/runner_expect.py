@@ -4,7 +4,6 @@ Owns how each condition is judged. Reads the live state; `http` and `exec` condi
 answered by probes that run anyway (or, for a name that nobody asks for, by one that runs as long as the step).
 """
 
-import re
 import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from msgspec import Struct
 
 from lab.backends.base import Lab, Result
 from lab.history import Sample
+from lab.runner_match import MatchTimeout, found
 from lab.runner_probes import Probing
 from lab.runner_state import LiveState
 from lab.scenario_base import ALL
@@ -24,6 +24,8 @@ _SHOWN = 12
 """Samples that a failed expectation shows."""
 _NAMED = 6
 """Reasons that it names."""
+_BODY = 5.0
+"""Seconds for matching the body of an `http` condition, as for asking for it."""
 
 
 class Judgement(Struct, frozen=True):
@@ -54,15 +56,20 @@ def describe(expect: Expect) -> str:
     return f"{' and '.join(words)} within {format_duration(expect.within)}{held}"
 
 
-def judge_exec(expect: ExecExpect, result: Result) -> str:
-    """Why a command's result is not the expected one; empty when it is."""
+def judge_exec(expect: ExecExpect, result: Result, timeout: int) -> str:
+    """Why a command's result is not the expected one; empty when it is. `timeout`: of its step."""
     if result.code != expect.code:
         last = (result.err.strip() or result.out.strip()).rpartition("\n")[2]
         return f"exit code {result.code}, expected {expect.code}" + (f": {last}" if last else "")
-    if expect.stdout is not None and not re.search(expect.stdout, result.out, re.MULTILINE):
-        shown = result.out.strip() or "nothing"
-        return f"stdout {shown[:200]!r}, expected to match {expect.stdout!r}"
-    return ""
+    if expect.stdout is None:
+        return ""
+    try:
+        if found(expect.stdout, result.out, lines=True, patience=timeout / UNITS["s"]):
+            return ""
+    except MatchTimeout as error:
+        return str(error)
+    shown = result.out.strip() or "nothing"
+    return f"stdout {shown[:200]!r}, expected to match {expect.stdout!r}"
 
 
 class Judge:
@@ -181,7 +188,11 @@ class Judge:
         body = result.out.strip()
         if result.code != 0:
             return f"curl {what.url} from {what.source}: {result.err.strip() or f'exit code {result.code}'}"
-        if not re.search(what.body, body):
+        try:
+            matches = found(what.body, body, lines=False, patience=_BODY)
+        except MatchTimeout as error:
+            return str(error)
+        if not matches:
             return f"{what.url} from {what.source} answered {body[:200]!r}, expected to match {what.body!r}"
         return ""
 
@@ -191,7 +202,7 @@ class Judge:
             result = await self._lab.hosts[what.host].exec(what.command, timeout=what.timeout / UNITS["s"])
         else:
             result = await self._in_service(what.service or "", what.command, what.timeout / UNITS["s"])
-        return result if isinstance(result, str) else judge_exec(what.expect, result)
+        return result if isinstance(result, str) else judge_exec(what.expect, result, what.timeout)
 
     async def _in_service(self, name: str, argv: Sequence[str], timeout: float) -> Result | str:
         replica = next(iter(self._live.chosen((name,), alive=True)), None)

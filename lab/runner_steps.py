@@ -119,7 +119,7 @@ async def execute(stage: Stage, body: Exec, index: int) -> Detail:
     host = body.host or stage.live.running[container].host
     _foresee(stage, host, body.command)
     result = await stage.lab.hosts[host].exec(body.command, container=container, timeout=body.timeout / UNITS["s"])
-    problem = judge_exec(body.expect, result)
+    problem = judge_exec(body.expect, result, body.timeout)
     if problem:
         raise LabError(f"{container or host}: `{' '.join(body.command)[:80]}`: {problem}")
     return {"code": result.code, "stdout": result.out[-2000:]}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 
+from lab import linear
 from lab.scenario_base import ALL, NAMES_SCHEMA, Command, Model, Name, Names, Scalar, fault
 from lab.scenario_values import UNITS, Duration, Frequency, Percentage
 
@@ -24,9 +25,12 @@ TIMED = ("partition", "block", "mtu", "kill", "churn", "slow_disk", "clock")
 
 def _regex(value: str) -> str:
     try:
-        re.compile(value)
-    except (re.error, RecursionError, OverflowError):
-        raise fault("a regular expression") from None
+        linear.compile(value)
+    except linear.BadPattern:
+        try:
+            re.compile(value)
+        except (re.error, RecursionError, OverflowError):
+            raise fault("a regular expression") from None
     return value
 
 

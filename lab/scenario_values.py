@@ -21,7 +21,7 @@ UNITS = {
     "h": 3_600_000_000_000,
 }
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _LONGEST = 366 * 24 * UNITS["h"]
 
 _RATES = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}

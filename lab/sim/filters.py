@@ -10,6 +10,8 @@ from difflib import SequenceMatcher
 
 from msgspec import Struct
 
+from lab import linear
+
 __all__ = ["FILTERS", "NULL", "Ended", "Files"]
 
 Files = MutableMapping[str, str]
@@ -91,10 +93,12 @@ def _grep(argv: Sequence[str], stdin: str, files: Files) -> Ended:
         if not rest:
             raise _Bad(2, "no pattern")
         patterns += rest.pop(0).split("\n")
-    flags = re.IGNORECASE if "i" in options else 0
+    none = "[^\\x00-\\x{10FFFF}]"
     try:
-        pattern = re.compile("|".join(f"(?:{_pattern(text, options)})" for text in patterns) or r"(?!)", flags)
-    except re.error as error:
+        pattern = linear.compile(
+            "|".join(f"(?:{_pattern(text, options)})" for text in patterns) or none, ignore_case="i" in options
+        )
+    except linear.BadPattern as error:
         raise _Bad(2, f"the simulated grep cannot read this pattern: {error}") from None
     lines = "".join(_read(name, stdin, files) for name in rest or ["-"]).splitlines()
     found: list[str] = []
@@ -103,11 +107,11 @@ def _grep(argv: Sequence[str], stdin: str, files: Files) -> Ended:
     for number, line in enumerate(lines, 1):
         if limit is not None and count >= limit:
             break
-        if (pattern.search(line) is None) != ("v" in options):
+        if pattern.found(line) == ("v" in options):
             continue
         count += 1
         before = f"{number}:" if "n" in options else ""
-        shown = [match[0] for match in pattern.finditer(line) if match[0]] if "o" in options else [line]
+        shown = [text for text in pattern.matches(line) if text] if "o" in options else [line]
         found += [before + text for text in shown]
     if "q" in options:
         return Ended(int(not count))
@@ -118,7 +122,7 @@ def _grep(argv: Sequence[str], stdin: str, files: Files) -> Ended:
 
 def _pattern(text: str, options: dict[str, list[str]]) -> str:
     if "F" in options:
-        text = re.escape(text)
+        text = linear.escape(text)
     elif "E" not in options:
         # Basic expressions: what is special bare is not so escaped, and the other way about.
         text = re.sub(r"\\?[(){}+?|]", lambda match: match[0][1:] if match[0][0] == "\\" else "\\" + match[0], text)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from lab import linear
 from lab.errors import LabError
 
 _ON_HOST = re.compile(r"^(?P<host>[A-Za-z0-9.-]+):~[$#] (?P<command>.+)$")
@@ -108,10 +109,9 @@ def lacking(expected: Sequence[str], output: str) -> str:
     """The first of the expected lines that is not in the output behind those before it; empty when all are."""
     rest = output
     for line in expected:
-        pattern = ".*".join(re.escape(piece.strip()) for piece in line.split("…"))
-        pattern = re.sub(r"(\\ )+", r"\\s+", pattern)
-        match = re.search(pattern, rest)
-        if match is None:
+        pieces = [r"\s+".join(map(linear.escape, piece.split())) for piece in line.split("…")]
+        end = linear.compile(".*".join(pieces)).end(rest)
+        if end < 0:
             return line
-        rest = rest[match.end() :]
+        rest = rest[end:]
     return ""

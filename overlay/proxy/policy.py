@@ -6,6 +6,10 @@ from msgspec import Struct
 
 __all__ = ["Policy", "Rejected"]
 
+MAX_NAME = 255
+"""Characters of a name that the administrator's expression is matched with: whoever makes a container chooses the name,
+and a host name has fewer."""
+
 
 class Rejected(Exception):
     """The client gets this status, and the text as the engine's own kind of error: `{"message": …}`."""
@@ -39,7 +43,7 @@ class Policy(Struct, frozen=True, kw_only=True):
         """
         text = labels.get(self.hostname_from_label, "") if self.hostname_from_label else ""
         text = text or name
-        found = re.search(self.hostname_match, text)
+        found = re.search(self.hostname_match, text[:MAX_NAME])
         if found is None:
             return text
         template = re.sub(r"\$\{?(\d+)\}?", r"\\g<\1>", self.hostname_replacement)

@@ -1,0 +1,104 @@
+"""Every regular expression of the project's code is linear: measured on text made to hurt it, in a process that ends.
+
+The expressions are found in the code itself, so a new one is measured as well. One that is built at run time must be
+named below, with the reason why nobody else's text makes it slow.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = {"match", "fullmatch", "search", "sub", "split", "findall", "finditer", "compile"}
+BUILT = {
+    ("overlay/proxy/policy.py", "self.hostname_match"): "the administrator's own, on a name of at most 255 characters",
+    ("overlay/cli_proxy.py", "options.policy.hostname_match"): "compiled only",
+    ("lab/scenario_steps.py", "value"): "compiled only; matched by lab/runner_match.py",
+    ("lab/scenario_base.py", "f'{_LABEL}(\\\\.{_LABEL})*'"): "measured by its value",
+    ("lab/pytest_plugin.py", "f'^{key}:'"): "one of two words",
+    ("lab/images/layers.py", "f'\\\\b{re.escape(codename())}\\\\b'"): "one word",
+    ("lab/workshop/session.py", "f'<<{re.escape(host)} (\\\\d+)>> $'"): "one word, then digits",
+    ("lab/backends/vagrant/machines.py", "f'^Host {re.escape(machine_name(name))}$'"): "one word",
+}
+MEASURE = r"""
+import re, sys, time, msgspec
+for place, pattern, flags, method in msgspec.json.decode(sys.stdin.buffer.read()):
+    compiled = re.compile(pattern, flags)
+    words = re.findall(r"[A-Za-z/@=:<#-]{1,20}", re.sub(r"\\x1b|\\[A-Za-z]|\(\?P?<?\w*>?", "", pattern))
+    letters = sorted({*"a0 -./:\n\x1b", *(mark for mark in pattern if mark not in "^$()|?*+")})
+    pumps = [*letters, *("0" + mark for mark in "-.,/ "), "a.", "- ", "1s", "::", "/v1", "[1", "{{ ", "${1", "\x1b["]
+    def took(size, prefix, pump, suffix):
+        text = prefix + pump * (size // len(pump)) + suffix
+        start = time.perf_counter()
+        getattr(compiled, method)(*(("", text) if method == "sub" else (text,)))
+        return time.perf_counter() - start
+    ways = [
+        (took(2000, prefix, pump, suffix), prefix, pump, suffix)
+        for prefix in ("", *words[:3], *(word + "a" for word in words[:1]))
+        for pump in pumps
+        for suffix in ("!", "\n\n!")
+    ]
+    for _, *way in sorted(ways, reverse=True)[:3]:
+        took(1_000_000, *way)
+    print(place, flush=True)
+"""
+"""The three texts that hurt most when they are short, then as 1 MB: with a quadratic expression that takes hours."""
+
+
+def expressions() -> tuple[list[tuple[str, str, int, str]], list[tuple[str, str]]]:
+    """(place, expression, flags, method) of each constant one, and (file, code) of those that are built."""
+    constant, built = [], []
+    for package in ("overlay", "lab"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            tree, name = ast.parse(path.read_text()), path.relative_to(ROOT).as_posix()
+            calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+            for call in calls:
+                of = call.func
+                if not (isinstance(of, ast.Attribute) and isinstance(of.value, ast.Name) and of.value.id == "re"):
+                    continue
+                if of.attr not in METHODS:
+                    continue
+                first = call.args[0]
+                if not isinstance(first, ast.Constant):
+                    built.append((name, ast.unparse(first)))
+                    continue
+                flags = 8 if "MULTILINE" in ast.unparse(call) else 0
+                flags |= 2 if "IGNORECASE" in ast.unparse(call) else 0
+                for method in used(tree, call) if of.attr == "compile" else (of.attr,):
+                    constant.append((f"{name}:{call.lineno}", first.value, flags, method))
+    return constant, built
+
+
+def used(tree: ast.AST, call: ast.Call) -> set[str]:
+    """What is done with a compiled expression: what is called on its name, or anything where that is not seen."""
+    names = {
+        ast.unparse(node.targets[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and any(each is call for each in ast.walk(node.value))
+    }
+    found = {
+        node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in names
+    }
+    return found & METHODS or {"fullmatch", "match"}
+
+
+def test_every_expression_is_linear_on_hostile_text() -> None:
+    constant, built = expressions()
+    assert len(constant) > 40
+    assert set(built) == set(BUILT), "name a new one in BUILT with its reason, or use lab.linear"
+    from lab.scenario_base import _NAME
+
+    cases = [*constant, ("lab/scenario_base.py", _NAME.pattern, 0, "fullmatch")]
+    process = subprocess.run(  # within a generous time: on an idle machine it takes 5 s
+        [sys.executable, "-c", MEASURE],
+        input=msgspec.json.encode(cases),
+        capture_output=True,
+        timeout=120,
+    )
+    assert process.returncode == 0, process.stderr.decode()
+    assert process.stdout.decode().split() == [place for place, *_ in cases]
