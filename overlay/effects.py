@@ -104,6 +104,16 @@ class RemoveForwarding(Effect, frozen=True):
     mac: str
 
 
+class Announce(Effect, frozen=True):
+    """Tell everything on this host's bridge which MAC an address has now: each (IP literal, MAC) once.
+
+    A gratuitous ARP request, or an unsolicited ND advertisement, out of the bridge's own ports; it never leaves the
+    host, for every peer tells its own.
+    """
+
+    addresses: tuple[tuple[str, str], ...]
+
+
 class SetFlood(Effect, frozen=True):
     """Broadcast, multicast and unknown unicast frames go to exactly these underlay hosts (sorted)."""
 

@@ -187,7 +187,8 @@ class Node:
             effects = self._resolve(effects, now)
         if self._ring.digest != self._ring_seen:
             self._ring_seen = self._ring.digest
-            effects += self._resolve(self.endpoints.recheck(), now)
+            self._others_stale = True
+            effects += self._resolve(self.endpoints.recheck(now), now)
         return effects
 
     def deadline(self) -> int | None:

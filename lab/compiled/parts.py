@@ -26,7 +26,7 @@ MODULES = (
         f"overlay.ipam.{name}"
         for name in ("allocator", "holdings", "ipam", "quarantine", "ring", "ring_slot", "space", "universe")
     ),
-    *(f"overlay.datapath.{name}" for name in ("endpoints", "paths", "plan")),
+    *(f"overlay.datapath.{name}" for name in ("announcer", "endpoints", "paths", "plan")),
     *(f"overlay.dns.{name}" for name in ("names", "registry")),
     *(f"overlay.{name}" for name in ("kept", "node", "shared_index", "shares", "vectors")),
     *(f"lab.sim.{name}" for name in ("clock", "disk", "machine", "network", "scheduler", "sizes", "streams", "world")),

@@ -1,16 +1,18 @@
 """What a simulated host's kernel forwards: the tables that a daemon's effects fill, and the ports of its containers.
 
 The counterpart of `overlay.drivers.kernel`: it outlives the daemon, and what nobody has confirmed since is dropped
-when told. Owns tables only; whether a packet gets through is for `lab.sim.walk` to say.
+when told. Owns tables only, the neighbour caches of what is on the bridge among them; whether a packet gets through is
+for `lab.sim.walk` to say.
 """
 
 from collections.abc import Callable
 
 from msgspec import Struct
 
+from lab.sim.neighbours import Neighbours
 from overlay.datapath.vxlan import VXLAN_PORT
 from overlay.datapath.wireguard import SecurePeer, in_tunnel
-from overlay.effects import RemoveForwarding, SetFlood, SetForwarding, SetSecurePeers, SetSources
+from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding, SetSecurePeers, SetSources
 
 
 class Port(Struct, frozen=True):
@@ -43,6 +45,8 @@ class Kernel:
         self.own_tunnel = ("", b"")
         """Address and public key of this host's WireGuard; empty without."""
         self.ports: dict[str, Port] = {}
+        self.neighbours: dict[str, Neighbours] = {}
+        """By container: what its `ethwe` remembers of MACs."""
         self._unconfirmed: dict[str, None] = {}
 
     @property
@@ -62,6 +66,11 @@ class Kernel:
         """Carry out `effects.RemoveForwarding`."""
         self._forget(effect.mac)
         self._changed()
+
+    def announce(self, effect: Announce) -> None:
+        """Carry out `effects.Announce`."""
+        for address, mac in effect.addresses:
+            self._told(address, mac)
 
     def set_flood(self, effect: SetFlood) -> None:
         """Carry out `effects.SetFlood`."""
@@ -119,14 +128,27 @@ class Kernel:
         self._changed()
 
     def plug(self, port: Port) -> None:
-        """A container is on the bridge, with exactly these addresses."""
+        """A container is on the bridge, with exactly these addresses, and has announced them."""
+        before = self.ports.get(port.container)
+        if before is None or before.mac != port.mac:
+            self.neighbours[port.container] = Neighbours(port.container)
         self.ports[port.container] = port
+        for address in port.addresses:
+            self._told(address, port.mac)
         self._changed()
 
     def unplug(self, container: str) -> None:
         """It is not any more."""
         if self.ports.pop(container, None) is not None:
+            del self.neighbours[container]
             self._changed()
+
+    def _told(self, address: str, mac: str) -> None:
+        """An announcement: whoever has an entry for the address takes it over."""
+        for cache in self.neighbours.values():
+            entry = cache.entries.get(address)
+            if entry is not None and entry.mac != mac:
+                entry.announce(mac)
 
     def _forget(self, mac: str) -> None:
         self._unconfirmed.pop(mac, None)

@@ -1,7 +1,9 @@
 """How a packet of one container gets to another: through each host's real forwarding decisions, and the cuts between.
 
 A walk is remembered until some kernel's tables, some container or the cut changes; one through the userspace tunnel is
-walked anew each time, for the daemons carry it. Knows kernels and the network; of daemons only which way they say.
+walked anew each time, for the daemons carry it. It says where a packet would get to whose sender asks for the MAC now;
+`heard` says where it gets to with the neighbour caches as they are, which change with time. Knows kernels and the
+network; of daemons only which way they say.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +27,7 @@ from overlay.datapath.vxlan import (
     WIREGUARD_HEADER,
 )
 from overlay.datapath.wireguard import WIREGUARD_PORT, SecurePeer
+from overlay.effects import SetForwarding
 
 __all__ = ["Arrival", "Carrier", "Hop", "RoundTrip", "Tunnel", "Walks"]
 
@@ -60,6 +63,13 @@ class RoundTrip(Struct, frozen=True):
 
     there: Arrival
     back: Arrival
+    own: str
+    """The address that the answer goes to."""
+    mac: str
+    """Of the container there."""
+    own_mac: str
+    asked: bool
+    """The question for its MAC went there itself: nobody answers it in its place, so the other side learns ours."""
 
 
 Tunnel = Callable[[str, str], tuple[Carrier, ...] | None]
@@ -75,7 +85,10 @@ class Walks:
         kernels: Mapping[str, Kernel],
         alive: Callable[[str, str], bool],
         tunnel: Tunnel = lambda host, mac: None,
+        host_port: str = "",
     ) -> None:
+        """`host_port` names the port that is the host itself."""
+        self._host_port = host_port
         self._tunnel = tunnel
         self.tunnelled = False
         """The walk that was asked for last goes through the tunnel, or tried to."""
@@ -121,15 +134,86 @@ class Walks:
                 continue
             back = self._one_way(there.host, literal)
             if back is not None and (back.host, back.container) == (host, container):
-                return RoundTrip(there, back)
+                asked = there.host == host or address not in self._kernels[host].by_address
+                return RoundTrip(there, back, literal, theirs.mac, port.mac, asked)
         return None
+
+    # --- what is remembered of MACs -----------------------------------------------------------------------------------
+
+    def heard(self, host: str, container: str, address: str, trip: RoundTrip | None) -> RoundTrip | None:
+        """Where a packet really arrives if the answer comes back too. `trip` is what `round_trip` says of it now.
+
+        The two differ while one side sends to a MAC that was the other's: until that is announced, or doubted long
+        enough (`lab.sim.neighbours`).
+        """
+        now = self._network.scheduler.now
+        if trip is None:
+            cache = self._kernels[host].neighbours.get(container)
+            mac = self._used(host, container, address, now) if cache is not None and address in cache.entries else ""
+            return self._astray(host, container, address, mac) if mac else None
+        if not self._sent(host, container, address, trip.mac, now):
+            mac = self._kernels[host].neighbours[container].entries[address].mac
+            return self._astray(host, container, address, mac)
+        there, found = trip.there.host, trip.there.container
+        theirs = self._kernels[there].neighbours[found]
+        if trip.asked and trip.own not in theirs.entries:
+            theirs.learn(trip.own, trip.own_mac, now)
+        return trip if self._sent(there, found, trip.own, trip.own_mac, now) else None
+
+    def _sent(self, host: str, container: str, address: str, mac: str, now: int) -> bool:
+        """Whether a packet for `address` is sent to `mac`, which is right: then that is confirmed by the answer."""
+        cache = self._kernels[host].neighbours[container]
+        entry = cache.entries.get(address)
+        if entry is None:
+            cache.learn(address, mac, now)
+            return True
+        if entry.mac == mac:
+            entry.confirm(now)
+            return True
+        used = self._used(host, container, address, now)
+        if used and used != mac:
+            return False
+        cache.learn(address, mac, now)
+        return True
+
+    def _used(self, host: str, container: str, address: str, now: int) -> str:
+        known = self._kernels[host].by_address.get(address)
+        cache = self._kernels[host].neighbours[container]
+        if container == self._host_port and known is not None:
+            cache.learn(address, known.mac, now)  # a permanent entry of the bridge, which is the host's own cache
+        return cache.used(address, now, known.mac if known is not None else "")
+
+    def _astray(self, host: str, container: str, address: str, mac: str) -> RoundTrip | None:
+        """A packet for `address` to a MAC that nobody would answer with now: it may still be somebody's."""
+        there = self._to(host, address, mac)
+        if there is None:
+            return None
+        own = self._kernels[host].ports[container]
+        for literal in own.addresses:
+            back = self._one_way(there.host, literal)
+            if back is not None and (back.host, back.container) == (host, container):
+                return RoundTrip(there, back, literal, mac, own.mac, False)
+        return None
+
+    def _to(self, host: str, address: str, mac: str) -> Arrival | None:
+        kernel = self._kernels[host]
+        for port in kernel.ports.values():
+            if port.mac == mac:
+                found = address in port.addresses and self._alive(host, port.container)
+                return Arrival(host, port.container, ()) if found else None
+        known = kernel.remote.get(mac)
+        return self._forwarded(host, address, known) if known is not None else None
+
+    # --- one way ------------------------------------------------------------------------------------------------------
 
     def _one_way(self, host: str, address: str) -> Arrival | None:
         local = self._port_of(host, address)
         if local is not None:
             return Arrival(host, local, ())
+        return self._forwarded(host, address, self._kernels[host].by_address.get(address))
+
+    def _forwarded(self, host: str, address: str, known: SetForwarding | None) -> Arrival | None:
         kernel = self._kernels[host]
-        known = kernel.by_address.get(address)
         if known is not None and not known.remote:
             return self._through(host, address, known.mac)
         # Without an entry the question for the address is flooded, and whoever has it answers.

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from overlay.config import Config, PeerName
+from overlay.datapath.announcer import Announcer
 from overlay.datapath.claims import Arbiter, Claim, Standing
 from overlay.datapath.plan import ForwardingPlan
 from overlay.datapath.wireguard import SecurePeer
@@ -57,6 +58,7 @@ class Endpoints:
         self._own = config.name
         self.channel = OriginMap(CHANNEL, config.name, uid)
         self._plan = ForwardingPlan(config.name, arbiter)
+        self._announcer = Announcer()
         self._stored = stored.get(STORE_KEY)
         self._unconfirmed: dict[str, None] = {}
         self._reachable: frozenset[PeerName] = frozenset({config.name})
@@ -108,17 +110,31 @@ class Endpoints:
                 self._plan.announce(self._own, value.container, claim)
         if self._unconfirmed:
             self._recovery_at = now + RECOVERY
-        return self._plan.flush()
+        effects = self._plan.flush()
+        self._plan.take_news()  # told in the earlier life
+        return effects
 
-    def recheck(self) -> list[Effect]:
+    def recheck(self, now: int) -> list[Effect]:
         """The arbiter may judge otherwise from now on (the ring has changed): judge the duplicates again."""
         self._plan.recheck()
-        return self._plan.flush()
+        effects = self._plan.flush()
+        effects.extend(self._tell(now))
+        return effects
 
     def handle(self, input: Input, now: int) -> list[Effect]:
         """What to do about `input`; KeyError for one that is not the data path's."""
         effects = self._handlers[type(input)](input, now)
+        effects.extend(self._tell(now))
         return [*self._let_in(), *effects] if self._senders_stale else effects
+
+    def _tell(self, now: int) -> list[Effect]:
+        """Correct this host's neighbour caches, after the kernel forwards to the new MAC."""
+        for literal, (mac, changed) in self._plan.take_news().items():
+            if mac:
+                self._announcer.add(literal, mac, changed)
+            else:
+                self._announcer.drop(literal)
+        return self._announcer.take(now)
 
     def _let_in(self) -> list[Effect]:
         """Whose packets the kernel takes from now on, as far as that has changed."""
@@ -135,7 +151,9 @@ class Endpoints:
         return effects
 
     def deadline(self) -> int | None:
-        first = self._recovery_at
+        first = self._announcer.deadline()
+        if self._recovery_at is not None and (first is None or self._recovery_at < first):
+            first = self._recovery_at
         hold = self._config.hold
         for since, delay in (
             (self._unreachable_since, hold),

@@ -13,6 +13,9 @@ from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, Set
 from overlay.inputs import QuarantineChanged
 from overlay.shared_index import Index, add, discard
 
+MAX_DEPARTED = 1024
+"""Addresses without a MAC whose last one is remembered."""
+
 
 class ForwardingPlan:
     """All claims, their winners and what is installed. Mutators only mark; `flush` settles and returns the diffs."""
@@ -33,6 +36,12 @@ class ForwardingPlan:
         self._lost: dict[EndpointId, tuple[str, ...]] = {}
         self._installed: dict[str, SetForwarding] = {}
         self._flood: tuple[str, ...] = ()
+        self._local: dict[str, tuple[str, ...]] = {}
+        """The addresses that this host's own MACs have won."""
+        self._departed: dict[str, str] = {}
+        """The last MAC of addresses that have none now, oldest first."""
+        self._news: dict[str, tuple[str, bool]] = {}
+        """Addresses that have another MAC now, and whether the one before is known."""
 
         self._dirty_claims: dict[EndpointId, None] = {}
         self._dirty_macs: dict[str, None] = {}
@@ -149,6 +158,16 @@ class ForwardingPlan:
             mend = f"weave detach {address} {container}"
             yield Contest(f"address {literal}", self._literal_winner[literal], identity, mend)
 
+    def take_news(self) -> dict[str, tuple[str, bool]]:
+        """The addresses whose MAC, as it is answered for here, has changed since this was asked last.
+
+        With the MAC ("": none any more), and whether it is known to have been another one.
+        """
+        if not self._news:
+            return _NO_NEWS
+        news, self._news = self._news, {}
+        return news
+
     # --- settling ---------------------------------------------------------------------------------------------------
 
     def flush(self) -> list[Effect]:
@@ -242,8 +261,20 @@ class ForwardingPlan:
         """The diffs of forwarding. An address is taken from one MAC before it is given to another."""
         taken: list[Effect] = []
         given: list[Effect] = []
+        gained: dict[str, str] = {}
+        lost: dict[str, str] = {}
         for mac in sorted({**self._dirty_macs, **self._dirty_output}):
             before, after = self._installed.get(mac), self._desired(mac)
+            had, has = self._local.pop(mac, _NO_LITERALS), self._own_literals(mac)
+            if has:
+                self._local[mac] = has
+            if before is not None:
+                had = before.addresses
+            if after is not None:
+                has = after.addresses
+            if had != has:
+                lost.update((literal, mac) for literal in had if literal not in has)
+                gained.update((literal, mac) for literal in has if literal not in had)
             if after is None:
                 if before is not None:
                     del self._installed[mac]
@@ -262,7 +293,30 @@ class ForwardingPlan:
             else:
                 taken.append(SetForwarding(mac, after.remote, kept) if kept else RemoveForwarding(mac))
                 given.append(after)
+        if gained or lost:
+            self._note(gained, lost)
         return taken + given
+
+    def _note(self, gained: dict[str, str], lost: dict[str, str]) -> None:
+        """Keep who has heard of which MAC: a container remembers it though nobody has the address for a while."""
+        for literal, mac in gained.items():
+            departed = self._departed.pop(literal, "")
+            before = lost.pop(literal, departed)
+            if before != mac:
+                self._news[literal] = (mac, bool(before))
+        for literal, mac in lost.items():
+            self._departed[literal] = mac
+            self._news[literal] = ("", True)
+        while len(self._departed) > MAX_DEPARTED:
+            del self._departed[next(iter(self._departed))]
+
+    def _own_literals(self, mac: str) -> tuple[str, ...]:
+        """The addresses that a container of this host has won, if `mac` is one's."""
+        winner = self._mac_winner.get(mac)
+        if winner is None or winner[0] != self._own:
+            return _NO_LITERALS
+        winners = self._literal_winner
+        return tuple(literal for literal in self._by_mac[mac][winner].literals if winners.get(literal) == winner)
 
     def _desired(self, mac: str) -> SetForwarding | None:
         """What should be installed for `mac`. One that a container of this host has is never sent elsewhere."""
@@ -334,6 +388,7 @@ class ForwardingPlan:
             "_contested",
             "_installed",
             "_flood",
+            "_local",
             "_by_mac",
             "_by_literal",
         ):
@@ -342,6 +397,8 @@ class ForwardingPlan:
 
 _NOTHING: dict[EndpointId, Claim] = {}
 _NO_CLAIMS: dict[str, Claim] = {}
+_NO_LITERALS: tuple[str, ...] = ()
+_NO_NEWS: dict[str, tuple[str, bool]] = {}
 
 
 @lru_cache(maxsize=1 << 13)

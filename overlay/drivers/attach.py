@@ -1,17 +1,16 @@
-"""Plugging a container into the bridge: its `ethwe`, addresses, routes, and the announcement of its address.
+"""Plugging a container into the bridge: its `ethwe`, addresses and routes.
 
 Owns what happens in a container's network namespace, and the order in which its port is opened: what it may send is
 widened before an address is added and narrowed after one is removed. Which addresses it gets is decided elsewhere; the
-engine is asked for nothing but the process id whose namespace this is.
+engine is asked for nothing but the process id whose namespace this is. That others hear of the address is
+`effects.Announce`.
 """
 
 import errno
 import ipaddress
 import os
-import socket
-import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,6 @@ __all__ = [
 ]
 
 MULTICAST = "224.0.0.0/4"
-_ETH_P_ARP = 0x0806
 
 
 class Ports:
@@ -204,8 +202,6 @@ def plug(
         )
         guard.allow(port_name(container), rule)
         netlink.run(plugged(netlink.index(port_name(container)), devices, rule))
-        with inside(namespace):
-            _announce(mac, addresses)
         return link is None
 
 
@@ -283,23 +279,3 @@ def addresses_on(netlink: Netlink, index: int) -> list[str]:
         if int(entry["index"]) == index and not ipaddress.ip_address(literal).is_link_local:
             found.append(f"{literal}/{entry['prefixlen']}")
     return found
-
-
-def _announce(mac: str, addresses: tuple[str, ...]) -> None:
-    """Gratuitous ARP (RFC 5227, section 3): neighbours and the bridge learn where the address is now."""
-    hardware = bytes.fromhex(mac.replace(":", ""))
-    try:
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-    except OSError as error:
-        raise EnvironmentProblem(f"cannot open a packet socket in the container's namespace: {error}") from None
-    with raw:
-        raw.bind((CONTAINER_DEVICE, _ETH_P_ARP))
-        for cidr in addresses:
-            interface = ipaddress.ip_interface(cidr)
-            if interface.version != 4:
-                continue
-            packed = interface.ip.packed
-            header = b"\xff" * 6 + hardware + struct.pack("!H", _ETH_P_ARP)
-            body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + hardware + packed + bytes(6) + packed
-            with suppress(OSError):  # the link may need a moment; the next ARP request teaches the same
-                raw.send(header + body)

@@ -17,14 +17,17 @@ from ipaddress import ip_address
 from pyroute2.netlink.rtnl import RTM_GETNEIGH
 
 from overlay.config import PeerName
-from overlay.datapath.vxlan import bridge_mac
+from overlay.datapath.announcement import announcement
+from overlay.datapath.vxlan import BRIDGE, bridge_mac
 from overlay.datapath.wireguard import in_tunnel
 from overlay.drivers import rtnl
+from overlay.drivers.announcing import send_frames
 from overlay.drivers.bridge import Devices
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.drivers.vxlan_filter import VxlanFilter
-from overlay.effects import RemoveForwarding, SetFlood, SetForwarding, SetSources
+from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding, SetSources
 from overlay.env import SECOND
+from overlay.errors import EnvironmentProblem
 
 __all__ = ["Forwarding"]
 
@@ -116,6 +119,17 @@ class Forwarding:
     def remove_forwarding(self, effect: RemoveForwarding) -> None:
         """Carry out `effects.RemoveForwarding`."""
         self._run(self._forget(effect.mac))
+
+    def announce(self, effect: Announce) -> None:
+        """Carry out `effects.Announce`. None of it leaves the host: no port that suppresses neighbours gets any."""
+        # From the bridge and not from the new interface, which takes a moment until it carries anything; so the host
+        # does not hear it itself. What it knows of remote MACs was replaced with the tables.
+        local = [address for address, mac in effect.addresses if mac not in self._remote]
+        self._run([rtnl.del_neighbour(self.devices.bridge, address) for address in local])
+        try:
+            send_frames(BRIDGE, (announcement(address, mac) for address, mac in effect.addresses))
+        except EnvironmentProblem as error:
+            log.error("data path: %s", error)
 
     def set_flood(self, effect: SetFlood) -> None:
         """Carry out `effects.SetFlood`: additions first, so that nobody misses a broadcast."""

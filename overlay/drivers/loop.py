@@ -92,6 +92,7 @@ class Router:
             e.Log: self._log,
             e.SetForwarding: forwarding.set_forwarding,
             e.RemoveForwarding: forwarding.remove_forwarding,
+            e.Announce: forwarding.announce,
             e.SetFlood: forwarding.set_flood,
             e.SetSources: forwarding.set_sources,
             e.SetSecurePeers: self._set_secure_peers,

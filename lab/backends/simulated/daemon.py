@@ -133,6 +133,7 @@ class SimRouter:
             e.Log: self._note,
             e.SetForwarding: kernel.set_forwarding,
             e.RemoveForwarding: kernel.remove_forwarding,
+            e.Announce: kernel.announce,
             e.SetFlood: kernel.set_flood,
             e.SetSources: kernel.set_sources,
             e.SetSecurePeers: kernel.set_secure_peers,

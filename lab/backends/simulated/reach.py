@@ -13,7 +13,7 @@ from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
 from lab.sim.passage import RTO_MIN
-from lab.sim.walk import Hop, Tunnel, Walks
+from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
 from overlay.config import Address
 from overlay.drivers.containers import EXPOSED
 from overlay.env import MICROSECOND, SECOND
@@ -37,6 +37,15 @@ class Route(Struct, frozen=True):
     port: int
 
 
+class _Found(Struct, frozen=True):
+    """What was found out about a route, as long as nothing that forwards changes."""
+
+    route: Route | None
+    overlay: bool = False
+    """It leads over the overlay, where it depends on neighbour caches too."""
+    trip: RoundTrip | None = None
+
+
 class Reach:
     """All routes of a lab. `spoken_to` is told which MACs the containers of a host have sent to lately."""
 
@@ -54,9 +63,9 @@ class Reach:
         self._spoken_to = spoken_to
         self._spoken: dict[str, dict[str, None]] = {}
         """Host -> MACs elsewhere that it has sent frames to since it looked last."""
-        self._known: dict[tuple[str, str, str, int], Route | None] = {}
+        self._known: dict[tuple[str, str, str, int], _Found] = {}
         self._cuts = 0
-        self.walks = Walks(network, kernels, self.alive, tunnel)
+        self.walks = Walks(network, kernels, self.alive, tunnel, EXPOSED)
 
     def alive(self, host: str, container: str) -> bool:
         """Whether the network of a container exists; that of the host itself does as long as it is switched on."""
@@ -83,8 +92,13 @@ class Reach:
             found = self._find(host, container, address, port)
             if not self.walks.tunnelled:
                 self._known[key] = found
-        self._note(host, container or EXPOSED, address, found)
-        return found
+        route = found.route
+        if found.overlay:
+            heard = self.walks.heard(host, container or EXPOSED, address, found.trip)
+            if heard is not found.trip:
+                route = self._along(heard, port)
+        self._note(host, container or EXPOSED, address, route)
+        return route
 
     def target(self, route: Route) -> SimContainer | None:
         """The container at the end of a route; None: a host."""
@@ -112,19 +126,23 @@ class Reach:
                 time = way.segment(time, size + hop.overhead, max(RTO_MIN // 2, 2 * way.delay))
         return time + LOCAL
 
-    def _find(self, host: str, container: str, address: str, port: int) -> Route | None:
+    def _find(self, host: str, container: str, address: str, port: int) -> _Found:
         if container and not self.alive(host, container):
-            return None
+            return _Found(None)
         engine = self._engines[host]
         if not (container and self._on_overlay(host, container, address)):
             for other in engine.containers.values():
                 if other.running and other.eth0 == address:
-                    return Route(host, other.id, (), (), port)
+                    return _Found(Route(host, other.id, (), (), port))
             if address == str(engine.bridge.ip):
-                return Route(host, "", (), (), port)
+                return _Found(Route(host, "", (), (), port))
             if self._network.known(address):
-                return self._over_underlay(host, address, port)
+                return _Found(self._over_underlay(host, address, port))
         trip = self.walks.round_trip(host, container or EXPOSED, address)
+        return _Found(self._along(trip, port), True, trip)
+
+    def _along(self, trip: RoundTrip | None, port: int) -> Route | None:
+        """The route that a round trip over the overlay is, up to the host that is meant or a container of it."""
         if trip is None:
             return None
         there, found = trip.there.host, trip.there.container

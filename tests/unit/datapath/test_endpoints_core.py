@@ -3,9 +3,11 @@
 import pytest
 
 from overlay.config import Address, Config
+from overlay.datapath import announcer
 from overlay.datapath.endpoints import DETOUR, GRAIN, NEWCOMER, RECOVERY, Endpoints
 from overlay.datapath.wireguard import SecurePeer, tunnel_address
 from overlay.effects import (
+    Announce,
     Broadcast,
     Log,
     Notify,
@@ -32,6 +34,8 @@ from overlay.mesh.origin_messages import EndpointValue, Entry, NameValue, Origin
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 MAC = "02:00:0a:00:01:01"
 HOLD = 60 * SECOND
+TOLD = Announce((("10.0.1.1", MAC),))
+"""What this host's containers hear once the kernel forwards there."""
 
 
 def make(name=A, uid=1, stored=None):
@@ -69,8 +73,9 @@ def endpoint(container="c", mac=MAC, *addresses):
 
 def test_an_attached_container_is_told_and_then_stored_in_canonical_spelling():
     core, _ = make()
-    broadcast, persist = feed(core, Attached("c", "02-00-0A-00-01-01", ("10.0.1.1/24", "FD00::1/64")))
+    broadcast, persist, told = feed(core, Attached("c", "02-00-0A-00-01-01", ("10.0.1.1/24", "FD00::1/64")))
     assert isinstance(broadcast, Broadcast) and isinstance(persist, Persist)
+    assert told == Announce((("10.0.1.1", MAC), ("fd00::1", MAC)))
     (entry,) = broadcast.delta.states[0].entries
     assert entry.value == endpoint("c", MAC, "10.0.1.1/24", "fd00::1/64")
     assert feed(core, Attached("c", MAC, ("10.0.1.1/24", "fd00::1/64"))) == []
@@ -100,7 +105,7 @@ def test_nonsense_is_refused_here_and_ignored_from_others(mac, addresses):
     assert B in log.text
     assert tell(core, state(1, 2, 1, Entry("d", 2, bad))) == []  # once for each peer
     good = tell(core, state(1, 3, 2, Entry("c", 3, endpoint())))
-    assert good == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))]
+    assert good == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)), TOLD]
 
 
 def test_values_of_another_kind_or_under_another_key_are_ignored():
@@ -186,7 +191,7 @@ def test_what_must_be_encrypted_never_takes_the_kernels_path():
     core, _ = make()
     tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
     feed(core, CarriersChanged((B,)))
-    assert neighbour(core) == [SetSources(("192.0.2.2",)), SetForwarding(MAC, "", ("10.0.1.1",))]
+    assert neighbour(core) == [SetSources(("192.0.2.2",)), SetForwarding(MAC, "", ("10.0.1.1",)), TOLD]
     assert feed(core, CarriersChanged(()))[0] == SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))
 
 
@@ -203,6 +208,55 @@ def test_vxlan_is_taken_from_neighbours_in_clear_even_while_their_own_traffic_ta
     assert feed(core, PeerLeft(B), now=SECOND)[0] == SetSources(())
 
 
+def test_a_storm_of_changes_is_told_at_a_rate_and_what_is_known_to_be_wrong_first():
+    """10,000 new MACs: a burst at once, then a thousand a second; one that replaces another never waits behind them."""
+    core, _ = make()
+    neighbour(core)
+    many = [
+        Entry(
+            f"c{n}", n + 1, endpoint(f"c{n}", f"02:00:00:01:{n >> 8:02x}:{n & 255:02x}", f"10.1.{n >> 8}.{n & 255}/8")
+        )
+        for n in range(10_000)
+    ]
+    first = [e for e in tell(core, state(1, len(many), 0, *many)) if isinstance(e, Announce)]
+    assert [len(effect.addresses) for effect in first] == [announcer.BURST]
+    now = core.deadline()
+    changed = Entry("c9999", 10_001, endpoint("c9999", MAC, "10.1.39.15/8"))
+    told = [e for e in tell(core, state(1, 10_001, 10_000, changed), now=now) if isinstance(e, Announce)]
+    assert [effect.addresses[0] for effect in told] == [("10.1.39.15", MAC)]
+    heard = [pair for effect in (*first, *told) for pair in effect.addresses]
+    while (due := core.deadline()) is not None:
+        assert due - now == announcer.GRAIN
+        now = due
+        (effect,) = core.handle(Wake(), now)
+        assert len(effect.addresses) <= announcer.GRAIN // announcer.PAUSE
+        heard += effect.addresses
+    assert len(heard) == len(dict(heard)) == 10_000
+    assert now <= 10 * SECOND
+
+
+def test_an_address_that_nobody_had_for_a_while_is_told_if_it_comes_back_with_another_mac():
+    core, _ = make()
+    neighbour(core)
+    assert TOLD in tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    gone = tell(core, state(1, 2, 1, Entry("c", 2, None)))
+    again = tell(core, state(1, 3, 2, Entry("c", 3, endpoint())))
+    assert gone == [RemoveForwarding(MAC)] and again == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))]
+    tell(core, state(1, 4, 3, Entry("c", 4, None)))
+    other = MAC[:-1] + "2"
+    here = feed(core, Attached("d", other, ("10.0.1.1/24",)))
+    assert here[-1] == Announce((("10.0.1.1", other),))  # it is this host's own now: all the same
+    assert feed(core, Detached("d"))[-1] != Announce((("10.0.1.1", other),))
+
+
+def test_another_path_to_the_same_mac_is_no_news():
+    core, _ = make()
+    neighbour(core)
+    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    effects = feed(core, CarriersChanged((B,)), PathsChanged(((B, "192.0.2.9"),)), CarriersChanged(()))
+    assert not any(isinstance(effect, Announce) for effect in effects)
+
+
 def test_within_wireguard_a_peer_is_let_in_by_its_key_until_it_goes_or_has_another():
     core, _ = make()
     first, second = (SecurePeer(tunnel_address(B), bytes([n]) * 32, Address("192.0.2.2", 6785)) for n in (1, 2))
@@ -211,6 +265,7 @@ def test_within_wireguard_a_peer_is_let_in_by_its_key_until_it_goes_or_has_anoth
     assert feed(core, PathsChanged((), ((B, first),))) == [
         SetSecurePeers((first,)),
         SetForwarding(MAC, "", ("10.0.1.1",)),
+        TOLD,
     ]
     assert feed(core, CarriersChanged(()))[0] == SetForwarding(MAC, first.address, ("10.0.1.1",))
     assert feed(core, PathsChanged((), ((B, second),))) == [SetSecurePeers((second,))]

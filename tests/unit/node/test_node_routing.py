@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from overlay.config import Address, Config
-from overlay.effects import DnsAnswer, Effect, Notify, Persist, Reply
+from overlay.effects import Announce, DnsAnswer, Effect, Notify, Persist, Reply
 from overlay.inputs import Attached, Connect, Deliver, DnsQuery, Input, Prime, RegisterName, RemovePeer, Wake
 from overlay.ipam.messages import Trigger
 from overlay.node import Node
@@ -33,7 +33,7 @@ def test_nothing_internal_leaves_and_every_input_has_a_place():
     node.start(0)
     effects = node.handle(Attached("c", "02:00:00:00:00:01", ("10.0.1.1/24",)), 0)
     effects += node.handle(RegisterName("c", "svc.weave.local.", "10.0.1.1"), 0)
-    assert [type(effect) for effect in effects] == [Persist, Persist]
+    assert [type(effect) for effect in effects] == [Persist, Announce, Persist]
     assert {type(e) for e in node.handle(DnsQuery(1, bytes(2) + b"\x01" + bytes(9)), 0)} >= {DnsAnswer}
     internal = {"Broadcast", "Unicast", "Notify"}
     routed = {kind.__name__ for kind in (*node._cores, *node._special)}
@@ -47,7 +47,7 @@ def test_what_a_notification_leads_to_stands_in_its_place():
     node = make()
     attached = Attached("c", "02:00:00:00:00:01", ("10.0.1.1/24",))
     effects = node._resolve([Reply(1), Notify(attached), Reply(2)], 0)
-    assert [type(effect) for effect in effects] == [Reply, Persist, Reply]
+    assert [type(effect) for effect in effects] == [Reply, Persist, Announce, Reply]
 
 
 def test_a_unicast_for_an_unknown_channel_is_dropped_with_a_word():
