@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from lab.backends.base import Lab
 from lab.faults.base import Fault
+from lab.faults.process import Death
+from lab.faults.upkeep import Upkeep
 from lab.history import AnyRecord, Event, Writer
 from lab.overlays import make_overlay
 from lab.runner_load import watch_load
@@ -36,6 +38,7 @@ class Stage:
         self.crash: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """The first host whose daemon stopped although nobody asked for it."""
         self.probing = Probing(lab, self.overlay, live, self.record, self.fail)
+        self.upkeep = Upkeep(self)
         self._writer = writer
         self._healed = healed
         self._muted = False
@@ -115,11 +118,12 @@ class Stage:
 
     async def strike(self, step: int, fault: Fault, duration: int | None) -> None:
         """Inject a fault, and heal it by itself after `duration` nanoseconds."""
-        begun = self.lab.now()
-        self._faults[step] = fault
-        await fault.inject(self, step)
-        await self.probing.sync()
-        self.event(step, fault.what, "start", t=begun, ok=True, groups=True, **self._detail(fault))
+        async with self.upkeep.working_on(fault.works_on(self)):
+            begun = self.lab.now()
+            self._faults[step] = fault
+            await fault.inject(self, step)
+            await self.probing.sync()
+            self.event(step, fault.what, "start", t=begun, ok=True, groups=True, **self._detail(fault))
         if duration is not None:
             self._timers[step] = asyncio.create_task(self._heal_at(begun + duration, step))
             self._timers[step].add_done_callback(self._ended)
@@ -128,20 +132,32 @@ class Stage:
         """Heal the fault of a step, now, and say so."""
         self._cancel(step)
         fault = self._faults.pop(step)
-        begun = self.lab.now()
-        await fault.heal(self, step)
-        await self.probing.sync()
-        # A switch takes effect at once; what must start again is back when it has started.
-        t = begun if fault.what == "partition" else self.lab.now()
-        self.event(step, fault.what, "end", t=t, ok=True, groups=True, **self._detail(fault))
+        async with self.upkeep.working_on(fault.works_on(self)):
+            begun = self.lab.now()
+            await fault.heal(self, step)
+            await self.probing.sync()
+            # A switch takes effect at once; what must start again is back when it has started.
+            t = begun if fault.what == "partition" else self.lab.now()
+            detail = self._detail(fault)
+            # Another fault may keep the daemon down still.
+            detail["hosts"] = [host for host in fault.hosts if host in self.live.daemons]
+            if self.upkeep.waiting:
+                detail["waiting"] = dict(self.upkeep.waiting)
+            self.event(step, fault.what, "end", t=t, ok=True, groups=True, **detail)
+        await self.upkeep.try_again()
 
-    async def restart(self, fault: Fault) -> None:
-        """Start again what `fault` would have killed; a kill in force of the same victim is over. Says nothing."""
+    async def restart(self, fault: Death) -> list[str]:
+        """Start again what `fault` would have killed; kills in force of the same victim are over. Writes no event.
+
+        Returns the hosts whose daemon runs again."""
         for step in [step for step, other in self._faults.items() if other.victim == fault.victim]:
             self._cancel(step)
             del self._faults[step]
-        await fault.heal(self, -1)
-        await self.probing.sync()
+        async with self.upkeep.working_on(fault.works_on(self)):
+            await fault.heal(self, None)
+            await self.probing.sync()
+        await self.upkeep.try_again()
+        return [host for host in fault.hosts if host in self.live.daemons]
 
     def in_force(self, what: str) -> list[int]:
         """Steps of the faults of a kind that are not healed, in their order."""
@@ -207,6 +223,18 @@ class Stage:
         """See `lab.faults.base.Bench`."""
         return tuple(self.live.hosts_down)
 
+    @property
+    def broken(self) -> bool:
+        """See `lab.faults.base.Bench`."""
+        return bool(self._faults)
+
+    async def resumed(self, host: str) -> None:
+        """See `lab.faults.base.Bench`."""
+        await self.probing.sync()
+        hosts = [host] if host in self.live.daemons else []
+        label = f"{host} is whole again"
+        self.event(-1, "join", "point", ok=True, groups=True, label=label, hosts=hosts, **self.containers())
+
     async def tell(self, step: int, what: str, label: str, fault: Fault) -> None:
         """See `lab.faults.base.Bench`."""
         await self.probing.sync()
@@ -219,6 +247,11 @@ class Stage:
     def placed(self) -> Mapping[str, Replica]:
         """All containers that were started and not removed."""
         return self.live.placed
+
+    @property
+    def running(self) -> Mapping[str, Replica]:
+        """Those of them that should be alive."""
+        return self.live.running
 
     def daemon_stops(self, host: str) -> None:
         """See `lab.faults.base.Bench`."""

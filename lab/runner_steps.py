@@ -42,10 +42,13 @@ Carry = Callable[[Stage, Any, int], Awaitable[Detail]]
 async def launch(stage: Stage, body: Launch, index: int) -> Detail:
     """Launch the overlay on hosts."""
     hosts = chosen(body.hosts, stage.scenario.hosts)
-    await stage.overlay.launch(hosts, body.options)
-    if stage.overlay.has_daemons:
-        for host in hosts:
-            stage.daemon_runs(host)
+    async with stage.upkeep.working_on(hosts):
+        await stage.overlay.launch(hosts, body.options)
+        if stage.overlay.has_daemons:
+            for host in hosts:
+                stage.daemon_runs(host)
+            for host in hosts:
+                await stage.upkeep.launched(host)
     return {"hosts": list(hosts)}
 
 
@@ -100,7 +103,8 @@ async def scale(stage: Stage, body: Scale, index: int) -> Detail:
 async def attach(stage: Stage, body: Attach, index: int) -> Detail:
     """`weave attach` of a service's containers."""
     for replica in _some(stage, body.service):
-        await _weave(stage).attach(replica, body.address)
+        async with stage.upkeep.working_on((replica.host,)):
+            await _weave(stage).attach(replica, body.address)
     await stage.probing.sync()
     return stage.containers()
 
@@ -108,7 +112,8 @@ async def attach(stage: Stage, body: Attach, index: int) -> Detail:
 async def detach(stage: Stage, body: Attach, index: int) -> Detail:
     """`weave detach` of a service's containers."""
     for replica in _some(stage, body.service):
-        await _weave(stage).detach(replica, body.address)
+        async with stage.upkeep.working_on((replica.host,)):
+            await _weave(stage).detach(replica, body.address)
     await stage.probing.sync()
     return stage.containers()
 
@@ -135,16 +140,16 @@ async def heal(stage: Stage, body: Any, index: int) -> Detail:
 async def restart(stage: Stage, body: Victim, index: int) -> Detail:
     """Start again what was killed."""
     fault = death_of(body)
-    await stage.restart(fault)
-    return {"hosts": list(fault.hosts), **stage.containers()}
+    return {"hosts": await stage.restart(fault), **stage.containers()}
 
 
 async def reset(stage: Stage, body: Reset, index: int) -> Detail:
     """`weave reset`."""
     hosts = chosen(body.hosts, stage.scenario.hosts)
     for host in hosts:
-        stage.daemon_stops(host)
-    await _weave(stage).reset(hosts)
+        async with stage.upkeep.working_on((host,)):
+            stage.daemon_stops(host)
+            await _weave(stage).reset((host,))
     await stage.probing.sync()
     return {"hosts": list(hosts), **stage.containers()}
 
@@ -257,27 +262,30 @@ async def _start(stage: Stage, replicas: list[Replica]) -> None:
     for replica in replicas:
         if replica.name in stage.live.placed:
             raise LabError(f"{replica.name} was started already; `remove` it first, or `scale` its service")
-        if replica.host in stage.live.hosts_down:
-            raise LabError(f"{replica.name} belongs on {replica.host}, which is switched off")
     by_host: dict[str, list[Replica]] = {}
     for replica in replicas:
         by_host.setdefault(replica.host, []).append(replica)
 
-    async def on_host(mine: list[Replica]) -> None:
-        for replica in mine:
-            await stage.overlay.run(replica)
-            stage.live.container_placed(replica)
+    async def on_host(host: str, mine: list[Replica]) -> None:
+        async with stage.upkeep.working_on((host,)):
+            for replica in mine:
+                if host in stage.live.hosts_down:
+                    raise LabError(f"{replica.name} belongs on {host}, which is switched off")
+                await stage.overlay.run(replica)
+                stage.live.container_placed(replica)
 
-    await together(on_host(mine) for mine in by_host.values())
+    await together(on_host(host, mine) for host, mine in by_host.items())
     await stage.probing.sync()
 
 
 async def _remove(stage: Stage, replicas: list[Replica]) -> None:
-    for replica in replicas:
-        stage.live.container_removed(replica.name)
-    await stage.probing.sync()
-    alive = [replica for replica in replicas if replica.host not in stage.live.hosts_down]
-    await together(stage.overlay.remove(replica) for replica in alive)
+    async with stage.upkeep.working_on(replica.host for replica in replicas):
+        for replica in replicas:
+            stage.live.container_removed(replica.name)
+            stage.upkeep.removed(replica)
+        await stage.probing.sync()
+        alive = [replica for replica in replicas if replica.host not in stage.live.hosts_down]
+        await together(stage.overlay.remove(replica) for replica in alive)
 
 
 def _ends(stage: Stage, body: Connect) -> tuple[str, tuple[str, ...]]:

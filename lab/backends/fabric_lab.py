@@ -52,7 +52,7 @@ class Network(Protocol):
 
     async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None: ...
 
-    def offload_commands(self, host: str, limited: bool) -> list[list[str]]: ...
+    def limit(self, host: str, limited: bool) -> list[list[str]]: ...
 
 
 class FabricLab(ABC, Generic[H]):
@@ -94,10 +94,12 @@ class FabricLab(ABC, Generic[H]):
     async def _limit(self, obstacle: Obstacle) -> None:
         for name in obstacle.hosts if obstacle.mtu else ():
             limited = any(name in each.hosts for each in self._obstacles.values() if each.mtu)
-            for command in self._fabric.offload_commands(name, limited):
-                result = await self.hosts[name].exec(command)
-                if result.code:
-                    raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
+            commands, host = self._fabric.limit(name, limited), self.hosts[name]
+            async with host.booting:  # a host that boots from here on is limited from the start
+                for command in commands if host.booted.is_set() else ():
+                    result = await host.exec(command)
+                    if result.code and host.booted.is_set():
+                        raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
 
     def now(self) -> int:
         """Nanoseconds since the run started."""

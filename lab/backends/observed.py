@@ -63,6 +63,8 @@ class ObservedHost(ABC):
         self.address = address
         self.booted = asyncio.Event()
         """Set while the host is on."""
+        self.booting = asyncio.Lock()
+        """Held while the host boots again."""
         self.doorway: tuple[str, ...] = ()
         """The command that enters it, its container last, where that is not done by walking into its namespaces."""
         self.patience = _RETRY

@@ -1,9 +1,9 @@
 """A random schedule of faults: what is broken, when, for how long. Pure; a function of its seed.
 
-Owns which faults there are and which may overlap. Two things are never done to one host's machine at once (a daemon
-that is to start on a host that is off proves nothing); partitions and obstacles overlap with everything. Changes of
-what runs (scaled, removed and run again, one more address) are commands, which must be able to succeed: they begin and
-end while nothing is broken, but perhaps a moment before something is.
+Owns which faults there are and which may overlap: all of them may, with each other and on one host, for each heals on
+its own time (`lab.faults.upkeep`). Changes of what runs (scaled, removed and run again, one more address) are commands,
+which must be able to succeed: they begin and end while nothing is broken, but perhaps a moment before something is; and
+nothing else is done to a service meanwhile, for what is not there cannot be killed or removed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _MS, _S = UNITS["ms"], UNITS["s"]
 _STEP = 100 * _MS
 """Times are whole multiples of it: easier to read, and ties happen, where the bugs are."""
 _MARGIN = 3 * _S
-"""Between two things done to one host's machine."""
+"""From the end of a fault until a command is given again."""
 _TRIES = 40
 CHANGES = ("scale", "remove", "attach")
 """Verbs that change what runs, and are undone by another step."""
@@ -45,15 +45,9 @@ class Fault(Struct, frozen=True, kw_only=True):
         return {self.verb: self.body if self.undo else {**self.body, "for": format_duration(self.lasts)}}
 
     @property
-    def machines(self) -> tuple[str, ...]:
-        """Hosts on whose machine it lays hands; a clock is apart from the rest."""
-        if self.verb == "churn":
-            return tuple(self.body["hosts"])
-        if self.verb == "clock":
-            return (f"clock of {self.body['host']}",)
-        if self.verb in CHANGES:
-            return (f"what runs of {(self.body.get('services') or [self.body.get('service')])[0]}",)
-        return tuple(str(self.body[key]) for key in ("daemon", "host", "service") if key in self.body)
+    def service(self) -> str:
+        """The service of which it changes what runs, or kills it; empty: of none."""
+        return str((self.body.get("services") or [self.body.get("service", "")])[0])
 
     @property
     def end(self) -> int:
@@ -89,7 +83,7 @@ def draw(
         drawn = _fault(rng, hosts, services, length)
         if drawn is None:
             drawn = _change(rng, elastic, attachable, len(faults), length)
-        if drawn is not None and not _collides(drawn, faults, services):
+        if drawn is not None and not _collides(drawn, faults):
             faults.append(drawn)
     faults.sort(key=lambda fault: fault.at)
     return tuple(faults)
@@ -187,14 +181,15 @@ def _partition(rng: Random, hosts: Sequence[str]) -> dict[str, Any]:
     return {"ring": "majorities"}
 
 
-def _collides(fault: Fault, others: Sequence[Fault], services: dict[str, str]) -> bool:
-    mine = _touched(fault, services)
-    return any(
-        (mine & _touched(other, services) and fault.at < other.end + _MARGIN and other.at < fault.end + _MARGIN)
-        or _hinders(other, fault)
-        or _hinders(fault, other)
-        for other in others
-    )
+def _collides(fault: Fault, others: Sequence[Fault]) -> bool:
+    return any(_meddles(fault, other) or _hinders(other, fault) or _hinders(fault, other) for other in others)
+
+
+def _meddles(one: Fault, other: Fault) -> bool:
+    """Whether two touch one service while one of them changes what runs of it."""
+    if not one.service or one.service != other.service or not {one.verb, other.verb} & set(CHANGES):
+        return False
+    return one.at < other.end + _MARGIN and other.at < one.end + _MARGIN
 
 
 def hindered(schedule: Schedule) -> bool:
@@ -207,7 +202,3 @@ def _hinders(broken: Fault, change: Fault) -> bool:
     if change.verb not in CHANGES or broken.verb in _HARMLESS:
         return False
     return any(broken.at <= time < broken.end + _MARGIN for time in (change.at, change.end))
-
-
-def _touched(fault: Fault, services: dict[str, str]) -> set[str]:
-    return {services.get(name, name) for name in fault.machines}

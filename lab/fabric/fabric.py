@@ -30,6 +30,8 @@ class Fabric:
             port for pair in impaired for ports in plan.ports_between(self.interfaces, *pair) for port in ports
         }
         self._impaired_ports |= {one.port for sender, _, _ in plan.routed(underlay) for one in self.interfaces[sender]}
+        self._limited: set[str] = set()
+        """Hosts of which every packet must cross the cables as itself for now."""
         self._cutting = asyncio.Lock()
 
     async def build(self) -> None:
@@ -62,8 +64,10 @@ class Fabric:
         await self._tool("ip", "-force", "-batch", "-", text=text, check=False)
 
     def host_commands(self, host: str) -> str:
-        """For `ip -batch` inside of the host, once it is plugged in."""
-        impaired = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
+        """For `ip -batch` inside of the host, once it is plugged in: at every boot, for what holds now."""
+        impaired = [
+            one.name for one in self.interfaces[host] if host in self._limited or one.port in self._impaired_ports
+        ]
         commands = plan.host_commands(host, self.interfaces, impaired=impaired)
         return commands + plan.route_commands(self.underlay, host)
 
@@ -93,8 +97,11 @@ class Fabric:
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=text)
 
-    def offload_commands(self, host: str, limited: bool) -> list[list[str]]:
-        """Commands for the host itself: with `limited` every packet crosses its cables as itself, no super-packets."""
+    def limit(self, host: str, limited: bool) -> list[list[str]]:
+        """From now on let every packet of a host cross its cables as itself, no super-packets, or let it be.
+
+        Returns the commands to be run on the host if it is on; one that boots later needs none."""
+        (self._limited.add if limited else self._limited.discard)(host)
         kept = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
         return [
             ["ip", "link", "set", one.name, "gso_max_segs", "1" if limited else "65535"]

@@ -1,7 +1,7 @@
 """The network between machines that the lab reaches by a command channel only: the same questions as `fabric.py`.
 
-Owns what is cut and obstructed now, so that a machine that boots again gets all of it before anything else runs on it.
-One machine's rules are replaced in one transaction; different machines follow within the time of a command.
+Owns what is cut, obstructed and limited now, so that a machine that boots again gets all of it before anything else
+runs on it. One machine's rules are replaced in one transaction; different machines follow within the time of a command.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ class GuestFabric:
         self._on: set[str] = set()
         self._cut: frozenset[tuple[str, str]] = frozenset()
         self._obstacles: list[tuple[Sequence[str], str, int, int]] = []
+        self._limited: set[str] = set()
         self._changing = asyncio.Lock()
         impaired = underlay.links.impaired(list(underlay.hosts))
         self._impaired = {host for sender, receiver, _ in impaired for host in (sender, receiver)}
@@ -34,6 +35,8 @@ class GuestFabric:
         async with self._changing:
             script = guest_plan.boot_script(host, self.interfaces, self.underlay.links)
             await self._shell(host, ["sh", "-ec", script])
+            for command in self._wire_commands(host, True) if host in self._limited else ():
+                await self._shell(host, command)
             await self._nft(host, self._cut_rules(host) + self._obstacle_rules(host))
             self._on.add(host)
 
@@ -55,8 +58,12 @@ class GuestFabric:
             concerned = {host for hosts, *_ in [*before, *self._obstacles] for host in hosts}
             await self._everywhere(concerned, self._obstacle_rules)
 
-    def offload_commands(self, host: str, limited: bool) -> list[list[str]]:
-        """Commands for the machine itself: with `limited` every packet crosses the wire as itself."""
+    def limit(self, host: str, limited: bool) -> list[list[str]]:
+        """See `Fabric.limit`: every packet crosses the wire as itself."""
+        (self._limited.add if limited else self._limited.discard)(host)
+        return self._wire_commands(host, limited)
+
+    def _wire_commands(self, host: str, limited: bool) -> list[list[str]]:
         if host in self._impaired:
             return []
         return [line for one in self.interfaces[host] for line in guest_plan.wire_commands(one, limited)]

@@ -5,4 +5,6 @@ partition.py   who can no longer send to whom
 process.py     deaths of daemons, hosts and containers
 churn.py       peers that leave and join at a rate
 device.py      disks and clocks that misbehave
+obstacle.py    protocols and packet sizes that do not pass
+upkeep.py      what is down or disturbed while faults are in force, whoever they are; kills and starts it
 """

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from lab.backends.base import Lab
+from lab.faults.upkeep import Upkeep
 from lab.overlays.base import Overlay
 from lab.topology import Replica
 
@@ -29,6 +30,8 @@ class Bench(Protocol):
     overlay: Overlay
     cuts: dict[int, frozenset[tuple[str, str]]]
     """Step of each partition in force -> the directions that it cuts."""
+    upkeep: Upkeep
+    """Kills and starts things, for as long as faults in force hold them."""
 
     @property
     def hosts(self) -> Sequence[str]:
@@ -49,6 +52,15 @@ class Bench(Protocol):
         """Run this beside the timeline, at most as long as the run; an error of it ends the run."""
         ...
 
+    @property
+    def broken(self) -> bool:
+        """Whether any fault is in force, that which is being healed apart."""
+        ...
+
+    async def resumed(self, host: str) -> None:
+        """Write down that what had failed to start on a host has started, and let probes follow."""
+        ...
+
     async def tell(self, step: int, what: str, label: str, fault: "Fault") -> None:
         """Write down what a fault that lasts does to another one's victim, and let probes follow."""
         ...
@@ -56,6 +68,11 @@ class Bench(Protocol):
     @property
     def placed(self) -> Mapping[str, Replica]:
         """All containers that were started and not removed."""
+        ...
+
+    @property
+    def running(self) -> Mapping[str, Replica]:
+        """Those of them that should be alive."""
         ...
 
     def daemon_stops(self, host: str) -> None:
@@ -96,10 +113,14 @@ class Fault(Protocol):
     """Hosts whose daemon it stops and starts."""
     mark: Mark
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """Hosts on which things are killed or started when it strikes and when it heals; nothing else is meanwhile."""
+        ...
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Break it."""
         ...
 
     async def heal(self, bench: Bench, step: int) -> None:
-        """Mend what `inject` of this step broke."""
+        """Mend what `inject` of this step broke, or let it be mended as soon as other faults allow it."""
         ...

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from lab.faults.base import Bench, Fault, Mark
+from lab.faults.base import Bench, Mark
 from lab.faults.process import DaemonDeath, HostDeath
 from lab.scenario_base import chosen
 from lab.scenario_steps import Churn
@@ -79,26 +79,15 @@ class Draw:
         return Turn(host, "join")
 
 
-class Departure:
+class Departure(DaemonDeath):
     """A farewell (`weave stop`): the daemon ends in good order, containers stay."""
 
     what = "churn"
     mark = MARK
 
-    def __init__(self, host: str) -> None:
-        self.victim = ("daemon", host)
-        self.hosts: tuple[str, ...] = (host,)
-        self.label = host
-
     async def inject(self, bench: Bench, step: int) -> None:
         """Stop it."""
-        bench.daemon_stops(self.hosts[0])
-        await bench.overlay.stop(self.hosts[0])
-
-    async def heal(self, bench: Bench, step: int) -> None:
-        """Launch it again with the options that it had."""
-        if await bench.overlay.relaunch(self.hosts[0]):
-            bench.daemon_runs(self.hosts[0])
+        await bench.upkeep.daemon_down(self.hosts[0], step, farewell=True)
 
 
 class ChurnFault:
@@ -115,8 +104,12 @@ class ChurnFault:
         self._duration = duration
         self._rng = Random(seed)
         self._draw = Draw(step, hosts, self._rng)
-        self._left: dict[str, Fault] = {}
+        self._left: dict[str, DaemonDeath | HostDeath] = {}
         self._task: asyncio.Task[None] | None = None
+
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`: none at all times, one host at each turn."""
+        return ()
 
     async def inject(self, bench: Bench, step: int) -> None:
         """Begin; it goes on beside the timeline."""
@@ -150,19 +143,19 @@ class ChurnFault:
 
     async def _do(self, bench: Bench, step: int, turn: Turn) -> None:
         host = turn.host
-        if turn.what == "join":
-            fault = self._left.pop(host)
-            # Another step may have brought it back already, or have switched the whole host off since.
-            if host not in bench.alive and (self._step.target == "host" or host not in bench.hosts_down):
+        async with bench.upkeep.working_on((host,)):
+            if turn.what == "join":
+                fault, away = self._left.pop(host), host not in bench.alive
                 await fault.heal(bench, step)
-                await bench.tell(step, "join", f"{host} joins", fault)
-            return
-        power = self._step.target == "host"
-        fault = HostDeath(host) if power else DaemonDeath(host) if turn.what == "crash" else Departure(host)
-        self._left[host] = fault
-        await fault.inject(bench, step)
-        verb = "is switched off" if power else "crashes" if turn.what == "crash" else "leaves"
-        await bench.tell(step, "leave", f"{host} {verb}", fault)
+                if away and host in bench.alive:  # nothing else keeps it down
+                    await bench.tell(step, "join", f"{host} joins", fault)
+                return
+            power = self._step.target == "host"
+            fault = HostDeath(host) if power else DaemonDeath(host) if turn.what == "crash" else Departure(host)
+            self._left[host] = fault
+            await fault.inject(bench, step)
+            verb = "is switched off" if power else "crashes" if turn.what == "crash" else "leaves"
+            await bench.tell(step, "leave", f"{host} {verb}", fault)
 
 
 def words(step: Churn, duration: int) -> str:

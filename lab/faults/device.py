@@ -3,10 +3,8 @@
 Durable state is written before it is spoken of, so a slow disk makes a peer slow and a full one mute, never wrong.
 """
 
-from typing import cast
+from collections.abc import Sequence
 
-from lab.backends.base import Adjustable
-from lab.errors import LabError
 from lab.faults.base import Bench, Mark
 from lab.scenario_steps import ClockSkew, SlowDisk
 from lab.scenario_values import format_duration
@@ -27,13 +25,17 @@ class DiskTrouble:
         self.label = f"{step.host} {'full' if step.full else format_duration(step.latency)}"
         self._step = step
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return ()
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Slow it down, or fill it."""
-        await _adjustable(bench, self._step.host).set_disk(latency=self._step.latency, full=self._step.full)
+        await bench.upkeep.disturb("disk", self._step.host, step, self._step)
 
     async def heal(self, bench: Bench, step: int) -> None:
-        """As fast as before."""
-        await _adjustable(bench, self._step.host).set_disk(latency=0, full=False)
+        """As fast as before, or as another fault in force has it."""
+        await bench.upkeep.calm("disk", self._step.host, step)
 
 
 class ClockTrouble:
@@ -49,18 +51,14 @@ class ClockTrouble:
         self.label = f"{step.host} {format_duration(step.offset)} ahead{drift}"
         self._step = step
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return ()
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Set it wrong."""
-        host = _adjustable(bench, self._step.host)
-        await host.set_clock(offset=self._step.offset, drift=self._step.drift_ppm * 1000)
+        await bench.upkeep.disturb("clock", self._step.host, step, self._step)
 
     async def heal(self, bench: Bench, step: int) -> None:
         """Let it go at the right rate; what it gained it keeps, for no clock of a peer goes backwards."""
-        await _adjustable(bench, self._step.host).set_clock(offset=None, drift=0)
-
-
-def _adjustable(bench: Bench, host: str) -> Adjustable:
-    found = bench.lab.hosts[host]
-    if not hasattr(found, "set_disk"):
-        raise LabError(f"{host} has no disk and no clock that can be disturbed")
-    return cast(Adjustable, found)
+        await bench.upkeep.calm("clock", self._step.host, step)

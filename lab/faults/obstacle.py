@@ -53,6 +53,10 @@ class ObstacleFault:
             self.label = f"MTU {step.to}"
         self.victim = (self.what, self.label)
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return ()
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Put it in the way."""
         await _obstructed(bench.lab).set_obstacle(step, self._obstacle)

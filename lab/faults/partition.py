@@ -120,6 +120,10 @@ class PartitionFault:
         self.victim = ("partition", "")
         self.label = f"partition {_words(step, hosts)}"
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return ()
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Add this cut to those in force."""
         bench.cuts[step] = self.pairs

@@ -1,10 +1,13 @@
 """Deaths: the overlay's daemon, a whole host, the containers of a service; healing one is starting it again.
 
 Everything dies by SIGKILL, without a farewell. What survives is what a crash leaves: the kernel's state when only a
-daemon dies, the disk when a host does.
+daemon dies, the disk when a host does. Who else keeps the victim down is `lab.faults.upkeep`'s.
 """
 
-from lab.faults.base import Bench, Fault, Mark
+from collections.abc import Sequence
+
+from lab.errors import LabError
+from lab.faults.base import Bench, Mark
 from lab.scenario_steps import Victim
 from lab.topology import Replica
 
@@ -24,15 +27,17 @@ class DaemonDeath:
         self.hosts: tuple[str, ...] = (host,)
         self.label = f"daemon of {host}"
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return self.hosts
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Kill it."""
-        bench.daemon_stops(self.hosts[0])
-        await bench.lab.hosts[self.hosts[0]].kill_daemon()
+        await bench.upkeep.daemon_down(self.hosts[0], step)
 
-    async def heal(self, bench: Bench, step: int) -> None:
+    async def heal(self, bench: Bench, step: int | None) -> None:
         """Launch it again with the options that it had."""
-        if await bench.overlay.relaunch(self.hosts[0]):
-            bench.daemon_runs(self.hosts[0])
+        await bench.upkeep.daemon_up(self.hosts[0], step)
 
 
 class HostDeath:
@@ -46,21 +51,17 @@ class HostDeath:
         self.hosts: tuple[str, ...] = (host,)
         self.label = f"host {host}"
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return self.hosts
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Switch it off."""
-        bench.host_stops(self.hosts[0])
-        await bench.lab.hosts[self.hosts[0]].kill()
+        await bench.upkeep.host_down(self.hosts[0], step)
 
-    async def heal(self, bench: Bench, step: int) -> None:
+    async def heal(self, bench: Bench, step: int | None) -> None:
         """Switch it on, launch the overlay, start its containers."""
-        host = self.hosts[0]
-        await bench.lab.hosts[host].start()
-        bench.host_runs(host)
-        if await bench.overlay.relaunch(host):
-            bench.daemon_runs(host)
-        for replica in [item for item in bench.placed.values() if item.host == host]:
-            await bench.overlay.restart(replica)
-            bench.container_runs(replica.name)
+        await bench.upkeep.host_up(self.hosts[0], step)
 
 
 class ContainerDeath:
@@ -74,24 +75,35 @@ class ContainerDeath:
         self.victim = ("service", service)
         self.label = f"service {service}"
 
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return [replica.host for replica in self._replicas(bench)]
+
     async def inject(self, bench: Bench, step: int) -> None:
         """Kill them."""
-        for replica in self._replicas(bench):
-            bench.container_stops(replica.name)
-            await bench.overlay.kill(replica)
+        for replica in self._some(bench):
+            await bench.upkeep.container_down(replica, step)
 
-    async def heal(self, bench: Bench, step: int) -> None:
+    async def heal(self, bench: Bench, step: int | None) -> None:
         """Start them again."""
-        for replica in self._replicas(bench):
-            await bench.overlay.restart(replica)
-            bench.container_runs(replica.name)
+        replicas = self._some(bench) if step is None else self._replicas(bench)
+        await bench.upkeep.containers_up(replicas, step)
+
+    def _some(self, bench: Bench) -> list[Replica]:
+        if not (found := self._replicas(bench)):
+            raise LabError(f"there is no container of {self.victim[1]}: it was not started yet, or removed")
+        return found
 
     def _replicas(self, bench: Bench) -> list[Replica]:
         name = self.victim[1]
         return [item for item in bench.placed.values() if name in (item.service, item.name)]
 
 
-def death_of(step: Victim) -> Fault:
+Death = DaemonDeath | HostDeath | ContainerDeath
+"""Its `heal` without a step is a restart: whatever holds the victim lets go of it."""
+
+
+def death_of(step: Victim) -> Death:
     """The fault of a `kill` step."""
     if step.daemon is not None:
         return DaemonDeath(step.daemon)

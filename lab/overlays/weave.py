@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lab.backends.base import Lab
 from lab.launch_options import flags
-from lab.overlays.base import Options, last_lines, must, together
+from lab.overlays.base import CommandFailed, Options, last_lines, must, together
 from lab.overlays.engine import Engine
 from lab.topology import Replica, Resolved
 
@@ -102,7 +102,12 @@ class WeaveOverlay:
         """`weave launch` as before; what it knew comes from its disk."""
         if host not in self._launched:
             return False
-        await must(self._lab.hosts[host], ["weave", "launch", *self._launched[host]])
+        try:
+            await must(self._lab.hosts[host], ["weave", "launch", *self._launched[host]])
+        except CommandFailed:
+            # Somebody may have launched it by hand meanwhile.
+            if (await self._lab.hosts[host].exec(["weave", "status"])).code:
+                raise
         return True
 
     async def stop(self, host: str) -> None:

@@ -122,7 +122,7 @@ def test_a_rate_is_kept_for_one_receiver_and_nobody_else() -> None:
 def test_an_obstacle_stops_what_is_too_big_or_forbidden_and_goes_away() -> None:
     async def check(lab: NetnsLab, fabric: GuestFabric) -> None:
         for host in ("h1", "h2"):
-            for command in fabric.offload_commands(host, True):
+            for command in fabric.limit(host, True):
                 assert (await lab.hosts[host].exec(command)).code == 0
         await fabric.set_obstacles([(("h1", "h2"), "", 0, 1200)])
         assert (await flow(lab, "h1", "h2", 1173, 50))[0] == 0

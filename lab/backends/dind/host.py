@@ -118,9 +118,10 @@ class DindHost(ObservedHost):
 
     async def start(self) -> None:
         """Power on again after `kill`; the disk is what it was."""
-        await self.power_on()
-        await self._fabric.plug([(self.name, self.pid)])
-        await self.finish()
+        async with self.booting:
+            await self.power_on()
+            await self._fabric.plug([(self.name, self.pid)])
+            await self.finish()
 
     async def kill(self) -> None:
         """Power off: every process dies at once, the cables with them; the disk stays."""

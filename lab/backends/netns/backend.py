@@ -64,7 +64,7 @@ class NetnsBackend:
         spawner = Spawner(inside.zygote)
         addresses = {name: spec.address for name, spec in scenario.hosts.items()}
         hosts = {
-            name: NetnsHost(self._plan(index, scenario, name, fabric, inside.keep), address, spawner, fabric, origin)
+            name: NetnsHost(self._plan(index, scenario, name, inside.keep), address, spawner, fabric, origin)
             for index, (name, address) in enumerate(addresses.items())
         }
         lab = NetnsLab(hosts, fabric, spawner, origin)
@@ -77,7 +77,7 @@ class NetnsBackend:
             raise
         return lab
 
-    def _plan(self, index: int, scenario: Resolved, name: str, fabric: Fabric, keep: tuple[str, ...]) -> HostPlan:
+    def _plan(self, index: int, scenario: Resolved, name: str, keep: tuple[str, ...]) -> HostPlan:
         addresses = {host: spec.address for host, spec in scenario.hosts.items()}
         env = {
             "PATH": search_path(os.environ.get("PATH", "")),
@@ -97,7 +97,6 @@ class NetnsBackend:
                 "hostname": f"{name}\n",
                 "resolv.conf": "# a lab has no name server outside of its overlay\n",
             },
-            network=fabric.host_commands(name),
             sysctls=HOST_SYSCTLS,
             env=env,
             engine=self._engine,

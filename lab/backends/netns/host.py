@@ -11,6 +11,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from lab.backends.base import Result
 from lab.backends.docker_client import Docker
 from lab.backends.netns import init
@@ -65,7 +67,8 @@ class NetnsHost(ObservedHost):
         ours.setblocking(False)
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            self._init = await self._spawner.spawn(init=self._plan, fds=(null, null, null, theirs.fileno()))
+            plan = msgspec.structs.replace(self._plan, network=self._fabric.host_commands(self.name))
+            self._init = await self._spawner.spawn(init=plan, fds=(null, null, null, theirs.fileno()))
         except BaseException:
             ours.close()
             raise
@@ -86,9 +89,10 @@ class NetnsHost(ObservedHost):
 
     async def start(self) -> None:
         """Power on again after `kill`; the disk is what it was."""
-        await self.prepare()
-        await self._fabric.plug([(self.name, self.pid)])
-        await self.finish()
+        async with self.booting:
+            await self.prepare()
+            await self._fabric.plug([(self.name, self.pid)])
+            await self.finish()
 
     async def kill(self) -> None:
         """Power off: every process dies at once, the cables with them; the disk stays."""

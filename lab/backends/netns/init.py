@@ -39,7 +39,7 @@ class HostPlan(Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     """Contents of /etc/hosts and the like."""
     network: str = ""
-    """Commands for `ip -batch`, once the cables are plugged in."""
+    """Commands for `ip -batch`, once the cables are plugged in; as of this boot."""
     sysctls: dict[str, str] = {}
     """Path below /proc/sys -> value. Those that this kernel does not have are left out."""
     env: dict[str, str] = {}

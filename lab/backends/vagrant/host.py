@@ -161,8 +161,9 @@ class VagrantHost(ObservedHost):
         if self.booted.is_set():
             raise LabError(f"host {self.name} is running already")
         assert self._project is not None
-        await self._machines.power_on(self.name)
-        await self.enter(self._project)
+        async with self.booting:
+            await self._machines.power_on(self.name)
+            await self.enter(self._project)
 
     async def kill(self) -> None:
         """Power off: every process dies at once; the disk stays."""

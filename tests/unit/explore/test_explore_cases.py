@@ -64,14 +64,32 @@ def test_every_case_is_a_scenario_and_a_function_of_its_seed(seed: int) -> None:
     assert all(step.duration for step in scenario.timeline if step.verb in ("partition", "kill", "churn", "clock"))
 
 
+def test_faults_of_one_host_overlap_in_every_way() -> None:
+    """A daemon and its host, one host twice, a host and an MTU that counts on it, a churn and a kill …"""
+    seen = set()
+    for seed in range(400):
+        schedule = draw(HOSTS, {"s1": "a"}, seed, most=12)
+        for one in schedule:
+            for other in schedule:
+                if one.at <= other.at < one.end and one is not other:
+                    seen.add((hit(one), hit(other)))
+    kinds = ("kill daemon", "kill host", "churn", "slow_disk", "clock", "mtu", "partition", "block")
+    assert {(one, other) for one in kinds for other in kinds} <= seen
+
+
+def hit(fault: Fault) -> str:
+    return f"kill {next(iter(fault.body))}" if fault.verb == "kill" else fault.verb
+
+
 @given(seeds)
-def test_nothing_is_done_twice_to_one_machine(seed: int) -> None:
-    machines: dict[str, list[Fault]] = {}
-    for fault in draw(HOSTS, {"s1": "a"}, seed, most=12):
-        for name in fault.machines:
-            machines.setdefault("a" if name == "s1" else name, []).append(fault)
-    for faults in machines.values():
-        assert all(one.end < other.at for one, other in pairwise(faults))
+def test_what_runs_of_a_service_is_changed_by_one_thing_at_a_time(seed: int) -> None:
+    services: dict[str, list[Fault]] = {}
+    for fault in draw(HOSTS, {"s1": "a"}, seed, most=12, **CHANGING):
+        services.setdefault(fault.service, []).append(fault)
+    services.pop("", None)
+    for faults in services.values():
+        for one, other in pairwise(faults):
+            assert one.end < other.at or not (one.undo or other.undo)
 
 
 @given(seeds)

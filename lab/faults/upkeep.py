@@ -1,0 +1,223 @@
+"""Keeps hosts, daemons, containers, disks and clocks as the faults in force leave them: one place kills and starts.
+
+Owns the holds: which fault (by its step) keeps which thing down, or disturbs it. A thing runs when nothing holds it and
+what it runs on is there. So faults may overlap in any way and each heals on its own time: whoever drops the last hold
+starts the thing, and what cannot be started (its host is off, its daemon is down) starts together with what it waits
+for; what fails to start beside another fault (a full disk, say) is tried again when that has ended. Works on one host
+at a time, under that host's lock. Knows no verb and no schedule.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from lab.backends.base import Adjustable
+from lab.errors import LabError
+from lab.scenario_steps import ClockSkew, SlowDisk
+from lab.topology import Replica
+
+if TYPE_CHECKING:
+    from lab.faults.base import Bench
+
+__all__ = ["Thing", "Upkeep"]
+
+Thing = tuple[str, str]
+"""Kind and name: ("host", a), ("daemon", a), ("container", web-1), ("disk", a), ("clock", a)."""
+
+
+class Upkeep:
+    """What is held, by which steps, and what follows from it."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+        self._holds: dict[Thing, dict[int, Any]] = {}
+        """Thing -> step of each fault that holds it -> how (of disks and clocks), the first first."""
+        self._disturbed: dict[Thing, None] = {}
+        """Disks and clocks that were disturbed once."""
+        self._leftovers: dict[str, Replica] = {}
+        """Containers that were removed while their host was off, which are on its disk still."""
+        self.waiting: dict[str, str] = {}
+        """Hosts on which something did not start while something else was broken too -> why not."""
+        self._locks = {host: asyncio.Lock() for host in bench.hosts}
+        self._adjusting: dict[Thing, asyncio.Lock] = {}
+        """Disks and clocks have locks of their own: what is under way on a host may be waiting for its disk."""
+
+    @contextlib.asynccontextmanager
+    async def working_on(self, hosts: Iterable[str]) -> AsyncIterator[None]:
+        """Have these hosts for oneself: what is under way on them ends first. Not to be nested."""
+        wanted = set(hosts)
+        async with contextlib.AsyncExitStack() as stack:
+            for host, lock in self._locks.items():  # always in one order, so that two cannot wait for each other
+                if host in wanted:
+                    await stack.enter_async_context(lock)
+            yield
+
+    # Taking holds
+
+    async def host_down(self, host: str, step: int) -> None:
+        """Cut the host's power, and keep it off."""
+        self._take(("host", host), step)
+        if host not in self._bench.hosts_down:
+            self._bench.host_stops(host)
+            await self._bench.lab.hosts[host].kill()
+
+    async def daemon_down(self, host: str, step: int, *, farewell: bool = False) -> None:
+        """Kill the host's daemon, or stop it in good order, and keep it down. Raises `LabError` if there is none."""
+        thing = ("daemon", host)
+        if host not in self._bench.hosts_down and (host in self._bench.alive or not self._holds.get(thing)):
+            self._bench.daemon_stops(host)
+            await (self._bench.overlay.stop(host) if farewell else self._bench.lab.hosts[host].kill_daemon())
+        self._take(thing, step)
+
+    async def container_down(self, replica: Replica, step: int) -> None:
+        """Kill a container, and keep it down."""
+        self._take(("container", replica.name), step)
+        if replica.name in self._bench.running:
+            self._bench.container_stops(replica.name)
+            await self._bench.overlay.kill(replica)
+
+    async def disturb(self, kind: str, host: str, step: int, how: SlowDisk | ClockSkew) -> None:
+        """Disturb a host's disk or clock."""
+        adjustable(self._bench, host)
+        self._take((kind, host), step, how)
+        self._disturbed[kind, host] = None
+        await self._adjust(kind, host, struck=True)
+
+    # Dropping them; without a step: all holds on the thing, because somebody wants it back now
+
+    async def host_up(self, host: str, step: int | None) -> None:
+        """Switch the host on again, with all on it that nothing else holds, unless something else keeps it off."""
+        held = self._drop(("host", host), step)
+        if host in self._bench.hosts_down:
+            if held:
+                return
+            await self._bench.lab.hosts[host].start()
+            self._bench.host_runs(host)
+            for kind, name in list(self._disturbed):
+                if name == host:
+                    await self._adjust(kind, host, struck=bool(self._holds.get((kind, host))))
+            for replica in [one for one in self._leftovers.values() if one.host == host]:
+                await self._bench.overlay.remove(replica)
+                del self._leftovers[replica.name]
+            await self._start_daemon(host)
+            await self.start_containers(host)
+        elif step is None:
+            raise LabError(f"host {host} is running already")
+
+    async def daemon_up(self, host: str, step: int | None) -> None:
+        """Launch the daemon again with the options that it had, unless something else keeps it down."""
+        self._drop(("daemon", host), step)
+        if step is None and host in self._bench.alive:
+            raise LabError(f"the overlay's daemon on {host} is running already")
+        await self._start_daemon(host)
+        await self.start_containers(host)
+
+    async def containers_up(self, replicas: Iterable[Replica], step: int | None) -> None:
+        """Start containers again, those that nothing else keeps down."""
+        for replica in replicas:
+            self._drop(("container", replica.name), step)
+            if step is None and replica.name in self._bench.running:
+                # Nothing here has killed it, but who wants it started may know better.
+                await self._bench.overlay.restart(replica)
+            await self.start_containers(replica.host)
+
+    async def calm(self, kind: str, host: str, step: int) -> None:
+        """Let a host's disk or clock be as those faults leave it that are still in force."""
+        self._drop((kind, host), step)
+        await self._adjust(kind, host, struck=False)
+
+    # What steps of the timeline do beside faults
+
+    async def launched(self, host: str) -> None:
+        """Somebody launched the daemon: no fault keeps it down any more, and containers may start that waited."""
+        self._drop(("daemon", host), None)
+        await self.start_containers(host)
+
+    def removed(self, replica: Replica) -> None:
+        """The container is gone for good; on a host that is off it goes when that is back."""
+        self._drop(("container", replica.name), None)
+        if replica.host in self._bench.hosts_down:
+            self._leftovers[replica.name] = replica
+
+    async def start_containers(self, host: str) -> None:
+        """Start what is placed on a host, does not run and is not held, once it can run."""
+        bench = self._bench
+        if host in bench.hosts_down or (bench.overlay.has_daemons and host not in bench.alive):
+            return
+        for replica in list(bench.placed.values()):
+            if replica.host == host and replica.name not in bench.running and not self._held("container", replica.name):
+                with self._excused(host):
+                    await bench.overlay.restart(replica)
+                    bench.container_runs(replica.name)
+
+    async def try_again(self) -> None:
+        """Start what has failed to: a fault has ended. Says what came of it."""
+        for host in list(self.waiting):
+            async with self.working_on((host,)):
+                if self.waiting.pop(host, ""):
+                    before = (host in self._bench.alive, *self._bench.running)
+                    await self._start_daemon(host)
+                    await self.start_containers(host)
+                    if before != (host in self._bench.alive, *self._bench.running):
+                        await self._bench.resumed(host)
+
+    # Internals
+
+    async def _start_daemon(self, host: str) -> None:
+        bench = self._bench
+        if host in bench.hosts_down or host in bench.alive or self._held("daemon", host):
+            return
+        with self._excused(host):
+            if await bench.overlay.relaunch(host):
+                bench.daemon_runs(host)
+
+    @contextlib.contextmanager
+    def _excused(self, host: str) -> Iterator[None]:
+        """Something is started here; that it fails is no error as long as another fault may be why."""
+        try:
+            yield
+        except LabError as error:
+            if not self._bench.broken:
+                raise
+            self.waiting[host] = str(error)
+
+    async def _adjust(self, kind: str, host: str, *, struck: bool) -> None:
+        """Set a disk or a clock to what all faults in force make of it. `struck`: one of them begins, or does again."""
+        async with self._adjusting.setdefault((kind, host), asyncio.Lock()):
+            if host not in self._bench.hosts_down:  # else it is set when the host is back
+                await self._adjust_now(kind, host, struck=struck)
+
+    async def _adjust_now(self, kind: str, host: str, *, struck: bool) -> None:
+        device = adjustable(self._bench, host)
+        in_force = list(self._holds.get((kind, host), {}).values())
+        if kind == "disk":
+            await device.set_disk(
+                latency=max((one.latency for one in in_force), default=0), full=any(one.full for one in in_force)
+            )
+        else:
+            # A clock cannot be wrong in two ways: the latest fault has the last word, then the one before it.
+            offset = in_force[-1].offset if struck and in_force else None
+            await device.set_clock(offset=offset, drift=in_force[-1].drift_ppm * 1000 if in_force else 0)
+
+    def _take(self, thing: Thing, step: int, how: Any = None) -> None:
+        self._holds.setdefault(thing, {})[step] = how
+
+    def _drop(self, thing: Thing, step: int | None) -> bool:
+        """Whether it is held still."""
+        if step is None:
+            self._holds.pop(thing, None)
+        else:
+            self._holds.get(thing, {}).pop(step, None)
+        return self._held(*thing)
+
+    def _held(self, kind: str, name: str) -> bool:
+        return bool(self._holds.get((kind, name)))
+
+
+def adjustable(bench: "Bench", host: str) -> Adjustable:
+    """The host as one whose devices can be disturbed; raises `LabError` where they cannot."""
+    found = bench.lab.hosts[host]
+    if not hasattr(found, "set_disk"):
+        raise LabError(f"{host} has no disk and no clock that can be disturbed")
+    return cast(Adjustable, found)
