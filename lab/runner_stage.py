@@ -44,6 +44,7 @@ class Stage:
         self._muted = False
         self._faults: dict[int, Fault] = {}
         self._timers: dict[int, asyncio.Task[None]] = {}
+        self._healing: dict[int, asyncio.Task[None]] = {}
         self._watchers: list[asyncio.Task[None]] = []
 
     def watch(self, *, load: bool) -> None:
@@ -56,7 +57,7 @@ class Stage:
 
     async def stop(self) -> None:
         """End probes, watchers and timers; what is broken stays so."""
-        tasks = [*self._watchers, *self._timers.values()]
+        tasks = [*self._watchers, *self._timers.values(), *self._healing.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -165,8 +166,8 @@ class Stage:
 
     async def all_healed(self) -> None:
         """Wait until every fault that ends by itself has ended."""
-        while self._timers:
-            await asyncio.wait(list(self._timers.values()))
+        while tasks := [*self._timers.values(), *self._healing.values()]:
+            await asyncio.wait(tasks)
 
     def _detail(self, fault: Fault) -> dict[str, Any]:
         label = fault.label if fault.what == "partition" else f"{fault.what} {fault.label}"
@@ -177,8 +178,11 @@ class Stage:
     async def _heal_at(self, t: int, step: int) -> None:
         await self.lab.sleep_until(t)
         label = self._faults[step].label
-        del self._timers[step]  # from here on it must not be cancelled half-way
-        await self.heal(step)
+        self._healing[step] = self._timers.pop(step)  # from here on it must not be cancelled half-way
+        try:
+            await self.heal(step)
+        finally:
+            del self._healing[step]
         self._healed(self.lab.now(), step, label)
 
     def _cancel(self, step: int) -> None:
