@@ -58,8 +58,8 @@ def _read_gml(name: str) -> Any:
         text = data.decode("latin-1")
     # The format is ASCII, with character references; the library refuses everything else.
     text = text.encode("ascii", "xmlcharrefreplace").decode()
-    opening = re.search(r"^\s*graph\s*\[", text, re.MULTILINE)
-    if opening and not re.search(r"^\s*multigraph\s+[01]\b", text, re.MULTILINE):
+    opening = re.search(r"^[ \t]*graph\s*\[", text, re.MULTILINE)
+    if opening and not re.search(r"^[ \t]*multigraph\s+[01]\b", text, re.MULTILINE):
         text = f"{text[: opening.end()]}\nmultigraph 1\n{text[opening.end() :]}"
     return networkx.parse_gml(text.splitlines(), label=None)
 
