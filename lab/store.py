@@ -3,6 +3,7 @@
 Owns names, the `latest` link and the summary file. Knows nothing of how a run is carried out or drawn.
 """
 
+import errno
 import json
 import os
 from datetime import UTC, datetime
@@ -71,6 +72,8 @@ def new_run(scenario: str, root: Path = ROOT) -> Path:
             _link_latest(base, path.name)
             return path
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise LabError(
             f"cannot write run directories below {base}: {error.strerror}; choose another with --out"
         ) from None
@@ -79,9 +82,18 @@ def new_run(scenario: str, root: Path = ROOT) -> Path:
 
 def write_summary(run_dir: Path, summary: Summary) -> None:
     """Write `summary.json` whole or not at all."""
-    partial = run_dir / (SUMMARY + ".new")
-    partial.write_text(json.dumps(msgspec.to_builtins(summary), indent=2) + "\n", encoding="utf-8")
-    partial.replace(run_dir / SUMMARY)
+    write_json(run_dir / SUMMARY, msgspec.to_builtins(summary))
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_name(path.name + ".new")
+    try:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def read_summary(run_dir: Path) -> Summary:

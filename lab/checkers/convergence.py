@@ -293,15 +293,29 @@ class ConvergenceTracker:
                 self._look(self._now)
         if sample.t < window.event.t or series.should is None:
             return
-        good = self.world.good(sample)
+        if sample.error == "late":
+            return
+        # What should be true has been the same since the last change; of names there is more to ask than that.
+        good = self.world.good(sample) if metric == "dns" else sample.ok == series.should
+        before = series.good_since
         if good is None or not series.judge(sample.t, done, good):
             return
         if series.good_since is None:
             self._unsettled[metric][key] = None
         else:
             self._unsettled[metric].pop(key, None)
-        self._good_since.pop(metric, None)
+        self._regard(metric, before, series.good_since)
         self._look(done)
+
+    def _regard(self, metric: str, before: int | None, now: int | None) -> None:
+        """Keep the latest `good_since` of a metric's good series as one of them changed."""
+        known = self._good_since.get(metric)
+        if known is None:
+            return
+        if before == known and (now is None or now < known):
+            del self._good_since[metric]
+        elif now is not None and now > known:
+            self._good_since[metric] = now
 
     # Bookkeeping
 
@@ -363,7 +377,7 @@ class ConvergenceTracker:
     def _probes_since(self, metric: str) -> int | None:
         """Since when all series of a metric have been good."""
         if self._unsettled[metric]:
-            return None
+            return None  # the latest `good_since` of the others stays known meanwhile
         if metric not in self._good_since:
             self._good_since[metric] = _latest(
                 [

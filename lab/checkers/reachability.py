@@ -9,6 +9,7 @@ run invalid, unless the machine was busy, which makes it unknown.
 Findings: {series, should, start, end (ns, first and last wrong try), tries, busy}.
 """
 
+from bisect import bisect_right
 from typing import Any
 
 from lab.checkers.outages import failed, in_rows
@@ -40,6 +41,17 @@ def transitions(run: Run) -> list[tuple[int, int]]:
     return sorted(spans)
 
 
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same times without overlaps; `spans` are sorted."""
+    merged: list[tuple[int, int]] = []
+    for start, end in spans:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
 def busy(run: Run, start: int, end: int) -> bool:
     """Whether the machine had no time to spare at some moment between."""
     previous = run.start
@@ -52,7 +64,8 @@ def busy(run: Run, start: int, end: int) -> bool:
 
 def check_reachability(run: Run) -> Result:
     """No outages and no leaks outside of transitions."""
-    spans = transitions(run)
+    under_way = _merged(transitions(run))
+    starts = [start for start, _ in under_way]
     edges = sorted([change.t for change in run.convergence] + [run.end])
     findings: list[dict[str, Any]] = []
     judged = wrong = 0
@@ -66,7 +79,8 @@ def check_reachability(run: Run) -> Result:
             if failed(sample) is None:
                 return None
             good = run.judge(sample)
-            settled = good is not None and not any(start <= sample.t <= end for start, end in spans)
+            place = bisect_right(starts, sample.t) - 1
+            settled = good is not None and (place < 0 or sample.t > under_way[place][1])
             if settled and not good:
                 # What the next change interrupts is not wrong: the answer by a cut, or by a heal the wait for one.
                 end = sample.t + (timeout if sample.latency is None else sample.late + sample.latency)

@@ -74,6 +74,7 @@ class Run:
         """Series -> its samples by due time; keys sorted, web-2 before web-10."""
         self.views: dict[str, list[View | Gone]] = {}
         """Host -> what its peer believed, from when on; in order."""
+        self._latencies: dict[str, list[int]] = {}
         self._sort_out()
         self.start = min((record.t for record in self.records), default=0)
         self.end = max((_end_of(record) for record in self.records), default=0)
@@ -146,8 +147,11 @@ class Run:
 
     def latencies(self, probe: str) -> list[int]:
         """Of all tries of a kind that succeeded, sorted."""
-        samples = (sample for key, series in self.series.items() if key[0] == probe for sample in series)
-        return sorted(sample.latency for sample in samples if sample.ok and sample.latency is not None)
+        if probe not in self._latencies:
+            samples = (sample for key, series in self.series.items() if key[0] == probe for sample in series)
+            found = sorted(sample.latency for sample in samples if sample.ok and sample.latency is not None)
+            self._latencies[probe] = found
+        return self._latencies[probe]
 
     def epoch(self, t: int) -> Epoch | None:
         """What should be true at a time; None before the first record."""
@@ -189,6 +193,8 @@ class Run:
         world = World()
         epochs: list[Epoch] = []
         for record in self.records:
+            if isinstance(record, Sample):
+                continue
             boundary = isinstance(record, Event | Gone | Meta) or (
                 isinstance(record, View) and (record.host in world.gone or record.host not in world.launched)
             )
@@ -227,16 +233,19 @@ def in_order(records: Iterable[AnyRecord]) -> tuple[AnyRecord, ...]:
     An event is written when what it did is done, and says when it took effect: meanwhile others wrote what they saw
     of it already. Samples stay where they were reported, which for failed ones is well after they were due.
     """
-    keyed: list[tuple[int, int, AnyRecord]] = []
-    latest = 0
+    records = list(records)
+    events = sorted((record for record in records if isinstance(record, Event)), key=lambda event: event.t)
+    ordered: list[AnyRecord] = []
+    latest = given = 0
     for record in records:
-        if isinstance(record, Event):
-            keyed.append((record.t, 0, record))
         latest = max(latest, _end_of(record))
-        if not isinstance(record, Event):
-            keyed.append((latest, 1, record))
-    keyed.sort(key=lambda entry: entry[:2])
-    return tuple(record for _, _, record in keyed)
+        if isinstance(record, Event):
+            continue
+        while given < len(events) and events[given].t <= latest:
+            ordered.append(events[given])
+            given += 1
+        ordered.append(record)
+    return (*ordered, *events[given:])
 
 
 def _known(values: dict[SeriesKey, _T | None]) -> dict[SeriesKey, _T]:

@@ -77,7 +77,11 @@ def _series(
     name = name_of(key)
     findings: list[dict[str, Any]] = []
     for earlier, later in pairwise(samples):
-        missing = round((later.t - earlier.t) / every) - 1
+        distance = later.t - earlier.t
+        missing = round(distance / every) - 1
+        drifts = abs(distance - (missing + 1) * every) > _TOLERANCE
+        if missing <= 0 and not drifts:
+            continue
         excused = any(earlier.t <= t <= later.t + timeout for t in restarts) or any(
             start <= later.t + timeout and earlier.t <= end for start, end in spans
         )
@@ -85,7 +89,7 @@ def _series(
             continue
         if missing > 0:
             findings.append({"series": name, "kind": "hole", "t": earlier.t, "tries": missing})
-        if abs((later.t - earlier.t) - (missing + 1) * every) > _TOLERANCE:
+        if drifts:
             findings.append({"series": name, "kind": "drift", "t": later.t, "tries": 1})
             break
     return findings

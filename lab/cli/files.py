@@ -74,10 +74,14 @@ def check_run(where: str, *, as_json: bool) -> int:
 
 def make_report(where: str) -> int:
     """Draw a stored history again."""
+    from lab.cli.tell import Teller
     from lab.report import write_report
 
     run_dir = find_run(where)
-    summary = write_report(run_dir)
+    teller = Teller()
+    doing = teller.report(run_dir / HISTORY)
+    summary = write_report(run_dir, doing=doing)
+    doing("")
     click.echo(f"{summary['verdict']}: {run_dir / INDEX}")
     return 0
 

@@ -11,7 +11,8 @@ import click
 
 from lab.backends.base import Virtual
 from lab.cli import table
-from lab.cli.play import USAGE, answering, inside, prepare, staying
+from lab.cli.ending import USAGE
+from lab.cli.play import answering, inside, prepare, staying
 from lab.cli.tell import Teller
 from lab.errors import LabError
 from lab.history import Writer

@@ -5,6 +5,7 @@ drawn outside again, when the lab is gone (or, with `--keep`, goes on without us
 """
 
 import asyncio
+import contextlib
 import json
 import shlex
 from collections.abc import Callable, Coroutine
@@ -17,6 +18,7 @@ import msgspec
 from lab.backends.base import Backend, Housed, Paced, Virtual
 from lab.backends.registry import backend as find_backend
 from lab.cli.command import lab_command
+from lab.cli.ending import UNKNOWN, USAGE, code_within, in_words
 from lab.cli.files import tell
 from lab.cli.tell import Teller
 from lab.errors import LabError
@@ -24,11 +26,22 @@ from lab.history import Writer
 from lab.runner import Outcome, Runner
 from lab.runner_stage import Stage
 from lab.scenario import ScenarioError, read
-from lab.store import EXIT_CODES, HISTORY, INDEX, SUMMARY, Summary, new_run, read_summary, write_summary
+from lab.store import (
+    EXIT_CODES,
+    HISTORY,
+    INDEX,
+    SUMMARY,
+    Summary,
+    new_run,
+    read_summary,
+    write_json,
+    write_summary,
+)
 from lab.topology import Resolved
 from overlay import __version__
 
-USAGE = 2
+_OWN = ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")
+"""Fields of the summary that the runner knows and the history does not, or not as well."""
 
 
 def play(path: Path, *, backend: str, seed: int | None, pace: int | None, out: Path, as_json: bool, keep: bool) -> int:
@@ -59,13 +72,14 @@ def play(path: Path, *, backend: str, seed: int | None, pace: int | None, out: P
         inside(engine, lambda: _play(scenario, engine, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
-    summary = _report(run_dir)
-    teller.end(summary, str(_shown(run_dir / INDEX)))
+    summary, drawn = _report(run_dir, teller.report(run_dir / HISTORY))
+    teller.end(summary, str(_shown(run_dir / INDEX)) if drawn else "")
     if keep:
         click.echo(f"the lab goes on: {staying(scenario.name)}")
     if as_json:
         click.echo(json.dumps(summary))
-    return EXIT_CODES[summary["verdict"]]
+    code = EXIT_CODES[summary["verdict"]]
+    return code if drawn else code or UNKNOWN
 
 
 def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tuple[Resolved, Backend] | None:
@@ -94,7 +108,7 @@ def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tup
 def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
     """Run `work` where a lab of this backend may be made: in fresh namespaces, for those that need them."""
     if isinstance(engine, Housed):
-        return engine.inside(work, name=name, detach=detach)
+        return engine.inside(lambda: code_within(work), name=name, detach=detach)
     return work()
 
 
@@ -174,23 +188,37 @@ def _keeping(settle: Callable[[Outcome], None]) -> Callable[[Outcome], Coroutine
     return stay
 
 
-def _report(run_dir: Path) -> dict[str, Any]:
-    """Draw the report; the verdict is the worse of the runner's and the checkers'."""
+def _report(run_dir: Path, told_of: Callable[[str], None]) -> tuple[dict[str, Any], bool]:
+    """(what the run came to, whether its report could be drawn); the verdict is the worse of the runner's and the
+    checkers', whatever becomes of the drawings."""
     told = msgspec.to_builtins(read_summary(run_dir))
-    try:
+    summary = dict(told)
+
+    def judged(found: dict[str, Any]) -> None:
         from lab.checkers import merge
+
+        own = {
+            key: told[key] for key in ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")
+        }
+        summary.update(found | own | {"verdict": merge([told["verdict"], found["verdict"]])})
+
+    try:
         from lab.report import write_report
 
-        summary = write_report(run_dir)
-        verdict = merge([told["verdict"], summary["verdict"]])
+        summary["figures"] = write_report(run_dir, doing=told_of, judged=judged)["figures"]
+        write_json(run_dir / SUMMARY, summary)
     except Exception as error:
         # The run is what counts: its history is whole, and `lab report` can draw it again.
-        click.echo(f"the report could not be drawn: {type(error).__name__}: {error}", err=True)
-        summary, verdict = dict(told), told["verdict"]
-    own = {key: told[key] for key in ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")}
-    summary |= own | {"verdict": verdict}
-    (run_dir / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return summary
+        told_of("")
+        text = in_words(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        click.echo(f"the report could not be drawn: {text}", err=True)
+        if "checks" not in summary:
+            summary["verdict"] = "unknown" if told["verdict"] == "valid" else told["verdict"]
+            summary["reason"] = summary["reason"] or "the checks could not be made"
+        with contextlib.suppress(OSError):
+            write_json(run_dir / SUMMARY, summary)
+        return summary, False
+    return summary, True
 
 
 def _shown(path: Path) -> Path:

@@ -3,7 +3,8 @@
 Plain text where nobody looks (no terminal); colours and a line that shows the step under way where somebody does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,8 @@ from lab.words import count
 from overlay.clean import clean, clean_tree
 
 _REASON_LINES = 20
+_LONG = 10_000_000
+"""Bytes of a history of which the report takes so long that it says what it does."""
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
 
 
@@ -50,8 +53,22 @@ class Teller:
                 click.echo(f"            {clean(text)}")
             samples_table(progress.samples)
 
+    def report(self, history: Path) -> Callable[[str], None]:
+        """What tells what is done for the report; empty: no more. Where nobody looks, of a long history only."""
+        long = history.stat().st_size >= _LONG
+
+        def doing(what: str) -> None:
+            if self._live:
+                click.echo(f"\r\x1b[K{f'  {what} …' if what else ''}", nl=False)
+            elif long and what:
+                click.echo(f"  {what}")
+
+        return doing
+
     def end(self, summary: Mapping[str, Any], index: str) -> None:
-        """Verdict, convergence times, where the report is, how to run it again."""
+        """Verdict, convergence times, where the report is (empty: nowhere), how to run it again."""
+        if self._live:
+            click.echo("\r\x1b[K", nl=False)
         summary = clean_tree(summary, keep="\n")
         convergence_table(summary.get("convergence") or [])
         verdict = str(summary["verdict"])
@@ -63,7 +80,8 @@ class Teller:
         for check in summary.get("checks") or []:
             if check["verdict"] != "valid":
                 click.echo(f"  {check['checker']}: {check['summary']}")
-        click.echo(f"report: {index}")
+        if index:
+            click.echo(f"report: {index}")
         click.echo(f"again:  {summary['replay']}")
 
 

@@ -20,7 +20,12 @@ FIGURES: tuple[Callable[[Run], Figure | None], ...] = (timeline, convergence, to
 """In the order of the report; each gives None when the history has nothing for it."""
 
 
-def figures(run: Run) -> list[Figure]:
-    """All figures that this history has something for."""
+def figures(run: Run, doing: Callable[[str], None] = lambda name: None) -> list[Figure]:
+    """All figures that this history has something for; `doing` hears the name of the next one."""
+    drawn = []
     with context():
-        return [figure for draw in FIGURES if (figure := draw(run)) is not None]
+        for draw in FIGURES:
+            doing(draw.__name__)
+            figure = draw(run)
+            drawn += [] if figure is None else [figure]
+    return drawn

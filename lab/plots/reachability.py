@@ -1,6 +1,6 @@
 """Who reached whom, when: one row per pair over time, and small N×N matrices before, during and after each fault."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from lab.checkers.outages import failed
 from lab.checkers.reachability import transitions
 from lab.checkers.run import Band, Run
 from lab.checkers.world import SeriesKey
-from lab.history import Sample
 from lab.plots.style import (
     FAIL,
     INK,
@@ -39,6 +38,9 @@ _LABELLED = 60
 _NOTHING, _MISSED, _REACHED, _LEAKED = range(4)
 _MAP = ListedColormap([NONE, FAIL, OK, UNWANTED])
 _NORM = BoundaryNorm([-0.5, 0.5, 1.5, 2.5, 3.5], 4)
+_COLUMNS_OF_TRIES = ("t_s", "probe", "source", "target", "state", "latency_ns", "error", "outage_s")
+_RANK = np.array([0, 2, 1, 3], dtype=np.int8)
+"""Worst last: a cell that holds several tries shows a leak before a miss before a success. Its own inverse."""
 _WORDS = {_NOTHING: "no try", _MISSED: "not reached", _REACHED: "reached", _LEAKED: "reached across a cut"}
 
 
@@ -47,14 +49,36 @@ def _pairs(run: Run) -> list[tuple[str, SeriesKey]]:
     return [(f"{key[1]} → {key[2]}", key) for key in run.pairs]
 
 
-def _state(run: Run, sample: Sample) -> int:
-    if sample.error == "late":
-        return _NOTHING
-    if not sample.ok:
-        return _MISSED
-    epoch = run.epoch(sample.t)
-    cut = epoch is not None and epoch.should.get((sample.probe, sample.source, sample.target)) is False
-    return _LEAKED if cut else _REACHED
+def _states(run: Run, key: SeriesKey) -> list[int]:
+    """What became of each try of a series."""
+    epochs = [(epoch.start, epoch.should.get(key) is False) for epoch in run.epochs]
+    place, cut = 0, False
+    states = []
+    for sample in run.series[key]:
+        while place < len(epochs) and epochs[place][0] <= sample.t:
+            cut = epochs[place][1]
+            place += 1
+        if sample.error == "late":
+            states.append(_NOTHING)
+        else:
+            states.append(_MISSED if not sample.ok else _LEAKED if cut else _REACHED)
+    return states
+
+
+def _lines(run: Run, key: SeriesKey, states: Sequence[int]) -> list[str]:
+    """The lines of the table, one a try. There may be a million: what is the same in all is put together once."""
+    part_of = {id(lost): f"{seconds(each.start):.6f}" for each in run.outages[key] for lost in each.tries}
+    head = "," + table(key, ()).rstrip("\n") + ","
+    ends: dict[str, str] = {}
+    lines = []
+    for sample, state in zip(run.series[key], states, strict=True):
+        end = ends.get(sample.error)
+        if end is None:
+            end = ends[sample.error] = table(("", sample.error, ""), ()).rstrip("\n")
+        latency = "" if sample.latency is None else sample.latency
+        outage = part_of.get(id(sample), "") if part_of else ""
+        lines.append(f"{sample.t / 1e9:.6f}{head}{_WORDS[state]},{latency}{end}{outage}\n")
+    return lines
 
 
 def _finding(run: Run, drawn: Iterable[SeriesKey]) -> str:
@@ -87,21 +111,19 @@ def timeline(run: Run) -> Figure | None:
     # One less than there are tries: a cell that is narrower than their interval would be empty now and then.
     columns = min(_COLUMNS, max(1, max(len(run.series[key]) for _, key in rows) - 1))
     grid = np.zeros((len(rows), columns), dtype=np.int8)
-    # Worst first: a cell that holds several tries shows a leak before a miss before a success.
-    rank = np.array([0, 2, 1, 3])
-    data: list[tuple[int, int, tuple[Any, ...]]] = []
+    lines: list[str] = []
+    times: list[Any] = []
     for row, (_, key) in enumerate(rows):
-        part_of = {id(lost): f"{seconds(each.start):.6f}" for each in run.outages[key] for lost in each.tries}
-        for sample in run.series[key]:
-            state = _state(run, sample)
-            outage = part_of.get(id(sample), "")
-            cells = (f"{seconds(sample.t):.6f}", *key, _WORDS[state], sample.latency, sample.error, outage)
-            data.append((sample.t, row, cells))
-            if not start <= sample.t < end:
-                continue
-            column = min(columns - 1, (sample.t - start) * columns // (end - start))
-            if rank[state] > rank[grid[row, column]]:
-                grid[row, column] = state
+        samples = run.series[key]
+        states = _states(run, key)
+        lines += _lines(run, key, states)
+        due = np.fromiter((sample.t for sample in samples), np.int64, len(samples))
+        times.append(due)
+        places = np.minimum(columns - 1, (due - start) * columns // (end - start))
+        shown = (start <= due) & (due < end)
+        np.maximum.at(grid[row], places[shown], _RANK[np.array(states, dtype=np.int8)[shown]])
+    grid = _RANK[grid]
+    in_time = np.argsort(np.concatenate(times), kind="stable")
     figure = canvas(11, min(14.0, 1.35 + 0.27 * len(rows)) if len(rows) <= _LABELLED else min(9.0, 0.06 * len(rows)))
     axes = figure.add_subplot()
     axes.imshow(
@@ -143,10 +165,7 @@ def timeline(run: Run) -> Figure | None:
         caption="Each row is a pair of services, each cell a try at the moment when it was due; "
         "dashed lines mark when a fault struck and when it was healed.",
         png=render(figure),
-        csv=table(
-            ("t_s", "probe", "source", "target", "state", "latency_ns", "error", "outage_s"),
-            [cells for _, _, cells in sorted(data, key=lambda entry: entry[:2])],
-        ),
+        csv=table(_COLUMNS_OF_TRIES, ()) + "".join([lines[place] for place in in_time]),
     )
 
 

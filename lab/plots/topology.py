@@ -5,6 +5,7 @@ from typing import Any
 
 import networkx as nx
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from lab.checkers.run import Run
@@ -77,17 +78,20 @@ def _draw(axes: Axes, run: Run, t: int, places: dict[str, tuple[float, float]]) 
     colour = {host: GROUPS[index % len(GROUPS)] for index, group in enumerate(groups) for host in group}
     few = len(places) <= _NAMED
     size = max(0.03, min(0.12, 0.62 / len(places)))
-    for (one, other), seen in sorted(edges.items()):
-        xs, ys = zip(places[one], places[other], strict=True)
-        axes.plot(
-            xs,
-            ys,
-            color=INK if seen == 2 else BAND,
-            lw=1.8 if few else 0.6,
-            ls="-" if seen == 2 else (0, (3, 2)),
-            alpha=0.75 if few else 0.4,
-            zorder=1,
-        )
+    for both in (True, False):
+        lines = [(places[one], places[other]) for (one, other), seen in sorted(edges.items()) if (seen == 2) == both]
+        if lines:
+            axes.add_collection(
+                LineCollection(
+                    lines,
+                    colors=INK if both else BAND,
+                    linewidths=1.8 if few else 0.6,
+                    linestyles="-" if both else (0, (3, 2)),
+                    alpha=0.75 if few else 0.4,
+                    zorder=1,
+                ),
+                autolim=False,
+            )
     replicas: dict[str, list[str]] = {}
     for name, host in sorted((epoch.replicas if epoch else {}).items()):
         replicas.setdefault(host, []).append(name)

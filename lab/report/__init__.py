@@ -3,18 +3,26 @@
 `write_report` is the way in. Nothing heavy is imported until it is called, so that the lab itself may import this.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 __all__ = ["write_report"]
 
 
-def write_report(run_dir: Path) -> dict[str, Any]:
+def write_report(
+    run_dir: Path,
+    *,
+    doing: Callable[[str], None] = lambda what: None,
+    judged: Callable[[dict[str, Any]], None] = lambda summary: None,
+) -> dict[str, Any]:
     """Make everything in a run directory anew from its `history.jsonl`; returns what is in `summary.json` then.
 
-    Writes `index.html`, one PNG and one CSV per figure, and updates `summary.json` (fields of other writers are kept).
-    Raises `FileNotFoundError` without a history, `msgspec.DecodeError` when a line of it is no record.
+    First the checks are made and `summary.json` is updated (fields of other writers are kept), and `judged` gets it:
+    it holds whatever becomes of the drawings. Then `index.html` and one PNG and one CSV per figure are drawn. `doing`
+    hears what comes next. Raises `FileNotFoundError` without a history, `msgspec.DecodeError` when a line of it is no
+    record, `OSError` when a file cannot be written; none is left half written.
     """
     from lab.report.write import write
 
-    return write(run_dir)
+    return write(run_dir, doing=doing, judged=judged)

@@ -1,7 +1,11 @@
-"""From a run directory to its report: reads the history, writes figures, tables, page and summary. Owns the files."""
+"""From a run directory to its report: reads the history, writes figures, tables, page and summary. Owns the files.
+
+Checks come before drawings: what a run came to is known, and on the disk, before the first figure is drawn.
+"""
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +14,47 @@ from lab.history import read
 from lab.plots import figures
 from lab.report.page import render
 from lab.report.summary import summarise
+from lab.sim.garbage import rarely_collected
+from lab.store import HISTORY, INDEX, SUMMARY
 
 __all__ = ["write"]
 
 
-def write(run_dir: Path) -> dict[str, Any]:
+def write(run_dir: Path, *, doing: Callable[[str], None], judged: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """See `lab.report.write_report`."""
-    run = Run(read(run_dir / "history.jsonl"))
-    drawn = figures(run)
+    with rarely_collected():  # a long history is millions of objects, and none of them is garbage
+        doing("reading the history")
+        run = Run(read(run_dir / HISTORY))
+        doing("checking")
+        raw = summarise(run)
+        summary = raw | {"expectations": [_settled(expectation) for expectation in raw["expectations"]], "figures": []}
+        summary = _read_summary(run_dir / SUMMARY) | summary
+        _write_summary(run_dir, summary)
+        judged(summary)
+        drawn = figures(run, lambda name: doing(f"drawing {name}"))
+    for figure in drawn:
+        _replace(run_dir / f"{figure.name}.png", figure.png)
+        _replace(run_dir / f"{figure.name}.csv", figure.csv.encode())
     for old in (*run_dir.glob("*.png"), *run_dir.glob("*.csv")):
         # Figures of an earlier report of the same run, which this one may not have.
         if old.stem not in {figure.name for figure in drawn}:
             old.unlink()
-    for figure in drawn:
-        (run_dir / f"{figure.name}.png").write_bytes(figure.png)
-        (run_dir / f"{figure.name}.csv").write_text(figure.csv)
-    summary = summarise(run)
-    page = render(run, summary, drawn)
-    summary["expectations"] = [_settled(expectation) for expectation in summary["expectations"]]
-    summary = _read_summary(run_dir / "summary.json") | summary
+    _replace(run_dir / INDEX, render(run, raw, drawn).encode())
     summary["figures"] = [
         {"name": figure.name, "title": figure.title, "files": [f"{figure.name}.png", f"{figure.name}.csv"]}
         for figure in drawn
     ]
-    _replace(run_dir / "index.html", page)
-    _replace(run_dir / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    _write_summary(run_dir, summary)
     return summary
+
+
+def _write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
+    _replace(run_dir / SUMMARY, (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _read_summary(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         # A run that was killed while it wrote its summary: the history is what counts.
         return {}
@@ -57,8 +71,12 @@ def _settled(expectation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write whole or not at all: a page may be open in a browser meanwhile."""
+def _replace(path: Path, content: bytes) -> None:
+    """Write whole or not at all: a page may be open in a browser meanwhile, and the disk may be full."""
     half = path.with_name(f".{path.name}.{os.getpid()}")
-    half.write_text(text)
-    half.replace(path)
+    try:
+        half.write_bytes(content)
+        half.replace(path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -272,10 +272,10 @@ def _run(main: Callable[[], int]) -> int:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
         print(end.code, file=sys.stderr)
-        return 1
+        return INTERRUPTED
     except BaseException:
         traceback.print_exc()
-        return 1
+        return INTERRUPTED
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What a command prints and ends with, wherever it prints to: full disks, closed outputs, odd terminals, pipes."""
 
+import json
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+import tiers
 
 from lab.cli import ending, live, table
 from lab.errors import LabError
@@ -172,3 +174,44 @@ def test_an_error_has_a_sentence_and_never_the_code_of_invalid(
         assert sentence in said
     else:
         assert said == sentence
+
+
+ON_A_DISK_OF = """
+mount -t tmpfs -o "size=$1" tmpfs "$2"; out=$2; shift 2
+"$@" && code=0 || code=$?
+find "$out" -name ".*" >&2
+cat "$out"/two/latest/summary.json || true
+exit $code
+"""
+
+
+def small_disk(folder: Path, size: str) -> list[str]:
+    """Words before a command that then has a disk of this size at `folder`, in a mount namespace of its own."""
+    folder.mkdir()
+    words = ["unshare", "--map-root-user", "--mount", "sh", "-ec", ON_A_DISK_OF, "sh", size, str(folder)]
+    probe = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+    if probe.returncode:
+        tiers.cannot_run(f"no mount namespace of one's own: {probe.stderr.strip()}")
+    return words
+
+
+def on_small_disk(tmp_path: Path, size: str) -> tuple[int, str, dict[str, Any]]:
+    """(exit code, standard error, summary) of a run whose reports lie on a disk of this size."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "lab.cli", "run", scenario(tmp_path), "--backend", "sim", "--out", str(out)]
+    done = subprocess.run([*small_disk(out, size), *command], capture_output=True, text=True, check=False)
+    _, brace, summary = done.stdout.partition("\n{")
+    return done.returncode, done.stderr, json.loads(brace + summary) if brace else {}
+
+
+def test_figures_that_do_not_fit_on_the_disk_come_after_the_checks(tmp_path: Path) -> None:
+    code, said, summary = on_small_disk(tmp_path, "60k")
+    assert code == 3
+    assert re.fullmatch(r"the report could not be drawn: \S+\.png: No space left on device\n", said)  # and nothing left
+    assert summary["verdict"] == "valid" and {check["checker"] for check in summary["checks"]} > {"steps", "settled"}
+
+
+def test_a_history_that_does_not_fit_on_the_disk_is_no_verdict(tmp_path: Path) -> None:
+    code, said, summary = on_small_disk(tmp_path, "4k")
+    assert code == 3 and "No space left on device" in said and "Traceback" not in said
+    assert summary.get("verdict") != "valid"
