@@ -48,6 +48,7 @@ fuzz: setup               ## coverage-guided fuzzing of decoders, and of drivers
 		log=reports/fuzz-$$target.log; echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
 		$(PY) tests/fuzz/decoders.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=reports/fuzz- \
 		>$$log 2>&1 || { tail -n 30 $$log; exit 1; }; tail -n 1 $$log; done
+	@echo "fuzz the control API of a daemon for $(FUZZ_SECONDS) s"; $(PY) tests/fuzz/control_api.py $(FUZZ_SECONDS)
 
 bench-docker: docker      ## as root: measure docker run through the proxy, and hosts with engines of their own
 	@$(PY) -m lab.bench docker_run dind

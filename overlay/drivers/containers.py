@@ -287,7 +287,10 @@ class Containers:
         changed = dict(body)
         if not (dns and self._config.dns and self.resolver):
             return changed
-        host = dict(changed.get("HostConfig") or {})
+        given = changed.get("HostConfig") or {}
+        if not isinstance(given, dict):
+            raise UsageError(f"HostConfig is {given!r:.80}: expected an object")
+        host = dict(given)
         host.setdefault("Dns", [self.resolver])
         host.setdefault("DnsSearch", [self._config.dns_domain.rstrip(".")])
         changed["HostConfig"] = host

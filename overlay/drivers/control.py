@@ -7,10 +7,11 @@ of `Containers`. Who may come in and what an error becomes stands in `http_liste
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from overlay import __version__, metrics, status
@@ -29,6 +30,7 @@ from overlay.view import View
 
 __all__ = ["Control"]
 
+Body = TypeVar("Body")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _json = msgspec.json.Encoder()
@@ -142,11 +144,7 @@ class Control:
         return _reply({"version": __version__, "options": told})
 
     async def _compare_options(self, request: web.Request) -> web.Response:
-        try:
-            asked = msgspec.convert(await _json_body(request), LaunchOptions)
-        except msgspec.ValidationError as error:
-            raise UsageError(f"the body is not the options of a launch: {error}") from None
-        return _reply(differences(self._options, asked))
+        return _reply(differences(self._options, await _json_body(request, LaunchOptions)))
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         over_tcp = request.transport is not None and bool(request.transport.get_extra_info("peername"))
@@ -301,13 +299,9 @@ class Control:
     # --- containers ------------------------------------------------------------------------------------------------
 
     async def _run(self, request: web.Request) -> web.Response:
-        body = await _json_body(request)
+        body = await _json_body(request, _Run)
         container = await self._containers.run(
-            body.get("create") or {},
-            str(body.get("name") or ""),
-            list(body.get("addresses") or ()),
-            dns=body.get("dns", True),
-            spoofing=bool(body.get("spoofing", False)),
+            body.create, body.name, body.addresses, dns=body.dns, spoofing=body.spoofing
         )
         return web.Response(text=container)
 
@@ -361,10 +355,9 @@ class Control:
     async def _proxy_step(self, request: web.Request) -> web.Response:
         container, step = request.match_info["container"], request.match_info["step"]
         if step == "reserve":
-            body = await _json_body(request)
-            flags = {key: bool(body.get(key, True)) for key in ("dns", "hosts", "multicast")}
-            flags["spoofing"] = bool(body.get("spoofing", False))
-            return _reply(await self._containers.reserve(container, list(body.get("addresses") or ()), **flags))
+            body = await _json_body(request, _Reserve)
+            flags = asdict(body)
+            return _reply(await self._containers.reserve(container, flags.pop("addresses"), **flags))
         if step == "renew":
             await self._containers.renew(container)
             return _reply([])
@@ -373,20 +366,45 @@ class Control:
         raise NotFound(f"the proxy knows no `{step}`: there are reserve, renew and ensure")
 
 
+class _Run(Struct, frozen=True):
+    """The body of `POST /run`."""
+
+    create: dict[str, Any] = {}
+    """As the engine takes it."""
+    name: str = ""
+    addresses: tuple[str, ...] = ()
+    dns: bool = True
+    spoofing: bool = False
+
+
+class _Reserve(Struct, frozen=True):
+    """The body of `POST /proxy/CONTAINER/reserve`."""
+
+    addresses: tuple[str, ...] = ()
+    dns: bool = True
+    hosts: bool = True
+    multicast: bool = True
+    spoofing: bool = False
+
+
 async def _form(request: web.Request) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for key, value in (await request.post()).items():
+    try:
+        pairs = list((await request.post()).items())
+    except (ValueError, LookupError, AssertionError, RuntimeError) as error:  # whatever reading a form can raise
+        raise UsageError(f"the body is no form: {error}") from None
+    for key, value in pairs:
         if not isinstance(value, str):
             raise UsageError(f"`{key}` is a file: expected a plain form")
         found.setdefault(key, []).append(value)
     return found
 
 
-async def _json_body(request: web.Request) -> dict[str, Any]:
+async def _json_body(request: web.Request, kind: type[Body]) -> Body:
     try:
-        return msgspec.json.decode(await request.read(), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"the body is not a JSON object: {error}") from None
+        return msgspec.json.decode(await request.read(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"the body is not the JSON object that is expected: {error}") from None
 
 
 def _yes(form: dict[str, list[str]], key: str, default: str) -> bool:

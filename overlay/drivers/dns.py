@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import dnslib
+from dnslib.label import DNSLabelError
 from msgspec import Struct
 
 from overlay.drivers.dns_sockets import DnsSockets
+from overlay.errors import UsageError
 from overlay.inputs import DnsQuery, Input
 from overlay.shares import Shares
 
-__all__ = ["DnsServer", "lookup", "refuse", "upstreams"]
+__all__ = ["DnsServer", "lookup", "question", "refuse", "upstreams"]
 
 log = logging.getLogger(__name__)
 
@@ -224,12 +226,20 @@ class DnsServer:
             writer.close()
 
 
+def question(name: str, kind: str) -> bytes:
+    """A query for the `kind` of records of a name. Raises `UsageError` for what cannot be a DNS name."""
+    try:
+        return bytes(_DNSRecord.question(name, kind).pack())
+    except (ValueError, dnslib.DNSError, DNSLabelError, BufferError) as error:
+        raise UsageError(f"`{name:.80}` cannot be a DNS name: {error}") from None
+
+
 async def lookup(server: DnsServer, name: str) -> tuple[str, ...]:
     """The IPv4 and IPv6 addresses of `name` as a container of this host would get them, sorted; empty for none."""
     found: dict[str, None] = {}
     for kind in ("A", "AAAA"):
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        server.asked(bytes(_DNSRecord.question(name, kind).pack()), _once(answer), tcp=True)
+        server.asked(question(name, kind), _once(answer), tcp=True)
         async with asyncio.timeout(FALLBACK_TIMEOUT + 1):
             record = _DNSRecord.parse(await answer)
         for entry in record.rr:

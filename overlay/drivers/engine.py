@@ -7,6 +7,7 @@ itself, or the lab's engine of process containers.
 import json
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 TIMEOUT = 30.0
+
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""What the engine takes for a container: an id, its beginning, a name."""
 
 
 class Network(Struct, frozen=True):
@@ -112,7 +116,9 @@ class Engine:
 
     async def inspect(self, reference: str) -> Container:
         """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
-        raw = await self._call("GET", f"/containers/{quote(reference, safe='')}/json")
+        if _REFERENCE.fullmatch(reference) is None:  # `.` and `..` would even lead to another path
+            raise UsageError(f"No such container: {reference}")
+        raw = await self._call("GET", f"/containers/{reference}/json")
         config, state = raw.get("Config") or {}, raw.get("State") or {}
         running = state.get("Running", bool(state.get("Pid")))
         return Container(
@@ -146,7 +152,7 @@ class Engine:
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container, having pulled its image if need be; returns its id."""
-        path = "/containers/create" + (f"?name={quote(name, safe='')}" if name else "")
+        path = "/containers/create" + (f"?name={quote(name, safe='', errors='replace')}" if name else "")
         try:
             return str((await self._call("POST", path, body))["Id"])
         except UsageError as error:
@@ -218,11 +224,14 @@ class Engine:
             ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
             raise EnvironmentProblem(f"the container engine broke off: {error or 'no answer in time'}") from None
+        except ValueError as error:
+            raise EnvironmentProblem(f"the container engine's answer cannot be read: {error}") from None
 
     async def _pull(self, image: str) -> None:
         name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
         session = self._open()
-        path = f"/images/create?fromImage={quote(name, safe='')}&tag={quote(tag, safe='')}"
+        name, tag = (quote(word, safe="", errors="replace") for word in (name, tag))
+        path = f"/images/create?fromImage={name}&tag={tag}"
         async with session.post(f"http://engine{path}", timeout=aiohttp.ClientTimeout(total=None)) as response:
             if response.status >= 400:
                 raise UsageError(await _message(response))

@@ -88,6 +88,8 @@ def sentence(error: BaseException) -> tuple[int, str] | None:
             return 503, str(error)
         case OverlayError():
             return 500, str(error)
+        case web.RequestPayloadError() | HttpProcessingError():
+            return 400, "the body is not what its headers say"
         case NetlinkError():
             return 503, f"the kernel refused it: {error.strerror}; `weave status` and the log say what is missing"
         case TimeoutError():
@@ -134,9 +136,9 @@ class _Log:
 
     def exception(self, message: str, *arguments: Any, exc_info: Any = None, **_keywords: Any) -> None:
         error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
             source = str(arguments[0] or "") if arguments else ""
-            said = " ".join(str(error.message).split())
+            said = " ".join(str(error).split())
             self._complaints.complain("HTTP from", source or "the unix socket", clean(said, most=_SHOWN))
         elif error is not None and not isinstance(error, OSError):
             self.complain_of(error, message)
@@ -149,7 +151,7 @@ class _Log:
         place = f"{type(error).__name__} {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else what
         if place not in self._seen and len(self._seen) < 64:
             self._seen[place] = None
-            log.error("%s failed (said once)", what, exc_info=error)
+            log.error("%s failed (said once)", what[:_SHOWN], exc_info=error)
 
 
 _faults = _Log()

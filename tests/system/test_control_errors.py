@@ -16,7 +16,7 @@ spec = importlib.util.spec_from_file_location("fuzz_control_api", FILE)
 assert spec is not None and spec.loader is not None
 control_api = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(control_api)
-REQUESTS = 300
+REQUESTS = 200
 
 
 @pytest.fixture(scope="module")

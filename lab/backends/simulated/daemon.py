@@ -31,6 +31,7 @@ from overlay.datapath.wireguard import KEY_SIZE, tunnel_address
 from overlay.drivers.attach import Ports
 from overlay.drivers.containers import EXPOSED, Containers
 from overlay.drivers.control import Control
+from overlay.drivers.dns import question
 from overlay.drivers.engine import Engine
 from overlay.drivers.expose import Exposure
 from overlay.drivers.journal import Journal
@@ -349,9 +350,7 @@ class SimDaemon:
         """The addresses of `name` in the order of the answer."""
         found: dict[str, None] = {}
         for kind in ("A", "AAAA"):
-            question = DNSRecord.question(name, kind)  # type: ignore[no-untyped-call]
-            question.header.id = 0
-            payload = self.router.query(bytes(question.pack()))
+            payload = self.router.query(b"\0\0" + question(name, kind)[2:])  # drawn at random: the query's number
             for entry in DNSRecord.parse(payload).rr if payload else ():  # type: ignore[no-untyped-call]
                 if entry.rtype in (QTYPE.A, QTYPE.AAAA):
                     found[str(entry.rdata)] = None
