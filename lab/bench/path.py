@@ -2,8 +2,9 @@
 
 One run, all candidates in turn, round by round. Each of ours has two hosts of its own, so that one lab holds fast and
 slow paths at the same time; `wireguard-go`, `nebula` and `tinc` (where installed) tunnel from host to host without
-bridge and container, which spares them a veth each. All overlays have one MTU. CPU is that of all processes of the lab
-during the bulk transfer: both ends, daemons, and the kernel's work on their account.
+bridge and container, which spares them a veth each; their versions and years stand in the rows. All overlays have one
+MTU. CPU is that of all processes of the lab during the bulk transfer: both ends, daemons, and the kernel's work on
+their account.
 """
 
 import json
@@ -81,6 +82,7 @@ def run() -> list[Row]:
         "sleeve, 0.1 % loss": "at least 0.125",
         "sleeve encrypted, 0.1 % loss": "at least 0.075",
     }
+    releases = {name: tunnels.release(name) for name in found if name in tunnels.NAMES}
     rows: list[Row] = []
     for metric, unit, scale in (
         ("throughput", "Gbit/s", 1e9),
@@ -94,16 +96,17 @@ def run() -> list[Row]:
         for name in found:
             values = [value / scale for value in found[name][metric]]
             goal = goals.get(name, "") if metric == "throughput" else ""
-            rows.append(row(name, metric, unit, values, goal=goal, against=base) if name != base.name else base)
+            version = releases.get(name, "")
+            made = row(name, metric, unit, values, goal=goal, against=base, version=version)
+            rows.append(made if name != base.name else base)
     hop = row(
         "sleeve, one hop of the chain", "throughput", "Gbit/s", [v / 1e9 for v in found["chain, 1 hop"]["throughput"]]
     )
     four = [value / 1e9 for value in found["chain, 4 hops"]["throughput"]]
     rows.append(row("sleeve, four hops", "throughput", "Gbit/s", four, goal="at least 0.25", against=hop))
     peers = [
-        row(name, "throughput", "Gbit/s", [v / 1e9 for v in found[name]["throughput"]])
-        for name in found
-        if name in tunnels.NAMES
+        row(name, "throughput", "Gbit/s", [v / 1e9 for v in found[name]["throughput"]], version=version)
+        for name, version in releases.items()
     ]
     if peers:
         best = max(peers, key=lambda peer: peer.median)

@@ -49,6 +49,8 @@ class Row(Struct, frozen=True, kw_only=True):
     ratio_to: str = ""
     goal: str = ""
     """What the project wants of this figure, in words."""
+    version: str = ""
+    """Of what was measured, with its year, where that is somebody else's program."""
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -59,7 +61,14 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 def row(
-    name: str, metric: str, unit: str, values: Sequence[float], *, goal: str = "", against: Row | None = None
+    name: str,
+    metric: str,
+    unit: str,
+    values: Sequence[float],
+    *,
+    goal: str = "",
+    against: Row | None = None,
+    version: str = "",
 ) -> Row:
     """The row of these measurements, at least one."""
     middle = median(values)
@@ -72,8 +81,9 @@ def row(
         max=max(values),
         runs=len(values),
         ratio=middle / against.median if against and against.median else None,
-        ratio_to=against.name if against else "",
+        ratio_to=" ".join(filter(None, (against.name, against.version))) if against else "",
         goal=goal,
+        version=version,
     )
 
 
@@ -83,7 +93,8 @@ def publish(bench: str, rows: Sequence[Row]) -> Path:
     for each in rows:
         ratio = f"{each.ratio:.3f} of {each.ratio_to}" if each.ratio is not None else ""
         figures = [f"{value:,.3g} {each.unit}" for value in (each.median, each.min, each.max)]
-        cells.append([each.name, each.metric, *figures, str(each.runs), ratio, each.goal])
+        name = " ".join(filter(None, (each.name, each.version)))
+        cells.append([name, each.metric, *figures, str(each.runs), ratio, each.goal])
     numbers = ("median", "min", "max", "runs", "ratio")
     table.show(("name", "metric", *numbers, "goal"), cells, right=numbers, title=f"bench {bench}")
     REPORTS.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,11 @@
 """The peers that a user would pick in the place of our tunnel: how each is started between two hosts.
 
-Only for benchmarks; nothing of it is kept. Each `start` returns the second host's address in its overlay.
+Only for benchmarks; nothing of it is kept. Each `start` returns the second host's address in its overlay. A figure
+beside a program says little without that program's age, so `release` tells it.
 """
 
+import re
+import subprocess
 from collections.abc import Awaitable, Callable
 
 from lab.backends.base import Host
@@ -85,6 +88,30 @@ async def _tinc(hosts: Hosts, addresses: Addresses, mtu: int) -> str:
             "tincd -c /tmp/tinc --pidfile /tmp/tinc/pid </dev/null >/tmp/tinc/log 2>&1",
         )
     return "10.96.0.2"
+
+
+VERSION_FLAGS = {"wireguard-go": "--version", "nebula": "-version", "tinc": "--version"}
+_YEARS = {("nebula", "1.6.1"): 2022}
+"""When a version came out whose program does not say it: what Debian 12 packages."""
+
+
+def release(name: str) -> str:
+    """Version and year of an installed peer: "0.0.20220316 (2022)"."""
+    command = [PEERS[name][0], VERSION_FLAGS[name]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": PATH}, timeout=10)
+    return release_of(name, done.stdout + done.stderr)
+
+
+def release_of(name: str, said: str) -> str:
+    """The same from what a peer says of itself: wireguard-go's version is a date, tinc names its last year."""
+    version = re.search(r"\bv?(\d{1,9}(?:\.\d{1,9}){1,4})", said)
+    if version is None:
+        return "version unknown"
+    number = version[1]
+    dated = re.search(r"\.(20\d\d)\d{4}$", number)
+    copyrights = re.findall(r"\b(20\d\d)\b", " ".join(line for line in said.splitlines() if "Copyright" in line))
+    year = int(dated[1]) if dated else _YEARS.get((name, number)) or max(map(int, copyrights), default=0)
+    return f"{number} ({year or 'year unknown'})"
 
 
 PEERS: dict[str, tuple[str, Start]] = {
