@@ -17,6 +17,22 @@ ATTACKERS = (
     "another program on the host",
 )
 
+OPENS = re.compile(r"create_server\(|start_server\(|start_unix_server\(|SockSite\(|TCPSite\(|HTTPServer\(|\.listen\(\d")
+LISTENERS = {
+    "overlay/drivers/tcp.py": "TCP and UDP 6783",
+    "overlay/drivers/dns_sockets.py": "UDP and TCP 53",
+    "overlay/drivers/daemon.py": "router.sock",
+    "overlay/drivers/http_listener.py": "TCP 127.0.0.1:6784",
+    "overlay/drivers/proxy_process.py": "TCP 127.0.0.1:12375",
+    "overlay/drivers/plugin.py": "plugins/weave.sock",
+    "lab/backends/netns/control.py": "abstract socket",
+    "lab/backends/dind/helper.py": "passed on by `dind`",
+    "lab/backends/vagrant/agent.py": "passed on by `dind` and `vagrant`",
+    "lab/images/dummy_http.py": "",
+    "lab/probes/throughput.py": "",
+}
+"""What opens a listener, and its row; the last two run in the namespaces of a lab only."""
+
 
 def rows(section: str) -> list[list[str]]:
     """The cells of the table of a section, without its head."""
@@ -52,3 +68,10 @@ def test_every_row_names_tests_that_exist() -> None:
 
 def test_every_attacker_has_rows() -> None:
     assert {row[0] for row in rows("Threat model")} == set(ATTACKERS)
+
+
+def test_every_listener_of_the_code_has_its_row() -> None:
+    files = [path for folder in ("overlay", "lab") for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert {str(path.relative_to(ROOT)) for path in files if OPENS.search(path.read_text())} == set(LISTENERS)
+    named = " ".join(row[0] for row in rows("Listeners"))
+    assert all(words in named for words in LISTENERS.values())
