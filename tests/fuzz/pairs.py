@@ -166,10 +166,10 @@ class Transport(asyncio.Transport):
 
 
 @contextmanager
-def router(password: str = "", **options: Any) -> Iterator[Router]:
+def router(password: str = "", name: str = LOW, **options: Any) -> Iterator[Router]:
     """A node behind the real router, as the daemon has them."""
-    rng = Random(1)
-    config = Config(name=LOW, nickname="low", password=password, **options)
+    rng = Random(name)
+    config = Config(name=name, nickname="low", password=password, **options)
     node = Node(config, rng, {}, 0, StubCrypto(rng) if password else None)
     made = Router(node, disk=cast(Disk, KeptDisk()), forwarding=cast(Forwarding, NoKernel()))
     made.tcp = TcpDriver(6783, made.feed, Complaints())

@@ -3,14 +3,23 @@
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fuzz"))
+
+import pairs
+
+from overlay.config import Address
 from overlay.drivers.complaints import Complaints
 from overlay.drivers.tcp import MAX_STRANGERS, TcpDriver
-from overlay.inputs import Input, TcpOpened
+from overlay.errors import RemoteError
+from overlay.inputs import Connect, Input, TcpOpened
+from overlay.mesh.envelopes import Hello, PakeShare
 from overlay.mesh.session import Session
 
 
@@ -66,6 +75,66 @@ def test_a_newcomer_comes_in_while_one_address_floods(first: bytes) -> None:
         await driver.close()
 
     asyncio.run(asyncio.wait_for(work(), 30))
+
+
+class Flood:
+    """Connections from one address that say so much, stay, and come again when they are ended."""
+
+    def __init__(self, port: int, says: str) -> None:
+        self.port = port
+        self.says = says
+        self.waiting = 0
+        self.tasks = [asyncio.ensure_future(self.one(number)) for number in range(MAX_STRANGERS + 40)]
+
+    async def one(self, number: int) -> None:
+        while True:
+            with suppress(OSError, RemoteError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=("127.0.0.2", 0))
+                try:
+                    session = Session()
+                    if self.says != "nothing":
+                        writer.write(session.outgoing())
+                    while self.says in ("hello", "share") and session.agreed is None:
+                        session.receive(await reader.read(4096) or b"\0" * 99)
+                    if session.agreed is not None:
+                        hello = Hello(f"00:00:00:00:02:{number:02x}", "x", 1, number, 6783, (), True)
+                        writer.write(session.encode(hello))
+                    if self.says == "share":
+                        writer.write(session.encode(PakeShare(bytes(33))))
+                    self.waiting += 1
+                    while await reader.read(4096):
+                        pass
+                finally:
+                    writer.close()
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("says", ["nothing", "first frame", "hello", "share"])
+def test_a_peer_gets_in_with_its_first_dial_while_one_address_floods(says: str) -> None:
+    """Two nodes with a password; before, the newcomer was refused and waited for up to 16 s."""
+
+    async def work() -> None:
+        with pairs.router("pass", name="a") as a, pairs.router("pass", name="b") as b:
+            dials: list[object] = []
+            for made in (a, b):
+                made.tcp = TcpDriver(0, made.feed, Complaints(), "127.0.0.1")
+                await made.tcp.listen()
+            assert a.tcp is not None and b.tcp is not None
+            port = a.tcp._servers[0].sockets[0].getsockname()[1]
+            dial = b.tcp.dial
+            b.tcp.dial = lambda address: (dials.append(address), dial(address))[1]  # type: ignore[method-assign,func-returns-value]
+            flood = Flood(port, says)
+            await until(lambda: flood.waiting > MAX_STRANGERS)
+            await b.ask(lambda number: Connect(number, (Address("127.0.0.1", port),)))
+            await until(lambda: "b" in a.node.mesh.neighbours and "a" in b.node.mesh.neighbours)
+            assert len(dials) == 1
+            for task in flood.tasks:
+                task.cancel()
+            await asyncio.wait(flood.tasks)
+            await b.tcp.close()
+            await a.tcp.close()
+
+    asyncio.run(asyncio.wait_for(work(), 60))
 
 
 def test_many_offenders_make_few_lines(caplog: pytest.LogCaptureFixture) -> None:
