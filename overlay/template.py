@@ -80,7 +80,7 @@ def split(template: str) -> list[Token]:
         end = template.find("}}", start + 2)
         if end < 0:
             raise UsageError(f"the template has a {{{{ that is not closed: {template[start : start + 40]!r}")
-        action = template[start + 2 : end].removeprefix("-").strip().removesuffix("-").rstrip()
+        action = template[start + 2 : end].removeprefix("-").removesuffix("-").strip()
         tokens += ((False, template[at:start]), (True, action))
         at = end + 2
     tokens.append((False, template[at:]))

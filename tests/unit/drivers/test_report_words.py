@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from virtual_nodes import VirtualNodes
@@ -116,6 +116,7 @@ _SLOW_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 
 
 @given(st.lists(st.sampled_from(["{{", "}}", "{", "}", "-", " ", "\n", ".a", "x"]), max_size=14))
+@example(["{{", "{{", "-", " ", "}}"])
 def test_the_scanner_finds_what_the_expression_found(pieces: list[str]) -> None:
     template = "".join(pieces)
     expected = _SLOW_ACTION.split(template)
