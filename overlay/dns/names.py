@@ -42,6 +42,12 @@ def name_of_labels(labels: tuple[bytes, ...]) -> str | None:
         return None
 
 
+def within(labels: tuple[bytes, ...], domain: str) -> bool:
+    """Whether a question's labels, whatever octets they hold, are those of a folded domain or end with them."""
+    ends = tuple(label.encode() for label in domain.split(".")[:-1])
+    return tuple(label.lower() for label in labels[-len(ends) :]) == ends
+
+
 @lru_cache(maxsize=4096)
 def packed(address: str) -> bytes | None:
     """An IP literal as 4 or 16 octets; None when it is none."""

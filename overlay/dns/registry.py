@@ -210,6 +210,11 @@ class Registry:
 
     # --- queries ------------------------------------------------------------------------------------------------
 
+    @property
+    def domain(self) -> str:
+        """The overlay's domain, folded."""
+        return self._domain
+
     def in_domain(self, name: str) -> bool:
         """Whether the folded `name` is the overlay's domain or below it."""
         return name == self._domain or name.endswith("." + self._domain)

@@ -1,4 +1,4 @@
-"""Answers DNS queries from the registry: packets in, packets out (RFC 1034, 1035, 2308, 3596, 6891).
+"""Answers DNS queries from the registry: packets in, packets out (RFC 1034, 1035, 2308, 3225, 3596, 6891).
 
 Owns the format of answers, truncation, and what is left to the host's own name servers. Must not know sockets or how
 the registry is replicated. Whatever arrives, nothing is raised.
@@ -17,7 +17,7 @@ from dnslib.label import DNSBuffer, DNSLabel
 from msgspec import Struct
 
 from overlay.config import Config
-from overlay.dns.names import MAX_LABEL, MAX_NAME, address_of_reverse, name_of_labels, packed
+from overlay.dns.names import MAX_LABEL, MAX_NAME, address_of_reverse, name_of_labels, packed, within
 from overlay.dns.registry import Registry
 from overlay.effects import DnsAnswer, DnsForward, Effect, Log
 from overlay.env import Random
@@ -38,6 +38,12 @@ FLAGS_KEPT = 0x79
 """Opcode and "recursion desired": what an answer repeats of the query's first flags."""
 FLAG_TRUNCATED = 0x02
 ANY_CLASS = 255
+DO_FLAG = 0x8000
+"""In the flags of an OPT record: the client takes DNSSEC records (RFC 3225)."""
+BADVERS = 1
+"""The extended part of response code 16 (RFC 6891, 9)."""
+SOA_TIMES = (3600, 600, 86400)
+"""Refresh, retry and expire of the zone, in seconds: nobody transfers it."""
 TO_QUESTION = b"\xc0\x0c"
 """A compression pointer to the question's name, which comes right behind the header (RFC 1035, 4.1.4)."""
 
@@ -52,13 +58,20 @@ class _Plan(Struct, frozen=True):
     udp_limit: int = MIN_UDP
 
 
+class _Edns(Struct, frozen=True):
+    """What the OPT record of a query says."""
+
+    udp_size: int
+    version: int
+    wants_dnssec: bool
+
+
 class _Query(Struct, frozen=True):
     """A query that makes sense. With an opcode other than QUERY only the header is looked at."""
 
     header: DNSHeader
     question: DNSQuestion | None = None
-    udp_size: int | None = None
-    """Of its OPT record, if it has one."""
+    edns: "_Edns | None" = None
 
 
 FORWARD = _Plan(forward=True)
@@ -134,21 +147,32 @@ class Resolver:
             flags = header.bitmap >> 8 & FLAGS_KEPT | FLAG_RESPONSE
             return _Plan(head=bytes((flags, RCODE.NOTIMP)) + bytes(8))
         assert question is not None
-        name = name_of_labels(question.qname.label)
-        if name is None or question.qclass not in (CLASS.IN, ANY_CLASS):
+        if query.edns is not None and query.edns.version > 0:
+            return self._reply(query, [], RCODE.NOERROR, extended=BADVERS)
+        if question.qclass not in (CLASS.IN, ANY_CLASS):
             return FORWARD
+        name = name_of_labels(question.qname.label)
+        if name is None:
+            # No registered name has such labels, and what is in our domain is nobody else's to answer.
+            ours = within(question.qname.label, self._registry.domain)
+            return self._reply(query, [], RCODE.NXDOMAIN, apex=self._registry.domain) if ours else FORWARD
         local = self._registry.qualify(name)
         address = address_of_reverse(name)
         if local is not None:
+            # A name without a domain is below no zone that an SOA could be of.
+            apex = self._registry.domain if self._registry.in_domain(name) else ""
             records = self._forward_records(local, question.qtype)
+            if local == self._registry.domain and question.qtype in (QTYPE.SOA, QTYPE.ANY):
+                records = [(QTYPE.SOA, self._soa(apex)), *records]
             rcode = RCODE.NOERROR if self._registry.exists(local) else RCODE.NXDOMAIN
         elif address is not None and (names := self._registry.names(address)):
+            apex = name
             wanted = question.qtype in (QTYPE.PTR, QTYPE.ANY)
             records = [(QTYPE.PTR, _encode_name(text)) for text in names] if wanted else []
             rcode = RCODE.NOERROR
         else:
             return FORWARD
-        return self._reply(query, records, rcode)
+        return self._reply(query, records, rcode, apex=apex)
 
     def _forward_records(self, name: str, qtype: int) -> list[tuple[int, bytes]]:
         """(type, data) of every address of `name` that a question of `qtype` asks for."""
@@ -161,20 +185,35 @@ class Resolver:
                 records.append((rtype, data))
         return records
 
-    def _reply(self, query: _Query, records: list[tuple[int, bytes]], rcode: int) -> _Plan:
+    def _reply(
+        self, query: _Query, records: list[tuple[int, bytes]], rcode: int, *, apex: str = "", extended: int = 0
+    ) -> _Plan:
+        """`apex`: the zone whose SOA a negative answer carries, so that it may be cached (RFC 2308); empty: none."""
         header = query.header
         reply = DNSRecord(DNSHeader(id=header.id, qr=1, aa=1, ra=1, rd=header.rd, rcode=rcode), q=query.question)
+        authority = b""
+        if not records and apex:
+            soa = self._soa(apex)
+            authority = _encode_name(apex) + pack("!HHIH", QTYPE.SOA, CLASS.IN, self._ttl, len(soa)) + soa
         empty = bytes(reply.pack())
-        tail, limit = b"", MIN_UDP
-        if query.udp_size is not None:
-            limit = max(MIN_UDP, query.udp_size)
-            reply.add_ar(EDNS0(udp_len=OUR_UDP))
+        opt, limit = b"", MIN_UDP
+        if query.edns is not None:
+            limit = max(MIN_UDP, query.edns.udp_size)
+            reply.add_ar(EDNS0(udp_len=OUR_UDP, ext_rcode=extended, flags="do" if query.edns.wants_dnssec else ""))
             whole = bytes(reply.pack())
-            tail, empty = whole[len(empty) :], whole[: len(empty)]
+            opt, empty = whole[len(empty) :], whole[: len(empty)]
+        if authority:
+            empty = empty[:8] + pack("!H", 1) + empty[10:]
         answers = tuple(
             TO_QUESTION + pack("!HHIH", rtype, CLASS.IN, self._ttl, len(data)) + data for rtype, data in records
         )
-        return _Plan(head=empty[2:], answers=answers, tail=tail, udp_limit=limit)
+        return _Plan(head=empty[2:], answers=answers, tail=authority + opt, udp_limit=limit)
+
+    def _soa(self, apex: str) -> bytes:
+        """The data of a zone's SOA record. Negative answers live as long as positive ones; there is no serial, because
+        nobody transfers the zone."""
+        names = _encode_name(apex) + _encode_name(f"hostmaster.{apex}")
+        return names + pack("!IIIII", 1, *SOA_TIMES, self._ttl)
 
 
 def _parse(payload: bytes) -> _Query:
@@ -189,10 +228,14 @@ def _parse(payload: bytes) -> _Query:
     labels = question.qname.label
     if sum(map(len, labels)) + len(labels) > MAX_NAME + 1 or any(len(label) > MAX_LABEL for label in labels):
         raise ValueError("the name is too long")
-    sizes = [rr.rclass for rr in (RR.parse(buffer) for _ in range(header.ar)) if rr.rtype == QTYPE.OPT]
-    if len(sizes) > 1:
+    found = [
+        _Edns(udp_size=rr.rclass, version=rr.ttl >> 16 & 0xFF, wants_dnssec=bool(rr.ttl & DO_FLAG))
+        for rr in (RR.parse(buffer) for _ in range(header.ar))
+        if rr.rtype == QTYPE.OPT
+    ]
+    if len(found) > 1:
         raise ValueError("a query has at most one OPT record")
-    return _Query(header, question, sizes[0] if sizes else None)
+    return _Query(header, question, found[0] if found else None)
 
 
 def _encode_name(name: str) -> bytes:

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from dnslib import EDNS0, QTYPE, RCODE, DNSQuestion, DNSRecord
+from dnslib import EDNS0, QTYPE, RCODE, DNSLabel, DNSQuestion, DNSRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -203,3 +203,61 @@ def test_whatever_arrives_nothing_is_raised(payloads, tcp):
                 assert answer.payload[2] & 0x80
                 DNSRecord.parse(answer.payload)
     assert logs <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "qtype", "rcode", "zone"),
+    [
+        ("svc9.weave.local", "A", "NXDOMAIN", "weave.local."),
+        ("svc1.weave.local", "AAAA", "NOERROR", "weave.local."),
+        ("1.1.0.10.in-addr.arpa", "A", "NOERROR", "1.1.0.10.in-addr.arpa."),
+        ("svc9", "A", "NXDOMAIN", ""),
+        ("svc1.weave.local", "A", "NOERROR", ""),
+    ],
+)
+def test_negative_answers_carry_the_soa_that_lets_them_be_cached(name, qtype, rcode, zone):
+    """RFC 2308: its TTL is that of the negative answer. A name without a domain is in no zone."""
+    _, resolver = make(("svc1.weave.local.", "10.0.1.1"))
+    for edns in (0, 1232):
+        reply = ask(resolver, question(name, qtype, edns))
+        assert RCODE[reply.header.rcode] == rcode
+        assert [(str(rr.rname), QTYPE[rr.rtype], rr.ttl) for rr in reply.auth] == ([(zone, "SOA", 1)] if zone else [])
+        assert [rr.rdata.times[-1] for rr in reply.auth] == ([1] if zone else [])
+        assert len(reply.ar) == (1 if edns else 0)
+
+
+def test_the_domain_has_an_soa():
+    _, resolver = make()
+    (answer,) = ask(resolver, question("weave.local", "SOA")).rr
+    assert str(answer.rdata.mname) == "weave.local."
+
+
+def test_an_edns_version_that_is_not_ours_is_told_so():
+    """RFC 6891, 6.1.3: BADVERS (16), its upper bits in the OPT record, with the version that we know."""
+    _, resolver = make(("svc1.weave.local.", "10.0.1.1"))
+    for name in ("svc1.weave.local", "example.org"):
+        packet = DNSRecord.question(name)
+        packet.add_ar(EDNS0(udp_len=1232, version=1))
+        reply = ask(resolver, packet)
+        (opt,) = reply.ar
+        assert (opt.ttl >> 24 << 4 | reply.header.rcode, opt.ttl >> 16 & 0xFF, reply.rr) == (16, 0, [])
+
+
+@pytest.mark.parametrize("flags", ["", "do"])
+def test_the_dnssec_flag_is_repeated(flags):
+    """RFC 3225, 3."""
+    _, resolver = make(("svc1.weave.local.", "10.0.1.1"))
+    packet = DNSRecord.question("svc1.weave.local")
+    packet.add_ar(EDNS0(udp_len=1232, flags=flags))
+    (opt,) = ask(resolver, packet).ar
+    assert opt.ttl == (0x8000 if flags else 0)
+
+
+@pytest.mark.parametrize("labels", [(b"a.b",), (b"svc1", b"a.b")])
+def test_odd_labels_in_our_domain_are_not_asked_of_others(labels):
+    _, resolver = make(("svc1.weave.local.", "10.0.1.1"))
+    packet = DNSRecord.question("x")
+    packet.questions = [DNSQuestion(DNSLabel((*labels, b"Weave", b"local")), QTYPE.A)]
+    assert RCODE[ask(resolver, packet).header.rcode] == "NXDOMAIN"
+    packet.questions = [DNSQuestion(DNSLabel((*labels, b"example", b"org")), QTYPE.A)]
+    assert isinstance(ask(resolver, packet), DnsForward)
