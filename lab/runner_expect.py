@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from lab.backends.base import Lab, Result
+from lab.generators import pieces
 from lab.history import Sample
 from lab.runner_match import MatchTimeout, found
 from lab.runner_probes import Probing
@@ -18,7 +19,7 @@ from lab.runner_state import LiveState
 from lab.scenario_base import ALL
 from lab.scenario_steps import DnsExpect, Exec, ExecExpect, Expect, HttpExpect, Pair
 from lab.scenario_values import UNITS, format_duration
-from lab.topology import ProbePlan
+from lab.topology import ProbePlan, Resolved
 
 _SHOWN = 12
 """Samples that a failed expectation shows."""
@@ -72,6 +73,12 @@ def judge_exec(expect: ExecExpect, result: Result, timeout: int) -> str:
     return f"stdout {shown[:200]!r}, expected to match {expect.stdout!r}"
 
 
+def _in_pieces(scenario: Resolved) -> tuple[str, ...]:
+    """The reason why a graph in several pieces does not converge, unless something else joins them."""
+    number = len(pieces(scenario.edges, tuple(scenario.hosts))) if scenario.edges is not None else 1
+    return (f"the graph is in {number} pieces",) if number > 1 else ()
+
+
 class Judge:
     """Judges one expectation, over and over, from the moment it was asked."""
 
@@ -82,6 +89,7 @@ class Judge:
         self._probing = probing
         self._lab = lab
         self._plans: list[int] = []
+        self._pieces = _in_pieces(live.scenario)
 
     async def __aenter__(self) -> "Judge":
         """Ask for names that no running probe asks for, until the expectation is settled."""
@@ -134,7 +142,7 @@ class Judge:
         tracker = self._live.tracker
         state = tracker.state()
         if not state.converged:
-            return Judgement(False, state.waiting or ("nothing yet to agree about",))
+            return Judgement(False, (*self._pieces, *(state.waiting or ("nothing yet to agree about",))))
         unknown = [
             f"{probe} {source} → {target}: no answer to a fresh try yet"
             for probe, source, target in self._probing.series

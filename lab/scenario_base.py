@@ -190,6 +190,12 @@ def _name(value: str) -> str:
     return value
 
 
+def _dns_name(value: str) -> str:
+    if len(value) > 253 or not _NAME.fullmatch(value) or any(len(label) > 63 for label in value.split(".")):
+        raise fault("a DNS name as svc1.weave.local, at most 253 long, its labels at most 63")
+    return value
+
+
 def _scalar(value: Any) -> Any:
     if not isinstance(value, bool | int | str):
         raise fault("true, false, a whole number or text")
@@ -228,6 +234,9 @@ Scalar = Annotated[bool | int | str, BeforeValidator(_scalar)]
 
 Name = Annotated[str, AfterValidator(_name)]
 """The name of a host, network, router or service."""
+
+DnsName = Annotated[str, AfterValidator(_dns_name)]
+"""A name to ask DNS for."""
 
 Names = Annotated[
     tuple[str, ...], BeforeValidator(_listed), AfterValidator(_filled), WithJsonSchema({"anyOf": [_one, _many]})

@@ -15,6 +15,7 @@ from lab.launch_options import DEFAULT_RANGE, launch_faults, names_of, ranges_of
 from lab.links import Link
 from lab.scenario_base import ALL, Problem, chosen, listed
 from lab.scenario_model import PROCESS, Scenario, Underlay
+from lab.scenario_names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
 from lab.scenario_steps import DnsExpect, Pair, Partition, Step
 from lab.topology import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
 from lab.words import count
@@ -57,6 +58,14 @@ class _Context:
     def is_replica(self, name: str) -> bool:
         match = re.fullmatch(r"(.+)-(\d{1,5})", name)
         return bool(match) and 1 <= int(match[2]) <= self.most.get(match[1], 0) if match else False
+
+    def twin(self, name: str) -> str:
+        """The service one of whose replicas differs from this name in upper and lower case only; empty: none."""
+        match = re.fullmatch(r"(.+)-(\d{1,5})", name.lower())
+        if not match:
+            return ""
+        found = (each for each, most in self.most.items() if each.lower() == match[1] and 1 <= int(match[2]) <= most)
+        return next(found, "")
 
     def host(self, where: Where, name: str) -> Iterator[Problem]:
         if name not in self.hosts:
@@ -108,6 +117,7 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
         yield Problem(place, "no hosts", "at least one host (or `generate`)")
     else:
         yield from _edges(scenario)
+    yield from _host_names(scenario)
     networks = network_subnets(underlay)
     yield from _networks(scenario, networks)
     yield from _addresses(scenario, networks)
@@ -117,6 +127,22 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
                 yield _unknown((*place, "routers", name, "networks", index), "network", network, networks)
         if router.nat is not None and router.nat not in router.networks:
             yield _unknown((*place, "routers", name, "nat"), "network of this router", router.nat, router.networks)
+
+
+def _host_names(scenario: Scenario) -> Iterator[Problem]:
+    """Names that mean something else to the machines themselves, or that differ in upper and lower case only."""
+    taken: dict[str, str] = {}
+    for kind, names in (("hosts", scenario.underlay.hosts), ("routers", scenario.underlay.routers)):
+        for name in names:
+            where: Where = ("underlay", kind, name)
+            if why := unfit_for_host(name):
+                yield Problem(where, repr(name), f"another name than one {why}", at_key=True)
+            if (other := taken.get(name.lower())) is not None:
+                yield Problem(where, f"{name!r} beside {other!r}", _ONE_NAME, at_key=True)
+            taken.setdefault(name.lower(), name)
+
+
+_ONE_NAME = "a name of its own: upper and lower case are one in DNS"
 
 
 def _edges(scenario: Scenario) -> Iterator[Problem]:
@@ -239,9 +265,20 @@ def _options(where: Where, scenario: Scenario, more: Mapping[str, bool | int | s
 
 
 def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    domain = domain_of(scenario.overlay.options)
     taken: dict[str, str] = {}
+    named = {full_name(host, domain).lower(): host for host in context.hosts}
     for name, service in scenario.services.items():
         where: Where = ("services", name)
+        full = full_name(name, domain)
+        if why := unfit_for_host(name) or unfit_for_container(name if service.replicas is None else f"{name}-1"):
+            yield Problem(where, repr(name), f"another name than one {why}", at_key=True)
+        elif len(full) > DNS_NAME:
+            expected = f"a name with which {full[:20]}…{full[-20:]} has at most {DNS_NAME} characters"
+            yield Problem(where, repr(name), expected, at_key=True)
+        if (other := named.get(full.lower())) not in (None, name):
+            yield Problem(where, f"{name!r} beside {other!r}", _ONE_NAME, at_key=True)
+        named.setdefault(full.lower(), name)
         if service.command is None and service.image is None:
             yield Problem(where, "neither image nor command", "`image` (with `args`), or `command`")
         if service.command is not None and (service.args or service.image not in (None, PROCESS)):
@@ -256,6 +293,8 @@ def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
             yield Problem(where, f"{name!r}, which is a host too", "a name of its own", at_key=True)
         if context.is_replica(name):
             yield Problem(where, f"{name!r}, which a replica bears", "a name of its own", at_key=True)
+        elif (other := context.twin(name)) and other != name:
+            yield Problem(where, f"{name!r} beside the replicas of {other!r}", _ONE_NAME, at_key=True)
         if service.address is not None:
             if service.replicas is not None and service.replicas != 1:
                 found = f"one address for {service.replicas} replicas"

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic.json_schema import SkipJsonSchema
 
 from lab.links import Burst, Distribution, Link
-from lab.scenario_base import ALL, Command, Model, Name, Names, Scalar, at_least, fault
+from lab.scenario_base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
 from lab.scenario_steps import Step
 from lab.scenario_values import UNITS, Duration, Percentage, Rate, Size
 
@@ -212,7 +212,7 @@ class ProbeSpec(Model):
     """What is measured between services, how often."""
 
     kind: Literal["http", "icmp", "dns"]
-    name: Name | None = None
+    name: DnsName | None = None
     source: Names = Field((ALL,), alias="from")
     target: Names = Field((ALL,), alias="to")
     every: Annotated[Duration, Field(ge=UNITS["ms"])] = 200 * UNITS["ms"]

@@ -4,10 +4,14 @@ Pure, and the only place that knows these limits: the grammar of a single name i
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 HOST_NAME = 64
 """Characters of a host name at most (`sethostname(2)`)."""
 DNS_NAME = 253
+DNS_DOMAIN = "weave.local"
+"""Of the overlay's names, unless its options say otherwise."""
 _CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 """An engine's grammar for names of containers."""
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
@@ -32,6 +36,12 @@ def unfit_for_host(name: str) -> str:
 def unfit_for_container(name: str) -> str:
     """Why no engine makes a container of this name; empty if it does."""
     return "" if _CONTAINER.fullmatch(name) else "which no engine takes as the name of a container"
+
+
+def domain_of(options: Mapping[str, Any]) -> str:
+    """The domain of the overlay's names, as its options say."""
+    said = next((value for key, value in options.items() if key.replace("_", "-") == "dns-domain"), DNS_DOMAIN)
+    return str(said).strip(".")
 
 
 def full_name(name: str, domain: str) -> str:

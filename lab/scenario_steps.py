@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints, model_validator
 
 from lab import linear
-from lab.scenario_base import ALL, NAMES_SCHEMA, Command, Model, Name, Names, Scalar, fault
+from lab.scenario_base import ALL, NAMES_SCHEMA, Command, DnsName, Model, Name, Names, Scalar, fault
 from lab.scenario_values import UNITS, Duration, Frequency, Percentage
 
 VERBS = (
@@ -304,7 +304,7 @@ class Scale(Model):
 class DnsExpect(Model):
     """How many addresses, or which, a name must answer with; asked from the containers of `from`."""
 
-    name: Name
+    name: DnsName
     answers: Answers
     source: Names = Field((ALL,), alias="from")
 

@@ -19,6 +19,7 @@ from lab.generators import Edges
 from lab.links import Link, Links
 from lab.scenario_base import ALL, chosen
 from lab.scenario_model import PROCESS, LinkSpec, ProbeSpec, Scenario, Service, Underlay
+from lab.scenario_names import domain_of, host_name_of
 from lab.scenario_steps import Step, stretched
 from lab.scenario_values import UNITS
 
@@ -28,7 +29,6 @@ REGION = "region:"
 """Before the name of a region, where a link's end is not a host but all those of a region."""
 _CONNECTIONS = 200
 """What a peer takes on unless told otherwise; a graph with a busier host asks for more."""
-DNS_DOMAIN = "weave.local"
 
 
 class Interface(Struct, frozen=True):
@@ -391,7 +391,7 @@ def _meant(ends: tuple[str, str], hosts: tuple[str, ...], regions: dict[str, str
 
 
 def _services(scenario: Scenario, hosts: tuple[str, ...]) -> Iterator[tuple[str, ServiceSpec]]:
-    domain = str(scenario.overlay.options.get("dns-domain", DNS_DOMAIN)).strip(".")
+    domain = domain_of(scenario.overlay.options)
     loose = 0
     for name, service in scenario.services.items():
         placed = _placement(service, hosts)
@@ -400,7 +400,6 @@ def _services(scenario: Scenario, hosts: tuple[str, ...]) -> Iterator[tuple[str,
             start = 0 if service.replicas is not None else loose % len(hosts)
             loose += service.replicas is None
             placed = hosts[start:] + hosts[:start]
-        hostname = service.hostname or name
         yield (
             name,
             ServiceSpec(
@@ -413,13 +412,20 @@ def _services(scenario: Scenario, hosts: tuple[str, ...]) -> Iterator[tuple[str,
                 port=service.http_port,
                 path=service.path,
                 address=service.address or "",
-                hostname=hostname if "." in hostname else f"{hostname}.{domain}",
+                hostname=_host_name(service, name, domain),
                 allow_spoofing=service.allow_spoofing,
                 hosts=placed,
                 replicas=1 if service.replicas is None else service.replicas,
                 numbered=service.replicas is not None,
             ),
         )
+
+
+def _host_name(service: Service, name: str, domain: str) -> str:
+    """What a service's containers are called; a name with a dot that was asked for stays as it is."""
+    if service.hostname is not None and "." in service.hostname:
+        return service.hostname
+    return host_name_of(service.hostname or name, domain)
 
 
 def _placement(service: Service, hosts: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from overlay.errors import OverlayError
 
 if TYPE_CHECKING:
     from overlay.drivers.options import LaunchOptions
+    from overlay.ranges import Network
 
 __all__ = ["HERE", "Machine", "main"]
 
@@ -81,6 +82,12 @@ class Machine:
 
     spawn: "Callable[[LaunchOptions], None] | None" = None
     """Start a daemon; None: as `overlay.drivers.daemon` does."""
+
+    def routes(self) -> "Sequence[tuple[Network, str]]":
+        """The networks that the host has routes to, each with its device."""
+        from overlay.drivers.routes import host_routes
+
+        return host_routes()
 
     def clean_up(self) -> None:
         """Remove what a daemon that does not run has left."""
@@ -156,7 +163,7 @@ def _launch(words: list[str]) -> int:
         if proxy is not None:
             _real("the Docker API proxy")
             parse_proxy(proxy)  # whatever is wrong with it is said before anything is started
-    _say(launch(words, here.environment, here.client(), here.spawn), sys.stderr)
+    _say(launch(words, here.environment, here.client(), here.spawn, here.routes), sys.stderr)
     if proxy is not None:
         _say(launch_proxy(proxy, here.environment), sys.stderr)
     return 0

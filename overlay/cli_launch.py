@@ -18,13 +18,15 @@ from overlay.cli_words import Usage, host_names, nearest
 from overlay.drivers.options import WIREGUARD_MODES, LaunchOptions, Places
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import ConfigError
+from overlay.ranges import Network, overlapping
 
 __all__ = ["HELP", "clean_up", "known_flags", "launch", "parse_launch"]
 
 HELP = """\
 Usage: weave launch [FLAGS] [PEER ...]
 
-  --ipalloc-range a.b.c.0/n         addresses that this network gives out (10.32.0.0/12)
+  --ipalloc-range a.b.c.0/n         addresses that this network gives out (10.32.0.0/12; refused where the host has
+                                    a route into it, unless it is named here)
   --ipalloc-default-subnet a.b.c.0/n   where an address comes from when none is asked for (the whole range)
   --ipalloc-init HOW                consensus[=number of peers] | seed=name,name | observer
   --name NAME                       this peer's name, six octets in hex (drawn once, kept)
@@ -177,10 +179,12 @@ def launch(
     environment: Mapping[str, str],
     client: Client | None = None,
     spawn: Callable[[LaunchOptions], None] | None = None,
+    routes: Callable[[], Sequence[tuple[Network, str]]] = tuple,
 ) -> str:
     """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`.
 
-    `client` and `spawn` stand in for the daemon of this host and for starting it.
+    `client` and `spawn` stand in for the daemon of this host and for starting it. `routes` are the host's networks: the
+    default range is refused where it overlaps one, a range that somebody named is not, but the sentence says so.
     """
     options = parse_launch(words, environment)
     different = None
@@ -189,13 +193,14 @@ def launch(
         asked = msgspec.to_builtins(options)
         different = json.loads((client or Client(socket_path(environment))).post_json("/options", asked))
     if different is None:
+        warning = _in_the_way(words, options, routes())
         if spawn is not None:
             spawn(options)
         else:
             from overlay.drivers.daemon import spawn_daemon
 
             spawn_daemon(options, Places.of(environment), environment)
-        return "the router runs"
+        return f"{warning}the router runs"
     if different:
         raise Refused(
             "a router runs here already, with other options: "
@@ -203,6 +208,21 @@ def launch(
             + ". `weave stop` (or `weave reset`, to forget its addresses) ends it; peers are added by `weave connect`"
         )
     return "the router runs already, with the same options"
+
+
+def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[tuple[Network, str]]) -> str:
+    """A warning line if the range overlaps a network of this host. Raises `Refused` if nobody chose the range."""
+    networks = dict(routes)
+    found = overlapping(ipaddress.ip_network(options.ipalloc_range), networks)
+    if found is None:
+        return ""
+    said = f"range {options.ipalloc_range} overlaps {found}, which this host reaches by {networks[found]}"
+    keys = [word.lstrip("-").partition("=")[0] for word in words if word.startswith("-")]
+    if "ipalloc-range" not in (_OLD.get(key, key) for key in keys):
+        raise Refused(
+            f"the default {said}: choose another with --ipalloc-range, or name this one there if that is meant"
+        )
+    return f"warning: the {said}; `weave expose` would take those addresses from this host\n"
 
 
 def clean_up(environment: Mapping[str, str]) -> None:

@@ -184,6 +184,8 @@ _SHORT = {
     "h": "hostname", "u": "user", "w": "workdir", "l": "label", "c": "cpu-shares", "m": "memory",
 }  # fmt: skip
 _ALIASES = {"net": "network", "dns-opt": "dns-option"}
+_HOST_NAME = 64
+"""What a kernel takes as a host name at most; a longer name of a container is no host name, as with the original."""
 _OWN = {"without-dns": ("dns", False), "with-dns": ("dns", True), "allow-spoofing": ("spoofing", True)}
 
 
@@ -220,7 +222,7 @@ def parse_run(words: Sequence[str], environment: Mapping[str, str]) -> Body:
     body["Image"] = rest[0]
     if rest[1:]:
         body["Cmd"] = rest[1:]
-    if name and not body.get("Hostname"):
+    if name and len(name) <= _HOST_NAME and not body.get("Hostname"):
         body["Hostname"] = name
     return {"addresses": addresses, "name": name, **own, "create": body}
 

@@ -7,6 +7,7 @@ events themselves, services from their `replicas` detail (see `lab.history.Event
 from typing import Any
 
 from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
+from lab.scenario_names import domain_of, full_name
 
 __all__ = ["CHANGES", "FAULTS", "LASTING", "SeriesKey", "World", "is_change", "label_of", "name_of", "series_of"]
 
@@ -81,6 +82,9 @@ class World:
         self.churning: dict[int, None] = {}
         """Steps of the churns that go on."""
         self._services: dict[str, Any] = {}
+        self._domain = domain_of({})
+        self._named: dict[str, list[str]] = {}
+        """DNS name -> the services that it stands for."""
         self._plans: list[dict[str, Any]] = [{}]
         self._group_of: dict[str, int] = {}
 
@@ -113,13 +117,18 @@ class World:
 
     def owners(self, name: str) -> list[str]:
         """Running replicas that a DNS name stands for: `files.weave.local` -> files, files-1, files-2 …"""
-        label = name.partition(".")[0].lower()
-        return sorted(
-            replica
-            for replica in self.replicas
-            if replica.lower() == label
-            or (replica.lower().startswith(label + "-") and replica[len(label) + 1 :].isdecimal())
-        )
+        if name not in self._named:
+            full = full_name(name, self._domain).lower()
+            known = self._services or {self._service_of(replica): {} for replica in self.replicas}
+            said = {service: str(spec.get("hostname") or service) for service, spec in known.items()}
+            self._named[name] = [
+                service for service, own in said.items() if full_name(own, self._domain).lower() == full
+            ]
+        return sorted(replica for replica in self.replicas if self._service_of(replica) in self._named[name])
+
+    def _service_of(self, replica: str) -> str:
+        service, _, number = replica.rpartition("-")
+        return service if replica not in self._services and service and number.isdecimal() else replica
 
     def should(self, series: SeriesKey) -> bool | None:
         """Whether a try of this series should succeed now; None when nothing can be said.
@@ -192,6 +201,9 @@ class World:
         plans = scenario.get("probes")
         self._plans = [{}] if plans is None else [plan for plan in plans if isinstance(plan, dict)]
         self._services = dict(scenario.get("services") or {})
+        options = overlay.get("options") if isinstance(overlay, dict) else None
+        self._domain = domain_of(options or {})
+        self._named.clear()
         self._regroup((self.hosts,))
 
     def _event(self, event: Event) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from lab.backends.base import Host
 from lab.errors import LabError
+from lab.scenario_names import DNS_DOMAIN
 from lab.topology import Replica
 
 API = "/v1.41"
@@ -51,7 +52,7 @@ class Engine:
             exposed[f"{inside}/tcp"] = [{"HostPort": outside[-1] if outside else ""}]
         body: dict[str, Any] = {
             "Image": replica.image,
-            "Hostname": replica.hostname.partition(".")[0],
+            "Hostname": replica.hostname.removesuffix(f".{DNS_DOMAIN}"),
             "Env": [f"{key}={value}" for key, value in replica.env.items()],
             "ExposedPorts": {port: {} for port in exposed},
             "HostConfig": {"PortBindings": exposed},

@@ -183,10 +183,8 @@ class Bookings:
 
     def qualified(self, own: str) -> str:
         """A container's word for itself under the router's domain."""
-        domain = self._config.dns_domain
-        if own.rstrip(".").lower().endswith("." + domain.rstrip(".").lower()):
-            return own.rstrip(".") + "."
-        return f"{own.partition('.')[0]}.{domain}"
+        bare, domain = own.rstrip("."), self._config.dns_domain
+        return f"{bare}." if bare.lower().endswith(f".{domain.rstrip('.').lower()}") else f"{bare}.{domain}"
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run in the background; faults are logged."""

@@ -16,6 +16,7 @@ from lab.backends.simulated.programs import served
 from lab.engine_pools import DEFAULT
 from lab.images import IMAGES, find
 from lab.scenario_model import PROCESS
+from lab.scenario_names import HOST_NAME, unfit_for_container
 from overlay.drivers.engine import Container, Event
 from overlay.errors import UsageError
 
@@ -88,6 +89,10 @@ class SimEngine:
         image = str(body.get("Image") or "")
         if find(image) is None:
             raise UsageError(f"no such image: {image}; the lab has {', '.join(IMAGES)}")
+        if name and (why := unfit_for_container(name)):
+            raise UsageError(f"Invalid container name ({name}), {why}")
+        if len(hostname := str(body.get("Hostname") or "")) > HOST_NAME:
+            raise UsageError(f"a host name of {len(hostname)} characters ({hostname}): a kernel takes {HOST_NAME}")
         if name and any(other.name == name for other in self.containers.values()):
             raise UsageError(f"the container name {name!r} is in use")
         self._made += 1

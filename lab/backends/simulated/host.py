@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from ipaddress import ip_interface
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -203,7 +204,10 @@ class SimHost:
 
     async def weave(self, place: Place, argv: Sequence[str], stdin: str) -> Result:
         """The `weave` command."""
-        return await run_weave(argv[1:], place.environment, self._act)
+        devices = ((f"eth{number}", address) for number, address in enumerate(self.addresses))
+        routes = [(ip_interface(address).network, name) for name, address in devices]
+        bridge = (self.engine.bridge.network, "docker0")
+        return await run_weave(argv[1:], place.environment, self._act, [*routes, bridge])
 
     async def _act(self, asked: Asked) -> Any:
         daemon = self.daemon

@@ -168,7 +168,10 @@ class ContainerPlace(HostPlace):
         if _literal(name):
             return [name]
         daemon = self.host.daemon
-        found = daemon.resolve(name) if daemon is not None and daemon.config.dns else []
+        found: list[str] = []
+        if daemon is not None and daemon.config.dns:
+            # As a resolver does whose search list is the overlay's domain.
+            found = daemon.resolve(name) or daemon.resolve(f"{name}.{daemon.config.dns_domain}")
         return found or self.host.named(name)
 
     def configure(self, argv: Sequence[str]) -> Result:

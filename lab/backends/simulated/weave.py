@@ -17,6 +17,7 @@ from overlay.cli import HERE, Machine, main
 from overlay.cli_client import Client
 from overlay.drivers.options import LaunchOptions
 from overlay.errors import OverlayError
+from overlay.ranges import Network
 
 __all__ = ["Asked", "CleanUp", "Leave", "Request", "Spawn", "run_weave"]
 
@@ -91,9 +92,12 @@ class _Client(Client):
 class _Machine(Machine):
     """A simulated host, as the command sees it."""
 
-    def __init__(self, answers: _Answers, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, answers: _Answers, environment: Mapping[str, str], routes: Sequence[tuple[Network, str]]
+    ) -> None:
         self._answers = answers
         self._environment = environment
+        self._routes = routes
         self.spawn = self._spawn
 
     @property
@@ -103,6 +107,9 @@ class _Machine(Machine):
     def client(self) -> Client:
         return _Client(self._answers)
 
+    def routes(self) -> Sequence[tuple[Network, str]]:
+        return self._routes
+
     def clean_up(self) -> None:
         self._answers.ask(CleanUp())
 
@@ -111,13 +118,17 @@ class _Machine(Machine):
 
 
 async def run_weave(
-    words: Sequence[str], environment: Mapping[str, str], act: Callable[[Asked], Awaitable[Any]]
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    act: Callable[[Asked], Awaitable[Any]],
+    routes: Sequence[tuple[Network, str]] = (),
 ) -> Result:
-    """Run `weave WORDS`. `act` does what it asks for; an `OverlayError` of it is raised in the command."""
+    """Run `weave WORDS`. `act` does what it asks for; an `OverlayError` of it is raised in the command. `routes` are
+    the networks of its host."""
     answers: list[Any] = []
     while True:
         out, err = io.StringIO(), io.StringIO()
-        token = HERE.set(_Machine(_Answers(answers), environment))
+        token = HERE.set(_Machine(_Answers(answers), environment, routes))
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 code = main(list(words))

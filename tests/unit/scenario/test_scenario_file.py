@@ -53,7 +53,11 @@ timeline:
   - scale: {service: files, to: 6}
   - expect: {dns: {name: files.weave.local, answers: 6}, within: 5s}
 """
-MINIMAL = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\nservices: {s: {image: ksahnine/dummy-http}}\ntimeline:\n"
+MINIMAL = """version: 1
+underlay: {hosts: {a: {}, b: {}}}
+services: {s: {image: ksahnine/dummy-http, replicas: 1}}
+timeline:
+"""
 
 
 def problems(text: str) -> list[str]:
@@ -163,7 +167,7 @@ def test_wrong_addresses_are_told(host: str, words: str) -> None:
 
 
 def test_an_address_is_one_replicas_only() -> None:
-    text = MINIMAL.replace("{image: ksahnine/dummy-http}", "{image: x, address: 10.0.1.1/24, replicas: 2}")
+    text = MINIMAL.replace("{image: ksahnine/dummy-http, replicas: 1}", "{image: x, address: 10.0.1.1/24, replicas: 2}")
     assert "found one address for 2 replicas" in only(text + "  - run: all\n")
 
 

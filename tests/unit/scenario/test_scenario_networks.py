@@ -53,8 +53,8 @@ def test_networks_that_no_host_can_be_in_are_refused(subnet: str, why: str) -> N
 
 @pytest.mark.parametrize("address", ["127.0.0.5/8", "224.0.0.5/24", "0.0.0.1/8", "169.254.1.1/16", "ff02::5/64"])
 def test_containers_have_no_such_address_either(address: str) -> None:
-    said = problems("{hosts: {a: {}}}", f"services: {{s: {{command: [x], address: '{address}'}}}}\n")
-    assert "services.s.address" in said
+    said = problems("{hosts: {a: {}}}", f"services: {{svc: {{command: [x], address: '{address}'}}}}\n")
+    assert "services.svc.address" in said
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_a_default_range_within_the_underlay_is_refused_and_a_chosen_one_named(t
     assert resolved(lan("10.0.0.0/8"), "overlay: none\n")
     file = tmp_path / "x.yaml"
     options = "overlay: {options: {iprange: 10.0.0.0/24}}\n"
-    services = "services: {s: {command: [x], address: 10.0.0.2/24}}\n"
+    services = "services: {svc: {command: [x], address: 10.0.0.2/24}}\n"
     file.write_text(text(lan("10.0.0.0/8"), options + services))
     found = read(file)
-    assert [note.path for note in found.notes] == ["overlay.options", "services.s.address"]
+    assert [note.path for note in found.notes] == ["overlay.options", "services.svc.address"]
     assert found.notes[0].line == 3 and "overlaps the underlay's 10.0.0.0/8" in found.notes[0].text
     assert found.resolved is not None and found.resolved.to_json()["notes"] == [str(note) for note in found.notes]
 

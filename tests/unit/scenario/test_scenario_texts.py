@@ -27,13 +27,13 @@ def test_text_is_what_is_written(written: str) -> None:
     option = "x" if written.lower() == "true" else written  # there it is a switch
     found = resolved(
         f"overlay: {{options: {{nickname: {option}}}}}\n"
-        f"services: {{s: {service}, c: {command}}}\n"
+        f"services: {{svc: {service}, cmd: {command}}}\n"
         f"timeline:\n  - exec: {{host: a, command: [echo, {written}], expect: {{stdout: {written}}}}}\n"
         f"  - launch: {{options: {{nickname: {option}}}}}\n"
-        f"  - expect: {{http: {{from: s, url: {written}, body: {written}}}}}\n"
+        f"  - expect: {{http: {{from: svc, url: {written}, body: {written}}}}}\n"
     )
-    assert found.services["s"].args == (written,) and found.services["s"].env == {"K": written}
-    assert found.services["c"].args == ("echo", written)
+    assert found.services["svc"].args == (written,) and found.services["svc"].env == {"K": written}
+    assert found.services["cmd"].args == ("echo", written)
     step = found.timeline[0].exec
     assert step is not None and step.command == ("echo", written) and step.expect.stdout == written
     http = found.timeline[2].expect and found.timeline[2].expect.http
@@ -44,7 +44,7 @@ def test_text_is_what_is_written(written: str) -> None:
 
 
 def test_a_line_for_the_shell_may_look_like_a_number() -> None:
-    assert resolved("services: {s: {command: 0755, host: a}}\ntimeline: [wait: 1s]\n").services["s"].args == (
+    assert resolved("services: {svc: {command: 0755, host: a}}\ntimeline: [wait: 1s]\n").services["svc"].args == (
         "sh",
         "-c",
         "0755",
@@ -53,10 +53,10 @@ def test_a_line_for_the_shell_may_look_like_a_number() -> None:
 
 def test_numbers_stay_numbers_where_numbers_are_wanted() -> None:
     found = resolved(
-        "seed: 0x10\nservices: {s: {image: i, port: 8_080, replicas: 2}}\n"
+        "seed: 0x10\nservices: {svc: {image: i, port: 8_080, replicas: 2}}\n"
         "timeline: [slow_disk: {host: a, full: true}]\n"
     )
-    assert (found.seed, found.services["s"].port, found.services["s"].replicas) == (16, 8080, 2)
+    assert (found.seed, found.services["svc"].port, found.services["svc"].replicas) == (16, 8080, 2)
     assert found.timeline[0].slow_disk is not None and found.timeline[0].slow_disk.full is True
     options = resolved("overlay: {options: {conn-limit: 30, dns: false, mtu: 1400}}\ntimeline: [wait: 1s]\n").options
     assert options == {"conn-limit": 30, "dns": False, "mtu": 1400}
@@ -68,11 +68,14 @@ def test_numbers_stay_numbers_where_numbers_are_wanted() -> None:
         ("timeline: [wait: 5]\n", "timeline[0].wait: found 5, expected a duration"),
         ("timeline: [wait: 1.50]\n", "timeline[0].wait: found 1.50, expected a duration"),
         (
-            "services: {s: {image: i, replicas: 2.0}}\ntimeline: [wait: 1s]\n",
-            "services.s.replicas: found 2.0, expected",
+            "services: {svc: {image: i, replicas: 2.0}}\ntimeline: [wait: 1s]\n",
+            "services.svc.replicas: found 2.0, expected",
         ),
-        ("services: {s: {image: i, env: {A: [1]}}}\ntimeline: [wait: 1s]\n", "env.A: found a list of 1, expected text"),
-        ("services: {s: {image: i, env: {1: x}}}\ntimeline: [wait: 1s]\n", "found the key 1, expected text as a key"),
+        (
+            "services: {svc: {image: i, env: {A: [1]}}}\ntimeline: [wait: 1s]\n",
+            "env.A: found a list of 1, expected text",
+        ),
+        ("services: {svc: {image: i, env: {1: x}}}\ntimeline: [wait: 1s]\n", "found the key 1, expected text as a key"),
         ("timeline: [slow_disk: {host: a, full: 1}]\n", "full: found 1, expected true or false"),
     ],
 )
@@ -85,24 +88,24 @@ def test_a_value_of_another_kind_is_shown_as_it_is_written(text: str, words: str
 def test_all_that_is_wrong_is_told_at_once_over_files_with_places(tmp_path: Path) -> None:
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text(
-        "version: 1\nunderlay: {hosts: {a: {}, a: {}}}\nservices: {s: {image: ksahnine/dummy-http, env: {A: !x y}}}\n"
+        "version: 1\nunderlay: {hosts: {a: {}, a: {}}}\nservices: {svc: {image: ksahnine/dummy-http, env: {A: !x y}}}\n"
         "overlay: {options: {beat_intervall: 1s, iprange: 10.2.0.0/33}}\n"
         "timeline:\n  - wait: 5\n  - kill: {host: zz}\n  - slow_disk: {host: a}\n"
     )
-    two.write_text("version: 1\nunderlay: {hosts: {a: {}}}\nservices: {s: {image: no/such}}\ntimeline: [wat: 1]\n")
+    two.write_text("version: 1\nunderlay: {hosts: {a: {}}}\nservices: {svc: {image: no/such}}\ntimeline: [wat: 1]\n")
     result = CliRunner().invoke(lab, ["validate", str(one), str(two)])
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
     for start, words in (
         (f"{one}:2:27: ", "found the key 'a' twice, expected each key once"),
-        (f"{one}:3:53: ", "found the tag !x, expected plain YAML"),
+        (f"{one}:3:55: ", "found the tag !x, expected plain YAML"),
         (f"{one}:4:21: overlay.options.beat_intervall: ", "did you mean 'beat-interval'?"),
         (f"{one}:4:50: overlay.options.iprange: found '10.2.0.0/33', ", "weave launch"),
         (f"{one}:6:11: timeline[0].wait: found 5, ", "expected a duration"),
         (f"{one}:7:18: timeline[1].kill.host: found 'zz', ", "expected a host: a"),
         (f"{one}:8:16: netns refuses: timeline[2].slow_disk: ", "share one disk"),
         (f"{two}:4:12: timeline[0].wat: ", "expected one of"),
-        (f"{two}:3:15: netns refuses: services.s", "no/such"),
+        (f"{two}:3:17: netns refuses: services.svc", "no/such"),
     ):
         assert sum(line.startswith(start) and words in line for line in lines) == 1, (start, words, lines)
     assert len(lines) == 9

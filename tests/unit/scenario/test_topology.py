@@ -38,15 +38,15 @@ def test_a_single_service_bears_its_own_name_and_its_second_replica_a_number() -
 
 
 def test_single_services_without_a_host_are_spread() -> None:
-    scenario = resolved(BASE + "services: {x: {command: [x]}, y: {command: [y]}, z: {command: [z], host: a}}\n")
+    scenario = resolved(BASE + "services: {xx: {command: [x]}, yy: {command: [y]}, zz: {command: [z], host: a}}\n")
     assert [replica.host for replica in scenario.replicas()] == ["a", "b", "a"]
 
 
 def test_probes_default_to_http_where_there_is_a_port() -> None:
-    scenario = resolved(BASE + "services: {x: {image: ksahnine/dummy-http}, y: {image: tutum/curl}}\n")
+    scenario = resolved(BASE + "services: {xx: {image: ksahnine/dummy-http}, yy: {image: tutum/curl}}\n")
     assert [(plan.kind, plan.sources, plan.targets) for plan in scenario.probes] == [
-        ("http", ("x", "y"), ("x",)),
-        ("icmp", ("x", "y"), ("y",)),
+        ("http", ("xx", "yy"), ("xx",)),
+        ("icmp", ("xx", "yy"), ("yy",)),
     ]
 
 
