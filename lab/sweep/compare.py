@@ -170,6 +170,8 @@ def _say(item: Difference) -> str:
     head = what + where
     if not item.differs:
         if item.low is not None and item.high is not None:
+            if item.low == item.high == 1:
+                return f"{head}: no difference found; both medians are {_figure(item.metric, item.a)} ({_p(item.p)})"
             return (
                 f"{head}: no difference found; B is {item.low:.2f} to {item.high:.2f} times A, if at all ({_p(item.p)})"
             )
@@ -182,8 +184,12 @@ def _say(item: Difference) -> str:
         direction = "B sends more" if more else "B sends less"
     else:
         direction = "B takes longer" if more else "B is sooner"
-    text = f"{head}: {direction}: {high} instead of {low}"
-    if item.ratio is not None:
+    if low == high:
+        # The distributions differ though their medians are alike to the digit.
+        text = f"{head}: {direction} in most pairs of runs, though both medians are {low}"
+    else:
+        text = f"{head}: {direction}: {high} instead of {low}"
+    if item.ratio is not None and low != high:
         text += f", {item.ratio:.2f} times"
         text += f" (95 % interval {item.low:.2f} to {item.high:.2f})" if item.low is not None and item.high else ""
     share = max(item.superiority, 1 - item.superiority)

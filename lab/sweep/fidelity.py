@@ -90,7 +90,7 @@ def _line(event: str, metric: str, sim: Sample, real: Sample, seed: int) -> Line
 def _words(lines: Sequence[Line], verdicts: tuple[str, str]) -> str:
     if not lines:
         return "There is nothing to compare: no event is in runs of both."
-    parts = [f"Valid are {verdicts[0]} runs in the simulator and {verdicts[1]} on real packets."]
+    parts = [f"Valid runs: {verdicts[0]} in the simulator, {verdicts[1]} on real packets."]
     for title, chosen in (
         ("Times to settle", [line for line in lines if line.metric not in TRAFFIC]),
         ("Message counts", [line for line in lines if line.metric == "messages_per_peer"]),

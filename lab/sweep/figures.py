@@ -15,7 +15,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lab.plots.style import GRID, INK, SERIES, Figure, canvas, context, render, table
 from lab.sweep.groups import TRAFFIC, Group, headline, metrics_of, number, sample_of, settling, short, varying
-from lab.sweep.statistics import Band, Sample, curve, median
+from lab.sweep.statistics import FEWEST_FOR_AN_INTERVAL, Band, Sample, curve, median
+from lab.words import count
 
 __all__ = ["figures"]
 
@@ -93,8 +94,8 @@ def _distribution(groups: Sequence[Group], event: str) -> Figure:
     return Figure(
         name=f"after-{event}",
         title=_finding(groups, event),
-        caption="How many of the runs had settled by when; shaded: 95 % bootstrap band. Where a curve ends below 1, "
-        "the next change came, or the run ended, before the rest had settled.",
+        caption=f"How many of the runs had settled by when{_with_interval(groups)}{_of_how_many(groups)}. "
+        "Where a curve ends below 1, the next change came, or the run ended, before the rest had settled.",
         png=render(figure),
         csv=table(("assignment", "metric", "time_s", "share", "low", "high"), rows),
     )
@@ -106,12 +107,12 @@ def _one_curve(axes: Axes, sample: Sample, end: float, colour: str, label: str, 
     found = curve(sample)
     at, share = [0.0, *found.at, end], [0.0, *found.share, found.share[-1] if len(found.share) else 0.0]
     axes.step(at, share, where="post", color=colour, lw=1.8, label=_value(label))
-    if len(found.at) and len(sample) > 1:
+    if len(found.at) and len(sample) >= FEWEST_FOR_AN_INTERVAL:
         low = [0.0, *found.low, found.low[-1]]
         high = [0.0, *found.high, found.high[-1]]
         axes.fill_between(at, low, high, step="post", color=colour, alpha=_ALPHA, lw=0)
     every = zip(found.at, found.share, found.low, found.high, strict=True)
-    return [(label, metric, *(f"{cell:.6g}" for cell in cells)) for cells in every]
+    return [(label, metric, *(_cell(cell) for cell in cells)) for cells in every]
 
 
 def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figure | None:
@@ -129,13 +130,13 @@ def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figur
         lines = {name: points for name, points in series[metric].items() if points}
         for (name, points), colour in zip(lines.items(), SERIES, strict=False):
             known = [(at, band) for at, _, band in points if np.isfinite(band.value)]
-            bars = [[max(band.value - band.low, 0) for _, band in known], [_above(band) for _, band in known]]
+            bars = [[_below(band) for _, band in known], [_above(band) for _, band in known]]
             axes.errorbar(
                 [at for at, _ in known], [band.value for _, band in known], yerr=bars, color=colour, label=name,
                 marker="o", ms=4.5, lw=1.6, capsize=3, elinewidth=1,
             )  # fmt: skip
             rows += [(metric, name, value, *map(_cell, (band.value, band.low, band.high))) for _, value, band in points]
-        _scale_axes(axes, [at for points in lines.values() for at, _, _ in points])
+        _scale_axes(axes, {at: value for points in lines.values() for at, value, _ in points})
         axes.set_title(title)
         axes.set_xlabel(short(path))
         _values_axis(axes.yaxis, [band.value for points in lines.values() for _, _, band in points])
@@ -144,8 +145,8 @@ def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figur
             axes.legend(labelcolor=INK, frameon=True, framealpha=0.85, edgecolor="none")
     return Figure(
         name=f"scaling-{short(path).replace(' ', '-')}",
-        title=_growth(groups, path, events[0]) if events and not others else f"What changes with {short(path)}",
-        caption="Medians over the runs, with 95 % bootstrap intervals. Traffic is what a peer sent from the event to "
+        title=f"What changes with {short(path)}" if others else _growth(path, series["overall"]),
+        caption=f"Medians over the runs{_with_interval(groups)}. Traffic is what a peer sent from the event to "
         "the next change.",
         png=render(figure),
         csv=table(("metric", "line", path, "median", "low", "high"), rows),
@@ -218,34 +219,63 @@ def _traffic(groups: Sequence[Group], events: Sequence[str]) -> Figure | None:
 
 
 def _finding(groups: Sequence[Group], event: str) -> str:
-    middles = [median(sample) for group in groups if len(sample := sample_of(group.points, event, "overall"))]
+    """Of the settings that are drawn: how soon half of the runs had settled."""
+    middles = [
+        median(sample) for group, _ in _shown(groups) if len(sample := sample_of(group.points, event, "overall"))
+    ]
     known = [band.value for band in middles if np.isfinite(band.value)]
     if not known:
         return f"After {event} fewer than half of the runs settled"
     low, high = _seconds(min(known)), _seconds(max(known))
-    span = low if low == high else f"{low} to {high}"
-    return f"After {event} half of the runs had settled within {span}"
+    text = f"After {event} half of the runs had settled within {low if low == high else f'{low} to {high}'}"
+    never = len(middles) - len(known)
+    return f"{text}; with {never} of {count(len(middles), 'setting')} fewer than half settled" if never else text
 
 
-def _growth(groups: Sequence[Group], path: str, event: str) -> str:
-    points = _lines(groups, path, [event], split=False)["overall"].get(f"after {event}", [])
-    known = [(value, band.value) for at, value, band in points if np.isfinite(band.value)]
-    if len(known) < 2:
+_LIKE = 1.1
+"""Up to this factor two medians are called alike."""
+
+
+def _growth(path: str, lines: dict[str, Line]) -> str:
+    """What the panel of times shows: the line that changes most from the first value to the last, and the others."""
+    factors: dict[str, tuple[float, str, str]] = {}
+    for name, points in lines.items():
+        known = [(value, band.value) for _, value, band in points if np.isfinite(band.value)]
+        if len(known) > 1 and known[0][1] > 0 and known[-1][1] > 0:
+            factors[name] = known[-1][1] / known[0][1], known[0][0], known[-1][0]
+    if not factors:
         return f"What changes with {short(path)}"
-    (first, least), (last, most) = known[0], known[-1]
-    how = f"{most / least:.1f} times as long" if least > 0 else _seconds(most)
-    return f"From {short(path)} {first} to {last}, settling after {event} takes {how}"
+    name = max(factors, key=lambda each: abs(np.log(factors[each][0])))
+    factor, first, last = factors[name]
+    head = f"From {short(path)} {first} to {last}, settling"
+    if 1 / _LIKE < factor < _LIKE:
+        return f"{head} takes as long {name}" if len(factors) == 1 else f"{head} takes as long after each event"
+    text = f"{head} {name} takes {factor:.1f} times as long"
+    alike = [other for other, (change, *_) in factors.items() if other != name and 1 / _LIKE < change < _LIKE]
+    return f"{text}; as long as before {', '.join(alike)}" if alike else text
 
 
 def _most_talk(groups: Sequence[Group], events: Sequence[str]) -> str:
     sums = {
         event: max(
-            median(sample).value for group in groups if len(sample := sample_of(group.points, event, TRAFFIC[0]))
+            median(sample).value
+            for group, _ in _shown(groups)
+            if len(sample := sample_of(group.points, event, TRAFFIC[0]))
         )
         for event in events
     }
     worst = max(sums, key=lambda event: sums[event])
     return f"Peers send most after {worst}: {_bytes(sums[worst])} each"
+
+
+def _with_interval(groups: Sequence[Group]) -> str:
+    several = any(len(group.points) >= FEWEST_FOR_AN_INTERVAL for group in groups)
+    return ", with 95 % bootstrap intervals" if several else " (one run a setting: no interval)"
+
+
+def _of_how_many(groups: Sequence[Group]) -> str:
+    shown = len(_shown(groups))
+    return f"; {shown} of {len(groups)} settings are drawn" if shown < len(groups) else ""
 
 
 def _right_end(samples: Sequence[Sample]) -> float:
@@ -254,13 +284,13 @@ def _right_end(samples: Sequence[Sample]) -> float:
     return max(reached, default=1.0) * 1.12 or 1.0
 
 
-def _scale_axes(axes: Axes, at: Sequence[float]) -> None:
-    """A logarithmic axis where values grow by factors, with a tick at each."""
-    places = sorted(set(at))
+def _scale_axes(axes: Axes, values: dict[float, str]) -> None:
+    """A logarithmic axis where values grow by factors, with a tick at each, in the words (and units) of the sweep."""
+    places = sorted(values)
     if len(places) > 2 and places[0] > 0 and places[-1] / places[0] >= 8:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.set_xticks(places, [values[place] for place in places])
 
 
 def _values_axis(axis: Any, values: Sequence[float]) -> None:
@@ -276,6 +306,10 @@ def _values_axis(axis: Any, values: Sequence[float]) -> None:
     (axis.axes.set_ylim if vertical else axis.axes.set_xlim)(*limits)
     axis.set_major_formatter(FuncFormatter(_thousands))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _below(band: Band) -> float:
+    return max(band.value - band.low, 0) if np.isfinite(band.low) else 0.0
 
 
 def _above(band: Band) -> float:

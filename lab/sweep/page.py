@@ -20,11 +20,14 @@ from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, samp
 from lab.sweep.run import Swept
 from lab.sweep.statistics import Band, Sample, median
 from lab.sweep.table import write_tables
+from lab.words import count, were
 from overlay.clean import LINES, clean_tree
 
 __all__ = ["exit_code", "verdict_of", "write"]
 
 _MOST_FAILED = 20
+_PERCENTILES_FROM = 20
+"""Fewer runs have no 95th percentile but their slowest."""
 
 
 def write(folder: Path, swept: Swept) -> Path:
@@ -103,33 +106,40 @@ def _verdict_text(swept: Swept) -> str:
     wrong = sum(point.verdict == "invalid" for point in done)
     unknown = sum(point.verdict == "unknown" for point in swept.points)
     missing = swept.planned - len(swept.points)
-    parts = [f"{wrong} of {len(done)} runs did not do what the scenario expects."] if wrong else []
+    parts = [f"{wrong} of {count(len(done), 'run')} did not do what the scenario expects."] if wrong else []
     parts += [f"{unknown} could not be judged."] if unknown else []
-    parts += [f"{missing} of {swept.planned} runs were not played yet."] if missing else []
-    return " ".join(parts) or f"Everything that was expected came true in each of {len(done)} runs."
+    parts += [f"{missing} of {count(swept.planned, 'run')} {were(missing)} not played yet."] if missing else []
+    each = f"in each of {len(done)} runs" if len(done) > 1 else "in the one run"
+    return " ".join(parts) or f"Everything that was expected came true {each}."
 
 
 def _tiles(swept: Swept, groups: list[Group], events: list[str]) -> list[dict[str, str]]:
     done = [point for point in swept.points if not point.failed]
     valid = sum(point.verdict == "valid" for point in done)
-    tiles = [{"value": f"{valid} of {swept.planned}", "label": "runs are valid", "note": _how_many(swept, groups)}]
+    tiles = [
+        {
+            "value": f"{valid} of {swept.planned}",
+            "label": "run is valid" if swept.planned == 1 else "runs are valid",
+            "note": _how_many(swept, groups),
+        }
+    ]
     event = headline(events)
     samples = [sample for group in groups if len(sample := sample_of(group.points, event, "overall"))]
     if samples:
         bands = [median(sample) for sample in samples]
         low, high = min(band.value for band in bands), max(band.value for band in bands)
         slowest = f"with the slowest setting; {_time(low)} with the fastest"
-        note = f"95 % interval {_interval(bands[0])}" if len(bands) == 1 else slowest
-        label = f"median from {event} until all has settled"
+        interval = _interval(bands[0])
+        note = slowest if len(bands) > 1 else f"95 % interval {interval}" if interval else "one run: no interval"
+        most = max(map(len, samples))
+        label = f"{'median ' if most > 1 else ''}from {event} until all has settled"
         tiles.append({"value": _time(high), "label": label, "note": note})
         worst = max(_percentile(sample, 0.95) for sample in samples)
-        tiles.append(
-            {
-                "value": _time(worst),
-                "label": f"95th percentile after {event}",
-                "note": "with the worst setting" if len(samples) > 1 else "",
-            }
-        )
+        # Of fewer than twenty runs the 95th percentile is the slowest: it is called what it is.
+        label = f"95th percentile after {event}" if most >= _PERCENTILES_FROM else f"slowest run after {event}"
+        note = "with the worst setting" if len(samples) > 1 and most >= _PERCENTILES_FROM else ""
+        if most > 1 or len(samples) > 1:
+            tiles.append({"value": _time(worst), "label": label, "note": note})
     talk = [band.value for group in groups if len(one := sample_of(group.points, event, TRAFFIC[0]))
             for band in [median(one)]]  # fmt: skip
     if talk:
@@ -144,7 +154,7 @@ def _tiles(swept: Swept, groups: list[Group], events: list[str]) -> list[dict[st
 
 def _how_many(swept: Swept, groups: list[Group]) -> str:
     seeds = len(swept.about.seeds)
-    return f"{len(groups)} settings × {seeds} seeds" if len(groups) > 1 else f"{seeds} seeds"
+    return f"{len(groups)} settings × {count(seeds, 'seed')}" if len(groups) > 1 else count(seeds, "seed")
 
 
 def _has(group: Group, event: str) -> bool:
@@ -184,6 +194,7 @@ def _time(seconds: float) -> str:
 
 
 def _interval(band: Band) -> str:
+    """Empty where there is none: one run, or a bound that cannot be said."""
     return f"{_time(band.low)} to {_time(band.high)}" if np.isfinite(band.low) else ""
 
 

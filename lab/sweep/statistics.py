@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 __all__ = [
     "BOOTSTRAP",
     "CONFIDENCE",
+    "FEWEST_FOR_AN_INTERVAL",
     "PERMUTATIONS",
     "Band",
     "Curve",
@@ -39,6 +40,8 @@ BOOTSTRAP = 1_000
 CONFIDENCE = 0.95
 PERMUTATIONS = 20_000
 """Rearrangements behind each p value, which is never below 1 in so many."""
+FEWEST_FOR_AN_INTERVAL = 2
+"""With one run there is nothing to draw anew."""
 _GRID = 200
 """Most points at which a band is computed."""
 _CHUNK = 4_000_000
@@ -71,7 +74,8 @@ class Sample:
 
 
 class Band(Struct, frozen=True):
-    """An estimate and its confidence interval; inf: not reached in so many runs that it cannot be said."""
+    """An estimate and its confidence interval; inf: not reached in so many runs that it cannot be said. The bounds are
+    nan where there is no interval: one run says nothing of how far runs lie apart."""
 
     value: float
     low: float
@@ -79,7 +83,8 @@ class Band(Struct, frozen=True):
 
 
 class Ratio(Struct, frozen=True):
-    """One median divided by another, and its interval; None where a median is zero or was not reached."""
+    """One median divided by another, and its interval; None where a median is zero or was not reached, and of the
+    interval where one side has one run."""
 
     value: float | None
     low: float | None
@@ -102,6 +107,8 @@ def curve(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Curve
         empty = np.zeros(0)
         return Curve(empty, empty, empty, empty)
     share = 1 - _survival(sample, np.ones((1, len(sample))), times)[0]
+    if len(sample) < FEWEST_FOR_AN_INTERVAL:
+        return Curve(times, share, np.full(len(times), np.nan), np.full(len(times), np.nan))
     drawn = 1 - _resampled(sample, times, seed, resamples)
     low, high = np.quantile(drawn, _tails(), axis=0)
     if len(times) > _GRID:
@@ -114,13 +121,17 @@ def median(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band
     """The median; inf when fewer than half of the runs got there."""
     if len(sample) == 0:
         return Band(np.inf, np.inf, np.inf)
-    drawn = _medians(sample, seed, resamples)
-    low, high = _quantiles(drawn)
-    return Band(float(_medians_of(sample, np.ones((1, len(sample))))[0]), low, high)
+    value = float(_medians_of(sample, np.ones((1, len(sample))))[0])
+    if len(sample) < FEWEST_FOR_AN_INTERVAL:
+        return Band(value, np.nan, np.nan)
+    low, high = _quantiles(_medians(sample, seed, resamples))
+    return Band(value, low, high)
 
 
 def mean(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band:
     """The mean of values that are all known."""
+    if len(sample) < FEWEST_FOR_AN_INTERVAL:
+        return Band(float(sample.values.mean()), np.nan, np.nan)
     weights = _weights(len(sample), seed, resamples)
     low, high = _quantiles(weights @ sample.values / len(sample))
     return Band(float(sample.values.mean()), low, high)
@@ -131,6 +142,8 @@ def ratio_of_medians(a: Sample, b: Sample, *, seed: int = 0, resamples: int = BO
     first, second = _medians_of(a, np.ones((1, len(a))))[0], _medians_of(b, np.ones((1, len(b))))[0]
     if not (np.isfinite(first) and np.isfinite(second) and second > 0 and first > 0):
         return Ratio(None, None, None)
+    if min(len(a), len(b)) < FEWEST_FOR_AN_INTERVAL:
+        return Ratio(float(first / second), None, None)
     tops, bottoms = _medians(a, seed, resamples), _medians(b, seed + 1, resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = tops / bottoms

@@ -16,7 +16,7 @@ def test_equal_runs_are_close() -> None:
     assert all(line.close for line in found.lines)
     heal = next(line for line in found.lines if (line.event, line.metric) == ("heal", "overall"))
     assert heal.ratio is not None and heal.low is not None and heal.high is not None and heal.low < 1 < heal.high
-    assert "within a factor of 2" in found.words and "20 of 20 runs in the simulator" in found.words
+    assert "within a factor of 2" in found.words and "20 of 20 in the simulator" in found.words
 
 
 def test_a_simulator_that_is_three_times_too_quick_is_told() -> None:
