@@ -18,6 +18,9 @@ from lab.scenario_names import unfit_for_host
 
 SUFFIXES = (".graphml", ".gml")
 SUBNET = "192.168.0.0/16"
+_LARGEST = 64 << 20
+_MOST = 100_000
+"""Nodes, as many as a generator makes hosts."""
 _SHOWN = 4
 """Examples in a note."""
 
@@ -35,15 +38,21 @@ def read_graph(path: Path) -> Any:
     if reader is None:
         raise GraphFileError(f"a file named *{' or *'.join(SUFFIXES)}")
     try:
+        if not path.is_file():
+            raise GraphFileError("a file" if path.exists() else "a file that can be read (No such file or directory)")
+        if path.stat().st_size > _LARGEST:
+            raise GraphFileError(f"a file of at most {_LARGEST >> 20} MiB")
         graph = reader(str(path))
+    except GraphFileError:
+        raise
     except OSError as error:
         raise GraphFileError(f"a file that can be read ({error.strerror})") from None
     except Exception as error:
         # The library lets whatever its parsers raise through: XML errors, KeyError, ValueError, its own.
         reason = " ".join(str(error).split())[:120]
         raise GraphFileError(f"a graph ({type(error).__name__}: {reason})") from None
-    if not graph.number_of_nodes():
-        raise GraphFileError("a graph with nodes")
+    if not 1 <= graph.number_of_nodes() <= _MOST:
+        raise GraphFileError(f"a graph of 1 to {_MOST:,} nodes")
     return graph
 
 

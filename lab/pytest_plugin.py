@@ -15,7 +15,11 @@ from typing import Any
 
 import pytest
 
-_KEYS = tuple(re.compile(rf"^{key}:", re.MULTILINE) for key in ("version", "timeline"))
+_KEYS = tuple(re.compile(rf"""^["']?{key}["']?\s*:""", re.MULTILINE) for key in ("version", "timeline"))
+_FLOW = tuple(re.compile(rf"""[{{,]\s*["']?{key}["']?\s*:""") for key in ("version", "timeline"))
+"""The same in a file that is one mapping in braces, as JSON is."""
+_RESOLVED = re.compile(r'[{,]\s*"replicas"\s*:\s*\[')
+"""What `lab validate --json` prints is no scenario file any more."""
 _PROPERTIES = ("backend", "seed", "run_dir", "convergence")
 
 
@@ -28,14 +32,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
-    """YAML files that have a version and a timeline are scenarios; others are left alone."""
-    if file_path.suffix not in (".yaml", ".yml"):
+    """YAML and JSON files that have a version and a timeline are scenarios; others are left alone."""
+    if file_path.suffix not in (".yaml", ".yml", ".json"):
         return None
     try:
         text = file_path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    if not all(key.search(text) for key in _KEYS):
+    body = "\n".join(line for line in text.removeprefix("\ufeff").splitlines() if not line.lstrip().startswith("#"))
+    if file_path.suffix == ".json" and _RESOLVED.search(body):
+        return None
+    keys = _FLOW if body.lstrip().startswith("{") else _KEYS
+    if not all(key.search(body) for key in keys):
         return None
     file: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
     return file

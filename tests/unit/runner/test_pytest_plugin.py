@@ -1,10 +1,13 @@
 """What the plugin collects, what it leaves alone, and how it explains a failure."""
 
+import json
 from importlib.metadata import entry_points
 
 import pytest
 
 from lab.pytest_plugin import _explain, _summary
+from lab.scenario import parse
+from lab.topology import resolve
 
 pytest_plugins = ["pytester"]
 # Where the distribution is installed pytest has loaded the plugin already, and refuses to do so twice.
@@ -21,6 +24,25 @@ def test_scenarios_are_collected_by_their_question_and_other_yaml_is_not(pyteste
     result = pytester.runpytest_inprocess(*PLUGIN, "--collect-only", "-q")
     result.stdout.fnmatch_lines(["good.yaml::Does it work?"])
     assert "1 test collected" in result.stdout.str()
+
+
+def test_scenarios_in_json_are_collected_too(pytester: pytest.Pytester) -> None:
+    tree = {"version": 1, "underlay": {"hosts": {"a": {}}}, "timeline": [{"wait": "1s"}]}
+    pytester.makefile(".yaml", line=json.dumps(tree), block="# Is it?\n" + json.dumps(tree, indent=2))
+    pytester.makefile(".yaml", marked="\ufeff" + GOOD, quoted=GOOD.replace("version", '"version"'))
+    resolved = json.dumps(resolve(parse(json.dumps(tree))).to_json())
+    pytester.makefile(".json", scenario=json.dumps(tree), resolved=resolved, other='{"version": 1}')
+    result = pytester.runpytest_inprocess(*PLUGIN, "--collect-only", "-q")
+    result.stdout.fnmatch_lines_random(
+        [
+            "line.yaml::line",
+            "block.yaml::Is it?",
+            "marked.yaml::Does it work?",
+            "quoted.yaml::Does it work?",
+            "scenario.json::scenario",
+        ]
+    )
+    assert "5 tests collected" in result.stdout.str()
 
 
 def test_a_bad_scenario_fails_collection_with_its_place(pytester: pytest.Pytester) -> None:

@@ -1,11 +1,14 @@
 """Graphs from files as other programs write them: other words for a link, other scripts, parallel edges, pieces."""
 
+import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import networkx
 import pytest
 
+from lab import graph_files
 from lab.graph_words import link_of
 from lab.scenario import Reading, read
 
@@ -133,3 +136,45 @@ def test_a_graph_by_hand_in_pieces_is_named(tmp_path: Path) -> None:
     found = read(file)
     assert [(note.line, note.path) for note in found.notes] == [(2, "underlay.edges")]
     assert "the graph is in 2 pieces" in notes(found)
+
+
+BOMB = """<?xml version="1.0"?>
+<!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa">%s]>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><key id="d" for="node" attr.name="label" attr.type="string"/>
+<graph edgedefault="undirected"><node id="n"><data key="d">&%s;</data></node></graph></graphml>
+"""
+
+
+def test_hostile_graph_files_are_one_problem_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entities that multiply, entities that read other files, what is no file, and files and graphs without end."""
+    names = "abcdefghijk"
+    more = "".join(f'<!ENTITY {new} "{f"&{old};" * 10}">' for old, new in pairwise(names))
+    (tmp_path / "secret").write_text("a secret")
+    (tmp_path / "bomb.graphml").write_text(BOMB % (more, names[-1]))
+    (tmp_path / "outside.graphml").write_text(BOMB % ('<!ENTITY b SYSTEM "secret">', "b"))
+    (tmp_path / "folder.gml").mkdir()
+    os.mkfifo(tmp_path / "pipe.gml")
+    (tmp_path / "zero.gml").symlink_to("/dev/zero")
+    (tmp_path / "large.gml").write_text("graph [\n node [ id 0 ]\n]\n" + " " * 2000)
+    (tmp_path / "many.gml").write_text("graph [\n" + "".join(f" node [ id {n} ]\n" for n in range(20)) + "]\n")
+    monkeypatch.setattr(graph_files, "_LARGEST", 1000)
+    monkeypatch.setattr(graph_files, "_MOST", 19)
+    file = tmp_path / "x.yaml"
+    for name, words in {
+        "bomb.graphml": "expected a graph (",
+        "outside.graphml": "expected a graph (",
+        "folder.gml": "expected a file",
+        "pipe.gml": "expected a file",
+        "zero.gml": "expected a file",
+        "large.gml": "expected a file of at most",
+        "many.gml": "expected a graph of 1 to 19 nodes",
+        "none.gml": "No such file",
+    }.items():
+        if name == "bomb.graphml":
+            monkeypatch.setattr(graph_files, "_LARGEST", 1 << 20)
+        elif name == "large.gml":
+            monkeypatch.setattr(graph_files, "_LARGEST", 1000)
+        file.write_text(f"version: 1\nunderlay: {{file: {name}}}\ntimeline: [wait: 1s]\n")
+        found = read(file)
+        assert len(found.problems) == 1 and words in found.problems[0].text, (name, found.problems)
+        assert "a secret" not in found.problems[0].text

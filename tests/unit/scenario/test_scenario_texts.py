@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from lab.backends.simulated.backend import SimBackend
 from lab.cli import lab
 from lab.launch_options import flags
 from lab.scenario import ScenarioError, load_resolved, parse, read
@@ -131,3 +132,10 @@ def test_a_byte_order_mark_hides_no_question(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf# Is it?\n" + HEAD.encode() + b"timeline: [wait: 1s]\n")
     assert load_resolved(file).question == "Is it?"
     assert not read(file).problems
+
+
+def test_what_a_simulated_host_cannot_launch_is_refused() -> None:
+    timeline = "timeline: [launch: all]\n"
+    said = SimBackend().refuse(resolved("overlay: {options: {proxy: true}}\n" + timeline))
+    assert len(said) == 1 and said[0].startswith("overlay.options: ") and "proxy" in said[0]
+    assert SimBackend().refuse(resolved("overlay: {options: {beat_interval: 1s}}\n" + timeline)) == []
