@@ -66,7 +66,7 @@ class Link:
     @property
     def perfect(self) -> bool:
         """Nothing happens to a packet on this link."""
-        return self == _PERFECT
+        return self is _PERFECT or self == _PERFECT
 
     @property
     def timed(self) -> bool:
@@ -130,6 +130,8 @@ class Links:
 
     def impaired(self, hosts: Sequence[str]) -> Iterator[tuple[str, str, Link]]:
         """(sender, receiver, link) of every direction among these hosts that is not perfect, in their order."""
+        if self.default.perfect and not self.pairs and not self.regional:
+            return
         for sender in hosts:
             for receiver in hosts:
                 if not (link := self.between(sender, receiver)).perfect:

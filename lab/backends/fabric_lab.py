@@ -6,6 +6,7 @@ Owns what the backends with real packets share above their hosts. Knows nothing 
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -40,6 +41,9 @@ HOST_SYSCTLS = {
 }
 """A host is a router for its containers; duplicate address detection would only delay every interface."""
 
+
+_PORTS = 1023
+"""Of a Linux bridge (BR_MAX_PORTS, less the number that means none)."""
 
 _ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
 """Images of the walk-through."""
@@ -137,6 +141,13 @@ def underlay_of(scenario: Resolved) -> Underlay:
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
     reasons = step_refusals(scenario, backend, _NO_DEVICES)
+    plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
+    reasons += [
+        f"underlay: {count:,} hosts are in the network {network}, and a bridge of Linux has {_PORTS:,} ports; "
+        "give them several networks with routers between, or use sim"
+        for network, count in plugs.items()
+        if count > _PORTS
+    ]
     impaired = list(scenario.links.impaired(list(scenario.hosts)))
     if scenario.routers:
         for sender, receiver, link in routed(underlay_of(scenario)):

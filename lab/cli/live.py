@@ -86,8 +86,8 @@ def take_down(name: str) -> None:
 
     lab = find(name)
     with Client(lab) as client:
-        client.down()
-    click.echo(f"{lab.name} is down")
+        asked = client.down()
+    click.echo(f"{lab.name} is down" + ("" if asked else ": it did not end by itself, so it was killed"))
 
 
 def show(name: str, *, as_json: bool) -> None:

@@ -32,6 +32,7 @@ class Fabric:
         self._impaired_ports |= {one.port for sender, _, _ in plan.routed(underlay) for one in self.interfaces[sender]}
         self._limited: set[str] = set()
         """Hosts of which every packet must cross the cables as itself for now."""
+        self._classes = rules.class_map(self.interfaces, underlay.links)
         self._cutting = asyncio.Lock()
 
     async def build(self) -> None:
@@ -39,7 +40,7 @@ class Fabric:
         networks = plan.bridge_commands(self.underlay.networks) + plan.router_commands(self.underlay)
         await asyncio.gather(
             self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
-            self._tool("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links)),
+            self._tool("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links, self._classes)),
         )
 
         if self.underlay.routers:
@@ -52,7 +53,9 @@ class Fabric:
         cables = "".join(plan.cable_commands(self.interfaces[host], pid) for host, pid in hosts)
         await self._tool("ip", "-batch", "-", text=cables)
         everything = [interface for host, _ in hosts for interface in self.interfaces[host]]
-        shapes = "".join(queues.queue_commands(self.interfaces, self.underlay.links, host) for host, _ in hosts)
+        shapes = "".join(
+            queues.queue_commands(self.interfaces, self.underlay.links, self._classes, host) for host, _ in hosts
+        )
         tools = [self._tool("bridge", "-batch", "-", text=plan.forwarding_commands(everything))]
         if shapes:
             tools.append(self._tool("tc", "-batch", "-", text=shapes))

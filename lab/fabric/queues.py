@@ -8,7 +8,7 @@ delay and its kin. A class is a token bucket like tbf's, and one that several li
 from collections.abc import Mapping, Sequence
 
 from lab.fabric.plan import MTU, Interface, ports_between
-from lab.fabric.rules import class_map, queued
+from lab.fabric.rules import queued
 from lab.links import Distribution, Link, Links
 
 UNLIMITED = 100_000_000_000
@@ -20,9 +20,12 @@ _BACKLOG_TIME = 100_000_000
 _SECOND = 1_000_000_000
 
 
-def queue_commands(everyone: Mapping[str, Sequence[Interface]], links: Links, receiver: str) -> str:
-    """For `tc -batch` in the fabric: the queues at the ports of one host."""
-    classes = class_map(everyone, links)
+def queue_commands(
+    everyone: Mapping[str, Sequence[Interface]], links: Links, classes: Mapping[tuple[str, str], int], receiver: str
+) -> str:
+    """For `tc -batch` in the fabric: the queues at the ports of one host. `classes`: `rules.class_map` of them all."""
+    if not classes:
+        return ""
     lines: list[str] = []
     rooted: set[str] = set()
     for sender in everyone:

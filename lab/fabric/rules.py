@@ -41,10 +41,12 @@ class Place(NamedTuple):
 FABRIC = Place("bridge lab", "forward", "forward priority -200", "ifname . ifname", "iifname . oifname")
 
 
-def base_rules(everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:
-    """The whole table of a lab with nothing cut, as one `nft -f` transaction."""
+def base_rules(
+    everyone: Mapping[str, Sequence[Interface]], links: Links, classes: Mapping[tuple[str, str], int]
+) -> str:
+    """The whole table of a lab with nothing cut, as one `nft -f` transaction. `classes`: `class_map` of them all."""
     sets, rules = [], []
-    if classes := class_map(everyone, links):
+    if classes:
         elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
         sets.append(f"  map classes {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
         rules.append("    meta priority set iifname . oifname map @classes")

@@ -5,20 +5,17 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+from lab_processes import DEADLINE, family, gone, namespaces
 from netns_labs import held, require_netns
-from overlay_hosts import eventually
 
 from lab.backends.netns import Client, find, labs
 
 USERS = ["", "nobody"] if os.geteuid() == 0 else [""]
 ROLES = ["command", "lab-keeper", "lab-super", "lab-zygote", "lab-runner"]
-DEADLINE = 10_000
-"""Milliseconds for the kernel to end some dozen processes on a busy machine."""
 _numbers = count(1)
 
 
@@ -27,52 +24,11 @@ def _possible() -> None:
     require_netns()
 
 
-def family(pid: int) -> dict[int, str]:
-    """Pid -> name of a process and all its descendants."""
-    parents: dict[int, list[int]] = {}
-    names = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                head, _, tail = (entry / "stat").read_text().rpartition(")")
-            except OSError:
-                continue
-            names[int(entry.name)] = head.partition("(")[2]
-            parents.setdefault(int(tail.split()[1]), []).append(int(entry.name))
-    found = {}
-    waiting = [pid]
-    while waiting:
-        one = waiting.pop()
-        found[one] = names.get(one, "")
-        waiting += parents.get(one, [])
-    return found
-
-
-def namespaces(pids: Iterator[int]) -> set[str]:
-    """The namespaces that these processes are in, as `net:[4026531840]`."""
-    found = set()
-    for pid in pids:
-        try:
-            found |= {str(link.readlink()) for link in Path(f"/proc/{pid}/ns").iterdir()}
-        except OSError:
-            continue
-    return found
-
-
-def everyone() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-
-
 def machine() -> tuple[str, list[str], list[str]]:
     """Mounts, interfaces and entries of the places where a lab might write."""
     interfaces = sorted(link.name for link in Path("/sys/class/net").iterdir())
     places = sorted(str(entry) for place in ("/run", "/var/lib", "/etc") for entry in Path(place).iterdir())
     return Path("/proc/self/mountinfo").read_text(), interfaces, places
-
-
-def gone(own: set[str]) -> None:
-    """Wait until nobody is in these namespaces any more: what was being forked just now dies with the rest."""
-    eventually(lambda: not own & namespaces(everyone()), DEADLINE / 1000, "the end of the lab's namespaces")
 
 
 @pytest.mark.parametrize("user", USERS)

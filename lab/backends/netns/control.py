@@ -4,15 +4,21 @@ Owns the names (`\\0overlay-lab/<uid>/<name>`, gone the moment the lab is), who 
 that user) and the wire: one JSON object per line each way, `{"do": …}` answered by `{"ok": true, …}` or
 `{"ok": false, "error": …}`; pidfds come along as SCM_RIGHTS. The client is synchronous and for commands outside
 of the lab; the server runs in the runner.
+
+Anybody may bind any abstract name, and may write any text into /proc/net/unix with it. So a name counts only if it is
+well formed and the kernel says that the user that it names listens there; and no wait for an answer is without end.
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import re
 import select
+import signal
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,9 +26,22 @@ from typing import Any, NamedTuple
 from lab.errors import LabError
 
 _PREFIX = "overlay-lab"
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS = struct.Struct("iII")
+_TIMEVAL = struct.Struct("@ll")
 _LINE = 1 << 20
+_ANSWER = 1 << 24
+"""Bytes of an answer, at most."""
 _MAX_NUMBER = 1000
+_ENTRY = re.compile(rf"@{_PREFIX}/(0|[1-9][0-9]{{0,9}})/([^/\n]{{1,64}})")
+"""A lab's name as /proc/net/unix shows it."""
+_NOBODY = (1 << 32) - 1
+"""The uid that stands for none, so the last that is one is below it."""
+_PATIENCE = {"inspect": 20.0, "status": 20.0, "supervisor": 20.0, "down": 10.0}
+"""Seconds in which a lab that is well answers this, on a machine that is busy."""
+_LONG = 120.0
+"""The same for what takes the lab's own time (power on, a cut); the time of a command comes on top."""
+_GOING_DOWN = 90.0
+"""Seconds that a lab may take to go down once it has said that it will: VMs are asked to stop first."""
 
 Operation = Callable[..., Awaitable[dict[str, Any] | tuple[dict[str, Any], int]]]
 
@@ -36,8 +55,8 @@ class LabName(NamedTuple):
 
 def listen(name: str, *, exclusive: bool) -> tuple[socket.socket, str]:
     """Claim a lab's name; (listening socket, the name got). Without `exclusive` a taken name gets a number appended."""
-    if not name or "/" in name or "\n" in name or len(name) > 64:
-        raise LabError(f"{name!r} cannot be the name of a lab: expected 1 to 64 characters without a slash")
+    if not _proper(name):
+        raise LabError(f"{name!r} cannot be the name of a lab: expected 1 to 64 printable characters without a slash")
     uid = os.geteuid()
     for number in range(1, _MAX_NUMBER):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -48,26 +67,46 @@ def listen(name: str, *, exclusive: bool) -> tuple[socket.socket, str]:
         except OSError:
             listener.close()
             if exclusive:
-                raise LabError(
-                    f"a lab named {name} runs already: `lab down --name {name}`, or give another --name"
-                ) from None
+                owner = _owner(LabName(uid, name))
+                if owner in (uid, None):
+                    raise LabError(
+                        f"a lab named {name} runs already: `lab down --name {name}`, or give another --name"
+                    ) from None
+                raise LabError(f"user {owner} holds the name {name}, which is yours: give another --name") from None
             continue
         return listener, candidate
     raise LabError(f"{_MAX_NUMBER} labs named {name} run already")
 
 
+def _proper(name: str) -> bool:
+    return 1 <= len(name) <= 64 and "/" not in name and name.isprintable()
+
+
 def labs() -> list[LabName]:
     """The labs that run now: the caller's own, or everybody's for root. Sorted."""
-    prefix = f"@{_PREFIX}/"
-    found = set()
-    with open("/proc/net/unix", errors="replace") as table:
-        for line in table:
-            path = line.split(maxsplit=7)[-1].rstrip("\n")
-            if path.startswith(prefix):
-                uid, _, name = path[len(prefix) :].partition("/")
-                found.add(LabName(int(uid), name))
     own = os.geteuid()
-    return sorted(lab for lab in found if own in (0, lab.uid))
+    return sorted(lab for lab in _claimed() if own in (0, lab.uid) and _owner(lab) == lab.uid)
+
+
+def _claimed() -> set[LabName]:
+    """The names that look like a lab's, whoever holds them."""
+    found = set()
+    with open("/proc/net/unix", encoding="utf-8", errors="replace", newline="\n") as table:
+        for line in table:
+            entry = _ENTRY.fullmatch("".join(line.split(maxsplit=7)[7:]).rstrip("\n"))
+            if entry is not None and int(entry[1]) < _NOBODY and _proper(entry[2]):
+                found.add(LabName(int(entry[1]), entry[2]))
+    return found
+
+
+def _owner(lab: LabName) -> int | None:
+    """The user who listens at a lab's name; None when nobody does, or takes no connections."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as connection:
+        try:
+            connection.connect(_address(*lab))
+        except OSError:
+            return None
+        return _peer(connection)[1]
 
 
 def find(name: str = "") -> LabName:
@@ -117,30 +156,95 @@ class Client:
             raise LabError(f"the lab sent {len(fds)} descriptors with its answer to {do}, expected 1")
         return answer, fds[0]
 
-    def down(self) -> None:
-        """End the lab; returns once its last process is gone."""
-        _, supervisor = self.call_pidfd("supervisor")
+    def down(self) -> bool:
+        """End the lab; returns once its last process is gone. False: it did not do so when asked, and was killed."""
+        supervisor = self._supervisor()
         try:
-            with contextlib.suppress(LabError):  # the answer may be lost when the end is quick
+            patience = _GOING_DOWN
+            try:
                 self.call("down")
-            select.select([supervisor], [], [])
+            except LabError:  # it does not answer, or its end was too quick for that
+                patience = _PATIENCE["down"]
+                _signal(supervisor, signal.SIGTERM)
+            if _ends(supervisor, patience):
+                return True
+            _signal(supervisor, signal.SIGKILL)
+            if not _ends(supervisor, _LONG):
+                raise LabError(f"the lab {self.lab.name} was killed and is not gone yet: look for its processes")
+            return False
         finally:
             os.close(supervisor)
 
+    def _supervisor(self) -> int:
+        """A pidfd of the process that listens: the lab's PID 1 (or the command, until there is one), by the kernel's
+        own word, so that a lab which does not answer can be ended.
+
+        Where its pid names another user's process it was given to somebody else since.
+        """
+        pid = _peer(self._socket)[0]
+        if pid <= 0:  # another pid namespace's
+            return self.call_pidfd("supervisor")[1]
+        try:
+            pidfd = os.pidfd_open(pid)
+            with open(f"/proc/{pid}/status") as status:
+                users = next(line.split()[1:] for line in status if line.startswith("Uid:"))
+        except OSError as error:
+            raise LabError(f"the lab {self.lab.name} is gone ({error.strerror})") from None
+        if users != [str(self.lab.uid)] * len(users) or _ends(pidfd, 0):
+            os.close(pidfd)
+            raise LabError(f"the lab {self.lab.name} has no process of user {self.lab.uid}; nothing was ended")
+        return pidfd
+
     def _call(self, do: str, arguments: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
-        self._socket.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
-        data, fds = self._rest, []
-        while b"\n" not in data:
-            part, more, _, _ = socket.recv_fds(self._socket, 65536, 4)
-            fds += more
-            if not part:
-                raise LabError(f"the lab {self.lab.name} ended before it answered")
-            data += part
-        line, _, self._rest = data.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        if not answer.pop("ok"):
-            raise LabError(answer["error"])
+        deadline = time.monotonic() + _PATIENCE.get(do, _LONG + float(arguments.get("timeout", 0)))
+        fds: list[int] = []
+        try:
+            self._socket.settimeout(_PATIENCE["down"])
+            self._socket.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            while b"\n" not in self._rest:
+                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                part, more, _, _ = socket.recv_fds(self._socket, 65536, 4)
+                fds += more
+                if not part:
+                    raise LabError(f"the lab {self.lab.name} ended before it answered")
+                self._rest += part
+                if len(self._rest) > _ANSWER or len(fds) > 1:
+                    raise LabError(f"the lab {self.lab.name} answers {do} with more than there can be")
+            line, _, self._rest = self._rest.partition(b"\n")
+            answer = _decoded(line)
+            if answer is None:
+                raise LabError(f"the lab {self.lab.name} answers {do} with something else than an answer")
+            if not answer.pop("ok"):
+                raise LabError(str(answer.get("error", "refused")))
+        except BaseException as error:
+            for fd in fds:
+                os.close(fd)
+            if isinstance(error, TimeoutError):
+                name = self.lab.name
+                raise LabError(f"the lab {name} does not answer; `lab down --name {name}` ends it") from None
+            if isinstance(error, ConnectionError):
+                raise LabError(f"the lab {self.lab.name} ended before it answered") from None
+            raise
         return answer, fds
+
+
+def _decoded(line: bytes) -> dict[str, Any] | None:
+    """An answer, if it is one."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) and isinstance(answer.get("ok"), bool) else None
+
+
+def _signal(pidfd: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+def _ends(pidfd: int, patience: float) -> bool:
+    """Whether this process is gone, or goes in so many seconds."""
+    return bool(select.select([pidfd], [], [], patience)[0])
 
 
 class Server:
@@ -160,7 +264,7 @@ class Server:
         self._listener.setblocking(False)
         while True:
             connection, _ = await loop.sock_accept(self._listener)
-            if _peer_uid(connection) != os.geteuid():  # in a user namespace: anybody but the lab's user is unmapped
+            if _peer(connection)[1] != os.geteuid():  # in a user namespace: anybody but the lab's user is unmapped
                 connection.close()
                 continue
             task = asyncio.create_task(self._talk(connection))
@@ -211,9 +315,13 @@ async def _send(connection: socket.socket, data: bytes, fd: int) -> None:
 def _connect(lab: LabName) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        # A lab that hangs takes no more connections; the kernel's own time-out, for Python's does not wait for room.
+        connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(*divmod(int(_PATIENCE["down"] * 1e6), 10**6))
+        )
         with _acting_as(lab.uid):
             connection.connect(_address(*lab))
-        if (owner := _peer_uid(connection)) != lab.uid:
+        if (owner := _peer(connection)[1]) != lab.uid:
             raise LabError(f"user {owner} holds the name of the lab {lab.name} of user {lab.uid}; not talking to it")
     except OSError as error:
         connection.close()
@@ -237,15 +345,16 @@ def _acting_as(uid: int) -> Iterator[None]:
         os.seteuid(0)
 
 
-def _peer_uid(connection: socket.socket) -> int:
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """(pid, uid) of the process that listens (or, for a listener, connected) at the other end; pid 0: not visible."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(raw)[1])
+    pid, uid, _ = _CREDENTIALS.unpack(raw)
+    return int(pid), int(uid)
 
 
 def peer_pid(connection: socket.socket) -> int:
     """The pid of the process that listens at the other end, as seen from here; 0 when it is not visible."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(raw)[0])
+    return _peer(connection)[0]
 
 
 def _address(uid: int, name: str) -> str:

@@ -145,9 +145,10 @@ class NetnsHost(ObservedHost):
     async def open_agent(self) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
         """See `ObservedHost`: a fork of the preloaded process."""
         async with contextlib.AsyncExitStack() as stack:
+            loop = asyncio.get_running_loop()
             their_input, commands = os.pipe2(os.O_CLOEXEC)
             samples, their_output = os.pipe2(os.O_CLOEXEC)
-            stack.callback(os.close, commands)
+            orders = stack.enter_context(os.fdopen(commands, "wb", 0))
             output = stack.enter_context(os.fdopen(samples, "rb", 0))
             try:
                 process = await self._spawner.spawn(
@@ -161,11 +162,12 @@ class NetnsHost(ObservedHost):
                 os.close(their_output)
             stack.callback(process.kill)
             reader = asyncio.StreamReader(limit=LINE_LIMIT)
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), output
-            )
+            transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
             stack.callback(transport.close)
-            yield reader, lambda data: os.write(commands, data)
+            # Not by os.write: an agent that does not read must not stop the runner.
+            writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, orders)
+            stack.callback(writer.close)
+            yield reader, writer.write
 
     # Internals
 

@@ -1,6 +1,9 @@
 """The runner's side of the zygote: order a process in a host, await its end, collect what it wrote.
 
 Owns the futures and the pipes. Knows the zygote's wire (`zygote.Order`) and nothing of scenarios.
+
+The zygote blocks while it sends an answer, so this side never may: it waits for room in its event loop, where it reads
+answers meanwhile, and has at most `_UNDER_WAY` orders that are not answered.
 """
 
 import asyncio
@@ -9,6 +12,7 @@ import json
 import os
 import signal
 import socket
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,6 +25,10 @@ from lab.backends.netns.zygote import MESSAGE, Order
 from lab.errors import LabError
 
 _CHUNK = 1 << 16
+_UNDER_WAY = 32
+"""Orders without an answer at a time. Each carries up to four descriptors, and a user may have only so many of them
+on their way (unix(7), ETOOMANYREFS)."""
+_DEAD = "the lab's zygote has died"
 
 
 @dataclass
@@ -47,6 +55,8 @@ class Spawner:
         self._ids = count(1)
         self._started: dict[int, asyncio.Future[Process]] = {}
         self._ended: dict[int, asyncio.Future[int]] = {}
+        self._under_way = asyncio.Semaphore(_UNDER_WAY)
+        self._sending = asyncio.Lock()
         self._loop.add_reader(orders.fileno(), self._read)
 
     async def spawn(
@@ -66,11 +76,39 @@ class Spawner:
         message = msgspec.json.encode(order)
         if len(message) > MESSAGE:
             raise LabError(f"command of {len(message)} bytes for a host: at most {MESSAGE} bytes fit")
-        started: asyncio.Future[Process] = self._loop.create_future()
-        self._started[number] = started
-        self._ended[number] = self._loop.create_future()
-        socket.send_fds(self._orders, [message], fds)
-        return await started
+        async with self._under_way:
+            started: asyncio.Future[Process] = self._loop.create_future()
+            self._started[number] = started
+            self._ended[number] = self._loop.create_future()
+            try:
+                await self._send(message, fds)
+            except BaseException:
+                del self._started[number], self._ended[number]
+                raise
+            return await started
+
+    async def _send(self, message: bytes, fds: Sequence[int]) -> None:
+        """Send one order whole, as soon as there is room for it."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))]  # `socket.send_fds` drops its flags
+        async with self._sending:
+            while True:
+                try:
+                    self._orders.sendmsg([message], rights, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    await self._room()
+                except ConnectionError:
+                    raise LabError(_DEAD) from None
+                else:
+                    return
+
+    async def _room(self) -> None:
+        """Wait until the zygote has read something."""
+        free = asyncio.Event()
+        self._loop.add_writer(self._orders.fileno(), free.set)
+        try:
+            await free.wait()
+        finally:
+            self._loop.remove_writer(self._orders.fileno())
 
     async def collect(
         self,
@@ -145,7 +183,7 @@ class Spawner:
     def _lost(self) -> None:
         """The zygote died; the supervisor is about to end the lab."""
         self.close()
-        error = LabError("the lab's zygote has died")
+        error = LabError(_DEAD)
         for started in self._started.values():
             if not started.done():
                 started.set_exception(error)

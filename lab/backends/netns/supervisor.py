@@ -8,7 +8,8 @@
 
 Owns the order of forks and namespaces and who dies with whom. Each of the four may be killed by SIGKILL at any time:
 the supervisor has the keeper's death signal and the keeper the command's, and all namespaces are anonymous, so
-nothing stays. A detached lab has no death signals and ends when its runner does. Knows nothing of hosts.
+nothing stays. A detached lab has no death signals: it ends when its runner does, or when the command is gone before
+the lab was ready. Knows nothing of hosts.
 """
 
 import contextlib
@@ -18,8 +19,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 from lab.backends.netns import control, mounts, runtime, zygote
@@ -32,7 +34,14 @@ INTERRUPTED = 3
 """Exit code of a run that ended without a verdict."""
 
 _READY, _EXIT, _FAILED = b"r", b"x", b"f"
+_STOP, _KILL = b"i", b"k"
+_UP = signal.SIGUSR1
+"""From the runner of a detached lab to the supervisor: from now on the lab lives without the command."""
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PATIENCE = 60.0
+"""Seconds that a runner which was told to stop may take; more than the runner gives its lab to go down."""
+_BACKLOG = 128
+"""Connections that may wait for a runner that is busy."""
 
 
 def launch(
@@ -41,8 +50,10 @@ def launch(
     """Run `main` inside a fresh lab and return its exit code; in there `NetnsBackend().up(...)` works.
 
     The first SIGINT, SIGTERM or SIGHUP reaches `main` as KeyboardInterrupt, so that it can stop cleanly; the second
-    ends the lab at once. With `detach` this returns 0 as soon as `main` calls `runtime.ready()` (or its exit code when
-    it ends before), and the lab goes on without the caller until `main` returns.
+    ends the lab at once, and so does the supervisor when `main` is not done `_PATIENCE` seconds after the first. A
+    SIGHUP that the caller ignores (`nohup`) stays ignored. With `detach` this returns 0 as soon as `main` calls
+    `runtime.ready()` (or its exit code when it ends before), and the lab goes on without the caller until `main`
+    returns; a caller that dies before takes the lab with it.
 
     `after` runs outside once the last process of the lab is gone, however it ended: for what the kernel does not take
     away by itself.
@@ -55,22 +66,27 @@ def launch(
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     parent = os.getpid()
-    held, janitor = _janitor(after) if after is not None else (-1, 0)
-    keeper = os.fork()
-    if keeper == 0:
-        with _child(theirs):
-            ours.close()
-            _keep(main, theirs, listener, name, parent, detach)
-    theirs.close()
-    listener.close()
-    if held >= 0:
-        os.close(held)
-    with ours:
-        try:
-            return _wait(ours, keeper)
-        finally:
-            if janitor and not detach:
-                os.waitpid(janitor, 0)
+    # From the fork on, whoever interrupts this process means the lab: until `_wait` can tell it, signals wait.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    try:
+        held, janitor = _janitor(after) if after is not None else (-1, 0)
+        keeper = os.fork()
+        if keeper == 0:
+            with _child(theirs):
+                ours.close()
+                _keep(main, theirs, listener, name, parent, detach, before)
+        theirs.close()
+        listener.close()
+        if held >= 0:
+            os.close(held)
+        with ours:
+            try:
+                return _wait(ours, keeper, before)
+            finally:
+                if janitor and not detach:
+                    os.waitpid(janitor, 0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _janitor(after: Callable[[], None]) -> tuple[int, int]:
@@ -87,6 +103,7 @@ def _janitor(after: Callable[[], None]) -> tuple[int, int]:
             set_process_name("lab-janitor")
             for number in _FORWARDED:
                 signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
             null = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(null, stream)
@@ -99,7 +116,7 @@ def _janitor(after: Callable[[], None]) -> tuple[int, int]:
     return held, pid
 
 
-def _wait(status: socket.socket, keeper: int) -> int:
+def _wait(status: socket.socket, keeper: int, mask: Iterable[int]) -> int:
     """The command's side: forward signals until the lab is ready (detached) or has ended."""
     sent = 0
 
@@ -107,13 +124,14 @@ def _wait(status: socket.socket, keeper: int) -> int:
         nonlocal sent
         sent += 1
         with contextlib.suppress(OSError):
-            if sent == 1:
-                status.send(b"i")
-            else:
+            status.send(_STOP if sent == 1 else _KILL, socket.MSG_DONTWAIT)
+        if sent > 1:
+            with contextlib.suppress(OSError):  # no supervisor may be there yet to be told
                 os.kill(keeper, signal.SIGKILL)
 
     main_thread = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, forward) for number in _FORWARDED} if main_thread else {}
+    before = {number: signal.signal(number, forward) for number in _heeded()} if main_thread else {}
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         message = b""
         with contextlib.suppress(ConnectionError):
@@ -133,11 +151,26 @@ def _wait(status: socket.socket, keeper: int) -> int:
     return INTERRUPTED
 
 
+def _heeded() -> list[signal.Signals]:
+    """The signals that end a lab's command: SIGHUP is none of them for one that was started by `nohup`."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in _FORWARDED if number is not signal.SIGHUP or not ignored]
+
+
 def _keep(
-    main: Callable[[], int], status: socket.socket, listener: socket.socket, name: str, parent: int, detach: bool
+    main: Callable[[], int],
+    status: socket.socket,
+    listener: socket.socket,
+    name: str,
+    parent: int,
+    detach: bool,
+    mask: Iterable[int],
 ) -> NoReturn:
     """The keeper: namespaces, then the supervisor; its exit is the lab's end (unless detached)."""
     os.setsid()  # so that a terminal's Ctrl-C reaches the command only, which forwards it
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # one that came before that is forwarded too
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     set_process_name("lab-keeper")
     namespaces.enter_fresh()
     if not detach:
@@ -166,8 +199,16 @@ def _keep(
 def _supervise(
     main: Callable[[], int], status: socket.socket, listener: socket.socket, name: str, detach: bool
 ) -> NoReturn:
-    """PID 1 of the lab: mounts, zygote, runner; then reap until the runner ends."""
+    """PID 1 of the lab: mounts, zygote, runner; then reap until the runner ends, or does not when it should."""
     set_process_name("lab-super")
+    up = False
+
+    def runs(*_: object) -> None:
+        nonlocal up
+        up = True
+
+    signal.signal(_UP, runs)
+    listener.listen(_BACKLOG)  # once more: whoever connects learns this process's pid, and can end a lab that hangs
     for number in _FORWARDED:
         signal.signal(number, signal.SIG_IGN)
     keep = mounts.interpreter_paths()
@@ -187,29 +228,38 @@ def _supervise(
             zygote.serve(zygote_end)
             os._exit(0)
     zygote_end.close()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the runner heeds it
     runner_pid = os.fork()
     if runner_pid == 0:
         with _child(None):
             os.close(wake)
             os.close(wake_writer)
             set_process_name("lab-runner")
-            for number in _FORWARDED:
+            for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             ready = _ready(status) if detach else status.close
             runtime.enter(runtime.Runtime(name, runner_end, listener, tuple(keep), ready))
-            code = _run(main)
+            code = _run(main, mask)
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     runner_end.close()
     listener.close()
     if detach:
         _let_go()
     signal.set_wakeup_fd(wake_writer)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(runner_pid, signal.SIGINT))
+    deadline: float | None = None
+
+    def stop(*_: object) -> None:
+        nonlocal deadline
+        if deadline is None:
+            deadline = time.monotonic() + _PATIENCE
+            os.kill(runner_pid, signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, stop)
     watched = [wake, status.fileno()]
     while True:
         with contextlib.suppress(ChildProcessError):
@@ -219,16 +269,29 @@ def _supervise(
                     _end(status, code if code >= 0 else INTERRUPTED)
                 if ended[0] == zygote_pid:
                     os.kill(runner_pid, signal.SIGKILL)  # without it no host can be touched
-        readable = select.select(watched, [], [])[0]
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            _end(status, INTERRUPTED)
+        readable = select.select(watched, [], [], left)[0]
         if wake in readable:
             os.read(wake, 4096)
         if status.fileno() in readable:
-            if status.recv(16):
-                os.kill(runner_pid, signal.SIGINT)
-            elif detach:
+            if word := _word(status):
+                if word == _KILL:
+                    _end(status, INTERRUPTED)
+                stop()
+            elif up:
                 watched.remove(status.fileno())
             else:
                 os._exit(INTERRUPTED)  # the command is gone
+
+
+def _word(status: socket.socket) -> bytes:
+    """What the command says; empty when it is gone."""
+    try:
+        return status.recv(16)
+    except ConnectionError:
+        return b""
 
 
 def _end(status: socket.socket, code: int) -> NoReturn:
@@ -243,6 +306,7 @@ def _ready(status: socket.socket) -> Callable[[], None]:
 
     def ready() -> None:
         _let_go()
+        os.kill(os.getppid(), _UP)
         with contextlib.suppress(OSError):
             status.send(_READY)
         status.close()
@@ -262,9 +326,11 @@ def _let_go() -> None:
     os.close(null)
 
 
-def _run(main: Callable[[], int]) -> int:
+def _run(main: Callable[[], int], mask: Iterable[int]) -> int:
     """The exit code of `main`, whichever way it ends."""
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return main()
     except KeyboardInterrupt:
         return INTERRUPTED

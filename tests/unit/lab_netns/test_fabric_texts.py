@@ -60,11 +60,12 @@ def test_a_cut_names_every_pair_of_ports_in_one_transaction() -> None:
 
 
 def test_equal_links_share_a_rule_and_perfect_ones_have_none() -> None:
-    plain = rules.base_rules(underlay().all_interfaces(), Links())
+    plain = rules.base_rules(underlay().all_interfaces(), Links(), {})
     assert "numgen" not in plain
     assert "meta" not in plain
     links = Links(Link(loss=0.01), {("a", "b"): Link(loss=0.5, mtu=1200), ("b", "a"): Link(loss=1.0)})
-    text = rules.base_rules(underlay(links).all_interfaces(), links)
+    everyone = underlay(links).all_interfaces()
+    text = rules.base_rules(everyone, links, rules.class_map(everyone, links))
     assert text.count("numgen random mod 1000000000 < 10000000") == 1
     assert text.count("numgen random mod 1000000000 < 500000000") == 1
     assert text.count("numgen") == 2  # certain loss draws nothing
@@ -75,11 +76,12 @@ def test_equal_links_share_a_rule_and_perfect_ones_have_none() -> None:
 def test_each_sender_has_a_class_of_its_own_at_the_port_of_exit() -> None:
     links = Links(pairs={("a", "b"): Link(rate=8_000_000), ("c", "b"): Link(delay=1_500_000)})
     everyone = underlay(links).all_interfaces()
-    assert rules.class_map(everyone, links) == {("p0.0", "p1.0"): 2, ("p2.0", "p1.0"): 4}
-    text = rules.base_rules(everyone, links)
+    classes = rules.class_map(everyone, links)
+    assert classes == {("p0.0", "p1.0"): 2, ("p2.0", "p1.0"): 4}
+    text = rules.base_rules(everyone, links, classes)
     assert '"p0.0" . "p1.0" : 1:2, "p2.0" . "p1.0" : 1:4' in text
-    assert queues.queue_commands(everyone, links, "a") == ""
-    assert queues.queue_commands(everyone, links, "b").splitlines() == [
+    assert queues.queue_commands(everyone, links, classes, "a") == ""
+    assert queues.queue_commands(everyone, links, classes, "b").splitlines() == [
         "qdisc add dev p1.0 root handle 1: htb default 1",
         "class add dev p1.0 parent 1: classid 1:1 htb rate 100000000000bit burst 12500000 cburst 12500000",
         "class add dev p1.0 parent 1: classid 1:2 htb rate 8000000bit burst 3000 cburst 3000",

@@ -1,0 +1,50 @@
+"""Processes of labs as tests see them: families, the namespaces they are in, and their end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from overlay_hosts import eventually
+
+DEADLINE = 10_000
+"""Milliseconds for the kernel to end some dozen processes on a busy machine."""
+
+
+def family(pid: int) -> dict[int, str]:
+    """Pid -> name of a process and all its descendants."""
+    parents: dict[int, list[int]] = {}
+    names = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                head, _, tail = (entry / "stat").read_text().rpartition(")")
+            except OSError:
+                continue
+            names[int(entry.name)] = head.partition("(")[2]
+            parents.setdefault(int(tail.split()[1]), []).append(int(entry.name))
+    found = {}
+    waiting = [pid]
+    while waiting:
+        one = waiting.pop()
+        found[one] = names.get(one, "")
+        waiting += parents.get(one, [])
+    return found
+
+
+def namespaces(pids: Iterator[int]) -> set[str]:
+    """The namespaces that these processes are in, as `net:[4026531840]`."""
+    found = set()
+    for pid in pids:
+        try:
+            found |= {str(link.readlink()) for link in Path(f"/proc/{pid}/ns").iterdir()}
+        except OSError:
+            continue
+    return found
+
+
+def everyone() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def gone(own: set[str]) -> None:
+    """Wait until nobody is in these namespaces any more: what was being forked just now dies with the rest."""
+    eventually(lambda: not own & namespaces(everyone()), DEADLINE / 1000, "the end of the lab's namespaces")
