@@ -102,6 +102,8 @@ class Gone(Record, frozen=True, kw_only=True, tag="gone"):
     """A host's peer stopped or died; it has no view until its next `View`."""
 
     host: str
+    asked: bool = False
+    """It said farewell, because somebody told it to end."""
 
 
 class Load(Record, frozen=True, kw_only=True, tag="load"):

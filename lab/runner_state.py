@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from lab.checkers.convergence import ConvergenceTracker
 from lab.faults.partition import Groups, groups_of, union
-from lab.history import AnyRecord, Gone, Sample
+from lab.history import AnyRecord, Gone, Sample, View
 from lab.scenario_base import ALL
 from lab.topology import Replica, Resolved
 
@@ -31,6 +31,8 @@ class LiveState:
         """Those that should be alive."""
         self.daemons: dict[str, None] = {}
         """Hosts whose daemon should be alive."""
+        self._asked: dict[str, None] = {}
+        """Hosts whose daemon was ended by a command of the scenario's author; a later one may start it again."""
         self.hosts_down: dict[str, None] = {}
         self.cuts: dict[int, frozenset[tuple[str, str]]] = {}
         self.latest: dict[Series, Sample] = {}
@@ -50,8 +52,14 @@ class LiveState:
             self.recent.setdefault(key, deque(maxlen=_SHOWN)).append(record)
             if key not in self.latest or self.latest[key].t <= record.t:
                 self.latest[key] = record
-        elif isinstance(record, Gone) and record.host in self.daemons and self.crashed is None:
-            self.crashed = record
+        elif isinstance(record, Gone) and record.host in self.daemons:
+            if record.asked:
+                self.daemon_stops(record.host)
+                self._asked[record.host] = None
+            elif self.crashed is None:
+                self.crashed = record
+        elif isinstance(record, View) and record.host in self._asked:
+            self.daemon_runs(record.host)
 
     def groups(self) -> Groups:
         """Live hosts that can reach each other now."""
@@ -75,9 +83,11 @@ class LiveState:
     def daemon_stops(self, host: str) -> None:
         """From now on the host's daemon is not expected to run."""
         self.daemons.pop(host, None)
+        self._asked.pop(host, None)
 
     def daemon_runs(self, host: str) -> None:
         """The host's daemon runs (again)."""
+        self._asked.pop(host, None)
         self.daemons[host] = None
 
     def host_stops(self, host: str) -> None:

@@ -122,7 +122,6 @@ async def execute(stage: Stage, body: Exec, index: int) -> Detail:
     """Run a command on a host or in a container, and judge how it ended."""
     container = "" if body.service is None else _some(stage, body.service)[0].name
     host = body.host or stage.live.running[container].host
-    _foresee(stage, host, body.command)
     result = await stage.lab.hosts[host].exec(body.command, container=container, timeout=body.timeout / UNITS["s"])
     problem = judge_exec(body.expect, result, body.timeout)
     if problem:
@@ -303,10 +302,3 @@ def _some(stage: Stage, service: str) -> list[Replica]:
 def _weave(stage: Stage) -> WeaveOverlay:
     # The checks of a scenario let these verbs through on overlay weave only.
     return cast(WeaveOverlay, stage.overlay)
-
-
-def _foresee(stage: Stage, host: str, command: tuple[str, ...]) -> None:
-    """A person may stop the daemon by a command of their own: then its end is no crash."""
-    words = " ".join(command).split()
-    if "weave" in words and {"stop", "reset"} & set(words):
-        stage.daemon_stops(host)

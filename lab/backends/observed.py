@@ -49,10 +49,11 @@ Agent = tuple[asyncio.StreamReader, Callable[[bytes], object]]
 
 
 class _Sight(msgspec.Struct, frozen=True):
-    """One line of the daemon's watch: a monotonic clock and what it believes."""
+    """One line of the daemon's watch: a clock and what it believes; the last may say that it was asked to end."""
 
-    t: int
-    view: dict[str, Any]
+    t: int = 0
+    view: dict[str, Any] = {}
+    leaves: bool = False
 
 
 class ObservedHost(ABC):
@@ -116,18 +117,22 @@ class ObservedHost(ABC):
     async def views(self) -> AsyncIterator[View | Gone]:
         """The overlay daemon's view from now on, and `Gone` when it stops; waits for a daemon that does not run."""
         while True:
-            seen = False
+            seen = asked = False
             with contextlib.suppress(aiohttp.ClientError, OSError):
                 async for view in self._watch(self.weave_socket):
+                    if view is None:
+                        asked = True
+                        continue
                     seen = True
                     yield view
             if seen:
-                yield Gone(t=time.monotonic_ns() - self._origin, host=self.name)
+                yield Gone(t=time.monotonic_ns() - self._origin, host=self.name, asked=asked)
             await asyncio.sleep(self.patience)
             while not os.path.exists(self.weave_socket):  # noqa: ASYNC110, ASYNC240, PTH110  # a stat of a tmpfs, cheap and never slow
                 await asyncio.sleep(self.patience)
 
-    async def _watch(self, path: str) -> AsyncIterator[View]:
+    async def _watch(self, path: str) -> AsyncIterator[View | None]:
+        """Views of a daemon, and None when it says that it was asked to end."""
         timeout = aiohttp.ClientTimeout(total=None)
         connector = aiohttp.UnixConnector(path)
         async with (
@@ -136,6 +141,9 @@ class ObservedHost(ABC):
         ):
             async for line in response.content:
                 sight = msgspec.json.decode(line, type=_Sight)
+                if sight.leaves:
+                    yield None
+                    continue
                 fields = {**sight.view, "kind": "view", "host": self.name, "t": self._since(sight.t)}
                 yield msgspec.convert(fields, View)
 

@@ -43,6 +43,10 @@ WATCH_REFRESH = 2.0
 """Seconds without a change after which a watcher is told again: what the counters say is news too."""
 
 
+FAREWELL_TIMEOUT = 1.0
+"""Seconds that a watcher has to take its last line."""
+
+
 class Control:
     """Everything that can be asked of a running daemon. `leave` ends it (`surrender`: handing its addresses over)."""
 
@@ -67,6 +71,8 @@ class Control:
         self._exposure = exposure
         self._streams: dict[asyncio.Task[Any], bool] = {}
         """Tasks of watchers, and whether they came over TCP."""
+        self._last_words: dict[asyncio.Task[Any], Callable[[], None]] = {}
+        """What puts the last line into a watcher's stream."""
 
     def application(self, door: Door | None = None, *, read_only: bool = False) -> web.Application:
         """The routes for the unix socket, or for TCP with `door`; `read_only`: status, report and metrics alone.
@@ -119,6 +125,13 @@ class Control:
         act("POST", "/proxy/{container}/{step}", self._proxy_step)
         return app
 
+    async def farewell(self) -> None:
+        """Tell watchers that the daemon was asked to end, which a crash never says; their streams end with that."""
+        for last_words in self._last_words.values():
+            last_words()
+        if self._streams:
+            await asyncio.wait(list(self._streams), timeout=FAREWELL_TIMEOUT)
+
     async def close(self) -> None:
         """End all watch streams."""
         for task in list(self._streams):
@@ -170,9 +183,19 @@ class Control:
                 queue.get_nowait()
             queue.put_nowait(_json.encode({"t": t, "view": {"peer": peer, **asdict(view)}}) + b"\n")
 
+        last = _json.encode({"leaves": True}) + b"\n"
+
+        def leave() -> None:
+            self._router.unwatch(push)
+            queue.put_nowait(last)
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._last_words[task] = leave
         self._router.watch(push)
+        told = b""
         try:
-            while True:
+            while told is not last:
                 try:
                     told = await asyncio.wait_for(queue.get(), WATCH_REFRESH)
                 except TimeoutError:
@@ -180,9 +203,11 @@ class Control:
                     continue
                 await response.write(told)
         except (ConnectionError, asyncio.CancelledError):
-            return response
+            pass
         finally:
+            del self._last_words[task]
             self._router.unwatch(push)
+        return response
 
     # --- peers -----------------------------------------------------------------------------------------------------
 

@@ -174,9 +174,8 @@ class Daemon:
 
         self._router, self._containers, self._config, self._plan = router, containers, config, plan
         self._exposure = exposure
-        await self._open_control(
-            Control(router, containers, options, self.report, self.leave, self._lookup, _resolve, exposure)
-        )
+        self._control = Control(router, containers, options, self.report, self.leave, self._lookup, _resolve, exposure)
+        await self._open_control(self._control)
         audit.start()
         log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
 
@@ -343,6 +342,7 @@ class Daemon:
 
     async def _farewell(self) -> None:
         router = self._router
+        await self._control.farewell()
         self._audit.close()
         if self._surrender:
             await self._containers.surrender()

@@ -146,12 +146,14 @@ async def views_follow_the_daemon(bench: Bench) -> None:
         last = next(view for view in reversed(seen) if isinstance(view, View))
         assert last.host == "a" and last.reachable == 2 and 0 < last.t <= bench.lab.now()
         await bench.a.kill_daemon()
-        await _seen(bench, seen, lambda view: isinstance(view, Gone))
+        await _seen(bench, seen, lambda view: isinstance(view, Gone) and not view.asked)
         with pytest.raises(LabError, match="no overlay daemon runs on a"):
             await bench.a.kill_daemon()
         seen.clear()
         await bench.overlay.relaunch("a")
         await _seen(bench, seen, lambda view: isinstance(view, View) and view.neighbours == ("b",))
+        assert (await bench.a.exec(["sh", "-c", "weave stop; sleep 0.1"])).code == 0
+        await _seen(bench, seen, lambda view: isinstance(view, Gone) and view.asked)
 
 
 async def probes_keep_their_grid(bench: Bench) -> None:

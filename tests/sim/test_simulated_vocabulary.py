@@ -385,3 +385,17 @@ def test_what_runs_on_a_host_dies_with_it() -> None:
         return (await sleeping).code
 
     assert backend.run(work()) == 137
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["weave stop; sleep 1", "weave stop && true", "weave stop || true", "true\\nweave stop", "sh -c 'weave stop'"],
+)
+def test_a_daemon_that_a_command_stops_has_not_crashed(command: str) -> None:
+    steps = f"""
+  - exec: {{host: a, command: "{command}"}}
+  - wait: 3s
+  - exec: {{host: a, command: weave launch b}}
+  - wait: 2s
+"""
+    valid(TWO % ("", "", steps))

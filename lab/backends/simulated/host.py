@@ -234,7 +234,7 @@ class SimHost:
         if self.daemon is not None or not self._peer.powered:
             raise OverlayError("a router runs here already" if self.daemon is not None else "the host went off")
         daemon = SimDaemon(self._peer, self.kernel, self.engine, options, self._loop)
-        daemon.on_end = self._daemon_is_gone
+        daemon.on_end = lambda: self._daemon_is_gone(asked=True)
         self.daemon = daemon
         self._ended = self._loop.create_future()
         daemon.start()
@@ -269,11 +269,11 @@ class SimHost:
         self.kernel.clear()
         self._peer.disk.erase()
 
-    def _daemon_is_gone(self) -> None:
+    def _daemon_is_gone(self, *, asked: bool = False) -> None:
         self.daemon = None
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-        self._tell(Gone(t=self.world.now, host=self.name))
+        self._tell(Gone(t=self.world.now, host=self.name, asked=asked))
         self.reach.changed()
 
     async def _pass(self, mean: int) -> None:
