@@ -1,14 +1,12 @@
 """`pytest scenarios/`: each scenario file is a test, named after the question that it answers.
 
-Owns collection, the subprocess that plays the scenario (a lab needs namespaces of its own, a test process has threads)
-and how its failure is shown. Loaded by every pytest that has this distribution installed, so it imports nothing of the
-lab before a scenario is found.
+Owns collection, the subprocess that plays the scenario (a lab needs namespaces of its own, a test process has threads;
+it ends with pytest, whatever ends that) and how its failure is shown. Loaded by every pytest that has this
+distribution installed, so it imports nothing of the lab before a scenario is found.
 """
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -72,17 +70,15 @@ class ScenarioItem(pytest.Item):
 
     def runtest(self) -> None:
         """Play it; raises `ScenarioFailure` unless it is valid."""
+        from lab import child
+
         option = self.config.option
-        command = [sys.executable, "-m", "lab.cli", "run", str(self.path), "--json"]
+        command = ["run", str(self.path), "--json"]
         command += ["--backend", option.lab_backend, "--out", str(self.config.rootpath / "reports")]
         command += ["--seed", str(option.lab_seed)] if option.lab_seed is not None else []
         command += ["--keep"] if option.lab_keep else []
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            out, err = process.communicate()
-        except KeyboardInterrupt:
-            process.wait(timeout=30)  # the signal reached it too, and it stops in good order
-            raise
+        process = child.start(command)
+        out, err = child.finish(process)
         summary = _summary(out)
         self.add_report_section("call", "lab", out if summary is None else out.rstrip().rpartition("\n")[0])
         if summary is None:

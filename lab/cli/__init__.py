@@ -393,8 +393,10 @@ def doctor(as_json: bool) -> None:
 
 def main() -> NoReturn:
     """The entry point: the streams are made safe to write to, and whatever happens becomes an exit code."""
+    from lab.child import follow_parent
     from lab.cli import ending, terminal
 
+    follow_parent()
     terminal.prepare()
     color = None if terminal.live() else False
     sys.exit(ending.code_of(lambda: lab.main(prog_name="lab", standalone_mode=False, color=color)))

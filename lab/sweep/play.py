@@ -9,7 +9,6 @@ import io
 import json
 import signal
 import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -19,11 +18,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from lab import child
 from lab.backends.base import Backend
 from lab.backends.registry import backend as find_backend
 from lab.checkers import Validity, merge
 from lab.errors import LabError
-from lab.fabric.syscalls import set_parent_death_signal
 from lab.history import AnyRecord, Writer, read
 from lab.runner import Outcome, Runner
 from lab.scenario import parse
@@ -118,22 +117,13 @@ class Command:
     def __call__(self, task: Task) -> Point:
         """Play it; the run's directory stays below the sweep's."""
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "lab.cli", "run", task.file, "--backend", task.backend, "--json"]
+        command = ["run", task.file, "--backend", task.backend, "--json"]
         command += ["--seed", str(task.seed), "--out", str(Path(task.folder) / "runs")]
         if self._interrupted():
             return task.failure("interrupted")
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-            preexec_fn=_die_with_us,
-        ) as process:
-            self._process = process
-            out, err = process.communicate()
-            self._process = None
+        process = self._process = child.start(command)
+        out, err = child.finish(process)
+        self._process = None
         wall = time.perf_counter() - begun
         try:
             summary = json.loads(out.rstrip().rpartition("\n")[2])
@@ -157,11 +147,6 @@ class Command:
         process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGINT)
-
-
-def _die_with_us() -> None:
-    """A sweep that is killed leaves no run behind it: the kernel interrupts it."""
-    set_parent_death_signal(signal.SIGINT)
 
 
 def _judged(verdict: Validity, reason: str, measured: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""A `lab` command as the child of a program (pytest, a sweep): it ends when that program does, however that ends.
+
+Owns both ends of this: how the child is started, and what it does about its parent first. The kernel tells a child
+of its parent's end by a signal, which the command takes as any request to stop: its lab goes down.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+__all__ = ["finish", "follow_parent", "start"]
+
+_PARENT = "LAB_PARENT"
+"""In the environment: the pid of who started this command and wants it to end with itself."""
+_GOING_DOWN = 90.0
+"""Seconds for a command that was interrupted; more than its lab gets."""
+
+
+def start(words: Sequence[str]) -> "subprocess.Popen[str]":
+    """Start `lab WORDS`, its output in pipes; a terminal's Ctrl-C does not reach it (`finish` passes it on).
+
+    The thread that calls this must live as long as the command may: the kernel takes its end for the parent's.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "lab.cli", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        env={**os.environ, _PARENT: str(os.getpid())},
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What the command wrote, once it has ended. Interrupted meanwhile, it is interrupted too, and waited for."""
+    with process:
+        try:
+            return process.communicate()
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.communicate(timeout=_GOING_DOWN)
+            finally:
+                process.kill()  # what is left of its lab ends with it
+            raise
+
+
+def follow_parent() -> None:
+    """In a `lab` command: from now on end with the parent that asked for it; it may be gone already."""
+    parent = os.environ.pop(_PARENT, "")
+    if not parent.isdecimal():
+        return
+    from lab.fabric.syscalls import set_parent_death_signal
+
+    set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != int(parent):
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,50 @@
+"""pytest that is interrupted, terminated or killed leaves no lab running."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from netns_labs import require_netns
+from overlay_hosts import eventually
+
+from lab.backends.netns import Client, control, labs
+
+SCENARIO = "version: 1\nunderlay: {hosts: {a: {}}}\noverlay: none\ntimeline:\n  - wait: 300s\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_no_lab_outlives_pytest(number: signal.Signals, tmp_path: Path) -> None:
+    require_netns()
+    name = f"ends-{os.getpid()}-{number}"
+    file = tmp_path / "long.yaml"
+    file.write_text(SCENARIO.replace("version: 1", f"version: 1\nname: {name}"))
+    loaded = "lab.pytest_plugin" in sys.modules
+    argv = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *(() if loaded else ("-p", "lab.pytest_plugin")),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [*argv, str(file), "--rootdir", str(tmp_path)], env=environment, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+
+        def up() -> bool:
+            assert process.poll() is None
+            return name in [lab.name for lab in labs()]
+
+        eventually(up, 60, "the lab")
+        with Client(next(lab for lab in labs() if lab.name == name)) as client:
+            supervisor = client._supervisor()
+        process.send_signal(number)
+        assert control._ends(supervisor, 60)
+        os.close(supervisor)
+        process.wait(60)
+    eventually(lambda: name not in [lab.name for lab in labs()], 10, "the end of the lab")
