@@ -23,6 +23,16 @@ def with_files(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], lis
     return plain, [*([] if wrong is None else [wrong]), *faults], notes
 
 
+def make_portable(plain: dict[str, Any], folder: Path) -> None:
+    """Make the names of other files in a valid scenario of `folder` absolute, so that it can stand elsewhere."""
+    underlay = plain["underlay"]
+    if isinstance(underlay.get("file"), str):
+        underlay["file"] = str((folder / underlay["file"]).absolute())
+    for service in (plain.get("services") or {}).values():
+        if isinstance(image := service.get("image"), str) and image.endswith(_ARCHIVES):
+            service["image"] = str((folder / image).absolute())
+
+
 def _with_graph(plain: dict[str, Any], folder: Path, notes: list[Note]) -> tuple[dict[str, Any], Problem | None]:
     """The scenario with what its topology file says put under what it says itself, or what is wrong with the file."""
     underlay = plain.get("underlay")

@@ -1,6 +1,7 @@
 """`lab explore`: search, shrink, and what a person sees of it. Owns the wording and the exit codes."""
 
 import json
+import shlex
 import time
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def _explore(search: Search, seeds: tuple[int, ...], folder: Path, interrupt: In
     for step in found.case.timeline():
         click.echo(f"  - {json.dumps(step)}")
     click.echo(f"written: {path}")
-    click.echo(f"again:   {command} {path} --backend sim --seed {found.case.seed}")
+    click.echo(f"again:   {command} {shlex.quote(str(path))} --backend sim --seed {found.case.seed}")
     if as_json:
         told_of = {"found": True, "seed": seed, "reason": found.reason, "kind": found.kind, "file": str(path)}
         click.echo(json.dumps(summary | told_of | {"faults": len(found.case.faults), "shrink_runs": found.runs}))

@@ -7,6 +7,7 @@ again. A smaller case lacks faults, hosts, services or probes, or lets things la
 import io
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
 from lab.explore.schedule import OBSTACLES, Fault, Schedule, draw
+from lab.scenario_files import make_portable
 from lab.scenario_values import UNITS, format_duration
 from lab.topology import Resolved
 from lab.words import count
@@ -95,10 +97,14 @@ class Case(Struct, frozen=True, kw_only=True):
         return f"{count(len(self.faults), 'fault')} on {count(hosts, 'host')}"
 
 
-def first_case(text: str, name: str, *, deadline: int) -> Case:
-    """The case without faults of a valid scenario file. Raises `LabError` for one that never gets anything up."""
+def first_case(text: str, name: str, folder: Path, *, deadline: int) -> Case:
+    """The case without faults of a valid scenario file in `folder`; cases can be played from anywhere.
+
+    Raises `LabError` for one that never gets anything up.
+    """
     tree = YAML(typ="safe").load(io.StringIO(text))
     tree.setdefault("name", name)
+    make_portable(tree, folder)
     steps = tree.pop("timeline")
     tree.pop("seed", None)
     setup: list[dict[str, Any]] = []

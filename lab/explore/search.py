@@ -5,6 +5,7 @@ sweep, in virtual time.
 """
 
 import re
+import shlex
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -50,7 +51,7 @@ class Search:
         """Raises `ScenarioError` and `LabError`. `stopped` is asked now and then whether to give up."""
         self.scenario: Resolved = load_resolved(file)
         self._file = file
-        self._base = first_case(file.read_text(encoding="utf-8"), self.scenario.name, deadline=deadline)
+        self._base = first_case(file.read_text(encoding="utf-8"), self.scenario.name, file.parent, deadline=deadline)
         self._backend = backend
         self._pool = pool
         self._most = most
@@ -145,7 +146,7 @@ def write_case(found: Found, scenario: Resolved, folder: Path, command: str) -> 
         "",
         f"Found by `lab explore`, seed {found.seed}: {found.first.size}, made smaller in {count(found.runs, 'run')}.",
         f"It ended with: {' '.join(found.reason.split())[:400]}",
-        f"Play it again: {command} {path} --backend sim --seed {found.case.seed}",
+        f"Play it again: {command} {shlex.quote(str(path))} --backend sim --seed {found.case.seed}",
     ]
     path.write_text(found.case.text(*lines), encoding="utf-8")
     return path

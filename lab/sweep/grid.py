@@ -24,6 +24,7 @@ from lab.scenario import ScenarioError, parse
 from lab.scenario import _keys_at as keys_at
 from lab.scenario_base import listed
 from lab.scenario_check import nearest
+from lab.scenario_files import make_portable
 from lab.topology import Resolved, resolve
 
 __all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variants"]
@@ -203,8 +204,7 @@ def _changed(text: str, assignment: Assignment, name: str, folder: Path) -> str:
     """The file with the values put in, so that it can stand in another folder; comments stay."""
     tree = _tree(text)
     tree.setdefault("name", name)
-    if isinstance(tree["underlay"].get("file"), str):
-        tree["underlay"]["file"] = str((folder / tree["underlay"]["file"]).resolve())
+    make_portable(tree, folder)
     for path, value in assignment:
         *parents, last = full_path(path, tree)
         node = tree

@@ -37,7 +37,7 @@ timeline:
   - expect: {converged: all, within: 10s}
   - partition: {isolate: [a], for: 5s}
 """
-BLANK = first_case(BASE, "base", deadline=30 * S)
+BLANK = first_case(BASE, "base", Path(), deadline=30 * S)
 RESOLVED = resolve(parse(BASE), name="base")
 HOSTS = ("a", "b", "c", "d", "e")
 seeds = st.integers(0, 10**6)
@@ -126,8 +126,8 @@ def test_all_shapes_and_verbs_are_drawn() -> None:
 def test_the_setup_ends_where_something_is_disturbed() -> None:
     assert [next(iter(step)) for step in BLANK.setup] == ["launch", "connect", "run", "expect"]
     with pytest.raises(LabError, match="launches nothing"):
-        first_case("version: 1\nunderlay: {hosts: {a: {}}}\ntimeline: [{wait: 1s}]\n", "x", deadline=S)
-    bare = first_case("version: 1\nunderlay: {hosts: {a: {}}}\ntimeline: [{launch: all}]\n", "x", deadline=S)
+        first_case("version: 1\nunderlay: {hosts: {a: {}}}\ntimeline: [{wait: 1s}]\n", "x", Path(), deadline=S)
+    bare = first_case("version: 1\nunderlay: {hosts: {a: {}}}\ntimeline: [{launch: all}]\n", "x", Path(), deadline=S)
     assert list(bare.setup[-1]) == ["expect"]
 
 

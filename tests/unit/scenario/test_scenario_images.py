@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from lab.backends.netns.backend import NetnsBackend
+from lab.explore.case import first_case
 from lab.images.archive import Built, Layer, LayerWriter, archive, digest_of
 from lab.resolved import from_json
 from lab.scenario import ScenarioError, load, load_resolved
+from lab.sweep import grid
 
 TEXT = """version: 1
 underlay: {{hosts: {{a: {{}}}}}}
@@ -77,3 +79,27 @@ def test_an_archive_of_several_images_does_not_say_which(tmp_path: Path) -> None
 def test_archive_is_no_key_of_the_language(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="`archive`"):
         load(_scenario(tmp_path, "my/shop, archive: x.tar"))
+
+
+def test_what_is_made_of_a_scenario_can_stand_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "a folder", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    _archive(home / "shop.tar", "my/shop:2")
+    (home / "net.gml").write_text(
+        'graph [ node [ id 0 label "a" ] node [ id 1 label "b" ] edge [ source 0 target 1 ] ]'
+    )
+    steps = "[launch: all, expect: {converged: all, within: 9s}]"
+    text = TEXT.format("shop.tar").replace("{hosts: {a: {}}", "{file: net.gml").replace("[wait: 1s]", steps)
+    (home / "shop.yaml").write_text(text)
+    monkeypatch.chdir(home)
+    case = first_case(text, "shop", Path(), deadline=10**9).text()
+    swept = grid._changed(text, (), "shop", Path())
+    for made in (case, swept):
+        (elsewhere / "made.yaml").write_text(made)
+        monkeypatch.chdir("/")
+        scenario = load_resolved(elsewhere / "made.yaml")
+        assert scenario.services["shop"].archive == str(home / "shop.tar")
+        assert list(scenario.hosts) == ["a", "b"]
