@@ -6,6 +6,7 @@ are left alone. Owns the translation, the names of hosts, and the notes on what 
 scenario model's. Reads files, starts nothing.
 """
 
+import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from lab.errors import LabError
 from lab.graph_words import link_of
+from lab.named_file import read_named
 from lab.scenario_base import listed
 from lab.scenario_names import unfit_for_host
 
@@ -31,9 +33,8 @@ class GraphFileError(LabError):
 
 def read_graph(path: Path) -> Any:
     """The graph of a file; raises `GraphFileError`."""
-    import networkx
 
-    readers = {".graphml": networkx.read_graphml, ".gml": _read_gml}
+    readers = {".graphml": _read_graphml, ".gml": _read_gml}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise GraphFileError(f"a file named *{' or *'.join(SUFFIXES)}")
@@ -42,7 +43,7 @@ def read_graph(path: Path) -> Any:
             raise GraphFileError("a file" if path.exists() else "a file that can be read (No such file or directory)")
         if path.stat().st_size > _LARGEST:
             raise GraphFileError(f"a file of at most {_LARGEST >> 20} MiB")
-        graph = reader(str(path))
+        graph = reader(read_named(path))
     except GraphFileError:
         raise
     except OSError as error:
@@ -56,11 +57,16 @@ def read_graph(path: Path) -> Any:
     return graph
 
 
-def _read_gml(name: str) -> Any:
+def _read_graphml(data: bytes) -> Any:
+    import networkx
+
+    return networkx.read_graphml(io.BytesIO(data))
+
+
+def _read_gml(data: bytes) -> Any:
     """A GML file as its authors mean it: in UTF-8 (or Latin-1), and with parallel edges though it does not say so."""
     import networkx
 
-    data = Path(name).read_bytes()
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -6,6 +6,7 @@ Owns the wording of problems, what of a faulty file can still be checked, and th
 """
 
 import hashlib
+import io
 import json
 import re
 import typing
@@ -15,6 +16,7 @@ from typing import Any
 from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
+from lab.named_file import read_named
 from lab.scenario_base import Problem, Written, listed, options_of, show
 from lab.scenario_check import check, nearest
 from lab.scenario_files import with_files
@@ -91,7 +93,7 @@ class Reading(Struct, frozen=True):
 
 def load(path: Path) -> Scenario:
     """The scenario of a file; raises `ScenarioError`, also when it cannot be read. A missing name is the file's."""
-    return parse(_text(path), str(path))
+    return parse(text_of(path), str(path))
 
 
 def parse(text: str, file: str = "scenario") -> Scenario:
@@ -102,17 +104,17 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     return scenario
 
 
-def load_resolved(path: Path, seed: int | None = None) -> Resolved:
-    """The concrete form of a file's scenario; raises `ScenarioError`."""
-    found = read(path, seed)
+def load_resolved(path: Path, seed: int | None = None, *, text: str | None = None) -> Resolved:
+    """The concrete form of a file's scenario; raises `ScenarioError`. `text`: what it holds, if that was read."""
+    found = read(path, seed, text=text)
     if found.resolved is None or found.problems:
         raise ScenarioError(str(path), list(found.problems))
     return found.resolved
 
 
-def read(path: Path, seed: int | None = None) -> Reading:
+def read(path: Path, seed: int | None = None, *, text: str | None = None) -> Reading:
     """All that is to be said of a file. Raises `ScenarioError` only when it cannot be read."""
-    text, file = _text(path), str(path)
+    text, file = text_of(path) if text is None else text, str(path)
     tree, scenario, problems, notes = _checked(text, file)
     ordered = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     name, shortened = _name_of(path)
@@ -125,10 +127,10 @@ def read(path: Path, seed: int | None = None) -> Reading:
     return Reading(file, scenario, resolved, ordered, tuple(notes), tree)
 
 
-def _text(path: Path) -> str:
-    """What a file holds; raises `ScenarioError`."""
+def text_of(path: Path) -> str:
+    """What a file holds; raises `ScenarioError`. Once for each command: a pipe cannot be read again."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return io.StringIO(read_named(path).decode("utf-8-sig"), newline=None).read()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ScenarioError(

@@ -16,7 +16,7 @@ from msgspec import Struct
 from lab.explore.case import Case, first_case, with_faults
 from lab.explore.schedule import hindered
 from lab.explore.shrink import shrink
-from lab.scenario import ScenarioError, load_resolved, parse
+from lab.scenario import ScenarioError, load_resolved, parse, text_of
 from lab.sweep.measure import Point
 from lab.sweep.play import Task
 from lab.sweep.pools import Pool
@@ -49,9 +49,10 @@ class Search:
         self, file: Path, backend: str, pool: Pool, *, deadline: int, most: int, stopped: Callable[[], bool]
     ) -> None:
         """Raises `ScenarioError` and `LabError`. `stopped` is asked now and then whether to give up."""
-        self.scenario: Resolved = load_resolved(file)
+        text = text_of(file)
+        self.scenario: Resolved = load_resolved(file, text=text)
         self._file = file
-        self._base = first_case(file.read_text(encoding="utf-8"), self.scenario.name, file.parent, deadline=deadline)
+        self._base = first_case(text, self.scenario.name, file.parent, deadline=deadline)
         self._backend = backend
         self._pool = pool
         self._most = most

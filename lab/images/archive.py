@@ -153,6 +153,8 @@ def archive(images: Sequence[Built], architecture: str) -> Iterator[bytes]:
 
 def names_in(path: Path) -> list[str]:
     """The names (with tags) of the images in somebody's archive. Raises `LabError` for anything else."""
+    if path.exists() and not path.is_file():
+        raise LabError(f"{path} is no regular file, which an archive of images must be")
     try:
         with tarfile.open(path) as tar:
             file = tar.extractfile("manifest.json")

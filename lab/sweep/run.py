@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.errors import LabError
-from lab.scenario import load_resolved
+from lab.scenario import load_resolved, text_of
 from lab.sweep.grid import Setting, Variant, parse_set, variants
 from lab.sweep.ledger import Ledger, code_version, key_of
 from lab.sweep.measure import Point
@@ -82,8 +82,8 @@ def plan(file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *,
     Raises `LabError` for wrong settings and for scenarios that the backend cannot honour, `ScenarioError` for a wrong
     file.
     """
-    resolved = load_resolved(file)
-    text = file.read_text(encoding="utf-8")
+    text = text_of(file)
+    resolved = load_resolved(file, text=text)
     parsed = tuple(parse_set(setting) if isinstance(setting, str) else setting for setting in settings)
     found = variants(text, parsed, file=str(file), name=resolved.name, question=resolved.question)
     code = code_version()
