@@ -108,15 +108,27 @@ def read_summary(run_dir: Path) -> Summary:
 
 def find_run(where: str, root: Path = ROOT) -> Path:
     """The run directory meant by a path, by `SCENARIO` or by `SCENARIO/TIME`; raises `LabError`."""
-    for path in (Path(where), root / where, root / where / "latest"):
+    for path in (Path(where), root / where, _latest(root / where)):
         if (path / HISTORY).is_file():
             return path.resolve()
     raise LabError(f"no run at {where}: expected a directory with {HISTORY}, as reports/partition/latest")
 
 
 def _link_latest(base: Path, name: str) -> None:
-    """Point `latest` at a run, in one step."""
+    """Point `latest` at a run, in one step. A directory of that name (of an archive without links) is left alone."""
+    latest = base / "latest"
+    if latest.is_dir() and not latest.is_symlink():
+        return
     link = base / f".latest-{name}-{os.getpid()}"
     link.unlink(missing_ok=True)
     link.symlink_to(name)
-    link.replace(base / "latest")
+    link.replace(latest)
+
+
+def _latest(base: Path) -> Path:
+    """The latest run of a scenario: the link says so, or else the runs' names, which begin with their time."""
+    link = base / "latest"
+    if link.is_symlink() or not base.is_dir():
+        return link
+    runs = [path for path in base.iterdir() if path != link and (path / HISTORY).is_file()]
+    return max(runs, key=lambda path: (path.name.partition("-")[0], len(path.name), path.name), default=link)

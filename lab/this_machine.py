@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from lab.errors import LabError
+
 
 def search_path() -> str:
     """PATH with the administrator's directories, which an ordinary user's lacks."""
@@ -20,7 +22,12 @@ def program(name: str) -> str | None:
 
 def cache() -> Path:
     """Where what can be made again is kept for this user: below XDG_CACHE_HOME."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "overlay-lab")
+    if place := os.environ.get("XDG_CACHE_HOME"):
+        return Path(place, "overlay-lab")
+    try:
+        return Path.home() / ".cache" / "overlay-lab"
+    except RuntimeError:
+        raise LabError("this user has no home directory to keep a cache in: set HOME or XDG_CACHE_HOME") from None
 
 
 def free_memory() -> int:

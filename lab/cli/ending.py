@@ -7,9 +7,11 @@
 verdict's code and raise what they cannot deal with; they print no tracebacks and catch nothing for its exit code.
 """
 
+import errno
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -63,8 +65,22 @@ def code_within(work: Callable[[], Any]) -> int:
 
 def in_words(error: OSError) -> str:
     """What the system refused, of which file, in a sentence."""
+    if isinstance(error, FileNotFoundError) and not error.filename and _lost_directory():
+        return "the working directory does not exist any more: change to another, and run it again"
+    if isinstance(error, BlockingIOError):
+        return "this user may start no more processes (ulimit -u), or the machine has no room for more"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "no more files may be open at once (ulimit -n)"
     reason = error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _lost_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _say(text: str) -> None:

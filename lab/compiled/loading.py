@@ -1,10 +1,11 @@
 """Lets imports take the compiled modules, all of them or none. Builds nothing, says nothing.
 
-None, when they were built from other sources, when they are switched off, or when one of the modules is there already:
-two halves of one core would not know each other's classes.
+None, when they were built from other sources, when they are switched off, when somebody else may have put them there,
+or when one of the modules is imported already: two halves of one core would not know each other's classes.
 """
 
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
@@ -46,11 +47,18 @@ def use() -> bool:
         return False
     if not place().is_dir():  # spares those who never built anything the reading of all sources
         return False
-    finder = Finder(folder())
-    if not finder.complete():
+    where = folder()
+    finder = Finder(where)
+    if not finder.complete() or not _ours([place().parent, place(), where, *where.iterdir()]):
         return False
     sys.meta_path.insert(0, finder)
     return True
+
+
+def _ours(paths: Sequence[Path]) -> bool:
+    """Whether nobody but this user (or root) put code there: a cache may be another's, under sudo for example."""
+    found = [path.stat() for path in paths]
+    return all(one.st_uid in (0, os.geteuid()) and not one.st_mode & stat.S_IWOTH for one in found)
 
 
 def complete(where: Path) -> bool:

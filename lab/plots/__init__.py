@@ -7,6 +7,7 @@ Importing this package imports matplotlib: nothing that runs before or inside a 
 from collections.abc import Callable
 
 from lab.checkers.run import Run
+from lab.plots import advice  # noqa: F401
 from lab.plots.convergence import convergence
 from lab.plots.dns import dns
 from lab.plots.latency import latency

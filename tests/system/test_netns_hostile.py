@@ -41,7 +41,7 @@ def listening(*names: str, uid: int = -1) -> Iterator[None]:
             for name in names:
                 sockets.append(socket.socket(socket.AF_UNIX))
                 sockets[-1].bind(b"\0overlay-lab/" + os.fsencode(name))
-                sockets[-1].listen(1)
+                sockets[-1].listen(8)
             os.write(ready, b".")
             signal.pause()
         finally:
@@ -76,7 +76,7 @@ def test_a_holder_that_never_answers_keeps_nobody_waiting(monkeypatch: pytest.Mo
     with listening(f"{os.geteuid()}/{name}"):
         with Client(find(name)) as client, pytest.raises(LabError, match=f"lab {name} does not answer"):
             client.call("inspect")
-        filling = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(4)]
+        filling = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(16)]
         for one in filling:
             with contextlib.suppress(BlockingIOError):
                 one.connect(f"\0overlay-lab/{os.geteuid()}/{name}")

@@ -40,8 +40,8 @@ _UP = signal.SIGUSR1
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = 60.0
 """Seconds that a runner which was told to stop may take; more than the runner gives its lab to go down."""
-_BACKLOG = 128
-"""Connections that may wait for a runner that is busy."""
+_BACKLOG = 4096
+"""Connections that may wait for a runner that is busy or hangs; one that is closed meanwhile counts on."""
 
 
 def launch(

@@ -122,3 +122,18 @@ def test_a_build_that_lacks_a_module_is_made_anew(cache: Path, monkeypatch: pyte
     monkeypatch.setattr(building, "_compile", fill)
     fill(folder(), MODULES[1:])
     assert complete(build(print))
+
+
+def test_code_that_somebody_else_may_have_put_there_is_not_taken(cache: Path) -> None:
+    one = fill(folder()) / f"{MODULES[0]}{EXTENSION_SUFFIXES[0]}"
+    assert asked(USE) == "True"
+    for path in (one, folder(), cache, cache.parent):
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o002)
+        assert asked(USE) == "False"
+        path.chmod(mode)
+        if os.geteuid() == 0:
+            os.chown(path, 65534, -1)
+            assert asked(USE) == "False"
+            os.chown(path, 0, -1)
+    assert asked(USE) == "True"

@@ -46,3 +46,13 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LabError, match="choose another with --out"):
         new_run("x", tmp_path / "file")
+
+
+def test_a_directory_called_latest_is_left_alone_and_the_newest_run_is_found(tmp_path: Path) -> None:
+    (tmp_path / "x" / "latest").mkdir(parents=True)
+    (tmp_path / "x" / "latest" / HISTORY).touch()
+    runs = [new_run("x", tmp_path) for _ in range(11)]
+    for run in runs:
+        (run / HISTORY).touch()
+    assert find_run("x", tmp_path) == runs[-1]
+    assert not (tmp_path / "x" / "latest").is_symlink()

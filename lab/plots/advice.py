@@ -1,0 +1,5 @@
+"""Imported before matplotlib: its advice to whoever has no home directory is nothing for the output of a run."""
+
+import logging
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
