@@ -8,6 +8,7 @@ verdict's code and raise what they cannot deal with; they print no tracebacks an
 """
 
 import errno
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -27,6 +28,8 @@ USAGE, UNKNOWN = 2, 3
 def code_of(command: Callable[[], Any]) -> int:
     """Run a whole command; its exit code, with everything that it had to say written."""
     try:
+        if callable(signal.getsignal(signal.SIGINT)):  # not where interrupts are ignored
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = code_within(command)
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lab.backends.base import Virtual
-from lab.cli import table
+from lab.cli import interrupts, table
 from lab.cli.ending import USAGE
 from lab.cli.play import answering, inside, prepare, staying
 from lab.cli.tell import Teller
@@ -69,7 +69,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
                 beside=answering(engine, scenario),
                 keep=stay,
             )
-            outcome = asyncio.run(runner.run(timeline=first_steps(scenario)))
+            outcome = interrupts.run(asyncio.run, lambda: runner.run(timeline=first_steps(scenario)))
         if outcome.reason:
             click.echo(f"lab: {clean(outcome.reason, keep=LINES)}", err=True)
         return EXIT_CODES[outcome.verdict]

@@ -17,6 +17,7 @@ import msgspec
 
 from lab.backends.base import Backend, Housed, Paced, Virtual
 from lab.backends.registry import backend as find_backend
+from lab.cli import interrupts
 from lab.cli.command import lab_command
 from lab.cli.ending import UNKNOWN, USAGE, code_within, in_words
 from lab.cli.files import tell
@@ -171,7 +172,7 @@ def _play(scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, te
             beside=answering(engine, scenario),
             keep=_keeping(settle) if keep else None,
         )
-        outcome = engine.run(runner.run()) if isinstance(engine, Virtual) else asyncio.run(runner.run())
+        outcome = interrupts.run(engine.run if isinstance(engine, Virtual) else asyncio.run, runner.run)
     if not keep:
         settle(outcome)
     return 0
@@ -191,8 +192,11 @@ def _keeping(settle: Callable[[Outcome], None]) -> Callable[[Outcome], Coroutine
 def _report(run_dir: Path, told_of: Callable[[str], None]) -> tuple[dict[str, Any], bool]:
     """(what the run came to, whether its report could be drawn); the verdict is the worse of the runner's and the
     checkers', whatever becomes of the drawings."""
-    told = msgspec.to_builtins(read_summary(run_dir))
+    told: dict[str, Any] = msgspec.to_builtins(read_summary(run_dir))
     summary = dict(told)
+    history = run_dir / HISTORY
+    if told["verdict"] == "unknown" and not (history.is_file() and history.stat().st_size):
+        return summary, False  # interrupted, or refused by this machine, before there was anything to draw
 
     def judged(found: dict[str, Any]) -> None:
         from lab.checkers import merge

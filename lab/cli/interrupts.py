@@ -1,0 +1,23 @@
+"""Running a coroutine such that an interrupt either comes before it, or is its own to deal with; never in between."""
+
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+__all__ = ["run"]
+
+
+def run(runner: Callable[[Coroutine[Any, Any, T]], T], work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """`runner(work())`, as by `asyncio.run`; SIGINT waits until the coroutine has begun."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    async def begun() -> T:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return await work()
+
+    try:
+        return runner(begun())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,21 @@
+"""The `lab` command from its first instruction: an interrupt while modules are imported is one line and exit code 3."""
+
+import os
+import signal
+from typing import NoReturn
+
+_INTERRUPTED = 3
+
+
+def main() -> NoReturn:
+    """The entry point of the command `lab`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _give_up)
+    from lab.cli import main as command
+
+    command()
+
+
+def _give_up(_number: int, _frame: object) -> NoReturn:
+    os.write(2, b"lab: interrupted\n")
+    os._exit(_INTERRUPTED)
