@@ -1,5 +1,7 @@
 """Errors that the lab raises on purpose: what was found, what was expected, what to do about it."""
 
+import errno
+
 from overlay.clean import LINES, clean
 
 
@@ -9,6 +11,27 @@ class LabError(Exception):
     def __str__(self) -> str:
         # It is made to be printed, and may hold words of a scenario, a container or an engine.
         return clean(super().__str__(), keep=LINES)
+
+
+class Exhausted(LabError):
+    """This machine, or this user's limits, have no room for the lab: which says nothing of the scenario."""
+
+
+_ROOM = {
+    errno.EAGAIN: "this user may start no more processes (ulimit -u), or the machine has no room for more",
+    errno.EMFILE: "no more files may be open at once (ulimit -n)",
+    errno.ENFILE: "this machine can open no more files",
+    errno.ENOMEM: "this machine has not enough memory",
+    errno.ETOOMANYREFS: "too many descriptors of this user are on their way at once (ulimit -n)",
+}
+
+
+def no_room(error: BaseException | int) -> str:
+    """What ran out, if an error (or its number) says so; else empty."""
+    if isinstance(error, MemoryError):
+        return _ROOM[errno.ENOMEM]
+    number = error.errno if isinstance(error, OSError) else error
+    return _ROOM.get(number, "") if isinstance(number, int) else ""
 
 
 class Violation(LabError):

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.backends.base import Backend, Virtual
-from lab.errors import LabError, Violation
+from lab.errors import Exhausted, LabError, Violation, no_room
 from lab.history import Event, Meta, Writer
 from lab.runner_expect import Judge, Judgement, describe
 from lab.runner_load import code_identity, machine
@@ -119,11 +119,14 @@ class Runner:
         except asyncio.CancelledError:
             _keep_going()
             return Outcome(verdict="unknown", reason="interrupted")
-        except LabError as error:
-            detail = {"label": _UP, "error": str(error)}
+        except (LabError, OSError) as error:
+            reason = str(error) if isinstance(error, LabError) else no_room(error)
+            if not reason:
+                raise
+            detail = {"label": _UP, "error": reason}
             # Not `ok=False`: that would say that the scenario was tried and found wanting.
             self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
-            return Outcome(verdict="unknown", reason=f"the lab did not come up: {error}")
+            return Outcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
         stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over)
         try:
             return await self._on(stage, self._scenario.timeline if timeline is None else timeline)
@@ -165,8 +168,10 @@ class Runner:
         except LabError as error:
             reason = str(error)
         except Exception as error:
-            traceback.print_exc()
-            reason = f"the lab itself failed: {type(error).__name__}: {error}"
+            reason = no_room(error)
+            if not reason:
+                traceback.print_exc()
+                reason = f"the lab itself failed: {type(error).__name__}: {error}"
         outcome = Outcome(
             verdict=verdict,
             reason=reason,
@@ -245,6 +250,8 @@ class Runner:
         self._report(Progress(t=begun, step=index, label=label))
         try:
             await carry(stage, step, index)
+        except Exhausted:
+            raise
         except LabError as error:
             took = stage.lab.now() - begun
             self._report(Progress(t=begun, step=index, label=label, ok=False, took=took, note=str(error)))

@@ -7,7 +7,7 @@ One function per verb: (stage, body, index) -> what there is to say in the step'
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
-from lab.errors import LabError
+from lab.errors import Exhausted, LabError
 from lab.faults.base import Fault
 from lab.faults.churn import ChurnFault, words
 from lab.faults.device import ClockTrouble, DiskTrouble
@@ -189,6 +189,8 @@ async def carry(stage: Stage, step: Step, index: int) -> None:
     stage.event(index, step.verb, "start", label=label)
     try:
         detail = await _CARRY[step.verb](stage, step.body, index)
+    except Exhausted:
+        raise  # the machine's fault: the step was not tried
     except LabError as error:
         took = stage.lab.now() - begun
         stage.event(index, step.verb, "end", ok=False, label=label, took=took, error=str(error))

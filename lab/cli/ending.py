@@ -7,7 +7,6 @@
 verdict's code and raise what they cannot deal with; they print no tracebacks and catch nothing for its exit code.
 """
 
-import errno
 import signal
 import sys
 import traceback
@@ -18,7 +17,7 @@ from typing import Any
 import click
 
 from lab.cli import terminal
-from lab.errors import LabError
+from lab.errors import LabError, no_room
 
 __all__ = ["UNKNOWN", "USAGE", "code_of", "code_within"]
 
@@ -70,10 +69,8 @@ def in_words(error: OSError) -> str:
     """What the system refused, of which file, in a sentence."""
     if isinstance(error, FileNotFoundError) and not error.filename and _lost_directory():
         return "the working directory does not exist any more: change to another, and run it again"
-    if isinstance(error, BlockingIOError):
-        return "this user may start no more processes (ulimit -u), or the machine has no room for more"
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return "no more files may be open at once (ulimit -n)"
+    if lacking := no_room(error):
+        return lacking
     reason = error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {reason}" if error.filename else reason
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol
 
-from lab.errors import LabError
+from lab.errors import Exhausted, LabError, no_room
 from lab.fabric import plan, queues, rules
 
 
@@ -121,6 +121,10 @@ async def run(*argv: str, text: str = "", check: bool = True) -> str:
         )
     except FileNotFoundError:
         raise LabError(f"{argv[0]} not found; `lab doctor` names the package that has it") from None
+    except OSError as error:
+        if lacking := no_room(error):
+            raise Exhausted(f"{argv[0]} cannot be run: {lacking}") from None
+        raise
     out, err = await process.communicate(text.encode())
     if check and process.returncode:
         raise LabError(f"{' '.join(argv)} failed: {err.decode(errors='replace').strip()[:2000]}")

@@ -89,10 +89,11 @@ def _become(
         log.error("%s", error)
         with contextlib.suppress(OSError):
             os.write(pipe, str(error).encode())
-    except BaseException:
+    except BaseException as error:
         log.critical("%s died", what, exc_info=True)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         with contextlib.suppress(OSError):
-            os.write(pipe, f"{what} died while starting: see {log_file}".encode())
+            os.write(pipe, f"{what} died while starting ({reason}): see {log_file}".encode())
     finally:
         logging.shutdown()
         os._exit(code)

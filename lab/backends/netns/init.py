@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from lab.backends.netns import mounts
 from lab.backends.netns.paths import ENGINE_SOCKET, ENGINE_STATE
+from lab.errors import no_room
 from lab.fabric.syscalls import set_process_name, sethostname
 
 MADE, GO, UP, FAILED = b"made", b"go", b"up", b"failed "
@@ -64,9 +65,10 @@ def run_host(plan: HostPlan, channel: socket.socket) -> NoReturn:
         if plan.engine:
             _start_engine(plan, channel)
         channel.send(UP)
-    except BaseException:
+    except BaseException as error:
+        text = no_room(error) or traceback.format_exc()
         with contextlib.suppress(OSError):
-            channel.send(FAILED + traceback.format_exc().encode()[-60_000:])
+            channel.send(FAILED + text.encode()[-60_000:])
         os._exit(1)
     channel.close()
     os.chdir("/")

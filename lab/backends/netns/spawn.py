@@ -22,7 +22,7 @@ import msgspec
 from lab.backends.base import Result, overdue
 from lab.backends.netns.init import HostPlan
 from lab.backends.netns.zygote import MESSAGE, Order
-from lab.errors import LabError
+from lab.errors import Exhausted, LabError, no_room
 
 _CHUNK = 1 << 16
 _UNDER_WAY = 32
@@ -176,7 +176,9 @@ class Spawner:
                 self._ended.pop(number)
                 future = self._started.pop(number)
                 if not future.cancelled():
-                    future.set_exception(LabError(f"cannot start a process in the host: {answer['error']}"))
+                    lacking = no_room(answer["errno"] or 0)
+                    text = f"cannot start a process in the host: {lacking or answer['error']}"
+                    future.set_exception(Exhausted(text) if lacking else LabError(text))
             elif not (ended := self._ended.pop(number)).done():
                 ended.set_result(answer["code"])
 

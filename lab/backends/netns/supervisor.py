@@ -26,7 +26,7 @@ from typing import NoReturn
 
 from lab.backends.netns import control, mounts, runtime, zygote
 from lab.backends.netns.paths import RUNNER_LOG
-from lab.errors import LabError
+from lab.errors import LabError, no_room
 from lab.fabric import features, namespaces
 from lab.fabric.syscalls import set_parent_death_signal, set_process_name
 
@@ -352,10 +352,11 @@ def _child(status: socket.socket | None) -> Iterator[None]:
     except LabError as error:
         if status is not None:
             status.send(_FAILED + str(error).encode())
-    except BaseException:
+    except BaseException as error:
+        text = no_room(error) or traceback.format_exc()
         if status is None:
-            traceback.print_exc()
+            print(text, file=sys.stderr)
         else:
-            status.send(_FAILED + traceback.format_exc().encode()[-60_000:])
+            status.send(_FAILED + text.encode()[-60_000:])
     finally:
         os._exit(1)

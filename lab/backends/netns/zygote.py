@@ -5,7 +5,8 @@ milliseconds and shares its pages. Owns the wire between runner and zygote (one 
 message of a seqpacket socket) and what happens between fork and the wanted function. Knows no scenario.
 
 A request `Order` comes with descriptors: standard input, output and error, then (for a host's init) its channel.
-Answers: {"id", "pid"} when forked, or {"id", "error"}; {"id", "code"} when that process has ended (negative: signal).
+Answers: {"id", "pid"} when forked, or {"id", "error", "errno"}; {"id", "code"} when that process has ended (negative:
+a signal).
 Pids are those of the lab's pid namespace.
 """
 
@@ -106,7 +107,7 @@ class Zygote:
         try:
             pid = self._fork(order, fds)
         except OSError as error:
-            self._answer(id=order.id, error=str(error))
+            self._answer(id=order.id, error=str(error), errno=error.errno)
             return
         self._ids[pid] = order.id
         self._answer(id=order.id, pid=pid)
