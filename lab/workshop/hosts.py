@@ -20,10 +20,11 @@ __all__ = ["page", "read", "two_hosts"]
 def page(language: str) -> Path:
     """The walk-through in a language. Raises `LabError` where this installation has no documentation."""
     name = "walkthrough.md" if language == "en" else f"walkthrough.{language}.md"
-    path = Path(__file__).resolve().parents[2] / "docs" / name
-    if not path.exists():
-        raise LabError(f"this installation has no {name}: give the path of the walk-through, `lab workshop FILE`")
-    return path
+    here = Path(__file__).resolve()
+    for path in (here.with_name(name), here.parents[2] / "docs" / name):  # of a wheel, of a checkout
+        if path.exists():
+            return path
+    raise LabError(f"this installation has no {name}: give the path of the walk-through, `lab workshop FILE`")
 
 
 def read(file: Path, numbers: tuple[int, ...] = ()) -> tuple[Part, ...]:

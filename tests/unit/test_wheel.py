@@ -1,0 +1,35 @@
+"""What is built for users who have no checkout has all that its commands read."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ASK = """
+import lab
+from lab.backends.vagrant import machines
+from lab.workshop.hosts import page, read
+print(lab.__file__)
+for language in ("en", "fr"):
+    print(page(language), len(read(page(language))))
+print(machines.__file__)
+"""
+
+
+def test_a_wheel_has_the_pages_of_the_workshop(tmp_path: Path) -> None:
+    building = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(building, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    argv = [sys.executable, "-c", ASK]
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith(str(installed)) for line in done.stdout.splitlines()), done.stdout
+    assert (installed / "lab/backends/vagrant/Vagrantfile").is_file()
+    entry = next(installed.glob("*.dist-info")) / "entry_points.txt"
+    assert "lab = lab.start:main" in entry.read_text()
