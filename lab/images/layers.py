@@ -17,6 +17,7 @@ import os
 import platform
 import py_compile
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def bootstrap(path: Path, what: str, packages: Sequence[str], hooks: Sequence[Pa
     command = [tool, "--quiet", "--variant=minbase", f"--include={','.join(packages)}", "--format=tar"]
     command += [f"--dpkgopt=path-exclude={glob}" for glob in _UNWANTED]
     command += [f"--aptopt={line}" for line in _apt_options()]
-    command += [f'--customize-hook={hook} "$1"' for hook in hooks]
+    command += [f'--customize-hook={shlex.quote(str(hook))} "$1"' for hook in hooks]
     command += [codename(), str(path), *_sources()]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -35,7 +36,9 @@ def with_agent(check: Check, *, hosts: int = 1) -> None:
         folder.mkdir()
         (folder / "o").symlink_to(host_dir(0) / "run" / "overlay-lab" / "agent.sock")
         environment = {**ENV, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-        start = f"setsid {sys.executable} -m lab.backends.vagrant.agent < /dev/null > /tmp/agent.log 2>&1 &"
+        start = (
+            f"setsid {shlex.quote(sys.executable)} -m lab.backends.vagrant.agent < /dev/null > /tmp/agent.log 2>&1 &"
+        )
         await lab.hosts["h1"].exec(["sh", "-c", start], env=environment)
         guest = Guest("h1", Path("unused"), folder)
         await guest.ready()

@@ -103,14 +103,14 @@ def test_a_full_disk_under_standard_output_is_one_sentence(tmp_path: Path) -> No
 @pytest.mark.parametrize("command", [["doctor"], ["schema"], ["--help"], ["validate", "FILE"], ["images", "list"]])
 def test_a_closed_standard_output_is_one_sentence(command: list[str], tmp_path: Path) -> None:
     command = [scenario(tmp_path) if word == "FILE" else word for word in command]
-    shell = f'exec {sys.executable} -m lab.cli "$@" >&-'
+    shell = f'exec "{sys.executable}" -m lab.cli "$@" >&-'
     done = subprocess.run(["sh", "-c", shell, "sh", *command], capture_output=True, text=True, check=False)
     assert done.stderr == "lab: standard output cannot be written: it is closed\n"
     assert done.returncode == 3
 
 
 def test_nothing_is_written_into_what_got_the_number_of_a_closed_output(tmp_path: Path) -> None:
-    shell = f'exec {sys.executable} -m lab.cli run "$1" --backend sim --out "$2" >&- 2>&- <&-'
+    shell = f'exec "{sys.executable}" -m lab.cli run "$1" --backend sim --out "$2" >&- 2>&- <&-'
     done = subprocess.run(["sh", "-c", shell, "sh", scenario(tmp_path), str(tmp_path / "out")], check=False)
     assert done.returncode == 3
     history = (tmp_path / "out/two/latest/history.jsonl").read_bytes()
