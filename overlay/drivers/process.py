@@ -55,7 +55,11 @@ def spawn(work: Callable[[Callable[[], None]], None], what: str, log_file: Path,
         said = pipe.read()
     os.waitpid(child, 0)
     if said != _READY:
-        raise EnvironmentProblem(said.decode(errors="replace") or f"{what} died while starting: see {log_file}")
+        unsaid = (
+            f"{what} died while starting, without a word: is there room for more processes (ulimit -u) and memory? "
+            f"See {log_file}"
+        )
+        raise EnvironmentProblem(said.decode(errors="replace") or unsaid)
 
 
 def _become(

@@ -142,7 +142,9 @@ async def views_follow_the_daemon(bench: Bench) -> None:
     async with _following(bench.a.views(), seen.append):
         await bench.overlay.launch(["a", "b"], {})
         await bench.overlay.connect("a", ["b"])
-        await _seen(bench, seen, lambda view: isinstance(view, View) and view.neighbours == ("b",))
+        await _seen(
+            bench, seen, lambda view: isinstance(view, View) and view.neighbours == ("b",) and view.reachable == 2
+        )
         last = next(view for view in reversed(seen) if isinstance(view, View))
         assert last.host == "a" and last.reachable == 2 and 0 < last.t <= bench.lab.now()
         await bench.a.kill_daemon()

@@ -65,4 +65,5 @@ def test_a_scenario_is_valid_without_privileges() -> None:
                 [*before, *limited, *after], capture_output=True, text=True, timeout=180, cwd=home, check=False
             )
             told = result.stdout + result.stderr
-            assert (result.returncode, "ulimit -u" in told, "Traceback" in told) == (3, True, False), told[-3000:]
+            assert ("ulimit -u" in told, "Traceback" in told) == (True, False), told[-3000:]
+            assert result.returncode == 3 or most == 20, told[-3000:]  # some room: then it is a daemon that has none
