@@ -77,6 +77,27 @@ for number in range(8400):
     assert orion.weave("dns-lookup", "svc2.weave.local.").stdout.strip() == "10.0.1.2"
 
 
+def test_a_flood_fills_the_queue_of_its_sender_and_not_of_others(orion: Host) -> None:
+    """While the daemon does not look at all, one container sends far more than a queue holds, another asks once."""
+    flood = f"""{ASK}
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(20000):
+    sock.sendto(question("svc2.weave.local."), ({SERVER!r}, 53))
+"""
+    pid = str(orion.container("svc2")["State"]["Pid"])
+    asking = f"{ASK}\nprint('asked', flush=True)\nprint(udp({SERVER!r}, 'svc2.weave.local.', 30)[6:8].hex())"
+    orion.sh(f"kill -STOP {orion.daemon()}")
+    try:
+        orion.inside("svc1", PYTHON, "-c", flood)
+        process = orion.popen("nsenter", "--target", pid, "--net", PYTHON, "-c", asking)
+        assert process.stdout is not None and process.stdout.readline() == "asked\n"
+        waiting = "awk '$2 ~ /:0035$/ && $5 !~ /:00000000$/' /proc/net/udp | wc -l"
+        eventually(lambda: int(orion.sh(waiting)) >= 2, what="the questions of both in queues")
+    finally:
+        orion.sh(f"kill -CONT {orion.daemon()}")
+    assert process.communicate(timeout=40)[0].strip() == "0001"
+
+
 def test_a_client_with_many_idle_connections_keeps_nobody_out(orion: Host) -> None:
     hold = f"""{ASK}
 held = [socket.create_connection(({SERVER!r}, 53), 5) for _ in range(400)]
