@@ -66,6 +66,26 @@ def test_the_host_itself_joins_and_leaves(pair: Pair) -> None:
     two.docker("rm", "-f", "svc2")
 
 
+def test_names_are_found_from_every_network_of_the_engine(pair: Pair) -> None:
+    """By the bridge that the engine names, and by one that its user named; both are made while the daemon runs."""
+    one, _ = pair
+    one.weave("run", "10.0.1.1/24", "--name", "svc1", "-h", "svc1.weave.local", BUSYBOX, "sleep", "1000")
+    server = one.bridge_address.partition("/")[0]
+    named = ("-o", "com.docker.network.bridge.name=mine0")
+    for network, options in (("plain", ()), ("named", named)):
+        one.docker("network", "create", *options, network)
+        one.docker("run", "-d", "--name", network, "--network", network, BUSYBOX, "sleep", "1000")
+        eventually(
+            lambda network=network: (  # type: ignore[misc]
+                "10.0.1.1" in one.docker("exec", network, "nslookup", "svc1.weave.local", server, check=False).stdout
+            ),
+            what=f"an answer on the network {network}",
+        )
+        one.docker("rm", "-f", network)
+        one.docker("network", "rm", network)
+    one.docker("rm", "-f", "svc1")
+
+
 def test_reset_takes_everything_away(pair: Pair) -> None:
     one, _ = pair
     one.weave("run", "10.0.1.7/24", "--name", "left", BUSYBOX, "sleep", "1000")
