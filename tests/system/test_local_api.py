@@ -151,3 +151,17 @@ def test_many_connections_use_up_nothing(host: Host, request_line: str) -> None:
     finally:
         crowd.communicate()  # closes its input, which ends it
     eventually(lambda: len(host.sh(f"ls /proc/{pid}/fd").split()) <= before + 2, what="all given back")
+
+
+def test_a_container_does_not_reach_the_local_ports(host: Host) -> None:
+    guest = host.weave("run", "10.0.9.1/24", "--name", "guest", IMAGE, "guest").stdout.strip()
+    host.weave("expose", "10.0.9.100/24")
+    try:
+        assert host.inside("guest", "ping", "-n", "-c1", "-W2", "10.0.9.100").returncode == 0
+        for address in ("127.0.0.1", "10.0.9.100", "172.17.2.1", "192.168.0.2"):
+            for port in (6784, 6782):
+                url = f"http://{address}:{port}/status"
+                assert host.inside("guest", "curl", "-sS", "-m", "5", url).returncode in (7, 28), url
+    finally:
+        host.engine("DELETE", f"/containers/{guest}?force=1")
+        host.weave("hide")

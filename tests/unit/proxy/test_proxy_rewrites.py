@@ -16,7 +16,9 @@ from overlay.proxy.routes import route
 from overlay.proxy.waiter import WAITER, program
 
 FACTS = Facts(resolver="172.17.0.1", domain="weave.local", waiter="/var/lib/weave/waiter")
-words = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8), max_size=3)
+# Hypothesis takes constants from our sources, too: an image whose own program is the waiter has one beneath it.
+word = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8).filter(WAITER.__ne__)
+words = st.lists(word, max_size=3)
 maybe = st.none() | words
 
 
