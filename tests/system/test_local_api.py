@@ -145,7 +145,9 @@ def test_many_connections_use_up_nothing(host: Host, request_line: str) -> None:
         assert crowd.stdout is not None and crowd.stdout.readline() == "open\n"
         assert ask(host, "/status")[0] == 200  # and `weave` goes by the unix socket
         assert "Service: router" in host.weave("status").stdout
-        eventually(lambda: len(host.sh(f"ls /proc/{pid}/fd").split()) < before + 70, what="bounded")
+        eventually(
+            lambda: len(host.sh(f"ls /proc/{pid}/fd").split()) < before + 70, 8, what="bounded"
+        )  # idle ones end after 15 s
         if "watch" in request_line:
             assert ask(host, "/watch")[0] == 503
     finally:
