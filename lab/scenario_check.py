@@ -16,6 +16,7 @@ from lab.links import Link
 from lab.scenario_base import ALL, Problem, chosen, listed
 from lab.scenario_model import PROCESS, Scenario, Underlay
 from lab.scenario_names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
+from lab.scenario_nothing import nothing
 from lab.scenario_steps import DnsExpect, Pair, Partition, Step
 from lab.topology import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
 from lab.words import count
@@ -34,6 +35,7 @@ def check(scenario: Scenario) -> list[Problem]:
         *_services(scenario, context),
         *_probes(scenario, context),
         *_timeline(scenario, context),
+        *nothing(scenario),
     ]
 
 
@@ -405,8 +407,6 @@ def _partition(where: Where, body: Partition, context: _Context) -> Iterator[Pro
                 if name in seen:
                     yield Problem(inner, f"{name!r} twice", "each host in one group")
                 seen.add(name)
-        if len(body.groups) < 2 and seen.issuperset(context.hosts):
-            yield Problem((*where, "groups"), "one group of all hosts", "at least two groups")
     if body.one_way is not None:
         yield from context.hosts_of((*where, "one_way", "from"), body.one_way.source)
         yield from context.hosts_of((*where, "one_way", "to"), body.one_way.target)
