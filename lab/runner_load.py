@@ -53,7 +53,7 @@ class LoadMeter:
 
 def _ticks() -> tuple[int, int]:
     """(busy, all) clock ticks of all cores since boot."""
-    numbers = [int(text) for text in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    numbers = [int(text) for text in Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0].split()[1:9]]
     idle = numbers[3] + numbers[4]
     return sum(numbers) - idle, sum(numbers)
 

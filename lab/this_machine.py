@@ -32,7 +32,7 @@ def cache() -> Path:
 
 def free_memory() -> int:
     """Bytes that this machine can still give."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
+    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 1 << 62

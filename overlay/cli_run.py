@@ -270,7 +270,7 @@ def _take(word: str, rest: list[str]) -> str:
 
 def _env_file(path: str) -> list[str]:
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise Usage(f"--env-file {path}: {error.strerror}") from None
     return [line for line in map(str.strip, lines) if line and not line.startswith("#")]

@@ -32,7 +32,7 @@ def run(runs: int = 5, sizes: tuple[int, ...] = (2, 8, 32)) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         for hosts in sizes:
             file = Path(folder, f"up{hosts}.yaml")
-            file.write_text(scenario_of(hosts))
+            file.write_text(scenario_of(hosts), encoding="utf-8")
             times = [time_up(file, Path(folder)) for _ in range(runs)]
             rows.append(row(f"{hosts} hosts", "up and converged", "s", times, goal=goals.get(hosts, "")))
             times = [_time_down(file, f"bench-{hosts}-{attempt}") for attempt in range(runs)]

@@ -43,7 +43,7 @@ def run(runs: int = 3) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         for hosts in (2, 8):
             file = Path(folder, f"dind{hosts}.yaml")
-            file.write_text(scenario_of(hosts))
+            file.write_text(scenario_of(hosts), encoding="utf-8")
             time_up(file, Path(folder), "dind")  # the cache is warm from here on
             times = [time_up(file, Path(folder), "dind") for _ in range(runs if hosts == 2 else 1)]
             rows.append(row(f"{hosts} hosts", "up with the overlay, converged", "s", times, goal=goals[hosts]))

@@ -57,12 +57,12 @@ class _Host:
         )
         assert self._first.stdout is not None
         self._first.stdout.readline()
-        children = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children").read_text().split()
+        children = Path(f"/proc/{self._first.pid}/task/{self._first.pid}/children").read_text(encoding="utf-8").split()
         self._enter = ["nsenter", "--target", children[0], "--net", "--mount", "--uts", "--pid"]
         deadline = time.monotonic() + _UP
         while self.run("docker", "version", check=False).returncode:
             if time.monotonic() > deadline:
-                raise LabError(f"the engine has not come up: {(folder / 'log').read_text()[-500:]}")
+                raise LabError(f"the engine has not come up: {(folder / 'log').read_text(encoding='utf-8')[-500:]}")
             time.sleep(0.05)
 
     def run(self, *words: str, proxied: bool = False, check: bool = True) -> subprocess.CompletedProcess[str]:

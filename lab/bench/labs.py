@@ -35,7 +35,7 @@ def inside(name: str, measure: Callable[[], Any]) -> Any:
 
     def work() -> int:
         os.close(reading)
-        with os.fdopen(writing, "w") as out:
+        with os.fdopen(writing, "w", encoding="utf-8") as out:
             json.dump(measure(), out)
         return 0
 
@@ -47,7 +47,7 @@ def inside(name: str, measure: Callable[[], Any]) -> Any:
         finally:
             os._exit(code)
     os.close(writing)
-    with os.fdopen(reading) as result:
+    with os.fdopen(reading, encoding="utf-8") as result:
         text = result.read()
     _, status = os.waitpid(child, 0)
     if not text:

@@ -99,5 +99,5 @@ def publish(bench: str, rows: Sequence[Row]) -> Path:
     table.show(("name", "metric", *numbers, "goal"), cells, right=numbers, title=f"bench {bench}")
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / f"{bench}.json"
-    path.write_text(json.dumps([to_builtins(each) for each in rows], indent=1) + "\n")
+    path.write_text(json.dumps([to_builtins(each) for each in rows], indent=1) + "\n", encoding="utf-8")
     return path

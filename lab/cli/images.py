@@ -84,4 +84,4 @@ def show(*, as_json: bool) -> None:
 
 def dockerfile() -> None:
     """Print the recipe for those who have a registry."""
-    click.echo((layers.RECIPE / "Dockerfile").read_text(), nl=False)
+    click.echo((layers.RECIPE / "Dockerfile").read_text(encoding="utf-8"), nl=False)

@@ -78,7 +78,7 @@ def build(say: Callable[[str], None], *, force: bool = False) -> Path:
 def _alone() -> Iterator[None]:
     """Nobody else builds meanwhile."""
     place().mkdir(parents=True, exist_ok=True)
-    with (place() / "lock").open("w") as lock:
+    with (place() / "lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in place().glob(f"{_UNDONE}*"):
             shutil.rmtree(left, ignore_errors=True)

@@ -302,7 +302,7 @@ def _in_throwaway(work: Callable[[], str]) -> str:
                 os.write(writer, text.encode())
             os._exit(0)
     os.close(writer)
-    with os.fdopen(reader) as answer:
+    with os.fdopen(reader, encoding="utf-8") as answer:
         text = answer.read()
     os.waitpid(pid, 0)
     if text[:1] != "r":

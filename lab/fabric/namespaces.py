@@ -35,7 +35,7 @@ def enter_fresh() -> None:
             unshare(Clone.NEWUSER)
             step = "user map of the user namespace"
             for file, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-                Path("/proc/self", file).write_text(text)
+                Path("/proc/self", file).write_text(text, encoding="utf-8")
             step = "namespaces inside of a user namespace"
         unshare(LAB)
     except OSError as error:
@@ -44,7 +44,7 @@ def enter_fresh() -> None:
 
 def privileged() -> bool:
     """This process may make namespaces as it is: CAP_SYS_ADMIN (21) and CAP_NET_ADMIN (12) are effective."""
-    with open("/proc/self/status") as status:
+    with open("/proc/self/status", encoding="utf-8") as status:
         effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff"))
     return bool(effective >> 21 & 1 and effective >> 12 & 1)
 
@@ -57,7 +57,7 @@ def remedy() -> str:
         ("user.max_user_namespaces", "0"),
     ):
         file = Path("/proc/sys", name.replace(".", "/"))
-        if file.exists() and file.read_text().strip() == forbidding:
+        if file.exists() and file.read_text(encoding="utf-8").strip() == forbidding:
             allowing = {"user.max_user_namespaces": "15000", "kernel.unprivileged_userns_clone": "1"}.get(name, "0")
             return f"`sudo sysctl -w {name}={allowing}` lifts that, or run the same command with sudo"
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():

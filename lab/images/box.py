@@ -81,12 +81,15 @@ def packages(*, docker: bool) -> tuple[str, ...]:
 
 def base_inputs(*, docker: bool) -> str:
     """Hash of Debian's part of a box."""
-    recipe = [file.read_text() for file in (layers.RECIPE / "finish", RECIPE / "finish", RECIPE / "vagrant.pub")]
+    recipe = [
+        file.read_text(encoding="utf-8")
+        for file in (layers.RECIPE / "finish", RECIPE / "finish", RECIPE / "vagrant.pub")
+    ]
     return layers.hash_of("machine", layers.codename(), packages(docker=docker), recipe)
 
 
 def _recipe() -> list[tuple[str, str]]:
-    return [(file.name, file.read_text()) for file in sorted(RECIPE.iterdir()) if file.is_file()]
+    return [(file.name, file.read_text(encoding="utf-8")) for file in sorted(RECIPE.iterdir()) if file.is_file()]
 
 
 def build(say: Say, *, docker: bool = False, force: bool = False) -> Box:
@@ -163,7 +166,7 @@ def _make(stack: list[Layer], docker: bool, say: Say) -> Box:
     if done.returncode:
         raise LabError(f"the machine's disk could not be made:\n{done.stderr[-2000:]}")
     facts = {"provider": "libvirt", "format": "qcow2", "virtual_size": _GIGABYTES[docker]}
-    (attempt / "metadata.json").write_text(json.dumps(facts))
+    (attempt / "metadata.json").write_text(json.dumps(facts), encoding="utf-8")
     shutil.copyfile(RECIPE / "Vagrantfile", attempt / "Vagrantfile")
     (attempt / "images.tar").unlink(missing_ok=True)
     box = Box(

@@ -67,7 +67,7 @@ def copy_base(source: Path, path: Path) -> None:
 def _context() -> io.BytesIO:
     """What `docker build` is given: the recipe's files."""
     context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
+    with tarfile.open(fileobj=context, mode="w", encoding="utf-8") as tar:
         for file in sorted(RECIPE.iterdir()):
             if file.is_file():
                 tar.add(file, file.name)

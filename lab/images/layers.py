@@ -76,7 +76,7 @@ def debian_image() -> str:
 
 def base_inputs() -> str:
     """Hash of what the base layer is made from."""
-    return hash_of("base", codename(), platform.machine(), PACKAGES, (RECIPE / "finish").read_text())
+    return hash_of("base", codename(), platform.machine(), PACKAGES, (RECIPE / "finish").read_text(encoding="utf-8"))
 
 
 def base_layer(say: Say, make: Callable[[Path], None] | None = None, *, anew: bool = False) -> Layer:
@@ -126,7 +126,7 @@ def _sources() -> list[str]:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.is_file() else ""
+    return path.read_text(errors="replace", encoding="utf-8") if path.is_file() else ""
 
 
 def _apt_options() -> list[str]:
@@ -251,7 +251,7 @@ def _compile(layer: LayerWriter, name: str, data: bytes, folder: Path) -> None:
 def dummy_http_layer(base: Layer) -> Layer:
     """A static busybox, its applets as links, and the page."""
     recipe = ("dummy-http", "index.cgi", "httpd.conf")
-    inputs = hash_of("dummy-http", base.digest, [(RECIPE / name).read_text() for name in recipe])
+    inputs = hash_of("dummy-http", base.digest, [(RECIPE / name).read_text(encoding="utf-8") for name in recipe])
     return cached("dummy-http", inputs, lambda path: _write_dummy_http(path, base))
 
 
@@ -349,7 +349,7 @@ def cached(name: str, inputs: str, make: Callable[[Path], None], *, anew: bool =
             make(attempt)
             digest = digest_of(attempt)
             attempt.rename(path)
-            note.write_text(digest)
+            note.write_text(digest, encoding="utf-8")
         finally:
             attempt.unlink(missing_ok=True)
-    return Layer(str(path), note.read_text().strip())
+    return Layer(str(path), note.read_text(encoding="utf-8").strip())

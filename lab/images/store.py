@@ -45,7 +45,9 @@ def architecture() -> str:
 
 def inputs() -> str:
     """Hash of everything that the lab's own images are made from, as it is now."""
-    recipe = [(file.name, file.read_text()) for file in sorted(layers.RECIPE.iterdir()) if file.is_file()]
+    recipe = [
+        (file.name, file.read_text(encoding="utf-8")) for file in sorted(layers.RECIPE.iterdir()) if file.is_file()
+    ]
     parts = (layers.base_inputs(), layers.packages_inputs(), layers.project_inputs(), recipe)
     return layers.hash_of("images", *parts)
 
@@ -211,6 +213,6 @@ def forget_old() -> None:
 def locked(name: str = "lock") -> Iterator[None]:
     """One builder at a time; the lock goes with its process."""
     layers.cache().mkdir(parents=True, exist_ok=True)
-    with open(layers.cache() / name, "w") as lock:
+    with open(layers.cache() / name, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -73,7 +73,7 @@ def watch(path: str) -> int | None:
             raise Gone(path) from None
         return None
     # The kernel tells the pid of a pidfd as seen from the mount of /proc.
-    fields = Path(f"/proc/self/fdinfo/{fd}").read_text().split()
+    fields = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="utf-8").split()
     if str(pid) in fields[fields.index("Pid:") + 1 :][:1]:
         return fd
     os.close(fd)

@@ -53,7 +53,9 @@ def take(page: Path, picture: Path, *, width: int = _WIDTH, height: int | None =
             # The page is measured by a copy that writes its own height down.
             measured = Path(profile) / "page.html"
             script = "<script>onload=()=>document.body.setAttribute('data-height',document.body.scrollHeight)</script>"
-            measured.write_text(page.read_text().replace("</body>", f"{script}</body>"))
+            measured.write_text(
+                page.read_text(encoding="utf-8").replace("</body>", f"{script}</body>"), encoding="utf-8"
+            )
             dump = _run([*command, f"--window-size={width},800", "--dump-dom", measured.as_uri()])
             found = _HEIGHT.search(dump.stdout)
             height = min(_TALLEST, int(found[1])) if found else 4000

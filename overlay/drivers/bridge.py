@@ -300,7 +300,7 @@ def _no_link_local(name: str) -> None:
     """The devices themselves are no parties on the overlay: without an address of their own they say nothing there."""
     setting = Path(f"/proc/sys/net/ipv6/conf/{name}/addr_gen_mode")
     try:
-        setting.write_text(f"{_EUI64_OFF}\n")
+        setting.write_text(f"{_EUI64_OFF}\n", encoding="utf-8")
     except OSError as error:
         log.debug("%s: %s", setting, error)
 
@@ -308,7 +308,7 @@ def _no_link_local(name: str) -> None:
 def allow_ipv6(name: str) -> None:
     """An interface takes IPv6 addresses, also where that was switched off (as container engines do)."""
     try:
-        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0\n")
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0\n", encoding="utf-8")
     except OSError as error:
         log.debug("%s: %s", name, error)
 

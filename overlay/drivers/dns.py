@@ -181,7 +181,9 @@ class DnsServer:
         if clock - self._read_at >= REREAD:
             self._read_at = clock
             try:
-                self._upstreams = upstreams(self._resolv_conf.read_text(errors="replace"), self.address)
+                self._upstreams = upstreams(
+                    self._resolv_conf.read_text(errors="replace", encoding="utf-8"), self.address
+                )
             except OSError as error:
                 log.debug("%s: %s", self._resolv_conf, error)
                 self._upstreams = ()

@@ -86,7 +86,7 @@ def nat_rules(exposed: Sequence[str]) -> Iterator[str]:
 
 def _needed(command: str, setting: str) -> bool:
     try:
-        called = Path("/proc/sys/net/bridge", setting).read_text().strip() == "1"
+        called = Path("/proc/sys/net/bridge", setting).read_text(encoding="utf-8").strip() == "1"
     except OSError:
         return False
     if not called or shutil.which(command) is None:

@@ -29,7 +29,7 @@ def hide(word: str) -> None:
     secret = word.encode()
     if not secret:
         return
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: fields 48 and 49 of proc(5)
     line = Path("/proc/self/cmdline").read_bytes()
     at = line.find(secret)
@@ -149,4 +149,4 @@ def _log_to(level: str) -> None:
 
 def _write_pid(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    path.write_text(f"{os.getpid()}\n")
+    path.write_text(f"{os.getpid()}\n", encoding="utf-8")

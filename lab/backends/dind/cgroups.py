@@ -42,7 +42,7 @@ def sweep() -> None:
 def _busy(place: Path) -> bool:
     for directory, _, files in os.walk(place):
         with contextlib.suppress(OSError):
-            if "cgroup.procs" in files and Path(directory, "cgroup.procs").read_text():
+            if "cgroup.procs" in files and Path(directory, "cgroup.procs").read_text(encoding="utf-8"):
                 return True
     return False
 
@@ -50,7 +50,7 @@ def _busy(place: Path) -> bool:
 def _hierarchies() -> list[Path]:
     """Mount points of cgroup v1 hierarchies, or the one of version 2."""
     found = []
-    with open("/proc/self/mounts") as mounts:
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
         for line in mounts:
             _, place, kind, *_ = line.split()
             if kind in ("cgroup", "cgroup2"):

@@ -117,7 +117,7 @@ class OwnEngine:
             raise LabError(f"there is no dockerd to start: {INSTALL}")
         self._directory.mkdir(parents=True, exist_ok=True)
         _private_containerd()
-        (self._directory / "daemon.json").write_text("{}")
+        (self._directory / "daemon.json").write_text("{}", encoding="utf-8")
         command = ["unshare", "--net", dockerd, f"--config-file={self._directory}/daemon.json"]
         command += [f"--data-root={self._data}", f"--exec-root={self._directory}/exec"]
         command += [f"--pidfile={self._directory}/docker.pid", f"--host=unix://{self.socket}", "--group="]
@@ -139,7 +139,7 @@ class OwnEngine:
                 await answers(self.socket, self._process)
         except (TimeoutError, LabError):
             await self.stop()
-            lines = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+            lines = "\n".join(log.read_text(errors="replace", encoding="utf-8").splitlines()[-8:])
             raise LabError(f"the lab's own Docker Engine did not come up; the end of its log:\n{lines}") from None
 
     async def stop(self) -> None:

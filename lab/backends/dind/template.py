@@ -71,7 +71,7 @@ async def _fill(template: Path, image: Built, cgroup: str) -> None:
         await asyncio.to_thread(_drop_old, engine, template)
     finally:
         await engine.stop()
-    (template / f"has-{image.inputs}").write_text(image.name)
+    (template / f"has-{image.inputs}").write_text(image.name, encoding="utf-8")
 
 
 async def _load(engine: OwnEngine, image: Built) -> None:
@@ -89,13 +89,13 @@ def _drop_old(engine: OwnEngine, template: Path) -> None:
         return
     for note in notes[: 1 - _KEPT]:
         with client(engine.socket) as engine_client, contextlib.suppress(LabError):
-            engine_client.images.remove(note.read_text(), force=True)
+            engine_client.images.remove(note.read_text(encoding="utf-8"), force=True)
         note.unlink()
 
 
 def _use(template: Path) -> None:
     """Say that this process's lab uses the template."""
-    used = open(template / "used", "w")  # noqa: SIM115
+    used = open(template / "used", "w", encoding="utf-8")  # noqa: SIM115
     fcntl.flock(used, fcntl.LOCK_SH)
     _held.append(used)
 
@@ -126,7 +126,7 @@ def _furnish(template: Path, data: Path) -> None:
 def _unused(template: Path) -> bool:
     """No lab that runs has layers of this template bound into place."""
     try:
-        with open(template / "used", "w") as used:
+        with open(template / "used", "w", encoding="utf-8") as used:
             fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
@@ -135,6 +135,6 @@ def _unused(template: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    with open(file, "w") as lock:
+    with open(file, "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

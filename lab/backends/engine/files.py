@@ -32,9 +32,9 @@ def write(folder: Path, hostname: str, request: CreateRequest, lease: Lease | No
         hosts += f"{lease.address}\t{full}{hostname}\n"
     if request.host.network_mode == "host":
         hosts = _text("/etc/hosts") or hosts
-    (folder / "hosts").write_text(hosts)
-    (folder / "hostname").write_text(hostname + "\n")
-    (folder / "resolv.conf").write_text(resolver(_text(resolv_conf), request))
+    (folder / "hosts").write_text(hosts, encoding="utf-8")
+    (folder / "hostname").write_text(hostname + "\n", encoding="utf-8")
+    (folder / "resolv.conf").write_text(resolver(_text(resolv_conf), request), encoding="utf-8")
 
 
 def resolver(of_host: str, request: CreateRequest) -> str:
@@ -69,6 +69,6 @@ def _loopback(server: str) -> bool:
 
 def _text(path: str) -> str:
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""

@@ -250,7 +250,7 @@ def _sysctl(name: str, value: str) -> None:
     """Set a per-network-namespace setting; one that this kernel lacks (no IPv6) needs no setting."""
     path = Path("/proc/sys", name)
     if path.exists():
-        path.write_text(value)
+        path.write_text(value, encoding="utf-8")
 
 
 def _ruleset(bridge: str, subnet: str) -> str:

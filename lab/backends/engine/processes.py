@@ -23,7 +23,7 @@ def processes_of(pid: int) -> tuple[list[str], list[list[str]]]:
             if Path(f"/proc/{number}/ns/pid").readlink() != wanted:
                 continue
             folder = Path("/proc", str(number))
-            name, fields = _stat((folder / "stat").read_text())
+            name, fields = _stat((folder / "stat").read_text(encoding="utf-8"))
             arguments = _arguments(folder)
             # What runs by fork still has the engine's arguments; its name says more.
             forked = arguments in (own, [b""])

@@ -186,7 +186,7 @@ class Client:
             return self.call_pidfd("supervisor")[1]
         try:
             pidfd = os.pidfd_open(pid)
-            with open(f"/proc/{pid}/status") as status:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as status:
                 users = next(line.split()[1:] for line in status if line.startswith("Uid:"))
         except OSError as error:
             raise LabError(f"the lab {self.lab.name} is gone ({error.strerror})") from None

@@ -83,7 +83,7 @@ def run_host(plan: HostPlan, channel: socket.socket) -> NoReturn:
 def _write_sysctls(sysctls: dict[str, str]) -> None:
     for name, value in sysctls.items():
         with contextlib.suppress(FileNotFoundError):
-            Path("/proc/sys", name).write_text(value)
+            Path("/proc/sys", name).write_text(value, encoding="utf-8")
 
 
 def _batch(argv: list[str], text: str) -> None:
@@ -106,9 +106,13 @@ def _start_engine(plan: HostPlan, channel: socket.socket) -> None:
             probe.connect(ENGINE_SOCKET)
             return
         if os.waitpid(pid, os.WNOHANG)[0]:
-            raise RuntimeError(f"the container engine of {plan.name} ended:\n{Path(ENGINE_LOG).read_text()}")
+            raise RuntimeError(
+                f"the container engine of {plan.name} ended:\n{Path(ENGINE_LOG).read_text(encoding='utf-8')}"
+            )
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the container engine of {plan.name} does not listen:\n{Path(ENGINE_LOG).read_text()}")
+            raise RuntimeError(
+                f"the container engine of {plan.name} does not listen:\n{Path(ENGINE_LOG).read_text(encoding='utf-8')}"
+            )
         time.sleep(0.002)
 
 

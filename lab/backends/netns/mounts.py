@@ -101,13 +101,13 @@ def mount_host(disk: Path, *, keep: Sequence[str], files: dict[str, str]) -> Non
     etc = disk / "etc"
     etc.mkdir(exist_ok=True)
     for name, text in files.items():
-        (etc / name).write_text(text)
+        (etc / name).write_text(text, encoding="utf-8")
         target = Path("/etc", name)
         if (volatile := _volatile(target)) is not None:
             # The machine's /etc/resolv.conf is often a link into /run, which each host has for itself.
             linked = disk / "run" / volatile
             linked.parent.mkdir(parents=True, exist_ok=True)
-            linked.write_text(text)
+            linked.write_text(text, encoding="utf-8")
         else:
             mount(str(etc / name), str(target), flags=Mount.BIND)
     (disk / "run/lab/bin").mkdir(parents=True)
@@ -174,5 +174,5 @@ def _write_commands() -> None:
         f'exec {shlex.quote(sys.executable)} -m overlay.cli "$@"\n'
     )
     for name, text in (("weave", weave), ("sudo", _SUDO)):
-        (BIN / name).write_text(text)
+        (BIN / name).write_text(text, encoding="utf-8")
         (BIN / name).chmod(0o755)

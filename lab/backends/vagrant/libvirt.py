@@ -107,7 +107,7 @@ class Libvirt:
 
     async def ended(self, domain: str) -> None:
         """Wait until the emulator of a running domain has ended, whoever ended it."""
-        process = os.pidfd_open(int((_RUN / f"{domain}.pid").read_text()))
+        process = os.pidfd_open(int((_RUN / f"{domain}.pid").read_text(encoding="utf-8")))
         gone = asyncio.Event()
         loop = asyncio.get_running_loop()
         loop.add_reader(process, gone.set)
@@ -143,8 +143,8 @@ def _own_directories() -> None:
         if link.is_symlink():
             link.unlink()  # to the machine's own
     POOL.mkdir(parents=True)
-    Path("/etc/libvirt/libvirtd.conf").write_text(DAEMON_CONF)
-    Path("/etc/libvirt/qemu.conf").write_text(QEMU_CONF)
+    Path("/etc/libvirt/libvirtd.conf").write_text(DAEMON_CONF, encoding="utf-8")
+    Path("/etc/libvirt/qemu.conf").write_text(QEMU_CONF, encoding="utf-8")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
@@ -168,9 +168,9 @@ async def kvm_works(image: Path) -> bool:
         return False
     note = cache() / f"kvm-{platform.release()}"
     with contextlib.suppress(OSError):
-        return note.read_text() == "works"
+        return note.read_text(encoding="utf-8") == "works"
     works = await boots([program(QEMU) or QEMU, "-accel", "kvm", "-cpu", "host"], image, _TRIAL)
-    note.write_text("works" if works else "boots nothing")
+    note.write_text("works" if works else "boots nothing", encoding="utf-8")
     return works
 
 

@@ -118,10 +118,12 @@ class VagrantMachines:
             self._say(f"{libvirt.no_kvm()}: the machines' processors are emulated, about ten times slower")
         libvirt.bring_in(found.image, volume_name(found))
         emulator = DIRECTORY / "qemu"
-        emulator.write_text(libvirt.emulator_script(program(libvirt.QEMU) or libvirt.QEMU))
+        emulator.write_text(libvirt.emulator_script(program(libvirt.QEMU) or libvirt.QEMU), encoding="utf-8")
         emulator.chmod(0o755)
         resolved = DIRECTORY / "scenario.json"
-        resolved.write_text(json.dumps(plan(scenario, found, kvm=kvm, emulator=emulator, timeout=self._timeout)))
+        resolved.write_text(
+            json.dumps(plan(scenario, found, kvm=kvm, emulator=emulator, timeout=self._timeout)), encoding="utf-8"
+        )
         self._vagrant = _vagrant(found, resolved)
         try:
             async with asyncio.timeout(self._timeout):
@@ -139,7 +141,7 @@ class VagrantMachines:
         """Write it with hosts' own names in it. Returns the hosts that it lacks."""
         for name in self._names:
             text = re.sub(rf"^Host {re.escape(machine_name(name))}$", f"Host {name}", text, flags=re.MULTILINE)
-        self.ssh_config.write_text(text)
+        self.ssh_config.write_text(text, encoding="utf-8")
         said = set(re.findall(r"^Host (\S+)$", text, re.MULTILINE))
         return [name for name in self._names if name not in said]
 
@@ -324,7 +326,7 @@ def _vagrant(found: Box, resolved: Path) -> Vagrant:
     place = home / "boxes" / found.name.replace("/", "-VAGRANTSLASH-") / "0"
     place.mkdir(parents=True)
     (place / "libvirt").symlink_to(found.directory)
-    (home / "setup_version").write_text("1.5")
+    (home / "setup_version").write_text("1.5", encoding="utf-8")
     theirs = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
     for name in ("plugins.json", "gems"):  # where Vagrant is not Debian's, its provider is a plugin of the user
         if (theirs / name).exists():
@@ -356,7 +358,7 @@ def _has_provider() -> bool:
         return True
     home = Path(os.environ.get("VAGRANT_HOME") or Path.home() / ".vagrant.d")
     try:
-        installed: Mapping[str, Any] = json.loads((home / "plugins.json").read_text())["installed"]
+        installed: Mapping[str, Any] = json.loads((home / "plugins.json").read_text(encoding="utf-8"))["installed"]
     except (OSError, ValueError, KeyError):
         return False
     return "vagrant-libvirt" in installed
