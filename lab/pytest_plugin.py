@@ -18,6 +18,7 @@ _FLOW = tuple(re.compile(rf"""[{{,]\s*["']?{key}["']?\s*:""") for key in ("versi
 """The same in a file that is one mapping in braces, as JSON is."""
 _RESOLVED = re.compile(r'[{,]\s*"replicas"\s*:\s*\[')
 """What `lab validate --json` prints is no scenario file any more."""
+_VERDICT, _UNKNOWN = "lab_verdict", 3
 _PROPERTIES = ("backend", "seed", "run_dir", "convergence")
 
 
@@ -27,6 +28,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-backend", default="netns", help="what hosts are made of (default: netns)")
     group.addoption("--lab-seed", type=int, default=None, help="instead of each scenario's own")
     group.addoption("--lab-keep", action="store_true", help="leave the labs running (`lab down` ends them)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch what becomes of scenarios."""
+    config.pluginmanager.register(_Verdicts(), "overlay-lab-verdicts")
+
+
+class _Verdicts:
+    """Ends with 3 a session in which nothing failed, but scenarios could not be judged: 1 means that something is
+    invalid, here as in `lab run`."""
+
+    def __init__(self) -> None:
+        self._unknown = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._unknown += report.failed and (_VERDICT, "unknown") in report.user_properties
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if session.exitstatus == pytest.ExitCode.TESTS_FAILED and session.testsfailed == self._unknown:
+            session.exitstatus = _UNKNOWN
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
@@ -81,12 +103,16 @@ class ScenarioItem(pytest.Item):
         out, err = child.finish(process)
         summary = _summary(out)
         self.add_report_section("call", "lab", out if summary is None else out.rstrip().rpartition("\n")[0])
+        verdict = summary["verdict"] if summary is not None else "unknown"
+        if verdict == "valid" and process.returncode:
+            verdict = "unknown"  # its report could not be written
+        self.user_properties.append((_VERDICT, verdict))
         if summary is None:
             raise ScenarioFailure(f"`lab run` ended with {process.returncode}:\n{(err or out).strip()}")
         for name in _PROPERTIES:
             value = summary.get(name)
             self.user_properties.append((name, value if isinstance(value, str | int) else json.dumps(value)))
-        if summary["verdict"] != "valid":
+        if verdict != "valid":
             raise ScenarioFailure(_explain(summary, err))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -159,7 +159,7 @@ def _tiles(run: Run, summary: dict[str, Any]) -> list[dict[str, str]]:
     tries = sum(numbers["tries"] - numbers["late"] for numbers in samples.values())
     if tries:
         good = sum(numbers["ok"] for numbers in samples.values())
-        label, note = "try" if tries == 1 else "tries", f"{100 * good / tries:.1f} % answered"
+        label, note = "try" if tries == 1 else "tries", f"{1000 * good // tries / 10:.1f} % answered"
         tiles.append({"value": f"{tries:,}".replace(",", " "), "label": label, "note": note})
     if len(tiles) < 3:
         tiles.append({"value": span(run.end - run.start), "label": "length of the run", "note": ""})

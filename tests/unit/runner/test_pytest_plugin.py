@@ -2,6 +2,7 @@
 
 import json
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +70,40 @@ def test_a_failure_shows_expectation_samples_and_the_command_that_reruns_it() ->
     )
     for words in ("reachable all", "1.50s http one → two: failed (timeout)", "dns: Stale.", "lab run x.yaml --seed 3"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (["valid"], 0),
+        (["valid", "unknown"], 3),
+        (["unknown", "invalid"], 1),
+        (["unknown", "fails"], 1),
+        (["unwritten"], 3),
+    ],
+)
+def test_1_means_that_something_failed_and_3_that_it_is_not_known(
+    verdicts: list[str], code: int, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What plays the scenario is a stand-in: it ends at once as the file's name says."""
+    for verdict in verdicts:
+        if verdict == "fails":
+            pytester.makepyfile(test_other="def test_fails():\n    assert False\n")
+        else:
+            pytester.makefile(".yaml", **{verdict: GOOD})
+
+    class Ended:
+        def __init__(self, words: list[str]) -> None:
+            self.verdict = Path(words[1]).stem
+            self.returncode = {"valid": 0, "invalid": 1}.get(self.verdict, 3)
+
+    def finish(ended: Ended) -> tuple[str, str]:
+        told = "valid" if ended.verdict == "unwritten" else ended.verdict
+        return json.dumps({"verdict": told, "run_dir": "x", "replay": "lab run x"}), ""
+
+    monkeypatch.setattr("lab.child.start", Ended)
+    monkeypatch.setattr("lab.child.finish", finish)
+    assert pytester.runpytest_inprocess(*PLUGIN).ret == code
 
 
 def test_only_a_last_line_with_a_verdict_is_a_summary() -> None:
