@@ -64,7 +64,7 @@ def run(work: Awaitable[None]) -> None:
     if not _loop:
         _loop.append(asyncio.new_event_loop())
     try:
-        _loop[0].run_until_complete(asyncio.wait_for(work, 20))
+        _loop[0].run_until_complete(asyncio.wait_for(work, 60))
     finally:
         left = [task for task in asyncio.all_tasks(_loop[0]) if not task.done()]
         for task in left:
@@ -532,10 +532,10 @@ def relay(data: bytes) -> None:
             far_writer.write(said)
             far_writer.write_eof()
             with suppress(ConnectionError):
-                heard = await asyncio.wait_for(far_reader.read(), 5)
+                heard = await asyncio.wait_for(far_reader.read(), 15)
                 assert len(heard) <= len(answered) * (1 + len(connections)) + 4096 * (1 + said.count(b"\r\n\r\n"))
             far_writer.close()
-            await asyncio.wait_for(serving, 5)
+            await asyncio.wait_for(serving, 15)
             assert not proxy._clients
             server.close()
             for each in connections:
