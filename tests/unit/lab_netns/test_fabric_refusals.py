@@ -19,3 +19,10 @@ def test_what_goes_over_a_router_can_be_lost_or_too_big_and_no_more() -> None:
     assert refusals(resolve(parse(ROUTED % ("b <-> a", ""))), "netns") == []
     (reason,) = refusals(resolve(parse(ROUTED % ("b <-> a", "rate: 10mbit, "))), "netns")
     assert reason.startswith("underlay.links: ") and "a -> b asks for rate" in reason
+
+
+def test_a_network_has_no_more_hosts_than_a_bridge_has_ports() -> None:
+    text = "version: 1\nunderlay: {generate: {kind: full_mesh, hosts: %d}}\noverlay: none\ntimeline: [{wait: 1s}]\n"
+    assert refusals(resolve(parse(text % 1023)), "netns") == []
+    (reason,) = refusals(resolve(parse(text % 1024)), "netns")
+    assert reason.startswith("underlay: 1,024 hosts are in the network ") and "1,023 ports" in reason
