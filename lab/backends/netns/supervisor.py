@@ -14,6 +14,7 @@ the lab was ready. Knows nothing of hosts.
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -237,6 +238,8 @@ def _supervise(
             set_process_name("lab-runner")
             for number in (signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # some ten for each host are open in here
             ready = _ready(status) if detach else status.close
             runtime.enter(runtime.Runtime(name, runner_end, listener, tuple(keep), ready))
             code = _run(main, mask)
