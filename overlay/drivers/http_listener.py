@@ -23,7 +23,18 @@ from overlay.drivers.netlink import NetlinkError
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.http_guard import has_token, refusal, token_header
 
-__all__ = ["IDLE", "Door", "NotFound", "guarded", "make_runner", "open_token", "sentence", "sentences", "serve_tcp"]
+__all__ = [
+    "IDLE",
+    "Door",
+    "NotFound",
+    "faults",
+    "guarded",
+    "make_runner",
+    "open_token",
+    "sentence",
+    "sentences",
+    "serve_tcp",
+]
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +130,7 @@ async def sentences(request: web.Request, handler: Handler) -> web.StreamRespons
             raise  # nobody reads a sentence
         found = sentence(error)
         if found is None:
-            _faults.complain_of(error, f"{request.method} {request.path}")
+            faults.complain_of(error, f"{request.method} {request.path}")
             return web.Response(status=500, text="this is a bug of the router: its log has the details")
         return web.Response(status=found[0], text=clean(found[1], keep=LINES))
 
@@ -154,12 +165,13 @@ class _Log:
             log.error("%s failed (said once)", what[:_SHOWN], exc_info=error)
 
 
-_faults = _Log()
+faults = _Log()
+"""What the HTTP servers of one process complain to."""
 
 
 def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
     """What serves an application; `serve_tcp` and `web.SockSite` give it listeners."""
-    return web.AppRunner(app, access_log=None, shutdown_timeout=0.2, logger=_faults, **options)
+    return web.AppRunner(app, access_log=None, shutdown_timeout=0.2, logger=faults, **options)
 
 
 async def serve_tcp(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:

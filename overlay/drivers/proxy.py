@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from overlay.clean import LINES, clean
+from overlay.drivers.http_listener import faults
 from overlay.drivers.proxy_relay import EngineGone, fetch, read_body, relay
 from overlay.drivers.proxy_router import RouterGone, RouterRefused, RouterSide
 from overlay.drivers.sides import Broken, Side, TlsSide, tcp_options
@@ -94,10 +95,10 @@ class Proxy:
                 pass
             with contextlib.suppress(ConnectionError):
                 await client.send_eof()
-        except (ConnectionError, ssl.SSLError, asyncio.CancelledError) as error:
+        except (OSError, asyncio.CancelledError) as error:  # TLS's errors are of the first kind
             log.debug("client: %s", error)
-        except Exception:
-            log.exception("a client's request failed")
+        except Exception as error:
+            faults.complain_of(error, "a client's request")
         finally:
             self._clients.pop(task, None)
             client.close()
