@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ import synthetic_history
 from synthetic_history import MS, ORION, S, Story
 
 from lab.checkers import Run
+from lab.cli.tell import Teller
 from lab.history import AnyRecord, Load, Meta, Sample, Writer
 from lab.plots import figures
 from lab.report import gallery, write_report
@@ -224,3 +226,27 @@ def test_a_run_at_a_pace_of_its_own_says_so(tmp_path: Path) -> None:
         summary = write_report(folder)
         assert summary["replay"].count(" --pace 4") == times
         assert (folder / "index.html").read_text().count("4 times as long as in the file") == times
+
+
+def test_checks_come_before_drawings_and_both_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(synthetic_history.scale(), tmp_path)
+    told: list[str] = []
+
+    def judged(summary: dict[str, Any]) -> None:
+        assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == summary
+        told.append(summary["verdict"])
+
+    write_report(tmp_path, doing=told.append, judged=judged)
+    assert told[:3] == ["reading the history", "checking", "valid"]
+    assert told[3:] and all(what.startswith("drawing ") for what in told[3:])
+
+
+@pytest.mark.parametrize(("size", "said"), [(0, False), (10_000_000, True)])
+def test_a_long_report_is_not_silent_where_nobody_looks(
+    size: int, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = tmp_path / "history.jsonl"
+    with history.open("wb") as file:
+        file.truncate(size)
+    Teller().report(history)("drawing reachability")
+    assert ("drawing reachability" in capsys.readouterr().out) == said
