@@ -12,10 +12,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from lab.scenario_base import Written, show
 
-__all__ = ["Found", "Text", "locate", "read_yaml"]
+__all__ = ["Found", "Text", "editor", "locate", "read_yaml"]
 
 _LIMIT = 200_000
 """Values in one file; more is an alias bomb, not a scenario."""
@@ -112,19 +113,19 @@ class _Constructor(RoundTripConstructor):
         self.twice.append(Found(mark.line + 1, mark.column + 1, "", text))
         return False
 
-    def _written(self, node: Any, value: Any) -> Written:
+    def _written(self, node: Any, value: Any) -> Any:
         return Written(value, str(node.value))
 
-    def _int(self, node: Any) -> Written:
+    def _int(self, node: Any) -> Any:
         return self._written(node, int(self.construct_yaml_int(node)))
 
-    def _float(self, node: Any) -> Written:
+    def _float(self, node: Any) -> Any:
         return self._written(node, float(self.construct_yaml_float(node)))
 
-    def _bool(self, node: Any) -> Written:
+    def _bool(self, node: Any) -> Any:
         return self._written(node, bool(self.construct_yaml_sbool(node)))
 
-    def _timestamp(self, node: Any) -> Written:
+    def _timestamp(self, node: Any) -> Any:
         return self._written(node, str(self.construct_yaml_timestamp(node)))
 
 
@@ -135,6 +136,52 @@ for _tag, _make in {
     "timestamp": _Constructor._timestamp,
 }.items():
     _Constructor.add_constructor(f"tag:yaml.org,2002:{_tag}", _make)
+
+
+class _KeptInt(int):
+    """A number of a file that is changed and written again, with its text; so are the next three."""
+
+    text: str
+
+
+class _KeptFloat(float):
+    text: str
+
+
+class _KeptBool(int):
+    text: str
+
+
+class _KeptDate(str):
+    text: str
+
+
+class _Editor(_Constructor):
+    """Scalars that are what they mean, and know how they were written."""
+
+    def _written(self, node: Any, value: Any) -> Any:
+        kinds: dict[type, Any] = {bool: _KeptBool, int: _KeptInt, float: _KeptFloat, str: _KeptDate}
+        kept = kinds[type(value)](value)
+        kept.text = str(node.value)
+        return kept
+
+
+class _Writer(RoundTripRepresenter):
+    """Writes such scalars as they were."""
+
+
+for _kind, _word in ((_KeptInt, "int"), (_KeptFloat, "float"), (_KeptBool, "bool"), (_KeptDate, "timestamp")):
+    _Writer.add_representer(
+        _kind, lambda self, kept, tag=f"tag:yaml.org,2002:{_word}": self.represent_scalar(tag, kept.text)
+    )
+
+
+def editor(width: int) -> YAML:
+    """For files that are changed and written again: what is not changed stays as it is written."""
+    yaml = YAML(typ="rt")
+    yaml.Constructor, yaml.Representer = _Editor, _Writer
+    yaml.width = width
+    return yaml
 
 
 def _position(node: Any, key: str | int, *, at_key: bool) -> tuple[int, int] | None:

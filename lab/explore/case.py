@@ -12,13 +12,13 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
 from lab.explore.schedule import OBSTACLES, Fault, Schedule, draw
 from lab.scenario_files import make_portable
 from lab.scenario_values import UNITS, format_duration
+from lab.scenario_yaml import editor
 from lab.topology import Resolved
 from lab.words import count
 
@@ -70,9 +70,7 @@ class Case(Struct, frozen=True, kw_only=True):
             if not tree.get(key):
                 tree.pop(key, None)
         out = io.StringIO()
-        yaml = YAML()
-        yaml.width = 110
-        yaml.dump(tree, out)
+        editor(110).dump(tree, out)
         return "".join(f"# {line}".rstrip() + "\n" for line in comments) + out.getvalue()
 
     @property
@@ -97,12 +95,19 @@ class Case(Struct, frozen=True, kw_only=True):
         return f"{count(len(self.faults), 'fault')} on {count(hosts, 'host')}"
 
 
+def _bare(node: Any) -> Any:
+    """The tree without comments and places; its scalars still know how they were written."""
+    if isinstance(node, dict):
+        return {key: _bare(item) for key, item in node.items()}
+    return [_bare(item) for item in node] if isinstance(node, list) else node
+
+
 def first_case(text: str, name: str, folder: Path, *, deadline: int) -> Case:
     """The case without faults of a valid scenario file in `folder`; cases can be played from anywhere.
 
     Raises `LabError` for one that never gets anything up.
     """
-    tree = YAML(typ="safe").load(io.StringIO(text))
+    tree = _bare(editor(110).load(io.StringIO(text)))
     tree.setdefault("name", name)
     make_portable(tree, folder)
     steps = tree.pop("timeline")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
@@ -25,6 +24,7 @@ from lab.scenario import _keys_at as keys_at
 from lab.scenario_base import listed
 from lab.scenario_check import nearest
 from lab.scenario_files import make_portable
+from lab.scenario_yaml import editor
 from lab.topology import Resolved, resolve
 
 __all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variants"]
@@ -215,9 +215,7 @@ def _changed(text: str, assignment: Assignment, name: str, folder: Path) -> str:
             node = node[key]
         node[last] = _value(path, value)
     out = io.StringIO()
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.dump(tree, out)
+    editor(4096).dump(tree, out)
     return out.getvalue()
 
 
@@ -228,14 +226,14 @@ def _mapping(value: Any) -> CommentedMap:
 
 
 def _tree(text: str) -> CommentedMap:
-    tree = YAML(typ="rt").load(io.StringIO(text))
+    tree = editor(4096).load(io.StringIO(text))
     assert isinstance(tree, CommentedMap), "the scenario was checked before"
     return tree
 
 
 def _value(path: str, text: str) -> Any:
     try:
-        return YAML(typ="rt").load(io.StringIO(text))
+        return editor(4096).load(io.StringIO(text))
     except YAMLError:
         raise LabError(f"--set {path}={text}: found no valid YAML") from None
 

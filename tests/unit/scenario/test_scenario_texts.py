@@ -7,8 +7,10 @@ from click.testing import CliRunner
 
 from lab.backends.simulated.backend import SimBackend
 from lab.cli import lab
+from lab.explore.case import first_case
 from lab.launch_options import flags
 from lab.scenario import ScenarioError, load_resolved, parse, read
+from lab.sweep.grid import parse_set, variants
 from lab.topology import Resolved, resolve
 
 HEAD = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\n"
@@ -139,3 +141,17 @@ def test_what_a_simulated_host_cannot_launch_is_refused() -> None:
     said = SimBackend().refuse(resolved("overlay: {options: {proxy: true}}\n" + timeline))
     assert len(said) == 1 and said[0].startswith("overlay.options: ") and "proxy" in said[0]
     assert SimBackend().refuse(resolved("overlay: {options: {beat_interval: 1s}}\n" + timeline)) == []
+
+
+def test_files_that_are_changed_and_written_again_keep_what_is_written() -> None:
+    env = ", ".join(f"K{number}: {written}" for number, written in enumerate(WRITTEN))
+    text = (
+        f"{HEAD}seed: 0x10\nservices:\n  svc: {{image: i, port: 8_080, replicas: 1, env: {{{env}, Q: '0123'}}}}\n"
+        "timeline:\n  - launch: all\n  - slow_disk: {host: a, full: TRUE}\n"
+    )
+    wanted = {f"K{number}": written for number, written in enumerate(WRITTEN)} | {"Q": "0123"}
+    swept = variants(text, (parse_set("services.svc.env.NEW=24.20"),), file="x.yaml", name="x", question="")
+    found = swept[0].scenario.services["svc"]
+    assert found.env == wanted | {"NEW": "24.20"} and found.port == 8080
+    explored = parse(first_case(text, "x", Path(), deadline=1_000_000_000).text())
+    assert explored.services["svc"].env == wanted
