@@ -96,7 +96,8 @@ def _finding(run: Run, drawn: Iterable[SeriesKey]) -> str:
         return f"{name} unreachable from {seconds(worst.start):.1f} s on, {until}"
     text = f"{name} unreachable for {span(worst.lasted)}"
     if band is None:
-        return f"{text}, with no fault in force"
+        settling = any(start <= worst.end and worst.start <= end for start, end in transitions(run))
+        return f"{text}, {'while things were settling' if settling else 'with no fault in force'}"
     what = "the heal" if band.what == "partition" else "the end of the fault"
     return f"{text}, back before {what}" if back is None else f"{text}, back {span(back)} after {what}"
 

@@ -101,7 +101,7 @@ def _words(lines: Sequence[Line], verdicts: tuple[str, str]) -> str:
         ratios = [line.ratio for line in chosen if line.ratio]
         close = sum(line.close for line in chosen)
         text = f"{title}: {close} of {len(chosen)} within a factor of {_FACTOR:g}"
-        text += f" (or both below {NOISE:g} s)" if title == "Times to settle" else ""
+        text += f" (or both below {NOISE:g} s, or reached in neither)" if title == "Times to settle" else ""
         if ratios:
             middle = exp(sum(map(log, ratios)) / len(ratios))
             text += f"; the simulator's are {middle:.2f} times the real ones in the geometric mean"

@@ -178,3 +178,11 @@ def test_tables_are_sorted_by_number() -> None:
     assert times == sorted(times) and times[0] < 2 < 10 < times[-1]
     convergence = [float(row["t_s"]) for row in rows(figure(run, "convergence").csv)]
     assert convergence == sorted(convergence)
+
+
+def test_a_headline_without_a_fault_says_so() -> None:
+    words = ["good"] * 20 + ["bad"] * 3 + ["good"] * 17
+    run = Run(history({("http", "a", "b"): words, ("http", "a", "c"): ["good"] * 40}, []))
+    assert figure(run, "reachability").title == "a → b unreachable for 604 ms, with no fault in force"
+    run = Run(history({("http", "a", "b"): ["bad"] * 3 + ["good"] * 37}, []))
+    assert figure(run, "reachability").title == "a → b unreachable for 604 ms, while things were settling"
