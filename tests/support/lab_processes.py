@@ -1,6 +1,8 @@
 """Processes of labs as tests see them: families, the namespaces they are in, and their end."""
 
-from collections.abc import Iterator
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from overlay_hosts import eventually
@@ -45,6 +47,28 @@ def everyone() -> Iterator[int]:
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
-def gone(own: set[str]) -> None:
+def of_a_lab(pids: Iterable[int]) -> dict[str, int]:
+    """The namespaces that these processes have and we have not, each with a descriptor that holds it.
+
+    Without that the kernel would give its number to the next one, perhaps of another lab, while `gone` looks for it.
+    """
+    ours, found = namespaces(iter([os.getpid()])), dict[str, int]()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for link in Path(f"/proc/{pid}/ns").iterdir():
+                fd = os.open(link, os.O_RDONLY)
+                name = str(Path(f"/proc/self/fd/{fd}").readlink())
+                if name in ours or name in found:
+                    os.close(fd)
+                else:
+                    found[name] = fd
+    return found
+
+
+def gone(own: Mapping[str, int]) -> None:
     """Wait until nobody is in these namespaces any more: what was being forked just now dies with the rest."""
-    eventually(lambda: not own & namespaces(everyone()), DEADLINE / 1000, "the end of the lab's namespaces")
+    try:
+        eventually(lambda: not own.keys() & namespaces(everyone()), DEADLINE / 1000, "the end of the lab's namespaces")
+    finally:
+        for fd in own.values():
+            os.close(fd)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from lab_processes import family, gone, namespaces
+from lab_processes import family, gone, of_a_lab
 from netns_labs import held, require_netns
 from overlay_hosts import eventually
 
@@ -134,7 +134,7 @@ def test_down_ends_a_lab_whose_runner_hangs(monkeypatch: pytest.MonkeyPatch) -> 
         fields = open(f"/proc/self/fdinfo/{supervisor}").read().split()  # noqa: SIM115
         pids = family(int(fields[fields.index("Pid:") + 1]))
         os.kill(next(pid for pid, comm in pids.items() if comm == "lab-runner"), signal.SIGSTOP)
-        own = namespaces(iter(pids)) - namespaces(iter([os.getpid()]))
+        own = of_a_lab(pids)
         assert not client.down()
         os.close(supervisor)
     gone(own)

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from lab_processes import DEADLINE, family, gone, namespaces
+from lab_processes import DEADLINE, family, gone, of_a_lab
 from netns_labs import held, require_netns
 
 from lab.backends.netns import Client, find, labs
@@ -42,7 +42,7 @@ def test_kill_9_of_any_process_leaves_nothing(role: str, user: str) -> None:
         pids = family(command.pid)
         assert {"sleep", "setsid", "sh"} & {*pids.values()}  # the orphan, wherever it is on its way
         assert list(pids.values()).count("lab-host") == 2
-        own = namespaces(iter(pids)) - namespaces(iter([os.getpid()]))
+        own = of_a_lab(pids)
         assert len(own) >= 3 * 4 + 1  # mnt, net, uts, ipc of the lab and of two hosts, and more
         ends = {pid: os.pidfd_open(pid) for pid in pids}
         victim = command.pid if role == "command" else next(pid for pid, comm in pids.items() if comm == role)
@@ -67,7 +67,7 @@ def test_kill_9_of_a_detached_labs_runner_leaves_nothing() -> None:
         _, supervisor = client.call_pidfd("supervisor")
     fields = Path(f"/proc/self/fdinfo/{supervisor}").read_text().split()
     pids = family(int(fields[fields.index("Pid:") + 1]))
-    own = namespaces(iter(pids)) - namespaces(iter([os.getpid()]))
+    own = of_a_lab(pids)
     os.kill(next(pid for pid, comm in pids.items() if comm == "lab-runner"), signal.SIGKILL)
     assert select.select([supervisor], [], [], DEADLINE / 1000)[0]
     os.close(supervisor)
