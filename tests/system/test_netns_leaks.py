@@ -92,7 +92,7 @@ def test_a_lab_that_cannot_come_up_says_why_and_leaves_nothing() -> None:
         "sys.exit(launch(main, name='broken'))\n"
     )
     done = subprocess.run([sys.executable, "-c", script, *sys.path], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "LabError: host h2 did not come up" in done.stderr
     assert "ip -batch" in done.stderr
     assert machine() == before
