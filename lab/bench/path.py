@@ -183,11 +183,12 @@ async def _prepare(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> list[
         candidates.append(Candidate(name, ("chain1", "chain-left"), (host, target), overlay.address_of(target)))
     hosts = (lab.hosts["fast1"], lab.hosts["fast2"])
     addresses = (resolved.hosts["fast1"].address, resolved.hosts["fast2"].address)
-    for name, (command, start) in tunnels.PEERS.items():
-        if shutil.which(command, path=tunnels.PATH):
+    for name, (commands, start) in tunnels.PEERS.items():
+        if all(shutil.which(command, path=tunnels.PATH) for command in commands):
             candidates.append(Candidate(name, ("fast1", ""), ("fast2", ""), await start(hosts, addresses, mtu)))
         else:
-            print(f"{name} is not installed and is left out: `apt-get install {name}`", file=sys.stderr)
+            packages = tunnels.PACKAGES.get(name, name)
+            print(f"{name} is not installed and is left out: `apt-get install {packages}`", file=sys.stderr)
     return candidates
 
 

@@ -97,7 +97,7 @@ _YEARS = {("nebula", "1.6.1"): 2022}
 
 def release(name: str) -> str:
     """Version and year of an installed peer: "0.0.20220316 (2022)"."""
-    command = [PEERS[name][0], VERSION_FLAGS[name]]
+    command = [PEERS[name][0][0], VERSION_FLAGS[name]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": PATH}, timeout=10)
     return release_of(name, done.stdout + done.stderr)
 
@@ -114,9 +114,11 @@ def release_of(name: str, said: str) -> str:
     return f"{number} ({year or 'year unknown'})"
 
 
-PEERS: dict[str, tuple[str, Start]] = {
-    "wireguard-go": ("wireguard-go", _wireguard),
-    "nebula": ("nebula", _nebula),
-    "tinc": ("tincd", _tinc),
+PEERS: dict[str, tuple[tuple[str, ...], Start]] = {
+    "wireguard-go": (("wireguard-go", "wg"), _wireguard),
+    "nebula": (("nebula", "nebula-cert"), _nebula),
+    "tinc": (("tincd",), _tinc),
 }
+"""By name, which is its package's: the commands that it takes, and how it is started."""
+PACKAGES = {"wireguard-go": "wireguard-go wireguard-tools"}
 NAMES = tuple(PEERS)

@@ -69,6 +69,29 @@ def test_networks_span_hosts_with_names_and_survive_kills(pair: Pair) -> None:
     one.docker("rm", "-f", "later")
 
 
+def test_an_address_that_goes_to_another_container_is_reached_at_once(pair: Pair) -> None:
+    """The endpoint's MAC is another one, and the clients have that of the first in their caches."""
+    one, two = pair
+    address = start(one, "first")
+    start(one, "near")
+    start(two, "far")
+    clients = ((one, "near"), (two, "far"))
+    for host, client in clients:
+        eventually(lambda host=host, client=client: reaches(host, client, address), what=f"{client} knows its MAC")
+    before = mac_of(one, "first", "ethwe0")
+    one.docker("rm", "-f", "first")
+    assert start(one, "second", "--ip", address) == address and mac_of(one, "second", "ethwe0") != before
+    for host, client in clients:
+        eventually(lambda host=host: knows(host, mac_of(one, "second", "ethwe0")), what="its router knows")
+        assert reaches(host, client, address) or reaches(host, client, address), client
+    one.docker("rm", "-f", "second", "near")
+    two.docker("rm", "-f", "far")
+
+
+def knows(host: DockerHost, mac: str) -> bool:
+    return any(entry["mac"] == mac for entry in json.loads(host.weave("report").stdout)["endpoints"]["entries"])
+
+
 def test_ports_are_guarded_unless_the_network_allows_spoofing(pair: Pair) -> None:
     one, _ = pair
     driver = ("-d", "weave", "--ipam-driver", "weave")

@@ -34,7 +34,7 @@ def test_what_a_peer_says_of_itself(name: str, said: str, found: str) -> None:
 
 @pytest.mark.parametrize("name", tunnels.NAMES)
 def test_what_is_installed_has_a_version_and_a_year(name: str) -> None:
-    if shutil.which(tunnels.PEERS[name][0], path=tunnels.PATH) is None:
+    if shutil.which(tunnels.PEERS[name][0][0], path=tunnels.PATH) is None:
         pytest.skip(f"no {name}")
     assert "unknown" not in tunnels.release(name)
 
