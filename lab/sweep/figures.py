@@ -252,7 +252,8 @@ def _growth(path: str, lines: dict[str, Line]) -> str:
         return f"{head} takes as long {name}" if len(factors) == 1 else f"{head} takes as long after each event"
     text = f"{head} {name} takes {factor:.1f} times as long"
     alike = [other for other, (change, *_) in factors.items() if other != name and 1 / _LIKE < change < _LIKE]
-    return f"{text}; as long as before {', '.join(alike)}" if alike else text
+    unchanged = ", ".join(other.removeprefix("after ") for other in alike)
+    return f"{text}; unchanged after {unchanged}" if alike else text
 
 
 def _most_talk(groups: Sequence[Group], events: Sequence[str]) -> str:
