@@ -27,6 +27,7 @@ from overlay.drivers.http_listener import make_runner, sentence
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
+from overlay.ipam.universe import Universe
 from overlay.plugin import requests as r
 
 __all__ = ["DEFAULT_SOCKET", "Plugin"]
@@ -158,22 +159,22 @@ class Plugin:
 
     async def _request_pool(self, body: Json) -> Json:
         pool = r.pool(body, self._config.default_subnet or self._config.iprange)
+        Universe(self._config.iprange, "").subnet(pool.part or pool.subnet)  # refused now, and not at each container
         # The engine wants a gateway of every pool. Nothing goes by it: `Join` names none.
         return {"PoolID": pool.id, "Pool": pool.subnet, "Data": {"com.docker.network.gateway": pool.subnet}}
 
     async def _request_address(self, body: Json) -> Json:
         pool = r.pool_of(str(body.get("PoolID") or ""))
-        wanted = str(body.get("Address") or "")
-        length = pool.subnet.partition("/")[2]
+        wanted = pool.whole(str(body["Address"])) if body.get("Address") else ""
         owner = f"{r.OWNER}{uuid4().hex}"
         self._given[owner] = None
         try:
-            make = partial(_claim, owner, f"{wanted}/{length}") if wanted else partial(_allocate, owner, pool.subnet)
+            make = partial(_claim, owner, wanted) if wanted else partial(_allocate, owner, pool.part or pool.subnet)
             answer = await self._router.ask(make, timeout=_PATIENCE)
         except BaseException:
             self._given.pop(owner, None)
             raise
-        return {"Address": answer if isinstance(answer, str) and answer else f"{wanted}/{length}", "Data": {}}
+        return {"Address": pool.whole(answer if isinstance(answer, str) and answer else wanted), "Data": {}}
 
     async def _release_address(self, body: Json) -> Json:
         address = str(body.get("Address") or "").partition("/")[0]

@@ -45,15 +45,21 @@ OWNER = "weave:plugin:"
 
 
 class Pool(Struct, frozen=True):
-    """A subnet that the IPAM driver takes addresses from."""
+    """A subnet of a network, and the part of it that the IPAM driver takes addresses from."""
 
     subnet: str
-    """"a.b.c.0/n"."""
+    """"a.b.c.0/n": every address has its prefix length, whatever part it comes from."""
+    part: str = ""
+    """Of the subnet, "a.b.c.0/n" (`--ip-range`); empty: all of it."""
 
     @property
     def id(self) -> str:
         """What the engine calls it. It says everything, so that nothing of it needs to be kept."""
-        return f"{ADDRESS_SPACE}-{self.subnet.replace('/', '-')}"
+        return "-".join((ADDRESS_SPACE, *(text.replace("/", "-") for text in (self.subnet, self.part) if text)))
+
+    def whole(self, address: str) -> str:
+        """An address, with or without a prefix length, with that of the subnet."""
+        return f"{address.partition('/')[0]}/{self.subnet.partition('/')[2]}"
 
 
 class Endpoint(Struct, frozen=True):
@@ -71,21 +77,30 @@ def pool(request: Mapping[str, Any], default: str) -> Pool:
     """`IpamDriver.RequestPool`. Raises `UsageError`."""
     if request.get("V6"):
         raise UsageError("the weave IPAM driver gives out IPv4 addresses only: leave --ipv6 away")
-    text = str(request.get("SubPool") or request.get("Pool") or default)
+    subnet = _subnet("--subnet", str(request.get("Pool") or default))
+    if not request.get("SubPool"):
+        return Pool(str(subnet))
+    part = _subnet("--ip-range", str(request["SubPool"]))
+    if not part.subnet_of(subnet):
+        raise UsageError(f"--ip-range {part} is not within the subnet {subnet}: choose a part of it")
+    return Pool(str(subnet), str(part) if part != subnet else "")
+
+
+def _subnet(flag: str, text: str) -> ipaddress.IPv4Network:
     try:
-        return Pool(str(ipaddress.IPv4Network(text)))
+        return ipaddress.IPv4Network(text)
     except ValueError as error:
-        raise UsageError(f"--subnet {text}: {error}") from None
+        raise UsageError(f"{flag} {text}: {error}") from None
 
 
 def pool_of(id: str) -> Pool:
     """A pool by its id. Raises `UsageError`."""
-    head, _, rest = id.partition("-")
-    address, _, length = rest.partition("-")
+    head, *words = id.split("-")
     try:
-        if head != ADDRESS_SPACE:
-            raise ValueError(f"it does not begin with {ADDRESS_SPACE}-")
-        return Pool(str(ipaddress.IPv4Network(f"{address}/{length}")))
+        if head != ADDRESS_SPACE or len(words) not in (2, 4):
+            raise ValueError(f"expected {ADDRESS_SPACE}-ADDRESS-LENGTH")
+        pairs = [f"{words[at]}/{words[at + 1]}" for at in range(0, len(words), 2)]
+        return Pool(*(str(ipaddress.IPv4Network(pair)) for pair in pairs))
     except ValueError as error:
         raise UsageError(f"there is no address pool `{id}`: {error}") from None
 

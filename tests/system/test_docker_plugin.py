@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 
 import pytest
 from docker_hosts import BUSYBOX, DockerHost, need_docker
@@ -129,3 +130,24 @@ def test_an_engines_restart_finds_its_networks_again(pair: Pair) -> None:
     one.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.40.0.0/24", "net")
     for host in pair:
         eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
+
+
+def test_a_part_of_the_subnet_for_each_host(pair: Pair) -> None:
+    """`--ip-range` says where addresses come from; their prefix length is the subnet's."""
+    driver = ("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.45.0.0/24")
+    outside = pair[0].docker(*driver, "--ip-range", "10.46.0.0/25", "parted", check=False)
+    assert outside.returncode and "10.46.0.0/25" in outside.stderr
+    elsewhere = (*driver[:-1], "10.99.0.0/24")
+    refused = pair[0].docker(*elsewhere, "parted", check=False)
+    assert refused.returncode and "10.99.0.0/24 is not within the address range 10.32.0.0/12" in refused.stderr
+    for host, part in zip(pair, ("10.45.0.0/25", "10.45.0.128/25"), strict=True):
+        host.docker(*driver, "--ip-range", part, "parted")
+        host.docker("run", "-d", "--name", "part", "--net", "parted", BUSYBOX, "sleep", "1000")
+        (shown,) = json.loads(host.docker("inspect", "part").stdout)
+        place = shown["NetworkSettings"]["Networks"]["parted"]
+        assert ip_address(place["IPAddress"]) in ip_network(part) and place["IPPrefixLen"] == 24
+        assert f"inet {place['IPAddress']}/24 " in host.docker("exec", "part", "ip", "addr", "show", "ethwe0").stdout
+    eventually(lambda: reaches(pair[0], "part", place["IPAddress"]), what="from one part into the other")
+    for host in pair:
+        host.docker("rm", "-f", "part")
+        host.docker("network", "rm", "parted")
