@@ -13,6 +13,10 @@ class LabError(Exception):
         return clean(super().__str__(), keep=LINES)
 
 
+class Unreadable(LabError):
+    """Stored data that nothing of this version has written: what it would say is unknown, and no verdict."""
+
+
 class Exhausted(LabError):
     """This machine, or this user's limits, have no room for the lab: which says nothing of the scenario."""
 

@@ -12,6 +12,8 @@ from typing import IO, Any, Literal
 import msgspec
 from msgspec import Struct
 
+from lab.errors import Unreadable
+
 SCHEMA = 1
 
 
@@ -142,8 +144,16 @@ class Writer:
 
 
 def read(path: Path) -> Iterator[AnyRecord]:
-    """All records of a file, in order. A torn last line (the run was killed) is left out."""
+    """All records of a file, in order; raises `Unreadable`. A torn last line (the run was killed) is left out."""
     with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield decode(line)
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                continue
+            try:
+                record = decode(line)
+            except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+                raise Unreadable(
+                    f"{path}:{number}: no line of a history of this version ({error}): it was changed, or another "
+                    "version wrote it"
+                ) from None
+            yield record

@@ -102,7 +102,7 @@ def read_summary(run_dir: Path) -> Summary:
         return msgspec.json.decode((run_dir / SUMMARY).read_bytes(), type=Summary)
     except OSError:
         raise LabError(f"{run_dir} holds no {SUMMARY}: not a run, or one that was killed before it began") from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LabError(f"{run_dir / SUMMARY}: {error}") from None
 
 

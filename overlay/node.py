@@ -70,6 +70,7 @@ from overlay.mesh.crypto import Crypto
 from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
+from overlay.stored import understood
 from overlay.view import View
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
@@ -377,5 +378,8 @@ def _next_uid(stored: bytes, boot: int, rng: Random) -> int:
 
     With neither it is drawn, so that two lives that know nothing of each other are not taken for one.
     """
-    before = int(stored) if stored.isdigit() else 0
+    with understood(UID_KEY):
+        if stored and not (stored.isdigit() and len(stored) < 20):
+            raise ValueError("expected a number")
+        before = int(stored or b"0")
     return max(before + 1, boot) if before or boot else 1 + rng.getrandbits(32)

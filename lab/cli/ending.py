@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from lab.cli import terminal
-from lab.errors import LabError, no_room
+from lab.errors import LabError, Unreadable, no_room
 
 __all__ = ["UNKNOWN", "USAGE", "code_of", "code_within"]
 
@@ -52,6 +52,8 @@ def code_within(work: Callable[[], Any]) -> int:
     except click.ClickException as error:
         error.show()
         return USAGE
+    except Unreadable as error:
+        _say(str(error))
     except LabError as error:
         _say(str(error))
         return USAGE

@@ -10,6 +10,7 @@ import msgspec
 
 from lab.errors import LabError
 from lab.store import EXIT_CODES, HISTORY, INDEX, find_run
+from lab.unreadable import understood
 from lab.words import count
 from overlay.clean import clean
 
@@ -62,7 +63,9 @@ def check_run(where: str, *, as_json: bool) -> int:
     from lab.checkers import check
     from lab.history import read
 
-    verdict = check(read(find_run(where) / HISTORY))
+    path = find_run(where) / HISTORY
+    with understood(path):
+        verdict = check(read(path))
     if as_json:
         click.echo(msgspec.json.encode(verdict).decode())
     else:
@@ -80,7 +83,8 @@ def make_report(where: str) -> int:
     run_dir = find_run(where)
     teller = Teller()
     doing = teller.report(run_dir / HISTORY)
-    summary = write_report(run_dir, doing=doing)
+    with understood(run_dir / HISTORY):
+        summary = write_report(run_dir, doing=doing)
     doing("")
     click.echo(f"{summary['verdict']}: {run_dir / INDEX}")
     return 0

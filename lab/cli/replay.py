@@ -3,17 +3,20 @@
 import io
 import json
 from itertools import zip_longest
+from pathlib import Path
 
 import click
 
 from lab.backends.base import Virtual
 from lab.backends.registry import backend as find_backend
-from lab.errors import LabError
+from lab.errors import LabError, Unreadable
 from lab.history import Meta, Writer, read
 from lab.resolved import from_json
 from lab.runner import Outcome, Runner
 from lab.runner_load import code_identity
 from lab.store import HISTORY, find_run
+from lab.topology import Resolved
+from lab.unreadable import understood
 from overlay.clean import LINES, clean
 
 _SHOWN, _BEFORE = 200, 60
@@ -25,16 +28,18 @@ def replay_run(where: str, *, as_json: bool) -> int:
     """Make the run of a directory (or the latest of a scenario) again; 0 when every byte is the same, 1 when not."""
     path = find_run(where) / HISTORY
     stored = path.read_bytes()
-    meta = next(iter(read(path)), None)
+    with understood(path):
+        meta = next(iter(list(read(path))), None)  # all of it, so that an odd line is not taken for a difference
     if not isinstance(meta, Meta):
         raise LabError(f"{path} does not begin with what was run: nothing to make again")
-    engine = find_backend(meta.backend)
+    with understood(path):
+        engine = find_backend(meta.backend)
+        scenario = _scenario(path, meta)
     if not isinstance(engine, Virtual):
         raise LabError(
             f"{path.parent} ran on {meta.backend}, where no two runs are the same to the byte: only sim runs can be "
             f"replayed. `lab run {meta.scenario.get('file')} --backend {meta.backend} --seed {meta.seed}` does it again"
         )
-    scenario = from_json(meta.scenario)
     if reasons := engine.refuse(scenario):
         raise LabError("\n".join(reasons))
     made = io.BytesIO()
@@ -57,6 +62,13 @@ def replay_run(where: str, *, as_json: bool) -> int:
     return DIFFERENT
 
 
+def _scenario(path: Path, meta: Meta) -> Resolved:
+    try:
+        return from_json(meta.scenario)
+    except LabError as error:
+        raise Unreadable(f"{path}:1: {error}") from None
+
+
 def first_difference(stored: bytes, made: bytes) -> tuple[int, bytes, bytes]:
     """(number from 1, stored line, new line) of the first line that differs; an empty one: there is none."""
     pairs = zip_longest(stored.split(b"\n"), made.split(b"\n"), fillvalue=b"")
@@ -71,7 +83,8 @@ def _tell(place: tuple[int, bytes, bytes], differs: list[str]) -> None:
     if differs:
         click.echo("it was made by other code (" + "; ".join(differs) + "): a difference is no surprise")
     else:
-        click.echo("the code is the same: a run depended on something else than scenario, seed and code. This is a bug")
+        click.echo("the code is the same: unless the file was changed, a run depended on something else than scenario,")
+        click.echo("seed and code. This is a bug")
 
 
 def _short(line: bytes, other: bytes) -> str:

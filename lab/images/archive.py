@@ -8,10 +8,11 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from lab.errors import LabError
@@ -151,6 +152,12 @@ def archive(images: Sequence[Built], architecture: str) -> Iterator[bytes]:
     yield tarfile.NUL * (2 * tarfile.BLOCKSIZE)
 
 
+class _Entry(Struct):
+    """One image of a manifest; of its keys, those that count here."""
+
+    RepoTags: list[str] | None = None
+
+
 def names_in(path: Path) -> list[str]:
     """The names (with tags) of the images in somebody's archive. Raises `LabError` for anything else."""
     if path.exists() and not path.is_file():
@@ -158,12 +165,12 @@ def names_in(path: Path) -> list[str]:
     try:
         with tarfile.open(path) as tar:
             file = tar.extractfile("manifest.json")
-            manifest: list[Mapping[str, Any]] = json.load(file) if file is not None else []
-    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
+            manifest = msgspec.json.decode(file.read(), type=list[_Entry]) if file is not None else []
+    except (tarfile.TarError, KeyError, ValueError, EOFError, RecursionError) as error:
         raise LabError(f"{path} is no image archive as `docker save` writes them: {error}") from None
     except OSError as error:
         raise LabError(f"{path}: {error.strerror}") from None
-    names = [str(name) for entry in manifest for name in entry.get("RepoTags") or ()]
+    names = [name for entry in manifest for name in entry.RepoTags or ()]
     if not names:
         raise LabError(f"{path} holds no image with a name: save it by its name, `docker save NAME`")
     return names

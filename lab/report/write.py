@@ -55,7 +55,7 @@ def _write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
 def _read_summary(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):
         # A run that was killed while it wrote its summary: the history is what counts.
         return {}
     return found if isinstance(found, dict) else {}

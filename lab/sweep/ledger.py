@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import msgspec
 
-from lab.errors import LabError
+from lab.errors import LabError, Unreadable
 from lab.sweep.grid import Assignment
 from lab.sweep.measure import Point
 from overlay import __version__
@@ -103,5 +103,5 @@ def read_points(path: Path) -> Iterator[Point]:
                 return
             try:
                 yield msgspec.json.decode(line, type=Point)
-            except msgspec.MsgspecError as error:
-                raise LabError(f"{path}:{number}: no point of a sweep: {error}") from None
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                raise Unreadable(f"{path}:{number}: no point of a sweep: {error}") from None

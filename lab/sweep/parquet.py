@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
+from lab.errors import LabError, Unreadable
 from lab.sweep.measure import TIMES
 
 NOT_REACHED = "not reached"
@@ -52,7 +52,7 @@ def read(path: Path) -> list[dict[str, str]]:
     try:
         found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     except (ArrowException, OSError) as error:
-        raise LabError(f"{path} is no table in Parquet: {error}") from None
+        raise Unreadable(f"{path} is no table in Parquet: {error}") from None
     return [{name: _text(name)(cell) for name, cell in row.items()} for row in found]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError
+from lab.errors import LabError, Unreadable
 from lab.sweep import parquet
 from lab.sweep.ledger import LEDGER, read_points
 from lab.sweep.measure import TIMES, EventResult, Point
@@ -76,8 +76,12 @@ def read_table(where: Path) -> list[Point]:
         return list({point.key: point for point in read_points(path)}.values())
     if path.suffix == ".parquet":
         return _points(path, parquet.read(path))
-    with path.open(newline="", encoding="utf-8") as file:
-        return _points(path, list(csv.DictReader(file)))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Unreadable(f"{path} is no table of a sweep: {error}") from None
+    return _points(path, rows)
 
 
 def _cells(event: EventResult) -> dict[str, Any]:
@@ -100,8 +104,8 @@ def _points(path: Path, body: Sequence[dict[str, str]]) -> list[Point]:
             key = row["key"]
             events = points[key].events if key in points else ()
             points[key] = _point(row, (*events, *_event(row)))
-        except (KeyError, ValueError, TypeError) as error:
-            raise LabError(f"{path}:{number}: no row of a sweep's table: {type(error).__name__} {error}") from None
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
+            raise Unreadable(f"{path}:{number}: no row of a sweep's table: {type(error).__name__} {error}") from None
     return list(points.values())
 
 

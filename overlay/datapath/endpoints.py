@@ -33,6 +33,7 @@ from overlay.inputs import (
 )
 from overlay.mesh.origin_map import OriginMap
 from overlay.mesh.origin_messages import Change, EndpointValue, OriginDelta, Value
+from overlay.stored import decode
 
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"
@@ -59,7 +60,9 @@ class Endpoints:
         self.channel = OriginMap(CHANNEL, config.name, uid)
         self._plan = ForwardingPlan(config.name, arbiter)
         self._announcer = Announcer()
-        self._stored = stored.get(STORE_KEY)
+        self._stored: list[EndpointValue] = []
+        if STORE_KEY in stored:
+            self._stored = decode(STORE_KEY, stored[STORE_KEY], list[EndpointValue])
         self._unconfirmed: dict[str, None] = {}
         self._reachable: frozenset[PeerName] = frozenset({config.name})
         self._paths: dict[PeerName, str] = {}
@@ -96,13 +99,7 @@ class Endpoints:
 
     def start(self, now: int) -> list[Effect]:
         """Announce the ports of the earlier life, until they are attached again or `RECOVERY` is over."""
-        if self._stored is None:
-            return []
-        try:
-            values = msgspec.msgpack.decode(self._stored, type=list[EndpointValue])
-        except msgspec.MsgspecError as error:
-            return [Log("error", f"the stored endpoints cannot be read and are dropped: {error}")]
-        for value in values:
+        for value in self._stored:
             claim = _claim(value)
             if claim is not None:
                 self._unconfirmed[value.container] = None

@@ -30,6 +30,7 @@ from overlay.inputs import (
 from overlay.mesh.origin_map import OriginMap
 from overlay.mesh.origin_messages import NameValue, OriginDelta, Value
 from overlay.shared_index import Index, add, discard
+from overlay.stored import decode, understood
 
 CHANNEL = "dns"
 STORE_KEY = "names"
@@ -45,7 +46,13 @@ class Registry:
         self.generation = 0
         """Counts the changes of what is answered."""
         self._domain = fold(config.dns_domain)
-        self._stored = stored.get(STORE_KEY)
+        self._stored: list[NameValue] = []
+        if STORE_KEY in stored:
+            self._stored = decode(STORE_KEY, stored[STORE_KEY], list[NameValue])
+        with understood(STORE_KEY):
+            for value in self._stored:
+                if packed(value.address) is None:
+                    raise ValueError(f"{value.address!r:.60} is no address")
         self._reachable: frozenset[PeerName] = frozenset({config.name})
         self._quarantine: dict[tuple[PeerName, str, str], None] = {}
         self._by_name: Index[tuple[PeerName, str], NameValue] = {}
@@ -64,13 +71,7 @@ class Registry:
 
     def start(self, now: int) -> list[Effect]:
         """Announce the names of the earlier life; those of containers that stay away go with their `Detached`."""
-        if self._stored is None:
-            return []
-        try:
-            values = msgspec.msgpack.decode(self._stored, type=list[NameValue])
-        except msgspec.MsgspecError as error:
-            return [Log("error", f"the stored names cannot be read and are dropped: {error}")]
-        for value in values:
+        for value in self._stored:
             key = _key(value)
             self.channel.put(key, value)
             self._show(self._own, key, value)

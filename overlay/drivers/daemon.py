@@ -102,8 +102,9 @@ class Daemon:
         stack.callback(netlink.close)
         name = identity.peer_name(disk, files, options.name, bridge.maker(netlink))
         journal = Journal(disk, Journal.stored(files))
+        forgotten: list[tuple[str, bytes]] = []
         if not options.resume:
-            disk.persist(forget_peers(files))
+            forgotten = forget_peers(files)
         config = options.config(name, identity.default_nickname())
 
         plan = vxlan_plan(config, bridge.underlay_mtu(netlink))
@@ -131,6 +132,7 @@ class Daemon:
             config = replace(config, tunnel_key=wireguard.public)
             forwarding.devices = devices
         node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
+        disk.persist(forgotten)  # only now: state that cannot be read stays as it is
         router = Router(node, disk=disk, forwarding=forwarding)
         router.wireguard = wireguard
         stack.callback(router.stop)

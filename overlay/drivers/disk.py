@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = ["Disk", "DiskFull"]
 log = logging.getLogger(__name__)
 
 _MAGIC = b"overlay-state 1 "
+_OTHER = re.compile(rb"overlay-state ([0-9]{1,9}) ")
 _SUFFIX = ".state"
 _RESERVE = "reserve"
 _PROBE = "probe.tmp"
@@ -65,7 +67,13 @@ class Disk:
                 path.unlink(missing_ok=True)
             if not path.name.endswith(_SUFFIX):
                 continue
-            parsed = _parse(path.read_bytes())
+            content = path.read_bytes()
+            if (newer := _OTHER.match(content)) and not content.startswith(_MAGIC):
+                raise EnvironmentProblem(
+                    f"{path} is state of version {newer[1].decode()}, and this program reads version 1: "
+                    "start the version that wrote it, or drop it with `weave reset`"
+                )
+            parsed = _parse(content)
             if parsed is None:
                 aside = path.with_suffix(".damaged")
                 path.rename(aside)

@@ -1,15 +1,18 @@
 """Who this peer is: its nickname, and its name, drawn once and kept on disk and in the bridge's MAC ever after."""
 
 import os
+import re
 import socket
 from hashlib import blake2b
 from pathlib import Path
 
 from overlay.drivers.disk import Disk
+from overlay.stored import understood
 
 __all__ = ["default_nickname", "peer_name"]
 
 _NAME = "identity"
+_PEER = re.compile(r"[!-~]{1,64}")
 
 
 def default_nickname() -> str:
@@ -20,7 +23,10 @@ def default_nickname() -> str:
 def peer_name(disk: Disk, files: dict[str, bytes], asked: str, bridge: str = "") -> str:
     """The name asked for, else the one on disk, else that of whoever made the bridge that is there (its MAC; empty:
     none), else a new one: six octets as in a locally administered MAC."""
-    stored = files.pop(_NAME, b"").decode()
+    with understood(_NAME):
+        stored = files.pop(_NAME, b"").decode()
+        if stored and not _PEER.fullmatch(stored):
+            raise ValueError(f"{stored!r:.60} is no peer's name")
     name = asked or stored or bridge or _new_name()
     if name != stored:
         disk.persist([(_NAME, name.encode())])

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from overlay.drivers.disk import Disk, DiskFull
+from overlay.stored import understood
 
 __all__ = ["Attachment", "Journal", "Name"]
 
@@ -54,7 +55,8 @@ class Journal:
     def __init__(self, disk: Disk, stored: bytes) -> None:
         self._disk = disk
         self._encoder = msgspec.json.Encoder()
-        records = msgspec.json.decode(stored, type=tuple[Attachment, ...]) if stored else ()
+        with understood(_KEY):
+            records = msgspec.json.decode(stored, type=tuple[Attachment, ...]) if stored else ()
         self._records = {record.container: record for record in records}
 
     @staticmethod

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from overlay.errors import EnvironmentProblem
 from overlay.ipam.ring import Extent
 from overlay.ipam.universe import Subnet, Universe, parse_interface
+from overlay.stored import understood
 
 KEY = "ipam.addresses"
 
@@ -30,15 +30,10 @@ class Holdings:
         self._used: dict[int, str] = {}
         self._order: list[int] = []
         if KEY in stored:
-            try:
-                kept = _stored.decode(stored[KEY])
-            except msgspec.MsgspecError as error:
-                raise EnvironmentProblem(
-                    f"stored state {KEY!r} is unreadable ({error}); `weave reset` drops it"
-                ) from error
-            for container, addresses in kept.items():
-                for text in addresses:
-                    self.hold(container, text)
+            with understood(KEY):
+                for container, addresses in _stored.decode(stored[KEY]).items():
+                    for text in addresses:
+                        self.hold(container, text)
 
     def encode(self) -> bytes:
         """What goes to disk."""

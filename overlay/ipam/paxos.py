@@ -16,7 +16,6 @@ import msgspec
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, Log, Persist, Unicast
 from overlay.env import MILLISECOND, SECOND, Random
-from overlay.errors import EnvironmentProblem
 from overlay.ipam.messages import (
     Abstention,
     Accepted,
@@ -29,6 +28,7 @@ from overlay.ipam.messages import (
     Refusal,
     Trigger,
 )
+from overlay.stored import decode
 
 CHANNEL = "ipam"
 KEY = "ipam.paxos"
@@ -90,12 +90,7 @@ class Agreement:
         self._since: int | None = None
         self._over = False
         if KEY in stored:
-            try:
-                kept = msgspec.msgpack.decode(stored[KEY], type=Acceptor)
-            except msgspec.MsgspecError as error:
-                raise EnvironmentProblem(
-                    f"stored state {KEY!r} is unreadable ({error}); `weave reset` drops it"
-                ) from error
+            kept: Acceptor = decode(KEY, stored[KEY], Acceptor)
             if kept.range == range_text:
                 self._acceptor = kept
 

@@ -12,12 +12,12 @@ import msgspec
 from overlay.config import PeerName
 from overlay.effects import Broadcast, Effect, Persist
 from overlay.env import SECOND
-from overlay.errors import EnvironmentProblem
 from overlay.ipam.holdings import KEY as ADDRESSES_KEY
 from overlay.ipam.holdings import Holdings, largest_block
 from overlay.ipam.messages import Lineage, StoredRing, Token
 from overlay.ipam.ring import SEED, Extent, Ring, divide, make_lineage
 from overlay.ipam.universe import Subnet, Universe
+from overlay.stored import decode, understood
 
 CHANNEL = "ipam"
 RING_KEY = "ipam.ring"
@@ -41,15 +41,12 @@ class Space:
         self._addresses_changed = False
         self._written: dict[int, Token] = {}
         if RING_KEY in stored:
-            try:
-                kept = msgspec.msgpack.decode(stored[RING_KEY], type=StoredRing)
-            except msgspec.MsgspecError as error:
-                raise EnvironmentProblem(
-                    f"stored state {RING_KEY!r} is unreadable ({error}); `weave reset` drops it"
-                ) from error
+            kept: StoredRing = decode(RING_KEY, stored[RING_KEY], StoredRing)
             if kept.name == name and kept.ring.range == universe.text:
-                self.ring.found(kept.ring.lineage, kept.ring.tokens)
-                self.extents = self.ring.extents(name)
+                with understood(RING_KEY):
+                    self.ring.found(kept.ring.lineage, kept.ring.tokens)
+                    self.ring.check_invariants()
+                    self.extents = self.ring.extents(name)
 
     # --- changes ----------------------------------------------------------------------------------------------
 

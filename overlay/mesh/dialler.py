@@ -16,6 +16,7 @@ from overlay.config import Address, PeerName
 from overlay.effects import Dial, Effect, Persist
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.mesh.timers import Timers
+from overlay.stored import decode
 
 BACKOFF_FIRST: Final = 500 * MILLISECOND
 BACKOFF_MAX: Final = 60 * SECOND
@@ -122,7 +123,7 @@ class Dialler:
         self._kept: dict[Address, None] = {}
         """What `Connect` was told: outlives this process."""
         if stored is not None:
-            self._kept = dict.fromkeys(msgspec.msgpack.decode(stored, type=tuple[Address, ...]))
+            self._kept = dict.fromkeys(decode(STORED_KEY, stored, tuple[Address, ...]))
         for address in (*explicit, *self._kept):
             self._add(address, explicit=True, peer="", due=0)
 

@@ -14,6 +14,7 @@ from overlay.config import PeerName
 from overlay.effects import Effect, Persist
 from overlay.mesh.crypto import Crypto
 from overlay.mesh.derive import KEY, expand, extract
+from overlay.stored import decode, understood
 
 PRIVATE: Final = "session-key"
 OTHERS: Final = "session-peers"
@@ -30,12 +31,15 @@ class Keyring:
         self._password = password.encode()
         self._heard = heard
         private = stored.get(PRIVATE, b"")
+        with understood(PRIVATE):
+            if len(private) not in (0, KEY):
+                raise ValueError(f"found {len(private)} bytes, expected {KEY}")
         self._fresh = len(private) != KEY
         self._private = crypto.entropy(KEY) if self._fresh else private
         self.public = crypto.public(self._private)
         self._others: dict[PeerName, bytes] = {}
         if OTHERS in stored and not self._fresh:
-            self._others = msgspec.msgpack.decode(stored[OTHERS], type=dict[PeerName, bytes])
+            self._others = decode(OTHERS, stored[OTHERS], dict[PeerName, bytes])
         self._secrets: dict[bytes, bytes | None] = {}
 
     def start(self) -> list[Effect]:

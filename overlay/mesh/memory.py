@@ -13,6 +13,7 @@ from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, Persist
 from overlay.env import SECOND
 from overlay.mesh.dialler import STORED_KEY, no_targets
+from overlay.stored import decode
 
 __all__ = ["MAX_REMEMBERED", "MET_KEY", "Memory", "forget_peers"]
 
@@ -39,7 +40,7 @@ class Memory:
         self.known: dict[PeerName, Address] = {}
         """Who was met, and where; the ones in reach first."""
         if stored is not None and self._discovery:
-            self.known = msgspec.msgpack.decode(stored, type=dict[PeerName, Address])
+            self.known = decode(MET_KEY, stored, dict[PeerName, Address])
         self._written = dict(self.known)
         self._recalled = False
         self._due: int | None = 0 if self.known else None

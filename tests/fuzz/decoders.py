@@ -19,6 +19,7 @@ from types import FunctionType
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import kept
 import pairs
 
 from overlay import inputs as i
@@ -170,9 +171,11 @@ def stranger(data: bytes) -> None:
     assert not node.mesh.connections.all and not node.mesh.dialler.targets and not node.mesh.dialler.connected
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (message, datagram, stream, packet, tunnel, outgoing, share, stranger)
-} | pairs.TARGETS
+TARGETS: dict[str, Callable[[bytes], None]] = (
+    {target.__name__: target for target in (message, datagram, stream, packet, tunnel, outgoing, share, stranger)}
+    | pairs.TARGETS
+    | kept.TARGETS
+)
 
 
 def main(arguments: list[str]) -> None:

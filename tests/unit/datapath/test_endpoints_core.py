@@ -19,6 +19,7 @@ from overlay.effects import (
     SetSources,
 )
 from overlay.env import SECOND
+from overlay.errors import EnvironmentProblem
 from overlay.inputs import (
     Attached,
     CarriersChanged,
@@ -305,6 +306,6 @@ def test_what_was_attached_survives_a_restart_until_the_recovery_is_over():
     assert [value.container for _, value in again.channel.entries_of(A)] == ["c0", "new"]
 
 
-def test_a_store_that_cannot_be_read_is_said_and_dropped():
-    _, (log,) = make(stored={"endpoints": b"\xc1garbage"})
-    assert isinstance(log, Log) and log.level == "error"
+def test_a_store_that_cannot_be_read_ends_the_start():
+    with pytest.raises(EnvironmentProblem, match="weave reset"):
+        make(stored={"endpoints": b"\xc1garbage"})

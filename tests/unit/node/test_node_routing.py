@@ -6,6 +6,7 @@ import pytest
 
 from overlay.config import Address, Config
 from overlay.effects import Announce, DnsAnswer, Effect, Notify, Persist, Reply
+from overlay.errors import EnvironmentProblem
 from overlay.inputs import Attached, Connect, Deliver, DnsQuery, Input, Prime, RegisterName, RemovePeer, Wake
 from overlay.ipam.messages import Trigger
 from overlay.node import Node
@@ -24,7 +25,8 @@ def test_the_incarnation_rises_by_disk_or_by_clock_and_is_stored_first():
     assert first == Persist("uid", b"1700000000000000000")
     assert make({first.key: first.data}, boot=5).uid == node.uid + 1  # the clock was set back
     assert make({first.key: first.data}, boot=node.uid + 100).uid == node.uid + 100
-    assert make({first.key: b"garbage"}, boot=7).uid == 7
+    with pytest.raises(EnvironmentProblem, match="weave reset"):
+        make({first.key: b"garbage"}, boot=7)
     assert make(seed=1).uid != make(seed=2).uid  # neither disk nor clock: drawn
 
 
