@@ -57,7 +57,7 @@ def test_a_scenario_is_valid_without_privileges() -> None:
             cannot_run(f"an ordinary user may not make a lab here (`lab doctor` says how to allow it):\n{told[-1500:]}")
         assert result.returncode == 0, told[-3000:]
         assert json.loads(result.stdout.splitlines()[-1])["verdict"] == "valid"
-        for most in (20, 8, 4):
+        for most in (20, 6):
             # Too few processes are no answer of the scenario: a sentence, and not "invalid".
             limited = ["bash", "-c", f'ulimit -u {most}; exec "$@"', "bash"]
             before, after = (command[:4], command[4:]) if command[0] == "runuser" else ([], command)
