@@ -224,6 +224,7 @@ def _supervise(
                 other.close()
             os.close(wake)
             os.close(wake_writer)
+            signal.signal(_UP, signal.SIG_DFL)
             if detach:
                 _let_go()
             zygote.serve(zygote_end)
@@ -236,7 +237,7 @@ def _supervise(
             os.close(wake)
             os.close(wake_writer)
             set_process_name("lab-runner")
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGTERM, signal.SIGHUP, _UP):
                 signal.signal(number, signal.SIG_DFL)
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # some ten for each host are open in here
