@@ -34,6 +34,8 @@ def no_room(error: BaseException | int) -> str:
     """What ran out, if an error (or its number) says so; else empty."""
     if isinstance(error, MemoryError):
         return _ROOM[errno.ENOMEM]
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return _ROOM[errno.EAGAIN]
     number = error.errno if isinstance(error, OSError) else error
     return _ROOM.get(number, "") if isinstance(number, int) else ""
 

@@ -119,7 +119,7 @@ class Runner:
         except asyncio.CancelledError:
             _keep_going()
             return Outcome(verdict="unknown", reason="interrupted")
-        except (LabError, OSError) as error:
+        except Exception as error:
             reason = str(error) if isinstance(error, LabError) else no_room(error)
             if not reason:
                 raise

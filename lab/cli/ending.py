@@ -62,6 +62,9 @@ def code_within(work: Callable[[], Any]) -> int:
     except MemoryError:
         _say("there is not enough memory for this")
     except Exception as error:
+        if lacking := no_room(error):
+            _say(lacking)
+            return UNKNOWN
         traceback.print_exc()
         _say(f"this is a fault of the lab itself ({type(error).__name__}), and no verdict: please report it")
     return UNKNOWN

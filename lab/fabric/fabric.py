@@ -121,7 +121,7 @@ async def run(*argv: str, text: str = "", check: bool = True) -> str:
         )
     except FileNotFoundError:
         raise LabError(f"{argv[0]} not found; `lab doctor` names the package that has it") from None
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         if lacking := no_room(error):
             raise Exhausted(f"{argv[0]} cannot be run: {lacking}") from None
         raise
