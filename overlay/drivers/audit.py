@@ -37,6 +37,7 @@ _TOLD = 3
 """Changes that `status` names."""
 _LOGGED = 20
 """Changes of one look that the log names."""
+_FLOODING = "unicast flooding, multicast flooding, broadcast flooding"
 _LOCAL, _STICKY, _STATIC, _LEARNED = "local", "sticky", "static", "learned"
 
 
@@ -165,8 +166,8 @@ class Audit:
         ports = {port: rule for port, rule in self._guard.rules.items() if port in there}
         vxlan, forwarding, neighbours = self._forwarding.believed()
         mtu = self._plan.mtu
-        behind = f"on {BRIDGE}, {_port((False, True, True))}"
-        own = {BRIDGE: f"bridge up, MTU {mtu}", TUNNEL_DEVICE: f"veth up, MTU {mtu}"}
+        behind = f"on {BRIDGE}, {_FLOODING}, neighbour suppression, isolation"
+        own = {BRIDGE: f"bridge {self._plan.bridge_mac} up, MTU {mtu}", TUNNEL_DEVICE: f"veth up, MTU {mtu}"}
         own[TUNNEL_PORT] = f"veth up, MTU {mtu}, {behind}"
         clear = "up" if self._clear else "down"
         plain = f"vxlan {self._plan.vni} on UDP port {self._plan.port} {clear}, MTU {mtu}, {behind}"
@@ -176,7 +177,8 @@ class Audit:
         return {
             a.DEVICE: own,
             a.PORT: {
-                port: f"up, MTU {mtu}, on {BRIDGE}, {_port((rule.free, False, False))}" for port, rule in ports.items()
+                port: f"up, MTU {mtu}, on {BRIDGE}, {'learning, ' if rule.free else ''}{_FLOODING}"
+                for port, rule in ports.items()
             },
             a.ADDRESS: dict.fromkeys(self._host.exposed(), "there"),
             a.FILTER: dict.fromkeys(self._filters, "as it was made"),
@@ -302,16 +304,11 @@ def _told(link: Link, names: Mapping[int, str]) -> str:
     if kind == "vxlan":
         number, port, learns = link.vxlan
         kind = f"vxlan {number} on UDP port {port}{' learning' if learns else ''}"
-    words = f"{kind or 'link'} {'up' if link.up else 'down'}, MTU {link.mtu}"
-    return f"{words}, on {names.get(link.master, '?')}, {_port(link.port)}" if link.master else words
-
-
-def _port(settings: tuple[bool, bool, bool]) -> str:
-    learning, suppress, isolated = settings
-    words = [f"learning {'on' if learning else 'off'}"]
-    words += ["neighbours suppressed"] if suppress else []
-    words += ["isolated"] if isolated else []
-    return ", ".join(words)
+    if kind == "bridge":
+        kind = f"bridge {link.mac}"
+    words = [f"{kind or 'link'} {'up' if link.up else 'down'}", f"MTU {link.mtu}"]
+    words += [f"on {names.get(link.master, '?')}"] if link.master else []
+    return ", ".join((*words, *link.switched_on))
 
 
 def _manner(entry: Entry) -> str:

@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import logging
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,11 @@ def _vxlan_info(vni: int, port: int, **more: Any) -> dict[str, Any]:
     return rtnl.nested(IFLA_INFO_KIND="vxlan", IFLA_INFO_DATA=data)
 
 
+def _bridge_info(**more: int) -> dict[str, Any]:
+    data = rtnl.nested(IFLA_BR_MCAST_SNOOPING=0, **{f"IFLA_BR_{name}": value for name, value in more.items()})
+    return rtnl.nested(IFLA_INFO_KIND="bridge", IFLA_INFO_DATA=data)
+
+
 def _port_info() -> dict[str, Any]:
     return rtnl.port_settings(learning=False, suppress=True, isolated=True)
 
@@ -131,8 +137,7 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
     """
     bridge = netlink.link(plan.bridge)
     if bridge is None:
-        info = rtnl.nested(IFLA_INFO_KIND="bridge", IFLA_INFO_DATA=rtnl.nested(IFLA_BR_MCAST_SNOOPING=0))
-        attributes = (("IFLA_ADDRESS", plan.bridge_mac), ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", info))
+        attributes = (("IFLA_ADDRESS", plan.bridge_mac), ("IFLA_MTU", plan.mtu), ("IFLA_LINKINFO", _bridge_info()))
         _create(
             netlink,
             rtnl.create_link(plan.bridge, *attributes, what="make bridge"),
@@ -143,6 +148,11 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
         raise EnvironmentProblem(f"there is an interface `{plan.bridge}` that is no bridge: rename or delete it")
     index = netlink.index(plan.bridge)
     netlink.one(rtnl.change_link(index, ("IFLA_MTU", plan.mtu), what="mtu of bridge"))
+    netlink.one(rtnl.change_link(index, ("IFLA_LINKINFO", _bridge_info(STP_STATE=0)), what="set up bridge"))
+    with suppress(NetlinkError):  # a kernel that knows no VLANs on bridges filters none
+        netlink.one(rtnl.change_link(index, ("IFLA_LINKINFO", _bridge_info(VLAN_FILTERING=0)), what="VLANs of bridge"))
+    if bridge is not None and bridge.get_attr("IFLA_ADDRESS") != plan.bridge_mac:
+        netlink.one(rtnl.change_link(index, ("IFLA_ADDRESS", plan.bridge_mac), what="MAC of bridge"))
     vxlan, found = _ensure_vxlan(netlink, plan, plan.device, index)
     try:
         vxlan6, _ = _ensure_vxlan(netlink, plan, VXLAN6_DEVICE, index, IFLA_VXLAN_LOCAL6="::")

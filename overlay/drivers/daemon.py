@@ -156,7 +156,13 @@ class Daemon:
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
         router.start()
-        exposure = Exposure(router, containers.bookings, Bridge(netlink, audit.devices), plan.bridge_mac, journal)
+        exposure = Exposure(
+            router,
+            containers.bookings,
+            Bridge(netlink, audit.devices, forwarding.put_neighbours),
+            plan.bridge_mac,
+            journal,
+        )
         exposure.restore()
         audited.settle(router, journal, exposure, containers.lives)
 

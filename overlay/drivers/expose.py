@@ -45,9 +45,11 @@ class HostPort(Protocol):
 class Bridge:
     """The bridge of a real host, and its packet filter."""
 
-    def __init__(self, netlink: Netlink, devices: Callable[[], Devices]) -> None:
+    def __init__(self, netlink: Netlink, devices: Callable[[], Devices], neighbours: Callable[[], None]) -> None:
+        """`neighbours` puts the bridge's permanent neighbours back: they go with its last address (arp_ifdown)."""
         self._netlink = netlink
         self._devices = devices
+        self._neighbours = neighbours
 
     def set_addresses(self, addresses: Sequence[str]) -> None:
         """See `HostPort`."""
@@ -61,6 +63,8 @@ class Bridge:
                 *(rtnl.new_address(index, cidr) for cidr in addresses),
             )
         )
+        if stale:
+            self._neighbours()
 
     async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
         """See `HostPort`."""

@@ -147,6 +147,10 @@ class Forwarding:
         self._flood = wanted
         self._run(requests)
 
+    def put_neighbours(self) -> None:
+        """Put all neighbours in again, those that are there too."""
+        self._run([rtnl.replace_neighbour(self.devices.bridge, address, mac) for address, mac in self._owner.items()])
+
     def set_sources(self, effect: SetSources) -> None:
         """Carry out `effects.SetSources`."""
         try:
@@ -243,7 +247,9 @@ class Forwarding:
             log.error("data path: %s", error)
 
     def _adopt(self) -> None:
-        for entry in self._netlink.dump(RTM_GETNEIGH, rtnl.AF_BRIDGE):
+        dump = self._netlink.dump(RTM_GETNEIGH, rtnl.AF_BRIDGE)
+        bridged = {entry.get_attr("NDA_LLADDR") for entry in dump if not entry["flags"] & rtnl.NTF_SELF}
+        for entry in dump:
             mac = entry.get_attr("NDA_LLADDR")
             remote = entry.get_attr("NDA_DST")
             if entry["ifindex"] == self.devices.tunnel and int(entry["state"]) & rtnl.NUD_NOARP:
@@ -253,6 +259,8 @@ class Forwarding:
                 continue
             if mac == rtnl.ALL_ZERO:
                 self._flood[remote] = None
+            elif mac not in bridged:
+                self._run([rtnl.del_fdb(entry["ifindex"], mac, rtnl.NTF_SELF)])  # probes make theirs again
             else:
                 self._remote[mac] = remote
                 self._unconfirmed[mac] = None

@@ -20,7 +20,18 @@ _LINK_BODY, _NEIGHBOUR_BODY = 16, 12
 _ADDRESS, _NAME, _MTU, _MASTER, _INFO = 1, 3, 4, 10, 18
 _KIND, _DATA, _PORT_DATA = 1, 2, 5
 _VNI, _VXLAN_LEARNING, _VXLAN_PORT = 1, 7, 15
-_LEARNING, _SUPPRESS, _ISOLATED = 8, 32, 33
+_BRIDGE_SWITCHES = {5: "STP", 7: "VLAN filtering", 23: "multicast snooping"}
+"""What is off at our bridge."""
+_PORT_SWITCHES = {
+    4: "hairpin",
+    5: "guard",
+    8: "learning",
+    9: "unicast flooding",
+    27: "multicast flooding",
+    30: "broadcast flooding",
+    32: "neighbour suppression",
+    33: "isolation",
+}
 _DESTINATION, _LLADDR, _NEIGHBOUR_MASTER = 1, 2, 9
 _UP = 1
 
@@ -35,10 +46,11 @@ class Link(Struct, frozen=True):
     mtu: int
     master: int
     """Index of the bridge that it is a port of, 0: none."""
+    mac: str
     vxlan: tuple[int, int, bool]
     """Number, UDP port, and whether it learns; of a VXLAN device."""
-    port: tuple[bool, bool, bool]
-    """Learning, neighbour suppression, isolation; of a bridge's port."""
+    switched_on: tuple[str, ...]
+    """Of a bridge and of a bridge's port: which of their switches are on."""
 
 
 class Entry(Struct, frozen=True):
@@ -65,9 +77,9 @@ def links(netlink: Netlink) -> dict[str, Link]:
         if kind == "vxlan":
             number, learns = _number(data.get(_VNI, b"")), bool(_number(data.get(_VXLAN_LEARNING, b"")))
             vxlan = (number, int.from_bytes(data.get(_VXLAN_PORT, b"")[:2], "big"), learns)
-        learning, suppress, isolated = (
-            bool(_number(port.get(each, b""))) for each in (_LEARNING, _SUPPRESS, _ISOLATED)
-        )
+        switches = [name for number, name in _PORT_SWITCHES.items() if _number(port.get(number, b""))]
+        if kind == "bridge":
+            switches += [name for number, name in _BRIDGE_SWITCHES.items() if _number(data.get(number, b""))]
         name = _text(fields.get(_NAME, b""))
         found[name] = Link(
             index=_number(payload[_HEADER + 4 : _HEADER + 8]),
@@ -76,8 +88,9 @@ def links(netlink: Netlink) -> dict[str, Link]:
             up=bool(_number(payload[_HEADER + 8 : _HEADER + 12]) & _UP),
             mtu=_number(fields.get(_MTU, b"")),
             master=_number(fields.get(_MASTER, b"")),
+            mac=fields.get(_ADDRESS, b"").hex(":"),
             vxlan=vxlan,
-            port=(learning, suppress, isolated),
+            switched_on=tuple(switches),
         )
     return found
 

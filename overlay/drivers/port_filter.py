@@ -35,6 +35,7 @@ _PROTOCOL, _IIFNAME, _L4PROTO, _IIFKIND = 1, 6, 16, 26
 _MAC_REGISTER, _ADDRESS_REGISTER = nft.REGISTER + 4, nft.REGISTER + 6
 _UNSPECIFIED6 = bytes(16)
 _LINK_LOCAL4, _LINK_LOCAL6 = b"\xa9\xfe", b"\xfe\x80" + bytes(6)
+_IP, _IP6, _ARP = 0x0800, 0x86DD, 0x0806
 _ADVERTISEMENT, _SOLICITATION, _ROUTER, _REDIRECT = 136, 135, 134, 137
 _BARE, _ONE_OPTION = 24, 32
 """Payload of a neighbour message without options, and with one of eight octets."""
@@ -106,7 +107,20 @@ class PortFilter:
 
 
 def _chains() -> Iterator[nft.Chain]:
-    for name in ("ip4", "udp4", "from4", "ip6", "udp6", "icmp6", "advert", "solicit", "option", "from6", "arp"):
+    for name in (
+        "own4",
+        "other4",
+        "bare4",
+        "own6",
+        "other6",
+        "bare6",
+        "icmp6",
+        "advert",
+        "solicit",
+        "option",
+        "from6",
+        "arp",
+    ):
         yield nft.Chain(name)
     yield nft.Chain("plain")
     yield nft.Chain("last")
@@ -120,41 +134,51 @@ def _rules() -> Iterator[nft.Rule]:
 
     accept, last = nft.verdict(nft.ACCEPT), nft.goto("last")
     port, mac = nft.meta(_IIFNAME), nft.load(nft.LINK, 6, 6, _MAC_REGISTER)
-    own_mac = (port, mac, nft.lookup(MACS))
+    own4 = (port, mac, nft.load(nft.NETWORK, 12, 4, _ADDRESS_REGISTER), nft.lookup(OWN4))
+    own6 = (port, mac, nft.load(nft.NETWORK, 8, 16, _ADDRESS_REGISTER), nft.lookup(OWN6))
+    udp, icmp6 = bytes((socket.IPPROTO_UDP,)), bytes((socket.IPPROTO_ICMPV6,))
 
+    def protocol(number: int) -> tuple[bytes, bytes]:
+        return nft.meta(_PROTOCOL), nft.equals(number.to_bytes(2, "big"))
+
+    # What nearly all frames are comes first: such a rule costs 70 ns, a look-up in a set 150.
     yield rule("sent", nft.meta(_IIFKIND), nft.equals(_name("vxlan")), accept)
+    yield rule("sent", *protocol(_IP), *own4, nft.goto("own4"))
+    yield rule("sent", *protocol(_IP6), *own6, nft.goto("own6"))
     yield rule("sent", port, nft.equals(_name(TUNNEL_PORT)), accept)
-    for protocol, chain in ((0x0800, "ip4"), (0x86DD, "ip6"), (0x0806, "arp")):
-        yield rule("sent", nft.meta(_PROTOCOL), nft.equals(protocol.to_bytes(2, "big")), nft.goto(chain))
+    yield rule("sent", *protocol(_IP), nft.goto("other4"))
+    yield rule("sent", *protocol(_IP6), nft.goto("other6"))
+    yield rule("sent", *protocol(_ARP), nft.goto("arp"))
     # One VLAN tag was taken off before. A receiver unwraps any number of them (priority tags), so none may hide here.
-    for protocol in (0x8100, 0x88A8):
-        yield rule("sent", nft.meta(_PROTOCOL), nft.equals(protocol.to_bytes(2, "big")), last)
+    yield rule("sent", *protocol(0x8100), last)
+    yield rule("sent", *protocol(0x88A8), last)
     yield rule("sent", nft.goto("plain"))
 
-    yield rule("plain", *own_mac, accept)
+    yield rule("plain", port, mac, nft.lookup(MACS), accept)
     yield rule("plain", last)
 
+    yield rule("own6", nft.meta(_L4PROTO), nft.equals(icmp6), nft.goto("icmp6"))
+    yield rule("bare6", nft.meta(_L4PROTO), nft.equals(icmp6), nft.goto("icmp6"))
     for version, server, client in ((4, 67, 68), (6, 547, 546)):
-        chain, end = f"udp{version}", nft.goto(f"from{version}")
-        yield rule(f"ip{version}", nft.meta(_L4PROTO), nft.equals(bytes((socket.IPPROTO_UDP,))), nft.goto(chain))
-        yield rule(chain, nft.load(nft.TRANSPORT, 0, 2), nft.equals(server.to_bytes(2, "big")), last)
-        yield rule(chain, nft.load(nft.TRANSPORT, 2, 2), nft.equals(client.to_bytes(2, "big")), last)
-        yield rule(chain, end)
-        if version == 6:
-            icmp = bytes((socket.IPPROTO_ICMPV6,))
-            yield rule("ip6", nft.meta(_L4PROTO), nft.equals(icmp), nft.goto("icmp6"))
-        yield rule(f"ip{version}", end)
+        yield rule(f"own{version}", nft.meta(_L4PROTO), nft.differs(udp), accept)
+        for chain in (f"own{version}", f"bare{version}"):
+            for offset, number in ((0, server), (2, client)):
+                told = (nft.load(nft.TRANSPORT, offset, 2), nft.equals(number.to_bytes(2, "big")))
+                yield rule(chain, nft.meta(_L4PROTO), nft.equals(udp), *told, last)
+        yield rule(f"own{version}", accept)
+        yield rule(f"bare{version}", nft.goto("plain"))
 
-    source4 = nft.load(nft.NETWORK, 12, 4, _ADDRESS_REGISTER)
-    yield rule("from4", port, mac, source4, nft.lookup(OWN4), accept)
-    yield rule("from4", nft.load(nft.NETWORK, 12, 4), nft.equals(bytes(4)), nft.goto("plain"))
-    yield rule("from4", nft.load(nft.NETWORK, 12, 2), nft.equals(_LINK_LOCAL4), nft.goto("plain"))
-    yield rule("from4", last)
-
-    source6 = nft.load(nft.NETWORK, 8, 16, _ADDRESS_REGISTER)
-    yield rule("from6", port, mac, source6, nft.lookup(OWN6), accept)
-    yield rule("from6", nft.load(nft.NETWORK, 8, 16), nft.equals(_UNSPECIFIED6), nft.goto("plain"))
-    yield rule("from6", nft.load(nft.NETWORK, 8, 8), nft.equals(_LINK_LOCAL6), nft.goto("plain"))
+    unspecified4 = (nft.load(nft.NETWORK, 12, 4), nft.equals(bytes(4)))
+    link_local4 = (nft.load(nft.NETWORK, 12, 2), nft.equals(_LINK_LOCAL4))
+    unspecified6 = (nft.load(nft.NETWORK, 8, 16), nft.equals(_UNSPECIFIED6))
+    link_local6 = (nft.load(nft.NETWORK, 8, 8), nft.equals(_LINK_LOCAL6))
+    for version, bare in ((4, (unspecified4, link_local4)), (6, (unspecified6, link_local6))):
+        for source in bare:
+            yield rule(f"other{version}", *source, nft.goto(f"bare{version}"))
+        yield rule(f"other{version}", last)
+    yield rule("from6", *own6, accept)
+    yield rule("from6", *unspecified6, nft.goto("plain"))
+    yield rule("from6", *link_local6, nft.goto("plain"))
     yield rule("from6", last)
 
     kind = nft.load(nft.TRANSPORT, 0, 1)
@@ -164,7 +188,7 @@ def _rules() -> Iterator[nft.Rule]:
     yield rule("icmp6", nft.goto("from6"))
 
     # Neighbour messages stand right behind the IPv6 header, so that its length says how many options there are.
-    behind = (nft.load(nft.NETWORK, 6, 1), nft.differs(bytes((socket.IPPROTO_ICMPV6,))), last)
+    behind = (nft.load(nft.NETWORK, 6, 1), nft.differs(icmp6), last)
     length = nft.load(nft.NETWORK, 4, 2)
     yield rule("advert", *behind)
     yield rule("advert", nft.load(nft.TRANSPORT, 8, 8), nft.equals(_LINK_LOCAL6), nft.goto("option"))
@@ -178,8 +202,8 @@ def _rules() -> Iterator[nft.Rule]:
     yield rule("solicit", nft.goto("from6"))  # a nonce (RFC 7527)
     yield rule("option", length, nft.equals(_BARE.to_bytes(2, "big")), nft.goto("from6"))
     yield rule("option", length, nft.differs(_ONE_OPTION.to_bytes(2, "big")), last)
-    told = nft.load(nft.TRANSPORT, 26, 6, _MAC_REGISTER)
-    yield rule("option", port, told, nft.lookup(MACS), nft.goto("from6"))
+    stated = nft.load(nft.TRANSPORT, 26, 6, _MAC_REGISTER)
+    yield rule("option", port, stated, nft.lookup(MACS), nft.goto("from6"))
     yield rule("option", last)
 
     ethernet = b"\0\1\x08\0\6\4"

@@ -97,7 +97,14 @@ def change_link(
 def port_settings(*, learning: bool, suppress: bool, isolated: bool) -> dict[str, Any]:
     """What a bridge does at a port, as the value of `IFLA_LINKINFO`."""
     data = nested(
-        IFLA_BRPORT_LEARNING=int(learning), IFLA_BRPORT_NEIGH_SUPPRESS=int(suppress), IFLA_BRPORT_ISOLATED=int(isolated)
+        IFLA_BRPORT_MODE=0,
+        IFLA_BRPORT_GUARD=0,
+        IFLA_BRPORT_LEARNING=int(learning),
+        IFLA_BRPORT_UNICAST_FLOOD=1,
+        IFLA_BRPORT_MCAST_FLOOD=1,
+        IFLA_BRPORT_BCAST_FLOOD=1,
+        IFLA_BRPORT_NEIGH_SUPPRESS=int(suppress),
+        IFLA_BRPORT_ISOLATED=int(isolated),
     )
     return nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=data)
 

@@ -1,6 +1,7 @@
 """What a container can send: its own MAC and its own addresses, and nothing that takes over the traffic of another."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,31 @@ def test_a_router_needs_allow_spoofing(orion: Host, macbook: Host) -> None:
         orion.inside("victim", "ip", "route", "replace", "10.0.3.0/24", "via", f"10.0.1.{address}")
         macbook.inside("inner", "ip", "route", "replace", "10.0.1.0/24", "via", f"10.0.3.{address}")
         assert orion.pings("victim", "10.0.3.9") == (name == "free"), name
+
+
+def test_where_the_filter_cannot_be_made_the_sticky_entries_stand_alone(net: Underlay) -> None:
+    """As on a kernel without nftables for bridges; here another program owns a table of that name."""
+    host = net.host("poor", 4)
+    owner = host.popen("nft", "-i", stdin=subprocess.PIPE)
+    assert owner.stdin is not None
+    owner.stdin.write("add table bridge weave-ports { flags owner; }\n")
+    owner.stdin.flush()
+    eventually(lambda: "weave-ports" in host.sh("nft list tables"), what="the table is there")
+    try:
+        host.weave("launch")
+        run(host, "one", "10.0.1.41/24")
+        run(host, "two", "10.0.1.42/24")
+        status = host.weave("status").stdout
+        assert "Ports: not guarded" in status
+        assert "Trouble: containers can send with foreign addresses: no nftables for bridges" in status
+        mac = mac_of(host, "two")
+        before = entry(host, mac)
+        send(host, "one", {"take": ethernet(mac, 0x88B5, bytes(46))})
+        assert entry(host, mac) == before and "sticky" in before
+        assert host.pings("one", "10.0.1.42")
+    finally:
+        owner.kill()
+        owner.communicate()
 
 
 def test_reset_takes_the_filter_away(orion: Host) -> None:
