@@ -16,7 +16,6 @@ from spoofed_frames import mac_of
 
 LOOK = """
 bridge fdb show br weave | grep -v ' self permanent' | sort
-bridge fdb show dev vxlan-6784 | sort
 ip neigh show dev weave nud permanent | sort
 ip -o link show | grep -E 'weave|vxlan|vethwe' | sed 's/^[0-9]*: //; s/@[^:]*//; s/ qlen.*//' | sort
 ip -o -d link show weave | grep -oE '(link/ether [^ ]*|stp_state .|vlan_filtering .|mcast_snooping .) '
