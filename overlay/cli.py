@@ -37,11 +37,11 @@ Usage: weave COMMAND [ARGUMENTS]
   start [ADDRESS ...] CONTAINER     start a stopped container on the overlay; prints its addresses
   attach [--allow-spoofing] [ADDRESS ...] CONTAINER
                                     put a running container on the overlay; prints its addresses
-  detach [ADDRESS ...] CONTAINER    take it off again
+  detach [ADDRESS ...] CONTAINER    take these addresses, or all, from it
   ps [CONTAINER ...]                id, MAC and addresses of attached containers (and of this host, if exposed)
   expose [ADDRESS ...] [-h NAME] [--without-masquerade]
                                     put this host itself on the overlay
-  hide [ADDRESS ...]                take it off again
+  hide [ADDRESS ...]                take these addresses, or all, from it
 
   dns-add [IP ...] CONTAINER [-h NAME]      add a DNS name (without CONTAINER: IP ... -h NAME)
   dns-remove [IP ...] CONTAINER [-h NAME]   remove it
@@ -58,7 +58,8 @@ Usage: weave COMMAND [ARGUMENTS]
   reset [--force]                   stop, hand all addresses over, remove interfaces, bridge and state
   version, help [COMMAND]
 
-ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet) or net:default.
+ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet; for detach and hide: all that are of it) or net:default, which
+is also what none means where addresses are given (start: only where the container has none).
 WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the log; WEAVE_PROXY_SOCK the proxy's socket,
 DOCKER_HOST the engine's."""
 
@@ -144,6 +145,11 @@ def _say(text: str, stream: TextIO | None = None) -> None:
     print(clean(text, keep=LINES), file=stream or sys.stdout, flush=True)
 
 
+def _note(text: str) -> None:
+    """A word for people beside an exit code of 0; whoever reads the output gets none of it."""
+    _say(f"weave: {text}", sys.stderr)
+
+
 def _client() -> Client:
     return HERE.get().client()
 
@@ -196,9 +202,10 @@ def _dns_args(words: list[str]) -> int:
     if _plain(words, "dns-args"):
         raise Usage("dns-args takes no arguments")
     found = _client().get_json("/proxy")
-    if not found["resolver"]:
-        raise Refused("this router serves no DNS")
-    _say(f"--dns={found['resolver']} --dns-search={found['domain']}")
+    if found["resolver"]:
+        _say(f"--dns={found['resolver']} --dns-search={found['domain']}")
+    else:
+        _note("this router serves no DNS: no flags are needed")
     return 0
 
 
@@ -208,7 +215,7 @@ def _stop_proxy(words: list[str]) -> int:
     if _plain(words, "stop-proxy"):
         raise Usage("stop-proxy takes no arguments")
     if not stop(HERE.get().environment):
-        raise Refused("the proxy is not running")
+        _note("the proxy is not running")
     return 0
 
 
@@ -307,7 +314,10 @@ def _rmpeer(words: list[str]) -> int:
 def _stop(words: list[str]) -> int:
     if _plain(words, "stop"):
         raise Usage("stop takes no arguments")
-    _client().leave(surrender=False)
+    try:
+        _client().leave(surrender=False)
+    except NotRunning:
+        _note("weave is not running")
     return 0
 
 
@@ -364,8 +374,8 @@ def _attach(words: list[str]) -> int:
 def _detach(words: list[str]) -> int:
     addresses, rest = take_addresses(_plain(words, "detach"))
     container = _one(rest, "detach")
-    _say(_client().post(f"/detach/{_quote(container)}", [("address", address) for address in addresses]))
-    return 0
+    gone = _client().post(f"/detach/{_quote(container)}", [("address", address) for address in addresses])
+    return _taken(gone, f"{container} has no such address: `weave ps {container}` shows what it has")
 
 
 def _expose(words: list[str]) -> int:
@@ -384,7 +394,16 @@ def _hide(words: list[str]) -> int:
     addresses, rest = take_addresses(_plain(words, "hide"))
     if rest:
         raise Usage(f"hide takes addresses, as a.b.c.d/n, not `{rest[0]}`")
-    _say(_client().post("/hide", [("address", address) for address in addresses]))
+    gone = _client().post("/hide", [("address", address) for address in addresses])
+    return _taken(gone, "this host has no such address: `weave ps weave:expose` shows what it has")
+
+
+def _taken(gone: str, nothing: str) -> int:
+    """Addresses that were given up; that there was nothing to give up is no fault: the aim is reached."""
+    if gone:
+        _say(gone)
+    else:
+        _note(nothing)
     return 0
 
 
@@ -425,7 +444,7 @@ def _dns_change(command: str, words: list[str]) -> int:
     if len(containers) > 1 or not rest:
         raise Usage(f"expected `weave {command} [IP ...] CONTAINER [-h NAME]` or `weave {command} IP ... -h NAME`")
     if not containers and not name:
-        raise Usage(f"`weave {command} IP ...` needs -h NAME when no container is named")
+        raise Usage(f"no container is named, so a name has to be: `weave {command} IP ... -h NAME`")
     client = _client()
     container = containers[0] if containers else "weave:extern"
     if (containers and not addresses) or (containers and not name):

@@ -205,7 +205,8 @@ def launch(
         raise Refused(
             "a router runs here already, with other options: "
             + "; ".join(different)
-            + ". `weave stop` (or `weave reset`, to forget its addresses) ends it; peers are added by `weave connect`"
+            + ". `weave stop` (or `weave reset`, to forget its addresses) ends it;"
+            + " peers are added by `weave connect PEER`"
         )
     return "the router runs already, with the same options"
 

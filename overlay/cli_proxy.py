@@ -38,7 +38,7 @@ Usage: weave launch-proxy [FLAGS]         (`weave launch` takes these flags too;
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
   --log-level LEVEL                 debug, info, warning, error (info)
 
-WEAVE_CIDR in a container's environment: addresses as `weave run` takes them, or none."""
+WEAVE_CIDR in a container's environment: addresses as those of weave run, or none."""
 
 _SWITCHES = {
     "tls": "tls",

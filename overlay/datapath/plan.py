@@ -11,6 +11,7 @@ from overlay.config import PeerName
 from overlay.datapath.claims import Arbiter, Claim, Contest, EndpointId, Standing
 from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 from overlay.inputs import QuarantineChanged
+from overlay.owners import release_command, short
 from overlay.shared_index import Index, add, discard
 
 MAX_DEPARTED = 1024
@@ -151,11 +152,11 @@ class ForwardingPlan:
         claim = self._claims[identity[0]][container]
         winner = self._mac_winner[claim.mac]
         if winner != identity:
-            yield Contest(f"MAC {claim.mac}", winner, identity, f"weave detach {container}")
+            yield Contest(f"MAC {claim.mac}", winner, identity, release_command(container))
             return
         for literal in literals:
             address = claim.addresses[claim.literals.index(literal)]
-            mend = f"weave detach {address} {container}"
+            mend = release_command(container, address)
             yield Contest(f"address {literal}", self._literal_winner[literal], identity, mend)
 
     def take_news(self) -> dict[str, tuple[str, bool]]:
@@ -362,13 +363,14 @@ class ForwardingPlan:
             origin, container = contest.winner
             yield Log(
                 "warning",
-                f"{contest.what} of container {loser[1]} is quarantined: container {container} of peer {origin} "
-                f"has it too; no peer sends there. To mend it: {contest.mend}",
+                f"{contest.what} of container {short(loser[1])} is quarantined: "
+                f"container {short(container)} of peer {origin} has it too; no peer sends there. "
+                f"To mend it: {contest.mend}",
             )
         claim = self.claim(*loser)
         for literal in before:
             if literal not in after and claim is not None and literal in claim.literals:
-                yield Log("info", f"address {literal} of container {loser[1]} is no longer quarantined")
+                yield Log("info", f"address {literal} of container {short(loser[1])} is no longer quarantined")
 
     def check_invariants(self) -> None:
         """Assert that what was kept up incrementally equals what a computation from nothing gives."""

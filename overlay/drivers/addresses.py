@@ -4,6 +4,7 @@ Pure text to data; owns the messages about malformed ones.
 """
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -12,7 +13,7 @@ from overlay.config import Address
 from overlay.errors import UsageError
 from overlay.ranges import misfit, reserved
 
-__all__ = ["AddressSpec", "looks_like_address", "parse_address", "parse_target"]
+__all__ = ["AddressSpec", "looks_like_address", "matching", "parse_address", "parse_target", "sized"]
 
 
 class AddressSpec(Struct, frozen=True):
@@ -57,6 +58,20 @@ def parse_address(text: str) -> AddressSpec:
     if why := reserved(ipaddress.ip_network(interface.ip)):
         raise UsageError(f"no container can have {text}: {why}")
     return AddressSpec("claim", str(interface))
+
+
+def matching(spec: AddressSpec, held: Sequence[str], default: str) -> tuple[str, ...]:
+    """Which of the addresses `held` ("a.b.c.d/n") a specification means; `default`: the default subnet."""
+    if spec.kind == "claim":
+        return tuple(cidr for cidr in held if cidr == spec.value)
+    subnet = ipaddress.ip_network(spec.value or default)
+    return tuple(cidr for cidr in held if ipaddress.ip_interface(cidr).ip in subnet)
+
+
+def sized(literal: str, subnet: str) -> str:
+    """An address as "a.b.c.d/n", with the length of the subnet if it lies in there, else alone in its own."""
+    address, network = ipaddress.ip_address(literal), ipaddress.ip_network(subnet)
+    return f"{address}/{network.prefixlen if address in network else address.max_prefixlen}"
 
 
 def parse_target(text: str, port: int) -> Address:

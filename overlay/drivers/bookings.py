@@ -16,28 +16,22 @@ from overlay import inputs as i
 from overlay.config import Config
 from overlay.datapath.vxlan import BRIDGE, stable_mac
 from overlay.drivers import hosts_file
-from overlay.drivers.addresses import parse_address
+from overlay.drivers.addresses import matching, parse_address
 from overlay.drivers.attach import Ports
 from overlay.drivers.engine import Container
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
+from overlay.owners import EXPOSED, EXTERNAL, is_own
 
-__all__ = ["EXPOSED", "EXTERNAL", "GRACE", "Bookings", "check_attachable", "is_own"]
+__all__ = ["DEFAULT", "EXPOSED", "EXTERNAL", "GRACE", "Bookings", "check_attachable", "is_own"]
 
 log = logging.getLogger(__name__)
 
 GRACE = 30.0
 """Seconds for which a dead container's addresses stay booked, so that a restart keeps them."""
-EXTERNAL = "weave:extern"
-"""Owner of DNS entries that belong to no container."""
-EXPOSED = "weave:expose"
-"""Owner of the addresses of this host itself."""
-
-
-def is_own(owner: str) -> bool:
-    """Whether no engine knows this owner as a container: the two above, and endpoints of the plugin."""
-    return owner.startswith("weave:")
+DEFAULT = ("net:default",)
+"""What no address means wherever addresses are given."""
 
 
 class Bookings:
@@ -65,7 +59,7 @@ class Bookings:
     async def book(
         self, info: Container, addresses: Sequence[str], dns: bool | None = None, **fields: Any
     ) -> Attachment:
-        """Book what is asked for (nothing: the default subnet), beside what the container has already.
+        """Book what is asked for, beside what the container has already; `DEFAULT` where nobody said anything.
 
         `fields` are set in the record; `dns=None` leaves that as it was.
         """
@@ -75,7 +69,7 @@ class Bookings:
         stored = self._journal.get(info.id)
         before = stored or Attachment(container=info.id)
         dns = before.with_dns if dns is None else dns
-        specs = tuple(addresses) or (() if before.addresses else ("net:default",))
+        specs = tuple(addresses)
         intent = replace(before, name=info.name, wanted=specs, with_dns=dns, **fields)
         self._journal.put(intent)
         booked: list[str] = []
@@ -102,6 +96,15 @@ class Bookings:
             Name(self.fqdn(info), cidr.partition("/")[0]) for cidr in booked if dns and self._config.dns
         )
         return self._journal.update(intent, wanted=(), addresses=held, names=tuple(dict.fromkeys(names)))
+
+    def leaving(self, record: Attachment | None, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Which of its addresses these words mean (none: all); those that it does not have are gone already."""
+        held = record.addresses if record is not None else ()
+        if not addresses:
+            return held
+        default = self._config.default_subnet or self._config.iprange
+        meant = [cidr for text in addresses for cidr in matching(parse_address(text), held, default)]
+        return tuple(dict.fromkeys(meant))
 
     async def unbook(self, record: Attachment, keep: tuple[str, ...]) -> None:
         """Give up all addresses but `keep`, with their names; the record says so afterwards."""

@@ -15,7 +15,7 @@ from overlay import inputs as i
 from overlay.config import Config
 from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import Ports
-from overlay.drivers.bookings import EXPOSED, EXTERNAL, GRACE, Bookings, check_attachable, is_own
+from overlay.drivers.bookings import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, check_attachable, is_own
 from overlay.drivers.engine import Engine
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.lives import Lives
@@ -65,7 +65,7 @@ class Containers:
             await self.lives.looked.wait()  # not under the lock, which looking at a container takes
             async with self.bookings.lock(container):
                 record = await self.bookings.book(
-                    await self._engine.inspect(container), addresses, dns, spoofing=spoofing
+                    await self._engine.inspect(container), addresses or DEFAULT, dns, spoofing=spoofing
                 )
                 await self._engine.start(container)
                 self.bookings.plug(record, await self._engine.inspect(container))
@@ -77,14 +77,17 @@ class Containers:
     async def start(self, reference: str, addresses: Sequence[str], *, dns: bool = True) -> tuple[str, ...]:
         """Start a stopped container and attach it; returns the addresses ("a.b.c.d/n") it has now.
 
-        Those that it still has it keeps. Raises `UsageError` and `EnvironmentProblem`; then it is as it was.
+        Those that it still has it keeps, and gets no other where none is named. Raises `UsageError` and
+        `EnvironmentProblem`; then it is as it was.
         """
         for text in addresses:
             parse_address(text)
         info = await self._engine.inspect(reference)
         await self.lives.looked.wait()
         async with self.bookings.lock(info.id):
-            record = await self.bookings.book(info, addresses, dns)
+            before = self._journal.get(info.id)
+            held = before is not None and before.addresses
+            record = await self.bookings.book(info, addresses or (() if held else DEFAULT), dns)
             self.lives.living(info.id)
             try:
                 await self._engine.start(info.id)
@@ -106,6 +109,7 @@ class Containers:
     ) -> tuple[str, ...]:
         """Attach a running container (or give it more addresses); returns the addresses ("a.b.c.d/n") it has now.
 
+        None named: one of the default subnet.
         `hosts`: its own name in its `/etc/hosts` leads to the overlay; `multicast`: so does its multicast route;
         `spoofing`: it may send with any MAC and any address.
         """
@@ -118,7 +122,7 @@ class Containers:
             before = self._journal.get(info.id)
             record = await self.bookings.book(
                 info,
-                addresses,
+                addresses or DEFAULT,
                 dns,
                 rewrite_hosts=hosts,
                 multicast=multicast,
@@ -154,9 +158,9 @@ class Containers:
         async with self.bookings.lock(info.id):
             record = await self.bookings.book(
                 info,
-                addresses,
+                addresses or DEFAULT,
                 dns,
-                specs=tuple(addresses) or ("net:default",),
+                specs=tuple(addresses) or DEFAULT,
                 rewrite_hosts=hosts,
                 multicast=multicast,
                 spoofing=spoofing,
@@ -188,18 +192,14 @@ class Containers:
     # --- the rest ----------------------------------------------------------------------------------------------------
 
     async def detach(self, reference: str, addresses: Sequence[str] = ()) -> tuple[str, ...]:
-        """Take addresses (none named: all) from a container; returns those that it gave up."""
+        """Take addresses (none named: all) from a container; returns those that it had and gave up, maybe none."""
         container = await self._find(reference)
         async with self.bookings.lock(container):
             record = self._journal.get(container)
-            if record is None or not record.addresses:
-                raise UsageError(f"container {reference} is not attached")
-            leaving = tuple(parse_address(text).value for text in addresses) or record.addresses
-            missing = [cidr for cidr in leaving if cidr not in record.addresses]
-            if missing:
-                raise UsageError(
-                    f"container {reference} does not have {missing[0]}, it has {' '.join(record.addresses)}"
-                )
+            leaving = self.bookings.leaving(record, addresses)
+            if record is None or not leaving:
+                self.bookings.drop_lock(container)
+                return ()
             keep = tuple(cidr for cidr in record.addresses if cidr not in leaving)
             await self.bookings.unbook(record, keep=keep)
             if keep:
@@ -275,6 +275,8 @@ class Containers:
 
     async def _find(self, reference: str) -> str:
         """The id of a container by id, prefix or name, from the journal first: it may be gone from the engine."""
+        if is_own(reference):
+            return reference
         for record in self._journal.all():
             if reference in (record.container, record.name) or (
                 len(reference) >= 4 and record.container.startswith(reference)

@@ -25,6 +25,7 @@ from overlay.config import Config
 from overlay.datapath.port_rules import PortRule
 from overlay.datapath.vxlan import BRIDGE, stable_mac, vxlan_plan
 from overlay.drivers import bridge, identity
+from overlay.drivers.addresses import sized
 from overlay.drivers.attach import Endpoints, Ports, port_name, port_rule
 from overlay.drivers.audit import Audit
 from overlay.drivers.audited_host import AuditedHost
@@ -251,7 +252,11 @@ class Daemon:
             log.warning("DNS is %s", self._dns_problem)
             return
         if wanted and not bridge.has_address(netlink, wanted):
-            log.warning("DNS listens on %s, which this host does not have yet (`weave expose` could give it)", wanted)
+            log.warning(
+                "DNS listens on %s, which this host does not have yet (`weave expose %s` could give it)",
+                wanted,
+                sized(wanted, config.default_subnet or config.iprange),
+            )
         await dns.listen(doors.indexes())
         self._stack.callback(dns.close)
         doors.follow(lambda: dns.sockets.restrict(doors.indexes()))

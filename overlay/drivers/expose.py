@@ -15,13 +15,13 @@ from overlay.datapath.vxlan import BRIDGE
 from overlay.drivers import firewall, rtnl
 from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import addresses_on
-from overlay.drivers.bookings import EXPOSED, Bookings
+from overlay.drivers.bookings import DEFAULT, EXPOSED, Bookings
 from overlay.drivers.bridge import Devices, allow_ipv6
 from overlay.drivers.engine import Container
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
-from overlay.errors import EnvironmentProblem, UsageError
+from overlay.errors import EnvironmentProblem
 
 __all__ = ["Bridge", "Exposure", "HostPort"]
 
@@ -107,7 +107,7 @@ class Exposure:
             parse_address(text)
         async with self._bookings.lock(EXPOSED):
             before = self._journal.get(EXPOSED)
-            record = await self._bookings.book(_HOST, addresses, dns=False, masquerade=masquerade)
+            record = await self._bookings.book(_HOST, addresses or DEFAULT, dns=False, masquerade=masquerade)
             if fqdn:
                 new = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in record.addresses)
                 record = self._journal.update(record, names=tuple(dict.fromkeys((*record.names, *new))))
@@ -120,15 +120,15 @@ class Exposure:
             return record.addresses
 
     async def hide(self, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Take addresses (none named: all) from the host; returns those that it gave up. Raises `UsageError`."""
+        """Take addresses (none named: all) from the host; returns those that it had and gave up, maybe none.
+
+        Raises `UsageError` for words that are no address.
+        """
         async with self._bookings.lock(EXPOSED):
             record = self._journal.get(EXPOSED)
-            if record is None or not record.addresses:
-                raise UsageError("this host is not exposed")
-            leaving = tuple(parse_address(text).value for text in addresses) or record.addresses
-            missing = [cidr for cidr in leaving if cidr not in record.addresses]
-            if missing:
-                raise UsageError(f"this host does not have {missing[0]}, it has {' '.join(record.addresses)}")
+            leaving = self._bookings.leaving(record, addresses)
+            if record is None or not leaving:
+                return ()
             await self._bookings.unbook(record, keep=tuple(c for c in record.addresses if c not in leaving))
             left = self._journal.get(EXPOSED)
             self._port.set_addresses(left.addresses if left is not None else ())

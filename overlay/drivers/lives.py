@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.drivers.attach import Ports
-from overlay.drivers.bookings import EXPOSED, EXTERNAL, GRACE, Bookings, is_own
+from overlay.drivers.bookings import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, is_own
 from overlay.drivers.engine import Container, Engine, Network
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
@@ -206,7 +206,8 @@ class Lives:
             if wanted is None:
                 self._bookings.drop_lock(info.id)
                 return None
-            record = await self._bookings.book(info, wanted, specs=wanted or ("net:default",))
+            specs = wanted or DEFAULT
+            record = await self._bookings.book(info, specs, specs=specs)
         elif not again and not record.wanted and self._bookings.plugged.get(info.id) == info.pid:
             return record
         elif record.wanted:

@@ -15,6 +15,7 @@ from overlay.ipam.messages import Decided, SpaceDenial, SpaceDonation, SpaceRequ
 from overlay.ipam.ring import Extent, lineage_rank
 from overlay.ipam.space import CHANNEL, Space
 from overlay.ipam.universe import Subnet, parse_address, parse_interface
+from overlay.owners import release_command, replace_command, short
 
 PATIENCE = 5 * SECOND
 """How long a request for an address may take once there is a ring."""
@@ -192,10 +193,11 @@ class Allocator:
         self._disowned = self._space.disowned()
         for offset in self._disowned:
             if offset not in known:
+                holder = short(self._space.holdings.holder(offset) or "")
                 effects.append(
                     Log(
                         "warning",
-                        f"{self._space.universe.address(offset)} of container {self._space.holdings.holder(offset)} "
+                        f"{self._space.universe.address(offset)} of container {holder} "
                         f"belongs to {self.owner(offset) or 'an unknown peer'} in the ring that won; claiming it there",
                     )
                 )
@@ -292,17 +294,17 @@ class Allocator:
             self.contested[offset] = (source, message.holder)
             address = self._space.universe.address(offset)
             text = (
-                f"{address} is held twice: by container {message.holder} on peer {source}, which keeps it, "
-                f"and by container {holder} here; {self.remedy(offset)}"
+                f"{address} is held twice: by container {short(message.holder)} on peer {source}, which keeps it, "
+                f"and by container {short(holder)} here; {self.remedy(offset)}"
             )
             effects.append(Log("error", text))
         return effects
 
     def remedy(self, offset: int) -> str:
         """The command that ends a quarantine."""
-        holder = self._space.holdings.holder(offset)
-        text = self._space.universe.address(offset)
-        return f"`weave detach {text} {holder}`, then `weave attach {holder}`, gives it another address"
+        holder = self._space.holdings.holder(offset) or ""
+        held = self._space.holdings.text(offset)
+        return f"{release_command(holder, held)}, then {replace_command(holder)}, gives it another address"
 
     # --- giving -----------------------------------------------------------------------------------------------
 
@@ -372,7 +374,7 @@ class Allocator:
         if asked:
             text += f"; asked in vain: {', '.join(asked)}"
         if away:
-            text += f"; unreachable owners: {', '.join(away)} (`weave rmpeer` if one will not come back)"
+            text += f"; unreachable owners: {', '.join(away)} (`weave rmpeer {away[0]}` if it will not come back)"
         elif not owners and not space.ring.complete():
             text += "; the ring is not known in full yet, try again"
         elif pending.subnet is not None:
@@ -381,4 +383,4 @@ class Allocator:
 
 
 def _in_use(text: str, holder: str, place: str) -> str:
-    return f"address {text} is in use by container {holder} on {place}; choose another, or release it there"
+    return f"address {text} is in use by container {short(holder)} on {place}; choose another, or release it there"

@@ -96,6 +96,11 @@ class Holdings:
         """Who holds the address at `offset`."""
         return self._used.get(offset)
 
+    def text(self, offset: int) -> str:
+        """The held address at `offset`, as "a.b.c.d/n"; empty if nobody holds it."""
+        held = self._by_container.get(self._used.get(offset, ""), {})
+        return held.get(self._universe.address(offset), "")
+
     def outside_holder(self, plain: str) -> str | None:
         """Who holds an address outside of the range."""
         return self._outside.get(plain)

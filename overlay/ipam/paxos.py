@@ -203,12 +203,12 @@ class Agreement:
     def waiting_for(self, now: int) -> str:
         """For people: what the first agreement lacks, and what mends it."""
         electors = self._electors()
-        lost = ", ".join(sorted(peer for peer, since in self._lost.items() if now - since < self._config.hold))
+        lost = sorted(peer for peer, since in self._lost.items() if now - since < self._config.hold)
         text = f"the first agreement needs {self.quorum(now)} peers and {len(electors)} can be reached"
         if lost:
-            text += f"; unreachable: {lost} (`weave rmpeer` if one will not come back)"
+            text += f"; unreachable: {', '.join(lost)} (`weave rmpeer {lost[0]}` if it will not come back)"
         if not self._config.initial_peer_count and self._targets:
-            text += f"; `weave forget` drops addresses that will not answer: {', '.join(map(str, self._targets))}"
+            text += f"; `weave forget PEER` drops one that will not answer, of {', '.join(map(str, self._targets))}"
         for peer, other in sorted(self.other_ranges.items()):
             text += (
                 f"; {peer} divides {other}, not {self._range} (reset and launch one of them again with the same range)"

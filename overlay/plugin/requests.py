@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from overlay.errors import UsageError
+from overlay.owners import PLUGIN
 
 __all__ = [
     "ACTIVATE",
@@ -40,7 +41,7 @@ ADDRESS_SPACE = "weave"
 SPOOFING = "works.weave.allow-spoofing"
 """Option of a network: its containers may send with any MAC and any address."""
 _GENERIC = "com.docker.network.generic"
-OWNER = "weave:plugin:"
+OWNER = PLUGIN
 """Leads the owners of what the plugin books: endpoints, and addresses that the engine asked for."""
 
 

@@ -114,7 +114,7 @@ def test_nothing_is_given_while_a_peer_is_being_dialled() -> None:
     number = world.allocate("a", "x")
     world.run(6 * SECOND)
     assert number not in world.replies
-    assert "`weave forget` drops addresses that will not answer: 192.0.2.2:6783" in str(
+    assert "`weave forget PEER` drops one that will not answer, of 192.0.2.2:6783" in str(
         world.peers["a"].report(world.now)["waiting"]
     )
     world.give("a", Forget(0, (address,)))
@@ -164,7 +164,7 @@ def test_two_networks_that_allocated_before_they_met() -> None:
         ("10.2.0.1", "quarantined", f"{winner}-1"),
         ("10.2.0.2", "quarantined", f"{winner}-2"),
     ]
-    assert conflicts[0]["remedy"].startswith(f"`weave detach 10.2.0.1 {loser}-1`")
+    assert conflicts[0]["remedy"].startswith(f"`weave detach 10.2.0.1/24 {loser}-1`")
     assert any(log.level == "error" and f"{winner}-1" in log.text and f"{loser}-1" in log.text for _, log in world.logs)
     for name in "ab":
         holders = [(loser, f"{loser}-1"), (winner, f"{winner}-1")]

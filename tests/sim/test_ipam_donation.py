@@ -90,7 +90,7 @@ def test_owners_out_of_reach_are_named_with_the_remedy() -> None:
     claim = world.claim("b", "y", "10.2.0.7/24")
     world.run(6 * SECOND)
     for error in (world.replies[number].error, world.replies[claim].error):
-        assert "unreachable owners: a (`weave rmpeer`" in error
+        assert "unreachable owners: a (`weave rmpeer a`" in error
 
 
 def test_a_donor_that_does_not_answer_is_replaced() -> None:

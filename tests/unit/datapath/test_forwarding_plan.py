@@ -129,7 +129,7 @@ def test_a_reachable_peer_takes_over_from_a_held_one_whatever_its_name():
     plan.stand(B, Standing.REACHABLE)
     plan.flush()
     (contest,) = plan.contests()
-    assert (contest.winner, contest.loser, contest.mend) == ((B, "x"), (C, "x"), "weave detach 10.0.1.1/24 x")
+    assert (contest.winner, contest.loser, contest.mend) == ((B, "x"), (C, "x"), "`weave detach 10.0.1.1/24 x`")
 
 
 def test_two_containers_that_swap_addresses_never_share_one_in_the_kernel():

@@ -1,0 +1,61 @@
+"""No address means the default subnet, `net:` means its addresses when they are taken away, and what is gone already
+is no error: as with the original, and as the help says."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from overlay_hosts import IMAGE, Host, underlay
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with underlay() as made:
+        found = made.host("orion", 2)
+        found.weave("launch", "--http-addr=", "--status-addr=")
+        yield found
+
+
+def addresses(host: Host, owner: str) -> list[str]:
+    return host.weave("ps", owner).stdout.split()[2:]
+
+
+def test_attach_without_address_is_the_default_subnet_though_there_is_another(host: Host) -> None:
+    host.weave("run", "10.9.1.1/24", "--name", "svc1", IMAGE, "svc1")
+    assert host.weave("attach", "svc1").stdout.split() == ["10.9.1.1/24", "10.32.0.1/12"]
+    assert host.weave("attach", "svc1").stdout.split() == ["10.9.1.1/24", "10.32.0.1/12"], "the same again"
+    host.weave("attach", "10.9.1.2/24", "10.9.2.2/24", "svc1")
+    assert host.weave("detach", "net:10.9.1.0/24", "svc1").stdout.split() == ["10.9.1.1/24", "10.9.1.2/24"]
+    assert host.weave("detach", "net:default", "svc1").stdout.split() == ["10.32.0.1/12"]
+    assert addresses(host, "svc1") == ["10.9.2.2/24"]
+    shown = host.inside("svc1", "ip", "-4", "-o", "addr", "show", "dev", "ethwe").stdout
+    assert "10.9.2.2/24" in shown and "10.32." not in shown and "10.9.1." not in shown
+    for words in (["10.9.1.77/24"], ["net:default"], [], []):
+        done = host.weave("detach", *words, "svc1")
+        assert bool(done.stdout) == (not words and done.stdout.strip() == "10.9.2.2/24")
+        assert done.stdout or "`weave ps svc1`" in done.stderr
+    assert host.weave("detach", "10.9.1.77/24", "nobody", check=False).returncode == 1
+
+
+def test_expose_and_hide_likewise(host: Host) -> None:
+    assert addresses(host, "weave:expose") == []
+    assert "no such address" in host.weave("hide").stderr
+    host.weave("expose", "10.9.3.1/24")
+    both = host.weave("expose").stdout.split()
+    assert both[0] == "10.9.3.1/24" and both[1].endswith("/12")
+    assert host.weave("hide", "net:default").stdout.split() == [both[1]]
+    assert host.weave("hide", "net:10.9.3.0/24").stdout.split() == ["10.9.3.1/24"]
+    assert host.weave("hide", "10.9.3.1/24").stdout == ""
+
+
+def test_what_has_ended_already_ends_with_0(host: Host) -> None:
+    host.weave("stop")
+    assert host.weave("stop").stderr == "weave: weave is not running\n"
+    assert host.weave("stop-proxy").stderr == "weave: the proxy is not running\n"
+    host.weave("launch", "--no-dns", "--http-addr=", "--status-addr=")
+    done = host.weave("dns-args")
+    assert done.stdout == "" and "no DNS" in done.stderr

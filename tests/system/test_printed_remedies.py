@@ -1,0 +1,126 @@
+"""Whatever command a message of the overlay prints as a remedy can be typed: all of them are collected and typed.
+
+The rest of the file takes remedies from real output and does what they say.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from overlay_hosts import IMAGE, ROOT, Host, Underlay, eventually, underlay
+
+COMMAND = re.compile(r"`(weave [^`]*)`")
+FILLINGS = {
+    "{self._config.name}": "7a:00:00:00:00:01",
+    "{owner}": "7a:00:00:00:00:01",
+    "{away[0]}": "7a:00:00:00:00:01",
+    "{lost[0]}": "7a:00:00:00:00:01",
+    "{cidr}": "10.32.0.99/12",
+    "{short(owner)}": "svc1",
+    "{container}": "svc1",
+    "{command}": "dns-add",
+    "%s": "10.32.0.100/12",
+    "[--replace] PEER ...": "192.168.0.99",
+    "PEER ...": "192.168.0.99",
+    "PEER": "192.168.0.99",
+    "[IP ...] CONTAINER [-h NAME]": "svc1 -h name",
+    "IP ...": "10.32.0.1",
+    "NAME": "name",
+    "[ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]": f"{IMAGE} typed",
+}
+"""What stands for the expressions of a message, and for the words of a usage line."""
+UNKNOWN_PEER = "found no peer"
+
+
+def printed() -> dict[str, str]:
+    """Every command in backticks in a string of `overlay/` that is no documentation, with its place."""
+    found: dict[str, str] = {}
+    for path in sorted((ROOT / "overlay").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        silent = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+        inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(
+                    str(part.value) if isinstance(part, ast.Constant) else "{" + ast.unparse(part.value) + "}"  # type: ignore[attr-defined]
+                    for part in node.values
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent | inner:
+                text = node.value
+            else:
+                continue
+            for command in COMMAND.findall(text):
+                found.setdefault(command, f"{path.relative_to(ROOT)}:{node.lineno}")
+    return found
+
+
+def typed(command: str) -> str:
+    """The command with its gaps filled."""
+    for gap, filling in FILLINGS.items():
+        command = command.replace(gap, filling)
+    return command
+
+
+@pytest.fixture
+def net() -> Iterator[Underlay]:
+    with underlay() as made:
+        yield made
+
+
+def test_every_command_that_a_message_names_can_be_typed(net: Underlay) -> None:
+    host = net.host("orion", 2)
+    host.weave("launch")
+    host.weave("run", "--name", "svc1", IMAGE, "svc1")
+    last = ("weave reset", "weave stop", "weave launch")  # what ends the router comes last, and is followed by a start
+    commands = sorted(printed().items(), key=lambda item: (item[0].startswith(last), item))
+    assert len(commands) > 25, "the commands are not found any more"
+    for command, place in commands:
+        line = typed(command)
+        assert not set("{}[]%") & set(line), f"{place}: no filling for a gap of `{command}`: {line}"
+        if line in ("weave launch", "weave launch --plugin"):
+            host.weave("stop")
+        done = host.run("sh", "-c", f'weave() {{ "{sys.executable}" -m overlay.cli "$@"; }}; {line}', check=False)
+        refused = done.returncode not in (0, 1) or (done.returncode == 1 and UNKNOWN_PEER not in done.stderr)
+        assert not refused, f"{place}: `{line}`: {done.returncode} {done.stderr}"
+        if line in ("weave stop", "weave reset"):
+            host.weave("launch")
+        if line.startswith(("weave detach", "weave reset")):
+            host.weave("attach", "svc1")
+
+
+def test_the_remedy_of_a_quarantine_ends_it(net: Underlay) -> None:
+    """Two networks that allocated before they met: what `status ipam` of the loser says is typed word by word."""
+    hosts = [net.host("orion", 2), net.host("macbook", 3)]
+    for number, host in enumerate(hosts):
+        host.weave("launch", "--name", f"02:00:00:00:00:0{number}", "--http-addr=", "--status-addr=")
+        host.weave("run", "--name", f"c{number}", IMAGE, "x")
+    hosts[0].weave("connect", hosts[1].address)
+
+    def quarantined() -> tuple[Host, str] | None:
+        for host in hosts:
+            for line in host.weave("status", "ipam").stdout.splitlines():
+                if line.startswith("quarantined:"):
+                    return host, line
+        return None
+
+    eventually(quarantined, within=30, what="the quarantine")
+    found = quarantined()
+    assert found is not None
+    loser, line = found
+    commands = COMMAND.findall(line)
+    assert len(commands) == 2, line
+    for command in commands:
+        loser.weave(*command.split()[1:])
+    eventually(lambda: quarantined() is None, within=30, what="the end of the quarantine")
+    held = {host.weave("ps").stdout.split()[2] for host in hosts}
+    assert len(held) == 2, held
