@@ -31,6 +31,7 @@ __all__ = [
     "equals",
     "goto",
     "load",
+    "load6",
     "lookup",
     "meta",
     "verdict",
@@ -99,6 +100,12 @@ def meta(key: int, register: int = REGISTER) -> bytes:
 def load(header: int, offset: int, length: int, register: int = REGISTER) -> bytes:
     """Load octets of a packet; a packet that lacks them does not match the rule."""
     return _expression("payload", _number(1, register) + _number(2, header) + _number(3, offset) + _number(4, length))
+
+
+def load6(kind: int, offset: int, length: int, register: int = REGISTER) -> bytes:
+    """Load octets of an IPv6 extension header; a packet without such a header does not match the rule."""
+    where = _number(1, register) + _attribute(2, bytes((kind,))) + _number(3, offset) + _number(4, length)
+    return _expression("exthdr", where)
 
 
 def equals(value: bytes) -> bytes:

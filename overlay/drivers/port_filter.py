@@ -37,6 +37,7 @@ _UNSPECIFIED6 = bytes(16)
 _LINK_LOCAL4, _LINK_LOCAL6 = b"\xa9\xfe", b"\xfe\x80" + bytes(6)
 _IP, _IP6, _ARP = 0x0800, 0x86DD, 0x0806
 _ADVERTISEMENT, _SOLICITATION, _ROUTER, _REDIRECT = 136, 135, 134, 137
+_FRAGMENT = 44
 _BARE, _ONE_OPTION = 24, 32
 """Payload of a neighbour message without options, and with one of eight octets."""
 
@@ -165,8 +166,18 @@ def _rules() -> Iterator[nft.Rule]:
             for offset, number in ((0, server), (2, client)):
                 told = (nft.load(nft.TRANSPORT, offset, 2), nft.equals(number.to_bytes(2, "big")))
                 yield rule(chain, nft.meta(_L4PROTO), nft.equals(udp), *told, last)
-        yield rule(f"own{version}", accept)
-        yield rule(f"bare{version}", nft.goto("plain"))
+    yield rule("own4", accept)
+    yield rule("bare4", nft.goto("plain"))
+    # With extension headers in a fragment, what follows them can stand in the next one, where nobody would look. So a
+    # fragment passes whose own header is read, or that continues one which could not be without it (RFC 7112).
+    read = (nft.meta(_L4PROTO), nft.equals(udp), nft.load(nft.TRANSPORT, 0, 4))
+    continued = nft.load6(_FRAGMENT, 0, 1)
+    for chain, target in (("own6", accept), ("bare6", nft.goto("plain"))):
+        yield rule(chain, *read, target)
+        yield rule(chain, continued, nft.equals(udp), target)
+    yield rule("bare6", nft.meta(_L4PROTO), nft.differs(udp), nft.goto("plain"))
+    for chain in ("own6", "bare6"):
+        yield rule(chain, last)
 
     unspecified4 = (nft.load(nft.NETWORK, 12, 4), nft.equals(bytes(4)))
     link_local4 = (nft.load(nft.NETWORK, 12, 2), nft.equals(_LINK_LOCAL4))
@@ -185,7 +196,9 @@ def _rules() -> Iterator[nft.Rule]:
     for number, target in ((_ROUTER, last), (_REDIRECT, last), (_ADVERTISEMENT, nft.goto("advert"))):
         yield rule("icmp6", kind, nft.equals(bytes((number,))), target)
     yield rule("icmp6", kind, nft.equals(bytes((_SOLICITATION,))), nft.goto("solicit"))
-    yield rule("icmp6", nft.goto("from6"))
+    yield rule("icmp6", kind, nft.goto("from6"))
+    yield rule("icmp6", continued, nft.equals(icmp6), nft.goto("from6"))
+    yield rule("icmp6", last)
 
     # Neighbour messages stand right behind the IPv6 header, so that its length says how many options there are.
     behind = (nft.load(nft.NETWORK, 6, 1), nft.differs(icmp6), last)

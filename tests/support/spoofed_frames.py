@@ -64,6 +64,16 @@ def udp(source: int, to: int) -> bytes:
     return struct.pack("!HHHH", source, to, 16, 0) + bytes(8)
 
 
+def fragment(following: int, number: int, payload: bytes, *, more: bool = False) -> bytes:
+    """The `number`th eight octets of a packet, behind a fragment header."""
+    return struct.pack("!BBHI", following, 0, number << 3 | more, 7) + payload
+
+
+def options(following: int) -> bytes:
+    """Destination options: none, padded."""
+    return bytes((following, 0, 1, 4, 0, 0, 0, 0))
+
+
 def neighbour(kind: int, target: str, option: int = 0, mac: str = "") -> bytes:
     """A solicitation (135) or an advertisement (136), with one option or none."""
     body = bytes((kind, 0, 0, 0, 0x20, 0, 0, 0)) + socket.inet_pton(socket.AF_INET6, target)
@@ -86,6 +96,17 @@ def own_frames(mac: str, v4: str, v6: str) -> dict[str, bytes]:
         "advert-bare": ethernet(mac, 0x86DD, ipv6(v6, 58, neighbour(136, v6))),
         "mld": ethernet(mac, 0x86DD, ipv6("fe80::1", 58, bytes((143, 0, 0, 0, 0, 0, 0, 0)), "ff02::16")),
         "dhcp6-solicit": ethernet(mac, 0x86DD, ipv6("fe80::1", 17, udp(546, 547), "ff02::1:2")),
+        "tcp6": ethernet(mac, 0x86DD, ipv6(v6, 6, bytes(20))),
+        "fragment6": ethernet(mac, 0x86DD, ipv6(v6, 44, fragment(17, 0, udp(5000, 5004), more=True))),
+        "fragment6-last": ethernet(mac, 0x86DD, ipv6(v6, 44, fragment(17, 2, bytes(8)))),
+        "fragment6-ping": ethernet(mac, 0x86DD, ipv6(v6, 44, fragment(58, 0, bytes((128, *bytes(7))), more=True))),
+        "fragment6-ping-last": ethernet(mac, 0x86DD, ipv6(v6, 44, fragment(58, 1, bytes(8)))),
+        "fragment6-tcp": ethernet(mac, 0x86DD, ipv6(v6, 44, fragment(6, 1, bytes(8)))),
+        "fragment6-link": ethernet(mac, 0x86DD, ipv6("fe80::1", 44, fragment(17, 2, bytes(8)))),
+        "link-local6-tcp": ethernet(mac, 0x86DD, ipv6("fe80::1", 6, bytes(20))),
+        "link-local6-udp": ethernet(mac, 0x86DD, ipv6("fe80::1", 17, udp(5000, 5001))),
+        "options6": ethernet(mac, 0x86DD, ipv6(v6, 60, options(17) + udp(5000, 5005))),
+        "nothing6": ethernet(mac, 0x86DD, ipv6(v6, 59, b"")),
         "own-protocol": ethernet(mac, 0x88B5, bytes(46)),
     }
 
@@ -116,6 +137,15 @@ def foreign_frames(mac: str, v4: str, v6: str, victim4: str, victim6: str) -> di
         "redirect": ethernet(mac, 0x86DD, ipv6("fe80::1", 58, bytes((137, *bytes(39))))),
         "dhcp-offer": ethernet(mac, 0x0800, ipv4(v4, 17, udp(67, 68))),
         "dhcp-offer-by-other-port": ethernet(mac, 0x0800, ipv4(v4, 17, udp(5000, 68))),
+        **{
+            f"{name}-behind-{count}-options-of-a-fragment-from-{source}": ethernet(
+                mac, 0x86DD, ipv6(source, 44, fragment(60, 0, octets, more=True))
+            )
+            for source in (v6, "fe80::1")
+            for name, following in (("advert", 58), ("dhcp6-reply", 17))
+            # The second time one stands in the next fragment as well, and nothing says what follows.
+            for count, octets in ((1, options(following)), (2, options(60)))
+        },
         "dhcp6-reply": ethernet(mac, 0x86DD, ipv6(v6, 17, udp(547, 546), "ff02::1")),
     }
 
