@@ -26,6 +26,7 @@ from overlay.drivers.port_filter import PortFilter
 from overlay.errors import EnvironmentProblem, UsageError
 
 __all__ = [
+    "MULTICAST",
     "Endpoints",
     "Ports",
     "addresses_of",
@@ -111,6 +112,12 @@ class Endpoints:
             _make_pair(self._netlink, self._devices(), owner, home, mac, name=self.inner_name(owner))
         finally:
             os.close(home)
+        self._netlink.run(plugged(self._netlink.index(port_name(owner)), self._devices(), rule))
+
+    def keep(self, owner: str, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
+        """A pair that is there already: only its port is looked after."""
+        rule = port_rule(mac, addresses, spoofing)
+        self._guard.allow(port_name(owner), rule)
         self._netlink.run(plugged(self._netlink.index(port_name(owner)), self._devices(), rule))
 
     def alive(self, owner: str) -> bool:

@@ -112,9 +112,9 @@ class Bookings:
         names = tuple(name for name in record.names if name.address in literals)
         for name in record.names:
             if name not in names:
-                self._router.feed(i.UnregisterName(record.container, name.fqdn, name.address))
+                self._router.feed(i.UnregisterName(record.label, name.fqdn, name.address))
         if not keep:
-            self._router.feed(i.Detached(record.container))
+            self._router.feed(i.Detached(record.label))
             await self._router.ask(partial(_release, record.container, ""))
             self._journal.drop(record.container)
             return
@@ -165,9 +165,9 @@ class Bookings:
     def announce(self, record: Attachment) -> None:
         """Tell the node where this container is and what it is called."""
         mac = record.mac or self.mac(record.container)
-        self._router.feed(i.Attached(record.container, mac, record.addresses))
+        self._router.feed(i.Attached(record.label, mac, record.addresses))
         for name in record.names:
-            self._router.feed(i.RegisterName(record.container, name.fqdn, name.address))
+            self._router.feed(i.RegisterName(record.label, name.fqdn, name.address))
 
     async def forget(self, record: Attachment) -> None:
         """The container is gone for good."""

@@ -21,6 +21,7 @@ from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.lives import Lives
 from overlay.drivers.loop import Router
 from overlay.errors import OverlayError, UsageError
+from overlay.plugin.requests import OWNER as ENDPOINT
 
 __all__ = ["EXPOSED", "EXTERNAL", "GRACE", "Containers"]
 
@@ -196,6 +197,11 @@ class Containers:
         container = await self._find(reference)
         async with self.bookings.lock(container):
             record = self._journal.get(container)
+            if record is None and any(each.holder == container for each in self._journal.all()):
+                raise UsageError(
+                    f"container {reference} is on the overlay by a network of the engine: "
+                    f"`docker network disconnect NETWORK {reference}`"
+                )
             leaving = self.bookings.leaving(record, addresses)
             if record is None or not leaving:
                 self.bookings.drop_lock(container)
@@ -240,17 +246,21 @@ class Containers:
 
     async def table(self, references: Sequence[str] = ()) -> list[dict[str, Any]]:
         """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers, or of those named."""
-        wanted = [await self._find(reference) for reference in references]
+        records = self._journal.all()
+        wanted = list(references)
+        for at, reference in enumerate(wanted):
+            if not is_own(reference) and not any(_is_meant(record, reference) for record in records):
+                wanted[at] = (await self._engine.inspect(reference)).id  # renamed since, or there is none
         return [
             {
-                "id": record.container,
+                "id": record.shown,
                 "name": record.name,
                 "mac": record.mac or self.bookings.mac(record.container),
                 "addresses": list(record.addresses),
                 "spoofing": record.spoofing,
             }
-            for record in self._journal.all()
-            if record.addresses and (not references or record.container in wanted)
+            for record in records
+            if record.addresses and (not wanted or any(_is_meant(record, each) for each in wanted))
         ]
 
     async def surrender(self) -> None:
@@ -278,9 +288,7 @@ class Containers:
         if is_own(reference):
             return reference
         for record in self._journal.all():
-            if reference in (record.container, record.name) or (
-                len(reference) >= 4 and record.container.startswith(reference)
-            ):
+            if not record.container.startswith(ENDPOINT) and _is_meant(record, reference):
                 return record.container
         return (await self._engine.inspect(reference)).id
 
@@ -297,3 +305,8 @@ class Containers:
         host.setdefault("DnsSearch", [self._config.dns_domain.rstrip(".")])
         changed["HostConfig"] = host
         return changed
+
+
+def _is_meant(record: Attachment, reference: str) -> bool:
+    """By the container's id, the beginning of that, or name."""
+    return reference in (record.shown, record.name) or (len(reference) >= 4 and record.shown.startswith(reference))

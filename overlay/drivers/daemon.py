@@ -175,7 +175,7 @@ class Daemon:
         self._containers = containers
         if options.plugin:
             endpoints = Endpoints(netlink, audit.devices, ports)
-            await self._open_plugin(Plugin(router, containers.bookings, endpoints, config, journal))
+            await self._open_plugin(Plugin(router, engine, containers.bookings, endpoints, config, journal))
         containers.begin()
         if devices.adopted:
             handle = asyncio.get_running_loop().call_later(config.hold / SECOND, forwarding.drop_unconfirmed)
@@ -191,8 +191,15 @@ class Daemon:
     async def _open_plugin(self, plugin: Plugin) -> None:
         path = self._environment.get("WEAVE_PLUGIN_SOCK") or PLUGIN_SOCKET
         self._stack.push_async_callback(await plugin.listen(path))
-        self._containers.lives.on_connect = plugin.connected
-        self._containers.bookings.spawn(plugin.sweep())
+        lives = self._containers.lives
+        lives.on_connect = plugin.connected
+        before = lives.on_engine
+
+        def engine_is_there() -> None:
+            before()
+            self._containers.bookings.spawn(plugin.sweep())
+
+        lives.on_engine = engine_is_there
 
     def _open_wireguard(
         self, netlink: Netlink, devices: bridge.Devices, config: Config

@@ -19,7 +19,7 @@ from msgspec import Struct
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.proxy.waiter import WAITER
 
-__all__ = ["Container", "Engine", "Event", "Network", "socket_path"]
+__all__ = ["Container", "Engine", "Event", "Network", "Place", "Places", "socket_path"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,25 @@ class Network(Struct, frozen=True):
     """"a.b.c.d/n"; empty: none."""
     mac: str = ""
     gateway: str = ""
+
+
+class Place(Struct, frozen=True):
+    """An endpoint of one of the engine's networks."""
+
+    address: str
+    """"a.b.c.d/n"; empty: none."""
+    mac: str
+    container: str
+    """Empty: in none."""
+
+
+class Places(Struct, frozen=True):
+    """What the engine's networks hold."""
+
+    endpoints: dict[str, Place]
+    """By their ids."""
+    addresses: frozenset[str]
+    """All that are taken: of endpoints, gateways and what `--aux-address` sets aside; without prefix lengths."""
 
 
 class Container(Struct, frozen=True):
@@ -149,6 +168,29 @@ class Engine:
         options = [each.get("Options") or {} for each in networks or () if isinstance(each, dict)]
         names = [each.get("com.docker.network.bridge.name") for each in options if isinstance(each, dict)]
         return tuple(name for name in names if isinstance(name, str))
+
+    async def places(self) -> Places:
+        """The endpoints of all networks that users made. Raises `OverlayError`."""
+        endpoints: dict[str, Place] = {}
+        taken: dict[str, None] = {}
+        filters = quote(json.dumps({"type": ["custom"]}))
+        for listed in await self._call("GET", f"/networks?filters={filters}") or ():
+            try:
+                network = await self._call("GET", f"/networks/{listed['Id']}")
+            except UsageError:
+                continue  # removed since
+            for container, raw in (network.get("Containers") or {}).items():
+                place = Place(
+                    address=str(raw.get("IPv4Address") or ""),
+                    mac=str(raw.get("MacAddress") or "").lower(),
+                    container=container if re.fullmatch("[0-9a-f]{64}", container) else "",
+                )
+                endpoints[str(raw.get("EndpointID"))] = place
+                taken[place.address] = None
+            for config in (network.get("IPAM") or {}).get("Config") or ():
+                taken[str(config.get("Gateway") or "")] = None
+                taken |= dict.fromkeys(map(str, (config.get("AuxiliaryAddresses") or {}).values()))
+        return Places(endpoints, frozenset(address.partition("/")[0] for address in taken if address))
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container, having pulled its image if need be; returns its id."""

@@ -47,6 +47,20 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """Its port lets out frames with any MAC and any address."""
     masquerade: bool = True
     """Of the host's own record: packets that cross the overlay's border go by the host's address."""
+    holder: str = ""
+    """Of an endpoint of the plugin: the container that it is in, once the engine has said so."""
+    sandbox: str = ""
+    """Of an endpoint of the plugin: the engine's file of the network namespace that it is in."""
+
+    @property
+    def label(self) -> str:
+        """What is announced as the owner: a container's id, with its endpoint where it may have several."""
+        return f"{self.holder}:{self.container.rpartition(':')[2]:.12}" if self.holder else self.container
+
+    @property
+    def shown(self) -> str:
+        """The container that all this is about, for people."""
+        return self.holder or self.container
 
 
 class Journal:

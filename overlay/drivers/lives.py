@@ -156,8 +156,9 @@ class Lives:
         Owners that are no engine's ids (`PUT /ip/…` takes any word) are their makers' business.
         """
         report = self._router.node.report(self._router.clock())
+        labels = {record.label for record in self._journal.all()}
         for entry in report["endpoints"]["entries"]:
-            if entry["peer"] == self._config.name and self._journal.get(entry["container"]) is None:
+            if entry["peer"] == self._config.name and entry["container"] not in labels:
                 self._router.feed(i.Detached(entry["container"]))
         for container in report["ipam"]["addresses"]:
             if _ENGINE_ID.fullmatch(container) and container not in living and self._journal.get(container) is None:

@@ -5,12 +5,13 @@ announcement, and its names once the engine says whose it is. Requests and answe
 An endpoint stands in the journal as a container of its own, so that a restarted daemon announces it again.
 """
 
+import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,11 +22,12 @@ from aiohttp import web
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.drivers.attach import Endpoints
-from overlay.drivers.bookings import Bookings
-from overlay.drivers.engine import Container
+from overlay.drivers.bookings import GRACE, Bookings
+from overlay.drivers.engine import Container, Engine, Place
 from overlay.drivers.http_listener import make_runner, sentence
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
+from overlay.drivers.sandbox import make_room, settle
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.ipam.universe import Universe
 from overlay.plugin import requests as r
@@ -47,14 +49,24 @@ Handler = Callable[[Json], Awaitable[Json]]
 class Plugin:
     """The drivers named `weave` of this host's engine."""
 
-    def __init__(self, router: Router, bookings: Bookings, ports: Endpoints, config: Config, journal: Journal) -> None:
+    def __init__(
+        self,
+        router: Router,
+        engine: Engine,
+        bookings: Bookings,
+        ports: Endpoints,
+        config: Config,
+        journal: Journal,
+    ) -> None:
         self._router = router
+        self._engine = engine
         self._bookings = bookings
         self._ports = ports
         self._config = config
         self._journal = journal
-        self._given: dict[str, None] = {}
-        """Owners of addresses that were given out in this life, and may have no endpoint yet."""
+        self._young: dict[str, float] = {}
+        """Owners of addresses and endpoints of this life: since when. The engine may not know of them yet."""
+        self._sweeps_again = False
         self._handlers: dict[str, Handler] = {
             "/Plugin.Activate": _always(r.ACTIVATE),
             "/NetworkDriver.GetCapabilities": _always(r.CAPABILITIES),
@@ -64,7 +76,7 @@ class Plugin:
             "/NetworkDriver.DeleteEndpoint": self._delete_endpoint,
             "/NetworkDriver.EndpointOperInfo": _always({"Value": {}}),
             "/NetworkDriver.Join": self._join,
-            "/NetworkDriver.Leave": _always({}),
+            "/NetworkDriver.Leave": self._leave,
             "/NetworkDriver.DiscoverNew": _always({}),
             "/NetworkDriver.DiscoverDelete": _always({}),
             "/NetworkDriver.ProgramExternalConnectivity": _always({}),
@@ -99,36 +111,78 @@ class Plugin:
         return end
 
     async def sweep(self) -> None:
-        """What an earlier life left of endpoints that the engine has removed since, or that died with the host."""
-        kept = []
-        for record in self._journal.all():
-            if record.container.startswith(r.OWNER):
-                if self._ports.alive(record.container):
-                    kept += list(record.addresses)
-                else:
-                    await self._drop(record)
-        report = self._router.node.report(self._router.clock())
-        for owner, held in report["ipam"]["addresses"].items():
-            unused = not any(_same(address, cidr) for address in held for cidr in kept)
-            if owner.startswith(r.OWNER) and owner not in self._given and unused:
+        """The engine has come (back): what it knows nothing of was removed while it could not say so, or died.
+
+        An endpoint lives if the engine has it and its device is there: an engine that removes a container takes the
+        device's other end back to the host, where it would stay for good.
+        """
+        records = [record.container for record in self._journal.all() if record.container.startswith(r.OWNER)]
+        owners = self._addresses()
+        try:
+            places = await self._engine.places()
+        except OverlayError as error:
+            log.warning("cannot ask the engine which endpoints there are: %s", error)
+            return
+        now = asyncio.get_running_loop().time()
+        self._young = {owner: since for owner, since in self._young.items() if now - since < GRACE}
+        kept = dict.fromkeys(places.addresses)
+        for owner in records:
+            record = self._journal.get(owner)
+            if record is None:
+                continue
+            known = owner.removeprefix(r.OWNER) in places.endpoints
+            if (known and self._ports.alive(owner)) or owner in self._young:
+                kept |= dict.fromkeys(cidr.partition("/")[0] for cidr in record.addresses)
+                continue
+            log.info("endpoint %s of %.12s is gone: %s freed", owner, record.shown, " ".join(record.addresses))
+            await self._drop(record)
+        for id, place in places.endpoints.items():
+            await self._adopt(r.source_name(id), place)
+        for owner, held in owners.items():
+            unused = not any(address.partition("/")[0] in kept for address in held)
+            if unused and owner not in self._young and self._journal.get(owner) is None:
                 await self._router.ask(partial(_release, owner, ""))
+        if self._young and not self._sweeps_again:
+            self._sweeps_again = True
+            self._bookings.spawn(self._sweep_again())
+
+    async def _sweep_again(self) -> None:
+        await asyncio.sleep(GRACE)
+        self._sweeps_again = False
+        await self.sweep()
+
+    async def _adopt(self, owner: str, place: Place) -> None:
+        """An endpoint with a port on the bridge that is not on disk: the disk was lost."""
+        if not (place.address and place.mac) or self._journal.get(owner) is not None or not self._ports.alive(owner):
+            return
+        log.warning("container %.12s is on the bridge with %s but not on disk: adopted", place.container, place.address)
+        record = Attachment(container=owner, addresses=(place.address,), mac=place.mac, multicast=False)
+        self._journal.put(record)
+        self._ports.keep(owner, record.mac, record.addresses)
+        left = await self._bookings.keep_if_ours(record)
+        if left is not None and left.addresses:
+            self._bookings.announce(left)
+            if place.container:
+                self.connected(await self._engine.inspect(place.container))
 
     def connected(self, info: Container) -> None:
-        """A container was started or connected: its endpoints have its names from now on."""
+        """A container was started or connected: its endpoints are announced as its, with its names, from now on."""
         for network in info.networks:
             record = self._journal.get(r.source_name(network.endpoint))
-            if record is None or not self._config.dns:
+            if record is None:
                 continue
-            words = [info.name, info.hostname, *network.aliases]
+            words = [info.name, info.hostname, *network.aliases] if self._config.dns else []
             own = dict.fromkeys(word for word in words if word and not info.id.startswith(word))
             names = tuple(
                 Name(self._bookings.qualified(word), cidr.partition("/")[0])
                 for word in own
                 for cidr in record.addresses
             )
-            record = self._journal.update(record, name=info.name, names=tuple(dict.fromkeys(names)))
-            for name in record.names:
-                self._router.feed(i.RegisterName(record.container, name.fqdn, name.address))
+            before = record.label
+            record = self._journal.update(record, name=info.name, holder=info.id, names=tuple(dict.fromkeys(names)))
+            if record.label != before:
+                self._router.feed(i.Detached(before))
+            self._bookings.announce(record)
 
     # --- requests --------------------------------------------------------------------------------------------------
 
@@ -145,17 +199,19 @@ class Plugin:
 
     async def _create_network(self, body: Json) -> Json:
         """Only what is not usual is kept; the engine says it once, and never again."""
-        if r.spoofing(body):
-            self._journal.put(Attachment(container=r.network_name(str(body.get("NetworkID") or "")), spoofing=True))
+        asked = r.settings(body)
+        if asked != r.Settings():
+            name = r.network_name(str(body.get("NetworkID") or ""))
+            self._journal.put(Attachment(container=name, spoofing=asked.spoofing, multicast=asked.multicast))
         return {}
 
     async def _delete_network(self, body: Json) -> Json:
         self._journal.drop(r.network_name(str(body.get("NetworkID") or "")))
         return {}
 
-    def _spoofing(self, network: str) -> bool:
+    def _settings(self, network: str) -> r.Settings:
         record = self._journal.get(r.network_name(network))
-        return record is not None and record.spoofing
+        return r.Settings(record.spoofing, record.multicast) if record is not None else r.Settings()
 
     async def _request_pool(self, body: Json) -> Json:
         pool = r.pool(body, self._config.default_subnet or self._config.iprange)
@@ -167,12 +223,12 @@ class Plugin:
         pool = r.pool_of(str(body.get("PoolID") or ""))
         wanted = pool.whole(str(body["Address"])) if body.get("Address") else ""
         owner = f"{r.OWNER}{uuid4().hex}"
-        self._given[owner] = None
+        self._began(owner)
         try:
             make = partial(_claim, owner, wanted) if wanted else partial(_allocate, owner, pool.part or pool.subnet)
             answer = await self._router.ask(make, timeout=_PATIENCE)
         except BaseException:
-            self._given.pop(owner, None)
+            self._young.pop(owner, None)
             raise
         return {"Address": pool.whole(answer if isinstance(answer, str) and answer else wanted), "Data": {}}
 
@@ -180,14 +236,18 @@ class Plugin:
         address = str(body.get("Address") or "").partition("/")[0]
         for owner in self._owners(address):
             await self._router.ask(partial(_release, owner, ""), timeout=_PATIENCE)
-            self._given.pop(owner, None)
+            self._young.pop(owner, None)
         return {}
 
     async def _create_endpoint(self, body: Json) -> Json:
         asked = r.endpoint(body)
         owner = r.source_name(asked.id)
+        self._began(owner)
         try:
             await self._make_endpoint(owner, asked)
+        except BaseException:
+            self._young.pop(owner, None)
+            raise
         finally:
             self._bookings.drop_lock(owner)
         return {"Interface": {} if asked.mac else {"MacAddress": self._bookings.mac(owner)}}
@@ -199,9 +259,12 @@ class Plugin:
                 await self._router.ask(partial(_claim, owner, asked.address), timeout=_PATIENCE)
             mac = asked.mac or self._bookings.mac(owner)
             try:
-                spoofing = self._spoofing(asked.network)
+                spoofing = self._settings(asked.network).spoofing
+                record = Attachment(
+                    container=owner, addresses=(asked.address,), mac=mac, spoofing=spoofing, multicast=False
+                )
+                self._journal.put(record)
                 self._ports.make(owner, mac, (asked.address,), spoofing=spoofing)
-                self._journal.put(Attachment(container=owner, addresses=(asked.address,), mac=mac, spoofing=spoofing))
             except OverlayError:
                 await self._drop(Attachment(container=owner))
                 raise
@@ -211,9 +274,38 @@ class Plugin:
         record = self._journal.get(owner)
         if record is None:
             raise UsageError("there is no such endpoint")
+        key = str(body.get("SandboxKey") or "")
+        others = self._within(key, owner)
+        subnet = IPv4Interface(record.addresses[0]).network
+        there = make_room(key, subnet, [subnet, *_subnets(others)]) if key else False
+        wanted = self._settings(str(body.get("NetworkID") or "")).multicast
+        multicast = wanted and not there and not any(other.multicast for other in others)
+        record = self._journal.update(record, sandbox=key, multicast=multicast)
         self._router.forwarding.now_local(record.mac, record.addresses)
         self._bookings.announce(record)
-        return r.joined(self._ports.inner_name(owner), multicast=True)
+        return r.joined(self._ports.inner_name(owner), multicast=multicast)
+
+    async def _leave(self, body: Json) -> Json:
+        record = self._journal.get(r.source_name(str(body.get("EndpointID") or "")))
+        if record is not None:
+            self._left(self._journal.update(record, sandbox="", multicast=False), record.sandbox)
+        return {}
+
+    def _left(self, record: Attachment, key: str) -> None:
+        """`ethwe` of the container, if it has one, leads to the endpoint's subnet again."""
+        if not key:
+            return
+        try:
+            settle(key, _subnets(self._within(key, record.container)))
+        except (OverlayError, OSError) as error:
+            log.warning("routes of container %.12s: %s", record.shown, error)
+
+    def _within(self, key: str, but: str) -> list[Attachment]:
+        """The other endpoints in the same container."""
+        return [each for each in self._journal.all() if key and each.sandbox == key and each.container != but]
+
+    def _began(self, owner: str) -> None:
+        self._young[owner] = asyncio.get_running_loop().time()
 
     async def _delete_endpoint(self, body: Json) -> Json:
         record = self._journal.get(r.source_name(str(body.get("EndpointID") or "")))
@@ -223,18 +315,27 @@ class Plugin:
 
     async def _drop(self, record: Attachment) -> None:
         self._ports.remove(record.container)
-        with suppress(OverlayError, TimeoutError):
+        try:
             await self._bookings.unbook(record, keep=())
+        except (OverlayError, TimeoutError) as error:
+            log.warning("endpoint %s of %.12s: %s", record.container, record.shown, error or "no answer in time")
+            self._journal.drop(record.container)
         self._bookings.drop_lock(record.container)
+        self._young.pop(record.container, None)
+        self._left(record, record.sandbox)
 
     def _owners(self, address: str) -> list[str]:
         """Who of ours holds this address: an endpoint, or nobody yet."""
+        return [owner for owner, held in self._addresses().items() if any(_same(each, address) for each in held)]
+
+    def _addresses(self) -> dict[str, list[str]]:
+        """What is booked for us, by owner."""
         report = self._router.node.report(self._router.clock())
-        return [
-            owner
-            for owner, held in report["ipam"]["addresses"].items()
-            if owner.startswith(r.OWNER) and any(_same(entry, address) for entry in held)
-        ]
+        return {owner: held for owner, held in report["ipam"]["addresses"].items() if owner.startswith(r.OWNER)}
+
+
+def _subnets(records: Iterable[Attachment]) -> list[IPv4Network]:
+    return [IPv4Interface(cidr).network for record in records for cidr in record.addresses]
 
 
 def _always(answer: Json) -> Handler:

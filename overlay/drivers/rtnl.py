@@ -10,6 +10,7 @@ from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
+    RTM_DELROUTE,
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNEIGH,
@@ -26,10 +27,14 @@ __all__ = [
     "NTF_STICKY",
     "NUD_NOARP",
     "NUD_PERMANENT",
+    "RTPROT_KERNEL",
+    "RT_TABLE_MAIN",
     "append_flood",
     "change_link",
+    "connected_route",
     "create_link",
     "del_address",
+    "del_connected_route",
     "del_fdb",
     "del_link",
     "del_neighbour",
@@ -54,8 +59,10 @@ _IFF_UP = 1
 _IFF_NOARP = 0x80
 _SCOPE_LINK = 253
 _RTN_UNICAST = 1
+RTPROT_KERNEL = 2
+"""Of routes that come and go with an address."""
 _RTPROT_STATIC = 4
-_RT_TABLE_MAIN = 254
+RT_TABLE_MAIN = 254
 _IFA_F_NODAD = 0x02
 
 ALL_ZERO = "00:00:00:00:00:00"
@@ -142,18 +149,36 @@ def del_address(index: int, cidr: str) -> Request:
     return _address(RTM_DELADDR, index, cidr, 0, _GONE)
 
 
-def new_route(index: int, destination: str) -> Request:
-    """A directly connected route over an interface."""
+def _route(index: int, destination: str, protocol: int, *attributes: tuple[str, Any]) -> Any:
     network = ipaddress.ip_network(destination)
     message = RouteMessage()
     message["family"] = family_of(destination)
     message["dst_len"] = network.prefixlen
-    message["table"] = _RT_TABLE_MAIN
-    message["proto"] = _RTPROT_STATIC
+    message["table"] = RT_TABLE_MAIN
+    message["proto"] = protocol
     message["scope"] = _SCOPE_LINK
     message["type"] = _RTN_UNICAST
-    message["attrs"] = [("RTA_DST", str(network.network_address)), ("RTA_OIF", index)]
+    message["attrs"] = [("RTA_DST", str(network.network_address)), ("RTA_OIF", index), *attributes]
+    return message
+
+
+def new_route(index: int, destination: str) -> Request:
+    """A directly connected route over an interface."""
+    message = _route(index, destination, _RTPROT_STATIC)
     return Request(RTM_NEWROUTE, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"route {destination}")
+
+
+def connected_route(index: int, destination: str, source: str) -> Request:
+    """A route such as the kernel makes of an address, and removes with it. Others to there stay as they are."""
+    message = _route(index, destination, RTPROT_KERNEL, ("RTA_PREFSRC", source))
+    flags = NLM_F_CREATE | NLM_F_APPEND
+    return Request(RTM_NEWROUTE, message, flags=flags, ignore=(errno.EEXIST,), what=f"route {destination}")
+
+
+def del_connected_route(index: int, destination: str) -> Request:
+    """Take such a route away; one that is not there is fine."""
+    message = _route(index, destination, RTPROT_KERNEL)
+    return Request(RTM_DELROUTE, message, ignore=_GONE, what=f"delete route {destination}")
 
 
 def _neigh(family: int, index: int, state: int, ntf: int, attributes: list[tuple[str, Any]]) -> Any:

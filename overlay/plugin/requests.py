@@ -21,13 +21,14 @@ __all__ = [
     "OWNER",
     "Endpoint",
     "Pool",
+    "Settings",
     "endpoint",
     "joined",
     "network_name",
     "pool",
     "pool_of",
+    "settings",
     "source_name",
-    "spoofing",
 ]
 
 Json = dict[str, Any]
@@ -38,8 +39,12 @@ CAPABILITIES: Json = {"Scope": "local", "ConnectivityScope": "global"}
 IPAM_CAPABILITIES: Json = {"RequiresMACAddress": False, "RequiresRequestReplay": False}
 
 ADDRESS_SPACE = "weave"
+_OPTIONS = "works.weave."
 SPOOFING = "works.weave.allow-spoofing"
 """Option of a network: its containers may send with any MAC and any address."""
+MULTICAST = "works.weave.multicast"
+"""Option of a network: multicast of its containers goes there. Off, because a container has one such route, and may be
+on several networks."""
 _GENERIC = "com.docker.network.generic"
 OWNER = PLUGIN
 """Leads the owners of what the plugin books: endpoints, and addresses that the engine asked for."""
@@ -72,6 +77,13 @@ class Endpoint(Struct, frozen=True):
     """"a.b.c.d/n"."""
     mac: str
     """Asked for; empty: ours to choose."""
+
+
+class Settings(Struct, frozen=True):
+    """What a network's options say."""
+
+    spoofing: bool = False
+    multicast: bool = False
 
 
 def pool(request: Mapping[str, Any], default: str) -> Pool:
@@ -121,13 +133,21 @@ def endpoint(request: Mapping[str, Any]) -> Endpoint:
     )
 
 
-def spoofing(request: Mapping[str, Any]) -> bool:
-    """`NetworkDriver.CreateNetwork`: whether its ports are not guarded. Raises `UsageError`."""
+def settings(request: Mapping[str, Any]) -> Settings:
+    """`NetworkDriver.CreateNetwork`. Raises `UsageError`."""
     options = (request.get("Options") or {}).get(_GENERIC) or {}
-    text = str(options.get(SPOOFING, "false")).lower()
-    if text not in ("true", "false"):
-        raise UsageError(f"-o {SPOOFING}={text}: expected true or false")
-    return text == "true"
+    for key in options:
+        if str(key).startswith(_OPTIONS) and key not in (SPOOFING, MULTICAST):
+            raise UsageError(f"there is no option {key}: expected {SPOOFING} or {MULTICAST}")
+    return Settings(spoofing=_switch(options, SPOOFING), multicast=_switch(options, MULTICAST))
+
+
+def _switch(options: Mapping[str, Any], key: str) -> bool:
+    """`-o KEY` alone switches it on."""
+    text = str(options.get(key, "false")).lower()
+    if text not in ("true", "false", ""):
+        raise UsageError(f"-o {key}={text}: expected true or false")
+    return text != "false"
 
 
 def network_name(network: str) -> str:

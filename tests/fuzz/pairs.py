@@ -36,6 +36,7 @@ from overlay.drivers.complaints import Complaints
 from overlay.drivers.disk import Disk
 from overlay.drivers.dns import DnsServer, _Exchange
 from overlay.drivers.dns_sockets import MAX_UNREAD, TCP_EACH
+from overlay.drivers.engine import Engine
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
@@ -456,7 +457,7 @@ def plugin(data: bytes) -> None:
             config = made.node.config
             journal = Journal(made.disk, b"")
             bookings = Bookings(made, cast(Ports, kernel), config, journal)
-            served = Plugin(made, bookings, cast(Endpoints, kernel), config, journal)
+            served = Plugin(made, Engine(""), bookings, cast(Endpoints, kernel), config, journal)
             paths = sorted(served._handlers)
             number = 0
             for piece in pieces(data):
@@ -476,7 +477,7 @@ def plugin(data: bytes) -> None:
                     assert answer.status in (200, 500)
                     assert answer.status == 200 or b'"Err"' in cast(bytes, answer.body)
             await asyncio.sleep(0)
-            assert len(journal.all()) <= 3 * number and len(served._given) <= 3 * number
+            assert len(journal.all()) <= 3 * number and len(served._young) <= 3 * number
             assert set(bookings._locks) <= {record.container for record in journal.all()}, "a lock of no container"
             assert not made._requests
             made.node.check_invariants()

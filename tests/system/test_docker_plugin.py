@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 from docker_hosts import BUSYBOX, DockerHost, need_docker
-from overlay_hosts import eventually, underlay
+from overlay_hosts import PYTHON, eventually, underlay
 from spoofed_frames import ethernet, heard, ipv4, mac_of, udp
 
 Pair = tuple[DockerHost, DockerHost]
@@ -151,3 +151,160 @@ def test_a_part_of_the_subnet_for_each_host(pair: Pair) -> None:
     for host in pair:
         host.docker("rm", "-f", "part")
         host.docker("network", "rm", "parted")
+
+
+def attach_peer(host: DockerHost, name: str, address: str) -> str:
+    """A container that is on the overlay by `weave run` alone."""
+    host.weave("run", address, "--name", name, BUSYBOX, "sleep", "1000")
+    return address.partition("/")[0]
+
+
+def routes(host: DockerHost, container: str) -> list[str]:
+    """The container's routes, without those of the engine's bridge."""
+    lines = host.inside(container, "ip", "-4", "route").stdout.splitlines()
+    return sorted(" ".join(line.split()) for line in lines if "dev ethwe" in line)
+
+
+def test_a_container_is_on_several_networks(pair: Pair) -> None:
+    """As compose makes it (created, connected, started) and while it runs; multicast has one way out at most."""
+    one, two = pair
+    made = {"front": ("10.33.0.0/24", "true"), "back": ("10.34.0.0/24", "true"), "plain": ("10.35.0.0/24", "false")}
+    for host in pair:
+        for name, (subnet, multicast) in made.items():
+            option = f"works.weave.multicast={multicast}"
+            host.docker(
+                *("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", subnet, "-o", option, name)
+            )
+    typo = ("network", "create", "-d", "weave", "-o", "works.weave.multicats=true", "typo")
+    refused = one.docker(*typo, check=False)
+    assert refused.returncode and "works.weave.multicast" in refused.stderr
+    targets = []
+    for name in made:
+        two.docker("run", "-d", "--name", f"in-{name}", "--net", name, BUSYBOX, "sleep", "1000")
+        (shown,) = json.loads(two.docker("inspect", f"in-{name}").stdout)
+        targets.append(shown["NetworkSettings"]["Networks"][name]["IPAddress"])
+    multicast = [bool([line for line in routes(two, f"in-{name}") if "224.0.0.0/4" in line]) for name in made]
+    assert multicast == [True, True, False]
+
+    one.docker("create", "--name", "both", "--net", "front", BUSYBOX, "sleep", "1000")
+    one.docker("network", "connect", "back", "both")
+    one.docker("start", "both")
+    one.docker("network", "connect", "plain", "both")
+    for target in targets:
+        eventually(lambda target=target: reaches(one, "both", target), what=target)  # type: ignore[misc]
+    assert len([line for line in routes(one, "both") if "224.0.0.0/4" in line]) == 1
+    one.docker("run", "-d", "--name", "late", "--net", "plain", BUSYBOX, "sleep", "1000")
+    assert not [line for line in routes(one, "late") if "224.0.0.0/4" in line]
+    one.docker("network", "connect", "front", "late")
+    assert [line for line in routes(one, "late") if "224.0.0.0/4" in line]
+    for host, names in ((one, ("both", "late")), (two, tuple(f"in-{name}" for name in made))):
+        host.docker("rm", "-f", *names)
+        host.docker("network", "rm", *made)
+
+
+def test_a_container_of_the_proxy_joins_a_network(pair: Pair) -> None:
+    """`ethwe` leads to all of the router's range, in which every subnet lies, and makes room for them."""
+    one, two = pair
+    one.weave("launch-proxy", "-H", f"unix://{one.disk}/w.proxy")
+    far = attach_peer(two, "far", "10.46.3.2/12")
+    near = start(two, "near")
+    one.proxied("run", "-d", "--name", "web", "-e", "WEAVE_CIDR=10.46.3.1/12", BUSYBOX, "sleep", "1000")
+    eventually(lambda: reaches(one, "web", far), what="as the proxy made it")
+    before = routes(one, "web")
+    id = one.docker("inspect", "-f", "{{.Id}}", "web").stdout.strip()
+    two.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.41.0.0/24", "more")
+    one.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.41.0.0/24", "more")
+    two.docker("network", "connect", "more", "near")
+    (shown,) = json.loads(two.docker("inspect", "near").stdout)
+    nearer = shown["NetworkSettings"]["Networks"]["more"]["IPAddress"]
+    for name in ("net", "more"):
+        one.docker("network", "connect", name, "web")
+    for target in (near, nearer, far):
+        eventually(lambda target=target: reaches(one, "web", target), what=target)  # type: ignore[misc]
+    lines = one.weave("ps", id[:12]).stdout.splitlines()
+    assert len(lines) == 3 and all(line.startswith(id[:12]) for line in lines)
+    assert one.weave("ps", "web").stdout.splitlines() == lines
+    eventually(
+        lambda: sum(f"{id[:12]} " in line for line in two.weave("status", "dns").stdout.splitlines()) == 3,
+        what="three addresses of one container",
+    )
+    assert "weave:plugin" not in two.weave("status", "dns").stdout + two.weave("ps").stdout
+    one.kill_daemon()
+    one.weave("launch", "--plugin")
+    eventually(lambda: reaches(one, "web", near) and reaches(one, "web", far), what="after another life of the router")
+    one.docker("network", "disconnect", "net", "web")
+    eventually(lambda: reaches(one, "web", nearer) and reaches(one, "web", far), what="on one network less")
+    one.docker("network", "disconnect", "more", "web")
+    assert routes(one, "web") == before
+    assert reaches(one, "web", far)
+
+    one.proxied("run", "-d", "--name", "amid", "-e", "WEAVE_CIDR=10.40.0.77/12", BUSYBOX, "sleep", "1000")
+    refused = one.docker("network", "connect", "net", "amid", check=False)
+    assert refused.returncode and "10.40.0.77/12 on ethwe" in refused.stderr and "weave detach" in refused.stderr
+    one.weave("detach", "amid")
+    one.docker("network", "connect", "net", "amid")
+    eventually(lambda: reaches(one, "amid", near), what="what the sentence says")
+    left = two.weave("detach", "near", check=False)
+    assert left.returncode and "docker network disconnect" in left.stderr
+    one.weave("stop-proxy")
+    one.docker("rm", "-f", "web", "amid")
+    two.docker("rm", "-f", "near", "far")
+    for host in pair:
+        host.docker("network", "rm", "more")
+
+
+DEAF = """
+import http.server, os, socketserver, sys
+class Deaf(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+    def address_string(self):
+        return "engine"
+    def log_message(self, *_):
+        pass
+path = sys.argv[1]
+if os.path.exists(path):
+    os.unlink(path)
+server = socketserver.ThreadingUnixStreamServer(path, Deaf)
+print(os.getpid(), flush=True)
+server.serve_forever()
+"""
+
+
+def test_what_was_removed_while_the_router_was_down_is_given_back(pair: Pair) -> None:
+    """And what was not is found again, also by a router whose disk was lost."""
+    one, two = pair
+    gone, stays = start(one, "gone"), start(one, "stays")
+    target = start(two, "target")
+    eventually(lambda: reaches(two, "target", gone), what="it is there")
+    assert len(one.sh("ip -o link show master weave").split("vethwel")) == 3
+    one.kill_daemon()
+    # In the router's place, so that the engine need not retry for 45 s.
+    deaf = one.popen(PYTHON, "-c", DEAF, "/run/docker/plugins/weave.sock")
+    assert deaf.stdout is not None
+    pid = int(deaf.stdout.readline())
+    one.docker("rm", "-f", "gone")
+    one.sh(f"kill -9 {pid}")
+    deaf.wait()
+    one.weave("launch", "--plugin")
+    eventually(lambda: gone not in str(one.booked()), what="its address is given back")
+    eventually(lambda: one.weave("dns-lookup", "gone", check=False).stdout == "", what="nor has it a name")
+    assert f"{gone}/" not in str(one.attached()) and f"{stays}/" in str(one.attached())
+    links = one.sh("ip -o link")
+    assert links.count("vethwel") == 1 and "vethweg" not in links, "nor a device"
+    assert reaches(one, "stays", target) and f"{stays}/" in str(one.booked())
+
+    one.kill_daemon()
+    one.sh(f'rm -rf "{one.disk}"/db/*')
+    one.weave("launch", "--plugin", two.address)
+    eventually(lambda: f"{stays}/" in str(one.booked()), 30, "adopted")
+    eventually(lambda: reaches(two, "target", "stays.weave.local"), what="with its name")
+    one.docker("rm", "-f", "stays")
+    two.docker("rm", "-f", "target")
+    for host in pair:
+        eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
