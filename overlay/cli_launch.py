@@ -9,15 +9,16 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
-from overlay.cli_words import Usage, host_names, nearest
+from overlay.cli_variables import from_environment
+from overlay.cli_words import Usage, engine_socket, host_names, nearest, number
+from overlay.drivers.addresses import parse_peer_name
 from overlay.drivers.options import WIREGUARD_MODES, LaunchOptions, Places
 from overlay.env import MILLISECOND, SECOND
-from overlay.errors import ConfigError
+from overlay.errors import ConfigError, UsageError
 from overlay.ranges import Network, overlapping
 
 __all__ = ["HELP", "clean_up", "known_flags", "launch", "parse_launch"]
@@ -29,7 +30,7 @@ Usage: weave launch [FLAGS] [PEER ...]
                                     a route into it, unless it is named here)
   --ipalloc-default-subnet a.b.c.0/n   where an address comes from when none is asked for (the whole range)
   --ipalloc-init HOW                consensus[=number of peers] | seed=name,name | observer
-  --name NAME                       this peer's name, six octets in hex (drawn once, kept)
+  --name NAME                       this peer's name, six bytes in hex, or short as ::1 (drawn once, kept)
   --nickname NAME                   what people call it (the host's name)
   --port N                          control port, TCP and UDP (6783)
   --host IP                         listen, and answer, on this address only (all)
@@ -45,7 +46,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --no-dns                          serve no DNS
   --dns-domain NAME                 (weave.local.)
   --dns-ttl SECONDS                 (1)
-  --dns-listen-address IP           where DNS is served (the address of docker0)
+  --dns-listen-address IP[:53]      where DNS is served (the address of docker0)
   --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
   --plugin                          be the engine's network and IPAM driver named weave (docker network create -d weave)
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
@@ -65,6 +66,8 @@ For experiments (docs/design.md says how they belong together); a TIME is writte
   --hold TIME                       how long what is known of a peer that went silently is kept (5m)
 
 The proxy's flags are taken too: `weave help launch-proxy`.
+Variables, where no flag says otherwise: WEAVE_PASSWORD, WEAVE_MTU, WEAVE_PORT, WEAVE_NO_FASTDP, WEAVE_HTTP_ADDR and
+WEAVE_STATUS_ADDR.
 Also in the spelling of 2015: -iprange, -ipsubnet, -nickname, -name, -port, -nodiscovery, -initpeercount, -connlimit."""
 
 _TEXT = {
@@ -130,12 +133,8 @@ def known_flags() -> tuple[str, ...]:
 
 def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> LaunchOptions:
     """The options of `weave launch`. Raises `Usage`."""
-    found: dict[str, Any] = {}
+    found = from_environment(environment)
     peers: list[str] = []
-    if environment.get("WEAVE_PASSWORD"):
-        found["password"] = environment["WEAVE_PASSWORD"]
-    if environment.get("WEAVE_MTU"):
-        found["mtu"] = _number("WEAVE_MTU", environment["WEAVE_MTU"], *_NUMBERS["mtu"][1:])
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -156,15 +155,21 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
                 raise Usage(f"{word} lacks its value")
             value = rest.pop(0)
         if key == "init-peer-count":
-            found["ipalloc_init"] = f"consensus={_number(word, value, 1, 10_000)}"
+            found["ipalloc_init"] = f"consensus={number(word, value, 1, 10_000)}"
         elif key in _NUMBERS:
             field, low, high = _NUMBERS[key]
-            found[field] = _number(word, value, low, high)
+            found[field] = number(word, value, low, high)
         elif key in _TIMES:
             field, low = _TIMES[key]
             found[field] = _time(word, value, low)
         elif key == "trusted-subnets":
-            found["trusted_subnets"] = tuple(part.strip() for part in value.split(",") if part.strip())
+            found["trusted_subnets"] = tuple(_whole(part.strip()) for part in value.split(",") if part.strip())
+        elif key == "dns-listen-address":
+            found["dns_listen_address"] = _dns_address(value)
+        elif key == "docker-api":
+            found["docker_api"] = engine_socket(word.partition("=")[0], value)
+        elif key == "name":
+            found["name"] = _peer_name(value) if value else ""
         elif key == "allow-host":
             found["allow_host"] = (*found.get("allow_host", ()), *host_names(value))
         else:
@@ -200,7 +205,7 @@ def launch(
             from overlay.drivers.daemon import spawn_daemon
 
             spawn_daemon(options, Places.of(environment), environment)
-        return f"{warning}the router runs"
+        return f"{warning}{_outside_of_seed(options, client or Client(socket_path(environment)))}the router runs"
     if different:
         raise Refused(
             "a router runs here already, with other options: "
@@ -224,6 +229,22 @@ def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[t
             f"the default {said}: choose another with --ipalloc-range, or name this one there if that is meant"
         )
     return f"warning: the {said}; `weave expose` would take those addresses from this host\n"
+
+
+def _outside_of_seed(options: LaunchOptions, client: Client) -> str:
+    """A warning line if the range was divided among others than this peer: it waits for one of them."""
+    seed = options.config("", "").seed
+    if not seed:
+        return ""
+    try:
+        own = client.get_json("/report")["mesh"]["name"]
+    except NotRunning:
+        return ""
+    if own in seed:
+        return ""
+    return (
+        f"warning: this peer, {own}, is not of the seed ({', '.join(seed)}): it waits for one of them for addresses\n"
+    )
 
 
 def clean_up(environment: Mapping[str, str]) -> None:
@@ -255,9 +276,6 @@ def _check(options: LaunchOptions) -> None:
         options.config("00:00:00:00:00:00", "host")
     except ConfigError as error:
         raise Usage(str(error)) from None
-    name = options.name.split(":")
-    if options.name and (len(name) != 6 or any(len(part) != 2 or not _hex(part) for part in name)):
-        raise Usage(f"--name {options.name}: expected six octets in lower-case hex, as 7a:9f:eb:b6:0c:6e")
     if options.log_level not in _LEVELS:
         raise Usage(
             f"--log-level {options.log_level}{nearest(options.log_level, _LEVELS)}; one of {', '.join(_LEVELS)}"
@@ -280,14 +298,32 @@ def _literal(text: str) -> bool:
     return True
 
 
-def _hex(text: str) -> bool:
-    return not set(text) - set("0123456789abcdef")
+def _peer_name(text: str) -> str:
+    try:
+        return parse_peer_name(text)
+    except UsageError as error:
+        raise Usage(f"--name: {error}") from None
 
 
-def _number(flag: str, text: str, low: int, high: int) -> int:
-    if not text.isdigit() or not low <= int(text) <= high:
-        raise Usage(f"{flag} {text}: expected a number from {low} to {high}")
-    return int(text)
+def _whole(text: str) -> str:
+    """A subnet without host bits, so that two spellings of one are no difference; `_check` says what is none."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return text
+
+
+def _dns_address(text: str) -> str:
+    """The address of `IP`, `IP:53`, `[v6]:53` or `:53` (all). Raises `Usage`."""
+    host, port = text, "53"
+    if text.startswith("[") or text.count(":") == 1:
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]") or "0.0.0.0"
+    if port != "53":
+        raise Usage(f"--dns-listen-address {text}: DNS is served on port 53, the only one that containers ask")
+    if text and not _literal(host):
+        raise Usage(f"--dns-listen-address {text}: expected an address, as 172.17.0.1")
+    return host
 
 
 def _time(flag: str, text: str, low: int) -> int:

@@ -12,7 +12,8 @@ from msgspec import defstruct
 from msgspec.structs import asdict
 
 from overlay.cli_client import Refused
-from overlay.cli_words import Usage, host_names, nearest
+from overlay.cli_variables import refuse_known
+from overlay.cli_words import Usage, engine_socket, host_names, nearest
 from overlay.drivers.options import Places, differences
 from overlay.drivers.proxy_process import DEFAULT_TCP, ProxyOptions, Running, endpoint, running, spawn_proxy, stop_proxy
 from overlay.proxy.policy import Policy
@@ -34,7 +35,8 @@ Usage: weave launch-proxy [FLAGS]         (`weave launch` takes these flags too;
   --rewrite-inspect                 `docker inspect` shows the overlay's address
   --hostname-from-label LABEL       the host name is this label's value
   --hostname-match REGEX, --hostname-replacement TEXT
-                                    how a name becomes a host name ("(.*)", "$1")
+                                    how a name becomes a host name ("(.*)", "$1"); groups may have names, as in
+                                    "(?P<app>[^-]*)-.*", "$app"
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
   --log-level LEVEL                 debug, info, warning, error (info)
 
@@ -59,8 +61,8 @@ _VALUES = {
 }
 _SHARED = {"docker-api": "docker_api", "log-level": "log_level", "allow-host": "allow_host"}
 """Flags that the router has too."""
-_OLD = {"no-default-ipam": "no-default-ipalloc"}
-_IGNORED = ("with-dns", "with-ipam", "no-detect-tls", "D")
+_OLD = {"no-default-ipam": "no-default-ipalloc", "D": "docker-api"}
+_IGNORED = ("with-dns", "with-ipam", "no-detect-tls")
 """Say what is so anyhow."""
 _POLICY = tuple(Policy.__struct_fields__)
 
@@ -91,7 +93,9 @@ def parse_proxy(words: Sequence[str]) -> ProxyOptions:
                 raise Usage(f"{word} lacks its value")
             value = rest.pop(0)
         if key == "H":
-            hosts.append(value)
+            hosts.append(f"tcp://0.0.0.0{value}" if value.startswith(":") else _unix(value))
+        elif key == "docker-api":
+            found["docker_api"] = engine_socket(word.partition("=")[0], value)
         elif key == "allow-host":
             found["allow_host"] = (*found.get("allow_host", ()), *host_names(value))
         else:
@@ -111,9 +115,12 @@ def split_proxy_words(words: Sequence[str]) -> tuple[list[str], list[str] | None
     while rest:
         word = rest.pop(0)
         key, equals, value = word.lstrip("-").partition("=") if word.startswith("-") else ("", "", "")
+        if key in _OLD:
+            key = _OLD[key]
+            word = f"--{key}{equals}{value}"
         if key == "proxy":
             wanted = value != "false"
-        elif key in _SWITCHES or key in _OLD or key in _IGNORED:
+        elif key in _SWITCHES or key in _IGNORED:
             proxy.append(word)
         elif key in _VALUES or key == "H":
             proxy += [word] if equals or not rest else [word, rest.pop(0)]
@@ -130,6 +137,7 @@ def split_proxy_words(words: Sequence[str]) -> tuple[list[str], list[str] | None
 
 def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """Start a proxy, or find that the same one runs; says so, and what that means. Raises `OverlayError`."""
+    refuse_known(environment)
     options = parse_proxy(words)
     places = Places.of(environment)
     found = running(places)
@@ -225,6 +233,11 @@ def _flat(options: ProxyOptions) -> Any:
     return defstruct("Options", list(fields))(**fields)
 
 
+def _unix(value: str) -> str:
+    """A path alone means the socket there."""
+    return f"unix://{value}" if value.startswith("/") else value
+
+
 def _check(options: ProxyOptions) -> None:
     for host in options.host:
         try:
@@ -239,9 +252,8 @@ def _check(options: ProxyOptions) -> None:
         if not Path(file).is_file():
             raise Usage(f"{file}: there is no such file")
     try:
-        re.compile(options.policy.hostname_match)
-        options.policy.hostname("name", {})
-    except (re.error, IndexError) as error:
+        options.policy.check()
+    except (re.error, ValueError) as error:
         raise Usage(f"--hostname-match and --hostname-replacement do not fit: {error}") from None
     if options.log_level not in ("debug", "info", "warning", "error"):
         raise Usage(f"--log-level {options.log_level}: one of debug, info, warning, error")

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from overlay.errors import OverlayError
 
-__all__ = ["Usage", "host_names", "nearest", "take_addresses"]
+__all__ = ["Usage", "engine_socket", "host_names", "nearest", "number", "take_addresses"]
 
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?")
 
@@ -28,6 +28,21 @@ def host_names(value: str) -> tuple[str, ...]:
         if _NAME.fullmatch(name) is None:
             raise Usage(f"--allow-host {name}: expected the name of a host, without port, as lab.example")
     return tuple(names)
+
+
+def engine_socket(flag: str, value: str) -> str:
+    """The path of the engine's unix socket, with or without `unix://`; empty: the usual one. Raises `Usage`."""
+    path = value.removeprefix("unix://")
+    if path and not path.startswith("/"):
+        raise Usage(f"{flag} {value}: expected the engine's unix socket, as unix:///var/run/docker.sock")
+    return path
+
+
+def number(flag: str, text: str, low: int, high: int) -> int:
+    """A number within bounds. Raises `Usage`."""
+    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+        raise Usage(f"{flag} {text}: expected a number from {low} to {high}")
+    return int(text)
 
 
 def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:

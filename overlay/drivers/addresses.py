@@ -13,7 +13,7 @@ from overlay.config import Address
 from overlay.errors import UsageError
 from overlay.ranges import misfit, reserved
 
-__all__ = ["AddressSpec", "looks_like_address", "matching", "parse_address", "parse_target", "sized"]
+__all__ = ["AddressSpec", "looks_like_address", "matching", "parse_address", "parse_peer_name", "parse_target", "sized"]
 
 
 class AddressSpec(Struct, frozen=True):
@@ -72,6 +72,20 @@ def sized(literal: str, subnet: str) -> str:
     """An address as "a.b.c.d/n", with the length of the subnet if it lies in there, else alone in its own."""
     address, network = ipaddress.ip_address(literal), ipaddress.ip_network(subnet)
     return f"{address}/{network.prefixlen if address in network else address.max_prefixlen}"
+
+
+def parse_peer_name(text: str) -> str:
+    """A peer's name in full: six bytes in hex, of which `::` leaves out zeros, as `::1` for 00:00:00:00:00:01.
+
+    Raises `UsageError`.
+    """
+    left, gap, right = text.lower().partition("::")
+    first, last = ([part for part in side.split(":") if part or side] for side in (left, right))
+    parts = [*first, *["0"] * (6 - len(first) - len(last) if gap else 0), *last]
+    sound = len(parts) == 6 and all(0 < len(part) <= 2 and not set(part) - set("0123456789abcdef") for part in parts)
+    if not sound:
+        raise UsageError(f"`{text}` is no name of a peer: expected six bytes in hex, as 7a:9f:eb:b6:0c:6e or ::1")
+    return ":".join(part.zfill(2) for part in parts)
 
 
 def parse_target(text: str, port: int) -> Address:

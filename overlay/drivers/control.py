@@ -7,6 +7,7 @@ of `Containers`. Who may come in and what an error becomes stands in `http_liste
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from overlay import __version__, metrics, status
 from overlay import inputs as i
 from overlay.clean import clean, clean_json
 from overlay.config import Address
-from overlay.drivers.addresses import parse_address, parse_target
+from overlay.drivers.addresses import parse_address, parse_peer_name, parse_target
 from overlay.drivers.containers import Containers
 from overlay.drivers.expose import Exposure
 from overlay.drivers.http_listener import Door, NotFound, guarded, sentences
@@ -239,7 +240,10 @@ class Control:
         return web.Response(status=200)
 
     async def _remove_peer(self, request: web.Request) -> web.Response:
-        answer = await self._router.ask(lambda n: i.RemovePeer(n, request.match_info["peer"]))
+        peer = request.match_info["peer"]
+        with suppress(UsageError):  # a nickname
+            peer = parse_peer_name(peer)
+        answer = await self._router.ask(lambda n: i.RemovePeer(n, peer))
         return _answer(answer)
 
     async def _ring(self, _request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from overlay.config import Config
-from overlay.drivers.addresses import parse_target
+from overlay.drivers.addresses import parse_peer_name, parse_target
 from overlay.env import SECOND
 from overlay.errors import ConfigError, UsageError
 from overlay.ranges import reserved
@@ -116,7 +116,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
 
 def _subnets(texts: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        return tuple(str(ipaddress.ip_network(text)) for text in texts)
+        # With host bits too: `ip addr` prints the host's own subnet as a.b.c.d/n.
+        return tuple(dict.fromkeys(str(ipaddress.ip_network(text, strict=False)) for text in texts))
     except ValueError as error:
         raise ConfigError(f"--trusted-subnets takes a.b.c.0/n,a.b.c.0/n: {error}") from None
 
@@ -128,7 +129,13 @@ def _init(text: str) -> tuple[Literal["consensus", "seed", "observer"], tuple[st
     if kind == "observer" and not value:
         return "observer", (), 0
     if kind == "seed" and value:
-        return "seed", tuple(sorted(part.strip().lower() for part in value.split(","))), 0
+        try:
+            return "seed", tuple(sorted({parse_peer_name(part.strip()) for part in value.split(",")})), 0
+        except UsageError as error:
+            raise ConfigError(
+                f"--ipalloc-init {text}: {error}; the seed is the names of all first peers (`weave status` shows a "
+                "peer's, `weave launch --name NAME` gives one)"
+            ) from None
     raise ConfigError(
         f"--ipalloc-init {text}: expected consensus, consensus=<number of peers>, seed=<name,name> or observer"
     )

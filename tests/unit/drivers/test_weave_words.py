@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from overlay import cli
-from overlay.cli_launch import parse_launch
+from overlay.cli_client import Client, NotRunning
+from overlay.cli_launch import launch, parse_launch
 from overlay.cli_run import parse_run
+from overlay.cli_variables import REFUSED, TAKEN
 from overlay.cli_words import Usage, take_addresses
 from overlay.drivers.addresses import AddressSpec, looks_like_address, parse_address, parse_target
 from overlay.drivers.options import LaunchOptions, differences
@@ -39,7 +41,11 @@ def test_both_spellings_of_launch_flags_say_the_same() -> None:
     [
         (["--iprang", "10.0.0.0/8"], "did you mean `iprange`"),
         (["--password"], "lacks its value"),
-        (["--trusted-subnets", "10.0.0.1/8"], "host bits"),
+        (["--trusted-subnets", "10.0.0.x/8"], "trusted-subnets takes"),
+        (["--dns-listen-address", "172.17.0.1:5353"], "port 53"),
+        (["--dns-listen-address", "docker0"], "expected an address"),
+        (["--ipalloc-init", "seed=foo,bar"], "`foo` is no name of a peer"),
+        (["--name", "::1::"], "six bytes"),
         (["--host", "orion"], "expected an address"),
         (["--status-addr", "x"], "expected IP:PORT"),
         (["--ipalloc-range", "10.2.3.4/24"], "host bits"),
@@ -48,7 +54,7 @@ def test_both_spellings_of_launch_flags_say_the_same() -> None:
         (["--ipalloc-init", "sed=a"], "expected consensus"),
         (["--port", "70000"], "from 1 to 65535"),
         (["--mtu", "500"], "from 1280"),
-        (["--name", "orion"], "six octets"),
+        (["--name", "orion"], "six bytes"),
         (["--log-level", "inf"], "did you mean `info`"),
         (["--gossip-interval", "5"], "as 500ms, 15s or 2m"),
         (["--gossip-interval", "0s"], "from 10ms to 24h"),
@@ -69,6 +75,49 @@ def test_experiments_reach_the_configuration() -> None:
     assert config.hold == 90_000_000_000 and config.beat_interval == 1_000_000_000
     found = differences(parse_launch(["--hold", "90s"], {}), parse_launch([], {}))
     assert found == ["--hold is 90s, asked for (default)"]
+
+
+def test_forms_of_the_original_mean_the_same() -> None:
+    assert parse_launch(["--trusted-subnets", "192.168.48.12/24,10.1.2.3"], {}).trusted_subnets == (
+        "192.168.48.0/24", "10.1.2.3/32",
+    )  # fmt: skip
+    for typed, meant in (("172.17.0.1:53", "172.17.0.1"), (":53", "0.0.0.0"), ("[fd00::1]:53", "fd00::1")):
+        assert parse_launch(["--dns-listen-address", typed], {}).dns_listen_address == meant
+    options = parse_launch(["--name", "::A:1", "--ipalloc-init", "seed=::2,::a:1,::2"], {})
+    assert options.name == "00:00:00:00:0a:01"
+    assert options.config("", "").seed == ("00:00:00:00:00:02", "00:00:00:00:0a:01")
+
+
+def test_every_variable_of_the_original_is_taken_or_refused() -> None:
+    values = {"WEAVE_MTU": "1400", "WEAVE_PORT": "7000", "WEAVE_HTTP_ADDR": "127.0.0.1:1", "WEAVE_STATUS_ADDR": "h:2"}
+    for name, (field, _) in TAKEN.items():
+        found = getattr(parse_launch([], {name: values.get(name, "1")}), field)
+        assert found != getattr(LaunchOptions(), field), name
+        assert getattr(parse_launch([], {name: ""}), field) == getattr(LaunchOptions(), field)
+    assert parse_launch(["--port", "7001", "--no-fastdp=false"], {"WEAVE_PORT": "1", "WEAVE_NO_FASTDP": "1"}) == (
+        parse_launch(["--port", "7001"], {})
+    )
+    for name in REFUSED:
+        with pytest.raises(Usage, match=f"{name} is set, and has no effect here: .*unset {name}"):
+            parse_launch([], {name: "x"})
+    for name, value in (("WEAVE_PORT", "tcp://172.17.0.2:80"), ("WEAVE_HTTP_ADDR", "none"), ("WEAVE_MTU", "9")):
+        with pytest.raises(Usage, match=name):
+            parse_launch([], {name: value})
+
+
+def test_a_seed_without_this_peer_is_said() -> None:
+    class Named(Client):
+        started = False
+
+        def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
+            if not self.started:
+                raise NotRunning
+            return '{"mesh": {"name": "00:00:00:00:00:03"}}'
+
+    for seed, said in (("::1,::2", True), ("::1,::3", False)):
+        client = Named("")
+        words = launch(["--ipalloc-init", f"seed={seed}"], {}, client, lambda _, c=client: setattr(c, "started", True))
+        assert ("is not of the seed" in words) == said
 
 
 def test_a_password_in_the_environment_is_not_ignored() -> None:

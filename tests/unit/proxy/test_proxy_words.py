@@ -27,6 +27,9 @@ def test_flags_in_both_spellings() -> None:
         (["--tls", "--tlscert", "/none", "--tlskey", "/none"], "no such file"),
         (["--hostname-match", "("], "do not fit"),
         (["--hostname-match", "x?", "--hostname-replacement", "$3"], "do not fit"),
+        (["--hostname-match", "^(?P<app>a)-", "--hostname-replacement", "$nam"], "`.nam` is no group .* 1, app"),
+        (["--hostname-match", "only-some(.)", "--hostname-replacement", "$2"], "do not fit"),
+        (["-D", "tcp://127.0.0.1:2375"], "unix socket"),
         (["--allow-host", "lab.example:80"], "without port"),
         (["--rewrite-inspct"], "did you mean `rewrite-inspect`"),
         (["peer"], "flags only"),
@@ -35,6 +38,34 @@ def test_flags_in_both_spellings() -> None:
 def test_wrong_words_name_what_was_expected(words: list[str], expected: str) -> None:
     with pytest.raises(Usage, match=expected):
         parse_proxy(words)
+
+
+def test_the_engine_and_listeners_in_the_spelling_of_2015() -> None:
+    for words in (["-D", "unix:///x.sock"], ["-D=/x.sock"], ["--docker-api", "/x.sock"]):
+        assert (
+            parse_proxy(words).docker_api == "/x.sock" == parse_launch(["--docker-api=unix:///x.sock"], {}).docker_api
+        )
+    assert parse_proxy(["-H", ":1234", "-H", "/p"]).host == ("tcp://0.0.0.0:1234", "unix:///p")
+    assert split_proxy_words(["--proxy", "-D", "/x", "peer"]) == (
+        ["--docker-api", "/x", "peer"],
+        ["--docker-api", "/x"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("match", "replacement", "hostname"),
+    [
+        ("^[^-]+-(?P<appname>[^-]*)-[^-]+$", "$appname", "web"),
+        ("^[^-]+-(?<appname>[^-]*)-[^-]+$", "${appname}s", "webs"),
+        ("^([^-]+)-(?P<a>[^-]*)-", "$a-$1", "web-aws"),
+        ("^([^-]+)-(?P<a>[^-]*)-", r"\g<a>\1", "webaws"),
+        ("^aws-(x)?", "$1$$", "$"),
+        ("nothing", "$0", "aws-web-12"),
+    ],
+)
+def test_groups_of_a_host_name(match: str, replacement: str, hostname: str) -> None:
+    policy = parse_proxy(["--hostname-match", match, "--hostname-replacement", replacement]).policy
+    assert policy.hostname("aws-web-12", {}) == hostname
 
 
 def test_launch_tells_the_routers_words_from_the_proxys() -> None:
