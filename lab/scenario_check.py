@@ -41,7 +41,9 @@ def check(scenario: Scenario) -> list[Problem]:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """`did you mean …?` for the closest of the words, or nothing."""
-    close = get_close_matches(word, list(words), n=1, cutoff=0.5)
+    known = list(words)
+    longer = [other for other in known if other.startswith((f"{word}-", f"{word}_"))]  # `beat` is `beat-interval`
+    close = longer or get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else ""
 
 

@@ -149,7 +149,8 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
             found[_SWITCHES[key]] = value != "false"
             continue
         if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
-            raise Usage(f"launch has no flag `{word}`{nearest(key, (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD))}")
+            known = (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD)
+            raise Usage(f"launch has no flag `{word}`{nearest(key, known, dashes=True)}")
         if not equals:
             if not rest:
                 raise Usage(f"{word} lacks its value")
@@ -277,12 +278,11 @@ def _check(options: LaunchOptions) -> None:
     except ConfigError as error:
         raise Usage(str(error)) from None
     if options.log_level not in _LEVELS:
-        raise Usage(
-            f"--log-level {options.log_level}{nearest(options.log_level, _LEVELS)}; one of {', '.join(_LEVELS)}"
-        )
+        close = nearest(options.log_level, _LEVELS)
+        raise Usage(f"--log-level {options.log_level}{close}; expected one of {', '.join(_LEVELS)}")
     if options.wireguard not in WIREGUARD_MODES:
         close = nearest(options.wireguard, WIREGUARD_MODES)
-        raise Usage(f"--wireguard {options.wireguard}{close}; one of {', '.join(WIREGUARD_MODES)}")
+        raise Usage(f"--wireguard {options.wireguard}{close}; expected one of {', '.join(WIREGUARD_MODES)}")
     for flag, address in (("--http-addr", options.http_addr), ("--status-addr", options.status_addr)):
         if address and not address.rpartition(":")[2].isdigit():
             raise Usage(f"{flag} {address}: expected IP:PORT")

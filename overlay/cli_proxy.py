@@ -87,7 +87,7 @@ def parse_proxy(words: Sequence[str]) -> ProxyOptions:
             continue
         if key != "H" and key not in _VALUES and key not in _SHARED:
             known = (*_SWITCHES, *_VALUES, *_SHARED, "H")
-            raise Usage(f"launch-proxy has no flag `{word}`{nearest(key, known)}")
+            raise Usage(f"launch-proxy has no flag `{word}`{nearest(key, known, dashes=True)}")
         if not equals:
             if not rest:
                 raise Usage(f"{word} lacks its value")

@@ -238,7 +238,7 @@ def _split(word: str, rest: list[str]) -> list[tuple[str, str | None]]:
             return [(key, value or None)]
         if key not in _VALUES and key not in ("name", "env-file"):
             known = (*_SWITCHES, *_VALUES, *_ALIASES, "name", "env-file")
-            raise Usage(f"run does not know the flag `--{key}`{nearest(key, known)}")
+            raise Usage(f"run does not know the flag `--{key}`{nearest(key, known, dashes=True)}")
         return [(key, value if equals else _take(word, rest))]
     found: list[tuple[str, str | None]] = []
     letters = word[1:]

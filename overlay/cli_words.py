@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from overlay.errors import OverlayError
+from overlay.errors import OverlayError, UsageError
 
 __all__ = ["Usage", "engine_socket", "host_names", "nearest", "number", "take_addresses"]
 
@@ -15,10 +15,14 @@ class Usage(OverlayError):
     """The words of a command make no sense; exit code 2."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`, did you mean `x`?` for the known word that looks most like this one, or nothing."""
+def nearest(word: str, known: Iterable[str], *, dashes: bool = False) -> str:
+    """`, did you mean `x`?` for the known word that looks most like this one, or nothing. `dashes`: both are flags,
+    and the answer is written as it is typed: `--password`, `-H`."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f", did you mean `{found[0]}`?" if found else ""
+    if not found:
+        return ""
+    lead = ("-" if len(found[0]) == 1 else "--") if dashes else ""
+    return f", did you mean `{lead}{found[0]}`?"
 
 
 def host_names(value: str) -> tuple[str, ...]:
@@ -46,11 +50,14 @@ def number(flag: str, text: str, low: int, high: int) -> int:
 
 
 def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Leading address specifications, and the rest. Raises `UsageError` for one that is malformed."""
+    """Leading address specifications, and the rest. Raises `Usage` for one that is malformed."""
     from overlay.drivers.addresses import looks_like_address, parse_address
 
     count = 0
     while count < len(words) and looks_like_address(words[count]):
-        parse_address(words[count])
+        try:
+            parse_address(words[count])
+        except UsageError as error:
+            raise Usage(str(error)) from None
         count += 1
     return list(words[:count]), list(words[count:])

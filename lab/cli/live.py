@@ -20,6 +20,7 @@ from lab.runner import Outcome, Runner
 from lab.scenario_steps import Step
 from lab.store import EXIT_CODES
 from lab.topology import Resolved
+from lab.words import natural
 from overlay import __version__
 from overlay.clean import LINES, clean, clean_json, clean_tree
 
@@ -46,7 +47,10 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
         return USAGE
     scenario, engine = prepared
     if isinstance(engine, Virtual):
-        raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; up needs netns")
+        raise LabError(
+            f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; "
+            "`lab up` takes netns, dind or vagrant"
+        )
     name = name or scenario.name
     teller = Teller()
     teller.head(scenario, backend)
@@ -138,4 +142,7 @@ def enter(where: str, command: Sequence[str], name: str) -> int:
         if where in (replica, container["service"]):
             inside = container.get("container", replica)
             return enter_host(list(command), host=container["host"], lab=lab.name, container=inside)
-    raise LabError(f"no host or service named {where}; hosts: {', '.join(hosts)}; services: {', '.join(containers)}")
+    raise LabError(
+        f"no host or service named {where}; hosts: {', '.join(hosts)}; "
+        f"containers: {', '.join(sorted(containers, key=natural))}"
+    )

@@ -23,7 +23,7 @@ LISTENERS = {
     "overlay/drivers/dns_sockets.py": "UDP and TCP 53",
     "overlay/drivers/daemon.py": "router.sock",
     "overlay/drivers/http_listener.py": "TCP 127.0.0.1:6784",
-    "overlay/drivers/proxy_process.py": "TCP 127.0.0.1:12375",
+    "overlay/drivers/proxy_main.py": "TCP 127.0.0.1:12375",
     "overlay/drivers/plugin.py": "plugins/weave.sock",
     "lab/backends/netns/control.py": "abstract socket",
     "lab/backends/dind/helper.py": "passed on by `dind`",

@@ -39,7 +39,7 @@ def test_both_spellings_of_launch_flags_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--iprang", "10.0.0.0/8"], "did you mean `iprange`"),
+        (["--iprang", "10.0.0.0/8"], "did you mean `--iprange`"),
         (["--password"], "lacks its value"),
         (["--trusted-subnets", "10.0.0.x/8"], "trusted-subnets takes"),
         (["--dns-listen-address", "172.17.0.1:5353"], "port 53"),
@@ -135,6 +135,12 @@ def test_differences_name_the_flags() -> None:
     assert found == ["--peers is (none), asked for a", "--ipalloc-range is 10.32.0.0/12, asked for 10.2.3.0/24"]
 
 
+def test_a_malformed_address_is_a_usage_error() -> None:
+    with pytest.raises(Usage, match=r"`10[.]0[.]0[.]1/99` is no address: expected"):
+        take_addresses(["10.0.0.1/99", "container"])
+    assert cli.main(["attach", "10.0.0.1/99", "container"]) == 2
+
+
 def test_the_walk_throughs_run_words() -> None:
     parsed = parse_run(["10.0.1.4/24", "-ti", "tutum/curl", "/bin/bash"], {})
     assert parsed["addresses"] == ["10.0.1.4/24"]
@@ -176,7 +182,7 @@ def test_usual_docker_run_flags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("--nam x IMAGE", "did you mean `name`"),
+        ("--nam x IMAGE", "did you mean `--name`"),
         ("-tq IMAGE", "`-q` in `-tq`"),
         ("-name x IMAGE", "did you mean `--name`"),
         ("-p x IMAGE", "CONTAINER-PORT"),

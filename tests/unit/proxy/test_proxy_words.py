@@ -31,7 +31,7 @@ def test_flags_in_both_spellings() -> None:
         (["--hostname-match", "only-some(.)", "--hostname-replacement", "$2"], "do not fit"),
         (["-D", "tcp://127.0.0.1:2375"], "unix socket"),
         (["--allow-host", "lab.example:80"], "without port"),
-        (["--rewrite-inspct"], "did you mean `rewrite-inspect`"),
+        (["--rewrite-inspct"], "did you mean `--rewrite-inspect`"),
         (["peer"], "flags only"),
     ],
 )
