@@ -22,5 +22,5 @@ def test_the_walk_through_notices_what_is_wrong(tmp_path: Path) -> None:
     require_dind()
     page = tmp_path / "page.md"
     page.write_text("## 1. A\n```console\norion.local:~$ sudo weave status\nService: router\n```\n")
-    out = lab("workshop", str(page), "--check", code=2)
+    out = lab("workshop", str(page), "--check", code=1)
     assert "part 1, `orion.local:~$ sudo weave status`" in out
