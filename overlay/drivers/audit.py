@@ -2,8 +2,8 @@
 
 Owns the timer, the reading and the mending; the comparison is `overlay.datapath.audit`. Everything in one turn of the
 event loop, so that no effect comes in between; it may take a hundredth of the time. What is mended: the bridge and its
-devices (made again if they are gone), containers' ports, the host's own addresses, nftables, forwarding entries and
-neighbours.
+devices (made again if they are gone), containers' ports, the host's own addresses, nftables, iptables, forwarding
+entries and neighbours.
 """
 
 import asyncio
@@ -54,6 +54,10 @@ class Host(Protocol):
 
     def expose_again(self) -> None:
         """Put them on the bridge again."""
+        ...
+
+    def look_at_filter(self) -> tuple[str, ...]:
+        """Begin to mend what others changed of the packet filter; returns what was mended since the last look."""
         ...
 
     def container_of(self, port: str) -> str:
@@ -122,7 +126,7 @@ class Audit:
 
     def look(self) -> None:
         """Compare everything now and mend it."""
-        mended: dict[str, None] = {}
+        mended = dict.fromkeys(self._host.look_at_filter())
         left: tuple[a.Difference, ...] = ()
         for _ in range(_PASSES):
             there = links(self._netlink)

@@ -65,6 +65,10 @@ class AuditedHost:
         if self._around is not None:
             self._around[2].restore()
 
+    def look_at_filter(self) -> tuple[str, ...]:
+        """See `audit.Host`."""
+        return self._around[2].look_at_filter() if self._around is not None else ()
+
     def container_of(self, port: str) -> str:
         """See `audit.Host`."""
         records = self._around[1].all() if self._around is not None else ()

@@ -157,13 +157,9 @@ class Daemon:
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
         router.start()
-        exposure = Exposure(
-            router,
-            containers.bookings,
-            Bridge(netlink, audit.devices, forwarding.put_neighbours),
-            plan.bridge_mac,
-            journal,
-        )
+        host_port = Bridge(netlink, audit.devices, forwarding.put_neighbours)
+        stack.callback(host_port.close)
+        exposure = Exposure(router, containers.bookings, host_port, plan.bridge_mac, journal)
         exposure.restore()
         audited.settle(router, journal, exposure, containers.lives)
 

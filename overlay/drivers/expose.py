@@ -27,6 +27,8 @@ __all__ = ["Bridge", "Exposure", "HostPort"]
 
 log = logging.getLogger(__name__)
 
+_RETRY = 10.0
+"""Seconds between two tries to mend a packet filter that cannot be mended."""
 _HOST = Container(id=EXPOSED, name=EXPOSED, hostname="", pid=0, network_mode="")
 
 
@@ -41,6 +43,10 @@ class HostPort(Protocol):
         """Bring the packet filter in line: these subnets, no more those of `before`. Raises `EnvironmentProblem`."""
         ...
 
+    def filter_changes(self) -> tuple[str, ...]:
+        """What others have changed of the packet filter since then, as phrases."""
+        ...
+
 
 class Bridge:
     """The bridge of a real host, and its packet filter."""
@@ -50,6 +56,7 @@ class Bridge:
         self._netlink = netlink
         self._devices = devices
         self._neighbours = neighbours
+        self._watch = firewall.Watch()
 
     def set_addresses(self, addresses: Sequence[str]) -> None:
         """See `HostPort`."""
@@ -68,7 +75,16 @@ class Bridge:
 
     async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
         """See `HostPort`."""
-        await asyncio.to_thread(firewall.ensure, subnets, before=before, masquerade=masquerade)
+        made = await asyncio.to_thread(firewall.ensure, subnets, before=before, masquerade=masquerade)
+        self._watch.settled(made)
+
+    def filter_changes(self) -> tuple[str, ...]:
+        """See `HostPort`."""
+        return self._watch.changes()
+
+    def close(self) -> None:
+        """Give the socket back; addresses and packet filter stay."""
+        self._watch.close()
 
 
 class Exposure:
@@ -85,6 +101,10 @@ class Exposure:
         """The subnets that the packet filter lets through."""
         self.problem = ""
         """Why the packet filter is not as it should be; empty: it is."""
+        self._mending = False
+        self._retry = 0.0
+        """The time of the event loop before which nothing is mended again that could not be."""
+        self._mended: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -149,8 +169,9 @@ class Exposure:
                 self._filtered = subnets
                 self.problem = ""
             except EnvironmentProblem as error:
+                if str(error) != self.problem:
+                    log.error("packet filter: %s", error)
                 self.problem = str(error)
-                log.error("packet filter: %s", error)
                 if subnets:
                     raise
 
@@ -160,6 +181,28 @@ class Exposure:
             await self.filter()
         except EnvironmentProblem:
             return  # logged, and `problem` says so
+
+    def look_at_filter(self) -> tuple[str, ...]:
+        """Have the packet filter mended if others have changed it; returns what was mended since the last look.
+
+        Looking is quick; to mend takes programs, so that is done in the background.
+        """
+        mended, self._mended = self._mended, ()
+        waits = self._mending or self._filter_lock.locked() or asyncio.get_running_loop().time() < self._retry
+        if not waits and (changes := self._port.filter_changes()):
+            self._mending = True
+            self._bookings.spawn(self._mend_filter(changes))
+        return mended
+
+    async def _mend_filter(self, changes: tuple[str, ...]) -> None:
+        try:
+            await self.check_filter()
+            left = self._port.filter_changes()
+            self._mended += tuple(each for each in changes if each not in left)
+            if left:
+                self._retry = asyncio.get_running_loop().time() + _RETRY
+        finally:
+            self._mending = False
 
     def _plug(self, record: Attachment) -> None:
         self._router.forwarding.now_local(self._mac, record.addresses)

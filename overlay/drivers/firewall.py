@@ -8,29 +8,36 @@ nothing is changed. Blocking: callers on an event loop use a thread.
 import logging
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from overlay.datapath.vxlan import BRIDGE
+from overlay.drivers.packet_tables import Seen, Tables
 from overlay.errors import EnvironmentProblem
 
-__all__ = ["ensure", "filter_rules", "nat_rules", "remove"]
+__all__ = ["Made", "Watch", "ensure", "filter_rules", "nat_rules", "remove"]
 
 log = logging.getLogger(__name__)
 
 CHAIN = "WEAVE"
 _TIMEOUT = 20.0
 _FAMILIES = (("iptables", "bridge-nf-call-iptables", 4), ("ip6tables", "bridge-nf-call-ip6tables", 6))
+_HOOKS = {"filter": "FORWARD", "nat": "POSTROUTING"}
+
+Made = tuple[int, str]
+"""IP version and table: there our chain stands, and the hook's chain jumps to it."""
 
 
 def ensure(
     exposed: Sequence[str] = (), *, before: Sequence[str] = (), masquerade: bool = True, isolate: str = "docker0"
-) -> None:
+) -> tuple[Made, ...]:
     """Let frames between ports of the bridge pass and, for `exposed` subnets ("a.b.c.0/n"), packets in and out.
 
     `before`: subnets that were exposed, whose rules go. Containers behind the bridge `isolate` that are not on the
-    overlay cannot enter it through this host. Idempotent. Raises `EnvironmentProblem`.
+    overlay cannot enter it through this host. Idempotent; returns where there is something of ours now. Raises
+    `EnvironmentProblem`.
     """
+    made: list[Made] = []
     for command, setting, version in _FAMILIES:
         subnets = [subnet for subnet in exposed if (":" in subnet) == (version == 6)]
         stale = any((":" in subnet) == (version == 6) for subnet in before)
@@ -38,30 +45,84 @@ def ensure(
             continue
         if shutil.which(command) is None:
             raise EnvironmentProblem(f"no {command} on this host: install it (Debian: apt-get install iptables)")
-        tables = [("filter", list(filter_rules(subnets, isolate)), "FORWARD")]
+        tables = [("filter", list(filter_rules(subnets, isolate)))]
         if subnets or f":{CHAIN}" in _run(f"{command}-save", "-t", "nat"):
-            tables.append(("nat", list(nat_rules(subnets)) if masquerade else [], "POSTROUTING"))
-        for table, rules, hook in tables:
+            tables.append(("nat", list(nat_rules(subnets)) if masquerade else []))
+        for table, rules in tables:
+            hook = _HOOKS[table]
             text = "\n".join((f"*{table}", f":{CHAIN} - [0:0]", *rules, "COMMIT", ""))
             _run(f"{command}-restore", "-w", "--noflush", stdin=text)
-            if not _jumps(command, table, hook):
+            if f"-A {hook} -j {CHAIN}" not in _run(command, "-w", "-t", table, "-S", hook).splitlines():
                 _run(command, "-w", "-t", table, "-I", hook, "-j", CHAIN)
+            made.append((version, table))
+    return tuple(made)
 
 
 def remove() -> None:
-    """Take everything away again."""
-    for command, _, _ in _FAMILIES:
-        if shutil.which(command) is None:
-            continue
-        for table, hook in (("filter", "FORWARD"), ("nat", "POSTROUTING")):
-            try:
-                if not _jumps(command, table, hook):
-                    continue
-                _run(command, "-w", "-t", table, "-D", hook, "-j", CHAIN)
-                _run(command, "-w", "-t", table, "-F", CHAIN)
-                _run(command, "-w", "-t", table, "-X", CHAIN)
-            except EnvironmentProblem as error:
-                log.warning("packet filter: %s", error)
+    """Take everything away again, wherever it stands: also without jumps, and in both kinds of iptables."""
+    for plain, _, version in _FAMILIES:
+        for command in (plain, f"{plain}-nft", f"{plain}-legacy"):
+            if shutil.which(command) is None:
+                continue
+            for table in _HOOKS:
+                if command.endswith("-legacy") and not Tables.has_legacy(version, table):
+                    continue  # asking for it would make it
+                try:
+                    _remove(command, table)
+                except EnvironmentProblem as error:
+                    log.warning("packet filter: %s", error)
+
+
+def _remove(command: str, table: str) -> None:
+    saved = _run(f"{command}-save", "-t", table).splitlines()
+    if not any(line.startswith(f":{CHAIN} ") for line in saved):
+        return
+    leading = [line for line in saved if line.startswith("-A ") and line.split()[-2:] in (["-j", CHAIN], ["-g", CHAIN])]
+    lines = (f"*{table}", *(f"-D{line[2:]}" for line in leading), f"-F {CHAIN}", f"-X {CHAIN}", "COMMIT", "")
+    _run(f"{command}-restore", "-w", "--noflush", stdin="\n".join(lines))
+
+
+class Watch:
+    """Notices when others have changed what `ensure` made, or made it necessary. `close` gives its socket back."""
+
+    def __init__(self) -> None:
+        self._tables = Tables(CHAIN)
+        self._made: Collection[Made] | None = None
+        self._settled: dict[Made, Seen] = {}
+        self._stopped: dict[int, bool] = {}
+
+    def settled(self, made: Collection[Made]) -> None:
+        """This is what `ensure` has just made: from now on whatever differs is a change of others."""
+        self._made = made
+        self._settled = {(version, table): self._see(version, table) for version, table in made}
+        self._stopped = {version: self._stops(version, setting) for _, setting, version in _FAMILIES}
+
+    def changes(self) -> tuple[str, ...]:
+        """What others have changed, as phrases."""
+        if self._made is None:
+            return ()
+        found = []
+        for command, setting, version in _FAMILIES:
+            for table, hook in _HOOKS.items():
+                if (version, table) in self._made:
+                    seen = self._see(version, table)
+                    if not seen.jumps:
+                        found.append(f"{command} jump from {hook} to chain {CHAIN} was missing")
+                    if seen.rules != self._settled[version, table].rules:
+                        found.append(f"{command} chain {CHAIN} of table {table} was changed")
+            if (version, "filter") not in self._made and not self._stopped[version] and self._stops(version, setting):
+                found.append(f"{command} FORWARD was made to drop frames between containers")
+        return tuple(found)
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._tables.close()
+
+    def _see(self, version: int, table: str) -> Seen:
+        return self._tables.see(version, table, _HOOKS[table])
+
+    def _stops(self, version: int, setting: str) -> bool:
+        return _calls(setting) and self._see(version, "filter").filters
 
 
 def filter_rules(exposed: Sequence[str], isolate: str) -> Iterator[str]:
@@ -84,22 +145,23 @@ def nat_rules(exposed: Sequence[str]) -> Iterator[str]:
         yield f"-A {CHAIN} ! -s {subnet} -d {subnet} -o {BRIDGE} -j MASQUERADE"
 
 
-def _needed(command: str, setting: str) -> bool:
+def _calls(setting: str) -> bool:
+    """Bridged frames go through the packet filter."""
     try:
-        called = Path("/proc/sys/net/bridge", setting).read_text(encoding="utf-8").strip() == "1"
+        return Path("/proc/sys/net/bridge", setting).read_text(encoding="utf-8").strip() == "1"
     except OSError:
         return False
-    if not called or shutil.which(command) is None:
+
+
+def _needed(command: str, setting: str) -> bool:
+    if not _calls(setting) or shutil.which(command) is None:
         return False
     try:
-        return "-P FORWARD DROP" in _run(command, "-w", "-S", "FORWARD")
+        rules = _run(command, "-w", "-S", "FORWARD").splitlines()
     except EnvironmentProblem as error:
         log.debug("packet filter: %s", error)
         return False
-
-
-def _jumps(command: str, table: str, hook: str) -> bool:
-    return f"-A {hook} -j {CHAIN}" in _run(command, "-w", "-t", table, "-S", hook).splitlines()
+    return any(rule not in ("-P FORWARD ACCEPT", f"-A FORWARD -j {CHAIN}") for rule in rules)
 
 
 def _run(*words: str, stdin: str = "") -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "REGISTER",
     "TRANSPORT",
     "Chain",
+    "Onlooker",
     "Rule",
     "Set",
     "Table",
@@ -45,7 +46,7 @@ _INTERRUPTED = 0x10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _SUBSYSTEM = 10
 """NFNL_SUBSYS_NFTABLES."""
-_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _GETRULE = 0, 2, 3, 6, 7
+_NEWTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE = 0, 2, 3, 4, 6, 7
 _NEWSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 12, 13, 14
 _NESTED = 0x8000
 _MOST = 1000
@@ -60,7 +61,7 @@ REGISTER = 8
 _VERDICT_REGISTER = 0
 _EQUAL, _DIFFERS = 0, 1
 _INVERTED = 1
-_GOTO = -4
+_JUMP, _GOTO = -3, -4
 DROP, ACCEPT = 0, 1
 LINK, NETWORK, TRANSPORT = 0, 1, 2
 """Headers that a payload is loaded from."""
@@ -147,6 +148,44 @@ def _compare(operation: int, value: bytes) -> bytes:
 
 def _expression(name: str, data: bytes) -> bytes:
     return _nest(1, _text(1, name) + _nest(2, data))
+
+
+# --- tables of others -------------------------------------------------------------------------------------------------
+
+
+class Onlooker:
+    """Reads tables of others. Raises `OSError` where there is no nftables. `close` gives the socket back."""
+
+    def __init__(self) -> None:
+        self._socket = _open()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._socket.close()
+
+    def rules(self, family: int, table: str, chain: str) -> tuple[bytes, ...]:
+        """The expressions of each rule of a chain, only good to be compared; no chain: no rules."""
+        try:
+            found = _dump(self._socket, family, _GETRULE, _text(1, table) + _text(2, chain))
+        except FileNotFoundError:
+            return ()
+        return tuple(expressions for _, expressions in map(_plain, found))
+
+    @staticmethod
+    def jumps_to(rule: bytes, chain: str) -> bool:
+        """A rule of `rules` does nothing but have all packets go through another chain."""
+        # The kernel tells nested attributes without their flag.
+        data = _attribute(2, _attribute(2, _number(1, _JUMP) + _text(2, chain)))
+        jump = b"immediate\0" + _number(1, _VERDICT_REGISTER) + data
+        return rule.removeprefix(b"counter\0") == jump
+
+    def drops(self, family: int, table: str, chain: str) -> bool:
+        """The policy of a chain is to drop."""
+        try:
+            (found,) = _dump(self._socket, family, _GETCHAIN, _text(1, table) + _text(3, chain), _ACK)
+        except FileNotFoundError:
+            return False
+        return dict(_parsed(found)).get(5, b"") == DROP.to_bytes(4, "big")
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -280,36 +319,11 @@ class Table:
 
     def _read_rules(self) -> tuple[tuple[bytes, bytes], ...]:
         """(chain, expressions) of each rule; what a counter has counted is left out."""
-        found = []
-        for attributes in self._dump(_GETRULE, _text(1, self._name)):
-            fields = dict(_parsed(attributes))
-            plain = b""
-            for _, expression in _parsed(fields.get(4, b"")):
-                parts = dict(_parsed(expression))
-                plain += parts.get(1, b"") + (b"" if parts.get(1) == b"counter\0" else parts.get(2, b""))
-            found.append((fields.get(2, b""), plain))
-        return tuple(found)
+        return tuple(_plain(attributes) for attributes in self._dump(_GETRULE, _text(1, self._name)))
 
     def _dump(self, kind: int, attributes: bytes) -> list[bytes]:
         assert self._socket is not None
-        while True:
-            self._socket.send(_message(_SUBSYSTEM << 8 | kind, _REQUEST | _DUMP, 0, attributes, self._family))
-            found, done, interrupted = [], False, False
-            while not done:
-                data = self._socket.recv(1 << 17)
-                while len(data) >= 20:
-                    length, answer, flags, _, _ = struct.unpack_from("=IHHII", data)
-                    interrupted |= bool(flags & _INTERRUPTED)
-                    if answer in (_DONE, _ERROR):
-                        code = -struct.unpack_from("=i", data, 16)[0]
-                        if code:
-                            raise OSError(code, os.strerror(code))
-                        done = True
-                    else:
-                        found.append(data[20:length])
-                    data = data[(length + 3) & ~3 :]
-            if not interrupted:
-                return found
+        return _dump(self._socket, self._family, kind, attributes)
 
     def _run(self, *messages: tuple[int, int, bytes]) -> None:
         """All or nothing. Raises the first `OSError` of the kernel's."""
@@ -333,6 +347,37 @@ class Table:
                     missing = 0
         if first:
             raise OSError(first, os.strerror(first))
+
+
+def _dump(sock: socket.socket, family: int, kind: int, attributes: bytes, flags: int = _DUMP) -> list[bytes]:
+    while True:
+        sock.send(_message(_SUBSYSTEM << 8 | kind, _REQUEST | flags, 0, attributes, family))
+        found, done, interrupted = [], False, False
+        while not done:
+            data = sock.recv(1 << 17)
+            while len(data) >= 20:
+                length, answer, told, _, _ = struct.unpack_from("=IHHII", data)
+                interrupted |= bool(told & _INTERRUPTED)
+                if answer in (_DONE, _ERROR):
+                    code = -struct.unpack_from("=i", data, 16)[0]
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    done = True
+                else:
+                    found.append(data[20:length])
+                data = data[(length + 3) & ~3 :]
+        if not interrupted:
+            return found
+
+
+def _plain(attributes: bytes) -> tuple[bytes, bytes]:
+    """(chain, expressions) of a rule; what a counter has counted is left out."""
+    fields = dict(_parsed(attributes))
+    plain = b""
+    for _, expression in _parsed(fields.get(4, b"")):
+        parts = dict(_parsed(expression))
+        plain += parts.get(1, b"") + (b"" if parts.get(1) == b"counter\0" else parts.get(2, b""))
+    return fields.get(2, b""), plain
 
 
 def _open() -> socket.socket:

@@ -111,6 +111,9 @@ class _HostPort:
     async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
         pass
 
+    def filter_changes(self) -> tuple[str, ...]:
+        return ()
+
 
 class SimRouter:
     """One running node and what its effects reach, in the place of `overlay.drivers.loop.Router`."""
