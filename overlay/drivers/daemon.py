@@ -76,6 +76,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._left = asyncio.Event()
         self._surrender = False
+        self._plugin: Plugin | None = None
         self._stack = contextlib.AsyncExitStack()
         self._dns_problem = ""
         self._wireguard_problem = ""
@@ -186,14 +187,15 @@ class Daemon:
 
     async def _open_plugin(self, plugin: Plugin) -> None:
         path = self._environment.get("WEAVE_PLUGIN_SOCK") or PLUGIN_SOCKET
-        self._stack.push_async_callback(await plugin.listen(path))
+        self._stack.push_async_callback(await plugin.open(path))
+        self._plugin = plugin
         lives = self._containers.lives
         lives.on_connect = plugin.connected
         before = lives.on_engine
 
         def engine_is_there() -> None:
             before()
-            self._containers.bookings.spawn(plugin.sweep())
+            self._containers.bookings.spawn(plugin.engine_is_there())
 
         lives.on_engine = engine_is_there
 
@@ -361,6 +363,8 @@ class Daemon:
         await self._control.farewell()
         self._audit.close()
         if self._surrender:
+            if self._plugin is not None:
+                await self._plugin.surrender()
             await self._containers.surrender()
             router.surrender()
         with contextlib.suppress(TimeoutError, OverlayError):

@@ -51,6 +51,8 @@ class Place(Struct, frozen=True):
     mac: str
     container: str
     """Empty: in none."""
+    network: str
+    """The id of its network."""
 
 
 class Places(Struct, frozen=True):
@@ -60,6 +62,8 @@ class Places(Struct, frozen=True):
     """By their ids."""
     addresses: frozenset[str]
     """All that are taken: of endpoints, gateways and what `--aux-address` sets aside; without prefix lengths."""
+    options: dict[str, dict[str, Any]]
+    """What `-o` said when a network was made, by its id."""
 
 
 class Container(Struct, frozen=True):
@@ -172,6 +176,7 @@ class Engine:
     async def places(self) -> Places:
         """The endpoints of all networks that users made. Raises `OverlayError`."""
         endpoints: dict[str, Place] = {}
+        options: dict[str, dict[str, Any]] = {}
         taken: dict[str, None] = {}
         filters = quote(json.dumps({"type": ["custom"]}))
         for listed in await self._call("GET", f"/networks?filters={filters}") or ():
@@ -179,18 +184,40 @@ class Engine:
                 network = await self._call("GET", f"/networks/{listed['Id']}")
             except UsageError:
                 continue  # removed since
+            options[listed["Id"]] = network.get("Options") or {}
             for container, raw in (network.get("Containers") or {}).items():
                 place = Place(
                     address=str(raw.get("IPv4Address") or ""),
                     mac=str(raw.get("MacAddress") or "").lower(),
                     container=container if re.fullmatch("[0-9a-f]{64}", container) else "",
+                    network=str(listed["Id"]),
                 )
                 endpoints[str(raw.get("EndpointID"))] = place
                 taken[place.address] = None
             for config in (network.get("IPAM") or {}).get("Config") or ():
                 taken[str(config.get("Gateway") or "")] = None
                 taken |= dict.fromkeys(map(str, (config.get("AuxiliaryAddresses") or {}).values()))
-        return Places(endpoints, frozenset(address.partition("/")[0] for address in taken if address))
+        return Places(endpoints, frozenset(address.partition("/")[0] for address in taken if address), options)
+
+    async def make_network(self, name: str, driver: str, subnet: str, options: Mapping[str, str]) -> bool:
+        """Make a network, unless there is one of this name; returns whether it was made. Raises `OverlayError`."""
+        try:
+            await self._call("GET", f"/networks/{name}")
+        except UsageError:
+            ipam = {"Driver": driver, "Config": [{"Subnet": subnet}]}
+            body = {"Name": name, "Driver": driver, "IPAM": ipam, "Options": dict(options), "CheckDuplicate": True}
+            await self._call("POST", "/networks/create", body)
+            return True
+        return False
+
+    async def remove_network(self, name: str, driver: str) -> None:
+        """Remove a network, if it is this driver's. Raises `OverlayError`, as where containers are on it."""
+        try:
+            network = await self._call("GET", f"/networks/{name}")
+        except UsageError:
+            return
+        if network.get("Driver") == driver:
+            await self._call("DELETE", f"/networks/{name}")
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container, having pulled its image if need be; returns its id."""

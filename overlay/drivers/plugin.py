@@ -22,7 +22,7 @@ from aiohttp import web
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.drivers.attach import Endpoints
-from overlay.drivers.bookings import GRACE, Bookings
+from overlay.drivers.bookings import GRACE, Bookings, is_own
 from overlay.drivers.engine import Container, Engine, Place
 from overlay.drivers.http_listener import make_runner, sentence
 from overlay.drivers.journal import Attachment, Journal, Name
@@ -38,6 +38,10 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = "/run/docker/plugins/weave.sock"
 """Where the engine looks for a driver named `weave`."""
+MESH = "weavemesh"
+"""Another name of the same driver: that of the original for networks that every engine knows for itself."""
+NETWORK = "weave"
+"""The network that is there without being made: the default subnet, and the way of multicast."""
 _KIND = "application/vnd.docker.plugins.v1.2+json"
 _PATIENCE = 20.0
 """Seconds for the node to answer; the engine itself waits for 30."""
@@ -91,7 +95,40 @@ class Plugin:
             "/IpamDriver.ReleaseAddress": self._release_address,
         }
 
-    async def listen(self, path: str) -> Callable[[], Awaitable[None]]:
+    async def open(self, path: str) -> Callable[[], Awaitable[None]]:
+        """Serve under both names; returns how to end that. Raises `EnvironmentProblem`."""
+        end = await self._listen(path)
+        try:
+            end_mesh = await self._listen(str(Path(path).with_name(f"{MESH}.sock")))
+        except EnvironmentProblem:
+            await end()
+            raise
+
+        async def end_both() -> None:
+            await end()
+            await end_mesh()
+
+        return end_both
+
+    async def engine_is_there(self) -> None:
+        """The engine has come (back)."""
+        subnet = self._config.default_subnet or self._config.iprange
+        try:
+            if ":" not in subnet and await self._engine.make_network(NETWORK, MESH, subnet, {r.MULTICAST: "true"}):
+                log.info("made the engine's network `%s`: %s", NETWORK, subnet)
+        except OverlayError as error:
+            log.warning("no network `%s`: %s", NETWORK, error)
+        await self.sweep()
+
+    async def surrender(self) -> None:
+        """Take the network away that was made here, unless containers are on it."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._engine.remove_network(NETWORK, MESH)
+        except (OverlayError, TimeoutError) as error:
+            log.warning("the engine's network `%s` stays: %s", NETWORK, error or "no answer in time")
+
+    async def _listen(self, path: str) -> Callable[[], Awaitable[None]]:
         """Serve on a unix socket; returns how to end that. Raises `EnvironmentProblem`."""
         app = web.Application()
         for name in self._handlers:
@@ -136,6 +173,8 @@ class Plugin:
                 continue
             log.info("endpoint %s of %.12s is gone: %s freed", owner, record.shown, " ".join(record.addresses))
             await self._drop(record)
+        for id, options in places.options.items():
+            self._keep_settings(id, options)
         for id, place in places.endpoints.items():
             await self._adopt(r.source_name(id), place)
         for owner, held in owners.items():
@@ -156,9 +195,12 @@ class Plugin:
         if not (place.address and place.mac) or self._journal.get(owner) is not None or not self._ports.alive(owner):
             return
         log.warning("container %.12s is on the bridge with %s but not on disk: adopted", place.container, place.address)
-        record = Attachment(container=owner, addresses=(place.address,), mac=place.mac, multicast=False)
+        spoofing = self._settings(place.network).spoofing
+        record = Attachment(
+            container=owner, addresses=(place.address,), mac=place.mac, spoofing=spoofing, multicast=False
+        )
         self._journal.put(record)
-        self._ports.keep(owner, record.mac, record.addresses)
+        self._ports.keep(owner, record.mac, record.addresses, spoofing=spoofing)
         left = await self._bookings.keep_if_ours(record)
         if left is not None and left.addresses:
             self._bookings.announce(left)
@@ -198,12 +240,22 @@ class Plugin:
         return web.Response(body=msgspec.json.encode(answer), headers={"Content-Type": _KIND})
 
     async def _create_network(self, body: Json) -> Json:
-        """Only what is not usual is kept; the engine says it once, and never again."""
         asked = r.settings(body)
-        if asked != r.Settings():
-            name = r.network_name(str(body.get("NetworkID") or ""))
-            self._journal.put(Attachment(container=name, spoofing=asked.spoofing, multicast=asked.multicast))
+        self._put_settings(str(body.get("NetworkID") or ""), asked)
         return {}
+
+    def _put_settings(self, network: str, asked: r.Settings) -> None:
+        """Only what is not usual is kept: the engine says it once, and cannot be asked while a container starts."""
+        name = r.network_name(network)
+        if asked != r.Settings() and self._journal.get(name) is None:
+            self._journal.put(Attachment(container=name, spoofing=asked.spoofing, multicast=asked.multicast))
+
+    def _keep_settings(self, network: str, options: Json) -> None:
+        """Of a network that there is: the disk may have been lost since. Other drivers' have no such options."""
+        try:
+            self._put_settings(network, r.settings_of(options))
+        except UsageError as error:
+            log.warning("network %.12s: %s", network, error)
 
     async def _delete_network(self, body: Json) -> Json:
         self._journal.drop(r.network_name(str(body.get("NetworkID") or "")))
@@ -277,13 +329,18 @@ class Plugin:
         key = str(body.get("SandboxKey") or "")
         others = self._within(key, owner)
         subnet = IPv4Interface(record.addresses[0]).network
-        there = make_room(key, subnet, [subnet, *_subnets(others)]) if key else False
+        there = make_room(key, subnet, [subnet, *_subnets(others)], self._name_of) if key else False
         wanted = self._settings(str(body.get("NetworkID") or "")).multicast
         multicast = wanted and not there and not any(other.multicast for other in others)
         record = self._journal.update(record, sandbox=key, multicast=multicast)
         self._router.forwarding.now_local(record.mac, record.addresses)
         self._bookings.announce(record)
         return r.joined(self._ports.inner_name(owner), multicast=multicast)
+
+    def _name_of(self, cidr: str) -> str:
+        """Of the container that has this address without the engine's knowing."""
+        records = (each for each in self._journal.all() if cidr in each.addresses and not is_own(each.container))
+        return next((each.name or each.container[:12] for each in records), "CONTAINER")
 
     async def _leave(self, body: Json) -> Json:
         record = self._journal.get(r.source_name(str(body.get("EndpointID") or "")))

@@ -5,7 +5,7 @@ not ask the engine, because the engine itself waits for the answer to `Join`.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -25,9 +25,10 @@ from overlay.plugin.ways import clash, ways
 __all__ = ["make_room", "settle"]
 
 
-def make_room(key: str, subnet: IPv4Network, apart: Sequence[IPv4Network]) -> bool:
+def make_room(key: str, subnet: IPv4Network, apart: Sequence[IPv4Network], name_of: Callable[[str], str]) -> bool:
     """Before the engine adds an address of `subnet` to a container; `apart`: of this and its other endpoints.
 
+    `name_of`: what the container with this address on `ethwe` is called.
     Returns whether the container has a multicast route already. A namespace that is not there (yet) is fine: the
     container is about to start. Raises `UsageError` where `ethwe` has an address of that subnet, and `OSError`.
     """
@@ -37,12 +38,12 @@ def make_room(key: str, subnet: IPv4Network, apart: Sequence[IPv4Network]) -> bo
         index = there.index(CONTAINER_DEVICE)
         if index:
             held = _held(there, index)
-            taken = clash(held, subnet)
-            if taken:
+            cidr = clash(held, subnet)
+            if cidr:
+                container = name_of(cidr)
                 raise UsageError(
-                    f"the container has {taken} on {CONTAINER_DEVICE}, an address of this network's subnet {subnet}: "
-                    f"`weave detach` it first, and keep the two apart: `weave launch --ipalloc-default-subnet` with a "
-                    f"subnet outside of all networks of the engine"
+                    f"the container has {cidr} on {CONTAINER_DEVICE}, an address of this network's subnet {subnet}: "
+                    f"`weave detach {cidr} {container}` first, or give the network a subnet outside of the default one"
                 )
             _settle(there, index, held, apart)
         return any(_network(route) == IPv4Network(MULTICAST) for route in _routes(there))

@@ -18,6 +18,7 @@ __all__ = [
     "ADDRESS_SPACE",
     "CAPABILITIES",
     "IPAM_CAPABILITIES",
+    "MULTICAST",
     "OWNER",
     "Endpoint",
     "Pool",
@@ -28,6 +29,7 @@ __all__ = [
     "pool",
     "pool_of",
     "settings",
+    "settings_of",
     "source_name",
 ]
 
@@ -135,7 +137,11 @@ def endpoint(request: Mapping[str, Any]) -> Endpoint:
 
 def settings(request: Mapping[str, Any]) -> Settings:
     """`NetworkDriver.CreateNetwork`. Raises `UsageError`."""
-    options = (request.get("Options") or {}).get(_GENERIC) or {}
+    return settings_of((request.get("Options") or {}).get(_GENERIC) or {})
+
+
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """The options of a network that there is, or will be. Raises `UsageError`."""
     for key in options:
         if str(key).startswith(_OPTIONS) and key not in (SPOOFING, MULTICAST):
             raise UsageError(f"there is no option {key}: expected {SPOOFING} or {MULTICAST}")

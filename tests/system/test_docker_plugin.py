@@ -240,8 +240,12 @@ def test_a_container_of_the_proxy_joins_a_network(pair: Pair) -> None:
 
     one.proxied("run", "-d", "--name", "amid", "-e", "WEAVE_CIDR=10.40.0.77/12", BUSYBOX, "sleep", "1000")
     refused = one.docker("network", "connect", "net", "amid", check=False)
-    assert refused.returncode and "10.40.0.77/12 on ethwe" in refused.stderr and "weave detach" in refused.stderr
-    one.weave("detach", "amid")
+    assert (
+        refused.returncode
+        and "10.40.0.77/12 on ethwe" in refused.stderr
+        and "`weave detach 10.40.0.77/12 amid`" in refused.stderr
+    )
+    one.weave("detach", "10.40.0.77/12", "amid")
     one.docker("network", "connect", "net", "amid")
     eventually(lambda: reaches(one, "amid", near), what="what the sentence says")
     left = two.weave("detach", "near", check=False)
@@ -308,3 +312,25 @@ def test_what_was_removed_while_the_router_was_down_is_given_back(pair: Pair) ->
     two.docker("rm", "-f", "target")
     for host in pair:
         eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
+
+
+def test_the_network_weave_is_there(pair: Pair) -> None:
+    """As in the original's guides: no network needs to be made, and its driver has another name too."""
+    one, two = pair
+    for host, name in ((one, "here"), (two, "there")):
+        eventually(lambda host=host: "weave" in host.docker("network", "ls").stdout.split(), what="made")  # type: ignore[misc]
+        host.docker("run", "-d", "--name", name, "--net", "weave", BUSYBOX, "sleep", "1000")
+    (shown,) = json.loads(two.docker("inspect", "there").stdout)
+    place = shown["NetworkSettings"]["Networks"]["weave"]
+    assert ip_address(place["IPAddress"]) in ip_network("10.32.0.0/12") and place["IPPrefixLen"] == 12
+    eventually(lambda: reaches(one, "here", place["IPAddress"]), what="over both hosts")
+    assert any("224.0.0.0/4" in line for line in routes(one, "here"))
+    one.docker("network", "create", "-d", "weavemesh", "--ipam-driver", "weavemesh", "--subnet", "10.42.0.0/24", "own")
+    one.docker("run", "--rm", "--net", "own", "--ip", "10.42.0.9", BUSYBOX, "true")
+    one.docker("network", "rm", "own")
+    one.docker("rm", "-f", "here")
+    two.docker("rm", "-f", "there")
+    one.weave("reset")
+    assert "weave" not in one.docker("network", "ls", "--format", "{{.Name}}").stdout.split()
+    sockets = one.sh("ls /run/docker/plugins")
+    assert "weave" not in sockets
