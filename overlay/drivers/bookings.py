@@ -138,6 +138,14 @@ class Bookings:
             await self.unbook(record, keep=tuple(kept))
         return self._journal.get(record.container)
 
+    async def claim_again(self, record: Attachment) -> None:
+        """Claim what the record says, all at once, until there is an answer to each; who gets what is no matter here.
+
+        The claims are put to the node before the first wait.
+        """
+        asked = [self._router.ask(partial(_claim, record.container, cidr)) for cidr in record.addresses]
+        await asyncio.gather(*asked, return_exceptions=True)
+
     def plug(self, record: Attachment, info: Container) -> None:
         """Put the container on the bridge with the record's addresses. Raises `OverlayError`."""
         check_attachable(info)

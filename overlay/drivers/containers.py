@@ -64,6 +64,7 @@ class Containers:
         container = await self._engine.create(self._with_dns(body, dns), name)
         try:
             await self.lives.looked.wait()  # not under the lock, which looking at a container takes
+            await self.lives.make_way(container, addresses)
             async with self.bookings.lock(container):
                 record = await self.bookings.book(
                     await self._engine.inspect(container), addresses or DEFAULT, dns, spoofing=spoofing
@@ -85,6 +86,7 @@ class Containers:
             parse_address(text)
         info = await self._engine.inspect(reference)
         await self.lives.looked.wait()
+        await self.lives.make_way(info.id, addresses)
         async with self.bookings.lock(info.id):
             before = self._journal.get(info.id)
             held = before is not None and before.addresses
@@ -119,6 +121,7 @@ class Containers:
         info = await self._engine.inspect(reference)
         check_attachable(info)
         await self.lives.looked.wait()
+        await self.lives.make_way(info.id, addresses)
         async with self.bookings.lock(info.id):
             before = self._journal.get(info.id)
             record = await self.bookings.book(
@@ -156,6 +159,7 @@ class Containers:
             parse_address(text)
         info = await self._engine.inspect(container)
         await self.lives.looked.wait()
+        await self.lives.make_way(info.id, addresses)
         async with self.bookings.lock(info.id):
             record = await self.bookings.book(
                 info,
@@ -166,17 +170,19 @@ class Containers:
                 multicast=multicast,
                 spoofing=spoofing,
             )
-            self.lives.not_running(info.id)
+            self.lives.reserved(info.id)
             return record.addresses
 
     async def renew(self, container: str) -> None:
         """Before a start through the proxy: book what was given up since. Raises `OverlayError`; then do not start."""
+        record = self._journal.get(container)
+        await self.lives.make_way(container, record.wanted if record is not None else ())
         async with self.bookings.lock(container):
             record = self._journal.get(container)
             if record is None or not record.wanted:
                 return
             await self.bookings.book(await self._engine.inspect(container), record.wanted)
-            self.lives.not_running(container)
+            self.lives.reserved(container)
 
     async def ensure(self, container: str) -> tuple[str, ...]:
         """After a start through the proxy: returns once the container is on the overlay, with its addresses.

@@ -26,6 +26,7 @@ from overlay.drivers.http_listener import Door, NotFound, guarded, sentences
 from overlay.drivers.loop import Router
 from overlay.drivers.options import LaunchOptions, differences
 from overlay.errors import EnvironmentProblem, UsageError
+from overlay.owners import EXPOSED
 from overlay.template import render
 from overlay.view import View
 
@@ -269,6 +270,7 @@ class Control:
     async def _claim(self, request: web.Request) -> web.Response:
         self._check_room()
         cidr = parse_address(_cidr(request)).value
+        await self._containers.lives.make_way(request.match_info["container"], (cidr,))
         answer = await self._router.ask(lambda n: i.Claim(n, request.match_info["container"], cidr))
         return _answer(answer)
 
@@ -366,6 +368,7 @@ class Control:
         form = await _form(request)
         addresses = form.get("address", []) + ([_cidr(request)] if "ip" in request.match_info else [])
         name = form.get("fqdn", [""])[-1]
+        await self._containers.lives.make_way(EXPOSED, addresses)
         found = await self._exposure.expose(
             addresses, self._qualified(name) if name else "", masquerade=_yes(form, "masquerade", "true")
         )

@@ -7,13 +7,14 @@ whole host comes back. Steps on one container are those of `bookings`.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
 from overlay import inputs as i
 from overlay.config import Config
+from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import Ports
 from overlay.drivers.bookings import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, is_own
 from overlay.drivers.engine import Container, Engine, Network
@@ -43,6 +44,7 @@ class Lives:
         self._config = config
         self._journal = journal
         self._expiry: dict[str, asyncio.TimerHandle] = {}
+        self._reserved: dict[str, None] = {}
         self.looked = asyncio.Event()
         """Set once containers were looked at that this daemon does not know: nobody gets an address that they hold."""
         self.on_connect: Callable[[Container], None] = lambda _: None
@@ -68,9 +70,28 @@ class Lives:
 
     def living(self, container: str) -> None:
         """The container runs: no grace runs out."""
+        self._reserved.pop(container, None)
         timer = self._expiry.pop(container, None)
         if timer is not None:
             timer.cancel()
+
+    def reserved(self, container: str) -> None:
+        """It is about to be started for the first time, or again: nobody takes its addresses within the grace."""
+        self._reserved[container] = None
+        self.not_running(container)
+
+    async def make_way(self, claimant: str, addresses: Sequence[str]) -> None:
+        """Have stopped containers give up what somebody asks for by address: their grace is for themselves.
+
+        To be called without a lock. Raises `UsageError` for words that are no address.
+        """
+        specs = [parse_address(text) for text in addresses]
+        wanted = [spec.value.partition("/")[0] for spec in specs if spec.kind == "claim"]
+        for record in self._journal.all():
+            held = [cidr.partition("/")[0] for cidr in record.addresses]
+            mine = record.container == claimant or record.container in self._reserved or is_own(record.container)
+            if not mine and any(literal in wanted for literal in held):
+                await self._expire(record.container)
 
     def not_running(self, container: str) -> None:
         """Its addresses stay booked for a grace."""
@@ -119,15 +140,23 @@ class Lives:
             living = dict.fromkeys(await self._engine.list())
             running = await self._engine.running()
             adopted = [container for container in living if await self._adopt(container)]
+            for container in adopted:
+                self._bookings.spawn(self._confirm(container))
+            await asyncio.sleep(0)  # their claims stand now, ahead of what anybody asks for next
         except OverlayError as error:
             log.warning("cannot look at containers: %s", error)
             return
         finally:
             self.looked.set()  # whatever came of it: an engine that does not answer runs no new containers either
         await self._drop_orphans(living)
-        for record in self._journal.all():
-            if not is_own(record.container) and record.container not in adopted:
-                await self._happened("look" if record.container in living else "destroy", record.container)
+        # At once: one that waits for the ring holds up no other.
+        await asyncio.gather(
+            *(
+                self._happened("look" if record.container in living else "destroy", record.container)
+                for record in self._journal.all()
+                if not is_own(record.container) and record.container not in adopted
+            )
+        )
         for container in running:
             if self._journal.get(container) is None:
                 await self._happened("start", container)
@@ -146,9 +175,20 @@ class Lives:
             fqdn = self._bookings.fqdn(info)
             names = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in held) if self._config.dns else ()
             specs = held if info.waits else ()
-            self._journal.put(Attachment(container=container, name=info.name, addresses=held, names=names, specs=specs))
-        await self._happened("look", container)
+            record = Attachment(container=container, name=info.name, addresses=held, names=names, specs=specs)
+            self._journal.put(record)
+            try:
+                self._bookings.plug(record, info)
+            except (OverlayError, OSError) as error:
+                log.error("container %.12s: %s", container, error)
         return True
+
+    async def _confirm(self, container: str) -> None:
+        """Claim what an adopted container has, for as long as it takes: there may be no ring to be had yet."""
+        record = self._journal.get(container)
+        if record is not None:
+            await self._bookings.claim_again(record)
+            await self._happened("look", container)
 
     async def _drop_orphans(self, living: Mapping[str, None]) -> None:
         """Give up what the node remembers of containers that neither the journal nor the engine knows.
@@ -231,6 +271,7 @@ class Lives:
 
     def _died(self, record: Attachment) -> None:
         self._bookings.unplug(record.container)
+        self._reserved.pop(record.container, None)
         if record.specs and not record.addresses:
             self._journal.update(record, wanted=record.specs)
         self._router.feed(i.Detached(record.container))
@@ -239,6 +280,7 @@ class Lives:
 
     def _expired(self, container: str) -> None:
         self._expiry.pop(container, None)
+        self._reserved.pop(container, None)
         self._bookings.spawn(self._expire(container))
 
     async def _expire(self, container: str) -> None:

@@ -22,6 +22,7 @@ from overlay.drivers.http_listener import faults
 from overlay.drivers.proxy_relay import EngineGone, fetch, read_body, relay
 from overlay.drivers.proxy_router import RouterGone, RouterRefused, RouterSide
 from overlay.drivers.sides import Broken, Side, TlsSide, tcp_options
+from overlay.errors import EnvironmentProblem
 from overlay.http_guard import refusal
 from overlay.proxy import unwrap
 from overlay.proxy.create import Facts, joining, named_network, rewrite, rewrite_dns
@@ -53,9 +54,19 @@ class Proxy:
     """All that one proxy process does with connections; `serve_client` is the callback of its listeners."""
 
     def __init__(
-        self, engine: str, router: RouterSide, waiter: str, policy: Policy, names: tuple[str, ...] = ()
+        self,
+        engine: str,
+        router: RouterSide,
+        waiter: str,
+        policy: Policy,
+        names: tuple[str, ...] = (),
+        install: Callable[[], None] = lambda: None,
     ) -> None:
-        """`names`: host names by which clients may ask over TCP, beside `localhost` and IP addresses."""
+        """`names`: host names by which clients may ask over TCP, beside `localhost` and IP addresses.
+
+        `install` puts the waiter where containers find it, should somebody have removed it.
+        """
+        self._install = install
         self._engine = engine
         self._router = router
         self._waiter = waiter
@@ -170,6 +181,13 @@ class Proxy:
 
     # --- requests that make or start containers --------------------------------------------------------------------
 
+    def _prepare(self) -> None:
+        """Before a container is made or started. Raises `Rejected`."""
+        try:
+            self._install()
+        except EnvironmentProblem as error:
+            raise Rejected(503, str(error)) from None
+
     async def _create(self, x: Exchange) -> bool | None:
         body = _object(x.content)
         if body is None or (joining(body, (), self._policy) is None and not self._policy.no_default_ipalloc):
@@ -182,6 +200,7 @@ class Proxy:
         if wanted is None:
             return _PASS
         said = await self._router.facts()
+        self._prepare()
         facts = Facts(resolver=said["resolver"], domain=said["domain"], waiter=self._waiter)
         network = named_network(body)
         if network and ((await self._get(x, f"/networks/{quote(network, safe='')}")) or {}).get("Driver") == "weave":
@@ -218,6 +237,7 @@ class Proxy:
         found = await self._inspected(x)
         if found is None or not unwrap.waits(found):
             return _PASS
+        self._prepare()
         await self._router.renew(found["Id"])
         response, answer = await fetch(self._engine, x.head, x.content)
         if response.status == 204:

@@ -79,7 +79,14 @@ class Main:
         install_waiter(places.waiter)
         router = RouterSide(str(places.socket))
         self._stack.push_async_callback(router.close)
-        proxy = Proxy(engine, router, str(places.waiter), options.policy, options.allow_host)
+        proxy = Proxy(
+            engine,
+            router,
+            str(places.waiter),
+            options.policy,
+            options.allow_host,
+            partial(install_waiter, places.waiter),
+        )
         hosts = options.host or (DEFAULT_TCP, f"unix://{places.proxy}")
         if any(endpoint(host)[1] == engine for host in hosts):
             raise EnvironmentProblem(f"the proxy cannot listen on the engine's own socket {engine}: -H names another")

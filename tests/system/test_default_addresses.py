@@ -52,6 +52,25 @@ def test_expose_and_hide_likewise(host: Host) -> None:
     assert host.weave("hide", "10.9.3.1/24").stdout == ""
 
 
+def test_a_stopped_container_gives_way_to_whoever_names_its_address(host: Host) -> None:
+    for cidr in ("10.2.1.44/24", "10.32.0.44/12"):
+        host.weave("run", cidr, "--name", "blue", IMAGE, "blue")
+        refused = host.weave("run", cidr, "--name", "green", IMAGE, "green", check=False)
+        assert (
+            refused.returncode == 1 and f"in use by container {host.container('blue')['Id'][:12]} on" in refused.stderr
+        )
+        host.engine("POST", "/containers/blue/stop?t=0")
+        host.weave("run", cidr, "--name", "green", IMAGE, "green")
+        assert addresses(host, "green") == [cidr]
+        again = host.weave("start", cidr, "blue", check=False)
+        assert again.returncode == 1 and "in use by container" in again.stderr
+        host.engine("POST", "/containers/green/stop?t=0")
+        host.weave("expose", cidr)
+        host.weave("hide")
+        for name in ("blue", "green"):
+            host.engine("DELETE", f"/containers/{name}?force=1")
+
+
 def test_what_has_ended_already_ends_with_0(host: Host) -> None:
     host.weave("stop")
     assert host.weave("stop").stderr == "weave: weave is not running\n"

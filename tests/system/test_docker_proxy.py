@@ -25,6 +25,19 @@ def test_the_walk_throughs_words(docker_host: DockerHost, client: str) -> None:
     gone(docker_host)
 
 
+def test_a_waiter_that_somebody_removed_is_put_back(docker_host: DockerHost) -> None:
+    docker = ("env", "DOCKER_HOST=tcp://127.0.0.1:12375", "docker")
+    docker_host.run(*docker, "create", "--name", "early", BUSYBOX, "echo", "early")
+    docker_host.sh('rm -r "$WEAVE_DB/waiter"')
+    try:
+        assert docker_host.run(*docker, "start", "-a", "early").stdout == "early\n"
+        docker_host.sh('rm -r "$WEAVE_DB/waiter"')
+        assert docker_host.run(*docker, "run", "--rm", BUSYBOX, "echo", "late").stdout == "late\n"
+    finally:
+        docker_host.docker("rm", "-f", "early", check=False)
+    gone(docker_host)
+
+
 @pytest.mark.parametrize("client", clients() or ["docker"])
 def test_every_client_works_over_tcp(docker_host: DockerHost, client: str) -> None:
     def docker(*words: str) -> str:
