@@ -295,6 +295,7 @@ class Control:
         fqdn = await self._fqdn(request)
         if not fqdn:
             raise UsageError("no name is given: expected `fqdn`")
+        self._inside(fqdn)
         address = _literal(request.match_info["ip"])
         await self._containers.add_name(request.match_info["container"], fqdn, address)
         return web.Response(status=200)
@@ -315,6 +316,13 @@ class Control:
         domain = self._options.dns_domain.rstrip(".")
         bare = name.rstrip(".")
         return f"{bare}." if bare.lower().endswith("." + domain.lower()) or "." in bare else f"{bare}.{domain}."
+
+    def _inside(self, fqdn: str) -> None:
+        """Raises `UsageError` for a name that this overlay's DNS would never be asked for."""
+        domain = self._options.dns_domain.rstrip(".")
+        if not fqdn.lower().endswith(f".{domain.lower()}."):
+            bare = fqdn.rstrip(".")
+            raise UsageError(f"{bare} is outside of {domain}, whose names are served here: use {bare}.{domain}")
 
     async def _get_lookup(self, request: web.Request) -> web.Response:
         return _reply(list(await self._lookup(self._qualified(request.match_info["name"]))))
@@ -368,6 +376,8 @@ class Control:
         form = await _form(request)
         addresses = form.get("address", []) + ([_cidr(request)] if "ip" in request.match_info else [])
         name = form.get("fqdn", [""])[-1]
+        if name:
+            self._inside(self._qualified(name))
         await self._containers.lives.make_way(EXPOSED, addresses)
         found = await self._exposure.expose(
             addresses, self._qualified(name) if name else "", masquerade=_yes(form, "masquerade", "true")

@@ -31,6 +31,9 @@ so that strangers cost little and a flood of one keeps nobody out."""
 
 NO_PASSWORD: Final = "the other side has no password, this one has"
 
+OURSELF: Final = "cannot connect to ourself"
+"""One list of peers for all hosts names each host, too."""
+
 
 class State(Enum):
     """How far a connection is."""
@@ -387,8 +390,10 @@ class Connections:
         ]
 
     def _refuse_namesake(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
-        if any(other.nonce == hello.nonce for other in self.all.values()):
-            return self.end(connection, Reason.SELF, "this is the peer itself", now)
+        mirror = [other for other in self.all.values() if other.nonce == hello.nonce and other is not connection]
+        if mirror:
+            # Both ends are ours, and end together: what the second one hears of the first is no namesake.
+            return [effect for one in (*mirror, connection) for effect in self.end(one, Reason.SELF, OURSELF, now)]
         text = f"name {self._own} is borne by two processes ({hello.nickname!r} is the other)"
         return [Log("error", text), *self.end(connection, Reason.NAME_COLLISION, text, now)]
 

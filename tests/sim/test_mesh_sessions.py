@@ -5,6 +5,7 @@ The stub of the group operations is used where many peers meet, the real ones wh
 
 import os
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -310,6 +311,23 @@ def test_two_peers_of_one_name_are_both_told(password: str) -> None:
     net.run(10 * SECOND)
     assert any("borne by two processes" in text for text in warnings(net, 0))
     assert any("borne by two processes" in text for text in warnings(net, 1))
+
+
+@pytest.mark.parametrize("password", ["", "correct horse"])
+def test_a_peer_that_is_told_to_dial_itself_says_so_and_sees_no_namesake(password: str) -> None:
+    """`weave launch A B` typed alike on both hosts."""
+    net = mesh(2, password=password)
+    for host in (0, 1):
+        net.launch(host, [0, 1])
+    net.run_until(net.converged, 20 * SECOND)
+    net.run(10 * SECOND)
+    for host in (0, 1):
+        assert warnings(net, host) == []
+        report: Any = mesh_report(net.meshes[host], net.now)
+        targets = {entry["address"]: entry for entry in report["targets"]}
+        own = targets[str(net.hosts[host].address)]
+        assert (own["state"], own["reason"]) == ("refused", "cannot connect to ourself")
+        assert report["refused"] == []
 
 
 # --- datagrams ----------------------------------------------------------------------------------------------------

@@ -71,6 +71,18 @@ def test_a_stopped_container_gives_way_to_whoever_names_its_address(host: Host) 
             host.engine("DELETE", f"/containers/{name}?force=1")
 
 
+def test_names_that_nobody_would_ask_here_are_refused(host: Host) -> None:
+    for words in (["dns-add", "10.9.9.9", "-h", "other.example.org"], ["expose", "-h", "other.example.org"]):
+        done = host.weave(*words, check=False)
+        assert done.returncode == 1 and "use other.example.org.weave.local" in done.stderr, done.stderr
+    assert addresses(host, "weave:expose") == []
+    for name in ("short", "db.prod.weave.local", "Dotted.WEAVE.local."):
+        host.weave("dns-add", "10.9.9.9", "-h", name)
+        assert host.weave("dns-lookup", name).stdout == "10.9.9.9\n"
+        host.weave("dns-remove", "10.9.9.9", "-h", name)
+    host.weave("dns-remove", "10.9.9.9", "-h", "other.example.org")
+
+
 def test_what_has_ended_already_ends_with_0(host: Host) -> None:
     host.weave("stop")
     assert host.weave("stop").stderr == "weave: weave is not running\n"
