@@ -142,6 +142,8 @@ class Stage:
             detail = self._detail(fault)
             # Another fault may keep the daemon down still.
             detail["hosts"] = [host for host in fault.hosts if host in self.live.daemons]
+            if t > begun:
+                detail["took"] = t - begun
             if self.upkeep.waiting:
                 detail["waiting"] = dict(self.upkeep.waiting)
             self.event(step, fault.what, "end", t=t, ok=True, groups=True, **detail)

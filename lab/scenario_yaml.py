@@ -15,6 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from lab.scenario_base import Written, show
+from overlay.clean import clean
 
 __all__ = ["Found", "Text", "editor", "locate", "read_yaml"]
 
@@ -32,7 +33,7 @@ class Found(Struct, frozen=True):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.text}" if self.path else self.text
+        return f"{clean(self.path)}: {self.text}" if self.path else self.text
 
 
 class Text(Struct, frozen=True):

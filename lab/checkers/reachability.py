@@ -38,6 +38,12 @@ def transitions(run: Run) -> list[tuple[int, int]]:
         for step in run.steps
         if step.what in CHANGES and step.what not in FAULTS
     ]
+    # So does the end of a fault: of a host's containers the first answer while others still start.
+    spans += [
+        (event.t - took, event.t)
+        for event in run.events
+        if event.what in FAULTS and event.phase == "end" and isinstance(took := event.detail.get("took"), int)
+    ]
     return sorted(spans)
 
 

@@ -1,6 +1,7 @@
 """Each checker on histories that are right, and on the same ones with one thing wrong."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -137,6 +138,26 @@ def test_a_host_that_comes_back_answers_before_its_step_has_ended() -> None:
     run = Run(story.finish())
     stale = next(finding for finding in staleness(run) if finding["what"] == "stale")
     assert stale["lasted"] > 10 * S and stale["streak"] < 3 * S and check_dns(run).verdict == "valid"
+
+
+@pytest.mark.parametrize(("took", "verdict"), [(900 * MS, "valid"), (0, "invalid")])
+def test_containers_of_a_host_that_comes_back_answer_while_the_others_still_start(took: int, verdict: str) -> None:
+    services, rest = {"web": ORION, "client": MACBOOK, "other": MACBOOK}, {"client": MACBOOK, "other": MACBOOK}
+    story = Story(services=services)
+    hosts = list(story.hosts)
+    story.took(0, 100 * MS, "run", label="run", hosts=hosts, groups=(story.hosts,), **story.place(services))
+    for host in hosts:
+        story.view(150 * MS, host, story.hosts)
+    kill: dict[str, Any] = {"label": "kill host", "hosts": [ORION], "step": 50}
+    story.event(3 * S, "kill", "start", **kill, groups=((MACBOOK,),), **story.place(rest))
+    story.add(Gone(t=3 * S + MS, host=ORION))
+    story.view(3 * S + 10 * MS, MACBOOK, (MACBOOK,))
+    story.event(15 * S, "kill", "end", **kill, groups=(story.hosts,), took=took, **story.place(services))
+    for t in range(S, 20 * S, 200 * MS):
+        story.sample(t, "http", "client", "web", t < 3 * S or t >= 14300 * MS)
+        story.sample(t, "http", "client", "other", True)
+    story.event(20 * S, "down")
+    assert check_reachability(Run(story.finish())).verdict == verdict
 
 
 def test_a_killed_daemon_takes_its_names_along() -> None:

@@ -8,7 +8,7 @@ import pytest
 from lab.backends.simulated.engine import SimEngine
 from lab.checkers.world import World
 from lab.history import Event, Meta
-from lab.scenario import ScenarioError, load_resolved, parse, read
+from lab.scenario import ScenarioError, load, load_resolved, parse, read
 from lab.topology import Resolved, resolve
 from overlay.cli_run import parse_run
 from overlay.config import Config
@@ -140,3 +140,14 @@ def test_checkers_know_whose_a_name_is() -> None:
     assert world.owners("DB.example.org.") == ["db"]
     assert world.owners("web.example.org") == ["web-1", "web-2"]
     assert world.owners("db.weave.local") == []
+
+
+def test_a_key_writes_no_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(
+        'version: 1\n"key\\nFORGED: valid": 1\nservices: {"ab\\nFORGED: valid": {image: x}}\n', encoding="utf-8"
+    )
+    with pytest.raises(ScenarioError) as caught:
+        load(file)
+    lines = str(caught.value).splitlines()
+    assert len(lines) > 1 and all(line.startswith(f"{file}:") for line in lines)
