@@ -112,6 +112,12 @@ class VxlanOverlay:
                 lines.append(f"bridge fdb append 00:00:00:00:00:00 dev {DEVICE} dst {other.address}")
         exists = f"ip link show {DEVICE} >/dev/null 2>&1 && exit 0"
         await must(host, ["sh", "-ec", "\n".join([exists, *lines])])
+        for family in ("iptables", "ip6tables"):
+            # Docker's policy drops bridged frames where they go through the packet filter.
+            calls = await host.exec(["cat", f"/proc/sys/net/bridge/bridge-nf-call-{family}"])
+            if calls.out.strip() == "1":
+                rule = ["-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"]
+                await must(host, [family, "-w", "-I", "FORWARD", *rule])
 
     async def _plug(self, replica: Replica) -> None:
         host = self._lab.hosts[replica.host]

@@ -56,6 +56,16 @@ def _served(name: str) -> None:
     assert answer.startswith("Hi! I'm [svc1] service and my Docker container's IP is [172.17.0.")
 
 
+def test_forward_has_the_policy_of_docker_and_a_flush_of_it_is_mended(two: str) -> None:
+    """`own` and `client` are on one host: what is between them passes the host's packet filter."""
+    ask = ("client", "curl", "-s", "--retry", "20", "--retry-all-errors", "--max-time", "2", "--retry-delay", "1")
+    for family in ("iptables", "ip6tables"):
+        assert on(two, "macbook.local", family, "-S", "FORWARD").startswith("-P FORWARD DROP\n-A FORWARD -j WEAVE\n")
+    on(two, "macbook.local", "iptables", "-F", "FORWARD")
+    await_that(lambda: "-j WEAVE" in on(two, "macbook.local", "iptables", "-S", "FORWARD"), "the rules are back")
+    assert on(two, *ask, "10.0.1.5:8080").startswith("Hi! I'm [own] service")
+
+
 def test_hosts_are_machines_with_an_engine_of_their_own(two: str) -> None:
     assert on(two, "orion.local", "hostname").strip() == "orion.local"
     assert "svc1" in on(two, "orion.local", "sudo", "docker", "ps", "--format", "{{.Names}}")

@@ -13,6 +13,28 @@ def test_a_partition_unchanged(tmp_path: Path) -> None:
     assert summary(out)["verdict"] == "valid"
 
 
+BRIDGED = """\
+version: 1
+name: bridged
+underlay:
+  hosts: {orion: {address: 192.168.0.2}, macbook: {address: 192.168.0.3}}
+overlay: vxlan
+services:
+  svc1: {image: ksahnine/dummy-http, host: orion, address: 10.0.1.1/24}
+  svc2: {image: ksahnine/dummy-http, host: orion, address: 10.0.1.2/24}
+  svc3: {image: ksahnine/dummy-http, host: macbook, address: 10.0.1.3/24}
+timeline: [{launch: all}, {run: all}, {expect: {reachable: all, within: 20s}}]
+"""
+
+
+def test_a_static_vxlan_passes_the_policy_of_docker(tmp_path: Path) -> None:
+    require_dind()
+    file = tmp_path / "bridged.yaml"
+    file.write_text(BRIDGED)
+    out = lab("run", str(file), "--backend", "dind", "--json", "--out", str(tmp_path))
+    assert summary(out)["verdict"] == "valid"
+
+
 def test_the_walk_through_word_for_word() -> None:
     require_dind()
     assert "commands did what they should" in lab("workshop", "--check", "--backend", "dind")
