@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from overlay.drivers.disk import Disk, DiskFull
+from overlay.owners import endpoint_label
 from overlay.stored import understood
 
 __all__ = ["Attachment", "Journal", "Name"]
@@ -55,7 +56,7 @@ class Attachment(Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """What is announced as the owner: a container's id, with its endpoint where it may have several."""
-        return f"{self.holder}:{self.container.rpartition(':')[2]:.12}" if self.holder else self.container
+        return endpoint_label(self.holder, self.container.rpartition(":")[2]) if self.holder else self.container
 
     @property
     def shown(self) -> str:

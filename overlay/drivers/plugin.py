@@ -38,8 +38,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = "/run/docker/plugins/weave.sock"
 """Where the engine looks for a driver named `weave`."""
-MESH = "weavemesh"
-"""Another name of the same driver: that of the original for networks that every engine knows for itself."""
+MESH = r.DRIVERS[1]
 NETWORK = "weave"
 """The network that is there without being made: the default subnet, and the way of multicast."""
 _KIND = "application/vnd.docker.plugins.v1.2+json"

@@ -24,6 +24,7 @@ from overlay.drivers.proxy_router import RouterGone, RouterRefused, RouterSide
 from overlay.drivers.sides import Broken, Side, TlsSide, tcp_options
 from overlay.errors import EnvironmentProblem
 from overlay.http_guard import refusal
+from overlay.plugin.requests import DRIVERS
 from overlay.proxy import unwrap
 from overlay.proxy.create import Facts, joining, named_network, rewrite, rewrite_dns
 from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, Response, parse_request, reply
@@ -203,7 +204,7 @@ class Proxy:
         self._prepare()
         facts = Facts(resolver=said["resolver"], domain=said["domain"], waiter=self._waiter)
         network = named_network(body)
-        if network and ((await self._get(x, f"/networks/{quote(network, safe='')}")) or {}).get("Driver") == "weave":
+        if network and not wanted.asked and await self._driver_of(x, network) in DRIVERS:
             content = json.dumps(rewrite_dns(body, facts, self._policy)).encode()
             return await self._answer(x, *await fetch(self._engine, x.head, content))
         changed = rewrite(body, config, x.call.query.get("name", "").lstrip("/"), facts, self._policy)
@@ -320,6 +321,11 @@ class Proxy:
         head = Head("GET", x.call.prefix + path, "HTTP/1.1", (("Host", x.head.header("host") or "docker"),))
         response, answer = await fetch(self._engine, head, None)
         return _object(answer) if response.status == 200 else None
+
+    async def _driver_of(self, x: Exchange, network: str) -> str:
+        """Empty: there is no such network, which the engine will say."""
+        found = await self._get(x, f"/networks/{quote(network, safe='')}")
+        return str((found or {}).get("Driver") or "")
 
     async def _engine_does(self, method: str, path: str) -> None:
         """Ask the engine for something that undoes; what it says to that is only worth a line."""

@@ -17,6 +17,7 @@ __all__ = [
     "ACTIVATE",
     "ADDRESS_SPACE",
     "CAPABILITIES",
+    "DRIVERS",
     "IPAM_CAPABILITIES",
     "MULTICAST",
     "OWNER",
@@ -40,6 +41,8 @@ CAPABILITIES: Json = {"Scope": "local", "ConnectivityScope": "global"}
 """Each engine knows its networks for itself; what is connected to them reaches over all hosts."""
 IPAM_CAPABILITIES: Json = {"RequiresMACAddress": False, "RequiresRequestReplay": False}
 
+DRIVERS = ("weave", "weavemesh")
+"""What the driver is called; the second is the original's word for networks that every engine knows for itself."""
 ADDRESS_SPACE = "weave"
 _OPTIONS = "works.weave."
 SPOOFING = "works.weave.allow-spoofing"

@@ -41,6 +41,8 @@ class Joining(Struct, frozen=True):
     """Specifications as of the command line; empty: the default subnet."""
     spoofing: bool = False
     """It may send with any MAC and any address."""
+    asked: bool = False
+    """The request itself says so, and not a default or the image."""
 
 
 def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Policy) -> Joining | None:
@@ -63,7 +65,7 @@ def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Policy)
         except UsageError as error:
             raise Rejected(400, f"{VARIABLE}: {error}") from None
     try:
-        return Joining(wanted, allows_spoofing(own))
+        return Joining(wanted, allows_spoofing(own), said)
     except UsageError as error:
         raise Rejected(400, str(error)) from None
 

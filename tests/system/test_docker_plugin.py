@@ -248,10 +248,14 @@ def test_a_container_of_the_proxy_joins_a_network(pair: Pair) -> None:
     one.weave("detach", "10.40.0.77/12", "amid")
     one.docker("network", "connect", "net", "amid")
     eventually(lambda: reaches(one, "amid", near), what="what the sentence says")
+    one.proxied(
+        "run", "-d", "--name", "at-once", "--net", "net", "-e", "WEAVE_CIDR=10.46.3.3/12", BUSYBOX, "sleep", "1000"
+    )
+    eventually(lambda: reaches(one, "at-once", near) and reaches(one, "at-once", far), what="both from its start")
     left = two.weave("detach", "near", check=False)
     assert left.returncode and "docker network disconnect" in left.stderr
     one.weave("stop-proxy")
-    one.docker("rm", "-f", "web", "amid")
+    one.docker("rm", "-f", "web", "amid", "at-once")
     two.docker("rm", "-f", "near", "far")
     for host in pair:
         host.docker("network", "rm", "more")
