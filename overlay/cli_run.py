@@ -184,8 +184,8 @@ _SHORT = {
     "h": "hostname", "u": "user", "w": "workdir", "l": "label", "c": "cpu-shares", "m": "memory",
 }  # fmt: skip
 _ALIASES = {"net": "network", "dns-opt": "dns-option"}
-_HOST_NAME = 64
-"""What a kernel takes as a host name at most; a longer name of a container is no host name, as with the original."""
+_HOST_NAME = 63
+"""What a label of DNS has at most; a longer name of a container is no host name, as with the original."""
 _OWN = {"without-dns": ("dns", False), "with-dns": ("dns", True), "allow-spoofing": ("spoofing", True)}
 
 

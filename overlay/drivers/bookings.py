@@ -92,9 +92,7 @@ class Bookings:
                 self._journal.drop(info.id)
             raise
         held = tuple(dict.fromkeys((*before.addresses, *booked)))
-        names = before.names + tuple(
-            Name(self.fqdn(info), cidr.partition("/")[0]) for cidr in booked if dns and self._config.dns
-        )
+        names = before.names + tuple(Name(self.fqdn(info), cidr.partition("/")[0]) for cidr in booked if dns)
         return self._journal.update(intent, wanted=(), addresses=held, names=tuple(dict.fromkeys(names)))
 
     def leaving(self, record: Attachment | None, addresses: Sequence[str]) -> tuple[str, ...]:
@@ -174,7 +172,7 @@ class Bookings:
         """Tell the node where this container is and what it is called."""
         mac = record.mac or self.mac(record.container)
         self._router.feed(i.Attached(record.label, mac, record.addresses))
-        for name in record.names:
+        for name in record.names if self._config.dns else ():  # with --no-dns they are kept for a life with DNS
             self._router.feed(i.RegisterName(record.label, name.fqdn, name.address))
 
     async def forget(self, record: Attachment) -> None:

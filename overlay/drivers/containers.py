@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from overlay import inputs as i
 from overlay.config import Config
+from overlay.dns.search import search_list
 from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import Ports
 from overlay.drivers.bookings import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, check_attachable, is_own
@@ -26,6 +27,9 @@ from overlay.plugin.requests import OWNER as ENDPOINT
 __all__ = ["EXPOSED", "EXTERNAL", "GRACE", "Containers"]
 
 log = logging.getLogger(__name__)
+
+HOST_NAME_MAX = 64
+"""Bytes that the kernel takes for a host name, with its domain."""
 
 
 class Containers:
@@ -61,7 +65,7 @@ class Containers:
         """
         for text in addresses:
             parse_address(text)
-        container = await self._engine.create(self._with_dns(body, dns), name)
+        container = await self._engine.create(self._with_dns(body, name, dns), name)
         try:
             await self.lives.looked.wait()  # not under the lock, which looking at a container takes
             await self.lives.make_way(container, addresses)
@@ -298,8 +302,11 @@ class Containers:
                 return record.container
         return (await self._engine.inspect(reference)).id
 
-    def _with_dns(self, body: Mapping[str, Any], dns: bool) -> dict[str, Any]:
-        """The create request with this host's DNS server in it, where the user has not named another."""
+    def _with_dns(self, body: Mapping[str, Any], name: str, dns: bool) -> dict[str, Any]:
+        """The create request with this host's DNS server in it, where the user has not named another.
+
+        A container that is called like its host is so in the router's domain, if both fit into a host name.
+        """
         changed = dict(body)
         if not (dns and self._config.dns and self.resolver):
             return changed
@@ -308,7 +315,12 @@ class Containers:
             raise UsageError(f"HostConfig is {given!r:.80}: expected an object")
         host = dict(given)
         host.setdefault("Dns", [self.resolver])
-        host.setdefault("DnsSearch", [self._config.dns_domain.rstrip(".")])
+        domain = self._config.dns_domain.rstrip(".")
+        hostname = str(changed.get("Hostname") or "")
+        fits = len(f"{hostname}.{domain}") <= HOST_NAME_MAX
+        if hostname and hostname == name and fits and not changed.get("Domainname"):
+            changed["Domainname"] = domain
+        host.setdefault("DnsSearch", search_list(hostname, str(changed.get("Domainname") or ""), domain))
         changed["HostConfig"] = host
         return changed
 

@@ -173,7 +173,7 @@ class Lives:
                 return False
             log.warning("container %.12s is on the bridge with %s but not on disk: adopted", container, " ".join(held))
             fqdn = self._bookings.fqdn(info)
-            names = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in held) if self._config.dns else ()
+            names = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in held)
             specs = held if info.waits else ()
             record = Attachment(container=container, name=info.name, addresses=held, names=names, specs=specs)
             self._journal.put(record)

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from overlay.dns.search import search_list
 from overlay.drivers.addresses import parse_address
 from overlay.errors import UsageError
 from overlay.proxy.cidr import VARIABLE, allows_spoofing, wanted_addresses
@@ -84,15 +85,15 @@ def rewrite(body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts:
     host = changed["HostConfig"] = dict(changed.get("HostConfig") or {})
     host["Binds"] = [*(host.get("Binds") or ()), f"{facts.waiter}:{DIRECTORY}:ro"]
     _name(changed, image, name, facts, policy)
-    _dns(host, facts, policy)
+    _dns(changed, facts, policy)
     return changed
 
 
 def rewrite_dns(body: Mapping[str, Any], facts: Facts, policy: Policy) -> Json:
     """The request for a container on a network of the plugin: that puts it on the overlay, but gives it no names."""
     changed = dict(body)
-    host = changed["HostConfig"] = dict(changed.get("HostConfig") or {})
-    _dns(host, facts, policy)
+    changed["HostConfig"] = dict(changed.get("HostConfig") or {})
+    _dns(changed, facts, policy)
     return changed
 
 
@@ -102,12 +103,14 @@ def named_network(body: Mapping[str, Any]) -> str:
     return "" if mode in ("default", "bridge", "host", "none") or mode.startswith("container:") else mode
 
 
-def _dns(host: Json, facts: Facts, policy: Policy) -> None:
+def _dns(body: Json, facts: Facts, policy: Policy) -> None:
+    host: Json = body["HostConfig"]
     if facts.resolver and not policy.without_dns:
         if not host.get("Dns"):
             host["Dns"] = [facts.resolver]
         if not host.get("DnsSearch"):
-            host["DnsSearch"] = [facts.domain]
+            hostname, domainname = (str(body.get(key) or "") for key in ("Hostname", "Domainname"))
+            host["DnsSearch"] = search_list(hostname, domainname, facts.domain)
 
 
 def _program(body: Mapping[str, Any], image: Mapping[str, Any]) -> tuple[list[str], list[str]]:

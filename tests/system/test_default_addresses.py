@@ -83,6 +83,22 @@ def test_names_that_nobody_would_ask_here_are_refused(host: Host) -> None:
     host.weave("dns-remove", "10.9.9.9", "-h", "other.example.org")
 
 
+def test_a_container_knows_its_name_in_the_domain(host: Host) -> None:
+    for words, name, search in (
+        (["--name", "db.prod"], ("db.prod", "weave.local"), ["weave.local"]),
+        (["-h", "web.prod.weave.local"], ("web.prod.weave.local", ""), ["prod.weave.local", "weave.local"]),
+    ):
+        made = host.container(host.weave("run", "10.9.5.1/24", *words, IMAGE, "x").stdout.strip())
+        assert (made["Config"]["Hostname"], made["Config"].get("Domainname") or "") == name
+        assert made["HostConfig"]["DnsSearch"] == search
+        host.engine("DELETE", f"/containers/{made['Id']}?force=1")
+    for length in (63, 64, 65):
+        long = "n" * length
+        made = host.container(host.weave("run", "10.9.5.1/24", "--name", long, IMAGE, "x").stdout.strip())
+        assert (made["Config"]["Hostname"] == long) == (length <= 63)
+        host.engine("DELETE", f"/containers/{long}?force=1")
+
+
 def test_what_has_ended_already_ends_with_0(host: Host) -> None:
     host.weave("stop")
     assert host.weave("stop").stderr == "weave: weave is not running\n"
@@ -90,3 +106,7 @@ def test_what_has_ended_already_ends_with_0(host: Host) -> None:
     host.weave("launch", "--no-dns", "--http-addr=", "--status-addr=")
     done = host.weave("dns-args")
     assert done.stdout == "" and "no DNS" in done.stderr
+    host.weave("run", "10.9.6.1/24", "--name", "silent", IMAGE, "x")
+    host.weave("stop")
+    host.weave("launch")
+    assert host.weave("dns-lookup", "silent").stdout == "10.9.6.1\n", "it was attached under --no-dns"

@@ -211,3 +211,19 @@ def test_only_the_request_allows_spoofing_not_the_image() -> None:
     assert not allows_spoofing(["A=1"]) and allows_spoofing(["WEAVE_ALLOW_SPOOFING=TRUE"])
     with pytest.raises(Rejected, match="WEAVE_ALLOW_SPOOFING=maybe: expected 1 or 0"):
         joining({"Env": ["WEAVE_ALLOW_SPOOFING=maybe"]}, (), Policy())
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, ["weave.local"]),
+        ({"Hostname": "c1.Sub.weave.local"}, ["Sub.weave.local", "weave.local"]),
+        ({"Hostname": "c1", "Domainname": "sub.weave.local"}, ["sub.weave.local", "weave.local"]),
+        ({"Hostname": "c1.weave.local"}, ["weave.local"]),
+        ({"Hostname": "c1.example.org"}, ["weave.local"]),
+        ({"Hostname": "c1.sub.weave.local", "HostConfig": {"DnsSearch": ["mine"]}}, ["mine"]),
+    ],
+)
+def test_a_container_in_a_sub_domain_searches_there_first(body: dict[str, Any], expected: list[str]) -> None:
+    changed = rewrite({"Cmd": ["x"], **body}, {}, "c1", FACTS, Policy())
+    assert changed is not None and changed["HostConfig"]["DnsSearch"] == expected
