@@ -46,7 +46,7 @@ _INTERRUPTED = 0x10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _SUBSYSTEM = 10
 """NFNL_SUBSYS_NFTABLES."""
-_NEWTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE = 0, 2, 3, 4, 6, 7
+_NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE = 0, 1, 2, 3, 4, 6, 7
 _NEWSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 12, 13, 14
 _NESTED = 0x8000
 _MOST = 1000
@@ -206,6 +206,8 @@ class Table:
         self._elements: dict[str, dict[bytes, None]] = {name: {} for name in self._sets}
         self._written: tuple[tuple[bytes, bytes], ...] = ()
         """The rules as the kernel tells them."""
+        self._shape: tuple[tuple[bytes | None, ...], ...] = ()
+        """The table and its chains likewise."""
 
     @property
     def installed(self) -> bool:
@@ -233,7 +235,7 @@ class Table:
                 *(message for name, keys in wanted.items() for message in self._change(_NEWSETELEM, name, list(keys))),
             )
             self._elements = wanted
-            self._written = self._read_rules()
+            self._written, self._shape = self._read_rules(), self._read_shape()
         except OSError:
             if fresh:
                 self.close()
@@ -274,6 +276,8 @@ class Table:
         if self._socket is None:
             return ()
         try:
+            if self._read_shape() != self._shape:
+                return (f"chains or flags of nftables table {self._name}",)
             if self._read_rules() != self._written:
                 return (f"rules of nftables table {self._name}",)
             return tuple(
@@ -320,6 +324,16 @@ class Table:
     def _read_rules(self) -> tuple[tuple[bytes, bytes], ...]:
         """(chain, expressions) of each rule; what a counter has counted is left out."""
         return tuple(_plain(attributes) for attributes in self._dump(_GETRULE, _text(1, self._name)))
+
+    def _read_shape(self) -> tuple[tuple[bytes | None, ...], ...]:
+        """The table's flags (one makes it do nothing), then (name, hook, policy, type) of each chain."""
+        name = self._name.encode() + b"\0"
+        tables = [dict(_parsed(attributes)) for attributes in self._dump(_GETTABLE, _text(1, self._name))]
+        chains = [dict(_parsed(attributes)) for attributes in self._dump(_GETCHAIN, _text(1, self._name))]
+        return (
+            *((fields.get(2),) for fields in tables if fields.get(1) == name),
+            *(tuple(fields.get(kind) for kind in (3, 4, 5, 7)) for fields in chains if fields.get(1) == name),
+        )
 
     def _dump(self, kind: int, attributes: bytes) -> list[bytes]:
         assert self._socket is not None

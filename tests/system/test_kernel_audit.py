@@ -95,6 +95,11 @@ def test_entries_filters_and_ports_that_others_change(orion: Host, net: Underlay
     orion.sh("; ".join(script for script, _ in changes))
     mended(orion, *(words for _, words in changes))
     as_before(orion, before)
+    # A table that is there and does nothing, and one with a chain more, which drops everything.
+    more = "add chain inet weave-vxlan more { type filter hook input priority 0; policy drop; }"
+    orion.sh(f"nft 'add table bridge weave-ports {{ flags dormant; }}'; nft '{more}'")
+    mended(orion, *(f"chains or flags of nftables table {name}" for name in ("weave-ports", "weave-vxlan")))
+    as_before(orion, before)
     orion.sh(
         f"ip link set {first} down; bridge link set dev {first} learning on isolated on;"
         f"bridge link set dev vxlan-6784 isolated off neigh_suppress off; ip link set vethwesleeve mtu 1300;"
