@@ -34,12 +34,13 @@ def replay_run(where: str, *, as_json: bool) -> int:
         raise LabError(f"{path} does not begin with what was run: nothing to make again")
     with understood(path):
         engine = find_backend(meta.backend)
-        scenario = _scenario(path, meta)
     if not isinstance(engine, Virtual):
         raise LabError(
             f"{path.parent} ran on {meta.backend}, where no two runs are the same to the byte: only sim runs can be "
             f"replayed. `lab run {meta.scenario.get('file')} --backend {meta.backend} --seed {meta.seed}` does it again"
         )
+    with understood(path):
+        scenario = _scenario(path, meta)
     if reasons := engine.refuse(scenario):
         raise LabError("\n".join(reasons))
     made = io.BytesIO()
