@@ -307,11 +307,17 @@ def test_what_was_removed_while_the_router_was_down_is_given_back(pair: Pair) ->
     assert links.count("vethwel") == 1 and "vethweg" not in links, "nor a device"
     assert reaches(one, "stays", target) and f"{stays}/" in str(one.booked())
 
+    option = ("-o", "works.weave.multicast=true", "--subnet", "10.43.0.0/24")
+    one.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", *option, "loud")
     one.kill_daemon()
     one.sh(f'rm -rf "{one.disk}"/db/*')
     one.weave("launch", "--plugin", two.address)
     eventually(lambda: f"{stays}/" in str(one.booked()), 30, "adopted")
     eventually(lambda: reaches(two, "target", "stays.weave.local"), what="with its name")
+    one.docker("run", "-d", "--name", "singer", "--net", "loud", BUSYBOX, "sleep", "1000")
+    assert any("224.0.0.0/4" in line for line in routes(one, "singer")), "the network's options are known again"
+    one.docker("rm", "-f", "singer")
+    one.docker("network", "rm", "loud")
     one.docker("rm", "-f", "stays")
     two.docker("rm", "-f", "target")
     for host in pair:
