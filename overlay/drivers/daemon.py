@@ -111,7 +111,7 @@ class Daemon:
 
         plan = vxlan_plan(config, bridge.underlay_mtu(netlink))
         devices = bridge.ensure(netlink, plan)
-        guard = VxlanFilter(plan.port)
+        guard = VxlanFilter(plan.port, (BRIDGE, self._engine_bridge))
         stack.callback(guard.close)
         ports = self._ports = PortFilter()
         stack.callback(ports.close)

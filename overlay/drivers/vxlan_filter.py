@@ -28,19 +28,22 @@ _KEYS = {4: (nft.IPV4, 4), 6: (nft.IPV6, 16)}
 """Of a set: `nft`'s number of the type, and octets."""
 _SOURCES = {4: 12, 6: 8}
 """Where the source stands in the IP header."""
-_NFPROTO, _L4PROTO = 15, 16
+_IIFNAME, _NFPROTO, _L4PROTO = 6, 15, 16
 
 
 class VxlanFilter:
-    """The filter for UDP packets to `port`. `install` first; then `allow` as often as the hosts change."""
+    """The filter for UDP packets to `port`. `install` first; then `allow` as often as the hosts change.
 
-    def __init__(self, port: int) -> None:
+    `inside`: bridges of containers. Whatever source a container writes into a packet, no peer is behind them.
+    """
+
+    def __init__(self, port: int, inside: Iterable[str] = ()) -> None:
         self.table = nft.Table(
             _INET,
             TABLE,
             [nft.Set(_SETS[version], (kind,), size) for version, (kind, size) in _KEYS.items()],
             [nft.Chain(_CHAIN, _LOCAL_IN, _PRIORITY)],
-            [_rule(version, port) for version in _SETS],
+            [*(_from(name, port) for name in inside), *(_rule(version, port) for version in _SETS)],
         )
         self._hosts: dict[str, None] = {}
 
@@ -88,6 +91,19 @@ def _elements(hosts: Iterable[str]) -> dict[str, list[bytes]]:
         address = _bare(host)
         found[_SETS[address.version]].append(address.packed)
     return found
+
+
+def _from(name: str, port: int) -> nft.Rule:
+    """`iifname NAME udp dport PORT counter drop`."""
+    return nft.Rule(
+        _CHAIN,
+        (
+            *(nft.meta(_IIFNAME), nft.equals(name.encode().ljust(16, b"\0"))),
+            *(nft.meta(_L4PROTO), nft.equals(bytes((socket.IPPROTO_UDP,)))),
+            *(nft.load(nft.TRANSPORT, 2, 2), nft.equals(port.to_bytes(2, "big"))),
+            *(nft.counter(), nft.verdict(nft.DROP)),
+        ),
+    )
 
 
 def _rule(version: int, port: int) -> nft.Rule:

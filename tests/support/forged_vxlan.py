@@ -4,7 +4,7 @@ from overlay_hosts import PYTHON, Host, Underlay
 
 FORGE = """
 import socket, struct, sys
-target, mac, text, vni = sys.argv[1:]
+target, mac, text, vni, *source = sys.argv[1:]
 def summed(data):
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
@@ -15,9 +15,16 @@ addresses = bytes((10, 0, 1, 77, 10, 0, 1, 1))
 head = struct.pack("!BBHHHBBH8s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, addresses)
 head = head[:10] + struct.pack("!H", summed(head)) + head[12:]
 inner = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("02000000004d") + b"\\x08\\x00" + head + udp
+vxlan = struct.pack("!BxxxI", 8, int(vni) << 8) + inner
+if source:
+    ends = socket.inet_aton(source[0]) + socket.inet_aton(target)
+    outer = struct.pack("!HHHH", 40000, 6784, 8 + len(vxlan), 0) + vxlan
+    outer = struct.pack("!BBHHHBBH8s", 0x45, 0, 20 + len(outer), 0, 0, 64, 17, 0, ends) + outer
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    sys.exit(raw.sendto(outer, (target, 0)) != len(outer))
 sock = socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM)
 for _ in range(5):
-    sock.sendto(struct.pack("!BxxxI", 8, int(vni) << 8) + inner, (target, 6784))
+    sock.sendto(vxlan, (target, 6784))
 """
 LISTEN = """
 import socket
@@ -39,11 +46,18 @@ for _ in range(50):
 
 
 def heard(
-    made: Underlay, *forgers: tuple[Host, str], to: str = "orion", by: str = "macbook", at: str = ""
+    made: Underlay,
+    *forgers: tuple[Host, str],
+    to: str = "orion",
+    by: str = "macbook",
+    at: str = "",
+    within: str = "",
+    source: str = "",
 ) -> list[str]:
     """What the container `left` of one host hears when these forge packets and then `right` of another host speaks.
 
-    `at` is the host's address where that is not its usual one.
+    `at` is the host's address where that is not its usual one; `within` a container of the forgers' hosts in which they
+    sit, `source` the address that they pretend to have.
     The words `end` come by the overlay itself and are the last to be sent, so that what is not heard was not let in.
     """
     target, other = made.hosts[to], made.hosts[by]
@@ -54,7 +68,10 @@ def heard(
         assert listener.stdout is not None and listener.stdout.readline() == "ready\n"
         for host, words in forgers:
             for vni in ("6784", "6785"):
-                host.run(PYTHON, "-c", FORGE, at or target.address, mac, words, vni)
+                state = host.container(within)["State"] if within else {}
+                inside = ("nsenter", "--target", str(state["Pid"]), "--net") if within else ()
+                pretended = (source,) if source else ()
+                host.run(*inside, PYTHON, "-c", FORGE, at or target.address, mac, words, vni, *pretended)
         other.inside("right", PYTHON, "-c", SAY, "end")
         out, _ = listener.communicate(timeout=20)
     finally:

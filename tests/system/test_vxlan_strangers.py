@@ -40,6 +40,12 @@ def test_with_trusted_subnets_only_those_are_let_in() -> None:
         assert heard(made, (made.hosts["stranger"], "stranger")) == []
         stranger, macbook = made.hosts["stranger"], made.hosts["macbook"]
         assert heard(made, (stranger, "stranger"), (macbook, "peer")) == ["peer"]
+        # A container of the same host that pretends to be the peer, towards both addresses of its host.
+        orion = made.hosts["orion"]
+        assert heard(made, (macbook, "peer"), source=macbook.address) == ["peer"]
+        for at in (orion.address, orion.sh("ip -4 -br address show docker0").split()[2].partition("/")[0]):
+            forger = (orion, "container")
+            assert heard(made, forger, within="left", source=macbook.address, at=at) == []
 
 
 @pytest.fixture(scope="module")
