@@ -4,12 +4,17 @@ Names, nicknames, DNS names, errors of engines: what others chose may hold line 
 sequences (which drive a terminal) and marks that turn the direction of writing. Every one of them becomes visible.
 """
 
+import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["LINES", "clean", "clean_json", "clean_tree"]
 
 LINES = "\n\t"
 """What a text of several lines may keep."""
+_UNUSUAL = re.compile(r"[^\x20-\x7e]+")
+"""What has to be looked at character by character: reports are long, and one such character must not make them slow."""
 
 
 def clean(text: str, *, most: int = 0, keep: str = "") -> str:
@@ -26,17 +31,18 @@ def clean(text: str, *, most: int = 0, keep: str = "") -> str:
         bare = bare.replace(char, "")
     if bare.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text
-    )
+    return _escaped(text, keep, _shown)
 
 
 def clean_tree(value: Any, *, keep: str = "") -> Any:
     """A value as JSON knows them, with every text in it (keys too) cleaned."""
     if isinstance(value, str):
-        return clean(value, keep=keep)
+        return value if value.isprintable() else clean(value, keep=keep)
     if isinstance(value, dict):
-        return {clean_tree(key): clean_tree(each, keep=keep) for key, each in value.items()}
+        return {
+            key if isinstance(key, str) and key.isprintable() else clean_tree(key): clean_tree(each, keep=keep)
+            for key, each in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [clean_tree(each, keep=keep) for each in value]
     return value
@@ -46,9 +52,22 @@ def clean_json(text: str) -> str:
     """A JSON document with the same meaning, in which unprintable characters are JSON's own escapes."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in LINES else _escape(char) for char in text)
+    return _escaped(text, LINES, _escape)
 
 
+def _escaped(text: str, keep: str, escape: Callable[[str], str]) -> str:
+    def run(found: re.Match[str]) -> str:
+        return "".join([char if char.isprintable() or char in keep else escape(char) for char in found[0]])
+
+    return _UNUSUAL.sub(run, text)
+
+
+@lru_cache(maxsize=1024)
+def _shown(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+@lru_cache(maxsize=1024)
 def _escape(char: str) -> str:
     units = char.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -4,13 +4,14 @@
 elements; `{{range .mesh.peers}}{{.name}} {{end}}` repeats for each element (of a map: each value, by key), and
 `{{if .x}}..{{else}}..{{end}}` asks whether there is something. Fields are found whatever their case.
 
-A web page or a local user may send a template, and the router renders it between two beats. So its length, the steps
-it takes and the text it makes are bounded, and reading it takes time in proportion to its length.
+A local user may send a template, and the router renders it between two beats. So its length, the steps it takes and
+the text it makes are bounded (all of them together are some 0.1 s), and reading it takes time in proportion to its
+length.
 """
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from overlay.clean import clean, clean_json
@@ -20,10 +21,13 @@ _FIELD = re.compile(r"\.|(?:\.[A-Za-z_]\w*)+")
 MAX_DEPTH = 32
 MAX_TEMPLATE = 8192
 """Characters."""
-MAX_STEPS = 200_000
-"""Actions and pieces of text that are passed, and elements that are looked at."""
-MAX_OUTPUT = 16 << 20
+MAX_STEPS = 100_000
+"""Actions and pieces of text that are passed, elements that are looked at, and what is written; some 1 µs each."""
+MAX_OUTPUT = 8 << 20
 """Characters."""
+_WRITTEN = 128
+_ESCAPED = 16
+"""Characters that can be read or written in the time of a step, and such of a text where something was escaped."""
 
 
 def render(template: str, report: Mapping[str, Any]) -> str:
@@ -53,6 +57,7 @@ class _Output:
         self._room -= len(text)
         if self._room < 0:
             raise UsageError(f"the template makes more than {MAX_OUTPUT >> 20} MiB of text: ask for fewer fields")
+        self.step(len(text) // _WRITTEN)
         self.pieces.append(text)
 
     def step(self, count: int = 1) -> None:
@@ -92,7 +97,7 @@ def _block(tokens: _Tokens, dot: Any, out: _Output, depth: int, *, skip: bool) -
     if depth > MAX_DEPTH:
         raise UsageError(f"the template is nested deeper than {MAX_DEPTH}")
     for action, text in tokens:
-        out.step()
+        out.step(1 + len(text) // _WRITTEN)
         if not action:
             if not skip:
                 out.append(text)
@@ -115,6 +120,7 @@ def _range(tokens: _Tokens, of: str, dot: Any, out: _Output, depth: int, *, skip
     if not skip:
         found = _field(of, dot, out)
         if isinstance(found, Mapping):
+            out.step(len(found))
             found = [found[key] for key in sorted(found)]
         if found is not None and not isinstance(found, (list, tuple)):
             raise UsageError(f"{{{{range {of}}}}}: {type(found).__name__} found, a list expected")
@@ -148,26 +154,37 @@ def _value(text: str, dot: Any, out: _Output) -> str:
     word, _, rest = text.partition(" ")
     match word:
         case "json":
-            return clean_json(json.dumps(_field(rest, dot, out)))
+            return _json(_field(rest, dot, out), out)
         case "len":
             found = _field(rest, dot, out)
             if not isinstance(found, (str, Mapping, list, tuple, type(None))):
                 raise UsageError(f"{{{{len {rest}}}}}: {type(found).__name__} found, a list expected")
             return str(len(found or ()))
         case "print" | "println":
-            return _shown(_field(rest, dot, out)) + ("\n" if word == "println" else "")
+            return _shown(_field(rest, dot, out), out) + ("\n" if word == "println" else "")
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
             return text[1:-1].encode().decode("unicode_escape")
         except UnicodeDecodeError as error:
             raise UsageError(f"{{{{{text}}}}}: {error.reason}") from None
-    return _shown(_field(text, dot, out))
+    return _shown(_field(text, dot, out), out)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, out: _Output) -> str:
     if value is None:
         return ""
-    return clean(value) if isinstance(value, str) else clean_json(json.dumps(value))
+    return _harmless(value, clean, out) if isinstance(value, str) else _json(value, out)
+
+
+def _json(value: Any, out: _Output) -> str:
+    return _harmless(json.dumps(value), clean_json, out)
+
+
+def _harmless(text: str, cleaned: Callable[[str], str], out: _Output) -> str:
+    found = cleaned(text)
+    if len(found) != len(text):  # an escape is longer than what it stands for
+        out.step(len(found) // _ESCAPED)
+    return found
 
 
 def _field(path: str, dot: Any, out: _Output) -> Any:

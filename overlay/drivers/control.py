@@ -87,10 +87,13 @@ class Control:
         def act(method: str, path: str, handler: Handler) -> None:
             add(method, path, handler if door is None else door.with_token(handler))
 
-        add("GET", "/status", self._status)
-        add("GET", "/status/{part}", self._status)
-        add("GET", "/report", self._get_report)
-        add("GET", "/metrics", self._metrics)
+        def show(path: str, handler: Handler) -> None:
+            add("GET", path, handler if door is None else door.in_turn(handler))
+
+        show("/status", self._status)
+        show("/status/{part}", self._status)
+        show("/report", self._get_report)
+        show("/metrics", self._metrics)
         if read_only:
             return app
         add("GET", "/options", self._get_options)

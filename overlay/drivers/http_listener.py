@@ -9,13 +9,14 @@ import logging
 import os
 import secrets
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from msgspec import Struct
+from msgspec import Struct, field
 
 from overlay.clean import LINES, clean
 from overlay.drivers.complaints import Complaints
@@ -27,6 +28,7 @@ __all__ = [
     "IDLE",
     "Door",
     "NotFound",
+    "Turns",
     "faults",
     "guarded",
     "make_runner",
@@ -44,11 +46,42 @@ MAX_CONNECTIONS = 64
 """On one TCP listener, which everybody on this host reaches; the unix socket has no limit."""
 IDLE = 15.0
 """Seconds for which a connection over TCP may say nothing."""
+REST = 3
+"""How many times as long as a report over TCP took the loop is left to the router behind it."""
 _SHOWN = 200
 
 
 class NotFound(UsageError):
     """Well-formed, but there is no such thing."""
+
+
+class Turns:
+    """Lets those who ask for reports over TCP in one by one, with a rest behind each that fits what it took.
+
+    Making a report holds the loop (0.1 s with 2,000 peers), and 64 connections may ask at once, in one round of it:
+    so however many ask, the router keeps three quarters of its time, and the longest wait is that for one report.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._one = asyncio.Lock()
+        self._next = 0.0
+
+    async def take(self, handler: Handler, request: web.Request) -> web.StreamResponse:
+        """What `handler`, which awaits nothing, says when it is this request's turn."""
+        async with self._one:
+            rest = self._next - self._clock()
+            if rest > 0:
+                await self._sleep(rest)
+            begun = self._clock()
+            try:
+                return await handler(request)
+            finally:
+                ended = self._clock()
+                self._next = ended + REST * (ended - begun)
 
 
 class Door(Struct, frozen=True):
@@ -61,6 +94,7 @@ class Door(Struct, frozen=True):
     token_file: Path = Path()
     socket: Path = Path()
     """The unix socket, where none is needed."""
+    turns: Turns = field(default_factory=Turns)
 
     def with_token(self, handler: Handler) -> Handler:
         """`handler` for those who carry the token."""
@@ -75,6 +109,14 @@ class Door(Struct, frozen=True):
             return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
 
         return checked
+
+    def in_turn(self, handler: Handler) -> Handler:
+        """`handler`, which holds the loop, one request at a time."""
+
+        async def waited(request: web.Request) -> web.StreamResponse:
+            return await self.turns.take(handler, request)
+
+        return waited
 
 
 def guarded(names: tuple[str, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from typing import Any
 
 import pytest
@@ -42,6 +43,24 @@ def test_what_was_there_can_be_read() -> None:
 def test_a_json_document_keeps_its_meaning(value: Any) -> None:
     for text in (json.dumps(value), json.dumps(value, ensure_ascii=False), json.dumps(value, indent=2)):
         assert harmless(clean_json(text)) and json.loads(clean_json(text)) == value
+
+
+@pytest.mark.parametrize("cleaned", [clean, clean_json])
+def test_one_odd_character_in_a_long_text_is_not_looked_for_one_by_one(cleaned: Any) -> None:
+    calls = 0
+
+    def count(_frame: Any, event: str, _of: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        found = cleaned("x" * 100_000 + "\u202e" + "y" * 100_000)
+    finally:
+        sys.setprofile(before)
+    assert found == "x" * 100_000 + "\\u202e" + "y" * 100_000
+    assert 0 < calls < 50
 
 
 def test_a_log_line_is_one_line_and_a_traceback_is_indented() -> None:

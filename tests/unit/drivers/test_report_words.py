@@ -1,19 +1,25 @@
 """What `status`, `report -f` and `/metrics` make of a report: of a node that lives, has neighbours and refuses one."""
 
+import asyncio
 import re
 from contextlib import suppress
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from virtual_nodes import VirtualNodes
 
 from overlay import metrics, status
+from overlay.drivers.control import Control
+from overlay.drivers.http_listener import Door, Turns
 from overlay.env import SECOND
 from overlay.errors import UsageError
-from overlay.template import MAX_OUTPUT, MAX_TEMPLATE, render, split
+from overlay.template import MAX_OUTPUT, MAX_STEPS, MAX_TEMPLATE, render, split
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +160,7 @@ def test_a_template_is_read_in_linear_time(piece: str) -> None:
     [
         ("{{" + " " * MAX_TEMPLATE, f"at most {MAX_TEMPLATE}"),
         ("{{" + " " * (MAX_TEMPLATE - 2), "not closed"),
-        ("{{range .a}}{{range .}}" + "{{.}}" * 1000 + "{{end}}{{end}}", "more than 200000 steps"),
+        ("{{range .a}}{{range .}}" + "{{.}}" * 1000 + "{{end}}{{end}}", f"more than {MAX_STEPS} steps"),
         ("{{json .}}" * 800, f"more than {MAX_OUTPUT >> 20} MiB"),
         ("{{.nothing}}" * 600, "no field 'nothing', only a, k0,"),
         ('{{"\\x"}}', "truncated"),
@@ -166,3 +172,77 @@ def test_what_a_template_may_ask_is_bounded(template: str, expected: str) -> Non
     with pytest.raises(UsageError, match=expected) as found:
         render(template, report)
     assert len(str(found.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("template", "elements", "element"),
+    [
+        ("{{range .a}}{{json .}}{{end}}", 15_000, "x" * 500),
+        ("{{range .a}}{{.}}{{end}}", 15_000, "x" * 500),
+        ("{{range .a}}{{.}}{{end}}", 10_000, "\x7f" * 100),
+        ("{{range .a}}{{json" + " " * 7000 + ".}}{{end}}", 5000, 1),
+        ("{{range .a}}" + "x" * 1400 + "{{end}}", 5500, 1),
+    ],
+    ids=["json", "text", "escapes", "blanks", "between"],
+)
+def test_length_and_steps_draw_on_one_budget(template: str, elements: int, element: object) -> None:
+    """3.6 s of `{{json .}}` were within either bound."""
+    with pytest.raises(UsageError, match=f"more than {MAX_STEPS} steps"):
+        render(template, {"a": [element] * elements})
+    assert len(render(template, {"a": [element] * (elements // 4)})) >= elements // 4
+
+
+class _Virtual:
+    """A clock that goes on when somebody works or sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.now += seconds
+
+
+async def _get(app: web.Application, path: str) -> int:
+    request = make_mocked_request("GET", path, headers={"Host": "localhost"}, app=app)
+    match = await app.router.resolve(request)
+    match.add_app(app)
+    request._match_info = match
+    response = await app._handle(request)
+    return response.status
+
+
+def test_reports_over_tcp_leave_the_router_most_of_its_time(report: dict[str, Any]) -> None:
+    clock = _Virtual()
+    made: list[tuple[float, float]] = []
+
+    def slow() -> dict[str, Any]:
+        begun = clock.now
+        clock.now += 0.1
+        made.append((begun, clock.now))
+        return {"version": "1", **report}
+
+    control = cast(Any, object.__new__(Control))
+    control._report = slow
+    door = Door(turns=Turns(lambda: clock.now, clock.sleep))
+    both = [control.application(door), control.application(door, read_only=True)]
+    for app in both:
+        app.freeze()
+    paths = ("/status", "/status/peers", "/report", "/report?format=x", "/report?format={{.no}}", "/metrics")
+
+    async def ask() -> None:
+        asked = [asyncio.create_task(_get(app, path)) for path in paths for app in both]
+        await asyncio.sleep(0)
+        asked[3].cancel()  # gave up
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [each for each in found if each not in (200, 400)] == [found[3]]
+        before, unix = clock.now, control.application()
+        unix.freeze()
+        assert await _get(unix, "/status") == 200
+        assert clock.now == pytest.approx(before + 0.1)
+
+    asyncio.run(ask())
+    over_tcp = made[:-1]
+    assert len(over_tcp) == len(paths) * 2 - 1
+    for (begun, ended), (again, _) in pairwise(over_tcp):
+        assert again - ended > 2 * (ended - begun)
