@@ -35,6 +35,7 @@ __all__ = [
     "load6",
     "lookup",
     "meta",
+    "routed_back",
     "verdict",
 ]
 
@@ -60,6 +61,9 @@ REGISTER = 8
 """NFT_REG32_00: the first of sixteen registers of four octets; fields of a key stand in registers in a row."""
 _VERDICT_REGISTER = 0
 _EQUAL, _DIFFERS = 0, 1
+_FIB_INTERFACE = 1
+_FIB_SOURCE, _FIB_ARRIVAL, _FIB_PRESENT = 0x1, 0x8, 0x20
+"""What a look-up among the host's routes asks for: NFT_FIB_RESULT_OIF and NFTA_FIB_F_SADDR, _IIF, _PRESENT."""
 _INVERTED = 1
 _JUMP, _GOTO = -3, -4
 DROP, ACCEPT = 0, 1
@@ -107,6 +111,12 @@ def load6(kind: int, offset: int, length: int, register: int = REGISTER) -> byte
     """Load octets of an IPv6 extension header; a packet without such a header does not match the rule."""
     where = _number(1, register) + _attribute(2, bytes((kind,))) + _number(3, offset) + _number(4, length)
     return _expression("exthdr", where)
+
+
+def routed_back(register: int = REGISTER) -> bytes:
+    """Load four bytes: not zero if the host has a route to the packet's source by the interface of arrival."""
+    flags = _FIB_SOURCE | _FIB_ARRIVAL | _FIB_PRESENT
+    return _expression("fib", _number(1, register) + _number(2, _FIB_INTERFACE) + _number(3, flags))
 
 
 def equals(value: bytes) -> bytes:

@@ -2,11 +2,11 @@
 
 The device itself asks nobody for a name: whoever can send a UDP packet to its port would be on the overlay. Owns the
 table `weave-vxlan` of this network namespace. Decides nothing: the hosts come as an effect. The table stands as long
-as the device does, so that it guards while no daemon runs.
+as the device does, so that it guards while no daemon runs. So its rules have to hold for bridges that are made later.
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from overlay.drivers import nftables as nft
@@ -28,13 +28,15 @@ _KEYS = {4: (nft.IPV4, 4), 6: (nft.IPV6, 16)}
 """Of a set: `nft`'s number of the type, and octets."""
 _SOURCES = {4: 12, 6: 8}
 """Where the source stands in the IP header."""
-_IIFNAME, _NFPROTO, _L4PROTO = 6, 15, 16
+_LINK_LOCAL = b"\xfe\x80" + bytes(6)
+_IIFNAME, _NFPROTO, _L4PROTO, _IIFKIND = 6, 15, 16, 26
 
 
 class VxlanFilter:
     """The filter for UDP packets to `port`. `install` first; then `allow` as often as the hosts change.
 
-    `inside`: bridges of containers. Whatever source a container writes into a packet, no peer is behind them.
+    A container can write any source into a packet. `inside`: bridges that no peer is behind. By any other bridge a
+    packet has to come from where the host's routes lead to its source: a bridge can be the host's uplink too.
     """
 
     def __init__(self, port: int, inside: Iterable[str] = ()) -> None:
@@ -43,7 +45,7 @@ class VxlanFilter:
             TABLE,
             [nft.Set(_SETS[version], (kind,), size) for version, (kind, size) in _KEYS.items()],
             [nft.Chain(_CHAIN, _LOCAL_IN, _PRIORITY)],
-            [*(_from(name, port) for name in inside), *(_rule(version, port) for version in _SETS)],
+            [*(_from(name, port) for name in inside), *_forged(port), *(_rule(version, port) for version in _SETS)],
         )
         self._hosts: dict[str, None] = {}
 
@@ -60,7 +62,7 @@ class VxlanFilter:
         except OSError as error:
             raise EnvironmentProblem(
                 f"no nftables for the VXLAN port ({error.strerror or error}): `modprobe nf_tables`, or a kernel with "
-                "CONFIG_NF_TABLES"
+                "CONFIG_NF_TABLES and CONFIG_NFT_FIB_INET (5.1 or newer)"
             ) from None
         self._hosts = wanted
 
@@ -93,38 +95,44 @@ def _elements(hosts: Iterable[str]) -> dict[str, list[bytes]]:
     return found
 
 
-def _from(name: str, port: int) -> nft.Rule:
-    """`iifname NAME udp dport PORT counter drop`."""
-    return nft.Rule(
-        _CHAIN,
-        (
-            *(nft.meta(_IIFNAME), nft.equals(name.encode().ljust(16, b"\0"))),
-            *(nft.meta(_L4PROTO), nft.equals(bytes((socket.IPPROTO_UDP,)))),
-            *(nft.load(nft.TRANSPORT, 2, 2), nft.equals(port.to_bytes(2, "big"))),
-            *(nft.counter(), nft.verdict(nft.DROP)),
-        ),
+def _to(port: int) -> tuple[bytes, ...]:
+    """`udp dport PORT`. Fragments are put together before this hook."""
+    return (
+        *(nft.meta(_L4PROTO), nft.equals(bytes((socket.IPPROTO_UDP,)))),
+        *(nft.load(nft.TRANSPORT, 2, 2), nft.equals(port.to_bytes(2, "big"))),
     )
 
 
-def _rule(version: int, port: int) -> nft.Rule:
-    """`udp dport PORT ip saddr != @peers counter drop`, or the like for IPv6.
+def _drop(*expressions: bytes) -> nft.Rule:
+    return nft.Rule(_CHAIN, (*expressions, nft.counter(), nft.verdict(nft.DROP)))
 
-    Fragments are put together before this hook.
+
+def _name(text: str) -> bytes:
+    return nft.equals(text.encode().ljust(16, b"\0"))
+
+
+def _from(name: str, port: int) -> nft.Rule:
+    """`iifname NAME udp dport PORT counter drop`."""
+    return _drop(nft.meta(_IIFNAME), _name(name), *_to(port))
+
+
+def _forged(port: int) -> Iterator[nft.Rule]:
+    """`iifkind bridge udp dport PORT fib saddr . iif oif missing counter drop`, and the same for link-local sources.
+
+    Every link has a route to those, and a set does not tell which link a peer is on.
     """
-    return nft.Rule(
-        _CHAIN,
-        (
-            nft.meta(_NFPROTO),
-            nft.equals(bytes((_FAMILIES[version],))),
-            nft.meta(_L4PROTO),
-            nft.equals(bytes((socket.IPPROTO_UDP,))),
-            nft.load(nft.TRANSPORT, 2, 2),
-            nft.equals(port.to_bytes(2, "big")),
-            nft.load(nft.NETWORK, _SOURCES[version], _KEYS[version][1]),
-            nft.lookup(_SETS[version], absent=True),
-            nft.counter(),
-            nft.verdict(nft.DROP),
-        ),
+    bridge = (nft.meta(_IIFKIND), _name("bridge"), *_to(port))
+    yield _drop(*bridge, nft.routed_back(), nft.equals(bytes(4)))
+    six = (nft.meta(_NFPROTO), nft.equals(bytes((_FAMILIES[6],))))
+    yield _drop(*bridge, *six, nft.load(nft.NETWORK, _SOURCES[6], 8), nft.equals(_LINK_LOCAL))
+
+
+def _rule(version: int, port: int) -> nft.Rule:
+    """`udp dport PORT ip saddr != @peers counter drop`, or the like for IPv6."""
+    return _drop(
+        *(nft.meta(_NFPROTO), nft.equals(bytes((_FAMILIES[version],)))),
+        *_to(port),
+        *(nft.load(nft.NETWORK, _SOURCES[version], _KEYS[version][1]), nft.lookup(_SETS[version], absent=True)),
     )
 
 

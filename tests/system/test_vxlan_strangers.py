@@ -48,6 +48,30 @@ def test_with_trusted_subnets_only_those_are_let_in() -> None:
             assert heard(made, forger, within="left", source=macbook.address, at=at) == []
 
 
+def test_no_container_is_let_in_by_a_bridge_of_the_engine_or_of_another_program() -> None:
+    with overlay() as made:
+        orion, macbook = made.hosts["orion"], made.hosts["macbook"]
+        pid = orion.container("left")["State"]["Pid"]
+        # One as the engine makes it for a network of a user, one with a name that nobody can guess.
+        for number, bridge in enumerate(("br-0123456789ab", "mynet"), 30):
+            orion.sh(
+                f"ip link add {bridge} type bridge; ip addr add 172.30.{number}.1/24 dev {bridge}; "
+                f"ip link set {bridge} up; ip link add v{number} type veth peer name e{number} netns {pid}; "
+                f"ip link set v{number} master {bridge} up; nsenter -t {pid} -n sh -ec "
+                f"'ip addr add 172.30.{number}.2/24 dev e{number}; ip link set e{number} up; "
+                f"ip route replace {orion.address}/32 via 172.30.{number}.1'"
+            )
+            for at in (orion.address, f"172.30.{number}.1"):
+                assert heard(made, (orion, "container"), within="left", source=macbook.address, at=at) == []
+        # A host whose uplink is a bridge hears its peers.
+        orion.sh(
+            "ip link add br0 type bridge; ip link set br0 up; ip addr flush dev eth0; ip link set eth0 master br0; "
+            f"ip addr add {orion.address}/24 dev br0"
+        )
+        eventually(lambda: orion.pings("left", "10.0.1.2"), what="ping left -> right by br0")
+        assert heard(made, (macbook, "peer")) == ["peer"]
+
+
 @pytest.fixture(scope="module")
 def clear() -> Iterator[Underlay]:
     with overlay() as made:
