@@ -8,6 +8,7 @@ engine is asked for nothing but the process id whose namespace this is. That oth
 
 import errno
 import ipaddress
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ __all__ = [
     "port_rule",
     "unplug",
 ]
+
+log = logging.getLogger(__name__)
 
 MULTICAST = "224.0.0.0/4"
 
@@ -68,14 +71,32 @@ class Ports:
 
     def guard(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
         """A container that an engine plugged into the bridge itself: only its port is ours to look after."""
-        port = _port_of(self._netlink, self._devices().bridge, pid, mac)
-        held = self._guard.rules.get(port)
-        if not port or (held is not None and held.mac != mac):
-            return  # a container that may change its own interfaces can pretend to have another's port
+        port = self._engine_port(pid, mac)
+        if not port:
+            log.warning("container %.12s: its port on the bridge is not found, so it is not guarded", container)
+            return
         self._foreign[container] = port
         rule = port_rule(mac, addresses, spoofing)
         self._guard.allow(port, rule)
         self._netlink.run(plugged(self._netlink.index(port), self._devices(), rule))
+
+    def _engine_port(self, pid: int, mac: str) -> str:
+        """The port that leads to a process and is nobody's yet; empty if there is none.
+
+        Only the kernel's number of the namespace says where a port leads: indexes and MACs a container can choose. The
+        MAC decides between several ports of the same container.
+        """
+        with _namespace(pid) as namespace:
+            ports = _ports_into(self._netlink, self._devices().bridge, namespace)
+            for end, port in list(ports.items()):
+                held = self._guard.rules.get(port)
+                if held is not None and held.mac != mac:
+                    del ports[end]  # as one that `plug` or `Endpoints` made for this container
+            if len(ports) > 1:
+                with _netlink_in(namespace) as there:
+                    named = [int(link["index"]) for link in there.dump(RTM_GETLINK) if _mac(link) == mac]
+                ports = {end: port for end, port in ports.items() if end in named}
+        return next(iter(ports.values()), "")
 
     def unplug(self, container: str) -> None:
         """See `unplug` of this module; a port that an engine made is the engine's to remove."""
@@ -234,19 +255,19 @@ def plugged(port: int, devices: Devices, rule: PortRule) -> tuple[Request, ...]:
     )
 
 
-def _port_of(netlink: Netlink, bridge: int, pid: int, mac: str) -> str:
-    """The bridge's end of the pair whose other end has this MAC in the namespace of a process; empty without."""
-    with _namespace(pid) as namespace, _netlink_in(namespace) as there:
-        ends = [
-            (link.get_attr("IFLA_LINK"), int(link["index"]))
-            for link in there.dump(RTM_GETLINK)
-            if link.get_attr("IFLA_ADDRESS") == mac
-        ]
-    for link in netlink.dump(RTM_GETLINK):
-        on_bridge = link.get_attr("IFLA_MASTER") == bridge
-        if on_bridge and (int(link["index"]), link.get_attr("IFLA_LINK")) in ends:
-            return str(link.get_attr("IFLA_IFNAME"))
-    return ""
+def _ports_into(netlink: Netlink, bridge: int, namespace: int) -> dict[int, str]:
+    """The bridge's ports whose other end is in this network namespace, by the index that the end has there."""
+    links = netlink.dump(RTM_GETLINK)
+    number = netlink.namespace(namespace)
+    return {
+        int(link.get_attr("IFLA_LINK")): str(link.get_attr("IFLA_IFNAME"))
+        for link in links
+        if number >= 0 and link.get_attr("IFLA_MASTER") == bridge and link.get_attr("IFLA_LINK_NETNSID") == number
+    }
+
+
+def _mac(link: Any) -> str:
+    return str(link.get_attr("IFLA_ADDRESS"))
 
 
 def addresses_of(pid: int) -> tuple[str, ...]:

@@ -18,11 +18,13 @@ from pyroute2.netlink.rtnl import (
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
+    RTM_GETNSID,
     RTM_GETROUTE,
 )
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
+from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 __all__ = [
@@ -57,12 +59,14 @@ _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
 _NDA_LLADDR = 2
 _NDA_CACHEINFO = 3
+_NETNSA_NSID = 1
 # pyroute2 is not annotated; these names say once that its messages are taken as they are.
 LinkMessage: Any = ifinfmsg
 AddressMessage: Any = ifaddrmsg
 NeighbourMessage: Any = ndmsg
 RouteMessage: Any = rtmsg
 _ControlMessage: Any = ctrlmsg
+_NamespaceMessage: Any = nsidmsg
 
 _DUMPS: dict[int, Any] = {
     RTM_GETLINK: LinkMessage,
@@ -209,6 +213,18 @@ class Netlink:
             if wanted == fields.get(_IFA_LOCAL, fields.get(_IFA_ADDRESS)):
                 return int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
         return 0
+
+    def namespace(self, descriptor: int) -> int:
+        """The number that links here have of another network namespace (IFLA_LINK_NETNSID), -1 if it has none.
+
+        It gets one when a link that leads there is told.
+        """
+        message = _NamespaceMessage()
+        message["attrs"] = [("NETNSA_FD", descriptor)]
+        for payload in self.raw(Request(RTM_GETNSID, message, what="number of a network namespace")):
+            found = dict(attributes(payload[_HEADER + 4 :])).get(_NETNSA_NSID, b"")
+            return int.from_bytes(found, "little", signed=True) if found else -1
+        return -1
 
     def index(self, name: str) -> int:
         """The index of an interface, 0 if there is none of that name."""
