@@ -94,11 +94,12 @@ class Watch:
     def settled(self, made: Collection[Made]) -> None:
         """This is what `ensure` has just made: from now on whatever differs is a change of others."""
         self._made = made
-        self._settled = {(version, table): self._see(version, table) for version, table in made}
+        seen = {(version, table): self._see(version, table) for version, table in made}
+        self._settled = {key: each for key, each in seen.items() if each is not None}
         self._stopped = {version: self._stops(version, setting) for _, setting, version in _FAMILIES}
 
     def changes(self) -> tuple[str, ...]:
-        """What others have changed, as phrases."""
+        """What others have changed, as phrases. A table that cannot be read now is left for the next time."""
         if self._made is None:
             return ()
         found = []
@@ -106,9 +107,12 @@ class Watch:
             for table, hook in _HOOKS.items():
                 if (version, table) in self._made:
                     seen = self._see(version, table)
+                    if seen is None:
+                        continue
+                    settled = self._settled.get((version, table))
                     if not seen.jumps:
                         found.append(f"{command} jump from {hook} to chain {CHAIN} was missing")
-                    if seen.rules != self._settled[version, table].rules:
+                    if settled is None or seen.rules != settled.rules:
                         found.append(f"{command} chain {CHAIN} of table {table} was changed")
             if (version, "filter") not in self._made and not self._stopped[version] and self._stops(version, setting):
                 found.append(f"{command} FORWARD was made to drop frames between containers")
@@ -118,11 +122,16 @@ class Watch:
         """Watch no more."""
         self._tables.close()
 
-    def _see(self, version: int, table: str) -> Seen:
-        return self._tables.see(version, table, _HOOKS[table])
+    def _see(self, version: int, table: str) -> Seen | None:
+        """None: it cannot be read now."""
+        try:
+            return self._tables.see(version, table, _HOOKS[table])
+        except InterruptedError:
+            return None
 
     def _stops(self, version: int, setting: str) -> bool:
-        return _calls(setting) and self._see(version, "filter").filters
+        seen = self._see(version, "filter") if _calls(setting) else None
+        return seen is not None and seen.filters
 
 
 def filter_rules(exposed: Sequence[str], isolate: str) -> Iterator[str]:

@@ -43,6 +43,9 @@ __all__ = [
 _BATCH = 64
 """Requests in one system call: their acknowledgements fit the default receive buffer many times over."""
 
+_TRIES = 20
+"""Dumps that may be interrupted in a row."""
+
 GENERIC = 16
 """NETLINK_GENERIC."""
 _CONTROL = 0x10
@@ -157,12 +160,14 @@ class Netlink:
         """All objects of a kind (`RTM_GETLINK`, `…ADDR`, `…NEIGH`, `…ROUTE`), decoded."""
         message = _DUMPS[kind]()
         message["family"] = family
-        while True:
+        request = Request(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}")
+        for _ in range(_TRIES - 1):
             try:
-                return self._dump(Request(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}"))
+                return self._dump(request)
             except NetlinkError as error:
-                if error.errno != errno.EINTR:  # NLM_F_DUMP_INTR: the table changed under the dump
+                if error.errno != errno.EINTR:  # the table changed under the dump
                     raise
+        return self._dump(request)
 
     def family(self, name: str) -> int:
         """The number of a family of generic netlink, as a message's type. Raises `NetlinkError` if there is none."""

@@ -4,10 +4,12 @@ Owns the netlink messages and the expressions of rules as octets; speaks to the 
 milliseconds for each change. Which sets, chains and rules there are is decided in `vxlan_filter` and `port_filter`.
 """
 
+import errno
 import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -44,6 +46,8 @@ _REQUEST, _ACK, _DUMP, _CREATE, _APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
 _ERROR, _DONE = 2, 3
 _INTERRUPTED = 0x10
 """NLM_F_DUMP_INTR: the table changed under the dump."""
+_TRIES = 20
+"""Dumps that may be interrupted in a row. Any program of the host interrupts them by changing any table."""
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _SUBSYSTEM = 10
 """NFNL_SUBSYS_NFTABLES."""
@@ -164,7 +168,10 @@ def _expression(name: str, data: bytes) -> bytes:
 
 
 class Onlooker:
-    """Reads tables of others. Raises `OSError` where there is no nftables. `close` gives the socket back."""
+    """Reads tables of others. `close` gives the socket back.
+
+    Raises `OSError` where there is no nftables, and `InterruptedError` if others change tables all the time.
+    """
 
     def __init__(self) -> None:
         self._socket = _open()
@@ -245,7 +252,11 @@ class Table:
                 *(message for name, keys in wanted.items() for message in self._change(_NEWSETELEM, name, list(keys))),
             )
             self._elements = wanted
-            self._written, self._shape = self._read_rules(), self._read_shape()
+            # If they cannot be read now they are made again when they can: what others changed by then is not known.
+            self._written, self._shape = (), ()
+            with suppress(InterruptedError):
+                self._shape = self._read_shape()
+                self._written = self._read_rules()
         except OSError:
             if fresh:
                 self.close()
@@ -282,7 +293,10 @@ class Table:
         return found
 
     def differences(self) -> tuple[str, ...]:
-        """What the kernel has otherwise than was put there, as phrases; empty if nothing, or without a table."""
+        """What the kernel has otherwise than was put there, as phrases.
+
+        Empty if nothing, without a table, or if it cannot be read now because others change tables all the time.
+        """
         if self._socket is None:
             return ()
         try:
@@ -295,6 +309,8 @@ class Table:
                 for name, held in self._elements.items()
                 if set(self._read_elements(name)) != set(held)
             )
+        except InterruptedError:
+            return ()
         except OSError:
             return (f"nftables table {self._name}",)
 
@@ -374,7 +390,8 @@ class Table:
 
 
 def _dump(sock: socket.socket, family: int, kind: int, attributes: bytes, flags: int = _DUMP) -> list[bytes]:
-    while True:
+    """Raises `OSError`; `InterruptedError` if the tables change so often that they cannot be read now."""
+    for _ in range(_TRIES):
         sock.send(_message(_SUBSYSTEM << 8 | kind, _REQUEST | flags, 0, attributes, family))
         found, done, interrupted = [], False, False
         while not done:
@@ -392,6 +409,7 @@ def _dump(sock: socket.socket, family: int, kind: int, attributes: bytes, flags:
                 data = data[(length + 3) & ~3 :]
         if not interrupted:
             return found
+    raise InterruptedError(errno.EINTR, "the tables of nftables change too often to be read")
 
 
 def _plain(attributes: bytes) -> tuple[bytes, bytes]:

@@ -71,11 +71,16 @@ class Tables:
         return table in names.split()
 
     def see(self, version: int, table: str, hook: str) -> Seen:
-        """Look at a table ("filter", "nat") of IPv4 or IPv6. What cannot be read is not there."""
+        """Look at a table ("filter", "nat") of IPv4 or IPv6. What cannot be read is not there.
+
+        Raises `InterruptedError` if it changes so often that it cannot be read now.
+        """
         found = []
         for look in (self._see_nft, self._see_legacy):
             try:
                 found.append(look(version, table, hook))
+            except InterruptedError:
+                raise
             except OSError:
                 continue
         return Seen(
