@@ -5,14 +5,17 @@ table `weave-vxlan` of this network namespace. Decides nothing: the hosts come a
 as the device does, so that it guards while no daemon runs. So its rules have to hold for bridges that are made later.
 """
 
+import logging
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from overlay.drivers import nftables as nft
 from overlay.errors import EnvironmentProblem
 
 __all__ = ["VxlanFilter"]
+
+log = logging.getLogger(__name__)
 
 TABLE = "weave-vxlan"
 _SETS = {4: "peers", 6: "peers6"}
@@ -40,14 +43,24 @@ class VxlanFilter:
     """
 
     def __init__(self, port: int, inside: Iterable[str] = ()) -> None:
-        self.table = nft.Table(
+        self._port, self._inside, self._asks_routes = port, tuple(inside), True
+        self.table = self._table(routes=True)
+        self._hosts: dict[str, None] = {}
+
+    def _table(self, *, routes: bool) -> nft.Table:
+        """`routes`: with the rules that ask the host's routes, which takes a kernel with CONFIG_NFT_FIB_INET."""
+        port = self._port
+        return nft.Table(
             _INET,
             TABLE,
             [nft.Set(_SETS[version], (kind,), size) for version, (kind, size) in _KEYS.items()],
             [nft.Chain(_CHAIN, _LOCAL_IN, _PRIORITY)],
-            [*(_from(name, port) for name in inside), *_forged(port), *(_rule(version, port) for version in _SETS)],
+            [
+                *(_from(name, port) for name in self._inside),
+                *(_forged(port) if routes else ()),
+                *(_rule(version, port) for version in _SETS),
+            ],
         )
-        self._hosts: dict[str, None] = {}
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -60,11 +73,25 @@ class VxlanFilter:
         try:
             self.table.install(_elements(wanted))
         except OSError as error:
-            raise EnvironmentProblem(
-                f"no nftables for the VXLAN port ({error.strerror or error}): `modprobe nf_tables`, or a kernel with "
-                "CONFIG_NF_TABLES and CONFIG_NFT_FIB_INET (5.1 or newer)"
-            ) from None
+            self._install_without_routes(wanted, error)
         self._hosts = wanted
+
+    def _install_without_routes(self, hosts: Mapping[str, None], reason: OSError) -> None:
+        """A kernel that cannot ask its routes in a rule still lets in none but peers' addresses."""
+        if not self._asks_routes:
+            raise _missing(reason) from None
+        self._asks_routes = False
+        self.table.close()
+        self.table = self._table(routes=False)
+        try:
+            self.table.install(_elements(hosts))
+        except OSError as error:
+            raise _missing(error) from None
+        log.warning(
+            "containers of other bridges than docker0 can forge peers' VXLAN packets: this kernel asks no routes in "
+            "nftables (%s): `modprobe nft_fib_inet`, or a kernel with CONFIG_NFT_FIB_INET",
+            reason.strerror or reason,
+        )
 
     def allow(self, hosts: Iterable[str]) -> None:
         """Take packets from exactly these hosts. Raises `OSError`. Without a table: does nothing."""
@@ -85,6 +112,13 @@ class VxlanFilter:
     def close(self) -> None:
         """Give the socket back; the table stays."""
         self.table.close()
+
+
+def _missing(error: OSError) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f"no nftables for the VXLAN port ({error.strerror or error}): `modprobe nf_tables`, or a kernel with "
+        "CONFIG_NF_TABLES"
+    )
 
 
 def _elements(hosts: Iterable[str]) -> dict[str, list[bytes]]:
