@@ -111,8 +111,8 @@ def test_a_containers_whole_name_is_under_the_domain(own: str, name: str) -> Non
 
 def test_weave_run_makes_no_host_name_that_a_kernel_refuses() -> None:
     assert parse_run(["--name", "db.prod", "image"], {})["create"]["Hostname"] == "db.prod"
-    assert parse_run(["--name", "n" * 64, "image"], {})["create"]["Hostname"] == "n" * 64
-    assert "Hostname" not in parse_run(["--name", "n" * 65, "image"], {})["create"]
+    assert parse_run(["--name", "n" * 63, "image"], {})["create"]["Hostname"] == "n" * 63
+    assert "Hostname" not in parse_run(["--name", "n" * 64, "image"], {})["create"]
 
 
 async def _made(name: str, hostname: str = "") -> str:
