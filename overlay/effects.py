@@ -12,6 +12,7 @@ from msgspec import Struct
 from overlay.config import Address, PeerName
 from overlay.datapath.wireguard import SecurePeer
 from overlay.mesh.derive import Keys
+from overlay.policy.compiled import CompiledPolicy
 from overlay.wire import Body, DatagramMessage, Delta, Message
 
 
@@ -124,6 +125,12 @@ class SetSources(Effect, frozen=True):
     """The kernel takes VXLAN packets from exactly these underlay hosts (sorted) and drops all others'."""
 
     hosts: tuple[str, ...]
+
+
+class SetPolicy(Effect, frozen=True):
+    """From now on this host's packet filter decides by exactly this; established flows that it denies end in 1 s."""
+
+    policy: CompiledPolicy
 
 
 class SetSecurePeers(Effect, frozen=True):
