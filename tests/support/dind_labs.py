@@ -87,9 +87,9 @@ def alive(pid: int) -> bool:
 
 def await_that(true: Callable[[], bool], what: str) -> None:
     """Wait until something holds, and fail when it never does."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not true():
-        assert time.monotonic() < deadline, f"not after 30 s: {what}"
+        assert time.monotonic() < deadline, f"not after 120 s: {what}"
         time.sleep(0.05)
 
 

@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dind_labs import await_that, lab, require_dind, supervisor
 from tiers import ENDS_WITH_US
 
-from lab.backends.dind.client import client
+from lab.backends.dind.backend import remove_hosts, sweep
+from lab.backends.dind.client import client, containers, remove
 from lab.backends.dind.engine import program
 from lab.errors import LabError
 from lab.images import layers, reference
@@ -74,7 +78,10 @@ def theirs() -> Iterator[str]:
 
 def _left(path: str) -> list[str]:
     with client(path) as engine:
-        return [str(one) for one in (*engine.containers.list(all=True), *engine.volumes.list())]
+        held = [
+            one["Id"] for one in engine.api.containers(all=True)
+        ]  # not the SDK's own list, see `lab.backends.dind.client`
+        return held + [str(one) for one in engine.volumes.list()]
 
 
 def _offer_own_image(path: str) -> None:
@@ -109,6 +116,37 @@ def test_a_lab_that_is_killed_leaves_nothing_in_a_users_engine(theirs: str, tmp_
     finally:
         os.kill(supervisor(name), signal.SIGKILL)
     await_that(lambda: not _left(theirs), "the helper has removed everything")
+
+
+def test_a_sweep_spares_labs_that_come_up_and_survives_containers_that_vanish(theirs: str) -> None:
+    _offer_own_image(theirs)
+    ends = threading.Event()
+
+    def make(engine: Any, **labels: str) -> str:
+        made: dict[str, str] = engine.api.create_container("nobody/own:1", labels={"overlay-lab.lab": "x"} | labels)
+        return made["Id"]
+
+    def churn() -> None:
+        with client(theirs) as engine:
+            while not ends.is_set():
+                for one in [make(engine, **{"overlay-lab.lab": "gone"}) for _ in range(3)]:
+                    remove(engine, one)
+
+    with ThreadPoolExecutor() as pool, client(theirs) as engine:
+        helper, host = make(engine, **{"overlay-lab.helper": "1"}), make(engine)
+        others = [pool.submit(churn) for _ in range(2)]
+        try:
+            for _ in range(40):
+                sweep(theirs)
+                remove_hosts(theirs, "gone")
+        finally:
+            ends.set()
+        for other in others:
+            other.result()
+        assert {one.id for one in containers(engine, "overlay-lab.lab")} == {helper, host}
+        for one in (helper, host):
+            remove(engine, one)
+    assert not _left(theirs)
 
 
 def _offer_debian(path: str) -> None:

@@ -11,10 +11,10 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lab.backends.dind import cgroups
-from lab.backends.dind.client import client
+from lab.backends.dind.client import Listed, client, containers, remove, tags
 from lab.backends.dind.engine import Choice, choose
 from lab.backends.dind.host import DindHost, Reach
 from lab.backends.dind.reach import HELPER, Far, Near, sockets, too_long
@@ -36,6 +36,8 @@ from lab.images.archive import Built, archive
 from lab.topology import Resolved
 
 LABEL = "overlay-lab.lab"
+_STARTING = 60
+"""Seconds that a helper may take from when it is made until it runs."""
 """On every container of a lab: which lab it belongs to."""
 
 
@@ -157,7 +159,7 @@ async def _furnish(host: DindHost, images: Sequence[str], files: Sequence[Path],
 def _offer(outer: str, image: Built) -> None:
     """Load the host image into a user's engine, if it has not this version of it; older ones not in use go."""
     with client(outer) as engine:
-        names = {name for one in engine.images.list(name=store.HOST) for name in one.tags}
+        names = tags(engine, store.HOST)
         if image.name in names:
             return
         engine.images.load(archive([image], store.architecture()))
@@ -169,11 +171,16 @@ def _offer(outer: str, image: Built) -> None:
 def sweep(outer: str) -> None:
     """Remove hosts of labs of the past whose helper does not run any more: somebody killed both."""
     with client(outer) as engine:
-        found: list[Any] = engine.containers.list(all=True, filters={"label": LABEL})
-        alive = {one.labels[LABEL] for one in found if HELPER in one.labels and one.status == "running"}
+        found = containers(engine, LABEL)
+        alive = {one.labels[LABEL] for one in found if HELPER in one.labels and _lives(one)}
         for one in found:
             if one.labels[LABEL] not in alive:
-                one.remove(force=True, v=True)
+                remove(engine, one.id)
+
+
+def _lives(helper: Listed) -> bool:
+    """It runs, or is about to: another lab is just coming up."""
+    return helper.state == "running" or (helper.state == "created" and helper.created > time.time() - _STARTING)
 
 
 def _in_engine(outer: str, name: str) -> bool:
@@ -212,7 +219,6 @@ def _create(outer: Outer, image: Built, name: str, label: str, told: dict[str, s
 def remove_hosts(outer: str, label: str) -> None:
     """Remove every host of a lab with its disk; not the helper, which ends by itself."""
     with client(outer) as engine:
-        found: list[Any] = engine.containers.list(all=True, filters={"label": f"{LABEL}={label}"})
-        for container in found:
-            if HELPER not in container.labels:
-                container.remove(force=True, v=True)
+        for one in containers(engine, f"{LABEL}={label}"):
+            if HELPER not in one.labels:
+                remove(engine, one.id)

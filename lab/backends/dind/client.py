@@ -4,8 +4,8 @@ The SDK blocks, so whoever has an event loop calls it in a thread.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from lab.errors import LabError
 
@@ -38,3 +38,40 @@ def load(socket: str, archives: Iterable[Iterable[bytes]]) -> None:
     with client(socket) as engine:
         for archive in archives:
             engine.images.load(archive)
+
+
+class Listed(NamedTuple):
+    """A container as an engine lists it."""
+
+    id: str
+    labels: Mapping[str, str]
+    state: str
+    created: int
+    """Seconds since 1970."""
+
+
+def containers(engine: Any, label: str) -> list[Listed]:
+    """All containers with this label, stopped ones too.
+
+    Not the SDK's `containers.list` (nor `images.list`): it inspects each entry of the list, and fails when one of them
+    was removed in between.
+    """
+    found = engine.api.containers(all=True, filters={"label": label})
+    return [Listed(one["Id"], one["Labels"] or {}, one["State"], one["Created"]) for one in found]
+
+
+def remove(engine: Any, container: str) -> None:
+    """Remove a container with its disk, even if it runs; nothing if it is gone, or somebody else is removing it."""
+    from docker.errors import APIError
+
+    try:
+        engine.api.remove_container(container, force=True, v=True)
+    except APIError as error:
+        if error.status_code not in (404, 409):
+            raise
+
+
+def tags(engine: Any, repository: str = "") -> dict[str, str]:
+    """The tags of all images, or of those in this repository, with the images' ids."""
+    found = engine.api.images(name=repository or None)
+    return {tag: one["Id"] for one in found for tag in one["RepoTags"] or () if tag != "<none>:<none>"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.backends.base import Result
-from lab.backends.dind.client import client, load
+from lab.backends.dind.client import client, load, tags
 from lab.backends.dind.engine import answers
 from lab.backends.docker_client import Docker
 from lab.backends.fabric_lab import HOST_SYSCTLS
@@ -147,10 +147,10 @@ class VagrantHost(ObservedHost):
         def work() -> None:
             missing = []
             with client(self._guest.docker) as engine:
-                have = {tag: image for image in engine.images.list() for tag in image.tags}
+                have = tags(engine)
                 for name in names:
                     image = have.get(":".join(reference(name)))
-                    if image is None or store.outdated(name, engine.images.get(image.id).attrs["RootFS"]["Layers"]):
+                    if image is None or store.outdated(name, engine.images.get(image).attrs["RootFS"]["Layers"]):
                         missing.append(name)
             load(self._guest.docker, [*store.archives_of(missing), *map(store.read, files)])
 
