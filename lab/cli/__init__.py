@@ -60,11 +60,26 @@ def lab() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="End with one line of JSON.")
 @click.option("--keep", is_flag=True, envvar="LAB_KEEP", help="Leave the lab running (`lab down` ends it).")
-def run(scenario: Path, backend: str, seed: int | None, pace: int | None, out: Path, as_json: bool, keep: bool) -> None:
+@click.option(
+    "--no-figures", is_flag=True, envvar="LAB_NO_FIGURES", help="Only history and summary (`lab report` draws later)."
+)
+def run(
+    scenario: Path,
+    backend: str,
+    seed: int | None,
+    pace: int | None,
+    out: Path,
+    as_json: bool,
+    keep: bool,
+    no_figures: bool,
+) -> None:
     """Play SCENARIO: bring its hosts up, follow its timeline, write a report."""
     from lab.cli.play import play
 
-    sys.exit(play(scenario, backend=backend, seed=seed, pace=pace, out=out, as_json=as_json, keep=keep))
+    figures = not no_figures
+    sys.exit(
+        play(scenario, backend=backend, seed=seed, pace=pace, out=out, as_json=as_json, keep=keep, figures=figures)
+    )
 
 
 @lab.command()

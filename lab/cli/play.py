@@ -45,7 +45,17 @@ _OWN = ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "v
 """Fields of the summary that the runner knows and the history does not, or not as well."""
 
 
-def play(path: Path, *, backend: str, seed: int | None, pace: int | None, out: Path, as_json: bool, keep: bool) -> int:
+def play(
+    path: Path,
+    *,
+    backend: str,
+    seed: int | None,
+    pace: int | None,
+    out: Path,
+    as_json: bool,
+    keep: bool,
+    figures: bool = True,
+) -> int:
     """Play a scenario and return the exit code of its verdict."""
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
@@ -73,14 +83,16 @@ def play(path: Path, *, backend: str, seed: int | None, pace: int | None, out: P
         inside(engine, lambda: _play(scenario, engine, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
-    summary, drawn = _report(run_dir, teller.report(run_dir / HISTORY))
-    teller.end(summary, str(_shown(run_dir / INDEX)) if drawn else "")
+    summary, told = _report(run_dir, teller.report(run_dir / HISTORY), figures)
+    teller.end(summary, str(_shown(run_dir / INDEX)) if told and figures else "")
+    if told and not figures:
+        click.echo(f"draw:   {lab_command()} report {shlex.quote(str(_shown(run_dir)))}")
     if keep:
         click.echo(f"the lab goes on: {staying(scenario.name)}")
     if as_json:
         click.echo(json.dumps(summary))
     code = EXIT_CODES[summary["verdict"]]
-    return code if drawn else code or UNKNOWN
+    return code if told else code or UNKNOWN
 
 
 def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tuple[Resolved, Backend] | None:
@@ -189,8 +201,8 @@ def _keeping(settle: Callable[[Outcome], None]) -> Callable[[Outcome], Coroutine
     return stay
 
 
-def _report(run_dir: Path, told_of: Callable[[str], None]) -> tuple[dict[str, Any], bool]:
-    """(what the run came to, whether its report could be drawn); the verdict is the worse of the runner's and the
+def _report(run_dir: Path, told_of: Callable[[str], None], figures: bool) -> tuple[dict[str, Any], bool]:
+    """(what the run came to, whether its report could be made); the verdict is the worse of the runner's and the
     checkers', whatever becomes of the drawings."""
     told: dict[str, Any] = msgspec.to_builtins(read_summary(run_dir))
     summary = dict(told)
@@ -209,7 +221,7 @@ def _report(run_dir: Path, told_of: Callable[[str], None]) -> tuple[dict[str, An
     try:
         from lab.report import write_report
 
-        summary["figures"] = write_report(run_dir, doing=told_of, judged=judged)["figures"]
+        summary["figures"] = write_report(run_dir, drawn=figures, doing=told_of, judged=judged)["figures"]
         write_json(run_dir / SUMMARY, summary)
     except Exception as error:
         # The run is what counts: its history is whole, and `lab report` can draw it again.

@@ -13,6 +13,7 @@ __all__ = ["write_report"]
 def write_report(
     run_dir: Path,
     *,
+    drawn: bool = True,
     doing: Callable[[str], None] = lambda what: None,
     judged: Callable[[dict[str, Any]], None] = lambda summary: None,
 ) -> dict[str, Any]:
@@ -20,9 +21,10 @@ def write_report(
 
     First the checks are made and `summary.json` is updated (fields of other writers are kept), and `judged` gets it:
     it holds whatever becomes of the drawings. Then `index.html` and one PNG and one CSV per figure are drawn. `doing`
-    hears what comes next. Raises `FileNotFoundError` without a history, `msgspec.DecodeError` when a line of it is no
-    record, `OSError` when a file cannot be written; none is left half written.
+    hears what comes next. With `drawn` False only the checks are made. Raises `FileNotFoundError` without a history,
+    `msgspec.DecodeError` when a line of it is no record, `OSError` when a file cannot be written; none is left half
+    written.
     """
     from lab.report.write import write
 
-    return write(run_dir, doing=doing, judged=judged)
+    return write(run_dir, drawn=drawn, doing=doing, judged=judged)

@@ -11,8 +11,6 @@ from typing import Any
 
 from lab.checkers import Run
 from lab.history import read
-from lab.plots import figures
-from lab.report.page import render
 from lab.report.summary import summarise
 from lab.sim.garbage import rarely_collected
 from lab.store import HISTORY, INDEX, SUMMARY
@@ -20,7 +18,9 @@ from lab.store import HISTORY, INDEX, SUMMARY
 __all__ = ["write"]
 
 
-def write(run_dir: Path, *, doing: Callable[[str], None], judged: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def write(
+    run_dir: Path, *, drawn: bool, doing: Callable[[str], None], judged: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """See `lab.report.write_report`."""
     with rarely_collected():  # a long history is millions of objects, and none of them is garbage
         doing("reading the history")
@@ -31,18 +31,24 @@ def write(run_dir: Path, *, doing: Callable[[str], None], judged: Callable[[dict
         summary = _read_summary(run_dir / SUMMARY) | summary
         _write_summary(run_dir, summary)
         judged(summary)
-        drawn = figures(run, lambda name: doing(f"drawing {name}"))
-    for figure in drawn:
+        if not drawn:
+            return summary
+        from lab.plots import figures  # matplotlib takes half a second to import
+
+        found = figures(run, lambda name: doing(f"drawing {name}"))
+    for figure in found:
         _replace(run_dir / f"{figure.name}.png", figure.png)
         _replace(run_dir / f"{figure.name}.csv", figure.csv.encode())
     for old in (*run_dir.glob("*.png"), *run_dir.glob("*.csv")):
         # Figures of an earlier report of the same run, which this one may not have.
-        if old.stem not in {figure.name for figure in drawn}:
+        if old.stem not in {figure.name for figure in found}:
             old.unlink()
-    _replace(run_dir / INDEX, render(run, raw, drawn).encode())
+    from lab.report.page import render
+
+    _replace(run_dir / INDEX, render(run, raw, found).encode())
     summary["figures"] = [
         {"name": figure.name, "title": figure.title, "files": [f"{figure.name}.png", f"{figure.name}.csv"]}
-        for figure in drawn
+        for figure in found
     ]
     _write_summary(run_dir, summary)
     return summary

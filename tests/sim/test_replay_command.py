@@ -57,3 +57,22 @@ def test_run_on_packets_cannot_be_replayed(tmp_path: Path) -> None:
 def test_first_difference_is_the_first_even_when_one_is_shorter() -> None:
     assert first_difference(b"a\nb\nc\n", b"a\nx\nc\n") == (2, b"b", b"x")
     assert first_difference(b"a\nb\n", b"a\n") == (2, b"b", b"")
+
+
+def test_run_without_figures_is_judged_and_can_be_drawn_later(tmp_path: Path) -> None:
+    def lab(*words: str) -> str:
+        command = [sys.executable, "-m", "lab.cli", *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    out = lab("run", "scenarios/partition.yaml", "--backend", "sim", "--out", str(tmp_path), "--json", "--no-figures")
+    summary = json.loads(out.splitlines()[-1])
+    place = Path(summary["run_dir"])
+    assert (summary["verdict"], summary["figures"]) == ("valid", [])
+    assert {path.name for path in place.iterdir()} == {"history.jsonl", "summary.json"}
+    assert "report:" not in out
+    assert "draw:   " in out
+    lab("report", str(place))
+    assert (place / "index.html").is_file()
+    assert json.loads((place / "summary.json").read_text())["checks"] == summary["checks"]
