@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz gallery schema waiter lock clean
+.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -40,6 +40,10 @@ bench: setup              ## measure what the README claims; writes reports/benc
 
 bench-sim: compile        ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
 	@$(PY) -m lab.bench sim_seeds sim
+
+SAME := HEAD
+same: compile             ## are all simulated histories, compiled or not, those of commit SAME (HEAD)? for moves and merges of code
+	@$(PY) tests/same $(SAME)
 
 FUZZ_SECONDS := 60
 fuzz: setup               ## coverage-guided fuzzing of decoders, and of drivers with their cores, FUZZ_SECONDS (60) each; installs atheris into .venv
