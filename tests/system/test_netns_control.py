@@ -34,28 +34,33 @@ def running(hosts: int, *words: str, user: str = "") -> Iterator[tuple[str, "sub
             if (found := [lab for lab in labs() if lab.name == name]) != []:
                 with Client(found[0]) as client:
                     client.down()
-            starter.wait(20)
+            starter.wait(120)
+
+
+def _pings(client: Client, address: str, *, wait: float = 30) -> bool:
+    """Whether h1 is answered within these seconds."""
+    result = client.call("exec", host="h1", argv=["ping", "-n", "-c1", f"-W{wait}", address], timeout=60)
+    return bool(result["code"] == 0)
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_a_detached_lab_answers_until_it_is_taken_down(user: str) -> None:
     with running(3, "detach", user=user) as (name, starter):
-        assert starter.wait(10) == 0  # the command returns, the lab stays
+        assert starter.wait(120) == 0  # the command returns, the lab stays
         with Client(find(name)) as client:
             facts = client.call("inspect")
             assert [host["name"] for host in facts["hosts"]] == ["h1", "h2", "h3"]
             assert facts["scenario"] == "bare"
-            ping = {"host": "h1", "argv": ["ping", "-n", "-c1", "-W0.3", "192.168.0.4"]}
-            assert client.call("exec", **ping)["code"] == 0
+            assert _pings(client, "192.168.0.4")
             assert client.call("partition", groups=[["h3"]])["cut"] == [
                 ["h1", "h3"],
                 ["h2", "h3"],
                 ["h3", "h1"],
                 ["h3", "h2"],
             ]
-            assert client.call("exec", **ping)["code"] == 1
+            assert not _pings(client, "192.168.0.4", wait=0.3)
             client.call("heal")
-            assert client.call("exec", **ping)["code"] == 0
+            assert _pings(client, "192.168.0.4")
             client.call("kill", host="h3")
             assert [host["on"] for host in client.call("inspect")["hosts"]] == [True, True, False]
             client.call("start", host="h3")
@@ -116,7 +121,6 @@ def test_a_name_held_by_another_user_is_not_talked_to() -> None:
 
 
 def test_two_labs_with_the_same_addresses_do_not_meet() -> None:
-    ping = {"host": "h1", "argv": ["ping", "-n", "-c1", "-W0.3", "192.168.0.3"]}
     with (
         running(2) as (first, _),
         running(2) as (second, _),
@@ -125,14 +129,14 @@ def test_two_labs_with_the_same_addresses_do_not_meet() -> None:
     ):
         one.call("partition", groups=[["h1"]])
         one.call("exec", host="h2", argv=["touch", "/var/lib/weave/mark"])
-        assert one.call("exec", **ping)["code"] == 1
-        assert two.call("exec", **ping)["code"] == 0
+        assert not _pings(one, "192.168.0.3", wait=0.3)
+        assert _pings(two, "192.168.0.3")
         assert two.call("exec", host="h2", argv=["ls", "/var/lib/weave"])["out"] == ""
         one.down()
-        assert two.call("exec", **ping)["code"] == 0
+        assert _pings(two, "192.168.0.3")
 
 
 def test_interrupt_lets_the_runner_stop_cleanly() -> None:
     with running(1) as (_, starter):
         starter.send_signal(2)
-        assert starter.wait(10) == 3
+        assert starter.wait(120) == 3
