@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same gallery schema waiter lock clean
+.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same dist gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -22,6 +22,9 @@ demo: setup               ## two hosts, the walk-through, a cut and its heal, a 
 compile: setup            ## the cores as machine code: simulations take half the time (as root installs a C compiler)
 	@sh .ci/setup compile
 	@$(PY) -m lab.cli compile
+
+dist: setup               ## dist/weave: the overlay in one file, to be copied to hosts (docs/install.md)
+	@$(PY) -m lab.dist
 
 test: setup docker lint   ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile

@@ -21,7 +21,9 @@ __all__ = ["Disk", "DiskFull"]
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"overlay-state 1 "
+_VERSION = 1
+"""To be raised when an older program could misread what is written; it refuses, and says so."""
+_MAGIC = b"overlay-state %d " % _VERSION
 _OTHER = re.compile(rb"overlay-state ([0-9]{1,9}) ")
 _SUFFIX = ".state"
 _RESERVE = "reserve"
@@ -70,7 +72,7 @@ class Disk:
             content = path.read_bytes()
             if (newer := _OTHER.match(content)) and not content.startswith(_MAGIC):
                 raise EnvironmentProblem(
-                    f"{path} is state of version {newer[1].decode()}, and this program reads version 1: "
+                    f"{path} is state of version {newer[1].decode()}, and this program reads version {_VERSION}: "
                     "start the version that wrote it, or drop it with `weave reset`"
                 )
             parsed = _parse(content)

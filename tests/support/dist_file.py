@@ -1,0 +1,53 @@
+"""`dist/weave` for tests: made once for a run of the tests, and variants of it."""
+
+import functools
+import tempfile
+from pathlib import Path
+
+from tiers import cannot_run
+
+from lab.dist.__main__ import TOP
+from lab.dist.pack import pack
+from lab.dist.wheels import wheels
+from lab.errors import LabError
+
+import overlay  # isort: skip
+
+__all__ = ["all_wheels", "of_version", "weave_file"]
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="dist")
+
+
+@functools.cache
+def all_wheels() -> tuple[Path, ...]:
+    """The wheels that the file is made of; got from the package index the first time on a machine."""
+    try:
+        return tuple(wheels(TOP, print))
+    except LabError as error:
+        cannot_run(str(error))
+
+
+@functools.cache
+def weave_file() -> Path:
+    """What `make dist` makes."""
+    path = Path(_FOLDER.name, "as released", "weave")
+    pack(path, all_wheels())
+    return path
+
+
+@functools.cache
+def of_version(version: str, state: int = 1) -> Path:
+    """The same program with another version number, and another version of its state on disk."""
+    changed = {
+        "overlay/__init__.py": _with("__init__.py", f'"{overlay.__version__}"', f'"{version}"'),
+        "overlay/drivers/disk.py": _with("drivers/disk.py", "_VERSION = 1\n", f"_VERSION = {state}\n"),
+    }
+    path = Path(_FOLDER.name, version, "weave")
+    pack(path, all_wheels(), changed=changed)
+    return path
+
+
+def _with(name: str, before: str, after: str) -> bytes:
+    text = Path(TOP, "overlay", name).read_text(encoding="utf-8")
+    assert text.count(before) == 1, (name, before)
+    return text.replace(before, after).encode()
