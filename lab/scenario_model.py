@@ -199,6 +199,8 @@ class Service(Model):
     env: Environment = Field(default_factory=dict)
     publish: tuple[Annotated[str, AfterValidator(_published)], ...] = ()
     hostname: Name | None = None
+    labels: Environment = Field(default_factory=dict)
+    """Of its containers, as of `docker run --label`: policies may name them."""
     allow_spoofing: bool = False
     """It may send with MACs and addresses that are not its own: a router, VRRP, a bridge."""
 

@@ -70,6 +70,7 @@ class Replica(Struct, frozen=True, kw_only=True):
     image: str
     args: tuple[str, ...] = ()
     env: dict[str, str] = {}
+    labels: dict[str, str] = {}
     publish: tuple[str, ...] = ()
     port: int = 0
     path: str = "/"
@@ -91,6 +92,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     """The file that holds the image, for engines to load; empty: they have it, or the lab does."""
     args: tuple[str, ...]
     env: dict[str, str]
+    labels: dict[str, str] = {}
     publish: tuple[str, ...]
     port: int
     path: str
@@ -114,6 +116,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
             image=self.image,
             args=self.args,
             env=self.env,
+            labels=self.labels,
             publish=self.publish,
             port=self.port,
             path=self.path,
@@ -408,6 +411,7 @@ def _services(scenario: Scenario, hosts: tuple[str, ...]) -> Iterator[tuple[str,
                 archive=service.archive or "",
                 args=service.args if service.command is None else service.command,
                 env=dict(service.env),
+                labels=dict(service.labels),
                 publish=service.publish,
                 port=service.http_port,
                 path=service.path,

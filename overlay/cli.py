@@ -29,7 +29,8 @@ Usage: weave COMMAND [ARGUMENTS]
   launch [FLAGS] [PEER ...]         start the router of this host (weave help launch)
   connect [--replace] PEER ...      dial these peers, now and for ever
   forget PEER ...                   stop dialling them
-  status [PART]                     targets, connections, peers, dns, ipam; all in short without PART
+  status [PART]                     targets, connections, peers, dns, ipam, policies; all in short
+                                    without PART
   report [-f TEMPLATE]              everything, as JSON, or what a template takes out of it: '{{json .mesh.targets}}'
 
   run [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
@@ -51,6 +52,10 @@ Usage: weave COMMAND [ARGUMENTS]
   launch-proxy [FLAGS]              start the Docker API proxy (weave help launch-proxy)
   env [--restore], config           shell words, and docker flags, that lead to the proxy (also proxy-env, proxy-config)
   stop-proxy                        end it; containers stay on the overlay
+
+  allow [--force] [from X] [to Y[:PORT][/PROTOCOL]]   who may speak to whom, on all hosts (weave help policies)
+  deny [--force] [from X] [to Y[:PORT][/PROTOCOL]]    who may not; the most specific policy decides
+  policies                          all of them; --explain X Y[:PORT] which decides; --remove N ...
 
   prime                             wait until addresses can be given out
   rmpeer PEER ...                   take over the addresses of peers that will never come back
@@ -415,6 +420,27 @@ def _ps(words: list[str]) -> int:
     return 0
 
 
+# --- policies -----------------------------------------------------------------------------------------------------
+
+
+def _allow(words: list[str]) -> int:
+    from overlay.cli_policy import change
+
+    return change("allow", words, _client(), _say)
+
+
+def _deny(words: list[str]) -> int:
+    from overlay.cli_policy import change
+
+    return change("deny", words, _client(), _say)
+
+
+def _policies(words: list[str]) -> int:
+    from overlay.cli_policy import policies
+
+    return policies(words, _client(), _say)
+
+
 # --- names --------------------------------------------------------------------------------------------------------
 
 
@@ -499,6 +525,10 @@ def _help(words: list[str]) -> int:
         from overlay.cli_proxy import HELP as PROXY_HELP
 
         _say(PROXY_HELP)
+    elif topic in ("policies", "allow", "deny"):
+        from overlay.cli_policy import HELP as POLICY_HELP
+
+        _say(POLICY_HELP)
     elif topic == "run":
         from overlay.cli_run import HELP as RUN_HELP
 
@@ -512,7 +542,7 @@ def _help(words: list[str]) -> int:
     return 0
 
 
-_PARTS = ("targets", "connections", "peers", "dns", "ipam")
+_PARTS = ("targets", "connections", "peers", "dns", "ipam", "policies")
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "launch": _launch,
@@ -540,6 +570,9 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "dns-remove": _dns_remove,
     "dns-lookup": _dns_lookup,
     "dns-args": _dns_args,
+    "allow": _allow,
+    "deny": _deny,
+    "policies": _policies,
     "prime": _prime,
     "rmpeer": _rmpeer,
     "stop": _stop,

@@ -48,6 +48,8 @@ Usage: weave launch [FLAGS] [PEER ...]
   --dns-ttl SECONDS                 (1)
   --dns-listen-address IP[:53]      where DNS is served (the address of docker0)
   --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
+  --default-deny                    containers of this host speak to nobody and nobody to them but by `weave allow`
+                                    (say so on all hosts)
   --plugin                          be the engine's network and IPAM driver named weave (docker network create -d weave)
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
   --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none); what changes something needs
@@ -108,6 +110,7 @@ _TIMES = {
 _UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _LONGEST = 24 * 3600 * SECOND
 _SWITCHES = {
+    "default-deny": "default_deny",
     "no-discovery": "no_discovery",
     "no-dns": "no_dns",
     "no-fastdp": "no_fastdp",

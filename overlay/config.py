@@ -79,6 +79,9 @@ class Config(Struct, frozen=True, kw_only=True):
     dns_ttl: int = 1
     """Seconds."""
 
+    default_deny: bool = False
+    """What no policy decides is denied to and from this host's containers."""
+
     mtu: int = 0
     """Of the overlay; 0: computed from the underlay's when the data path is made."""
 

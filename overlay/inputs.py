@@ -11,7 +11,7 @@ from msgspec import Struct
 from overlay.config import Address, PeerName
 from overlay.datapath.wireguard import SecurePeer
 from overlay.mesh.derive import Keys
-from overlay.mesh.origin_messages import Change
+from overlay.mesh.origin_messages import Change, EnforcerValue
 from overlay.wire import DatagramMessage, Message
 
 
@@ -125,6 +125,28 @@ class RemovePeer(Input, frozen=True):
     peer: str
 
 
+class ChangePolicy(Input, frozen=True):
+    """Set a policy (`accept`: allow, else deny), or take it back. Replies with lines about what that means here.
+
+    `force`: though it names nobody, contradicts another one or has no effect.
+    """
+
+    request: int
+    rule: str
+    """`from X to Y` (`overlay.policy.words`)."""
+    accept: bool
+    remove: bool = False
+    force: bool = False
+
+
+class RemovePolicies(Input, frozen=True):
+    """Take back policies by their numbers in the table, or all of them. Replies with those taken back."""
+
+    request: int
+    numbers: tuple[int, ...]
+    all: bool = False
+
+
 class Prime(Input, frozen=True):
     """Reply once addresses can be allocated here (the ring exists), having started the first agreement if need be."""
 
@@ -174,6 +196,9 @@ class Attached(Input, frozen=True):
     mac: str
     addresses: tuple[str, ...]
     """Each "a.b.c.d/n" (or IPv6), at least one."""
+    names: tuple[str, ...] = ()
+    """What policies may call it, in lower case."""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class Detached(Input, frozen=True):
@@ -196,6 +221,19 @@ class UnregisterName(Input, frozen=True):
     container: str
     name: str = ""
     address: str = ""
+
+
+class NameServers(Input, frozen=True):
+    """Where this host's name server answers containers: IP literals that no policy cuts."""
+
+    addresses: tuple[str, ...]
+
+
+class PolicyEnforced(Input, frozen=True):
+    """How the packet filter keeps to the last `effects.SetPolicy`: `conntrack`, `stateless`, or `off` if it cannot."""
+
+    state: str
+    problem: str = ""
 
 
 class DnsQuery(Input, frozen=True):
@@ -278,6 +316,16 @@ class PeerForgotten(Input, frozen=True):
     """`peer` was unreachable for longer than the hold and its record is dropped; nothing of it is kept."""
 
     peer: PeerName
+
+
+class PoliciesChanged(Input, frozen=True):
+    """Gossip has changed the policies. Made by the table when it merges."""
+
+
+class Enforcing(Input, frozen=True):
+    """How this peer enforces policies, for all peers to know."""
+
+    value: EnforcerValue
 
 
 class OriginChanged(Input, frozen=True):

@@ -4,7 +4,7 @@ Owns who gets which input, and the talk among the cores: `Broadcast`, `Unicast` 
 causal order, and never leave. Holds no protocol logic; must not know sockets, clocks or the kernel.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from overlay import __version__
@@ -32,6 +32,7 @@ from overlay.inputs import (
     Attached,
     CancelRequest,
     CarriersChanged,
+    ChangePolicy,
     Claim,
     Computed,
     Connect,
@@ -40,21 +41,26 @@ from overlay.inputs import (
     Detached,
     DialFailed,
     DnsQuery,
+    Enforcing,
     Forget,
     Input,
     Leave,
+    NameServers,
     NeighboursChanged,
     OriginChanged,
     PathsChanged,
     PeerForgotten,
     PeerLeft,
     PeersChanged,
+    PoliciesChanged,
+    PolicyEnforced,
     Prime,
     ProbeHeard,
     QuarantineChanged,
     RegisterName,
     Release,
     RemovePeer,
+    RemovePolicies,
     RoutesChanged,
     TcpClosed,
     TcpMessage,
@@ -70,6 +76,8 @@ from overlay.mesh.crypto import Crypto
 from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
+from overlay.policy.directory import Member
+from overlay.policy.policies import Policies
 from overlay.stored import understood
 from overlay.view import View
 
@@ -106,11 +114,18 @@ class Node:
         self.endpoints = Endpoints(config, self.uid, stored, self.ipam.rightful_holder)
         self.registry = Registry(config, self.uid, stored)
         self.resolver = Resolver(config, self.registry, rng)
-        channels: list[Channel] = [self.ipam.channel, self.registry.channel, self.endpoints.channel]
+        plan = self.endpoints.plan
+        self.policies = Policies(config, self.uid, stored, self._members, lambda: plan.generation)
+        channels: list[Channel] = [
+            self.ipam.channel,
+            self.registry.channel,
+            self.endpoints.channel,
+            self.policies.channel,
+        ]
         self.mesh = Mesh(config, self.uid, rng, channels, stored, crypto)
         self.ipam.expect(self.mesh.dialler.explicit)
         self.paths = Paths(config, rng)
-        plan, topology = self.endpoints.plan, self.mesh.topology
+        topology = self.mesh.topology
         holder = Holder(plan.holder, self.mesh.routes, topology.uid_of, self.paths.carried)
         self.tunnel = Tunnel(config.name, self.uid, holder)
         """The hot path, for the driver to call; see its text."""
@@ -122,7 +137,13 @@ class Node:
         self._others_stale = True
         """Something other than the mesh may want to be woken at another time than it did."""
 
-        mesh, ipam, registry, endpoints = self.mesh, self.ipam, self.registry, self.endpoints
+        mesh, ipam, registry, endpoints, policies = (
+            self.mesh,
+            self.ipam,
+            self.registry,
+            self.endpoints,
+            self.policies,
+        )
         self._cores: dict[type[Input], tuple[Core, ...]] = {
             TcpOpened: (mesh,),
             DialFailed: (mesh,),
@@ -142,6 +163,12 @@ class Node:
             Detached: (endpoints, registry),
             RegisterName: (registry,),
             UnregisterName: (registry,),
+            ChangePolicy: (policies,),
+            RemovePolicies: (policies,),
+            PoliciesChanged: (policies,),
+            NameServers: (policies,),
+            PolicyEnforced: (policies,),
+            Enforcing: (endpoints,),
             DnsQuery: (self.resolver,),
             PeersChanged: (endpoints, registry, ipam),
             PathsChanged: (endpoints,),
@@ -170,6 +197,7 @@ class Node:
             effects += self.mesh.keyring.start()
         effects += self.endpoints.start(now)
         effects += self.registry.start(now)
+        effects += self.policies.start(now)
         return self._resolve(effects, now)
 
     def handle(self, input: Input, now: int) -> list[Effect]:
@@ -190,6 +218,12 @@ class Node:
             self._ring_seen = self._ring.digest
             self._others_stale = True
             effects += self._resolve(self.endpoints.recheck(now), now)
+        if self.policies.active:
+            # Ahead of all else: nothing is forwarded to a container that the packet filter does not know yet.
+            settled = self.policies.settle(now)
+            if settled:
+                self._others_stale = True
+                effects = self._resolve(settled, now) + effects
         return effects
 
     def deadline(self) -> int | None:
@@ -209,6 +243,9 @@ class Node:
         if due is not None and (first is None or due < first):
             first = due
         due = self.paths.deadline()
+        if due is not None and (first is None or due < first):
+            first = due
+        due = self.policies.deadline()
         return due if due is not None and (first is None or due < first) else first
 
     def surrender(self, now: int) -> list[Effect]:
@@ -218,7 +255,7 @@ class Node:
 
     def check_invariants(self) -> None:
         """Assert what must always hold of every part."""
-        for core in (self.mesh, self.ipam, self.registry, self.endpoints):
+        for core in (self.mesh, self.ipam, self.registry, self.endpoints, self.policies):
             core.check_invariants()
         assert self._others_stale or self._others_due == self._first_of_others(), "the deadline is an old one"
 
@@ -261,6 +298,7 @@ class Node:
             "ipam": self.ipam.report(now),
             "dns": {**self.registry.report(now), "queries": self.resolver.report()},
             "endpoints": self.endpoints.report(now),
+            "policy": self._policy_report(),
             "paths": self.paths.report(now),
             "tunnel": self.tunnel.report(),
         }
@@ -268,6 +306,27 @@ class Node:
     def lookup(self, name: str) -> tuple[str, ...]:
         """The addresses of a name, with or without the domain, sorted."""
         return self.registry.lookup(name)
+
+    def explain(self, source: str, target: str) -> list[str]:
+        """Which policy decides about flows from one to the other, a line for each. Raises `UsageError`."""
+        return self.policies.explain(source, target, self._closed)
+
+    def _closed(self, peer: PeerName) -> bool:
+        if peer == self.config.name:
+            return self.config.default_deny
+        value = self.endpoints.enforcer(peer)
+        return value is not None and value.closed
+
+    def _policy_report(self) -> dict[str, Any]:
+        nickname = self.mesh.topology.nickname
+        others = (peer for peer in self.mesh.reachable if peer != self.config.name)
+        return self.policies.report((peer, nickname(peer), self.endpoints.enforcer(peer)) for peer in others)
+
+    def _members(self) -> Iterator[Member]:
+        """Who is on the overlay, as policies see it."""
+        nickname = self.mesh.topology.nickname
+        for (origin, container), value, literals in self.endpoints.members():
+            yield Member(origin, nickname(origin), container, value.names, value.labels, literals)
 
     # --- routing --------------------------------------------------------------------------------------------------
 
@@ -325,7 +384,7 @@ class Node:
             effects += self.mesh.handle(input, now)
         due = self._others_due
         if self._others_stale or (due is not None and due <= now):
-            for core in (self.ipam, self.endpoints, self.paths):
+            for core in (self.ipam, self.endpoints, self.paths, self.policies):
                 due = core.deadline()
                 if due is not None and due <= now:
                     effects += core.handle(input, now)

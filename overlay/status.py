@@ -41,6 +41,7 @@ def _router(report: Report) -> str:
             ("Targets", sum(target["explicit"] for target in mesh["targets"])),
             ("Connections", _count(mesh["connections"], "state")),
             ("Peers", f"{len(peers)} (with {links} established connections)"),
+            ("Policy", _policy(report["policy"])),
             ("TrustedSubnets", ", ".join(mesh["trusted_subnets"]) or "none"),
             ("Sleeve", _sleeve(driver.get("sleeve", {}))),
             *([("WireGuard", _wireguard(driver["wireguard"]))] if mesh["encrypted"] and "wireguard" in driver else ()),
@@ -49,6 +50,25 @@ def _router(report: Report) -> str:
             ("DataPath", f"fastdp ({driver['device']} on bridge {driver['bridge']}, MTU {driver['mtu']})"),
         ]
     )
+
+
+def _policy(policy: Mapping[str, Any]) -> str:
+    """How many there are, what holds without one, how replies are known, and whether all peers go by the same."""
+    count = len(policy["policies"])
+    if not count and policy["default"] == "allow":
+        text = "none, all is allowed"
+    else:
+        known = "policy" if count == 1 else "policies"
+        text = f"{count} {known}, default {policy['default']}, enforced {_state(policy)}"
+    differing = [peer for peer in policy["peers"] if peer["differs"]]
+    if differing:
+        return f"{text}; {len(differing)} of {_plural(len(policy['peers']), 'other peer')} differ"
+    return f"{text}; all peers agree" if count or policy["default"] != "allow" else text
+
+
+def _state(policy: Mapping[str, Any]) -> str:
+    words = {"off": "NOWHERE ON THIS HOST", "": "from its packet filter's next turn on"}
+    return words.get(policy["state"], f"({policy['state']})")
 
 
 def _ports(ports: Mapping[str, Any]) -> str:
@@ -126,6 +146,7 @@ def _troubles(report: Report) -> str:
     if problem := driver.get("filter"):
         lines.append(f"packet filter: {problem}")
     lines.extend(f"in the kernel: {left}" for left in driver.get("audit", {}).get("left", ()))
+    lines.extend(policy_troubles(report["policy"]))
     if driver["disk"]:
         lines.append(driver["disk"])
     if driver["stalled"]:
@@ -133,6 +154,32 @@ def _troubles(report: Report) -> str:
     for contest in report["endpoints"]["quarantine"]:
         lines.append(f"{contest['what']} is quarantined; to mend it: {contest['mend']}")
     return _fields([("Trouble", line) for line in lines])
+
+
+def policy_troubles(policy: Mapping[str, Any]) -> list[str]:
+    """In which way policies do not hold everywhere."""
+    lines = [f"policies are not enforced on this host: {policy['problem']}"] if policy["problem"] else []
+    lines += [
+        f"policy {each['number']} is not understood by this version, and not enforced: {each['policy']}"
+        for each in policy["policies"]
+        if not each["understood"]
+    ]
+    return lines + [f"policies: {peer['nickname']} {peer['differs']}" for peer in policy["peers"] if peer["differs"]]
+
+
+def _policies(report: Report) -> str:
+    """The table at 80 columns: long policies go on below."""
+    policy = report["policy"]
+    lines = [f"{'N':>3}  {'POLICY':<52} {'FROM':>5} {'TO':>5}  SET BY"] if policy["policies"] else []
+    names = {peer["name"]: peer["nickname"] for peer in report["mesh"]["peers"]}
+    for each in policy["policies"]:
+        text, rest = each["policy"][:52], each["policy"][52:]
+        by = names.get(each["writer"], each["writer"])
+        lines.append(f"{each['number']:>3}  {text:<52} {each['from']:>5} {each['to']:>5}  {by:.10}".rstrip())
+        lines.extend(f"     {rest[at : at + 75]}" for at in range(0, len(rest), 75))
+    lines.append(f"default: {policy['default']} what none of them decides")
+    lines.extend(policy_troubles(policy))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _targets(report: Report) -> str:
@@ -256,4 +303,5 @@ PARTS: dict[str, Callable[[Report], str]] = {
     "peers": _peers,
     "dns": _dns,
     "ipam": _ipam,
+    "policies": _policies,
 }

@@ -54,6 +54,7 @@ class Engine:
             "Image": replica.image,
             "Hostname": replica.hostname.removesuffix(f".{DNS_DOMAIN}"),
             "Env": [f"{key}={value}" for key, value in replica.env.items()],
+            "Labels": replica.labels,
             "ExposedPorts": {port: {} for port in exposed},
             "HostConfig": {"PortBindings": exposed},
         }

@@ -63,6 +63,8 @@ class WeaveOverlay:
         argv += ["-h", replica.hostname] if self.has_dns else []
         for key, value in replica.env.items():
             argv += ["-e", f"{key}={value}"]
+        for key, value in replica.labels.items():
+            argv += ["--label", f"{key}={value}"]
         for entry in replica.publish:
             argv += ["-p", entry]
         # A shell without arguments ends at once unless it has a terminal.

@@ -9,9 +9,13 @@ from collections.abc import Callable, Mapping, MutableMapping
 from itertools import pairwise
 
 from lab.errors import Violation
+from lab.sim.flows import Flow, judged
 from lab.sim.kernel import Kernel, Port
 from lab.sim.world import Peer, World
 from overlay.env import MILLISECOND, SECOND
+from overlay.node import Node
+from overlay.policy.directory import Member
+from overlay.policy.words import Policy, parse
 
 __all__ = ["QUIET", "Invariants"]
 
@@ -59,6 +63,37 @@ class Invariants:
     def peer_removed(self) -> None:
         """Somebody has declared a peer dead: if it lives, addresses are given out twice, and that is how it is."""
         self._spoiled = True
+
+    def flow_passed(self, flow: Flow) -> None:
+        """A packet that opens a flow has got through: no policy that all peers there have agreed on may forbid it."""
+        sender, receiver = self._world.peers[flow.sender].node, self._world.peers[flow.receiver].node
+        if sender is None or receiver is None or not (sender.policies.active or receiver.policies.active):
+            return
+        policies = self._agreed(sender, receiver)
+        source, target = _announced(sender, flow.container), _announced(receiver, flow.target)
+        if policies is None or source is None or target is None:
+            return
+        self.looked += 1
+        closed = sender.config.default_deny or receiver.config.default_deny
+        verdict = judged(flow, source, target, policies)
+        if verdict is False or (verdict is None and closed):
+            text = (
+                f"{flow.protocol} from {flow.source} on {flow.sender} to {flow.destination}:{flow.port} on "
+                f"{flow.receiver} passed against the policies that all peers there have agreed on"
+            )
+            self._violate("policy", text, (flow.sender, flow.receiver), (flow.source, flow.destination))
+
+    def _agreed(self, sender: Node, receiver: Node) -> list[Policy] | None:
+        """The policies that all peers hold that sender and receiver reach; None: they are still being told."""
+        running = {peer.node.config.name: peer.node for peer in self._world.running() if peer.node is not None}
+        group = dict.fromkeys((*sender.mesh.reachable, *receiver.mesh.reachable))
+        for name in group:
+            node = running.get(name)
+            if node is None or node.policies.digest != sender.policies.digest:
+                return None
+            if node.endpoints.digest != sender.endpoints.digest:
+                return None
+        return [parse(entry.accept, entry.rule) for entry in sender.policies.channel.entries()]
 
     def forwarding_changed(self) -> None:
         """Some kernel's tables, some container or its network are not what they were."""
@@ -194,6 +229,7 @@ class Invariants:
             "the ring": (node.ipam.ring_digest, theirs.ipam.ring_digest),
             "names": (node.registry.dns_digest, theirs.registry.dns_digest),
             "endpoints": (node.endpoints.digest, theirs.endpoints.digest),
+            "policies": (node.policies.digest, theirs.policies.digest),
         }
         for what, (ours, other_digest) in beliefs.items():
             if ours != other_digest:
@@ -205,3 +241,12 @@ class Invariants:
         if not self._violated:
             self._violated = True
             self._found(Violation(what, text, hosts, addresses))
+
+
+def _announced(node: Node, container: str) -> Member | None:
+    """A container as its own peer announces it."""
+    own = node.config.name
+    for (origin, found), value, literals in node.endpoints.members():
+        if origin == own and found == container:
+            return Member(own, node.config.nickname, container, value.names, value.labels, literals)
+    return None

@@ -12,7 +12,8 @@ from msgspec import Struct
 from lab.sim.neighbours import Neighbours
 from overlay.datapath.vxlan import VXLAN_PORT
 from overlay.datapath.wireguard import SecurePeer, in_tunnel
-from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding, SetSecurePeers, SetSources
+from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding, SetPolicy, SetSecurePeers, SetSources
+from overlay.policy.compiled import CompiledPolicy
 
 
 class Port(Struct, frozen=True):
@@ -44,6 +45,8 @@ class Kernel:
         """Address within WireGuard to the other end."""
         self.own_tunnel = ("", b"")
         """Address and public key of this host's WireGuard; empty without."""
+        self.policy = CompiledPolicy()
+        """Which flows pass to and from what is on the bridge."""
         self.ports: dict[str, Port] = {}
         self.neighbours: dict[str, Neighbours] = {}
         """By container: what its `ethwe` remembers of MACs."""
@@ -80,6 +83,11 @@ class Kernel:
     def set_sources(self, effect: SetSources) -> None:
         """Carry out `effects.SetSources`."""
         self.sources = frozenset(effect.hosts)
+        self._changed()
+
+    def set_policy(self, effect: SetPolicy) -> None:
+        """Carry out `effects.SetPolicy`."""
+        self.policy = effect.policy
         self._changed()
 
     def set_secure_peers(self, effect: SetSecurePeers) -> None:

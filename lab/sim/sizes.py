@@ -15,6 +15,7 @@ from overlay.ipam.messages import Lineage, RingDelta
 from overlay.mesh.envelopes import News
 from overlay.mesh.messages import TopologyDelta
 from overlay.mesh.origin_messages import OriginDelta
+from overlay.policy.messages import PolicyDelta
 from overlay.wire import Delta, Message, encode_message
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,6 +42,8 @@ def _delta(delta: Delta) -> int:
         parts, empty = delta.records, _TOPOLOGY
     elif isinstance(delta, OriginDelta):
         parts, empty = delta.states, _ORIGINS
+    elif isinstance(delta, PolicyDelta):
+        return len(_encode(delta))
     else:
         parts, empty = delta.tokens, _ring(delta.range, delta.lineage)
     octets = empty + _head(len(parts)) - 1

@@ -4,7 +4,7 @@ Owns the channel `endpoints`, the hold of peers that went away without a farewel
 ports over a restart. Must not know the kernel (the driver carries the plan out) nor how gossip travels.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import ip_interface
 from typing import Any
@@ -13,7 +13,7 @@ import msgspec
 
 from overlay.config import Config, PeerName
 from overlay.datapath.announcer import Announcer
-from overlay.datapath.claims import Arbiter, Claim, Standing
+from overlay.datapath.claims import Arbiter, Claim, EndpointId, Standing
 from overlay.datapath.plan import ForwardingPlan
 from overlay.datapath.wireguard import SecurePeer
 from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSecurePeers, SetSources
@@ -23,6 +23,7 @@ from overlay.inputs import (
     Attached,
     CarriersChanged,
     Detached,
+    Enforcing,
     Input,
     OriginChanged,
     PathsChanged,
@@ -32,7 +33,16 @@ from overlay.inputs import (
     Wake,
 )
 from overlay.mesh.origin_map import OriginMap
-from overlay.mesh.origin_messages import Change, EndpointValue, OriginDelta, Value
+from overlay.mesh.origin_messages import (
+    ENFORCER,
+    MAX_LABELS,
+    MAX_NAMES,
+    Change,
+    EndpointValue,
+    EnforcerValue,
+    OriginDelta,
+    Value,
+)
 from overlay.stored import decode
 
 CHANNEL = "endpoints"
@@ -88,6 +98,7 @@ class Endpoints:
         self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
             Attached: self._attached,
             Detached: self._detached,
+            Enforcing: self._enforcing,
             OriginChanged: self._origin_changed,
             PeersChanged: self._peers_changed,
             PathsChanged: self._paths_changed,
@@ -168,7 +179,7 @@ class Endpoints:
 
     def _attached(self, input: Attached, now: int) -> list[Effect]:
         try:
-            value = endpoint_value(input.container, input.mac, input.addresses)
+            value = endpoint_value(input.container, input.mac, input.addresses, input.names, input.labels)
         except UsageError as error:
             return [Log("error", str(error))]
         claim = _claim(value)
@@ -188,6 +199,12 @@ class Endpoints:
         self._plan.announce(self._own, input.container, None)
         return self._publish(delta)
 
+    def _enforcing(self, input: Enforcing, now: int) -> list[Effect]:
+        """Tell everybody how this peer enforces policies. Not kept on the disk: the next life tells its own."""
+        if self.channel.get(self._own, ENFORCER) == input.value:
+            return []
+        return [Broadcast(CHANNEL, self.channel.put(ENFORCER, input.value))]
+
     def _evict_unconfirmed(self, container: str, claim: Claim, now: int) -> list[Effect]:
         """Take back ports of the earlier life whose MAC or address this host has given to another container since."""
         effects: list[Effect] = []
@@ -202,7 +219,7 @@ class Endpoints:
 
     def _publish(self, delta: OriginDelta) -> list[Effect]:
         """Tell everybody first: nothing that is sent depends on what is stored."""
-        values = [value for _, value in self.channel.entries_of(self._own)]
+        values = [value for _, value in self.channel.entries_of(self._own) if isinstance(value, EndpointValue)]
         effects: list[Effect] = [Broadcast(CHANNEL, delta)]
         effects.extend(self._plan.flush())
         effects.append(Persist(STORE_KEY, msgspec.msgpack.encode(values)))
@@ -223,6 +240,8 @@ class Endpoints:
         """Tell the plan. What makes no sense counts as nothing, and is logged once for each peer."""
         effects: list[Effect] = []
         for change in changes:
+            if change.key == ENFORCER and isinstance(change.new, EnforcerValue | None):
+                continue
             claim = _claim(change.new) if change.new is not None else None
             if isinstance(change.new, EndpointValue) and change.new.container != change.key:
                 claim = None
@@ -365,6 +384,23 @@ class Endpoints:
         """Equal on peers that reach each other, once each knows what all of them announce."""
         return self.channel.reachable_digest
 
+    def enforcer(self, peer: PeerName) -> EnforcerValue | None:
+        """How a peer says that it enforces policies; None: it has not said so."""
+        value = self.channel.get(peer, ENFORCER)
+        return value if isinstance(value, EnforcerValue) else None
+
+    def members(self) -> Iterator[tuple[EndpointId, EndpointValue, tuple[str, ...]]]:
+        """Every endpoint with the addresses (literals) that are its own: none that it has lost to another one.
+
+        Endpoints of peers that are held count, because their frames are still forwarded.
+        """
+        for identity, claim in self._plan.claims():
+            value = self.channel.get(*identity)
+            if not isinstance(value, EndpointValue) or self._plan.standing(identity.origin) is Standing.GONE:
+                continue
+            lost = self._plan.lost(identity)
+            yield identity, value, tuple(literal for literal in claim.literals if literal not in lost)
+
     @property
     def plan(self) -> ForwardingPlan:
         """To be read, not to be changed."""
@@ -418,8 +454,17 @@ class Endpoints:
             assert peer not in self._paths, peer
 
 
-def endpoint_value(container: str, mac: str, addresses: tuple[str, ...]) -> EndpointValue:
-    """The value to announce, in canonical spelling. Raises `UsageError` naming what is wrong."""
+def endpoint_value(
+    container: str,
+    mac: str,
+    addresses: tuple[str, ...],
+    names: tuple[str, ...] = (),
+    labels: tuple[tuple[str, str], ...] = (),
+) -> EndpointValue:
+    """The value to announce, in canonical spelling. Raises `UsageError` naming what is wrong.
+
+    Of more names and labels than a peer may announce the first ones count.
+    """
     value = EndpointValue(container, mac.lower().replace("-", ":"), addresses)
     claim = _claim(value)
     if claim is None:
@@ -427,7 +472,7 @@ def endpoint_value(container: str, mac: str, addresses: tuple[str, ...]) -> Endp
             f"container {container!r}: found MAC {mac!r} and addresses {list(addresses)}, expected a unicast MAC as "
             "02:00:0a:00:01:01 and at least one address as 10.0.1.1/24"
         )
-    return EndpointValue(container, claim.mac, claim.addresses)
+    return EndpointValue(container, claim.mac, claim.addresses, names[:MAX_NAMES], labels[:MAX_LABELS])
 
 
 @lru_cache(maxsize=4096)

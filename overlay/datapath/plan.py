@@ -49,11 +49,14 @@ class ForwardingPlan:
         self._dirty_literals: dict[str, None] = {}
         self._dirty_output: dict[str, None] = {}
         self._dirty_flood = False
+        self.generation = 0
+        """Counts the changes of who has which address."""
 
     # --- what is known --------------------------------------------------------------------------------------------
 
     def announce(self, origin: PeerName, container: str, claim: Claim | None) -> None:
         """Replace (None: remove) what `origin` announces for `container`."""
+        self.generation += 1
         before = self._claims.get(origin, _NO_CLAIMS).get(container)
         if claim is not None:
             identity, known, own = _alone(origin, container, claim)
@@ -77,6 +80,7 @@ class ForwardingPlan:
         """Set how `origin` stands."""
         if self.standing(origin) is standing:
             return
+        self.generation += 1
         if standing is Standing.GONE:
             del self._standing[origin]
         else:
@@ -350,6 +354,7 @@ class ForwardingPlan:
                 self._lost[identity] = after
             if after == before:
                 continue
+            self.generation += 1
             added.extend((*identity, literal) for literal in after if literal not in before)
             removed.extend((*identity, literal) for literal in before if literal not in after)
             if identity[0] == self._own:

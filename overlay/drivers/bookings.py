@@ -23,6 +23,7 @@ from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.owners import EXPOSED, EXTERNAL, is_own
+from overlay.policy.names import names_of
 
 __all__ = ["DEFAULT", "EXPOSED", "EXTERNAL", "GRACE", "Bookings", "check_attachable", "is_own"]
 
@@ -70,7 +71,7 @@ class Bookings:
         before = stored or Attachment(container=info.id)
         dns = before.with_dns if dns is None else dns
         specs = tuple(addresses)
-        intent = replace(before, name=info.name, wanted=specs, with_dns=dns, **fields)
+        intent = replace(before, name=info.name, labels=info.labels, wanted=specs, with_dns=dns, **fields)
         self._journal.put(intent)
         booked: list[str] = []
         try:
@@ -147,6 +148,8 @@ class Bookings:
     def plug(self, record: Attachment, info: Container) -> None:
         """Put the container on the bridge with the record's addresses. Raises `OverlayError`."""
         check_attachable(info)
+        if info.labels != record.labels:  # written by a version that knew of none
+            record = self._journal.update(record, labels=info.labels)
         if record.mac:
             self._router.forwarding.now_local(record.mac, record.addresses)
             self._ports.guard(record.container, info.pid, record.mac, record.addresses, spoofing=record.spoofing)
@@ -171,9 +174,15 @@ class Bookings:
     def announce(self, record: Attachment) -> None:
         """Tell the node where this container is and what it is called."""
         mac = record.mac or self.mac(record.container)
-        self._router.feed(i.Attached(record.label, mac, record.addresses))
+        names = names_of(record.name, (name.fqdn for name in record.names), self._config.dns_domain)
+        self._router.feed(i.Attached(record.label, mac, record.addresses, names, record.labels))
         for name in record.names if self._config.dns else ():  # with --no-dns they are kept for a life with DNS
             self._router.feed(i.RegisterName(record.label, name.fqdn, name.address))
+
+    def renamed(self, record: Attachment) -> None:
+        """Its names are other ones now: policies may mean it by them."""
+        if self._router.node.endpoints.channel.get(self._config.name, record.label) is not None:
+            self.announce(record)
 
     async def forget(self, record: Attachment) -> None:
         """The container is gone for good."""
@@ -189,6 +198,11 @@ class Bookings:
     def fqdn(self, info: Container) -> str:
         """The DNS name of a container: its host name if it was given one, else its name, under the router's domain."""
         return self.qualified(info.hostname if info.hostname and not info.id.startswith(info.hostname) else info.name)
+
+    @property
+    def domain(self) -> str:
+        """The router's."""
+        return self._config.dns_domain
 
     def qualified(self, own: str) -> str:
         """A container's word for itself under the router's domain."""

@@ -237,8 +237,9 @@ class Containers:
         record = self._journal.get(container) or Attachment(container=container)
         entry = Name(fqdn, address)
         if entry not in record.names:
-            self._journal.put(replace(record, names=(*record.names, entry)))
+            record = self._journal.update(record, names=(*record.names, entry))
         self._router.feed(i.RegisterName(container, fqdn, address))
+        self.bookings.renamed(record)
 
     async def remove_name(self, container: str, fqdn: str, address: str) -> None:
         """Remove the DNS names of a container that match; empty ones match all."""
@@ -251,8 +252,10 @@ class Containers:
                 for entry in record.names
                 if (fqdn and entry.fqdn.lower() != fqdn.lower()) or (address and entry.address != address)
             )
-            self._journal.put(replace(record, names=names))
+            record = self._journal.update(record, names=names)
         self._router.feed(i.UnregisterName(container, fqdn, address))
+        if record is not None:
+            self.bookings.renamed(record)
 
     async def table(self, references: Sequence[str] = ()) -> list[dict[str, Any]]:
         """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers, or of those named."""

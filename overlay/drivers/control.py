@@ -6,7 +6,7 @@ of `Containers`. Who may come in and what an error becomes stands in `http_liste
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from msgspec.structs import asdict, replace
 
 from overlay import __version__, metrics, status
 from overlay import inputs as i
-from overlay.clean import clean, clean_json
+from overlay.clean import LINES, clean, clean_json
 from overlay.config import Address
 from overlay.drivers.addresses import parse_address, parse_peer_name, parse_target
 from overlay.drivers.containers import Containers
@@ -105,6 +105,8 @@ class Control:
         add("GET", "/ipinfo/defaultsubnet", self._default_subnet)
         add("GET", "/ps", self._ps)
         add("GET", "/proxy", self._proxy_facts)
+        show("/policy", self._policies)
+        show("/policy/explain", self._explain)
         # By effect: comparing tells whether a password is guessed, and asking for the ring primes it.
         act("POST", "/options", self._compare_options)
         act("POST", "/connect", self._connect)
@@ -120,6 +122,9 @@ class Control:
         act("PUT", "/name/{container}/{ip}", self._add_name)
         act("DELETE", "/name/{container}/{ip}", self._remove_name)
         act("DELETE", "/name/{container}", self._remove_name)
+        act("POST", "/policy/{verb}", self._set_policy)
+        act("DELETE", "/policy/{verb}", self._remove_policy)
+        act("DELETE", "/policy", self._remove_policies)
         act("POST", "/run", self._run)
         act("POST", "/start/{container}", self._start)
         act("POST", "/attach/{container}", self._attach)
@@ -338,6 +343,45 @@ class Control:
             raise NotFound("this router serves no DNS")
         return web.Response(text=self._containers.resolver)
 
+    # --- policies --------------------------------------------------------------------------------------------------
+
+    async def _policies(self, _request: web.Request) -> web.Response:
+        return _reply(self._router.node.report(self._router.clock())["policy"])
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        lines = self._router.node.explain(request.query.get("from", ""), request.query.get("to", ""))
+        return web.Response(text=clean("\n".join(lines), keep=LINES))
+
+    async def _set_policy(self, request: web.Request) -> web.Response:
+        self._check_room()
+        form = await _form(request)
+        force = form.get("force", [""])[-1] in ("true", "1")
+        return await self._policy(request, form, remove=False, force=force)
+
+    async def _remove_policy(self, request: web.Request) -> web.Response:
+        form = {key: [value] for key, value in request.query.items()}
+        return await self._policy(request, form, remove=True, force=False)
+
+    async def _policy(
+        self, request: web.Request, form: Mapping[str, list[str]], *, remove: bool, force: bool
+    ) -> web.Response:
+        verb = request.match_info["verb"]
+        if verb not in ("allow", "deny"):
+            raise NotFound(f"no policy says `{verb}`: there are allow and deny")
+        rule = f"from {form.get('from', ['all'])[-1]} to {form.get('to', ['all'])[-1]}"
+        answer = await self._router.ask(lambda n: i.ChangePolicy(n, rule, verb == "allow", remove, force))
+        return _answer(answer, keep=LINES)
+
+    async def _remove_policies(self, request: web.Request) -> web.Response:
+        words = request.query.getall("number", [])
+        everything = request.query.get("all", "") in ("true", "1")
+        if not words and not everything:
+            raise UsageError("which policies? expected `number`, repeated, or `all=true`")
+        if any(not (word.isascii() and word.isdigit() and len(word) < 6) for word in words):
+            raise UsageError(f"policies are removed by number, found `{' '.join(words):.80}`")
+        numbers = tuple(map(int, words))
+        return _answer(await self._router.ask(lambda n: i.RemovePolicies(n, numbers, everything)), keep=LINES)
+
     # --- containers ------------------------------------------------------------------------------------------------
 
     async def _run(self, request: web.Request) -> web.Response:
@@ -471,5 +515,5 @@ def _reply(value: Any) -> web.Response:
     return web.Response(text=clean_json(_json.encode(value).decode()), content_type="application/json")
 
 
-def _answer(value: Any) -> web.Response:
-    return web.Response(text=clean(value if isinstance(value, str) else " ".join(value or ())))
+def _answer(value: Any, keep: str = "") -> web.Response:
+    return web.Response(text=clean(value if isinstance(value, str) else " ".join(value or ()), keep=keep))

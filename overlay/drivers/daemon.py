@@ -158,6 +158,8 @@ class Daemon:
         await router.tcp.listen()
         stack.push_async_callback(router.tcp.close)
         router.start()
+        if containers.resolver:
+            router.feed(i.NameServers((containers.resolver,)))
         host_port = Bridge(netlink, audit.devices, forwarding.put_neighbours)
         stack.callback(host_port.close)
         exposure = Exposure(router, containers.bookings, host_port, plan.bridge_mac, journal)

@@ -17,6 +17,7 @@ import aiohttp
 from msgspec import Struct
 
 from overlay.errors import EnvironmentProblem, UsageError
+from overlay.policy.names import labels_of
 from overlay.proxy.waiter import WAITER
 
 __all__ = ["Container", "Engine", "Event", "Network", "Place", "Places", "socket_path"]
@@ -84,6 +85,8 @@ class Container(Struct, frozen=True):
     networks: tuple[Network, ...] = ()
     entry: str = ""
     """The program that its first process runs."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Those that policies may name, sorted."""
 
     @property
     def running(self) -> bool:
@@ -155,6 +158,7 @@ class Engine:
             hosts_path=str(raw.get("HostsPath") or ""),
             networks=_networks((raw.get("NetworkSettings") or {}).get("Networks") or {}),
             entry=str(raw.get("Path") or ""),
+            labels=labels_of(config.get("Labels") or {}),
         )
 
     async def list(self) -> list[str]:

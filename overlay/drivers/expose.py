@@ -22,6 +22,7 @@ from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
 from overlay.errors import EnvironmentProblem
+from overlay.policy.names import names_of
 
 __all__ = ["Bridge", "Exposure", "HostPort"]
 
@@ -210,6 +211,7 @@ class Exposure:
         self._announce(record)
 
     def _announce(self, record: Attachment) -> None:
-        self._router.feed(i.Attached(EXPOSED, self._mac, record.addresses))
+        names = names_of("", (name.fqdn for name in record.names), self._bookings.domain)
+        self._router.feed(i.Attached(EXPOSED, self._mac, record.addresses, names))
         for name in record.names:
             self._router.feed(i.RegisterName(EXPOSED, name.fqdn, name.address))

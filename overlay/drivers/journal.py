@@ -36,6 +36,8 @@ class Attachment(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     """Each "a.b.c.d/n"."""
     names: tuple[Name, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    """Of the engine, as far as policies may name them."""
     with_dns: bool = True
     mac: str = ""
     """Of a port that the engine plugged (an endpoint of the plugin, a container on the engine's bridge where that is

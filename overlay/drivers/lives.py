@@ -175,7 +175,9 @@ class Lives:
             fqdn = self._bookings.fqdn(info)
             names = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in held)
             specs = held if info.waits else ()
-            record = Attachment(container=container, name=info.name, addresses=held, names=names, specs=specs)
+            record = Attachment(
+                container=container, name=info.name, addresses=held, names=names, labels=info.labels, specs=specs
+            )
             self._journal.put(record)
             try:
                 self._bookings.plug(record, info)

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from overlay import effects as e
 from overlay import inputs as i
@@ -24,6 +24,7 @@ from overlay.drivers.wireguard import WireGuard
 from overlay.env import SECOND
 from overlay.errors import UsageError
 from overlay.node import Node
+from overlay.policy.compiled import CompiledPolicy
 from overlay.view import View
 
 __all__ = ["Answer", "Router", "now"]
@@ -49,6 +50,17 @@ def now() -> int:
     return time.monotonic_ns()
 
 
+class PolicyDriver(Protocol):
+    """What puts policies into the kernel."""
+
+    problem: str
+    """Why it does not; empty: it does."""
+
+    def apply(self, policy: CompiledPolicy) -> str:
+        """Have this policy decide from now on; returns how it knows replies."""
+        ...
+
+
 class Router:
     """One running node and everything that its effects reach. `dns` may be missing."""
 
@@ -69,6 +81,7 @@ class Router:
         self.dns: DnsServer | None = None
         self.sleeve: Sleeve | None = None
         self.wireguard: WireGuard | None = None
+        self.policy: PolicyDriver | None = None
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._armed: int | None = None
@@ -96,6 +109,7 @@ class Router:
             e.SetFlood: forwarding.set_flood,
             e.SetSources: forwarding.set_sources,
             e.SetSecurePeers: self._set_secure_peers,
+            e.SetPolicy: self._set_policy,
             e.SendProbe: self._send_probe,
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,
@@ -242,6 +256,13 @@ class Router:
     def _send_datagram(self, effect: e.SendDatagram) -> None:
         assert self.udp is not None
         self.udp.send(effect.destination, effect.message)
+
+    def _set_policy(self, effect: e.SetPolicy) -> None:
+        if self.policy is None:
+            self.feed(i.PolicyEnforced("off", "this router has no packet filter for policies"))
+            return
+        state = self.policy.apply(effect.policy)
+        self.feed(i.PolicyEnforced("off" if self.policy.problem else state, self.policy.problem))
 
     def _set_secure_peers(self, effect: e.SetSecurePeers) -> None:
         if self.wireguard is not None:

@@ -57,6 +57,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     dns_listen_address: str = ""
     resolv_conf: str = "/etc/resolv.conf"
     mtu: int = 0
+    default_deny: bool = False
+    """Deny what no policy decides."""
     plugin: bool = False
     """Serve the engine's networks and addresses as its plugin."""
     docker_api: str = ""
@@ -109,6 +111,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             dns=not self.no_dns,
             dns_domain=self.dns_domain.rstrip(".") + ".",
             dns_ttl=self.dns_ttl,
+            default_deny=self.default_deny,
             mtu=self.mtu,
             **{field: value for field in TUNING if (value := getattr(self, field))},
         )

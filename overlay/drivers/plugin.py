@@ -220,7 +220,9 @@ class Plugin:
                 for cidr in record.addresses
             )
             before = record.label
-            record = self._journal.update(record, name=info.name, holder=info.id, names=tuple(dict.fromkeys(names)))
+            record = self._journal.update(
+                record, name=info.name, holder=info.id, names=tuple(dict.fromkeys(names)), labels=info.labels
+            )
             if record.label != before:
                 self._router.feed(i.Detached(before))
             self._bookings.announce(record)

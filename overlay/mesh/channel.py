@@ -12,7 +12,7 @@ from overlay.wire import Delta, Vector
 
 
 class Channel(Protocol):
-    """One replicated state. `name` is its key on the wire (`topology`, `ipam`, `dns`, `endpoints`)."""
+    """One replicated state. `name` is its key on the wire (`topology`, `ipam`, `dns`, `endpoints`, `policy`)."""
 
     name: str
 

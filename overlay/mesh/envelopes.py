@@ -16,12 +16,13 @@ from overlay.mesh.crypto import MAX_PAKE
 from overlay.mesh.derive import MAC
 from overlay.mesh.messages import Counter, TopologyDelta, TopologyVector
 from overlay.mesh.origin_messages import OriginDelta, OriginVector
+from overlay.policy.messages import PolicyDelta, PolicyVector
 from overlay.wirebase import Wire
 
-Delta = TopologyDelta | RingDelta | OriginDelta
+Delta = TopologyDelta | RingDelta | OriginDelta | PolicyDelta
 """News of one channel."""
 
-Vector = TopologyVector | RingVector | OriginVector
+Vector = TopologyVector | RingVector | OriginVector | PolicyVector
 """What a peer holds of one channel."""
 
 Body = IpamMessage

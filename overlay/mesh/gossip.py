@@ -24,6 +24,7 @@ from overlay.mesh.envelopes import DigestKind, Digests, Graft, News, Prune, Want
 from overlay.mesh.messages import TopologyDelta, TopologyVector
 from overlay.mesh.origin_messages import OriginDelta, OriginVector
 from overlay.mesh.timers import Timers
+from overlay.policy.messages import PolicyDelta, PolicyVector
 from overlay.wire import Delta, Vector
 
 ANNOUNCE_DELAY: Final = 50 * MILLISECOND
@@ -61,6 +62,7 @@ _VECTOR_OF: Final[dict[type[Delta], type[Vector]]] = {
     TopologyDelta: TopologyVector,
     RingDelta: RingVector,
     OriginDelta: OriginVector,
+    PolicyDelta: PolicyVector,
 }
 
 _FLUSH: Final = "flush"
@@ -517,4 +519,6 @@ def _weight(delta: Delta) -> int:
     """How many things a delta tells."""
     if isinstance(delta, TopologyDelta):
         return len(delta.records)
+    if isinstance(delta, PolicyDelta):
+        return len(delta.spans)
     return len(delta.states) if isinstance(delta, OriginDelta) else len(delta.tokens)

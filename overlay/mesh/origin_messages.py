@@ -5,12 +5,15 @@ counts its changes. Only the origin makes entries; everybody else passes them on
 """
 
 from functools import cached_property
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from overlay.config import PeerName
 from overlay.wirebase import Wire
 
+MAX_NAMES = 32
+MAX_LABELS = 128
 MAX_COUNTER = 1 << 62
 """Bound of uid and version on the wire: it leaves room to out-version whatever comes, within 64 bits."""
 
@@ -29,9 +32,27 @@ class EndpointValue(Wire, frozen=True, tag=35):
     container: str
     mac: str
     addresses: tuple[str, ...]
+    names: Annotated[tuple[str, ...], Meta(max_length=MAX_NAMES)] = ()
+    """What policies may call it: the engine's name, and its DNS names without the domain. Lower case, sorted."""
+    labels: Annotated[tuple[tuple[str, str], ...], Meta(max_length=MAX_LABELS)] = ()
+    """Of the engine, sorted."""
 
 
-Value = NameValue | EndpointValue
+class EnforcerValue(Wire, frozen=True, tag=36):
+    """How a peer enforces policies, under the key `ENFORCER`."""
+
+    table: Annotated[int, Meta(ge=0)]
+    """The digest of the policies that it goes by."""
+    closed: bool
+    """What no policy decides it denies."""
+    state: Annotated[str, Meta(max_length=16)] = ""
+    """How its packet filter knows replies: `conntrack` or `stateless`; `off`: it has none; empty: nothing to do yet."""
+
+
+ENFORCER = "weave:policy"
+"""The key of a peer's `EnforcerValue` among its endpoints."""
+
+Value = NameValue | EndpointValue | EnforcerValue
 
 
 class Entry(Wire, frozen=True):

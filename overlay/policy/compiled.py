@@ -34,6 +34,18 @@ class FlowRule:
     name: str
     """Which policy it came from, for counters and the log: of printable ASCII, at most 200 characters."""
 
+    def matches(self, source: Address, destination: Address, protocol: Protocol | None, port: int) -> bool:
+        """Whether this rule is about the flow. `protocol` None: another one, or unknown."""
+        if self.protocol is not None and self.protocol != protocol:
+            return False
+        if self.ports and not any(first <= port <= last for first, last in self.ports):
+            return False
+        return _within(source, self.source) and _within(destination, self.destination)
+
+
+def _within(address: Address, networks: tuple[Network, ...]) -> bool:
+    return not networks or any(address.version == network.version and address in network for network in networks)
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
@@ -51,3 +63,14 @@ class CompiledPolicy:
     def empty(self) -> bool:
         """Whether it decides nothing, so that nothing needs to be in the kernel."""
         return not self.rules and self.accept_rest
+
+    def decide(
+        self, source: Address, destination: Address, protocol: Protocol | None, port: int
+    ) -> tuple[bool, FlowRule | None]:
+        """Whether somebody may open this flow, and the rule that says so; None: it is the rest, or protected."""
+        if port == DNS_PORT and protocol in ("tcp", "udp") and destination in self.protected:
+            return True, None
+        for rule in self.rules:
+            if rule.matches(source, destination, protocol, port):
+                return rule.accept, rule
+        return self.accept_rest, None

@@ -128,6 +128,15 @@ def report() -> dict[str, Any]:
             ],
         },
         "endpoints": {"quarantine": [contest]},
+        "policy": {
+            "default": "deny",
+            "policies": [
+                {"number": 1, "policy": HOSTILE, "from": "all", "to": "1", "writer": HOSTILE, "understood": False}
+            ],
+            "state": "off",
+            "problem": HOSTILE,
+            "peers": [{"name": HOSTILE, "nickname": HOSTILE, "differs": "has other policies"}],
+        },
         "driver": {
             "device": "v",
             "bridge": "b",

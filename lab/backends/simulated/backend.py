@@ -115,6 +115,7 @@ class SimBackend:
             world.network.routers = Routers(places, tuple(scenario.routers.values()))
         violation: asyncio.Future[Violation] = loop.create_future()
         invariants = Invariants(world, kernels, reach.alive, violation.set_result)
+        reach.passed = invariants.flow_passed
 
         def changed() -> None:
             reach.changed()

@@ -141,6 +141,7 @@ class SimRouter:
             e.SetFlood: kernel.set_flood,
             e.SetSources: kernel.set_sources,
             e.SetSecurePeers: kernel.set_secure_peers,
+            e.SetPolicy: self._set_policy,
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,
         }
@@ -204,6 +205,10 @@ class SimRouter:
             future.set_exception(UsageError(effect.error))
         else:
             future.set_result(effect.value)
+
+    def _set_policy(self, effect: e.SetPolicy) -> None:
+        self.forwarding.set_policy(effect)
+        self.feed(i.PolicyEnforced("simulated" if not effect.policy.empty else ""))
 
     def _note(self, effect: e.Log) -> None:
         self.note(effect.level, effect.text)
@@ -295,6 +300,8 @@ class SimDaemon:
         if self._kernel.remote:
             self.peer.world.scheduler.after(self.config.hold, self._hold_is_over, self.peer.life + 1)
         self.peer.start(self.config)
+        if self.containers.resolver:
+            self.router.feed(i.NameServers((self.containers.resolver,)))
         self.containers.begin()
         self._exposure.restore()
         self.router.note("info", f"router {self.config.name} ({self.config.nickname}) runs on port {self.config.port}")

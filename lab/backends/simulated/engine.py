@@ -19,6 +19,7 @@ from lab.scenario_model import PROCESS
 from lab.scenario_names import HOST_NAME, unfit_for_container
 from overlay.drivers.engine import Container, Event
 from overlay.errors import UsageError
+from overlay.policy.names import labels_of
 
 _FIRST_PORT = 32768
 """Where ports that nobody asked for by number begin."""
@@ -37,6 +38,7 @@ class SimContainer:
         """Where it answers HTTP; 0: nowhere."""
         self.files = served(self.args) if self.image == PROCESS else None
         """Path -> what it serves there; None: what it would say is unknown."""
+        self.labels = labels_of(body.get("Labels") or {})
         self.pid = 0
         self.eth0 = ""
         self.bindings: dict[int, int] = {}
@@ -106,7 +108,14 @@ class SimEngine:
     async def inspect(self, reference: str) -> Container:
         """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
         found = self.find(reference)
-        return Container(id=found.id, name=found.name, hostname=found.hostname, pid=found.pid, network_mode="bridge")
+        return Container(
+            id=found.id,
+            name=found.name,
+            hostname=found.hostname,
+            pid=found.pid,
+            network_mode="bridge",
+            labels=found.labels,
+        )
 
     async def list(self) -> list[str]:
         """Ids of all containers, stopped ones too."""

@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_interface
 from msgspec import Struct
 
 from lab.backends.simulated.engine import SimContainer, SimEngine
+from lab.sim.flows import Flow
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
 from lab.sim.passage import RTO_MIN
@@ -64,6 +65,10 @@ class Reach:
         self._spoken: dict[str, dict[str, None]] = {}
         """Host -> MACs elsewhere that it has sent frames to since it looked last."""
         self._known: dict[tuple[str, str, str, int], _Found] = {}
+        self._decided: dict[Flow, bool] = {}
+        """What the packet filters of both hosts say, as long as nothing changes."""
+        self.passed: Callable[[Flow], None] = lambda flow: None
+        """Told of each packet that opens a flow and gets through."""
         self._cuts = 0
         self.walks = Walks(network, kernels, self.alive, tunnel, EXPOSED)
 
@@ -77,6 +82,7 @@ class Reach:
     def changed(self) -> None:
         """Something that forwards is not what it was."""
         self._known.clear()
+        self._decided.clear()
         self.walks.forget()
 
     def route(self, host: str, container: str, address: str, port: int) -> Route | None:
@@ -97,6 +103,10 @@ class Reach:
             heard = self.walks.heard(host, container or EXPOSED, address, found.trip)
             if heard is not found.trip:
                 route = self._along(heard, port)
+            if route is not None and heard is not None:
+                there = heard.there
+                flow = Flow(host, container or EXPOSED, heard.own, there.host, there.container, address, port)
+                route = route if self._may(flow) else None
         self._note(host, container or EXPOSED, address, route)
         return route
 
@@ -149,6 +159,19 @@ class Reach:
         if found == EXPOSED:
             found, port = self._engines[there].published(port) or ("", port)
         return Route(there, found, trip.there.hops, trip.back.hops, port)
+
+    def _may(self, flow: Flow) -> bool:
+        """Whether the packet filters of both hosts let somebody open this flow; answers pass."""
+        decided = self._decided.get(flow)
+        if decided is None:
+            source, destination = ip_address(flow.source), ip_address(flow.destination)
+            hosts = dict.fromkeys((flow.sender, flow.receiver))
+            decided = self._decided[flow] = all(
+                self._kernels[host].policy.decide(source, destination, flow.protocol, flow.port)[0] for host in hosts
+            )
+        if decided:
+            self.passed(flow)
+        return decided
 
     def _on_overlay(self, host: str, container: str, address: str) -> bool:
         """Whether a container's route to an address goes by its interface on the overlay: the longest prefix wins."""

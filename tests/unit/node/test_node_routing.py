@@ -86,7 +86,7 @@ def test_the_report_has_its_sections_and_is_plain_data():
     node.start(0)
     node.handle(Attached("c", "02:00:00:00:00:01", ("10.0.1.1/24",)), 0)
     report = json.loads(json.dumps(node.report(0)))
-    assert list(report) == ["version", "mesh", "ipam", "dns", "endpoints", "paths", "tunnel"]
+    assert list(report) == ["version", "mesh", "ipam", "dns", "endpoints", "policy", "paths", "tunnel"]
     assert report["endpoints"]["entries"][0]["state"] == "local"
 
 

@@ -1,0 +1,34 @@
+"""What a container is announced as: the names and labels by which policies may mean it. Pure.
+
+Each peer announces its own containers only, so these words come from the engine that runs the container.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from overlay.mesh.origin_messages import MAX_LABELS, MAX_NAMES
+
+__all__ = ["labels_of", "names_of"]
+
+_KEY, _VALUE = 128, 256
+"""Characters that a selector takes (`overlay.policy.words`)."""
+
+
+def names_of(name: str, fqdns: Iterable[str], domain: str) -> tuple[str, ...]:
+    """The engine's name first, then the DNS names without the router's domain; in lower case, each once."""
+    suffix = "." + domain.lower().rstrip(".")
+    bare = sorted(fqdn.lower().rstrip(".").removesuffix(suffix) for fqdn in fqdns)
+    return tuple(dict.fromkeys(word for word in (name.lower(), *bare) if word))[:MAX_NAMES]
+
+
+def labels_of(found: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Of the engine's labels those that a selector can name, sorted."""
+    fit = (
+        (key, value)
+        for key, value in found.items()
+        if isinstance(value, str) and _plain(key, _KEY) and _plain(value, _VALUE)
+    )
+    return tuple(sorted(fit))[:MAX_LABELS]
+
+
+def _plain(word: str, most: int) -> bool:
+    return len(word) <= most and word.isascii() and word.isprintable() and " " not in word

@@ -1,0 +1,85 @@
+"""Sets of numbers by writer, as sorted ranges. Pure."""
+
+from collections.abc import Iterable
+
+from overlay.policy.messages import PolicySpan
+
+__all__ = ["Spans"]
+
+Ranges = tuple[tuple[int, int], ...]
+
+
+class Spans:
+    """Which numbers of which writers are in the set; both ends of a range are. Never changed once it is made."""
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self, spans: Iterable[PolicySpan] = ()) -> None:
+        by_writer: dict[str, list[tuple[int, int]]] = {}
+        for span in spans:
+            by_writer.setdefault(span.writer, []).append((span.first, span.last))
+        self._ranges: dict[str, Ranges] = {writer: _merged(ranges) for writer, ranges in sorted(by_writer.items())}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spans) and self._ranges == other._ranges
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._ranges.items()))
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def __len__(self) -> int:
+        """How many ranges there are."""
+        return sum(map(len, self._ranges.values()))
+
+    def __contains__(self, dot: tuple[str, int]) -> bool:
+        writer, number = dot
+        return any(first <= number <= last for first, last in self._ranges.get(writer, ()))
+
+    @property
+    def writers(self) -> dict[str, Ranges]:
+        """The ranges of each, sorted. Not to be changed."""
+        return self._ranges
+
+    def last(self, writer: str) -> int:
+        """The greatest number of a writer; 0: it has none."""
+        ranges = self._ranges.get(writer)
+        return ranges[-1][1] if ranges else 0
+
+    def listed(self) -> tuple[PolicySpan, ...]:
+        """As they go over the wire, sorted."""
+        return tuple(
+            PolicySpan(writer, first, last) for writer, ranges in self._ranges.items() for first, last in ranges
+        )
+
+    def union(self, other: "Spans") -> "Spans":
+        """What is in either."""
+        return Spans((*self.listed(), *other.listed()))
+
+    def minus(self, other: "Spans") -> "Spans":
+        """What is in this one alone."""
+        left = []
+        for writer, ranges in self._ranges.items():
+            theirs = other._ranges.get(writer, ())
+            for first, last in ranges:
+                at = first
+                for low, high in theirs:
+                    if high < at or low > last:
+                        continue
+                    if low > at:
+                        left.append(PolicySpan(writer, at, low - 1))
+                    at = high + 1
+                if at <= last:
+                    left.append(PolicySpan(writer, at, last))
+        return Spans(left)
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return tuple(found)
