@@ -12,6 +12,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from types import FunctionType
@@ -29,7 +30,7 @@ from overlay.datapath.sleeve import Flag, connection_tag, peer_id
 from overlay.datapath.tunnel import Holder, Tunnel
 from overlay.effects import CloseTcp, Compute, Effect, Secure, SendTcp
 from overlay.env import SECOND
-from overlay.errors import RemoteError
+from overlay.errors import RemoteError, UsageError
 from overlay.inputs import Neighbour
 from overlay.mesh.crypto import SEED, RealCrypto, StubCrypto
 from overlay.mesh.derive import Keys
@@ -37,6 +38,9 @@ from overlay.mesh.routes import Routes
 from overlay.mesh.session import MAX_HANDSHAKE, Session
 from overlay.mesh.topology import Topology
 from overlay.node import Node
+from overlay.policy.messages import MAX_COUNTER, PolicyDelta, PolicyEntry, PolicySpan
+from overlay.policy.table import PolicyTable
+from overlay.policy.words import parse
 from overlay.wire import decode_datagram, decode_message, encode_datagram, encode_message
 
 ROOT = bytes(range(32))
@@ -171,8 +175,44 @@ def stranger(data: bytes) -> None:
     assert not node.mesh.connections.all and not node.mesh.dialler.targets and not node.mesh.dialler.connected
 
 
+def policies(data: bytes) -> None:
+    """News of policies from a neighbour who says anything: two tables that have heard it in another order agree.
+
+    And the words of one: whatever is read has one spelling.
+    """
+    first, second = PolicyTable("a", 1), PolicyTable("b", 1)
+    first.put(False, "from all to db")
+    deltas = []
+    for at in range(0, len(data) - 6, 7):
+        kind, writer, low, length, version, covered, rule = data[at : at + 7]
+        by = f"{'abx'[writer % 3]}@{1 + writer // 3 % 2}"
+        span = PolicySpan(by, 1 + low % 8, 1 + low % 8 + length % 4 - (length == 255))
+        number = 1 + (low + covered % 4) % 8
+        text = ("from all to db", "from web to db:80", "nonsense", "from all to " + "x" * rule)[rule % 4]
+        entry = PolicyEntry(by, number, MAX_COUNTER if version == 255 else 1 + version % 5, covered < 128, text)
+        deltas.append(PolicyDelta((span,), (entry,) if kind % 3 else ()))
+    for table, order in ((first, deltas), (second, deltas[::-1])):
+        for delta in order:
+            with suppress(RemoteError):
+                table.merge(delta, SECOND)
+        table.check_invariants()
+    for one, other in ((first, second), (second, first)) * 2:
+        missing = other.missing(one.vector())
+        assert (missing is None) == (one.lacking(other.vector()) is None)
+        if missing is not None:
+            one.merge(missing, SECOND)
+            one.check_invariants()
+    assert first.digest() == second.digest() and first.entries() == second.entries()
+    with suppress(UsageError):
+        policy = parse(data[:1] > b"\x80", data[1:].decode(errors="replace"))
+        assert parse(policy.accept, policy.rule) == policy
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = (
-    {target.__name__: target for target in (message, datagram, stream, packet, tunnel, outgoing, share, stranger)}
+    {
+        target.__name__: target
+        for target in (message, datagram, stream, packet, tunnel, outgoing, share, stranger, policies)
+    }
     | pairs.TARGETS
     | kept.TARGETS
 )

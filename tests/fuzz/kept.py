@@ -29,7 +29,7 @@ from overlay.node import Node
 
 KEYS = (
     "ipam.paxos", "ipam.ring", "ipam.addresses", "names", "endpoints", "targets", "met", "uid", "session-key",
-    "session-peers", "identity", "attachments",
+    "session-peers", "identity", "attachments", "policies", "policies.known",
 )  # fmt: skip
 _WORDS = (
     "kind", "meta", "event", "sample", "view", "gone", "load", "t", "step", "what", "phase", "detail", "groups", "host",

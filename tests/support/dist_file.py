@@ -4,11 +4,11 @@ import functools
 import tempfile
 from pathlib import Path
 
-from tiers import cannot_run
-
 from lab.dist.__main__ import TOP
 from lab.dist.pack import pack
 from lab.dist.wheels import wheels
+from tiers import cannot_run
+
 from lab.errors import LabError
 
 import overlay  # isort: skip
