@@ -56,7 +56,7 @@ def routes() -> list[tuple[str, str, bool]]:
 
 
 READ = {"/status", "/status/part", "/report", "/metrics", "/options", "/watch", "/ip/container", "/lookup/name"}
-READ |= {"/domain", "/dns-address", "/ipinfo/defaultsubnet", "/ps", "/proxy"}
+READ |= {"/domain", "/dns-address", "/ipinfo/defaultsubnet", "/ps", "/proxy", "/policy", "/policy/explain"}
 
 
 def test_whatever_is_not_known_to_only_look_takes_a_token() -> None:
@@ -75,7 +75,7 @@ def test_another_user_changes_nothing_over_tcp(host: Host) -> None:
             status, said = ask(host, path + "?surrender=1", "-X", method, "-d", "peer=192.168.0.9&address=10.32.0.9/24")
             assert (status, "w.token" in said) == (401, True), (method, path, said)
     after = json.loads(host.weave("report").stdout)
-    for part in ("ipam", "dns", "endpoints"):
+    for part in ("ipam", "dns", "endpoints", "policy"):
         assert after[part] == json.loads(before)[part], part
     assert after["mesh"]["targets"] == [] and host.daemon() == pid
     assert ask(host, "/run", "-H", "Authorization: Bearer " + 64 * "0", *words)[0] == 401
