@@ -59,7 +59,8 @@ Usage: weave COMMAND [ARGUMENTS]
 
   prime                             wait until addresses can be given out
   rmpeer PEER ...                   take over the addresses of peers that will never come back
-  stop                              say farewell and end the router; containers keep their interfaces
+  stop [--for-restart]              say farewell and end the router; containers keep their interfaces (--for-restart: no
+                                    farewell; containers talk on, for --hold, until it is launched again)
   reset [--force]                   stop, hand all addresses over, remove interfaces, bridge and state
   version, help [COMMAND]
 
@@ -317,10 +318,11 @@ def _rmpeer(words: list[str]) -> int:
 
 
 def _stop(words: list[str]) -> int:
-    if _plain(words, "stop"):
-        raise Usage("stop takes no arguments")
+    flag = "--for-restart"
+    if _plain([word for word in words if word != flag], "stop", (flag,)):
+        raise Usage(f"stop takes no arguments but {flag}")
     try:
-        _client().leave(surrender=False)
+        _client().leave(restart=flag in words)
     except NotRunning:
         _note("weave is not running")
     return 0

@@ -76,16 +76,18 @@ class Client:
         """DELETE."""
         return self._ask("DELETE", path)
 
-    def leave(self, *, surrender: bool) -> None:
-        """Have the daemon say farewell, and wait until its process is gone."""
+    def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
+        """Have the daemon end, and wait until its process is gone. `restart`: without a farewell."""
         connection = _Connection(self._path)
         try:
             self._connect(connection)
             pidfd = _pidfd(connection.peer())
             try:
-                self._exchange(connection, "POST", "/leave" + ("?surrender=1" if surrender else ""))
+                self._exchange(
+                    connection, "POST", "/leave" + ("?surrender=1" if surrender else "?restart=1" if restart else "")
+                )
                 if pidfd >= 0 and not select.select([pidfd], [], [], END_TIMEOUT)[0]:
-                    raise Refused(f"the router said farewell, but has not ended within {END_TIMEOUT:g} s")
+                    raise Refused(f"the router was told to end, and has not ended within {END_TIMEOUT:g} s")
             finally:
                 if pidfd >= 0:
                     os.close(pidfd)

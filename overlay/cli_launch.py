@@ -252,22 +252,31 @@ def _outside_of_seed(options: LaunchOptions, client: Client) -> str:
 
 
 def clean_up(environment: Mapping[str, str]) -> None:
-    """Remove interfaces, bridge and state of a router that does not run. Raises `OverlayError`."""
+    """Remove interfaces, bridge and state of a router that does not run, and what an ended proxy has left.
+
+    What stays are the logs. Raises `OverlayError`.
+    """
     from overlay.datapath.vxlan import VXLAN_PORT
     from overlay.drivers import bridge, firewall
     from overlay.drivers.disk import Disk
     from overlay.drivers.netlink import Netlink
     from overlay.drivers.port_filter import PortFilter
+    from overlay.drivers.proxy_process import forget_proxy
     from overlay.drivers.vxlan_filter import VxlanFilter
 
-    disk = Disk(Places.of(environment).db)
+    places = Places.of(environment)
+    disk = Disk(places.db)
     try:
         with Netlink() as netlink:
             bridge.remove(netlink)
         VxlanFilter(VXLAN_PORT).remove()
         PortFilter().remove()
         firewall.remove()
-        disk.erase()
+        forget_proxy(places)
+        disk.remove()
+        if not environment.get("WEAVE_SOCK"):  # else the directory is another's
+            with suppress(OSError):
+                places.socket.parent.rmdir()
     except PermissionError as error:
         raise Refused(f"not allowed to remove the bridge ({error}): run `weave` as root") from None
     finally:

@@ -50,7 +50,9 @@ FAREWELL_TIMEOUT = 1.0
 
 
 class Control:
-    """Everything that can be asked of a running daemon. `leave` ends it (`surrender`: handing its addresses over)."""
+    """Everything that can be asked of a running daemon.
+
+    `leave(surrender, restart)` ends it: the first hands its addresses over, the second says no farewell."""
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class Control:
         containers: Containers,
         options: LaunchOptions,
         report: Callable[[], dict[str, Any]],
-        leave: Callable[[bool], Awaitable[None]],
+        leave: Callable[[bool, bool], Awaitable[None]],
         lookup: Callable[[str], Awaitable[tuple[str, ...]]],
         resolve: Callable[[str], Awaitable[str]],
         exposure: Exposure,
@@ -245,7 +247,8 @@ class Control:
         return tuple(found)
 
     async def _post_leave(self, request: web.Request) -> web.Response:
-        await self._leave(request.query.get("surrender", "") in ("1", "true"))
+        surrender, restart = (request.query.get(key, "") in ("1", "true") for key in ("surrender", "restart"))
+        await self._leave(surrender, restart)
         return web.Response(status=200)
 
     async def _remove_peer(self, request: web.Request) -> web.Response:

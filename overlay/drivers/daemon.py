@@ -64,6 +64,8 @@ __all__ = ["Daemon", "run_daemon", "spawn_daemon"]
 log = logging.getLogger(__name__)
 
 LEAVE_TIMEOUT = 5.0
+RESTART = signal.SIGUSR1
+"""Ends a daemon without a farewell, as `weave stop --for-restart` does."""
 
 
 class Daemon:
@@ -75,7 +77,7 @@ class Daemon:
         self._environment = environment
         self._stop = asyncio.Event()
         self._left = asyncio.Event()
-        self._surrender = False
+        self._surrender = self._restart = False
         self._plugin: Plugin | None = None
         self._stack = contextlib.AsyncExitStack()
         self._dns_problem = ""
@@ -88,6 +90,7 @@ class Daemon:
             await self._start()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(RESTART, self._end_for_restart)
             # What lives now lives as long as the daemon: no collection need ever look at it again.
             gc.collect()
             gc.freeze()
@@ -350,11 +353,15 @@ class Daemon:
         }
         return found
 
-    async def leave(self, surrender: bool) -> None:
+    async def leave(self, surrender: bool, restart: bool = False) -> None:
         """End this daemon; returns when everything is said, shortly before the process is gone."""
-        self._surrender = surrender
+        self._surrender, self._restart = surrender, restart
         self._stop.set()
         await self._left.wait()
+
+    def _end_for_restart(self) -> None:
+        self._restart = True
+        self._stop.set()
 
     async def _lookup(self, name: str) -> tuple[str, ...]:
         assert self._router.dns is not None
@@ -364,6 +371,11 @@ class Daemon:
         router = self._router
         await self._control.farewell()
         self._audit.close()
+        if self._restart:
+            # As after a crash: what the kernels here and there forward stays until the next daemon adopts it.
+            log.info("router %s ends, to be started again", self._config.name)
+            self._left.set()
+            return
         if self._surrender:
             if self._plugin is not None:
                 await self._plugin.surrender()

@@ -54,6 +54,8 @@ class Disk:
             raise EnvironmentProblem(f"cannot use {directory} for this peer's state: {error.strerror}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is(self._lock, directory / "lock"):
+                raise BlockingIOError  # removed meanwhile, by a `weave reset`
         except BlockingIOError:
             self._close()
             raise EnvironmentProblem(
@@ -132,6 +134,14 @@ class Disk:
                 path.unlink(missing_ok=True)
         os.fsync(self._directory_fd)
 
+    def remove(self) -> None:
+        """Delete the directory too, unless something of others is in it (the lock stays held, until `close`)."""
+        self.erase()
+        for name in (_RESERVE, "lock"):
+            (self.directory / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
     def close(self) -> None:
         """Give the lock back."""
         self._close()
@@ -183,6 +193,14 @@ class Disk:
         if text != self.full:
             log.error("%s; until then there are no new addresses", text)
         return text
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that has this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

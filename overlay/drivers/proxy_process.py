@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 import select
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +22,10 @@ from overlay.drivers.process import spawn
 from overlay.errors import EnvironmentProblem
 from overlay.proxy.policy import Policy
 
-__all__ = ["DEFAULT_TCP", "ProxyOptions", "Running", "endpoint", "running", "spawn_proxy", "state_file", "stop_proxy"]
+__all__ = [
+    *("DEFAULT_TCP", "ProxyOptions", "Running", "endpoint", "forget_proxy", "running", "spawn_proxy", "state_file"),
+    "stop_proxy",
+]
 
 DEFAULT_TCP = "tcp://127.0.0.1:12375"
 _END_TIMEOUT = 10.0
@@ -108,6 +112,14 @@ def stop_proxy(places: Places) -> bool:
     finally:
         os.close(handle)
     return True
+
+
+def forget_proxy(places: Places) -> None:
+    """Remove the files of a proxy that does not run. Its containers need the waiter: the next proxy puts it back."""
+    if running(places) is not None:
+        return
+    state_file(places).unlink(missing_ok=True)
+    shutil.rmtree(places.waiter, ignore_errors=True)
 
 
 def spawn_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:

@@ -1,19 +1,22 @@
 """`dist/weave` for tests: made once for a run of the tests, and variants of it."""
 
 import functools
+import os
+import subprocess
 import tempfile
 from pathlib import Path
+
+from overlay_hosts import ROOT, Host
+from tiers import cannot_run
 
 from lab.dist.__main__ import TOP
 from lab.dist.pack import pack
 from lab.dist.wheels import wheels
-from tiers import cannot_run
-
 from lab.errors import LabError
 
 import overlay  # isort: skip
 
-__all__ = ["all_wheels", "of_version", "weave_file"]
+__all__ = ["DistHost", "all_wheels", "of_version", "weave_file"]
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="dist")
 
@@ -51,3 +54,28 @@ def _with(name: str, before: str, after: str) -> bytes:
     text = Path(TOP, "overlay", name).read_text(encoding="utf-8")
     assert text.count(before) == 1, (name, before)
     return text.replace(before, after).encode()
+
+
+class DistHost(Host):
+    """A host on which `weave` is a copy of that one file, run by the system's own Python."""
+
+    @property
+    def file(self) -> Path:
+        return self.disk / "weave"
+
+    @property
+    def env(self) -> dict[str, str]:
+        found = {key: value for key, value in super().env.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV"))}
+        words = found["PATH"].split(os.pathsep)
+        return {**found, "PATH": os.pathsep.join(word for word in words if ".venv" not in word)}
+
+    def first_words(self, number: int) -> list[str]:
+        return ["env", f"PYTHONPATH={ROOT}", *super().first_words(number)]
+
+    def install(self, file: Path) -> None:
+        """As `cp` does it: into the file that is there already, if one is."""
+        self.file.write_bytes(file.read_bytes())
+        self.file.chmod(0o755)
+
+    def weave(self, *words: str, check: bool = True, timeout: float = 90.0) -> subprocess.CompletedProcess[str]:
+        return self.run(str(self.file), *words, check=check, timeout=timeout)

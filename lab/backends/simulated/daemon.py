@@ -311,15 +311,16 @@ class SimDaemon:
         self.router.stop()
         await self.containers.end()
 
-    async def leave(self, surrender: bool) -> None:
-        """A farewell, after which the process ends."""
+    async def leave(self, surrender: bool, restart: bool = False) -> None:
+        """A farewell, after which the process ends; `restart`: no farewell, and what the kernel forwards stays."""
         router = self.router
         if surrender:
             await self.containers.surrender()
             self.peer.carry_out(router.node.surrender(self.peer.now()))
-        with contextlib.suppress(TimeoutError, OverlayError):
-            await router.ask(i.Leave, timeout=_LEAVE_TIMEOUT)
-        self._kernel.clear()
+        if not restart:
+            with contextlib.suppress(TimeoutError, OverlayError):
+                await router.ask(i.Leave, timeout=_LEAVE_TIMEOUT)
+            self._kernel.clear()
         if surrender:
             router.disk.erase()
         router.note("info", f"router {self.config.name} left")

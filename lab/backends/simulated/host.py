@@ -218,8 +218,9 @@ class SimHost:
                 if daemon is None:
                     self._forget()
                 return None
-            case Leave(surrender):
-                return await self._ask("POST", "/leave" + ("?surrender=1" if surrender else ""), b"", "")
+            case Leave(surrender, restart):
+                how = "?surrender=1" if surrender else "?restart=1" if restart else ""
+                return await self._ask("POST", f"/leave{how}", b"", "")
             case Request(method, path, body, kind):
                 for address in _typed(path, body):
                     self._invariants.by_hand(address)

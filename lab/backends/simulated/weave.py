@@ -35,6 +35,7 @@ class Leave(Struct, frozen=True):
     """A farewell; answered when the daemon has ended."""
 
     surrender: bool
+    restart: bool
 
 
 class Spawn(Struct, frozen=True):
@@ -81,8 +82,8 @@ class _Client(Client):
         super().__init__("")
         self._answers = answers
 
-    def leave(self, *, surrender: bool) -> None:
-        self._answers.ask(Leave(surrender))
+    def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
+        self._answers.ask(Leave(surrender, restart))
 
     def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
         text: str = self._answers.ask(Request(method, path, (body or "").encode(), kind))
