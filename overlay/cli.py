@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from overlay import __version__
 from overlay.clean import LINES, clean, clean_json
@@ -18,6 +18,7 @@ from overlay.cli_words import Usage, nearest, take_addresses
 from overlay.errors import OverlayError
 
 if TYPE_CHECKING:
+    from overlay.check.facts import Host
     from overlay.drivers.options import LaunchOptions
     from overlay.ranges import Network
 
@@ -31,6 +32,9 @@ Usage: weave COMMAND [ARGUMENTS]
   forget PEER ...                   stop dialling them
   status [PART]                     targets, connections, peers, dns, ipam, policies; all in short
                                     without PART
+  check [--json]                    what is wrong on this host or between the peers, and what to type (changes nothing)
+  graph [--format dot|mermaid] [--containers]
+                                    the peers and their connections as a graph, for Graphviz or Mermaid
   report [-f TEMPLATE]              everything, as JSON, or what a template takes out of it: '{{json .mesh.targets}}'
 
   run [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
@@ -95,6 +99,17 @@ class Machine:
         from overlay.drivers.routes import host_routes
 
         return host_routes()
+
+    def look(
+        self,
+        report: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+        attached: Sequence[Mapping[str, Any]],
+    ) -> "Host | None":
+        """The host as `weave check` judges it; None where there is none. The arguments: what the router has said."""
+        from overlay.drivers.check import look
+
+        return look(self.environment, report, options, attached)
 
     def clean_up(self) -> None:
         """Remove what a daemon that does not run has left."""
@@ -280,6 +295,32 @@ def _status(words: list[str]) -> int:
         raise Usage(f"there is no status `{parts[0]}`{nearest(parts[0], _PARTS)}; there are {', '.join(_PARTS)}")
     sys.stdout.write(_client().get("/status" + "".join(f"/{part}" for part in parts)))
     sys.stdout.flush()
+    return 0
+
+
+def _check(words: list[str]) -> int:
+    from overlay.cli_check import check
+
+    told, code = check(words, _client(), HERE.get().look)
+    _say(told)
+    return code
+
+
+def _graph(words: list[str]) -> int:
+    from overlay.graph import FORMATS, graph
+
+    rest = [word for word in words if word != "--containers"]
+    language = "dot"
+    if rest and rest[0].partition("=")[0] in ("-f", "--format"):
+        flag, equals, language = rest[0].partition("=")
+        if not equals and len(rest) == 1:
+            raise Usage(f"{flag} lacks its value: dot or mermaid")
+        language, rest = (language, rest[1:]) if equals else (rest[1], rest[2:])
+    if language not in FORMATS:
+        raise Usage(f"--format {language}: expected dot or mermaid{nearest(language, FORMATS)}")
+    if _plain(rest, "graph", ("--format", "--containers")):
+        raise Usage(f"graph takes no `{rest[0]}`, only --format and --containers")
+    print(FORMATS[language](graph(_client().get_json("/report"), containers="--containers" in words)), flush=True)
     return 0
 
 
@@ -531,6 +572,10 @@ def _help(words: list[str]) -> int:
         from overlay.cli_policy import HELP as POLICY_HELP
 
         _say(POLICY_HELP)
+    elif topic == "check":
+        from overlay.cli_check import HELP as CHECK_HELP
+
+        _say(CHECK_HELP)
     elif topic == "run":
         from overlay.cli_run import HELP as RUN_HELP
 
@@ -560,6 +605,8 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "connect": _connect,
     "forget": _forget,
     "status": _status,
+    "check": _check,
+    "graph": _graph,
     "report": _report,
     "run": _run_container,
     "start": _start,

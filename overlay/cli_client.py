@@ -32,12 +32,13 @@ def socket_path(environment: Mapping[str, str]) -> str:
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("weave")
+    def __init__(self, path: str, timeout: float | None = None) -> None:
+        super().__init__("weave", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
     def peer(self) -> int:
@@ -51,6 +52,8 @@ class Client:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self.timeout: float | None = None
+        """Seconds for an answer; None: however long it takes."""
 
     def get(self, path: str) -> str:
         """The text behind a path."""
@@ -95,7 +98,7 @@ class Client:
             connection.close()
 
     def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
-        connection = _Connection(self._path)
+        connection = _Connection(self._path, self.timeout)
         try:
             self._connect(connection)
             return self._exchange(connection, method, path, body, kind)
@@ -119,6 +122,8 @@ class Client:
             connection.request(method, path, body, {"Content-Type": kind} if kind else {})
             response = connection.getresponse()
             text = response.read().decode(errors="replace")
+        except TimeoutError:
+            raise Refused(f"it does not answer within {self.timeout:g} s") from None
         except (OSError, http.client.HTTPException):
             raise Refused("the router ended before it answered") from None
         if response.status >= 400:

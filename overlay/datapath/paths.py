@@ -158,8 +158,9 @@ class _Paths:
     """One neighbour."""
 
     __slots__ = (
-        "address", "best", "busy_until", "connection", "encrypted", "failed_at", "failing", "fast", "needed", "peer",
-        "probe", "raise_at", "silent", "size", "switched", "tried", "tube", "tube_probe", "tunnel", "want",
+        "address", "best", "busy_until", "connection", "encrypted", "failed_at", "failing", "fast", "fast_heard_at",
+        "needed", "peer", "probe", "raise_at", "silent", "size", "switched", "tried", "tube", "tube_probe", "tunnel",
+        "want",
     )  # fmt: skip
 
     def __init__(self, neighbour: Neighbour, want: int, fast: Fast, now: int) -> None:
@@ -183,6 +184,8 @@ class _Paths:
         self.tried: list[int] = []
         self.raise_at = 0
         self.failed_at = -MAX_ANSWERS * SECOND
+        self.fast_heard_at: int | None = None
+        """When a probe of the neighbour, or an answer, last came by the kernel's path."""
         self.needed = ANSWERS
         self.busy_until = now + BUSY_FOR
         self.probe = _Prober(now)
@@ -298,6 +301,8 @@ class Paths:
         paths = self._neighbours.get(input.peer)
         if paths is None:
             return
+        if input.fast:
+            paths.fast_heard_at = now
         if not input.answer:
             if input.fast and not self._fast:
                 return  # the neighbour shall send by the tunnel too
@@ -478,6 +483,7 @@ class Paths:
                 paths.kind: paths.fast.value,
                 "sleeve": paths.tube.value,
                 "encrypted": paths.encrypted,
+                "fast_heard_age": None if paths.fast_heard_at is None else now - paths.fast_heard_at,
                 "mtu": paths.size - HEADER - INNER_ETHERNET - (TUNNEL_TAG if paths.encrypted else 0),
                 "round_trip": (paths.tube_probe if paths.switched else paths.probe).round_trip,
             }

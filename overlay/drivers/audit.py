@@ -19,7 +19,7 @@ from overlay.drivers import rtnl
 from overlay.drivers.attach import addresses_on, plugged
 from overlay.drivers.bridge import Devices
 from overlay.drivers.kernel import Forwarding
-from overlay.drivers.kernel_tables import Entry, Link, entries, links
+from overlay.drivers.kernel_tables import LOCAL, STICKY, Link, entries, links, manner
 from overlay.drivers.netlink import Netlink, NetlinkError, Request
 from overlay.drivers.nftables import Table
 from overlay.drivers.port_filter import PortFilter
@@ -38,7 +38,6 @@ _TOLD = 3
 _LOGGED = 20
 """Changes of one look that the log names."""
 _FLOODING = "unicast flooding, multicast flooding, broadcast flooding"
-_LOCAL, _STICKY, _STATIC, _LEARNED = "local", "sticky", "static", "learned"
 
 
 class Host(Protocol):
@@ -187,8 +186,8 @@ class Audit:
             a.ADDRESS: dict.fromkeys(self._host.exposed(), "there"),
             a.FILTER: dict.fromkeys(self._filters, "as it was made"),
             a.VXLAN: {f"{mac} {names.get(device, '')}".rstrip(): host for (mac, device), host in vxlan.items()},
-            a.FORWARDING: {mac: f"{names.get(port, '')}, {_STICKY}" for mac, port in forwarding.items()}
-            | {rule.mac: f"{port}, {_STICKY}" for port, rule in ports.items()},
+            a.FORWARDING: {mac: f"{names.get(port, '')}, {STICKY}" for mac, port in forwarding.items()}
+            | {rule.mac: f"{port}, {STICKY}" for port, rule in ports.items()},
             a.NEIGHBOUR: neighbours,
         }
 
@@ -219,7 +218,7 @@ class Audit:
                 or entry.mac in locals_
                 or (name in (*vxlans, TUNNEL_PORT) and not entry.state & rtnl.NUD_PERMANENT)
             ):
-                forwarding[entry.mac] = f"{name}, {_manner(entry)}"
+                forwarding[entry.mac] = f"{name}, {manner(entry)}"
         return {
             a.DEVICE: {name: _told(there[name], names) for name in own if name in there},
             a.PORT: {port: _told(there[port], names).partition(" ")[2] for port in self._guard.rules if port in there},
@@ -291,7 +290,7 @@ class Audit:
             return [rtnl.del_neighbour(bridge, each.key)]
         if each.table == a.FORWARDING:
             old, new = (indices.get(value.partition(",")[0], 0) for value in (each.found, each.believed))
-            gone = [rtnl.del_fdb(old, each.key, rtnl.NTF_MASTER)] if old and (not new or _LOCAL in each.found) else []
+            gone = [rtnl.del_fdb(old, each.key, rtnl.NTF_MASTER)] if old and (not new or LOCAL in each.found) else []
             return gone + ([rtnl.replace_bridge_fdb(new, each.key)] if new else [])
         words = each.key.split(" ")
         mac, device = words[0], indices.get(words[-1], 0)
@@ -313,11 +312,3 @@ def _told(link: Link, names: Mapping[int, str]) -> str:
     words = [f"{kind or 'link'} {'up' if link.up else 'down'}", f"MTU {link.mtu}"]
     words += [f"on {names.get(link.master, '?')}"] if link.master else []
     return ", ".join((*words, *link.switched_on))
-
-
-def _manner(entry: Entry) -> str:
-    if entry.state & rtnl.NUD_PERMANENT:
-        return _LOCAL
-    if not entry.state & rtnl.NUD_NOARP:
-        return _LEARNED
-    return _STICKY if entry.flags & rtnl.NTF_STICKY else _STATIC

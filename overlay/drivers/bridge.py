@@ -44,6 +44,7 @@ __all__ = [
     "remove",
     "remove_secure",
     "switch_vxlan",
+    "underlay",
     "underlay_mtu",
 ]
 
@@ -325,11 +326,16 @@ def allow_ipv6(name: str) -> None:
 
 def underlay_mtu(netlink: Netlink) -> int:
     """The MTU towards other hosts: the default route's, else the smallest of an interface with an address."""
+    return underlay(netlink)[1]
+
+
+def underlay(netlink: Netlink) -> tuple[str, int]:
+    """The interface whose MTU that is, and the MTU; no name: there is none."""
     links = {int(link["index"]): link for link in netlink.dump(RTM_GETLINK)}
     for route in netlink.dump(RTM_GETROUTE, socket.AF_INET):
         device = route.get_attr("RTA_OIF")
         if route["dst_len"] == 0 and device in links:
-            return int(links[device].get_attr("IFLA_MTU"))
+            return str(links[device].get_attr("IFLA_IFNAME")), int(links[device].get_attr("IFLA_MTU"))
     candidates = []
     for address in netlink.dump(RTM_GETADDR):
         link = links.get(int(address["index"]))
@@ -337,8 +343,9 @@ def underlay_mtu(netlink: Netlink) -> int:
             continue
         if _kind(link) == "bridge" or ipaddress.ip_address(address.get_attr("IFA_ADDRESS")).is_link_local:
             continue
-        candidates.append(int(link.get_attr("IFLA_MTU")))
-    return min(candidates, default=1500)
+        candidates.append((int(link.get_attr("IFLA_MTU")), str(link.get_attr("IFLA_IFNAME"))))
+    mtu, name = min(candidates, default=(1500, ""))
+    return name, mtu
 
 
 def interface_address(netlink: Netlink, name: str) -> str:

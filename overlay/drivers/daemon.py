@@ -42,8 +42,7 @@ from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
-from overlay.drivers.options import LaunchOptions, Places
-from overlay.drivers.plugin import DEFAULT_SOCKET as PLUGIN_SOCKET
+from overlay.drivers.options import DEFAULT_PLUGIN, LaunchOptions, Places
 from overlay.drivers.plugin import Plugin
 from overlay.drivers.port_filter import PortFilter
 from overlay.drivers.process import hide, spawn
@@ -191,7 +190,7 @@ class Daemon:
         log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
 
     async def _open_plugin(self, plugin: Plugin) -> None:
-        path = self._environment.get("WEAVE_PLUGIN_SOCK") or PLUGIN_SOCKET
+        path = self._environment.get("WEAVE_PLUGIN_SOCK") or DEFAULT_PLUGIN
         self._stack.push_async_callback(await plugin.open(path))
         self._plugin = plugin
         lives = self._containers.lives

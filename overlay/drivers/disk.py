@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from overlay.errors import EnvironmentProblem
 
-__all__ = ["Disk", "DiskFull"]
+__all__ = ["Disk", "DiskFull", "damaged"]
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +201,19 @@ def _is(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def damaged(directory: Path) -> tuple[str, ...]:
+    """Names of state files that were set aside or cannot be read; without a lock, so only good to be shown."""
+    found = []
+    for path in sorted(directory.iterdir()):
+        if path.name.endswith(".damaged"):
+            found.append(path.name)
+        elif path.name.endswith(_SUFFIX):
+            with contextlib.suppress(FileNotFoundError):  # replaced meanwhile
+                if _parse(path.read_bytes()) is None:
+                    found.append(path.name)
+    return tuple(found)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -9,13 +9,13 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 from msgspec import Struct
 
+from overlay.drivers.options import DEFAULT_ENGINE, socket_path
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.policy.names import labels_of
 from overlay.proxy.waiter import WAITER
@@ -24,7 +24,6 @@ __all__ = ["Container", "Engine", "Event", "Network", "Place", "Places", "socket
 
 log = logging.getLogger(__name__)
 
-DEFAULT_SOCKET = "/var/run/docker.sock"
 TIMEOUT = 30.0
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -105,19 +104,6 @@ class Event(Struct, frozen=True):
 
     action: str
     container: str
-
-
-def socket_path(environment: Mapping[str, str]) -> str:
-    """The engine's socket: DOCKER_HOST if that names a unix socket, else Docker's default.
-
-    In a shell where `weave env` was obeyed DOCKER_HOST is the proxy, and ORIG_DOCKER_HOST what it was before.
-    """
-    host = environment.get("ORIG_DOCKER_HOST", environment.get("DOCKER_HOST", ""))
-    if not host:
-        return DEFAULT_SOCKET
-    if host.startswith("unix://"):
-        return host.removeprefix("unix://")
-    return DEFAULT_SOCKET if Path(DEFAULT_SOCKET).exists() else ""
 
 
 class Engine:
@@ -280,7 +266,7 @@ class Engine:
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         if not self.path:
             raise EnvironmentProblem(
-                f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')} is no unix socket, and there is no {DEFAULT_SOCKET}"
+                f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')} is no unix socket, and there is no {DEFAULT_ENGINE}"
             )
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
         try:

@@ -11,9 +11,12 @@ from msgspec import Struct
 from pyroute2.netlink import NLM_F_DUMP
 from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETNEIGH
 
+from overlay.drivers import rtnl
 from overlay.drivers.netlink import LinkMessage, NeighbourMessage, Netlink, Request, attributes
 
-__all__ = ["Entry", "Link", "entries", "links"]
+__all__ = ["LEARNED", "LOCAL", "STATIC", "STICKY", "Entry", "Link", "entries", "links", "manner"]
+
+LOCAL, STICKY, STATIC, LEARNED = "local", "sticky", "static", "learned"
 
 _HEADER = 16
 _LINK_BODY, _NEIGHBOUR_BODY = 16, 12
@@ -109,6 +112,15 @@ def entries(netlink: Netlink, family: int) -> Iterator[Entry]:
             mac=fields.get(_LLADDR, b"").hex(":"),
             destination=_literal(fields.get(_DESTINATION, b"")),
         )
+
+
+def manner(entry: Entry) -> str:
+    """What kind of a bridge's entry this is: a sticky one moves to no other port."""
+    if entry.state & rtnl.NUD_PERMANENT:
+        return LOCAL
+    if not entry.state & rtnl.NUD_NOARP:
+        return LEARNED
+    return STICKY if entry.flags & rtnl.NTF_STICKY else STATIC
 
 
 def _literal(packed: bytes) -> str:

@@ -18,7 +18,7 @@ from overlay.env import SECOND
 from overlay.errors import ConfigError, UsageError
 from overlay.ranges import reserved
 
-__all__ = ["TUNING", "WIREGUARD_MODES", "WIREGUARD_PROGRAM", "LaunchOptions", "Places", "differences"]
+__all__ = ["TUNING", "WIREGUARD_MODES", "WIREGUARD_PROGRAM", "LaunchOptions", "Places", "differences", "socket_path"]
 
 WIREGUARD_PROGRAM = "wireguard-go"
 WIREGUARD_MODES = ("auto", "off", WIREGUARD_PROGRAM)
@@ -31,6 +31,8 @@ TUNING = ("gossip_interval", "flush_delay", "beat_interval", "beat_losses", "bea
 DEFAULT_CONTROL = "/var/run/weave/router.sock"
 DEFAULT_PROXY = "/var/run/weave/weave.sock"
 """Where the original's proxy is, too."""
+DEFAULT_ENGINE = "/var/run/docker.sock"
+DEFAULT_PLUGIN = "/run/docker/plugins/weave.sock"
 
 
 class LaunchOptions(Struct, frozen=True, kw_only=True):
@@ -162,6 +164,19 @@ def _show(key: str, value: object, other: bool = False) -> str:
     if key in TUNING and isinstance(value, int):
         return "(default)" if not value else str(value) if key == "beat_losses" else f"{value / SECOND:g}s"
     return str(value) if value != "" else "(default)"
+
+
+def socket_path(environment: Mapping[str, str]) -> str:
+    """The engine's socket: DOCKER_HOST if that names a unix socket, else Docker's default.
+
+    In a shell where `weave env` was obeyed DOCKER_HOST is the proxy, and ORIG_DOCKER_HOST what it was before.
+    """
+    host = environment.get("ORIG_DOCKER_HOST", environment.get("DOCKER_HOST", ""))
+    if not host:
+        return DEFAULT_ENGINE
+    if host.startswith("unix://"):
+        return host.removeprefix("unix://")
+    return DEFAULT_ENGINE if Path(DEFAULT_ENGINE).exists() else ""
 
 
 class Places(Struct, frozen=True):

@@ -30,7 +30,7 @@ _ENTRY = {4: 112, 6: 168}
 _MATCHED = {4: 84, 6: 136}
 """Octets of an entry that say what it matches."""
 _TARGET = 32
-_HOOKS = {"FORWARD": 2, "POSTROUTING": 4}
+_HOOKS = {"INPUT": 1, "FORWARD": 2, "POSTROUTING": 4}
 _LEGACY_DROP = -1
 """The verdict NF_DROP, as a target has it."""
 

@@ -32,11 +32,10 @@ from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.ipam.universe import Universe
 from overlay.plugin import requests as r
 
-__all__ = ["DEFAULT_SOCKET", "Plugin"]
+__all__ = ["Plugin"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT_SOCKET = "/run/docker/plugins/weave.sock"
 """Where the engine looks for a driver named `weave`."""
 MESH = r.DRIVERS[1]
 NETWORK = "weave"

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from overlay import __version__
 from overlay.drivers.engine import socket_path
 from overlay.drivers.options import Places
 from overlay.drivers.proxy import Proxy
@@ -94,7 +95,7 @@ class Main:
         for host in hosts:
             await self._listen(host, proxy, context)
         self._stack.callback(proxy.close)
-        told = Running(pid=os.getpid(), hosts=hosts, options=options)
+        told = Running(pid=os.getpid(), hosts=hosts, options=options, version=__version__)
         os.truncate(state, 0)
         os.pwrite(state, msgspec.json.encode(told), 0)
         log.info("proxy of %s listens on %s", engine, " ".join(hosts))

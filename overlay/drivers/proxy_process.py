@@ -61,6 +61,8 @@ class Running(Struct, frozen=True):
     hosts: tuple[str, ...]
     """Where it listens, as for DOCKER_HOST; the first one is what `weave env` names."""
     options: ProxyOptions
+    version: str = ""
+    """Of the program; empty: of one that did not say."""
 
 
 def endpoint(host: str) -> tuple[str, str, int]:

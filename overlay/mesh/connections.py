@@ -86,6 +86,7 @@ class Connection:
         "heard_at",
         "heard_udp_at",
         "heard_us",
+        "heard_us_at",
         "hello",
         "id",
         "interval",
@@ -122,6 +123,8 @@ class Connection:
         self.heard_udp_at = 0
         self.heard_us = True
         """The other side says that our datagrams arrive."""
+        self.heard_us_at = 0
+        """When it last said so."""
         self.interval = 0
         """The other side's beat interval."""
         self.beat: Beat | None = None
@@ -224,7 +227,7 @@ class Connections:
             if gone is not None:
                 effects = self.broken(self.all[gone], "too many handshakes are under way", now)
         connection = Connection(conn, local, remote, dialled, self._rng.getrandbits(63))
-        connection.opened_at = connection.heard_at = connection.heard_udp_at = now
+        connection.opened_at = connection.heard_at = connection.heard_udp_at = connection.heard_us_at = now
         connection.interval = self._beat_interval
         self.all[conn] = connection
         self.timers.set(conn, now + self._timeout)

@@ -56,7 +56,7 @@ class Liveness:
 
     def add(self, connection: Connection, now: int) -> None:
         """A connection is established."""
-        connection.heard_at = connection.heard_udp_at = now
+        connection.heard_at = connection.heard_udp_at = connection.heard_us_at = now
         self._connections[connection.conn] = connection
         connection.beat_at = now + self._rng.randrange(self._beat_interval)
         if self._beat_due is None or connection.beat_at < self._beat_due:
@@ -129,6 +129,8 @@ class Liveness:
     def _heard(self, connection: Connection, interval: int, hears: bool, now: int) -> None:
         connection.heard_at = now
         connection.heard_us = hears
+        if hears:
+            connection.heard_us_at = now
         connection.interval = min(interval, MAX_INTERVAL)
 
     def _silent_at(self, connection: Connection) -> int:

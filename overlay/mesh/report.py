@@ -68,6 +68,8 @@ def _connection(connection: Connection, now: int) -> dict[str, object]:
         "data_encrypted": connection.data_keys is not None,
         "heartbeat_age": now - connection.heard_at,
         "udp_heartbeat_age": now - connection.heard_udp_at,
+        "udp_heard_us_age": now - connection.heard_us_at,
+        "beat_interval": connection.interval,
         "age": now - connection.opened_at,
     }
 

@@ -23,6 +23,10 @@ FILLINGS = {
     "{lost[0]}": "7a:00:00:00:00:01",
     "{cidr}": "10.32.0.99/12",
     "{short(owner)}": "svc1",
+    "{container.shown}": "svc1",
+    "{owner['name']}": "7a:00:00:00:00:01",
+    "{address}": "192.168.0.99",
+    "{max(fits, MIN_MTU)}": "1300",
     "{container}": "svc1",
     "{command}": "dns-add",
     "%s": "10.32.0.100/12",
@@ -37,12 +41,14 @@ FILLINGS = {
 }
 """What stands for the expressions of a message, and for the words of a usage line."""
 UNKNOWN_PEER = "found no peer"
+ELSEWHERE = ("docker", "systemctl", "timedatectl", "rm", "firewall-cmd", "ufw")
+"""Programs that a test host does not have, or must not run; what they take is theirs."""
 
 
-def printed() -> dict[str, str]:
+def printed(folder: str = "overlay", pattern: re.Pattern[str] = COMMAND) -> dict[str, str]:
     """Every command in backticks in a string of `overlay/` that is no documentation, with its place."""
     found: dict[str, str] = {}
-    for path in sorted((ROOT / "overlay").rglob("*.py")):
+    for path in sorted((ROOT / folder).rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         silent = {
             id(node.value)
@@ -60,7 +66,7 @@ def printed() -> dict[str, str]:
                 text = node.value
             else:
                 continue
-            for command in COMMAND.findall(text):
+            for command in pattern.findall(text):
                 found.setdefault(command, f"{path.relative_to(ROOT)}:{node.lineno}")
     return found
 
@@ -97,6 +103,43 @@ def test_every_command_that_a_message_names_can_be_typed(net: Underlay) -> None:
             host.weave("launch")
         if line.startswith(("weave detach", "weave reset")):
             host.weave("attach", "svc1")
+
+
+def test_every_other_command_that_check_names_can_be_typed(net: Underlay) -> None:
+    """What `weave check` has people type besides `weave`, on a host where there is something to mend."""
+    host = net.host("orion", 2)
+    host.weave("launch")
+    host.weave("run", "--name", "svc1", IMAGE, "svc1")
+    host.weave("expose")  # the chain WEAVE, and the jump to it
+    pid = host.container("svc1")["State"]["Pid"]
+    enter = f"nsenter --net=/proc/{pid}/ns/net"
+    fillings = {
+        "{enter}": enter,
+        "{cidr}": "10.32.0.77/12",
+        "{process.pid}": str(host.daemon()),
+        "{port}": "6784",
+        "{forward.command}": "iptables",
+        "{_FORWARD4}": "net.ipv4.ip_forward",
+        "{off}": "net.ipv6.conf.all.disable_ipv6",
+        "{host.underlay or name}": "eth0",
+        "{address}": "172.17.2.1",
+        "{kept.directory}": str(host.disk / "db"),
+    }
+    host.sh(f"{enter} ip addr add 10.32.0.77/12 dev ethwe")
+    count = 0
+    for command, place in sorted(printed("overlay/check", re.compile(r"`([a-z0-9{][^`]* [^`]+)`")).items()):
+        if command.startswith("weave") or command == "{rule.undo}":
+            continue
+        line = command
+        for gap, filling in fillings.items():
+            line = line.replace(gap, filling)
+        if line.split()[0] in ELSEWHERE:
+            continue
+        assert not set("{}[]") & set(line), f"{place}: no filling for a gap of `{command}`: {line}"
+        done = host.run("sh", "-c", line, check=False)
+        assert done.returncode == 0, f"{place}: `{line}`: {done.returncode} {done.stderr}"
+        count += 1
+    assert count > 8, "the commands are not found any more"
 
 
 def test_the_remedy_of_a_quarantine_ends_it(net: Underlay) -> None:

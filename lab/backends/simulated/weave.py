@@ -111,6 +111,14 @@ class _Machine(Machine):
     def routes(self) -> Sequence[tuple[Network, str]]:
         return self._routes
 
+    def look(
+        self,
+        report: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+        attached: Sequence[Mapping[str, Any]],
+    ) -> None:
+        return None
+
     def clean_up(self) -> None:
         self._answers.ask(CleanUp())
 

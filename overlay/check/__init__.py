@@ -1,0 +1,51 @@
+"""`weave check`: everything that goes wrong on real hosts, judged from facts. Pure.
+
+Owns the order of the checks. Each is one function from `Facts` to `Finding`s, of which it yields at least one; what
+they have in common with the driver is `facts` alone, so that each can be tried without a host.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from msgspec.structs import replace
+
+from overlay.check.addresses import addresses
+from overlay.check.bridge import bridge
+from overlay.check.clocks import clocks
+from overlay.check.environment import engine, policy, routes, state
+from overlay.check.facts import Facts, Host
+from overlay.check.finding import Finding, Level
+from overlay.check.firewall import firewall
+from overlay.check.kernel import kernel, settings
+from overlay.check.mtu import mtu
+from overlay.check.names import dns
+from overlay.check.peers import peers
+from overlay.check.ports import ports
+from overlay.check.programs import plugin, proxy, router
+
+__all__ = ["CHECKS", "Facts", "Finding", "Host", "Level", "judge"]
+
+CHECKS: Mapping[str, Callable[[Facts], Iterator[Finding]]] = {
+    "router": router,
+    "proxy": proxy,
+    "plugin": plugin,
+    "engine": engine,
+    "kernel": kernel,
+    "sysctl": settings,
+    "firewall": firewall,
+    "routes": routes,
+    "peers": peers,
+    "ports": ports,
+    "mtu": mtu,
+    "clocks": clocks,
+    "bridge": bridge,
+    "addresses": addresses,
+    "dns": dns,
+    "policy": policy,
+    "state": state,
+}
+"""By the name that the table shows, in its order: what others stand on comes first."""
+
+
+def judge(facts: Facts) -> tuple[Finding, ...]:
+    """All findings, at least one of each check."""
+    return tuple(replace(found, check=name) for name, check in CHECKS.items() for found in check(facts))

@@ -1,0 +1,40 @@
+"""`weave check` on simulated hosts: the same command and the same judgements, of what the router itself knows."""
+
+import io
+
+from lab.backends.simulated.backend import SimBackend
+from lab.history import Writer
+from lab.runner import Outcome, Runner
+from lab.scenario import parse
+from lab.topology import resolve
+
+SCENARIO = """
+version: 1
+underlay:
+  hosts: {a: {}, b: {}}
+services:
+  left: {image: ksahnine/dummy-http, args: [left], host: a}
+  right: {image: ksahnine/dummy-http, args: [right], host: b}
+timeline:
+  - exec: {host: a, command: weave check, expect: {code: 1, stdout: "WRONG router +the router does not run"}}
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {reachable: all, within: 20s}
+  - wait: 10s
+  - exec: {host: a, command: weave check, expect: {code: 0, stdout: "ok +ports +UDP passes to and from b"}}
+  - exec: {host: a, command: weave check, expect: {code: 0, stdout: "nothing is wrong"}}
+  - block: {udp: 6784}
+  - wait: 30s
+  - exec: {host: a, command: weave check, expect: {code: 1, stdout: "WRONG ports +nothing of b"}}
+  - exec: {host: a, command: weave check, expect: {code: 1, stdout: "1 wrong, "}}
+  - exec: {host: a, command: weave check --json, expect: {code: 1, stdout: "iptables -I INPUT -p udp --dport 6784"}}
+"""
+
+
+def test_a_simulated_host_is_checked_by_what_its_router_knows() -> None:
+    scenario = resolve(parse(SCENARIO), seed=1)
+    backend = SimBackend()
+    assert backend.refuse(scenario) == []
+    outcome: Outcome = backend.run(Runner(scenario, backend, Writer(io.BytesIO())).run())
+    assert (outcome.verdict, outcome.reason) == ("valid", "")
