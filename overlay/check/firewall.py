@@ -1,11 +1,11 @@
 """The packet filter of the host, as far as bridged frames go through it: the chain FORWARD of iptables."""
 
-import re
 import shlex
 from collections.abc import Iterator
 
 from overlay.check.facts import Facts, Forward
 from overlay.check.finding import Finding, fine, unseen, wrong
+from overlay.datapath.vxlan import BRIDGE
 
 __all__ = ["firewall"]
 
@@ -67,13 +67,17 @@ def _judge(forward: Forward) -> Finding | None:
 def _stops(rule: str) -> bool:
     """Every frame between two ports of the bridge ends at this rule: no other condition than its interfaces."""
     words = shlex.split(rule)
-    interfaces = {"-i": "weave", "-o": "weave"}
     at = 2
     while at + 1 < len(words):
         word, value = words[at], words[at + 1]
         if word == "-j":
             return value in _ENDS
-        if word not in interfaces or not re.fullmatch(re.escape(value).replace(r"\+", ".*"), interfaces[word]):
+        if word not in ("-i", "-o") or not _is_bridge(value):
             return False
         at += 2
     return False
+
+
+def _is_bridge(interface: str) -> bool:
+    """iptables' form of names: with `+` at its end, all that begin so."""
+    return BRIDGE.startswith(interface[:-1]) if interface.endswith("+") else interface == BRIDGE
