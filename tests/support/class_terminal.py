@@ -1,5 +1,6 @@
 """A terminal on which a class runs. What is typed passes a line discipline, so ^C is a signal, as for a learner."""
 
+import codecs
 import os
 import pty
 import re
@@ -8,6 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+
+PATIENCE = 180.0
+"""Seconds within which the class says something, on a machine that is busy with others."""
+_QUIET = 1.0
 
 
 class ClassTerminal:
@@ -22,14 +27,37 @@ class ClassTerminal:
             os.execv(sys.executable, [sys.executable, "-m", "lab.cli", "workshop", *arguments])
         self._code: int | None = None
         self.seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end in the midst of a character
+        self._tail = ""
+        """The last of what came since something was typed, awaited or not."""
 
     def type(self, line: str) -> None:
-        os.write(self._fd, line.encode() + b"\n")
+        """Type a line at the next prompt: what is typed before it goes away with the terminal's old mode."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._prompted():
+            assert self._read(deadline), f"the class ended before {line!r} could be typed:\n{self.seen}"
+        self.press(line.encode() + b"\n")
 
     def press(self, key: bytes) -> None:
+        self._tail = ""
         os.write(self._fd, key)
 
-    def until(self, text: str, timeout: float = 120.0) -> str:
+    def drop_line(self) -> None:
+        """Press ^C at a prompt until there is a new one: one that comes just before the line editor waits for a key is
+        only noticed with the next key."""
+        deadline = time.monotonic() + PATIENCE
+        self.press(b"\x03")
+        while not self._prompted():
+            if select.select([self._fd], [], [], _QUIET)[0]:
+                assert self._read(deadline), f"the class ended by ^C:\n{self.seen}"
+            else:
+                assert time.monotonic() < deadline, f"no prompt after ^C:\n{self.seen}"
+                self.press(b"\x03")
+
+    def _prompted(self) -> bool:
+        return self._tail.endswith(("$ ", "# "))
+
+    def until(self, text: str, timeout: float = PATIENCE) -> str:
         """Read until this is on the screen behind what was awaited before; returns what came, the text included."""
         deadline = time.monotonic() + timeout
         while text not in self.seen:
@@ -38,7 +66,7 @@ class ClassTerminal:
         came, self.seen = self.seen[:at], self.seen[at:]
         return came
 
-    def end(self, timeout: float = 60.0) -> int:
+    def end(self, timeout: float = PATIENCE) -> int:
         """Read to the end; the exit code."""
         deadline = time.monotonic() + timeout
         while self._read(deadline):
@@ -69,5 +97,7 @@ class ClassTerminal:
             data = os.read(self._fd, 65536)
         except OSError:
             return False
-        self.seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", data.decode(errors="replace"))
+        came = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", self._decoder.decode(data))
+        self.seen += came
+        self._tail = (self._tail + came)[-16:]
         return bool(data)

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import time
+from pathlib import Path
 
 import pytest
 from netns_labs import in_lab, pings, require_netns, scenario
@@ -119,6 +121,24 @@ def test_a_host_keeps_its_disk_over_a_power_cut_and_loses_its_processes() -> Non
         assert "sleep" not in (await host.exec(["ps", "-ax"])).out
 
     in_lab(scenario(2), check)
+
+
+def test_a_host_has_a_home_of_its_own() -> None:
+    """The machine's own holds start-up files of its shells, and what they write would stay there."""
+    mark = f"overlay-lab-test-{os.getpid()}"
+
+    async def check(lab: NetnsLab) -> None:
+        one, two = lab.hosts["h1"], lab.hosts["h2"]
+        shown = (await one.exec(["sh", "-c", 'cd && pwd && find . -name ".*rc" -maxdepth 1'])).out
+        assert shown == "/root\n"
+        assert (await one.exec(["sh", "-c", f"touch ~/{mark}"])).code == 0
+        assert (await two.exec(["sh", "-c", f"test -e ~/{mark}"])).code == 1
+        await one.kill()
+        await one.start()
+        assert (await one.exec(["sh", "-c", f"test -e ~/{mark}"])).code == 0
+
+    in_lab(scenario(2), check)
+    assert os.geteuid() != 0 or not Path("/root", mark).exists()
 
 
 def test_commands_in_a_host() -> None:

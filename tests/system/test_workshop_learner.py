@@ -64,7 +64,7 @@ def test_a_command_that_waits_for_more_is_interrupted(
     hosts: str, monkeypatch: pytest.MonkeyPatch, ignored: bool
 ) -> None:
     """Also where a class is started in the background of a script, which ignores interrupts."""
-    monkeypatch.setattr("lab.workshop.course._PATIENCE", 0.5)
+    monkeypatch.setattr("lab.workshop.course._PATIENCE", 3.0)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else signal.getsignal(signal.SIGINT)
     try:
         count, said = _walk(hosts, 'echo "open', "cat", "", "")

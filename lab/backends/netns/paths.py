@@ -24,6 +24,7 @@ HOST_MOUNTS = {
     "log": "/var/log",
     "weave": "/var/lib/weave",
     "docker": "/var/lib/docker",
+    "home": "/root",
     "shm": "/dev/shm",
 }
 """Directory of a host's disk -> where the host sees it."""
