@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from overlay import __version__
 from overlay.clean import LINES, clean, clean_json
 from overlay.cli_client import Client, NotRunning, Refused
+from overlay.cli_original import dns_arguments, refuse_command, refuse_dns_flag
 from overlay.cli_words import Usage, nearest, take_addresses
 from overlay.errors import OverlayError
 
@@ -41,17 +42,18 @@ Usage: weave COMMAND [ARGUMENTS]
                                     start a container on the overlay; prints its id
   start [ADDRESS ...] CONTAINER     start a stopped container on the overlay; prints its addresses
   attach [--allow-spoofing] [ADDRESS ...] CONTAINER
-                                    put a running container on the overlay; prints its addresses
-  detach [ADDRESS ...] CONTAINER    take these addresses, or all, from it
-  ps [CONTAINER ...]                id, MAC and addresses of attached containers (and of this host, if exposed)
+                                    put a running container on the overlay; prints the addresses that were asked for
+  detach [--all] [ADDRESS ...] CONTAINER
+                                    take these addresses from it, or all
+  ps [CONTAINER ...]                id, MAC and addresses of attached containers, and of this host (weave:expose)
   expose [ADDRESS ...] [-h NAME] [--without-masquerade]
                                     put this host itself on the overlay
-  hide [ADDRESS ...]                take these addresses, or all, from it
+  hide [--all] [ADDRESS ...]        take these addresses from it, or all
 
   dns-add [IP ...] CONTAINER [-h NAME]      add a DNS name (without CONTAINER: IP ... -h NAME)
   dns-remove [IP ...] CONTAINER [-h NAME]   remove it
   dns-lookup NAME                   the addresses that a container would get
-  dns-args                          flags of `docker run` for the overlay's names, where the proxy is not asked
+  dns-args [DOCKER-RUN-FLAGS]       flags of `docker run` for the overlay's names, where the proxy is not asked
 
   launch-proxy [FLAGS]              start the Docker API proxy (weave help launch-proxy)
   env [--restore], config           shell words, and docker flags, that lead to the proxy (also proxy-env, proxy-config)
@@ -69,7 +71,8 @@ Usage: weave COMMAND [ARGUMENTS]
   version, help [COMMAND]
 
 ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet; for detach and hide: all that are of it) or net:default, which
-is also what none means where addresses are given (start: only where the container has none).
+is also what none means (start: only where the container has none). Addresses are printed without their /n.
+docs/compatibility.md lists what users of the original may type, and what says the same where it is not taken.
 WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the log; WEAVE_PROXY_SOCK the proxy's socket,
 DOCKER_HOST the engine's."""
 
@@ -111,6 +114,14 @@ class Machine:
 
         return look(self.environment, report, options, attached)
 
+    def bridge_address(self, name: str) -> str:
+        """The IPv4 address of the engine's bridge; empty: it has none."""
+        from overlay.drivers.bridge import interface_address
+        from overlay.drivers.netlink import Netlink
+
+        with Netlink() as netlink:
+            return interface_address(netlink, name)
+
     def clean_up(self) -> None:
         """Remove what a daemon that does not run has left."""
         from overlay.cli_launch import clean_up
@@ -149,10 +160,13 @@ def _run(words: Sequence[str]) -> int:
     if not words:
         _say(HELP, sys.stderr)
         return 2
+    if words[0] == "--local":  # the original's word for "in this process", which is where every command runs here
+        return _run(words[1:])
     name, rest = words[0], list(words[1:])
     name = {"--help": "help", "-h": "help", "--version": "version"}.get(name, name)
     command = _COMMANDS.get(name)
     if command is None:
+        refuse_command(name)
         raise Usage(f"there is no command `{name}`{nearest(name, _COMMANDS)}; `weave help` lists all")
     if name not in ("run", "help") and (
         "--help" in rest or (rest == ["-h"] and name not in ("dns-add", "dns-remove", "expose"))
@@ -181,6 +195,8 @@ def _client() -> Client:
 def _launch(words: list[str]) -> int:
     from overlay.cli_launch import launch
 
+    if words in (["--version"], ["-version"]):
+        return _version([])
     here = HERE.get()
     proxy: list[str] | None = None
     if any(word.startswith("-") for word in words):
@@ -205,6 +221,34 @@ def _launch_plugin(words: list[str]) -> int:
     return 0
 
 
+def _setup(words: list[str]) -> int:
+    """The original fetched its images; here is nothing to fetch."""
+    if _plain(words, "setup"):
+        raise Usage("setup takes no arguments")
+    _note("nothing has to be set up: `weave launch` starts the router")
+    return 0
+
+
+def _bridge_type(words: list[str]) -> int:
+    if _plain(words, "bridge-type"):
+        raise Usage("bridge-type takes no arguments")
+    _say("bridge" if _client().get_json("/options")["options"]["no_fastdp"] else "bridged_fastdp")
+    return 0
+
+
+def _docker_bridge_ip(words: list[str]) -> int:
+    if _plain(words, "docker-bridge-ip"):
+        raise Usage("docker-bridge-ip takes no arguments")
+    name = HERE.get().environment.get("DOCKER_BRIDGE") or "docker0"
+    address = HERE.get().bridge_address(name)
+    if not address:
+        raise Refused(
+            f"this host has no address on `{name}`, the engine's bridge (the variable DOCKER_BRIDGE names it)"
+        )
+    _say(address)
+    return 0
+
+
 def _launch_proxy(words: list[str]) -> int:
     from overlay.cli_proxy import launch_proxy
 
@@ -220,11 +264,9 @@ def _real(what: str) -> None:
 
 def _dns_args(words: list[str]) -> int:
     """What `docker run` needs for names of the overlay, where the proxy is not asked."""
-    if _plain(words, "dns-args"):
-        raise Usage("dns-args takes no arguments")
     found = _client().get_json("/proxy")
     if found["resolver"]:
-        _say(f"--dns={found['resolver']} --dns-search={found['domain']}")
+        _say(" ".join(dns_arguments(words, found["resolver"], found["domain"])))
     else:
         _note("this router serves no DNS: no flags are needed")
     return 0
@@ -260,8 +302,9 @@ def _config(words: list[str]) -> int:
 
 
 def _launch_dns(words: list[str]) -> int:
-    if words and not words[0][0].isdigit():
-        raise Usage(f"launch-dns takes at most an address, not `{words[0]}`")
+    for word in words:
+        if not word[:1].isdigit():
+            refuse_dns_flag(word)
     client = _client()
     if client.get_json("/options")["options"]["no_dns"]:
         raise Refused("the router was launched with --no-dns: `weave stop`, then launch it without")
@@ -400,7 +443,7 @@ def _start(words: list[str]) -> int:
     addresses, rest = take_addresses(_plain([word for word in words if word not in given], "start", tuple(flags)))
     container = _one(rest, "start")
     form = [("address", address) for address in addresses] + [("dns", flags[word]) for word in given]
-    _say(_client().post(f"/start/{_quote(container)}", form))
+    _say(_bare(_client().post(f"/start/{_quote(container)}", form)))
     return 0
 
 
@@ -412,18 +455,33 @@ def _attach(words: list[str]) -> int:
         "--allow-spoofing": ("spoofing", "true"),
     }
     given = [word for word in words if word in forms]
+    for word in words:
+        if word.lstrip("-").partition("=")[0] == "add-host" and word.startswith("-"):
+            raise Usage(
+                f"{word}: the engine writes other hosts into /etc/hosts when a container is made: `docker run {word}`"
+            )
     addresses, rest = take_addresses(_plain([word for word in words if word not in given], "attach", tuple(forms)))
     container = _one(rest, "attach")
     form = [("address", address) for address in addresses] + [forms[word] for word in given]
-    _say(_client().post(f"/attach/{_quote(container)}", form))
+    _say(_bare(_client().post(f"/attach/{_quote(container)}", form)))
     return 0
 
 
 def _detach(words: list[str]) -> int:
-    addresses, rest = take_addresses(_plain(words, "detach"))
+    addresses, rest = _given_up(words, "detach")
     container = _one(rest, "detach")
     gone = _client().post(f"/detach/{_quote(container)}", [("address", address) for address in addresses])
     return _taken(gone, f"{container} has no such address: `weave ps {container}` shows what it has")
+
+
+def _given_up(words: Sequence[str], command: str) -> tuple[list[str], list[str]]:
+    """The addresses that `detach` and `hide` are to take, and the rest. As in the original, none means those of the
+    default subnet; `--all` says all, which the control API is told by naming none."""
+    everything = [word for word in words if word in ("--all", "-all")]
+    addresses, rest = take_addresses(_plain([word for word in words if word not in everything], command, ("--all",)))
+    if everything and addresses:
+        raise Usage(f"{command} takes --all or addresses, found both")
+    return addresses or ([] if everything else ["net:default"]), rest
 
 
 def _expose(words: list[str]) -> int:
@@ -434,12 +492,12 @@ def _expose(words: list[str]) -> int:
     if rest:
         raise Usage(f"expose takes addresses, as a.b.c.d/n, not `{rest[0]}`")
     form = [("address", address) for address in addresses] + ([("fqdn", name)] if name else []) + masquerade
-    _say(_client().post("/expose", form))
+    _say(_bare(_client().post("/expose", form)))
     return 0
 
 
 def _hide(words: list[str]) -> int:
-    addresses, rest = take_addresses(_plain(words, "hide"))
+    addresses, rest = _given_up(words, "hide")
     if rest:
         raise Usage(f"hide takes addresses, as a.b.c.d/n, not `{rest[0]}`")
     gone = _client().post("/hide", [("address", address) for address in addresses])
@@ -449,10 +507,15 @@ def _hide(words: list[str]) -> int:
 def _taken(gone: str, nothing: str) -> int:
     """Addresses that were given up; that there was nothing to give up is no fault: the aim is reached."""
     if gone:
-        _say(gone)
+        _say(_bare(gone))
     else:
         _note(nothing)
     return 0
+
+
+def _bare(addresses: str) -> str:
+    """Addresses without their prefix lengths, as the original prints them."""
+    return " ".join(address.partition("/")[0] for address in addresses.split())
 
 
 def _ps(words: list[str]) -> int:
@@ -518,7 +581,7 @@ def _dns_change(command: str, words: list[str]) -> int:
     container = containers[0] if containers else "weave:extern"
     if (containers and not addresses) or (containers and not name):
         entry = client.get_json(f"/ps?container={_quote(container)}")
-        if not entry:
+        if not entry or not entry[0]["addresses"]:
             raise Refused(f"container {container} is not attached")
         addresses = addresses or [cidr.partition("/")[0] for cidr in entry[0]["addresses"]]
         name = name or entry[0]["name"]
@@ -625,6 +688,10 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "prime": _prime,
     "rmpeer": _rmpeer,
     "stop": _stop,
+    "stop-router": _stop,
+    "setup": _setup,
+    "bridge-type": _bridge_type,
+    "docker-bridge-ip": _docker_bridge_ip,
     "reset": _reset,
     "version": _version,
     "help": _help,

@@ -13,6 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
+from overlay.cli_original import refuse_flag
 from overlay.cli_variables import from_environment
 from overlay.cli_words import Usage, engine_socket, host_names, nearest, number
 from overlay.drivers.addresses import parse_peer_name
@@ -47,6 +48,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --dns-domain NAME                 (weave.local.)
   --dns-ttl SECONDS                 (1)
   --dns-listen-address IP[:53]      where DNS is served (the address of docker0)
+  --dns-fallback-timeout TIME       how long all other name servers together have for an answer (5s)
   --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
   --default-deny                    containers of this host speak to nobody and nobody to them but by `weave allow`
                                     (say so on all hosts)
@@ -105,6 +107,7 @@ _TIMES = {
     "beat-interval": ("beat_interval", 10 * MILLISECOND),
     "beacon-interval": ("beacon_interval", 10 * MILLISECOND),
     "hold": ("hold", SECOND),
+    "dns-fallback-timeout": ("dns_fallback_timeout", 100 * MILLISECOND),
 }
 """Flag -> field, and the shortest time that makes sense."""
 _UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
@@ -123,6 +126,8 @@ _OLD = {
     "initpeercount": "init-peer-count",
     "nodiscovery": "no-discovery",
     "connlimit": "conn-limit",
+    "httpaddr": "http-addr",
+    "api": "docker-api",
     "metrics-addr": "status-addr",
 }
 """Spellings of 2015, beside those that only have one dash."""
@@ -146,12 +151,16 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
             continue
         key, equals, value = word.lstrip("-").partition("=")
         key = _OLD.get(key, key)
+        if key == "no-restart":
+            _not_restarted(word, value)
+            continue
         if key in _SWITCHES:
             if equals and value not in ("true", "false"):
                 raise Usage(f"{word}: expected no value")
             found[_SWITCHES[key]] = value != "false"
             continue
         if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
+            refuse_flag(word, key)
             known = (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD)
             raise Usage(f"launch has no flag `{word}`{nearest(key, known, dashes=True)}")
         if not equals:
@@ -172,6 +181,11 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
             found["dns_listen_address"] = _dns_address(value)
         elif key == "docker-api":
             found["docker_api"] = engine_socket(word.partition("=")[0], value)
+        elif key == "ipalloc-range" and not value:
+            raise Usage(
+                f"{word} without a range has no meaning here, because addresses can always be given out: name one for"
+                " each container where that is not wanted, and launch the proxy with --no-default-ipalloc"
+            )
         elif key == "name":
             found["name"] = _peer_name(value) if value else ""
         elif key == "allow-host":
@@ -323,6 +337,12 @@ def _whole(text: str) -> str:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
         return text
+
+
+def _not_restarted(word: str, value: str) -> None:
+    """`--no-restart` says what is so anyhow: what starts a router again is no part of it. Raises `Usage` for others."""
+    if value not in ("", "true"):
+        raise Usage(f"{word}: a router starts nothing again by itself; whatever watches over services here can do it")
 
 
 def _dns_address(text: str) -> str:

@@ -62,8 +62,12 @@ _VALUES = {
 _SHARED = {"docker-api": "docker_api", "log-level": "log_level", "allow-host": "allow_host"}
 """Flags that the router has too."""
 _OLD = {"no-default-ipam": "no-default-ipalloc", "D": "docker-api"}
-_IGNORED = ("with-dns", "with-ipam", "no-detect-tls")
-"""Say what is so anyhow."""
+_IGNORED = {
+    "with-dns": "--without-dns says it",
+    "with-ipam": "--no-default-ipalloc says it",
+    "no-detect-tls": "the engine's own TLS is never looked for; --tls and --tlsverify switch the proxy's on",
+}
+"""Say what is so anyhow; how its opposite is said."""
 _POLICY = tuple(Policy.__struct_fields__)
 
 
@@ -79,6 +83,8 @@ def parse_proxy(words: Sequence[str]) -> ProxyOptions:
         key, equals, value = word.lstrip("-").partition("=")
         key = _OLD.get(key, key)
         if key in _IGNORED:
+            if value == "false":
+                raise Usage(f"{word}: {_IGNORED[key]}")
             continue
         if key in _SWITCHES:
             if equals and value not in ("true", "false"):

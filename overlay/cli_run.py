@@ -13,7 +13,8 @@ from overlay.cli_words import Usage, nearest, take_addresses
 __all__ = ["HELP", "parse_run"]
 
 HELP = """\
-Usage: weave run [--without-dns] [--allow-spoofing] [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
+Usage: weave run [--without-dns] [--rewrite-hosts] [--no-multicast-route] [--allow-spoofing]
+                 [ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]
 
 Starts a container on the overlay, detached, and prints its id. ADDRESS is a.b.c.d/n, net:a.b.c.0/n or net:default
 (which is also what none means). Its --hostname, or else its --name, becomes a DNS name under the router's domain.
@@ -186,16 +187,23 @@ _SHORT = {
 _ALIASES = {"net": "network", "dns-opt": "dns-option"}
 _HOST_NAME = 63
 """What a label of DNS has at most; a longer name of a container is no host name, as with the original."""
-_OWN = {"without-dns": ("dns", False), "with-dns": ("dns", True), "allow-spoofing": ("spoofing", True)}
+_OWN = {
+    "without-dns": ("dns", False),
+    "with-dns": ("dns", True),
+    "no-multicast-route": ("multicast", False),
+    "rewrite-hosts": ("hosts", True),
+    "no-rewrite-hosts": ("hosts", False),
+    "allow-spoofing": ("spoofing", True),
+}
 
 
 def parse_run(words: Sequence[str], environment: Mapping[str, str]) -> Body:
-    """`addresses`, `name`, `dns`, `spoofing` and the `create` body of a `weave run`.
+    """`addresses`, `name`, `dns`, `hosts`, `multicast`, `spoofing` and the `create` body of a `weave run`.
 
     Raises `Usage` and `UsageError`.
     """
     rest = list(words)
-    own = {"dns": True, "spoofing": False}
+    own = {"dns": True, "hosts": False, "multicast": True, "spoofing": False}
     while rest and rest[0].lstrip("-") in _OWN and rest[0].startswith("-"):
         field, setting = _OWN[rest.pop(0).lstrip("-")]
         own[field] = setting

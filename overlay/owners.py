@@ -39,10 +39,10 @@ def _is_endpoint(owner: str) -> bool:
 def release_command(owner: str, cidr: str = "") -> str:
     """What to type on its host for `owner` to give up "a.b.c.d/n" (empty: all that it has); in words if no command."""
     if owner == EXPOSED:
-        return f"`weave hide {cidr}`" if cidr else "`weave hide`"
+        return f"`weave hide {cidr}`" if cidr else "`weave hide --all`"
     if _is_endpoint(owner):
         return "disconnect its container from its network (`docker network disconnect`)"
-    return f"`weave detach {cidr} {short(owner)}`" if cidr else f"`weave detach {short(owner)}`"
+    return f"`weave detach {cidr} {short(owner)}`" if cidr else f"`weave detach --all {short(owner)}`"
 
 
 def replace_command(owner: str) -> str:

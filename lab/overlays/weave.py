@@ -96,8 +96,8 @@ class WeaveOverlay:
         await self._learn(replica)
 
     async def detach(self, replica: Replica, address: str | None) -> None:
-        """`weave detach [address] container`."""
-        await must(self._lab.hosts[replica.host], ["weave", "detach", *([address] if address else []), replica.name])
+        """`weave detach address container`; without an address all that it has."""
+        await must(self._lab.hosts[replica.host], ["weave", "detach", address or "--all", replica.name])
         await self._learn(replica)
 
     async def relaunch(self, host: str) -> bool:

@@ -1,6 +1,16 @@
 """The search list of a container: its own sub-domain of the overlay's domain first, then the domain. Pure."""
 
-__all__ = ["search_list"]
+__all__ = ["HOST_NAME_MAX", "full_host_name", "search_list"]
+
+HOST_NAME_MAX = 64
+"""Bytes that the kernel takes for a host name, with its domain."""
+
+
+def full_host_name(name: str, domain: str) -> str:
+    """The host name of a container of this name, in the overlay's domain; empty: it has no name, or it does not fit."""
+    bare = domain.strip(".")
+    whole = name if name.lower().endswith(f".{bare.lower()}") else f"{name}.{bare}"
+    return whole if name and len(whole) <= HOST_NAME_MAX else ""
 
 
 def search_list(hostname: str, domainname: str, domain: str) -> list[str]:

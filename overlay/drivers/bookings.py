@@ -96,14 +96,25 @@ class Bookings:
         names = before.names + tuple(Name(self.fqdn(info), cidr.partition("/")[0]) for cidr in booked if dns)
         return self._journal.update(intent, wanted=(), addresses=held, names=tuple(dict.fromkeys(names)))
 
-    def leaving(self, record: Attachment | None, addresses: Sequence[str]) -> tuple[str, ...]:
-        """Which of its addresses these words mean (none: all); those that it does not have are gone already."""
+    def meant(self, record: Attachment | None, addresses: Sequence[str]) -> tuple[str, ...]:
+        """Which of its addresses these words mean (none: all); those that it does not have are left out."""
         held = record.addresses if record is not None else ()
         if not addresses:
             return held
         default = self._config.default_subnet or self._config.iprange
         meant = [cidr for text in addresses for cidr in matching(parse_address(text), held, default)]
         return tuple(dict.fromkeys(meant))
+
+    def asked_for(self, record: Attachment, addresses: Sequence[str]) -> tuple[str, ...]:
+        """The addresses that these words have brought, or had before: one for each."""
+        default = self._config.default_subnet or self._config.iprange
+        found: dict[str, None] = {}
+        for text in addresses:
+            spec = parse_address(text)
+            length = spec.kind == "allocate" and (spec.value or default).partition("/")[2]
+            held = [cidr for cidr in record.addresses if not length or cidr.partition("/")[2] == length]
+            found.update(dict.fromkeys(matching(spec, held, default)[:1]))
+        return tuple(found)
 
     async def unbook(self, record: Attachment, keep: tuple[str, ...]) -> None:
         """Give up all addresses but `keep`, with their names; the record says so afterwards."""

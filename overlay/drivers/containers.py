@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from overlay import inputs as i
 from overlay.config import Config
-from overlay.dns.search import search_list
+from overlay.dns.search import HOST_NAME_MAX, search_list
 from overlay.drivers.addresses import parse_address
 from overlay.drivers.attach import Ports
 from overlay.drivers.bookings import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, check_attachable, is_own
@@ -27,9 +27,6 @@ from overlay.plugin.requests import OWNER as ENDPOINT
 __all__ = ["EXPOSED", "EXTERNAL", "GRACE", "Containers"]
 
 log = logging.getLogger(__name__)
-
-HOST_NAME_MAX = 64
-"""Bytes that the kernel takes for a host name, with its domain."""
 
 
 class Containers:
@@ -55,7 +52,15 @@ class Containers:
         await self.bookings.end()
 
     async def run(
-        self, body: Mapping[str, Any], name: str, addresses: Sequence[str], *, dns: bool = True, spoofing: bool = False
+        self,
+        body: Mapping[str, Any],
+        name: str,
+        addresses: Sequence[str],
+        *,
+        dns: bool = True,
+        hosts: bool = False,
+        multicast: bool = True,
+        spoofing: bool = False,
     ) -> str:
         """Create a container, book its addresses, start it and attach it; returns its id.
 
@@ -71,7 +76,12 @@ class Containers:
             await self.lives.make_way(container, addresses)
             async with self.bookings.lock(container):
                 record = await self.bookings.book(
-                    await self._engine.inspect(container), addresses or DEFAULT, dns, spoofing=spoofing
+                    await self._engine.inspect(container),
+                    addresses or DEFAULT,
+                    dns,
+                    rewrite_hosts=hosts,
+                    multicast=multicast,
+                    spoofing=spoofing,
                 )
                 await self._engine.start(container)
                 self.bookings.plug(record, await self._engine.inspect(container))
@@ -114,7 +124,7 @@ class Containers:
         multicast: bool = True,
         spoofing: bool = False,
     ) -> tuple[str, ...]:
-        """Attach a running container (or give it more addresses); returns the addresses ("a.b.c.d/n") it has now.
+        """Attach a running container (or give it more addresses); returns those ("a.b.c.d/n") that were asked for.
 
         None named: one of the default subnet.
         `hosts`: its own name in its `/etc/hosts` leads to the overlay; `multicast`: so does its multicast route;
@@ -141,7 +151,7 @@ class Containers:
             except OverlayError:
                 await self.bookings.unbook(record, keep=before.addresses if before is not None else ())
                 raise
-            return record.addresses
+            return self.bookings.asked_for(record, addresses or DEFAULT)
 
     # --- what the proxy asks for -----------------------------------------------------------------------------------
 
@@ -212,7 +222,7 @@ class Containers:
                     f"container {reference} is on the overlay by a network of the engine: "
                     f"`docker network disconnect NETWORK {reference}`"
                 )
-            leaving = self.bookings.leaving(record, addresses)
+            leaving = self.bookings.meant(record, addresses)
             if record is None or not leaving:
                 self.bookings.drop_lock(container)
                 return ()
@@ -258,8 +268,10 @@ class Containers:
             self.bookings.renamed(record)
 
     async def table(self, references: Sequence[str] = ()) -> list[dict[str, Any]]:
-        """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers, or of those named."""
-        records = self._journal.all()
+        """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers and, last, of this host; or of
+        those named."""
+        attached = [record for record in self._journal.all() if record.container != EXPOSED]
+        records = [*attached, self._journal.get(EXPOSED) or Attachment(container=EXPOSED)]
         wanted = list(references)
         for at, reference in enumerate(wanted):
             if not is_own(reference) and not any(_is_meant(record, reference) for record in records):
@@ -273,7 +285,8 @@ class Containers:
                 "spoofing": record.spoofing,
             }
             for record in records
-            if record.addresses and (not wanted or any(_is_meant(record, each) for each in wanted))
+            if record.addresses or record.container == EXPOSED
+            if not wanted or any(_is_meant(record, each) for each in wanted)
         ]
 
     async def surrender(self) -> None:

@@ -390,7 +390,13 @@ class Control:
     async def _run(self, request: web.Request) -> web.Response:
         body = await _json_body(request, _Run)
         container = await self._containers.run(
-            body.create, body.name, body.addresses, dns=body.dns, spoofing=body.spoofing
+            body.create,
+            body.name,
+            body.addresses,
+            dns=body.dns,
+            hosts=body.hosts,
+            multicast=body.multicast,
+            spoofing=body.spoofing,
         )
         return web.Response(text=container)
 
@@ -466,6 +472,8 @@ class _Run(Struct, frozen=True):
     name: str = ""
     addresses: tuple[str, ...] = ()
     dns: bool = True
+    hosts: bool = False
+    multicast: bool = True
     spoofing: bool = False
 
 

@@ -254,6 +254,8 @@ class Daemon:
         device = self._engine_bridge
         address = wanted or bridge.interface_address(netlink, device)
         dns = router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf))
+        if self._options.dns_fallback_timeout:
+            dns.fallback_timeout = self._options.dns_fallback_timeout / SECOND
         if not config.dns:
             return
         if not address:

@@ -31,7 +31,7 @@ PORT = 53
 REREAD = 5.0
 """Seconds for which the host's list of name servers is believed."""
 FALLBACK_TIMEOUT = 5.0
-"""Seconds for all upstreams together."""
+"""Seconds for all upstreams together, unless `--dns-fallback-timeout` says otherwise."""
 TRY_TIMEOUT = 2.0
 """Seconds for one upstream while there are others."""
 MAX_UNDECIDED = 1024
@@ -116,6 +116,7 @@ class DnsServer:
     def __init__(self, address: str, sink: Callable[[Input], None], resolv_conf: Path, port: int = PORT) -> None:
         self.address = address
         self.port = port
+        self.fallback_timeout = FALLBACK_TIMEOUT
         self._sink = sink
         self._resolv_conf = resolv_conf
         self._upstreams: tuple[str, ...] = ()
@@ -193,7 +194,7 @@ class DnsServer:
         answer = b""
         servers = self.servers()
         try:
-            async with asyncio.timeout(FALLBACK_TIMEOUT):
+            async with asyncio.timeout(self.fallback_timeout):
                 for server in servers:
                     try:
                         async with asyncio.timeout(TRY_TIMEOUT if len(servers) > 1 else None):
@@ -242,7 +243,7 @@ async def lookup(server: DnsServer, name: str) -> tuple[str, ...]:
     for kind in ("A", "AAAA"):
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         server.asked(question(name, kind), _once(answer), tcp=True)
-        async with asyncio.timeout(FALLBACK_TIMEOUT + 1):
+        async with asyncio.timeout(server.fallback_timeout + 1):
             record = _DNSRecord.parse(await answer)
         for entry in record.rr:
             if entry.rtype in (dnslib.QTYPE.A, dnslib.QTYPE.AAAA):

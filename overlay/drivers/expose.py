@@ -120,7 +120,7 @@ class Exposure:
             self._plug(record)
 
     async def expose(self, addresses: Sequence[str], fqdn: str = "", *, masquerade: bool = True) -> tuple[str, ...]:
-        """Give the host addresses (none named: one of the default subnet); returns all that it has now.
+        """Give the host addresses (none named: one of the default subnet); returns those that were asked for.
 
         Raises `UsageError` and `EnvironmentProblem`; then nothing was changed.
         """
@@ -138,7 +138,7 @@ class Exposure:
             except EnvironmentProblem:
                 await self._bookings.unbook(record, keep=before.addresses if before is not None else ())
                 raise
-            return record.addresses
+            return self._bookings.asked_for(record, addresses or DEFAULT)
 
     async def hide(self, addresses: Sequence[str]) -> tuple[str, ...]:
         """Take addresses (none named: all) from the host; returns those that it had and gave up, maybe none.
@@ -147,7 +147,7 @@ class Exposure:
         """
         async with self._bookings.lock(EXPOSED):
             record = self._journal.get(EXPOSED)
-            leaving = self._bookings.leaving(record, addresses)
+            leaving = self._bookings.meant(record, addresses)
             if record is None or not leaving:
                 return ()
             await self._bookings.unbook(record, keep=tuple(c for c in record.addresses if c not in leaving))

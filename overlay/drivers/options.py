@@ -57,6 +57,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     dns_domain: str = "weave.local."
     dns_ttl: int = 1
     dns_listen_address: str = ""
+    dns_fallback_timeout: int = 0
+    """Nanoseconds for all other name servers together; 0: the usual 5 s."""
     resolv_conf: str = "/etc/resolv.conf"
     mtu: int = 0
     default_deny: bool = False
@@ -161,7 +163,7 @@ def _show(key: str, value: object, other: bool = False) -> str:
         return ("another one" if other else "set") if value else "(none)"
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "(none)"
-    if key in TUNING and isinstance(value, int):
+    if key in (*TUNING, "dns_fallback_timeout") and isinstance(value, int):
         return "(default)" if not value else str(value) if key == "beat_losses" else f"{value / SECOND:g}s"
     return str(value) if value != "" else "(default)"
 

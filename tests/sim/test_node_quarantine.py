@@ -104,7 +104,7 @@ def test_a_local_mac_is_never_sent_elsewhere():
     assert net.kernel(2).forwarding == {mac: ("10.0.0.0", ("172.16.0.2",))}
     assert all(quarantine(net, index) == [(f"MAC {mac}", "thief", "mine")] for index in range(3))
     (line,) = net.logged(1, "quarantined")
-    assert "weave detach mine" in line
+    assert "weave detach --all mine" in line
 
 
 @pytest.mark.parametrize("seed", range(4))

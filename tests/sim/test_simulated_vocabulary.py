@@ -229,8 +229,8 @@ def test_an_exposed_host_reaches_containers_and_is_reached_until_it_is_hidden() 
   - exec: {service: right, command: ping -c 1 -W 1 10.0.1.100}
   - exec: {host: a, command: weave hide 10.0.1.100/24}
   - exec: {service: right, command: ping -c 1 -W 1 10.0.1.100, expect: {code: 1}}
-  - exec: {host: a, command: weave hide}
-  - exec: {host: a, command: weave ps, expect: {stdout: "^(?!.*expose)"}}
+  - exec: {host: a, command: weave hide --all}
+  - exec: {host: a, command: weave ps weave:expose, expect: {stdout: "^weave:expose [0-9a-f:]+$"}}
 """
     text = TWO.replace("[right], host: b", "[right], host: b, address: 10.0.1.2/24")
     valid(text.replace("[left], host: a", "[left], host: a, address: 10.0.1.1/24") % ("", "", steps))

@@ -104,7 +104,7 @@ class DockerHost(Host):
     def attached(self) -> dict[str, list[str]]:
         """Addresses by (short) container id."""
         lines = [line.split() for line in self.weave("ps").stdout.splitlines()]
-        return {words[0]: words[2:] for words in lines}
+        return {words[0]: words[2:] for words in lines if words[2:]}
 
     def booked(self) -> dict[str, list[str]]:
         """Every address that the router holds booked, by owner."""

@@ -26,17 +26,18 @@ def addresses(host: Host, owner: str) -> list[str]:
 
 def test_attach_without_address_is_the_default_subnet_though_there_is_another(host: Host) -> None:
     host.weave("run", "10.9.1.1/24", "--name", "svc1", IMAGE, "svc1")
-    assert host.weave("attach", "svc1").stdout.split() == ["10.9.1.1/24", "10.32.0.1/12"]
-    assert host.weave("attach", "svc1").stdout.split() == ["10.9.1.1/24", "10.32.0.1/12"], "the same again"
-    host.weave("attach", "10.9.1.2/24", "10.9.2.2/24", "svc1")
-    assert host.weave("detach", "net:10.9.1.0/24", "svc1").stdout.split() == ["10.9.1.1/24", "10.9.1.2/24"]
-    assert host.weave("detach", "net:default", "svc1").stdout.split() == ["10.32.0.1/12"]
+    assert host.weave("attach", "svc1").stdout == "10.32.0.1\n", "what this call has brought, without its length"
+    assert host.weave("attach", "svc1").stdout == "10.32.0.1\n", "the same again"
+    assert addresses(host, "svc1") == ["10.9.1.1/24", "10.32.0.1/12"]
+    assert host.weave("attach", "10.9.1.2/24", "10.9.2.2/24", "svc1").stdout.split() == ["10.9.1.2", "10.9.2.2"]
+    assert host.weave("detach", "net:10.9.1.0/24", "svc1").stdout.split() == ["10.9.1.1", "10.9.1.2"]
+    assert host.weave("detach", "svc1").stdout.split() == ["10.32.0.1"], "that of the default subnet"
     assert addresses(host, "svc1") == ["10.9.2.2/24"]
     shown = host.inside("svc1", "ip", "-4", "-o", "addr", "show", "dev", "ethwe").stdout
     assert "10.9.2.2/24" in shown and "10.32." not in shown and "10.9.1." not in shown
-    for words in (["10.9.1.77/24"], ["net:default"], [], []):
+    for words in (["10.9.1.77/24"], ["net:default"], [], ["--all"], ["--all"]):
         done = host.weave("detach", *words, "svc1")
-        assert bool(done.stdout) == (not words and done.stdout.strip() == "10.9.2.2/24")
+        assert bool(done.stdout) == (words == ["--all"] and done.stdout.strip() == "10.9.2.2")
         assert done.stdout or "`weave ps svc1`" in done.stderr
     assert host.weave("detach", "10.9.1.77/24", "nobody", check=False).returncode == 1
 
@@ -44,12 +45,15 @@ def test_attach_without_address_is_the_default_subnet_though_there_is_another(ho
 def test_expose_and_hide_likewise(host: Host) -> None:
     assert addresses(host, "weave:expose") == []
     assert "no such address" in host.weave("hide").stderr
-    host.weave("expose", "10.9.3.1/24")
-    both = host.weave("expose").stdout.split()
-    assert both[0] == "10.9.3.1/24" and both[1].endswith("/12")
-    assert host.weave("hide", "net:default").stdout.split() == [both[1]]
-    assert host.weave("hide", "net:10.9.3.0/24").stdout.split() == ["10.9.3.1/24"]
-    assert host.weave("hide", "10.9.3.1/24").stdout == ""
+    words = host.weave("ps", "weave:expose").stdout.split()
+    assert words[0] == "weave:expose" and words[1].count(":") == 5 and len(words) == 2
+    assert host.weave("ps").stdout.splitlines()[-1].split() == words
+    assert host.weave("expose", "10.9.3.1/24").stdout == "10.9.3.1\n"
+    (given,) = host.weave("expose").stdout.split()
+    assert addresses(host, "weave:expose") == ["10.9.3.1/24", f"{given}/12"]
+    assert host.weave("hide").stdout.split() == [given]
+    assert host.weave("hide", "net:10.9.3.0/24").stdout.split() == ["10.9.3.1"]
+    assert host.weave("hide", "--all").stdout == host.weave("hide", "10.9.3.1/24").stdout == ""
 
 
 def test_a_stopped_container_gives_way_to_whoever_names_its_address(host: Host) -> None:
@@ -66,7 +70,7 @@ def test_a_stopped_container_gives_way_to_whoever_names_its_address(host: Host) 
         assert again.returncode == 1 and "in use by container" in again.stderr
         host.engine("POST", "/containers/green/stop?t=0")
         host.weave("expose", cidr)
-        host.weave("hide")
+        host.weave("hide", "--all")
         for name in ("blue", "green"):
             host.engine("DELETE", f"/containers/{name}?force=1")
 

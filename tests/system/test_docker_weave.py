@@ -31,7 +31,7 @@ def test_run_attach_start_and_detach(pair: Pair) -> None:
     web = ("--name", "svc1", "-p", "8080:80", BUSYBOX, "httpd", "-f", "-p", "80", "-h", "/etc")
     first = one.weave("run", "10.0.1.1/24", *web).stdout.strip()
     two.docker("run", "-d", "--name", "svc2", BUSYBOX, "sleep", "1000")
-    assert two.weave("attach", "10.0.1.2/24", "svc2").stdout.strip() == "10.0.1.2/24"
+    assert two.weave("attach", "10.0.1.2/24", "svc2").stdout.strip() == "10.0.1.2"
     eventually(lambda: reaches(two, "svc2", "10.0.1.1"), what="over Docker's own packet filter")
     assert "root" in two.run("curl", "-sS", f"http://{one.address}:8080/passwd").stdout
     assert one.attached() == {first[:12]: ["10.0.1.1/24"]}
@@ -41,7 +41,7 @@ def test_run_attach_start_and_detach(pair: Pair) -> None:
     one.weave("start", "svc1")
     eventually(lambda: reaches(two, "svc2", "10.0.1.1"), what="a started one is on")
 
-    assert two.weave("detach", "svc2").stdout.strip() == "10.0.1.2/24"
+    assert two.weave("detach", "10.0.1.2/24", "svc2").stdout.strip() == "10.0.1.2"
     assert not reaches(two, "svc2", "10.0.1.1")
     one.docker("rm", "-f", "svc1")
     two.docker("rm", "-f", "svc2")
@@ -52,7 +52,7 @@ def test_run_attach_start_and_detach(pair: Pair) -> None:
 def test_the_host_itself_joins_and_leaves(pair: Pair) -> None:
     one, two = pair
     two.weave("run", "10.0.1.2/24", "--name", "svc2", BUSYBOX, "sleep", "1000")
-    assert one.weave("expose", "10.0.1.100/24", "-h", "orion").stdout.strip() == "10.0.1.100/24"
+    assert one.weave("expose", "10.0.1.100/24", "-h", "orion").stdout.strip() == "10.0.1.100"
     eventually(lambda: reaches(two, "svc2", "orion.weave.local"), what="the exposed host, by name")
     assert one.run("ping", "-c1", "-W2", "10.0.1.2", check=False).returncode == 0
     assert "weave:expose" in one.attached()
@@ -60,7 +60,7 @@ def test_the_host_itself_joins_and_leaves(pair: Pair) -> None:
     one.kill_daemon()
     one.weave("launch")
     eventually(lambda: reaches(two, "svc2", "orion.weave.local"), what="after a restart")
-    assert one.weave("hide").stdout.strip() == "10.0.1.100/24"
+    assert one.weave("hide", "--all").stdout.strip() == "10.0.1.100"
     eventually(lambda: not reaches(two, "svc2", "10.0.1.100"), what="hidden")
     assert "10.0.1.100" not in one.sh("ip addr show weave")
     two.docker("rm", "-f", "svc2")

@@ -159,7 +159,7 @@ def test_the_hosts_last_address_takes_no_neighbours_with_it(orion: Host) -> None
     known = "ip neigh show dev weave nud permanent | sort"
     before = orion.sh(known)
     assert "10.0.1.3" in before
-    orion.weave("hide")
+    orion.weave("hide", "--all")
     assert orion.sh(known) == before
 
 

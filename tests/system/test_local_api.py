@@ -167,4 +167,4 @@ def test_a_container_does_not_reach_the_local_ports(host: Host) -> None:
                 assert host.inside("guest", "curl", "-sS", "-m", "5", url).returncode in (7, 28), url
     finally:
         host.engine("DELETE", f"/containers/{guest}?force=1")
-        host.weave("hide")
+        host.weave("hide", "--all")

@@ -140,7 +140,7 @@ def test_a_host_that_hides_and_another_that_is_exposed(one: Host, two: Host) -> 
     one.weave("expose", *cidrs)
     fill(two, "far", macs[0], addresses)
     fill(one, "near", macs[0], addresses)
-    one.weave("hide")
+    one.weave("hide", "--all")
     two.weave("expose", *cidrs)
     check(two, "far", macs[1], addresses)
     check(one, "near", macs[1], addresses)

@@ -50,7 +50,7 @@ def test_a_flow_loses_nothing_while_the_daemon_is_killed_and_launched_again(orio
 
 def test_a_lost_disk_gives_no_address_again_that_a_running_container_holds(orion: Host, macbook: Host) -> None:
     given = [orion.weave("run", "--name", f"kept{n}", IMAGE, f"kept{n}").stdout.strip() for n in range(3)]
-    table = dict(line.split()[0::2] for line in orion.weave("ps").stdout.splitlines())
+    table = dict(line.split()[0::2] for line in orion.weave("ps", *given).stdout.splitlines())
     held = {container: table[container[:12]] for container in given}
     assert len(set(held.values())) == 3
     orion.kill_daemon()

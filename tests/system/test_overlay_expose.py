@@ -76,7 +76,7 @@ def test_containers_reach_the_outside_by_their_hosts_address(two: tuple[Host, Ho
 
 def test_hidden_nothing_of_it_is_left(two: tuple[Host, Host]) -> None:
     orion, macbook = two
-    orion.weave("hide")
+    orion.weave("hide", "--all")
     for address in FAMILIES.values():
         eventually(lambda address=address: not macbook.pings("right", str(address["host"])), what="no answer")
     assert "inet" not in orion.run("ip", "addr", "show", "dev", "weave").stdout

@@ -62,7 +62,7 @@ def test_a_container_whose_engine_has_switched_ipv6_off_gets_an_address_all_the_
     two.inside(
         "plain", "sh", "-c", "for c in all default ethwe; do echo 1 > /proc/sys/net/ipv6/conf/$c/disable_ipv6; done"
     )
-    assert "fd00::9/64" in two.weave("attach", "fd00::9/64", "plain").stdout
+    assert "fd00::9" in two.weave("attach", "fd00::9/64", "plain").stdout
     eventually(lambda: one.pings("left", "fd00::9"), what="reached by IPv6")
 
 
@@ -88,7 +88,7 @@ def test_an_exposed_host_masquerades_for_both_families_until_it_is_hidden(net: U
         eventually(lambda literal=literal: two.pings("right", literal), what=f"{literal} answers")
     rules = one.sh("iptables-save -t nat; ip6tables-save -t nat")
     assert rules.count("MASQUERADE") >= 4
-    one.weave("hide")
+    one.weave("hide", "--all")
     for literal in OUTSIDE:
         assert not two.pings("right", literal)
     assert "WEAVE -s fd00" not in one.sh("ip6tables-save")

@@ -85,7 +85,7 @@ def test_the_filter_follows_addresses_as_they_come_and_go(orion: Host) -> None:
     assert heard(orion, "evil", frame, orion, "victim") == ["second"]
     orion.weave("detach", "10.0.2.1/24", "evil")
     assert heard(orion, "evil", frame, orion, "victim") == []
-    orion.weave("detach", "evil")
+    orion.weave("detach", "--all", "evil")
     assert mac not in orion.sh("nft list table bridge weave-ports")
     orion.weave("attach", f"{EVIL[0]}/24", f"{EVIL[1]}/64", "evil")
 

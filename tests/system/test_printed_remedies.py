@@ -37,6 +37,7 @@ FILLINGS = {
     "[IP ...] CONTAINER [-h NAME]": "svc1 -h name",
     "IP ...": "10.32.0.1",
     "NAME": "name",
+    "CONTAINER": "svc1",
     "[ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]": f"{IMAGE} typed",
 }
 """What stands for the expressions of a message, and for the words of a usage line."""

@@ -207,7 +207,8 @@ class SimHost:
         devices = ((f"eth{number}", address) for number, address in enumerate(self.addresses))
         routes = [(ip_interface(address).network, name) for name, address in devices]
         bridge = (self.engine.bridge.network, "docker0")
-        return await run_weave(argv[1:], place.environment, self._act, [*routes, bridge])
+        address = str(self.engine.bridge.ip)
+        return await run_weave(argv[1:], place.environment, self._act, [*routes, bridge], address)
 
     async def _act(self, asked: Asked) -> Any:
         daemon = self.daemon

@@ -94,11 +94,16 @@ class _Machine(Machine):
     """A simulated host, as the command sees it."""
 
     def __init__(
-        self, answers: _Answers, environment: Mapping[str, str], routes: Sequence[tuple[Network, str]]
+        self,
+        answers: _Answers,
+        environment: Mapping[str, str],
+        routes: Sequence[tuple[Network, str]],
+        bridge: str,
     ) -> None:
         self._answers = answers
         self._environment = environment
         self._routes = routes
+        self._bridge = bridge
         self.spawn = self._spawn
 
     @property
@@ -119,6 +124,9 @@ class _Machine(Machine):
     ) -> None:
         return None
 
+    def bridge_address(self, name: str) -> str:
+        return self._bridge
+
     def clean_up(self) -> None:
         self._answers.ask(CleanUp())
 
@@ -131,13 +139,14 @@ async def run_weave(
     environment: Mapping[str, str],
     act: Callable[[Asked], Awaitable[Any]],
     routes: Sequence[tuple[Network, str]] = (),
+    bridge: str = "",
 ) -> Result:
     """Run `weave WORDS`. `act` does what it asks for; an `OverlayError` of it is raised in the command. `routes` are
-    the networks of its host."""
+    the networks of its host, `bridge` is the address of its engine's bridge."""
     answers: list[Any] = []
     while True:
         out, err = io.StringIO(), io.StringIO()
-        token = HERE.set(_Machine(_Answers(answers), environment, routes))
+        token = HERE.set(_Machine(_Answers(answers), environment, routes, bridge))
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 code = main(list(words))

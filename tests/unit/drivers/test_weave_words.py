@@ -7,6 +7,7 @@ import pytest
 from overlay import cli
 from overlay.cli_client import Client, NotRunning
 from overlay.cli_launch import launch, parse_launch
+from overlay.cli_original import COMMANDS, DNS_FLAGS, FLAGS, dns_arguments
 from overlay.cli_run import parse_run
 from overlay.cli_variables import REFUSED, TAKEN
 from overlay.cli_words import Usage, take_addresses
@@ -225,6 +226,45 @@ def test_unknown_commands_name_the_nearest(capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["connect", "-x", "a"]) == 2
     assert cli.main([]) == 2
     assert cli.main(["help"]) == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_of_the_original_that_are_not_here_say_what_to_use(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, "x"]) == cli.main(["--local", command]) == 2
+    assert capsys.readouterr().err == f"weave: there is no `{command}` here: {COMMANDS[command]}\n" * 2
+
+
+def test_flags_of_the_original_that_are_not_here_say_what_to_use() -> None:
+    for flag, instead in FLAGS.items():
+        for word in (f"--{flag}", f"-{flag}=x"):
+            with pytest.raises(Usage) as found:
+                parse_launch([word], {})
+            assert str(found.value) == f"{word} has no meaning here: {instead}"
+    for flag, instead in DNS_FLAGS.items():
+        with pytest.raises(Usage) as found:
+            cli._run(["launch-dns", "10.1.254.1/24", f"-{flag}=5"])
+        assert instead in str(found.value)
+    with pytest.raises(Usage, match="addresses can always be given out"):
+        parse_launch(["--ipalloc-range", ""], {})
+    assert parse_launch(["--no-restart", "-api=/d", "-httpaddr=:1", "--dns-fallback-timeout=2s"], {}) == LaunchOptions(
+        docker_api="/d", http_addr=":1", dns_fallback_timeout=2_000_000_000
+    )
+    with pytest.raises(Usage, match="starts nothing again"):
+        parse_launch(["--no-restart=false"], {})
+    assert cli.main(["attach", "--rewrite-hosts", "--add-host=db:10.0.0.1", "c1"]) == 2
+
+
+def test_dns_args_take_the_words_of_docker_run() -> None:
+    def flags(words: str) -> str:
+        return " ".join(dns_arguments(words.split(), "172.17.0.1", "weave.local"))
+
+    assert flags("") == flags("-ti -p 80:80") == "--dns=172.17.0.1 --dns-search=weave.local"
+    assert flags("--name=c1") == "--dns=172.17.0.1 --hostname=c1.weave.local --dns-search=weave.local"
+    assert flags("--name c1 -h other") == flags("--hostname=other") == flags("")
+    assert flags("--dns-search=x --name " + 60 * "a") == "--dns=172.17.0.1"
+    assert flags("--without-dns --name c1") == ""
 
 
 def test_without_a_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,4 +15,4 @@ def test_an_endpoint_is_its_containers_and_leaves_by_the_engine() -> None:
     for owner in (unknown.label, known.label):
         assert "docker network disconnect" in release_command(owner, "10.40.0.1/24")
         assert replace_command(owner) == "connect it again"
-    assert release_command(ID) == f"`weave detach {ID[:12]}`"
+    assert release_command(ID) == f"`weave detach --all {ID[:12]}`"
