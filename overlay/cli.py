@@ -381,7 +381,10 @@ def _report(words: list[str]) -> int:
         return 0
     import json
 
-    _say(clean_json(json.dumps(_client().get_json("/report"), indent=2)))
+    from overlay.original_report import views
+
+    report = _client().get_json("/report")
+    _say(clean_json(json.dumps({**report, **views(report)}, indent=2)))
     return 0
 
 

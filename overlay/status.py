@@ -1,15 +1,18 @@
 """`weave status` and its parts as text, in the style that users of the original know. Pure: a report in, text out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from overlay.clean import clean_tree
 from overlay.datapath.wireguard import WIREGUARD_DEVICE, WIREGUARD_PORT
 from overlay.env import SECOND
+from overlay.original_report import Link, links, target
 
 __all__ = ["PARTS", "text"]
 
 Report = Mapping[str, Any]
+_STATES = ("established", "pending", "retrying", "failed", "connecting", "waiting")
+"""Of connections and targets, in the order in which the original counts them."""
 
 
 def text(report: Report, part: str = "") -> str:
@@ -19,7 +22,14 @@ def text(report: Report, part: str = "") -> str:
 
 
 def _overview(report: Report) -> str:
-    sections = [_router(report), _ipam_service(report), _dns_service(report), _troubles(report)]
+    sections = [
+        _router(report),
+        _ipam_service(report),
+        _dns_service(report),
+        _proxy_service(report),
+        _plugin_service(report),
+        _troubles(report),
+    ]
     return f"\n        Version: {report['version']}\n\n" + "\n".join(filter(None, sections))
 
 
@@ -30,7 +40,7 @@ def _fields(pairs: Sequence[tuple[str, object]]) -> str:
 def _router(report: Report) -> str:
     mesh, driver = report["mesh"], report["driver"]
     peers = [peer for peer in mesh["peers"] if peer["reachable"]]
-    links = sum(link["established"] for peer in peers for link in peer["links"])
+    established = sum(link["established"] for peer in peers for link in peer["links"])
     return _fields(
         [
             ("Service", "router"),
@@ -39,10 +49,10 @@ def _router(report: Report) -> str:
             ("Encryption", "enabled" if mesh["encrypted"] else "disabled"),
             ("PeerDiscovery", "enabled" if mesh["discovery"] else "disabled"),
             ("Targets", sum(target["explicit"] for target in mesh["targets"])),
-            ("Connections", _count(mesh["connections"], "state")),
-            ("Peers", f"{len(peers)} (with {links} established connections)"),
-            ("Policy", _policy(report["policy"])),
+            ("Connections", _count(links(report))),
+            ("Peers", f"{len(peers)} (with {established} established connections)"),
             ("TrustedSubnets", ", ".join(mesh["trusted_subnets"]) or "none"),
+            ("Policy", _policy(report["policy"])),
             ("Sleeve", _sleeve(driver.get("sleeve", {}))),
             *([("WireGuard", _wireguard(driver["wireguard"]))] if mesh["encrypted"] and "wireguard" in driver else ()),
             *([("Ports", _ports(driver["ports"]))] if "ports" in driver else ()),
@@ -87,12 +97,12 @@ def _audit(audit: Mapping[str, Any]) -> str:
     return f"{_plural(audit['mended'], 'change')} of others mended, last {audit['age'] / SECOND:.0f}s ago: {what}"
 
 
-def _count(entries: Sequence[Mapping[str, Any]], key: str) -> str:
-    states: dict[str, int] = {}
-    for entry in entries:
-        states[entry[key]] = states.get(entry[key], 0) + 1
-    details = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    return f"{len(entries)} ({details})" if details else "0"
+def _count(found: Iterable[Link]) -> str:
+    counts: dict[str, int] = dict.fromkeys(_STATES, 0)
+    for link in found:
+        counts[link["State"]] += 1
+    details = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"{sum(counts.values())} ({details})" if details else "0"
 
 
 def _ipam_service(report: Report) -> str:
@@ -124,12 +134,22 @@ def _dns_service(report: Report) -> str:
         [
             ("Service", "dns"),
             ("Domain", dns["domain"]),
-            ("Listen", f"{driver['dns_address']}:53"),
             ("Upstream", ", ".join(driver["upstreams"]) or "none"),
             ("TTL", dns["ttl"]),
             ("Entries", sum(entry["state"] == "answered" for entry in dns["entries"])),
+            ("Listen", f"{driver['dns_address']}:53"),
         ]
     )
+
+
+def _proxy_service(report: Report) -> str:
+    addresses = report["driver"].get("proxy")
+    return _fields([("Service", "proxy"), ("Address", ", ".join(addresses))]) if addresses else ""
+
+
+def _plugin_service(report: Report) -> str:
+    name = report["driver"].get("plugin")
+    return _fields([("Service", "plugin (legacy)"), ("DriverName", name)]) if name else ""
 
 
 def _troubles(report: Report) -> str:
@@ -183,22 +203,16 @@ def _policies(report: Report) -> str:
 
 
 def _targets(report: Report) -> str:
-    return "".join(f"{target['address']}\n" for target in report["mesh"]["targets"] if target["explicit"])
+    mesh = report["mesh"]
+    return "".join(f"{target(each['address'], mesh['port'])}\n" for each in mesh["targets"] if each["explicit"])
 
 
 def _connections(report: Report) -> str:
     lines = []
-    for connection in report["mesh"]["connections"]:
-        arrow = "->" if connection["outbound"] else "<-"
-        who = f"{connection['peer']}({connection['nickname']})" if connection["peer"] else ""
-        path = report["paths"].get(connection["peer"], {})
-        detail = _path(path) if connection["state"] == "established" else ""
-        lines.append((arrow, connection["address"], connection["state"], f"{detail} {who}".strip()))
-    connected = {connection["address"] for connection in report["mesh"]["connections"]}
-    for target in report["mesh"]["targets"]:
-        if target["state"] != "connected" and target["address"] not in connected:
-            failed = target["state"] == "waiting" and target["reason"]
-            lines.append(("->", target["address"], "failed" if failed else target["state"], _retry(target)))
+    for link in links(report):
+        size = f" mtu={link['Attrs']['mtu']}" if "mtu" in link["Attrs"] else ""
+        arrow = "->" if link["Outbound"] else "<-"
+        lines.append((arrow, link["Address"], link["State"], f"{link['Info']}{size}"))
     for refusal in report["mesh"]["refused"]:
         times = f"{_plural(refusal['count'], 'time')}, last {refusal['age'] / SECOND:.1f}s ago"
         lines.append(("<-", refusal["address"], "refused", f"{refusal['reason']} ({times}) {refusal['peer']}"))
@@ -225,19 +239,6 @@ def _wireguard(wireguard: Mapping[str, Any]) -> str:
     if not wireguard["kind"]:
         return f"none: {wireguard['problem']}"
     return f"{wireguard['kind']} ({WIREGUARD_DEVICE}, UDP port {WIREGUARD_PORT}, {wireguard['peers']} peers)"
-
-
-def _path(path: Mapping[str, Any]) -> str:
-    """Which path carries the traffic, whether it is encrypted, and the MTU where the tunnel carries it."""
-    name = path.get("path", "fastdp")
-    size = f" mtu={path['mtu']}" if name == "sleeve" else ""
-    return f"{name}{' encrypted' if path.get('encrypted') else ''}{size}"
-
-
-def _retry(target: Mapping[str, Any]) -> str:
-    due = target["next_attempt"]
-    when = f"retry in {due / SECOND:.1f}s" if due is not None else ""
-    return f"{target['reason']} ({when})" if target["reason"] and when else target["reason"] or when
 
 
 def _peers(report: Report) -> str:

@@ -26,6 +26,7 @@ from overlay.drivers.http_listener import Door, NotFound, guarded, sentences
 from overlay.drivers.loop import Router
 from overlay.drivers.options import LaunchOptions, differences
 from overlay.errors import EnvironmentProblem, UsageError
+from overlay.original_report import views
 from overlay.owners import EXPOSED
 from overlay.template import render
 from overlay.view import View
@@ -159,7 +160,12 @@ class Control:
 
     async def _get_report(self, request: web.Request) -> web.Response:
         template = request.query.get("format", "")
-        return web.Response(text=render(template, self._report())) if template else _reply(self._report())
+        report = self._report()
+        if not template:
+            # The original has JSON for those who ask for it by this word, and its clients do.
+            as_original = "application/json" in request.headers.get("Accept", "")
+            return _reply({**report, **views(report)} if as_original else report)
+        return web.Response(text=render(template, {**report, **views(report)}))
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=metrics.text(self._report()).encode(), headers={"Content-Type": metrics.CONTENT_TYPE})

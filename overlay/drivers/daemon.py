@@ -46,6 +46,7 @@ from overlay.drivers.options import DEFAULT_PLUGIN, LaunchOptions, Places
 from overlay.drivers.plugin import Plugin
 from overlay.drivers.port_filter import PortFilter
 from overlay.drivers.process import hide, spawn
+from overlay.drivers.proxy_process import running
 from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
 from overlay.drivers.udp import UdpDriver
@@ -350,9 +351,19 @@ class Daemon:
                 "peers": router.wireguard.peers if router.wireguard is not None else 0,
                 "problem": self._wireguard_problem,
             },
+            "plugin": "weave" if self._plugin is not None else "",
+            "proxy": self._proxy_hosts(),
             "db": str(self._places.db),
         }
         return found
+
+    def _proxy_hosts(self) -> list[str]:
+        """Where the proxy of this host listens; it is a process of its own."""
+        try:
+            found = running(self._places)
+        except OverlayError:
+            return []
+        return list(found.hosts) if found is not None else []
 
     async def leave(self, surrender: bool, restart: bool = False) -> None:
         """End this daemon; returns when everything is said, shortly before the process is gone."""

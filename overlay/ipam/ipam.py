@@ -373,6 +373,16 @@ class Ipam:
             "lineage": None if ring.lineage is None else lineage_text(ring.lineage),
             "complete": ring.complete(),
             "tokens": len(ring.slots),
+            "size": ring.size,
+            "entries": [
+                {
+                    "start": self._universe.address(start),
+                    "size": slot.end - start,
+                    "owner": slot.owner,
+                    "version": slot.version,
+                }
+                for start, slot in sorted(ring.slots.items())
+            ],
             "peers": peers,
             "pending": pending,
             "waiting": self._agreement.waiting_for(now) if self._agreement.wanted else "",

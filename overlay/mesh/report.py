@@ -13,6 +13,7 @@ def report(mesh: Mesh, now: int) -> dict[str, object]:
         "name": mesh.config.name,
         "nickname": mesh.config.nickname,
         "uid": mesh.uid,
+        "port": mesh.config.port,
         "discovery": mesh.config.discovery,
         "conn_limit": mesh.config.conn_limit,
         "reachable": list(mesh.reachable),

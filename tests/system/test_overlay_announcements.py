@@ -144,7 +144,7 @@ def test_a_host_that_hides_and_another_that_is_exposed(one: Host, two: Host) -> 
     two.weave("expose", *cidrs)
     check(two, "far", macs[1], addresses)
     check(one, "near", macs[1], addresses)
-    two.weave("hide")
+    two.weave("hide", "--all")
     after = runs(one, *cidrs)  # its address was the other host's
     check(two, "far", after, addresses)
     check(one, "near", after, addresses)
@@ -164,7 +164,7 @@ def test_an_exposed_host_remembers_nothing_either(one: Host, two: Host) -> None:
         eventually(lambda mac=mac: announced(two, mac), what=f"{mac} is known")
         assert reached() or reached(), two.sh("ip neigh show dev weave")
         removes(host)
-    two.weave("hide")
+    two.weave("hide", "--all")
 
 
 @KERNEL

@@ -86,14 +86,14 @@ def test_targets_are_resumed_unless_asked_not_to(net: Underlay) -> None:
     def targets() -> list[str]:
         return orion.weave("status", "targets").stdout.split()
 
-    assert targets() == ["192.168.0.3:6783"]
+    assert targets() == ["192.168.0.3"]
     orion.weave("connect", "--replace", "192.168.0.9")
-    assert targets() == ["192.168.0.9:6783"]
+    assert targets() == ["192.168.0.9"]
     orion.weave("connect", "192.168.0.3")
     orion.weave("forget", "192.168.0.9")
     orion.weave("stop")
     orion.weave(*launch, "--resume")
-    assert targets() == ["192.168.0.3:6783"]
+    assert targets() == ["192.168.0.3"]
     orion.weave("stop")
     orion.weave(*launch, "--resume=false")
     assert targets() == []

@@ -104,7 +104,7 @@ def asks(host: Host) -> bool:
 
 def test_it_carries_full_packets_and_nothing_is_readable(net: Underlay) -> None:
     one = net.hosts["one"]
-    assert "wireguard encrypted" in one.weave("status", "connections").stdout
+    assert "encrypted   wireguard" in one.weave("status", "connections").stdout
     kind = "kernel" if guarded(one).mode == "auto" else guarded(one).mode
     assert f"WireGuard: {kind} (weave-wg, UDP port 6785, 1 peers)" in one.weave("status").stdout
     mtu = int(str(report(one)["driver"]["mtu"]))
@@ -132,7 +132,7 @@ def test_blocked_the_tunnel_takes_over_still_encrypted_and_gives_back(net: Under
     try:
         eventually(lambda: one.pings("left", "10.0.1.2"), what="the tunnel carries")
         eventually(lambda: path(one) == path(two) == "sleeve", what="both say so")
-        assert "sleeve encrypted" in one.weave("status", "connections").stdout
+        assert "encrypted   sleeve" in one.weave("status", "connections").stdout
         assert asks(one)
     finally:
         net.run(UNBLOCK)

@@ -47,7 +47,7 @@ timeline:
   - connect: all
   - run: all
   - expect: {converged: all, within: 15s, for: 5s}
-  - exec: {host: m1, command: weave status connections, expect: {stdout: wireguard encrypted}}
+  - exec: {host: m1, command: weave status connections, expect: {stdout: "encrypted +wireguard"}}
   - exec: {host: m1, command: ping -q -c 100 -i 0.1 m2, timeout: 60s, expect: {stdout: '\+[0-9]+ duplicates'}}
   - exec: {host: m1, command: "wg show || ip -d link show type wireguard", expect: {stdout: wireguard}}
   - {clock: {host: m2, offset: 90s}, for: 3s}

@@ -86,6 +86,7 @@ def report() -> dict[str, Any]:
         "mesh": {
             "name": "a",
             "nickname": HOSTILE,
+            "port": 6783,
             "encrypted": False,
             "discovery": True,
             "trusted_subnets": [],
@@ -145,6 +146,8 @@ def report() -> dict[str, Any]:
             "stalled": False,
             "disk": HOSTILE,
             "dns_address": "1.2.3.4",
+            "plugin": "weave",
+            "proxy": [HOSTILE],
             "dns_problem": "",
             "upstreams": [HOSTILE],
         },

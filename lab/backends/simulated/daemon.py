@@ -399,6 +399,7 @@ class _Request:
         self.path = self.rel_url.path
         self.query = self.rel_url.query
         self.match_info: Any = None
+        self.headers: dict[str, str] = {}
         self._body = body
         self._form = kind == "application/x-www-form-urlencoded"
 
