@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from overlay.check.facts import Facts
 from overlay.check.finding import Finding, fine, note, unseen, wrong
 from overlay.ranges import overlapping
+from overlay.status import policy_troubles
 
 __all__ = ["engine", "policy", "routes", "state"]
 
@@ -51,21 +52,23 @@ def routes(facts: Facts) -> Iterator[Finding]:
 
 
 def policy(facts: Facts) -> Iterator[Finding]:
-    """Rules about who may speak to whom."""
+    """Rules about who may speak to whom: every peer keeps the same ones."""
     if facts.report is None:
         yield unseen("the router does not answer")
         return
-    told, kernel = facts.report.get("policy"), facts.driver.get("policy", {})
-    if problem := kernel.get("problem"):
-        found, _, remedy = problem.rpartition(": ")
-        yield wrong(
-            found or problem, "rules in the kernel as they were agreed on", remedy if found else "`weave status`"
+    told = facts.report.get("policy")
+    if not told:
+        yield unseen("this router knows no policies")
+        return
+    troubles = policy_troubles(told)
+    for trouble in troubles:
+        yield wrong(trouble, "every peer enforces the same policies", "`weave policies` shows them, and who differs")
+    if not troubles:
+        count = len(told["policies"])
+        open_one = not count and told["default"] == "allow"
+        yield fine(
+            "none: all is allowed" if open_one else f"{count}, default {told['default']}, agreed on by all peers"
         )
-    elif not told:
-        yield fine("none: everybody may speak to everybody")
-    else:
-        kept = f", replies by {kernel['state']}" if kernel.get("state") else ""
-        yield fine(f"{len(told.get('rules', ()))} rules{kept}")
 
 
 def state(facts: Facts) -> Iterator[Finding]:
