@@ -12,6 +12,7 @@ from msgspec import Struct
 from overlay.config import Address, PeerName
 from overlay.datapath.wireguard import SecurePeer
 from overlay.mesh.derive import Keys
+from overlay.mesh.envelopes import StreamBeat
 from overlay.policy.compiled import CompiledPolicy
 from overlay.wire import Body, DatagramMessage, Delta, Message
 
@@ -59,6 +60,13 @@ class SendDatagram(Effect, frozen=True):
 
     destination: Address
     message: DatagramMessage
+
+
+class TellClock(Effect, frozen=True):
+    """Send `beat` on this connection with the wall clock of the moment in it."""
+
+    conn: int
+    beat: StreamBeat
 
 
 class Persist(Effect, frozen=True):

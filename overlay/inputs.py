@@ -112,6 +112,16 @@ class Forget(Input, frozen=True):
     addresses: tuple[Address, ...]
 
 
+class AskClocks(Input, frozen=True):
+    """Ask every neighbour for its wall clock; `wall` is this host's own, in nanoseconds.
+
+    Replied to when all have answered, which a neighbour of an old version never does.
+    """
+
+    request: int
+    wall: int
+
+
 class Leave(Input, frozen=True):
     """Say farewell to all neighbours: this peer stops for good or for a planned restart, and is gone at once."""
 

@@ -29,6 +29,7 @@ from overlay.effects import (
 from overlay.env import Random
 from overlay.inputs import (
     Allocate,
+    AskClocks,
     Attached,
     CancelRequest,
     CarriersChanged,
@@ -154,6 +155,7 @@ class Node:
             Connect: (ipam, mesh),
             Forget: (ipam, mesh),
             Leave: (mesh,),
+            AskClocks: (mesh,),
             Prime: (ipam,),
             Allocate: (ipam,),
             Claim: (ipam,),

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from lab.links import Links
 from lab.sim import sizes
 from lab.sim.clock import Clock
@@ -21,7 +23,18 @@ from overlay.config import Address, Config
 from overlay.datapath.sleeve import TTL
 from overlay.datapath.vxlan import VXLAN_PORT
 from overlay.datapath.wireguard import WIREGUARD_PORT
-from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, Secure, SendDatagram, SendProbe, SendTcp
+from overlay.effects import (
+    CloseTcp,
+    Compute,
+    Dial,
+    Effect,
+    Persist,
+    Secure,
+    SendDatagram,
+    SendProbe,
+    SendTcp,
+    TellClock,
+)
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import (
     Computed,
@@ -189,6 +202,8 @@ class Peer:
                     self.sent_bytes += size
                     self.sent_messages += 1
                     network.write(end, effect.message, size)  # type: ignore[attr-defined]
+            elif kind is TellClock:
+                self._do([SendTcp(effect.conn, replace(effect.beat, clock=self.wall()))])  # type: ignore[attr-defined]
             elif kind is SendDatagram:
                 size = world.sent(effect.message)  # type: ignore[attr-defined]
                 self.sent_bytes += size
@@ -216,6 +231,10 @@ class Peer:
                 pass  # messages pass as objects; what the two sides agreed on they would now seal with
             elif self.sink is not None:
                 self.sink(effect)
+
+    def wall(self) -> int:
+        """What this host believes the time of day to be, in nanoseconds."""
+        return EPOCH + self.clock.read(self.world.scheduler.now)
 
     def _computed(self, life: int, job: int, result: object) -> None:
         if self.life == life:

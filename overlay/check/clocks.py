@@ -41,4 +41,4 @@ def clocks(facts: Facts) -> Iterator[Finding]:
             yield unseen("no neighbour answers" if facts.clocks else "there is no neighbour")
             return
         most = max(max(0, abs(clock["offset"]) - clock["error"]) for clock in answered)
-        yield fine(f"of {len(answered)} neighbours, less than {most // SECOND + 1} s apart")
+        yield fine(f"less than {most // SECOND + 1} s off, neighbours asked: {len(answered)}")

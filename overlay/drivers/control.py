@@ -46,6 +46,9 @@ WATCH_REFRESH = 2.0
 """Seconds without a change after which a watcher is told again: what the counters say is news too."""
 
 
+CLOCK_PATIENCE = 2.0
+"""Seconds for the neighbours' clocks."""
+
 FAREWELL_TIMEOUT = 1.0
 """Seconds that a watcher has to take its last line."""
 
@@ -112,6 +115,7 @@ class Control:
         show("/policy/explain", self._explain)
         # By effect: comparing tells whether a password is guessed, and asking for the ring primes it.
         act("POST", "/options", self._compare_options)
+        act("POST", "/clocks", self._clocks)
         act("POST", "/connect", self._connect)
         act("POST", "/forget", self._forget)
         act("POST", "/leave", self._post_leave)
@@ -237,6 +241,17 @@ class Control:
             raise UsageError("no peer is named: expected a form with `peer`, repeated")
         await self._router.ask(lambda n: i.Connect(n, peers, replace))
         return web.Response(status=200)
+
+    async def _clocks(self, _request: web.Request) -> web.Response:
+        """Ask all neighbours for their clocks; those that have not answered in time have no offset."""
+        router = self._router
+        with suppress(TimeoutError):
+            await router.ask(lambda n: i.AskClocks(n, router.wall()), timeout=CLOCK_PATIENCE)
+        told = [
+            {"peer": peer, "offset": each.clock and each.clock[0], "error": each.clock and each.clock[1]}
+            for peer, each in sorted(router.node.mesh.connections.established.items())
+        ]
+        return _reply(told)
 
     async def _forget(self, request: web.Request) -> web.Response:
         peers = await self._targets((await _form(request)).get("peer", []))

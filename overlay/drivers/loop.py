@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from overlay import effects as e
 from overlay import inputs as i
 from overlay.drivers.disk import Disk, DiskFull
@@ -76,6 +78,7 @@ class Router:
         self.disk = disk
         self.forwarding = forwarding
         self.clock = clock
+        self.wall: Callable[[], int] = time.time_ns
         self.tcp: TcpDriver | None = None
         self.udp: UdpDriver | None = None
         self.dns: DnsServer | None = None
@@ -99,6 +102,7 @@ class Router:
             e.SendTcp: self._send_tcp,
             e.CloseTcp: self._close_tcp,
             e.Secure: self._secure,
+            e.TellClock: self._tell_clock,
             e.Compute: self._compute,
             e.SendDatagram: self._send_datagram,
             e.Reply: self._reply,
@@ -233,6 +237,10 @@ class Router:
     def _send_tcp(self, effect: e.SendTcp) -> None:
         assert self.tcp is not None
         self.tcp.send(effect.conn, effect.message)
+
+    def _tell_clock(self, effect: e.TellClock) -> None:
+        assert self.tcp is not None
+        self.tcp.send(effect.conn, replace(effect.beat, clock=self.wall()))
 
     def _close_tcp(self, effect: e.CloseTcp) -> None:
         assert self.tcp is not None

@@ -79,6 +79,9 @@ class Connection:
         "beats_sent",
         "binding",
         "claimed_at",
+        "clock",
+        "clock_asked",
+        "clock_told_at",
         "conn",
         "control",
         "data_keys",
@@ -143,6 +146,13 @@ class Connection:
         """Roots of the data path's keys; None: it is in clear."""
         self.claimed_at: int | None = None
         """When an earlier incarnation of its peer first came beside it."""
+        self.clock: tuple[int, int] | None = None
+        """How far the other side's wall clock was ahead of ours when it was last asked, and by how much that may be
+        wrong; nanoseconds."""
+        self.clock_asked: tuple[int, int] | None = None
+        """When it was asked, by the monotonic and by the wall clock; None: no answer is awaited."""
+        self.clock_told_at = 0
+        """When ours was last told."""
         self.tunnel: SecurePeer | None = None
         """The other side's WireGuard, where both have it and traffic is not in clear."""
 

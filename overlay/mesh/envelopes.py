@@ -179,10 +179,17 @@ class Routed(Wire, frozen=True, tag=11):
 
 
 class StreamBeat(Wire, frozen=True, tag=12):
-    """A heartbeat on TCP, for as long as those on UDP do not arrive. Fields as in `Beat`."""
+    """A heartbeat on TCP, for as long as those on UDP do not arrive. Fields as in `Beat`.
+
+    It also carries clocks, when somebody on a peer's host wants to know how far they are apart.
+    """
 
     interval: Interval
     hears: bool
+    clock: Counter = 0
+    """The sender's wall clock, in nanoseconds; 0: not told."""
+    asks: bool = False
+    """The sender asks for the receiver's clock, which comes in another one."""
 
 
 class Beat(Wire, frozen=True, tag=60):

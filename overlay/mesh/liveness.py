@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from overlay.config import Address, Config, PeerName
-from overlay.effects import Effect, SendDatagram, SendTcp
+from overlay.effects import Effect, Reply, SendDatagram, SendTcp, TellClock
 from overlay.env import SECOND, Random
 from overlay.mesh.connections import Connection
 from overlay.mesh.derive import equal, mac
@@ -20,6 +20,8 @@ from overlay.wire import encode_datagram
 MAX_INTERVAL: Final = 60 * SECOND
 """More is not believed of a sender: its connection would never be found dead."""
 
+MAX_ASKING: Final = 8
+"""Requests for clocks that wait: some neighbour may never answer, and whoever asked has given up by then."""
 
 Sign = TypeVar("Sign", Beat, Beacon)
 
@@ -46,6 +48,8 @@ class Liveness:
         self._connections: dict[int, Connection] = {}
         self._beat_due: int | None = None
         """When the first beat is due; it may be that of a connection which is gone."""
+        self._asking: list[int] = []
+        """Requests that wait for clocks."""
         self._look_at: int | None = None
         """When a connection may have fallen silent: one timer for all, moved on lazily as they are heard of."""
 
@@ -84,9 +88,10 @@ class Liveness:
         connection.udp_address = source
         self._heard(connection, beat.interval, beat.hears, now)
 
-    def heard_stream_beat(self, connection: Connection, beat: StreamBeat, now: int) -> None:
+    def heard_stream_beat(self, connection: Connection, beat: StreamBeat, now: int) -> list[Effect]:
         """A heartbeat has come on TCP."""
         self._heard(connection, beat.interval, beat.hears, now)
+        return self._clocks(connection, beat, now)
 
     def wake(self, now: int) -> tuple[list[Effect], list[Connection]]:
         """The beats that are due, and the connections that have been silent for too long.
@@ -126,6 +131,42 @@ class Liveness:
             return self._look_at
         return due if self._look_at is None or due < self._look_at else self._look_at
 
+    def ask_clocks(self, request: int, wall: int, now: int) -> list[Effect]:
+        """Ask the other side of every connection for its wall clock; `wall` is ours."""
+        self._asking = [*self._asking[-MAX_ASKING:], request]
+        effects: list[Effect] = []
+        for connection in self._connections.values():
+            connection.clock_asked = (now, wall)
+            connection.clock = None
+            beat = StreamBeat(self.interval, self._hears(connection, now), asks=True)
+            effects.append(TellClock(connection.conn, beat))
+        return effects + self._all_told()
+
+    def _all_told(self) -> list[Effect]:
+        """Answer those who wait for clocks, once none is awaited any more."""
+        if any(connection.clock_asked is not None for connection in self._connections.values()):
+            return []
+        asking, self._asking = self._asking, []
+        return [Reply(request) for request in asking]
+
+    def _clocks(self, connection: Connection, beat: StreamBeat, now: int) -> list[Effect]:
+        """What a beat has to say, or asks, of clocks; asked for more often than once a second it is not told."""
+        if beat.asks:
+            if connection.clock_told_at and now - connection.clock_told_at < SECOND:
+                return []
+            connection.clock_told_at = now
+            return [TellClock(connection.conn, StreamBeat(self.interval, self._hears(connection, now)))]
+        if beat.clock and connection.clock_asked is not None:
+            at, wall = connection.clock_asked
+            connection.clock_asked = None
+            half = (now - at) // 2  # it read its clock at some time between the question and the answer
+            connection.clock = (beat.clock - wall - half, half)
+            return self._all_told()
+        return []
+
+    def _hears(self, connection: Connection, now: int) -> bool:
+        return now - connection.heard_udp_at <= connection.interval * 3 // 2
+
     def _heard(self, connection: Connection, interval: int, hears: bool, now: int) -> None:
         connection.heard_at = now
         connection.heard_us = hears
@@ -137,7 +178,7 @@ class Liveness:
         return connection.heard_at + self._losses * connection.interval
 
     def _beat(self, connection: Connection, interval: int, now: int, effects: list[Effect]) -> None:
-        hears = now - connection.heard_udp_at <= connection.interval * 3 // 2
+        hears = self._hears(connection, now)
         last = connection.beat
         if last is not None and last.hears == hears and last.interval == interval:
             beat = last  # nearly always the same one again

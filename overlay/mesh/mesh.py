@@ -12,6 +12,7 @@ from overlay.effects import CloseTcp, Effect, Log, Notify, Reply, SendTcp
 from overlay.env import MILLISECOND, Random
 from overlay.errors import RemoteError
 from overlay.inputs import (
+    AskClocks,
     Computed,
     Connect,
     Datagram,
@@ -146,6 +147,7 @@ class Mesh:
             Connect: self._connect,
             Forget: self._forget,
             Leave: self._leave,
+            AskClocks: self._ask_clocks,
         }
 
     # --- contract -------------------------------------------------------------------------------------------------
@@ -306,8 +308,7 @@ class Mesh:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
         match message:
             case StreamBeat():
-                self.liveness.heard_stream_beat(connection, message, now)
-                return []
+                return self.liveness.heard_stream_beat(connection, message, now)
             case Routed():
                 return self._route(message, now)
         raise RemoteError(f"{type(message).__name__} cannot stand alone")
@@ -400,6 +401,9 @@ class Mesh:
             self.beacons.hush(address)
         self.memory.drop_addresses(input.addresses, now)
         return [*self.dialler.forget(input.addresses), Reply(input.request)]
+
+    def _ask_clocks(self, input: AskClocks, now: int) -> list[Effect]:
+        return self.liveness.ask_clocks(input.request, input.wall, now)
 
     def _leave(self, input: Leave, now: int) -> list[Effect]:
         effects = self.gossip.farewell(self.topology.name, self.topology.leave(now))

@@ -72,6 +72,8 @@ def _connection(connection: Connection, now: int) -> dict[str, object]:
         "udp_heard_us_age": now - connection.heard_us_at,
         "beat_interval": connection.interval,
         "age": now - connection.opened_at,
+        "clock_offset": connection.clock[0] if connection.clock is not None else None,
+        "clock_error": connection.clock[1] if connection.clock is not None else None,
     }
 
 

@@ -24,11 +24,16 @@ timeline:
   - wait: 10s
   - exec: {host: a, command: weave check, expect: {code: 0, stdout: "ok +ports +UDP passes to and from b"}}
   - exec: {host: a, command: weave check, expect: {code: 0, stdout: "nothing is wrong"}}
+  - exec: {host: a, command: weave check, expect: {stdout: "ok +clocks +less than 1 s off, neighbours asked: 1"}}
   - block: {udp: 6784}
   - wait: 30s
   - exec: {host: a, command: weave check, expect: {code: 1, stdout: "WRONG ports +nothing of b"}}
   - exec: {host: a, command: weave check, expect: {code: 1, stdout: "1 wrong, "}}
   - exec: {host: a, command: weave check --json, expect: {code: 1, stdout: "iptables -I INPUT -p udp --dport 6784"}}
+  - clock: {host: b, offset: 90s}
+  - wait: 20s
+  - exec: {host: a, command: weave check, expect: {code: 1, stdout: "WRONG clocks +the clock of b is 90 s ahead"}}
+  - exec: {host: b, command: weave check, expect: {code: 1, stdout: "WRONG clocks +the clock of a is 90 s behind"}}
 """
 
 

@@ -123,6 +123,7 @@ class SimRouter:
         self.disk = _Disk(peer)
         self.forwarding = kernel
         self.clock = peer.now
+        self.wall = peer.wall
         self.log: list[str] = []
         self.dns_answers: dict[int, bytes | None] = {}
         """Query to answer; None: to be forwarded."""
