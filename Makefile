@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same dist gallery schema waiter lock clean
+.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -15,6 +15,9 @@ docker: setup             ## as root: an engine and mmdebstrap, for hosts that r
 vms: setup                ## as root: Vagrant with libvirt and QEMU, and the box of real machines
 	@sh .ci/setup vms
 	@$(PY) -m lab.cli images box --docker
+
+image: docker            ## the image overlay-lab/weave: the overlay as containers, made without a registry (docs/install.md)
+	@$(PY) -m lab.cli images weave dist/overlay-lab-weave.tar.gz
 
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml

@@ -142,7 +142,8 @@ def _refused(options: Options) -> str:
         words, proxy = split_proxy_words(words)
         if proxy is not None:
             parse_proxy(proxy)
-        parse_launch(words, {})
+        if parse_launch(words, {}).in_container:
+            return "a lab starts the router as a process of its host, not in a container"
     except Usage as error:
         return str(error)
     return ""

@@ -7,7 +7,8 @@ Imports only what a command needs, so that `weave status` answers at once.
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,6 +21,7 @@ from overlay.errors import OverlayError
 
 if TYPE_CHECKING:
     from overlay.check.facts import Host
+    from overlay.cli_container import Held
     from overlay.drivers.options import LaunchOptions
     from overlay.ranges import Network
 
@@ -193,11 +195,15 @@ def _client() -> Client:
 
 
 def _launch(words: list[str]) -> int:
+    from overlay.cli_container import FLAG, as_container
     from overlay.cli_launch import launch
 
     if words in (["--version"], ["-version"]):
         return _version([])
     here = HERE.get()
+    words = as_container(words, here.environment)
+    if FLAG in words:
+        _real("the container form")
     proxy: list[str] | None = None
     if any(word.startswith("-") for word in words):
         from overlay.cli_proxy import launch_proxy, parse_proxy, split_proxy_words
@@ -250,10 +256,12 @@ def _docker_bridge_ip(words: list[str]) -> int:
 
 
 def _launch_proxy(words: list[str]) -> int:
+    from overlay.cli_container import as_container
     from overlay.cli_proxy import launch_proxy
 
     _real("the Docker API proxy")
-    _say(launch_proxy(words, HERE.get().environment), sys.stderr)
+    environment = HERE.get().environment
+    _say(launch_proxy(as_container(words, environment), environment), sys.stderr)
     return 0
 
 
@@ -408,10 +416,12 @@ def _stop(words: list[str]) -> int:
     flag = "--for-restart"
     if _plain([word for word in words if word != flag], "stop", (flag,)):
         raise Usage(f"stop takes no arguments but {flag}")
-    try:
-        _client().leave(restart=flag in words)
-    except NotRunning:
-        _note("weave is not running")
+    with _router_container() as held:
+        try:
+            _client().leave(restart=flag in words)
+        except NotRunning:
+            if held is None:
+                _note("weave is not running")
     return 0
 
 
@@ -419,15 +429,37 @@ def _reset(words: list[str]) -> int:
     force = [word for word in words if word in ("--force", "-force")]
     if _plain([word for word in words if word not in force], "reset", ("--force",)):
         raise Usage("reset takes no arguments but --force")
-    try:
-        _client().leave(surrender=True)
-    except NotRunning:
-        pass
-    except Refused:
-        if not force:
-            raise
+    with _router_container():
+        try:
+            _client().leave(surrender=True)
+        except NotRunning:
+            pass
+        except Refused:
+            if not force:
+                raise
     HERE.get().clean_up()
     return 0
+
+
+@contextmanager
+def _router_container() -> "Iterator[Held | None]":
+    """The container that the router runs in, if it does: it does not come back, and is removed once the router left."""
+    if HERE.get().spawn is not None:
+        yield None
+        return
+    from overlay.cli_container import find
+
+    held = find("router", HERE.get().environment)
+    if held is None:
+        yield None
+        return
+    held.comes_back(False)
+    try:
+        yield held
+    except BaseException:
+        held.comes_back(True)
+        raise
+    held.remove()
 
 
 # --- containers ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
+from overlay.cli_container import is_inside, newer_image, refuse_beside, start_router
 from overlay.cli_original import refuse_flag
 from overlay.cli_variables import from_environment
 from overlay.cli_words import Usage, engine_socket, host_names, nearest, number
@@ -53,6 +54,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --default-deny                    containers of this host speak to nobody and nobody to them but by `weave allow`
                                     (say so on all hosts)
   --plugin                          be the engine's network and IPAM driver named weave (docker network create -d weave)
+  --in-container                    run as a container named weave of the image overlay-lab/weave (docs/install.md)
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
   --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none); what changes something needs
                                     a token: curl -H @/var/run/weave/router.token
@@ -119,6 +121,7 @@ _SWITCHES = {
     "no-fastdp": "no_fastdp",
     "plugin": "plugin",
     "resume": "resume",
+    "in-container": "in_container",
 }
 _OLD = {
     "iprange": "ipalloc-range",
@@ -135,8 +138,9 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 def known_flags() -> tuple[str, ...]:
-    """All flags in today's spelling, without dashes; a switch without its `no-`."""
-    return (*_TEXT, *_NUMBERS, *_TIMES, *(switch.removeprefix("no-") for switch in _SWITCHES))
+    """All flags of a scenario's options, in today's spelling, without dashes; a switch without its `no-`."""
+    switches = (switch.removeprefix("no-") for switch in _SWITCHES if switch != "in-container")
+    return (*_TEXT, *_NUMBERS, *_TIMES, *switches)
 
 
 def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> LaunchOptions:
@@ -206,6 +210,8 @@ def launch(
 ) -> str:
     """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`.
 
+    In a container that was made for it: be the router, and return at its end.
+
     `client` and `spawn` stand in for the daemon of this host and for starting it. `routes` are the host's networks: the
     default range is refused where it overlaps one, a range that somebody named is not, but the sentence says so.
     """
@@ -216,12 +222,20 @@ def launch(
         asked = msgspec.to_builtins(options)
         different = json.loads((client or Client(socket_path(environment))).post_json("/options", asked))
     if different is None:
+        if spawn is None and options.in_container and is_inside(environment):
+            from overlay.drivers.daemon import hold_daemon
+
+            hold_daemon(options, Places.of(environment), environment)
+            return "the router has ended"
         warning = _in_the_way(words, options, routes())
         if spawn is not None:
             spawn(options)
+        elif options.in_container:
+            start_router(words, options, environment)
         else:
             from overlay.drivers.daemon import spawn_daemon
 
+            refuse_beside("router", environment)
             spawn_daemon(options, Places.of(environment), environment)
         return f"{warning}{_outside_of_seed(options, client or Client(socket_path(environment)))}the router runs"
     if different:
@@ -231,7 +245,9 @@ def launch(
             + ". `weave stop` (or `weave reset`, to forget its addresses) ends it;"
             + " peers are added by `weave connect PEER`"
         )
-    return "the router runs already, with the same options"
+    return "the router runs already, with the same options" + (
+        newer_image("router", environment) if options.in_container else ""
+    )
 
 
 def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[tuple[Network, str]]) -> str:
@@ -340,7 +356,8 @@ def _whole(text: str) -> str:
 
 
 def _not_restarted(word: str, value: str) -> None:
-    """`--no-restart` says what is so anyhow: what starts a router again is no part of it. Raises `Usage` for others."""
+    """`--no-restart` says what is so anyhow for a process: what starts a router again is no part of it; of a container
+    `cli_container` reads it. Raises `Usage` for others."""
     if value not in ("", "true"):
         raise Usage(f"{word}: a router starts nothing again by itself; whatever watches over services here can do it")
 

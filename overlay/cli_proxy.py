@@ -12,10 +12,20 @@ from msgspec import defstruct
 from msgspec.structs import asdict
 
 from overlay.cli_client import Refused
+from overlay.cli_container import FLAG, find, is_inside, newer_image, refuse_beside, start_proxy
 from overlay.cli_variables import refuse_known
 from overlay.cli_words import Usage, engine_socket, host_names, nearest
 from overlay.drivers.options import Places, differences
-from overlay.drivers.proxy_process import DEFAULT_TCP, ProxyOptions, Running, endpoint, running, spawn_proxy, stop_proxy
+from overlay.drivers.proxy_process import (
+    DEFAULT_TCP,
+    ProxyOptions,
+    Running,
+    endpoint,
+    hold_proxy,
+    running,
+    spawn_proxy,
+    stop_proxy,
+)
 from overlay.proxy.policy import Policy
 
 __all__ = ["HELP", "config_words", "env_words", "launch_proxy", "parse_proxy", "split_proxy_words", "stop", "warnings"]
@@ -37,6 +47,7 @@ Usage: weave launch-proxy [FLAGS]         (`weave launch` takes these flags too;
   --hostname-match REGEX, --hostname-replacement TEXT
                                     how a name becomes a host name ("(.*)", "$1"); groups may have names, as in
                                     "(?P<app>[^-]*)-.*", "$app"
+  --in-container                    run as a container named weaveproxy of the image overlay-lab/weave (docs/install.md)
   --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
   --log-level LEVEL                 debug, info, warning, error (info)
 
@@ -50,6 +61,7 @@ _SWITCHES = {
     "no-rewrite-hosts": "no_rewrite_hosts",
     "no-multicast-route": "no_multicast_route",
     "rewrite-inspect": "rewrite_inspect",
+    "in-container": "in_container",
 }
 _VALUES = {
     "tlscacert": "tlscacert",
@@ -126,6 +138,9 @@ def split_proxy_words(words: Sequence[str]) -> tuple[list[str], list[str] | None
             word = f"--{key}{equals}{value}"
         if key == "proxy":
             wanted = value != "false"
+        elif key == FLAG[2:]:
+            router.append(word)
+            proxy.append(word)
         elif key in _SWITCHES or key in _IGNORED:
             proxy.append(word)
         elif key in _VALUES or key == "H":
@@ -137,7 +152,8 @@ def split_proxy_words(words: Sequence[str]) -> tuple[list[str], list[str] | None
             if key in _SHARED:
                 proxy += taken
             router += taken
-    asked = any(word.lstrip("-").partition("=")[0] not in _SHARED for word in proxy if word.startswith("-"))
+    shared = (*_SHARED, FLAG[2:])
+    asked = any(word.lstrip("-").partition("=")[0] not in shared for word in proxy if word.startswith("-"))
     return router, proxy if wanted or (wanted is None and asked) else None
 
 
@@ -148,14 +164,23 @@ def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
     places = Places.of(environment)
     found = running(places)
     if found is None:
-        spawn_proxy(options, places, environment)
+        if options.in_container and is_inside(environment):
+            hold_proxy(options, places, environment)
+            return "the proxy has ended"
+        if options.in_container:
+            start_proxy(words, options, environment)
+        else:
+            refuse_beside("proxy", environment)
+            spawn_proxy(options, places, environment)
         return "\n".join(("the proxy runs", *warnings(options)))
     different = differences(_flat(found.options), _flat(options))
     if different:
         raise Refused(
             "a proxy runs here already, with other options: " + "; ".join(different) + ". `weave stop-proxy` ends it"
         )
-    return "the proxy runs already, with the same options"
+    return "the proxy runs already, with the same options" + (
+        newer_image("proxy", environment) if options.in_container else ""
+    )
 
 
 def warnings(options: ProxyOptions) -> list[str]:
@@ -172,6 +197,10 @@ def warnings(options: ProxyOptions) -> list[str]:
 
 def stop(environment: Mapping[str, str]) -> bool:
     """End the proxy; False: none ran."""
+    held = find("proxy", environment)
+    if held is not None:
+        held.remove()
+        return True
     return stop_proxy(Places.of(environment))
 
 

@@ -43,7 +43,7 @@ TAKEN: Mapping[str, tuple[str, Callable[[str, str], Any]]] = {
 }
 """Variable to the field of `LaunchOptions` that it sets where no flag does, and how it is read."""
 
-_NO_CONTAINER = "router and proxy are processes here, not containers"
+_NO_CONTAINER = "router and proxy are processes here, or containers whose names and flags are fixed (--in-container)"
 REFUSED: Mapping[str, str] = {
     "WEAVE_CONTAINER_NAME": f"{_NO_CONTAINER}: WEAVE_SOCK and WEAVE_DB tell two routers of one host apart",
     "WEAVE_DOCKER_ARGS": f"{_NO_CONTAINER}: give their flags to `weave launch`",

@@ -353,6 +353,16 @@ def images_box(docker: bool, force: bool) -> None:
     make_box(docker=docker, force=force)
 
 
+@images.command("weave")
+@click.argument("file", default="dist/overlay-lab-weave.tar.gz", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Make its layers anew.")
+def images_weave(file: Path, force: bool) -> None:
+    """Write the image overlay-lab/weave, with which the overlay runs as containers, for `docker load`."""
+    from lab.cli.images import write_weave
+
+    write_weave(file, force=force)
+
+
 @images.command("load")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def images_load(files: tuple[Path, ...]) -> None:

@@ -1,4 +1,4 @@
-"""`lab images`: build the lab's own images and box, load somebody's, list them, print the Dockerfile."""
+"""`lab images`: build the lab's own images, the overlay's and the box, load somebody's, list them, and more."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lab.errors import LabError
-from lab.images import box, layers, store
+from lab.images import box, layers, router, store
 
 
 def build(*, force: bool, dockerfile: bool, base: Path | None) -> None:
@@ -47,6 +47,14 @@ def make_box(*, docker: bool, force: bool) -> None:
     """Build the box of real machines, if it is no longer what it is made from."""
     made = box.build(click.echo, docker=docker, force=force)
     click.echo(f"{made.name}  {made.file.stat().st_size / 1e6:.1f} MB  {made.file}")
+
+
+def write_weave(file: Path, *, force: bool) -> None:
+    """Write the archive of the image that router, DNS and proxy run from."""
+    image = router.build(click.echo, anew=force)
+    size = router.write(image, file)
+    click.echo(f"{image.name}  {image.size / 1e6:.1f} MB, compressed {size / 1e6:.1f} MB  {file}")
+    click.echo(f"on each host: docker load -i {file.name}")
 
 
 def load(files: tuple[Path, ...]) -> None:

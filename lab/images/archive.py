@@ -95,11 +95,12 @@ class LayerWriter:
             info.type = tarfile.DIRTYPE
             self._put(info)
 
-    def copy(self, source: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        """A regular file of another tar, hard links resolved; with its time, by which Python knows compiled modules."""
+    def copy(self, source: tarfile.TarFile, member: tarfile.TarInfo, *, timed: bool = True) -> None:
+        """A regular file of another tar, hard links resolved; with its time, by which Python knows compiled modules,
+        unless that says nothing (`timed`)."""
         data = source.extractfile(member)
         assert data is not None
-        self.add(member.name.removeprefix("./"), data.read(), member.mode & 0o7777, member.mtime)
+        self.add(member.name.removeprefix("./"), data.read(), member.mode & 0o7777, member.mtime if timed else 0)
 
     def _parents(self, name: str) -> None:
         parent = name.rpartition("/")[0]

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import lab
@@ -196,7 +196,7 @@ def _installed() -> Iterator[tuple[str, bytes]]:
                 yield str(file), where.read_bytes()
 
 
-def _project_files() -> list[tuple[str, Path]]:
+def project_files() -> list[tuple[str, Path]]:
     """(path below site-packages, file) of this project as it is on disk now."""
     found = []
     for package in (overlay, lab):
@@ -211,7 +211,7 @@ def _project_files() -> list[tuple[str, Path]]:
 
 def project_inputs() -> str:
     """Hash of what the project layer is made from."""
-    files = [(name, hashlib.sha256(file.read_bytes()).hexdigest()) for name, file in _project_files()]
+    files = [(name, hashlib.sha256(file.read_bytes()).hexdigest()) for name, file in project_files()]
     return hash_of("project", sys.version_info[:2], files)
 
 
@@ -221,17 +221,31 @@ def project_layer(python: str) -> Layer:
 
 
 def _write_project(path: Path, python: str) -> None:
+    start = "#!/usr/bin/python3\nimport sys\nfrom {} import main\nsys.exit(main())\n"
+    commands = {"usr/local/bin/weave": start.format("overlay.cli"), "usr/local/bin/lab": start.format("lab.cli")}
+    programs = {name: text.encode() for name, text in commands.items()}
+    programs["usr/local/sbin/host-init"] = (RECIPE / "host-init").read_bytes()
+    write_modules(path, python, project_files(), programs, {"etc/docker/daemon.json": RECIPE / "daemon.json"})
+
+
+def write_modules(
+    path: Path,
+    python: str,
+    modules: Sequence[tuple[str, Path]],
+    programs: Mapping[str, bytes],
+    files: Mapping[str, Path] = {},
+) -> None:
+    """A layer of Python's modules (by their paths below site-packages), of programs, and of other files."""
     same = python == f"{sys.version_info.major}.{sys.version_info.minor}"
     with LayerWriter(path) as layer, tempfile.TemporaryDirectory() as folder:
-        for name, file in _project_files():
+        for name, file in modules:
             layer.add(f"{SITE}/{name}", file.read_bytes(), file.stat().st_mode & 0o755)
             if same:
                 _compile(layer, name, file.read_bytes(), Path(folder))
-        for command, module in (("weave", "overlay.cli"), ("lab", "lab.cli")):
-            text = f"#!/usr/bin/python3\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
-            layer.add(f"usr/local/bin/{command}", text.encode(), 0o755)
-        layer.add("usr/local/sbin/host-init", (RECIPE / "host-init").read_bytes(), 0o755)
-        layer.add("etc/docker/daemon.json", (RECIPE / "daemon.json").read_bytes())
+        for name, data in programs.items():
+            layer.add(name, data, 0o755)
+        for name, file in files.items():
+            layer.add(name, file.read_bytes())
 
 
 def _compile(layer: LayerWriter, name: str, data: bytes, folder: Path) -> None:
@@ -273,7 +287,7 @@ def _write_dummy_http(path: Path, base: Layer) -> None:
         layer.add("bin/dummy-http", (RECIPE / "dummy-http").read_bytes(), 0o755)
         layer.add("www/cgi-bin/index.cgi", (RECIPE / "index.cgi").read_bytes(), 0o755)
         layer.add("etc/httpd.conf", (RECIPE / "httpd.conf").read_bytes())
-        _usual_places(layer)
+        usual_places(layer)
 
 
 def closure_layer(name: str, base: Layer, *, more: Sequence[str] = ()) -> Layer:
@@ -299,19 +313,18 @@ def _write_closure(path: Path, name: str, base: Layer, more: Sequence[str]) -> N
         for wanted in ("etc/passwd", "etc/group", "etc/nsswitch.conf"):
             queue.append(wanted)
         while queue:
-            one = _real(queue.pop(0), files)
+            one = real_name(queue.pop(0), files)
             member = files.get(one)
             if one in done or member is None or member.isdir():
                 continue
             done.add(one)
             if member.issym():
-                target = member.linkname
-                layer.link(one, target)
-                queue.append(os.path.normpath(os.path.join(os.path.dirname(one), target)).lstrip("/"))  # noqa: PTH118, PTH120
+                layer.link(one, member.linkname)
+                queue.append(target_of(one, member))
             elif member.isfile() or member.islnk():
                 layer.copy(tar, member)
         layer.link("usr/bin/sh", "bash")
-        _usual_places(layer)
+        usual_places(layer)
 
 
 def python_of(base: Layer) -> str:
@@ -324,7 +337,7 @@ def _members(tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
     return {member.name.removeprefix("./"): member for member in tar}
 
 
-def _real(name: str, files: dict[str, tarfile.TarInfo]) -> str:
+def real_name(name: str, files: dict[str, tarfile.TarInfo]) -> str:
     """A path with a linked top directory (/bin -> usr/bin) followed."""
     top, slash, rest = name.partition("/")
     if slash and top in files and files[top].issym():
@@ -332,7 +345,13 @@ def _real(name: str, files: dict[str, tarfile.TarInfo]) -> str:
     return name
 
 
-def _usual_places(layer: LayerWriter) -> None:
+def target_of(name: str, link: tarfile.TarInfo) -> str:
+    """Where a symbolic link leads."""
+    return os.path.normpath(os.path.join(os.path.dirname(name), link.linkname)).lstrip("/")  # noqa: PTH118, PTH120
+
+
+def usual_places(layer: LayerWriter) -> None:
+    """The directories that engines mount over, or programs expect."""
     for directory in ("dev", "etc", "proc", "root", "run", "sys", "var"):
         layer.directory(directory)
     layer.directory("tmp", 0o1777)

@@ -37,7 +37,9 @@ from overlay.drivers.dns import DnsServer, lookup
 from overlay.drivers.dns_doors import Doors
 from overlay.drivers.engine import Engine, socket_path
 from overlay.drivers.expose import Bridge, Exposure
+from overlay.drivers.host_files import host_socket
 from overlay.drivers.http_listener import IDLE, Door, make_runner, open_token, serve_tcp
+from overlay.drivers.in_container import prepare
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.loop import Router
@@ -45,7 +47,7 @@ from overlay.drivers.netlink import Netlink
 from overlay.drivers.options import DEFAULT_PLUGIN, LaunchOptions, Places
 from overlay.drivers.plugin import Plugin
 from overlay.drivers.port_filter import PortFilter
-from overlay.drivers.process import hide, spawn
+from overlay.drivers.process import hide, hold, spawn
 from overlay.drivers.proxy_process import running
 from overlay.drivers.sleeve import Sleeve
 from overlay.drivers.tcp import TcpDriver
@@ -59,7 +61,7 @@ from overlay.mesh.memory import forget_peers
 from overlay.mesh.trust import Trust
 from overlay.node import Node
 
-__all__ = ["Daemon", "run_daemon", "spawn_daemon"]
+__all__ = ["Daemon", "hold_daemon", "run_daemon", "spawn_daemon"]
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         async with self._stack:
             await self._start()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            # As a container it ends with the engine too, which says nothing of this peer: no farewell then.
+            for number in () if self._options.in_container else (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
             loop.add_signal_handler(RESTART, self._end_for_restart)
             # What lives now lives as long as the daemon: no collection need ever look at it again.
@@ -144,7 +147,8 @@ class Daemon:
         complaints = Complaints()
         router.tcp = TcpDriver(config.port, router.feed, complaints, options.host)
         router.udp = UdpDriver(config.port, router.feed, complaints, options.host)
-        engine = Engine(options.docker_api or socket_path(self._environment))
+        engine_socket = options.docker_api or socket_path(self._environment)
+        engine = Engine(engine_socket, host_socket(engine_socket))
         stack.push_async_callback(engine.close)
         audited = AuditedHost(netlink, plan, clear, config.name, forwarding)
         filters = {"weave-vxlan": (guard.table, guard.restore), "weave-ports": (ports.table, ports.restore)}
@@ -456,3 +460,9 @@ def spawn_daemon(options: LaunchOptions, places: Places, environment: Mapping[st
         run_daemon(options, places, environment, ready)
 
     spawn(work, "the router", places.log, places.pid, options.log_level)
+
+
+def hold_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str]) -> None:
+    """Be the daemon, in a container that was made for it; returns at its end. Raises `OverlayError`."""
+    prepare(options.docker_api or socket_path(environment), places.db)
+    hold(lambda ready: run_daemon(options, places, environment, ready), places.pid, options.log_level)

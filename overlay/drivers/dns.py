@@ -19,6 +19,7 @@ from dnslib.label import DNSLabelError
 from msgspec import Struct
 
 from overlay.drivers.dns_sockets import DnsSockets
+from overlay.drivers.host_files import host_file
 from overlay.errors import UsageError
 from overlay.inputs import DnsQuery, Input
 from overlay.shares import Shares
@@ -183,7 +184,7 @@ class DnsServer:
             self._read_at = clock
             try:
                 self._upstreams = upstreams(
-                    self._resolv_conf.read_text(errors="replace", encoding="utf-8"), self.address
+                    Path(host_file(self._resolv_conf)).read_text(errors="replace", encoding="utf-8"), self.address
                 )
             except OSError as error:
                 log.debug("%s: %s", self._resolv_conf, error)

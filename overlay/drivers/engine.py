@@ -109,8 +109,10 @@ class Event(Struct, frozen=True):
 class Engine:
     """The container engine of this host."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, at: str = "") -> None:
+        """`at`: where the socket is to be found from here, if not at its own path."""
         self.path = path
+        self._at = at or path
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -259,7 +261,7 @@ class Engine:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = aiohttp.UnixConnector(path=self.path, limit=64)
+            connector = aiohttp.UnixConnector(path=self._at, limit=64)
             self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 

@@ -7,6 +7,8 @@ import logging
 import os
 from collections.abc import Sequence
 
+from overlay.drivers.host_files import host_file
+
 __all__ = ["rewrite", "rewritten"]
 
 log = logging.getLogger(__name__)
@@ -15,7 +17,7 @@ log = logging.getLogger(__name__)
 def rewrite(path: str, hostname: str, domainname: str, addresses: Sequence[str]) -> None:
     """Change the file at `path`; a file that cannot be changed is left, and said so."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(host_file(path, follow=False), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "r+", encoding="utf-8", errors="surrogateescape") as file:
             text = file.read()
             changed = rewritten(text, hostname, domainname, addresses)

@@ -63,6 +63,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     mtu: int = 0
     default_deny: bool = False
     """Deny what no policy decides."""
+    in_container: bool = False
+    """The router is a container of the engine, not a process of the host."""
     plugin: bool = False
     """Serve the engine's networks and addresses as its plugin."""
     docker_api: str = ""

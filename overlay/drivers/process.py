@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from overlay.clean import clean
 from overlay.errors import EnvironmentProblem, OverlayError
 
-__all__ = ["LineFormatter", "hide", "spawn"]
+__all__ = ["LineFormatter", "hide", "hold", "spawn"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,19 @@ def spawn(work: Callable[[Callable[[], None]], None], what: str, log_file: Path,
             f"See {log_file}"
         )
         raise EnvironmentProblem(said.decode(errors="replace") or unsaid)
+
+
+def hold(work: Callable[[Callable[[], None]], None], pid_file: Path, level: str) -> None:
+    """Run `work(ready)` in this process, as `spawn` does in another; its log goes to stderr. Raises what it raises."""
+    os.umask(0o022)
+    _log_to(level)
+    for number in (signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    _write_pid(pid_file)
+    work(lambda: None)
+    pid_file.unlink(missing_ok=True)
 
 
 def _become(

@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 
 from overlay import __version__
-from overlay.drivers.engine import socket_path
-from overlay.drivers.options import Places
+from overlay.drivers.host_files import host_socket
+from overlay.drivers.options import Places, socket_path
 from overlay.drivers.proxy import Proxy
 from overlay.drivers.proxy_process import DEFAULT_TCP, ProxyOptions, Running, endpoint, state_file
 from overlay.drivers.proxy_router import RouterSide
@@ -81,7 +81,7 @@ class Main:
         router = RouterSide(str(places.socket))
         self._stack.push_async_callback(router.close)
         proxy = Proxy(
-            engine,
+            host_socket(engine),
             router,
             str(places.waiter),
             options.policy,
@@ -93,7 +93,7 @@ class Main:
             raise EnvironmentProblem(f"the proxy cannot listen on the engine's own socket {engine}: -H names another")
         context = _context(options) if options.secured else None
         for host in hosts:
-            await self._listen(host, proxy, context)
+            await self._listen(host, proxy, host_socket(engine), context)
         self._stack.callback(proxy.close)
         told = Running(pid=os.getpid(), hosts=hosts, options=options, version=__version__)
         os.truncate(state, 0)
@@ -110,7 +110,7 @@ class Main:
             raise EnvironmentProblem("another proxy runs on this host: `weave stop-proxy` ends it") from None
         return state
 
-    async def _listen(self, host: str, proxy: Proxy, context: ssl.SSLContext | None) -> None:
+    async def _listen(self, host: str, proxy: Proxy, engine: str, context: ssl.SSLContext | None) -> None:
         kind, address, port = endpoint(host)
         try:
             server: Any
@@ -121,7 +121,7 @@ class Main:
                     server = await asyncio.start_unix_server(proxy.serve_client, address, limit=CHUNK, backlog=512)
                 finally:
                     os.umask(before)
-                self._share(path)
+                self._share(path, engine)
                 self._stack.callback(path.unlink, missing_ok=True)
             else:
                 serve = partial(proxy.serve_client, context=context)
@@ -131,14 +131,10 @@ class Main:
         self._stack.callback(server.close)
 
     @staticmethod
-    def _share(path: Path) -> None:
-        """Whoever may use the engine may use the proxy: the group `docker`, where there is one."""
-        import grp
-        import shutil
-
-        with contextlib.suppress(KeyError, LookupError, OSError):
-            grp.getgrnam("docker")
-            shutil.chown(path, group="docker")
+    def _share(path: Path, engine: str) -> None:
+        """Whoever may use the engine may use the proxy: the group of the engine's socket."""
+        with contextlib.suppress(OSError):
+            os.chown(path, -1, Path(engine).stat().st_gid)
 
 
 def _vacant(address: str) -> Path:

@@ -17,13 +17,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from overlay.drivers.options import Places
-from overlay.drivers.process import spawn
+from overlay.drivers.options import Places, socket_path
+from overlay.drivers.process import hold, spawn
 from overlay.errors import EnvironmentProblem
 from overlay.proxy.policy import Policy
 
 __all__ = [
-    *("DEFAULT_TCP", "ProxyOptions", "Running", "endpoint", "forget_proxy", "running", "spawn_proxy", "state_file"),
+    *("DEFAULT_TCP", "ProxyOptions", "Running", "endpoint", "forget_proxy", "hold_proxy", "running", "spawn_proxy"),
+    "state_file",
     "stop_proxy",
 ]
 
@@ -43,6 +44,8 @@ class ProxyOptions(Struct, frozen=True, kw_only=True):
     tlscert: str = ""
     tlskey: str = ""
     docker_api: str = ""
+    in_container: bool = False
+    """The proxy is a container of the engine, not a process of the host."""
     allow_host: tuple[str, ...] = ()
     """Host names by which TCP is asked, beside `localhost` and IP addresses."""
     log_level: str = "info"
@@ -79,6 +82,11 @@ def endpoint(host: str) -> tuple[str, str, int]:
 def state_file(places: Places) -> Path:
     """Where a running proxy says what it is; the proxy holds a lock on it as long as it lives."""
     return Path(f"{places.proxy}.json")
+
+
+def pid_file(places: Places) -> Path:
+    """Where its process id is."""
+    return Path(f"{places.proxy}.pid")
 
 
 def running(places: Places) -> Running | None:
@@ -127,6 +135,21 @@ def forget_proxy(places: Places) -> None:
 def spawn_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:
     """Fork a proxy away; returns once it listens. Raises `EnvironmentProblem` if it cannot."""
 
+    log_file = places.log.with_suffix(".proxy.log") if places.log.suffix else Path(f"{places.log}.proxy")
+    spawn(_work(options, places, environment), "the proxy", log_file, pid_file(places), options.log_level)
+
+
+def hold_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:
+    """Be the proxy, in a container that was made for it; returns at its end. Raises `OverlayError`."""
+    from overlay.drivers.in_container import prepare
+
+    prepare(options.docker_api or socket_path(environment), places.db)
+    hold(_work(options, places, environment), pid_file(places), options.log_level)
+
+
+def _work(
+    options: ProxyOptions, places: Places, environment: Mapping[str, str]
+) -> Callable[[Callable[[], None]], None]:
     def work(ready: Callable[[], None]) -> None:
         from overlay.drivers.proxy_main import Main
 
@@ -139,5 +162,4 @@ def spawn_proxy(options: ProxyOptions, places: Places, environment: Mapping[str,
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(main.serve(ready))
 
-    log_file = places.log.with_suffix(".proxy.log") if places.log.suffix else Path(f"{places.log}.proxy")
-    spawn(work, "the proxy", log_file, Path(f"{places.proxy}.pid"), options.log_level)
+    return work

@@ -17,6 +17,7 @@ from pyroute2.netlink.rtnl import RTM_GETROUTE
 from overlay.datapath.vxlan import CONTAINER_DEVICE
 from overlay.drivers import rtnl
 from overlay.drivers.attach import MULTICAST, addresses_on
+from overlay.drivers.host_files import host_file
 from overlay.drivers.netlink import Netlink
 from overlay.drivers.netns import inside
 from overlay.errors import UsageError
@@ -60,7 +61,7 @@ def settle(key: str, apart: Sequence[IPv4Network]) -> None:
 @contextmanager
 def _opened(key: str) -> Iterator[Netlink | None]:
     try:
-        fd = os.open(key, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(host_file(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         yield None
         return
