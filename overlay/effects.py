@@ -84,6 +84,13 @@ class Reply(Effect, frozen=True):
     error: str = ""
 
 
+class Evicted(Effect, frozen=True):
+    """`address` ("a.b.c.d/n") was given to somebody who claimed it: `container`, which is `Idle`, has it no more."""
+
+    container: str
+    address: str
+
+
 class Log(Effect, frozen=True):
     """One line for the log of this peer."""
 

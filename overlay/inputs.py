@@ -190,6 +190,16 @@ class Release(Input, frozen=True):
     address: str = ""
 
 
+class Idle(Input, frozen=True):
+    """Whether `container` has stopped: an address that it keeps goes to whoever claims it, here or on another peer.
+
+    True until it is said otherwise, or until the container itself claims an address.
+    """
+
+    container: str
+    idle: bool
+
+
 class CancelRequest(Input, frozen=True):
     """Whoever waited for the answer to `request` is gone; a pending one is dropped without a reply."""
 

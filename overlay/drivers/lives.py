@@ -12,6 +12,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from overlay import effects as e
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.drivers.addresses import parse_address
@@ -43,6 +44,7 @@ class Lives:
         self._bookings = bookings
         self._config = config
         self._journal = journal
+        router.on_evicted = self._evicted
         self._expiry: dict[str, asyncio.TimerHandle] = {}
         self._reserved: dict[str, None] = {}
         self.looked = asyncio.Event()
@@ -71,6 +73,7 @@ class Lives:
     def living(self, container: str) -> None:
         """The container runs: no grace runs out."""
         self._reserved.pop(container, None)
+        self._router.feed(i.Idle(container, idle=False))
         timer = self._expiry.pop(container, None)
         if timer is not None:
             timer.cancel()
@@ -78,10 +81,11 @@ class Lives:
     def reserved(self, container: str) -> None:
         """It is about to be started for the first time, or again: nobody takes its addresses within the grace."""
         self._reserved[container] = None
+        self._router.feed(i.Idle(container, idle=False))
         self.not_running(container)
 
     async def make_way(self, claimant: str, addresses: Sequence[str]) -> None:
-        """Have stopped containers give up what somebody asks for by address: their grace is for themselves.
+        """Before somebody claims addresses: that a container which has them has stopped may not have been heard of yet.
 
         To be called without a lock. Raises `UsageError` for words that are no address.
         """
@@ -91,10 +95,14 @@ class Lives:
             held = [cidr.partition("/")[0] for cidr in record.addresses]
             mine = record.container == claimant or record.container in self._reserved or is_own(record.container)
             if not mine and any(literal in wanted for literal in held):
-                await self._expire(record.container)
+                info = await self.inspect_or_none(record.container)
+                if info is None or not info.running:
+                    self._router.feed(i.Idle(record.container, idle=True))
 
     def not_running(self, container: str) -> None:
-        """Its addresses stay booked for a grace."""
+        """Its addresses stay booked for a grace, unless somebody claims one of them: the grace is for itself."""
+        if container not in self._reserved:
+            self._router.feed(i.Idle(container, idle=True))
         if container not in self._expiry:
             loop = asyncio.get_running_loop()
             self._expiry[container] = loop.call_later(GRACE, self._expired, container)
@@ -279,6 +287,11 @@ class Lives:
         self._router.feed(i.Detached(record.container))
         self._router.feed(i.UnregisterName(record.container))
         self.not_running(record.container)
+
+    def _evicted(self, effect: e.Evicted) -> None:
+        """It is left as if its grace had run out."""
+        log.info("container %.12s has stopped: %s goes to whoever claimed it", effect.container, effect.address)
+        self._bookings.spawn(self._expire(effect.container))
 
     def _expired(self, container: str) -> None:
         self._expiry.pop(container, None)

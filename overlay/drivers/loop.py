@@ -97,6 +97,8 @@ class Router:
         self._look_pending = False
         self._worker: ThreadPoolExecutor | None = None
         self._stopped = False
+        self.on_evicted: Callable[[e.Evicted], None] = lambda _: None
+        """A stopped container has lost an address."""
         self._do: dict[type[e.Effect], Callable[[Any], None]] = {
             e.Dial: self._dial,
             e.SendTcp: self._send_tcp,
@@ -106,6 +108,7 @@ class Router:
             e.Compute: self._compute,
             e.SendDatagram: self._send_datagram,
             e.Reply: self._reply,
+            e.Evicted: lambda effect: self.on_evicted(effect),
             e.Log: self._log,
             e.SetForwarding: forwarding.set_forwarding,
             e.RemoveForwarding: forwarding.remove_forwarding,

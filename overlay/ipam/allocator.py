@@ -8,7 +8,7 @@ another one, or this peer was removed while it lived) is claimed from its owner 
 from dataclasses import dataclass, field
 
 from overlay.config import PeerName
-from overlay.effects import Effect, Log, Reply, Unicast
+from overlay.effects import Effect, Evicted, Log, Reply, Unicast
 from overlay.env import SECOND, Random
 from overlay.errors import UsageError
 from overlay.ipam.messages import Decided, SpaceDenial, SpaceDonation, SpaceRequest
@@ -83,15 +83,21 @@ class Allocator:
             address, _ = parse_interface(text)
         except UsageError as error:
             return [Reply(request, error=str(error))]
+        self._space.holdings.set_idle(container, False)
         offset = self._space.universe.offset(address)
         if offset is not None:
             self.pending[request] = Pending(request, container, (offset, offset + 1), None, text)
             return []
+        effects = self._evict(self._space.holdings.outside_holder(str(address)), str(address), container)
         holder = self._space.holdings.outside_holder(str(address))
         if holder is not None and holder != container:
             return [Reply(request, error=_in_use(text, holder, "this host"))]
         self._space.take(container, text, None)
-        return [Reply(request, text)]
+        return [*effects, Reply(request, text)]
+
+    def set_idle(self, container: str, idle: bool) -> None:
+        """`container` has stopped, or runs (again)."""
+        self._space.holdings.set_idle(container, idle)
 
     def release(self, request: int, container: str, address: str) -> list[Effect]:
         """Free one address of a container, or all and whatever it still waits for."""
@@ -142,6 +148,8 @@ class Allocator:
             return []
         effects: list[Effect] = []
         for pending in list(self.pending.values()):
+            if pending.subnet is None:
+                effects += self._make_way(pending.extent[0], pending.container)
             reply = self._try(pending) or self._expire(pending, now)
             if reply is not None:
                 del self.pending[pending.request]
@@ -156,6 +164,16 @@ class Allocator:
             if now >= search.due:
                 effects += self._ask(extent, search, now)
         return effects
+
+    def _make_way(self, offset: int, claimant: str) -> list[Effect]:
+        """Somebody claims the address at `offset`: a stopped container gives it up. `claimant` is empty for others'."""
+        holdings = self._space.holdings
+        return self._evict(holdings.holder(offset), self._space.universe.address(offset), claimant)
+
+    def _evict(self, holder: str | None, plain: str, claimant: str) -> list[Effect]:
+        if holder is None or holder == claimant or not self._space.holdings.idle(holder):
+            return []
+        return [Evicted(holder, text) for text in self._space.give_back(holder, plain)]
 
     def _try(self, pending: Pending) -> Reply | None:
         space = self._space
@@ -322,10 +340,13 @@ class Allocator:
         nonce, starts = self._granted.get(source, (None, ()))
         if nonce == message.nonce:
             return self._donation(source, message.nonce, starts)
+        effects: list[Effect] = []
         holder = ""
         block: Extent | None
         if end - start == 1:
             token = ring.at(start)
+            if token is not None and token.owner == space.name:
+                effects = self._make_way(start, "")
             block = (start, end) if token is not None and token.owner == space.name else None
             if block is not None and (holder := space.holdings.holder(start) or ""):
                 block = None
@@ -337,7 +358,7 @@ class Allocator:
         tokens = space.grant(*block, source)
         starts = tuple(token.start for token in tokens)
         self._granted[source] = (message.nonce, starts)
-        return self._donation(source, message.nonce, starts)
+        return effects + self._donation(source, message.nonce, starts)
 
     def _donation(self, source: PeerName, nonce: int, starts: tuple[int, ...]) -> list[Effect]:
         ring = self._space.ring

@@ -29,6 +29,7 @@ class Holdings:
         self._outside: dict[str, str] = {}
         self._used: dict[int, str] = {}
         self._order: list[int] = []
+        self._idle: dict[str, None] = {}
         if KEY in stored:
             with understood(KEY):
                 for container, addresses in _stored.decode(stored[KEY]).items():
@@ -75,7 +76,15 @@ class Holdings:
                 self._order.pop(bisect_left(self._order, offset))
         if not held:
             self._by_container.pop(container, None)
+            self._idle.pop(container, None)
         return dropped
+
+    def set_idle(self, container: str, idle: bool) -> None:
+        """Whether `container` keeps its addresses only until somebody else claims them."""
+        if idle and container in self._by_container:
+            self._idle[container] = None
+        else:
+            self._idle.pop(container, None)
 
     # --- questions --------------------------------------------------------------------------------------------
 
@@ -95,6 +104,10 @@ class Holdings:
     def holder(self, offset: int) -> str | None:
         """Who holds the address at `offset`."""
         return self._used.get(offset)
+
+    def idle(self, container: str) -> bool:
+        """Whether `container` has stopped."""
+        return container in self._idle
 
     def text(self, offset: int) -> str:
         """The held address at `offset`, as "a.b.c.d/n"; empty if nobody holds it."""

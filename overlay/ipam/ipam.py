@@ -17,6 +17,7 @@ from overlay.inputs import (
     Connect,
     Deliver,
     Forget,
+    Idle,
     Input,
     PeerForgotten,
     PeerLeft,
@@ -95,6 +96,8 @@ class Ipam:
                 effects = allocator.claim(input.request, input.container, input.address)
             case Release():
                 effects = allocator.release(input.request, input.container, input.address)
+            case Idle():
+                allocator.set_idle(input.container, input.idle)
             case Prime():
                 self._primes[input.request] = None
             case CancelRequest():

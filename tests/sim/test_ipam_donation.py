@@ -4,8 +4,9 @@ import pytest
 from ipam_world import World
 
 from overlay.config import Config
+from overlay.effects import Evicted
 from overlay.env import SECOND
-from overlay.inputs import Release
+from overlay.inputs import Idle, Release
 
 
 def world_of(names: str, iprange: str = "10.2.0.0/24", **options: object) -> World:
@@ -131,6 +132,36 @@ def test_claims_at_home_abroad_and_outside() -> None:
     assert value(world, world.claim("a", "x", "10.2.0.9/24")) == "10.2.0.9/24"
     world.release("a", "x")
     assert value(world, world.claim("a", "y", "192.168.7.1/16"))
+
+
+@pytest.mark.parametrize("claimant", ["a", "b"])
+def test_a_stopped_container_gives_way_to_a_claim_on_any_peer(claimant: str) -> None:
+    """It is told what it lost; other addresses, and what nobody names, it keeps."""
+    world = world_of("ab")
+    kept, lost = world.claim("a", "old", "10.2.0.8/24"), world.claim("a", "old", "10.2.0.9/24")
+    outside = world.claim("a", "old", "192.168.7.1/16")
+    world.deliver_all()
+    assert not any(world.replies[number].error for number in (kept, lost, outside))
+    world.give("a", Idle("old", idle=True))
+    world.live["a", "old"].pop("10.2.0.9")
+    taken = world.claim(claimant, "new", "10.2.0.9/24")
+    world.deliver_all()
+    assert value(world, taken) == "10.2.0.9/24"
+    assert world.evicted == [("a", Evicted("old", "10.2.0.9/24"))]
+    assert world.peers["a"].addresses("old") == ("10.2.0.8/24", "192.168.7.1/16")
+    # It runs again, which it says by claiming what it had, or is told.
+    for again in (lambda: world.claim("a", "old", "10.2.0.8/24"), lambda: world.give("a", Idle("old", idle=False))):
+        world.give("a", Idle("old", idle=True))
+        again()
+        for peer in "ab":
+            refused = world.claim(peer, "new", "10.2.0.8/24")
+            world.deliver_all()
+            assert "in use by container old" in world.replies[refused].error
+    world.give("a", Idle("old", idle=True))
+    world.live["a", "old"].pop("192.168.7.1")
+    assert value(world, world.claim("a", "new", "192.168.7.1/16")) == "192.168.7.1/16"
+    assert world.evicted[1:] == [("a", Evicted("old", "192.168.7.1/16"))]
+    world.check_agreed()
 
 
 def test_a_claim_outside_of_the_range_needs_no_ring() -> None:

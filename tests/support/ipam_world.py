@@ -10,7 +10,7 @@ from random import Random
 import msgspec
 
 from overlay.config import Config
-from overlay.effects import Broadcast, Effect, Log, Persist, Reply, Unicast
+from overlay.effects import Broadcast, Effect, Evicted, Log, Persist, Reply, Unicast
 from overlay.env import MILLISECOND
 from overlay.errors import RemoteError
 from overlay.inputs import (
@@ -51,6 +51,7 @@ class World:
         self.requests: dict[int, tuple[str, Input]] = {}
         self.live: dict[tuple[str, str], dict[str, str]] = {}
         self.logs: list[tuple[str, Log]] = []
+        self.evicted: list[tuple[str, Evicted]] = []
         self._seed = seed
         self._births = 0
         self._numbers = 0
@@ -158,6 +159,8 @@ class World:
                     self.flight.append((name, effect.destination, msgspec.msgpack.encode(effect.body), False))
                 case Reply():
                     self._reply(effect)
+                case Evicted():
+                    self.evicted.append((name, effect))
                 case Log():
                     self.logs.append((name, effect))
                 case _:

@@ -43,6 +43,29 @@ def test_containers_of_both_hosts_reach_each_other(orion: Host, macbook: Host) -
     assert answer.startswith("Hi! I'm [svc3] service and my Docker container's IP is [172.17.3.")
 
 
+def test_a_stopped_container_gives_way_to_a_claim_on_the_other_host(orion: Host, macbook: Host) -> None:
+    cidr = "10.32.0.44/12"
+    orion.weave("run", cidr, "--name", "blue", IMAGE, "blue")
+    try:
+        refused = macbook.weave("run", cidr, "--name", "green", IMAGE, "green", check=False)
+        assert refused.returncode == 1 and "in use by container" in refused.stderr
+        orion.engine("POST", "/containers/blue/stop?t=0")
+        words = ("run", cidr, "--name", "green", IMAGE, "green")
+        eventually(lambda: macbook.weave(*words, check=False).returncode == 0, 60, "its address is to be had")
+        assert cidr in macbook.weave("ps", "green").stdout
+        again = orion.weave("start", cidr, "blue", check=False)
+        assert again.returncode == 1 and "in use by container" in again.stderr
+        eventually(lambda: cidr not in orion.weave("ps").stdout, 60, "it is told what it lost")
+        orion.weave("run", "10.32.0.45/12", "--name", "asker", IMAGE, "asker")
+        eventually(lambda: orion.pings("asker", "10.32.0.44"), 60, "the new holder answers")
+    finally:
+        for host, names in ((orion, ("blue", "asker")), (macbook, ("green",))):
+            for name in names:
+                host.run(
+                    "sh", "-c", f"curl -sS -X DELETE --unix-socket {host.disk}/d http://e/containers/{name}?force=1"
+                )
+
+
 def test_a_full_packet_of_the_overlays_mtu_passes(orion: Host) -> None:
     eventually(lambda: orion.pings("svc1", "10.0.1.3"))
     mtu = json.loads(orion.weave("report").stdout)["driver"]["mtu"]

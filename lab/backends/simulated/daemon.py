@@ -133,8 +133,10 @@ class SimRouter:
         self._last_request = 0
         self._watchers: dict[Callable[[int, View], None], None] = {}
         self._look_pending = False
+        self.on_evicted: Callable[[e.Evicted], None] = lambda _: None
         self._do: dict[type[e.Effect], Callable[[Any], None]] = {
             e.Reply: self._reply,
+            e.Evicted: lambda effect: self.on_evicted(effect),
             e.Log: self._note,
             e.SetForwarding: kernel.set_forwarding,
             e.RemoveForwarding: kernel.remove_forwarding,
