@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, str] = {
 """Commands that are refused, and why."""
 
 FLAGS: Mapping[str, str] = {
-    "expect-npc": "there is no Kubernetes network policy controller here",
+    "expect-npc": "there is no Kubernetes here: docs/policy.md says what the overlay's own policies are",
     "no-masq-local": "`weave expose --without-masquerade` switches masquerading off",
     "awsvpc": "no routes of an AWS VPC are written here: packets are encapsulated, there too",
     "token": _CLOUD,

@@ -8,7 +8,7 @@ from typing import Any
 
 from overlay.env import SECOND
 
-__all__ = ["Link", "links", "target", "views"]
+__all__ = ["Link", "entries", "links", "target", "views"]
 
 Report = Mapping[str, Any]
 Link = dict[str, Any]
@@ -150,14 +150,19 @@ def _dns(report: Report) -> dict[str, Any]:
         "Upstream": driver["upstreams"],
         "Address": f"{driver['dns_address']}:53",
         "TTL": dns["ttl"],
-        "Entries": [
-            {
-                "Hostname": entry["name"],
-                "Origin": entry["peer"],
-                "ContainerID": entry["container"],
-                "Address": entry["address"],
-                "Tombstone": 0,
-            }
-            for entry in dns["entries"]
-        ],
+        "Entries": entries(dns),
     }
+
+
+def entries(dns: Report) -> list[dict[str, Any]]:
+    """The DNS entries of a report."""
+    return [
+        {
+            "Hostname": entry["name"],
+            "Origin": entry["peer"],
+            "ContainerID": entry["container"],
+            "Address": entry["address"],
+            "Tombstone": 0,
+        }
+        for entry in dns["entries"]
+    ]

@@ -267,6 +267,12 @@ class Containers:
         if record is not None:
             self.bookings.renamed(record)
 
+    def owners_of(self, fqdn: str) -> list[str]:
+        """The owners of this host that have this DNS name."""
+        wanted = fqdn.lower()
+        records = self._journal.all()
+        return [each.container for each in records if any(name.fqdn.lower() == wanted for name in each.names)]
+
     async def table(self, references: Sequence[str] = ()) -> list[dict[str, Any]]:
         """`id`, `name`, `mac`, `addresses` and `spoofing` of all attached containers and, last, of this host; or of
         those named."""

@@ -19,14 +19,14 @@ from overlay import __version__, metrics, status
 from overlay import inputs as i
 from overlay.clean import LINES, clean, clean_json
 from overlay.config import Address
-from overlay.drivers.addresses import parse_address, parse_peer_name, parse_target
+from overlay.drivers.addresses import matching, parse_address, parse_peer_name, parse_target
 from overlay.drivers.containers import Containers
 from overlay.drivers.expose import Exposure
 from overlay.drivers.http_listener import Door, NotFound, guarded, sentences
 from overlay.drivers.loop import Router
 from overlay.drivers.options import LaunchOptions, differences
 from overlay.errors import EnvironmentProblem, UsageError
-from overlay.original_report import views
+from overlay.original_report import entries, views
 from overlay.owners import EXPOSED
 from overlay.template import render
 from overlay.view import View
@@ -98,17 +98,24 @@ class Control:
 
         show("/status", self._status)
         show("/status/{part}", self._status)
+        add("GET", "/status-json", _gone("the status as JSON is `GET /report`, `weave report` on the command line"))
         show("/report", self._get_report)
         show("/metrics", self._metrics)
         if read_only:
             return app
         add("GET", "/options", self._get_options)
         add("GET", "/watch", self._watch)
+        add("GET", "/ip", self._get_ips)
         add("GET", "/ip/{container}", self._get_ip)
+        add("GET", "/ip/{container}/{ip}/{length}", self._get_ip)
+        add("GET", "/name", self._get_names)
         add("GET", "/lookup/{name}", self._get_lookup)
         add("GET", "/domain", self._domain)
         add("GET", "/dns-address", self._dns_address)
+        add("GET", "/dns-address-port", self._dns_address_port)
         add("GET", "/ipinfo/defaultsubnet", self._default_subnet)
+        add("GET", "/ipinfo/tracker", _nothing)
+        show("/proxyaddrs", self._proxy_addresses)
         add("GET", "/ps", self._ps)
         add("GET", "/proxy", self._proxy_facts)
         show("/policy", self._policies)
@@ -119,6 +126,7 @@ class Control:
         act("POST", "/connect", self._connect)
         act("POST", "/forget", self._forget)
         act("POST", "/leave", self._post_leave)
+        act("DELETE", "/peer", self._surrender)
         act("DELETE", "/peer/{peer}", self._remove_peer)
         act("GET", "/ring", self._ring)
         act("POST", "/ip/{container}", self._allocate)
@@ -132,6 +140,8 @@ class Control:
         act("POST", "/policy/{verb}", self._set_policy)
         act("DELETE", "/policy/{verb}", self._remove_policy)
         act("DELETE", "/policy", self._remove_policies)
+
+        act("DELETE", "/name", self._remove_names)
         act("POST", "/run", self._run)
         act("POST", "/start/{container}", self._start)
         act("POST", "/attach/{container}", self._attach)
@@ -159,7 +169,7 @@ class Control:
     async def _status(self, request: web.Request) -> web.Response:
         part = request.match_info.get("part", "")
         if part and part not in status.PARTS:
-            raise UsageError(f"there is no status `{part}`: there are {', '.join(status.PARTS)}")
+            raise NotFound(f"there is no status `{part}`: there are {', '.join(status.PARTS)}")
         return web.Response(text=status.text(self._report(), part))
 
     async def _get_report(self, request: web.Request) -> web.Response:
@@ -272,6 +282,11 @@ class Control:
         await self._leave(surrender, restart)
         return web.Response(status=200)
 
+    async def _surrender(self, _request: web.Request) -> web.Response:
+        """As `weave reset`: this peer hands its addresses over, and goes."""
+        await self._leave(True, False)
+        return web.Response(status=200)
+
     async def _remove_peer(self, request: web.Request) -> web.Response:
         peer = request.match_info["peer"]
         with suppress(UsageError):  # a nickname
@@ -284,14 +299,24 @@ class Control:
 
     # --- addresses -------------------------------------------------------------------------------------------------
 
+    async def _get_ips(self, _request: web.Request) -> web.Response:
+        """What each owner holds, whoever has booked it: containers, this host, and others that asked by this API."""
+        held = self._router.node.ipam.by_container()
+        return _reply({"owned": [{"containerid": owner, "addrs": addresses} for owner, addresses in held.items()]})
+
     async def _get_ip(self, request: web.Request) -> web.Response:
-        container = request.match_info["container"]
-        held = [
-            entry["addresses"] for entry in await self._containers.table() if container in (entry["id"], entry["name"])
-        ]
+        """What an owner holds of a subnet (none named: the default one), as the original looks it up."""
+        owner = request.match_info["container"]
+        subnet = _cidr(request) if "ip" in request.match_info else self._default
+        spec = parse_address(f"net:{subnet}")
+        held = self._router.node.ipam.addresses(owner)
         if not held:
-            raise NotFound(f"container {container} has no address")
-        return web.Response(text=" ".join(held[0]))
+            known = [entry for entry in await self._containers.table() if owner in (entry["id"], entry["name"])]
+            held = tuple(known[0]["addresses"]) if known else ()
+        found = matching(spec, held, subnet)
+        if not found:
+            raise NotFound(f"container {owner} has no address of {subnet}")
+        return web.Response(text=clean(" ".join(found)))
 
     async def _allocate(self, request: web.Request) -> web.Response:
         self._check_room()
@@ -319,7 +344,12 @@ class Control:
             raise EnvironmentProblem(room)
 
     async def _default_subnet(self, _request: web.Request) -> web.Response:
-        return web.Response(text=self._options.ipalloc_default_subnet or self._options.ipalloc_range)
+        return web.Response(text=self._default)
+
+    @property
+    def _default(self) -> str:
+        """The subnet that is meant where none is named."""
+        return self._options.ipalloc_default_subnet or self._options.ipalloc_range
 
     # --- names -----------------------------------------------------------------------------------------------------
 
@@ -338,6 +368,18 @@ class Control:
             address = _literal(address)
         await self._containers.remove_name(request.match_info["container"], await self._fqdn(request), address)
         return web.Response(status=200)
+
+    async def _remove_names(self, request: web.Request) -> web.Response:
+        fqdn = await self._fqdn(request)
+        if not fqdn:
+            raise UsageError("no name is given, and without one all names of this host would go: expected `fqdn`")
+        for owner in self._containers.owners_of(fqdn):
+            await self._containers.remove_name(owner, fqdn, "")
+        return web.Response(status=200)
+
+    async def _get_names(self, _request: web.Request) -> web.Response:
+        """The DNS entries of all peers, with the original's words."""
+        return _reply(entries(self._router.node.registry.report(self._router.clock())))
 
     async def _fqdn(self, request: web.Request) -> str:
         form = await _form(request)
@@ -366,6 +408,10 @@ class Control:
         if not self._containers.resolver:
             raise NotFound("this router serves no DNS")
         return web.Response(text=self._containers.resolver)
+
+    async def _dns_address_port(self, request: web.Request) -> web.Response:
+        address = (await self._dns_address(request)).text or ""
+        return web.Response(text=f"[{address}]:53" if ":" in address else f"{address}:53")
 
     # --- policies --------------------------------------------------------------------------------------------------
 
@@ -471,6 +517,9 @@ class Control:
         """What the proxy puts into containers."""
         return _reply({"resolver": self._containers.resolver, "domain": self._options.dns_domain.rstrip(".")})
 
+    async def _proxy_addresses(self, _request: web.Request) -> web.Response:
+        return web.Response(text=" ".join(self._report()["driver"].get("proxy", ())))
+
     async def _proxy_step(self, request: web.Request) -> web.Response:
         container, step = request.match_info["container"], request.match_info["step"]
         if step == "reserve":
@@ -537,6 +586,20 @@ def _literal(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         raise UsageError(f"`{text}` is no address: expected a.b.c.d") from None
+
+
+def _gone(instead: str) -> Handler:
+    """A path of the original that has another name today."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        raise NotFound(instead)
+
+    return answer
+
+
+async def _nothing(_request: web.Request) -> web.StreamResponse:
+    """There is no such thing here, which the original says by an empty answer."""
+    return web.Response()
 
 
 def _cidr(request: web.Request) -> str:

@@ -339,6 +339,10 @@ class Ipam:
         """What `container` of this host holds, each "a.b.c.d/n"."""
         return self._space.holdings.of(container)
 
+    def by_container(self) -> dict[str, list[str]]:
+        """What each container of this host holds."""
+        return self._space.holdings.by_container()
+
     def rightful_holder(self, address: str, holders: list[Holder]) -> Holder:
         """Which of the (peer, container)s that announce `address` (a literal) keeps it; see `quarantine`."""
         try:

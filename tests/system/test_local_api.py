@@ -56,7 +56,9 @@ def routes() -> list[tuple[str, str, bool]]:
 
 
 READ = {"/status", "/status/part", "/report", "/metrics", "/options", "/watch", "/ip/container", "/lookup/name"}
-READ |= {"/domain", "/dns-address", "/ipinfo/defaultsubnet", "/ps", "/proxy", "/policy", "/policy/explain"}
+READ |= {"/domain", "/dns-address", "/dns-address-port", "/ipinfo/defaultsubnet", "/ipinfo/tracker", "/ps", "/proxy"}
+READ |= {"/policy", "/policy/explain"}
+READ |= {"/ip", "/ip/container/10.32.0.9/24", "/name", "/proxyaddrs", "/status-json"}
 
 
 def test_whatever_is_not_known_to_only_look_takes_a_token() -> None:

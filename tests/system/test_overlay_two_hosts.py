@@ -198,6 +198,7 @@ def test_the_original_http_paths(orion: Host) -> None:
     assert "Service: router" in call("GET", "/status")
     first = call("POST", "/ip/mine")
     assert call("POST", "/ip/mine") == first
+    assert call("GET", "/ip/mine") == first and '"containerid":"mine"' in call("GET", "/ip")
     call("DELETE", "/ip/mine")
     claimed = call("PUT", "/ip/mine/10.32.0.77/12")
     assert claimed in ("", "10.32.0.77/12")
