@@ -133,7 +133,8 @@ def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int) -> Case
     elastic = {name: service.replicas for name, service in services.items() if not service.publish and service.replicas}
     attachable = tuple(single) if scenario.overlay == "weave" else ()
     hosts = tuple(scenario.hosts)
-    faults = draw(hosts, single, seed, elastic=elastic, attachable=attachable, most=most)
+    policed = tuple(services) if scenario.overlay == "weave" else ()
+    faults = draw(hosts, single, seed, elastic=elastic, attachable=attachable, policed=policed, most=most)
     return replace(case, faults=faults, seed=seed)
 
 

@@ -22,8 +22,8 @@ _STEP = 100 * _MS
 _MARGIN = 3 * _S
 """From the end of a fault until a command is given again."""
 _TRIES = 40
-CHANGES = ("scale", "remove", "attach")
-"""Verbs that change what runs, and are undone by another step."""
+CHANGES = ("scale", "remove", "attach", "exec")
+"""Verbs that change what runs, or who may speak to whom (`exec: weave deny …`), and are undone by another step."""
 OBSTACLES = ("block", "mtu")
 _HARMLESS = (*CHANGES, "clock")
 """Beside these a command succeeds."""
@@ -66,13 +66,14 @@ def draw(
     *,
     elastic: Mapping[str, int] = {},
     attachable: Sequence[str] = (),
+    policed: Sequence[str] = (),
     most: int = 8,
     length: int = 20 * _S,
 ) -> Schedule:
     """Up to `most` faults that begin within `length`; `services` are those with one container: service -> its host.
 
     `elastic` are services that may be scaled, and how many containers they have; `attachable` those whose one container
-    may get one more address.
+    may get one more address; `policed` those that a policy may name, which hosts are told by their `weave` command.
     """
     rng = Random(f"explore {seed}")
     faults: list[Fault] = []
@@ -81,6 +82,8 @@ def draw(
         if len(faults) == wanted:
             break
         drawn = _fault(rng, hosts, services, length)
+        if drawn is None and policed and rng.randrange(3) == 0:
+            drawn = _policy(rng, hosts, policed, len(faults), length)
         if drawn is None:
             drawn = _change(rng, elastic, attachable, len(faults), length)
         if drawn is not None and not _collides(drawn, faults):
@@ -153,6 +156,18 @@ def _change(
             body = {"service": rng.choice(attachable), "address": f"10.250.{number}.1/24"}
             return Fault(at=at, verb="attach", body=body, lasts=lasts, undo={"detach": body})
     return None
+
+
+def _policy(rng: Random, hosts: Sequence[str], policed: Sequence[str], number: int, length: int) -> Fault:
+    """Typed on one host and taken back there. No two are about the same, as each has an odd port of its own."""
+    at, lasts = rng.randrange(length // _STEP) * _STEP, _lasts(rng)
+    source, target = rng.choice((*policed, "all")), rng.choice(policed)
+    ports = rng.choice((f":{20_001 + number}", f":1-10000,{20_001 + number}"))
+    verb, host = rng.choice(("deny", "deny", "allow")), rng.choice(hosts)
+    rule = ["from", source, "to", f"{target}{ports}"]
+    body = {"host": host, "command": ["weave", verb, "--force", *rule]}
+    undo = {"host": host, "command": ["weave", verb, "--remove", *rule]}
+    return Fault(at=at, verb="exec", body=body, lasts=lasts, undo={"exec": undo})
 
 
 def _lasts(rng: Random) -> int:
