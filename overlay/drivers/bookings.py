@@ -171,9 +171,18 @@ class Bookings:
         if record.rewrite_hosts and info.hosts_path:
             hosts_file.rewrite(info.hosts_path, info.hostname, info.domainname, record.addresses)
         self._router.forwarding.now_local(mac, record.addresses)
-        self._ports.plug(
-            record.container, info.pid, mac, record.addresses, multicast=record.multicast, spoofing=record.spoofing
-        )
+        # Policies have to know what it is called before its first packet; without any, nothing is said too soon.
+        early = record.container not in self.plugged and self._router.node.policies.active
+        if early:
+            self.announce(record)
+        try:
+            self._ports.plug(
+                record.container, info.pid, mac, record.addresses, multicast=record.multicast, spoofing=record.spoofing
+            )
+        except BaseException:
+            if early:
+                self._router.feed(i.Detached(record.label))
+            raise
         self.plugged[record.container] = info.pid
         self.announce(record)
 

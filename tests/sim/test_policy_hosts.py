@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from lab.backends.simulated.backend import SimBackend, SimLab
 from lab.history import Writer
 from lab.runner import Outcome, Runner
 from lab.scenario import parse
+from lab.sim.kernel import Port
 from lab.topology import Resolved, resolve
 from overlay.effects import SetPolicy
 from overlay.policy.compiled import CompiledPolicy
@@ -165,6 +167,33 @@ def test_one_of_the_two_hosts_suffices_and_none_is_found_out(host: str) -> None:
     assert (outcome.verdict, outcome.reason) == ("valid", "")
     outcome, _ = play(*steps, backend=Watched(8 * SECOND, open_both))
     assert outcome.verdict == "invalid" and outcome.reason.startswith("invariant: policy: "), outcome.reason
+
+
+def test_a_new_container_is_known_to_the_packet_filter_before_it_is_plugged_in() -> None:
+    known: list[bool] = []
+
+    def watch(lab: SimLab) -> None:
+        kernel = lab.hosts["b"].kernel
+        before = kernel.plug
+
+        def plug(port: Port) -> None:
+            (address,) = map(ip_address, port.addresses)
+            known.append(not kernel.policy.decide(address, address, "tcp", 1)[0])
+            before(port)
+
+        kernel.plug = plug  # type: ignore[method-assign]
+
+    outcome, _ = play(
+        UP,
+        "remove: [db]",
+        weave("a", "deny --force from all to env=prod"),
+        "wait: 10s",
+        "run: [db]",
+        "expect: {unreachable: {from: guest, to: db}, within: 5s}",
+        backend=Watched(8 * SECOND, watch),
+    )
+    assert (outcome.verdict, outcome.reason) == ("valid", "")
+    assert known == [True]
 
 
 def policy_of(lab: SimLab, host: str) -> Any:
