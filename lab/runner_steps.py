@@ -29,6 +29,7 @@ from lab.scenario_steps import (
     Reset,
     Run,
     Scale,
+    SetPolicy,
     Step,
     Victim,
 )
@@ -118,6 +119,13 @@ async def detach(stage: Stage, body: Attach, index: int) -> Detail:
     return stage.containers()
 
 
+async def policy(stage: Stage, body: SetPolicy, index: int) -> Detail:
+    """`weave allow` or `deny`."""
+    host = body.host or stage.hosts[0]
+    await _weave(stage).policy(host, body.policy.text, remove=body.remove, force=body.force)
+    return {"host": host, "policy": body.policy.text, "removed": body.remove}
+
+
 async def execute(stage: Stage, body: Exec, index: int) -> Detail:
     """Run a command on a host or in a container, and judge how it ended."""
     container = "" if body.service is None else _some(stage, body.service)[0].name
@@ -168,6 +176,7 @@ _CARRY: Mapping[str, Carry] = {
     "scale": scale,
     "attach": attach,
     "detach": detach,
+    "policy": policy,
     "exec": execute,
     "heal": heal,
     "restart": restart,
@@ -235,6 +244,8 @@ def label_of(step: Step, hosts: Sequence[str]) -> str:
             said = f"{body.service} to {body.to}"
         case "attach" | "detach":
             said = f"{body.service} {body.address or ''}".strip()
+        case "policy":
+            said = f"{body.rule}{' (removed)' if body.remove else ''}"
         case "exec":
             line = (
                 body.command[2]

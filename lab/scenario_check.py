@@ -382,11 +382,13 @@ def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> It
                 )
         case "block" | "mtu":
             yield from context.hosts_of((*where, "hosts"), body.hosts)
+        case "policy":
+            yield from context.host((*where, "host"), body.host) if body.host is not None else ()
         case "slow_disk" | "clock":
             yield from context.host((*where, "host"), body.host)
         case "expect":
             yield from _expect(where, step, scenario, context)
-    if step.verb in ("forget", "attach", "detach", "reset", "churn") and scenario.overlay.kind != "weave":
+    if step.verb in ("forget", "attach", "detach", "policy", "reset", "churn") and scenario.overlay.kind != "weave":
         yield Problem(where, f"`{step.verb}` on overlay {scenario.overlay.kind}", "overlay weave", at_key=True)
     if step.verb == "kill" and body.daemon is not None and scenario.overlay.kind != "weave":
         yield Problem(where, f"a daemon to kill on overlay {scenario.overlay.kind}", "a host or a service")

@@ -11,9 +11,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringCo
 from lab import linear
 from lab.scenario_base import ALL, NAMES_SCHEMA, Command, DnsName, Model, Name, Names, Scalar, fault
 from lab.scenario_values import UNITS, Duration, Frequency, Percentage
+from overlay.errors import UsageError
+from overlay.policy.words import Policy, parse
 
 VERBS = (
-    *("launch", "connect", "forget", "run", "attach", "detach", "exec", "partition", "heal", "block", "mtu"),
+    *("launch", "connect", "forget", "run", "attach", "detach", "policy", "exec", "partition", "heal", "block", "mtu"),
     *("kill", "restart", "churn", "slow_disk", "clock", "scale", "remove", "reset", "expect", "wait"),
 )
 _ALL_ONLY: tuple[dict[str, Any], ...] = ({"const": ALL},)
@@ -117,6 +119,41 @@ class Attach(Model):
     @classmethod
     def expand(cls, value: Any) -> Any:
         return {"service": value} if isinstance(value, str) else value
+
+
+class SetPolicy(Model):
+    """Say who may speak to whom, on a host (the first one): `weave allow` or `deny`; `remove` takes it back.
+
+    `force`: though nobody is meant yet, or another policy says the opposite.
+    """
+
+    rule: str
+    host: Name | None = None
+    remove: bool = False
+    force: bool = False
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"rule": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _understood(self) -> "SetPolicy":
+        verb, _, rest = self.rule.partition(" ")
+        if verb not in ("allow", "deny"):
+            raise fault("`allow from X to Y` or `deny from X to Y`", self.rule)
+        try:
+            parse(verb == "allow", rest)
+        except UsageError as error:
+            raise fault("`allow from X to Y` or `deny from X to Y`", str(error)) from None
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """What it says."""
+        verb, _, rest = self.rule.partition(" ")
+        return parse(verb == "allow", rest)
 
 
 class ExecExpect(Model):
@@ -373,6 +410,7 @@ class Step(Model):
     run: Run | None = None
     attach: Attach | None = None
     detach: Attach | None = None
+    policy: SetPolicy | None = None
     exec: Exec | None = None
     partition: Partition | None = None
     heal: Heal | None = None

@@ -7,7 +7,9 @@ events themselves, services from their `replicas` detail (see `lab.history.Event
 from typing import Any
 
 from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
+from lab.policies import Hearsay, judged
 from lab.scenario_names import domain_of, full_name
+from overlay.policy.directory import Member
 
 __all__ = ["CHANGES", "FAULTS", "LASTING", "SeriesKey", "World", "is_change", "label_of", "name_of", "series_of"]
 
@@ -15,8 +17,8 @@ SeriesKey = tuple[str, str, str]
 """(probe, source replica, target): samples with the same key form one series."""
 
 CHANGES = (
-    *("launch", "connect", "forget", "run", "remove", "attach", "detach", "partition", "heal", "kill", "restart"),
-    *("scale", "reset", "churn"),
+    *("launch", "connect", "forget", "run", "remove", "attach", "detach", "policy", "partition", "heal", "kill"),
+    *("restart", "scale", "reset", "churn"),
 )
 """What an event must be about to change what peers should believe or reach. A churn is one change, at its end: what
 its single turns do is never judged, for the next one comes before they are over."""
@@ -81,6 +83,8 @@ class World:
         """Hosts that should have a peer, as far as they are not gone."""
         self.churning: dict[int, None] = {}
         """Steps of the churns that go on."""
+        self._policies = Hearsay()
+        self._closed = False
         self._services: dict[str, Any] = {}
         self._domain = domain_of({})
         self._named: dict[str, list[str]] = {}
@@ -106,6 +110,8 @@ class World:
             self.gone.add(record.host)
         elif isinstance(record, Meta):
             self._meta(record)
+        if self._policies and not isinstance(record, Sample):
+            self._policies.talked([self.members(group) for group in self.groups])
 
     def group_of(self, host: str) -> int | None:
         """Index into `groups`, None when the host is down."""
@@ -149,7 +155,29 @@ class World:
             return None if target in self.removed else False
         if here != there and (self._down(here) or self._down(there)) and there in self._group_of:
             return None
-        return self._joined(here, there)
+        return self._joined(here, there) and self._permitted(probe, source, target)
+
+    def _permitted(self, probe: str, source: str, target: str) -> bool:
+        """Whether policies let a probe pass, as far as the hosts of both ends have heard of them."""
+        if not self._policies and not self._closed:
+            return True
+        ends = self._member(source), self._member(target)
+        service = self._services.get(self._service_of(target)) or {}
+        port = 0 if probe == "icmp" else int(service.get("port") or 80)
+        for member in ends:
+            verdict = judged("tcp" if port else "icmp", port, *ends, self._policies.policies(member.nickname))
+            if not (not self._closed if verdict is None else verdict):
+                return False
+        return True
+
+    def _member(self, replica: str) -> Member:
+        """A container as policies see it."""
+        service = self._service_of(replica)
+        spec = self._services.get(service) or {}
+        names = tuple(dict.fromkeys((replica, str(spec.get("hostname") or service).partition(f".{self._domain}")[0])))
+        labels = tuple((str(key), str(value)) for key, value in (spec.get("labels") or {}).items())
+        address = self.addresses.get(replica, "").partition("/")[0]
+        return Member("", self.replicas[replica], replica, names, labels, (address,) if address else ())
 
     def demands(self, series: SeriesKey) -> bool | None:
         """As `should`, but None too when nobody probes this series all the time, so that no try need ever come: its
@@ -203,6 +231,7 @@ class World:
         self._services = dict(scenario.get("services") or {})
         options = overlay.get("options") if isinstance(overlay, dict) else None
         self._domain = domain_of(options or {})
+        self._closed = str((options or {}).get("default-deny", "")).lower() == "true"
         self._named.clear()
         self._regroup((self.hosts,))
 
@@ -224,6 +253,11 @@ class World:
                 for name, service in self._services.items()
                 if isinstance(service, dict) and service.get("host")
             }
+        if event.what == "policy" and event.ok and "policy" in detail:
+            self._policies.typed(str(detail["host"]), str(detail["policy"]), removed=bool(detail["removed"]))
+        elif event.what == "reset" and event.ok and self._policies:
+            for host in self._hosts_of(event):
+                self._policies.forgotten(host)
         if event.what == "churn" and event.phase == "start":
             self.churning[event.step] = None
         elif event.what == "churn":

@@ -22,8 +22,8 @@ _STEP = 100 * _MS
 _MARGIN = 3 * _S
 """From the end of a fault until a command is given again."""
 _TRIES = 40
-CHANGES = ("scale", "remove", "attach", "exec")
-"""Verbs that change what runs, or who may speak to whom (`exec: weave deny …`), and are undone by another step."""
+CHANGES = ("scale", "remove", "attach", "policy")
+"""Verbs that change what runs, or who may speak to whom, and are undone by another step."""
 OBSTACLES = ("block", "mtu")
 _HARMLESS = (*CHANGES, "clock")
 """Beside these a command succeeds."""
@@ -164,10 +164,10 @@ def _policy(rng: Random, hosts: Sequence[str], policed: Sequence[str], number: i
     source, target = rng.choice((*policed, "all")), rng.choice(policed)
     ports = rng.choice((f":{20_001 + number}", f":1-10000,{20_001 + number}"))
     verb, host = rng.choice(("deny", "deny", "allow")), rng.choice(hosts)
-    rule = ["from", source, "to", f"{target}{ports}"]
-    body = {"host": host, "command": ["weave", verb, "--force", *rule]}
-    undo = {"host": host, "command": ["weave", verb, "--remove", *rule]}
-    return Fault(at=at, verb="exec", body=body, lasts=lasts, undo={"exec": undo})
+    rule = f"{verb} from {source} to {target}{ports}"
+    body = {"host": host, "rule": rule, "force": True}
+    undo = {"host": host, "rule": rule, "remove": True}
+    return Fault(at=at, verb="policy", body=body, lasts=lasts, undo={"policy": undo})
 
 
 def _lasts(rng: Random) -> int:

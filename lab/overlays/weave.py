@@ -72,6 +72,12 @@ class WeaveOverlay:
         await must(self._lab.hosts[replica.host], [*argv, replica.image, *replica.args])
         await self._learn(replica)
 
+    async def policy(self, host: str, text: str, *, remove: bool, force: bool) -> None:
+        """`weave allow` or `deny`, typed on a host."""
+        verb, *words = text.split(" ")
+        flags = ["--remove"] if remove else ["--force"] if force else []
+        await must(self._lab.hosts[host], ["weave", verb, *flags, *words])
+
     async def remove(self, replica: Replica) -> None:
         """`docker rm -f`; the daemon hears of it from the engine."""
         self._addresses.pop(replica.name, None)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from itertools import pairwise
 
 from lab.errors import Violation
-from lab.sim.flows import Flow, judged
+from lab.policies import judged
+from lab.sim.flows import Flow
 from lab.sim.kernel import Kernel, Port
 from lab.sim.world import Peer, World
 from overlay.env import MILLISECOND, SECOND
@@ -75,7 +76,7 @@ class Invariants:
             return
         self.looked += 1
         closed = sender.config.default_deny or receiver.config.default_deny
-        verdict = judged(flow, source, target, policies)
+        verdict = judged(flow.protocol, flow.port, source, target, policies)
         if verdict is False or (verdict is None and closed):
             text = (
                 f"{flow.protocol} from {flow.source} on {flow.sender} to {flow.destination}:{flow.port} on "

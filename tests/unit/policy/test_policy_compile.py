@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.sim.flows import Flow, judged
+from lab.policies import judged
 from overlay.policy.advice import explain, objections
 from overlay.policy.compiled import CompiledPolicy, FlowRule
 from overlay.policy.directory import WAITING, Directory, Member, compile_policies
@@ -69,12 +69,11 @@ def test_a_packet_filter_decides_as_the_policies_read(
     compiled = compile_policies(said, DIRECTORY, accept_rest)
     assert compiled == compile_policies(said[::-1], Directory(MEMBERS[::-1]), accept_rest), "whatever the order"
     for one, other in zip(source.addresses, target.addresses, strict=False):
-        flow = Flow("a", "", str(one), "b", "", str(other), port)
         # Selectors of addresses are about the packet's own, not about another one of the same container.
         ours = Member(source.peer, source.nickname, "", source.names, source.labels, (str(one),))
         theirs = Member(target.peer, target.nickname, "", target.names, target.labels, (str(other),))
-        verdict = judged(flow, ours, theirs, said)
-        accept, rule = compiled.decide(one, other, flow.protocol, port)
+        verdict = judged("tcp" if port else "icmp", port, ours, theirs, said)
+        accept, rule = compiled.decide(one, other, "tcp" if port else "icmp", port)
         assert accept == (accept_rest if verdict is None else verdict)
         assert (rule is None) == (verdict is None)
 
