@@ -30,8 +30,8 @@ __all__ = [
     "as_container",
     "find",
     "is_inside",
-    "newer_image",
     "refuse_beside",
+    "settle",
     "start_proxy",
     "start_router",
 ]
@@ -111,6 +111,8 @@ class Held(Struct, frozen=True):
     name: str
     running: bool
     image: str
+    comes: bool
+    """The engine starts it again."""
 
     @property
     def outdated(self) -> bool:
@@ -155,10 +157,15 @@ def refuse_beside(part: str, environment: Mapping[str, str]) -> None:
         )
 
 
-def newer_image(part: str, environment: Mapping[str, str]) -> str:
-    """What to do where the container was made from an image that has been replaced since; else nothing."""
+def settle(part: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """A launch found the part running: its container comes back as these words say, also where an earlier launch was
+    killed before it could say so. Returns what to do where the image has been replaced since; else nothing."""
     held = find(part, environment)
-    if held is None or not held.outdated:
+    if held is None:
+        return ""
+    if held.comes != _comes_back(words):
+        held.comes_back(_comes_back(words))
+    if not held.outdated:
         return ""
     ends = "`weave stop --for-restart`" if part == "router" else _ENDS[part]
     return (
@@ -215,14 +222,13 @@ def _start(
             },
         }
         made = engine.must("POST", f"/containers/create?name={name}", body)
-        held = Held(engine, made["Id"], name, True, "")
+        held = Held(engine, made["Id"], name, running=True, image="", comes=False)
     except OSError as error:
         raise Refused(f"the container engine does not answer at {path}: {error.strerror or error}") from None
     try:
         engine.must("POST", f"/containers/{held.id}/start")
         _await(engine, held, part, answers)
-        if not _has(words, "no-restart"):
-            held.comes_back(True)  # not before: what cannot start shall say so once, and be gone
+        held.comes_back(_comes_back(words))  # not before: what cannot start shall say so once, and be gone
     except BaseException:
         engine.ask("DELETE", f"/containers/{held.id}?force=1")
         raise
@@ -239,6 +245,10 @@ def _await(engine: "_Engine", held: Held, part: str, answers: Callable[[], bool]
                 f"the {part} does not answer after {_PATIENCE:g} s; its last words: {engine.last_words(held.id)}"
             )
         time.sleep(0.05)
+
+
+def _comes_back(words: Sequence[str]) -> bool:
+    return not _has(words, "no-restart")
 
 
 def _has(words: Iterable[str], flag: str) -> bool:
@@ -364,7 +374,8 @@ class _Engine:
             return None
         if ((found.get("Config") or {}).get("Labels") or {}).get(LABEL) != part:
             raise Refused(f"there is a container `{name}` that is none of this overlay: remove or rename it")
-        return Held(self, found["Id"], name, bool(found["State"]["Running"]), found["Image"])
+        comes = found["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no")
+        return Held(self, found["Id"], name, bool(found["State"]["Running"]), found["Image"], comes)
 
     def last_words(self, container: str) -> str:
         """What it said last: the sentence of a command that failed, or else the end of its log."""

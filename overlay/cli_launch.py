@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from overlay.cli_client import Client, NotRunning, Refused, socket_path
-from overlay.cli_container import is_inside, newer_image, refuse_beside, start_router
+from overlay.cli_container import is_inside, refuse_beside, settle, start_router
 from overlay.cli_original import refuse_flag
 from overlay.cli_variables import from_environment
 from overlay.cli_words import Usage, engine_socket, host_names, nearest, number
@@ -246,7 +246,7 @@ def launch(
             + " peers are added by `weave connect PEER`"
         )
     return "the router runs already, with the same options" + (
-        newer_image("router", environment) if options.in_container else ""
+        settle("router", words, environment) if options.in_container else ""
     )
 
 

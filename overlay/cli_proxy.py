@@ -12,7 +12,7 @@ from msgspec import defstruct
 from msgspec.structs import asdict
 
 from overlay.cli_client import Refused
-from overlay.cli_container import FLAG, find, is_inside, newer_image, refuse_beside, start_proxy
+from overlay.cli_container import FLAG, find, is_inside, refuse_beside, settle, start_proxy
 from overlay.cli_variables import refuse_known
 from overlay.cli_words import Usage, engine_socket, host_names, nearest
 from overlay.drivers.options import Places, differences
@@ -179,7 +179,7 @@ def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
             "a proxy runs here already, with other options: " + "; ".join(different) + ". `weave stop-proxy` ends it"
         )
     return "the proxy runs already, with the same options" + (
-        newer_image("proxy", environment) if options.in_container else ""
+        settle("proxy", words, environment) if options.in_container else ""
     )
 
 
