@@ -100,7 +100,7 @@ def test_the_usual_commands_do_the_usual_things(pair: Pair) -> None:
     assert one.state("weave", "{{.HostConfig.RestartPolicy.Name}}") == "always"
     assert one.weave("expose", "10.0.1.100/24").stdout.strip() == "10.0.1.100/24"
     eventually(lambda: reaches(two, "far", "10.0.1.100"), 60, "the host itself")
-    one.weave("hide")
+    one.weave("hide", "10.0.1.100/24")
 
     one.docker("run", "-d", "--name", "late", BUSYBOX, "sleep", "1000")
     assert one.weave("attach", "10.0.1.7/24", "late").stdout.strip() == "10.0.1.7/24"
@@ -115,6 +115,7 @@ def test_the_usual_commands_do_the_usual_things(pair: Pair) -> None:
     ):
         assert name in one.weave(*words).stdout
     assert one.weave("dns-lookup", "far").stdout.strip() == "10.0.1.2"
+    assert "ok    kernel" in one.weave("check", check=False).stdout  # which takes more than other commands do
 
 
 def test_the_proxy_puts_containers_on_the_overlay(pair: Pair) -> None:
@@ -154,7 +155,7 @@ def test_the_data_path_outlives_the_router_and_the_engine(pair: Pair) -> None:
         one.start_engine()
         eventually(lambda: one.router() != 0, 60, "the router comes with its engine")
         eventually(lambda: connected(one), 60, "connected")
-    one.weave("hide")
+    one.weave("hide", "10.0.1.100/24")
     one.docker("start", "near")
     eventually(lambda: reaches(two, "far", "near.weave.local"), 60, "what the engine took along is back")
 
@@ -240,7 +241,7 @@ def test_a_host_changes_between_both_forms(image: Built) -> None:
             host.weave("expose", "10.0.9.1/24")
             assert "-A FORWARD -j WEAVE" in host.sh("iptables-legacy-save -t filter")
             assert "WEAVE" not in host.sh("iptables-nft-save")
-            host.weave("hide")
+            host.weave("hide", "10.0.9.1/24")
             eventually(lambda: host.attached() == before, 60, "attached as before")
             eventually(lambda: host.weave("dns-lookup", "web", check=False).stdout.strip(), 60, "its name")
             assert host.weave("report", "-f", "{{.mesh.name}}").stdout == name
