@@ -290,6 +290,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
     from overlay.drivers import bridge, firewall
     from overlay.drivers.disk import Disk
     from overlay.drivers.netlink import Netlink
+    from overlay.drivers.policy_filter import PolicyFilter
     from overlay.drivers.port_filter import PortFilter
     from overlay.drivers.proxy_process import forget_proxy
     from overlay.drivers.vxlan_filter import VxlanFilter
@@ -301,6 +302,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
             bridge.remove(netlink)
         VxlanFilter(VXLAN_PORT).remove()
         PortFilter().remove()
+        PolicyFilter().remove()
         firewall.remove()
         forget_proxy(places)
         disk.remove()

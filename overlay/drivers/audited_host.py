@@ -15,6 +15,7 @@ from overlay.drivers.kernel import Forwarding
 from overlay.drivers.lives import Lives
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
+from overlay.drivers.policy_filter import PolicyFilter
 
 __all__ = ["AuditedHost"]
 
@@ -24,12 +25,21 @@ log = logging.getLogger(__name__)
 class AuditedHost:
     """See `audit.Host`. `settle` gives it what is made later than the audit."""
 
-    def __init__(self, netlink: Netlink, plan: VxlanPlan, clear: bool, own: str, forwarding: Forwarding) -> None:
+    def __init__(
+        self,
+        netlink: Netlink,
+        plan: VxlanPlan,
+        clear: bool,
+        own: str,
+        forwarding: Forwarding,
+        policy: PolicyFilter,
+    ) -> None:
         self._netlink = netlink
         self._plan = plan
         self._clear = clear
         self._own = own
         self._forwarding = forwarding
+        self._policy = policy
         self._around: tuple[Router, Journal, Exposure, Lives] | None = None
 
     def settle(self, router: Router, journal: Journal, exposure: Exposure, lives: Lives) -> None:
@@ -67,7 +77,8 @@ class AuditedHost:
 
     def look_at_filter(self) -> tuple[str, ...]:
         """See `audit.Host`."""
-        return self._around[2].look_at_filter() if self._around is not None else ()
+        mended = self._policy.look()
+        return (*mended, *self._around[2].look_at_filter()) if self._around is not None else mended
 
     def container_of(self, port: str) -> str:
         """See `audit.Host`."""

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,10 +43,12 @@ from overlay.drivers.http_listener import IDLE, Door, make_runner, open_token, s
 from overlay.drivers.in_container import prepare
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
+from overlay.drivers.kernel_tables import ports_of
 from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
 from overlay.drivers.options import DEFAULT_PLUGIN, LaunchOptions, Places
 from overlay.drivers.plugin import Plugin
+from overlay.drivers.policy_filter import PolicyFilter
 from overlay.drivers.port_filter import PortFilter
 from overlay.drivers.process import hide, hold, spawn
 from overlay.drivers.proxy_process import running
@@ -121,6 +124,12 @@ class Daemon:
         stack.callback(guard.close)
         ports = self._ports = PortFilter()
         stack.callback(ports.close)
+        policy = PolicyFilter(
+            lambda: dict.fromkeys((*ports.rules, *ports_of(netlink, BRIDGE))),
+            lambda: _own_addresses(ports, audited.exposed()),
+        )
+        stack.callback(policy.close)
+        ports.on_port = policy.add
         rules = {**_stored_rules(journal, config.name), **ports.adopt()}
         ports.install({port: rule for port, rule in rules.items() if netlink.index(port)})
         trust = Trust(config, None)
@@ -150,8 +159,15 @@ class Daemon:
         engine_socket = options.docker_api or socket_path(self._environment)
         engine = Engine(engine_socket, host_socket(engine_socket))
         stack.push_async_callback(engine.close)
-        audited = AuditedHost(netlink, plan, clear, config.name, forwarding)
-        filters = {"weave-vxlan": (guard.table, guard.restore), "weave-ports": (ports.table, ports.restore)}
+        router.policy = policy
+        policy.on_change = lambda state, problem: router.feed(i.PolicyEnforced("off" if problem else state, problem))
+        audited = AuditedHost(netlink, plan, clear, config.name, forwarding, policy)
+        filters = {
+            "weave-vxlan": (guard.table, guard.restore),
+            "weave-ports": (ports.table, ports.restore),
+            "weave-policy": (policy.table, policy.restore),
+            "weave-policy of connections": (policy.tracking, policy.restore),
+        }
         audit = self._audit = Audit(netlink, plan, clear, forwarding, ports, filters, audited, router.clock)
         stack.callback(audit.close)
         containers = Containers(router, engine, Ports(netlink, audit.devices, ports), config, journal)
@@ -421,6 +437,12 @@ def _stored_rules(journal: Journal, own: str) -> dict[str, PortRule]:
         for record in journal.all()
         if record.addresses
     }
+
+
+def _own_addresses(ports: PortFilter, exposed: tuple[str, ...]) -> frozenset[IPv4Address | IPv6Address]:
+    """This host's on the overlay: its containers' and its own."""
+    literals = [literal for rule in ports.rules.values() for literal in rule.addresses]
+    return frozenset(ip_address(each.partition("/")[0]) for each in (*literals, *exposed))
 
 
 async def _resolve(host: str) -> str:

@@ -14,7 +14,7 @@ from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETNEIGH
 from overlay.drivers import rtnl
 from overlay.drivers.netlink import LinkMessage, NeighbourMessage, Netlink, Request, attributes
 
-__all__ = ["LEARNED", "LOCAL", "STATIC", "STICKY", "Entry", "Link", "entries", "links", "manner"]
+__all__ = ["LEARNED", "LOCAL", "STATIC", "STICKY", "Entry", "Link", "entries", "links", "manner", "ports_of"]
 
 LOCAL, STICKY, STATIC, LEARNED = "local", "sticky", "static", "learned"
 
@@ -66,6 +66,13 @@ class Entry(Struct, frozen=True):
     mac: str
     destination: str
     """An address, or empty."""
+
+
+def ports_of(netlink: Netlink, bridge: str) -> tuple[str, ...]:
+    """The names of the ports of a bridge; empty without it."""
+    there = links(netlink)
+    index = there[bridge].index if bridge in there else -1
+    return tuple(name for name, each in there.items() if each.master == index)
 
 
 def links(netlink: Netlink) -> dict[str, Link]:

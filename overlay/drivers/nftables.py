@@ -1,11 +1,9 @@
 """One nftables table that a daemon keeps in this network namespace: made, filled, read back, taken away.
 
-Owns the netlink messages and the expressions of rules as octets; speaks to the kernel itself, because `nft` takes some
-milliseconds for each change. Which sets, chains and rules there are is decided in `vxlan_filter` and `port_filter`.
+Owns what tables, sets, chains and rules are in netlink; speaks to the kernel itself, because `nft` takes some
+milliseconds for each change. Which of them there are is decided in `vxlan_filter`, `port_filter` and `policy_filter`.
 """
 
-import errno
-import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,22 +11,33 @@ from contextlib import suppress
 
 from msgspec import Struct
 
+from overlay.drivers import nfnetlink as nl
+from overlay.drivers.nfnetlink import CREATE, attribute, nest, number, open_socket, parsed, text
+
 __all__ = [
     "ACCEPT",
     "DROP",
+    "END",
     "ETHER",
     "IFNAME",
+    "INTERVAL",
     "IPV4",
     "IPV6",
+    "KEPT",
     "LINK",
     "NETWORK",
     "REGISTER",
+    "START",
     "TRANSPORT",
     "Chain",
     "Onlooker",
     "Rule",
     "Set",
     "Table",
+    "between",
+    "connection_mark",
+    "connection_state",
+    "constant",
     "counter",
     "differs",
     "equals",
@@ -36,24 +45,20 @@ __all__ = [
     "load",
     "load6",
     "lookup",
+    "masked",
     "meta",
+    "remember",
     "routed_back",
+    "set_connection_mark",
+    "set_meta",
     "verdict",
 ]
 
-_NETLINK_NETFILTER = 12
-_REQUEST, _ACK, _DUMP, _CREATE, _APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
-_ERROR, _DONE = 2, 3
-_INTERRUPTED = 0x10
-"""NLM_F_DUMP_INTR: the table changed under the dump."""
-_TRIES = 20
-"""Dumps that may be interrupted in a row. Any program of the host interrupts them by changing any table."""
-_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_APPEND = 0x800
 _SUBSYSTEM = 10
 """NFNL_SUBSYS_NFTABLES."""
-_NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE = 0, 1, 2, 3, 4, 6, 7
-_NEWSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 12, 13, 14
-_NESTED = 0x8000
+_NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE, _DELRULE = 0, 1, 2, 3, 4, 6, 7, 8
+_NEWSET, _DELSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 11, 12, 13, 14
 _MOST = 1000
 """Elements in one message: attributes are at most 64 KiB."""
 IFNAME, ETHER, IPV4, IPV6 = 41, 9, 7, 8
@@ -71,6 +76,15 @@ _FIB_SOURCE, _FIB_ARRIVAL, _FIB_PRESENT = 0x1, 0x8, 0x20
 _INVERTED = 1
 _JUMP, _GOTO = -3, -4
 DROP, ACCEPT = 0, 1
+INTERVAL, KEPT = 0x4, 0x30
+"""Flags of a set: NFT_SET_INTERVAL, and NFT_SET_TIMEOUT with NFT_SET_EVAL."""
+START, END = b"\0", b"\1"
+"""Of an interval; the end is the first that is not in it."""
+_AT_LEAST, _AT_MOST = 5, 3
+"""NFT_CMP_GTE, NFT_CMP_LTE."""
+_UPDATE = 1
+"""NFT_DYNSET_OP_UPDATE."""
+_CONNECTION_MARK = 3
 LINK, NETWORK, TRANSPORT = 0, 1, 2
 """Headers that a payload is loaded from."""
 
@@ -81,6 +95,13 @@ class Set(Struct, frozen=True):
     name: str
     kinds: tuple[int, ...]
     length: int
+    flags: int = 0
+    """`INTERVAL`: the elements are bounds, each with one byte more behind it (`START`, `END`).
+
+    `KEPT`: rules put elements in, which stay when the table is changed, and are nobody else's business.
+    """
+    size: int = 0
+    """Elements that it takes at most."""
 
 
 class Chain(Struct, frozen=True):
@@ -103,24 +124,24 @@ class Rule(Struct, frozen=True):
 
 def meta(key: int, register: int = REGISTER) -> bytes:
     """Load what the kernel knows of a packet."""
-    return _expression("meta", _number(1, register) + _number(2, key))
+    return _expression("meta", number(1, register) + number(2, key))
 
 
 def load(header: int, offset: int, length: int, register: int = REGISTER) -> bytes:
     """Load octets of a packet; a packet that lacks them does not match the rule."""
-    return _expression("payload", _number(1, register) + _number(2, header) + _number(3, offset) + _number(4, length))
+    return _expression("payload", number(1, register) + number(2, header) + number(3, offset) + number(4, length))
 
 
 def load6(kind: int, offset: int, length: int, register: int = REGISTER) -> bytes:
     """Load octets of an IPv6 extension header; a packet without such a header does not match the rule."""
-    where = _number(1, register) + _attribute(2, bytes((kind,))) + _number(3, offset) + _number(4, length)
+    where = number(1, register) + attribute(2, bytes((kind,))) + number(3, offset) + number(4, length)
     return _expression("exthdr", where)
 
 
 def routed_back(register: int = REGISTER) -> bytes:
     """Load four bytes: not zero if the host has a route to the packet's source by the interface of arrival."""
     flags = _FIB_SOURCE | _FIB_ARRIVAL | _FIB_PRESENT
-    return _expression("fib", _number(1, register) + _number(2, _FIB_INTERFACE) + _number(3, flags))
+    return _expression("fib", number(1, register) + number(2, _FIB_INTERFACE) + number(3, flags))
 
 
 def equals(value: bytes) -> bytes:
@@ -133,21 +154,64 @@ def differs(value: bytes) -> bytes:
     return _compare(_DIFFERS, value)
 
 
+def masked(mask: bytes, value: bytes | None = None, register: int = REGISTER) -> bytes:
+    """Keep these bits of what was loaded, and flip those of `value`."""
+    flipped = nest(5, attribute(1, value or bytes(len(mask))))
+    registers = number(1, register) + number(2, register) + number(3, len(mask))
+    return _expression("bitwise", registers + nest(4, attribute(1, mask)) + flipped)
+
+
+def between(low: bytes, high: bytes) -> tuple[bytes, ...]:
+    """Go on only if what was loaded is in this range, bounds included."""
+    return (equals(low),) if low == high else (_compare(_AT_LEAST, low), _compare(_AT_MOST, high))
+
+
+def constant(value: bytes, register: int = REGISTER) -> bytes:
+    """Load this."""
+    return _expression("immediate", number(1, register) + nest(2, attribute(1, value)))
+
+
+def connection_state(register: int = REGISTER) -> bytes:
+    """Load the bit of the state in which connection tracking has the packet (host's byte order)."""
+    return _expression("ct", number(1, register) + number(2, 0))
+
+
+def set_meta(key: int) -> bytes:
+    """Have the kernel know this of the packet: what was loaded."""
+    return _expression("meta", number(2, key) + number(3, REGISTER))
+
+
+def connection_mark() -> bytes:
+    """Load the mark of the packet's connection."""
+    return _expression("ct", number(1, REGISTER) + number(2, _CONNECTION_MARK))
+
+
+def set_connection_mark() -> bytes:
+    """Mark the packet's connection with what was loaded."""
+    return _expression("ct", number(2, _CONNECTION_MARK) + number(4, REGISTER))
+
+
+def remember(name: str, seconds: int) -> bytes:
+    """Put the loaded key into a set for so long, or keep it there for so long from now; a full set: do not match."""
+    life = number(6, seconds * 1000, 8)
+    return _expression("dynset", text(1, name) + number(3, _UPDATE) + number(4, REGISTER) + life)
+
+
 def lookup(name: str, *, absent: bool = False) -> bytes:
     """Go on only if the loaded key is an element of the set (`absent`: is none)."""
-    flags = _number(5, _INVERTED) if absent else b""
-    return _expression("lookup", _text(1, name) + _number(2, REGISTER) + flags)
+    flags = number(5, _INVERTED) if absent else b""
+    return _expression("lookup", text(1, name) + number(2, REGISTER) + flags)
 
 
 def verdict(code: int) -> bytes:
     """`ACCEPT` or `DROP`."""
-    return _expression("immediate", _number(1, _VERDICT_REGISTER) + _nest(2, _nest(2, _number(1, code))))
+    return _expression("immediate", number(1, _VERDICT_REGISTER) + nest(2, nest(2, number(1, code))))
 
 
 def goto(chain: str) -> bytes:
     """Go on in another chain, and do not come back."""
-    data = _nest(2, _nest(2, _number(1, _GOTO) + _text(2, chain)))
-    return _expression("immediate", _number(1, _VERDICT_REGISTER) + data)
+    data = nest(2, nest(2, number(1, _GOTO) + text(2, chain)))
+    return _expression("immediate", number(1, _VERDICT_REGISTER) + data)
 
 
 def counter() -> bytes:
@@ -156,12 +220,12 @@ def counter() -> bytes:
 
 
 def _compare(operation: int, value: bytes) -> bytes:
-    wanted = _nest(3, _attribute(1, value))
-    return _expression("cmp", _number(1, REGISTER) + _number(2, operation) + wanted)
+    wanted = nest(3, attribute(1, value))
+    return _expression("cmp", number(1, REGISTER) + number(2, operation) + wanted)
 
 
 def _expression(name: str, data: bytes) -> bytes:
-    return _nest(1, _text(1, name) + _nest(2, data))
+    return nest(1, text(1, name) + nest(2, data))
 
 
 # --- tables of others -------------------------------------------------------------------------------------------------
@@ -174,7 +238,7 @@ class Onlooker:
     """
 
     def __init__(self) -> None:
-        self._socket = _open()
+        self._socket = open_socket()
 
     def close(self) -> None:
         """Read no more."""
@@ -183,7 +247,7 @@ class Onlooker:
     def rules(self, family: int, table: str, chain: str) -> tuple[bytes, ...]:
         """The expressions of each rule of a chain, only good to be compared; no chain: no rules."""
         try:
-            found = _dump(self._socket, family, _GETRULE, _text(1, table) + _text(2, chain))
+            found = nl.dump(self._socket, _SUBSYSTEM, family, _GETRULE, text(1, table) + text(2, chain))
         except FileNotFoundError:
             return ()
         return tuple(expressions for _, expressions in map(_plain, found))
@@ -192,17 +256,17 @@ class Onlooker:
     def jumps_to(rule: bytes, chain: str) -> bool:
         """A rule of `rules` does nothing but have all packets go through another chain."""
         # The kernel tells nested attributes without their flag.
-        data = _attribute(2, _attribute(2, _number(1, _JUMP) + _text(2, chain)))
-        jump = b"immediate\0" + _number(1, _VERDICT_REGISTER) + data
+        data = attribute(2, attribute(2, number(1, _JUMP) + text(2, chain)))
+        jump = b"immediate\0" + number(1, _VERDICT_REGISTER) + data
         return rule.removeprefix(b"counter\0") == jump
 
     def drops(self, family: int, table: str, chain: str) -> bool:
         """The policy of a chain is to drop."""
         try:
-            (found,) = _dump(self._socket, family, _GETCHAIN, _text(1, table) + _text(3, chain), _ACK)
+            (found,) = nl.one(self._socket, _SUBSYSTEM, family, _GETCHAIN, text(1, table) + text(3, chain))
         except FileNotFoundError:
             return False
-        return dict(_parsed(found)).get(5, b"") == DROP.to_bytes(4, "big")
+        return dict(parsed(found)).get(5, b"") == DROP.to_bytes(4, "big")
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -231,36 +295,91 @@ class Table:
         """There is one of ours."""
         return self._socket is not None
 
-    def install(self, elements: Mapping[str, Iterable[bytes]]) -> None:
-        """Make the table, or replace the one that is there at one stroke. Raises `OSError`; then nothing changed."""
-        table = _text(1, self._name)
+    def install(
+        self, elements: Mapping[str, Iterable[bytes]], kept: Mapping[str, Mapping[bytes, int]] | None = None
+    ) -> None:
+        """Make the table, or replace the one that is there at one stroke. Raises `OSError`; then nothing changed.
+
+        `kept`: elements of sets with `KEPT`, with the milliseconds that each has left.
+        """
+        table = text(1, self._name)
         wanted = {name: dict.fromkeys(elements.get(name, ())) for name in self._sets}
         fresh = self._socket is None
         try:
             if self._socket is None:
-                self._socket = _open()
+                self._socket = open_socket()
             self._run(
-                (_NEWTABLE, _CREATE, table),
+                (_NEWTABLE, CREATE, table),
                 (_DELTABLE, 0, table),
-                (_NEWTABLE, _CREATE, table),
-                *((_NEWSET, _CREATE, table + _set(each, number)) for number, each in enumerate(self._sets.values(), 1)),
-                *((_NEWCHAIN, _CREATE, table + _chain(each)) for each in self._chains),
-                *(
-                    (_NEWRULE, _CREATE | _APPEND, table + _text(2, rule.chain) + _nest(4, b"".join(rule.expressions)))
-                    for rule in self._rules
-                ),
+                (_NEWTABLE, CREATE, table),
+                *((_NEWSET, CREATE, table + _set(each, place)) for place, each in enumerate(self._sets.values(), 1)),
+                *((_NEWCHAIN, CREATE, table + _chain(each)) for each in self._chains),
+                *self._rule_messages(self._rules),
                 *(message for name, keys in wanted.items() for message in self._change(_NEWSETELEM, name, list(keys))),
+                *(
+                    message
+                    for name, keys in (kept or {}).items()
+                    for message in self._change(_NEWSETELEM, name, list(keys), keys)
+                ),
             )
             self._elements = wanted
-            # If they cannot be read now they are made again when they can: what others changed by then is not known.
-            self._written, self._shape = (), ()
-            with suppress(InterruptedError):
-                self._shape = self._read_shape()
-                self._written = self._read_rules()
+            self._read_back()
         except OSError:
             if fresh:
                 self.close()
             raise
+
+    def reshape(self, sets: Sequence[Set], rules: Sequence[Rule], elements: Mapping[str, Iterable[bytes]]) -> None:
+        """Bring sets and rules to exactly these at one stroke; chains, and what packets put into sets, stay.
+
+        A set of the same name has to be of the same shape. Raises `OSError`; then nothing changed. Without a table:
+        only says what `install` makes.
+        """
+        before, after = self._sets, {each.name: each for each in sets}
+        wanted = {name: dict.fromkeys(elements.get(name, ())) for name in after}
+        if self._socket is not None:
+            table = text(1, self._name)
+            messages = [(_DELRULE, 0, table)]
+            for place, each in enumerate(after.values(), 1):
+                if each.name not in before:
+                    messages.append((_NEWSET, CREATE, table + _set(each, place)))
+                held, keys = self._elements.get(each.name, {}), wanted[each.name]
+                messages += self._change(_DELSETELEM, each.name, [key for key in held if key not in keys], shape=each)
+                messages += self._change(_NEWSETELEM, each.name, [key for key in keys if key not in held], shape=each)
+            messages += self._rule_messages(rules)
+            messages += [(_DELSET, 0, table + text(2, name)) for name in before if name not in after]
+            self._run(*messages)
+        self._sets, self._rules, self._elements = after, tuple(rules), wanted
+        if self._socket is not None:
+            self._read_back()
+
+    def kept(self) -> dict[str, dict[bytes, int]]:
+        """What packets have put into sets, of this table or one of this name by whomever, and milliseconds left."""
+        borrowed, found = self._socket, {}
+        try:
+            self._socket = borrowed or open_socket()
+            for each in self._sets.values():
+                if each.flags & KEPT:
+                    elements = self._read_lives(each.name)
+                    found[each.name] = {key: life for key, life in elements if len(key) == each.length}
+        except OSError:
+            return {}
+        finally:
+            if borrowed is None and self._socket is not None:
+                self._socket.close()
+                self._socket = None
+        return found
+
+    def forget(self, name: str, keys: Iterable[bytes]) -> None:
+        """Take these out of a set with `KEPT`; those that have gone by themselves are fine. Raises `OSError`."""
+        left = [list(keys)]
+        while left and self._socket is not None:
+            some = left.pop()
+            try:
+                self._run(*self._change(_DELSETELEM, name, some))
+            except FileNotFoundError:
+                if some[1:]:
+                    left += [some[: len(some) // 2], some[len(some) // 2 :]]
 
     def fill(self, elements: Mapping[str, Iterable[bytes]]) -> None:
         """Bring these sets to exactly these elements, all at one stroke. Raises `OSError`. Without a table: nothing."""
@@ -281,7 +400,7 @@ class Table:
         found: dict[str, tuple[bytes, ...]] = {}
         borrowed = self._socket
         try:
-            self._socket = borrowed or _open()
+            self._socket = borrowed or open_socket()
             for name, each in self._sets.items():
                 found[name] = tuple(key for key in self._read_elements(name) if len(key) == each.length)
         except OSError:
@@ -307,7 +426,7 @@ class Table:
             return tuple(
                 f"nftables set {name} of table {self._name}"
                 for name, held in self._elements.items()
-                if set(self._read_elements(name)) != set(held)
+                if not self._sets[name].flags & KEPT and set(self._read_elements(name)) != set(held)
             )
         except InterruptedError:
             return ()
@@ -316,11 +435,11 @@ class Table:
 
     def remove(self) -> None:
         """Take the table away; none is fine."""
-        table = _text(1, self._name)
+        table = text(1, self._name)
         try:
             if self._socket is None:
-                self._socket = _open()
-            self._run((_NEWTABLE, _CREATE, table), (_DELTABLE, 0, table))
+                self._socket = open_socket()
+            self._run((_NEWTABLE, CREATE, table), (_DELTABLE, 0, table))
         except OSError:
             return  # where there are no tables, there is none of ours
         finally:
@@ -334,28 +453,65 @@ class Table:
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _change(self, kind: int, name: str, keys: list[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    def _rule_messages(self, rules: Iterable[Rule]) -> list[tuple[int, int, bytes]]:
+        table = text(1, self._name)
+        return [
+            (_NEWRULE, CREATE | _APPEND, table + text(2, rule.chain) + nest(4, b"".join(rule.expressions)))
+            for rule in rules
+        ]
+
+    def _change(
+        self,
+        kind: int,
+        name: str,
+        keys: list[bytes],
+        lives: Mapping[bytes, int] | None = None,
+        shape: Set | None = None,
+    ) -> Iterator[tuple[int, int, bytes]]:
+        bounds = (shape or self._sets[name]).flags & INTERVAL
         for start in range(0, len(keys), _MOST):
-            elements = b"".join(_nest(1, _nest(1, _attribute(1, key))) for key in keys[start : start + _MOST])
-            flags = _CREATE if kind == _NEWSETELEM else 0
-            yield kind, flags, _text(1, self._name) + _text(2, name) + _nest(3, elements)
+            elements = b""
+            for key in keys[start : start + _MOST]:
+                flags = number(3, key[-1]) if bounds else b""
+                life = number(4, lives[key], 8) if lives is not None else b""
+                elements += nest(1, nest(1, attribute(1, key[:-1] if bounds else key)) + flags + life)
+            flags_ = CREATE if kind == _NEWSETELEM else 0
+            yield kind, flags_, text(1, self._name) + text(2, name) + nest(3, elements)
 
     def _read_elements(self, name: str) -> Iterator[bytes]:
-        for attributes in self._dump(_GETSETELEM, _text(1, self._name) + _text(2, name)):
-            for _, element in _parsed(dict(_parsed(attributes)).get(3, b"")):
-                key = dict(_parsed(dict(_parsed(element)).get(1, b""))).get(1)
-                if key is not None:
-                    yield key
+        bounds = self._sets[name].flags & INTERVAL
+        for fields in self._read_fields(name):
+            key = dict(parsed(fields.get(1, b""))).get(1)
+            if key is not None:
+                yield key + fields.get(3, START)[-1:] if bounds else key
+
+    def _read_lives(self, name: str) -> Iterator[tuple[bytes, int]]:
+        for fields in self._read_fields(name):
+            key = dict(parsed(fields.get(1, b""))).get(1)
+            if key is not None:
+                yield key, int.from_bytes(fields.get(5, b"")) or 1
+
+    def _read_fields(self, name: str) -> Iterator[dict[int, bytes]]:
+        for attributes in self._dump(_GETSETELEM, text(1, self._name) + text(2, name)):
+            for _, element in parsed(dict(parsed(attributes)).get(3, b"")):
+                yield dict(parsed(element))
+
+    def _read_back(self) -> None:
+        # If they cannot be read now they are made again when they can: what others changed by then is not known.
+        self._written, self._shape = (), ()
+        with suppress(InterruptedError):
+            self._shape = self._read_shape()
+            self._written = self._read_rules()
 
     def _read_rules(self) -> tuple[tuple[bytes, bytes], ...]:
         """(chain, expressions) of each rule; what a counter has counted is left out."""
-        return tuple(_plain(attributes) for attributes in self._dump(_GETRULE, _text(1, self._name)))
+        return tuple(_plain(attributes) for attributes in self._dump(_GETRULE, text(1, self._name)))
 
     def _read_shape(self) -> tuple[tuple[bytes | None, ...], ...]:
         """The table's flags (one makes it do nothing), then (name, hook, policy, type) of each chain."""
         name = self._name.encode() + b"\0"
-        tables = [dict(_parsed(attributes)) for attributes in self._dump(_GETTABLE, _text(1, self._name))]
-        chains = [dict(_parsed(attributes)) for attributes in self._dump(_GETCHAIN, _text(1, self._name))]
+        tables = [dict(parsed(attributes)) for attributes in self._dump(_GETTABLE, text(1, self._name))]
+        chains = [dict(parsed(attributes)) for attributes in self._dump(_GETCHAIN, text(1, self._name))]
         return (
             *((fields.get(2),) for fields in tables if fields.get(1) == name),
             *(tuple(fields.get(kind) for kind in (3, 4, 5, 7)) for fields in chains if fields.get(1) == name),
@@ -363,112 +519,38 @@ class Table:
 
     def _dump(self, kind: int, attributes: bytes) -> list[bytes]:
         assert self._socket is not None
-        return _dump(self._socket, self._family, kind, attributes)
+        return nl.dump(self._socket, _SUBSYSTEM, self._family, kind, attributes)
 
     def _run(self, *messages: tuple[int, int, bytes]) -> None:
         """All or nothing. Raises the first `OSError` of the kernel's."""
         assert self._socket is not None
-        batch = _message(_BATCH_BEGIN, _REQUEST, 0, b"", 0, _SUBSYSTEM)
-        for number, (kind, flags, attributes) in enumerate(messages, 1):
-            batch += _message(_SUBSYSTEM << 8 | kind, flags | _REQUEST | _ACK, number, attributes, self._family)
-        batch += _message(_BATCH_END, _REQUEST, len(messages) + 1, b"", 0, _SUBSYSTEM)
-        self._socket.send(batch)
-        missing, first = len(messages), 0
-        while missing:
-            data = self._socket.recv(1 << 17)
-            while len(data) >= 20:
-                length, kind, _, sequence, _, code = struct.unpack_from("=IHHIIi", data)
-                data = data[(length + 3) & ~3 :]
-                if kind != _ERROR:
-                    continue
-                first = first or -code
-                missing -= 1
-                if sequence == 0:  # the batch as a whole: nobody answers for its parts
-                    missing = 0
-        if first:
-            raise OSError(first, os.strerror(first))
-
-
-def _dump(sock: socket.socket, family: int, kind: int, attributes: bytes, flags: int = _DUMP) -> list[bytes]:
-    """Raises `OSError`; `InterruptedError` if the tables change so often that they cannot be read now."""
-    for _ in range(_TRIES):
-        sock.send(_message(_SUBSYSTEM << 8 | kind, _REQUEST | flags, 0, attributes, family))
-        found, done, interrupted = [], False, False
-        while not done:
-            data = sock.recv(1 << 17)
-            while len(data) >= 20:
-                length, answer, told, _, _ = struct.unpack_from("=IHHII", data)
-                interrupted |= bool(told & _INTERRUPTED)
-                if answer in (_DONE, _ERROR):
-                    code = -struct.unpack_from("=i", data, 16)[0]
-                    if code:
-                        raise OSError(code, os.strerror(code))
-                    done = True
-                else:
-                    found.append(data[20:length])
-                data = data[(length + 3) & ~3 :]
-        if not interrupted:
-            return found
-    raise InterruptedError(errno.EINTR, "the tables of nftables change too often to be read")
+        nl.batch(self._socket, _SUBSYSTEM, self._family, list(messages))
 
 
 def _plain(attributes: bytes) -> tuple[bytes, bytes]:
     """(chain, expressions) of a rule; what a counter has counted is left out."""
-    fields = dict(_parsed(attributes))
+    fields = dict(parsed(attributes))
     plain = b""
-    for _, expression in _parsed(fields.get(4, b"")):
-        parts = dict(_parsed(expression))
+    for _, expression in parsed(fields.get(4, b"")):
+        parts = dict(parsed(expression))
         plain += parts.get(1, b"") + (b"" if parts.get(1) == b"counter\0" else parts.get(2, b""))
     return fields.get(2, b""), plain
 
 
-def _open() -> socket.socket:
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-    sock.bind((0, 0))
-    sock.settimeout(5.0)
-    return sock
-
-
-def _set(each: Set, number: int) -> bytes:
+def _set(each: Set, place: int) -> bytes:
     kind = 0
     for field in each.kinds:
         kind = kind << _TYPE_BITS | field
     # The last says to `nft` alone that the octets of a single text stand in their order (NFTNL_UDATA_SET_KEYBYTEORDER).
-    order = _attribute(13, struct.pack("=BBI", 0, 4, 1)) if each.kinds == (IFNAME,) else b""
-    return _text(2, each.name) + _number(4, kind) + _number(5, each.length) + _number(10, number) + order
+    order = attribute(13, struct.pack("=BBI", 0, 4, 1)) if each.kinds == (IFNAME,) else b""
+    flags = number(3, each.flags) if each.flags else b""
+    description = nest(9, number(1, each.size)) if each.size else b""
+    shape = number(4, kind) + number(5, each.length) + description + number(10, place)
+    return text(2, each.name) + flags + shape + order
 
 
 def _chain(chain: Chain) -> bytes:
     if chain.hook < 0:
-        return _text(3, chain.name)
-    hook = _number(1, chain.hook) + _number(2, chain.priority)
-    return _text(3, chain.name) + _nest(4, hook) + _text(7, "filter")
-
-
-def _message(kind: int, flags: int, sequence: int, attributes: bytes, family: int, subsystem: int = 0) -> bytes:
-    body = struct.pack("!BBH", family, 0, subsystem) + attributes
-    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
-
-
-def _nest(kind: int, value: bytes) -> bytes:
-    return _attribute(kind | _NESTED, value)
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
-
-
-def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, (value & 0xFFFFFFFF).to_bytes(4, "big"))
-
-
-def _parsed(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(kind, value) of attributes in a row."""
-    while len(data) >= 4:
-        length, kind = struct.unpack_from("=HH", data)
-        yield kind & 0x3FFF, data[4:length]
-        data = data[max(4, (length + 3) & ~3) :]
+        return text(3, chain.name)
+    hook = number(1, chain.hook) + number(2, chain.priority)
+    return text(3, chain.name) + nest(4, hook) + text(7, "filter")

@@ -10,7 +10,7 @@ Decides nothing: who may send what comes from those who plug containers in.
 
 import logging
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from overlay.datapath.port_rules import GUARDED, MACS, OWN4, OWN6, PortRule, elements, parse
 from overlay.datapath.vxlan import TUNNEL_PORT
@@ -52,6 +52,8 @@ class PortFilter:
         self._rules: dict[str, PortRule] = {}
         self.problem = ""
         """Why nothing is filtered; empty: it is."""
+        self.on_port: Callable[[str], None] = _nothing
+        """Is told of each port before anything is let out by it."""
 
     @property
     def rules(self) -> Mapping[str, PortRule]:
@@ -78,6 +80,7 @@ class PortFilter:
     def allow(self, port: str, rule: PortRule) -> None:
         """This port lets out what the rule says, and nothing else, from now on."""
         if self._rules.get(port) != rule:
+            self.on_port(port)
             self._rules[port] = rule
             self._fill()
 
@@ -231,6 +234,10 @@ def _rules() -> Iterator[nft.Rule]:
 
     yield rule("last", port, nft.lookup(GUARDED, absent=True), accept)
     yield rule("last", nft.counter(), nft.verdict(nft.DROP))
+
+
+def _nothing(_: str) -> None:
+    pass
 
 
 def _name(name: str) -> bytes:

@@ -1,0 +1,535 @@
+"""A compiled policy as sets, chains and rules of nftables. Pure: no socket, no clock.
+
+All rules stand in one table of the family `bridge`, which every frame of the overlay's bridge passes once on each host.
+What is known of flows is kept in sets (`flows4`, `flows6`: who opened what; `parts4`, `parts6`: packets whose first
+fragment was accepted), or, with `conntrack`, told by the connection tracking of the family `inet`, which sees bridged
+packets before and marks those of known flows for the moment. A key of a flow: source, destination, protocol, source
+port, destination port, as the opener sends them; of ICMP the identifier in the place of the source port.
+"""
+
+import hashlib
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from msgspec import Struct
+
+from overlay.drivers import nftables as nft
+from overlay.policy.compiled import CompiledPolicy, FlowRule, Network
+
+__all__ = [
+    "BASES",
+    "CHAINS",
+    "FLOWS",
+    "MARK",
+    "PORTS",
+    "STATE_CHAINS",
+    "Flow",
+    "Plan",
+    "flow",
+    "key",
+    "life",
+    "plan",
+    "state_rules",
+]
+
+PORTS, SERVERS = "ports", {4: "servers4", 6: "servers6"}
+FLOWS = {4: "flows4", 6: "flows6"}
+PARTS = {4: "parts4", 6: "parts6"}
+MARK = 0x0200_0000
+"""The bit of a packet's mark that says, from connection tracking to the bridge, that its flow is known."""
+_MOST_FLOWS, _MOST_PARTS = 1 << 18, 1 << 16
+
+_FORWARD, _LOCAL_IN, _LOCAL_OUT = 2, 1, 3
+_PRIORITY = 10
+"""Behind br_netfilter, which has connection tracking look at bridged packets."""
+BASES = (
+    nft.Chain("crossing", _FORWARD, _PRIORITY),
+    nft.Chain("arriving", _LOCAL_IN, _PRIORITY),
+    nft.Chain("leaving", _LOCAL_OUT, _PRIORITY),
+)
+_PER_FAMILY = (
+    "ip",
+    "sound",
+    "part",
+    "tcp",
+    "known",
+    "answer",
+    "udp",
+    "icmp",
+    "error",
+    "other",
+    "judge",
+    "open",
+    "pass",
+)
+CHAINS = (*BASES, nft.Chain("frame"), *(nft.Chain(f"{each}{v}") for v in (4, 6) for each in _PER_FAMILY))
+CHAINS = (*CHAINS, nft.Chain("denied"))
+
+_PROTOCOL, _MARK, _IIFNAME, _OIFNAME, _L4PROTO = 1, 3, 6, 7, 16
+_FIN, _SYN, _RST, _PSH, _ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+_HIGH = 32768
+"""The first port of those that hosts take for connections that they open."""
+_TCP, _UDP, _ICMP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
+_ECHO, _ECHO_REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
+_ERRORS = {4: ((3, 4), (11, 12)), 6: ((1, 4),)}
+_NEIGHBOURS = ((130, 137), (143, 143))
+"""Types of ICMPv6: multicast listeners, routers, neighbours and redirects, and MLDv2 (RFC 3810)."""
+_IGMP = 2
+_SIZES = {4: 4, 6: 16}
+_SOURCES, _DESTINATIONS = {4: 12, 6: 8}, {4: 16, 6: 24}
+_HEADERS = {4: 20, 6: 40}
+_PROTOCOLS = {4: 9, 6: 6}
+_FRAGMENT = 44
+_ERROR_HEADER = 8
+_OPENED, _ESTABLISHED, _CLOSING = 120, 86_400, 120
+_LIVES = {_UDP: 180, "icmp": 30, "other": 600}
+"""Seconds for which a flow is known after its last packet."""
+_DNS = 53
+_NEW, _ESTABLISHED_OR_RELATED = 0x8, 0x2 | 0x4
+"""Bits of connection tracking's state."""
+STATE_CHAINS = (
+    nft.Chain("arriving", 0, 250),
+    nft.Chain("routed", 2, 250),
+    nft.Chain("leaving", 3, 250),
+)
+"""Of the table of the family `inet`: behind everybody else's, who may set the whole mark."""
+
+
+class Flow(Struct, frozen=True):
+    """Who opened what: a key of `flows4` or `flows6`."""
+
+    source: IPv4Address | IPv6Address
+    destination: IPv4Address | IPv6Address
+    protocol: int
+    source_port: int
+    port: int
+
+
+class Plan(Struct, frozen=True):
+    """Sets, their elements and rules that put a policy into the table."""
+
+    sets: tuple[nft.Set, ...]
+    rules: tuple[nft.Rule, ...]
+    elements: dict[str, tuple[bytes, ...]]
+
+
+def flow(key: bytes) -> Flow:
+    """The flow of a key."""
+    size = 4 if len(key) == 20 else 16
+    protocol, source_port, port = (int.from_bytes(key[at : at + 2]) for at in range(2 * size, len(key), 4))
+    source, destination = ip_address(key[:size]), ip_address(key[size : 2 * size])
+    return Flow(source, destination, protocol >> 8, source_port, port)
+
+
+def key(of: Flow) -> bytes:
+    """The key of a flow."""
+    ports = struct.pack("!B3xH2xH2x", of.protocol, of.source_port, of.port)
+    return of.source.packed + of.destination.packed + ports
+
+
+def life(of: Flow) -> int:
+    """For how many milliseconds a flow is known that is there already."""
+    return 1000 * (_ESTABLISHED if of.protocol == _TCP else _LIVES[_UDP])
+
+
+def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> Plan:
+    """What puts this policy in front of these ports of the bridge."""
+    sets = [nft.Set(PORTS, (nft.IFNAME,), 16)]
+    elements: dict[str, tuple[bytes, ...]] = {PORTS: tuple(_name(port) for port in ports)}
+    rules = list(_frames(conntrack=conntrack))
+    for version, kind in ((4, nft.IPV4), (6, nft.IPV6)):
+        size = _SIZES[version]
+        groups = _Groups(version, kind)
+        sets += [
+            nft.Set(SERVERS[version], (kind,), size),
+            nft.Set(FLOWS[version], (kind, kind, 12, 13, 13), 2 * size + 12, nft.KEPT, _MOST_FLOWS),
+            nft.Set(PARTS[version], (kind, kind, 12, 4), 2 * size + 8, nft.KEPT, _MOST_PARTS),
+        ]
+        elements[SERVERS[version]] = tuple(each.packed for each in policy.protected if each.version == version)
+        rules += _packets(version, _touched(policy, version), groups, conntrack=conntrack)
+        rules += _judge(version, policy, groups)
+        sets += groups.sets
+        elements |= groups.elements
+    rules.append(nft.Rule("denied", (nft.counter(), nft.verdict(nft.DROP))))
+    return Plan(tuple(sets), tuple(rules), elements)
+
+
+def state_rules(bridge: str) -> tuple[nft.Rule, ...]:
+    """The rules of the table of the family `inet` that says to the bridge which packets belong to known flows.
+
+    They mark connections too, for good, so that those of the overlay can be told from the host's others.
+    """
+    cleared = (nft.meta(_MARK), nft.masked(_host(0xFFFFFFFF ^ MARK)), nft.set_meta(_MARK))
+    known = (nft.connection_state(), nft.masked(_host(_ESTABLISHED_OR_RELATED)), nft.differs(bytes(4)))
+    marked = (nft.meta(_MARK), nft.masked(_host(0xFFFFFFFF ^ MARK), _host(MARK)), nft.set_meta(_MARK))
+    own = (nft.connection_mark(), nft.masked(_host(0xFFFFFFFF ^ MARK), _host(MARK)), nft.set_connection_mark())
+    arrives, leaves = (nft.meta(_IIFNAME), nft.equals(_name(bridge))), (nft.meta(_OIFNAME), nft.equals(_name(bridge)))
+    routed = (nft.meta(_IIFNAME), nft.differs(_name(bridge)), *leaves)
+    rules = []
+    for chain, where in (("arriving", arrives), ("routed", routed), ("leaving", leaves)):
+        rules += [nft.Rule(chain, (*where, *each)) for each in (cleared, own, (*known, *marked))]
+    return tuple(rules)
+
+
+# --- frames and packets -----------------------------------------------------------------------------------------------
+
+
+def _frames(*, conntrack: bool) -> Iterator[nft.Rule]:
+    accept = nft.verdict(nft.ACCEPT)
+    arrives, leaves = (nft.meta(_IIFNAME), nft.lookup(PORTS)), (nft.meta(_OIFNAME), nft.lookup(PORTS))
+    for chain, ways in (("crossing", (arrives, leaves)), ("arriving", (arrives,)), ("leaving", (leaves,))):
+        for way in ways:
+            yield nft.Rule(chain, (*way, nft.goto("frame")))
+    if conntrack:
+        known = (nft.meta(_MARK), nft.masked(_host(MARK)), nft.differs(bytes(4)))
+        cleared = (nft.meta(_MARK), nft.masked(_host(0xFFFFFFFF ^ MARK)), nft.set_meta(_MARK))
+        yield nft.Rule("frame", (*known, *cleared, accept))
+    for number, target in ((0x0800, "ip4"), (0x86DD, "ip6"), (0x8100, "denied"), (0x88A8, "denied")):
+        # One VLAN tag was taken off before. A receiver unwraps any number of them, so no packet may hide behind two.
+        yield nft.Rule("frame", (nft.meta(_PROTOCOL), nft.equals(number.to_bytes(2, "big")), nft.goto(target)))
+    yield nft.Rule("frame", (accept,))
+
+
+def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack: bool) -> Iterator[nft.Rule]:
+    """Everything around the judgement. A packet that lacks what a rule loads does not match it, and ends in `denied`.
+
+    So no packet passes because its header is cut off, hidden or wrong.
+    """
+
+    def rule(chain: str, *expressions: bytes) -> nft.Rule:
+        return nft.Rule(f"{chain}{version}", expressions)
+
+    def to(chain: str) -> bytes:
+        return nft.goto(f"{chain}{version}")
+
+    accept, denied = nft.verdict(nft.ACCEPT), nft.goto("denied")
+    keys = _Keys(version)
+    ports = nft.load(nft.TRANSPORT, 0, 4)
+
+    kind = nft.load(nft.TRANSPORT, 0, 1)
+    if version == 4:
+        yield rule("ip", *_is(_IGMP), accept)
+    else:
+        for low, high in _NEIGHBOURS:
+            yield rule("ip", *_is(_ICMP[6]), kind, *nft.between(bytes((low,)), bytes((high,))), accept)
+    yield rule("ip", nft.meta(_L4PROTO), to("sound"))
+    yield rule("ip", denied)
+
+    if touched.networks is None:
+        yield rule("sound", accept)  # nothing is denied to anybody
+    elif touched.networks:
+        either = [groups.match(where[version], touched.networks, absent=True) for where in (_DESTINATIONS, _SOURCES)]
+        yield rule("sound", *either[0], *either[1], accept)
+    if version == 4:
+        yield rule("sound", *_fragment_bits(4, 0x1FFF), nft.differs(bytes(2)), to("part"))
+    else:
+        yield rule("sound", *_fragment_bits(6, 0xFFF8), nft.differs(bytes(2)), to("part"))
+    for protocol in (_UDP, _TCP):
+        for where, offset in ((_DESTINATIONS, 2), (_SOURCES, 0)):
+            server = (nft.load(nft.NETWORK, where[version], _SIZES[version]), nft.lookup(SERVERS[version]))
+            dns = (nft.load(nft.TRANSPORT, offset, 2), nft.equals(_DNS.to_bytes(2, "big")))
+            yield rule("sound", *_is(protocol), *dns, *server, to("pass"))
+    for protocol, chain in ((_TCP, "tcp"), (_UDP, "udp"), (_ICMP[version], "icmp")):
+        yield rule("sound", *_is(protocol), to(chain))
+    yield rule("sound", to("other"))
+
+    # The flags of TCP stand in the second eight bytes: no later fragment may bring others.
+    again = (nft.equals(b"\0\1"),) if version == 4 else (nft.equals(b"\0\x08"),)
+    yield rule("part", *_is(_TCP), *_fragment_bits(version, 0x1FFF if version == 4 else 0xFFF8), *again, denied)
+    yield rule("part", *keys.part(), nft.lookup(PARTS[version]), accept)
+    yield rule("part", denied)
+
+    flags = nft.load(nft.TRANSPORT, 13, 1)
+
+    def has(*bits: int, among: int = 0) -> tuple[bytes, ...]:
+        wanted = sum(bits)
+        if among:
+            return flags, nft.masked(bytes((among,))), nft.equals(bytes((wanted,)))
+        return flags, nft.masked(bytes((wanted,))), nft.differs(b"\0")
+
+    found = nft.lookup(FLOWS[version])
+    yield rule("tcp", *has(_SYN, among=_SYN | _ACK), to("judge"))
+    if not conntrack:
+        for chain, swapped in (("known", False), ("answer", True)):
+            key = keys.ports(swapped=swapped)
+            yield rule("tcp", *key, found, to(chain))
+            yield rule(chain, *has(_FIN, _RST), *key, nft.remember(FLOWS[version], _CLOSING), to("pass"))
+            yield rule(chain, *has(_SYN, _PSH), *key, nft.remember(FLOWS[version], _ESTABLISHED), to("pass"))
+            yield rule(chain, to("pass"))
+    # Of a connection that nobody knows any more, or from before the first policy, the opener is the one with the high
+    # port, if only one has one. To it applies what would apply if it opened the connection now.
+    opener = (nft.load(nft.TRANSPORT, 0, 2), *nft.between(_HIGH.to_bytes(2, "big"), b"\xff\xff"))
+    opened = (nft.load(nft.TRANSPORT, 2, 2), *nft.between(b"\0\0", (_HIGH - 1).to_bytes(2, "big")))
+    yield rule("tcp", *opener, *opened, *has(_ACK), to("judge"))
+    yield rule("tcp", denied)
+
+    def refreshed(chain: str, key: tuple[bytes, ...], life: int, *first: bytes) -> nft.Rule:
+        return rule(chain, *first, *key, found, nft.remember(FLOWS[version], life), to("pass"))
+
+    if not conntrack:
+        yield refreshed("udp", keys.ports(), _LIVES[_UDP])
+        yield refreshed("udp", keys.ports(swapped=True), _LIVES[_UDP])
+    yield rule("udp", ports, to("judge"))
+    yield rule("udp", denied)
+
+    request, reply = (bytes((each[version],)) for each in (_ECHO, _ECHO_REPLY))
+    if not conntrack:
+        yield refreshed("icmp", keys.echo(), _LIVES["icmp"], kind, nft.equals(request))
+        yield refreshed("icmp", keys.echo(swapped=True), _LIVES["icmp"], kind, nft.equals(reply))
+        for first, last in _ERRORS[version]:
+            yield rule("icmp", kind, *nft.between(bytes((first,)), bytes((last,))), to("error"))
+    # Neither an answer nor an error opens anything.
+    for first, last in ((reply[0], reply[0]), *_ERRORS[version]):
+        yield rule("icmp", kind, *nft.between(bytes((first,)), bytes((last,))), denied)
+    yield rule("icmp", kind, nft.load(nft.TRANSPORT, 4, 2), to("judge"))
+    yield rule("icmp", denied)
+
+    if not conntrack:
+        inner = _ERROR_HEADER + _PROTOCOLS[version]
+        if version == 4:
+            # Without options, and no later fragment.
+            yield rule("error", nft.load(nft.TRANSPORT, _ERROR_HEADER, 1), nft.differs(b"\x45"), denied)
+            later = (nft.load(nft.TRANSPORT, _ERROR_HEADER + 6, 2), nft.masked(b"\x1f\xff"), nft.differs(bytes(2)))
+            yield rule("error", *later, denied)
+        for protocol in (_TCP, _UDP):
+            about = (nft.load(nft.TRANSPORT, inner, 1), nft.equals(bytes((protocol,))))
+            for swapped in (False, True):
+                yield rule("error", *about, *keys.quoted(swapped=swapped), found, to("pass"))
+        echo = (nft.load(nft.TRANSPORT, inner, 1), nft.equals(bytes((_ICMP[version],))))
+        for number, swapped in ((request, False), (reply, True)):
+            quoted = (nft.load(nft.TRANSPORT, _ERROR_HEADER + _HEADERS[version], 1), nft.equals(number))
+            yield rule("error", *echo, *quoted, *keys.quoted_echo(swapped=swapped), found, to("pass"))
+        for swapped in (False, True):
+            yield rule("error", *keys.quoted_other(swapped=swapped), found, to("pass"))
+        yield rule("error", denied)
+
+        yield refreshed("other", keys.bare(), _LIVES["other"])
+        yield refreshed("other", keys.bare(swapped=True), _LIVES["other"])
+    yield rule("other", to("judge"))
+
+    if not conntrack:
+        yield rule("open", *_is(_TCP), *keys.ports(), nft.remember(FLOWS[version], _OPENED), to("pass"))
+        yield rule("open", *_is(_UDP), *keys.ports(), nft.remember(FLOWS[version], _LIVES[_UDP]), to("pass"))
+        icmp = (*_is(_ICMP[version]), kind, nft.equals(request))
+        yield rule("open", *icmp, *keys.echo(), nft.remember(FLOWS[version], _LIVES["icmp"]), to("pass"))
+        for protocol in (_TCP, _UDP):
+            yield rule("open", *_is(protocol), denied)
+        yield rule("open", *keys.bare(), nft.remember(FLOWS[version], _LIVES["other"]), to("pass"))
+        yield rule("open", denied)
+    else:
+        yield rule("open", to("pass"))
+
+    more = _fragment_bits(version, 0x2000 if version == 4 else 0x0001)
+    yield rule("pass", *more, nft.differs(bytes(2)), *keys.part(), nft.remember(PARTS[version], _LIVES["icmp"]), accept)
+    yield rule("pass", accept)
+
+
+class _Keys:
+    """Expressions that load the key of a flow."""
+
+    def __init__(self, version: int) -> None:
+        self._version, self._size = version, _SIZES[version]
+        self._words = self._size // 4
+
+    def _place(self, field: int) -> int:
+        """The register of a field of the key: two addresses, then one register each."""
+        return nft.REGISTER + (field * self._words if field < 2 else 2 * self._words + field - 2)
+
+    def _addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
+        offsets = (_DESTINATIONS, _SOURCES) if swapped else (_SOURCES, _DESTINATIONS)
+        return tuple(
+            nft.load(nft.NETWORK, where[self._version], self._size, self._place(field))
+            for field, where in enumerate(offsets)
+        )
+
+    def _protocol(self) -> bytes:
+        return nft.meta(_L4PROTO, self._place(2))
+
+    def _quoted_protocol(self) -> bytes:
+        where = _ERROR_HEADER + _PROTOCOLS[self._version]
+        return nft.load(nft.TRANSPORT, where, 1, self._place(2))
+
+    def _no_port(self, field: int) -> bytes:
+        return nft.constant(bytes(2), self._place(field))
+
+    def ports(self, *, swapped: bool = False) -> tuple[bytes, ...]:
+        """Of TCP and UDP."""
+        first, second = (2, 0) if swapped else (0, 2)
+        loads = (nft.load(nft.TRANSPORT, first, 2, self._place(3)), nft.load(nft.TRANSPORT, second, 2, self._place(4)))
+        return (*self._addresses(swapped=swapped), self._protocol(), *loads)
+
+    def echo(self, *, swapped: bool = False) -> tuple[bytes, ...]:
+        """Of a request, or of an answer (`swapped`)."""
+        number = nft.load(nft.TRANSPORT, 4, 2, self._place(3))
+        head = (*self._addresses(swapped=swapped), self._protocol())
+        return (*head, number, self._no_port(4))
+
+    def bare(self, *, swapped: bool = False) -> tuple[bytes, ...]:
+        """Of a protocol without ports."""
+        none = (self._no_port(3), self._no_port(4))
+        return (*self._addresses(swapped=swapped), self._protocol(), *none)
+
+    def part(self) -> tuple[bytes, ...]:
+        """Of a fragment: addresses, protocol, identification."""
+        if self._version == 4:
+            identity = nft.load(nft.NETWORK, 4, 2, self._place(3))
+        else:
+            identity = nft.load6(_FRAGMENT, 4, 4, self._place(3))
+        return (*self._addresses(swapped=False), self._protocol(), identity)
+
+    def _quoted_addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
+        """Of a packet that an error quotes, which its receiver has sent: its destination stands for the source."""
+        theirs, ours = (0, 1) if swapped else (1, 0)
+        inner = _ERROR_HEADER + _DESTINATIONS[self._version]
+        return (
+            nft.load(nft.NETWORK, _DESTINATIONS[self._version], self._size, self._place(ours)),
+            nft.load(nft.TRANSPORT, inner, self._size, self._place(theirs)),
+        )
+
+    def quoted(self, *, swapped: bool) -> tuple[bytes, ...]:
+        """Of TCP or UDP in an error."""
+        inner = _ERROR_HEADER + _HEADERS[self._version]
+        first, second = (inner + 2, inner) if swapped else (inner, inner + 2)
+        loads = (nft.load(nft.TRANSPORT, first, 2, self._place(3)), nft.load(nft.TRANSPORT, second, 2, self._place(4)))
+        return (*self._quoted_addresses(swapped=swapped), self._quoted_protocol(), *loads)
+
+    def quoted_echo(self, *, swapped: bool) -> tuple[bytes, ...]:
+        """Of a request in an error, or of an answer (`swapped`)."""
+        number = nft.load(nft.TRANSPORT, _ERROR_HEADER + _HEADERS[self._version] + 4, 2, self._place(3))
+        head = (*self._quoted_addresses(swapped=swapped), self._quoted_protocol())
+        return (*head, number, self._no_port(4))
+
+    def quoted_other(self, *, swapped: bool) -> tuple[bytes, ...]:
+        """Of a protocol without ports in an error."""
+        none = (self._no_port(3), self._no_port(4))
+        return (*self._quoted_addresses(swapped=swapped), self._quoted_protocol(), *none)
+
+
+def _is(protocol: int) -> tuple[bytes, ...]:
+    return nft.meta(_L4PROTO), nft.equals(bytes((protocol,)))
+
+
+def _fragment_bits(version: int, mask: int) -> tuple[bytes, ...]:
+    """Bits of the field that says where a fragment belongs; a packet of IPv6 without it does not match."""
+    field = nft.load(nft.NETWORK, 6, 2) if version == 4 else nft.load6(_FRAGMENT, 2, 2)
+    return field, nft.masked(mask.to_bytes(2, "big"))
+
+
+# --- the judgement ----------------------------------------------------------------------------------------------------
+
+
+class _Touched(Struct, frozen=True):
+    """The addresses that a denial may concern, as opener or as opened. `networks`: None: no one's; empty: anybody's."""
+
+    networks: tuple[Network, ...] | None
+
+
+def _touched(policy: CompiledPolicy, version: int) -> _Touched:
+    if not policy.accept_rest:
+        return _Touched(())
+    found: list[Network] = []
+    for rule in policy.rules:
+        sides = _sides(rule, version)
+        if rule.accept or sides is None:
+            continue
+        narrow = sides[1] or sides[0]
+        if not narrow:
+            return _Touched(())
+        found += narrow
+    return _Touched(tuple(found) or None)
+
+
+def _sides(rule: FlowRule, version: int) -> tuple[tuple[Network, ...], tuple[Network, ...]] | None:
+    """Source and destination of one kind; None: no flow of this kind matches."""
+    source, destination = (
+        tuple(each for each in side if each.version == version) for side in (rule.source, rule.destination)
+    )
+    if (rule.source and not source) or (rule.destination and not destination):
+        return None
+    return source, destination
+
+
+def _judge(version: int, policy: CompiledPolicy, groups: "_Groups") -> Iterator[nft.Rule]:
+    numbers = {"tcp": _TCP, "udp": _UDP, "icmp": _ICMP[version]}
+    chain = f"judge{version}"
+    for rule in policy.rules:
+        sides = _sides(rule, version)
+        if sides is None:
+            continue
+        matches: list[bytes] = []
+        if rule.protocol is not None:
+            matches += _is(numbers[rule.protocol])
+        for networks, where in ((sides[1], _DESTINATIONS), (sides[0], _SOURCES)):
+            if networks:
+                matches += groups.match(where[version], networks)
+        target = nft.goto(f"open{version}" if rule.accept else "denied")
+        for low, high in rule.ports or ((-1, -1),):
+            wanted = nft.between(low.to_bytes(2, "big"), high.to_bytes(2, "big")) if low >= 0 else ()
+            port = (nft.load(nft.TRANSPORT, 2, 2), *wanted) if wanted else ()
+            yield nft.Rule(chain, (*matches, *port, target))
+    yield nft.Rule(chain, (nft.goto(f"open{version}" if policy.accept_rest else "denied"),))
+
+
+class _Groups:
+    """Sets of addresses: one for each group that a rule names, whatever rule it is."""
+
+    def __init__(self, version: int, kind: int) -> None:
+        self._version, self._kind = version, kind
+        self.sets: list[nft.Set] = []
+        self.elements: dict[str, tuple[bytes, ...]] = {}
+
+    def match(self, offset: int, networks: Sequence[Network], *, absent: bool = False) -> tuple[bytes, ...]:
+        """The address at this place is (`absent`: is not) in one of these."""
+        size = _SIZES[self._version]
+        address = nft.load(nft.NETWORK, offset, size)
+        if len(networks) > 1:
+            return address, nft.lookup(self._name(networks), absent=absent)
+        (only,) = networks
+        compare = nft.differs if absent else nft.equals
+        mask = () if only.prefixlen == 8 * size else (nft.masked(only.netmask.packed),)
+        return (address, *mask, compare(only.network_address.packed))
+
+    def _name(self, networks: Sequence[Network]) -> str:
+        """The set of these. Its name says what is in it, so that one that stays as it is need not be touched."""
+        size = _SIZES[self._version]
+        ranges = _ranges(networks)
+        whole = b"".join(low.to_bytes(size, "big") + high.to_bytes(size, "big") for low, high in ranges)
+        name = f"group{self._version}-{hashlib.sha256(whole).hexdigest()[:16]}"
+        if name not in self.elements:
+            if all(low == high for low, high in ranges):
+                self.sets.append(nft.Set(name, (self._kind,), size))
+                self.elements[name] = tuple(low.to_bytes(size, "big") for low, _ in ranges)
+            else:
+                self.sets.append(nft.Set(name, (self._kind,), size, nft.INTERVAL))
+                bounds: list[bytes] = []
+                for low, high in ranges:
+                    bounds.append(low.to_bytes(size, "big") + nft.START)
+                    if high + 1 < 1 << 8 * size:
+                        bounds.append((high + 1).to_bytes(size, "big") + nft.END)
+                self.elements[name] = tuple(bounds)
+        return name
+
+
+def _ranges(networks: Iterable[Network]) -> list[tuple[int, int]]:
+    """The first and last address of each stretch. Lone addresses next to each other stay apart, for a hash."""
+    networks = list(networks)
+    spans = sorted({(int(each.network_address), int(each.broadcast_address)) for each in networks})
+    if all(low == high for low, high in spans):
+        return spans
+    found: list[tuple[int, int]] = []
+    for low, high in spans:
+        if found and low <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return found
+
+
+def _name(name: str) -> bytes:
+    return name.encode().ljust(16, b"\0")
+
+
+def _host(number: int) -> bytes:
+    return struct.pack("=I", number)
