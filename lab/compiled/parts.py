@@ -28,7 +28,7 @@ MODULES = (
     ),
     *(f"overlay.datapath.{name}" for name in ("announcer", "endpoints", "paths", "plan")),
     *(f"overlay.dns.{name}" for name in ("names", "registry")),
-    *(f"overlay.{name}" for name in ("kept", "node", "shared_index", "shares", "vectors")),
+    *(f"overlay.{name}" for name in ("kept", "node", "runtime.node_runner", "shared_index", "shares", "vectors")),
     *(f"lab.sim.{name}" for name in ("clock", "disk", "machine", "network", "scheduler", "sizes", "streams", "world")),
 )  # fmt: skip
 SWITCH = "OVERLAY_LAB_COMPILED"

@@ -4,6 +4,8 @@
 with a volatile cache do: a power cut takes everything that was written since it was set, or since `settle`.
 """
 
+from overlay.errors import EnvironmentProblem
+
 
 class Disk:
     """Maps keys to bytes; `stored` is what a peer that starts now finds."""
@@ -15,6 +17,13 @@ class Disk:
         """Why there is no room; empty: there is."""
         self.writes = 0
         self._before: dict[str, bytes | None] | None = None
+
+    def persist(self, items: list[tuple[str, bytes]]) -> None:
+        """Durable from now on. `EnvironmentProblem` when there is no room."""
+        if self.full:
+            raise EnvironmentProblem(self.full)
+        for key, data in items:
+            self.write(key, data)
 
     def write(self, key: str, data: bytes) -> None:
         """Durable from now on, unless the disk loses."""

@@ -1,11 +1,10 @@
-"""N peers in one process and in virtual time: carries out the effects of each `overlay.Node` on the simulated network.
+"""N peers in one process and in virtual time: what the effects of each `overlay.Node` reach on the simulated network.
 
-Owns what a driver owns on a real host: the order of effects (a `Persist` before what is behind it), the one timer of a
-node, connections by number, what a kill, a power cut and a farewell leave behind. Messages pass as objects; how long
+Owns what a driver owns on a real host: connections by number, the clock, what a kill, a power cut and a farewell leave
+behind. The order of effects and the timer are `overlay.runtime.node_runner`'s. Messages pass as objects; how long
 their frames would be is counted once for each message. It must not know containers or scenarios.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,18 +22,7 @@ from overlay.config import Address, Config
 from overlay.datapath.sleeve import TTL
 from overlay.datapath.vxlan import VXLAN_PORT
 from overlay.datapath.wireguard import WIREGUARD_PORT
-from overlay.effects import (
-    CloseTcp,
-    Compute,
-    Dial,
-    Effect,
-    Persist,
-    Secure,
-    SendDatagram,
-    SendProbe,
-    SendTcp,
-    TellClock,
-)
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Secure, SendDatagram, SendProbe, SendTcp, TellClock
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import (
     Computed,
@@ -47,10 +35,10 @@ from overlay.inputs import (
     TcpMessage,
     TcpOpened,
     TrafficSeen,
-    Wake,
 )
 from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
+from overlay.runtime.node_runner import NodeRunner
 from overlay.wire import DATAGRAM_MAGIC
 
 EPOCH = 1_700_000_000 * SECOND
@@ -67,15 +55,17 @@ WIREGUARD_EXTRA = VXLAN_EXTRA + 40 + 8 + 32
 """The same with IPv6 and UDP around it, and WireGuard's own header and tag."""
 MAX_SIZES = 1 << 15
 """Messages whose sizes are kept: a beat is sent again and again."""
-_WAKE = Wake()
 
 
 class Peer:
-    """One host of the world and the node that runs on it, if one does. Implements `lab.sim.network.Site`."""
+    """One host of the world and the node that runs on it, if one does.
+
+    Implements `lab.sim.network.Site` and, as the host's clock, `overlay.runtime.node_runner.Clock`.
+    """
 
     __slots__ = (
-        "_behind", "address", "busy_until", "clock", "disk", "ends", "life", "listening", "name", "node", "port",
-        "powered", "received_messages", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "wake_at", "watch",
+        "_do", "_handled", "address", "busy_until", "clock", "disk", "ends", "life", "listening", "name", "node",
+        "port", "powered", "received_messages", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink",
         "world",
     )  # fmt: skip
 
@@ -87,15 +77,14 @@ class Peer:
         self.powered = True
         self.listening = False
         self.node: Node | None = None
+        self.runner: NodeRunner | None = None
+        """Runs the node; there is one whenever there is a node."""
         self.life = 0
         self.clock = Clock()
         self.disk = Disk()
         self.ends: Mapping[int, End] = {}
-        self.wake_at: int | None = None
         self.sink: Callable[[Effect], None] | None = None
         """Takes the effects that are not the network's."""
-        self.watch: Callable[[], None] | None = None
-        """Called whenever the node has handled something."""
         self.sent_bytes = 0
         """On connections and in datagrams, without the headers of TCP, UDP and IP."""
         self.sent_messages = 0
@@ -103,8 +92,18 @@ class Peer:
         self.received_messages = 0
         self.busy_until = 0
         """When it has handled what has arrived, on a machine that takes time for it."""
-        self._behind: deque[Effect] | None = None
-        """Effects that wait for the disk."""
+        self._handled = 0
+        """Inputs of earlier lives."""
+        self._do: dict[type[Effect], Callable[[Any], None]] = {
+            SendTcp: self._send_tcp,
+            TellClock: self._tell_clock,
+            SendDatagram: self._send_datagram,
+            SendProbe: self._probe,
+            Dial: self._dial,
+            CloseTcp: self._close_tcp,
+            Compute: self._compute,
+            Secure: self._secure,
+        }
 
     # --- the node ---------------------------------------------------------------------------------------------------
 
@@ -119,31 +118,45 @@ class Peer:
         node = self.node = Node(config, rng, dict(self.disk.stored), EPOCH + now, StubCrypto(rng))
         self.listening = True
         self.ends = world.network.ends(self)
-        self.wake_at = None
-        self.carry_out(node.start(now))
+        self.runner = NodeRunner(node, self, self.disk, self._do, other=self._elsewhere)
+        self.runner.carry_out(node.start(now))
         return node
 
     def feed(self, input: Input) -> None:
         """Hand one input to the node and carry out what it wants."""
-        node = self.node
-        if node is None:
-            return
-        world = self.world
-        clock = self.clock
-        now = world.scheduler.now
-        effects = node.handle(input, now if not (clock.drift or clock.offset) else clock.read(now))
-        world.handled += 1
-        self.carry_out(effects)
+        runner = self.runner
+        if runner is not None:
+            runner.feed(input)
+
+    @property
+    def handled(self) -> int:
+        """Inputs that its nodes have handled, in all their lives."""
+        return self._handled + (self.runner.handled if self.runner is not None else 0)
 
     def now(self) -> int:
         """What the node takes for the time."""
-        return self.clock.read(self.world.scheduler.now)
+        now = self.world.scheduler.now
+        clock = self.clock
+        return clock.read(now) if clock.drift or clock.offset else now
+
+    def wall(self) -> int:
+        """What this host believes the time of day to be, in nanoseconds."""
+        return EPOCH + self.clock.read(self.world.scheduler.now)
+
+    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
+        """See `overlay.runtime.node_runner.Clock`."""
+        clock = self.clock
+        self.world.scheduler.at(due if clock.right else clock.when(due), action, *arguments)
+
+    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
+        """See `overlay.runtime.node_runner.Clock`; a delay is the same by any clock."""
+        self.world.scheduler.after(delay, action, *arguments)
 
     def set_clock(self, offset: int, drift: int) -> None:
         """From now on the clock is wrong by so many nanoseconds, and drifts (parts per billion)."""
         self.clock.set(self.world.scheduler.now, offset, drift)
-        self.wake_at = None
-        self.carry_out([])
+        if self.runner is not None:
+            self.runner.clock_was_set()
 
     def kill(self) -> None:
         """`kill -9`: the kernel resets its connections."""
@@ -170,71 +183,49 @@ class Peer:
     def _end(self) -> None:
         self.life += 1
         self.node = None
+        if self.runner is not None:
+            self.runner.stop()
+            self._handled += self.runner.handled
+        self.runner = None
         self.listening = False
-        self._behind = None
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
-    def carry_out(self, effects: list[Effect]) -> None:
-        """Do what the node wants, in order, then set its timer."""
-        if self._behind is not None:
-            self._behind.extend(effects)
-        elif effects:
-            self._do(effects)
-        node = self.node
-        if node is None:
-            return
-        due = node.deadline()
-        if due is not None and (self.wake_at is None or due < self.wake_at):
-            self._arm(due)
-        if self.watch is not None:
-            self.watch()
+    def _send_tcp(self, effect: SendTcp) -> None:
+        end = self.ends.get(effect.conn)
+        if end is not None:
+            size = self.world.sent(effect.message)
+            self.sent_bytes += size
+            self.sent_messages += 1
+            self.world.network.write(end, effect.message, size)
 
-    def _do(self, effects: list[Effect]) -> None:
-        world = self.world
-        network = world.network
-        for index, effect in enumerate(effects):
-            kind = type(effect)
-            if kind is SendTcp:
-                end = self.ends.get(effect.conn)  # type: ignore[attr-defined]
-                if end is not None:
-                    size = world.sent(effect.message)  # type: ignore[attr-defined]
-                    self.sent_bytes += size
-                    self.sent_messages += 1
-                    network.write(end, effect.message, size)  # type: ignore[attr-defined]
-            elif kind is TellClock:
-                self._do([SendTcp(effect.conn, replace(effect.beat, clock=self.wall()))])  # type: ignore[attr-defined]
-            elif kind is SendDatagram:
-                size = world.sent(effect.message)  # type: ignore[attr-defined]
-                self.sent_bytes += size
-                self.sent_datagrams += 1
-                network.send_datagram(self, effect.destination, effect.message, size)  # type: ignore[attr-defined]
-            elif kind is SendProbe:
-                self._probe(effect)  # type: ignore[arg-type]
-            elif kind is Dial:
-                life = self.life
-                network.dial(self, effect.address, lambda life=life: self.life == life)  # type: ignore[attr-defined,misc]
-            elif kind is CloseTcp:
-                end = self.ends.get(effect.conn)  # type: ignore[attr-defined]
-                if end is not None:
-                    network.close(end)
-            elif kind is Compute:
-                result = effect.work()  # type: ignore[attr-defined]
-                world.scheduler.after(COMPUTING, self._computed, self.life, effect.job, result)  # type: ignore[attr-defined]
-            elif kind is Persist:
-                if self.disk.latency or self.disk.full:
-                    self._behind = deque(effects[index:])
-                    world.scheduler.after(self.disk.latency or SECOND // 2, self._written, self.life)
-                    return
-                self.disk.write(effect.key, effect.data)  # type: ignore[attr-defined]
-            elif kind is Secure:
-                pass  # messages pass as objects; what the two sides agreed on they would now seal with
-            elif self.sink is not None:
-                self.sink(effect)
+    def _tell_clock(self, effect: TellClock) -> None:
+        self._send_tcp(SendTcp(effect.conn, replace(effect.beat, clock=self.wall())))
 
-    def wall(self) -> int:
-        """What this host believes the time of day to be, in nanoseconds."""
-        return EPOCH + self.clock.read(self.world.scheduler.now)
+    def _send_datagram(self, effect: SendDatagram) -> None:
+        size = self.world.sent(effect.message)
+        self.sent_bytes += size
+        self.sent_datagrams += 1
+        self.world.network.send_datagram(self, effect.destination, effect.message, size)
+
+    def _dial(self, effect: Dial) -> None:
+        life = self.life
+        self.world.network.dial(self, effect.address, lambda: self.life == life)
+
+    def _close_tcp(self, effect: CloseTcp) -> None:
+        end = self.ends.get(effect.conn)
+        if end is not None:
+            self.world.network.close(end)
+
+    def _compute(self, effect: Compute) -> None:
+        self.world.scheduler.after(COMPUTING, self._computed, self.life, effect.job, effect.work())
+
+    def _secure(self, effect: Secure) -> None:
+        """Messages pass as objects; what the two sides agreed on they would now seal with."""
+
+    def _elsewhere(self, effect: Effect) -> None:
+        if self.sink is not None:
+            self.sink(effect)
 
     def _computed(self, life: int, job: int, result: object) -> None:
         if self.life == life:
@@ -255,39 +246,6 @@ class Peer:
             network.send_encapsulated(self, 0, Address(host, VXLAN_PORT), heard, size)
         elif (towards := node.tunnel.towards(probe.peer)) is not None:
             network.send_datagram(self, Address(*towards[0]), heard, size)
-
-    def _written(self, life: int) -> None:
-        """The disk is done: what waited behind the write may go, up to the next one."""
-        if self.life != life or self._behind is None:
-            return
-        if self.disk.full:
-            self.world.scheduler.after(SECOND // 2, self._written, life)
-            return
-        behind, self._behind = list(self._behind), None
-        writes = [effect for effect in behind if type(effect) is Persist]
-        for write in writes:  # one sync for all, as the daemon's
-            self.disk.write(write.key, write.data)
-        self._do([effect for effect in behind if type(effect) is not Persist])
-
-    def _arm(self, due: int) -> None:
-        self.wake_at = due
-        scheduler, clock = self.world.scheduler, self.clock
-        time = due if clock.right else clock.when(due)
-        scheduler.at(time, self._wake, due, self.life)
-
-    def _wake(self, due: int, life: int) -> None:
-        if self.life != life or self.wake_at != due:
-            return
-        self.wake_at = None
-        node = self.node
-        assert node is not None
-        deadline = node.deadline()
-        if deadline is None:
-            return
-        if deadline <= self.now():
-            self.feed(_WAKE)
-        else:
-            self._arm(deadline)
 
     # --- lab.sim.network.Site ---------------------------------------------------------------------------------------
 
@@ -339,8 +297,6 @@ class World:
         self.machine: Machine | None = None
         """What all peers run on together; None: each on a machine of its own that takes no time."""
         self.peers: dict[str, Peer] = {}
-        self.handled = 0
-        """Inputs that nodes have handled."""
         self.meter: Callable[[Any, int], None] | None = None
         """Told of each message that is sent, and of its octets."""
         self._sizes: dict[int, tuple[Any, int]] = {}
@@ -350,6 +306,11 @@ class World:
         peer = self.peers[name] = Peer(self, name, address)
         self.network.add(peer, others)
         return peer
+
+    @property
+    def handled(self) -> int:
+        """Inputs that nodes have handled."""
+        return sum(peer.handled for peer in self.peers.values())
 
     @property
     def now(self) -> int:

@@ -13,7 +13,7 @@ from overlay.drivers.expose import Exposure
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.lives import Lives
-from overlay.drivers.loop import Router
+from overlay.drivers.loop import DaemonRouter
 from overlay.drivers.netlink import Netlink
 from overlay.drivers.policy_filter import PolicyFilter
 
@@ -40,9 +40,9 @@ class AuditedHost:
         self._own = own
         self._forwarding = forwarding
         self._policy = policy
-        self._around: tuple[Router, Journal, Exposure, Lives] | None = None
+        self._around: tuple[DaemonRouter, Journal, Exposure, Lives] | None = None
 
-    def settle(self, router: Router, journal: Journal, exposure: Exposure, lives: Lives) -> None:
+    def settle(self, router: DaemonRouter, journal: Journal, exposure: Exposure, lives: Lives) -> None:
         """All is in place."""
         self._around = router, journal, exposure, lives
 

@@ -20,10 +20,10 @@ from overlay.drivers.addresses import matching, parse_address
 from overlay.drivers.attach import Ports
 from overlay.drivers.engine import Container
 from overlay.drivers.journal import Attachment, Journal, Name
-from overlay.drivers.loop import Router
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.owners import EXPOSED, EXTERNAL, is_own
 from overlay.policy.names import names_of
+from overlay.runtime.router import Router
 
 __all__ = ["DEFAULT", "EXPOSED", "EXTERNAL", "GRACE", "Bookings", "check_attachable", "is_own"]
 

@@ -20,9 +20,9 @@ from overlay.drivers.bookings import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings
 from overlay.drivers.engine import Engine
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.drivers.lives import Lives
-from overlay.drivers.loop import Router
 from overlay.errors import OverlayError, UsageError
 from overlay.plugin.requests import OWNER as ENDPOINT
+from overlay.runtime.router import Router
 
 __all__ = ["EXPOSED", "EXTERNAL", "GRACE", "Containers"]
 

@@ -23,11 +23,11 @@ from overlay.drivers.addresses import matching, parse_address, parse_peer_name, 
 from overlay.drivers.containers import Containers
 from overlay.drivers.expose import Exposure
 from overlay.drivers.http_listener import Door, NotFound, guarded, sentences
-from overlay.drivers.loop import Router
 from overlay.drivers.options import LaunchOptions, differences
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.original_report import entries, views
 from overlay.owners import EXPOSED
+from overlay.runtime.router import Router
 from overlay.template import render
 from overlay.view import View
 

@@ -44,7 +44,7 @@ from overlay.drivers.in_container import prepare
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
 from overlay.drivers.kernel_tables import ports_of
-from overlay.drivers.loop import Router
+from overlay.drivers.loop import DaemonRouter
 from overlay.drivers.netlink import Netlink
 from overlay.drivers.options import DEFAULT_PLUGIN, LaunchOptions, Places
 from overlay.drivers.plugin import Plugin
@@ -150,7 +150,7 @@ class Daemon:
             forwarding.devices = devices
         node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
         disk.persist(forgotten)  # only now: state that cannot be read stays as it is
-        router = Router(node, disk=disk, forwarding=forwarding)
+        router = DaemonRouter(node, disk=disk, forwarding=forwarding)
         router.wireguard = wireguard
         stack.callback(router.stop)
         complaints = Complaints()
@@ -243,7 +243,7 @@ class Daemon:
             return None, devices, str(error)
         return made, devices, ""
 
-    def _open_sleeve(self, router: Router, config: Config) -> None:
+    def _open_sleeve(self, router: DaemonRouter, config: Config) -> None:
         """The userspace tunnel; without it the kernel's path is all there is, and `status` says so."""
         assert router.udp is not None
         node = router.node
@@ -268,7 +268,7 @@ class Daemon:
         return self._environment.get("DOCKER_BRIDGE") or "docker0"
 
     async def _open_dns(
-        self, router: Router, containers: Containers, config: Config, netlink: Netlink, doors: Doors
+        self, router: DaemonRouter, containers: Containers, config: Config, netlink: Netlink, doors: Doors
     ) -> None:
         """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""
         wanted = self._options.dns_listen_address

@@ -39,7 +39,10 @@ class DiskFull(EnvironmentProblem):
 
 
 class Disk:
-    """The state directory of one peer, locked for this process."""
+    """The state directory of one peer, locked for this process. Implements `overlay.runtime.node_runner.Store`."""
+
+    latency = 0
+    """`persist` itself takes the time."""
 
     def __init__(self, directory: Path) -> None:
         """Make the directory if need be and lock it. Raises `EnvironmentProblem`."""

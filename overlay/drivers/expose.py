@@ -19,10 +19,10 @@ from overlay.drivers.bookings import DEFAULT, EXPOSED, Bookings
 from overlay.drivers.bridge import Devices, allow_ipv6
 from overlay.drivers.engine import Container
 from overlay.drivers.journal import Attachment, Journal, Name
-from overlay.drivers.loop import Router
 from overlay.drivers.netlink import Netlink
 from overlay.errors import EnvironmentProblem
 from overlay.policy.names import names_of
+from overlay.runtime.router import Router
 
 __all__ = ["Bridge", "Exposure", "HostPort"]
 

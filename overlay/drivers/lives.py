@@ -20,9 +20,9 @@ from overlay.drivers.attach import Ports
 from overlay.drivers.bookings import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, is_own
 from overlay.drivers.engine import Container, Engine, Network
 from overlay.drivers.journal import Attachment, Journal, Name
-from overlay.drivers.loop import Router
 from overlay.errors import OverlayError, UsageError
 from overlay.proxy.cidr import wanted_addresses
+from overlay.runtime.router import Router
 
 __all__ = ["Lives"]
 

@@ -26,11 +26,11 @@ from overlay.drivers.bookings import GRACE, Bookings, is_own
 from overlay.drivers.engine import Container, Engine, Place
 from overlay.drivers.http_listener import make_runner, sentence
 from overlay.drivers.journal import Attachment, Journal, Name
-from overlay.drivers.loop import Router
 from overlay.drivers.sandbox import make_room, settle
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.ipam.universe import Universe
 from overlay.plugin import requests as r
+from overlay.runtime.router import Router
 
 __all__ = ["Plugin"]
 

@@ -39,7 +39,7 @@ from overlay.drivers.dns_sockets import MAX_UNREAD, TCP_EACH
 from overlay.drivers.engine import Engine
 from overlay.drivers.journal import Journal
 from overlay.drivers.kernel import Forwarding
-from overlay.drivers.loop import Router
+from overlay.drivers.loop import DaemonRouter
 from overlay.drivers.plugin import Plugin
 from overlay.drivers.proxy import Proxy
 from overlay.drivers.proxy_router import RouterGone, RouterSide
@@ -93,6 +93,8 @@ def pieces(data: bytes) -> Iterator[bytes]:
 
 class KeptDisk:
     """Takes everything."""
+
+    latency = 0
 
     def persist(self, writes: Sequence[tuple[str, bytes]]) -> None:
         pass
@@ -167,12 +169,12 @@ class Transport(asyncio.Transport):
 
 
 @contextmanager
-def router(password: str = "", name: str = LOW, **options: Any) -> Iterator[Router]:
+def router(password: str = "", name: str = LOW, **options: Any) -> Iterator[DaemonRouter]:
     """A node behind the real router, as the daemon has them."""
     rng = Random(name)
     config = Config(name=name, nickname="low", password=password, **options)
     node = Node(config, rng, {}, 0, StubCrypto(rng) if password else None)
-    made = Router(node, disk=cast(Disk, KeptDisk()), forwarding=cast(Forwarding, NoKernel()))
+    made = DaemonRouter(node, disk=cast(Disk, KeptDisk()), forwarding=cast(Forwarding, NoKernel()))
     made.tcp = TcpDriver(6783, made.feed, Complaints())
     made.udp = UdpDriver(6783, made.feed, Complaints())
     made.start()
@@ -182,7 +184,7 @@ def router(password: str = "", name: str = LOW, **options: Any) -> Iterator[Rout
         made.stop()
 
 
-def befriend(made: Router) -> int:
+def befriend(made: DaemonRouter) -> int:
     """Have another node as a neighbour, by messages alone; returns the connection's identity that beats bear."""
     other = Node(Config(name=HIGH, nickname="high"), Random(2), {}, 0)
     other.start(SECOND)
@@ -281,7 +283,7 @@ def sizes(thing: object) -> int:
 
 
 @contextmanager
-def sleeve_of(made: Router) -> Iterator[tuple[Sleeve, socket.socket, socket.socket]]:
+def sleeve_of(made: DaemonRouter) -> Iterator[tuple[Sleeve, socket.socket, socket.socket]]:
     """The tunnel's driver, and where its port's and its probes' frames come from."""
     befriend(made)
     assert made.udp is not None
@@ -337,7 +339,7 @@ def probes(data: bytes) -> None:
 
 
 @contextmanager
-def name_server() -> Iterator[tuple[DnsServer, Router]]:
+def name_server() -> Iterator[tuple[DnsServer, DaemonRouter]]:
     with router() as made:
         made.dns = DnsServer("127.0.0.1", made.feed, Path("/nonexistent/resolv.conf"))
         made.feed(i.RegisterName("c", "web.weave.local.", "10.32.0.1"))
@@ -348,10 +350,10 @@ def name_server() -> Iterator[tuple[DnsServer, Router]]:
 QUESTION = struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + b"\3web\5weave\5local\0" + struct.pack("!HH", 1, 1)
 
 
-def forgotten(server: DnsServer, made: Router) -> None:
+def forgotten(server: DnsServer, made: DaemonRouter) -> None:
     assert server.waiting == 0 and not len(server._shares), "a query is remembered"
     assert len(server.sockets.clients) == 0 and not len(server.sockets.clients._shares)
-    assert len(made.node.resolver._plans) <= 1024 and not made._backlog
+    assert len(made.node.resolver._plans) <= 1024 and not made.runner._backlog
 
 
 def dns_udp(data: bytes) -> None:
@@ -479,7 +481,7 @@ def plugin(data: bytes) -> None:
             await asyncio.sleep(0)
             assert len(journal.all()) <= 3 * number and len(served._young) <= 3 * number
             assert set(bookings._locks) <= {record.container for record in journal.all()}, "a lock of no container"
-            assert not made._requests
+            assert not made.runner.requests
             made.node.check_invariants()
 
     run(work())

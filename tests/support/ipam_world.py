@@ -4,13 +4,15 @@ Owns delivery, partitions, time and what each host believes that its containers 
 and what must hold. Gossip is reduced to broadcasts to whoever can be reached and exchanges between pairs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
+from typing import Any
 
 import msgspec
 
 from overlay.config import Config
-from overlay.effects import Broadcast, Effect, Evicted, Log, Persist, Reply, Unicast
+from overlay.effects import Broadcast, Effect, Evicted, Log, Reply, Unicast
 from overlay.env import MILLISECOND
 from overlay.errors import RemoteError
 from overlay.inputs import (
@@ -23,14 +25,41 @@ from overlay.inputs import (
     Prime,
     Release,
     RemovePeer,
-    Wake,
 )
 from overlay.ipam.ipam import Ipam
 from overlay.ipam.messages import IpamMessage, RingDelta, RingVector
+from overlay.runtime.node_runner import NodeRunner
 
 _body = msgspec.msgpack.Decoder(IpamMessage)
 _delta = msgspec.msgpack.Decoder(RingDelta)
 _vector = msgspec.msgpack.Decoder(RingVector)
+
+
+class _Crash(Exception):
+    """The daemon dies between two effects."""
+
+
+class _Host:
+    """A daemon's clock and disk, for its runner."""
+
+    latency = 0
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.world, self.name = world, name
+
+    def now(self) -> int:
+        return self.world.now
+
+    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
+        self.world.timers.append((due, self.name, self, partial(action, *arguments)))
+
+    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
+        self.call_at(self.world.now + delay, action, *arguments)
+
+    def persist(self, items: list[tuple[str, bytes]]) -> None:
+        for key, data in items:
+            self.world.count(self.name)
+            self.world.disks[self.name][key] = data
 
 
 class World:
@@ -42,6 +71,10 @@ class World:
         self.names = sorted(self.configs)
         self.disks: dict[str, dict[str, bytes]] = {name: {} for name in self.names}
         self.peers: dict[str, Ipam] = {}
+        self.hosts: dict[str, _Host] = {}
+        self.runners: dict[str, NodeRunner] = {}
+        """Of the latest life of each peer."""
+        self.timers: list[tuple[int, str, _Host, Callable[[], None]]] = []
         self.groups: dict[str, int] = dict.fromkeys(self.names, 0)
         self.flight: list[tuple[str, str, bytes, bool]] = []
         """Messages under way: (source, destination, MessagePack, whether it is gossip)."""
@@ -64,12 +97,16 @@ class World:
         """The daemon of `name` starts on what its disk holds."""
         self._births += 1
         self.crash_at.pop(name, None)
-        self.peers[name] = Ipam(self.configs[name], Random(self._seed * 1000 + self._births), dict(self.disks[name]))
+        peer = Ipam(self.configs[name], Random(self._seed * 1000 + self._births), dict(self.disks[name]))
+        self.peers[name] = peer
+        host = self.hosts[name] = _Host(self, name)
+        self.runners[name] = NodeRunner(peer, host, host, {}, other=partial(self._one, name))
         self.notice(name)
 
     def crash(self, name: str) -> None:
         """The daemon of `name` dies; its containers and its disk stay."""
-        self.peers.pop(name, None)
+        if self.peers.pop(name, None) is not None:
+            self.runners[name].stop()
         self.crash_at.pop(name, None)
         for number, (peer, _) in list(self.requests.items()):
             if peer == name:
@@ -138,35 +175,44 @@ class World:
     # --- effects ----------------------------------------------------------------------------------------------
 
     def give(self, name: str, what: Input) -> None:
-        peer = self.peers.get(name)
-        if peer is not None:
-            self.carry_out(name, peer.handle(what, self.now))
+        if name in self.peers:
+            self._run(name, partial(self.runners[name].feed, what))
 
     def carry_out(self, name: str, effects: list[Effect]) -> None:
-        for effect in effects:
-            if name in self.crash_at:
-                if self.crash_at[name] == 0:
-                    self.crash(name)
-                    return
-                self.crash_at[name] -= 1
-            match effect:
-                case Persist():
-                    self.disks[name][effect.key] = effect.data
-                case Broadcast():
-                    data = msgspec.msgpack.encode(effect.delta)
-                    self.flight += [(name, other, data, True) for other in self.names if other != name]
-                case Unicast():
-                    self.flight.append((name, effect.destination, msgspec.msgpack.encode(effect.body), False))
-                case Reply():
-                    self._reply(effect)
-                case Evicted():
-                    self.evicted.append((name, effect))
-                case Log():
-                    self.logs.append((name, effect))
-                case _:
-                    raise AssertionError(f"unexpected effect {effect!r}")
+        """Do what a peer wants that was asked directly."""
+        self._run(name, partial(self.runners[name].carry_out, effects))
+
+    def _run(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except _Crash:
+            self.crash(name)
         if name in self.peers:
             self.peers[name].check_invariants()
+
+    def count(self, name: str) -> None:
+        """One more effect of this peer is about to be carried out. Raises `_Crash` if it does not live so long."""
+        if name in self.crash_at:
+            if self.crash_at[name] == 0:
+                raise _Crash
+            self.crash_at[name] -= 1
+
+    def _one(self, name: str, effect: Effect) -> None:
+        self.count(name)
+        match effect:
+            case Broadcast():
+                data = msgspec.msgpack.encode(effect.delta)
+                self.flight += [(name, other, data, True) for other in self.names if other != name]
+            case Unicast():
+                self.flight.append((name, effect.destination, msgspec.msgpack.encode(effect.body), False))
+            case Reply():
+                self._reply(effect)
+            case Evicted():
+                self.evicted.append((name, effect))
+            case Log():
+                self.logs.append((name, effect))
+            case _:
+                raise AssertionError(f"unexpected effect {effect!r}")
 
     def _reply(self, reply: Reply) -> None:
         assert reply.request not in self.replies, "answered twice"
@@ -231,12 +277,12 @@ class World:
                             self.exchange(first, second)
 
     def wake(self) -> None:
-        """Whoever's deadline has come is woken."""
-        for name in self.names:
-            peer = self.peers.get(name)
-            due = peer.deadline() if peer is not None else None
-            if due is not None and due <= self.now:
-                self.give(name, Wake())
+        """Timers that are due go off, in their order."""
+        due = sorted((timer for timer in self.timers if timer[0] <= self.now), key=lambda timer: timer[0])
+        self.timers = [timer for timer in self.timers if timer[0] > self.now]
+        for _, name, host, action in due:
+            if name in self.peers and self.hosts[name] is host:
+                self._run(name, action)
 
     # --- what must hold ---------------------------------------------------------------------------------------
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
-from typing import Any, Protocol
+from typing import Any
+
+from msgspec.structs import replace
 
 from overlay.config import Address, Config, PeerName
-from overlay.effects import CloseTcp, Compute, Dial, Effect, Notify, Persist, Secure, SendDatagram, SendProbe, SendTcp
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Notify, Secure, SendDatagram, SendProbe, SendTcp, TellClock
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.inputs import Computed, Datagram, DialFailed, Input, ProbeHeard, TcpClosed, TcpMessage, TcpOpened, Wake
+from overlay.inputs import Computed, Datagram, DialFailed, Input, ProbeHeard, TcpClosed, TcpMessage, TcpOpened
 from overlay.mesh.channel import Channel
 from overlay.mesh.crypto import Crypto, StubCrypto
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.session import Session
+from overlay.runtime.node_runner import Core, NodeRunner
 from overlay.wire import decode_datagram, encode_datagram
 
 PORT = 6783
@@ -31,12 +35,33 @@ TCP_TIMEOUT = 20 * SECOND
 DIAL_TIMEOUT = 5 * SECOND
 
 
-class Core(Protocol):
-    """The core contract."""
+class Stored:
+    """A host's disk, for the runner."""
 
-    def handle(self, input: Input, now: int) -> list[Effect]: ...
+    latency = 0
 
-    def deadline(self) -> int | None: ...
+    def __init__(self, net: VirtualNet, host: Host) -> None:
+        self.net, self.host = net, host
+
+    def persist(self, items: list[tuple[str, bytes]]) -> None:
+        for key, data in items:
+            self.net.persist(self.host, key, data)
+
+
+class NetClock:
+    """The one clock of all hosts, for their runners."""
+
+    def __init__(self, net: VirtualNet) -> None:
+        self.net = net
+
+    def now(self) -> int:
+        return self.net.now
+
+    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
+        self.call_after(max(due - self.net.now, 0), action, *arguments)
+
+    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
+        self.net.after(delay, partial(action, *arguments))
 
 
 class Pipe:
@@ -74,13 +99,13 @@ class Host:
         self.index = index
         self.address = address
         self.core: Core | None = None
+        self.runner: NodeRunner | None = None
         self.life = 0
         """Counts cores: what was meant for an earlier one does not reach a later one."""
         self.endpoints: dict[int, Endpoint] = {}
         self.stored: dict[str, bytes] = {}
         self.effects: list[Effect] = []
         """Everything that is not the network's business, in order."""
-        self.wake_at: int | None = None
 
 
 class VirtualNet:
@@ -116,12 +141,22 @@ class VirtualNet:
         assert host.core is None
         host.core = core
         host.life += 1
-        self._arm(host)
+        host.runner = NodeRunner(
+            core,
+            NetClock(self),
+            Stored(self, host),
+            {},
+            other=partial(self.carry_out, host),
+            after=partial(self._handled, host),
+        )
+        host.runner.carry_out([])
 
     def kill(self, index: int, reset: bool = True) -> None:
         """End the core without a word; `reset`: the host's kernel resets its connections, else it is dead too."""
         host = self.hosts[index]
         host.core = None
+        if host.runner is not None:
+            host.runner.stop()
         host.life += 1
         for endpoint in list(host.endpoints.values()):
             endpoint.open = False
@@ -136,7 +171,9 @@ class VirtualNet:
 
     def do(self, index: int, effects: list[Effect]) -> None:
         """Carry out effects that were obtained by calling the core directly."""
-        self._carry_out(self.hosts[index], effects)
+        runner = self.hosts[index].runner
+        assert runner is not None
+        runner.carry_out(effects)
 
     # --- network --------------------------------------------------------------------------------------------------
 
@@ -184,64 +221,48 @@ class VirtualNet:
     # --- cores ----------------------------------------------------------------------------------------------------
 
     def _handle(self, host: Host, input: Input) -> None:
-        assert host.core is not None
-        self._carry_out(host, host.core.handle(input, self.now))
+        assert host.runner is not None
+        host.runner.feed(input)
+
+    def _handled(self, host: Host) -> None:
         if self.after_step is not None:
             self.after_step(host)
 
-    def _carry_out(self, host: Host, effects: list[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Dial():
-                    self._dial(host, effect.address)
-                case SendTcp():
-                    endpoint = host.endpoints.get(effect.conn)
-                    if endpoint is not None:
-                        self.sent[type(effect.message).__name__] += 1
-                        self._write(endpoint, endpoint.session.encode(effect.message))
-                case CloseTcp():
-                    endpoint = host.endpoints.pop(effect.conn, None)
-                    if endpoint is not None:
-                        endpoint.open = False
-                        self._write(endpoint, None)
-                case SendDatagram():
+    def persist(self, host: Host, key: str, data: bytes) -> None:
+        """What a core wants kept is kept."""
+        host.stored[key] = data
+
+    def carry_out(self, host: Host, effect: Effect) -> None:
+        """Do what a core wants."""
+        match effect:
+            case Dial():
+                self._dial(host, effect.address)
+            case SendTcp():
+                endpoint = host.endpoints.get(effect.conn)
+                if endpoint is not None:
                     self.sent[type(effect.message).__name__] += 1
-                    self._send_datagram(host, effect)
-                case Secure():
-                    endpoint = host.endpoints.get(effect.conn)
-                    if endpoint is not None:
-                        endpoint.session.secure(effect.keys)
-                        self.after(0, lambda endpoint=endpoint: self._take(endpoint))  # type: ignore[misc]
-                case Compute():
-                    result, life = effect.work(), host.life
-                    self.after(
-                        COMPUTING,
-                        lambda effect=effect, result=result, life=life: self._computed(host, life, effect.job, result),  # type: ignore[misc]
-                    )
-                case SendProbe():
-                    self._send_probe(host, effect)
-                case Persist():
-                    host.stored[effect.key] = effect.data
-                case _:
-                    host.effects.append(effect)
-        self._arm(host)
-
-    def _arm(self, host: Host) -> None:
-        due = host.core.deadline() if host.core is not None else None
-        if due is None or (host.wake_at is not None and host.wake_at <= due):
-            return
-        host.wake_at = due = max(due, self.now)
-        self.after(due - self.now, lambda: self._wake(host, due, host.life))
-
-    def _wake(self, host: Host, due: int, life: int) -> None:
-        if host.wake_at == due:
-            host.wake_at = None
-        if host.core is None:
-            return
-        deadline = host.core.deadline()
-        if deadline is not None and deadline <= self.now:
-            self._handle(host, Wake())
-        self._arm(host)
+                    self._write(endpoint, endpoint.session.encode(effect.message))
+            case TellClock():
+                self.carry_out(host, SendTcp(effect.conn, replace(effect.beat, clock=self.now)))
+            case CloseTcp():
+                endpoint = host.endpoints.pop(effect.conn, None)
+                if endpoint is not None:
+                    endpoint.open = False
+                    self._write(endpoint, None)
+            case SendDatagram():
+                self.sent[type(effect.message).__name__] += 1
+                self._send_datagram(host, effect)
+            case Secure():
+                endpoint = host.endpoints.get(effect.conn)
+                if endpoint is not None:
+                    endpoint.session.secure(effect.keys)
+                    self.after(0, partial(self._take, endpoint))
+            case Compute():
+                self.after(COMPUTING, partial(self._computed, host, host.life, effect.job, effect.work()))
+            case SendProbe():
+                self._send_probe(host, effect)
+            case _:
+                host.effects.append(effect)
 
     # --- datagrams ------------------------------------------------------------------------------------------------
 

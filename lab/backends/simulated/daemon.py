@@ -1,10 +1,9 @@
-"""The daemon of a simulated host: the real `Containers` and `Control` around a node of the simulated world.
+"""The daemon of a simulated host: the real `Containers`, `Control` and `Router` around a node of the simulated world.
 
 The counterpart of `overlay.drivers.daemon` and `overlay.drivers.loop`: what those do with sockets, disk and kernel is
 done here with the world's. Decides nothing.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,6 +25,7 @@ from overlay import __version__
 from overlay import effects as e
 from overlay import inputs as i
 from overlay.clean import clean
+from overlay.config import Config
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.datapath.wireguard import KEY_SIZE, tunnel_address
 from overlay.drivers.attach import Ports
@@ -35,15 +35,14 @@ from overlay.drivers.dns import question
 from overlay.drivers.engine import Engine
 from overlay.drivers.expose import Exposure
 from overlay.drivers.journal import Journal
-from overlay.drivers.loop import Answer, Router
 from overlay.drivers.options import LaunchOptions
-from overlay.env import MILLISECOND, SECOND
-from overlay.errors import OverlayError, UsageError
+from overlay.env import SECOND
+from overlay.errors import OverlayError
 from overlay.mesh.memory import forget_peers
-from overlay.view import View
+from overlay.runtime.node_runner import NodeRunner
+from overlay.runtime.router import Router
 
 UNDERLAY_MTU = 1500
-_COALESCE = 5 * MILLISECOND
 _LEAVE_TIMEOUT = 5.0
 _IDENTITY = "identity"
 
@@ -115,27 +114,18 @@ class _HostPort:
         return ()
 
 
-class SimRouter:
-    """One running node and what its effects reach, in the place of `overlay.drivers.loop.Router`."""
+class SimRouter(Router):
+    """One running node and what its effects reach, in virtual time."""
 
-    def __init__(self, peer: Peer, kernel: Kernel, loop: VirtualLoop) -> None:
+    def __init__(self, peer: Peer, kernel: Kernel) -> None:
+        super().__init__(disk=_Disk(peer), forwarding=kernel, clock=peer.now, wall=peer.wall)
         self.peer = peer
-        self.disk = _Disk(peer)
-        self.forwarding = kernel
-        self.clock = peer.now
-        self.wall = peer.wall
+        self._runner: NodeRunner | None = None
         self.log: list[str] = []
         self.dns_answers: dict[int, bytes | None] = {}
         """Query to answer; None: to be forwarded."""
-        self.stalled = False
-        self._loop = loop
-        self._requests: dict[int, asyncio.Future[Answer]] = {}
-        self._last_request = 0
-        self._watchers: dict[Callable[[int, View], None], None] = {}
-        self._look_pending = False
-        self.on_evicted: Callable[[e.Evicted], None] = lambda _: None
         self._do: dict[type[e.Effect], Callable[[Any], None]] = {
-            e.Reply: self._reply,
+            e.Reply: lambda effect: self.runner.reply(effect),
             e.Evicted: lambda effect: self.on_evicted(effect),
             e.Log: self._note,
             e.SetForwarding: kernel.set_forwarding,
@@ -148,66 +138,33 @@ class SimRouter:
             e.DnsAnswer: self._dns_answer,
             e.DnsForward: self._dns_forward,
         }
-        peer.sink = self._effect
-        peer.watch = self._touched
 
     @property
-    def node(self) -> Any:
-        """The peer's node."""
-        return self.peer.node
+    def runner(self) -> NodeRunner:
+        """Of this life of the host's router, also when that has ended."""
+        if self._runner is None:
+            self._runner = self.peer.runner
+        assert self._runner is not None, "the daemon has not started"
+        return self._runner
 
-    def feed(self, item: i.Input) -> None:
-        """Hand one input to the node."""
-        self.peer.feed(item)
-
-    async def ask(self, make: Callable[[int], i.Input], timeout: float | None = None) -> Answer:
-        """See `overlay.drivers.loop.Router.ask`."""
-        self._last_request += 1
-        number = self._last_request
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        self._requests[number] = future
-        try:
-            self.feed(make(number))
-            async with asyncio.timeout(timeout):
-                return await future
-        finally:
-            if self._requests.pop(number, None) is not None:
-                self.feed(i.CancelRequest(number))
-
-    def watch(self, watcher: Callable[[int, View], None]) -> None:
-        """Call `watcher(t, view)` at once and at every change of the node's view."""
-        self._watchers[watcher] = None
-        watcher(self.clock(), self.node.view(self.clock()))
-
-    def unwatch(self, watcher: Callable[[int, View], None]) -> None:
-        """Stop calling `watcher`."""
-        self._watchers.pop(watcher, None)
+    def run(self, config: Config) -> None:
+        """Start the node."""
+        self.peer.sink = self._effect
+        self.peer.start(config)
 
     def query(self, payload: bytes) -> bytes | None:
         """A DNS query's answer; None: it would be forwarded to name servers, of which there are none."""
-        self._last_request += 1
-        number = self._last_request
+        number = self.runner.number()
         self.feed(i.DnsQuery(number, payload, tcp=True))
         return self.dns_answers.pop(number, None)
 
     def stop(self) -> None:
         """Nothing is answered any more."""
-        self.peer.sink = self.peer.watch = None
-        self._watchers.clear()
-        for future in self._requests.values():
-            future.cancel()
+        self.peer.sink = None
+        super().stop()
 
     def _effect(self, effect: e.Effect) -> None:
         self._do[type(effect)](effect)
-
-    def _reply(self, effect: e.Reply) -> None:
-        future = self._requests.pop(effect.request, None)
-        if future is None or future.done():
-            return
-        if effect.error:
-            future.set_exception(UsageError(effect.error))
-        else:
-            future.set_result(effect.value)
 
     def _set_policy(self, effect: e.SetPolicy) -> None:
         self.forwarding.set_policy(effect)
@@ -226,19 +183,6 @@ class SimRouter:
     def _dns_forward(self, effect: e.DnsForward) -> None:
         self.dns_answers[effect.query] = None
 
-    def _touched(self) -> None:
-        if self._watchers and not self._look_pending:
-            self._look_pending = True
-            self.peer.world.scheduler.after(_COALESCE, self._look)
-
-    def _look(self) -> None:
-        self._look_pending = False
-        if not self._watchers or self.node is None or not self.node.view_changed():
-            return
-        view = self.node.view(self.clock())
-        for watcher in list(self._watchers):
-            watcher(self.clock(), view)
-
 
 class SimDaemon:
     """One life of a host's router."""
@@ -248,7 +192,7 @@ class SimDaemon:
     ) -> None:
         self.peer = peer
         self.options = options
-        self.router = SimRouter(peer, kernel, loop)
+        self.router = SimRouter(peer, kernel)
         self._kernel = kernel
         self._loop = loop
         files = dict(peer.disk.stored)
@@ -265,19 +209,19 @@ class SimDaemon:
         self._plan = vxlan_plan(self.config, UNDERLAY_MTU)
         kernel.mtu = self._plan.mtu
         self.containers = Containers(
-            cast(Router, self.router), cast(Engine, engine), cast(Ports, _Ports(kernel)), self.config, journal
+            self.router, cast(Engine, engine), cast(Ports, _Ports(kernel)), self.config, journal
         )
         if self.config.dns:
             self.containers.resolver = str(engine.bridge.ip)
         self._exposure = Exposure(
-            cast(Router, self.router),
+            self.router,
             self.containers.bookings,
             _HostPort(kernel, self._plan.bridge_mac),
             self._plan.bridge_mac,
             journal,
         )
         control = Control(
-            cast(Router, self.router),
+            self.router,
             self.containers,
             options,
             self.report,
@@ -302,7 +246,7 @@ class SimDaemon:
         self._kernel.adopt(tunnel_address(self.config.name) if tunnelled else "", self.config.tunnel_key)
         if self._kernel.remote:
             self.peer.world.scheduler.after(self.config.hold, self._hold_is_over, self.peer.life + 1)
-        self.peer.start(self.config)
+        self.router.run(self.config)
         if self.containers.resolver:
             self.router.feed(i.NameServers((self.containers.resolver,)))
         self.containers.begin()
@@ -319,7 +263,7 @@ class SimDaemon:
         router = self.router
         if surrender:
             await self.containers.surrender()
-            self.peer.carry_out(router.node.surrender(self.peer.now()))
+            router.surrender()
         if not restart:
             with contextlib.suppress(TimeoutError, OverlayError):
                 await router.ask(i.Leave, timeout=_LEAVE_TIMEOUT)

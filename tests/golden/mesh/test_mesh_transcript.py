@@ -9,7 +9,7 @@ from pathlib import Path
 from virtual_mesh import Host, VirtualMesh
 
 from overlay.config import Address
-from overlay.effects import CloseTcp, Compute, Dial, Effect, SendDatagram, SendTcp
+from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, SendDatagram, SendTcp
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Leave
 from overlay.mesh.session import Session
@@ -29,23 +29,29 @@ class Recorder(VirtualMesh):
     def note(self, text: str) -> None:
         self.lines += ["", f"# {text}"]
 
-    def _carry_out(self, host: Host, effects: list[Effect]) -> None:
-        for effect in effects:
-            at = f"{self.now / MILLISECOND:10.3f} ms  host{host.index}"
-            match effect:
-                case Dial():
-                    self.lines.append(f"{at} dials {effect.address}")
-                case SendTcp():
-                    self.lines += [f"{at} tcp {effect.message}", f"    {encode_message(effect.message).hex()}"]
-                case SendDatagram():
-                    self.lines += [f"{at} udp {effect.message}", f"    {encode_datagram(effect.message).hex()}"]
-                case Compute():
-                    self.lines.append(f"{at} computes job {effect.job}")
-                case CloseTcp():
-                    self.lines.append(f"{at} closes: {effect.reason}")
-                case _:
-                    self.lines.append(f"{at} wants {effect}")
-        super()._carry_out(host, effects)
+    def persist(self, host: Host, key: str, data: bytes) -> None:
+        self._wants(host, Persist(key, data))
+        super().persist(host, key, data)
+
+    def carry_out(self, host: Host, effect: Effect) -> None:
+        at = f"{self.now / MILLISECOND:10.3f} ms  host{host.index}"
+        match effect:
+            case Dial():
+                self.lines.append(f"{at} dials {effect.address}")
+            case SendTcp():
+                self.lines += [f"{at} tcp {effect.message}", f"    {encode_message(effect.message).hex()}"]
+            case SendDatagram():
+                self.lines += [f"{at} udp {effect.message}", f"    {encode_datagram(effect.message).hex()}"]
+            case Compute():
+                self.lines.append(f"{at} computes job {effect.job}")
+            case CloseTcp():
+                self.lines.append(f"{at} closes: {effect.reason}")
+            case _:
+                self._wants(host, effect)
+        super().carry_out(host, effect)
+
+    def _wants(self, host: Host, effect: Effect) -> None:
+        self.lines.append(f"{self.now / MILLISECOND:10.3f} ms  host{host.index} wants {effect}")
 
 
 def transcript() -> str:

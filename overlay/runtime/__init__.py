@@ -1,0 +1,1 @@
+"""What runs a node, whoever provides clock, disk and sockets: the daemon, the simulator and the tests' worlds."""
