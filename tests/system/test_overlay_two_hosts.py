@@ -253,7 +253,7 @@ def test_stop_says_farewell_and_reset_leaves_nothing(net: Underlay, macbook: Hos
     eventually(lambda: "fourth" in macbook.weave("status", "ipam").stdout)
     fourth.weave("reset")
     assert "weave" not in fourth.sh("ip link")
-    assert not [path for path in (fourth.disk / "db").iterdir() if path.suffix == ".state"]
+    assert not list((fourth.disk / "db").glob("*.state"))
     assert "ethwe" not in fourth.inside("last", "ip", "link").stdout
     eventually(lambda: "fourth" not in macbook.weave("status", "ipam").stdout, what="its space is taken over")
 
