@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
+.PHONY: help setup compile docker clients vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -11,6 +11,9 @@ setup:                    ## create .venv with everything the project needs (and
 
 docker: setup             ## as root: an engine and mmdebstrap, for hosts that run a Docker Engine
 	@sh .ci/setup docker
+
+clients: docker           ## as root: Podman, for tests
+	@sh .ci/setup clients
 
 vms: setup                ## as root: Vagrant with libvirt and QEMU, and the box of real machines
 	@sh .ci/setup vms
@@ -29,7 +32,7 @@ compile: setup            ## the cores as machine code: simulations take half th
 dist: setup               ## dist/weave: the overlay in one file, to be copied to hosts (docs/install.md)
 	@$(PY) -m lab.dist
 
-test: setup docker lint   ## every tier of tests, and every scenario on real packets
+test: setup clients lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
 	@$(PY) -m pytest tests scenarios
 

@@ -163,6 +163,8 @@ def _troubles(report: Report) -> str:
         lines.append("another process bears this peer's name: `weave reset` on one of them, or launch with --name")
     if problem := driver.get("ports", {}).get("problem"):
         lines.append(problem)
+    if problem := driver.get("plugin_problem"):
+        lines.append(problem)
     if problem := driver.get("filter"):
         lines.append(f"packet filter: {problem}")
     lines.extend(f"in the kernel: {left}" for left in driver.get("audit", {}).get("left", ()))

@@ -187,12 +187,17 @@ class Containers:
             self.lives.reserved(info.id)
             return record.addresses
 
-    async def renew(self, container: str) -> None:
-        """Before a start through the proxy: book what was given up since. Raises `OverlayError`; then do not start."""
+    async def renew(self, container: str, *, multicast: bool = True) -> None:
+        """Before a start through the proxy: book what was given up since. Raises `OverlayError`; then do not start.
+
+        `multicast`: this life's multicast route leads to the overlay, whatever the proxy that made it was told.
+        """
         record = self._journal.get(container)
         await self.lives.make_way(container, record.wanted if record is not None else ())
         async with self.bookings.lock(container):
             record = self._journal.get(container)
+            if record is not None and record.multicast != multicast:
+                record = self._journal.update(record, multicast=multicast)
             if record is None or not record.wanted:
                 return
             await self.bookings.book(await self._engine.inspect(container), record.wanted)

@@ -527,7 +527,7 @@ class Control:
             flags = asdict(body)
             return _reply(await self._containers.reserve(container, flags.pop("addresses"), **flags))
         if step == "renew":
-            await self._containers.renew(container)
+            await self._containers.renew(container, multicast=(await _json_body(request, _Renew)).multicast)
             return _reply([])
         if step == "ensure":
             return _reply(await self._containers.ensure(container))
@@ -555,6 +555,12 @@ class _Reserve(Struct, frozen=True):
     hosts: bool = True
     multicast: bool = True
     spoofing: bool = False
+
+
+class _Renew(Struct, frozen=True):
+    """The body of `POST /proxy/CONTAINER/renew`."""
+
+    multicast: bool = True
 
 
 async def _form(request: web.Request) -> dict[str, list[str]]:

@@ -71,6 +71,8 @@ log = logging.getLogger(__name__)
 LEAVE_TIMEOUT = 5.0
 RESTART = signal.SIGUSR1
 """Ends a daemon without a farewell, as `weave stop --for-restart` does."""
+_ENGINE_PATIENCE = 5.0
+"""Seconds for the engine to say where it has this host: the router starts without it as well."""
 
 
 class Daemon:
@@ -173,8 +175,9 @@ class Daemon:
         containers = Containers(router, engine, Ports(netlink, audit.devices, ports), config, journal)
         stack.push_async_callback(containers.end)
 
-        doors = Doors(netlink, (BRIDGE, self._engine_bridge), options.dns_listen_address, engine)
-        await self._open_dns(router, containers, config, netlink, doors)
+        address = await self._dns_address(netlink, engine)
+        doors = Doors(netlink, (BRIDGE, self._engine_bridge), address, engine)
+        await self._open_dns(router, containers, config, netlink, doors, address)
         await router.udp.listen()
         stack.callback(router.udp.close)
         self._open_sleeve(router, config)
@@ -267,13 +270,30 @@ class Daemon:
     def _engine_bridge(self) -> str:
         return self._environment.get("DOCKER_BRIDGE") or "docker0"
 
+    async def _dns_address(self, netlink: Netlink, engine: Engine) -> str:
+        """Where containers can ask for names: what the user says, or this host on the engine's bridge. Podman makes its
+        bridge with the first container that needs it, but knows its address before. Empty: nowhere.
+        """
+        found = self._options.dns_listen_address or bridge.interface_address(netlink, self._engine_bridge)
+        if found or self._options.no_dns:
+            return found
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ENGINE_PATIENCE):
+                return await engine.gateway()
+        return ""
+
     async def _open_dns(
-        self, router: DaemonRouter, containers: Containers, config: Config, netlink: Netlink, doors: Doors
+        self,
+        router: DaemonRouter,
+        containers: Containers,
+        config: Config,
+        netlink: Netlink,
+        doors: Doors,
+        address: str,
     ) -> None:
         """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""
         wanted = self._options.dns_listen_address
         device = self._engine_bridge
-        address = wanted or bridge.interface_address(netlink, device)
         dns = router.dns = DnsServer(address, router.feed, Path(self._options.resolv_conf))
         if self._options.dns_fallback_timeout:
             dns.fallback_timeout = self._options.dns_fallback_timeout / SECOND
@@ -354,6 +374,7 @@ class Daemon:
             "flood": list(router.forwarding.flood),
             "dns_address": self._containers.resolver,
             "dns_problem": self._dns_problem,
+            "plugin_problem": self._plugin.problem if self._plugin is not None else "",
             "upstreams": list(router.dns.servers()) if router.dns is not None else [],
             "audit": self._audit.report(),
             "disk": router.disk.check_room(),

@@ -16,7 +16,7 @@ import aiohttp
 from msgspec import Struct
 
 from overlay.drivers.options import DEFAULT_ENGINE, socket_path
-from overlay.errors import EnvironmentProblem, UsageError
+from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.policy.names import labels_of
 from overlay.proxy.waiter import WAITER
 
@@ -25,6 +25,17 @@ __all__ = ["Container", "Engine", "Event", "Network", "Place", "Places", "socket
 log = logging.getLogger(__name__)
 
 TIMEOUT = 30.0
+
+_ACTIONS = {
+    "start": "start",
+    "die": "die",
+    "died": "die",
+    "destroy": "destroy",
+    "remove": "destroy",
+    "connect": "connect",
+}
+"""What an engine may call what a router wants to hear of. Podman filters by words of its own, `died` and `remove`, and
+sends `die` and `remove`."""
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What the engine takes for a container: an id, its beginning, a name."""
@@ -165,6 +176,21 @@ class Engine:
         names = [each.get("com.docker.network.bridge.name") for each in options if isinstance(each, dict)]
         return tuple(name for name in names if isinstance(name, str))
 
+    async def is_podman(self) -> bool:
+        """It is Podman behind Docker's API. Raises `OverlayError`."""
+        components = (await self._call("GET", "/version") or {}).get("Components") or ()
+        return any(str(each.get("Name")).startswith("Podman") for each in components)
+
+    async def gateway(self) -> str:
+        """This host's IPv4 address on the network that containers are on by default; empty: none, or no engine."""
+        try:
+            network = await self._call("GET", "/networks/bridge")
+            configs = (network.get("IPAM") or {}).get("Config") or ()
+            return next((gateway for each in configs if "." in (gateway := str(each.get("Gateway") or ""))), "")
+        except (OverlayError, AttributeError) as error:
+            log.debug("the engine's default network: %s", error)
+            return ""
+
     async def places(self) -> Places:
         """The endpoints of all networks that users made. Raises `OverlayError`."""
         endpoints: dict[str, Place] = {}
@@ -244,7 +270,7 @@ class Engine:
 
     async def events(self) -> AsyncIterator[Event]:
         """Container events from now on, after one `connected`. Ends when the engine goes away."""
-        filters = quote(json.dumps({"type": ["container", "network"], "event": ["start", "die", "destroy", "connect"]}))
+        filters = quote(json.dumps({"type": ["container", "network"], "event": list(_ACTIONS)}))
         session = self._open()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
         try:
@@ -330,9 +356,9 @@ def _event(line: bytes) -> Event | None:
         return None
     if not isinstance(raw, dict):
         return None
-    action = str(raw.get("Action") or raw.get("status") or "")
+    action = _ACTIONS.get(str(raw.get("Action") or raw.get("status") or ""), "")
     actor = raw.get("Actor") or {}
     container = str(actor.get("ID") or raw.get("id") or "")
     if raw.get("Type") == "network":
         container = str((actor.get("Attributes") or {}).get("container") or "") if action == "connect" else ""
-    return Event(action, container) if action in ("start", "die", "destroy", "connect") and container else None
+    return Event(action, container) if action and container else None

@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 MESH = r.DRIVERS[1]
 NETWORK = "weave"
 """The network that is there without being made: the default subnet, and the way of multicast."""
+_PODMAN = (
+    "--plugin has no effect: the engine is Podman, which takes no network plugins of Docker's; "
+    "containers join by the proxy (`weave launch-proxy`)"
+)
 _KIND = "application/vnd.docker.plugins.v1.2+json"
 _PATIENCE = 20.0
 """Seconds for the node to answer; the engine itself waits for 30."""
@@ -69,6 +73,8 @@ class Plugin:
         self._young: dict[str, float] = {}
         """Owners of addresses and endpoints of this life: since when. The engine may not know of them yet."""
         self._sweeps_again = False
+        self.problem = ""
+        """Why no container can come by it; empty: it works."""
         self._handlers: dict[str, Handler] = {
             "/Plugin.Activate": _always(r.ACTIVATE),
             "/NetworkDriver.GetCapabilities": _always(r.CAPABILITIES),
@@ -110,6 +116,13 @@ class Plugin:
 
     async def engine_is_there(self) -> None:
         """The engine has come (back)."""
+        try:
+            self.problem = _PODMAN if await self._engine.is_podman() else ""
+        except OverlayError as error:
+            log.debug("what engine it is: %s", error)
+        if self.problem:
+            log.warning("%s", self.problem)
+            return
         subnet = self._config.default_subnet or self._config.iprange
         try:
             if ":" not in subnet and await self._engine.make_network(NETWORK, MESH, subnet, {r.MULTICAST: "true"}):

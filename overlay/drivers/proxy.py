@@ -36,6 +36,8 @@ __all__ = ["Proxy"]
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+_PODMAN = "Libpod-Api-Version"
+"""The header by which Podman says that it is no Docker Engine."""
 _PASS = None
 """What a handler returns for a request that the engine shall have as it is; else: whether another may follow."""
 
@@ -239,7 +241,7 @@ class Proxy:
         if found is None or not unwrap.waits(found):
             return _PASS
         self._prepare()
-        await self._router.renew(found["Id"])
+        await self._router.renew(found["Id"], multicast=not self._policy.no_multicast_route)
         response, answer = await fetch(self._engine, x.head, x.content)
         if response.status == 204:
             await self._ensure(found["Id"])
@@ -280,7 +282,7 @@ class Proxy:
         if response.status == 200:
             with contextlib.suppress(ValueError):
                 entries = json.loads(answer)
-                if unwrap.listing(entries):
+                if unwrap.listing(entries, self._waiter):
                     answer = json.dumps(entries).encode() + b"\n"
         return await self._answer(x, response, answer)
 
@@ -294,9 +296,13 @@ class Proxy:
         return await self._answer(x, response, answer)
 
     async def _commit(self, x: Exchange) -> bool | None:
-        found = await self._inspected(x)
+        if not x.call.container:
+            return _PASS
+        said, found = await self._ask(x, self._container(x))
         if found is None or not unwrap.waits(found):
             return _PASS
+        if said.header(_PODMAN):
+            raise Rejected(501, unwrap.commit_by_hand(found, x.call.query))
         changed = unwrap.commit(_object(x.content), found)
         head = x.head
         if not head.header("content-type"):
@@ -313,14 +319,22 @@ class Proxy:
         await x.client.send(head + (b"" if response.status in (204, 304) else content))
         return x.head.keeps_alive
 
+    @staticmethod
+    def _container(x: Exchange) -> str:
+        return f"/containers/{quote(x.call.container, safe='')}/json"
+
     async def _inspected(self, x: Exchange) -> Json | None:
-        return await self._get(x, f"/containers/{quote(x.call.container, safe='')}/json") if x.call.container else None
+        return await self._get(x, self._container(x)) if x.call.container else None
 
     async def _get(self, x: Exchange, path: str) -> Json | None:
-        """What the engine has there, in the API version of the client; None: it refuses."""
+        """What the engine has there; None: it refuses."""
+        return (await self._ask(x, path))[1]
+
+    async def _ask(self, x: Exchange, path: str) -> tuple[Response, Json | None]:
+        """What the engine says of a path, in the API version of the client, and what it has there."""
         head = Head("GET", x.call.prefix + path, "HTTP/1.1", (("Host", x.head.header("host") or "docker"),))
         response, answer = await fetch(self._engine, head, None)
-        return _object(answer) if response.status == 200 else None
+        return response, _object(answer) if response.status == 200 else None
 
     async def _driver_of(self, x: Exchange, network: str) -> str:
         """Empty: there is no such network, which the engine will say."""

@@ -46,9 +46,9 @@ class RouterSide:
         """Book addresses for a container that was just made."""
         await self._ask("POST", f"/proxy/{container}/reserve", {"addresses": list(addresses), **flags})
 
-    async def renew(self, container: str) -> None:
+    async def renew(self, container: str, *, multicast: bool) -> None:
         """Book again what was given up since."""
-        await self._ask("POST", f"/proxy/{container}/renew", {})
+        await self._ask("POST", f"/proxy/{container}/renew", {"multicast": multicast})
 
     async def ensure(self, container: str) -> None:
         """Returns once the container is on the overlay."""

@@ -4,12 +4,14 @@ Owns the answers of inspect, list and changes, and the request of commit.
 """
 
 import ipaddress
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overlay.proxy.waiter import DIRECTORY, WAITER
 
-__all__ = ["changes", "commit", "container", "listing", "waits"]
+__all__ = ["changes", "commit", "commit_by_hand", "container", "listing", "waits"]
 
 Json = dict[str, Any]
 
@@ -45,15 +47,20 @@ def own_config(config: Json) -> None:
         config["Cmd"] = config.get("Cmd") or None
 
 
-def listing(entries: Any) -> bool:
-    """Change the answer of `GET /containers/json` in place; returns whether anything was."""
+def listing(entries: Any, waiter: str) -> bool:
+    """Change the answer of `GET /containers/json` in place; returns whether anything was.
+
+    `waiter`: the directory on the engine's host that holds the waiter.
+    """
     changed = False
     for entry in entries if isinstance(entries, list) else ():
         command = entry.get("Command") or ""
         if command == WAITER or command.startswith(WAITER + " "):
             entry["Command"] = command[len(WAITER) + 1 :]
-            _mounts(entry)
-            changed = True
+        elif not any(mount.get("Source") == waiter for mount in entry.get("Mounts") or ()):
+            continue  # Podman's commands are shown without their entrypoint
+        _mounts(entry)
+        changed = True
     return changed
 
 
@@ -76,13 +83,28 @@ def commit(body: Any, inspected: Json) -> Json:
     return changed
 
 
+def commit_by_hand(inspected: Json, query: Mapping[str, str]) -> str:
+    """What to type where the engine is Podman, which takes no entrypoint from `POST /commit` but the waiter."""
+    config = dict(inspected.get("Config") or {})
+    own_config(config)
+    words = [("ENTRYPOINT", config.get("Entrypoint") or []), ("CMD", config.get("Cmd") or [])]
+    changes = " ".join(f"--change {shlex.quote(f'{word} {json.dumps(value)}')}" for word, value in words)
+    image = ":".join(filter(None, (query.get("repo"), query.get("tag")))) or "IMAGE"
+    name = str(inspected.get("Name") or inspected.get("Id") or "CONTAINER").lstrip("/")
+    return (
+        "Podman would make the proxy's waiter the entrypoint of the image: "
+        f"type `podman commit {changes} {shlex.quote(name)} {shlex.quote(image)}` on the host"
+    )
+
+
 def _mounts(holder: Json) -> None:
     if isinstance(holder.get("Mounts"), list):
         holder["Mounts"] = [mount for mount in holder["Mounts"] if mount.get("Destination") != DIRECTORY]
 
 
 def _is_ours(bind: str) -> bool:
-    return bind.endswith(f":{DIRECTORY}:ro")
+    """`SOURCE:/w:ro`; Podman shows more options than were asked for."""
+    return bind.split(":")[1:2] == [DIRECTORY]
 
 
 def _addresses(settings: Json, addresses: Sequence[str]) -> None:

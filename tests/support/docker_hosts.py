@@ -21,7 +21,7 @@ from lab.backends.dind import cgroups
 __all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "gone", "need_docker"]
 
 BUSYBOX, GLIBC, SCRATCH = "test/busybox", "test/glibc", "test/scratch"
-_APPLETS = "sh ls sleep cat echo env ping httpd id ip nslookup true false grep printf touch hostname"
+_APPLETS = "sh ls sleep cat echo env ping httpd id ip nslookup true false grep printf touch hostname wget"
 
 
 def need_docker() -> None:

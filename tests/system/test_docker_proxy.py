@@ -164,6 +164,26 @@ def test_names_hosts_and_name_servers(docker_host: DockerHost) -> None:
     gone(docker_host)
 
 
+def test_the_multicast_route_is_that_of_the_proxy_that_starts_a_container(docker_host: DockerHost) -> None:
+    def routed() -> bool:
+        return "224.0.0.0/4 dev ethwe" in docker_host.docker("exec", "sung", "ip", "route").stdout
+
+    docker_host.weave("stop-proxy")
+    docker_host.weave("launch-proxy", "--no-multicast-route")
+    try:
+        docker_host.proxied("run", "-d", "--name", "sung", BUSYBOX, "sleep", "1000")
+        assert not routed()
+    finally:
+        docker_host.weave("stop-proxy")
+        docker_host.weave("launch-proxy")
+    try:
+        docker_host.proxied("restart", "-t0", "sung")
+        assert routed()
+    finally:
+        docker_host.docker("rm", "-f", "sung")
+    gone(docker_host)
+
+
 def test_published_ports_stay(docker_host: DockerHost) -> None:
     docker_host.proxied("run", "-d", "--name", "web", "-p", "8088:80", BUSYBOX, "httpd", "-f", "-p", "80", "-h", "/etc")
     try:

@@ -168,9 +168,12 @@ def test_which_requests_are_rewritten(method: str, target: str, endpoint: str, c
 
 def test_lists_changes_and_commits() -> None:
     entries = [{"Command": "/w/w sh -c x", "Mounts": []}, {"Command": "/w/wx"}, {"Command": "/w/w"}]
-    assert unwrap.listing(entries)
+    assert unwrap.listing(entries, "/db/waiter")
     assert [entry["Command"] for entry in entries] == ["sh -c x", "/w/wx", ""]
-    assert not unwrap.listing([{"Command": "sh"}])
+    assert not unwrap.listing([{"Command": "sh", "Mounts": [{"Source": "/db", "Destination": "/w"}]}], "/db/waiter")
+    podman = [{"Command": "x", "Mounts": [{"Source": "/db/waiter", "Destination": "/w"}, {"Destination": "/v"}]}]
+    assert unwrap.listing(podman, "/db/waiter")
+    assert podman == [{"Command": "x", "Mounts": [{"Destination": "/v"}]}]
     assert unwrap.changes([{"Path": "/w", "Kind": 1}]) is None
     assert unwrap.changes([{"Path": "/x", "Kind": 1}]) == [{"Path": "/x", "Kind": 1}]
     inspected = {"Config": {"Entrypoint": [WAITER, "/e"], "Cmd": ["c"], "Env": ["A=b"]}}
