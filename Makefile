@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients vms demo test test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
+.PHONY: help setup compile docker clients vms demo test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -12,8 +12,9 @@ setup:                    ## create .venv with everything the project needs (and
 docker: setup             ## as root: an engine and mmdebstrap, for hosts that run a Docker Engine
 	@sh .ci/setup docker
 
-clients: docker           ## as root: Podman, for tests
+clients: docker           ## real clients of the Docker API for the tests: docker's Python client, compose 1 and 2 (as root Podman too)
 	@sh .ci/setup clients
+	@sh .ci/clients || echo "could not fetch clients: what needs them will not be tested" >&2
 
 vms: setup                ## as root: Vagrant with libvirt and QEMU, and the box of real machines
 	@sh .ci/setup vms
@@ -35,6 +36,9 @@ dist: setup               ## dist/weave: the overlay in one file, to be copied t
 test: setup clients lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
 	@$(PY) -m pytest tests scenarios
+
+test-clients: clients     ## as root: all integration tests of docker's Python client through the proxy (minutes)
+	@CLIENTS=full $(PY) -m pytest tests/system/test_client_docker_sdk.py -s
 
 test-vms: vms             ## as root: the walk-through and a partition on virtual machines (minutes)
 	@$(PY) -m pytest scenarios/walkthrough.yaml scenarios/partition.yaml --lab-backend vagrant
@@ -82,6 +86,8 @@ waiter:                   ## compile overlay/proxy/waiter.c anew (needs gcc and 
 lock: setup               ## resolve requirements.lock anew from pyproject.toml (needs uv on PATH)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --output-file requirements.lock
+	@cd tests/clients && for name in requirements testcontainers; do uv pip compile $$name.in --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file $$name.txt; done
 
 clean:                    ## remove what the commands above made, reports excepted
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
