@@ -222,7 +222,7 @@ class Node:
             self._ring_seen = self._ring.digest
             self._others_stale = True
             effects += self._resolve(self.endpoints.recheck(now), now)
-        if self.policies.active:
+        if self.policies.watching:
             # Ahead of all else: nothing is forwarded to a container that the packet filter does not know yet.
             settled = self.policies.settle(now)
             if settled:

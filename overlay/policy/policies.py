@@ -116,6 +116,11 @@ class Policies:
         """Whether anything is decided here, or was until now."""
         return bool(self.channel) or self._config.default_deny or not self._compiled.empty
 
+    @property
+    def watching(self) -> bool:
+        """Whether `settle` may have something to do: other peers may have been told of policies that are gone."""
+        return self.active or self._card is not None
+
     def settle(self, now: int) -> list[Effect]:
         """Bring the packet filter in line, if it is not. To be carried out ahead of what the same input leads to."""
         seen = (self._generation(), self.channel.digest())

@@ -139,3 +139,17 @@ def test_every_peer_says_who_does_not_enforce_what_the_others_do() -> None:
     assert [e.value for e in net.drain_from(1, before) if isinstance(e, Reply)] == ["deny from all to db"]
     net.run_until(lambda: settled(net) and may(net, 0), 10 * SECOND)
     assert all(told(net, at).empty for at in range(3))
+
+
+def test_all_agree_again_when_a_policy_goes_that_was_about_nobody() -> None:
+    net = meshed(3)
+    change(net, 0, "deny from later to db", force=True)
+    net.run_until(lambda: settled(net), 10 * SECOND)
+    assert told(net, 0).empty, "there is nobody of that name"
+    change(net, 1, "deny from later to db", remove=True)
+
+    def agreed(at: int) -> bool:
+        report = net.nodes[at].report(net.now)["policy"]
+        return not report["policies"] and not any(peer["differs"] for peer in report["peers"])
+
+    net.run_until(lambda: settled(net) and all(map(agreed, range(3))), 10 * SECOND)
