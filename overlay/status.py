@@ -192,12 +192,12 @@ def policy_troubles(policy: Mapping[str, Any]) -> list[str]:
 def _policies(report: Report) -> str:
     """The table at 80 columns: long policies go on below."""
     policy = report["policy"]
-    lines = [f"{'N':>3}  {'POLICY':<52} {'FROM':>5} {'TO':>5}  SET BY"] if policy["policies"] else []
+    lines = [f"{'N':>3}  {'POLICY':<51} {'FROM':>5} {'TO':>5}  SET BY"] if policy["policies"] else []
     names = {peer["name"]: peer["nickname"] for peer in report["mesh"]["peers"]}
     for each in policy["policies"]:
-        text, rest = each["policy"][:52], each["policy"][52:]
+        text, rest = each["policy"][:51], each["policy"][51:]
         by = names.get(each["writer"], each["writer"])
-        lines.append(f"{each['number']:>3}  {text:<52} {each['from']:>5} {each['to']:>5}  {by:.10}".rstrip())
+        lines.append(f"{each['number']:>3}  {text:<51} {each['from']:>5} {each['to']:>5}  {by:.10}".rstrip())
         lines.extend(f"     {rest[at : at + 75]}" for at in range(0, len(rest), 75))
     lines.append(f"default: {policy['default']} what none of them decides")
     lines.extend(policy_troubles(policy))
