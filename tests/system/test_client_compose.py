@@ -53,8 +53,9 @@ services:
     networks: [back]
 networks:
   front: {{driver: weave, ipam: {{driver: weave, config: [{{subnet: 10.40.1.0/24}}]}}}}
-  back: {{driver: weavemesh, ipam: {{driver: weave, config: [{{subnet: 10.40.2.0/24}}]}}}}
+  back: {{driver: weavemesh, ipam: {{driver: weave, config: [{{subnet: 10.40.2.0/24, ip_range: 10.40.2.128/26}}]}}}}
 """
+# `db` has an address of its own outside of `ip_range`: else another container could get it while `db` is stopped.
 
 
 @pytest.fixture(scope="module")
