@@ -24,7 +24,7 @@ the engine, the kernel, settings, the packet filter, routes, peers and the ports
 bridge, addresses, DNS, policy, the disk. Changes nothing; as root it sees all, with the router down what it can.
 Exit code 0: nothing is wrong, 1: something is. docs/troubleshooting.md goes by symptom."""
 
-PATIENCE = 15.0
+PATIENCE = 8.0
 """Seconds for the router to answer."""
 
 Look = Callable[[Mapping[str, Any] | None, Mapping[str, Any], Sequence[Mapping[str, Any]]], Host | None]

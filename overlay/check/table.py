@@ -14,8 +14,15 @@ _INDENT = " " * (_LEVEL + _CHECK)
 
 
 def text(findings: Sequence[Finding]) -> str:
-    """One row for each finding; those that are no `ok` say what was expected and what to type."""
-    lines = [line for found in findings for line in _row(found)]
+    """One row for each finding; those that are no `ok` say what was expected and what to type. What could not be looked
+    at comes last, one row for each reason."""
+    lines = [line for found in findings if found.level is not Level.UNSEEN for line in _row(found)]
+    reasons: dict[str, list[str]] = {}
+    for found in findings:
+        if found.level is Level.UNSEEN:
+            reasons.setdefault(found.found, []).append(found.check)
+    for reason, checks in reasons.items():
+        lines += _wrapped(f"{Level.UNSEEN.value:<{_LEVEL}}", f"{', '.join(checks)}: {reason}")
     return "\n".join([*lines, "", _sum(findings)])
 
 

@@ -51,7 +51,7 @@ def names(host: Host, check: str, *words: str) -> Callable[[], bool]:
 
 
 def type_remedy(host: Host) -> None:
-    """Type what `check` says, word by word, on the host that it names."""
+    """Type what `check` says, word by word."""
     for found in wrong(host):
         assert found["level"] == "wrong", found
         assert not found["where"], found
@@ -154,18 +154,28 @@ def test_a_smaller_mtu_of_the_underlay_is_named_on_both_sides(hosts: list[Host])
     first.sh("ip link set eth0 mtu 1500")
 
 
-@pytest.mark.parametrize("port", [6784, 6783])
+BLOCKS = {
+    6784: (
+        "nft 'add table inet shut; add chain inet shut in { type filter hook input priority 0; }; "
+        "add rule inet shut in udp dport { 6784, 6785 } drop'",
+        "chain in",
+        "nft delete table inet shut",
+    ),
+    6783: ("iptables -A INPUT -p udp --dport 6783 -j DROP", "-A INPUT -p udp", ":"),
+}
+"""What blocks a port, how that is named, and what is left to do once the rule is gone."""
+
+
+@pytest.mark.parametrize("port", BLOCKS)
 def test_a_blocked_udp_port_is_named_with_its_rule_and_its_direction(hosts: list[Host], port: int) -> None:
     first, second = hosts
-    first.sh(
-        "nft 'add table inet shut; add chain inet shut in { type filter hook input priority 0; }; "
-        f"add rule inet shut in udp dport {port} drop'"
-    )
-    eventually(names(first, "ports", f"UDP port {port} of this host", "chain in"), PATIENCE, "inward on the one")
+    block, named, tidy = BLOCKS[port]
+    first.sh(block)
+    eventually(names(first, "ports", f"UDP port {port} of this host", named), PATIENCE, "inward on the one")
     eventually(names(second, "ports", f"nothing of this host arrives at UDP port {port} of orion"), PATIENCE, "outward")
     assert {found["where"] for found in wrong(second)} == {"orion"}
     type_remedy(first)
-    first.sh("nft delete table inet shut")
+    first.sh(tidy)
 
 
 def test_a_changed_resolv_conf_is_named(hosts: list[Host]) -> None:
