@@ -240,7 +240,7 @@ class Endpoints:
         """Tell the plan. What makes no sense counts as nothing, and is logged once for each peer."""
         effects: list[Effect] = []
         for change in changes:
-            if change.key == ENFORCER and isinstance(change.new, EnforcerValue | None):
+            if change.key == ENFORCER:  # which is no endpoint
                 continue
             claim = _claim(change.new) if change.new is not None else None
             if isinstance(change.new, EndpointValue) and change.new.container != change.key:
