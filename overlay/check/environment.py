@@ -45,7 +45,7 @@ def routes(facts: Facts) -> Iterator[Finding]:
         yield wrong(
             f"{said}: one of the two cannot be reached",
             "a range that no other network has",
-            "on every host `weave reset`, then `weave launch --ipalloc-range 172.30.0.0/16`, or another free range",
+            "on every host `weave reset`, then `weave launch` with --ipalloc-range and a free range",
         )
     else:
         yield note(f"{said}, which somebody chose")

@@ -66,5 +66,5 @@ def _asks(container: Container, address: str) -> Iterator[Finding]:
     elif not container.plugin:
         yield note(
             f"container {container.shown} asks {told}: it does not know the names of the overlay",
-            f"make it again by `weave run` or the proxy, or with `--dns={address}`",
+            f"make it again by the proxy, or with --dns={address}",
         )

@@ -38,6 +38,11 @@ FILLINGS = {
     "IP ...": "10.32.0.1",
     "NAME": "name",
     "CONTAINER": "svc1",
+    "weave allow": "weave help allow",
+    "weave {verb} from X to Y[:PORT]": "weave deny --force from svc1 to svc1:80",
+    "weave {verb} from X to Y": "weave deny --force from svc1 to svc1:81",
+    "X Y[:PORT]": "svc1 svc1:80",
+    "--remove N ...": "--remove all",
     "[ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]": f"{IMAGE} typed",
 }
 """What stands for the expressions of a message, and for the words of a usage line."""
