@@ -9,13 +9,11 @@
 Owns what goes into a layer; knows nothing of engines.
 """
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-import py_compile
 import re
 import shlex
 import shutil
@@ -168,9 +166,10 @@ def packages_layer(python: str, say: Say) -> Layer:
 def _write_packages(path: Path, python: str, say: Say) -> None:
     with LayerWriter(path) as layer, tempfile.TemporaryDirectory() as folder:
         if python == f"{sys.version_info.major}.{sys.version_info.minor}":
-            for name, data in _installed():
+            modules = list(_installed())
+            for name, data in modules:
                 layer.add(f"{SITE}/{name}", data)
-                _compile(layer, name, data, Path(folder))
+            _add_compiled(layer, modules)
             return
         pins = [f"{one.name}=={one.version}" for one in distributions()]
         say(f"host image: Python packages for Python {python}")
@@ -237,29 +236,47 @@ def write_modules(
 ) -> None:
     """A layer of Python's modules (by their paths below site-packages), of programs, and of other files."""
     same = python == f"{sys.version_info.major}.{sys.version_info.minor}"
-    with LayerWriter(path) as layer, tempfile.TemporaryDirectory() as folder:
+    with LayerWriter(path) as layer:
         for name, file in modules:
             layer.add(f"{SITE}/{name}", file.read_bytes(), file.stat().st_mode & 0o755)
-            if same:
-                _compile(layer, name, file.read_bytes(), Path(folder))
+        if same:
+            _add_compiled(layer, [(name, file.read_bytes()) for name, file in modules])
         for name, data in programs.items():
             layer.add(name, data, 0o755)
         for name, file in files.items():
             layer.add(name, file.read_bytes())
 
 
-def _compile(layer: LayerWriter, name: str, data: bytes, folder: Path) -> None:
-    """Add the compiled form of a module, so that no host does this at its first start."""
-    where = Path(name)
-    if where.suffix != ".py":
-        return
-    source, compiled = folder / "one.py", folder / "one.pyc"
-    source.write_bytes(data)
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    with contextlib.suppress(py_compile.PyCompileError):
-        py_compile.compile(str(source), str(compiled), f"/{SITE}/{name}", doraise=True, invalidation_mode=mode)
-        cached = where.parent / "__pycache__" / f"{where.stem}.{sys.implementation.cache_tag}.pyc"
-        layer.add(f"{SITE}/{cached}", compiled.read_bytes())
+_COMPILER = """
+import json, py_compile, sys
+how = py_compile.PycInvalidationMode.UNCHECKED_HASH
+for source, target, shown in json.load(sys.stdin):
+    try:
+        py_compile.compile(source, target, shown, doraise=True, invalidation_mode=how)
+    except py_compile.PyCompileError:
+        pass
+"""
+
+
+def _add_compiled(layer: LayerWriter, modules: Sequence[tuple[str, bytes]]) -> None:
+    """Add the compiled form of these modules, so that no host does this at its first start.
+
+    A process of its own compiles them, all in this order: what it writes depends on what it has in memory already.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        orders = []
+        for number, (name, data) in enumerate(modules):
+            if name.endswith(".py"):
+                source = Path(folder, f"{number}.py")
+                source.write_bytes(data)
+                orders.append((str(source), f"{source}c", f"/{SITE}/{name}"))
+        command = [sys.executable, "-I", "-S", "-c", _COMPILER]
+        subprocess.run(command, input=json.dumps(orders), text=True, check=True, capture_output=True)
+        for _, target, shown in orders:
+            where = Path(shown)
+            compiled = where.parent / "__pycache__" / f"{where.stem}.{sys.implementation.cache_tag}.pyc"
+            if Path(target).exists():
+                layer.add(str(compiled)[1:], Path(target).read_bytes())
 
 
 def dummy_http_layer(base: Layer) -> Layer:

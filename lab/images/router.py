@@ -45,7 +45,7 @@ _UNUSED = re.compile(
 _PROGRAMS = re.compile(r"usr/sbin/(xtables-(nft|legacy)-multi|ip6?tables(-(nft|legacy))?(-save|-restore)?)")
 _SHELL = ("sh", "ls", "cat", "ps", "ip", "ping", "nc", "nslookup", "nsenter", "vi", "grep", "sed", "kill", "sleep")
 """Applets of busybox, to look around in a running container."""
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 def build(say: Say, *, anew: bool = False) -> Built:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from docker_hosts import DockerHost
 from overlay_hosts import ROOT, eventually
@@ -44,8 +45,8 @@ class BareHost(DockerHost):
         folder.mkdir()
         shutil.copy(router.FOLDER / "weave", folder / "weave")
         (folder / "weave").chmod(0o755)
-        hidden = dict.fromkeys((str(ROOT), sys.prefix, sys.base_prefix))
-        hidden.pop("/usr", None)
+        places = dict.fromkeys((ROOT, Path(sys.prefix), Path(sys.base_prefix)))
+        hidden = [str(place) for place in places if not place.is_relative_to("/usr")]  # where `docker` is
         return ["sh", "-c", _BOOT, "sh", *hidden]
 
     @property

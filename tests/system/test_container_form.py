@@ -66,6 +66,11 @@ def connected(host: BareHost) -> bool:
     return "established" in host.run("curl", "-sS", "-m5", url, check=False).stdout
 
 
+def test_the_image_is_the_same_each_time_and_small(image: Built) -> None:
+    assert router.build(print, anew=True) == image
+    assert image.size < 100e6  # as of November 2026: 91 MB, of which `cryptography` is 15 and Python 29
+
+
 def test_an_image_that_is_not_there_is_not_pulled(bare: Pair) -> None:
     one, _ = bare
     missing = one.weave("launch", check=False)
