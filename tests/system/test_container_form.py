@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from bare_hosts import BareHost, LegacyHost, Pings, load
+from bare_hosts import SOCKET, BareHost, LegacyHost, Pings, load
 from dind_labs import require_dind
 from docker_hosts import BUSYBOX, need_docker
 from overlay_hosts import eventually, underlay
@@ -87,6 +87,11 @@ def test_what_does_not_start_leaves_nothing_and_the_password_is_in_no_list_of_pr
     wrong = host.weave("launch", "--host", "192.168.7.7", check=False)
     assert wrong.returncode == 1 and "192.168.7.7" in wrong.stderr
     assert host.state("weave") == ""
+    for namespaces, lacks in ((("--pid", "host"), "CAP_SYS_PTRACE"), ((), "--pid=host")):
+        by_hand = ("run", "--rm", "--net", "host", *namespaces, "-e", "WEAVE_INSIDE=router")
+        volumes = ("-v", "/var/lib/weave:/var/lib/weave", "-v", f"{SOCKET}:{SOCKET}")
+        done = host.docker(*by_hand, *volumes, "overlay-lab/weave", "launch", "--in-container", check=False)
+        assert done.returncode == 1 and lacks in done.stderr
 
     host.weave("launch", "--password", "wPlsEcret", "--no-dns", "--no-restart")
     assert host.state("weave", "{{.HostConfig.RestartPolicy.Name}}") == "no"
