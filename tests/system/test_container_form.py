@@ -80,6 +80,8 @@ def test_an_image_that_is_not_there_is_not_pulled(bare: Pair) -> None:
 
 def test_what_does_not_start_leaves_nothing_and_the_password_is_in_no_list_of_processes(loaded: Pair) -> None:
     _, host = loaded
+    cat = ("run", "--rm", "--pull", "never", "--entrypoint", "cat", "overlay-lab/weave", "/weave")
+    assert host.docker(*cat).stdout == (router.FOLDER / "weave").read_text()  # as docs/install.md has it
     host.docker("create", "--name", "weave", BUSYBOX)
     foreign = host.weave("launch", check=False)
     assert foreign.returncode == 1 and "none of this overlay" in foreign.stderr
