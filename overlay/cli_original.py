@@ -14,7 +14,7 @@ __all__ = ["COMMANDS", "DNS_FLAGS", "FLAGS", "dns_arguments", "refuse_command", 
 _IN_ROUTER = "DNS is part of the router"
 _CLOUD = "Weave Cloud, which it belonged to, is gone: name the peers, `weave launch PEER ...`"
 _BRIDGE = "the bridge is always called `weave`: `weave launch` makes it, and whatever else it needs"
-_PROCESS = "router and proxy are processes of this host, not containers"
+_PROCESS = "router and proxy find the host's files and processes themselves, also in a container"
 _PLUGIN = "`weave launch --plugin` is the one plugin that there is"
 _ANSWERS = "answers come from a table that all peers have, so nothing is cached, refreshed or asked of other peers"
 
