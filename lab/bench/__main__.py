@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from lab.bench import bringup, datapath, dind, docker_run, heal, mesh, path, sim, sim_seeds
+from lab.bench import bringup, datapath, dind, docker_run, heal, mesh, path, policy, sim, sim_seeds
 from lab.bench.rows import Row, publish
 from lab.errors import LabError
 
@@ -13,6 +13,7 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "docker_run": docker_run.run,
     "mesh": mesh.run,
     "path": path.run,
+    "policy": policy.run,
     "sim": sim.run,
     "sim_seeds": sim_seeds.run,
 }

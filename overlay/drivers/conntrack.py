@@ -24,7 +24,7 @@ _SUBSYSTEM = 1
 _GET, _DELETE = 1, 2
 _ORIGINAL, _REPLY, _MARK, _ID, _ZONE = 1, 2, 8, 12, 18
 _SWITCHES = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def sees_bridges() -> bool:
@@ -41,7 +41,7 @@ class Connections:
     def __init__(self) -> None:
         self._socket = nl.open_socket()
         try:
-            self._dump(socket.AF_INET)
+            self._dump()
         except OSError:
             self.close()
             raise
@@ -69,16 +69,15 @@ class Connections:
 
     def _open(self, own: Container[Address]) -> Iterator[tuple[int, dict[int, bytes], tuple[Flow, ...]]]:
         """Family, attributes and flows of each. Nothing is marked of what opened before there was a policy."""
-        for family in _FAMILIES:
-            for attributes in self._dump(family):
-                fields = dict(nl.parsed(attributes))
-                flows = tuple(_flows(fields))
-                marked = int.from_bytes(fields.get(_MARK, b"")) & MARK
-                if marked or any(each.source in own or each.destination in own for each in flows):
-                    yield family, fields, flows
+        for attributes in self._dump():
+            fields = dict(nl.parsed(attributes))
+            flows = tuple(_flows(fields))
+            marked = int.from_bytes(fields.get(_MARK, b"")) & MARK
+            if marked or any(each.source in own or each.destination in own for each in flows):
+                yield _FAMILIES[flows[0].source.version], fields, flows
 
-    def _dump(self, family: int) -> list[bytes]:
-        return nl.dump(self._socket, _SUBSYSTEM, family, _GET)
+    def _dump(self) -> list[bytes]:
+        return nl.dump(self._socket, _SUBSYSTEM, socket.AF_UNSPEC, _GET)
 
 
 def _flows(fields: dict[int, bytes]) -> Iterator[Flow]:

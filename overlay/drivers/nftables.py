@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -59,6 +60,8 @@ _SUBSYSTEM = 10
 """NFNL_SUBSYS_NFTABLES."""
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE, _DELRULE = 0, 1, 2, 3, 4, 6, 7, 8
 _NEWSET, _DELSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 11, 12, 13, 14
+_CACHED = 4096
+"""Expressions of a kind that are kept: thousands of rules are made of few different ones."""
 _MOST = 1000
 """Elements in one message: attributes are at most 64 KiB."""
 IFNAME, ETHER, IPV4, IPV6 = 41, 9, 7, 8
@@ -122,11 +125,13 @@ class Rule(Struct, frozen=True):
 # --- expressions ------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(_CACHED)
 def meta(key: int, register: int = REGISTER) -> bytes:
     """Load what the kernel knows of a packet."""
     return _expression("meta", number(1, register) + number(2, key))
 
 
+@lru_cache(_CACHED)
 def load(header: int, offset: int, length: int, register: int = REGISTER) -> bytes:
     """Load octets of a packet; a packet that lacks them does not match the rule."""
     return _expression("payload", number(1, register) + number(2, header) + number(3, offset) + number(4, length))
@@ -144,16 +149,19 @@ def routed_back(register: int = REGISTER) -> bytes:
     return _expression("fib", number(1, register) + number(2, _FIB_INTERFACE) + number(3, flags))
 
 
+@lru_cache(_CACHED)
 def equals(value: bytes) -> bytes:
     """Go on only if this was loaded."""
     return _compare(_EQUAL, value)
 
 
+@lru_cache(_CACHED)
 def differs(value: bytes) -> bytes:
     """Go on only if something else was loaded."""
     return _compare(_DIFFERS, value)
 
 
+@lru_cache(_CACHED)
 def masked(mask: bytes, value: bytes | None = None, register: int = REGISTER) -> bytes:
     """Keep these bits of what was loaded, and flip those of `value`."""
     flipped = nest(5, attribute(1, value or bytes(len(mask))))
@@ -161,6 +169,7 @@ def masked(mask: bytes, value: bytes | None = None, register: int = REGISTER) ->
     return _expression("bitwise", registers + nest(4, attribute(1, mask)) + flipped)
 
 
+@lru_cache(_CACHED)
 def between(low: bytes, high: bytes) -> tuple[bytes, ...]:
     """Go on only if what was loaded is in this range, bounds included."""
     return (equals(low),) if low == high else (_compare(_AT_LEAST, low), _compare(_AT_MOST, high))
@@ -197,17 +206,20 @@ def remember(name: str, seconds: int) -> bytes:
     return _expression("dynset", text(1, name) + number(3, _UPDATE) + number(4, REGISTER) + life)
 
 
+@lru_cache(_CACHED)
 def lookup(name: str, *, absent: bool = False) -> bytes:
     """Go on only if the loaded key is an element of the set (`absent`: is none)."""
     flags = number(5, _INVERTED) if absent else b""
     return _expression("lookup", text(1, name) + number(2, REGISTER) + flags)
 
 
+@lru_cache(_CACHED)
 def verdict(code: int) -> bytes:
     """`ACCEPT` or `DROP`."""
     return _expression("immediate", number(1, _VERDICT_REGISTER) + nest(2, nest(2, number(1, code))))
 
 
+@lru_cache(_CACHED)
 def goto(chain: str) -> bytes:
     """Go on in another chain, and do not come back."""
     data = nest(2, nest(2, number(1, _GOTO) + text(2, chain)))
