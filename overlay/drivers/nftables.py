@@ -8,12 +8,38 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 
 from msgspec import Struct
 
 from overlay.drivers import nfnetlink as nl
 from overlay.drivers.nfnetlink import CREATE, attribute, nest, number, open_socket, parsed, text
+from overlay.drivers.nft_words import (
+    ACCEPT,
+    DROP,
+    LINK,
+    NETWORK,
+    REGISTER,
+    TRANSPORT,
+    between,
+    connection_mark,
+    connection_state,
+    constant,
+    counter,
+    differs,
+    equals,
+    goto,
+    is_jump,
+    load,
+    load6,
+    lookup,
+    masked,
+    meta,
+    remember,
+    routed_back,
+    set_connection_mark,
+    set_meta,
+    verdict,
+)
 
 __all__ = [
     "ACCEPT",
@@ -60,36 +86,17 @@ _SUBSYSTEM = 10
 """NFNL_SUBSYS_NFTABLES."""
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _GETCHAIN, _NEWRULE, _GETRULE, _DELRULE = 0, 1, 2, 3, 4, 6, 7, 8
 _NEWSET, _DELSET, _NEWSETELEM, _GETSETELEM, _DELSETELEM = 9, 11, 12, 13, 14
-_CACHED = 4096
-"""Expressions of a kind that are kept: thousands of rules are made of few different ones."""
-_MOST = 1000
-"""Elements in one message: attributes are at most 64 KiB."""
+_MOST, _AROUND = 60_000, 40
+"""Bytes of elements in one message, whose attributes are at most 64 KiB, and what is around each key."""
 IFNAME, ETHER, IPV4, IPV6 = 41, 9, 7, 8
 """`nft`'s numbers of types."""
 _TYPE_BITS = 6
 """Of one field in the number of a concatenated type (`nft` shows elements by it)."""
 
-REGISTER = 8
-"""NFT_REG32_00: the first of sixteen registers of four octets; fields of a key stand in registers in a row."""
-_VERDICT_REGISTER = 0
-_EQUAL, _DIFFERS = 0, 1
-_FIB_INTERFACE = 1
-_FIB_SOURCE, _FIB_ARRIVAL, _FIB_PRESENT = 0x1, 0x8, 0x20
-"""What a look-up among the host's routes asks for: NFT_FIB_RESULT_OIF and NFTA_FIB_F_SADDR, _IIF, _PRESENT."""
-_INVERTED = 1
-_JUMP, _GOTO = -3, -4
-DROP, ACCEPT = 0, 1
 INTERVAL, KEPT = 0x4, 0x30
 """Flags of a set: NFT_SET_INTERVAL, and NFT_SET_TIMEOUT with NFT_SET_EVAL."""
 START, END = b"\0", b"\1"
 """Of an interval; the end is the first that is not in it."""
-_AT_LEAST, _AT_MOST = 5, 3
-"""NFT_CMP_GTE, NFT_CMP_LTE."""
-_UPDATE = 1
-"""NFT_DYNSET_OP_UPDATE."""
-_CONNECTION_MARK = 3
-LINK, NETWORK, TRANSPORT = 0, 1, 2
-"""Headers that a payload is loaded from."""
 
 
 class Set(Struct, frozen=True):
@@ -122,124 +129,6 @@ class Rule(Struct, frozen=True):
     expressions: tuple[bytes, ...]
 
 
-# --- expressions ------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(_CACHED)
-def meta(key: int, register: int = REGISTER) -> bytes:
-    """Load what the kernel knows of a packet."""
-    return _expression("meta", number(1, register) + number(2, key))
-
-
-@lru_cache(_CACHED)
-def load(header: int, offset: int, length: int, register: int = REGISTER) -> bytes:
-    """Load octets of a packet; a packet that lacks them does not match the rule."""
-    return _expression("payload", number(1, register) + number(2, header) + number(3, offset) + number(4, length))
-
-
-def load6(kind: int, offset: int, length: int, register: int = REGISTER) -> bytes:
-    """Load octets of an IPv6 extension header; a packet without such a header does not match the rule."""
-    where = number(1, register) + attribute(2, bytes((kind,))) + number(3, offset) + number(4, length)
-    return _expression("exthdr", where)
-
-
-def routed_back(register: int = REGISTER) -> bytes:
-    """Load four bytes: not zero if the host has a route to the packet's source by the interface of arrival."""
-    flags = _FIB_SOURCE | _FIB_ARRIVAL | _FIB_PRESENT
-    return _expression("fib", number(1, register) + number(2, _FIB_INTERFACE) + number(3, flags))
-
-
-@lru_cache(_CACHED)
-def equals(value: bytes) -> bytes:
-    """Go on only if this was loaded."""
-    return _compare(_EQUAL, value)
-
-
-@lru_cache(_CACHED)
-def differs(value: bytes) -> bytes:
-    """Go on only if something else was loaded."""
-    return _compare(_DIFFERS, value)
-
-
-@lru_cache(_CACHED)
-def masked(mask: bytes, value: bytes | None = None, register: int = REGISTER) -> bytes:
-    """Keep these bits of what was loaded, and flip those of `value`."""
-    flipped = nest(5, attribute(1, value or bytes(len(mask))))
-    registers = number(1, register) + number(2, register) + number(3, len(mask))
-    return _expression("bitwise", registers + nest(4, attribute(1, mask)) + flipped)
-
-
-@lru_cache(_CACHED)
-def between(low: bytes, high: bytes) -> tuple[bytes, ...]:
-    """Go on only if what was loaded is in this range, bounds included."""
-    return (equals(low),) if low == high else (_compare(_AT_LEAST, low), _compare(_AT_MOST, high))
-
-
-def constant(value: bytes, register: int = REGISTER) -> bytes:
-    """Load this."""
-    return _expression("immediate", number(1, register) + nest(2, attribute(1, value)))
-
-
-def connection_state(register: int = REGISTER) -> bytes:
-    """Load the bit of the state in which connection tracking has the packet (host's byte order)."""
-    return _expression("ct", number(1, register) + number(2, 0))
-
-
-def set_meta(key: int) -> bytes:
-    """Have the kernel know this of the packet: what was loaded."""
-    return _expression("meta", number(2, key) + number(3, REGISTER))
-
-
-def connection_mark() -> bytes:
-    """Load the mark of the packet's connection."""
-    return _expression("ct", number(1, REGISTER) + number(2, _CONNECTION_MARK))
-
-
-def set_connection_mark() -> bytes:
-    """Mark the packet's connection with what was loaded."""
-    return _expression("ct", number(2, _CONNECTION_MARK) + number(4, REGISTER))
-
-
-def remember(name: str, seconds: int) -> bytes:
-    """Put the loaded key into a set for so long, or keep it there for so long from now; a full set: do not match."""
-    life = number(6, seconds * 1000, 8)
-    return _expression("dynset", text(1, name) + number(3, _UPDATE) + number(4, REGISTER) + life)
-
-
-@lru_cache(_CACHED)
-def lookup(name: str, *, absent: bool = False) -> bytes:
-    """Go on only if the loaded key is an element of the set (`absent`: is none)."""
-    flags = number(5, _INVERTED) if absent else b""
-    return _expression("lookup", text(1, name) + number(2, REGISTER) + flags)
-
-
-@lru_cache(_CACHED)
-def verdict(code: int) -> bytes:
-    """`ACCEPT` or `DROP`."""
-    return _expression("immediate", number(1, _VERDICT_REGISTER) + nest(2, nest(2, number(1, code))))
-
-
-@lru_cache(_CACHED)
-def goto(chain: str) -> bytes:
-    """Go on in another chain, and do not come back."""
-    data = nest(2, nest(2, number(1, _GOTO) + text(2, chain)))
-    return _expression("immediate", number(1, _VERDICT_REGISTER) + data)
-
-
-def counter() -> bytes:
-    """Count packets."""
-    return _expression("counter", b"")
-
-
-def _compare(operation: int, value: bytes) -> bytes:
-    wanted = nest(3, attribute(1, value))
-    return _expression("cmp", number(1, REGISTER) + number(2, operation) + wanted)
-
-
-def _expression(name: str, data: bytes) -> bytes:
-    return nest(1, text(1, name) + nest(2, data))
-
-
 # --- tables of others -------------------------------------------------------------------------------------------------
 
 
@@ -267,10 +156,7 @@ class Onlooker:
     @staticmethod
     def jumps_to(rule: bytes, chain: str) -> bool:
         """A rule of `rules` does nothing but have all packets go through another chain."""
-        # The kernel tells nested attributes without their flag.
-        data = attribute(2, attribute(2, number(1, _JUMP) + text(2, chain)))
-        jump = b"immediate\0" + number(1, _VERDICT_REGISTER) + data
-        return rule.removeprefix(b"counter\0") == jump
+        return is_jump(rule, chain)
 
     def drops(self, family: int, table: str, chain: str) -> bool:
         """The policy of a chain is to drop."""
@@ -481,9 +367,10 @@ class Table:
         shape: Set | None = None,
     ) -> Iterator[tuple[int, int, bytes]]:
         bounds = (shape or self._sets[name]).flags & INTERVAL
-        for start in range(0, len(keys), _MOST):
+        step = _MOST // (len(keys[0]) + _AROUND) if keys else 1
+        for start in range(0, len(keys), step):
             elements = b""
-            for key in keys[start : start + _MOST]:
+            for key in keys[start : start + step]:
                 flags = number(3, key[-1]) if bounds else b""
                 life = number(4, lives[key], 8) if lives is not None else b""
                 elements += nest(1, nest(1, attribute(1, key[:-1] if bounds else key)) + flags + life)
