@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from overlay.drivers import nfnetlink as nl
-from overlay.drivers.policy_rules import MARK, Flow
+from overlay.drivers.policy_keys import Flow
+from overlay.drivers.policy_rules import MARK
 from overlay.policy.compiled import Address
 
 __all__ = ["Connections", "sees_bridges"]

@@ -13,19 +13,8 @@ from overlay.datapath.vxlan import BRIDGE
 from overlay.drivers import nftables as nft
 from overlay.drivers.conntrack import Connections, sees_bridges
 from overlay.drivers.policy_judge import Judge
-from overlay.drivers.policy_rules import (
-    CHAINS,
-    FLOWS,
-    PORTS,
-    STATE_CHAINS,
-    Flow,
-    Plan,
-    flow,
-    key,
-    life,
-    plan,
-    state_rules,
-)
+from overlay.drivers.policy_keys import FLOWS, Flow, flow, key, life
+from overlay.drivers.policy_rules import CHAINS, PORTS, STATE_CHAINS, Plan, plan, state_rules
 from overlay.policy.compiled import Address, CompiledPolicy
 
 __all__ = ["CONNTRACK", "OPEN", "STATELESS", "PolicyFilter"]

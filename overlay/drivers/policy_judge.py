@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
 
-from overlay.drivers.policy_rules import Flow
+from overlay.drivers.policy_keys import Flow
 from overlay.policy.compiled import Address, CompiledPolicy, FlowRule, Network
 
 __all__ = ["Judge"]

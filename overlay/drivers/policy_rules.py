@@ -3,39 +3,41 @@
 All rules stand in one table of the family `bridge`, which every frame of the overlay's bridge passes once on each host.
 What is known of flows is kept in sets (`flows4`, `flows6`: who opened what; `parts4`, `parts6`: packets whose first
 fragment was accepted), or, with `conntrack`, told by the connection tracking of the family `inet`, which sees bridged
-packets before and marks those of known flows for the moment. A key of a flow: source, destination, protocol, source
-port, destination port, as the opener sends them; of ICMP the identifier in the place of the source port.
+packets before and marks those of known flows for the moment.
 """
 
 import hashlib
-import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from msgspec import Struct
 
 from overlay.drivers import nftables as nft
+from overlay.drivers.policy_keys import (
+    CLOSING,
+    DESTINATIONS,
+    ERROR_HEADER,
+    ESTABLISHED,
+    FLOWS,
+    HEADERS,
+    ICMP,
+    L4PROTO,
+    LIVES,
+    OPENED,
+    PROTOCOLS,
+    SIZES,
+    SOURCES,
+    TCP,
+    UDP,
+    Keys,
+    fragment_bits,
+    is_protocol,
+)
 from overlay.policy.compiled import CompiledPolicy, FlowRule, Network
 
-__all__ = [
-    "BASES",
-    "CHAINS",
-    "FLOWS",
-    "MARK",
-    "PORTS",
-    "STATE_CHAINS",
-    "Flow",
-    "Plan",
-    "flow",
-    "key",
-    "life",
-    "plan",
-    "state_rules",
-]
+__all__ = ["BASES", "CHAINS", "MARK", "PORTS", "STATE_CHAINS", "Plan", "plan", "state_rules"]
 
 PORTS, SERVERS = "ports", {4: "servers4", 6: "servers6"}
-FLOWS = {4: "flows4", 6: "flows6"}
 PARTS = {4: "parts4", 6: "parts6"}
 MARK = 0x0200_0000
 """The bit of a packet's mark that says, from connection tracking to the bridge, that its flow is known."""
@@ -67,25 +69,15 @@ _PER_FAMILY = (
 CHAINS = (*BASES, nft.Chain("frame"), *(nft.Chain(f"{each}{v}") for v in (4, 6) for each in _PER_FAMILY))
 CHAINS = (*CHAINS, nft.Chain("denied"))
 
-_PROTOCOL, _MARK, _IIFNAME, _OIFNAME, _L4PROTO = 1, 3, 6, 7, 16
+_PROTOCOL, _MARK, _IIFNAME, _OIFNAME = 1, 3, 6, 7
 _FIN, _SYN, _RST, _PSH, _ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 _HIGH = 32768
 """The first port of those that hosts take for connections that they open."""
-_TCP, _UDP, _ICMP = socket.IPPROTO_TCP, socket.IPPROTO_UDP, {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 _ECHO, _ECHO_REPLY = {4: 8, 6: 128}, {4: 0, 6: 129}
 _ERRORS = {4: ((3, 4), (11, 12)), 6: ((1, 4),)}
 _NEIGHBOURS = ((130, 137), (143, 143))
 """Types of ICMPv6: multicast listeners, routers, neighbours and redirects, and MLDv2 (RFC 3810)."""
 _IGMP = 2
-_SIZES = {4: 4, 6: 16}
-_SOURCES, _DESTINATIONS = {4: 12, 6: 8}, {4: 16, 6: 24}
-_HEADERS = {4: 20, 6: 40}
-_PROTOCOLS = {4: 9, 6: 6}
-_FRAGMENT = 44
-_ERROR_HEADER = 8
-_OPENED, _ESTABLISHED, _CLOSING = 120, 86_400, 120
-_LIVES = {_UDP: 180, "icmp": 30, "other": 600}
-"""Seconds for which a flow is known after its last packet."""
 _DNS = 53
 _NEW, _ESTABLISHED_OR_RELATED = 0x8, 0x2 | 0x4
 """Bits of connection tracking's state."""
@@ -97,16 +89,6 @@ STATE_CHAINS = (
 """Of the table of the family `inet`: behind everybody else's, who may set the whole mark."""
 
 
-class Flow(Struct, frozen=True):
-    """Who opened what: a key of `flows4` or `flows6`."""
-
-    source: IPv4Address | IPv6Address
-    destination: IPv4Address | IPv6Address
-    protocol: int
-    source_port: int
-    port: int
-
-
 class Plan(Struct, frozen=True):
     """Sets, their elements and rules that put a policy into the table."""
 
@@ -115,32 +97,13 @@ class Plan(Struct, frozen=True):
     elements: dict[str, tuple[bytes, ...]]
 
 
-def flow(key: bytes) -> Flow:
-    """The flow of a key."""
-    size = 4 if len(key) == 20 else 16
-    protocol, source_port, port = (int.from_bytes(key[at : at + 2]) for at in range(2 * size, len(key), 4))
-    source, destination = ip_address(key[:size]), ip_address(key[size : 2 * size])
-    return Flow(source, destination, protocol >> 8, source_port, port)
-
-
-def key(of: Flow) -> bytes:
-    """The key of a flow."""
-    ports = struct.pack("!B3xH2xH2x", of.protocol, of.source_port, of.port)
-    return of.source.packed + of.destination.packed + ports
-
-
-def life(of: Flow) -> int:
-    """For how many milliseconds a flow is known that is there already."""
-    return 1000 * (_ESTABLISHED if of.protocol == _TCP else _LIVES[_UDP])
-
-
 def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> Plan:
     """What puts this policy in front of these ports of the bridge."""
     sets = [nft.Set(PORTS, (nft.IFNAME,), 16)]
     elements: dict[str, tuple[bytes, ...]] = {PORTS: tuple(_name(port) for port in ports)}
     rules = list(_frames(conntrack=conntrack))
     for version, kind in ((4, nft.IPV4), (6, nft.IPV6)):
-        size = _SIZES[version]
+        size = SIZES[version]
         groups = _Groups(version, kind)
         sets += [
             nft.Set(SERVERS[version], (kind,), size),
@@ -205,39 +168,39 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         return nft.goto(f"{chain}{version}")
 
     accept, denied = nft.verdict(nft.ACCEPT), nft.goto("denied")
-    keys = _Keys(version)
+    keys = Keys(version)
     ports = nft.load(nft.TRANSPORT, 0, 4)
 
     kind = nft.load(nft.TRANSPORT, 0, 1)
     if version == 4:
-        yield rule("ip", *_is(_IGMP), accept)
+        yield rule("ip", *is_protocol(_IGMP), accept)
     else:
         for low, high in _NEIGHBOURS:
-            yield rule("ip", *_is(_ICMP[6]), kind, *nft.between(bytes((low,)), bytes((high,))), accept)
-    yield rule("ip", nft.meta(_L4PROTO), to("sound"))
+            yield rule("ip", *is_protocol(ICMP[6]), kind, *nft.between(bytes((low,)), bytes((high,))), accept)
+    yield rule("ip", nft.meta(L4PROTO), to("sound"))
     yield rule("ip", denied)
 
     if touched.networks is None:
         yield rule("sound", accept)  # nothing is denied to anybody
     elif touched.networks:
-        either = [groups.match(where[version], touched.networks, absent=True) for where in (_DESTINATIONS, _SOURCES)]
+        either = [groups.match(where[version], touched.networks, absent=True) for where in (DESTINATIONS, SOURCES)]
         yield rule("sound", *either[0], *either[1], accept)
     if version == 4:
-        yield rule("sound", *_fragment_bits(4, 0x1FFF), nft.differs(bytes(2)), to("part"))
+        yield rule("sound", *fragment_bits(4, 0x1FFF), nft.differs(bytes(2)), to("part"))
     else:
-        yield rule("sound", *_fragment_bits(6, 0xFFF8), nft.differs(bytes(2)), to("part"))
-    for protocol in (_UDP, _TCP):
-        for where, offset in ((_DESTINATIONS, 2), (_SOURCES, 0)):
-            server = (nft.load(nft.NETWORK, where[version], _SIZES[version]), nft.lookup(SERVERS[version]))
+        yield rule("sound", *fragment_bits(6, 0xFFF8), nft.differs(bytes(2)), to("part"))
+    for protocol in (UDP, TCP):
+        for where, offset in ((DESTINATIONS, 2), (SOURCES, 0)):
+            server = (nft.load(nft.NETWORK, where[version], SIZES[version]), nft.lookup(SERVERS[version]))
             dns = (nft.load(nft.TRANSPORT, offset, 2), nft.equals(_DNS.to_bytes(2, "big")))
-            yield rule("sound", *_is(protocol), *dns, *server, to("pass"))
-    for protocol, chain in ((_TCP, "tcp"), (_UDP, "udp"), (_ICMP[version], "icmp")):
-        yield rule("sound", *_is(protocol), to(chain))
+            yield rule("sound", *is_protocol(protocol), *dns, *server, to("pass"))
+    for protocol, chain in ((TCP, "tcp"), (UDP, "udp"), (ICMP[version], "icmp")):
+        yield rule("sound", *is_protocol(protocol), to(chain))
     yield rule("sound", to("other"))
 
     # The flags of TCP stand in the second eight bytes: no later fragment may bring others.
     again = (nft.equals(b"\0\1"),) if version == 4 else (nft.equals(b"\0\x08"),)
-    yield rule("part", *_is(_TCP), *_fragment_bits(version, 0x1FFF if version == 4 else 0xFFF8), *again, denied)
+    yield rule("part", *is_protocol(TCP), *fragment_bits(version, 0x1FFF if version == 4 else 0xFFF8), *again, denied)
     yield rule("part", *keys.part(), nft.lookup(PARTS[version]), accept)
     yield rule("part", denied)
 
@@ -255,8 +218,8 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         for chain, swapped in (("known", False), ("answer", True)):
             key = keys.ports(swapped=swapped)
             yield rule("tcp", *key, found, to(chain))
-            yield rule(chain, *has(_FIN, _RST), *key, nft.remember(FLOWS[version], _CLOSING), to("pass"))
-            yield rule(chain, *has(_SYN, _PSH), *key, nft.remember(FLOWS[version], _ESTABLISHED), to("pass"))
+            yield rule(chain, *has(_FIN, _RST), *key, nft.remember(FLOWS[version], CLOSING), to("pass"))
+            yield rule(chain, *has(_SYN, _PSH), *key, nft.remember(FLOWS[version], ESTABLISHED), to("pass"))
             yield rule(chain, to("pass"))
     # Of a connection that nobody knows any more, or from before the first policy, the opener is the one with the high
     # port, if only one has one. To it applies what would apply if it opened the connection now.
@@ -269,15 +232,15 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         return rule(chain, *first, *key, found, nft.remember(FLOWS[version], life), to("pass"))
 
     if not conntrack:
-        yield refreshed("udp", keys.ports(), _LIVES[_UDP])
-        yield refreshed("udp", keys.ports(swapped=True), _LIVES[_UDP])
+        yield refreshed("udp", keys.ports(), LIVES[UDP])
+        yield refreshed("udp", keys.ports(swapped=True), LIVES[UDP])
     yield rule("udp", ports, to("judge"))
     yield rule("udp", denied)
 
     request, reply = (bytes((each[version],)) for each in (_ECHO, _ECHO_REPLY))
     if not conntrack:
-        yield refreshed("icmp", keys.echo(), _LIVES["icmp"], kind, nft.equals(request))
-        yield refreshed("icmp", keys.echo(swapped=True), _LIVES["icmp"], kind, nft.equals(reply))
+        yield refreshed("icmp", keys.echo(), LIVES["icmp"], kind, nft.equals(request))
+        yield refreshed("icmp", keys.echo(swapped=True), LIVES["icmp"], kind, nft.equals(reply))
         for first, last in _ERRORS[version]:
             yield rule("icmp", kind, *nft.between(bytes((first,)), bytes((last,))), to("error"))
     # Neither an answer nor an error opens anything.
@@ -287,134 +250,43 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
     yield rule("icmp", denied)
 
     if not conntrack:
-        inner = _ERROR_HEADER + _PROTOCOLS[version]
+        inner = ERROR_HEADER + PROTOCOLS[version]
         if version == 4:
             # Without options, and no later fragment.
-            yield rule("error", nft.load(nft.TRANSPORT, _ERROR_HEADER, 1), nft.differs(b"\x45"), denied)
-            later = (nft.load(nft.TRANSPORT, _ERROR_HEADER + 6, 2), nft.masked(b"\x1f\xff"), nft.differs(bytes(2)))
+            yield rule("error", nft.load(nft.TRANSPORT, ERROR_HEADER, 1), nft.differs(b"\x45"), denied)
+            later = (nft.load(nft.TRANSPORT, ERROR_HEADER + 6, 2), nft.masked(b"\x1f\xff"), nft.differs(bytes(2)))
             yield rule("error", *later, denied)
-        for protocol in (_TCP, _UDP):
+        for protocol in (TCP, UDP):
             about = (nft.load(nft.TRANSPORT, inner, 1), nft.equals(bytes((protocol,))))
             for swapped in (False, True):
                 yield rule("error", *about, *keys.quoted(swapped=swapped), found, to("pass"))
-        echo = (nft.load(nft.TRANSPORT, inner, 1), nft.equals(bytes((_ICMP[version],))))
+        echo = (nft.load(nft.TRANSPORT, inner, 1), nft.equals(bytes((ICMP[version],))))
         for number, swapped in ((request, False), (reply, True)):
-            quoted = (nft.load(nft.TRANSPORT, _ERROR_HEADER + _HEADERS[version], 1), nft.equals(number))
+            quoted = (nft.load(nft.TRANSPORT, ERROR_HEADER + HEADERS[version], 1), nft.equals(number))
             yield rule("error", *echo, *quoted, *keys.quoted_echo(swapped=swapped), found, to("pass"))
         for swapped in (False, True):
             yield rule("error", *keys.quoted_other(swapped=swapped), found, to("pass"))
         yield rule("error", denied)
 
-        yield refreshed("other", keys.bare(), _LIVES["other"])
-        yield refreshed("other", keys.bare(swapped=True), _LIVES["other"])
+        yield refreshed("other", keys.bare(), LIVES["other"])
+        yield refreshed("other", keys.bare(swapped=True), LIVES["other"])
     yield rule("other", to("judge"))
 
     if not conntrack:
-        yield rule("open", *_is(_TCP), *keys.ports(), nft.remember(FLOWS[version], _OPENED), to("pass"))
-        yield rule("open", *_is(_UDP), *keys.ports(), nft.remember(FLOWS[version], _LIVES[_UDP]), to("pass"))
-        icmp = (*_is(_ICMP[version]), kind, nft.equals(request))
-        yield rule("open", *icmp, *keys.echo(), nft.remember(FLOWS[version], _LIVES["icmp"]), to("pass"))
-        for protocol in (_TCP, _UDP):
-            yield rule("open", *_is(protocol), denied)
-        yield rule("open", *keys.bare(), nft.remember(FLOWS[version], _LIVES["other"]), to("pass"))
+        yield rule("open", *is_protocol(TCP), *keys.ports(), nft.remember(FLOWS[version], OPENED), to("pass"))
+        yield rule("open", *is_protocol(UDP), *keys.ports(), nft.remember(FLOWS[version], LIVES[UDP]), to("pass"))
+        icmp = (*is_protocol(ICMP[version]), kind, nft.equals(request))
+        yield rule("open", *icmp, *keys.echo(), nft.remember(FLOWS[version], LIVES["icmp"]), to("pass"))
+        for protocol in (TCP, UDP):
+            yield rule("open", *is_protocol(protocol), denied)
+        yield rule("open", *keys.bare(), nft.remember(FLOWS[version], LIVES["other"]), to("pass"))
         yield rule("open", denied)
     else:
         yield rule("open", to("pass"))
 
-    more = _fragment_bits(version, 0x2000 if version == 4 else 0x0001)
-    yield rule("pass", *more, nft.differs(bytes(2)), *keys.part(), nft.remember(PARTS[version], _LIVES["icmp"]), accept)
+    more = fragment_bits(version, 0x2000 if version == 4 else 0x0001)
+    yield rule("pass", *more, nft.differs(bytes(2)), *keys.part(), nft.remember(PARTS[version], LIVES["icmp"]), accept)
     yield rule("pass", accept)
-
-
-class _Keys:
-    """Expressions that load the key of a flow."""
-
-    def __init__(self, version: int) -> None:
-        self._version, self._size = version, _SIZES[version]
-        self._words = self._size // 4
-
-    def _place(self, field: int) -> int:
-        """The register of a field of the key: two addresses, then one register each."""
-        return nft.REGISTER + (field * self._words if field < 2 else 2 * self._words + field - 2)
-
-    def _addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
-        offsets = (_DESTINATIONS, _SOURCES) if swapped else (_SOURCES, _DESTINATIONS)
-        return tuple(
-            nft.load(nft.NETWORK, where[self._version], self._size, self._place(field))
-            for field, where in enumerate(offsets)
-        )
-
-    def _protocol(self) -> bytes:
-        return nft.meta(_L4PROTO, self._place(2))
-
-    def _quoted_protocol(self) -> bytes:
-        where = _ERROR_HEADER + _PROTOCOLS[self._version]
-        return nft.load(nft.TRANSPORT, where, 1, self._place(2))
-
-    def _no_port(self, field: int) -> bytes:
-        return nft.constant(bytes(2), self._place(field))
-
-    def ports(self, *, swapped: bool = False) -> tuple[bytes, ...]:
-        """Of TCP and UDP."""
-        first, second = (2, 0) if swapped else (0, 2)
-        loads = (nft.load(nft.TRANSPORT, first, 2, self._place(3)), nft.load(nft.TRANSPORT, second, 2, self._place(4)))
-        return (*self._addresses(swapped=swapped), self._protocol(), *loads)
-
-    def echo(self, *, swapped: bool = False) -> tuple[bytes, ...]:
-        """Of a request, or of an answer (`swapped`)."""
-        number = nft.load(nft.TRANSPORT, 4, 2, self._place(3))
-        head = (*self._addresses(swapped=swapped), self._protocol())
-        return (*head, number, self._no_port(4))
-
-    def bare(self, *, swapped: bool = False) -> tuple[bytes, ...]:
-        """Of a protocol without ports."""
-        none = (self._no_port(3), self._no_port(4))
-        return (*self._addresses(swapped=swapped), self._protocol(), *none)
-
-    def part(self) -> tuple[bytes, ...]:
-        """Of a fragment: addresses, protocol, identification."""
-        if self._version == 4:
-            identity = nft.load(nft.NETWORK, 4, 2, self._place(3))
-        else:
-            identity = nft.load6(_FRAGMENT, 4, 4, self._place(3))
-        return (*self._addresses(swapped=False), self._protocol(), identity)
-
-    def _quoted_addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of a packet that an error quotes, which its receiver has sent: its destination stands for the source."""
-        theirs, ours = (0, 1) if swapped else (1, 0)
-        inner = _ERROR_HEADER + _DESTINATIONS[self._version]
-        return (
-            nft.load(nft.NETWORK, _DESTINATIONS[self._version], self._size, self._place(ours)),
-            nft.load(nft.TRANSPORT, inner, self._size, self._place(theirs)),
-        )
-
-    def quoted(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of TCP or UDP in an error."""
-        inner = _ERROR_HEADER + _HEADERS[self._version]
-        first, second = (inner + 2, inner) if swapped else (inner, inner + 2)
-        loads = (nft.load(nft.TRANSPORT, first, 2, self._place(3)), nft.load(nft.TRANSPORT, second, 2, self._place(4)))
-        return (*self._quoted_addresses(swapped=swapped), self._quoted_protocol(), *loads)
-
-    def quoted_echo(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of a request in an error, or of an answer (`swapped`)."""
-        number = nft.load(nft.TRANSPORT, _ERROR_HEADER + _HEADERS[self._version] + 4, 2, self._place(3))
-        head = (*self._quoted_addresses(swapped=swapped), self._quoted_protocol())
-        return (*head, number, self._no_port(4))
-
-    def quoted_other(self, *, swapped: bool) -> tuple[bytes, ...]:
-        """Of a protocol without ports in an error."""
-        none = (self._no_port(3), self._no_port(4))
-        return (*self._quoted_addresses(swapped=swapped), self._quoted_protocol(), *none)
-
-
-def _is(protocol: int) -> tuple[bytes, ...]:
-    return nft.meta(_L4PROTO), nft.equals(bytes((protocol,)))
-
-
-def _fragment_bits(version: int, mask: int) -> tuple[bytes, ...]:
-    """Bits of the field that says where a fragment belongs; a packet of IPv6 without it does not match."""
-    field = nft.load(nft.NETWORK, 6, 2) if version == 4 else nft.load6(_FRAGMENT, 2, 2)
-    return field, nft.masked(mask.to_bytes(2, "big"))
 
 
 # --- the judgement ----------------------------------------------------------------------------------------------------
@@ -452,7 +324,7 @@ def _sides(rule: FlowRule, version: int) -> tuple[tuple[Network, ...], tuple[Net
 
 
 def _judge(version: int, policy: CompiledPolicy, groups: "_Groups") -> Iterator[nft.Rule]:
-    numbers = {"tcp": _TCP, "udp": _UDP, "icmp": _ICMP[version]}
+    numbers = {"tcp": TCP, "udp": UDP, "icmp": ICMP[version]}
     chain = f"judge{version}"
     for rule in policy.rules:
         sides = _sides(rule, version)
@@ -460,8 +332,8 @@ def _judge(version: int, policy: CompiledPolicy, groups: "_Groups") -> Iterator[
             continue
         matches: list[bytes] = []
         if rule.protocol is not None:
-            matches += _is(numbers[rule.protocol])
-        for networks, where in ((sides[1], _DESTINATIONS), (sides[0], _SOURCES)):
+            matches += is_protocol(numbers[rule.protocol])
+        for networks, where in ((sides[1], DESTINATIONS), (sides[0], SOURCES)):
             if networks:
                 matches += groups.match(where[version], networks)
         target = nft.goto(f"open{version}" if rule.accept else "denied")
@@ -482,7 +354,7 @@ class _Groups:
 
     def match(self, offset: int, networks: Sequence[Network], *, absent: bool = False) -> tuple[bytes, ...]:
         """The address at this place is (`absent`: is not) in one of these."""
-        size = _SIZES[self._version]
+        size = SIZES[self._version]
         address = nft.load(nft.NETWORK, offset, size)
         if len(networks) > 1:
             return address, nft.lookup(self._name(networks), absent=absent)
@@ -493,7 +365,7 @@ class _Groups:
 
     def _name(self, networks: Sequence[Network]) -> str:
         """The set of these. Its name says what is in it, so that one that stays as it is need not be touched."""
-        size = _SIZES[self._version]
+        size = SIZES[self._version]
         ranges = _ranges(networks)
         whole = b"".join(low.to_bytes(size, "big") + high.to_bytes(size, "big") for low, high in ranges)
         name = f"group{self._version}-{hashlib.sha256(whole).hexdigest()[:16]}"

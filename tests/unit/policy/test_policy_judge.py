@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlay.drivers.policy_judge import Judge
-from overlay.drivers.policy_rules import FLOWS, Flow, flow, key, plan
+from overlay.drivers.policy_keys import FLOWS, Flow, flow, key
+from overlay.drivers.policy_rules import plan
 from overlay.policy.compiled import CompiledPolicy, FlowRule
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00::2")
