@@ -315,12 +315,16 @@ def _touched(policy: CompiledPolicy, version: int) -> _Touched:
 
 def _sides(rule: FlowRule, version: int) -> tuple[tuple[Network, ...], tuple[Network, ...]] | None:
     """Source and destination of one kind; None: no flow of this kind matches."""
-    source, destination = (
-        tuple(each for each in side if each.version == version) for side in (rule.source, rule.destination)
-    )
+    source, destination = (_of_version(side, version) for side in (rule.source, rule.destination))
     if (rule.source and not source) or (rule.destination and not destination):
         return None
     return source, destination
+
+
+def _of_version(side: tuple[Network, ...], version: int) -> tuple[Network, ...]:
+    if side and side[0].version == side[-1].version:  # sorted
+        return side if side[0].version == version else ()
+    return tuple(each for each in side if each.version == version)
 
 
 def _judge(version: int, policy: CompiledPolicy, groups: "_Groups") -> Iterator[nft.Rule]:
@@ -351,13 +355,17 @@ class _Groups:
         self._version, self._kind = version, kind
         self.sets: list[nft.Set] = []
         self.elements: dict[str, tuple[bytes, ...]] = {}
+        self._names: dict[int, tuple[str, tuple[Network, ...]]] = {}
+        """By identity, because to hash a thousand networks takes longer than to go through them."""
 
-    def match(self, offset: int, networks: Sequence[Network], *, absent: bool = False) -> tuple[bytes, ...]:
+    def match(self, offset: int, networks: tuple[Network, ...], *, absent: bool = False) -> tuple[bytes, ...]:
         """The address at this place is (`absent`: is not) in one of these."""
         size = SIZES[self._version]
         address = nft.load(nft.NETWORK, offset, size)
         if len(networks) > 1:
-            return address, nft.lookup(self._name(networks), absent=absent)
+            if id(networks) not in self._names:
+                self._names[id(networks)] = self._name(networks), networks
+            return address, nft.lookup(self._names[id(networks)][0], absent=absent)
         (only,) = networks
         compare = nft.differs if absent else nft.equals
         mask = () if only.prefixlen == 8 * size else (nft.masked(only.netmask.packed),)
@@ -384,10 +392,13 @@ class _Groups:
         return name
 
 
-def _ranges(networks: Iterable[Network]) -> list[tuple[int, int]]:
+def _ranges(networks: Sequence[Network]) -> list[tuple[int, int]]:
     """The first and last address of each stretch. Lone addresses next to each other stay apart, for a hash."""
-    networks = list(networks)
-    spans = sorted({(int(each.network_address), int(each.broadcast_address)) for each in networks})
+    spans = sorted(
+        {(int(each.network_address), int(each.network_address) | int(each.hostmask)) for each in networks}
+        if any(each.prefixlen < each.max_prefixlen for each in networks)
+        else {(number, number) for number in (int(each.network_address) for each in networks)}
+    )
     if all(low == high for low, high in spans):
         return spans
     found: list[tuple[int, int]] = []
