@@ -22,11 +22,11 @@ COMMANDS: Mapping[str, str] = {
     "setup-cni": "there is no CNI plugin here: `weave attach CONTAINER` takes any container of the engine",
     "create-bridge": _BRIDGE,
     "attach-bridge": "a bridge cannot be attached, only containers: `weave attach CONTAINER`",
-    "attach-router": f"{_PROCESS}: nothing has to be attached but containers",
+    "attach-router": "the router has the network of its host in both forms: nothing has to be attached but containers",
     "restart": "`docker restart CONTAINER` does it: a container comes back with its addresses",
     "stop-dns": f"{_IN_ROUTER}, and ends with it: `weave stop`; `weave launch --no-dns` serves none",
     "stop-plugin": "the plugin is part of the router, and ends with it: `weave stop`; `weave launch` alone serves none",
-    "launch-test-config": f"it belonged to the original's tests; {_PROCESS}",
+    "launch-test-config": "it belonged to the original's tests: `weave launch` takes every setting",
     "rewrite-etc-hosts": "`weave attach --rewrite-hosts CONTAINER` does it",
     "docker-tls-args": "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH tell `docker` what it was there to tell",
 }
