@@ -38,8 +38,8 @@ Usage: weave launch [FLAGS] [PEER ...]
   --host IP                         listen, and answer, on this address only (all)
   --password WORD                   what all peers share: sessions are encrypted (WEAVE_PASSWORD; none)
   --trusted-subnets a.b.c.0/n,...   where traffic stays in clear with a password, if both sides say so
-  --resume                          dial what `connect` named and peers that were met in earlier lives, too (the
-                                    default; --resume=false: not)
+  --resume                          without PEER: dial whom the last launch and `connect` named, and peers that it met
+                                    (so does a launch that was not stopped, as after a crash; --resume=false: not)
   --no-discovery                    dial only the peers that are named
   --conn-limit N                    connections at most (200)
   --mtu N                           of the overlay (what the costliest path leaves of the underlay's)
@@ -197,6 +197,11 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
         else:
             found[_TEXT[key]] = value
     options = LaunchOptions(peers=tuple(peers), **found)
+    if options.resume and peers:
+        raise Usage(
+            f"--resume dials the peers of the last launch, found {peers[0]} as well: name peers without --resume, or"
+            " afterwards with `weave connect PEER`"
+        )
     _check(options)
     return options
 

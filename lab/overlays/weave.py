@@ -28,6 +28,7 @@ class WeaveOverlay:
         self._scenario = scenario
         self.has_dns = scenario.options.get("dns", True) is not False
         self._launched: dict[str, list[str]] = {}
+        self._stopped: set[str] = set()
         self._addresses: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
         self._resolvers: dict[str, str] = {}
 
@@ -107,11 +108,13 @@ class WeaveOverlay:
         await self._learn(replica)
 
     async def relaunch(self, host: str) -> bool:
-        """`weave launch` as before; what it knew comes from its disk."""
+        """`weave launch` as before; what it knew comes from its disk, after a `weave stop` by `--resume`."""
         if host not in self._launched:
             return False
+        words = [*self._launched[host], *(["--resume"] if host in self._stopped else [])]
+        self._stopped.discard(host)
         try:
-            await must(self._lab.hosts[host], ["weave", "launch", *self._launched[host]])
+            await must(self._lab.hosts[host], ["weave", "launch", *words])
         except CommandFailed:
             # Somebody may have launched it by hand meanwhile.
             if (await self._lab.hosts[host].exec(["weave", "status"])).code:
@@ -120,6 +123,7 @@ class WeaveOverlay:
 
     async def stop(self, host: str) -> None:
         """`weave stop`."""
+        self._stopped.add(host)
         await must(self._lab.hosts[host], ["weave", "stop"])
 
     def address_of(self, replica: str) -> str:

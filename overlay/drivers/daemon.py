@@ -59,8 +59,8 @@ from overlay.drivers.vxlan_filter import VxlanFilter
 from overlay.drivers.wireguard import WireGuard, open_wireguard
 from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem, OverlayError
+from overlay.mesh import launches
 from overlay.mesh.crypto import RealCrypto
-from overlay.mesh.memory import forget_peers
 from overlay.mesh.trust import Trust
 from overlay.node import Node
 
@@ -115,10 +115,9 @@ class Daemon:
         stack.callback(netlink.close)
         name = identity.peer_name(disk, files, options.name, bridge.maker(netlink))
         journal = Journal(disk, Journal.stored(files))
-        forgotten: list[tuple[str, bytes]] = []
-        if not options.resume:
-            forgotten = forget_peers(files)
         config = options.config(name, identity.default_nickname())
+        self._peers = config.peers
+        begun = launches.begin(files, config.peers, options.resume)
 
         plan = vxlan_plan(config, bridge.underlay_mtu(netlink))
         devices = bridge.ensure(netlink, plan)
@@ -151,7 +150,7 @@ class Daemon:
             config = replace(config, tunnel_key=wireguard.public)
             forwarding.devices = devices
         node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
-        disk.persist(forgotten)  # only now: state that cannot be read stays as it is
+        disk.persist(begun)  # only now: state that cannot be read stays as it is
         router = DaemonRouter(node, disk=disk, forwarding=forwarding)
         router.wireguard = wireguard
         stack.callback(router.stop)
@@ -409,6 +408,9 @@ class Daemon:
     async def leave(self, surrender: bool, restart: bool = False) -> None:
         """End this daemon; returns when everything is said, shortly before the process is gone."""
         self._surrender, self._restart = surrender, restart
+        if not restart:
+            with contextlib.suppress(OSError, OverlayError):  # a full disk: as if the daemon had been killed
+                self._router.disk.persist([launches.ended(self._peers)])
         self._stop.set()
         await self._left.wait()
 

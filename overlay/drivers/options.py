@@ -45,7 +45,8 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     host: str = ""
     password: str = ""
     trusted_subnets: tuple[str, ...] = ()
-    resume: bool = True
+    resume: bool | None = None
+    """Take up what earlier lives were told of others; None: only if this is a launch that was not stopped."""
     no_discovery: bool = False
     conn_limit: int = 200
     ipalloc_range: str = "10.32.0.0/12"

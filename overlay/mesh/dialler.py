@@ -1,6 +1,7 @@
 """Whom to dial, and when: targets, their back-off, and discovery. Knows no handshake and sends no messages.
 
-A target is an address. *Explicit* ones come from the configuration and from `Connect` and are dialled for ever;
+A target is an address. *Explicit* ones come from the configuration and from `Connect` and are dialled for ever (which
+of them a new life of the daemon starts with, `overlay.mesh.launches` decides);
 *discovered* ones stand for a peer heard of through gossip, or met in an earlier life (`overlay.mesh.memory`), and live
 until there is a connection with it, or until it is forgotten. A target rests while its peer is connected by whatever
 connection.
@@ -34,11 +35,6 @@ MAX_TARGETS: Final = 1024
 ROOM_PAUSE: Final = 5 * SECOND
 """When a discovered target for which there is no room asks again."""
 STORED_KEY: Final = "targets"
-
-
-def no_targets() -> bytes:
-    """What is stored when nothing was told to `Connect`."""
-    return msgspec.msgpack.encode(())
 
 
 class TargetState(Enum):
@@ -120,11 +116,11 @@ class Dialler:
         self.targets: dict[Address, Target] = {}
         self.connected: dict[PeerName, int] = {}
         """How many connections, established or being greeted, there are with each peer."""
-        self._kept: dict[Address, None] = {}
-        """What `Connect` was told: outlives this process."""
-        if stored is not None:
-            self._kept = dict.fromkeys(decode(STORED_KEY, stored, tuple[Address, ...]))
-        for address in (*explicit, *self._kept):
+        self._kept: dict[Address, None]
+        """The explicit ones, which outlive this process; what is stored holds those of the configuration, too."""
+        told = explicit if stored is None else decode(STORED_KEY, stored, tuple[Address, ...])
+        self._kept = dict.fromkeys(told)
+        for address in self._kept:
             self._add(address, explicit=True, peer="", due=0)
 
     # --- commands -------------------------------------------------------------------------------------------------

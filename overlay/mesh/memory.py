@@ -4,7 +4,7 @@ Owns what is remembered and when it is written; the dialler dials it. Without di
 a peer has only the neighbours that somebody named. Must not know connections.
 """
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -12,24 +12,15 @@ import msgspec
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, Persist
 from overlay.env import SECOND
-from overlay.mesh.dialler import STORED_KEY, no_targets
 from overlay.stored import decode
 
-__all__ = ["MAX_REMEMBERED", "MET_KEY", "Memory", "forget_peers"]
+__all__ = ["MAX_REMEMBERED", "MET_KEY", "Memory"]
 
 MET_KEY: Final = "met"
 MAX_REMEMBERED: Final = 32
 """One that answers is enough to find all others."""
 PAUSE: Final = 5 * SECOND
 """It is written at most so often: a mesh that boots changes many times a second."""
-
-
-def forget_peers(stored: MutableMapping[str, bytes]) -> list[tuple[str, bytes]]:
-    """Take what earlier lives were told of others, and who they met, out of `stored`; returns what to write instead."""
-    nothing = {STORED_KEY: no_targets(), MET_KEY: msgspec.msgpack.encode({})}
-    writes = [(key, data) for key, data in nothing.items() if key in stored]
-    stored.update(writes)
-    return writes
 
 
 class Memory:

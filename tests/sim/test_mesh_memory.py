@@ -1,9 +1,13 @@
 """Peers find each other again by what is on their disks alone: nobody is named to them in their second life."""
 
+import msgspec
+
 from lab.sim.world import Peer, World
 from overlay.config import Address, Config
-from overlay.env import SECOND
-from overlay.mesh.memory import forget_peers
+from overlay.effects import Persist
+from overlay.env import SECOND, Random
+from overlay.mesh import launches
+from overlay.mesh.dialler import Dialler
 
 FIRST = Address("192.168.0.2", 6783)
 
@@ -71,9 +75,50 @@ def test_an_acquaintance_out_of_reach_stays_one() -> None:
 def test_what_is_forgotten_on_request_is_gone() -> None:
     made = met("ab")
     stored = made.peers["b"].disk.stored
-    assert sorted(key for key, _ in forget_peers(stored)) == ["met"]
+    assert sorted(key for key, _ in launches.begin(stored, (), resume=False)) == ["launch", "met", "targets"]
     (back,) = again(made, "b")
     assert back.node is not None and not back.node.mesh.dialler.targets
+
+
+A, B, C = (Address(f"192.168.0.{number}", 6783) for number in (2, 3, 4))
+
+
+def targets(stored: dict[str, bytes], *given: Address) -> list[Address]:
+    """Whom a dialler of this life dials, whatever the configuration says."""
+    return list(Dialler("02:00:00:00:00:01", given, stored.get("targets"), Random(1)).targets)
+
+
+def test_a_launch_goes_on_with_the_same_peers_unless_it_was_stopped() -> None:
+    stored: dict[str, bytes] = {}
+    launches.begin(stored, (A, B), resume=None)
+    assert targets(stored, A, B) == [A, B]
+    ((key, stored["targets"]),) = [
+        (each.key, each.data)
+        for each in Dialler("02:00:00:00:00:01", (A, B), stored["targets"], Random(1)).connect((C,), False, 0)
+        if isinstance(each, Persist)
+    ]
+    assert key == "targets"
+    stored["met"] = b"\x81\xa1x\xa1y"
+    assert launches.begin(stored, (A, B), resume=None) == []
+    assert targets(stored, A, B) == [A, B, C] and stored["met"] != b"\x80"
+    for resume, peers in ((None, (A,)), (None, ()), (False, (A, B))):
+        other = dict(stored)
+        launches.begin(other, peers, resume)
+        assert targets(other) == list(peers) and other["met"] == b"\x80"
+    resumed = dict(stored)
+    launches.begin(resumed, (), resume=True)
+    assert targets(resumed) == [A, B, C] and resumed["met"] == stored["met"]
+    stopped = {**stored, **dict([launches.ended((A, B))])}
+    launches.begin(stopped, (A, B), resume=None)
+    assert targets(stopped) == [A, B] and stopped["met"] == b"\x80"
+
+
+def test_what_a_build_without_launches_knew_is_taken_up_once() -> None:
+    stored = {"targets": msgspec.msgpack.encode((C,))}
+    launches.begin(stored, (A,), resume=None)
+    assert targets(stored) == [A, C]
+    launches.begin(stored, (B,), resume=None)
+    assert targets(stored) == [B]
 
 
 def test_the_dead_take_no_place_from_those_that_are_discovered() -> None:

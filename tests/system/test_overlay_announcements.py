@@ -175,7 +175,7 @@ def test_a_daemon_that_was_dead_meanwhile(one: Host, two: Host) -> None:
     two.kill_daemon()
     removes(one)
     after = runs(one)
-    two.weave("launch")
+    two.weave("launch", "--resume")
     check(two, "far", after)
     removes(one)
 

@@ -99,7 +99,7 @@ def test_no_frame_comes_twice_while_a_ring_breaks_and_closes(net: Underlay) -> N
         third.weave("launch", "--no-discovery")
         eventually(lambda: third.weave("status", "connections").stdout.count("established") == 2, what="closed again")
         last.weave("stop")
-        last.weave("launch", "--no-discovery")
+        last.weave("launch", "--no-discovery", "--resume")
         eventually(lambda: last.weave("status", "connections").stdout.count("established") == 2, what="and again")
         sender.join()
         eventually(lambda: first.pings("c1", "10.0.1.3") and first.pings("c1", "10.0.1.4"), what="all reach each other")

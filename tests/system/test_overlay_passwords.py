@@ -79,7 +79,7 @@ def test_report_takes_a_template(net: Underlay) -> None:
     assert wrong.returncode == 1 and "no field 'nick'" in wrong.stderr
 
 
-def test_targets_are_resumed_unless_asked_not_to(net: Underlay) -> None:
+def test_targets_last_as_long_as_their_launch(net: Underlay) -> None:
     orion = net.hosts["orion"]
     launch = ("launch", "--password", WORD, "--host", "192.168.0.2")
 
@@ -91,12 +91,31 @@ def test_targets_are_resumed_unless_asked_not_to(net: Underlay) -> None:
     assert targets() == ["192.168.0.9"]
     orion.weave("connect", "192.168.0.3")
     orion.weave("forget", "192.168.0.9")
+    for end in (
+        orion.kill_daemon,
+        lambda: orion.sh(f"kill {orion.daemon()}; while test -e {orion.disk}/w.pid; do :; done"),
+    ):
+        end()
+        orion.weave(*launch)
+        assert targets() == ["192.168.0.3"], "whatever starts it again after a crash, or a supervisor's TERM"
     orion.weave("stop")
     orion.weave(*launch, "--resume")
     assert targets() == ["192.168.0.3"]
-    orion.weave("stop")
-    orion.weave(*launch, "--resume=false")
-    assert targets() == []
+    orion.weave("stop", "--for-restart")
+    orion.weave(*launch)
+    assert targets() == ["192.168.0.3"], "an upgrade is no launch of its own"
     orion.weave("stop")
     orion.weave(*launch)
-    assert targets() == [], "what was forgotten stays forgotten"
+    assert targets() == [], "a launch by hand names its peers itself"
+    orion.weave("stop")
+    orion.weave(*launch, "192.168.0.8", "192.168.0.3")
+    orion.weave("connect", "192.168.0.7")
+    orion.weave("forget", "192.168.0.8")
+    orion.kill_daemon()
+    orion.weave(*launch, "192.168.0.8", "192.168.0.3")
+    assert targets() == ["192.168.0.3", "192.168.0.7"], "of the command line's peers, too"
+    both = orion.weave(*launch, "--resume", "192.168.0.9", check=False)
+    assert both.returncode == 2 and "`weave connect PEER`" in both.stderr
+    orion.kill_daemon()
+    orion.weave(*launch, "192.168.0.6")
+    assert targets() == ["192.168.0.6"], "other peers: another launch"

@@ -38,7 +38,7 @@ from overlay.drivers.journal import Journal
 from overlay.drivers.options import LaunchOptions
 from overlay.env import SECOND
 from overlay.errors import OverlayError
-from overlay.mesh.memory import forget_peers
+from overlay.mesh import launches
 from overlay.runtime.node_runner import NodeRunner
 from overlay.runtime.router import Router
 
@@ -196,12 +196,11 @@ class SimDaemon:
         self._kernel = kernel
         self._loop = loop
         files = dict(peer.disk.stored)
-        if not options.resume:
-            self.router.disk.persist(forget_peers(files))
         name = options.name or files.get(_IDENTITY, b"").decode() or self._new_name()
         peer.disk.write(_IDENTITY, name.encode())
         journal = Journal(cast(Any, self.router.disk), Journal.stored(files))
         config = options.config(name, peer.name)
+        self.router.disk.persist(launches.begin(files, config.peers, options.resume))
         if config.password and config.fastdp and options.wireguard != "off":
             key = blake2b(f"{peer.world.seed} {name} {peer.life}".encode(), digest_size=KEY_SIZE).digest()
             config = replace(config, tunnel_key=key)
@@ -265,6 +264,7 @@ class SimDaemon:
             await self.containers.surrender()
             router.surrender()
         if not restart:
+            router.disk.persist([launches.ended(self.config.peers)])
             with contextlib.suppress(TimeoutError, OverlayError):
                 await router.ask(i.Leave, timeout=_LEAVE_TIMEOUT)
             self._kernel.clear()
