@@ -78,7 +78,7 @@ from overlay.mesh.crypto import Crypto
 from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
-from overlay.policy.directory import Member
+from overlay.policy.directory import Member, known_member
 from overlay.policy.policies import Policies
 from overlay.stored import understood
 from overlay.view import View
@@ -330,7 +330,7 @@ class Node:
         """Who is on the overlay, as policies see it."""
         nickname = self.mesh.topology.nickname
         for (origin, container), value, literals in self.endpoints.members():
-            yield Member(origin, nickname(origin), container, value.names, value.labels, literals)
+            yield known_member(origin, nickname(origin), container, value.names, value.labels, literals)
 
     # --- routing --------------------------------------------------------------------------------------------------
 

@@ -6,15 +6,15 @@ takes, so equal policies and equal directories give equal filters on all peers.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from functools import cached_property, lru_cache
+from ipaddress import ip_address, ip_network
 
 from overlay.config import PeerName
 from overlay.owners import PLUGIN
 from overlay.policy.compiled import Address, CompiledPolicy, FlowRule, Network, Protocol
 from overlay.policy.words import Policy, Selector
 
-__all__ = ["Directory", "Member", "compile_policies"]
+__all__ = ["Directory", "Member", "compile_policies", "known_member"]
 
 WAITING = "waiting for the engine to name a container"
 """What the rules are called by which nothing passes to or from an endpoint of the plugin without a name."""
@@ -38,6 +38,18 @@ class Member:
     def addresses(self) -> tuple[Address, ...]:
         """The same as data."""
         return tuple(map(ip_address, self.literals))
+
+    @cached_property
+    def places(self) -> tuple[tuple[tuple[int, int], Network], ...]:
+        """The same as networks of one address, each with what it is sorted by."""
+        return tuple(((each.version, int(each)), ip_network(each)) for each in self.addresses)
+
+    @cached_property
+    def words(self) -> tuple[tuple[str, str], ...]:
+        """The selectors of names, labels and peers that mean it, as (kind, text)."""
+        peers = (f"peer:{self.nickname}", f"peer:{self.peer}")
+        words = [("name", name) for name in self.names] + [("label", f"{key}={value}") for key, value in self.labels]
+        return tuple(dict.fromkeys((*words, *(("peer", peer) for peer in peers))))
 
     @cached_property
     def shown(self) -> str:
@@ -65,16 +77,36 @@ class Member:
         return True
 
 
+@lru_cache(maxsize=1 << 13)
+def known_member(
+    peer: PeerName,
+    nickname: str,
+    container: str,
+    names: tuple[str, ...],
+    labels: tuple[tuple[str, str], ...],
+    literals: tuple[str, ...],
+) -> Member:
+    """That member, the same object each time, with what follows from it."""
+    return Member(peer, nickname, container, names, labels, literals)
+
+
 class Directory:
-    """All members. Each selector is looked up once."""
+    """All members, by what selectors call them. Each selector is looked up once."""
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self.members = tuple(members)
+        self._index: dict[tuple[str, str], list[Member]] = {}
         self._networks: dict[Selector, tuple[Network, ...] | None] = {}
 
     def find(self, selector: Selector) -> tuple[Member, ...]:
         """Those that a selector means."""
-        return tuple(member for member in self.members if member.fits(selector))
+        if selector.kind in ("all", "subnet"):
+            return tuple(member for member in self.members if member.fits(selector))
+        if not self._index:
+            for member in self.members:
+                for word in member.words:
+                    self._index.setdefault(word, []).append(member)
+        return tuple(self._index.get((selector.kind, selector.text), ()))
 
     def at(self, address: Address) -> Member | None:
         """Who has an address."""
@@ -91,7 +123,7 @@ class Directory:
             return ()
         if selector.kind == "subnet":
             return (selector.network,)
-        return _collapsed(ip_network(each) for member in self.find(selector) for each in member.addresses) or None
+        return _sorted(self.find(selector)) or None
 
 
 def compile_policies(
@@ -117,7 +149,7 @@ def _nameless(policies: Sequence[Policy], directory: Directory) -> list[FlowRule
     """Of a container that nobody can name yet, nobody can say that it may: it waits for the moment that this takes."""
     if not any(each.kind in ("name", "label") for policy in policies for each in (policy.source, policy.target)):
         return []
-    addresses = _collapsed(ip_network(a) for member in directory.members if member.nameless for a in member.addresses)
+    addresses = _sorted(member for member in directory.members if member.nameless)
     if not addresses:
         return []
     return [
@@ -131,8 +163,7 @@ def _meet(source: tuple[Network, ...], target: tuple[Network, ...]) -> bool:
     return not source or not target or not {net.version for net in source}.isdisjoint(net.version for net in target)
 
 
-def _collapsed(networks: Iterable[Network]) -> tuple[Network, ...]:
-    found = list(networks)
-    four = collapse_addresses(net for net in found if isinstance(net, IPv4Network))
-    six = collapse_addresses(net for net in found if isinstance(net, IPv6Network))
-    return (*four, *six)
+def _sorted(members: Iterable[Member]) -> tuple[Network, ...]:
+    """The addresses of all, IPv4 first, each once."""
+    found = {place: network for member in members for place, network in member.places}
+    return tuple(found[place] for place in sorted(found))

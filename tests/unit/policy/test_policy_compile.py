@@ -78,6 +78,12 @@ def test_a_packet_filter_decides_as_the_policies_read(
         assert (rule is None) == (verdict is None)
 
 
+def test_members_are_found_by_what_they_are_called() -> None:
+    for text in SELECTORS:
+        one = parse(True, f"from {text} to all").source
+        assert DIRECTORY.find(one) == tuple(each for each in MEMBERS if each.fits(one)), text
+
+
 def test_policies_about_nobody_are_left_out_and_never_become_all() -> None:
     said = [
         parse(False, "from nobody to all"),
