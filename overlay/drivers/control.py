@@ -264,9 +264,14 @@ class Control:
         return _reply(told)
 
     async def _forget(self, request: web.Request) -> web.Response:
-        peers = await self._targets((await _form(request)).get("peer", []))
+        texts = (await _form(request)).get("peer", [])
+        # A target of the command line keeps the name that it was given, one of `connect` has become an address.
+        peers = tuple(parse_target(text, self._options.port) for text in texts)
         if not peers:
             raise UsageError("no peer is named: expected a form with `peer`, repeated")
+        for text in texts:
+            with suppress(EnvironmentProblem):  # a name that leads nowhere any more
+                peers += await self._targets([text])
         await self._router.ask(lambda n: i.Forget(n, peers))
         return web.Response(status=200)
 

@@ -119,3 +119,8 @@ def test_targets_last_as_long_as_their_launch(net: Underlay) -> None:
     orion.kill_daemon()
     orion.weave(*launch, "192.168.0.6")
     assert targets() == ["192.168.0.6"], "other peers: another launch"
+    orion.weave("stop")
+    orion.weave(*launch, "nowhere.invalid")
+    assert targets() == ["nowhere.invalid"]
+    orion.weave("forget", "nowhere.invalid")
+    assert targets() == []
