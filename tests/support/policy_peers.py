@@ -111,9 +111,9 @@ class Peer(Talker):
         """Open a flow that stays, from a port of its own if it is said."""
         return bool(self.tell("hold", address, protocol, port, own))
 
-    def held(self, address: str) -> list[bool]:
-        """On which of the flows that are held something is still answered."""
-        return list(self.tell("again", address))
+    def held(self, address: str, expect: Sequence[bool]) -> list[bool]:
+        """On which of the flows that are held something is still answered. Those that are expected are waited for."""
+        return list(self.tell("again", address, expect))
 
 
 # --- in the container -------------------------------------------------------------------------------------------------
@@ -213,19 +213,19 @@ def _exchange(sock: socket.socket, wait: float) -> bool:
     return False
 
 
-def _again(address: str) -> list[bool]:
+def _again(address: str, expected: list[bool]) -> list[bool]:
     for sock in _held:
         with contextlib.suppress(OSError):
             sock.send(b"more")
     _last(address)
-    _last(address)
     found = []
-    for sock in _held:
-        answered = bool(select.select([sock], [], [], 0)[0])
-        with contextlib.suppress(OSError):
-            answered = answered and bool(sock.recv(4096))
-        found.append(answered)
-    return found
+    for sock, wanted in sorted(zip(_held, expected, strict=True), key=lambda each: not each[1]):
+        answered = bool(select.select([sock], [], [], PATIENCE if wanted else 0.05)[0])
+        try:
+            found.append((sock, answered and bool(sock.recv(4096))))
+        except OSError:
+            found.append((sock, False))
+    return [dict(found)[sock] for sock in _held]
 
 
 def main() -> None:

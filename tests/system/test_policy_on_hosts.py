@@ -84,7 +84,7 @@ def test_an_open_connection_ends_with_the_permission(net: Underlay, peers: dict[
     net.hosts["macbook"].weave("allow", "--remove", "from", "web", "to", "db:5432/tcp")
     for host in net.hosts.values():
         eventually(lambda host=host: "2 policies" in status(host), within=WAIT)
-    assert peers["web"].held(DB) == [False]
+    assert peers["web"].held(DB, [False]) == [False]
 
 
 @pytest.mark.usefixtures("policies")
@@ -97,7 +97,7 @@ def test_they_hold_while_no_daemon_runs_and_after_it(net: Underlay, peers: dict[
     assert "goto denied" in orion.sh("nft list chain bridge weave-policy judge4")
     orion.weave("launch", *flags)
     eventually(lambda: orion.pings("web", GUEST), within=WAIT)
-    eventually(lambda: peers["web"].held(DB) == [True], WAIT, "the connection goes on")
+    eventually(lambda: peers["web"].held(DB, [True]) == [True], WAIT, "the connection goes on")
     assert as_they_say(peers)
 
 
