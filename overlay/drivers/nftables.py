@@ -252,7 +252,10 @@ class Table:
             self._read_back()
 
     def kept(self) -> dict[str, dict[bytes, int]]:
-        """What packets have put into sets, of this table or one of this name by whomever, and milliseconds left."""
+        """What packets have put into sets, of this table or one of this name by whomever, and milliseconds left.
+
+        Empty without a table. Raises `InterruptedError` if it cannot be read now because others change tables.
+        """
         borrowed, found = self._socket, {}
         try:
             self._socket = borrowed or open_socket()
@@ -260,6 +263,8 @@ class Table:
                 if each.flags & KEPT:
                     elements = self._read_lives(each.name)
                     found[each.name] = {key: life for key, life in elements if len(key) == each.length}
+        except InterruptedError:
+            raise
         except OSError:
             return {}
         finally:

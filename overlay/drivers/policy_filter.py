@@ -8,6 +8,7 @@ Decides nothing: the policy comes as an effect.
 
 import logging
 from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 
 from overlay.datapath.vxlan import BRIDGE
 from overlay.drivers import nftables as nft
@@ -164,7 +165,9 @@ class PolicyFilter:
         made, judge = self._plan(), Judge(self._policy)
         self.table.close()
         self.table.reshape(made.sets, made.rules, made.elements)
-        known = self.table.kept()
+        known: dict[str, dict[bytes, int]] = {}
+        with suppress(InterruptedError):  # the policy does not wait for the flows to be read
+            known = self.table.kept()
         for open_ in self._moved:
             known.setdefault(FLOWS[open_.source.version], {}).setdefault(key(open_), life(open_))
         self._moved = ()
