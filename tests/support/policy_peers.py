@@ -195,7 +195,7 @@ def _try(address: str, tries: list[list[Any]], expected: list[bool]) -> list[boo
         if protocol == "tcp":
             answered = bool(select.select([], [sock], [], wait)[1]) and not sock.getsockopt(*_ERROR)
         else:
-            answered = bool(select.select([sock], [], [], wait)[0])
+            answered = bool(select.select([sock], [], [], wait)[0]) and not sock.getsockopt(*_ERROR)
         found.append((sock, answered))
         sock.close()
     return [dict(found)[sock] for _, sock in opened]
