@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from docker_hosts import DockerHost, need_docker
 from hypothesis import settings
-from overlay_hosts import underlay
+from overlay_hosts import Host, Underlay, underlay
 
 from lab.compiled.parts import SWITCH
 
@@ -31,3 +31,15 @@ def docker_host() -> Iterator[DockerHost]:
         host.weave("launch")
         host.weave("launch-proxy")
         yield host
+
+
+@pytest.fixture
+def orion(net: Underlay) -> Host:
+    """Of the hosts that a module's own `net` has."""
+    return net.hosts["orion"]
+
+
+@pytest.fixture
+def macbook(net: Underlay) -> Host:
+    """See `orion`."""
+    return net.hosts["macbook"]

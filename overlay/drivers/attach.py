@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK
 
 from overlay.datapath.port_rules import PortRule, widened
@@ -29,6 +30,7 @@ from overlay.errors import EnvironmentProblem, UsageError
 __all__ = [
     "MULTICAST",
     "Endpoints",
+    "PortWanted",
     "Ports",
     "addresses_of",
     "addresses_on",
@@ -44,6 +46,17 @@ log = logging.getLogger(__name__)
 MULTICAST = "224.0.0.0/4"
 
 
+class PortWanted(Struct, frozen=True, kw_only=True):
+    """What a container on the bridge is to have."""
+
+    container: str
+    pid: int
+    mac: str
+    addresses: tuple[str, ...]
+    multicast: bool = True
+    spoofing: bool = False
+
+
 class Ports:
     """The ports of this host's bridge: what `plug` and `unplug` do, on devices that are known."""
 
@@ -54,20 +67,13 @@ class Ports:
         self._foreign: dict[str, str] = {}
         """Container to its port, where an engine made that."""
 
-    def plug(
-        self,
-        container: str,
-        pid: int,
-        mac: str,
-        addresses: tuple[str, ...],
-        *,
-        multicast: bool = True,
-        spoofing: bool = False,
-    ) -> bool:
+    def plug(self, wanted: PortWanted) -> bool:
         """See `plug` of this module."""
-        rule = port_rule(mac, addresses, spoofing)
-        devices = self._devices()
-        return plug(self._netlink, devices, self._guard, container, pid, rule, addresses, multicast=multicast)
+        rule = port_rule(wanted.mac, wanted.addresses, wanted.spoofing)
+        where = (wanted.container, wanted.pid)
+        return plug(
+            self._netlink, self._devices(), self._guard, *where, rule, wanted.addresses, multicast=wanted.multicast
+        )
 
     def guard(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
         """A container that an engine plugged into the bridge itself: only its port is ours to look after."""

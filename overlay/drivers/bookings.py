@@ -17,7 +17,7 @@ from overlay.config import Config
 from overlay.datapath.vxlan import BRIDGE, stable_mac
 from overlay.drivers import hosts_file
 from overlay.drivers.addresses import matching, parse_address
-from overlay.drivers.attach import Ports
+from overlay.drivers.attach import Ports, PortWanted
 from overlay.drivers.engine import Container
 from overlay.drivers.journal import Attachment, Journal, Name
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
@@ -171,14 +171,20 @@ class Bookings:
         if record.rewrite_hosts and info.hosts_path:
             hosts_file.rewrite(info.hosts_path, info.hostname, info.domainname, record.addresses)
         self._router.forwarding.now_local(mac, record.addresses)
+        wanted = PortWanted(
+            container=record.container,
+            pid=info.pid,
+            mac=mac,
+            addresses=record.addresses,
+            multicast=record.multicast,
+            spoofing=record.spoofing,
+        )
         # Policies have to know what it is called before its first packet; without any, nothing is said too soon.
         early = record.container not in self.plugged and self._router.node.policies.active
         if early:
             self.announce(record)
         try:
-            self._ports.plug(
-                record.container, info.pid, mac, record.addresses, multicast=record.multicast, spoofing=record.spoofing
-            )
+            self._ports.plug(wanted)
         except BaseException:
             if early:
                 self._router.feed(i.Detached(record.label))

@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
-from netns_labs import require_netns
+from netns_labs import carry_out, require_netns
 from vm_labs import require_vms
 
-from lab.backends.base import Backend, Housed, Lab, Probe, Virtual
+from lab.backends.base import Lab, Probe
 from lab.backends.registry import backend as find_backend
 from lab.errors import LabError
 from lab.faults.obstacle import Obstacle, Obstructed
@@ -257,24 +257,6 @@ async def _seen(bench: Bench, items: list[Any], condition: Callable[[Any], bool]
     await bench.until(there)
 
 
-def _run(backend: Backend, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Carry out `work` where this backend's labs can be."""
-    if isinstance(backend, Virtual):
-        backend.run(work())
-        return
-    assert isinstance(backend, Housed)
-
-    def main() -> int:
-        try:
-            asyncio.run(work())
-        except BaseException:
-            traceback.print_exc()
-            return 1
-        return 0
-
-    assert backend.inside(main, name="conformance") == 0, "the check failed; its traceback is in the captured output"
-
-
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", BACKENDS)
 def test_backend(name: str, check: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
@@ -295,7 +277,7 @@ def test_backend(name: str, check: Callable[[Bench], Coroutine[Any, Any, None]])
         finally:
             await lab.down()
 
-    _run(backend, work)
+    carry_out(backend, work, name="conformance")
 
 
 async def _sweep_clean(bench: Bench) -> None:
@@ -331,7 +313,7 @@ def test_vagrant() -> None:
             await lab.down()
         assert not failed, f"these checks failed: {', '.join(failed)}"
 
-    _run(backend, work)
+    carry_out(backend, work, name="conformance")
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -360,7 +342,7 @@ def test_what_goes_over_a_router_is_cut_and_obstructed(name: str) -> None:
         finally:
             await lab.down()
 
-    _run(backend, work)
+    carry_out(backend, work, name="conformance")
 
 
 @pytest.mark.parametrize("name", [name for name in BACKENDS if (name, "wrong_clocks_are_honoured") in LACKS])

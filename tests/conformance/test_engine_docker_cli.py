@@ -11,8 +11,9 @@ from pathlib import Path
 
 import engine_host
 import pytest
-from engine_host import EngineHost, eventually
+from engine_host import EngineHost
 from tiers import cannot_run
+from waiting import eventually
 
 HTTP = "ksahnine/dummy-http"
 

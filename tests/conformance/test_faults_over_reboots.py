@@ -35,12 +35,12 @@ timeline:
   - launch: all
   - connect: all
   - run: all
-  - expect: {{converged: all, within: 15s}}
+  - expect: {{converged: all, within: 90s}}
   - mtu: {{to: 1400}}
   - exec: {DOWNLOAD}
   - kill: {{host: b, for: 500ms}}
   - wait: 3s
-  - expect: {{converged: all, within: 15s}}
+  - expect: {{converged: all, within: 90s}}
   - exec: {DOWNLOAD}
 """
 

@@ -19,9 +19,9 @@ timeline:
   - launch: all
   - connect: all
   - run: all
-  - expect: {converged: all, within: 15s}
+  - expect: {converged: all, within: 90s}
 """
-TAIL = "  - expect: {converged: all, within: 20s}\n  - expect: {reachable: all, within: 5s}\n"
+TAIL = "  - expect: {converged: all, within: 90s}\n  - expect: {reachable: all, within: 90s}\n"
 SCHEDULES = {
     # The host's end is behind the daemon's; then the other way round.
     "a daemon and its host": """

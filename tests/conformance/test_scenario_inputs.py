@@ -35,7 +35,7 @@ timeline:
   - launch: all
   - connect: {from: a, to: [b, c, d]}
   - run: all
-  - expect: {reachable: all, converged: all, within: 30s}
+  - expect: {reachable: all, converged: all, within: 90s}
 """
 
 _OVERLAPS = f"""
@@ -49,7 +49,7 @@ timeline:
   - launch: all
   - connect: all
   - run: all
-  - expect: {{reachable: all, converged: all, within: 30s}}
+  - expect: {{reachable: all, converged: all, within: 90s}}
 """
 
 _NAMES_AND_ENGINES = f"""
@@ -64,12 +64,12 @@ timeline:
   - launch: all
   - connect: all
   - run: all
-  - expect: {{reachable: all, converged: all, within: 30s}}
-  - expect: {{dns: {{name: db.prod.weave.local, answers: 1}}, within: 30s}}
-  - expect: {{dns: {{name: {_LONG}.weave.local, answers: 1}}, within: 30s}}
-  - expect: {{dns: {{name: db.weave.local, answers: 0}}, within: 30s}}
-  - expect: {{http: {{from: db.test, url: "http://db.prod:8080/", body: "\\\\[prod\\\\]"}}, within: 30s}}
-  - expect: {{http: {{from: x, url: "http://{_LONG}:8080/", body: "\\\\[1.10\\\\]"}}, within: 30s}}
+  - expect: {{reachable: all, converged: all, within: 90s}}
+  - expect: {{dns: {{name: db.prod.weave.local, answers: 1}}, within: 90s}}
+  - expect: {{dns: {{name: {_LONG}.weave.local, answers: 1}}, within: 90s}}
+  - expect: {{dns: {{name: db.weave.local, answers: 0}}, within: 90s}}
+  - expect: {{http: {{from: db.test, url: "http://db.prod:8080/", body: "\\\\[prod\\\\]"}}, within: 90s}}
+  - expect: {{http: {{from: x, url: "http://{_LONG}:8080/", body: "\\\\[1.10\\\\]"}}, within: 90s}}
 """
 
 _LAUNCH_LOOKS_AT_ROUTES = """

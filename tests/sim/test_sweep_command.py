@@ -4,11 +4,10 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from lab.sweep.table import read_table
 
@@ -35,13 +34,6 @@ def scenario(tmp_path: Path) -> Path:
 def lab(*words: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lab.cli", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def await_that(condition: Callable[[], object], seconds: float = 120.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.02)
 
 
 def test_parameters_of_topology_and_overlay_reach_the_peers(scenario: Path, tmp_path: Path) -> None:
@@ -82,7 +74,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(scenario: Path, tmp_pat
     command = [sys.executable, "-m", "lab.cli", "sweep", str(scenario), "--seeds", "2000", "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ledger = out / "points.jsonl"
-    await_that(lambda: ledger.exists() and ledger.read_text().count("\n") >= 3)
+    eventually(lambda: ledger.exists() and ledger.read_text().count("\n") >= 3)
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 3 and "go on with" in told and f"sweep {scenario} --seeds 2000" in told

@@ -1,12 +1,10 @@
 """One small scenario played in the simulator and on real packets: what each says of it."""
 
-import asyncio
-import traceback
 from pathlib import Path
 
-from netns_labs import require_netns
+from netns_labs import carry_out, require_netns
 
-from lab.backends.base import Housed, Virtual
+from lab.backends.base import Virtual
 from lab.backends.registry import backend as find_backend
 from lab.checkers import check
 from lab.history import Event, Writer, read
@@ -45,20 +43,8 @@ def played(text: str, backend: str, folder: Path, *, seed: int = 5) -> Played:
             outcome = await Runner(scenario, engine, Writer(file)).run()
         said.write_text(f"{outcome.verdict} {outcome.reason}")
 
-    if isinstance(engine, Virtual):
-        engine.run(work())
-    else:
+    if not isinstance(engine, Virtual):
         require_netns()
-        assert isinstance(engine, Housed)
-
-        def main() -> int:
-            try:
-                asyncio.run(work())
-            except BaseException:
-                traceback.print_exc()
-                return 1
-            return 0
-
-        assert engine.inside(main, name="both") == 0, "the runner failed; its traceback is in the captured output"
+    carry_out(engine, work, name="both")
     verdict, _, reason = said.read_text().partition(" ")
     return Played(verdict, reason, history)

@@ -5,8 +5,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ def require_dind() -> None:
         cannot_run(str(error))
 
 
-def lab(*words: str, code: int = 0, env: dict[str, str] = OWN, timeout: float = 240) -> str:
+def lab(*words: str, code: int = 0, env: dict[str, str] = OWN, timeout: float = 600) -> str:
     """Run a `lab` command that must end so; what it wrote."""
     done = subprocess.run([*LAB, *words], capture_output=True, text=True, env=env, timeout=timeout, check=False)
     assert done.returncode == code, f"lab {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
@@ -83,14 +82,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def await_that(true: Callable[[], bool], what: str) -> None:
-    """Wait until something holds, and fail when it never does."""
-    deadline = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < deadline, f"not after 120 s: {what}"
-        time.sleep(0.05)
 
 
 def groups(name: str) -> list[Path]:

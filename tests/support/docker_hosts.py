@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from overlay_hosts import Host, eventually
+from overlay_hosts import Host
 from tiers import cannot_run
+from waiting import PATIENCE, eventually
 
 from lab.backends.dind import cgroups
 
@@ -90,12 +91,12 @@ class DockerHost(Host):
         pid = self.engine_pid()
         self.sh(f"kill -{int(number)} {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.02; done")
 
-    def docker(self, *words: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def docker(self, *words: str, check: bool = True, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run the docker command on this host, straight at the engine."""
         return self.run("docker", *words, check=check, timeout=timeout)
 
     def proxied(
-        self, *words: str, client: str = "docker", check: bool = True, timeout: float = 60.0
+        self, *words: str, client: str = "docker", check: bool = True, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Run the docker command on this host, at the proxy."""
         words = ("env", f"DOCKER_HOST=unix://{self.disk}/w.proxy", client, *words)

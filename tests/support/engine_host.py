@@ -14,13 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tiers import ENDS_WITH_US
+from waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -93,14 +93,14 @@ class EngineHost:
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         if self.process.stdout is not None:
             self.process.stdout.close()
 
     def run(self, *argv: str, check: bool = True) -> str:
         """A command in the host's net and mnt namespaces; its output."""
         enter = ["nsenter", "-t", str(self.pid), *(["-U"] if self._user else []), "-n", "-m", "--preserve-credentials"]
-        done = subprocess.run([*enter, *argv], check=False, capture_output=True, text=True, timeout=20)
+        done = subprocess.run([*enter, *argv], check=False, capture_output=True, text=True, timeout=PATIENCE)
         assert not check or done.returncode == 0, (argv, done)
         return done.stdout
 
@@ -212,15 +212,6 @@ def demultiplex(data: bytes) -> bytes:
     return out
 
 
-def eventually(check: Any, *, within: float = 10.0) -> Any:
-    """The first true value of `check()`."""
-    deadline = time.monotonic() + within
-    while not (value := check()):
-        assert time.monotonic() < deadline, check
-        time.sleep(0.01)
-    return value
-
-
 def filters(**values: list[str]) -> str:
     """The `filters` parameter."""
     return "filters=" + quote(json.dumps(values))
@@ -228,7 +219,7 @@ def filters(**values: list[str]) -> str:
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("engine", timeout=20)
+        super().__init__("engine", timeout=PATIENCE)
         self._path = path
 
     def connect(self) -> None:

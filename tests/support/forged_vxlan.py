@@ -1,6 +1,7 @@
 """VXLAN packets that somebody forges on the underlay, and what a container hears of them. For `overlay_hosts`."""
 
 from overlay_hosts import PYTHON, Host, Underlay
+from waiting import PATIENCE
 
 FORGE = """
 import socket, struct, sys
@@ -73,7 +74,7 @@ def heard(
                 pretended = (source,) if source else ()
                 host.run(*inside, PYTHON, "-c", FORGE, at or target.address, mac, words, vni, *pretended)
         other.inside("right", PYTHON, "-c", SAY, "end")
-        out, _ = listener.communicate(timeout=20)
+        out, _ = listener.communicate(timeout=PATIENCE)
     finally:
         listener.kill()
     return sorted(set(out.split()) - {"end"})

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from overlay_hosts import PYTHON, Host
+from waiting import PATIENCE
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 MULTICAST = "01:00:5e:01:02:03"
@@ -28,9 +29,11 @@ raw.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING: what a container sends its
 raw.bind(("ethwe", 0x88B6))
 print("ready", flush=True)
 found = {}
-while True:
-    if select.select([raw, sys.stdin], [], [])[0] == [sys.stdin]:
-        break
+ending = False
+while ready := select.select([raw] if ending else [raw, sys.stdin], [], [], 1 if ending else None)[0]:
+    if raw not in ready:  # told to end, it still counts what comes until there is a second of quiet
+        ending = True
+        continue
     frame = raw.recv(2000)
     key = frame[:6].hex(":") + " " + str(int.from_bytes(frame[14:18], "big"))
     found[key] = found.get(key, 0) + 1
@@ -60,7 +63,7 @@ class Counters:
         """Container -> how often each (destination, number) came."""
         found = {}
         for name, process in self._processes.items():
-            out, err = process.communicate("\n", timeout=20)
+            out, err = process.communicate("\n", timeout=PATIENCE)
             assert process.returncode == 0, err
             pairs = ((*key.split(), count) for key, count in json.loads(out).items())
             found[name] = Counter({(target, int(number)): count for target, number, count in pairs})
@@ -70,7 +73,7 @@ class Counters:
 def send(host: Host, container: str, first: int, count: int, pause: float, *targets: str) -> None:
     """Send so many numbered frames to each of these MACs out of a container."""
     process = _inside(host, container, _SEND, ",".join(targets), str(first), str(count), str(pause))
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
 
 

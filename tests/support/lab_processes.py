@@ -5,10 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from overlay_hosts import eventually
-
-DEADLINE = 10_000
-"""Milliseconds for the kernel to end some dozen processes on a busy machine."""
+from waiting import eventually
 
 
 def family(pid: int) -> dict[int, str]:
@@ -68,7 +65,7 @@ def of_a_lab(pids: Iterable[int]) -> dict[str, int]:
 def gone(own: Mapping[str, int]) -> None:
     """Wait until nobody is in these namespaces any more: what was being forked just now dies with the rest."""
     try:
-        eventually(lambda: not own.keys() & namespaces(everyone()), DEADLINE / 1000, "the end of the lab's namespaces")
+        eventually(lambda: not own.keys() & namespaces(everyone()), what="the end of the lab's namespaces")
     finally:
         for fd in own.values():
             os.close(fd)

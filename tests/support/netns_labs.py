@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from tiers import cannot_run
 
+from lab.backends.base import Backend, Housed, Virtual
 from lab.backends.netns import NetnsBackend, launch, ready, serve
 from lab.backends.netns.backend import NetnsLab
 from lab.fabric import features
@@ -25,6 +26,7 @@ from lab.links import Links
 from lab.scenario_model import Scenario
 from lab.topology import Resolved, resolve
 
+_FAILED = "the check failed in the lab's runner; its traceback is in the captured output"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,7 +69,19 @@ def in_lab(resolved: Resolved, check: Callable[[NetnsLab], Awaitable[None]], *, 
 
 def in_namespaces(work: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
     """Run this in a fresh lab's runner, with no hosts yet; fail with its traceback."""
+    assert launch(_main(work), name=name) == 0, _FAILED
 
+
+def carry_out(backend: Backend, work: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
+    """Run this where labs of the backend can be; fail with its traceback."""
+    if isinstance(backend, Virtual):
+        backend.run(work())
+    else:
+        assert isinstance(backend, Housed)
+        assert backend.inside(_main(work), name=name) == 0, _FAILED
+
+
+def _main(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], int]:
     def main() -> int:
         try:
             asyncio.run(work())
@@ -76,7 +90,7 @@ def in_namespaces(work: Callable[[], Coroutine[Any, Any, None]], *, name: str) -
             return 1
         return 0
 
-    assert launch(main, name=name) == 0, "the check failed in the lab's runner; its traceback is in the captured output"
+    return main
 
 
 async def pings(lab: NetnsLab, source: str, target: str, *, wait: float = 30) -> bool:

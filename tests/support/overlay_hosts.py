@@ -10,24 +10,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tiers import ENDS_WITH_US, cannot_run
+from waiting import PATIENCE, eventually
+
+__all__ = ["IMAGE", "PYTHON", "ROOT", "Host", "Underlay", "eventually", "run_services", "two_peers", "underlay"]
 
 PYTHON = sys.executable
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "ksahnine/dummy-http"
-
-
-def eventually(condition: Callable[[], object], within: float = 15.0, what: str = "condition") -> None:
-    """Wait until `condition()` is true; looks again every 50 ms."""
-    deadline = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {within:g} s")
-        time.sleep(0.05)
 
 
 def _children(pid: int) -> list[int]:
@@ -129,7 +122,7 @@ class Host:
             [*enter, *words], env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
         )  # type: ignore[call-overload,no-any-return]
 
-    def run(self, *words: str, check: bool = True, timeout: float = 40.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, check: bool = True, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run a command on this host."""
         process = self.popen(*words)
         try:
@@ -144,7 +137,7 @@ class Host:
     def sh(self, script: str) -> str:
         return self.run("sh", "-ec", script).stdout
 
-    def weave(self, *words: str, check: bool = True, timeout: float = 40.0) -> subprocess.CompletedProcess[str]:
+    def weave(self, *words: str, check: bool = True, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run `weave` on this host."""
         return self.run(PYTHON, "-m", "overlay.cli", *words, check=check, timeout=timeout)
 
@@ -153,9 +146,9 @@ class Host:
         pid = self.container(container)["State"]["Pid"]
         return self.run("nsenter", "--target", str(pid), "--net", *words, check=False)
 
-    def pings(self, container: str, address: str) -> bool:
-        """One ping from a container arrives within a second."""
-        return self.inside(container, "ping", "-n", "-c1", "-W1", address).returncode == 0
+    def pings(self, container: str, address: str, wait: int = 1) -> bool:
+        """One ping from a container is answered within these seconds: name more where it must be."""
+        return self.inside(container, "ping", "-n", "-c1", f"-W{wait}", address).returncode == 0
 
     def engine(self, method: str, path: str) -> str:
         return self.run(
@@ -197,6 +190,22 @@ def _first_process(launcher: int) -> int:
         if line.split()[-1] == "1" and len(line.split()) > 2:
             return pid
         (pid,) = _children(pid)
+
+
+@contextlib.contextmanager
+def two_peers() -> Iterator[Underlay]:
+    """`orion` (192.168.0.2) and `macbook` (192.168.0.3), launched and told of each other."""
+    with underlay() as made:
+        for number, name in ((2, "orion"), (3, "macbook")):
+            made.host(name, number).weave("launch")
+        made.hosts["orion"].weave("connect", "192.168.0.3")
+        yield made
+
+
+def run_services(made: Underlay) -> None:
+    """`svc1` with 10.0.1.1 on orion and `svc3` with 10.0.1.3 on macbook."""
+    made.hosts["orion"].weave("run", "10.0.1.1/24", "--name", "svc1", IMAGE, "svc1")
+    made.hosts["macbook"].weave("run", "10.0.1.3/24", "--name", "svc3", IMAGE, "svc3")
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ LISTEN = """
 import socket, sys
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 sock.bind((sys.argv[1], 3))
-sock.settimeout(20)
+sock.settimeout(90)
 print("ready", flush=True)
 frame = b""
 while not frame.endswith(b"that was all"):

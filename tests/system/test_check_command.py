@@ -137,7 +137,7 @@ def test_a_rule_before_the_jump_is_named(hosts: list[Host]) -> None:
     assert names(host, "firewall", "-A FORWARD -i weave -j DROP")()
     type_remedy(host)
     assert not wrong(host)
-    assert host.pings("c1", address(host, "c3"))
+    assert host.pings("c1", address(host, "c3"), wait=30)
     host.sh("iptables -D FORWARD -i weave -j DROP")
 
 

@@ -19,10 +19,10 @@ timeline:
   - connect: all
   - run: all
   - exec: {host: orion.local, command: "docker info --format '{{.CgroupVersion}}'", expect: {stdout: "2"}}
-  - expect: {reachable: all, within: 20s}
+  - expect: {reachable: all, within: 90s}
   - kill: {host: orion.local, for: 1s}
   - wait: 1s
-  - expect: {dns: {name: svc1.weave.local, answers: 1}, within: 20s}
+  - expect: {dns: {name: svc1.weave.local, answers: 1}, within: 90s}
 """
 _UNIFIED = """\
 mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 77

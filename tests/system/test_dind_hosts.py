@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dind_labs import OWN, alive, await_that, descendants, groups, lab, on, require_dind, supervisor, up
+from dind_labs import OWN, alive, descendants, groups, lab, on, require_dind, supervisor, up
+from waiting import eventually
 
 from lab.backends.netns import Client, find
 from lab.images import store
@@ -26,7 +27,7 @@ timeline:
   - launch: all
   - connect: all
   - run: all
-  - expect: {reachable: all, within: 20s}
+  - expect: {reachable: all, within: 90s}
 """
 
 
@@ -62,7 +63,7 @@ def test_forward_has_the_policy_of_docker_and_a_flush_of_it_is_mended(two: str) 
     for family in ("iptables", "ip6tables"):
         assert on(two, "macbook.local", family, "-S", "FORWARD").startswith("-P FORWARD DROP\n-A FORWARD -j WEAVE\n")
     on(two, "macbook.local", "iptables", "-F", "FORWARD")
-    await_that(lambda: "-j WEAVE" in on(two, "macbook.local", "iptables", "-S", "FORWARD"), "the rules are back")
+    eventually(lambda: "-j WEAVE" in on(two, "macbook.local", "iptables", "-S", "FORWARD"), what="the rules are back")
     assert on(two, *ask, "10.0.1.5:8080").startswith("Hi! I'm [own] service")
 
 
@@ -108,8 +109,8 @@ def test_nothing_stays_when_the_lab_is_killed(two: str) -> None:
     inside = descendants(pid)
     assert any(Path(f"/proc/{one}/comm").read_text() == "dockerd\n" for one in inside)
     os.kill(pid, signal.SIGKILL)
-    await_that(lambda: not any(alive(one) for one in inside), "its processes are gone")
-    await_that(lambda: not groups(found[0]), "its control groups are gone")
+    eventually(lambda: not any(alive(one) for one in inside), what="its processes are gone")
+    eventually(lambda: not groups(found[0]), what="its control groups are gone")
     assert f"no lab named {two} runs" in lab("inspect", "--name", two, code=2)
 
 

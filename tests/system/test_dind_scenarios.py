@@ -23,7 +23,7 @@ services:
   svc1: {image: ksahnine/dummy-http, host: orion, address: 10.0.1.1/24}
   svc2: {image: ksahnine/dummy-http, host: orion, address: 10.0.1.2/24}
   svc3: {image: ksahnine/dummy-http, host: macbook, address: 10.0.1.3/24}
-timeline: [{launch: all}, {run: all}, {expect: {reachable: all, within: 20s}}]
+timeline: [{launch: all}, {run: all}, {expect: {reachable: all, within: 90s}}]
 """
 
 

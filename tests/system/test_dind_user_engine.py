@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dind_labs import await_that, lab, require_dind, supervisor
+from dind_labs import lab, require_dind, supervisor
 from tiers import ENDS_WITH_US
+from waiting import eventually
 
 from lab.backends.dind.backend import remove_hosts, sweep
 from lab.backends.dind.client import client, containers, remove
@@ -32,11 +33,11 @@ timeline:
   - launch: all
   - connect: all
   - run: all
-  - expect: {reachable: all, within: 20s}
-  - partition: {groups: [[orion.local], [macbook.local]], for: 2s}
-  - expect: {unreachable: {from: svc1, to: own}, within: 3s}
-  - wait: 2s
-  - expect: {reachable: all, within: 10s}
+  - expect: {reachable: all, within: 90s}
+  - partition: {groups: [[orion.local], [macbook.local]], for: 5s}
+  - expect: {unreachable: {from: svc1, to: own}, within: 5s}
+  - wait: 5s
+  - expect: {reachable: all, within: 90s}
 """
 _ENGINE = """\
 mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/containerd && mount -t tmpfs tmpfs {data} &&
@@ -69,7 +70,7 @@ def theirs() -> Iterator[str]:
                 return False
 
         try:
-            await_that(answers, "an engine to test with is up")
+            eventually(answers, what="an engine to test with is up")
             yield path
         finally:
             engine.kill()
@@ -100,7 +101,7 @@ def test_a_scenario_in_a_users_engine_leaves_nothing(theirs: str, tmp_path: Path
     file.write_text(SCENARIO)
     environment = {**os.environ, "LAB_ENGINE": f"unix://{theirs}"}
     lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), env=environment)
-    await_that(lambda: not _left(theirs), "the hosts and their disks are gone")
+    eventually(lambda: not _left(theirs), what="the hosts and their disks are gone")
 
 
 def test_a_lab_that_is_killed_leaves_nothing_in_a_users_engine(theirs: str, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_lab_that_is_killed_leaves_nothing_in_a_users_engine(theirs: str, tmp_
         assert len(_left(theirs)) == 6  # two hosts and the helper, each with a disk, as their image asks for
     finally:
         os.kill(supervisor(name), signal.SIGKILL)
-    await_that(lambda: not _left(theirs), "the helper has removed everything")
+    eventually(lambda: not _left(theirs), what="the helper has removed everything")
 
 
 def test_a_sweep_spares_labs_that_come_up_and_survives_containers_that_vanish(theirs: str) -> None:

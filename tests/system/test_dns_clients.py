@@ -48,11 +48,6 @@ def net() -> Iterator[Underlay]:
         yield made
 
 
-@pytest.fixture
-def orion(net: Underlay) -> Host:
-    return net.hosts["orion"]
-
-
 def answers(host: Host, container: str, protocol: str = "udp", server: str = SERVER) -> bool:
     """Whether `container` (the host itself if it is "") gets an address for a local name."""
     program = f"{ASK}\nprint({protocol}({server!r}, 'svc2.weave.local.')[6:8].hex())"

@@ -57,7 +57,7 @@ def test_everything_is_attached_again(pair: Pair) -> None:
     assert "ethwe" in one.proxied("run", "--rm", BUSYBOX, "ip", "link").stdout
 
     one.kill_daemon()
-    two.docker("exec", "far", "ping", "-c1", "-W2", "10.0.1.1")  # no router runs, frames are forwarded
+    two.docker("exec", "far", "ping", "-c1", "-W30", "10.0.1.1")  # no router runs, frames are forwarded
     one.weave("launch")
     eventually(lambda: reached(pair), 30, what="after the router")
 

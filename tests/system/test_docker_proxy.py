@@ -155,7 +155,7 @@ def test_names_hosts_and_name_servers(docker_host: DockerHost) -> None:
         assert addresses == {cidr.partition("/")[0] for (cidr,) in held.values()}
         assert docker_host.weave("dns-lookup", "off", check=False).returncode == 1
         for name in ("svc1", "svc2.weave.local"):
-            found = docker_host.proxied("exec", "other", "ping", "-c1", "-W2", name)
+            found = docker_host.proxied("exec", "other", "ping", "-c1", "-W30", name)
             assert "1 packets received" in found.stdout
         own = docker_host.proxied("exec", "svc1", "ping", "-c1", "svc1").stdout
         assert docker_host.weave("dns-lookup", "svc1").stdout.strip() in own

@@ -54,7 +54,7 @@ def test_the_host_itself_joins_and_leaves(pair: Pair) -> None:
     two.weave("run", "10.0.1.2/24", "--name", "svc2", BUSYBOX, "sleep", "1000")
     assert one.weave("expose", "10.0.1.100/24", "-h", "orion").stdout.strip() == "10.0.1.100"
     eventually(lambda: reaches(two, "svc2", "orion.weave.local"), what="the exposed host, by name")
-    assert one.run("ping", "-c1", "-W2", "10.0.1.2", check=False).returncode == 0
+    assert one.run("ping", "-c1", "-W30", "10.0.1.2", check=False).returncode == 0
     assert "weave:expose" in one.attached()
 
     one.kill_daemon()

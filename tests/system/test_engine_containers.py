@@ -10,8 +10,9 @@ from pathlib import Path
 
 import engine_host
 import pytest
-from engine_host import EngineHost, eventually, filters
+from engine_host import EngineHost, filters
 from tiers import cannot_run
+from waiting import PATIENCE, eventually
 
 HTTP = "ksahnine/dummy-http"
 
@@ -232,7 +233,7 @@ def test_the_engine_alone_may_die(host: EngineHost) -> None:
     engine = min(before, key=lambda pid: _levels(pid)[1])
     os.kill(engine, signal.SIGKILL)
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
-    eventually(lambda: _answers(host), within=20.0)
+    eventually(lambda: _answers(host))
     states = {one["Names"][0]: one["State"] for one in host.api("GET", "/containers/json?all=1")[1]}
     assert states == {"/svc": "exited", "/always": "running"}
     assert len(host.veths()) == 1
@@ -244,7 +245,7 @@ def test_the_engine_alone_may_die(host: EngineHost) -> None:
 def test_attach_to_a_terminal(host: EngineHost) -> None:
     made = host.create("tty", cmd=["sh", "-c", "read line; echo got $line; tty"], Tty=True, OpenStdin=True)
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(PATIENCE)
         client.connect(str(host.socket))
         client.sendall(
             f"POST /containers/{made}/attach?stream=1&stdin=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: e\r\n"
@@ -266,7 +267,7 @@ def test_output_is_not_lost_when_nobody_hurries(host: EngineHost) -> None:
     size = 8 << 20
     made = host.create("big", cmd=["sh", "-c", f"head -c {size} /dev/zero | tr '\\0' x"])
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
+        client.settimeout(PATIENCE)
         client.connect(str(host.socket))
         client.sendall(
             f"POST /containers/{made}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: e\r\n"

@@ -49,16 +49,18 @@ def with_agent(check: Check, *, hosts: int = 1) -> None:
 
 def test_orders_are_carried_out_and_answered() -> None:
     async def check(lab: NetnsLab, guest: Guest) -> None:
-        done = await guest.exec(["sh", "-c", "echo $WORD; echo wrong >&2; exit 3"], env={**ENV, "WORD": "x"}, timeout=5)
+        done = await guest.exec(
+            ["sh", "-c", "echo $WORD; echo wrong >&2; exit 3"], env={**ENV, "WORD": "x"}, timeout=60
+        )
         assert (done.code, done.out, done.err) == (3, "x\n", "wrong\n")
-        assert (await guest.exec(["no-such-command"], env=ENV, timeout=5)).code == 127
+        assert (await guest.exec(["no-such-command"], env=ENV, timeout=60)).code == 127
         slow = await guest.exec(["sleep", "60"], env=ENV, timeout=0.2)
         assert slow.code == 124 and "not done after 0.2 s" in slow.err
         # `weave` is carried out by the preloaded process.
-        assert "Usage" in (await guest.exec(["sudo", "weave", "help"], env=ENV, timeout=20)).out
+        assert "Usage" in (await guest.exec(["sudo", "weave", "help"], env=ENV, timeout=60)).out
         least, most = await guest.ahead()
         assert least <= 0 <= most, "it is the same clock, read through a socket"
-        big = await guest.exec(["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x"], env=ENV, timeout=20)
+        big = await guest.exec(["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x"], env=ENV, timeout=60)
         assert len(big.out) == 3_000_000
 
     with_agent(check)
@@ -86,13 +88,15 @@ def test_probes_run_until_their_connection_ends() -> None:
     async def check(lab: NetnsLab, guest: Guest) -> None:
         probe = Probe(
             probe="icmp", container="c", source="h1", target="h2", address=lab.hosts["h2"].address,
-            every=20_000_000, timeout=1_000_000_000,
+            every=20_000_000, timeout=10_000_000_000,
         )  # fmt: skip
         async with guest.probes(ENV) as (reader, write):
             write(encode_command(Command(add=(probe,))))
             sample = decode(await reader.readline())
+            while isinstance(sample, Sample) and sample.error == "late":
+                sample = decode(await reader.readline())
             assert isinstance(sample, Sample) and sample.ok and sample.target == "h2"
-            assert abs(sample.t - time.monotonic_ns()) < 10_000_000_000
+            assert abs(sample.t - time.monotonic_ns()) < 60_000_000_000
 
         async def gone() -> bool:
             processes = await lab.hosts["h1"].exec(["sh", "-c", "cat /proc/[0-9]*/comm | grep -cx agent"])

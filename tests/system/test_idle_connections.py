@@ -24,11 +24,11 @@ def test_lost_keepalives_do_not_end_an_idle_connection() -> None:
         orion = made.hosts["orion"]
         orion.weave("connect", "192.168.0.3")
         eventually(lambda: "established" in orion.log)
-        eventually(lambda: _probes(orion) >= 1, within=60.0, what="idle")
+        eventually(lambda: _probes(orion) >= 1, what="idle")
         drop = f"{EMPTY} limit rate 1/day burst 2 packets counter drop"
         orion.sh(f"nft 'table inet lost {{ chain in {{ type filter hook input priority 0; {drop}; }}; }}'")
         before = _probes(orion)
         # One that is lost, and at the latest the second one after it has found the connection alive.
-        eventually(lambda: _probes(orion) >= before + 4, within=60.0, what="probed again after the loss")
+        eventually(lambda: _probes(orion) >= before + 4, what="probed again after the loss")
         assert "counter packets 2 " in orion.sh("nft list table inet lost")
         assert "ended" not in orion.log

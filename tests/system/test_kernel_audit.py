@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from overlay_hosts import IMAGE, Host, Underlay, eventually, underlay
+from overlay_hosts import IMAGE, Host, Underlay, eventually, two_peers
 from spoofed_frames import mac_of
 
 LOOK = """
@@ -28,22 +28,14 @@ nft list table inet weave-vxlan | sed 's/counter packets.*//'
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[Underlay]:
-    with underlay() as made:
-        for number, name in ((2, "orion"), (3, "macbook")):
-            made.host(name, number).weave("launch")
+    with two_peers() as made:
         orion, macbook = made.hosts["orion"], made.hosts["macbook"]
-        orion.weave("connect", "192.168.0.3")
         orion.weave("run", "10.0.1.1/24", "--name", "svc1", IMAGE, "svc1")
         orion.weave("run", "--allow-spoofing", "10.0.1.2/24", "--name", "svc2", IMAGE, "svc2")
         macbook.weave("run", "10.0.1.3/24", "--name", "svc3", IMAGE, "svc3")
         orion.weave("expose", "10.0.1.100/24")
         eventually(lambda: orion.pings("svc1", "10.0.1.3") and macbook.pings("svc3", "10.0.1.100"))
         yield made
-
-
-@pytest.fixture
-def orion(net: Underlay) -> Host:
-    return net.hosts["orion"]
 
 
 def port(host: Host, container: str) -> str:
@@ -124,14 +116,14 @@ def test_a_bridge_that_is_deleted_is_made_again_with_all_that_was_on_it(orion: H
     orion.sh("ip link delete weave")
     mended(orion, "device weave was missing")
     as_before(orion, before)
-    assert orion.pings("svc1", "10.0.1.2")
+    assert orion.pings("svc1", "10.0.1.2", wait=30)
     eventually(lambda: orion.pings("svc1", "10.0.1.3") and net.hosts["macbook"].pings("svc3", "10.0.1.100"))
 
 
 def test_who_asks_for_the_bridge_does_not_wait_for_the_next_look(orion: Host) -> None:
     orion.sh("ip link delete weave")
     orion.weave("run", "10.0.1.9/24", "--name", "svc9", IMAGE, "svc9")
-    assert orion.pings("svc9", "10.0.1.1")
+    assert orion.pings("svc9", "10.0.1.1", wait=30)
     eventually(lambda: orion.pings("svc9", "10.0.1.3"))
 
 

@@ -162,7 +162,7 @@ def test_a_container_does_not_reach_the_local_ports(host: Host) -> None:
     guest = host.weave("run", "10.0.9.1/24", "--name", "guest", IMAGE, "guest").stdout.strip()
     host.weave("expose", "10.0.9.100/24")
     try:
-        assert host.inside("guest", "ping", "-n", "-c1", "-W2", "10.0.9.100").returncode == 0
+        assert host.inside("guest", "ping", "-n", "-c1", "-W30", "10.0.9.100").returncode == 0
         for address in ("127.0.0.1", "10.0.9.100", "172.17.2.1", "192.168.0.2"):
             for port in (6784, 6782):
                 url = f"http://{address}:{port}/status"

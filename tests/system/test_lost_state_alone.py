@@ -21,7 +21,7 @@ def test_requests_are_answered_while_no_ring_confirms_what_containers_hold() -> 
         host.weave("run", "10.9.0.1/24", "--name", "other", IMAGE, "other")
         asked = [line.split()[1] for line in host.weave("status", "ipam").stdout.splitlines() if "waiting: 10." in line]
         assert sorted(asked) == sorted(held), "the addresses of all are claimed while nobody waits for that"
-        assert host.pings("kept0", held[1].partition("/")[0])
+        assert host.pings("kept0", held[1].partition("/")[0], wait=30)
         host.weave("forget", "192.168.0.99")  # alone it agrees with itself on a ring
         eventually(lambda: "waiting" not in host.weave("status", "ipam").stdout, what="the ring")
         host.weave("run", "--name", "fresh", IMAGE, "fresh")

@@ -10,6 +10,7 @@ from itertools import count
 
 import pytest
 from netns_labs import held, hold, require_netns
+from waiting import PATIENCE
 
 from lab.backends.netns import Client, LabName, control, find, labs
 from lab.errors import LabError
@@ -34,7 +35,7 @@ def running(hosts: int, *words: str, user: str = "") -> Iterator[tuple[str, "sub
             if (found := [lab for lab in labs() if lab.name == name]) != []:
                 with Client(found[0]) as client:
                     client.down()
-            starter.wait(120)
+            starter.wait(PATIENCE)
 
 
 def _pings(client: Client, address: str, *, wait: float = 30) -> bool:
@@ -46,7 +47,7 @@ def _pings(client: Client, address: str, *, wait: float = 30) -> bool:
 @pytest.mark.parametrize("user", USERS)
 def test_a_detached_lab_answers_until_it_is_taken_down(user: str) -> None:
     with running(3, "detach", user=user) as (name, starter):
-        assert starter.wait(120) == 0  # the command returns, the lab stays
+        assert starter.wait(PATIENCE) == 0  # the command returns, the lab stays
         with Client(find(name)) as client:
             facts = client.call("inspect")
             assert [host["name"] for host in facts["hosts"]] == ["h1", "h2", "h3"]
@@ -139,4 +140,4 @@ def test_two_labs_with_the_same_addresses_do_not_meet() -> None:
 def test_interrupt_lets_the_runner_stop_cleanly() -> None:
     with running(1) as (_, starter):
         starter.send_signal(2)
-        assert starter.wait(120) == 3
+        assert starter.wait(PATIENCE) == 3

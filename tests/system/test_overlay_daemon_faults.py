@@ -11,29 +11,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from overlay_hosts import IMAGE, Host, Underlay, eventually, underlay
+from overlay_hosts import IMAGE, Host, Underlay, eventually, run_services, two_peers
+from waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[Underlay]:
-    with underlay() as made:
-        for number, name in ((2, "orion"), (3, "macbook")):
-            made.host(name, number).weave("launch")
-        made.hosts["orion"].weave("connect", "192.168.0.3")
-        made.hosts["orion"].weave("run", "10.0.1.1/24", "--name", "svc1", IMAGE, "svc1")
-        made.hosts["macbook"].weave("run", "10.0.1.3/24", "--name", "svc3", IMAGE, "svc3")
+    with two_peers() as made:
+        run_services(made)
         eventually(lambda: made.hosts["orion"].pings("svc1", "10.0.1.3"))
         yield made
-
-
-@pytest.fixture
-def orion(net: Underlay) -> Host:
-    return net.hosts["orion"]
-
-
-@pytest.fixture
-def macbook(net: Underlay) -> Host:
-    return net.hosts["macbook"]
 
 
 def test_a_flow_loses_nothing_while_the_daemon_is_killed_and_launched_again(orion: Host, macbook: Host) -> None:
@@ -44,7 +31,7 @@ def test_a_flow_loses_nothing_while_the_daemon_is_killed_and_launched_again(orio
     time.sleep(0.5)
     orion.weave("launch")
     eventually(lambda: "established" in orion.weave("status", "connections").stdout, what="reconnected")
-    out, _ = ping.communicate(timeout=30)
+    out, _ = ping.communicate(timeout=PATIENCE)
     assert re.search(r"500 packets transmitted, 500 received", out), out[-400:]
 
 

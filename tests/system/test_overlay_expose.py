@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from overlay_hosts import IMAGE, PYTHON, Host, eventually, underlay
+from waiting import PATIENCE
 
 FAMILIES = {
     "IPv4": {"left": "10.0.1.1", "right": "10.0.1.2", "host": "10.0.1.100", "under": "192.168.0.3", "length": 24},
@@ -54,7 +55,7 @@ def test_the_host_reaches_containers_everywhere_and_they_it(two: tuple[Host, Hos
             lambda target=target: orion.run("ping", "-c1", "-W1", address[target], check=False).returncode == 0,
             what=f"ping {address[target]} from the host",
         )
-    assert macbook.pings("right", str(address["host"]))
+    assert macbook.pings("right", str(address["host"]), wait=30)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
@@ -68,7 +69,7 @@ def test_containers_reach_the_outside_by_their_hosts_address(two: tuple[Host, Ho
     try:
         assert listener.stdout is not None and listener.stdout.readline() == "ready\n"
         orion.inside("left", PYTHON, "-c", SAY, str(address["under"]))
-        out, _ = listener.communicate(timeout=20)
+        out, _ = listener.communicate(timeout=PATIENCE)
     finally:
         listener.kill()
     assert out.strip() == ("192.168.0.2" if family == "IPv4" else "fd00:1::2")

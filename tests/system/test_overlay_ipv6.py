@@ -46,7 +46,7 @@ def two(net: Underlay) -> Host:
 
 def test_a_full_packet_of_ipv6_passes(one: Host) -> None:
     mtu = json.loads(one.weave("report").stdout)["driver"]["mtu"]
-    full = one.inside("left", "ping", "-6", "-c1", "-W2", "-M", "do", "-s", str(mtu - 48), "fd00::2")
+    full = one.inside("left", "ping", "-6", "-c1", "-W30", "-M", "do", "-s", str(mtu - 48), "fd00::2")
     assert full.returncode == 0, full.stdout
 
 
@@ -80,7 +80,9 @@ def test_an_exposed_host_masquerades_for_both_families_until_it_is_hidden(net: U
     one.sh(f"ip route add {OUTSIDE[0]} via 192.168.0.4; ip route add {OUTSIDE[1]} via fd11::4")
     one.weave("expose", "10.0.1.100/24", "fd00::100/64")
     assert (
-        one.run("ping", "-c1", "-W2", "10.0.1.2").returncode == one.run("ping", "-c1", "-W2", "fd00::2").returncode == 0
+        one.run("ping", "-c1", "-W30", "10.0.1.2").returncode
+        == one.run("ping", "-c1", "-W30", "fd00::2").returncode
+        == 0
     )
     for literal, via in zip(OUTSIDE, ("10.0.1.100", "fd00::100"), strict=True):
         assert two.inside("right", "ip", "route", "add", literal, "via", via).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from overlay_hosts import IMAGE, Host, Underlay, eventually, underlay
+from overlay_hosts import IMAGE, Host, Underlay, eventually, two_peers
 from spoofed_frames import ethernet, foreign_frames, heard, ipv4, mac_of, own_frames, send, udp
 
 EVIL, VICTIM, FREE, FAR = ("10.0.1.1", "fd00:1::1"), ("10.0.1.2", "fd00:1::2"), ("10.0.1.4", "fd00:1::4"), "10.0.1.3"
@@ -22,26 +22,13 @@ def run(host: Host, name: str, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[Underlay]:
-    with underlay() as made:
-        for number, name in ((2, "orion"), (3, "macbook")):
-            made.host(name, number).weave("launch")
+    with two_peers() as made:
         orion, macbook = made.hosts["orion"], made.hosts["macbook"]
-        orion.weave("connect", "192.168.0.3")
         for name, (v4, v6), *flags in (("evil", EVIL), ("victim", VICTIM), ("free", FREE, "--allow-spoofing")):
             run(orion, name, *flags, f"{v4}/24", f"{v6}/64")
         run(macbook, "far", f"{FAR}/24")
         eventually(lambda: orion.pings("evil", FAR) and orion.pings("victim", FAR))
         yield made
-
-
-@pytest.fixture
-def orion(net: Underlay) -> Host:
-    return net.hosts["orion"]
-
-
-@pytest.fixture
-def macbook(net: Underlay) -> Host:
-    return net.hosts["macbook"]
 
 
 def entry(host: Host, mac: str) -> str:
@@ -74,7 +61,7 @@ def test_no_frame_takes_over_the_traffic_of_another(orion: Host, macbook: Host, 
         assert port in before and "sticky" in before and "static" in before
         send(orion, sender, {"take": ethernet(mac, 0x88B5, bytes(46))})
         assert entry(orion, mac) == before
-    assert orion.pings("victim", FAR) and orion.pings("victim", EVIL[0])
+    assert orion.pings("victim", FAR, wait=30) and orion.pings("victim", EVIL[0], wait=30)
 
 
 def test_the_filter_follows_addresses_as_they_come_and_go(orion: Host) -> None:
@@ -137,7 +124,7 @@ def test_a_router_needs_allow_spoofing(orion: Host, macbook: Host) -> None:
         orion.inside(name, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0")
         orion.inside("victim", "ip", "route", "replace", "10.0.3.0/24", "via", f"10.0.1.{address}")
         macbook.inside("inner", "ip", "route", "replace", "10.0.1.0/24", "via", f"10.0.3.{address}")
-        assert orion.pings("victim", "10.0.3.9") == (name == "free"), name
+        assert orion.pings("victim", "10.0.3.9", wait=30 if name == "free" else 1) == (name == "free"), name
 
 
 def test_where_the_filter_cannot_be_made_the_sticky_entries_stand_alone(net: Underlay) -> None:
@@ -159,7 +146,7 @@ def test_where_the_filter_cannot_be_made_the_sticky_entries_stand_alone(net: Und
         before = entry(host, mac)
         send(host, "one", {"take": ethernet(mac, 0x88B5, bytes(46))})
         assert entry(host, mac) == before and "sticky" in before
-        assert host.pings("one", "10.0.1.42")
+        assert host.pings("one", "10.0.1.42", wait=30)
     finally:
         owner.kill()
         owner.communicate()

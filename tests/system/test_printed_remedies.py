@@ -163,7 +163,7 @@ def test_the_remedy_of_a_quarantine_ends_it(net: Underlay) -> None:
                     return host, line
         return None
 
-    eventually(quarantined, within=30, what="the quarantine")
+    eventually(quarantined, what="the quarantine")
     found = quarantined()
     assert found is not None
     loser, line = found
@@ -171,6 +171,6 @@ def test_the_remedy_of_a_quarantine_ends_it(net: Underlay) -> None:
     assert len(commands) == 2, line
     for command in commands:
         loser.weave(*command.split()[1:])
-    eventually(lambda: quarantined() is None, within=30, what="the end of the quarantine")
+    eventually(lambda: quarantined() is None, what="the end of the quarantine")
     held = {host.weave("ps").stdout.split()[2] for host in hosts}
     assert len(held) == 2, held

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from netns_labs import require_netns
-from overlay_hosts import eventually
+from waiting import PATIENCE, eventually
 
 from lab.backends.netns import Client, control, labs
 
@@ -40,11 +40,11 @@ def test_no_lab_outlives_pytest(number: signal.Signals, tmp_path: Path) -> None:
             assert process.poll() is None
             return name in [lab.name for lab in labs()]
 
-        eventually(up, 60, "the lab")
+        eventually(up, what="the lab")
         with Client(next(lab for lab in labs() if lab.name == name)) as client:
             supervisor = client._supervisor()
         process.send_signal(number)
-        assert control._ends(supervisor, 60)
+        assert control._ends(supervisor, PATIENCE)
         os.close(supervisor)
-        process.wait(60)
-    eventually(lambda: name not in [lab.name for lab in labs()], 10, "the end of the lab")
+        process.wait(PATIENCE)
+    eventually(lambda: name not in [lab.name for lab in labs()], what="the end of the lab")

@@ -43,10 +43,10 @@ def test_vxlan_blocked_and_unblocked(net: Underlay) -> None:
     assert path(one) == path(two) == "sleeve"
     assert "sleeve" in one.weave("status", "connections").stdout
     mtu = json.loads(one.weave("report").stdout)["driver"]["mtu"]
-    full = one.inside("left", "ping", "-c1", "-W2", "-M", "do", "-s", str(mtu - 28), "10.0.1.2")
+    full = one.inside("left", "ping", "-c1", "-W30", "-M", "do", "-s", str(mtu - 28), "10.0.1.2")
     assert full.returncode == 0, full.stdout
     answer = one.inside("left", "curl", "-sS", "--max-time", "5", "http://10.0.1.2:8080/").stdout
     assert answer.startswith("Hi! I'm [right] service"), answer
     net.run(UNBLOCK)
     eventually(lambda: path(one) == path(two) == "fastdp", what="the kernel carries again")
-    assert one.pings("left", "10.0.1.2")
+    assert one.pings("left", "10.0.1.2", wait=30)

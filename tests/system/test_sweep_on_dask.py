@@ -4,14 +4,14 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from sweep_players import fail_at_three, make_up, planned
 from tiers import cannot_run
+from waiting import eventually
 
 from lab.errors import LabError
 from lab.sweep.pools import Cluster
@@ -20,13 +20,6 @@ from lab.sweep.table import read_table
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "partition.yaml"
-
-
-def await_that(condition: Callable[[], object], seconds: float = 90.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.1)
 
 
 def free_port() -> int:
@@ -61,7 +54,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"tcp://127.0.0.1:{port}"
     started = [dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", folder=folder)]
     try:
-        await_that(lambda: listens(port))
+        eventually(lambda: listens(port))
         options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
         started += [dask("worker", address, *options, folder=folder) for _ in range(2)]
         with distributed.Client(address, set_as_default=False) as client:

@@ -56,9 +56,9 @@ def test_forged_packets_are_not_taken_by_this_way_either(both: Underlay) -> None
 def test_it_forwards_on_while_no_daemon_runs_and_is_adopted(both: Underlay) -> None:
     orion = both.hosts["orion"]
     orion.kill_daemon()
-    assert orion.pings("left", "10.0.1.2")
+    assert orion.pings("left", "10.0.1.2", wait=30)
     orion.weave("launch", "--no-discovery", "--resume")
-    assert orion.pings("left", "10.0.1.2")
+    assert orion.pings("left", "10.0.1.2", wait=30)
     eventually(
         lambda: re.search(r"fd00:1::3.*fastdp", orion.weave("status", "connections").stdout), what="fastdp again"
     )

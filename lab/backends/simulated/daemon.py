@@ -28,7 +28,7 @@ from overlay.clean import clean
 from overlay.config import Config
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.datapath.wireguard import KEY_SIZE, tunnel_address
-from overlay.drivers.attach import Ports
+from overlay.drivers.attach import Ports, PortWanted
 from overlay.drivers.containers import EXPOSED, Containers
 from overlay.drivers.control import Control
 from overlay.drivers.dns import question
@@ -70,19 +70,10 @@ class _Ports:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
-    def plug(
-        self,
-        container: str,
-        pid: int,
-        mac: str,
-        addresses: tuple[str, ...],
-        *,
-        multicast: bool = True,
-        spoofing: bool = False,
-    ) -> bool:
-        made = container not in self._kernel.ports
-        literals = tuple(address.partition("/")[0] for address in addresses)
-        self._kernel.plug(Port(container, mac, literals, addresses))
+    def plug(self, wanted: PortWanted) -> bool:
+        made = wanted.container not in self._kernel.ports
+        literals = tuple(address.partition("/")[0] for address in wanted.addresses)
+        self._kernel.plug(Port(wanted.container, wanted.mac, literals, wanted.addresses))
         return made
 
     def unplug(self, container: str) -> None:

@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
 
 import pytest
 from sweep_players import die_at_three, fail_at_three, hang, make_up, planned
+from waiting import eventually
 
 from lab.sweep.measure import Point
 from lab.sweep.play import Task
@@ -19,13 +18,6 @@ from lab.sweep.pools import Processes
 from lab.sweep.run import sweep
 
 SUPPORT = Path(__file__).parents[2] / "support"
-
-
-def await_that(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.02)
 
 
 def test_a_sweep_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -111,7 +103,7 @@ def test_kill_9_leaves_no_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(code)
     process = subprocess.Popen([sys.executable, str(script)])
-    await_that(lambda: len(list(tmp_path.glob("worker-*"))) == 2)
+    eventually(lambda: len(list(tmp_path.glob("worker-*"))) == 2)
     workers = [int(path.name.partition("-")[2]) for path in tmp_path.glob("worker-*")]
     process.kill()
     process.wait()
@@ -124,13 +116,13 @@ def test_kill_9_leaves_no_workers(tmp_path: Path) -> None:
         # Nobody may have taken note of its death: in a container process 1 need not.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
-    await_that(lambda: all(gone(pid) for pid in workers))
+    eventually(lambda: all(gone(pid) for pid in workers))
 
 
 def test_closing_a_pool_ends_what_it_was_at(tmp_path: Path) -> None:
     pool = Processes(1, hang)
     pool.submit(planned(range(1), tmp_path).tasks[0])
-    await_that(lambda: list(tmp_path.glob("worker-*")))
+    eventually(lambda: list(tmp_path.glob("worker-*")))
     pid = int(next(tmp_path.glob("worker-*")).name.partition("-")[2])
     pool.close()
     with pytest.raises(ProcessLookupError):
