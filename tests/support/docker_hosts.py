@@ -165,3 +165,8 @@ def gone(host: DockerHost) -> None:
     eventually(lambda: host.attached() == {}, what="nothing attached")
     eventually(lambda: host.booked() == {}, what="nothing booked")
     assert "vethwel" not in host.sh("ip -o link show master weave")
+
+
+def reaches(host: "DockerHost", container: str, target: str, *, wait: int = 1) -> bool:
+    """One ping from a container is answered within these seconds: name more where it must be."""
+    return host.docker("exec", container, "ping", "-c1", f"-W{wait}", target, check=False).returncode == 0

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 from bare_hosts import SOCKET, BareHost, LegacyHost, Pings, load
 from dind_labs import require_dind
-from docker_hosts import BUSYBOX, need_docker
+from docker_hosts import BUSYBOX, need_docker, reaches
 from overlay_hosts import eventually, underlay
 
 from lab.images import router
@@ -53,12 +53,8 @@ def pair(loaded: Pair) -> Pair:
         host.weave("launch", *((one.address,) if host is two else ()))
     one.weave("run", "10.0.1.1/24", "--name", "near", "--stop-timeout", "1", BUSYBOX, "sleep", "100000")
     two.weave("run", "10.0.1.2/24", "--name", "far", BUSYBOX, "sleep", "100000")
-    eventually(lambda: reaches(two, "far", "near.weave.local"), 60, "by name, over both hosts")
+    eventually(lambda: reaches(two, "far", "near.weave.local"), what="by name, over both hosts")
     return one, two
-
-
-def reaches(host: BareHost, container: str, target: str) -> bool:
-    return host.docker("exec", container, "ping", "-c1", "-W1", target, check=False).returncode == 0
 
 
 def connected(host: BareHost) -> bool:
@@ -111,12 +107,12 @@ def test_the_usual_commands_do_the_usual_things(pair: Pair) -> None:
     assert one.weave("launch").stderr.strip() == "the router runs already, with the same options"
     assert one.state("weave", "{{.HostConfig.RestartPolicy.Name}}") == "always"
     assert one.weave("expose", "10.0.1.100/24").stdout.strip() == "10.0.1.100/24"
-    eventually(lambda: reaches(two, "far", "10.0.1.100"), 60, "the host itself")
+    eventually(lambda: reaches(two, "far", "10.0.1.100"), what="the host itself")
     one.weave("hide", "10.0.1.100/24")
 
     one.docker("run", "-d", "--name", "late", BUSYBOX, "sleep", "1000")
     assert one.weave("attach", "10.0.1.7/24", "late").stdout.strip() == "10.0.1.7/24"
-    eventually(lambda: reaches(two, "far", "10.0.1.7"), 60, "an attached one")
+    eventually(lambda: reaches(two, "far", "10.0.1.7"), what="an attached one")
     assert one.weave("detach", "late").stdout.strip() == "10.0.1.7/24"
     one.docker("rm", "-f", "late")
 
@@ -139,7 +135,7 @@ def test_the_proxy_puts_containers_on_the_overlay(pair: Pair) -> None:
     )
     hosts = one.docker("exec", "web", "cat", "/etc/hosts").stdout
     assert "10.0.1.8\tweb.weave.local" in hosts  # the engine's file, on the host
-    eventually(lambda: reaches(two, "far", "web.weave.local"), 60, "by name")
+    eventually(lambda: reaches(two, "far", "web.weave.local"), what="by name")
     mode = one.sh("stat -c '%a %g' /run/weave/weave.sock").split()
     assert mode == ["660", one.sh("stat -c %g /run/docker.sock").strip()]
 
@@ -160,7 +156,7 @@ def test_the_data_path_outlives_the_router_and_the_engine(pair: Pair) -> None:
         eventually(lambda: connected(one), 60, "connected again")
 
     one.weave("expose", "10.0.1.100/24")
-    eventually(lambda: reaches(two, "far", "10.0.1.100"), 60, "the host itself")
+    eventually(lambda: reaches(two, "far", "10.0.1.100"), what="the host itself")
     with Pings(two, "far", "10.0.1.100"):
         one.end_engine(signal.SIGTERM)
         assert one.run("pgrep", "-f", "bin/weave launch", check=False).returncode == 1
@@ -169,7 +165,7 @@ def test_the_data_path_outlives_the_router_and_the_engine(pair: Pair) -> None:
         eventually(lambda: connected(one), 60, "connected")
     one.weave("hide", "10.0.1.100/24")
     one.docker("start", "near")
-    eventually(lambda: reaches(two, "far", "near.weave.local"), 60, "what the engine took along is back")
+    eventually(lambda: reaches(two, "far", "near.weave.local"), what="what the engine took along is back")
 
 
 def test_a_newer_image_takes_over_while_traffic_goes_on(pair: Pair, image: Built) -> None:
@@ -182,7 +178,7 @@ def test_a_newer_image_takes_over_while_traffic_goes_on(pair: Pair, image: Built
         one.weave("stop", "--for-restart")
         assert one.state("weave") == ""
         one.weave("launch")
-        eventually(lambda: reaches(two, "far", "near.weave.local"), 60, "announced again")
+        eventually(lambda: reaches(two, "far", "near.weave.local"), what="announced again")
     assert one.weave("launch").stderr.strip() == "the router runs already, with the same options"
     assert one.state("weave", "{{.Image}}") == one.state("overlay-lab/weave", "{{.Id}}")
 
@@ -210,12 +206,12 @@ def test_a_container_of_two_networks_of_the_plugin(pair: Pair) -> None:
     one.docker("run", "-d", "--name", "web", "--net", "front", "--ip", "10.40.0.9", BUSYBOX, "sleep", "1000")
     one.weave("attach", "10.0.1.9/24", "web")
     two.docker("run", "-d", "--name", "client", "--net", "front", BUSYBOX, "sleep", "1000")
-    eventually(lambda: reaches(two, "client", "10.40.0.9"), 60, "over the plugin's network")
-    eventually(lambda: reaches(two, "far", "10.0.1.9"), 60, "and by hand")
+    eventually(lambda: reaches(two, "client", "10.40.0.9"), what="over the plugin's network")
+    eventually(lambda: reaches(two, "far", "10.0.1.9"), what="and by hand")
 
     one.kill_router()
     one.docker("restart", "-t0", "web", timeout=120)
-    eventually(lambda: reaches(two, "client", "10.40.0.9"), 60, "after both")
+    eventually(lambda: reaches(two, "client", "10.40.0.9"), what="after both")
     one.docker("rm", "-f", "web")
     two.docker("rm", "-f", "client")
     for host in pair:
@@ -226,7 +222,7 @@ def test_after_a_power_cut_everything_comes_back(pair: Pair) -> None:
     one, two = pair
     one.docker("update", "--restart", "always", "near")
     one.reboot()
-    eventually(lambda: reaches(two, "far", "near.weave.local"), 90, "router and container, by name")
+    eventually(lambda: reaches(two, "far", "near.weave.local"), what="router and container, by name")
     assert one.weave("ps", "near").stdout.split()[2:] == ["10.0.1.1/24"]
     one.docker("update", "--restart", "no", "near")
 

@@ -3,16 +3,12 @@
 import json
 import signal
 
-from docker_hosts import BUSYBOX, DockerHost, need_docker
+from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches
 from overlay_hosts import eventually, underlay
 from spoofed_frames import foreign_frames, heard, mac_of, own_frames
 
 VICTIM = "fd00:1::2"
 FLAGS = ("--bridge=weave", "--fixed-cidr=10.40.1.0/25", "--mtu=1398", "--dns=10.40.1.100", "--dns-search=weave.local")
-
-
-def reaches(host: DockerHost, container: str, target: str) -> bool:
-    return host.docker("exec", container, "ping", "-c1", "-W1", target, check=False).returncode == 0
 
 
 def test_the_overlay_is_the_only_network() -> None:
@@ -33,7 +29,7 @@ def test_the_overlay_is_the_only_network() -> None:
         two.weave("run", "10.40.1.200/24", "--name", "far", BUSYBOX, "sleep", "1000")
         one.docker("run", "-d", "--name", "near", "--restart", "always", BUSYBOX, "sleep", "1000")
         eventually(lambda: reaches(two, "far", "near.weave.local"), what="announced, with its name")
-        assert reaches(one, "near", "far.weave.local")
+        assert reaches(one, "near", "far.weave.local", wait=30)
         links = one.docker("exec", "near", "ip", "-o", "link").stdout
         assert "eth0" in links and "mtu 1398" in links and "ethwe" not in links
         (held,) = [held for owner, held in one.attached().items() if not owner.startswith("weave")]

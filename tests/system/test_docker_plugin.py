@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 import pytest
-from docker_hosts import BUSYBOX, DockerHost, need_docker
+from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches
 from overlay_hosts import PYTHON, eventually, underlay
 from spoofed_frames import ethernet, heard, ipv4, mac_of, udp
 
@@ -35,10 +35,6 @@ def start(host: DockerHost, name: str, *flags: str) -> str:
     return address
 
 
-def reaches(host: DockerHost, container: str, target: str) -> bool:
-    return host.docker("exec", container, "ping", "-c1", "-W1", target, check=False).returncode == 0
-
-
 def test_networks_span_hosts_with_names_and_survive_kills(pair: Pair) -> None:
     one, two = pair
     first = start(one, "web1", "--network-alias", "web")
@@ -54,7 +50,7 @@ def test_networks_span_hosts_with_names_and_survive_kills(pair: Pair) -> None:
     assert taken.returncode == 125 and first in taken.stderr
 
     one.kill_daemon()
-    assert reaches(one, "web1", second)
+    assert reaches(one, "web1", second, wait=30)
     one.weave("launch", "--plugin")
     eventually(lambda: reaches(two, "web2", "web1.weave.local"), what="announced again")
 
@@ -123,7 +119,7 @@ def test_an_engines_restart_finds_its_networks_again(pair: Pair) -> None:
     target = start(two, "target")
     one.end_engine()
     one.start_engine()
-    eventually(lambda: reaches(one, "stays", target), 30, "on the network again")
+    eventually(lambda: reaches(one, "stays", target), what="on the network again")
     one.docker("rm", "-f", "stays")
     two.docker("rm", "-f", "target")
     one.docker("network", "rm", "net")
@@ -236,7 +232,7 @@ def test_a_container_of_the_proxy_joins_a_network(pair: Pair) -> None:
     eventually(lambda: reaches(one, "web", nearer) and reaches(one, "web", far), what="on one network less")
     one.docker("network", "disconnect", "more", "web")
     assert routes(one, "web") == before
-    assert reaches(one, "web", far)
+    assert reaches(one, "web", far, wait=30)
 
     one.proxied("run", "-d", "--name", "amid", "-e", "WEAVE_CIDR=10.40.0.77/12", BUSYBOX, "sleep", "1000")
     refused = one.docker("network", "connect", "net", "amid", check=False)
@@ -305,7 +301,7 @@ def test_what_was_removed_while_the_router_was_down_is_given_back(pair: Pair) ->
     assert f"{gone}/" not in str(one.attached()) and f"{stays}/" in str(one.attached())
     links = one.sh("ip -o link")
     assert links.count("vethwel") == 1 and "vethweg" not in links, "nor a device"
-    assert reaches(one, "stays", target) and f"{stays}/" in str(one.booked())
+    assert reaches(one, "stays", target, wait=30) and f"{stays}/" in str(one.booked())
 
     option = ("-o", "works.weave.multicast=true", "--subnet", "10.43.0.0/24")
     one.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", *option, "loud")

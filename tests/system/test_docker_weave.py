@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from docker_hosts import BUSYBOX, DockerHost, need_docker
+from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches
 from overlay_hosts import eventually, underlay
 
 Pair = tuple[DockerHost, DockerHost]
@@ -20,10 +20,6 @@ def pair() -> Iterator[Pair]:
             host.weave("launch")
         one.weave("connect", two.address)
         yield one, two
-
-
-def reaches(host: DockerHost, container: str, target: str) -> bool:
-    return host.docker("exec", container, "ping", "-c1", "-W1", target, check=False).returncode == 0
 
 
 def test_run_attach_start_and_detach(pair: Pair) -> None:
