@@ -106,14 +106,14 @@ def test_the_usual_commands_do_the_usual_things(pair: Pair) -> None:
     one.docker("update", "--restart", "no", "weave")  # as where a launch was killed in its last moment
     assert one.weave("launch").stderr.strip() == "the router runs already, with the same options"
     assert one.state("weave", "{{.HostConfig.RestartPolicy.Name}}") == "always"
-    assert one.weave("expose", "10.0.1.100/24").stdout.strip() == "10.0.1.100/24"
+    assert one.weave("expose", "10.0.1.100/24").stdout.strip() == "10.0.1.100"
     eventually(lambda: reaches(two, "far", "10.0.1.100"), what="the host itself")
     one.weave("hide", "10.0.1.100/24")
 
     one.docker("run", "-d", "--name", "late", BUSYBOX, "sleep", "1000")
-    assert one.weave("attach", "10.0.1.7/24", "late").stdout.strip() == "10.0.1.7/24"
+    assert one.weave("attach", "10.0.1.7/24", "late").stdout.strip() == "10.0.1.7"
     eventually(lambda: reaches(two, "far", "10.0.1.7"), what="an attached one")
-    assert one.weave("detach", "late").stdout.strip() == "10.0.1.7/24"
+    assert one.weave("detach", "10.0.1.7/24", "late").stdout.strip() == "10.0.1.7"
     one.docker("rm", "-f", "late")
 
     for words, name in (
