@@ -683,6 +683,7 @@ def _help(words: list[str]) -> int:
     elif topic in _COMMANDS:
         _say("\n".join(line for line in HELP.splitlines() if line.strip().startswith(topic)) or HELP)
     else:
+        refuse_command(topic)
         raise Usage(f"there is no command `{topic}`{nearest(topic, _COMMANDS)}")
     return 0
 

@@ -232,8 +232,8 @@ def test_unknown_commands_name_the_nearest(capsys: pytest.CaptureFixture[str]) -
 def test_commands_of_the_original_that_are_not_here_say_what_to_use(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([command, "x"]) == cli.main(["--local", command]) == 2
-    assert capsys.readouterr().err == f"weave: there is no `{command}` here: {COMMANDS[command]}\n" * 2
+    assert cli.main([command, "x"]) == cli.main(["--local", command]) == cli.main(["help", command]) == 2
+    assert capsys.readouterr().err == f"weave: there is no `{command}` here: {COMMANDS[command]}\n" * 3
 
 
 def test_flags_of_the_original_that_are_not_here_say_what_to_use() -> None:
