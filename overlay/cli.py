@@ -70,6 +70,7 @@ Usage: weave COMMAND [ARGUMENTS]
   stop [--for-restart]              say farewell and end the router; containers keep their interfaces (--for-restart: no
                                     farewell; containers talk on, for --hold, until it is launched again)
   reset [--force]                   stop, hand all addresses over, remove interfaces, bridge and state
+  systemd [install ... | remove]    units that bring router and proxy back after a crash and a boot (weave help systemd)
   version, help [COMMAND]
 
 ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet; for detach and hide: all that are of it) or net:default, which
@@ -123,6 +124,12 @@ class Machine:
 
         with Netlink() as netlink:
             return interface_address(netlink, name)
+
+    def has_units(self) -> bool:
+        """Whether systemd starts a router at each boot."""
+        from overlay.cli_systemd import installed
+
+        return installed()
 
     def clean_up(self) -> None:
         """Remove what a daemon that does not run has left."""
@@ -437,7 +444,18 @@ def _reset(words: list[str]) -> int:
         except Refused:
             if not force:
                 raise
-    HERE.get().clean_up()
+    here = HERE.get()
+    here.clean_up()
+    if here.has_units():
+        _note("the router starts again at the next boot; `weave systemd remove` ends that")
+    return 0
+
+
+def _systemd(words: list[str]) -> int:
+    from overlay.cli_systemd import systemd
+
+    _real("the systemd")
+    _say(systemd(words, HERE.get().environment))
     return 0
 
 
@@ -674,6 +692,10 @@ def _help(words: list[str]) -> int:
         from overlay.cli_check import HELP as CHECK_HELP
 
         _say(CHECK_HELP)
+    elif topic == "systemd":
+        from overlay.cli_systemd import HELP as SYSTEMD_HELP
+
+        _say(SYSTEMD_HELP)
     elif topic == "run":
         from overlay.cli_run import HELP as RUN_HELP
 
@@ -728,6 +750,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "setup": _setup,
     "bridge-type": _bridge_type,
     "docker-bridge-ip": _docker_bridge_ip,
+    "systemd": _systemd,
     "reset": _reset,
     "version": _version,
     "help": _help,

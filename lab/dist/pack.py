@@ -1,14 +1,18 @@
 """Writes `dist/weave`: a zip archive that Python runs, the same to the byte wherever and whenever it is written.
 
-Owns what goes in and where: `common/` has the modules in Python, `cp311-x86_64/` and the like the compiled ones,
-`abi3-x86_64/` those for any version, `licenses/` the licences. `start.py` reads it.
+Owns what goes in and where: `common/` has the modules in Python, `code-…/` their code for the version of Python that
+writes the archive (the others compile at each start), `cp311-x86_64/` and the like the compiled modules, `abi3-x86_64/`
+those for any version, `licenses/` the licences. `start.py` reads it.
 """
 
+import functools
 import io
+import marshal
 import os
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path, PurePosixPath
 
 import overlay
@@ -37,6 +41,9 @@ def pack(target: Path, wheels: Sequence[Path], *, changed: dict[str, bytes] | No
                 raise LabError(
                     f"{name} of {wheel.name} differs from the one in another wheel: one file cannot have both"
                 )
+    for name in [name for name in files if name.startswith("common/")]:
+        if code := _code(name, files[name]):
+            files[name.replace("common", f"code-{MAGIC_NUMBER[:2].hex()}", 1)] = code
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files, key=lambda name: (name.partition("/")[0], name)):
@@ -53,6 +60,17 @@ def pack(target: Path, wheels: Sequence[Path], *, changed: dict[str, bytes] | No
         attempt.replace(target)
     finally:
         attempt.unlink(missing_ok=True)
+
+
+@functools.lru_cache(maxsize=4096)
+def _code(name: str, source: bytes) -> bytes:
+    """What Python makes of a module; empty if it is for other versions."""
+    try:
+        code = compile(source, f"weave/{name}", "exec", dont_inherit=True, optimize=0)
+        # Version 2 of the format knows no references: which there are depends on what else this process has done.
+        return marshal.dumps(code, 2)
+    except (SyntaxError, ValueError):  # the second: newer Pythons have constants that this version lacks
+        return b""
 
 
 def _own() -> Iterator[tuple[str, bytes]]:

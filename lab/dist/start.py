@@ -35,8 +35,10 @@ if sys.version_info[:2] < OLDEST:
 os.environ.pop("WEAVE_OTHER_PYTHON", None)
 
 import fcntl  # noqa: E402
+import marshal  # noqa: E402
 import struct  # noqa: E402
 import zlib  # noqa: E402
+from importlib._bootstrap_external import MAGIC_NUMBER  # noqa: E402
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec  # noqa: E402
 from types import CodeType, ModuleType  # noqa: E402
 
@@ -113,11 +115,12 @@ class Importer:
         machine = os.uname().machine
         self._tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-{machine}/"
         self._pure, self._native = Part(PURE), (Part(self._tag), Part(f"abi3-{machine}/"))
+        self._code = Part(f"code-{MAGIC_NUMBER[:2].hex()}/")
         self._loaded = 0
         file = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self.kinds = self._read_directory(file)
-            for part in (self._pure, *self._native):
+            for part in (self._pure, self._code, *self._native):
                 part.load(file)
         finally:
             os.close(file)
@@ -132,7 +135,7 @@ class Importer:
         count, length, offset = struct.unpack_from("<H2I", tail, end + 10)
         shift = size - len(tail) + end - length - offset  # what stands before the archive
         directory = os.pread(file, length, offset + shift)
-        parts = {part.folder: part for part in (self._pure, *self._native)}
+        parts = {part.folder: part for part in (self._pure, self._code, *self._native)}
         kinds: dict[str, None] = {}
         at = 0
         for _ in range(count):
@@ -194,6 +197,9 @@ class Importer:
     def get_code(self, name: str) -> CodeType:
         """The compiled code of a module in Python."""
         file = self._file(name)
+        if file in self._code:
+            code: CodeType = marshal.loads(self._code.read(file))
+            return code
         return compile(self._pure.read(file), f"{self._archive}/{PURE}{file}", "exec", dont_inherit=True)
 
     def get_source(self, name: str) -> str:

@@ -98,6 +98,8 @@ def test_every_command_that_a_message_names_can_be_typed(net: Underlay) -> None:
     commands = sorted(printed().items(), key=lambda item: (item[0].startswith(last), item))
     assert len(commands) > 25, "the commands are not found any more"
     for command, place in commands:
+        if command.startswith("weave systemd"):
+            continue  # it would change the units of the machine that runs the tests; test_systemd_host.py types it
         line = typed(command)
         assert not set("{}[]%") & set(line), f"{place}: no filling for a gap of `{command}`: {line}"
         if line.split()[:2] == ["weave", "launch"]:

@@ -127,6 +127,9 @@ class _Machine(Machine):
     def bridge_address(self, name: str) -> str:
         return self._bridge
 
+    def has_units(self) -> bool:
+        return False
+
     def clean_up(self) -> None:
         self._answers.ask(CleanUp())
 

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_it_holds_the_overlay_for_every_python_and_nothing_of_the_lab() -> None:
         names = archive.namelist()
         text = b"".join(archive.read(name) for name in names if name.startswith("common/overlay/")).decode()
     assert not [name for name in names if "/lab/" in name or name.startswith(("lab/", "common/pytest"))]
-    assert "import lab" not in text and "from lab" not in text
+    assert not re.findall(r"^ *(?:import|from) lab\b.*", text, re.MULTILINE)
     overlay = {f"common/{file.relative_to(TOP).as_posix()}" for file in TOP.glob("overlay/**/*.py")}
     assert overlay <= set(names)
     kinds: dict[str, set[str]] = {}
@@ -119,7 +120,8 @@ def test_modules_of_others_are_not_taken(tmp_path: Path) -> None:
 def test_a_damaged_file_says_so(tmp_path: Path) -> None:
     data = bytearray(weave_file().read_bytes())
     with zipfile.ZipFile(weave_file()) as archive:
-        place = archive.getinfo("common/overlay/cli.py")
+        (name,) = (name for name in archive.namelist() if name.startswith("code-") and name.endswith("/overlay/cli.py"))
+        place = archive.getinfo(name)
     data[place.header_offset + 400] ^= 0xFF
     broken = tmp_path / "weave"
     broken.write_bytes(data)
