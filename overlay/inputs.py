@@ -193,7 +193,7 @@ class Release(Input, frozen=True):
 class Idle(Input, frozen=True):
     """Whether `container` has stopped: an address that it keeps goes to whoever claims it, here or on another peer.
 
-    True until it is said otherwise, or until the container itself claims an address.
+    True until it is said otherwise, or until the container itself asks for an address.
     """
 
     container: str

@@ -74,6 +74,7 @@ class Allocator:
             wanted = self._space.universe.subnet(subnet)
         except UsageError as error:
             return [Reply(request, error=str(error))]
+        self._space.holdings.set_idle(container, False)
         self.pending[request] = Pending(request, container, (wanted.start, wanted.end), wanted, wanted.text)
         return []
 

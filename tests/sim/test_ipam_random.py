@@ -49,6 +49,10 @@ class Machine(RuleBasedStateMachine):
     def release(self, peer: str, container: str) -> None:
         self.world.release(peer, f"{peer}-{container}")
 
+    @rule(peer=peers, container=containers)
+    def stop(self, peer: str, container: str) -> None:
+        self.world.stop(peer, f"{peer}-{container}")
+
     @rule(peer=peers)
     def prime(self, peer: str) -> None:
         self.world.prime(peer)
@@ -193,6 +197,7 @@ WEIGHTS = {
     "allocate": 8,
     "claim": 4,
     "release": 4,
+    "stop": 4,
     "time": 8,
     "partition": 1,
     "notice": 3,
@@ -221,6 +226,8 @@ def act(machine: Machine, action: str, random: Random) -> None:
         machine.world.claim(peer, f"{peer}-{container}", f"10.0.0.{random.randint(1, 30)}/27")
     elif action == "release":
         machine.world.release(peer, f"{peer}-{container}")
+    elif action == "stop":
+        machine.world.stop(peer, f"{peer}-{container}")
     elif action == "time":
         world.now += random.choice((10, 100, 300, 1000, 1000, 6000)) * MILLISECOND
         world.wake()

@@ -20,6 +20,7 @@ from overlay.inputs import (
     CancelRequest,
     Claim,
     Deliver,
+    Idle,
     Input,
     PeersChanged,
     Prime,
@@ -150,14 +151,22 @@ class World:
         number = self._number()
         return self._request(name, Claim(number, container, address), number)
 
-    def release(self, name: str, container: str) -> int:
-        """The container is gone from now on, whatever becomes of the request."""
-        number = self._number()
+    def stop(self, name: str, container: str) -> None:
+        """The container stops, and uses no address until it asks again; its daemon hears of it."""
+        self._no_longer_live(name, container)
+        self.give(name, Idle(container, idle=True))
+
+    def _no_longer_live(self, name: str, container: str) -> None:
         if name in self.peers:
             self.live.pop((name, container), None)
             for waiting, (peer, request) in list(self.requests.items()):
                 if peer == name and isinstance(request, Allocate | Claim) and request.container == container:
                     del self.requests[waiting]
+
+    def release(self, name: str, container: str) -> int:
+        """The container is gone from now on, whatever becomes of the request."""
+        number = self._number()
+        self._no_longer_live(name, container)
         return self._request(name, Release(number, container), number)
 
     def prime(self, name: str) -> int:
