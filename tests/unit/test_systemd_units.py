@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiers import cannot_run
 
 from overlay import cli_systemd
 from overlay.cli_systemd import PROXY, ROUTER, unit_texts
@@ -17,7 +16,7 @@ from overlay.cli_systemd import PROXY, ROUTER, unit_texts
 def test_systemd_reads_the_units(tmp_path: Path, folder: str) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
-        cannot_run("no systemd-analyze: apt-get install systemd")
+        pytest.skip("no systemd-analyze: apt-get install systemd")
     program = tmp_path / folder / "weave"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
