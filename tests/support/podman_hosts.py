@@ -27,7 +27,7 @@ class PodmanHost(DockerHost):
 
     def first_words(self, number: int) -> list[str]:
         shell, flag, script = super().first_words(number)
-        hidden = ("/dev/shm", "/var/lib/cni", "/etc/cni/net.d")
+        hidden = ("/dev/shm", "/var/lib/cni", "/var/lib/containers", "/etc/cni/net.d")
         return [shell, flag, "".join(f"mkdir -p {path}; mount -t tmpfs none {path}; " for path in hidden) + script]
 
     @property
