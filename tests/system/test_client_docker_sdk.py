@@ -35,7 +35,7 @@ MORE = {
         "models_services",
     ),
 }
-AT_LEAST = {"containers": 65, "networks": 65, "models": 40, "images": 50, "swarms": 80, "services": 15}
+AT_LEAST = {"containers": 65, "networks": 65, "models": 40, "images": 35, "swarms": 50, "services": 8}
 """Fewer tests than these passed: something keeps them from being found."""
 
 
