@@ -287,6 +287,8 @@ class Plugin:
     async def _request_address(self, body: Json) -> Json:
         pool = r.pool_of(str(body.get("PoolID") or ""))
         wanted = pool.whole(str(body["Address"])) if body.get("Address") else ""
+        if wanted:
+            await self._make_way(wanted.partition("/")[0])
         owner = f"{r.OWNER}{uuid4().hex}"
         self._began(owner)
         try:
@@ -296,6 +298,25 @@ class Plugin:
             self._young.pop(owner, None)
             raise
         return {"Address": pool.whole(answer if isinstance(answer, str) and answer else wanted), "Data": {}}
+
+    async def _make_way(self, address: str) -> None:
+        """Before the engine claims an address: the endpoint that has it may have died with its host, unsaid.
+
+        At a boot the claim comes before anybody has compared what there is (`sweep`).
+        """
+        holders = [
+            record
+            for record in self._journal.all()
+            if record.container.startswith(r.OWNER) and any(_same(cidr, address) for cidr in record.addresses)
+        ]
+        if not holders or any(one.container in self._young or self._ports.alive(one.container) for one in holders):
+            return
+        for record in holders:
+            log.info("endpoint %s of %.12s is gone: %s is claimed anew", record.container, record.shown, address)
+            await self._drop(record)
+        for owner in self._owners(address):
+            if owner not in self._young:
+                await self._router.ask(partial(_release, owner, ""), timeout=_PATIENCE)
 
     async def _release_address(self, body: Json) -> Json:
         address = str(body.get("Address") or "").partition("/")[0]

@@ -9,6 +9,8 @@ from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches
 from overlay_hosts import PYTHON, eventually, underlay
 from spoofed_frames import ethernet, heard, ipv4, mac_of, udp
 
+from overlay.plugin.requests import ADDRESS_SPACE
+
 Pair = tuple[DockerHost, DockerHost]
 
 
@@ -318,6 +320,28 @@ def test_what_was_removed_while_the_router_was_down_is_given_back(pair: Pair) ->
     two.docker("rm", "-f", "target")
     for host in pair:
         eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
+
+
+def test_an_address_of_an_endpoint_that_died_with_its_host_can_be_claimed(pair: Pair) -> None:
+    """As at a boot: the engine starts its container again, by the same `--ip`, before the router has looked around."""
+    one, _ = pair
+
+    def ask(call: str) -> dict[str, str]:
+        body = json.dumps({"PoolID": f"{ADDRESS_SPACE}-10.40.0.0-24", "Address": "10.40.0.77"})
+        post = ("curl", "-sS", "-X", "POST", "--unix-socket", "/run/docker/plugins/weave.sock", "-d", body)
+        answer: dict[str, str] = json.loads(one.run(*post, f"http://plugin/IpamDriver.{call}").stdout)
+        return answer
+
+    ports = set(one.sh("ip -o link show master weave | cut -d: -f2 | cut -d@ -f1").split())
+    start(one, "gone", "--ip", "10.40.0.77")
+    (port,) = set(one.sh("ip -o link show master weave | cut -d: -f2 | cut -d@ -f1").split()) - ports
+    one.kill_daemon()
+    one.weave("launch", "--plugin")
+    assert "in use" in ask("RequestAddress")["Err"]  # it lives
+    one.sh(f"ip link del {port}")
+    assert ask("RequestAddress")["Address"] == "10.40.0.77/24"
+    assert "Err" not in ask("ReleaseAddress")
+    one.docker("rm", "-f", "gone")
 
 
 def test_the_network_weave_is_there(pair: Pair) -> None:
