@@ -39,10 +39,10 @@ FILLINGS = {
     "NAME": "name",
     "CONTAINER": "svc1",
     "weave allow": "weave help allow",
-    "weave {verb} from X to Y[:PORT]": "weave deny --force from svc1 to svc1:80",
-    "weave {verb} from X to Y": "weave deny --force from svc1 to svc1:81",
-    "X Y[:PORT]": "svc1 svc1:80",
-    "--remove N ...": "--remove all",
+    "weave {verb} from X to Y[:PORT]": "weave help deny",
+    "weave {verb} from X to Y": "weave help deny",
+    "weave policies --explain X Y[:PORT]": "weave help policies",
+    "weave policies --remove N ...": "weave help policies",
     "[ADDRESS ...] [DOCKER-RUN-FLAGS] IMAGE [COMMAND ...]": f"{IMAGE} typed",
 }
 """What stands for the expressions of a message, and for the words of a usage line."""
