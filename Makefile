@@ -35,7 +35,10 @@ dist: setup               ## dist/weave: the overlay in one file, to be copied t
 
 test: setup clients lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
-	@$(PY) -m pytest tests scenarios
+	@code=0; \
+	$(PY) -m pytest tests/unit tests/golden tests/sim -n 2 --dist worksteal || code=$$?; \
+	$(PY) -m pytest tests scenarios $(foreach tier,unit golden sim,--ignore=tests/$(tier)) --durations=25 || code=$$?; \
+	exit $$code
 
 test-clients: clients     ## as root: all integration tests of docker's Python client through the proxy (minutes)
 	@CLIENTS=full $(PY) -m pytest tests/system/test_client_docker_sdk.py -s
