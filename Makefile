@@ -49,13 +49,14 @@ test-vms: vms             ## as root: the walk-through and a partition on virtua
 lint: setup               ## style, the purity rule, strict types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@.venv/bin/lint-imports --no-logo
 	@$(PY) -m mypy
 
 bench: setup              ## measure what the README claims; writes reports/bench/*.json
-	@$(PY) -m lab.bench
+	@$(PY) -m benchmarks
 
 bench-sim: compile        ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
-	@$(PY) -m lab.bench sim_seeds sim
+	@$(PY) -m benchmarks sim_seeds sim
 
 SAME := HEAD
 same: compile             ## are all simulated histories, compiled or not, those of commit SAME (HEAD)? for moves and merges of code
@@ -71,11 +72,11 @@ fuzz: setup               ## coverage-guided fuzzing of decoders, and of drivers
 	@echo "fuzz the control API of a daemon for $(FUZZ_SECONDS) s"; $(PY) tests/fuzz/control_api.py $(FUZZ_SECONDS)
 
 bench-docker: docker      ## as root: measure docker run through the proxy, and hosts with engines of their own
-	@$(PY) -m lab.bench docker_run dind
+	@$(PY) -m benchmarks docker_run dind
 
 bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc; as root installs them)
 	@sh .ci/setup bench
-	@$(PY) -m lab.bench path
+	@$(PY) -m benchmarks path
 
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery

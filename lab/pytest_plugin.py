@@ -74,7 +74,7 @@ class ScenarioFile(pytest.File):
 
     def collect(self) -> Iterable["ScenarioItem"]:
         """Its one test; a file that is no valid scenario fails here, with every problem and its place."""
-        from lab.scenario import ScenarioError, load_resolved
+        from lab.scenario.load import ScenarioError, load_resolved
 
         try:
             scenario = load_resolved(self.path)

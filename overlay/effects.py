@@ -9,12 +9,12 @@ from typing import Literal
 
 from msgspec import Struct
 
+from overlay.compiled_policy import CompiledPolicy
 from overlay.config import Address, PeerName
-from overlay.datapath.wireguard import SecurePeer
-from overlay.mesh.derive import Keys
-from overlay.mesh.envelopes import StreamBeat
-from overlay.policy.compiled import CompiledPolicy
-from overlay.wire import Body, DatagramMessage, Delta, Message
+from overlay.crypto.derive import Keys
+from overlay.crypto.secure_peer import SecurePeer
+from overlay.wire.codec import Body, DatagramMessage, Delta, Message
+from overlay.wire.envelopes import StreamBeat
 
 
 class Effect(Struct, frozen=True):

@@ -9,10 +9,10 @@ from functools import cached_property
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
-from overlay.datapath.wireguard import SecurePeer
-from overlay.mesh.derive import Keys
-from overlay.mesh.origin_messages import Change, EnforcerValue
-from overlay.wire import DatagramMessage, Message
+from overlay.crypto.derive import Keys
+from overlay.crypto.secure_peer import SecurePeer
+from overlay.wire.codec import DatagramMessage, Message
+from overlay.wire.origins import Change, EnforcerValue
 
 
 class Input(Struct, frozen=True):
@@ -305,7 +305,7 @@ class Neighbour(Struct, frozen=True):
     """The connection's number, equal on both sides; another one with every connection."""
     outbound: bool
     keys: Keys | None
-    """Roots of the data path's keys (`overlay.datapath.seal`). None: in clear, by agreement of both sides."""
+    """Roots of the data path's keys (`overlay.crypto.seal`). None: in clear, by agreement of both sides."""
     tunnel: SecurePeer | None = None
     """The other side's WireGuard, if the kernels may carry what is encrypted."""
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from overlay import __version__
 from overlay.config import Config, PeerName
+from overlay.crypto.pake import Crypto
 from overlay.datapath.endpoints import Endpoints
 from overlay.datapath.paths import Paths
 from overlay.datapath.tunnel import Holder, Tunnel
@@ -73,15 +74,14 @@ from overlay.inputs import (
 )
 from overlay.ipam.ipam import Ipam
 from overlay.ipam.space import CHANNEL as IPAM
-from overlay.mesh.channel import Channel
-from overlay.mesh.crypto import Crypto
-from overlay.mesh.envelopes import News
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
 from overlay.policy.directory import Member, known_member
 from overlay.policy.policies import Policies
+from overlay.replicated.channel import Channel
 from overlay.stored import understood
 from overlay.view import View
+from overlay.wire.envelopes import News
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
 """Effects that concern the node itself (the last two also); all others are for whoever drives it."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 
-from lab.backends.base import Backend
+from lab.contracts.lab import Backend
 from lab.errors import LabError
 
 _BACKENDS: dict[str, str] = {

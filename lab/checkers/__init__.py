@@ -13,7 +13,7 @@ from lab.checkers.run import Run
 from lab.checkers.schedule import check_schedule
 from lab.checkers.settled import check_settled
 from lab.checkers.verdict import EXIT_CODES, Result, Validity, Verdict, merge
-from lab.history import AnyRecord
+from lab.records.history import AnyRecord
 
 __all__ = ["CHECKERS", "EXIT_CODES", "Result", "Run", "Validity", "Verdict", "check", "check_run", "merge"]
 

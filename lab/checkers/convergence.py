@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from lab.checkers.world import CHANGES, SeriesKey, World, is_change, label_of, series_of
-from lab.history import AnyRecord, Event, Gone, Sample, View
+from lab.records.history import AnyRecord, Event, Gone, Sample, View
 from lab.words import count
 
 __all__ = ["HOLD", "METRICS", "ConvergenceTracker", "EventConvergence", "State", "convergence"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.checkers.run import Epoch, Run
 from lab.checkers.verdict import Result
-from lab.history import Sample
+from lab.records.history import Sample
 from lab.words import count
 
 __all__ = ["BOUND", "check_dns", "staleness"]

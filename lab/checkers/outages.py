@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from lab.checkers.world import SeriesKey
-from lab.history import Sample
+from lab.records.history import Sample
 from lab.words import natural
 
 __all__ = ["Outage", "failed", "in_rows", "outages", "pairs", "series_order"]

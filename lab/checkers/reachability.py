@@ -16,7 +16,7 @@ from lab.checkers.outages import failed, in_rows
 from lab.checkers.run import Run
 from lab.checkers.verdict import Result, merge
 from lab.checkers.world import CHANGES, FAULTS, name_of
-from lab.history import Sample
+from lab.records.history import Sample
 from lab.words import count
 
 __all__ = ["BUSY", "busy", "check_reachability", "transitions"]

@@ -14,7 +14,7 @@ from msgspec import Struct
 from lab.checkers.convergence import ConvergenceTracker, EventConvergence, State
 from lab.checkers.outages import Outage, outages, pairs, series_order
 from lab.checkers.world import LASTING, SeriesKey, World, is_change, label_of, series_of
-from lab.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
+from lab.records.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
 
 __all__ = ["Band", "Epoch", "Run", "Step", "in_order", "nearest_rank"]
 

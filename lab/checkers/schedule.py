@@ -12,7 +12,7 @@ from typing import Any
 from lab.checkers.run import Run
 from lab.checkers.verdict import Result
 from lab.checkers.world import SeriesKey, is_change, name_of
-from lab.history import Sample
+from lab.records.history import Sample
 from lab.words import are, count, were
 
 __all__ = ["check_schedule", "interval"]

@@ -1,14 +1,14 @@
 """What should be true at a moment of a run: who is up, who can reach whom, which probe should succeed. Pure.
 
 `World` follows the events of a history and answers for the present; it judges nothing. Groups of hosts come from the
-events themselves, services from their `replicas` detail (see `lab.history.Event`).
+events themselves, services from their `replicas` detail (see `lab.records.history.Event`).
 """
 
 from typing import Any
 
-from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
-from lab.policies import Hearsay, judged
-from lab.scenario_names import domain_of, full_name
+from lab.records.history import AnyRecord, Event, Gone, Meta, Sample, View
+from lab.scenario.names import domain_of, full_name
+from lab.scenario.policies import Hearsay, judged
 from overlay.policy.directory import Member
 
 __all__ = ["CHANGES", "FAULTS", "LASTING", "SeriesKey", "World", "is_change", "label_of", "name_of", "series_of"]

@@ -261,7 +261,7 @@ def validate(scenarios: tuple[Path, ...], backend: str, seed: int | None, as_jso
 @lab.command()
 def schema() -> None:
     """Print the JSON schema of scenario files, for editors."""
-    from lab.scenario import json_schema
+    from lab.scenario.load import json_schema
 
     click.echo(json_schema(), nl=False)
 

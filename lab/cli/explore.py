@@ -12,8 +12,8 @@ from lab.cli.many import USAGE
 from lab.errors import LabError
 from lab.explore.case import Case
 from lab.explore.search import Search, kind_of, write_case
-from lab.scenario import ScenarioError
-from lab.scenario_values import UNITS, parse_duration
+from lab.scenario.load import ScenarioError
+from lab.scenario.values import UNITS, parse_duration
 from lab.sweep.grid import parse_seeds
 from lab.sweep.measure import Point
 from lab.sweep.play import VIRTUAL

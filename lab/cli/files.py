@@ -9,14 +9,14 @@ import click
 import msgspec
 
 from lab.errors import LabError
-from lab.store import EXIT_CODES, HISTORY, INDEX, find_run
-from lab.unreadable import understood
+from lab.records.store import EXIT_CODES, HISTORY, INDEX, find_run
+from lab.records.unreadable import understood
 from lab.words import count
 from overlay.clean import clean
 
 if TYPE_CHECKING:
     from lab.fabric.features import Feature
-    from lab.scenario import Reading
+    from lab.scenario.load import Reading
 
 USAGE = 2
 
@@ -24,7 +24,7 @@ USAGE = 2
 def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_json: bool) -> int:
     """Say what is wrong with scenario files, and what the backend would refuse; with `as_json` print them resolved."""
     from lab.backends.registry import backend as find_backend
-    from lab.scenario import ScenarioError, read
+    from lab.scenario.load import ScenarioError, read
 
     engine = find_backend(backend)
     code = 0
@@ -61,7 +61,7 @@ def tell(found: "Reading", backend: str, reasons: Sequence[str]) -> None:
 def check_run(where: str, *, as_json: bool) -> int:
     """Judge a stored history again."""
     from lab.checkers import check
-    from lab.history import read
+    from lab.records.history import read
 
     path = find_run(where) / HISTORY
     with understood(path):
@@ -99,8 +99,8 @@ def _backends() -> "list[Feature]":
     """What of these can have two hosts here, as the backend itself says."""
     from lab.backends.registry import backend as find_backend
     from lab.fabric.features import Feature
-    from lab.scenario import parse
-    from lab.topology import resolve
+    from lab.scenario.load import parse
+    from lab.scenario.resolve import resolve
 
     scenario = resolve(parse(_PLAINEST))
     found = []

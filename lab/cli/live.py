@@ -9,17 +9,17 @@ from typing import Any
 
 import click
 
-from lab.backends.base import Virtual
 from lab.cli import interrupts, table
 from lab.cli.ending import USAGE
 from lab.cli.play import answering, inside, prepare, staying
 from lab.cli.tell import Teller
+from lab.contracts.lab import Virtual
 from lab.errors import LabError
-from lab.history import Writer
-from lab.runner import Outcome, Runner
-from lab.scenario_steps import Step
-from lab.store import EXIT_CODES
-from lab.topology import Resolved
+from lab.records.history import Writer
+from lab.records.store import EXIT_CODES
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.resolve import Resolved
+from lab.scenario.steps import Step
 from lab.words import natural
 from overlay import __version__
 from overlay.clean import LINES, clean, clean_json, clean_tree

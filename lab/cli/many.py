@@ -15,7 +15,7 @@ import msgspec
 from lab.cli import table
 from lab.cli.command import lab_command
 from lab.errors import LabError
-from lab.scenario import ScenarioError
+from lab.scenario.load import ScenarioError
 from lab.sweep.measure import Point
 from lab.sweep.play import VIRTUAL
 from lab.sweep.pools import Cluster, OneByOne, Pool, Processes, cores

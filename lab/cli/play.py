@@ -15,19 +15,16 @@ from typing import Any
 import click
 import msgspec
 
-from lab.backends.base import Backend, Housed, Paced, Virtual
 from lab.backends.registry import backend as find_backend
 from lab.cli import interrupts
 from lab.cli.command import lab_command
 from lab.cli.ending import UNKNOWN, USAGE, code_within, in_words
 from lab.cli.files import tell
 from lab.cli.tell import Teller
+from lab.contracts.lab import Backend, Housed, Paced, Virtual
 from lab.errors import LabError
-from lab.history import Writer
-from lab.runner import Outcome, Runner
-from lab.runner_stage import Stage
-from lab.scenario import ScenarioError, read
-from lab.store import (
+from lab.records.history import Writer
+from lab.records.store import (
     EXIT_CODES,
     HISTORY,
     INDEX,
@@ -38,7 +35,10 @@ from lab.store import (
     write_json,
     write_summary,
 )
-from lab.topology import Resolved
+from lab.runner.runner import Outcome, Runner
+from lab.runner.stage import Stage
+from lab.scenario.load import ScenarioError, read
+from lab.scenario.resolve import Resolved
 from overlay import __version__
 
 _OWN = ("reason", "run_dir", "replay", "file", "backend", "seed", "scenario", "version")

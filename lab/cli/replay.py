@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from lab.backends.base import Virtual
 from lab.backends.registry import backend as find_backend
+from lab.contracts.lab import Virtual
 from lab.errors import LabError, Unreadable
-from lab.history import Meta, Writer, read
-from lab.resolved import from_json
-from lab.runner import Outcome, Runner
-from lab.runner_load import code_identity
-from lab.store import HISTORY, find_run
-from lab.topology import Resolved
-from lab.unreadable import understood
+from lab.records.history import Meta, Writer, read
+from lab.records.store import HISTORY, find_run
+from lab.records.unreadable import understood
+from lab.runner.load import code_identity
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.from_json import from_json
+from lab.scenario.resolve import Resolved
 from overlay.clean import LINES, clean
 
 _SHOWN, _BEFORE = 200, 60

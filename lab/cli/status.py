@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab.runner_stage import Stage
+from lab.runner.stage import Stage
 
 
 def status(stage: Stage) -> dict[str, Any]:

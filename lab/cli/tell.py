@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from lab.cli import table, terminal
-from lab.runner import Progress
-from lab.topology import Resolved
+from lab.runner.runner import Progress
+from lab.scenario.resolve import Resolved
 from lab.words import count
 from overlay.clean import clean, clean_tree
 

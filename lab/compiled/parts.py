@@ -17,10 +17,13 @@ MODULES = (
     *(
         f"overlay.mesh.{name}"
         for name in (
-            "admission", "beacons", "channel", "connections", "dialler", "discovery", "gossip", "liveness", "memory",
-            "mesh", "origin_map", "origin_state", "routes", "session", "throttle", "timers", "topology",
-            "topology_entry",
+            "admission", "beacons", "connections", "dialler", "discovery", "liveness", "memory", "mesh", "routes",
+            "session", "throttle", "topology", "topology_entry",
         )
+    ),
+    *(
+        f"overlay.replicated.{name}"
+        for name in ("channel", "gossip", "memo", "origin_map", "origin_state", "shared_index", "vectors")
     ),
     *(
         f"overlay.ipam.{name}"
@@ -28,7 +31,7 @@ MODULES = (
     ),
     *(f"overlay.datapath.{name}" for name in ("announcer", "endpoints", "paths", "plan")),
     *(f"overlay.dns.{name}" for name in ("names", "registry")),
-    *(f"overlay.{name}" for name in ("kept", "node", "runtime.node_runner", "shared_index", "shares", "vectors")),
+    *(f"overlay.{name}" for name in ("node", "runtime.node_runner", "shares", "timers")),
     *(f"lab.sim.{name}" for name in ("clock", "disk", "machine", "network", "scheduler", "sizes", "streams", "world")),
 )  # fmt: skip
 SWITCH = "OVERLAY_LAB_COMPILED"

@@ -245,7 +245,7 @@ def main() -> int:
             return 1
         sys.path.pop(0)
         sys.meta_path.insert(0, importer)
-        from overlay.cli import main as command
+        from overlay.cli.main import main as command
 
         return command()
     except Damaged:

@@ -16,10 +16,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
 from lab.explore.schedule import OBSTACLES, Fault, Schedule, draw
-from lab.scenario_files import make_portable
-from lab.scenario_values import UNITS, format_duration
-from lab.scenario_yaml import editor
-from lab.topology import Resolved
+from lab.scenario.files import make_portable
+from lab.scenario.resolve import Resolved
+from lab.scenario.values import UNITS, format_duration
+from lab.scenario.yaml import editor
 from lab.words import count
 
 __all__ = ["Case", "first_case", "with_faults"]

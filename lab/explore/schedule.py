@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lab.scenario_values import UNITS, format_duration
+from lab.scenario.values import UNITS, format_duration
 from overlay.env import Random
 
 __all__ = ["OBSTACLES", "Fault", "Schedule", "draw", "hindered"]

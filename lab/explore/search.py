@@ -16,11 +16,11 @@ from msgspec import Struct
 from lab.explore.case import Case, first_case, with_faults
 from lab.explore.schedule import hindered
 from lab.explore.shrink import shrink
-from lab.scenario import ScenarioError, load_resolved, parse, text_of
+from lab.scenario.load import ScenarioError, load_resolved, parse, text_of
+from lab.scenario.resolve import Resolved
 from lab.sweep.measure import Point
 from lab.sweep.play import Task
 from lab.sweep.pools import Pool
-from lab.topology import Resolved
 from lab.words import count
 
 __all__ = ["Found", "Search", "kind_of", "write_case"]

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from lab.faults.base import Bench, Mark
+from lab.contracts.fault import Bench, Mark
 from lab.faults.process import DaemonDeath, HostDeath
-from lab.scenario_base import chosen
-from lab.scenario_steps import Churn
-from lab.scenario_values import format_duration
+from lab.scenario.base import chosen
+from lab.scenario.steps import Churn
+from lab.scenario.values import format_duration
 from overlay.env import Random
 
 MARK = Mark("churn", "#00798c")

@@ -5,9 +5,9 @@ Durable state is written before it is spoken of, so a slow disk makes a peer slo
 
 from collections.abc import Sequence
 
-from lab.faults.base import Bench, Mark
-from lab.scenario_steps import ClockSkew, SlowDisk
-from lab.scenario_values import format_duration
+from lab.contracts.fault import Bench, Mark
+from lab.scenario.steps import ClockSkew, SlowDisk
+from lab.scenario.values import format_duration
 
 DISK_MARK = Mark("slow disk", "#a23b72")
 CLOCK_MARK = Mark("wrong clock", "#6c8e3c")

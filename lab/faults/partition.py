@@ -7,9 +7,9 @@ rule that hosts not named form one more group.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from lab.faults.base import Bench, Mark
-from lab.scenario_base import chosen
-from lab.scenario_steps import Partition
+from lab.contracts.fault import Bench, Mark
+from lab.scenario.base import chosen
+from lab.scenario.steps import Partition
 
 MARK = Mark("partition", "#d1495b")
 

@@ -6,10 +6,10 @@ daemon dies, the disk when a host does. Who else keeps the victim down is `lab.f
 
 from collections.abc import Sequence
 
+from lab.contracts.fault import Bench, Mark
 from lab.errors import LabError
-from lab.faults.base import Bench, Mark
-from lab.scenario_steps import Victim
-from lab.topology import Replica
+from lab.scenario.resolve import Replica
+from lab.scenario.steps import Victim
 
 DAEMON_MARK = Mark("daemon killed", "#edae49")
 HOST_MARK = Mark("host down", "#5b5f97")

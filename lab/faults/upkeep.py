@@ -12,13 +12,13 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from lab.backends.base import Adjustable
+from lab.contracts.lab import Adjustable
 from lab.errors import LabError
-from lab.scenario_steps import ClockSkew, SlowDisk
-from lab.topology import Replica
+from lab.scenario.resolve import Replica
+from lab.scenario.steps import ClockSkew, SlowDisk
 
 if TYPE_CHECKING:
-    from lab.faults.base import Bench
+    from lab.contracts.fault import Bench
 
 __all__ = ["Thing", "Upkeep"]
 

@@ -221,7 +221,7 @@ def project_layer(python: str) -> Layer:
 
 def _write_project(path: Path, python: str) -> None:
     start = "#!/usr/bin/python3\nimport sys\nfrom {} import main\nsys.exit(main())\n"
-    commands = {"usr/local/bin/weave": start.format("overlay.cli"), "usr/local/bin/lab": start.format("lab.cli")}
+    commands = {"usr/local/bin/weave": start.format("overlay.cli.main"), "usr/local/bin/lab": start.format("lab.cli")}
     programs = {name: text.encode() for name, text in commands.items()}
     programs["usr/local/sbin/host-init"] = (RECIPE / "host-init").read_bytes()
     write_modules(path, python, project_files(), programs, {"etc/docker/daemon.json": RECIPE / "daemon.json"})

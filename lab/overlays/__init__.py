@@ -1,18 +1,18 @@
-"""The overlays that a scenario may ask for, each behind `lab.overlays.base.Overlay`.
+"""The overlays that a scenario may ask for, each behind `lab.contracts.overlay.Overlay`.
 
     weave.py   ours, through its own command
     vxlan.py   a hand-configured kernel VXLAN
     plain.py   none: the engine's network and published ports
 
-To add one: a class with the protocol's methods, and a line here and in `lab.scenario_model.Overlay`.
+To add one: a class with the protocol's methods, and a line here and in `lab.scenario.model.Overlay`.
 """
 
-from lab.backends.base import Lab
-from lab.overlays.base import Overlay, OverlayFactory
+from lab.contracts.lab import Lab
+from lab.contracts.overlay import Overlay, OverlayFactory
 from lab.overlays.plain import PlainOverlay
 from lab.overlays.vxlan import VxlanOverlay
 from lab.overlays.weave import WeaveOverlay
-from lab.topology import Resolved
+from lab.scenario.resolve import Resolved
 
 OVERLAYS: dict[str, OverlayFactory] = {"weave": WeaveOverlay, "vxlan": VxlanOverlay, "none": PlainOverlay}
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from lab.backends.base import Host
+from lab.contracts.lab import Host
 from lab.errors import LabError
-from lab.scenario_names import DNS_DOMAIN
-from lab.topology import Replica
+from lab.scenario.names import DNS_DOMAIN
+from lab.scenario.resolve import Replica
 
 API = "/v1.41"
 CLIENT = """\

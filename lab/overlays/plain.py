@@ -6,10 +6,10 @@ a port at all. There are no names and nothing is launched.
 
 from collections.abc import Sequence
 
-from lab.backends.base import Lab
-from lab.overlays.base import Options
+from lab.contracts.lab import Lab
+from lab.contracts.overlay import Options
 from lab.overlays.engine import Engine
-from lab.topology import Replica, Resolved
+from lab.scenario.resolve import Replica, Resolved
 
 
 class PlainOverlay:

@@ -8,10 +8,10 @@ data path is compared with, so MTU and shape are the same.
 import ipaddress
 from collections.abc import Sequence
 
-from lab.backends.base import Lab
-from lab.overlays.base import Options, must, together
+from lab.contracts.lab import Lab
+from lab.contracts.overlay import Options, must, together
 from lab.overlays.engine import Engine
-from lab.topology import Replica, Resolved
+from lab.scenario.resolve import Replica, Resolved
 
 BRIDGE = "weave"
 DEVICE = "vxlan-lab"

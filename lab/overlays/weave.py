@@ -8,11 +8,11 @@ import ipaddress
 import re
 from collections.abc import Sequence
 
-from lab.backends.base import Lab
-from lab.launch_options import flags
-from lab.overlays.base import CommandFailed, Options, last_lines, must, together
+from lab.contracts.lab import Lab
+from lab.contracts.overlay import CommandFailed, Options, last_lines, must, together
 from lab.overlays.engine import Engine
-from lab.topology import Replica, Resolved
+from lab.scenario.launch_options import flags
+from lab.scenario.resolve import Replica, Resolved
 
 _CIDR = re.compile(r"(?<![\w.:])([0-9A-Fa-f.:]+)/(\d{1,3})(?![\w.])")
 

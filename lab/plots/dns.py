@@ -7,8 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from lab.checkers.dns import staleness
 from lab.checkers.run import Run
-from lab.history import Sample
 from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
+from lab.records.history import Sample
 from lab.words import count, natural, were
 
 __all__ = ["dns"]

@@ -9,8 +9,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from lab.checkers.run import Run
-from lab.history import View
 from lab.plots.style import BAND, GROUPS, INK, MUTED, Figure, canvas, render, seconds, table
+from lab.records.history import View
 from lab.words import count, natural
 
 __all__ = ["topology"]

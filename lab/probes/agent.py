@@ -1,9 +1,9 @@
 """The probe agent: one process per host that runs all probes of the host's containers (`python -m lab.probes.agent`).
 
-Owns the schedule, the deadlines and the event loop. Commands come in as JSON lines (`lab.probes.protocol`), samples go
-out as JSON lines (`lab.history.Sample`, whose `t` is CLOCK_MONOTONIC in nanoseconds when the try was *due*). It knows
-nothing of scenarios or histories. It is forked once per host, so it imports little, and it has one thread, since
-it walks through the containers' network namespaces.
+Owns the schedule, the deadlines and the event loop. Commands come in as JSON lines (`lab.contracts.probe`), samples go
+out as JSON lines (`lab.records.history.Sample`, whose `t` is CLOCK_MONOTONIC in nanoseconds when the try was *due*).
+It knows nothing of scenarios or histories. It is forked once per host, so it imports little, and it has one thread,
+since it walks through the containers' network namespaces.
 
 The schedule is fixed: try k of a probe is due at its phase + k * every, whatever became of the tries before, and
 each try ends in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the
@@ -24,12 +24,12 @@ from heapq import heappop, heappush
 
 import msgspec
 
-from lab.backends.base import Probe
-from lab.history import Sample, encode
+from lab.contracts.lab import Probe
+from lab.contracts.probe import Command, Key, decode_command, first_due, key_of
 from lab.probes.icmp import EchoSocket, IcmpTry
 from lab.probes.namespaces import Gone, Spaces, watch
-from lab.probes.protocol import Command, Key, decode_command, first_due, key_of
 from lab.probes.tries import DnsTry, HttpTry, Try, error_text, family_of
+from lab.records.history import Sample, encode
 
 __all__ = ["Agent", "main"]
 

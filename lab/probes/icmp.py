@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from select import EPOLLIN
 
-from lab.backends.base import Probe
+from lab.contracts.lab import Probe
 from lab.probes.tries import Done, Poller, Try
 
 __all__ = ["EchoSocket", "IcmpTry", "checksum"]

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from dnslib import AAAA, EDNS0, RCODE, A, DNSError, DNSRecord
 
-from lab.backends.base import Probe
+from lab.contracts.lab import Probe
 from lab.probes.http import HttpError, Response, request
 
 __all__ = ["Done", "Poller", "Try", "error_text", "family_of"]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.checkers import Run
-from lab.history import read
+from lab.records.history import read
+from lab.records.store import HISTORY, INDEX, SUMMARY
 from lab.report.summary import summarise
 from lab.sim.garbage import rarely_collected
-from lab.store import HISTORY, INDEX, SUMMARY
 
 __all__ = ["write"]
 

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from overlay.policy.compiled import Protocol
+from overlay.compiled_policy import Protocol
 
 __all__ = ["Flow"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from itertools import pairwise
 
 from lab.errors import Violation
-from lab.policies import judged
+from lab.scenario.policies import judged
 from lab.sim.flows import Flow
 from lab.sim.kernel import Kernel, Port
 from lab.sim.world import Peer, World

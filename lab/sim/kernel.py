@@ -1,6 +1,6 @@
 """What a simulated host's kernel forwards: the tables that a daemon's effects fill, and the ports of its containers.
 
-The counterpart of `overlay.drivers.kernel`: it outlives the daemon, and what nobody has confirmed since is dropped
+The counterpart of `overlay.kernel.forwarding`: it outlives the daemon, and what nobody has confirmed since is dropped
 when told. Owns tables only, the neighbour caches of what is on the bridge among them; whether a packet gets through is
 for `lab.sim.walk` to say.
 """
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from lab.sim.neighbours import Neighbours
+from overlay.compiled_policy import CompiledPolicy
+from overlay.crypto.secure_peer import SecurePeer, in_tunnel
 from overlay.datapath.vxlan import VXLAN_PORT
-from overlay.datapath.wireguard import SecurePeer, in_tunnel
 from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding, SetPolicy, SetSecurePeers, SetSources
-from overlay.policy.compiled import CompiledPolicy
 
 
 class Port(Struct, frozen=True):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lab.links import Link, Links
-from lab.sim.passage import Passage
+from lab.sim.link_model import Passage
 from lab.sim.routers import Fate, Leg, Routers
 from lab.sim.scheduler import Scheduler
 from lab.sim.streams import BASE_DELAY, SYN_RETRY, End, Site, Streams

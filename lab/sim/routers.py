@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from lab.topology import Interface, RouterSpec
+from lab.scenario.resolve import Interface, RouterSpec
 from overlay.config import Address
 from overlay.env import SECOND
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from overlay.ipam.messages import Lineage, RingDelta
-from overlay.mesh.envelopes import News
-from overlay.mesh.messages import TopologyDelta
-from overlay.mesh.origin_messages import OriginDelta
-from overlay.policy.messages import PolicyDelta
-from overlay.wire import Delta, Message, encode_message
+from overlay.wire.codec import Delta, Message, encode_message
+from overlay.wire.envelopes import News
+from overlay.wire.origins import OriginDelta
+from overlay.wire.policy import PolicyDelta
+from overlay.wire.ring import Lineage, RingDelta
+from overlay.wire.topology import TopologyDelta
 
 _encode = msgspec.msgpack.Encoder().encode
 _KEY = "octets"

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from lab.sim.passage import RTO_MIN, Passage
+from lab.sim.link_model import RTO_MIN, Passage
 from lab.sim.routers import Fate, Leg
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address
@@ -22,7 +22,7 @@ __all__ = ["BASE_DELAY", "SYN_RETRY", "End", "Site", "Streams"]
 BASE_DELAY = 100 * MICROSECOND
 """One way between two hosts over a perfect link, their network stacks included."""
 USER_TIMEOUT = 10 * SECOND
-"""TCP_USER_TIMEOUT of the daemon (`overlay.drivers.tcp`)."""
+"""TCP_USER_TIMEOUT of the daemon (`overlay.runtime.tcp`)."""
 DIAL_TIMEOUT = 3 * SECOND
 """As the daemon's."""
 SYN_RETRY = 1 * SECOND

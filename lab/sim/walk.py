@@ -16,6 +16,7 @@ from msgspec import Struct
 from lab.sim.kernel import Kernel
 from lab.sim.network import Network
 from overlay.config import Address
+from overlay.crypto.secure_peer import WIREGUARD_PORT, SecurePeer
 from overlay.datapath.sleeve import HEADER
 from overlay.datapath.vxlan import (
     INNER_ETHERNET,
@@ -26,7 +27,6 @@ from overlay.datapath.vxlan import (
     VXLAN_HEADER,
     WIREGUARD_HEADER,
 )
-from overlay.datapath.wireguard import WIREGUARD_PORT, SecurePeer
 from overlay.effects import SetForwarding
 
 __all__ = ["Arrival", "Carrier", "Hop", "RoundTrip", "Tunnel", "Walks"]

@@ -19,9 +19,10 @@ from lab.sim.network import End, Network
 from lab.sim.scheduler import Scheduler
 from lab.sim.walk import Carrier
 from overlay.config import Address, Config
+from overlay.crypto.pake import StubCrypto
+from overlay.crypto.secure_peer import WIREGUARD_PORT
 from overlay.datapath.sleeve import TTL
 from overlay.datapath.vxlan import VXLAN_PORT
-from overlay.datapath.wireguard import WIREGUARD_PORT
 from overlay.effects import CloseTcp, Compute, Dial, Effect, Secure, SendDatagram, SendProbe, SendTcp, TellClock
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import (
@@ -36,10 +37,9 @@ from overlay.inputs import (
     TcpOpened,
     TrafficSeen,
 )
-from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
 from overlay.runtime.node_runner import NodeRunner
-from overlay.wire import DATAGRAM_MAGIC
+from overlay.wire.codec import DATAGRAM_MAGIC
 
 EPOCH = 1_700_000_000 * SECOND
 """What a right wall clock shows when a run begins."""

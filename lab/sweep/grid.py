@@ -2,7 +2,7 @@
 
 Owns the paths: they address the scenario's YAML (`probes.0.every`, `underlay.links.default.loss`), with two short
 forms, `topology.X` for `underlay.generate.X` and `overlay.X` for `overlay.options.X`. A path is checked against the
-scenario's model before anything starts. Values are checked where all values are, by `lab.scenario`.
+scenario's model before anything starts. Values are checked where all values are, by `lab.scenario.load`.
 """
 
 import io
@@ -18,14 +18,14 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from lab.errors import LabError
-from lab.launch_options import names_of
-from lab.scenario import ScenarioError, parse
-from lab.scenario import _keys_at as keys_at
-from lab.scenario_base import listed
-from lab.scenario_check import nearest
-from lab.scenario_files import make_portable
-from lab.scenario_yaml import editor
-from lab.topology import Resolved, resolve
+from lab.scenario.base import listed
+from lab.scenario.check import nearest
+from lab.scenario.files import make_portable
+from lab.scenario.launch_options import names_of
+from lab.scenario.load import ScenarioError, parse
+from lab.scenario.load import _keys_at as keys_at
+from lab.scenario.resolve import Resolved, resolve
+from lab.scenario.yaml import editor
 
 __all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variants"]
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from lab.checkers import Run, check_run
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.world import FAULTS
-from lab.history import AnyRecord, View
+from lab.records.history import AnyRecord, View
 
 __all__ = ["TIMES", "EventResult", "Point", "measure"]
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import lab.report
 from lab.plots.style import Figure, span
-from lab.store import EXIT_CODES, INDEX
+from lab.records.store import EXIT_CODES, INDEX
 from lab.sweep.figures import figures
 from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, sample_of, settling, short
 from lab.sweep.run import Swept

@@ -19,17 +19,17 @@ from typing import Any
 from msgspec import Struct
 
 from lab import child
-from lab.backends.base import Backend
 from lab.backends.registry import backend as find_backend
 from lab.checkers import Validity, merge
+from lab.contracts.lab import Backend
 from lab.errors import LabError
-from lab.history import AnyRecord, Writer, read
-from lab.runner import Outcome, Runner
-from lab.scenario import parse
-from lab.store import HISTORY
+from lab.records.history import AnyRecord, Writer, read
+from lab.records.store import HISTORY
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import parse
+from lab.scenario.resolve import Resolved, resolve
 from lab.sweep.grid import Assignment
 from lab.sweep.measure import Point, measure
-from lab.topology import Resolved, resolve
 from overlay import __version__
 
 __all__ = ["VIRTUAL", "Command", "Task", "play_here"]

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.errors import LabError
-from lab.scenario import load_resolved, text_of
+from lab.scenario.load import load_resolved, text_of
 from lab.sweep.grid import Setting, Variant, parse_set, variants
 from lab.sweep.ledger import Ledger, code_version, key_of
 from lab.sweep.measure import Point

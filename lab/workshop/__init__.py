@@ -8,5 +8,5 @@ words.py     what is said to a learner, in each language; pure
 bookmark.py  where a learner is, kept between classes
 interrupts.py  what ^C means during a class
 hosts.py     the two hosts, and the page in a language
-hold.py      the process that holds the two hosts while the workshop lasts
+hosts_process.py  the process that holds the two hosts while the workshop lasts
 """

@@ -1,6 +1,6 @@
 """The two hosts of a class, and the page: what there has to be before anybody types.
 
-Owns the process that holds the hosts (`hold.py`), started and ended here, out of reach of the terminal's ^C.
+Owns the process that holds the hosts (`hosts_process.py`), started and ended here, out of reach of the terminal's ^C.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.workshop import hold
+from lab.workshop import hosts_process as hold
 from lab.workshop.text import Part, parse
 
 __all__ = ["page", "read", "two_hosts"]
@@ -46,7 +46,7 @@ def read(file: Path, numbers: tuple[int, ...] = ()) -> tuple[Part, ...]:
 def two_hosts(backend: str) -> Iterator[str]:
     """Two hosts for as long as the block lasts; yields the lab's name. Raises `LabError` with what is missing."""
     name = f"workshop-{os.getpid()}"
-    command = [sys.executable, "-m", "lab.workshop.hold", backend, name, str(os.getpid())]
+    command = [sys.executable, "-m", "lab.workshop.hosts_process", backend, name, str(os.getpid())]
     # A session of its own: ^C on the terminal is for the command that the learner typed, not for the hosts. They end
     # with this process all the same, however it ends.
     holder = subprocess.Popen(

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from overlay.check.facts import Facts
 from overlay.check.finding import Finding, fine, note, unseen, wrong
+from overlay.daemon.status import policy_troubles
 from overlay.ranges import overlapping
-from overlay.status import policy_troubles
 
 __all__ = ["engine", "policy", "routes", "state"]
 

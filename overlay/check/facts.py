@@ -1,6 +1,6 @@
 """What `weave check` judges: the router's own report, and what was seen of the host. Data alone.
 
-Drivers gather it (`overlay.drivers.check`); a simulated host has a report and no `Host`. The checks must not know
+Drivers gather it (`overlay.cli.facts`); a simulated host has a report and no `Host`. The checks must not know
 where a fact comes from.
 """
 

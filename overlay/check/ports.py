@@ -10,8 +10,8 @@ from overlay.check.facts import Block, Facts
 from overlay.check.finding import Finding, fine, unseen, wrong
 from overlay.check.mtu import smaller
 from overlay.check.peers import named
+from overlay.crypto.secure_peer import WIREGUARD_PORT
 from overlay.datapath.vxlan import VXLAN_PORT
-from overlay.datapath.wireguard import WIREGUARD_PORT
 from overlay.env import SECOND
 
 __all__ = ["ports"]

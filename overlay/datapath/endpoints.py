@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from overlay.config import Config, PeerName
+from overlay.crypto.secure_peer import SecurePeer
 from overlay.datapath.announcer import Announcer
 from overlay.datapath.claims import Arbiter, Claim, EndpointId, Standing
 from overlay.datapath.plan import ForwardingPlan
-from overlay.datapath.wireguard import SecurePeer
 from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSecurePeers, SetSources
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import UsageError
@@ -32,8 +32,9 @@ from overlay.inputs import (
     PeersChanged,
     Wake,
 )
-from overlay.mesh.origin_map import OriginMap
-from overlay.mesh.origin_messages import (
+from overlay.replicated.origin_map import OriginMap
+from overlay.stored import decode
+from overlay.wire.origins import (
     ENFORCER,
     MAX_LABELS,
     MAX_NAMES,
@@ -43,7 +44,6 @@ from overlay.mesh.origin_messages import (
     OriginDelta,
     Value,
 )
-from overlay.stored import decode
 
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"

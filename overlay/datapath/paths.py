@@ -17,7 +17,7 @@ from overlay.datapath.vxlan import INNER_ETHERNET, TUNNEL_TAG, mtu_of
 from overlay.effects import Effect, Log, Notify, ResizeTunnel, SendProbe
 from overlay.env import MILLISECOND, SECOND, Random
 from overlay.inputs import CarriersChanged, Input, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
-from overlay.mesh.timers import Timers
+from overlay.timers import Timers
 
 BUSY_INTERVAL: Final = 700 * MILLISECOND
 IDLE_INTERVAL: Final = 10 * SECOND

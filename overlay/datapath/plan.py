@@ -12,7 +12,7 @@ from overlay.datapath.claims import Arbiter, Claim, Contest, EndpointId, Standin
 from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 from overlay.inputs import QuarantineChanged
 from overlay.owners import release_command, short
-from overlay.shared_index import Index, add, discard
+from overlay.replicated.shared_index import Index, add, discard
 
 MAX_DEPARTED = 1024
 """Addresses without a MAC whose last one is remembered."""
@@ -418,6 +418,6 @@ def _forwarding(mac: str, remote: str, addresses: tuple[str, ...]) -> SetForward
 def _alone(
     origin: PeerName, container: str, claim: Claim
 ) -> tuple[EndpointId, dict[EndpointId, Claim], dict[str, Claim]]:
-    """What is indexed of an endpoint. Kept for the peers of a simulated world; see `overlay.shared_index`."""
+    """What is indexed of an endpoint. Kept for peers of a simulated world; see `overlay.replicated.shared_index`."""
     identity = EndpointId(origin, container)
     return identity, {identity: claim}, {container: claim}

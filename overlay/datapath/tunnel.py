@@ -12,10 +12,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from overlay.config import PeerName
+from overlay.crypto.seal import TAG, Window
 from overlay.datapath import inner
 from overlay.datapath.delivery import Delivery
 from overlay.datapath.inner import ETHERNET, NEEDS_CSUM, VNET, Gso, Layers, layers
-from overlay.datapath.seal import TAG, Window
 from overlay.datapath.sleeve import HEADER, ID_BITS, PREFIX, PROBE_BODY, TTL, Flag, Kind, peer_id, prefix, unbundled
 from overlay.datapath.tunnel_session import Send, Socket, TunnelSession, Way
 from overlay.inputs import Neighbour, ProbeHeard

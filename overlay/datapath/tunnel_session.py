@@ -7,11 +7,11 @@ one length in one row for the kernel. Must not know routes, ports or sockets.
 from typing import Final
 
 from overlay.config import PeerName
+from overlay.crypto.derive import Keys
+from overlay.crypto.seal import TAG, Opener, Sealer, Window
 from overlay.datapath.rows import joined, parted
-from overlay.datapath.seal import TAG, Opener, Sealer, Window
 from overlay.datapath.sleeve import BUNDLED, HEADER, PREFIX, TTL, Flag, Kind, bundled, connection_tag, prefix
 from overlay.inputs import Neighbour
-from overlay.mesh.derive import Keys
 
 Socket = tuple[str, int]
 """Host and port of the underlay."""

@@ -27,10 +27,10 @@ from overlay.inputs import (
     RegisterName,
     UnregisterName,
 )
-from overlay.mesh.origin_map import OriginMap
-from overlay.mesh.origin_messages import NameValue, OriginDelta, Value
-from overlay.shared_index import Index, add, discard
+from overlay.replicated.origin_map import OriginMap
+from overlay.replicated.shared_index import Index, add, discard
 from overlay.stored import decode, understood
+from overlay.wire.origins import NameValue, OriginDelta, Value
 
 CHANNEL = "dns"
 STORE_KEY = "names"
@@ -298,7 +298,7 @@ def _key(value: NameValue) -> str:
 
 @lru_cache(maxsize=1 << 13)
 def _shown(origin: PeerName, key: str, value: NameValue) -> tuple[str, int, dict[tuple[PeerName, str], NameValue]]:
-    """The folded name, what the answer adds to the digest, and what is indexed; see `overlay.shared_index`."""
+    """The folded name, what the answer adds to the digest, what is indexed; see `overlay.replicated.shared_index`."""
     name = fold(value.name)
     said = f"{origin} {name} {value.address} {value.container}"
     return name, int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big"), {(origin, key): value}

@@ -11,11 +11,11 @@ from overlay.config import PeerName
 from overlay.effects import Effect, Evicted, Log, Reply, Unicast
 from overlay.env import SECOND, Random
 from overlay.errors import UsageError
-from overlay.ipam.messages import Decided, SpaceDenial, SpaceDonation, SpaceRequest
 from overlay.ipam.ring import Extent, lineage_rank
 from overlay.ipam.space import CHANNEL, Space
 from overlay.ipam.universe import Subnet, parse_address, parse_interface
 from overlay.owners import release_command, replace_command, short
+from overlay.wire.ring import Decided, SpaceDenial, SpaceDonation, SpaceRequest
 
 PATIENCE = 5 * SECOND
 """How long a request for an address may take once there is a ring."""

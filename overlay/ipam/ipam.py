@@ -28,7 +28,13 @@ from overlay.inputs import (
     Wake,
 )
 from overlay.ipam.allocator import Allocator
-from overlay.ipam.messages import (
+from overlay.ipam.paxos import Agreement
+from overlay.ipam.quarantine import Holder, rightful_holder
+from overlay.ipam.ring import CONSENSUS, SEED, Ring, join_deltas, lineage_rank, lineage_text
+from overlay.ipam.space import CHANNEL, Space
+from overlay.ipam.universe import Universe, parse_address
+from overlay.wire.codec import Delta, Vector
+from overlay.wire.ring import (
     Decided,
     Lineage,
     PaxosMessage,
@@ -41,12 +47,6 @@ from overlay.ipam.messages import (
     SpaceRequest,
     Trigger,
 )
-from overlay.ipam.paxos import Agreement
-from overlay.ipam.quarantine import Holder, rightful_holder
-from overlay.ipam.ring import CONSENSUS, SEED, Ring, join_deltas, lineage_rank, lineage_text
-from overlay.ipam.space import CHANNEL, Space
-from overlay.ipam.universe import Universe, parse_address
-from overlay.wire import Delta, Vector
 
 GOSSIP_TIME = 300 * MILLISECOND
 """How long gossip may take to bring what a unicast has told already."""
@@ -82,7 +82,7 @@ class Ipam:
 
     @property
     def channel(self) -> "Ipam":
-        """What gossip sees: an `overlay.mesh.channel.Channel`."""
+        """What gossip sees: an `overlay.replicated.channel.Channel`."""
         return self
 
     def handle(self, input: Input, now: int) -> list[Effect]:

@@ -16,7 +16,8 @@ import msgspec
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, Log, Persist, Unicast
 from overlay.env import MILLISECOND, SECOND, Random
-from overlay.ipam.messages import (
+from overlay.stored import decode
+from overlay.wire.ring import (
     Abstention,
     Accepted,
     Ballot,
@@ -28,7 +29,6 @@ from overlay.ipam.messages import (
     Refusal,
     Trigger,
 )
-from overlay.stored import decode
 
 CHANNEL = "ipam"
 KEY = "ipam.paxos"

@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 
 from overlay.config import PeerName
-from overlay.ipam.messages import Lineage, RingDelta, RingVector, Token
 from overlay.ipam.ring_slot import Slot, slot_of
-from overlay.vectors import Known, by_key, concerned
+from overlay.replicated.vectors import Known, by_key, concerned
+from overlay.wire.ring import Lineage, RingDelta, RingVector, Token
 
 TAKEOVER = 2**32
 """A takeover raises a token's version to the next multiple of it."""

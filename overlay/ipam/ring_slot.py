@@ -8,9 +8,9 @@ from hashlib import blake2b
 import msgspec
 
 from overlay.config import PeerName
-from overlay.ipam.messages import Token
-from overlay.kept import kept
-from overlay.vectors import Known
+from overlay.replicated.memo import kept
+from overlay.replicated.vectors import Known
+from overlay.wire.ring import Token
 
 _KEY = "slot"
 """Under which a slot is kept with its token."""

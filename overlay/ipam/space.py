@@ -14,10 +14,10 @@ from overlay.effects import Broadcast, Effect, Persist
 from overlay.env import SECOND
 from overlay.ipam.holdings import KEY as ADDRESSES_KEY
 from overlay.ipam.holdings import Holdings, largest_block
-from overlay.ipam.messages import Lineage, StoredRing, Token
 from overlay.ipam.ring import SEED, Extent, Ring, divide, make_lineage
 from overlay.ipam.universe import Subnet, Universe
 from overlay.stored import decode, understood
+from overlay.wire.ring import Lineage, StoredRing, Token
 
 CHANNEL = "ipam"
 RING_KEY = "ipam.ring"

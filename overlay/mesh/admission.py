@@ -7,9 +7,9 @@ from overlay.effects import Effect
 from overlay.env import Random
 from overlay.mesh.connections import Connection, Connections
 from overlay.mesh.dialler import Dialler
-from overlay.mesh.envelopes import Goodbye, Reason
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import Topology
+from overlay.wire.envelopes import Goodbye, Reason
 
 ELSEWHERE: Final = 3
 """Addresses named to a peer for which there is no room."""

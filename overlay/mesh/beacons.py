@@ -9,8 +9,8 @@ from typing import Final
 from overlay.config import Address, PeerName
 from overlay.effects import Effect, SendDatagram
 from overlay.env import SECOND, Random
-from overlay.mesh.envelopes import Beacon
-from overlay.mesh.timers import Timers
+from overlay.timers import Timers
+from overlay.wire.envelopes import Beacon
 
 BUDGET: Final = 50
 """Beacons a second that one peer sends at the most."""

@@ -12,15 +12,15 @@ from enum import Enum
 from typing import Final, Protocol
 
 from overlay.config import Address, PeerName
-from overlay.datapath.wireguard import KEY_SIZE, WIREGUARD_PORT, SecurePeer, tunnel_address
+from overlay.crypto.derive import Keys
+from overlay.crypto.secure_peer import KEY_SIZE, WIREGUARD_PORT, SecurePeer, tunnel_address
 from overlay.effects import CloseTcp, Effect, Log, SendTcp
 from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
-from overlay.mesh.derive import Keys
-from overlay.mesh.envelopes import Accept, Beat, Goodbye, Hello, Namesake, Reason
 from overlay.mesh.proof import Proofs, Proving, SessionKeys
-from overlay.mesh.timers import Timers
 from overlay.shares import Shares
+from overlay.timers import Timers
+from overlay.wire.envelopes import Accept, Beat, Goodbye, Hello, Namesake, Reason
 
 HANDSHAKE_TIMEOUT: Final = 5 * SECOND
 PROOF_TIMEOUT: Final = 20 * SECOND

@@ -16,8 +16,8 @@ import msgspec
 from overlay.config import Address, PeerName
 from overlay.effects import Dial, Effect, Persist
 from overlay.env import MILLISECOND, SECOND, Random
-from overlay.mesh.timers import Timers
 from overlay.stored import decode
+from overlay.timers import Timers
 
 BACKOFF_FIRST: Final = 500 * MILLISECOND
 BACKOFF_MAX: Final = 60 * SECOND

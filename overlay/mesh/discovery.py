@@ -7,11 +7,11 @@ from overlay.mesh.admission import Admission
 from overlay.mesh.beacons import Beacons
 from overlay.mesh.connections import Connections
 from overlay.mesh.dialler import URGE_PAUSE, Dialler
-from overlay.mesh.envelopes import Beacon
 from overlay.mesh.memory import MAX_REMEMBERED
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import Topology
 from overlay.mesh.trust import Trust
+from overlay.wire.envelopes import Beacon
 
 
 class Discovery:

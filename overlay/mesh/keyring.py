@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 
 from overlay.config import PeerName
+from overlay.crypto.derive import KEY, expand, extract
+from overlay.crypto.pake import Crypto
 from overlay.effects import Effect, Persist
-from overlay.mesh.crypto import Crypto
-from overlay.mesh.derive import KEY, expand, extract
 from overlay.stored import decode, understood
 
 PRIVATE: Final = "session-key"

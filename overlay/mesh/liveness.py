@@ -10,12 +10,12 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from overlay.config import Address, Config, PeerName
+from overlay.crypto.derive import equal, mac
 from overlay.effects import Effect, Reply, SendDatagram, SendTcp, TellClock
 from overlay.env import SECOND, Random
 from overlay.mesh.connections import Connection
-from overlay.mesh.derive import equal, mac
-from overlay.mesh.envelopes import Beacon, Beat, StreamBeat
-from overlay.wire import encode_datagram
+from overlay.wire.codec import encode_datagram
+from overlay.wire.envelopes import Beacon, Beat, StreamBeat
 
 MAX_INTERVAL: Final = 60 * SECOND
 """More is not believed of a sender: its connection would never be found dead."""

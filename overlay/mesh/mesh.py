@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from overlay.config import Address, Config, PeerName
+from overlay.crypto.pake import Crypto
 from overlay.effects import CloseTcp, Effect, Log, Notify, Reply, SendTcp
 from overlay.env import MILLISECOND, Random
 from overlay.errors import RemoteError
@@ -35,12 +36,21 @@ from overlay.inputs import (
 )
 from overlay.mesh.admission import Admission
 from overlay.mesh.beacons import Beacons
-from overlay.mesh.channel import Channel
 from overlay.mesh.connections import Connection, Connections, Ending, State
-from overlay.mesh.crypto import Crypto
 from overlay.mesh.dialler import STORED_KEY, Dialler
 from overlay.mesh.discovery import Discovery
-from overlay.mesh.envelopes import (
+from overlay.mesh.keyring import Keyring
+from overlay.mesh.liveness import Liveness
+from overlay.mesh.memory import MET_KEY, Memory
+from overlay.mesh.proof import Proofs
+from overlay.mesh.routes import Routes
+from overlay.mesh.topology import Topology
+from overlay.mesh.trust import Trust
+from overlay.replicated.channel import Channel
+from overlay.replicated.gossip import Gossip, GossipMessage
+from overlay.timers import Timers
+from overlay.wire.codec import Body, Delta, Message
+from overlay.wire.envelopes import (
     Accept,
     Beacon,
     Beat,
@@ -55,17 +65,7 @@ from overlay.mesh.envelopes import (
     Routed,
     StreamBeat,
 )
-from overlay.mesh.gossip import Gossip, GossipMessage
-from overlay.mesh.keyring import Keyring
-from overlay.mesh.liveness import Liveness
-from overlay.mesh.memory import MET_KEY, Memory
-from overlay.mesh.messages import Link
-from overlay.mesh.proof import Proofs
-from overlay.mesh.routes import Routes
-from overlay.mesh.timers import Timers
-from overlay.mesh.topology import Topology
-from overlay.mesh.trust import Trust
-from overlay.wire import Body, Delta, Message
+from overlay.wire.topology import Link
 
 TTL: Final = 64
 """Hops that a unicast may take."""

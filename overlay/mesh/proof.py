@@ -17,14 +17,14 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from overlay.config import PeerName
+from overlay.crypto.derive import Keys, equal, expand, extract, mac
+from overlay.crypto.pake import SEED, Crypto, Pake
 from overlay.effects import Compute, Effect, Secure, SendTcp
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.crypto import SEED, Crypto, Pake
-from overlay.mesh.derive import Keys, equal, expand, extract, mac
-from overlay.mesh.envelopes import Confirm, Decline, Hello, PakeShare, Reason, Resume
 from overlay.mesh.keyring import Keyring
 from overlay.mesh.throttle import Throttle
+from overlay.wire.envelopes import Confirm, Decline, Hello, PakeShare, Reason, Resume
 
 MAX_PAKES: Final = 2
 """PAKEs that this peer has dialled into at the same time."""

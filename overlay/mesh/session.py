@@ -16,11 +16,11 @@ from enum import Enum
 from hashlib import sha256
 from typing import Final, NoReturn
 
+from overlay.crypto.derive import Keys, epoch_key, next_root
 from overlay.env import SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.derive import Keys, epoch_key, next_root
-from overlay.mesh.envelopes import Accept, Confirm, PakeShare, Rekey, Resume
-from overlay.wire import MAX_MESSAGE, Envelope, Message, decode_message, encode_message
+from overlay.wire.codec import MAX_MESSAGE, Envelope, Message, decode_message, encode_message
+from overlay.wire.envelopes import Accept, Confirm, PakeShare, Rekey, Resume
 
 MAGIC: Final = b"overlay-mesh"
 LOWEST_VERSION: Final = 1

@@ -16,10 +16,10 @@ from overlay.config import Address, PeerName
 from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.messages import Link, PeerRecord, TopologyDelta, TopologyVector
 from overlay.mesh.topology_entry import Entry, Relinked, entry_of
-from overlay.vectors import Known, Order, by_key, lacking
-from overlay.wire import Delta, Vector
+from overlay.replicated.vectors import Known, Order, by_key, lacking
+from overlay.wire.codec import Delta, Vector
+from overlay.wire.topology import Link, PeerRecord, TopologyDelta, TopologyVector
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
 """Between two publications of this peer's links: a burst of new connections becomes few versions."""

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from overlay.config import PeerName
-from overlay.kept import kept
-from overlay.mesh.messages import PeerRecord, encode_record
-from overlay.vectors import Known
+from overlay.replicated.memo import kept
+from overlay.replicated.vectors import Known
+from overlay.wire.topology import PeerRecord, encode_record
 
 _KEY = "entry"
 """Under which an entry is kept with its record."""

@@ -16,11 +16,11 @@ from overlay.config import Config, PeerName
 from overlay.effects import Effect, Log
 from overlay.env import SECOND
 from overlay.mesh.connections import Connection, Ending
-from overlay.mesh.envelopes import Beacon, Reason
 from overlay.mesh.keyring import Keyring
 from overlay.mesh.liveness import authentic, authenticated
-from overlay.mesh.messages import PeerRecord
 from overlay.shares import source
+from overlay.wire.envelopes import Beacon, Reason
+from overlay.wire.topology import PeerRecord
 
 SHOWN: Final = 32
 """Refused sources that are shown."""

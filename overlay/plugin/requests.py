@@ -1,7 +1,7 @@
 """Docker's plugin protocol as data: which request is about what, and what the answers look like. Pure.
 
 Owns the JSON of libnetwork's remote network driver and remote IPAM driver (docs/remote.md and docs/ipam.md of
-moby/libnetwork). What is done about a request is decided in `overlay.drivers.plugin`.
+moby/libnetwork). What is done about a request is decided in `overlay.docker.plugin`.
 """
 
 import ipaddress

@@ -3,7 +3,7 @@
 An engine refuses to give a container an address within a network that the container's main table leads to already, and
 every subnet of the router's range lies within what `ethwe` leads to where no default subnet is set. So the route of
 `ethwe` makes room: it is replaced by routes to all of its network but the others' subnets, which is where packets went
-anyway, by the longest prefix. Must not know netlink; `overlay.drivers.sandbox` carries it out.
+anyway, by the longest prefix. Must not know netlink; `overlay.docker.sandbox` carries it out.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import product
 
-from overlay.policy.compiled import DNS_PORT, Address, CompiledPolicy, FlowRule, Protocol
+from overlay.compiled_policy import DNS_PORT, Address, CompiledPolicy, FlowRule, Protocol
 from overlay.policy.directory import Directory, Member
 from overlay.policy.words import Policy, Selector
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from ipaddress import ip_address, ip_network
 
+from overlay.compiled_policy import Address, CompiledPolicy, FlowRule, Network, Protocol
 from overlay.config import PeerName
 from overlay.owners import PLUGIN
-from overlay.policy.compiled import Address, CompiledPolicy, FlowRule, Network, Protocol
 from overlay.policy.words import Policy, Selector
 
 __all__ = ["Directory", "Member", "compile_policies", "known_member"]

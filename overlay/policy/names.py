@@ -5,7 +5,7 @@ Each peer announces its own containers only, so these words come from the engine
 
 from collections.abc import Iterable, Mapping
 
-from overlay.mesh.origin_messages import MAX_LABELS, MAX_NAMES
+from overlay.wire.origins import MAX_LABELS, MAX_NAMES
 
 __all__ = ["labels_of", "names_of"]
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from overlay.compiled_policy import Address, CompiledPolicy, Protocol
 from overlay.config import Config, PeerName
 from overlay.effects import Broadcast, Effect, Notify, Persist, Reply, SetPolicy
 from overlay.env import SECOND
@@ -27,14 +28,13 @@ from overlay.inputs import (
     RemovePolicies,
     Wake,
 )
-from overlay.mesh.origin_messages import EnforcerValue
 from overlay.policy.advice import explain, objections
-from overlay.policy.compiled import Address, CompiledPolicy, Protocol
 from overlay.policy.directory import Directory, Member, compile_policies
-from overlay.policy.messages import PolicyDelta, PolicyEntry
 from overlay.policy.table import CHANNEL, PolicyTable
 from overlay.policy.words import Policy, Selector, parse, parse_target, selector
 from overlay.stored import decode, understood
+from overlay.wire.origins import EnforcerValue
+from overlay.wire.policy import PolicyDelta, PolicyEntry
 
 __all__ = ["Policies"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from overlay.policy.messages import PolicySpan
+from overlay.wire.policy import PolicySpan
 
 __all__ = ["Spans"]
 

@@ -15,16 +15,16 @@ from overlay.config import PeerName
 from overlay.effects import Broadcast, Effect, Notify
 from overlay.errors import RemoteError, UsageError
 from overlay.inputs import PoliciesChanged
-from overlay.kept import kept
-from overlay.policy.messages import (
+from overlay.policy.spans import Spans
+from overlay.replicated.memo import kept
+from overlay.wire.codec import Delta, Vector
+from overlay.wire.policy import (
     MAX_COUNTER,
     PolicyDelta,
     PolicyEntry,
     PolicySpan,
     PolicyVector,
 )
-from overlay.policy.spans import Spans
-from overlay.wire import Delta, Vector
 
 __all__ = ["CHANNEL", "MAX_POLICIES", "MAX_RANGES", "MAX_WRITERS", "PolicyTable"]
 
@@ -40,7 +40,7 @@ Dot = tuple[str, int]
 
 
 class PolicyTable:
-    """The table of one peer, a `overlay.mesh.channel.Channel`."""
+    """The table of one peer, a `overlay.replicated.channel.Channel`."""
 
     def __init__(self, owner: PeerName, uid: int, stored: PolicyDelta | None = None) -> None:
         """Raises `RemoteError` for a stored table that breaks the rules."""

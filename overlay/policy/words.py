@@ -10,13 +10,12 @@ from functools import cached_property, lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final, Literal
 
+from overlay.compiled_policy import Network, Protocol
 from overlay.errors import UsageError
-from overlay.policy.compiled import Network, Protocol
+from overlay.wire.policy import MAX_RULE
 
 __all__ = ["ALL", "MAX_RULE", "Policy", "Selector", "parse", "parse_target", "selector"]
 
-MAX_RULE = 512
-"""Characters of `from … to …` at the most."""
 MAX_PORTS = 16
 PROTOCOLS: Final[tuple[Protocol, ...]] = ("tcp", "udp", "icmp")
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from overlay.addresses import parse_address
 from overlay.dns.search import search_list
-from overlay.drivers.addresses import parse_address
+from overlay.docker.cidr import VARIABLE, allows_spoofing, wanted_addresses
+from overlay.docker.waiter import DIRECTORY, WAITER
 from overlay.errors import UsageError
-from overlay.proxy.cidr import VARIABLE, allows_spoofing, wanted_addresses
 from overlay.proxy.policy import Policy, Rejected
-from overlay.proxy.waiter import DIRECTORY, WAITER
 
 __all__ = ["Facts", "Joining", "joining", "named_network", "rewrite", "rewrite_dns"]
 

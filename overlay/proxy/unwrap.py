@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from overlay.proxy.waiter import DIRECTORY, WAITER
+from overlay.docker.waiter import DIRECTORY, WAITER
 
 __all__ = ["changes", "commit", "commit_by_hand", "container", "listing", "waits"]
 

@@ -1,4 +1,4 @@
-"""One suite for every backend: what `lab.backends.base` promises of labs and hosts.
+"""One suite for every backend: what `lab.contracts.lab` promises of labs and hosts.
 
 Each check gets a lab of its own with two hosts (on `vagrant`, whose machines take a minute to boot, the same lab swept
 clean). A backend passes a check, or says in `LACKS` what it cannot do and why.
@@ -15,16 +15,16 @@ import pytest
 from netns_labs import carry_out, require_netns
 from vm_labs import require_vms
 
-from lab.backends.base import Lab, Probe
 from lab.backends.registry import backend as find_backend
+from lab.contracts.lab import Lab, Probe
+from lab.contracts.overlay import Overlay
+from lab.contracts.probe import phase_of
 from lab.errors import LabError
-from lab.faults.obstacle import Obstacle, Obstructed
-from lab.history import Gone, Sample, View
+from lab.faults.packet_filter import Obstacle, Obstructed
 from lab.overlays import make_overlay
-from lab.overlays.base import Overlay
-from lab.probes.protocol import phase_of
-from lab.scenario import parse
-from lab.topology import Resolved, resolve
+from lab.records.history import Gone, Sample, View
+from lab.scenario.load import parse
+from lab.scenario.resolve import Resolved, resolve
 
 BACKENDS = ("sim", "netns")
 LACKS: dict[tuple[str, str], str] = {

@@ -12,18 +12,18 @@ import msgspec
 import pytest
 
 from lab.backends.simulated.backend import SimBackend, SimLab
-from lab.scenario import parse
-from lab.topology import resolve
-from overlay import cli
-from overlay.cli_launch import parse_launch
-from overlay.cli_original import COMMANDS, DNS_FLAGS, FLAGS
-from overlay.cli_proxy import parse_proxy, split_proxy_words
-from overlay.cli_variables import REFUSED, TAKEN
-from overlay.cli_words import Usage
-from overlay.drivers.control import Control
-from overlay.drivers.http_listener import Door
-from overlay.drivers.options import LaunchOptions
-from overlay.drivers.proxy_process import ProxyOptions, Running
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
+from overlay.cli import main as cli
+from overlay.cli.launch import parse_launch
+from overlay.cli.original import COMMANDS, DNS_FLAGS, FLAGS
+from overlay.cli.proxy import parse_proxy, split_proxy_words
+from overlay.cli.variables import REFUSED, TAKEN
+from overlay.cli.words import Usage
+from overlay.daemon.control import Control
+from overlay.http.listener import Door
+from overlay.options import LaunchOptions
+from overlay.proxy.process import ProxyOptions, Running
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
 VERSIONS = {"1.0", "1.1", "2.8"}

@@ -12,9 +12,9 @@ from netns_labs import in_namespaces, require_netns
 
 from lab.backends.netns import NetnsBackend
 from lab.backends.netns.backend import NetnsLab
-from lab.faults.obstacle import Obstacle
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.faults.packet_filter import Obstacle
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 DOWNLOAD = (
     "{service: one, command: 'curl -s -m 10 -o /dev/null -w %{size_download} http://10.0.1.2:8000/big', "

@@ -13,10 +13,10 @@ from netns_labs import require_netns
 
 from lab.backends.netns import NetnsBackend
 from lab.backends.simulated.backend import SimBackend
-from lab.history import Writer
-from lab.runner import Outcome, Runner
-from lab.scenario import load_resolved
-from lab.topology import Resolved
+from lab.records.history import Writer
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import load_resolved
+from lab.scenario.resolve import Resolved
 
 _LONG = "x" + "0123456789" * 5 + "abcdefghi"
 _IMAGE = "image: ksahnine/dummy-http"

@@ -82,7 +82,7 @@ HEADERS = (
 
 def routes() -> list[tuple[str, str]]:
     """(method, path with its {parts}) of the whole control API."""
-    from overlay.drivers.control import Control
+    from overlay.daemon.control import Control
 
     found = []
     for route in object.__new__(Control).application().router.routes():

@@ -25,23 +25,23 @@ import pairs
 
 from overlay import inputs as i
 from overlay.config import Address, Config
-from overlay.datapath.seal import Opener, Sealer
+from overlay.crypto.derive import Keys
+from overlay.crypto.pake import SEED, RealCrypto, StubCrypto
+from overlay.crypto.seal import Opener, Sealer
 from overlay.datapath.sleeve import Flag, connection_tag, peer_id
 from overlay.datapath.tunnel import Holder, Tunnel
 from overlay.effects import CloseTcp, Compute, Effect, Secure, SendTcp
 from overlay.env import SECOND
 from overlay.errors import RemoteError, UsageError
 from overlay.inputs import Neighbour
-from overlay.mesh.crypto import SEED, RealCrypto, StubCrypto
-from overlay.mesh.derive import Keys
 from overlay.mesh.routes import Routes
 from overlay.mesh.session import MAX_HANDSHAKE, Session
 from overlay.mesh.topology import Topology
 from overlay.node import Node
-from overlay.policy.messages import MAX_COUNTER, PolicyDelta, PolicyEntry, PolicySpan
 from overlay.policy.table import PolicyTable
 from overlay.policy.words import parse
-from overlay.wire import decode_datagram, decode_message, encode_datagram, encode_message
+from overlay.wire.codec import decode_datagram, decode_message, encode_datagram, encode_message
+from overlay.wire.policy import MAX_COUNTER, PolicyDelta, PolicyEntry, PolicySpan
 
 ROOT = bytes(range(32))
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "wire.md"

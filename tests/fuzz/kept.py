@@ -17,15 +17,15 @@ import msgspec
 
 from lab.checkers import check
 from lab.errors import LabError, Unreadable
-from lab.history import read
 from lab.images.archive import names_in
+from lab.records.history import read
 from overlay.config import Config
-from overlay.drivers import identity
-from overlay.drivers.disk import Disk
-from overlay.drivers.journal import Journal
+from overlay.crypto.pake import StubCrypto
+from overlay.daemon import identity
+from overlay.docker.journal import Journal
 from overlay.errors import EnvironmentProblem
-from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
+from overlay.runtime.disk import Disk
 
 KEYS = (
     "ipam.paxos", "ipam.ring", "ipam.addresses", "names", "endpoints", "targets", "met", "uid", "session-key",
@@ -81,7 +81,7 @@ def state(data: bytes) -> None:
 
 def history(data: bytes) -> None:
     """A history with any lines: it is judged, or refused."""
-    from lab.unreadable import understood
+    from lab.records.unreadable import understood
 
     octets = iter(data)
     lines = [b'{"kind":"meta","t":0,"scenario":{},"backend":"sim","seed":1,"version":"1"}']

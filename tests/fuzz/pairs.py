@@ -30,30 +30,30 @@ from typing import Any, cast
 
 from overlay import inputs as i
 from overlay.config import Address, Config
-from overlay.drivers.attach import Endpoints, Ports
-from overlay.drivers.bookings import Bookings
-from overlay.drivers.complaints import Complaints
-from overlay.drivers.disk import Disk
-from overlay.drivers.dns import DnsServer, _Exchange
-from overlay.drivers.dns_sockets import MAX_UNREAD, TCP_EACH
-from overlay.drivers.engine import Engine
-from overlay.drivers.journal import Journal
-from overlay.drivers.kernel import Forwarding
-from overlay.drivers.loop import DaemonRouter
-from overlay.drivers.plugin import Plugin
-from overlay.drivers.proxy import Proxy
-from overlay.drivers.proxy_router import RouterGone, RouterSide
-from overlay.drivers.sleeve import Sleeve
-from overlay.drivers.tcp import TcpDriver, _Connection
-from overlay.drivers.udp import UdpDriver
+from overlay.crypto.pake import StubCrypto
+from overlay.daemon.router import DaemonRouter
+from overlay.docker.attachments import Bookings
+from overlay.docker.engine import Engine
+from overlay.docker.journal import Journal
+from overlay.docker.plugin import Plugin
 from overlay.effects import SendTcp
 from overlay.env import SECOND
-from overlay.mesh.crypto import StubCrypto
-from overlay.mesh.envelopes import Beacon, Beat
+from overlay.kernel.attach import Endpoints, Ports
+from overlay.kernel.forwarding import Forwarding
 from overlay.mesh.session import Session
 from overlay.node import Node
 from overlay.proxy.policy import Policy
-from overlay.wire import encode_datagram
+from overlay.proxy.router import RouterGone, RouterSide
+from overlay.proxy.server import Proxy
+from overlay.runtime.disk import Disk
+from overlay.runtime.dns_server import DnsServer, _Exchange
+from overlay.runtime.dns_sockets import MAX_UNREAD, TCP_EACH
+from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.sleeve import Sleeve
+from overlay.runtime.tcp import TcpDriver, _Connection
+from overlay.runtime.udp import UdpDriver
+from overlay.wire.codec import encode_datagram
+from overlay.wire.envelopes import Beacon, Beat
 
 LOW, HIGH = "00:00:00:00:00:01", "00:00:00:00:00:02"
 HERE, THERE = Address("127.0.0.1", 6783), Address("127.0.0.2", 6783)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lab.bench.sim import exponent
-from lab.bench.worlds import Play, perform
+from benchmarks.sim import exponent
+from benchmarks.worlds import Play, perform
 from overlay.env import SECOND
 
 

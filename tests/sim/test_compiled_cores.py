@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from tiers import cannot_run
 
-from lab.bench.worlds import Outcome, Play
+from benchmarks.worlds import Outcome, Play
 from lab.compiled.building import build, missing
 from lab.compiled.parts import SWITCH
 from overlay.env import SECOND
@@ -58,7 +58,7 @@ def test_histories_are_the_same_to_the_byte(name: str, tmp_path: Path) -> None:
 def test_worlds_handle_and_send_the_same(play: Play) -> None:
     text = msgspec.json.encode(play).decode()
     interpreted, compiled = (
-        msgspec.json.decode(output("lab.bench.alone", text, compiled=compiled), type=Outcome)
+        msgspec.json.decode(output("benchmarks.alone", text, compiled=compiled), type=Outcome)
         for compiled in (False, True)
     )
     assert (interpreted.compiled, compiled.compiled) == (False, True)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from lab.explore.search import Found, Search, write_case
-from lab.scenario import load_resolved
+from lab.scenario.load import load_resolved
 from lab.sweep.measure import Point
 from lab.sweep.play import Task, play_here
 from overlay.ipam.ipam import Ipam
-from overlay.mesh.gossip import Gossip
+from overlay.replicated.gossip import Gossip
 
 BASE = """\
 # Do four hosts agree again?

@@ -6,8 +6,8 @@ from virtual_mesh import VirtualMesh
 from overlay.effects import Persist, Reply
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Forget, Leave, PathsChanged, PeerForgotten, PeerLeft, PeersChanged
-from overlay.mesh.messages import Link
 from overlay.mesh.report import report as mesh_report
+from overlay.wire.topology import Link
 
 EVERY = 5 * MILLISECOND
 

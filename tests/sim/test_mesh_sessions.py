@@ -12,16 +12,16 @@ import pytest
 from virtual_mesh import Endpoint, Host, VirtualMesh
 
 from overlay.config import Address
+from overlay.crypto.pake import RealCrypto
 from overlay.effects import Log, SendDatagram
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Datagram, NeighboursChanged, PathsChanged
 from overlay.mesh.connections import State
-from overlay.mesh.crypto import RealCrypto
-from overlay.mesh.envelopes import Beacon, Beat
 from overlay.mesh.keyring import OTHERS, PRIVATE
 from overlay.mesh.liveness import authenticated
 from overlay.mesh.proof import MAX_PAKES
 from overlay.mesh.report import report as mesh_report
+from overlay.wire.envelopes import Beacon, Beat
 
 
 def mesh(

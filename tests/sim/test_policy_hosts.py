@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from lab.backends.simulated.backend import SimBackend, SimLab
-from lab.history import Writer
-from lab.runner import Outcome, Runner
-from lab.scenario import parse
+from lab.records.history import Writer
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import parse
+from lab.scenario.resolve import Resolved, resolve
 from lab.sim.kernel import Port
-from lab.topology import Resolved, resolve
+from overlay.compiled_policy import CompiledPolicy
 from overlay.effects import SetPolicy
-from overlay.policy.compiled import CompiledPolicy
 
 SECOND = 1_000_000_000
 HEAD = """

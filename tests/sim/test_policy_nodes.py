@@ -5,10 +5,10 @@ from typing import Any
 
 from virtual_nodes import VirtualNodes
 
+from overlay.compiled_policy import CompiledPolicy
 from overlay.effects import Reply, SetForwarding, SetPolicy
 from overlay.env import SECOND
 from overlay.inputs import Attached, ChangePolicy, PolicyEnforced, RegisterName, RemovePolicies
-from overlay.policy.compiled import CompiledPolicy
 
 DB, WEB = ip_address("10.32.0.5"), ip_address("10.32.0.9")
 MAC = "02:00:00:00:00:{:02x}"

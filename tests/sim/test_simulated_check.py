@@ -3,10 +3,10 @@
 import io
 
 from lab.backends.simulated.backend import SimBackend
-from lab.history import Writer
-from lab.runner import Outcome, Runner
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.records.history import Writer
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 SCENARIO = """
 version: 1

@@ -7,11 +7,11 @@ import pytest
 
 from lab.backends.simulated.backend import SimBackend, SimLab
 from lab.checkers import check
-from lab.history import AnyRecord, Event, Writer, decode
-from lab.runner import Outcome, Runner
-from lab.scenario import parse
+from lab.records.history import AnyRecord, Event, Writer, decode
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import parse
+from lab.scenario.resolve import Resolved, resolve
 from lab.sim.kernel import Port
-from lab.topology import Resolved, resolve
 from overlay.dns.registry import Registry
 from overlay.effects import SetFlood
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lab.backends.simulated.backend import SimBackend
-from lab.history import Writer
-from lab.runner import Outcome, Runner
-from lab.scenario import load_resolved
-from lab.store import read_summary
+from lab.records.history import Writer
+from lab.records.store import read_summary
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import load_resolved
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from lab.backends.simulated.backend import SimBackend
-from lab.history import AnyRecord, Event, Sample, Writer, decode
-from lab.runner import Outcome, Runner
-from lab.scenario import parse
-from lab.topology import Resolved, resolve
+from lab.records.history import AnyRecord, Event, Sample, Writer, decode
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import parse
+from lab.scenario.resolve import Resolved, resolve
 
 MS = 1_000_000
 

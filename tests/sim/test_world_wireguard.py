@@ -2,7 +2,7 @@
 
 from lab.sim.world import World
 from overlay.config import Address, Config
-from overlay.datapath.wireguard import WIREGUARD_PORT, SecurePeer, tunnel_address
+from overlay.crypto.secure_peer import WIREGUARD_PORT, SecurePeer, tunnel_address
 from overlay.effects import Effect, SetSecurePeers
 from overlay.env import SECOND
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from netns_labs import carry_out, require_netns
 
-from lab.backends.base import Virtual
 from lab.backends.registry import backend as find_backend
 from lab.checkers import check
-from lab.history import Event, Writer, read
-from lab.runner import Runner
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.contracts.lab import Virtual
+from lab.records.history import Event, Writer, read
+from lab.runner.runner import Runner
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 BACKENDS = ("sim", "netns")
 

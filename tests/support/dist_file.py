@@ -43,7 +43,7 @@ def of_version(version: str, state: int = 1) -> Path:
     """The same program with another version number, and another version of its state on disk."""
     changed = {
         "overlay/__init__.py": _with("__init__.py", f'"{overlay.__version__}"', f'"{version}"'),
-        "overlay/drivers/disk.py": _with("drivers/disk.py", "_VERSION = 1\n", f"_VERSION = {state}\n"),
+        "overlay/runtime/disk.py": _with("runtime/disk.py", "_VERSION = 1\n", f"_VERSION = {state}\n"),
     }
     path = Path(_FOLDER.name, version, "weave")
     pack(path, all_wheels(), changed=changed)

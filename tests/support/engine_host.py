@@ -69,9 +69,7 @@ class EngineHost:
                 shutil.chown(self.directory, "nobody")
                 wrapper, python = [*_as_user(), "env", *_environment()], SYSTEM_PYTHON
             wrapper += ["unshare", "-Ur"]
-        engine = shlex.join(
-            [python, "-m", "lab.backends.engine", "--socket", str(self.socket), "--state", str(self.state)]
-        )
+        engine = shlex.join([python, "-m", "lab.engine", "--socket", str(self.socket), "--state", str(self.state)])
         command = "ip link set lo up; " + (f"while :; do {engine}; done" if self._respawn else f"exec {engine}")
         # Whatever ends the tests ends the host too: nothing here forks but the last `unshare`.
         unshare = ["unshare", "-n", "-m", "-p", "-u", "-f", "--mount-proc", "--kill-child", "sh", "-c"]

@@ -28,8 +28,8 @@ from overlay.inputs import (
     RemovePeer,
 )
 from overlay.ipam.ipam import Ipam
-from overlay.ipam.messages import IpamMessage, RingDelta, RingVector
 from overlay.runtime.node_runner import NodeRunner
+from overlay.wire.ring import IpamMessage, RingDelta, RingVector
 
 _body = msgspec.msgpack.Decoder(IpamMessage)
 _delta = msgspec.msgpack.Decoder(RingDelta)

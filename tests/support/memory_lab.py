@@ -1,4 +1,4 @@
-"""A lab in memory and in virtual time, behind the protocols of `lab.backends.base`: for tests of the runner.
+"""A lab in memory and in virtual time, behind the protocols of `lab.contracts.lab`: for tests of the runner.
 
 Its overlay is ideal: what hosts can reach each other agrees `SETTLE` after every change, containers of one subnet reach
 each other unless the underlay is cut, names answer with what is attached in the group. `run_virtual` drives coroutines
@@ -12,10 +12,10 @@ import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from lab.backends.base import Probe, Result
+from lab.contracts.lab import Probe, Result
 from lab.faults.partition import groups_of
-from lab.history import Gone, Sample, View
-from lab.topology import Resolved
+from lab.records.history import Gone, Sample, View
+from lab.scenario.resolve import Resolved
 
 T = TypeVar("T")
 MS = 1_000_000

@@ -18,13 +18,13 @@ from typing import Any
 import msgspec
 from tiers import cannot_run
 
-from lab.backends.base import Backend, Housed, Virtual
 from lab.backends.netns import NetnsBackend, launch, ready, serve
 from lab.backends.netns.backend import NetnsLab
+from lab.contracts.lab import Backend, Housed, Virtual
 from lab.fabric import features
 from lab.links import Links
-from lab.scenario_model import Scenario
-from lab.topology import Resolved, resolve
+from lab.scenario.model import Scenario
+from lab.scenario.resolve import Resolved, resolve
 
 _FAILED = "the check failed in the lab's runner; its traceback is in the captured output"
 ROOT = Path(__file__).resolve().parents[2]

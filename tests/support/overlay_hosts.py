@@ -100,7 +100,7 @@ class Host:
     def first_words(self, number: int) -> list[str]:
         """The command of this host's first process, which says `ready` once the rest may begin."""
         return [
-            *(PYTHON, "-m", "lab.backends.engine", "--socket", str(self.disk / "d"), "--hostname", self.name),
+            *(PYTHON, "-m", "lab.engine", "--socket", str(self.disk / "d"), "--hostname", self.name),
             *("--state", str(self.disk / "engine"), "--bridge-address", f"172.17.{number}.1/24"),
         ]
 
@@ -139,7 +139,7 @@ class Host:
 
     def weave(self, *words: str, check: bool = True, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run `weave` on this host."""
-        return self.run(PYTHON, "-m", "overlay.cli", *words, check=check, timeout=timeout)
+        return self.run(PYTHON, "-m", "overlay.cli.main", *words, check=check, timeout=timeout)
 
     def inside(self, container: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the host in the network namespace of a container."""

@@ -25,11 +25,11 @@ PATIENCE = 60.0
 ENFORCER = """
 import json, sys
 from ipaddress import ip_address, ip_network
-from overlay.drivers.kernel_tables import ports_of
-from overlay.drivers.netlink import Netlink
-from overlay.drivers.policy_filter import PolicyFilter
-from overlay.drivers.port_filter import PortFilter
-from overlay.policy.compiled import CompiledPolicy, FlowRule
+from overlay.kernel.kernel_tables import ports_of
+from overlay.kernel.netlink import Netlink
+from overlay.kernel.policy_filter import PolicyFilter
+from overlay.kernel.port_filter import PortFilter
+from overlay.compiled_policy import CompiledPolicy, FlowRule
 
 with Netlink() as netlink:
     def addresses():

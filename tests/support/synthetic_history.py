@@ -4,7 +4,7 @@ import hashlib
 from random import Random
 from typing import Any
 
-from lab.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
+from lab.records.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
 
 MS = 1_000_000
 S = 1_000_000_000

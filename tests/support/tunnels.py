@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from random import Random
 
 from overlay.config import Address, PeerName
+from overlay.crypto.derive import Keys
 from overlay.datapath.inner import VNET
 from overlay.datapath.tunnel import Holder, Tunnel
 from overlay.datapath.tunnel_session import datagrams
 from overlay.env import SECOND
 from overlay.inputs import Neighbour
-from overlay.mesh.derive import Keys
-from overlay.mesh.messages import Link, PeerRecord, TopologyDelta
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import Topology
+from overlay.wire.topology import Link, PeerRecord, TopologyDelta
 
 Edge = tuple[int, int]
 

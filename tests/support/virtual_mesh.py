@@ -17,16 +17,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from overlay.config import Address, Config, PeerName
+from overlay.crypto.pake import Crypto, StubCrypto
 from overlay.effects import CloseTcp, Compute, Dial, Effect, Notify, Secure, SendDatagram, SendProbe, SendTcp, TellClock
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import Computed, Datagram, DialFailed, Input, ProbeHeard, TcpClosed, TcpMessage, TcpOpened
-from overlay.mesh.channel import Channel
-from overlay.mesh.crypto import Crypto, StubCrypto
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.session import Session
+from overlay.replicated.channel import Channel
 from overlay.runtime.node_runner import Core, NodeRunner
-from overlay.wire import decode_datagram, encode_datagram
+from overlay.wire.codec import decode_datagram, encode_datagram
 
 PORT = 6783
 COMPUTING = 6 * MILLISECOND

@@ -13,10 +13,10 @@ from dnslib import DNSRecord
 from virtual_mesh import VirtualNet
 
 from overlay.config import Config, PeerName
+from overlay.crypto.pake import StubCrypto
 from overlay.effects import DnsAnswer, Log, RemoveForwarding, SetFlood, SetForwarding
 from overlay.env import SECOND
 from overlay.inputs import Attached, Detached, DnsQuery, Leave, RegisterName
-from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
 
 

@@ -23,8 +23,8 @@ PROGRAM = textwrap.dedent("""
                 Busy.disturb = disturb
             return data
     socket.socket = Busy
-    from overlay.drivers import nftables as nft
-    from overlay.drivers.firewall import Watch
+    from overlay.kernel import nftables as nft
+    from overlay.kernel.firewall import Watch
 
     other = nft.Table(1, "other", [nft.Set("addresses", (nft.IPV4,), 4)], [], [])
     other.install({})

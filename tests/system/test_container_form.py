@@ -14,7 +14,7 @@ from overlay_hosts import eventually, underlay
 
 from lab.images import router
 from lab.images.archive import Built
-from overlay.cli_container import PROXY_MAY, ROUTER_MAY
+from overlay.cli.container import PROXY_MAY, ROUTER_MAY
 
 Pair = tuple[BareHost, BareHost]
 

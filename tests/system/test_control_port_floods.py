@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fuzz"))
 import pairs
 
 from overlay.config import Address
-from overlay.drivers.complaints import Complaints
-from overlay.drivers.tcp import MAX_STRANGERS, TcpDriver
 from overlay.errors import RemoteError
 from overlay.inputs import Connect, Input, TcpOpened
-from overlay.mesh.envelopes import Hello, PakeShare
 from overlay.mesh.session import Session
+from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.tcp import MAX_STRANGERS, TcpDriver
+from overlay.wire.envelopes import Hello, PakeShare
 
 
 @contextmanager

@@ -17,7 +17,7 @@ SHORT_LIVED = 24
 def test_the_walk_throughs_words(docker_host: DockerHost, client: str) -> None:
     words = docker_host.weave("proxy-env").stdout.split()
     assert words[:2] == ["export", "DOCKER_HOST=tcp://127.0.0.1:12375"]
-    weave = f"{shlex.quote(PYTHON)} -m overlay.cli"
+    weave = f"{shlex.quote(PYTHON)} -m overlay.cli.main"
     script = f"`{weave} proxy-env`; exec {client} run --rm -e WEAVE_CIDR=10.0.1.4/24 -i {BUSYBOX} /bin/sh"
     process = docker_host.popen("sh", "-c", script, stdin=subprocess.PIPE)
     out, err = process.communicate("ip -o addr show ethwe; ip -o link show eth0; exit 7\n", timeout=60)

@@ -37,7 +37,7 @@ def test_only_clients_with_a_certificate_come_in(docker_host: DockerHost, certif
     other = f"WEAVE_PROXY_SOCK={docker_host.disk}/tls.sock"
     server = f"--tlscacert={certificates}/ca.pem --tlscert={certificates}/server.pem"
     server += f" --tlskey={certificates}/server-key.pem"
-    weave = ["env", other, PYTHON, "-m", "overlay.cli"]
+    weave = ["env", other, PYTHON, "-m", "overlay.cli.main"]
     docker_host.run(*weave, "launch-proxy", "-H", HOST, "--tlsverify", *server.split())
     try:
         files = f"--tlscert={certificates}/client.pem --tlskey={certificates}/client-key.pem"

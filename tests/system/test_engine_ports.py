@@ -8,10 +8,10 @@ from overlay_hosts import PYTHON, Host, underlay
 MACS = {"victim": "02:00:00:00:00:01", "evil": "02:00:00:00:00:02"}
 GUARD = textwrap.dedent("""
     import json, subprocess, sys
-    from overlay.drivers.attach import Ports
-    from overlay.drivers.bridge import Devices
-    from overlay.drivers.netlink import Netlink
-    from overlay.drivers.port_filter import PortFilter
+    from overlay.kernel.attach import Ports
+    from overlay.kernel.bridge import Devices
+    from overlay.kernel.netlink import Netlink
+    from overlay.kernel.port_filter import PortFilter
     netlink, guard = Netlink(), PortFilter()
     devices = Devices(bridge=netlink.index("weave"), vxlan=0, tunnel=0, mtu=1400, adopted=False)
     guard.install({})

@@ -15,9 +15,9 @@ HOSTILE = "x\n2026-11-29 15:00:00.000 ERROR   forged\x1b]0;owned\x07\x9b31m\u202
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (?:INFO|WARNING|ERROR|DEBUG)")
 STRANGER = """
 import socket, sys
-from overlay.mesh.envelopes import Hello
+from overlay.wire.envelopes import Hello
 from overlay.mesh.session import Session
-from overlay.wire import encode_message
+from overlay.wire.codec import encode_message
 hello = encode_message(Hello(sys.argv[2], sys.argv[3], 1, 2, 6783))
 with socket.create_connection((sys.argv[1], 6783)) as there:
     there.sendall(Session().outgoing() + len(hello).to_bytes(4, "big") + hello)

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from netns_labs import ROOT, in_lab, require_netns, scenario
 
-from lab.backends.base import Probe
 from lab.backends.netns.backend import NetnsLab
 from lab.backends.netns.paths import STATE, host_dir
 from lab.backends.vagrant.guest import Guest
+from lab.contracts.lab import Probe
+from lab.contracts.probe import Command, encode_command
 from lab.errors import LabError
-from lab.history import Sample, decode
-from lab.probes.protocol import Command, encode_command
+from lab.records.history import Sample, decode
 
 ENV = {"PATH": os.environ["PATH"], "HOME": "/root"}
 Check = Callable[[NetnsLab, Guest], Awaitable[None]]

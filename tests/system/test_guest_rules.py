@@ -10,8 +10,8 @@ import pytest
 from link_flows import flow, keeps_rate
 from netns_labs import in_lab, pings, require_netns, scenario
 
-from lab.backends.fabric_lab import underlay_of
 from lab.backends.netns.backend import NetnsLab
+from lab.backends.real.fabric_lab import underlay_of
 from lab.errors import LabError
 from lab.fabric import features
 from lab.fabric.guests import GuestFabric

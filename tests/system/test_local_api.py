@@ -39,8 +39,8 @@ def token(host: Host) -> Path:
 
 def routes() -> list[tuple[str, str, bool]]:
     """(method, path, whether it takes a token over TCP) of the whole control API, as its code declares them."""
-    from overlay.drivers.control import Control
-    from overlay.drivers.http_listener import Door
+    from overlay.daemon.control import Control
+    from overlay.http.listener import Door
 
     control = object.__new__(Control)
     every = control.application().router.routes()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from netns_labs import in_lab, pings, require_netns, scenario
 
-from lab.backends.base import KILLED_BY_TIMEOUT
 from lab.backends.netns import NetnsBackend
 from lab.backends.netns.backend import NetnsLab
+from lab.contracts.lab import KILLED_BY_TIMEOUT
 from lab.errors import LabError
 from lab.fabric import features
 from lab.faults.partition import complete, with_rest

@@ -83,7 +83,7 @@ def test_it_stands_while_the_daemon_is_dead_and_the_next_one_adopts_it(orion: Ho
     table = orion.sh("nft -j list table bridge weave-ports")
     orion.kill_daemon()
     assert heard(orion, "evil", frames, orion, "victim") == ["own"]
-    orion.run("env", "DOCKER_HOST=unix:///nowhere", sys.executable, "-m", "overlay.cli", "launch")
+    orion.run("env", "DOCKER_HOST=unix:///nowhere", sys.executable, "-m", "overlay.cli.main", "launch")
     assert heard(orion, "evil", frames, orion, "victim") == ["own"], "before it has asked the engine"
     assert sets(orion.sh("nft -j list table bridge weave-ports")) == sets(table)
     orion.kill_daemon()

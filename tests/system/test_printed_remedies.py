@@ -104,7 +104,7 @@ def test_every_command_that_a_message_names_can_be_typed(net: Underlay) -> None:
         assert not set("{}[]%") & set(line), f"{place}: no filling for a gap of `{command}`: {line}"
         if line.split()[:2] == ["weave", "launch"]:
             host.weave("stop")
-        done = host.run("sh", "-c", f'weave() {{ "{sys.executable}" -m overlay.cli "$@"; }}; {line}', check=False)
+        done = host.run("sh", "-c", f'weave() {{ "{sys.executable}" -m overlay.cli.main "$@"; }}; {line}', check=False)
         refused = done.returncode not in (0, 1) or (done.returncode == 1 and UNKNOWN_PEER not in done.stderr)
         assert not refused, f"{place}: `{line}`: {done.returncode} {done.stderr}"
         if line in ("weave stop", "weave reset"):

@@ -164,7 +164,7 @@ def test_who_leaves_is_no_end_of_it_any_more_and_who_has_none_is_reached_by_the_
 
 def test_a_program_that_is_not_there_is_asked_for_in_vain(net: Underlay) -> None:
     stranger = net.hosts["stranger"]
-    words = ("env", "PATH=/usr/sbin:/sbin", PYTHON, "-m", "overlay.cli", "launch", "--password", WORD)
+    words = ("env", "PATH=/usr/sbin:/sbin", PYTHON, "-m", "overlay.cli.main", "launch", "--password", WORD)
     refused = stranger.run(*words, "--wireguard", "wireguard-go", check=False)
     assert refused.returncode == 1 and "apt-get install wireguard-go" in refused.stderr
     wrong = stranger.weave("launch", "--wireguard", "wiregard-go", check=False)

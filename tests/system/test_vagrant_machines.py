@@ -16,8 +16,8 @@ from overlay_hosts import eventually
 from vm_labs import require_vms
 
 from lab.errors import LabError
-from lab.history import Sample, read
-from lab.store import EXIT_CODES, HISTORY, read_summary
+from lab.records.history import Sample, read
+from lab.records.store import EXIT_CODES, HISTORY, read_summary
 
 # Do links behave as netem is told to, does an encrypted path use the kernel's WireGuard, and is a wrong clock no harm?
 # Copies that a link makes are counted over the underlay; a hundred round trips without one have the odds 4e-5.

@@ -7,8 +7,8 @@ from overlay_hosts import PYTHON, underlay
 PROGRAM = textwrap.dedent("""
     import logging, sys
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
-    from overlay.drivers import nftables as nft
-    from overlay.drivers import vxlan_filter
+    from overlay.kernel import nftables as nft
+    from overlay.kernel import vxlan_filter
     asked = nft.routed_back()
     assert b"fib" in asked
     nft.routed_back = lambda: asked.replace(b"fib", b"fob")  # as on a kernel without it: there is no such expression

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay import status
 from overlay.clean import LINES, clean, clean_json, clean_tree
-from overlay.drivers.process import LineFormatter
-from overlay.template import render
+from overlay.daemon import status
+from overlay.daemon.template import render
+from overlay.runtime.process import LineFormatter
 
 HOSTILE = "x\n2026-11-29 15:00:00.000 ERROR   forged\r\x1b]0;owned\x07\x9b31m\x7f\u202egnp\u2066\u2028\x85\u200b\udc9b"
 

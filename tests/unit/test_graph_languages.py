@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.graph import FORMATS, graph
+from overlay.daemon.graph import FORMATS, graph
 
 A, B, C, D = (f"02:00:00:00:00:0{number}" for number in range(1, 5))
 DOT_STRING = r'"(?:[^"\\\n]|\\.)*"'

@@ -18,7 +18,7 @@ BUILT = {
         "overlay/proxy/policy.py",
         "re.sub('\\\\(\\\\?<(?=[A-Za-z_])', '(?P<', self.hostname_match)",
     ): "the administrator's own, on a name of at most 255 characters",
-    ("lab/scenario_steps.py", "value"): "compiled only; matched by lab/runner_match.py",
+    ("lab/scenario/steps.py", "value"): "compiled only; matched by lab/runner/match.py",
 }
 MEASURE = r"""
 import re, sys, time, msgspec
@@ -97,9 +97,9 @@ def test_every_expression_is_linear_on_hostile_text() -> None:
     constant, built = expressions()
     assert len(constant) > 40
     assert set(built) == set(BUILT), "name a new one in BUILT with its reason, or use lab.linear"
-    from lab.scenario_base import _NAME
+    from lab.scenario.base import _NAME
 
-    cases = [*constant, ("lab/scenario_base.py", _NAME.pattern, 0, "fullmatch")]
+    cases = [*constant, ("lab/scenario/base.py", _NAME.pattern, 0, "fullmatch")]
     try:  # a generous time: on an idle machine it takes 5 s
         process = subprocess.run(
             [sys.executable, "-c", MEASURE], input=msgspec.json.encode(cases), capture_output=True, timeout=300

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from overlay import cli_systemd
-from overlay.cli_systemd import PROXY, ROUTER, unit_texts
+from overlay.cli import systemd as cli_systemd
+from overlay.cli.systemd import PROXY, ROUTER, unit_texts
 
 
 @pytest.mark.parametrize("folder", ["bin", "a folder with 100% $pace"])
@@ -34,7 +34,7 @@ def test_systemd_reads_the_units(tmp_path: Path, folder: str) -> None:
 
 
 def test_the_printed_units_are_those_and_name_their_places() -> None:
-    words = [sys.executable, "-m", "overlay.cli", "systemd"]
+    words = [sys.executable, "-m", "overlay.cli.main", "systemd"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
     for name in (ROUTER, PROXY):
@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said_before_anything_is_written(
 ) -> None:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("WEAVE_", "DOCKER_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "overlay.cli", "systemd", *words],
+        [sys.executable, "-m", "overlay.cli.main", "systemd", *words],
         env={**kept, "PATH": str(tmp_path), **environment},
         capture_output=True,
         text=True,

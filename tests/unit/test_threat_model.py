@@ -19,12 +19,12 @@ ATTACKERS = (
 
 OPENS = re.compile(r"create_server\(|start_server\(|start_unix_server\(|SockSite\(|TCPSite\(|HTTPServer\(|\.listen\(\d")
 LISTENERS = {
-    "overlay/drivers/tcp.py": "TCP and UDP 6783",
-    "overlay/drivers/dns_sockets.py": "UDP and TCP 53",
-    "overlay/drivers/daemon.py": "router.sock",
-    "overlay/drivers/http_listener.py": "TCP 127.0.0.1:6784",
-    "overlay/drivers/proxy_main.py": "TCP 127.0.0.1:12375",
-    "overlay/drivers/plugin.py": "plugins/weave.sock",
+    "overlay/runtime/tcp.py": "TCP and UDP 6783",
+    "overlay/runtime/dns_sockets.py": "UDP and TCP 53",
+    "overlay/daemon/daemon.py": "router.sock",
+    "overlay/http/listener.py": "TCP 127.0.0.1:6784",
+    "overlay/proxy/main.py": "TCP 127.0.0.1:12375",
+    "overlay/docker/plugin.py": "plugins/weave.sock",
     "lab/backends/netns/control.py": "abstract socket",
     "lab/backends/dind/helper.py": "passed on by `dind`",
     "lab/backends/vagrant/agent.py": "passed on by `dind` and `vagrant`",

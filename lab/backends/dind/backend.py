@@ -18,7 +18,8 @@ from lab.backends.dind.client import Listed, client, containers, remove, tags
 from lab.backends.dind.engine import Choice, choose
 from lab.backends.dind.host import DindHost, Reach
 from lab.backends.dind.reach import HELPER, Far, Near, sockets, too_long
-from lab.backends.fabric_lab import (
+from lab.backends.netns import runtime
+from lab.backends.real.fabric_lab import (
     FabricLab,
     hosts_file,
     image_archives,
@@ -27,13 +28,12 @@ from lab.backends.fabric_lab import (
     underlay_of,
     wanted_images,
 )
-from lab.backends.netns import runtime
-from lab.engine_pools import bridge_of
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import store
 from lab.images.archive import Built, archive
-from lab.topology import Resolved
+from lab.scenario.engine_pools import bridge_of
+from lab.scenario.resolve import Resolved
 
 LABEL = "overlay-lab.lab"
 _STARTING = 60

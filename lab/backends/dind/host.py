@@ -10,11 +10,11 @@ import signal
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from lab.backends.base import Result, overdue
 from lab.backends.dind.client import client, load
 from lab.backends.dind.engine import answers
-from lab.backends.docker_client import Docker
-from lab.backends.observed import WEAVE_SOCKET, Agent, ObservedHost
+from lab.backends.real.docker_client import Docker
+from lab.backends.real.observed import WEAVE_SOCKET, Agent, ObservedHost
+from lab.contracts.lab import Result, overdue
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import reference

@@ -15,7 +15,7 @@ import msgspec
 
 from lab.backends.dind.client import client
 from lab.backends.dind.helper import ENGINE, SOCKETS, Done, Order
-from lab.backends.docker_client import Docker
+from lab.backends.real.docker_client import Docker
 from lab.errors import LabError
 from lab.fabric.fabric import run
 from lab.images.layers import cache

@@ -10,17 +10,17 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from lab.backends.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
 from lab.backends.netns import runtime
 from lab.backends.netns.host import NetnsHost
 from lab.backends.netns.init import HostPlan
 from lab.backends.netns.paths import host_dir, search_path
 from lab.backends.netns.spawn import Spawner
-from lab.backends.process_images import foreign_images
-from lab.engine_pools import bridge_of
+from lab.backends.real.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
+from lab.backends.real.process_images import foreign_images
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
-from lab.topology import Resolved
+from lab.scenario.engine_pools import bridge_of
+from lab.scenario.resolve import Resolved
 
 
 class NetnsLab(FabricLab[NetnsHost]):
@@ -45,7 +45,7 @@ class NetnsBackend:
         self._engine = engine
 
     def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
-        """See `lab.backends.base.Housed`."""
+        """See `lab.contracts.lab.Housed`."""
         from lab.backends.netns import launch
 
         return launch(work, detach=detach, name=name)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from lab.backends.base import Result
-from lab.backends.docker_client import Docker
 from lab.backends.netns import init
 from lab.backends.netns.control import peer_pid
 from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
 from lab.backends.netns.spawn import Process, Spawner, preloaded
-from lab.backends.observed import LINE_LIMIT, ObservedHost
+from lab.backends.real.docker_client import Docker
+from lab.backends.real.observed import LINE_LIMIT, ObservedHost
+from lab.contracts.lab import Result
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 

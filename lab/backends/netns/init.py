@@ -125,7 +125,7 @@ def _serve_engine(plan: HostPlan) -> NoReturn:
         os.dup2(log, 2)
         os.close(log)
         set_process_name("lab-engine")
-        from lab.backends.engine import serve_engine
+        from lab.engine import serve_engine
 
         asyncio.run(
             serve_engine(

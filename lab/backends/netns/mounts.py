@@ -171,7 +171,7 @@ def _write_commands() -> None:
     weave = (
         "#!/bin/sh\n"
         f"PYTHONPATH={shlex.quote(import_path)}${{PYTHONPATH:+:$PYTHONPATH}} "
-        f'exec {shlex.quote(sys.executable)} -m overlay.cli "$@"\n'
+        f'exec {shlex.quote(sys.executable)} -m overlay.cli.main "$@"\n'
     )
     for name, text in (("weave", weave), ("sudo", _SUDO)):
         (BIN / name).write_text(text, encoding="utf-8")

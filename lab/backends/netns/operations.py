@@ -8,9 +8,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.backends.fabric_lab import FabricLab
 from lab.backends.netns import runtime
 from lab.backends.netns.control import Operation, Server
+from lab.backends.real.fabric_lab import FabricLab
 from lab.errors import LabError
 from lab.faults.partition import complete, with_rest
 

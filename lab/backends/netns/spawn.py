@@ -19,9 +19,9 @@ from itertools import count
 
 import msgspec
 
-from lab.backends.base import Result, overdue
 from lab.backends.netns.init import HostPlan
 from lab.backends.netns.zygote import MESSAGE, Order
+from lab.contracts.lab import Result, overdue
 from lab.errors import Exhausted, LabError, no_room
 
 _CHUNK = 1 << 16
@@ -199,7 +199,7 @@ def preloaded(argv: Sequence[str]) -> tuple[str, list[str]]:
     words = list(argv)
     if words[:2] == ["sudo", "weave"]:
         del words[0]
-    return ("overlay.cli:main", words[1:]) if words[0] == "weave" else ("", list(argv))
+    return ("overlay.cli.main:main", words[1:]) if words[0] == "weave" else ("", list(argv))
 
 
 class _Collector:

@@ -32,7 +32,7 @@ from msgspec import Struct
 from lab.backends.netns.init import HostPlan, run_host
 from lab.fabric.syscalls import Clone, pidfd_open, set_process_name, setns, unshare
 
-PRELOAD = ("overlay.cli", "overlay.drivers.daemon", "lab.backends.engine", "lab.probes.agent", "asyncio")
+PRELOAD = ("overlay.cli.main", "overlay.daemon.daemon", "lab.engine", "lab.probes.agent", "asyncio")
 MESSAGE = 200_000
 """Upper bound of one message; below the default send buffer."""
 _DESCRIPTORS = 4
@@ -151,7 +151,7 @@ class Zygote:
             random.seed()
             if order.call:
                 module = order.call.partition(":")[0]
-                set_process_name("weave" if module == "overlay.cli" else module.rpartition(".")[2])
+                set_process_name("weave" if module == "overlay.cli.main" else module.rpartition(".")[2])
             channel = os.dup(fds[3]) if order.init is not None else -1
             for fd in fds:
                 os.close(fd)

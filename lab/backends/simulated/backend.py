@@ -8,17 +8,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
-from lab.backends.process_images import foreign_images
+from lab.backends.real.process_images import foreign_images
 from lab.backends.simulated.commands import unknown
 from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.host import BOOT, SimHost
 from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import Reach
-from lab.engine_pools import bridge_of
 from lab.errors import LabError, Violation
-from lab.faults.obstacle import Obstacle
-from lab.launch_options import proxy_asked
-from lab.scenario_model import PROCESS
+from lab.faults.packet_filter import Obstacle
+from lab.scenario.engine_pools import bridge_of
+from lab.scenario.launch_options import proxy_asked
+from lab.scenario.model import PROCESS
+from lab.scenario.resolve import Resolved
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.machine import Machine
@@ -26,7 +27,6 @@ from lab.sim.memory import estimate
 from lab.sim.routers import Routers
 from lab.sim.world import World
 from lab.this_machine import free_memory
-from lab.topology import Resolved
 
 __all__ = ["SimBackend", "SimLab"]
 
@@ -59,7 +59,7 @@ class SimLab:
         self.invariants.moved()
 
     async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
-        """See `lab.faults.obstacle.Obstructed`."""
+        """See `lab.faults.packet_filter.Obstructed`."""
         found = (obstacle.hosts, obstacle.protocol, obstacle.port, obstacle.mtu) if obstacle is not None else None
         self.world.network.obstruct(key, found)
         self.invariants.moved()

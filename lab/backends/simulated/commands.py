@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from lab.backends.base import Result
+from lab.contracts.lab import Result
 from lab.overlays.engine import CLIENT
 from lab.sim.filters import FILTERS, NULL, Files
 from lab.sim.shell import Command, NotSimulated, commands, parse

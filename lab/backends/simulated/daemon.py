@@ -1,6 +1,6 @@
 """The daemon of a simulated host: the real `Containers`, `Control` and `Router` around a node of the simulated world.
 
-The counterpart of `overlay.drivers.daemon` and `overlay.drivers.loop`: what those do with sockets, disk and kernel is
+The counterpart of `overlay.daemon.daemon` and `overlay.daemon.router`: what those do with sockets, disk and kernel is
 done here with the world's. Decides nothing.
 """
 
@@ -26,19 +26,19 @@ from overlay import effects as e
 from overlay import inputs as i
 from overlay.clean import clean
 from overlay.config import Config
+from overlay.crypto.secure_peer import KEY_SIZE, tunnel_address
+from overlay.daemon.control import Control
 from overlay.datapath.vxlan import vxlan_plan
-from overlay.datapath.wireguard import KEY_SIZE, tunnel_address
-from overlay.drivers.attach import Ports, PortWanted
-from overlay.drivers.containers import EXPOSED, Containers
-from overlay.drivers.control import Control
-from overlay.drivers.dns import question
-from overlay.drivers.engine import Engine
-from overlay.drivers.expose import Exposure
-from overlay.drivers.journal import Journal
-from overlay.drivers.options import LaunchOptions
+from overlay.docker.containers import EXPOSED, Containers
+from overlay.docker.engine import Engine
+from overlay.docker.expose import Exposure
+from overlay.docker.journal import Journal
 from overlay.env import SECOND
 from overlay.errors import OverlayError
+from overlay.kernel.attach import Ports, PortWanted
 from overlay.mesh import launches
+from overlay.options import LaunchOptions
+from overlay.runtime.dns_server import question
 from overlay.runtime.node_runner import NodeRunner
 from overlay.runtime.router import Router
 
@@ -267,7 +267,7 @@ class SimDaemon:
         await self.die()
 
     def report(self) -> dict[str, Any]:
-        """As `overlay.drivers.daemon.Daemon.report`."""
+        """As `overlay.daemon.daemon.Daemon.report`."""
         found: dict[str, Any] = dict(self.router.node.report(self.peer.now()))
         found["driver"] = {
             "pid": 100 + self.peer.life,

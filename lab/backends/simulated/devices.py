@@ -6,8 +6,8 @@ Owns what `ip link`, `ip addr` and `bridge fdb` do to the host's simulated kerne
 
 from collections.abc import Sequence
 
-from lab.backends.base import Result
 from lab.backends.simulated.engine import SimContainer
+from lab.contracts.lab import Result
 from lab.sim.kernel import Kernel, Port
 from overlay.effects import SetFlood
 

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from lab.backends.simulated.programs import served
-from lab.engine_pools import DEFAULT
 from lab.images import IMAGES, find
-from lab.scenario_model import PROCESS
-from lab.scenario_names import HOST_NAME, unfit_for_container
-from overlay.drivers.engine import Container, Event
+from lab.scenario.engine_pools import DEFAULT
+from lab.scenario.model import PROCESS
+from lab.scenario.names import HOST_NAME, unfit_for_container
+from overlay.docker.engine import Container, Event
 from overlay.errors import UsageError
 from overlay.policy.names import labels_of
 
@@ -60,7 +60,7 @@ class SimContainer:
 
 
 class SimEngine:
-    """The engine of one host, in the place of `overlay.drivers.engine.Engine`."""
+    """The engine of one host, in the place of `overlay.docker.engine.Engine`."""
 
     path = "/var/run/docker.sock"
 
@@ -84,7 +84,7 @@ class SimEngine:
         """Port of the host -> container, port inside."""
         self.containers: dict[str, SimContainer] = {}
 
-    # --- overlay.drivers.engine.Engine ------------------------------------------------------------------------------
+    # --- overlay.docker.engine.Engine ------------------------------------------------------------------------------
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container; returns its id. Raises `UsageError`."""

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 
 from msgspec.structs import asdict
 
-from lab.backends.base import Probe, Result, overdue
 from lab.backends.simulated.commands import Place, run_argv
 from lab.backends.simulated.daemon import SimDaemon
 from lab.backends.simulated.devices import Devices
@@ -23,14 +22,15 @@ from lab.backends.simulated.place import ContainerPlace, HostPlace
 from lab.backends.simulated.probes import Prober
 from lab.backends.simulated.reach import Reach
 from lab.backends.simulated.weave import Asked, CleanUp, Leave, Request, Spawn, run_weave
+from lab.contracts.lab import Probe, Result, overdue
 from lab.errors import LabError
-from lab.history import Gone, Sample, View
+from lab.records.history import Gone, Sample, View
 from lab.sim.filters import Files
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.world import Peer, World
-from overlay.cli_client import NotRunning, Refused
-from overlay.drivers.control import WATCH_REFRESH
+from overlay.cli.client import NotRunning, Refused
+from overlay.daemon.control import WATCH_REFRESH
 from overlay.env import MILLISECOND, Random
 from overlay.errors import OverlayError, UsageError
 from overlay.view import View as Belief
@@ -167,12 +167,12 @@ class SimHost:
     # --- devices ----------------------------------------------------------------------------------------------------
 
     async def set_disk(self, *, latency: int, full: bool) -> None:
-        """See `lab.backends.base.Adjustable`."""
+        """See `lab.contracts.lab.Adjustable`."""
         self._peer.disk.latency = latency
         self._peer.disk.full = "no space left on device" if full else ""
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:
-        """See `lab.backends.base.Adjustable`; no clock is put back."""
+        """See `lab.contracts.lab.Adjustable`; no clock is put back."""
         ahead = self._peer.clock.read(self.world.now) - self.world.now
         self._peer.set_clock(ahead if offset is None else max(offset, ahead), drift)
 
@@ -286,7 +286,7 @@ class SimHost:
     # --- views and probes -------------------------------------------------------------------------------------------
 
     async def views(self) -> AsyncIterator[View | Gone]:
-        """See `lab.backends.base.Host`."""
+        """See `lab.contracts.lab.Host`."""
         queue: asyncio.Queue[View | Gone] = asyncio.Queue()
         self._viewers.append(queue)
         try:
@@ -324,7 +324,7 @@ class SimHost:
             queue.put_nowait(record)
 
     async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
-        """See `lab.backends.base.Host`."""
+        """See `lab.contracts.lab.Host`."""
         async for sample in self._prober.run(probes):
             yield sample
 

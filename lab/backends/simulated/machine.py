@@ -6,11 +6,11 @@ A border and no code, so that a host may be made of its parts and these need not
 from collections.abc import Sequence
 from typing import Protocol
 
-from lab.backends.base import Result
 from lab.backends.simulated.commands import Place
 from lab.backends.simulated.daemon import SimDaemon
 from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.backends.simulated.reach import Reach
+from lab.contracts.lab import Result
 from lab.sim.filters import Files
 from lab.sim.kernel import Kernel
 from lab.sim.world import World

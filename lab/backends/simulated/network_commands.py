@@ -12,8 +12,8 @@ from typing import Protocol, cast
 
 from msgspec import Struct
 
-from lab.backends.base import Result
 from lab.backends.simulated.commands import Place, Program, run_argv
+from lab.contracts.lab import Result
 from lab.images.dummy_http import greeting
 
 __all__ = ["NETWORK", "Fetched", "Interface", "NetworkPlace"]

@@ -7,16 +7,16 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 
-from lab.backends.base import Result
 from lab.backends.simulated.commands import Program
 from lab.backends.simulated.engine import SimContainer
 from lab.backends.simulated.machine import Machine
 from lab.backends.simulated.network_commands import NETWORK, Fetched, Interface, page
+from lab.contracts.lab import Result
 from lab.sim.filters import Files
+from lab.sim.link_model import RTO_MIN
 from lab.sim.network import SYN_RETRY
-from lab.sim.passage import RTO_MIN
 from overlay.datapath.vxlan import BRIDGE as BRIDGE_DEVICE
-from overlay.drivers.containers import EXPOSED
+from overlay.docker.containers import EXPOSED
 from overlay.env import MILLISECOND, SECOND
 
 __all__ = ["ContainerPlace", "HostPlace"]

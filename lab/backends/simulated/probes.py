@@ -12,13 +12,13 @@ from typing import cast
 
 from dnslib import AAAA, RCODE, A, DNSRecord
 
-from lab.backends.base import Probe
 from lab.backends.simulated.engine import SimContainer
 from lab.backends.simulated.machine import Machine
 from lab.backends.simulated.place import ANSWER, ECHO, REQUEST, SERVING
 from lab.backends.simulated.reach import LOCAL, Route
-from lab.history import Sample
-from lab.probes.protocol import first_due
+from lab.contracts.lab import Probe
+from lab.contracts.probe import first_due
+from lab.records.history import Sample
 from lab.sim.network import SYN_RETRY
 from overlay.errors import UsageError
 

@@ -12,17 +12,17 @@ from msgspec import Struct
 from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.sim.flows import Flow
 from lab.sim.kernel import Kernel
+from lab.sim.link_model import RTO_MIN
 from lab.sim.network import Network
-from lab.sim.passage import RTO_MIN
 from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
 from overlay.config import Address
-from overlay.drivers.containers import EXPOSED
+from overlay.docker.containers import EXPOSED
 from overlay.env import MICROSECOND, SECOND
 
 LOCAL = 40 * MICROSECOND
 """From one container to another of the same host."""
 _LOOK = SECOND
-"""How often a daemon looks at what its kernel has forwarded (`overlay.drivers.sleeve`)."""
+"""How often a daemon looks at what its kernel has forwarded (`overlay.runtime.sleeve`)."""
 _ETHERNET = 1500
 _HEADERS = 52
 """Octets of IP, TCP and its options before a segment's own."""

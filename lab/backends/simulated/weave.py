@@ -12,11 +12,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from lab.backends.base import Result
-from overlay.cli import HERE, Machine, main
-from overlay.cli_client import Client
-from overlay.drivers.options import LaunchOptions
+from lab.contracts.lab import Result
+from overlay.cli.client import Client
+from overlay.cli.main import HERE, Machine, main
 from overlay.errors import OverlayError
+from overlay.options import LaunchOptions
 from overlay.ranges import Network
 
 __all__ = ["Asked", "CleanUp", "Leave", "Request", "Spawn", "run_weave"]

@@ -31,7 +31,7 @@ FOLDER = Path("/run/overlay-lab")
 ORDERS = str(FOLDER / "agent.sock")
 LOG = "/var/log/overlay-lab.log"
 _NICE = 5
-_PRELOAD = ("overlay.cli", "overlay.drivers.daemon", "lab.probes.agent", "asyncio")
+_PRELOAD = ("overlay.cli.main", "overlay.daemon.daemon", "lab.probes.agent", "asyncio")
 
 
 class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):

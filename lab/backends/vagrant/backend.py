@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lab.backends.fabric_lab import (
+from lab.backends.netns import runtime
+from lab.backends.netns.paths import STATE
+from lab.backends.real.fabric_lab import (
     FabricLab,
     hosts_file,
     image_archives,
@@ -20,15 +22,13 @@ from lab.backends.fabric_lab import (
     underlay_of,
     wanted_images,
 )
-from lab.backends.netns import runtime
-from lab.backends.netns.paths import STATE
 from lab.backends.vagrant import libvirt
 from lab.backends.vagrant.guest import Guest
 from lab.backends.vagrant.host import Machines, VagrantHost
 from lab.errors import LabError
 from lab.fabric.guests import GuestFabric
 from lab.images import box, store
-from lab.topology import Resolved
+from lab.scenario.resolve import Resolved
 
 _NO_DEVICES = {"slow_disk": "the disks of the {} backend cannot be slowed or filled; use sim"}
 
@@ -87,7 +87,7 @@ class VagrantBackend:
         self._make_machines = machines or _by_vagrant
 
     def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
-        """See `lab.backends.base.Housed`."""
+        """See `lab.contracts.lab.Housed`."""
         from lab.backends.netns import launch
 
         return launch(work, detach=detach, name=name)
@@ -100,14 +100,14 @@ class VagrantBackend:
             return [*refusals(scenario), str(error)]
 
     def pace(self) -> tuple[int, str]:
-        """See `lab.backends.base.Paced`."""
+        """See `lab.contracts.lab.Paced`."""
         found = box.find(docker=True)
         if found is None or asyncio.run(libvirt.kvm_works(found.image)):
             return 1, ""
         return _EMULATED, "emulated processors"
 
     async def watch(self, lab: Any, scenario: Resolved) -> None:
-        """See `lab.runner`: beside the timeline, for as long as the lab is up."""
+        """See `lab.runner.runner`: beside the timeline, for as long as the lab is up."""
         await lab.watch()
 
     async def up(self, scenario: Resolved) -> VagrantLab:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from lab.backends.base import Result
 from lab.backends.netns.spawn import preloaded
-from lab.backends.observed import LINE_LIMIT, WEAVE_SOCKET, Agent
+from lab.backends.real.observed import LINE_LIMIT, WEAVE_SOCKET, Agent
 from lab.backends.vagrant import agent
 from lab.backends.vagrant.agent import Done, Order
+from lab.contracts.lab import Result
 from lab.errors import LabError
 from lab.images.archive import Layer
 

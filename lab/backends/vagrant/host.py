@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.backends.base import Result
 from lab.backends.dind.client import client, load, tags
 from lab.backends.dind.engine import answers
-from lab.backends.docker_client import Docker
-from lab.backends.fabric_lab import HOST_SYSCTLS
-from lab.backends.observed import Agent, ObservedHost
+from lab.backends.real.docker_client import Docker
+from lab.backends.real.fabric_lab import HOST_SYSCTLS
+from lab.backends.real.observed import Agent, ObservedHost
 from lab.backends.vagrant.guest import Guest
+from lab.contracts.lab import Result
 from lab.errors import LabError
 from lab.fabric.guests import GuestFabric
 from lab.images import reference, store
@@ -213,12 +213,12 @@ class VagrantHost(ObservedHost):
     # Devices
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:
-        """See `lab.backends.base.Adjustable`: the machine's own clock, wall and monotonic."""
+        """See `lab.contracts.lab.Adjustable`: the machine's own clock, wall and monotonic."""
         self._powered()
         await self._guest.skew(offset, drift)
 
     async def set_disk(self, *, latency: int, full: bool) -> None:
-        """See `lab.backends.base.Adjustable`; scenarios that want it are refused."""
+        """See `lab.contracts.lab.Adjustable`; scenarios that want it are refused."""
         raise LabError(f"the disk of {self.name} cannot be disturbed: a hypervisor's disks have no such knob")
 
     # Commands

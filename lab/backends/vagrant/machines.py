@@ -31,8 +31,8 @@ from lab.errors import LabError
 from lab.fabric.plan import mac_of
 from lab.images import box
 from lab.images.box import Box
+from lab.scenario.resolve import Resolved
 from lab.this_machine import free_memory, program
-from lab.topology import Resolved
 
 DIRECTORY = STATE / "vagrant"
 PREFIX = "lab_"

@@ -13,7 +13,7 @@ from overlay.effects import CloseTcp, Compute, Dial, Effect, Persist, SendDatagr
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Leave
 from overlay.mesh.session import Session
-from overlay.wire import encode_datagram, encode_message
+from overlay.wire.codec import encode_datagram, encode_message
 
 GOLDEN = Path(__file__).with_name("two_peers.txt")
 WITH_PASSWORD = Path(__file__).with_name("two_peers_password.txt")

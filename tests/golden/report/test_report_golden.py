@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import synthetic_history
 
-from lab.history import Writer
+from lab.records.history import Writer
 from lab.report import write_report
 
 HERE = Path(__file__).parent

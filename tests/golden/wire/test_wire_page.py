@@ -13,14 +13,14 @@ import pytest
 from msgspec import inspect
 
 from overlay.config import Address
-from overlay.datapath.seal import Opener, Sealer
-from overlay.ipam.messages import Lineage, RingDelta, Token
-from overlay.mesh.derive import Keys
-from overlay.mesh.envelopes import DatagramMessage, Delta, Envelope, News, Prune, Routed, Vector, Want
-from overlay.mesh.messages import Link, PeerRecord, TopologyDelta, TopologyVector
-from overlay.mesh.origin_messages import Entry, NameValue, OriginDelta, OriginState
+from overlay.crypto.derive import Keys
+from overlay.crypto.seal import Opener, Sealer
 from overlay.mesh.session import Session
-from overlay.wire import Body, decode_datagram, decode_message, encode_datagram, encode_message
+from overlay.wire.codec import Body, decode_datagram, decode_message, encode_datagram, encode_message
+from overlay.wire.envelopes import DatagramMessage, Delta, Envelope, News, Prune, Routed, Vector, Want
+from overlay.wire.origins import Entry, NameValue, OriginDelta, OriginState
+from overlay.wire.ring import Lineage, RingDelta, Token
+from overlay.wire.topology import Link, PeerRecord, TopologyDelta, TopologyVector
 
 PAGE = Path(__file__).parents[3] / "docs" / "wire.md"
 BEGIN, END = "<!-- examples -->\n", "<!-- end of examples -->\n"

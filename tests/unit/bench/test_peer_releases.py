@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from lab.bench import rows, tunnels
+from benchmarks import rows, tunnels
 
 WIREGUARD = """wireguard-go v0.0.20220316
 

@@ -13,7 +13,7 @@ from lab.checkers.dns import check_dns, staleness
 from lab.checkers.reachability import check_reachability
 from lab.checkers.schedule import check_schedule
 from lab.checkers.settled import check_settled
-from lab.history import AnyRecord, Gone, Load, Sample
+from lab.records.history import AnyRecord, Gone, Load, Sample
 
 
 def changed(records: list[AnyRecord], which: Callable[[Sample], bool], **fields: object) -> list[AnyRecord]:

@@ -10,7 +10,7 @@ from synthetic_history import MS, S, Story
 from lab.checkers.convergence import HOLD, METRICS, ConvergenceTracker, convergence
 from lab.checkers.run import Run
 from lab.checkers.world import World, is_change, series_of
-from lab.history import AnyRecord, Event, Gone, Meta, Sample, View
+from lab.records.history import AnyRecord, Event, Gone, Meta, Sample, View
 
 HOSTS = ("a", "b", "c")
 REPLICAS = {"x": "a", "y": "b", "z": "c"}

@@ -12,10 +12,10 @@ from synthetic_history import MS, S, Story
 
 from lab.checkers import Run, check_reachability
 from lab.checkers.outages import outages
-from lab.history import AnyRecord, Sample
 from lab.plots import figures
 from lab.plots.reachability import timeline
 from lab.plots.style import Figure, context, span
+from lab.records.history import AnyRecord, Sample
 from lab.report.page import render
 from lab.report.summary import summarise
 

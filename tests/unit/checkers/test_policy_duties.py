@@ -3,7 +3,7 @@
 from typing import Any
 
 from lab.checkers.world import World
-from lab.history import Event, Meta
+from lab.records.history import Event, Meta
 
 HOSTS = ("a", "b", "c")
 SCENARIO: dict[str, Any] = {

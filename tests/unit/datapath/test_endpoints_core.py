@@ -3,9 +3,9 @@
 import pytest
 
 from overlay.config import Address, Config
+from overlay.crypto.secure_peer import SecurePeer, tunnel_address
 from overlay.datapath import announcer
 from overlay.datapath.endpoints import DETOUR, GRAIN, NEWCOMER, RECOVERY, Endpoints
-from overlay.datapath.wireguard import SecurePeer, tunnel_address
 from overlay.effects import (
     Announce,
     Broadcast,
@@ -30,7 +30,7 @@ from overlay.inputs import (
     PeersChanged,
     Wake,
 )
-from overlay.mesh.origin_messages import EndpointValue, Entry, NameValue, OriginDelta, OriginState
+from overlay.wire.origins import EndpointValue, Entry, NameValue, OriginDelta, OriginState
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 MAC = "02:00:0a:00:01:01"

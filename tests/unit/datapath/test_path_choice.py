@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlay.config import Address, Config
+from overlay.crypto.derive import Keys
+from overlay.crypto.secure_peer import SecurePeer, tunnel_address
 from overlay.datapath.paths import PRECISION, TRANSITIONS, Event, Fast, Paths
-from overlay.datapath.wireguard import SecurePeer, tunnel_address
 from overlay.effects import Notify, ResizeTunnel, SendProbe
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import CarriersChanged, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
-from overlay.mesh.derive import Keys
 
 B = "00:00:00:00:00:02"
 KEYS = Keys(bytes(32), bytes(32))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.datapath.seal import (
+from overlay.crypto.seal import (
     AHEAD,
     COUNTER,
     EPOCH_PACKETS,

@@ -120,7 +120,7 @@ def test_modules_of_others_are_not_taken(tmp_path: Path) -> None:
 def test_a_damaged_file_says_so(tmp_path: Path) -> None:
     data = bytearray(weave_file().read_bytes())
     with zipfile.ZipFile(weave_file()) as archive:
-        (name,) = (name for name in archive.namelist() if name.startswith("code-") and name.endswith("/overlay/cli.py"))
+        (name,) = (name for name in archive.namelist() if name.startswith("code-") and name.endswith("/overlay/cli/main.py"))
         place = archive.getinfo(name)
     data[place.header_offset + 400] ^= 0xFF
     broken = tmp_path / "weave"

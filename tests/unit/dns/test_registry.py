@@ -19,8 +19,8 @@ from overlay.inputs import (
     RegisterName,
     UnregisterName,
 )
-from overlay.mesh.origin_map import OriginMap
-from overlay.mesh.origin_messages import EndpointValue, NameValue
+from overlay.replicated.origin_map import OriginMap
+from overlay.wire.origins import EndpointValue, NameValue
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 

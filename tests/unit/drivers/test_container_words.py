@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lab.launch_options import launch_faults
-from overlay.cli_client import Refused
-from overlay.cli_container import _plain, _volumes, _without_password, as_container, find, start_router
-from overlay.cli_launch import parse_launch
-from overlay.cli_proxy import parse_proxy, split_proxy_words
-from overlay.cli_words import Usage
-from overlay.drivers import host_files
-from overlay.drivers.options import LaunchOptions, differences
+from lab.scenario.launch_options import launch_faults
+from overlay.cli.client import Refused
+from overlay.cli.container import _plain, _volumes, _without_password, as_container, find, start_router
+from overlay.cli.launch import parse_launch
+from overlay.cli.proxy import parse_proxy, split_proxy_words
+from overlay.cli.words import Usage
+from overlay.kernel import host_files
+from overlay.options import LaunchOptions, differences
 
 
 class _Stub(ThreadingUnixStreamServer):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.drivers.disk import Disk, DiskFull, _format, _parse
-from overlay.drivers.journal import Attachment, Journal, Name
+from overlay.docker.journal import Attachment, Journal, Name
 from overlay.errors import EnvironmentProblem
+from overlay.runtime.disk import Disk, DiskFull, _format, _parse
 
 
 def test_what_was_written_is_there_again(tmp_path: Path) -> None:

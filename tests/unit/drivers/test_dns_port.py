@@ -4,7 +4,7 @@ import dnslib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.drivers.dns import refuse, upstreams
+from overlay.runtime.dns_server import refuse, upstreams
 
 
 def test_upstreams_in_order_without_ourselves() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from overlay.http_guard import has_token, host_name, refusal, token_header
+from overlay.http.guard import has_token, host_name, refusal, token_header
 
 OWN = ("127.0.0.1:6784", "localhost", "LocalHost:6784", "localhost.:6784", "[::1]:6784", "[fe80::1%eth0]", "10.0.0.1")
 FOREIGN = (

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from overlay.cli_client import Client, NotRunning, Refused
-from overlay.cli_launch import launch
-from overlay.drivers.options import LaunchOptions
+from overlay.cli.client import Client, NotRunning, Refused
+from overlay.cli.launch import launch
+from overlay.options import LaunchOptions
 from overlay.ranges import Network
 
 

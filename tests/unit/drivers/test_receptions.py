@@ -6,7 +6,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlay.drivers.receptions import Receptions
+from overlay.runtime.recvmmsg import Receptions
 
 _SOL_UDP, _UDP_SEGMENT, _UDP_GRO = 17, 103, 104
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from virtual_nodes import VirtualNodes
 
-from overlay import metrics, status
-from overlay.drivers.control import Control
-from overlay.drivers.http_listener import Door, Turns
+from overlay.daemon import metrics, status
+from overlay.daemon.control import Control
+from overlay.daemon.original_report import target, views
+from overlay.daemon.template import MAX_OUTPUT, MAX_STEPS, MAX_TEMPLATE, render, split
 from overlay.env import SECOND
 from overlay.errors import UsageError
+from overlay.http.listener import Door, Turns
 from overlay.inputs import Prime
-from overlay.original_report import target, views
-from overlay.template import MAX_OUTPUT, MAX_STEPS, MAX_TEMPLATE, render, split
 
 DRIVER = {
     "device": "vxlan-6784",

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from overlay import cli
-from overlay.cli_client import Client, NotRunning
-from overlay.cli_launch import launch, parse_launch
-from overlay.cli_original import COMMANDS, DNS_FLAGS, FLAGS, dns_arguments
-from overlay.cli_run import parse_run
-from overlay.cli_variables import REFUSED, TAKEN
-from overlay.cli_words import Usage, take_addresses
-from overlay.drivers.addresses import AddressSpec, looks_like_address, parse_address, parse_target
-from overlay.drivers.options import LaunchOptions, differences
+from overlay.addresses import AddressSpec, looks_like_address, parse_address, parse_target
+from overlay.cli import main as cli
+from overlay.cli.client import Client, NotRunning
+from overlay.cli.launch import launch, parse_launch
+from overlay.cli.original import COMMANDS, DNS_FLAGS, FLAGS, dns_arguments
+from overlay.cli.run import parse_run
+from overlay.cli.variables import REFUSED, TAKEN
+from overlay.cli.words import Usage, take_addresses
 from overlay.errors import UsageError
+from overlay.options import LaunchOptions, differences
 
 
 def test_both_spellings_of_launch_flags_say_the_same() -> None:

@@ -9,9 +9,9 @@ import struct
 import pytest
 
 from overlay.config import Address
-from overlay.datapath.wireguard import SecurePeer, in_tunnel, tunnel_address
-from overlay.drivers import wireguard
+from overlay.crypto.secure_peer import SecurePeer, in_tunnel, tunnel_address
 from overlay.effects import SetSecurePeers
+from overlay.kernel import wireguard
 
 KEY, OTHER = bytes(range(32)), bytes(range(32, 64))
 PEER = SecurePeer("fe80::1", KEY, Address("192.0.2.2", 6785))

@@ -6,9 +6,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.backends.engine import logs
-from lab.backends.engine.logs import Entry, Log, Record, Store
-from lab.backends.engine.streams import STDERR, STDOUT
+from lab.engine import logs
+from lab.engine.logs import Entry, Log, Record, Store
+from lab.engine.streams import STDERR, STDOUT
 
 
 def make(folder: Path) -> Log:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.backends.engine import clock, spec
-from lab.backends.engine.errors import ApiError
-from lab.backends.engine.files import resolver
-from lab.backends.engine.hijack import detach_keys
-from lab.backends.engine.spec import parse_create, parse_signal
+from lab.engine import clock, spec
+from lab.engine.errors import ApiError
+from lab.engine.files import resolver
+from lab.engine.hijack import detach_keys
+from lab.engine.spec import parse_create, parse_signal
 from lab.images import IMAGES, SHIMS_FIRST, SHIMS_LAST, find, reference, search_path
 
 

@@ -16,10 +16,10 @@ from lab.explore.case import Case, first_case, shorter, simpler_faults, with_fau
 from lab.explore.schedule import Fault, draw, hindered
 from lab.explore.search import kind_of
 from lab.explore.shrink import shrink
-from lab.scenario import parse
-from lab.scenario_values import UNITS
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
+from lab.scenario.values import UNITS
 from lab.sweep.measure import Point
-from lab.topology import resolve
 
 S = UNITS["s"]
 BASE = """\

@@ -12,7 +12,7 @@ from overlay.effects import Effect, Persist, Unicast
 from overlay.errors import ConfigError, EnvironmentProblem, RemoteError
 from overlay.inputs import Deliver, Input, PeersChanged, Prime
 from overlay.ipam.ipam import Ipam
-from overlay.ipam.messages import (
+from overlay.wire.ring import (
     Abstention,
     Accepted,
     Ballot,

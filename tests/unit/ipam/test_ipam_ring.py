@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.ipam.messages import Lineage, RingDelta, Token
 from overlay.ipam.ring import CONSENSUS, SEED, TAKEOVER, Ring, better, divide, join_deltas, make_lineage
+from overlay.wire.ring import Lineage, RingDelta, Token
 
 SIZE = 64
 DIGEST = 0xA2A054922F4A45C6

@@ -1,8 +1,8 @@
 """What a scenario cannot have on real packets, and the words in which that is said."""
 
-from lab.backends.fabric_lab import refusals
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.backends.real.fabric_lab import refusals
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 ROUTED = """
 version: 1

@@ -1,8 +1,8 @@
 """What virtual machines cannot honour is refused by its place in the scenario, and nothing else is."""
 
 from lab.backends.vagrant.backend import refusals
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 SCENARIO = """
 version: 1

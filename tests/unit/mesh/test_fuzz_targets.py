@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from overlay.mesh.envelopes import Accept, Beacon, Beat, Confirm, Goodbye, Hello, PakeShare, Rekey, Resume
-from overlay.wire import encode_datagram, encode_message
+from overlay.wire.codec import encode_datagram, encode_message
+from overlay.wire.envelopes import Accept, Beacon, Beat, Confirm, Goodbye, Hello, PakeShare, Rekey, Resume
 
 FILE = Path(__file__).parents[2] / "fuzz" / "decoders.py"
 spec = importlib.util.spec_from_file_location("fuzz_decoders", FILE)

@@ -4,10 +4,10 @@ from random import Random
 
 from overlay.effects import Effect, SendTcp
 from overlay.env import MILLISECOND, SECOND
-from overlay.mesh.envelopes import DigestKind, Digests, Graft, News, Want
-from overlay.mesh.gossip import GRAFT_DELAY, GRAFT_HOPS, Gossip
-from overlay.mesh.messages import PeerRecord, TopologyDelta, TopologyVector
 from overlay.mesh.topology import Topology
+from overlay.replicated.gossip import GRAFT_DELAY, GRAFT_HOPS, Gossip
+from overlay.wire.envelopes import DigestKind, Digests, Graft, News, Want
+from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyVector
 
 FLUSH_DELAY = 2 * MILLISECOND
 

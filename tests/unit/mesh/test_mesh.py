@@ -25,9 +25,11 @@ from overlay.inputs import (
     TcpOpened,
     Wake,
 )
-from overlay.ipam.messages import Trigger
 from overlay.mesh.connections import TRANSITIONS, Connection, Event, State
-from overlay.mesh.envelopes import (
+from overlay.mesh.mesh import Mesh
+from overlay.mesh.report import report as mesh_report
+from overlay.wire.codec import Delta, Vector
+from overlay.wire.envelopes import (
     Accept,
     Beacon,
     Beat,
@@ -42,11 +44,9 @@ from overlay.mesh.envelopes import (
     StreamBeat,
     Want,
 )
-from overlay.mesh.mesh import Mesh
-from overlay.mesh.messages import TopologyDelta, TopologyVector
-from overlay.mesh.origin_messages import Entry, OriginDelta, OriginState, OriginVector
-from overlay.mesh.report import report as mesh_report
-from overlay.wire import Delta, Vector
+from overlay.wire.origins import Entry, OriginDelta, OriginState, OriginVector
+from overlay.wire.ring import Trigger
+from overlay.wire.topology import TopologyDelta, TopologyVector
 
 A, B = Address("10.0.0.1", 6783), Address("10.0.0.2", 6783)
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from overlay.config import Address, Config
 from overlay.env import MILLISECOND
 from overlay.inputs import Connect, Datagram, DialFailed, Forget, Input, TcpClosed, TcpMessage, TcpOpened, Wake
-from overlay.ipam.messages import Trigger
-from overlay.mesh.envelopes import (
+from overlay.mesh.mesh import Mesh
+from overlay.mesh.report import report as mesh_report
+from overlay.wire.envelopes import (
     Accept,
     Beacon,
     Beat,
@@ -24,10 +25,9 @@ from overlay.mesh.envelopes import (
     StreamBeat,
     Want,
 )
-from overlay.mesh.mesh import Mesh
-from overlay.mesh.messages import TopologyDelta, TopologyVector
-from overlay.mesh.origin_messages import OriginDelta, OriginVector
-from overlay.mesh.report import report as mesh_report
+from overlay.wire.origins import OriginDelta, OriginVector
+from overlay.wire.ring import Trigger
+from overlay.wire.topology import TopologyDelta, TopologyVector
 
 names = st.sampled_from(["a", "b", "c", "d"])
 small = st.integers(0, 3)

@@ -8,9 +8,9 @@ from overlay.env import SECOND
 from overlay.inputs import Datagram, TcpMessage, TcpOpened, Wake
 from overlay.mesh.connections import MAX_HANDSHAKES
 from overlay.mesh.dialler import MAX_TARGETS
-from overlay.mesh.envelopes import Accept, Beacon, Goodbye, Hello, News
 from overlay.mesh.mesh import Mesh
-from overlay.mesh.messages import PeerRecord, TopologyDelta
+from overlay.wire.envelopes import Accept, Beacon, Goodbye, Hello, News
+from overlay.wire.topology import PeerRecord, TopologyDelta
 
 HERE = Address("192.168.0.9", 6783)
 

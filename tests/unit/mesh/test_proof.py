@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from overlay.crypto.derive import Keys, epoch_key, expand, extract, next_root
+from overlay.crypto.pake import SEED, Crypto, RealCrypto, StubCrypto
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.mesh import session
-from overlay.mesh.crypto import SEED, Crypto, RealCrypto, StubCrypto
-from overlay.mesh.derive import Keys, epoch_key, expand, extract, next_root
-from overlay.mesh.envelopes import Confirm, Digests, Hello, Rekey
 from overlay.mesh.keyring import OTHERS, PRIVATE, Keyring
 from overlay.mesh.proof import SessionKeys, transcript
 from overlay.mesh.session import Session
 from overlay.mesh.throttle import ALL, EACH, INSISTING, MAX_SOURCES, Throttle
+from overlay.wire.envelopes import Confirm, Digests, Hello, Rekey
 
 CRYPTOS = [RealCrypto(Random(1).randbytes), StubCrypto(Random(1))]
 DIGESTS = Digests(0, (("topology", 7),))

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlay.errors import RemoteError
-from overlay.mesh.envelopes import Accept, Beacon, Beat, Digests, Hello, News, Prune
-from overlay.mesh.messages import Link, PeerRecord, TopologyDelta
 from overlay.mesh.session import MAGIC, MAX_FIRST_FRAME, MAX_HANDSHAKE, Session
-from overlay.wire import MAX_DATAGRAM, MAX_MESSAGE, Envelope, decode_datagram, encode_datagram
+from overlay.wire.codec import MAX_DATAGRAM, MAX_MESSAGE, Envelope, decode_datagram, encode_datagram
+from overlay.wire.envelopes import Accept, Beacon, Beat, Digests, Hello, News, Prune
+from overlay.wire.topology import Link, PeerRecord, TopologyDelta
 
 RECORD = PeerRecord("a", 1, 2, "nick", (Link("b", "10.0.0.2:6783", True, True),))
 MESSAGES: list[Envelope] = [

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from overlay.env import SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.messages import Link, PeerRecord, TopologyDelta
-from overlay.mesh.origin_messages import OriginDelta, OriginVector
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import NAMESAKE_JUMPS, SPARE_PAUSE, Topology, rank
 from overlay.mesh.topology_entry import entry_of
+from overlay.wire.origins import OriginDelta, OriginVector
+from overlay.wire.topology import Link, PeerRecord, TopologyDelta
 
 NAMES = ("a", "b", "c", "d", "e")
 

@@ -15,12 +15,12 @@ from overlay import inputs as i
 from overlay.config import Address, Config
 from overlay.effects import CloseTcp, Effect, Reply
 from overlay.env import MILLISECOND, SECOND
-from overlay.ipam.messages import IpamMessage, Lineage, RingDelta, RingVector, SpaceDonation, Token, Trigger
-from overlay.mesh.envelopes import Accept, Delta, Envelope, Hello, News, Routed, Vector, Want
-from overlay.mesh.messages import TopologyDelta, TopologyVector
-from overlay.mesh.origin_messages import OriginDelta, OriginVector
 from overlay.node import Node
-from overlay.wire import DatagramMessage, decode_message, encode_message
+from overlay.wire.codec import DatagramMessage, decode_message, encode_message
+from overlay.wire.envelopes import Accept, Delta, Envelope, Hello, News, Routed, Vector, Want
+from overlay.wire.origins import OriginDelta, OriginVector
+from overlay.wire.ring import IpamMessage, Lineage, RingDelta, RingVector, SpaceDonation, Token, Trigger
+from overlay.wire.topology import TopologyDelta, TopologyVector
 
 OWN, HOSTILE, FRIENDS = "b", "a", ("c", "d")
 CONNS = {HOSTILE: 1, "c": 2, "d": 3}

@@ -8,8 +8,8 @@ from overlay.config import Address, Config
 from overlay.effects import Announce, DnsAnswer, Effect, Notify, Persist, Reply
 from overlay.errors import EnvironmentProblem
 from overlay.inputs import Attached, Connect, Deliver, DnsQuery, Input, Prime, RegisterName, RemovePeer, Wake
-from overlay.ipam.messages import Trigger
 from overlay.node import Node
+from overlay.wire.ring import Trigger
 
 A = "02:00:00:00:00:0a"
 

@@ -11,9 +11,9 @@ from overlay.effects import Broadcast, Notify
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
-from overlay.mesh import origin_state
-from overlay.mesh.origin_map import OriginMap
-from overlay.mesh.origin_messages import Entry, NameValue, OriginDelta, OriginState, OriginVector
+from overlay.replicated import origin_state
+from overlay.replicated.origin_map import OriginMap
+from overlay.wire.origins import Entry, NameValue, OriginDelta, OriginState, OriginVector
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 KEYS = ["k0", "k1", "k2", "k3"]

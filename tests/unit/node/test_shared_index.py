@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.shared_index import Index, add, discard
+from overlay.replicated.shared_index import Index, add, discard
 
 steps = st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.integers(0, 3)), max_size=30)
 

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from overlay.config import Config
-from overlay.drivers import identity
-from overlay.drivers.disk import Disk
-from overlay.drivers.journal import Journal
+from overlay.crypto.pake import StubCrypto
+from overlay.daemon import identity
+from overlay.docker.journal import Journal
 from overlay.errors import EnvironmentProblem
-from overlay.mesh.crypto import StubCrypto
 from overlay.node import Node
+from overlay.runtime.disk import Disk
 
 ODD = {
     "ipam.paxos": msgspec.msgpack.encode({"a": 1}),

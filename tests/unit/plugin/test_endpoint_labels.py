@@ -1,6 +1,6 @@
 """How an endpoint of the plugin is called where containers are called by their ids."""
 
-from overlay.drivers.journal import Attachment
+from overlay.docker.journal import Attachment
 from overlay.owners import release_command, replace_command, short
 
 ID, ENDPOINT = "ab" * 32, "cd" * 32

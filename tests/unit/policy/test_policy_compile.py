@@ -5,9 +5,9 @@ from ipaddress import ip_address, ip_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.policies import judged
+from lab.scenario.policies import judged
+from overlay.compiled_policy import CompiledPolicy, FlowRule
 from overlay.policy.advice import explain, objections
-from overlay.policy.compiled import CompiledPolicy, FlowRule
 from overlay.policy.directory import WAITING, Directory, Member, compile_policies
 from overlay.policy.words import Policy, parse
 

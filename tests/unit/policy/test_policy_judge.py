@@ -6,10 +6,10 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.drivers.policy_judge import Judge
-from overlay.drivers.policy_keys import FLOWS, Flow, flow, key
-from overlay.drivers.policy_rules import plan
-from overlay.policy.compiled import CompiledPolicy, FlowRule
+from overlay.compiled_policy import CompiledPolicy, FlowRule
+from overlay.kernel.policy_judge import Judge
+from overlay.kernel.policy_keys import FLOWS, Flow, flow, key
+from overlay.kernel.policy_rules import plan
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00::2")
 NETWORKS = ("10.0.0.0/24", "10.0.0.1/32", "10.0.1.0/24", "fd00::/64", "fd00::2/128")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from overlay import status
+from overlay.daemon import status
 
 LONG = "allow from role=a-long-name-of-a-role-that-somebody-has-chosen to [image=registry.example/shop/db:5]:5432/tcp"
 

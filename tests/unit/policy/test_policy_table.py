@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from overlay.errors import RemoteError, UsageError
-from overlay.mesh.origin_messages import OriginVector
 from overlay.policy import table as table_module
-from overlay.policy.messages import MAX_COUNTER, PolicyDelta, PolicyEntry, PolicySpan
 from overlay.policy.spans import Spans
 from overlay.policy.table import MAX_POLICIES, MAX_WRITERS, PolicyTable
+from overlay.wire.origins import OriginVector
+from overlay.wire.policy import MAX_COUNTER, PolicyDelta, PolicyEntry, PolicySpan
 
 RULES = [f"from all to c{n}" for n in range(4)]
 

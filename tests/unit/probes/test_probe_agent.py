@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.backends.base import Probe
-from lab.history import Sample, decode
+from lab.contracts.lab import Probe
+from lab.contracts.probe import Command, encode_command, key_of, phase_of
 from lab.probes.agent import Agent
-from lab.probes.protocol import Command, encode_command, key_of, phase_of
+from lab.records.history import Sample, decode
 
 ROOT = Path(__file__).parents[3]
 MS = 1_000_000

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.backends.base import Probe
+from lab.contracts.lab import Probe
+from lab.contracts.probe import Command, decode_command, encode_command, first_due, key_of, phase_of
 from lab.probes.icmp import checksum
-from lab.probes.protocol import Command, decode_command, encode_command, first_due, key_of, phase_of
 
 
 def probe(**more: object) -> Probe:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from overlay.drivers.hosts_file import rewritten
+from overlay.docker.cidr import allows_spoofing, wanted_addresses
+from overlay.docker.hosts_file import rewritten
+from overlay.docker.waiter import WAITER, program
 from overlay.proxy import unwrap
-from overlay.proxy.cidr import allows_spoofing, wanted_addresses
 from overlay.proxy.create import Facts, joining, named_network, rewrite
 from overlay.proxy.policy import Policy, Rejected
 from overlay.proxy.routes import route
-from overlay.proxy.waiter import WAITER, program
 
 FACTS = Facts(resolver="172.17.0.1", domain="weave.local", waiter="/var/lib/weave/waiter")
 # Hypothesis takes constants from our sources, too: an image whose own program is the waiter has one beneath it.

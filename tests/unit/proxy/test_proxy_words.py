@@ -2,12 +2,12 @@
 
 import pytest
 
-from overlay import cli_proxy
-from overlay.cli_launch import parse_launch
-from overlay.cli_proxy import config_words, env_words, parse_proxy, split_proxy_words, warnings
-from overlay.cli_words import Usage
-from overlay.drivers.engine import socket_path
-from overlay.drivers.proxy_process import ProxyOptions, Running
+from overlay.cli import proxy as cli_proxy
+from overlay.cli.launch import parse_launch
+from overlay.cli.proxy import config_words, env_words, parse_proxy, split_proxy_words, warnings
+from overlay.cli.words import Usage
+from overlay.docker.engine import socket_path
+from overlay.proxy.process import ProxyOptions, Running
 
 
 def test_flags_in_both_spellings() -> None:

@@ -15,8 +15,8 @@ from synthetic_history import MS, ORION, S, Story
 
 from lab.checkers import Run
 from lab.cli.tell import Teller
-from lab.history import AnyRecord, Load, Meta, Sample, Writer
 from lab.plots import figures
+from lab.records.history import AnyRecord, Load, Meta, Sample, Writer
 from lab.report import gallery, write_report
 from lab.report.summary import summarise
 
@@ -188,7 +188,7 @@ def test_the_longest_outage_ends_with_the_next_good_answer() -> None:
 
 def test_nothing_heavy_is_imported_by_what_runs_inside_a_lab() -> None:
     script = (
-        "import sys, lab.probes.agent, lab.probes.throughput, lab.checkers, lab.report, lab.history\n"
+        "import sys, lab.probes.agent, lab.probes.throughput, lab.checkers, lab.report, lab.records.history\n"
         "print([name for name in ('matplotlib', 'numpy', 'networkx', 'jinja2', 'aiohttp') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

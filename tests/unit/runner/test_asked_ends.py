@@ -1,9 +1,9 @@
 """Which ends of a daemon are crashes."""
 
-from lab.history import Gone, View
-from lab.runner_state import LiveState
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.records.history import Gone, View
+from lab.runner.state import LiveState
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 VIEW = View(t=2, host="a", peer="p", topology="", ring="", dns="", endpoints="", reachable=1)
 

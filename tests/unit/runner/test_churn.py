@@ -10,11 +10,11 @@ from memory_lab import MS, MemoryBackend, run_virtual
 
 from lab.checkers import Run
 from lab.faults.churn import Draw, gaps
-from lab.history import Event, Writer, decode
-from lab.runner import Runner
-from lab.scenario import ScenarioError, parse
-from lab.scenario_steps import Churn
-from lab.topology import resolve
+from lab.records.history import Event, Writer, decode
+from lab.runner.runner import Runner
+from lab.scenario.load import ScenarioError, parse
+from lab.scenario.resolve import resolve
+from lab.scenario.steps import Churn
 from overlay.env import Random
 
 S = 1000 * MS

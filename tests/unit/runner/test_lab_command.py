@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from lab.cli import lab, play
 from lab.cli.live import first_steps
 from lab.overlays.weave import flags
-from lab.scenario import load_resolved
+from lab.scenario.load import load_resolved
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 BAD = "version: 1\nunderlay: {hosts: {a: {}}}\ntimeline:\n  - lunch: all\n"

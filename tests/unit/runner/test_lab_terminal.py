@@ -6,8 +6,8 @@ import pytest
 
 from lab.cli.tell import Teller, samples_table
 from lab.errors import LabError, Violation
-from lab.runner import Progress
-from lab.scenario import ScenarioError, parse
+from lab.runner.runner import Progress
+from lab.scenario.load import ScenarioError, parse
 
 HOSTILE = "name\x1b]0;owned\x07\u202egnp\x9b31m\r"
 

@@ -14,7 +14,7 @@ from lab.faults.partition import (
     union,
     with_rest,
 )
-from lab.scenario_steps import Partition
+from lab.scenario.steps import Partition
 
 HOSTS = ("a", "b", "c", "d", "e")
 

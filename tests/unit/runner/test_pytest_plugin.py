@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lab.pytest_plugin import _explain, _summary
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 pytest_plugins = ["pytester"]
 # Where the distribution is installed pytest has loaded the plugin already, and refuses to do so twice.

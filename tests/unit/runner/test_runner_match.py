@@ -3,7 +3,7 @@
 import pytest
 
 from lab import linear
-from lab.runner_match import MatchTimeout, found
+from lab.runner.match import MatchTimeout, found
 from lab.sim.filters import FILTERS, Ended
 from lab.workshop.text import lacking
 

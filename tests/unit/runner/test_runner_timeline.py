@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from memory_lab import MS, MemoryBackend, run_virtual
 
-from lab.backends.base import Result
-from lab.history import AnyRecord, Event, Gone, Meta, Sample, View, Writer, decode
-from lab.runner import Outcome, Runner
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.contracts.lab import Result
+from lab.records.history import AnyRecord, Event, Gone, Meta, Sample, View, Writer, decode
+from lab.runner.runner import Outcome, Runner
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 
 S = 1000 * MS
 HEAD = """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import LabError
-from lab.store import HISTORY, Summary, find_run, new_run, read_summary, write_summary
+from lab.records.store import HISTORY, Summary, find_run, new_run, read_summary, write_summary
 
 
 def test_runs_that_start_in_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.backends.fabric_lab import refusals
+from lab.backends.real.fabric_lab import refusals
 from lab.fabric import features
 from lab.fabric.features import Feature
 from lab.links import Link
-from lab.scenario import parse
-from lab.topology import resolve
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
 from lab.words import count, natural, step_number
 
 LOSSY = """

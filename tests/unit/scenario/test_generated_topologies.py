@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.generators import KINDS, faults
-from lab.scenario import ScenarioError, load_resolved, parse
-from lab.scenario_model import Generate
-from lab.topology import Resolved, resolve
+from lab.scenario.generators import KINDS, faults
+from lab.scenario.load import ScenarioError, load_resolved, parse
+from lab.scenario.model import Generate
+from lab.scenario.resolve import Resolved, resolve
 
 
 def generated(spec: str, *, seed: int = 0, links: str = "{}", overlay: str = "weave") -> Resolved:
@@ -75,7 +75,7 @@ def test_the_seed_makes_the_graph_whatever_the_hash_seed() -> None:
     spec = "kind: scale_free, hosts: 60"
     assert generated(spec, seed=1).edges == generated(spec, seed=1).edges != generated(spec, seed=2).edges
     code = (
-        "from lab.scenario import parse; from lab.topology import resolve\n"
+        "from lab.scenario.load import parse; from lab.scenario.resolve import resolve\n"
         "for kind in ('scale_free', 'small_world', 'random_regular, degree: 6'):\n"
         "    text = 'version: 1\\nunderlay: {generate: {kind: %s, hosts: 60}}\\ntimeline: [wait: 1s]' % kind\n"
         "    print(resolve(parse(text), seed=5).edges)\n"

@@ -8,9 +8,9 @@ from typing import Any
 import networkx
 import pytest
 
-from lab import graph_files
-from lab.graph_words import link_of
-from lab.scenario import Reading, read
+from lab.scenario import graph_files
+from lab.scenario.graph_words import link_of
+from lab.scenario.load import Reading, read
 
 
 def reading(folder: Path, graph: Any = None, *, gml: bytes = b"") -> Reading:

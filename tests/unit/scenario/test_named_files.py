@@ -11,7 +11,7 @@ import pytest
 from lab import named_file
 from lab.errors import LabError
 from lab.images.archive import names_in
-from lab.scenario import ScenarioError, load_resolved
+from lab.scenario.load import ScenarioError, load_resolved
 
 TEXT = "# Does it work?\r\nversion: 1\nunderlay: {hosts: {a: {}}}\ntimeline: [{wait: 1s}]\n"
 

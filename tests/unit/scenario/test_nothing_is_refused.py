@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.scenario import ScenarioError, parse
+from lab.scenario.load import ScenarioError, parse
 
 HEAD = """\
 version: 1

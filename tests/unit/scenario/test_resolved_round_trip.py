@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from lab.errors import LabError
-from lab.resolved import from_json
-from lab.scenario import load_resolved, parse
-from lab.topology import Resolved, resolve
+from lab.scenario.from_json import from_json
+from lab.scenario.load import load_resolved, parse
+from lab.scenario.resolve import Resolved, resolve
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.scenario import Scenario, ScenarioError, json_schema, load, load_resolved, parse, question
+from lab.scenario.load import Scenario, ScenarioError, json_schema, load, load_resolved, parse, question
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = """\

@@ -7,8 +7,8 @@ import pytest
 from lab.backends.netns.backend import NetnsBackend
 from lab.explore.case import first_case
 from lab.images.archive import Built, Layer, LayerWriter, archive, digest_of
-from lab.resolved import from_json
-from lab.scenario import ScenarioError, load, load_resolved
+from lab.scenario.from_json import from_json
+from lab.scenario.load import ScenarioError, load, load_resolved
 from lab.sweep import grid
 
 TEXT = """version: 1

@@ -7,13 +7,13 @@ import pytest
 
 from lab.backends.simulated.engine import SimEngine
 from lab.checkers.world import World
-from lab.history import Event, Meta
-from lab.scenario import ScenarioError, load, load_resolved, parse, read
-from lab.topology import Resolved, resolve
-from overlay.cli_run import parse_run
+from lab.records.history import Event, Meta
+from lab.scenario.load import ScenarioError, load, load_resolved, parse, read
+from lab.scenario.resolve import Resolved, resolve
+from overlay.cli.run import parse_run
 from overlay.config import Config
-from overlay.drivers.bookings import Bookings
-from overlay.drivers.engine import Container
+from overlay.docker.attachments import Bookings
+from overlay.docker.engine import Container
 from overlay.errors import UsageError
 
 LONG = "x" + "0123456789" * 5 + "abcdefghi"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.engine_pools import bridge_of, first_free
-from lab.scenario import ScenarioError, parse, read
-from lab.topology import Resolved, resolve
+from lab.scenario.engine_pools import bridge_of, first_free
+from lab.scenario.load import ScenarioError, parse, read
+from lab.scenario.resolve import Resolved, resolve
 
 
 def text(underlay: str, rest: str = "") -> str:

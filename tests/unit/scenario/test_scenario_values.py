@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.scenario_values import format_duration, parse_duration, parse_percentage, parse_rate, parse_size
+from lab.scenario.values import format_duration, parse_duration, parse_percentage, parse_rate, parse_size
 
 YEAR = 366 * 24 * 3600 * 10**9
 

@@ -2,8 +2,8 @@
 
 import json
 
-from lab.scenario import parse
-from lab.topology import Resolved, resolve
+from lab.scenario.load import parse
+from lab.scenario.resolve import Resolved, resolve
 
 BASE = "version: 1\nunderlay:\n  hosts: {a: {}, b: {address: 192.168.0.2}, c: {}}\n"
 

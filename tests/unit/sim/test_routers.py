@@ -1,7 +1,7 @@
 """Routes, filters and translated addresses of simulated routers, flow by flow."""
 
+from lab.scenario.resolve import Interface, RouterSpec
 from lab.sim.routers import ANSWERED, UNANSWERED, Fate, Leg, Routers
-from lab.topology import Interface, RouterSpec
 from overlay.config import Address
 
 HOME, WAN = "home", "wan"

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.sim.sizes import size
-from overlay.ipam.messages import Lineage, RingDelta, Token
-from overlay.mesh.envelopes import Beat, Digests, News, Prune, Want
-from overlay.mesh.messages import Link, PeerRecord, TopologyDelta, TopologyVector
-from overlay.mesh.origin_messages import EndpointValue, Entry, NameValue, OriginDelta, OriginState
-from overlay.wire import encode_message
+from overlay.wire.codec import encode_message
+from overlay.wire.envelopes import Beat, Digests, News, Prune, Want
+from overlay.wire.origins import EndpointValue, Entry, NameValue, OriginDelta, OriginState
+from overlay.wire.ring import Lineage, RingDelta, Token
+from overlay.wire.topology import Link, PeerRecord, TopologyDelta, TopologyVector
 
 texts = st.text(max_size=40)
 counters = st.sampled_from([0, 1, 127, 128, 255, 256, 65535, 65536, 2**32, 2**62])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import LabError
-from lab.scenario import parse
+from lab.scenario.load import parse
 from lab.sweep.grid import Setting, assignments, parse_seeds, parse_set, variants
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"

@@ -1,0 +1,42 @@
+"""`python -m benchmarks [NAME…]`: run the benchmarks, print their tables, write `reports/bench/<name>.json`."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks import bringup, datapath, dind, docker_run, heal, mesh, path, policy, sim, sim_seeds
+from benchmarks.rows import Row, publish
+from lab.errors import LabError
+
+BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath": datapath.run, "heal": heal.run}
+BY_NAME: dict[str, Callable[[], list[Row]]] = {
+    "dind": dind.run,
+    "docker_run": docker_run.run,
+    "mesh": mesh.run,
+    "path": path.run,
+    "policy": policy.run,
+    "sim": sim.run,
+    "sim_seeds": sim_seeds.run,
+}
+"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes
+minutes)."""
+
+
+def main(names: Sequence[str]) -> int:
+    """Run these benchmarks, when none is named those of `BENCHES`; 2 for unknown names and what cannot be measured."""
+    benches = BENCHES | BY_NAME
+    unknown = [name for name in names if name not in benches]
+    if unknown:
+        print(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(benches)}", file=sys.stderr)
+        return 2
+    for name in names or BENCHES:
+        try:
+            path = publish(name, benches[name]())
+        except LabError as error:
+            print(error, file=sys.stderr)
+            return 2
+        print(f"-> {path}\n", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""Container to container over two hosts: our overlay beside a hand-made kernel VXLAN, between the same namespaces.
+
+Both candidates end in the same two containers (`ethwe` is ours, `hand0` the hand-made one), have the same MTU and
+are measured in turn, round by round. The hand-made one is what `ip link add … type vxlan` gives: a bridge, a veth
+pair, a VXLAN device with the other host in its flood list.
+"""
+
+import json
+import sys
+from typing import Any
+
+from benchmarks.labs import hosts_yaml, on_lab
+from benchmarks.rows import Row, row
+from lab.backends.netns.backend import NetnsLab
+from lab.contracts.lab import Host
+from lab.contracts.overlay import Overlay, must
+from lab.overlays.engine import Engine
+from lab.scenario.resolve import Resolved
+
+_SCENARIO = f"""version: 1
+name: bench-datapath
+{hosts_yaml(2)}
+services:
+  left: {{command: [sleep, infinity], host: host1, address: 10.0.1.1/24}}
+  right: {{command: [sleep, infinity], host: host2, address: 10.0.1.2/24}}
+timeline:
+  - launch: all
+"""
+_HAND = {"left": "10.99.0.1", "right": "10.99.0.2"}
+_PROBE = (sys.executable, "-m", "lab.probes.throughput")
+
+
+def run(rounds: int = 7, seconds: float = 2.0) -> list[Row]:
+    """Throughput and round trip of both candidates, with ratios."""
+
+    async def work(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> Any:
+        return await _measure(lab, resolved, overlay, rounds, seconds)
+
+    found = on_lab(_SCENARIO, "bench-datapath", work)
+    rows = []
+    for metric, unit, scale, goal in (
+        ("throughput", "Gbit/s", 1e9, "at least 0.95"),
+        ("round_trip", "us", 1e3, "at most 1.1"),
+    ):
+        values = {name: [value / scale for value in found[name][metric]] for name in found}
+        base = row("hand-made vxlan", metric, unit, values["hand"])
+        rows += [base, row("weave", metric, unit, values["weave"], goal=goal, against=base)]
+    return rows
+
+
+async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: int, seconds: float) -> Any:
+    await overlay.launch(list(resolved.hosts), {})
+    await overlay.connect("host1", ["host2"])
+    replicas = list(resolved.replicas())
+    for replica in replicas:
+        await overlay.run(replica)
+    mtu = int(await must(lab.hosts["host1"], ["cat", "/sys/class/net/ethwe/mtu"], container="left"))
+    for replica in replicas:
+        others = [host.address for name, host in resolved.hosts.items() if name != replica.host]
+        await _by_hand(lab.hosts[replica.host], replica.name, resolved.hosts[replica.host].address, others, mtu)
+    server = ["sh", "-c", f"sleep infinity | {' '.join(_PROBE)} server >/dev/null 2>&1 &"]
+    await must(lab.hosts["host2"], server, container="right")
+    found: dict[str, dict[str, list[float]]] = {}
+    targets = {"weave": overlay.address_of("right"), "hand": _HAND["right"]}
+    for address in targets.values():  # the server listens, and both paths are warm
+        wait = f"until {' '.join(_PROBE)} client {address} --rounds 1 --seconds 0.2 2>/dev/null; do :; done"
+        await must(lab.hosts["host1"], ["timeout", "20", "sh", "-c", wait], container="left")
+    for _ in range(rounds):
+        for name, address in targets.items():
+            client = [*_PROBE, "client", address, "--rounds", "1", "--seconds", str(seconds)]
+            result = json.loads(await must(lab.hosts["host1"], client, container="left", timeout=60))
+            for metric in ("throughput", "round_trip"):
+                found.setdefault(name, {}).setdefault(metric, []).append(result[metric]["median"])
+    return found
+
+
+async def _by_hand(host: Host, container: str, local: str, others: list[str], mtu: int) -> None:
+    """The candidate to compare with, as anybody would type it."""
+    pid = (await Engine(host).inspect(container))["State"]["Pid"]
+    lines = [
+        f"ip link add hand type bridge && ip link set hand mtu {mtu} up",
+        f"ip link add vxlan-hand mtu {mtu} type vxlan id 99 dstport 4789 local {local}",
+        "ip link set vxlan-hand master hand up",
+        *(f"bridge fdb append 00:00:00:00:00:00 dev vxlan-hand dst {other}" for other in others),
+        f"ip link add handport mtu {mtu} type veth peer name hand0 mtu {mtu} netns {pid}",
+        "ip link set handport master hand up",
+        f"nsenter -t {pid} -n ip addr add {_HAND[container]}/24 dev hand0",
+        f"nsenter -t {pid} -n ip link set hand0 up",
+    ]
+    await must(host, ["sh", "-ec", "\n".join(lines)])

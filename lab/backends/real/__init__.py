@@ -1,0 +1,1 @@
+"""What the backends with real kernels share."""

@@ -1,0 +1,210 @@
+"""A lab whose hosts are plugged into the lab's own fabric: cuts, the clock, and going down once.
+
+Owns what the backends with real packets share above their hosts. Knows nothing of how a host is made.
+"""
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from lab.backends.real.observed import ObservedHost
+from lab.errors import LabError
+from lab.fabric import features
+from lab.fabric.plan import Router, Underlay, routed
+from lab.fabric.rules import queued
+from lab.faults.packet_filter import Obstacle
+from lab.links import TIMED
+from lab.scenario.resolve import Resolved
+
+H = TypeVar("H", bound=ObservedHost)
+
+_NO_DEVICES = {
+    "slow_disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
+    "clock": "hosts of the {} backend share this machine's clock (Linux cannot move it for one of them); use sim",
+}
+"""Why these verbs cannot be honoured where hosts are not machines of their own."""
+HOST_SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/ipv4/conf/all/rp_filter": "0",
+    "net/ipv4/conf/default/rp_filter": "0",
+    "net/ipv6/conf/all/accept_ra": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/all/accept_dad": "0",
+    "net/ipv6/conf/default/accept_dad": "0",
+    "net/ipv4/ping_group_range": "0 0",
+}
+"""A host is a router for its containers; duplicate address detection would only delay every interface."""
+
+
+_PORTS = 1023
+"""Of a Linux bridge (BR_MAX_PORTS, less the number that means none)."""
+
+_ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
+"""Images of the walk-through."""
+
+
+class Network(Protocol):
+    """What lies between hosts and can be cut: `lab.fabric.fabric` outside of them, `lab.fabric.guests` inside."""
+
+    async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None: ...
+
+    async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None: ...
+
+    def limit(self, host: str, limited: bool) -> list[list[str]]: ...
+
+
+class FabricLab(ABC, Generic[H]):
+    """A running lab on a fabric."""
+
+    def __init__(self, backend: str, hosts: Mapping[str, H], fabric: Network, origin: int) -> None:
+        self.backend = backend
+        self.hosts: Mapping[str, H] = hosts
+        self.cut: frozenset[tuple[str, str]] = frozenset()
+        """The directions (sender, receiver) that are cut now."""
+        self._fabric = fabric
+        self._obstacles: dict[int, Obstacle] = {}
+        self._origin = origin
+        self._down = False
+
+    @abstractmethod
+    async def end(self) -> None:
+        """End everything; called once."""
+
+    async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """Cut exactly these directions (sender, receiver); all others pass. One atomic switch."""
+        for name in sorted({name for pair in pairs for name in pair}):
+            if name not in self.hosts:
+                raise LabError(f"no host named {name}; hosts: {', '.join(self.hosts)}")
+        await self._fabric.set_cut(pairs)
+        self.cut = pairs
+
+    async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
+        """See `lab.faults.packet_filter.Obstructed`. An MTU switches offloads off: a rule must see wire packets."""
+        before = self._obstacles.pop(key, None)
+        if obstacle is not None:
+            self._obstacles[key] = obstacle
+            await self._limit(obstacle)
+        everything = [(each.hosts, each.protocol, each.port, each.mtu) for each in self._obstacles.values()]
+        await self._fabric.set_obstacles(everything)
+        if before is not None:
+            await self._limit(before)
+
+    async def _limit(self, obstacle: Obstacle) -> None:
+        for name in obstacle.hosts if obstacle.mtu else ():
+            limited = any(name in each.hosts for each in self._obstacles.values() if each.mtu)
+            commands, host = self._fabric.limit(name, limited), self.hosts[name]
+            async with host.booting:  # a host that boots from here on is limited from the start
+                for command in commands if host.booted.is_set() else ():
+                    result = await host.exec(command)
+                    if result.code and host.booted.is_set():
+                        raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
+
+    def now(self) -> int:
+        """Nanoseconds since the run started."""
+        return time.monotonic_ns() - self._origin
+
+    async def sleep_until(self, t: int) -> None:
+        """Wait until `now()` is at least `t`."""
+        # In a loop, for the event loop's clock may wake a little early.
+        while (left := t - self.now()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left / 1e9)
+
+    async def down(self) -> None:
+        """End everything; idempotent."""
+        if not self._down:
+            self._down = True
+            await self.end()
+
+
+def underlay_of(scenario: Resolved) -> Underlay:
+    """The part of a scenario that the fabric builds."""
+    return Underlay(
+        networks=scenario.networks,
+        hosts={
+            name: [(place.network, str(ip_address(place.address))) for place in spec.interfaces]
+            for name, spec in scenario.hosts.items()
+        },
+        links=scenario.links,
+        routers=[
+            Router(spec.name, tuple((place.network, place.address) for place in spec.interfaces), spec.nat, spec.drop)
+            for spec in scenario.routers.values()
+        ],
+    )
+
+
+def refusals(scenario: Resolved, backend: str) -> list[str]:
+    """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
+    reasons = step_refusals(scenario, backend, _NO_DEVICES)
+    plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
+    reasons += [
+        f"underlay: {count:,} hosts are in the network {network}, and a bridge of Linux has {_PORTS:,} ports; "
+        "give them several networks with routers between, or use sim"
+        for network, count in plugs.items()
+        if count > _PORTS
+    ]
+    impaired = list(scenario.links.impaired(list(scenario.hosts)))
+    if scenario.routers:
+        for sender, receiver, link in routed(underlay_of(scenario)):
+            if queued(link):
+                asked = ", ".join(word for word in link.asks() if word not in ("loss", "mtu"))
+                reasons.append(
+                    f"underlay.links: what goes over a router can be lost or too big, and no more, but {sender} -> "
+                    f"{receiver} asks for {asked}; say it of hosts of one network, or use sim"
+                )
+                break
+    for tool, wanted, keys in (("netem", lambda link: link.timed, TIMED), ("htb", queued, (*TIMED, "rate"))):
+        asking = [(sender, receiver, link) for sender, receiver, link in impaired if wanted(link)]
+        if asking and not (feature := features.check(tool)).found:
+            sender, receiver, link = asking[0]
+            more = f" and {len(asking) - 1} more" if len(asking) > 1 else ""
+            reasons.append(
+                f"underlay.links: this kernel has no {tool} ({feature.detail}), which the link "
+                f"{sender} -> {receiver}{more} needs for {', '.join(word for word in link.asks() if word in keys)}; "
+                f"{feature.remedy}"
+            )
+    return reasons
+
+
+def step_refusals(scenario: Resolved, backend: str, devices: Mapping[str, str]) -> list[str]:
+    """What of a scenario no real host can honour, nor these hosts: `devices` are verbs with the reason why not."""
+    reasons = [
+        f"timeline[{index}].{step.verb}: {devices[step.verb].format(backend)}"
+        for index, step in enumerate(scenario.timeline)
+        if step.verb in devices
+    ]
+    if scenario.machine is not None:
+        reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
+    return reasons
+
+
+def images_named(scenario: Resolved) -> list[str]:
+    """The images that services have by name."""
+    return list(dict.fromkeys(service.image for service in scenario.services.values() if not service.archive))
+
+
+def wanted_images(scenario: Resolved) -> list[str]:
+    """The images that the engines of all hosts get: the walk-through's, and those that services name."""
+    return list(dict.fromkeys([*_ALWAYS, *images_named(scenario)]))
+
+
+def image_archives(scenario: Resolved) -> list[Path]:
+    """The archives of `docker save` that services name instead."""
+    return [Path(path) for path in dict.fromkeys(one.archive for one in scenario.services.values()) if path]
+
+
+def hosts_file(addresses: Mapping[str, str]) -> str:
+    """/etc/hosts of every host: name -> first underlay address of all of them."""
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    lines += [f"{address} {_names(host)}" for host, address in addresses.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _names(host: str) -> str:
+    short = host.partition(".")[0]
+    return host if short == host else f"{host} {short}"

@@ -1,0 +1,183 @@
+"""What every host with a real daemon and a container engine has in common: how it is watched and probed.
+
+Owns the loops that survive whatever happens to daemon, engine and host: the daemon's views over its control socket, a
+probe agent that is told where the containers are. A backend says how its sockets are reached and how an agent is
+started. Knows nothing of how a host is made.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from lab.backends.real.docker_client import Docker
+from lab.contracts.lab import Probe, Result, overdue
+from lab.contracts.probe import Command, encode_command
+from lab.errors import LabError
+from lab.records.history import Gone, Sample, View, decode
+
+_RETRY = 0.01
+"""Seconds between two looks for a socket that is not there (yet)."""
+LINE_LIMIT = 1 << 22
+"""Bytes of one line of a daemon's or an agent's output, at most."""
+
+WEAVE_SOCKET = "/run/weave/router.sock"
+"""The daemon's control socket, on the host."""
+_KILL_DAEMON = """\
+import os, signal, socket, struct, sys
+with socket.socket(socket.AF_UNIX) as control:
+    try:
+        control.connect(sys.argv[1])
+    except OSError:
+        sys.exit(1)
+    pid = struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+fd = os.pidfd_open(pid)
+os.kill(pid, signal.SIGKILL)
+import select
+select.select([fd], [], [])
+"""
+
+Agent = tuple[asyncio.StreamReader, Callable[[bytes], object]]
+"""An agent's output, and what writes to its input."""
+
+
+class _Sight(msgspec.Struct, frozen=True):
+    """One line of the daemon's watch: a clock and what it believes; the last may say that it was asked to end."""
+
+    t: int = 0
+    view: dict[str, Any] = {}
+    leaves: bool = False
+
+
+class ObservedHost(ABC):
+    """The observing half of a `Host`."""
+
+    def __init__(self, name: str, address: str, origin: int) -> None:
+        self.name = name
+        self.address = address
+        self.booted = asyncio.Event()
+        """Set while the host is on."""
+        self.booting = asyncio.Lock()
+        """Held while the host boots again."""
+        self.doorway: tuple[str, ...] = ()
+        """The command that enters it, its container last, where that is not done by walking into its namespaces."""
+        self.patience = _RETRY
+        """Seconds between two looks for a daemon that does not run (yet); more where a look is not just a stat."""
+        self.inside = False
+        """Whether that command is to be run in the lab's own namespaces; a whole command line is then added to it."""
+        self.ahead = 0
+        """Nanoseconds by which the host's monotonic clock is ahead of this process's; a kernel shared means none."""
+        self._origin = origin
+        """What this process's clock showed when the run started."""
+
+    @property
+    @abstractmethod
+    def docker(self) -> Docker:
+        """The host's container engine."""
+
+    @property
+    @abstractmethod
+    def weave_socket(self) -> str:
+        """The daemon's control socket, as the runner reaches it."""
+
+    @abstractmethod
+    def open_agent(self) -> AbstractAsyncContextManager[Agent]:
+        """Start a probe agent on the host; it ends with the context. Raises `LabError` on a host that is off."""
+
+    @abstractmethod
+    async def exec(
+        self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
+    ) -> Result:
+        """See `lab.contracts.lab.Host`."""
+
+    async def exec_inside(
+        self, container: str, argv: Sequence[str], *, timeout: float, env: Mapping[str, str]
+    ) -> Result:
+        """Run a command in a container by its engine; one that takes too long is killed from the host."""
+        result, pid = await self.docker.exec(container, argv, env=env, timeout=timeout)
+        if result is not None:
+            return result
+        if pid:
+            await self.exec(["kill", "-9", str(pid)])
+        return overdue(timeout)
+
+    async def kill_daemon(self) -> None:
+        """`kill -9` of the overlay's daemon, which a program on the host finds through its control socket."""
+        result = await self.exec(["python3", "-ISc", _KILL_DAEMON, WEAVE_SOCKET])
+        if result.code:
+            raise LabError(f"no overlay daemon runs on {self.name}")
+
+    async def views(self) -> AsyncIterator[View | Gone]:
+        """The overlay daemon's view from now on, and `Gone` when it stops; waits for a daemon that does not run."""
+        while True:
+            seen = asked = False
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async for view in self._watch(self.weave_socket):
+                    if view is None:
+                        asked = True
+                        continue
+                    seen = True
+                    yield view
+            if seen:
+                yield Gone(t=time.monotonic_ns() - self._origin, host=self.name, asked=asked)
+            await asyncio.sleep(self.patience)
+            while not os.path.exists(self.weave_socket):  # noqa: ASYNC110, ASYNC240, PTH110  # a stat of a tmpfs, cheap and never slow
+                await asyncio.sleep(self.patience)
+
+    async def _watch(self, path: str) -> AsyncIterator[View | None]:
+        """Views of a daemon, and None when it says that it was asked to end."""
+        timeout = aiohttp.ClientTimeout(total=None)
+        connector = aiohttp.UnixConnector(path)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=LINE_LIMIT) as session,
+            session.get("http://weave/watch") as response,
+        ):
+            async for line in response.content:
+                sight = msgspec.json.decode(line, type=_Sight)
+                if sight.leaves:
+                    yield None
+                    continue
+                fields = {**sight.view, "kind": "view", "host": self.name, "t": self._since(sight.t)}
+                yield msgspec.convert(fields, View)
+
+    async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
+        """Samples of these probes until the iterator is closed. Containers and hosts may come and go meanwhile."""
+        while True:
+            await self.booted.wait()
+            with contextlib.suppress(LabError, OSError, aiohttp.ClientError):
+                async with self.open_agent() as (reader, write):
+                    feeder = asyncio.create_task(self._feed(probes, write))
+                    try:
+                        while line := await reader.readline():
+                            record = decode(line)
+                            assert isinstance(record, Sample)
+                            yield msgspec.structs.replace(record, t=self._since(record.t))
+                    finally:
+                        feeder.cancel()
+            await asyncio.sleep(_RETRY)  # the agent ended, with its host most likely
+
+    def _since(self, t: int) -> int:
+        """Nanoseconds of the run at which the host's clock showed `t`."""
+        return t - self.ahead - self._origin
+
+    async def _feed(self, probes: Sequence[Probe], write: Callable[[bytes], object]) -> None:
+        """Tell the agent where the probes' containers are: those that run, then each as it starts again."""
+        by_container: dict[str, list[Probe]] = {}
+        for probe in probes:
+            by_container.setdefault(probe.container, []).append(probe)
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, OSError, LabError):
+                async for name in self.docker.starts():
+                    for container in [name] if name else list(by_container):
+                        if container in by_container and (pid := await self.docker.pid(container)):
+                            there = f"/proc/{pid}/ns/net"
+                            add = tuple(msgspec.structs.replace(one, netns=there) for one in by_container[container])
+                            write(encode_command(Command(add=add)))
+            await asyncio.sleep(_RETRY)

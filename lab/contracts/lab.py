@@ -1,0 +1,166 @@
+"""What a backend can do: small protocols, one for each capability. The runner knows only these.
+
+A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. Everything that touches hosts goes
+through here and through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from msgspec import Struct
+
+from lab.records.history import Gone, Sample, View
+
+T = TypeVar("T")
+
+
+class Result(Struct, frozen=True):
+    """How a command ended: exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+KILLED_BY_TIMEOUT = 124
+"""Exit code of a command that took too long, as of timeout(1)."""
+
+
+def overdue(timeout: float, out: str = "", err: str = "") -> Result:
+    """How a command ended that was killed after so many seconds."""
+    return Result(KILLED_BY_TIMEOUT, out, f"{err}killed: not done after {timeout:g} s\n")
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """One probe of one pair, on a fixed schedule: due at `first + k * every`."""
+
+    probe: str
+    """http, icmp or dns."""
+    container: str
+    """Engine name of the container that asks (`svc1`); the probe runs inside its network namespace."""
+    source: str
+    target: str
+    address: str
+    """IP literal to ask; for dns: the name server's."""
+    port: int = 0
+    path: str = "/"
+    every: int
+    timeout: int
+    first: int = 0
+    """Phase in nanoseconds: tries are due where the clock is `first` modulo `every`. 0 lets the agent spread probes."""
+    netns: str = ""
+    """Path of the container's network namespace as the agent sees it (`/proc/123/ns/net`); the backend fills it in."""
+
+
+class Host(Protocol):
+    """One machine of the lab."""
+
+    name: str
+    address: str
+    """Its first underlay address."""
+
+    async def exec(
+        self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
+    ) -> Result:
+        """Run a command on the host, or inside one of its containers; its output is collected."""
+        ...
+
+    def views(self) -> AsyncIterator[View | Gone]:
+        """The overlay daemon's view from now on: again at every change, `Gone` when it stops. Never ends by itself."""
+        ...
+
+    def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
+        """Run these probes from containers of this host until the iterator is closed. Never stops for failures."""
+        ...
+
+    async def kill_daemon(self) -> None:
+        """`kill -9` of the overlay's daemon."""
+        ...
+
+    async def kill(self) -> None:
+        """Power off: every process of the host dies at once; its disk stays."""
+        ...
+
+    async def start(self) -> None:
+        """Power on again after `kill`."""
+        ...
+
+
+class Adjustable(Protocol):
+    """A host whose devices can be disturbed; what `slow_disk` and `clock` steps need, for backends that offer them."""
+
+    async def set_disk(self, *, latency: int, full: bool) -> None:
+        """From now on a synced write takes so many nanoseconds, or waits until there is room."""
+        ...
+
+    async def set_clock(self, *, offset: int | None, drift: int) -> None:
+        """From now on the clock is so many nanoseconds ahead (None: as it is) and drifts, in parts per billion."""
+        ...
+
+
+class Lab(Protocol):
+    """A running lab."""
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        """By name, in the scenario's order."""
+        ...
+
+    async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """Cut exactly these directions (sender, receiver), host names; all others pass. One atomic switch."""
+        ...
+
+    def now(self) -> int:
+        """Nanoseconds since the run started (virtual on `sim`)."""
+        ...
+
+    async def sleep_until(self, t: int) -> None:
+        """Wait until `now()` is at least `t`."""
+        ...
+
+    async def down(self) -> None:
+        """End everything; idempotent."""
+        ...
+
+
+class Backend(Protocol):
+    """One kind of host. Registered by name in `lab.backends.registry`."""
+
+    name: str
+
+    def refuse(self, scenario: Any) -> list[str]:
+        """What of this scenario this backend cannot honour: one sentence each, naming the step. Starts nothing."""
+        ...
+
+    async def up(self, scenario: Any) -> Lab:
+        """Bring up the hosts and the network between them; no overlay yet."""
+        ...
+
+
+@runtime_checkable
+class Virtual(Protocol):
+    """A backend with a time of its own: nothing waits for a real clock, and a run is a function of its inputs."""
+
+    virtual: bool
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Carry out a coroutine in that time."""
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A backend whose hosts may be slower than a scenario's author had in mind."""
+
+    def pace(self) -> tuple[int, str]:
+        """How many times as long a scenario should take on this machine, and why; 1 where nothing is slow."""
+        ...
+
+
+@runtime_checkable
+class Housed(Protocol):
+    """A backend whose labs live in namespaces of their own and answer other terminals from there."""
+
+    def inside(self, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
+        """Run `work` inside a fresh lab, in which `up` works; returns its exit code, as `netns.launch` does."""
+        ...

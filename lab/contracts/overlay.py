@@ -1,0 +1,122 @@
+"""What the runner asks of an overlay, whatever its kind: launch, connect, run, remove, restart, and who reaches whom.
+
+Owns the protocol and how a command on a host is carried out or fails. Drives hosts through `lab.contracts.lab` only.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from lab.contracts.lab import Host, Lab
+from lab.errors import LabError
+from lab.scenario.resolve import Replica, Resolved
+
+T = TypeVar("T")
+Options = Mapping[str, bool | int | str]
+
+
+class CommandFailed(LabError):
+    """A command on a host did not end with 0; the text has its last lines."""
+
+    def __init__(self, host: str, argv: Sequence[str], code: int, output: str) -> None:
+        self.host, self.argv, self.code, self.output = host, tuple(argv), code, output
+        shown = " ".join(argv[:6]) + (" …" if len(argv) > 6 else "")
+        super().__init__(f"{host}: `{shown}` ended with {code}: {last_lines(output) or 'no output'}")
+
+
+def last_lines(text: str, number: int = 5) -> str:
+    """The last lines of some output, without blank ones."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-number:])
+
+
+async def must(host: Host, argv: Sequence[str], *, container: str = "", timeout: float = 180.0) -> str:
+    """What a command wrote to its standard output; raises `CommandFailed` unless it ends with 0.
+
+    The time-out is for what hangs: on an emulated machine that is busy a container takes a minute to start.
+    """
+    result = await host.exec(argv, container=container, timeout=timeout)
+    if result.code != 0:
+        raise CommandFailed(host.name, argv, result.code, result.err.strip() or result.out)
+    return result.out
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int = 16) -> list[T]:
+    """The results of all, so many at a time; when one fails the others are cancelled and its error is raised."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(item: Coroutine[Any, Any, T]) -> T:
+        async with gate:
+            return await item
+
+    tasks = [asyncio.ensure_future(one(item)) for item in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Overlay(Protocol):
+    """One kind of overlay on a running lab. Methods raise `CommandFailed` (or another `LabError`)."""
+
+    kind: str
+    has_daemons: bool
+    """Whether hosts run a daemon with views, which can be killed and restarted."""
+    has_dns: bool
+
+    async def launch(self, hosts: Sequence[str], options: Options) -> None:
+        """Make these hosts part of the overlay; `options` go over the scenario's."""
+        ...
+
+    async def connect(self, source: str, targets: Sequence[str]) -> None:
+        """Let one host's peer connect to those of others."""
+        ...
+
+    async def run(self, replica: Replica) -> None:
+        """Start a container and give it its address."""
+        ...
+
+    async def remove(self, replica: Replica) -> None:
+        """Remove a container, running or not; its address is free again."""
+        ...
+
+    async def kill(self, replica: Replica) -> None:
+        """SIGKILL of a container's processes; the container stays, stopped."""
+        ...
+
+    async def restart(self, replica: Replica) -> None:
+        """Start a stopped container again, on the overlay as before."""
+        ...
+
+    async def relaunch(self, host: str) -> bool:
+        """Bring the overlay back on a host after its daemon or the host was killed; containers are not touched.
+
+        True when a daemon runs there now."""
+        ...
+
+    async def stop(self, host: str) -> None:
+        """End the overlay's daemon on a host in good order, with a farewell; containers are not touched."""
+        ...
+
+    def address_of(self, replica: str) -> str:
+        """The overlay address of a running replica, without prefix; empty when it has none."""
+        ...
+
+    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
+        """(address, port) at which one replica asks another; None when the overlay keeps them apart on purpose."""
+        ...
+
+    async def resolver(self, host: str) -> str:
+        """The address of the name server that containers of a host ask."""
+        ...
+
+    async def log_tail(self, host: str) -> str:
+        """The last lines of a host's daemon, for a person; empty when there are none."""
+        ...
+
+
+class OverlayFactory(Protocol):
+    """Makes the overlay of a scenario on a lab."""
+
+    def __call__(self, lab: Lab, scenario: Resolved) -> Overlay: ...

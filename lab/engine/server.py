@@ -1,0 +1,116 @@
+"""Serving one engine on a unix socket, inside the namespaces of its host; also as a program of its own for tests.
+
+Owns the order of start and end: reaper, network, containers that want to be started, then the socket.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from lab.engine.api import make_app
+from lab.engine.engine import Engine
+from lab.engine.logs import Store
+from lab.engine.network import Network
+from lab.engine.reaper import Reaper
+from lab.fabric.features import tool_path
+from lab.images import IMAGES, Image
+
+__all__ = ["main", "serve_engine"]
+
+
+async def serve_engine(
+    *,
+    hostname: str,
+    socket_path: str,
+    state_dir: str,
+    images: Mapping[str, Image] = IMAGES,
+    ready: Callable[[], None] = lambda: None,
+    reaper: Reaper | None = None,
+    resolv_conf: str = "/etc/resolv.conf",
+    bridge: str = "docker0",
+    bridge_address: str = "172.17.0.1/16",
+) -> None:
+    """Serve until cancelled; then every container is ended and the socket removed.
+
+    Must run in a process with one thread, inside the host's net, mnt, uts and pid namespaces with a matching /proc. A
+    process that has children of its own passes its `Reaper`; otherwise one is made. `ready` is called when clients can
+    connect. `state_dir` keeps containers and logs over restarts of the host; `resolv_conf` is where
+    containers without name servers of their own take the host's from. Raises OSError or `ApiError` when the
+    host's network cannot be set up.
+    """
+    own_reaper = reaper is None
+    reaper = reaper or Reaper(asyncio.get_running_loop())
+    network = Network(reaper, bridge, bridge_address)
+    engine = Engine(
+        hostname=hostname,
+        store=Store(state_dir),
+        network=network,
+        reaper=reaper,
+        images=images,
+        resolv_conf=resolv_conf,
+    )
+    runner = web.AppRunner(make_app(engine), access_log=None, handle_signals=False, shutdown_timeout=0.1)
+    gc.freeze()  # children copy only what is written; the collector would write into everything
+    try:
+        await engine.open()
+        await runner.setup()
+        _make_way(Path(socket_path))
+        await web.UnixSite(runner, socket_path).start()
+        ready()
+        await asyncio.get_running_loop().create_future()
+    finally:
+        _make_way(Path(socket_path))
+        await engine.close()
+        await runner.cleanup()
+        if own_reaper:
+            reaper.close()
+
+
+def _make_way(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m lab.engine --socket PATH --state DIR`: an engine of its own until SIGTERM or SIGINT.
+
+    To be run in fresh namespaces, for instance `unshare -n -m -p -f --mount-proc --kill-child`.
+    """
+    parser = argparse.ArgumentParser(prog="engine", description=main.__doc__)
+    parser.add_argument("--socket", default="/var/run/docker.sock")
+    parser.add_argument("--state", required=True)
+    parser.add_argument("--hostname", default=os.uname().nodename)
+    parser.add_argument("--bridge", default="docker0")
+    parser.add_argument("--bridge-address", default="172.17.0.1/16")
+    chosen = parser.parse_args(arguments)
+    os.environ["PATH"] = tool_path()
+
+    async def serve() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await serve_engine(
+                hostname=chosen.hostname,
+                socket_path=chosen.socket,
+                state_dir=chosen.state,
+                ready=lambda: print("ready", flush=True),
+                bridge=chosen.bridge,
+                bridge_address=chosen.bridge_address,
+            )
+
+    asyncio.run(serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

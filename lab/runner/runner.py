@@ -1,0 +1,359 @@
+"""Plays a scenario on a backend: brings the lab up, follows the timeline, writes the history, takes the lab down.
+
+Owns the absolute schedule (`at` counts from the first step), retries of expectations until their deadlines, and the
+verdict. Works through the protocols of `lab.contracts.lab` only, so virtual time and real time are the same to it.
+"""
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lab.contracts.lab import Backend, Virtual
+from lab.errors import Exhausted, LabError, Violation, no_room
+from lab.records.history import Event, Meta, Writer
+from lab.records.store import Expectation, Verdict
+from lab.runner.expect import Judge, Judgement, describe
+from lab.runner.load import code_identity, machine
+from lab.runner.stage import Stage
+from lab.runner.state import LiveState
+from lab.runner.steps import carry, label_of
+from lab.scenario.resolve import Resolved
+from lab.scenario.steps import Expect, Step
+from lab.scenario.values import UNITS
+from lab.words import are, count, step_number
+
+_UP = "bring the lab up"
+_LOOK_AGAIN = 20 * UNITS["ms"]
+"""Between two judgements of an expectation while records come in."""
+_ASK_AGAIN = 200 * UNITS["ms"]
+"""Between two judgements that run commands."""
+_TAIL = 500 * UNITS["ms"]
+"""How long samples are still taken after the last step, for those that are under way."""
+_DOWN_DEADLINE = 20.0
+"""Seconds of real time that a lab may take to go down after an interrupt."""
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """One line for whoever watches a run. `ok` None: it has begun. `t` is when it began, `took` until it ended."""
+
+    t: int
+    step: int
+    label: str
+    ok: bool | None = None
+    took: int | None = None
+    note: str = ""
+    samples: tuple[dict[str, Any], ...] = ()
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What a run came to."""
+
+    verdict: Verdict
+    reason: str = ""
+    convergence: list[dict[str, Any]] = []
+    expectations: tuple[Expectation, ...] = ()
+    took: int = 0
+
+
+class Ended(LabError):
+    """The run was ended from outside."""
+
+
+class _Failed(Exception):
+    """A step or an expectation failed and the run ends invalid; the text says which."""
+
+
+class Runner:
+    """One run of one scenario."""
+
+    def __init__(
+        self,
+        scenario: Resolved,
+        backend: Backend,
+        writer: Writer,
+        *,
+        version: str = "",
+        report: Callable[[Progress], None] = lambda progress: None,
+        beside: Callable[[Stage], Coroutine[Any, Any, None]] | None = None,
+        keep: Callable[[Outcome], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
+        """`beside` runs as long as the lab is up, to answer other terminals, say; when it ends so does the run. `keep`
+        is told the settled outcome while the lab is still up, which goes down when it returns."""
+        self._scenario = scenario
+        self._backend = backend
+        self._writer = writer
+        self._version = version
+        self._report = report
+        self._beside = beside
+        self._keep = keep
+        self._virtual = isinstance(backend, Virtual)
+        """Whether time is simulated: then there is no wall clock and no load to write down."""
+        self._expectations: list[Expectation] = []
+        self._live = LiveState(scenario)
+
+    async def run(self, *, timeline: tuple[Step, ...] | None = None) -> Outcome:
+        """Bring the lab up, play, take it down. `timeline` replaces the scenario's.
+
+        A cancelled run (Ctrl-C) stops cleanly and is unknown, and so is one whose lab did not come up.
+        """
+        self._write(
+            Meta(
+                t=0,
+                scenario=self._scenario.to_json(),
+                backend=self._backend.name,
+                seed=self._scenario.seed,
+                version=self._version,
+                started="" if self._virtual else datetime.now(UTC).isoformat(timespec="milliseconds"),
+                machine=code_identity() if self._virtual else machine(),
+            )
+        )
+        self._write(Event(t=0, step=-1, what="up", phase="start", detail={"label": _UP}))
+        try:
+            lab = await self._backend.up(self._scenario)
+        except asyncio.CancelledError:
+            _keep_going()
+            return Outcome(verdict="unknown", reason="interrupted")
+        except Exception as error:
+            reason = str(error) if isinstance(error, LabError) else no_room(error)
+            if not reason:
+                raise
+            detail = {"label": _UP, "error": reason}
+            # Not `ok=False`: that would say that the scenario was tried and found wanting.
+            self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
+            return Outcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
+        stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over)
+        try:
+            return await self._on(stage, self._scenario.timeline if timeline is None else timeline)
+        finally:
+            await self._down(stage)
+
+    async def _on(self, stage: Stage, steps: tuple[Step, ...]) -> Outcome:
+        """Play with the lab up; the outcome is settled before the lab goes down."""
+        lab = stage.lab
+        took = lab.now()
+        stage.event(-1, "up", "end", ok=True, groups=True, label=_UP, took=took, hosts=list(lab.hosts))
+        self._report(
+            Progress(
+                t=0,
+                step=-1,
+                label=f"{count(len(lab.hosts), 'host')} {are(len(lab.hosts))} up",
+                ok=True,
+                took=took,
+            )
+        )
+        stage.watch(load=not self._virtual)
+        if (watch := getattr(self._backend, "watch", None)) is not None:
+            stage.beside(watch(lab, self._scenario))
+        if self._beside is not None:
+            stage.beside(self._companion(stage, self._beside))
+        verdict: Verdict = "unknown"
+        try:
+            verdict, reason = await self._guarded(stage, self._timeline(stage, steps))
+        except asyncio.CancelledError:
+            _keep_going()
+            reason = "interrupted"
+        except _Failed as failed:
+            verdict, reason = "invalid", str(failed)
+        except Violation as broken:
+            verdict, reason = "invalid", f"{broken}, {lab.now() / 1e9:.3f} s into the run"
+            self._violated(stage, broken)
+        except Ended as ended:
+            reason = str(ended)
+        except LabError as error:
+            reason = str(error)
+        except Exception as error:
+            reason = no_room(error)
+            if not reason:
+                traceback.print_exc()
+                reason = f"the lab itself failed: {type(error).__name__}: {error}"
+        outcome = Outcome(
+            verdict=verdict,
+            reason=reason,
+            convergence=[msgspec.to_builtins(result) for result in self._live.tracker.results()],
+            expectations=tuple(self._expectations),
+            took=lab.now(),
+        )
+        if verdict != "unknown":
+            # In the history this event says that the run was played to its end, whatever that was.
+            stage.event(-1, "down", "point", label="take the lab down")
+            if self._keep is not None:
+                stage.mute()
+                await stage.probing.stop()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await _first(self._keep(outcome), _settled(stage.failure))
+                    return outcome
+                _keep_going()
+        return outcome
+
+    async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, bool]) -> tuple[Verdict, str]:
+        """Play the timeline, until it ends or something beside it goes wrong."""
+        playing = asyncio.create_task(timeline)
+        try:
+            waiting: list[asyncio.Future[Any]] = [playing, stage.crash, stage.failure]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if stage.crash.done() and not (playing.done() and playing.exception() is None and not playing.result()):
+                host = stage.crash.result()
+                tail = await self._last_words(stage, host)
+                text = f"the overlay's daemon on {host} stopped and nobody had asked for it" + (
+                    f":\n{tail}" if tail else ""
+                )
+                label = f"daemon of {host} crashed"
+                stage.event(-1, "crash", "point", ok=False, label=label, error=text, hosts=[host])
+                self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=tail))
+                raise _Failed(text)
+            if stage.failure.done():
+                raise stage.failure.result()
+            sound = await playing
+            return ("valid", "") if sound else ("invalid", self._first_failure())
+        finally:
+            playing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await playing
+
+    def _violated(self, stage: Stage, broken: Violation) -> None:
+        """Write down that an invariant does not hold."""
+        label = f"invariant: {broken.what}"
+        more: dict[str, Any] = {"addresses_concerned": list(broken.addresses)} if broken.addresses else {}
+        stage.event(
+            -1, "invariant", "point", ok=False, label=label, error=broken.text, hosts=list(broken.hosts), **more
+        )
+        self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=broken.text))
+
+    @staticmethod
+    async def _companion(stage: Stage, work: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
+        await work(stage)
+        stage.fail(Ended("the lab was taken down by another command"))
+
+    async def _timeline(self, stage: Stage, steps: tuple[Step, ...]) -> bool:
+        """Play all steps; False when an expectation failed that was not to abort the run."""
+        origin = stage.lab.now()
+        sound = True
+        for index, step in enumerate(steps):
+            if step.at is not None:
+                await stage.lab.sleep_until(origin + step.at)
+            if step.verb == "expect":
+                sound = await self._expect(stage, step, index) and sound
+            else:
+                sound = await self._step(stage, step, index) and sound
+        await stage.all_healed()
+        await stage.lab.sleep_until(stage.lab.now() + _TAIL)
+        return sound
+
+    async def _step(self, stage: Stage, step: Step, index: int) -> bool:
+        label, begun = label_of(step, stage.hosts), stage.lab.now()
+        self._report(Progress(t=begun, step=index, label=label))
+        try:
+            await carry(stage, step, index)
+        except Exhausted:
+            raise
+        except LabError as error:
+            took = stage.lab.now() - begun
+            self._report(Progress(t=begun, step=index, label=label, ok=False, took=took, note=str(error)))
+            self._expectations.append(Expectation(step=index, text=label, ok=False, took=took, error=str(error)))
+            if step.on_failure == "abort":
+                raise _Failed(f"{step_number(index)} failed: {label}: {error}") from None
+            return False
+        self._report(Progress(t=begun, step=index, label=label, ok=True, took=stage.lab.now() - begun))
+        return True
+
+    async def _expect(self, stage: Stage, step: Step, index: int) -> bool:
+        expect: Expect = step.body
+        begun, words = stage.lab.now(), describe(expect)
+        self._report(Progress(t=begun, step=index, label=f"expect {words}"))
+        stage.event(index, "expect", "start", label=f"expect {words}", expect=words, within=expect.within)
+        async with Judge(expect, begun, self._live, stage.probing, stage.lab) as judge:
+            judgement = await self._until(stage, judge, begun + expect.within, step.duration or 0)
+        took = stage.lab.now() - begun
+        error = "; ".join(judgement.missing)
+        samples = tuple(msgspec.to_builtins(sample) for sample in judgement.samples)
+        detail: dict[str, Any] = {"error": error, "samples": list(samples)} if not judgement.ok else {}
+        common: dict[str, Any] = {"label": f"expect {words}", "expect": words, "within": expect.within, "took": took}
+        stage.event(index, "expect", "end", ok=judgement.ok, **common, **detail)
+        label = f"expect {words}"
+        self._report(
+            Progress(t=begun, step=index, label=label, ok=judgement.ok, took=took, note=error, samples=samples)
+        )
+        self._expectations.append(
+            Expectation(step=index, text=words, ok=judgement.ok, took=took, error=error, samples=samples)
+        )
+        if not judgement.ok and step.on_failure == "abort":
+            raise _Failed(f"{step_number(index)}: expected {words}; {error}")
+        return judgement.ok
+
+    async def _until(self, stage: Stage, judge: Judge, deadline: int, hold: int) -> Judgement:
+        """Judge again and again until it holds (and has held for `hold`), or the deadline passes while it does not."""
+        since: int | None = None
+        lab = stage.lab
+        while True:
+            stage.changed.clear()
+            judgement = await judge.judge()
+            now = lab.now()
+            if judgement.ok:
+                since = now if since is None else since
+                if now - since >= hold:
+                    return judgement
+                await lab.sleep_until(min(since + hold, now + _LOOK_AGAIN))
+                continue
+            since = None
+            if now >= deadline:
+                return judgement
+            if judge.polls:
+                await lab.sleep_until(min(deadline, now + _ASK_AGAIN))
+                continue
+            # Nothing can have changed before the next record; a burst of them is judged once.
+            await _first(stage.changed.wait(), lab.sleep_until(deadline))
+            await lab.sleep_until(min(deadline, lab.now() + _LOOK_AGAIN))
+
+    async def _down(self, stage: Stage) -> None:
+        await stage.stop()
+        try:
+            async with asyncio.timeout(None if self._virtual else _DOWN_DEADLINE):
+                await stage.lab.down()
+        except (LabError, TimeoutError) as error:
+            label = "take the lab down"
+            self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=str(error)))
+
+    async def _last_words(self, stage: Stage, host: str) -> str:
+        try:
+            return await stage.overlay.log_tail(host)
+        except LabError:
+            return ""
+
+    def _over(self, t: int, step: int, label: str) -> None:
+        self._report(Progress(t=t, step=step, label=f"healed: {label}", ok=True))
+
+    def _first_failure(self) -> str:
+        failed = next(expectation for expectation in self._expectations if not expectation.ok)
+        return f"{step_number(failed.step)}: {failed.text}: {failed.error}"
+
+    def _write(self, record: Meta | Event) -> None:
+        self._writer.write(record)
+        self._live.feed(record)
+
+
+def _keep_going() -> None:
+    """A cancelled task that stops in good order must not be cancelled again at its next await."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+async def _settled(future: asyncio.Future[BaseException]) -> None:
+    await asyncio.wait([future])
+
+
+async def _first(*work: Coroutine[Any, Any, Any]) -> None:
+    """Wait for whichever ends first, and cancel the rest."""
+    tasks = [asyncio.create_task(item) for item in work]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

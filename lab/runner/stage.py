@@ -1,0 +1,284 @@
+"""The stage on which a timeline is played: the running lab, its overlay, probes, live state and history, together.
+
+Owns writing records (and so their order), and the faults in force with their own ends. It is the `Bench` that faults
+work on. Knows nothing of scenario steps.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Literal
+
+from lab.contracts.fault import Fault
+from lab.contracts.lab import Lab
+from lab.faults.process import Death
+from lab.faults.upkeep import Upkeep
+from lab.overlays import make_overlay
+from lab.records.history import AnyRecord, Event, Writer
+from lab.runner.load import watch_load
+from lab.runner.probing import Probing, drain
+from lab.runner.state import LiveState
+from lab.scenario.resolve import Replica, Resolved
+
+Healed = Callable[[int, int, str], None]
+"""Told (time, step, label) when a fault's time is over."""
+
+
+class Stage:
+    """What steps, faults and expectations work on."""
+
+    def __init__(self, lab: Lab, scenario: Resolved, writer: Writer, live: LiveState, *, healed: Healed) -> None:
+        self.lab = lab
+        self.scenario = scenario
+        self.overlay = make_overlay(lab, scenario)
+        self.live = live
+        self.changed = asyncio.Event()
+        """Set at every record; whoever waits for news clears it."""
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        """The first error of something that runs beside the timeline."""
+        self.crash: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """The first host whose daemon stopped although nobody asked for it."""
+        self.probing = Probing(lab, self.overlay, live, self.record, self.fail)
+        self.upkeep = Upkeep(self)
+        self._writer = writer
+        self._healed = healed
+        self._muted = False
+        self._faults: dict[int, Fault] = {}
+        self._timers: dict[int, asyncio.Task[None]] = {}
+        self._healing: dict[int, asyncio.Task[None]] = {}
+        self._watchers: list[asyncio.Task[None]] = []
+
+    def watch(self, *, load: bool) -> None:
+        """Start following every host's daemon, and the machine's load."""
+        if self.overlay.has_daemons:
+            for host in self.lab.hosts.values():
+                self.beside(drain(host.views(), self.record))
+        if load:
+            self.beside(watch_load(self.lab, self.record))
+
+    async def stop(self) -> None:
+        """End probes, watchers and timers; what is broken stays so."""
+        tasks = [*self._watchers, *self._timers.values(), *self._healing.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.probing.stop()
+
+    # History
+
+    def record(self, record: AnyRecord) -> None:
+        """Append to the history and bring the live state up to date."""
+        if not self._muted:
+            self._writer.write(record)
+        self.live.feed(record)
+        if self.live.crashed is not None and not self.crash.done():
+            self.crash.set_result(self.live.crashed.host)
+        self.changed.set()
+
+    def mute(self) -> None:
+        """The history is complete: what happens from now on is not written down."""
+        self._muted = True
+
+    def event(
+        self,
+        step: int,
+        what: str,
+        phase: Literal["start", "end", "point"],
+        *,
+        ok: bool | None = None,
+        t: int | None = None,
+        groups: bool = False,
+        **detail: Any,
+    ) -> None:
+        """Record that something was done; with `groups`, who can reach whom from now on."""
+        self.record(
+            Event(
+                t=self.lab.now() if t is None else t,
+                step=step,
+                what=what,
+                phase=phase,
+                ok=ok,
+                detail=detail,
+                groups=self.live.groups() if groups else (),
+            )
+        )
+
+    def containers(self) -> dict[str, Any]:
+        """Where every container runs and what its overlay address is, as events say it."""
+        addresses = {name: self.overlay.address_of(name) for name in self.live.running}
+        return {
+            "replicas": {name: replica.host for name, replica in self.live.running.items()},
+            "addresses": {name: address for name, address in addresses.items() if address},
+        }
+
+    def fail(self, error: BaseException) -> None:
+        """Something beside the timeline went wrong: the run cannot go on."""
+        if not self.failure.done():
+            self.failure.set_result(error)
+
+    # Faults
+
+    async def strike(self, step: int, fault: Fault, duration: int | None) -> None:
+        """Inject a fault, and heal it by itself after `duration` nanoseconds."""
+        async with self.upkeep.working_on(fault.works_on(self)):
+            begun = self.lab.now()
+            self._faults[step] = fault
+            await fault.inject(self, step)
+            await self.probing.sync()
+            self.event(step, fault.what, "start", t=begun, ok=True, groups=True, **self._detail(fault))
+        if duration is not None:
+            self._timers[step] = asyncio.create_task(self._heal_at(begun + duration, step))
+            self._timers[step].add_done_callback(self._ended)
+
+    async def heal(self, step: int) -> None:
+        """Heal the fault of a step, now, and say so."""
+        self._cancel(step)
+        fault = self._faults.pop(step)
+        async with self.upkeep.working_on(fault.works_on(self)):
+            begun = self.lab.now()
+            await fault.heal(self, step)
+            await self.probing.sync()
+            # A switch takes effect at once; what must start again is back when it has started.
+            t = begun if fault.what == "partition" else self.lab.now()
+            detail = self._detail(fault)
+            # Another fault may keep the daemon down still.
+            detail["hosts"] = [host for host in fault.hosts if host in self.live.daemons]
+            if t > begun:
+                detail["took"] = t - begun
+            if self.upkeep.waiting:
+                detail["waiting"] = dict(self.upkeep.waiting)
+            self.event(step, fault.what, "end", t=t, ok=True, groups=True, **detail)
+        await self.upkeep.try_again()
+
+    async def restart(self, fault: Death) -> list[str]:
+        """Start again what `fault` would have killed; kills in force of the same victim are over. Writes no event.
+
+        Returns the hosts whose daemon runs again."""
+        for step in [step for step, other in self._faults.items() if other.victim == fault.victim]:
+            self._cancel(step)
+            del self._faults[step]
+        async with self.upkeep.working_on(fault.works_on(self)):
+            await fault.heal(self, None)
+            await self.probing.sync()
+        await self.upkeep.try_again()
+        return [host for host in fault.hosts if host in self.live.daemons]
+
+    def in_force(self, what: str) -> list[int]:
+        """Steps of the faults of a kind that are not healed, in their order."""
+        return [step for step, fault in self._faults.items() if fault.what == what]
+
+    async def all_healed(self) -> None:
+        """Wait until every fault that ends by itself has ended."""
+        while tasks := [*self._timers.values(), *self._healing.values()]:
+            await asyncio.wait(tasks)
+
+    def _detail(self, fault: Fault) -> dict[str, Any]:
+        label = fault.label if fault.what == "partition" else f"{fault.what} {fault.label}"
+        return {"label": label, "hosts": list(fault.hosts), "mark": fault.mark.label, "colour": fault.mark.colour} | (
+            {} if fault.what == "partition" else self.containers()
+        )
+
+    async def _heal_at(self, t: int, step: int) -> None:
+        await self.lab.sleep_until(t)
+        label = self._faults[step].label
+        self._healing[step] = self._timers.pop(step)  # from here on it must not be cancelled half-way
+        try:
+            await self.heal(step)
+        finally:
+            del self._healing[step]
+        self._healed(self.lab.now(), step, label)
+
+    def _cancel(self, step: int) -> None:
+        timer = self._timers.pop(step, None)
+        if timer is not None:
+            timer.cancel()
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run this as long as the stage is in use; an error of it ends the run."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._watchers.append(task)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    # What faults ask and say
+
+    @property
+    def cuts(self) -> dict[int, frozenset[tuple[str, str]]]:
+        """Step of each partition in force -> the directions that it cuts."""
+        return self.live.cuts
+
+    @cuts.setter
+    def cuts(self, cuts: dict[int, frozenset[tuple[str, str]]]) -> None:
+        self.live.cuts = cuts
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """All hosts of the scenario."""
+        return tuple(self.scenario.hosts)
+
+    @property
+    def alive(self) -> Sequence[str]:
+        """See `lab.contracts.fault.Bench`."""
+        return tuple(name for name in self.scenario.hosts if name in self.live.daemons)
+
+    @property
+    def hosts_down(self) -> Sequence[str]:
+        """See `lab.contracts.fault.Bench`."""
+        return tuple(self.live.hosts_down)
+
+    @property
+    def broken(self) -> bool:
+        """See `lab.contracts.fault.Bench`."""
+        return bool(self._faults)
+
+    async def resumed(self, host: str) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        await self.probing.sync()
+        hosts = [host] if host in self.live.daemons else []
+        label = f"{host} is whole again"
+        self.event(-1, "join", "point", ok=True, groups=True, label=label, hosts=hosts, **self.containers())
+
+    async def tell(self, step: int, what: str, label: str, fault: Fault) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        await self.probing.sync()
+        detail: dict[str, Any] = {"label": label, "hosts": list(fault.hosts)}
+        detail |= {"mark": fault.mark.label, "colour": fault.mark.colour}
+        power = fault.victim[0] == "host"
+        self.event(step, what, "point", ok=True, groups=power, **detail, **(self.containers() if power else {}))
+
+    @property
+    def placed(self) -> Mapping[str, Replica]:
+        """All containers that were started and not removed."""
+        return self.live.placed
+
+    @property
+    def running(self) -> Mapping[str, Replica]:
+        """Those of them that should be alive."""
+        return self.live.running
+
+    def daemon_stops(self, host: str) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        self.live.daemon_stops(host)
+
+    def daemon_runs(self, host: str) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        self.live.daemon_runs(host)
+
+    def host_stops(self, host: str) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        self.live.host_stops(host)
+
+    def host_runs(self, host: str) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        self.live.host_runs(host)
+
+    def container_stops(self, replica: str) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        self.live.container_stops(replica)
+
+    def container_runs(self, replica: str) -> None:
+        """See `lab.contracts.fault.Bench`."""
+        self.live.container_runs(replica)

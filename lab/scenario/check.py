@@ -1,0 +1,440 @@
+"""What must hold between the parts of a scenario: names that exist, addresses that fit, times that go forwards.
+
+Pure: a model in, problems out, all of them. Each part's own shape was checked by the model before.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from lab.links import Link
+from lab.scenario.base import ALL, Problem, chosen, listed
+from lab.scenario.engine_pools import first_free
+from lab.scenario.generators import KINDS, faults
+from lab.scenario.launch_options import DEFAULT_RANGE, launch_faults, names_of, ranges_of
+from lab.scenario.model import PROCESS, Scenario, Underlay
+from lab.scenario.names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
+from lab.scenario.resolve import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
+from lab.scenario.steps import DnsExpect, Pair, Partition, Step
+from lab.scenario.without_effect import nothing
+from lab.words import count
+from overlay.ranges import Network, misfit, overlapping, reserved, room
+
+Where = tuple[str | int, ...]
+
+
+def check(scenario: Scenario) -> list[Problem]:
+    """Everything that is wrong between the parts of this scenario, in the file's order of sections."""
+    context = _Context(scenario)
+    return [
+        *_underlay(scenario),
+        *_links(scenario, context),
+        *_options(("overlay", "options"), scenario, {}),
+        *_services(scenario, context),
+        *_probes(scenario, context),
+        *_timeline(scenario, context),
+        *nothing(scenario),
+    ]
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`did you mean …?` for the closest of the words, or nothing."""
+    known = list(words)
+    longer = [other for other in known if other.startswith((f"{word}-", f"{word}_"))]  # `beat` is `beat-interval`
+    close = longer or get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+class _Context:
+    """The names that may be referred to."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.hosts = host_names(scenario.underlay)
+        self.regions = tuple(dict.fromkeys(host_regions(scenario.underlay, self.hosts).values()))
+        self.services = tuple(scenario.services)
+        self.most = {name: service.replicas or 1 for name, service in scenario.services.items()}
+        for step in scenario.timeline:
+            if step.scale is not None and step.scale.service in self.most:
+                self.most[step.scale.service] = max(self.most[step.scale.service], step.scale.to)
+
+    def is_replica(self, name: str) -> bool:
+        match = re.fullmatch(r"(.+)-(\d{1,5})", name)
+        return bool(match) and 1 <= int(match[2]) <= self.most.get(match[1], 0) if match else False
+
+    def twin(self, name: str) -> str:
+        """The service one of whose replicas differs from this name in upper and lower case only; empty: none."""
+        match = re.fullmatch(r"(.+)-(\d{1,5})", name.lower())
+        if not match:
+            return ""
+        found = (each for each, most in self.most.items() if each.lower() == match[1] and 1 <= int(match[2]) <= most)
+        return next(found, "")
+
+    def host(self, where: Where, name: str) -> Iterator[Problem]:
+        if name not in self.hosts:
+            yield _unknown(where, "host", name, self.hosts)
+
+    def service(self, where: Where, name: str) -> Iterator[Problem]:
+        if name not in self.services:
+            yield _unknown(where, "service", name, self.services)
+
+    def hosts_of(self, where: Where, names: tuple[str, ...]) -> Iterator[Problem]:
+        for place, name in _each(where, names):
+            yield from self.host(place, name)
+
+    def services_of(self, where: Where, names: tuple[str, ...], *, replicas: bool = False) -> Iterator[Problem]:
+        for place, name in _each(where, names):
+            if not (replicas and self.is_replica(name)):
+                yield from self.service(place, name)
+
+
+def _each(where: Where, names: tuple[str, ...]) -> Iterator[tuple[Where, str]]:
+    if names != (ALL,):
+        yield from (((*where, index), name) for index, name in enumerate(names))
+
+
+def _unknown(where: Where, kind: str, name: str, known: Iterable[str]) -> Problem:
+    words = list(known)
+    expected = f"a {kind}: {listed(words)}" if words else f"a {kind}, but there are none"
+    return Problem(where, repr(name), expected, nearest(name, words))
+
+
+def _underlay(scenario: Scenario) -> Iterator[Problem]:
+    underlay = scenario.underlay
+    place: Where = ("underlay",)
+    if underlay.generate is not None:
+        kind = underlay.generate.kind
+        if kind not in KINDS:
+            expected = f"a generator that exists: {listed(KINDS)}"
+            yield Problem((*place, "generate", "kind"), repr(kind), expected, nearest(kind, KINDS))
+        else:
+            for key, found, expected in faults(underlay.generate):
+                where: Where = (*place, "generate", key) if key else (*place, "generate")
+                yield Problem(where, found, expected)
+        if underlay.edges is not None:
+            yield Problem((*place, "edges"), "`edges` beside `generate`", "one or the other")
+        if underlay.hosts or underlay.networks:
+            yield Problem((*place, "generate"), "`generate` beside hosts or networks", "one or the other")
+            return
+    elif not underlay.hosts:
+        yield Problem(place, "no hosts", "at least one host (or `generate`)")
+    else:
+        yield from _edges(scenario)
+    yield from _host_names(scenario)
+    networks = network_subnets(underlay)
+    yield from _networks(scenario, networks)
+    yield from _addresses(scenario, networks)
+    for name, router in underlay.routers.items():
+        for index, network in enumerate(router.networks):
+            if network not in networks:
+                yield _unknown((*place, "routers", name, "networks", index), "network", network, networks)
+        if router.nat is not None and router.nat not in router.networks:
+            yield _unknown((*place, "routers", name, "nat"), "network of this router", router.nat, router.networks)
+
+
+def _host_names(scenario: Scenario) -> Iterator[Problem]:
+    """Names that mean something else to the machines themselves, or that differ in upper and lower case only."""
+    taken: dict[str, str] = {}
+    for kind, names in (("hosts", scenario.underlay.hosts), ("routers", scenario.underlay.routers)):
+        for name in names:
+            where: Where = ("underlay", kind, name)
+            if why := unfit_for_host(name):
+                yield Problem(where, repr(name), f"another name than one {why}", at_key=True)
+            if (other := taken.get(name.lower())) is not None:
+                yield Problem(where, f"{name!r} beside {other!r}", _ONE_NAME, at_key=True)
+            taken.setdefault(name.lower(), name)
+
+
+_ONE_NAME = "a name of its own: upper and lower case are one in DNS"
+
+
+def _edges(scenario: Scenario) -> Iterator[Problem]:
+    hosts = scenario.underlay.hosts
+    seen: set[frozenset[str]] = set()
+    for index, edge in enumerate(scenario.underlay.edges or ()):
+        where: Where = ("underlay", "edges", index)
+        for name in edge:
+            if name not in hosts:
+                yield _unknown(where, "host", name, hosts)
+        if edge[0] == edge[1]:
+            yield Problem(where, f"an edge from {edge[0]} to itself", "two hosts")
+        elif frozenset(edge) in seen:
+            yield Problem(where, f"{' - '.join(edge)} twice", "each edge once")
+        seen.add(frozenset(edge))
+
+
+def _subnet_of(underlay: Underlay, network: str) -> Where:
+    """Where the subnet of a network is said."""
+    if underlay.generate is not None:
+        return ("underlay", "generate", "subnet")
+    return ("underlay", "networks", network, "subnet")
+
+
+def _networks(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
+    """Networks that no host can be in, that share addresses, or that leave none for the overlay or the engines."""
+    before: dict[str, Network] = {}
+    ranges = ranges_of(scenario)
+    for name, text in networks.items():
+        subnet = ipaddress.ip_network(text)
+        where = _subnet_of(scenario.underlay, name)
+        if why := reserved(subnet):
+            yield Problem(where, text, f"a network that hosts can be in: {why}")
+        for other, taken in before.items():
+            if overlapping(subnet, (taken,)):
+                yield Problem(where, text, f"a subnet apart from that of {other} ({taken})")
+        before[name] = subnet
+        if scenario.overlay.kind != "none" and not ranges and overlapping(subnet, (DEFAULT_RANGE,)):
+            expected = f"a subnet apart from {DEFAULT_RANGE}, which the overlay gives out by default"
+            yield Problem(where, text, expected, "another range is `overlay: {options: {iprange: …}}`")
+    if first_free(before.values()) is None:
+        found = listed(map(str, before.values()))
+        yield Problem(("underlay", "networks"), found, "networks that leave Docker's engines a /16 or /20 of their own")
+
+
+def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]:
+    taken: dict[str, str] = {}
+    wanted = dict.fromkeys(networks, 0)
+    for name, host in scenario.underlay.hosts.items():
+        where: Where = ("underlay", "hosts", name)
+        if host.networks and (host.network or host.address):
+            yield Problem(where, "`networks` beside `network` or `address`", "one or the other")
+        if host.network is None and not host.networks and len(networks) > 1:
+            yield Problem(where, "no network", f"`network`, one of {listed(networks)}")
+        for network, address in host_networks(scenario.underlay, name).items():
+            key = (*where, "networks", network) if host.networks else (*where, "address")
+            if network not in networks:
+                place = (*where, "networks", network) if host.networks else (*where, "network")
+                problem = _unknown(place, "network", network, networks)
+                yield Problem(problem.where, problem.found, problem.expected, problem.hint, bool(host.networks))
+                continue
+            wanted[network] += 1
+            if address is None:
+                continue
+            if (fault := _misfit(address, networks[network])) is not None:
+                yield Problem(key, address, fault)
+            if address in taken:
+                yield Problem(key, address, f"an address of its own: {taken[address]} has it already")
+            taken.setdefault(address, name)
+    if scenario.underlay.generate is not None:
+        wanted[next(iter(networks))] += scenario.underlay.generate.hosts
+    for router in scenario.underlay.routers.values():
+        for network in router.networks:
+            if network in wanted:
+                wanted[network] += 1
+    for network, number in wanted.items():
+        if lacking := room(ipaddress.ip_network(networks[network]), number):
+            yield Problem(_subnet_of(scenario.underlay, network), networks[network], f"{lacking}, hosts and routers")
+
+
+def _misfit(address: str, network: str) -> str | None:
+    """Why this address cannot be a host's in this network."""
+    subnet, ip = ipaddress.ip_network(network), ipaddress.ip_address(address)
+    if ip.version != subnet.version or ip not in subnet:
+        return f"an address in {network}"
+    if word := misfit(ip, subnet):
+        return f"a host's address in {network}, not the {word} address"
+    return None
+
+
+def _links(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    for key, spec in scenario.underlay.links.items():
+        where: Where = ("underlay", "links", key)
+        pairs = link_pairs(key)
+        if key != "default":
+            if pairs is None:
+                yield Problem(where, repr(key), "'default', 'A -> B' or 'A <-> B'", at_key=True)
+            for name in pairs[0] if pairs else ():
+                region = name.removeprefix(REGION)
+                if name.startswith(REGION):
+                    if region not in context.regions:
+                        problem = _unknown(where, "region", region, context.regions)
+                        yield Problem(where, problem.found, problem.expected, problem.hint, True)
+                elif name not in context.hosts:
+                    problem = _unknown(where, "host", name, context.hosts)
+                    yield Problem(where, problem.found, problem.expected, problem.hint, True)
+        for fault in spec.link(Link()).faults():
+            yield Problem(where, fault.split(", expected ")[0], fault.partition(", expected ")[2] or "values that fit")
+
+
+def _options(where: Where, scenario: Scenario, more: Mapping[str, bool | int | str]) -> Iterator[Problem]:
+    """Options that the overlay would not take; `more` are a step's own, which go over the scenario's."""
+    own = scenario.overlay.options
+    before = {(fault.key, fault.found) for fault in launch_faults(scenario.overlay.kind, own)} if more else set()
+    for fault in launch_faults(scenario.overlay.kind, {**own, **more}):
+        if (fault.key, fault.found) not in before:
+            hint = nearest(fault.key, names_of(scenario.overlay.kind)) if fault.unknown else ""
+            place = (*where, fault.key) if fault.key else where
+            yield Problem(place, fault.found, fault.expected, hint, fault.unknown)
+
+
+def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    domain = domain_of(scenario.overlay.options)
+    taken: dict[str, str] = {}
+    named = {full_name(host, domain).lower(): host for host in context.hosts}
+    for name, service in scenario.services.items():
+        where: Where = ("services", name)
+        full = full_name(name, domain)
+        if why := unfit_for_host(name) or unfit_for_container(name if service.replicas is None else f"{name}-1"):
+            yield Problem(where, repr(name), f"another name than one {why}", at_key=True)
+        elif len(full) > DNS_NAME:
+            expected = f"a name with which {full[:20]}…{full[-20:]} has at most {DNS_NAME} characters"
+            yield Problem(where, repr(name), expected, at_key=True)
+        if (other := named.get(full.lower())) not in (None, name):
+            yield Problem(where, f"{name!r} beside {other!r}", _ONE_NAME, at_key=True)
+        named.setdefault(full.lower(), name)
+        if service.command is None and service.image is None:
+            yield Problem(where, "neither image nor command", "`image` (with `args`), or `command`")
+        if service.command is not None and (service.args or service.image not in (None, PROCESS)):
+            yield Problem((*where, "command"), "`command` beside `image` or `args`", "one or the other")
+        if service.host is not None and service.hosts is not None:
+            yield Problem((*where, "hosts"), "`hosts` beside `host`", "one or the other")
+        if service.host is not None:
+            yield from context.host((*where, "host"), service.host)
+        if service.hosts is not None:
+            yield from context.hosts_of((*where, "hosts"), service.hosts)
+        if name in context.hosts:
+            yield Problem(where, f"{name!r}, which is a host too", "a name of its own", at_key=True)
+        if context.is_replica(name):
+            yield Problem(where, f"{name!r}, which a replica bears", "a name of its own", at_key=True)
+        elif (other := context.twin(name)) and other != name:
+            yield Problem(where, f"{name!r} beside the replicas of {other!r}", _ONE_NAME, at_key=True)
+        if service.address is not None:
+            if service.replicas is not None and service.replicas != 1:
+                found = f"one address for {service.replicas} replicas"
+                yield Problem((*where, "address"), found, "no address: the overlay gives each replica its own")
+            subnet = ipaddress.ip_interface(service.address)
+            if (fault := _misfit(str(subnet.ip), str(subnet.network))) is not None:
+                yield Problem((*where, "address"), service.address, fault)
+            elif why := reserved(ipaddress.ip_network(subnet.ip)):
+                yield Problem((*where, "address"), service.address, f"an address that containers can have: {why}")
+            if str(subnet.ip) in taken:
+                expected = f"an address of its own: {taken[str(subnet.ip)]} has it already"
+                yield Problem((*where, "address"), service.address, expected)
+            taken.setdefault(str(subnet.ip), name)
+
+
+def _probes(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    for index, probe in enumerate(scenario.probes or ()):
+        where: Where = ("probes", index)
+        yield from context.services_of((*where, "from"), probe.source, replicas=True)
+        if probe.kind == "dns":
+            if probe.name is None:
+                yield Problem(where, "a dns probe without a name", "`name`, as svc1.weave.local")
+            if probe.target != (ALL,):
+                yield Problem((*where, "to"), "`to` in a dns probe", "`name`: what to ask for")
+            if scenario.overlay.kind != "weave":
+                yield Problem((*where, "kind"), f"a dns probe on overlay {scenario.overlay.kind}", "overlay weave")
+            continue
+        if probe.name is not None:
+            yield Problem((*where, "name"), f"`name` in a probe of kind {probe.kind}", "`to`: the services to ask")
+        yield from context.services_of((*where, "to"), probe.target, replicas=True)
+        for place, name in _each((*where, "to"), probe.target):
+            service = scenario.services.get(name)
+            if probe.kind == "http" and service is not None and not service.http_port:
+                yield Problem(place, f"{name!r}, of which no port is known", f"`port` in services.{name}")
+
+
+def _timeline(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    last = 0
+    for index, step in enumerate(scenario.timeline):
+        where: Where = ("timeline", index)
+        if step.at is not None:
+            if step.at < last:
+                found = f"at {_seconds(step.at)}, after a step at {_seconds(last)}"
+                yield Problem((*where, "at"), found, "times that do not go backwards")
+            last = max(last, step.at)
+        yield from _step((*where, step.verb), step, scenario, context)
+
+
+def _seconds(ns: int) -> str:
+    return f"{ns / 1e9:g}s"
+
+
+def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    body = step.body
+    match step.verb:
+        case "launch" | "reset":
+            yield from context.hosts_of((*where, "hosts"), body.hosts)
+            if step.verb == "launch" and body.options:
+                yield from _options((*where, "options"), scenario, body.options)
+        case "connect" | "forget":
+            if body.source is not None:
+                yield from context.host((*where, "from"), body.source)
+            yield from context.hosts_of((*where, "to"), body.target)
+        case "run" | "remove":
+            yield from context.services_of((*where, "services"), body.services)
+        case "attach" | "detach" | "scale":
+            yield from context.service((*where, "service"), body.service)
+        case "exec":
+            yield from _place(where, body, context)
+        case "partition":
+            yield from _partition(where, body, context)
+        case "kill" | "restart":
+            yield from context.host((*where, "daemon"), body.daemon) if body.daemon is not None else ()
+            yield from _place(where, body, context)
+        case "churn":
+            yield from context.hosts_of((*where, "hosts"), body.hosts)
+            members = len(chosen(body.hosts, context.hosts))
+            if body.keep is not None and body.keep >= members:
+                yield Problem(
+                    (*where, "keep"), f"{body.keep} of {count(members, 'host')}", "fewer, or nobody may leave"
+                )
+        case "block" | "mtu":
+            yield from context.hosts_of((*where, "hosts"), body.hosts)
+        case "policy":
+            yield from context.host((*where, "host"), body.host) if body.host is not None else ()
+        case "slow_disk" | "clock":
+            yield from context.host((*where, "host"), body.host)
+        case "expect":
+            yield from _expect(where, step, scenario, context)
+    if step.verb in ("forget", "attach", "detach", "policy", "reset", "churn") and scenario.overlay.kind != "weave":
+        yield Problem(where, f"`{step.verb}` on overlay {scenario.overlay.kind}", "overlay weave", at_key=True)
+    if step.verb == "kill" and body.daemon is not None and scenario.overlay.kind != "weave":
+        yield Problem(where, f"a daemon to kill on overlay {scenario.overlay.kind}", "a host or a service")
+
+
+def _place(where: Where, body: Any, context: _Context) -> Iterator[Problem]:
+    if body.host is not None:
+        yield from context.host((*where, "host"), body.host)
+    if body.service is not None:
+        yield from context.services_of((*where, "service"), (body.service,), replicas=True)
+
+
+def _partition(where: Where, body: Partition, context: _Context) -> Iterator[Problem]:
+    if body.groups is not None:
+        seen: set[str] = set()
+        for number, group in enumerate(body.groups):
+            place = (*where, "groups", number)
+            yield from context.hosts_of(place, group)
+            for inner, name in _each(place, group):
+                if name in seen:
+                    yield Problem(inner, f"{name!r} twice", "each host in one group")
+                seen.add(name)
+    if body.one_way is not None:
+        yield from context.hosts_of((*where, "one_way", "from"), body.one_way.source)
+        yield from context.hosts_of((*where, "one_way", "to"), body.one_way.target)
+    if body.isolate is not None:
+        yield from context.hosts_of((*where, "isolate"), body.isolate)
+    if body.bridge is not None:
+        yield from context.host((*where, "bridge"), body.bridge)
+    if body.ring is not None and len(context.hosts) < 5:
+        yield Problem((*where, "ring"), count(len(context.hosts), "host"), "at least 5 for a ring of majorities")
+
+
+def _expect(where: Where, step: Step, scenario: Scenario, context: _Context) -> Iterator[Problem]:
+    for kind, what in step.body.conditions:
+        place = (*where, kind)
+        if isinstance(what, Pair):
+            yield from context.services_of((*place, "from"), what.source, replicas=True)
+            yield from context.services_of((*place, "to"), what.target, replicas=True)
+            if not any(probe.kind != "dns" for probe in scenario.probes or ()) and scenario.probes is not None:
+                yield Problem(place, "a question about reachability", "an http or icmp probe that measures it")
+        elif isinstance(what, DnsExpect):
+            yield from context.services_of((*place, "from"), what.source, replicas=True)
+            if scenario.overlay.kind != "weave":
+                yield Problem(place, f"a question about dns on overlay {scenario.overlay.kind}", "overlay weave")
+        elif kind == "http":
+            yield from context.services_of((*place, "from"), (what.source,), replicas=True)
+        elif kind == "exec":
+            yield from _place(place, what, context)

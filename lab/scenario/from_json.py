@@ -1,0 +1,94 @@
+"""The way back from a resolved scenario's plain data (`Resolved.to_json`, as a history begins with it) to a `Resolved`.
+
+So a stored run can be played again without the file that it was made from. Pure; raises `LabError` for data that no
+`Resolved` has written.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from lab.errors import LabError
+from lab.links import Burst, Distribution, Link, Links
+from lab.scenario.resolve import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
+from lab.scenario.steps import Step
+from lab.scenario.values import RESOLVED
+
+__all__ = ["from_json"]
+
+
+def from_json(data: Mapping[str, Any]) -> Resolved:
+    """What `data` was made from. Raises `LabError`."""
+    try:
+        underlay = data["underlay"]
+        hosts = {
+            name: msgspec.convert({key: value for key, value in spec.items() if key != "address"}, HostSpec)
+            for name, spec in underlay["hosts"].items()
+        }
+        return Resolved(
+            name=data["name"],
+            question=data["question"],
+            file=data["file"],
+            seed=data["seed"],
+            networks={name: network["subnet"] for name, network in underlay["networks"].items()},
+            hosts=hosts,
+            routers=msgspec.convert(underlay["routers"], dict[str, RouterSpec]),
+            links=_links(underlay["links"], underlay.get("regions", {})),
+            edges=tuple((a, b) for a, b in underlay["edges"]) if "edges" in underlay else None,
+            overlay=data["overlay"]["kind"],
+            options=dict(data["overlay"]["options"]),
+            services=msgspec.convert(data["services"], dict[str, ServiceSpec]),
+            probes=msgspec.convert(data["probes"], tuple[ProbePlan, ...]),
+            timeline=tuple(_step(step) for step in data["timeline"]),
+            pace=data.get("pace", 1),
+            notes=tuple(map(str, data.get("notes", ()))),
+            machine=msgspec.convert(underlay["machine"], MachineCost) if "machine" in underlay else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError, ValidationError) as error:
+        raise LabError(f"this is no resolved scenario of this version: {type(error).__name__}: {error}") from None
+
+
+def _links(entries: Iterable[Mapping[str, Any]], regions: Mapping[str, str]) -> Links:
+    default = Link()
+    pairs: dict[tuple[str, str], Link] = {}
+    regional: dict[tuple[str, str], Link] = {}
+    for entry in entries:
+        ends = entry["from"], entry["to"]
+        link = _link({key: value for key, value in entry.items() if key not in ("from", "to")})
+        if ends == ("*", "*"):
+            default = link
+        elif all(end.startswith(REGION) for end in ends):
+            regional[ends[0].removeprefix(REGION), ends[1].removeprefix(REGION)] = link
+        else:
+            pairs[ends] = link
+    return Links(default, pairs, dict(regions), regional)
+
+
+def _link(values: dict[str, Any]) -> Link:
+    if "distribution" in values:
+        values["distribution"] = Distribution(values["distribution"])
+    if values.get("burst") is not None:
+        values["burst"] = Burst(**values["burst"])
+    return Link(**values)
+
+
+def _step(entry: Mapping[str, Any]) -> Step:
+    verb = entry["verb"]
+    body = _tuples(entry[verb])
+    step: dict[str, Any] = {verb: body}
+    if entry.get("at") is not None:
+        step["at"] = entry["at"]
+    # The duration stands at the top also where the file has it in the verb's body.
+    if entry.get("for") is not None and not (isinstance(body, dict) and "for" in body):
+        step["for"] = entry["for"]
+    if "on_failure" in entry:
+        step["on_failure"] = entry["on_failure"]
+    return Step.model_validate(step, context=RESOLVED)
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

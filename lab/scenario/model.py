@@ -1,0 +1,234 @@
+"""The pydantic model of a scenario's nouns: underlay, overlay, services and probes, and the scenario itself.
+
+Owns shape, types and defaults of each part on its own. What holds between parts (does this host exist?) is
+`lab.scenario.check`'s, the timeline's verbs `lab.scenario.steps`', places in the file `lab.scenario.load`'s.
+"""
+
+import ipaddress
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+
+from lab.links import Burst, Distribution, Link
+from lab.scenario.base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
+from lab.scenario.steps import Step
+from lab.scenario.values import UNITS, Duration, Percentage, Rate, Size
+
+HTTP_PORTS = {"ksahnine/dummy-http": 8080}
+"""Images whose service is known to answer HTTP, and where."""
+PROCESS = "process"
+"""The image of services that are somebody's own command."""
+
+
+def _subnet(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise fault("a subnet as 192.168.0.0/24, with no host bits set") from None
+
+
+def _address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise fault("an address as 192.168.0.2") from None
+
+
+def _interface(value: str) -> str:
+    try:
+        parsed = ipaddress.ip_interface(value)
+    except ValueError:
+        parsed = None
+    if parsed is None or "/" not in value:
+        raise fault("an address with its prefix, as 10.0.1.1/24")
+    return str(parsed)
+
+
+def _texts(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    numbers = {key: str(item) for key, item in value.items() if type(item) in (int, float)}
+    return value | numbers
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Subnet = Annotated[str, AfterValidator(_subnet)]
+Cidr = Annotated[str, AfterValidator(_interface)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Environment = Annotated[
+    dict[Text, str],
+    BeforeValidator(_texts),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number"]}}),
+]
+_PUBLISHED = re.compile(r"(?:[0-9.]+:)?(\d{1,5})(?::(\d{1,5}))?(?:/(?:tcp|udp))?")
+
+
+def _published(value: str) -> str:
+    match = _PUBLISHED.fullmatch(value)
+    if not match or any(port and not 1 <= int(port) <= 65535 for port in match.groups()):
+        raise fault("a published port as 8080:80 (host:container)")
+    return value
+
+
+_names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_several = {"type": "array", "items": {"type": "string"}, "minItems": 2}
+
+
+class Network(Model):
+    """A network that joins hosts."""
+
+    subnet: Subnet
+
+
+class Host(Model):
+    """A machine: in one network with an optional address, or in several ({network: address or null})."""
+
+    network: Name | None = None
+    address: Address | None = None
+    networks: dict[Name, Address | None] = Field(default_factory=dict)
+    region: Name | None = None
+
+
+class BurstLoss(Model):
+    """Bursty loss after Gilbert and Elliott (see `lab.links.Burst`)."""
+
+    enter: Percentage
+    leave: Percentage
+    bad: Percentage = 1.0
+    good: Percentage = 0.0
+
+
+class LinkSpec(Model):
+    """What a link does to packets, in one direction (see `lab.links.Link`)."""
+
+    delay: Duration = 0
+    jitter: Duration = 0
+    distribution: Literal["uniform", "normal", "pareto"] = "uniform"
+    loss: Percentage = 0.0
+    burst: BurstLoss | None = None
+    duplicate: Percentage = 0.0
+    reorder: Percentage = 0.0
+    corrupt: Percentage = 0.0
+    rate: Rate = 0
+    mtu: Size = 0
+
+    def link(self, base: Link) -> Link:
+        """`base` with what this file says put over it."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        if "distribution" in values:
+            values["distribution"] = Distribution(values["distribution"])
+        if self.burst is not None:
+            values["burst"] = Burst(**self.burst.model_dump())
+        kept = {name: getattr(base, name) for name in Link.__dataclass_fields__}
+        return Link(**(kept | values))
+
+
+class Router(Model):
+    """Joins networks; with `nat`, hides the hosts of that network behind its own addresses in the others."""
+
+    networks: Annotated[tuple[Name, ...], at_least(2, "networks"), WithJsonSchema(_several)]
+    nat: Name | None = None
+    drop: tuple[Literal["tcp", "udp", "icmp"], ...] = ()
+
+
+class Generate(Model):
+    """Hosts, and who is whose neighbour, by rule instead of by hand (see `lab.scenario.generators`)."""
+
+    kind: Text
+    hosts: Annotated[int, Field(ge=1, le=100_000)]
+    degree: Annotated[int, Field(ge=1)] | None = None
+    branching: Annotated[int, Field(ge=1)] | None = None
+    rewire: Percentage | None = None
+    attach: Annotated[int, Field(ge=1)] | None = None
+    regions: Annotated[tuple[Name, ...], at_least(1, "region"), WithJsonSchema(_names)] | None = None
+    subnet: Subnet = "192.168.0.0/16"
+
+
+class MachineSpec(Model):
+    """One machine that all simulated hosts share (see `lab.sim.machine`)."""
+
+    cores: Annotated[int, Field(ge=1, le=1024)] = 1
+    per_message: Duration = 50 * UNITS["us"]
+    per_byte: Duration = 0
+
+
+class Underlay(Model):
+    """The network between the hosts."""
+
+    networks: dict[Name, Network] = Field(default_factory=dict)
+    hosts: dict[Name, Host] = Field(default_factory=dict)
+    links: dict[Text, LinkSpec] = Field(default_factory=dict)
+    routers: dict[Name, Router] = Field(default_factory=dict)
+    edges: tuple[tuple[Name, Name], ...] | None = None
+    generate: Generate | None = None
+    file: Text | None = None
+    machine: MachineSpec | None = None
+
+
+class Overlay(Model):
+    """Which overlay the services use, and its options."""
+
+    kind: Literal["weave", "vxlan", "none"] = "weave"
+    options: dict[Text, Scalar] = Field(default_factory=dict)
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"enum": ["weave", "vxlan", "none"]},)
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+
+class Service(Model):
+    """A program in containers: an image with its arguments, or a command of one's own."""
+
+    image: Text | None = None
+    """A name, or the path of an archive of `docker save`, beside the scenario: `./shop.tar`."""
+    archive: SkipJsonSchema[Text | None] = None
+    """That path, made absolute by `lab.scenario.files`; `image` is then the name in it."""
+    args: tuple[str, ...] = ()
+    command: Command | None = None
+    host: Name | None = None
+    hosts: Names | None = None
+    address: Cidr | None = None
+    replicas: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    port: Port | None = None
+    path: Annotated[str, StringConstraints(pattern=r"^/\S*$")] = "/"
+    env: Environment = Field(default_factory=dict)
+    publish: tuple[Annotated[str, AfterValidator(_published)], ...] = ()
+    hostname: Name | None = None
+    labels: Environment = Field(default_factory=dict)
+    """Of its containers, as of `docker run --label`: policies may name them."""
+    allow_spoofing: bool = False
+    """It may send with MACs and addresses that are not its own: a router, VRRP, a bridge."""
+
+    @property
+    def http_port(self) -> int:
+        """Where it answers HTTP; 0 when it does not (or nobody said)."""
+        return self.port or HTTP_PORTS.get(self.image or "", 0)
+
+
+class ProbeSpec(Model):
+    """What is measured between services, how often."""
+
+    kind: Literal["http", "icmp", "dns"]
+    name: DnsName | None = None
+    source: Names = Field((ALL,), alias="from")
+    target: Names = Field((ALL,), alias="to")
+    every: Annotated[Duration, Field(ge=UNITS["ms"])] = 200 * UNITS["ms"]
+    timeout: Annotated[Duration, Field(ge=UNITS["ms"])] = UNITS["s"]
+
+
+class Scenario(Model):
+    """A scenario file, valid by itself and frozen. `lab.scenario.resolve.resolve` makes it concrete."""
+
+    version: Literal[1]
+    name: Name | None = None
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    underlay: Underlay
+    overlay: Overlay = Overlay()
+    services: dict[Name, Service] = Field(default_factory=dict)
+    probes: tuple[ProbeSpec, ...] | None = None
+    timeline: Annotated[tuple[Step, ...], at_least(1, "step")]

@@ -1,0 +1,1 @@
+"""The `weave` command: words in, requests to the router, words out."""

@@ -1,0 +1,73 @@
+"""`weave check`: gathers the facts, has them judged, prints the table or JSON. Changes nothing.
+
+Works without a router, and says so. Exit code 0: nothing is wrong, 1: something is, 2: wrong words.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from overlay import __version__
+from overlay.check import Facts, Host, Level, judge
+from overlay.check.table import as_json, text
+from overlay.clean import clean_tree
+from overlay.cli.client import Client, NotRunning, Refused
+from overlay.cli.words import Usage, nearest
+
+__all__ = ["HELP", "check"]
+
+HELP = """\
+Usage: weave check [--json]
+
+Looks at everything that goes wrong on real hosts and says what is wrong and what to type: router, proxy and plugin,
+the engine, the kernel, settings, the packet filter, routes, peers and the ports to them, packet sizes, clocks, the
+bridge, addresses, DNS, policy, the disk. Changes nothing; as root it sees all, with the router down what it can.
+Exit code 0: nothing is wrong, 1: something is. docs/troubleshooting.md goes by symptom."""
+
+PATIENCE = 8.0
+"""Seconds for the router to answer."""
+
+Look = Callable[[Mapping[str, Any] | None, Mapping[str, Any], Sequence[Mapping[str, Any]]], Host | None]
+
+
+def check(words: Sequence[str], client: Client, look: Look) -> tuple[str, int]:
+    """What to print, and the exit code. Raises `Usage`."""
+    rest = [word for word in words if word not in ("--json", "-json")]
+    if rest:
+        raise Usage(f"check has no `{rest[0]}`{nearest(rest[0], ('--json',)) or ', only --json'}")
+    findings = judge(_facts(client, look))
+    code = 1 if any(found.level is Level.WRONG for found in findings) else 0
+    return (json.dumps(as_json(findings), indent=2) if len(words) > len(rest) else text(findings)), code
+
+
+def _facts(client: Client, look: Look) -> Facts:
+    client.timeout = PATIENCE
+    report: Mapping[str, Any] | None = None
+    told: Mapping[str, Any] = {}
+    attached: Sequence[Mapping[str, Any]] = ()
+    problem = ""
+    try:
+        report, told, attached = (clean_tree(client.get_json(path)) for path in ("/report", "/options", "/ps"))
+    except NotRunning:
+        pass
+    except Refused as error:
+        report, problem = None, str(error)
+    options = told.get("options", {}) if report is not None else {}
+    return Facts(
+        program=__version__,
+        report=report,
+        problem=problem,
+        options=options,
+        version=str(told.get("version", "")),
+        clocks=_clocks(client) if report is not None else None,
+        host=look(report, options, attached),
+    )
+
+
+def _clocks(client: Client) -> Sequence[Mapping[str, Any]] | None:
+    """None: a router that does not know how."""
+    try:
+        found: Sequence[Mapping[str, Any]] = json.loads(client.post("/clocks", ()))
+    except (Refused, ValueError):
+        return None
+    return found

@@ -1,0 +1,394 @@
+"""`--in-container`: router and proxy as containers of this host's engine: made, awaited, found again and ended.
+
+Owns what such a container is given: its volumes, its capabilities, its name. What runs in it is the same command with
+the same words, which sees by `INSIDE` that it is there (`overlay.runtime.in_container`).
+"""
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from overlay.cli.client import Client, NotRunning, Refused, socket_path
+from overlay.cli.variables import TAKEN
+from overlay.cli.words import Usage
+from overlay.options import DEFAULT_ENGINE, DEFAULT_PLUGIN, WIREGUARD_PROGRAM, LaunchOptions, Places
+from overlay.options import socket_path as engine_path
+from overlay.proxy.process import ProxyOptions, running
+
+__all__ = [
+    "FLAG",
+    "IMAGE",
+    "INSIDE",
+    "Held",
+    "as_container",
+    "find",
+    "is_inside",
+    "refuse_beside",
+    "settle",
+    "start_proxy",
+    "start_router",
+]
+
+IMAGE = "overlay-lab/weave"
+FLAG = "--in-container"
+INSIDE = "WEAVE_INSIDE"
+"""Variable of such a container: which part it is."""
+_WRAPPER = "WEAVE_IMAGE"
+"""Variable of the image: a command there is in a container that ends with it."""
+NAMES = {"router": "weave", "proxy": "weaveproxy"}
+"""As the original calls its containers."""
+_ENDS = {"router": "`weave stop`", "proxy": "`weave stop-proxy`"}
+LABEL = "works.weave.part"
+API = (1, 41)
+"""The oldest Engine API that will do: Docker 20.10, December 2020."""
+ROUTER_MAY = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE", "SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE")
+PROXY_MAY = ("NET_BIND_SERVICE", "SYS_PTRACE", "DAC_OVERRIDE", "CHOWN")
+"""Capabilities; docs/security.md says what each is for."""
+_READ_ONLY = ("bus", "fs", "irq", "sysrq-trigger", "sys/abi", "sys/debug", "sys/dev", "sys/fs", "sys/kernel", "sys/vm")
+"""Below /proc: as the engine does it, but for `sys/net`, where the overlay has settings of its interfaces."""
+_PLACES = ("WEAVE_DB", "WEAVE_SOCK", "WEAVE_PROXY_SOCK", "WEAVE_PLUGIN_SOCK", "DOCKER_BRIDGE")
+_PATIENCE = 60.0
+"""Seconds for a router to start, and for one answer of the engine."""
+_LOOK = 10.0
+"""Seconds for an engine to say whether there is such a container."""
+
+
+def is_inside(environment: Mapping[str, str]) -> bool:
+    """This process is in the container that was made for it."""
+    return bool(environment.get(INSIDE))
+
+
+def as_container(words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The words of a launch; in a container that ends with the command there is no other form than a container."""
+    if environment.get(_WRAPPER) and not _has(words, FLAG[2:]):
+        return [FLAG, *words]
+    return list(words)
+
+
+def start_router(words: Sequence[str], options: LaunchOptions, environment: Mapping[str, str]) -> None:
+    """Have the engine run a router; returns once it answers. Raises `OverlayError`, and leaves nothing then."""
+    if options.wireguard == WIREGUARD_PROGRAM:
+        raise Usage(f"--wireguard {WIREGUARD_PROGRAM} has no program {FLAG}: the kernel's WireGuard is `auto`")
+    places = Places.of(environment)
+    client = Client(str(places.socket))
+    plugin = Path(environment.get("WEAVE_PLUGIN_SOCK") or DEFAULT_PLUGIN)
+    shared = [places.db, places.socket.parent, places.proxy.parent, *([plugin.parent] if options.plugin else [])]
+
+    def answers() -> bool:
+        try:
+            return bool(client.get_json("/options"))
+        except NotRunning:
+            return False
+
+    _start("router", ["launch", *_without_password(words)], ROUTER_MAY, shared, (), options, environment, answers)
+
+
+def start_proxy(words: Sequence[str], options: ProxyOptions, environment: Mapping[str, str]) -> None:
+    """Have the engine run a proxy; returns once it listens. Raises `OverlayError`, and leaves nothing then."""
+    places = Places.of(environment)
+    files = [Path(file) for file in (options.tlscacert, options.tlscert, options.tlskey) if file]
+    for file in files:
+        if not file.is_absolute():
+            raise Usage(f"{file}: {FLAG} needs the whole path of a file")
+    sockets = [Path(host[len("unix://") :]).parent for host in options.host if host.startswith("unix://")]
+    shared = [places.db, places.socket.parent, places.proxy.parent, *sockets]
+    words = ["launch-proxy", *words]
+    _start("proxy", words, PROXY_MAY, shared, files, options, environment, lambda: running(places) is not None)
+
+
+class Held(Struct, frozen=True):
+    """The container of the router or the proxy, whatever state it is in."""
+
+    engine: "_Engine"
+    id: str
+    name: str
+    running: bool
+    image: str
+    comes: bool
+    """The engine starts it again."""
+
+    @property
+    def outdated(self) -> bool:
+        """It was made from an image that the name does not mean any more."""
+        status, image = self.engine.ask("GET", f"/images/{IMAGE}:latest/json")
+        return status == 200 and image["Id"] != self.image
+
+    def comes_back(self, wanted: bool) -> None:
+        """Whether the engine starts it again when it ends, and when the engine itself starts. Raises `Refused`."""
+        policy = {"Name": "always" if wanted else "no", "MaximumRetryCount": 0}
+        self.engine.must("POST", f"/containers/{self.id}/update", {"RestartPolicy": policy})
+
+    def remove(self) -> None:
+        """End and remove it. Raises `Refused`."""
+        status, _ = self.engine.ask("POST", f"/containers/{self.id}/stop?t=10")
+        if status != 404:
+            self.engine.must("DELETE", f"/containers/{self.id}?force=1", gone=True)
+
+
+def find(part: str, environment: Mapping[str, str]) -> Held | None:
+    """The container of the router or the proxy; None: there is none. Raises `Refused` where that cannot be known."""
+    engine = _Engine(_engine_socket(environment))
+    try:
+        return engine.find(part)
+    except Refused:
+        return None
+    except OSError:
+        if part == "router" and _says_container(environment):
+            raise Refused(
+                f"the router is the container `{NAMES[part]}`, and its engine does not answer at {engine.path}: "
+                "start the engine first, which would start the router again"
+            ) from None
+        return None
+
+
+def refuse_beside(part: str, environment: Mapping[str, str]) -> None:
+    """Raise `Refused` for a process where there is a container: the engine would start that one again."""
+    held = find(part, environment)
+    if held is not None:
+        raise Refused(
+            f"there is the container `{held.name}` for the {part}, which does not answer: {_ENDS[part]} removes it"
+        )
+
+
+def settle(part: str, words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """A launch found the part running: its container comes back as these words say, also where an earlier launch was
+    killed before it could say so. Returns what to do where the image has been replaced since; else nothing."""
+    held = find(part, environment)
+    if held is None:
+        return ""
+    if held.comes != _comes_back(words):
+        held.comes_back(_comes_back(words))
+    if not held.outdated:
+        return ""
+    ends = "`weave stop --for-restart`" if part == "router" else _ENDS[part]
+    return (
+        f", from an older image: {ends} and the same launch again change to the one called {IMAGE} now; "
+        "containers talk on meanwhile"
+    )
+
+
+# --- making one -----------------------------------------------------------------------------------------------------
+
+
+def _start(
+    part: str,
+    words: Sequence[str],
+    capabilities: Sequence[str],
+    shared: Iterable[Path],
+    files: Iterable[Path],
+    options: LaunchOptions | ProxyOptions,
+    environment: Mapping[str, str],
+    answers: Callable[[], bool],
+) -> None:
+    if options.docker_api:
+        raise Usage(f"--docker-api and {FLAG} do not go together: the engine is the one that DOCKER_HOST names")
+    path = _engine_socket(environment)
+    engine = _Engine(path)
+    name = NAMES[part]
+    try:
+        engine.check()
+        found = engine.find(part)
+        if found is not None:
+            if found.running:
+                raise Refused(
+                    f"the container `{name}` runs, and the {part} in it does not answer: `docker logs {name}` says "
+                    f"more, {_ENDS[part]} removes it"
+                )
+            found.remove()
+        body = {
+            "Image": f"{IMAGE}:latest",
+            "Cmd": list(words),
+            "Env": _environment(part, path, options, environment),
+            "Labels": {LABEL: part},
+            "HostConfig": {
+                "NetworkMode": "host",
+                "PidMode": "host",
+                "UTSMode": "host",
+                "UsernsMode": "host",
+                "Binds": [*_volumes([*shared, Path(path)]), *_volumes(files, "ro")],
+                "CapDrop": ["ALL"],
+                "CapAdd": list(capabilities),
+                "SecurityOpt": ["apparmor=unconfined", "label=disable"],
+                "ReadonlyRootfs": True,
+                "Tmpfs": {"/tmp": ""},
+                "ReadonlyPaths": [f"/proc/{path}" for path in _READ_ONLY],
+            },
+        }
+        made = engine.must("POST", f"/containers/create?name={name}", body)
+        held = Held(engine, made["Id"], name, running=True, image="", comes=False)
+    except OSError as error:
+        raise Refused(f"the container engine does not answer at {path}: {error.strerror or error}") from None
+    try:
+        engine.must("POST", f"/containers/{held.id}/start")
+        _await(engine, held, part, answers)
+        held.comes_back(_comes_back(words))  # not before: what cannot start shall say so once, and be gone
+    except BaseException:
+        engine.ask("DELETE", f"/containers/{held.id}?force=1")
+        raise
+
+
+def _await(engine: "_Engine", held: Held, part: str, answers: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not answers():
+        state = engine.must("GET", f"/containers/{held.id}/json")["State"]
+        if not state["Running"]:
+            raise Refused(engine.last_words(held.id) or f"the {part} ended with {state['ExitCode']}, without a word")
+        if time.monotonic() > deadline:
+            raise Refused(
+                f"the {part} does not answer after {_PATIENCE:g} s; its last words: {engine.last_words(held.id)}"
+            )
+        time.sleep(0.05)
+
+
+def _comes_back(words: Sequence[str]) -> bool:
+    return not _has(words, "no-restart")
+
+
+def _has(words: Iterable[str], flag: str) -> bool:
+    return any(word.startswith("-") and word.lstrip("-").partition("=")[0] == flag for word in words)
+
+
+def _environment(
+    part: str, engine: str, options: LaunchOptions | ProxyOptions, environment: Mapping[str, str]
+) -> list[str]:
+    passed = {name: environment[name] for name in (*TAKEN, *_PLACES) if environment.get(name)}
+    passed.pop("WEAVE_PASSWORD", None)
+    if isinstance(options, LaunchOptions) and options.password:
+        passed["WEAVE_PASSWORD"] = options.password
+    passed |= {INSIDE: part, "DOCKER_HOST": f"unix://{engine}"}
+    return [f"{name}={value}" for name, value in passed.items()]
+
+
+def _volumes(paths: Iterable[Path], how: str = "rw") -> list[str]:
+    """Each under its own path, those within others left out."""
+    unique = dict.fromkeys(paths)
+    for path in unique:
+        if ":" in str(path):
+            raise Usage(f"{path}: a path with a colon cannot be a volume of a container")
+    return [f"{path}:{path}:{how}" for path in unique if not any(above in unique for above in path.parents)]
+
+
+def _without_password(words: Sequence[str]) -> list[str]:
+    """The words of a launch without the password, which other users could read in the engine's list of processes."""
+    kept: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        key, equals, _ = word.lstrip("-").partition("=") if word.startswith("-") else ("", "", "")
+        if key == "password":
+            if not equals:
+                rest = rest[1:]
+            continue
+        kept.append(word)
+    return kept
+
+
+def _engine_socket(environment: Mapping[str, str]) -> str:
+    """As everywhere; in a container of the image, where a path of the client's host may not be, the usual one."""
+    path = engine_path(environment)
+    return DEFAULT_ENGINE if environment.get(_WRAPPER) and not Path(path).exists() else path
+
+
+def _says_container(environment: Mapping[str, str]) -> bool:
+    try:
+        told = Client(socket_path(environment)).get_json("/options")["options"]
+    except NotRunning:
+        return False
+    return bool(told["in_container"])
+
+
+# --- the engine -----------------------------------------------------------------------------------------------------
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("engine", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _Engine:
+    """The engine's API, one request a connection. Raises `OSError` where nothing answers."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def ask(self, method: str, path: str, body: Any = None, timeout: float = _PATIENCE) -> tuple[int, Any]:
+        """Status and answer: a value, or bytes where it is no JSON."""
+        connection = _Connection(self.path, timeout)
+        try:
+            headers = {"Content-Type": "application/json"} if body is not None else {}
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            response = connection.getresponse()
+            data = response.read()
+            is_json = (response.getheader("Content-Type") or "").startswith("application/json") and data
+            return response.status, json.loads(data) if is_json else data
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(f"what answers there is no container engine ({error})") from None
+        finally:
+            connection.close()
+
+    def must(self, method: str, path: str, body: Any = None, *, gone: bool = False) -> Any:
+        """The answer; `gone`: it may be gone already. Raises `Refused` with the engine's words."""
+        status, answer = self.ask(method, path, body)
+        if status >= 400 and not (gone and status in (404, 409)):
+            words = answer.get("message", "") if isinstance(answer, dict) else answer.decode(errors="replace")
+            raise Refused(f"the container engine says: {words or status}")
+        return answer
+
+    def check(self) -> None:
+        """Raise `Refused` where it cannot run a router, with the reason."""
+        version = str(self.must("GET", "/version").get("ApiVersion", "0"))
+        if tuple(int(part) for part in version.split(".") if part.isdigit()) < API:
+            wanted = ".".join(map(str, API))
+            raise Refused(f"the engine at {self.path} speaks API {version}; {FLAG} needs {wanted} (Docker 20.10)")
+        security = self.must("GET", "/info").get("SecurityOptions") or ()
+        if any("name=rootless" in str(option) for option in security):
+            raise Refused(
+                f"the engine at {self.path} runs without root: its containers do not see this host's network. Launch "
+                f"without {FLAG}, or use an engine of root's (DOCKER_HOST)"
+            )
+        status, _ = self.ask("GET", f"/images/{quote(IMAGE)}:latest/json")
+        if status == 404:
+            raise Refused(
+                f"the engine has no image {IMAGE}: `make image` in the project's directory writes it to a file, and "
+                "`docker load -i overlay-lab-weave.tar.gz` takes it from there"
+            )
+
+    def find(self, part: str) -> Held | None:
+        """The container of this part. Raises `Refused` where another has its name."""
+        name = NAMES[part]
+        status, found = self.ask("GET", f"/containers/{name}/json", timeout=_LOOK)
+        if status != 200:
+            return None
+        if ((found.get("Config") or {}).get("Labels") or {}).get(LABEL) != part:
+            raise Refused(f"there is a container `{name}` that is none of this overlay: remove or rename it")
+        comes = found["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no")
+        return Held(self, found["Id"], name, bool(found["State"]["Running"]), found["Image"], comes)
+
+    def last_words(self, container: str) -> str:
+        """What it said last: the sentence of a command that failed, or else the end of its log."""
+        _, data = self.ask("GET", f"/containers/{container}/logs?stdout=1&stderr=1&tail=20")
+        lines = _plain(data if isinstance(data, bytes) else b"").splitlines()
+        said = [line.removeprefix("weave: ") for line in lines if line.startswith("weave: ")]
+        return said[-1] if said else "\n".join(lines[-5:])
+
+
+def _plain(data: bytes) -> str:
+    """The text of a log: frames of a stream's number, three zeros, a length and as many bytes."""
+    text = b""
+    while len(data) >= 8:
+        length = int.from_bytes(data[4:8])
+        text, data = text + data[8 : 8 + length], data[8 + length :]
+    return text.decode(errors="replace")

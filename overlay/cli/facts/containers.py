@@ -1,0 +1,112 @@
+"""The engine, and this host's containers on the overlay: what is on their `ethwe`, and whom they ask for names."""
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from overlay.check.facts import Container
+from overlay.errors import OverlayError
+from overlay.kernel.attach import addresses_of
+from overlay.kernel.netlink import NetlinkError
+from overlay.owners import is_own
+
+__all__ = ["ask_engine", "containers"]
+
+_TIMEOUT = 10.0
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("engine", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self.sock.settimeout(_TIMEOUT)
+        self.sock.connect(self._path)
+
+
+def get(path: str, url: str) -> Any:
+    """The value behind a path of the engine. Raises `OSError`, `ValueError`, `http.client.HTTPException`."""
+    connection = _Connection(path)
+    try:
+        connection.request("GET", url)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status >= 400:
+            raise ValueError(f"{response.status} {response.reason}")
+        return json.loads(body)
+    finally:
+        connection.close()
+
+
+def ask_engine(path: str) -> tuple[str, str]:
+    """What the engine is, and why it does not answer."""
+    if not path:
+        return "", "DOCKER_HOST is no unix socket, and there is no /var/run/docker.sock"
+    try:
+        told = get(path, "/version")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error) or "no answer"
+        return "", f"the container engine does not answer at {path}: {reason}"
+    version = told.get("Version", "?") if isinstance(told, dict) else "?"
+    return f"engine {version} answers at {path}", ""
+
+
+def containers(path: str, attached: Sequence[Mapping[str, Any]]) -> tuple[tuple[Container, ...], str]:
+    """The attached ones, as the router lists them, and why they cannot be looked at."""
+    found = []
+    problem = ""
+    for entry in attached:
+        if is_own(str(entry["id"])):
+            continue
+        try:
+            found.append(_container(path, entry))
+        except (OSError, OverlayError, http.client.HTTPException) as error:
+            problem = str(error)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # removed since
+    return tuple(found), problem
+
+
+def _container(path: str, entry: Mapping[str, Any]) -> Container:
+    raw = get(path, f"/containers/{quote(str(entry['id']), safe='')}/json")
+    state, host = raw.get("State") or {}, raw.get("HostConfig") or {}
+    pid = int(state.get("Pid") or 0) if state.get("Running", True) else 0
+    networks = (raw.get("NetworkSettings") or {}).get("Networks") or {}
+    return Container(
+        id=str(entry["id"]),
+        name=str(raw.get("Name", "")).lstrip("/"),
+        pid=pid,
+        addresses=tuple(entry["addresses"]),
+        found=_on_interface(pid),
+        servers=_servers(pid),
+        asked=tuple(map(str, host.get("Dns") or ())),
+        plugin=any(str(each.get("MacAddress", "")).lower() == entry["mac"] for each in networks.values() if each),
+    )
+
+
+def _on_interface(pid: int) -> tuple[str, ...] | None:
+    if not pid:
+        return None
+    try:
+        return addresses_of(pid)
+    except (OSError, OverlayError, NetlinkError):
+        return None
+
+
+def _servers(pid: int) -> tuple[str, ...] | None:
+    if not pid:
+        return None
+    try:
+        text = Path(f"/proc/{pid}/root/etc/resolv.conf").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = (line.split() for line in text.splitlines())
+    return tuple(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")

@@ -1,0 +1,87 @@
+"""`weave allow`, `deny` and `policies`: words in, requests to the daemon out.
+
+What the words mean is decided by the daemon (`overlay.policy`), the same on all hosts.
+"""
+
+from collections.abc import Callable, Sequence
+from urllib.parse import quote, urlencode
+
+from overlay.cli.client import Client
+from overlay.cli.words import Usage, nearest
+
+__all__ = ["HELP", "change", "policies"]
+
+HELP = """\
+Usage: weave allow [--force | --remove] [from X] [to Y[:PORTS][/PROTOCOL]]
+       weave deny  [--force | --remove] [from X] [to Y[:PORTS][/PROTOCOL]]
+       weave policies [--explain X Y[:PORT][/PROTOCOL] | --remove N ... | --remove all]
+
+X and Y: NAME (of a container: the engine's name, or its DNS name), KEY=VALUE (its label), an address or a subnet,
+peer:NAME (all containers of a host), all (also what leaving it out means). PORTS: 80, 80,443, 8000-8100, of TCP and UDP
+where no PROTOCOL (tcp, udp, icmp) is named.
+
+  weave deny to db                       nobody may open anything to db ...
+  weave allow from web to db:5432        ... but web may open its port 5432
+  weave policies --explain web db:5432   which policy decides
+
+The most specific policy decides: to whom first, then from whom, then for which port. A name (or one address) is more
+specific than a label, a label than a subnet, a subnet than a host, a host than all. Of two equally specific ones deny
+decides. Who opens a connection counts: its answers pass. Policies are the same on all hosts, whoever typed them.
+--force sets a policy that names nobody yet, contradicts another, or has no effect; --remove takes one back."""
+
+
+def change(verb: str, words: Sequence[str], client: Client, say: Callable[[str], None]) -> int:
+    """Set a policy, or take it back."""
+    flags = ("--force", "--remove")
+    given = [word for word in words if word in flags]
+    rest = _plain([word for word in words if word not in flags], verb, flags)
+    if len(given) > 1:
+        raise Usage(f"{verb} takes --force or --remove, not both")
+    pairs: dict[str, str] = {}
+    if len(rest) % 2 or not rest:
+        raise Usage(f"expected `weave {verb} from X to Y[:PORT]`, found `{' '.join(rest)}`")
+    for key, value in zip(rest[::2], rest[1::2], strict=True):
+        if key not in ("from", "to"):
+            raise Usage(f"expected `weave {verb} from X to Y`, found `{key}`{nearest(key, ('from', 'to'))}")
+        if key in pairs:
+            raise Usage(f"{verb} takes one `{key}`: set a policy for each")
+        pairs[key] = value
+    if "--remove" in given:
+        say(client.delete(f"/policy/{verb}?{urlencode(pairs, quote_via=quote)}"))
+    else:
+        force = [("force", "true")] if given else []
+        say(client.post(f"/policy/{verb}", [*pairs.items(), *force]))
+    return 0
+
+
+def policies(words: Sequence[str], client: Client, say: Callable[[str], None]) -> int:
+    """Print the table, say which policy decides, or take policies back by number."""
+    if not words:
+        say(client.get("/status/policies").rstrip("\n"))
+        return 0
+    flag, rest = words[0], list(words[1:])
+    if flag == "--explain":
+        if len(rest) != 2:
+            raise Usage(f"expected `weave policies --explain X Y[:PORT]`, found {len(rest)} words behind --explain")
+        say(client.get("/policy/explain?" + urlencode({"from": rest[0], "to": rest[1]}, quote_via=quote)))
+        return 0
+    if flag == "--remove":
+        if rest == ["all"]:
+            removed = client.delete("/policy?all=true")
+        else:
+            wrong = next((word for word in rest if not (word.isascii() and word.isdigit())), None)
+            if wrong is not None or not rest:
+                raise Usage(f"expected `weave policies --remove N ...` or `all`, found `{wrong or ''}`")
+            removed = client.delete("/policy?" + urlencode([("number", word) for word in rest]))
+        if removed:
+            say(removed)
+        return 0
+    known = ("--explain", "--remove")
+    raise Usage(f"policies takes no `{flag}`{nearest(flag, known) or ', only ' + ' and '.join(known)}")
+
+
+def _plain(words: Sequence[str], verb: str, flags: Sequence[str]) -> list[str]:
+    for word in words:
+        if word.startswith("-"):
+            raise Usage(f"{verb} has no flag `{word}`{nearest(word, flags) or ', only ' + ' '.join(flags)}")
+    return list(words)

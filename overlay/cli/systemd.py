@@ -1,0 +1,269 @@
+"""`weave systemd`: units that bring router and proxy back after a crash and a boot.
+
+Owns the text of the units and their file of options, and where they go. What runs them is systemd's affair; what they
+run are `weave launch` and `weave launch-proxy`, with the words that were given here.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from overlay.cli.client import Client, NotRunning, Refused, socket_path
+from overlay.cli.launch import parse_launch
+from overlay.cli.proxy import parse_proxy, split_proxy_words, stop
+from overlay.cli.variables import TAKEN
+from overlay.cli.words import Usage
+from overlay.options import DEFAULT_CONTROL, DEFAULT_PROXY
+
+__all__ = ["HELP", "OPTIONS", "PROXY", "ROUTER", "installed", "systemd", "unit_texts"]
+
+HELP = """\
+Usage: weave systemd                                 print the units, with where they go
+       weave systemd install [FLAGS] [PEER ...]      write them, start them, and start them at each boot
+       weave systemd remove                          stop router and proxy, and remove the units
+
+FLAGS and PEERs are those of `weave launch`; the proxy has a unit too if its flags, or --proxy, are among them. They go
+into /etc/weave.env, which only root reads, as do WEAVE_ variables and DOCKER_HOST of the environment."""
+
+FOLDER = Path("/etc/systemd/system")
+OPTIONS = Path("/etc/weave.env")
+ROUTER, PROXY = "weave.service", "weave-proxy.service"
+_KEPT = (*TAKEN, "WEAVE_DB", "WEAVE_LOG", "DOCKER_HOST", "DOCKER_BRIDGE")
+"""Variables of the installing environment that router and proxy go on with."""
+_PLACES = ("WEAVE_SOCK", "WEAVE_PROXY_SOCK")
+"""Variables that move what units must know the place of."""
+
+_ROUTER = """\
+# Written by `weave systemd install`. Options are in {options}; to change them, install again.
+[Unit]
+Description=Router of the container overlay network
+After=network-online.target docker.service
+Wants=network-online.target
+# What fails each time, as with wrong options, is given up after a while.
+StartLimitIntervalSec=5min
+StartLimitBurst=20
+
+[Service]
+Type=forking
+PIDFile={pid}
+EnvironmentFile=-{options}
+ExecStart={program} launch $WEAVE_FLAGS
+# Ends without a farewell, as by `weave stop --for-restart`: containers talk on while the router is away.
+KillSignal=SIGUSR1
+# What it has started, as wireguard-go, goes on until the next router.
+KillMode=process
+TimeoutStartSec=10min
+TimeoutStopSec=15
+Restart=on-failure
+RestartSec=1
+{hardening}
+[Install]
+WantedBy=multi-user.target
+"""
+_PROXY = """\
+# Written by `weave systemd install`. Options are in {options}; to change them, install again.
+[Unit]
+Description=Docker API proxy of the container overlay network
+After=docker.service weave.service
+# What fails each time, as with wrong options, is given up after a while.
+StartLimitIntervalSec=5min
+StartLimitBurst=20
+
+[Service]
+Type=forking
+PIDFile={pid}
+EnvironmentFile=-{options}
+ExecStart={program} launch-proxy $WEAVE_PROXY_FLAGS
+TimeoutStartSec=10min
+TimeoutStopSec=15
+Restart=on-failure
+RestartSec=1
+{hardening}
+[Install]
+WantedBy=multi-user.target
+"""
+_HARDENING = """\
+# No more of the host than it takes: containers' namespaces and processes, /proc/sys, the engine's files, the network.
+CapabilityBoundingSet={capabilities}
+NoNewPrivileges=yes
+ProtectSystem=full
+ProtectHome=read-only
+PrivateTmp=yes
+ProtectClock=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+RestrictAddressFamilies={families}
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+"""
+_ROUTER_MAY = (
+    *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_CHROOT"),
+    *("CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_CHOWN", "CAP_FOWNER", "CAP_KILL"),
+)
+_PROXY_MAY = ("CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER")
+
+
+def unit_texts(program: str) -> dict[str, str]:
+    """The text of each unit, by its name. `program`: the path of the `weave` that they run."""
+
+    def hardening(capabilities: Sequence[str], *families: str) -> str:
+        return _HARDENING.format(capabilities=" ".join(capabilities), families=" ".join(families))
+
+    common = {"options": OPTIONS, "program": _escaped(program)}
+    inet = ("AF_UNIX", "AF_INET", "AF_INET6")
+    return {
+        ROUTER: _ROUTER.format(
+            pid=_run(Path(DEFAULT_CONTROL).with_suffix(".pid")),
+            hardening=hardening(_ROUTER_MAY, *inet, "AF_NETLINK", "AF_PACKET"),
+            **common,
+        ),
+        PROXY: _PROXY.format(pid=_run(f"{DEFAULT_PROXY}.pid"), hardening=hardening(_PROXY_MAY, *inet), **common),
+    }
+
+
+def systemd(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Do what the words say; returns what to print. Raises `OverlayError`."""
+    verb, rest = (words[0], list(words[1:])) if words else ("print", [])
+    if verb == "install":
+        return _install(rest, environment)
+    if rest or verb not in ("print", "remove"):
+        raise Usage(f"systemd takes `install [FLAGS] [PEER ...]`, `remove`, or nothing, not `{' '.join(words)}`")
+    if verb == "remove":
+        return _remove()
+    return "\n".join(f"# {FOLDER / name}\n{text}" for name, text in unit_texts(_program()).items())
+
+
+def installed() -> bool:
+    """Whether the router of this host has a unit of ours."""
+    return (FOLDER / ROUTER).exists()
+
+
+def _install(words: list[str], environment: Mapping[str, str]) -> str:
+    for name in _PLACES:
+        if environment.get(name):
+            raise Usage(f"{name} is set, and units keep to the usual places: `unset {name}`")
+    router, proxy = split_proxy_words(words)
+    options = parse_launch(router, environment)
+    if options.in_container or (proxy is not None and parse_proxy(proxy).in_container):
+        raise Usage("--in-container needs no units: the engine brings its containers back after a crash and a boot")
+    _systemctl("is-system-running", check=False)
+    names = [ROUTER, PROXY] if proxy is not None else [ROUTER]
+    texts = unit_texts(_program())
+    kept = {name: environment[name] for name in _KEPT if environment.get(name)}
+    if options.password:  # in the environment, which only root reads, and not on the command line
+        kept["WEAVE_PASSWORD"] = options.password
+        router = _without(router, "password")
+    kept["WEAVE_FLAGS"] = " ".join(map(_word, router))
+    kept["WEAVE_PROXY_FLAGS"] = " ".join(map(_word, proxy or ()))
+    lines = [f"# Of {ROUTER} and {PROXY}, by `weave systemd install`; systemd.exec(5) has the form."]
+    lines += [f"{name}={_value(value)}" for name, value in sorted(kept.items())]
+    try:
+        _write(OPTIONS, "\n".join(lines) + "\n", 0o600)
+        for name in names:
+            _write(FOLDER / name, texts[name], 0o644)
+    except OSError as error:
+        raise Refused(f"cannot write {error.filename}: {error.strerror}; run `weave` as root") from None
+    if proxy is None and (FOLDER / PROXY).exists():
+        _systemctl("disable", "--now", PROXY)
+        (FOLDER / PROXY).unlink()
+    _systemctl("daemon-reload")
+    _systemctl("enable", *names)
+    # What runs, by hand or with other options, makes room.
+    with contextlib.suppress(NotRunning):
+        Client(socket_path(environment)).leave(restart=True)
+    if proxy is not None:
+        stop(environment)
+    for name in names:
+        try:
+            _systemctl("restart", name)
+        except Refused as error:
+            raise Refused(
+                f"{error} `journalctl -u {name} -n 20` says why, `weave systemd remove` ends the tries"
+            ) from None
+    return f"{' and '.join(names)}: started, now and at each boot"
+
+
+def _remove() -> str:
+    names = [name for name in (PROXY, ROUTER) if (FOLDER / name).exists()]
+    if not names and not OPTIONS.exists():
+        return "there are no units of weave"
+    if names:
+        _systemctl("disable", "--now", *names)
+    for path in (*(FOLDER / name for name in names), OPTIONS):
+        path.unlink(missing_ok=True)
+    _systemctl("daemon-reload")
+    return f"removed {' and '.join(names) or OPTIONS}"
+
+
+def _systemctl(*words: str, check: bool = True) -> None:
+    """Run systemctl; its own words if it fails. Raises `Refused`."""
+    try:
+        done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise Refused("there is no systemd here (no systemctl): `weave launch` starts the router") from None
+    if check and done.returncode:
+        said = " ".join((done.stderr or done.stdout).split())
+        raise Refused(f"systemctl {' '.join(words)}: {said}")
+    if not check and done.stdout.strip() == "offline":
+        raise Refused("systemd does not run on this host: `weave launch` starts the router")
+
+
+def _program() -> str:
+    """The path of this very command."""
+    here = Path(sys.argv[0])
+    found = str(here.absolute()) if here.suffix != ".py" and os.access(here, os.X_OK) else shutil.which("weave")
+    if not found:
+        raise Refused("units need the path of an installed `weave`: put it on PATH")
+    return found
+
+
+def _run(path: Path | str) -> str:
+    """systemd's own name for what is below /var/run."""
+    return str(path).replace("/var/run/", "/run/", 1)
+
+
+def _without(words: list[str], flag: str) -> list[str]:
+    """The words of a launch without a flag that has a value."""
+    rest, found = list(words), []
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("-") and word.lstrip("-").partition("=")[0] == flag:
+            if "=" not in word and rest:
+                rest.pop(0)
+            continue
+        found.append(word)
+    return found
+
+
+def _escaped(program: str) -> str:
+    """A path as the first word of an ExecStart line."""
+    return '"' + program.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
+
+
+def _word(word: str) -> str:
+    """A word that stays one when systemd splits a variable's value."""
+    return (
+        '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' if set(word) & set(" \t\"'\\") or not word else word
+    )
+
+
+def _value(text: str) -> str:
+    """A value as a line of an EnvironmentFile has it."""
+    for char in '\\"`$':
+        text = text.replace(char, f"\\{char}")
+    return f'"{text}"'
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)

@@ -1,0 +1,63 @@
+"""Words of a command line: wrong ones, near ones, and leading addresses. Pure."""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from overlay.errors import OverlayError, UsageError
+
+__all__ = ["Usage", "engine_socket", "host_names", "nearest", "number", "take_addresses"]
+
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?")
+
+
+class Usage(OverlayError):
+    """The words of a command make no sense; exit code 2."""
+
+
+def nearest(word: str, known: Iterable[str], *, dashes: bool = False) -> str:
+    """`, did you mean `x`?` for the known word that looks most like this one, or nothing. `dashes`: both are flags,
+    and the answer is written as it is typed: `--password`, `-H`."""
+    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    if not found:
+        return ""
+    lead = ("-" if len(found[0]) == 1 else "--") if dashes else ""
+    return f", did you mean `{lead}{found[0]}`?"
+
+
+def host_names(value: str) -> tuple[str, ...]:
+    """The names of an `--allow-host`, in lower case. Raises `Usage`."""
+    names = [word.strip().lower() for word in value.split(",") if word.strip()]
+    for name in names:
+        if _NAME.fullmatch(name) is None:
+            raise Usage(f"--allow-host {name}: expected the name of a host, without port, as lab.example")
+    return tuple(names)
+
+
+def engine_socket(flag: str, value: str) -> str:
+    """The path of the engine's unix socket, with or without `unix://`; empty: the usual one. Raises `Usage`."""
+    path = value.removeprefix("unix://")
+    if path and not path.startswith("/"):
+        raise Usage(f"{flag} {value}: expected the engine's unix socket, as unix:///var/run/docker.sock")
+    return path
+
+
+def number(flag: str, text: str, low: int, high: int) -> int:
+    """A number within bounds. Raises `Usage`."""
+    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+        raise Usage(f"{flag} {text}: expected a number from {low} to {high}")
+    return int(text)
+
+
+def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Leading address specifications, and the rest. Raises `Usage` for one that is malformed."""
+    from overlay.addresses import looks_like_address, parse_address
+
+    count = 0
+    while count < len(words) and looks_like_address(words[count]):
+        try:
+            parse_address(words[count])
+        except UsageError as error:
+            raise Usage(str(error)) from None
+        count += 1
+    return list(words[:count]), list(words[count:])

@@ -1,0 +1,1 @@
+"""Keys and their use. Pure: random bytes come in from outside."""

@@ -1,0 +1,1 @@
+"""The router's process: start and end, the control API, reports and metrics."""

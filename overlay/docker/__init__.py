@@ -1,0 +1,1 @@
+"""What the router does with a Docker engine and its containers: watch, attach, expose, the network plugin."""

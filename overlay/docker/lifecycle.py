@@ -1,0 +1,314 @@
+"""Following the engine: what becomes of attached containers when they start, die and are destroyed, and after restarts.
+
+Owns the event stream, the grace after a death, and finding every container again when this daemon, the engine or the
+whole host comes back. Steps on one container are those of `bookings`.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from msgspec.structs import replace
+
+from overlay import effects as e
+from overlay import inputs as i
+from overlay.addresses import parse_address
+from overlay.config import Config
+from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, is_own
+from overlay.docker.cidr import wanted_addresses
+from overlay.docker.engine import Container, Engine, Network
+from overlay.docker.journal import Attachment, Journal, Name
+from overlay.errors import OverlayError, UsageError
+from overlay.kernel.attach import Ports
+from overlay.runtime.router import Router
+
+__all__ = ["Lives"]
+
+log = logging.getLogger(__name__)
+
+_ENGINE_ID = re.compile("[0-9a-f]{64}")
+_RETRY_FIRST, _RETRY_MOST = 0.2, 5.0
+
+
+class Lives:
+    """The lives and deaths of this host's containers."""
+
+    def __init__(
+        self, router: Router, engine: Engine, ports: Ports, bookings: Bookings, config: Config, journal: Journal
+    ) -> None:
+        self._router = router
+        self._engine = engine
+        self._ports = ports
+        self._bookings = bookings
+        self._config = config
+        self._journal = journal
+        router.on_evicted = self._evicted
+        self._expiry: dict[str, asyncio.TimerHandle] = {}
+        self._reserved: dict[str, None] = {}
+        self.looked = asyncio.Event()
+        """Set once containers were looked at that this daemon does not know: nobody gets an address that they hold."""
+        self.on_connect: Callable[[Container], None] = lambda _: None
+        """Called for a container that was started, or connected to a network."""
+        self.on_engine: Callable[[], None] = lambda: None
+        """Called when the engine has come (back): it may have changed what is not its own."""
+
+    def begin(self) -> None:
+        """Follow the engine's events from now on; what was attached before is attached again."""
+        record = self._journal.get(EXTERNAL)
+        for name in record.names if record is not None else ():
+            self._router.feed(i.RegisterName(EXTERNAL, name.fqdn, name.address))
+        for record in self._journal.all():
+            # Before any peer hears of this daemon: nobody may think these containers gone while we look after them.
+            if record.addresses and record.container != EXPOSED:
+                self._bookings.announce(record)
+        self._bookings.spawn(self._follow())
+
+    def end(self) -> None:
+        """Let no grace run out any more."""
+        for handle in self._expiry.values():
+            handle.cancel()
+
+    def living(self, container: str) -> None:
+        """The container runs: no grace runs out."""
+        self._reserved.pop(container, None)
+        self._router.feed(i.Idle(container, idle=False))
+        timer = self._expiry.pop(container, None)
+        if timer is not None:
+            timer.cancel()
+
+    def reserved(self, container: str) -> None:
+        """It is about to be started for the first time, or again: nobody takes its addresses within the grace."""
+        self._reserved[container] = None
+        self._router.feed(i.Idle(container, idle=False))
+        self.not_running(container)
+
+    async def make_way(self, claimant: str, addresses: Sequence[str]) -> None:
+        """Before somebody claims addresses: that a container which has them has stopped may not have been heard of yet.
+
+        To be called without a lock. Raises `UsageError` for words that are no address.
+        """
+        specs = [parse_address(text) for text in addresses]
+        wanted = [spec.value.partition("/")[0] for spec in specs if spec.kind == "claim"]
+        for record in self._journal.all():
+            held = [cidr.partition("/")[0] for cidr in record.addresses]
+            mine = record.container == claimant or record.container in self._reserved or is_own(record.container)
+            if not mine and any(literal in wanted for literal in held):
+                info = await self.inspect_or_none(record.container)
+                if info is None or not info.running:
+                    self._router.feed(i.Idle(record.container, idle=True))
+
+    def not_running(self, container: str) -> None:
+        """Its addresses stay booked for a grace, unless somebody claims one of them: the grace is for itself."""
+        if container not in self._reserved:
+            self._router.feed(i.Idle(container, idle=True))
+        if container not in self._expiry:
+            loop = asyncio.get_running_loop()
+            self._expiry[container] = loop.call_later(GRACE, self._expired, container)
+
+    def look_at(self, container: str) -> None:
+        """Something has happened to its interface: plug it in again if it runs."""
+        self._bookings.spawn(self._happened("look", container))
+
+    async def inspect_or_none(self, container: str) -> Container | None:
+        """What the engine says of a container; None: there is none of this id."""
+        try:
+            return await self._engine.inspect(container)
+        except UsageError:
+            return None
+
+    async def _follow(self) -> None:
+        wait = _RETRY_FIRST
+        complained = False
+        while True:
+            try:
+                async for event in self._engine.events():
+                    wait, complained = _RETRY_FIRST, False
+                    if event.action == "connected":
+                        self.on_engine()
+                        self._bookings.spawn(self._reconcile())
+                    elif event.action in ("start", "connect") or self._journal.get(event.container) is not None:
+                        self._bookings.spawn(self._happened(event.action, event.container))
+            except OverlayError as error:
+                if not complained:
+                    log.warning("cannot follow containers: %s", error)
+                complained = True
+            if not complained and wait > _RETRY_FIRST:
+                log.warning(
+                    "no container engine at %s: containers are not followed until it answers", self._engine.path
+                )
+                complained = True
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _RETRY_MOST)
+
+    async def _reconcile(self) -> None:
+        """After a start of this daemon or of the engine: events were missed, so look at every container."""
+        try:
+            living = dict.fromkeys(await self._engine.list())
+            running = await self._engine.running()
+            adopted = [container for container in living if await self._adopt(container)]
+            for container in adopted:
+                self._bookings.spawn(self._confirm(container))
+            await asyncio.sleep(0)  # their claims stand now, ahead of what anybody asks for next
+        except OverlayError as error:
+            log.warning("cannot look at containers: %s", error)
+            return
+        finally:
+            self.looked.set()  # whatever came of it: an engine that does not answer runs no new containers either
+        await self._drop_orphans(living)
+        # At once: one that waits for the ring holds up no other.
+        await asyncio.gather(
+            *(
+                self._happened("look" if record.container in living else "destroy", record.container)
+                for record in self._journal.all()
+                if not is_own(record.container) and record.container not in adopted
+            )
+        )
+        for container in running:
+            if self._journal.get(container) is None:
+                await self._happened("start", container)
+
+    async def _adopt(self, container: str) -> bool:
+        """Take over a running container that is on the bridge though nothing on disk says so: the disk was lost."""
+        async with self._bookings.lock(container):
+            if self._journal.get(container) is not None:
+                return False
+            info = await self.inspect_or_none(container)
+            held = self._ports.held(container, info.pid) if info is not None and info.running else ()
+            if info is None or not held:
+                self._bookings.drop_lock(container)
+                return False
+            log.warning("container %.12s is on the bridge with %s but not on disk: adopted", container, " ".join(held))
+            fqdn = self._bookings.fqdn(info)
+            names = tuple(Name(fqdn, cidr.partition("/")[0]) for cidr in held)
+            specs = held if info.waits else ()
+            record = Attachment(
+                container=container, name=info.name, addresses=held, names=names, labels=info.labels, specs=specs
+            )
+            self._journal.put(record)
+            try:
+                self._bookings.plug(record, info)
+            except (OverlayError, OSError) as error:
+                log.error("container %.12s: %s", container, error)
+        return True
+
+    async def _confirm(self, container: str) -> None:
+        """Claim what an adopted container has, for as long as it takes: there may be no ring to be had yet."""
+        record = self._journal.get(container)
+        if record is not None:
+            await self._bookings.claim_again(record)
+            await self._happened("look", container)
+
+    async def _drop_orphans(self, living: Mapping[str, None]) -> None:
+        """Give up what the node remembers of containers that neither the journal nor the engine knows.
+
+        Owners that are no engine's ids (`PUT /ip/…` takes any word) are their makers' business.
+        """
+        report = self._router.node.report(self._router.clock())
+        labels = {record.label for record in self._journal.all()}
+        for entry in report["endpoints"]["entries"]:
+            if entry["peer"] == self._config.name and entry["container"] not in labels:
+                self._router.feed(i.Detached(entry["container"]))
+        for container in report["ipam"]["addresses"]:
+            if _ENGINE_ID.fullmatch(container) and container not in living and self._journal.get(container) is None:
+                await self._router.ask(partial(_release_all, container))
+
+    async def _happened(self, action: str, container: str) -> None:
+        try:
+            async with self._bookings.lock(container):
+                record = self._journal.get(container)
+                if action == "destroy":
+                    if record is not None:
+                        await self.forget(record)
+                    return
+                if record is None and action not in ("start", "connect"):
+                    return
+                info = await self.inspect_or_none(container)
+                if info is not None and info.networks:
+                    self.on_connect(info)
+                if info is None:
+                    if record is not None:
+                        await self.forget(record)
+                elif info.running:
+                    await self.revive(record, info, again=action == "look")
+                elif record is not None and record.mac:
+                    await self.forget(record)  # the engine gives its address to whoever comes next
+                elif record is not None:
+                    self._died(record)
+        except (OverlayError, OSError) as error:  # the second: the kernel, the disk; the other containers come next
+            log.error("container %.12s: %s", container, error)
+
+    async def revive(self, record: Attachment | None, info: Container, *, again: bool = False) -> Attachment | None:
+        """A container runs: plug what its record, or its own environment, asks for. Raises `OverlayError`.
+
+        `again`: even if that was done already, for who knows what has happened since.
+        """
+        self.living(info.id)
+        native = self._on_our_bridge(info)
+        if native is not None:
+            if record is not None and record.addresses not in ((), (native.address,)):
+                await self._bookings.unbook(record, keep=())
+                record = None
+            if record is None or not record.addresses:
+                record = await self._bookings.book(info, (native.address,), mac=native.mac)
+        if record is None:
+            wanted = wanted_addresses(info.env) if info.waits else None
+            if wanted is None:
+                self._bookings.drop_lock(info.id)
+                return None
+            specs = wanted or DEFAULT
+            record = await self._bookings.book(info, specs, specs=specs)
+        elif not again and not record.wanted and self._bookings.plugged.get(info.id) == info.pid:
+            return record
+        elif record.wanted:
+            record = await self._bookings.book(info, record.wanted)
+        left = await self._bookings.keep_if_ours(record)
+        if left is not None and left.addresses:
+            self._bookings.plug(left, info)
+        return left
+
+    def _on_our_bridge(self, info: Container) -> Network | None:
+        """The place of a container that the engine itself plugged into our bridge (`dockerd --bridge=weave`)."""
+        exposed = self._journal.get(EXPOSED)
+        own = [cidr.partition("/")[0] for cidr in exposed.addresses] if exposed is not None else []
+        return next((each for each in info.networks if each.address and each.mac and each.gateway in own), None)
+
+    async def forget(self, record: Attachment) -> None:
+        """The container is gone for good."""
+        self.living(record.container)
+        await self._bookings.forget(record)
+
+    def _died(self, record: Attachment) -> None:
+        self._bookings.unplug(record.container)
+        self._reserved.pop(record.container, None)
+        if record.specs and not record.addresses:
+            self._journal.update(record, wanted=record.specs)
+        self._router.feed(i.Detached(record.container))
+        self._router.feed(i.UnregisterName(record.container))
+        self.not_running(record.container)
+
+    def _evicted(self, effect: e.Evicted) -> None:
+        """It is left as if its grace had run out."""
+        log.info("container %.12s has stopped: %s goes to whoever claimed it", effect.container, effect.address)
+        self._bookings.spawn(self._expire(effect.container))
+
+    def _expired(self, container: str) -> None:
+        self._expiry.pop(container, None)
+        self._reserved.pop(container, None)
+        self._bookings.spawn(self._expire(container))
+
+    async def _expire(self, container: str) -> None:
+        async with self._bookings.lock(container):
+            record = self._journal.get(container)
+            info = await self.inspect_or_none(container)
+            if record is None or (info is not None and info.running):
+                return
+            await self.forget(record)
+            if info is not None and record.specs:
+                # What it asked for at its making, it will ask for again when it is started.
+                self._journal.put(replace(record, addresses=(), names=(), wanted=record.specs))
+
+
+def _release_all(container: str, request: int) -> i.Input:
+    return i.Release(request, container, "")

@@ -1,0 +1,99 @@
+"""The kernel's connections that crossed the overlay's bridge: told, and forgotten where the policy denies them now.
+
+Owns the messages of connection tracking (`ctnetlink`). Which connections are the overlay's says their mark, which the
+rules of `policy_rules.state_rules` set, or an address of the overlay on this host. Decides nothing.
+"""
+
+import logging
+import socket
+from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+from overlay.compiled_policy import Address
+from overlay.kernel import nfnetlink as nl
+from overlay.kernel.policy_keys import Flow
+from overlay.kernel.policy_rules import MARK
+
+__all__ = ["Connections", "sees_bridges"]
+
+log = logging.getLogger(__name__)
+
+_SUBSYSTEM = 1
+"""NFNL_SUBSYS_CTNETLINK."""
+_GET, _DELETE = 1, 2
+_ORIGINAL, _REPLY, _MARK, _ID, _ZONE = 1, 2, 8, 12, 18
+_SWITCHES = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+def sees_bridges() -> bool:
+    """Bridged packets of this network namespace come to connection tracking (br_netfilter is there and switched on)."""
+    try:
+        return all(Path("/proc/sys/net/bridge", name).read_text(encoding="ascii").strip() == "1" for name in _SWITCHES)
+    except OSError:
+        return False
+
+
+class Connections:
+    """See above. `close` gives the socket back. Raises `OSError` where there is no connection tracking to ask."""
+
+    def __init__(self) -> None:
+        self._socket = nl.open_socket()
+        try:
+            self._dump()
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._socket.close()
+
+    def flows(self, own: Container[Address]) -> list[Flow]:
+        """What is open on the overlay: where an end is one of `own`, or a packet has crossed its bridge."""
+        return [flows[0] for _, _, flows in self._open(own)]
+
+    def cut(self, denied: Callable[[Flow], bool], own: Container[Address]) -> int:
+        """Have the kernel forget the overlay's connections that are denied. Returns how many. Raises `OSError`."""
+        cut = 0
+        for family, fields, flows in self._open(own):
+            if all(map(denied, flows)):
+                wanted = nl.nest(_ORIGINAL, fields[_ORIGINAL])
+                for kind in (_ID, _ZONE):
+                    wanted += nl.attribute(kind, fields[kind]) if kind in fields else b""
+                with suppress(FileNotFoundError):  # it has gone by itself
+                    nl.one(self._socket, _SUBSYSTEM, family, _DELETE, wanted)
+                cut += 1
+        return cut
+
+    def _open(self, own: Container[Address]) -> Iterator[tuple[int, dict[int, bytes], tuple[Flow, ...]]]:
+        """Family, attributes and flows of each. Nothing is marked of what opened before there was a policy."""
+        for attributes in self._dump():
+            fields = dict(nl.parsed(attributes))
+            flows = tuple(_flows(fields))
+            marked = int.from_bytes(fields.get(_MARK, b"")) & MARK
+            if marked or any(each.source in own or each.destination in own for each in flows):
+                yield _FAMILIES[flows[0].source.version], fields, flows
+
+    def _dump(self) -> list[bytes]:
+        return nl.dump(self._socket, _SUBSYSTEM, socket.AF_UNSPEC, _GET)
+
+
+def _flows(fields: dict[int, bytes]) -> Iterator[Flow]:
+    """A connection as the bridge saw it: where addresses are translated, before or after that."""
+    source, _, protocol, number, _ = _tuple(fields[_ORIGINAL])
+    back, translated, _, port, _ = _tuple(fields[_REPLY])
+    for each in dict.fromkeys((source, translated)):
+        yield Flow(ip_address(each), ip_address(back), protocol, number, port)
+
+
+def _tuple(data: bytes) -> tuple[bytes, bytes, int, int, int]:
+    """Source, destination, protocol, and its ports."""
+    parts = dict(nl.parsed(data))
+    addresses, protocol = dict(nl.parsed(parts[1])), dict(nl.parsed(parts[2]))
+    source = addresses.get(1) or addresses[3]
+    destination = addresses.get(2) or addresses[4]
+    first, second = (int.from_bytes(protocol.get(kind, b"")) for kind in (2, 3))
+    return source, destination, protocol[1][0], first, second

@@ -1,0 +1,289 @@
+"""The kernel's forwarding, brought in line with what the control plane says.
+
+Owns three tables of the data path: the bridge's forwarding database (this MAC is behind the VXLAN port), the VXLAN
+device's (this MAC is on that host; frames without an entry go to those hosts) and the bridge's permanent neighbours
+(this address has that MAC), from which the kernel answers ARP and ND in the place of the remote container. Whose
+packets the VXLAN device takes is filled in `vxlan_filter`.
+
+What an earlier daemon left behind is adopted: it goes on forwarding until the control plane has replaced it or
+`drop_unconfirmed` is called. Every call returns with the kernel changed.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from pyroute2.netlink.rtnl import RTM_GETNEIGH
+
+from overlay.config import PeerName
+from overlay.crypto.secure_peer import in_tunnel
+from overlay.datapath.announcement import announcement
+from overlay.datapath.vxlan import BRIDGE, bridge_mac
+from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding, SetSources
+from overlay.env import SECOND
+from overlay.errors import EnvironmentProblem
+from overlay.kernel import rtnl
+from overlay.kernel.announcing import send_frames
+from overlay.kernel.bridge import Devices
+from overlay.kernel.netlink import Netlink, NetlinkError, Request
+from overlay.kernel.vxlan_filter import VxlanFilter
+
+__all__ = ["Forwarding"]
+
+log = logging.getLogger(__name__)
+
+
+class Forwarding:
+    """What the kernel forwards to remote hosts, mirrored so that only differences cost a system call."""
+
+    def __init__(self, netlink: Netlink, devices: Devices, guard: VxlanFilter, *, clear: Callable[[str], bool]) -> None:
+        """`clear` says to which hosts frames may go in clear; adopted entries for others are dropped at once."""
+        self._netlink = netlink
+        self.devices = devices
+        """Replaced when WireGuard comes to them."""
+        self._guard = guard
+        self._remote: dict[str, str] = {}
+        """MAC to underlay host."""
+        self._addresses: dict[str, tuple[str, ...]] = {}
+        """MAC to the addresses answered for it."""
+        self._owner: dict[str, str] = {}
+        """Address to the MAC that the kernel answers with."""
+        self._flood: dict[str, None] = {}
+        self._unconfirmed: dict[str, None] = {}
+        self._bridges: dict[str, str] = {}
+        """MAC of a peer's bridge, to which probes go, to its host."""
+        if devices.adopted:
+            self._adopt()
+            self._drop_secret(clear)
+
+    def believed(self) -> tuple[dict[tuple[str, int], str], dict[str, int], dict[str, str]]:
+        """What is forwarded where: host by (MAC, VXLAN device), the bridge's port by MAC, MAC by address.
+
+        Of broadcasts, which go to several hosts, the host is a part of the key.
+        """
+        devices = self.devices.vxlans
+        hosts = {(mac, self.port(host)): host for mac, host in {**self._bridges, **self._remote}.items() if host}
+        hosts |= {(f"{rtnl.ALL_ZERO} {_bare(host)}", self.port(host)): host for host in self._flood}
+        entries = {key: _bare(host) for key, host in hosts.items() if key[1] in devices}
+        ports = {mac: port for mac, host in self._remote.items() if (port := self.port(host))}
+        return entries, ports, dict(self._owner)
+
+    def vxlan_entry(self, device: int, mac: str, host: str) -> Request:
+        """The message that puts an entry of `believed` into the kernel."""
+        over = self.devices.wireguard if device == self.devices.secure else 0
+        if mac == rtnl.ALL_ZERO:
+            return rtnl.append_flood(device, host, over)
+        return rtnl.replace_vxlan_fdb(device, mac, host, over)
+
+    @property
+    def macs(self) -> int:
+        """How many remote MACs there are."""
+        return len(self._remote)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Hosts that get frames by VXLAN."""
+        return tuple(dict.fromkeys((*self._flood, *(host for host in self._remote.values() if host))))
+
+    @property
+    def flood(self) -> tuple[str, ...]:
+        """Hosts that get broadcasts."""
+        return tuple(self._flood)
+
+    def set_forwarding(self, effect: SetForwarding) -> None:
+        """Carry out `effects.SetForwarding`."""
+        mac = effect.mac
+        self._unconfirmed.pop(mac, None)
+        requests: list[Request] = []
+        before = self._remote.get(mac)
+        if before != effect.remote:
+            port = self.port(effect.remote)
+            if before:
+                # Replacing would keep the old host beside the new one if the address families differ.
+                requests.append(rtnl.del_fdb(self.port(before), mac, rtnl.NTF_SELF))
+            if effect.remote:
+                requests.append(rtnl.replace_vxlan_fdb(port, mac, effect.remote, self._over(effect.remote)))
+            if before is None or self.port(before) != port:
+                requests.append(rtnl.replace_bridge_fdb(port, mac))
+        addresses = tuple(address.partition("/")[0] for address in effect.addresses)
+        requests += self._release(mac, keep=addresses)
+        for address in addresses:
+            if self._owner.get(address) != mac:
+                requests.append(rtnl.replace_neighbour(self.devices.bridge, address, mac))
+                self._owner[address] = mac
+        self._remote[mac] = effect.remote
+        self._addresses[mac] = addresses
+        self._run(requests)
+
+    def remove_forwarding(self, effect: RemoveForwarding) -> None:
+        """Carry out `effects.RemoveForwarding`."""
+        self._run(self._forget(effect.mac))
+
+    def announce(self, effect: Announce) -> None:
+        """Carry out `effects.Announce`. None of it leaves the host: no port that suppresses neighbours gets any."""
+        # From the bridge and not from the new interface, which takes a moment until it carries anything; so the host
+        # does not hear it itself. What it knows of remote MACs was replaced with the tables.
+        local = [address for address, mac in effect.addresses if mac not in self._remote]
+        self._run([rtnl.del_neighbour(self.devices.bridge, address) for address in local])
+        try:
+            send_frames(BRIDGE, (announcement(address, mac) for address, mac in effect.addresses))
+        except EnvironmentProblem as error:
+            log.error("data path: %s", error)
+
+    def set_flood(self, effect: SetFlood) -> None:
+        """Carry out `effects.SetFlood`: additions first, so that nobody misses a broadcast."""
+        wanted = dict.fromkeys(effect.remotes)
+        requests = [
+            rtnl.append_flood(self.port(remote), remote, self._over(remote))
+            for remote in wanted
+            if remote not in self._flood
+        ]
+        requests += [
+            rtnl.del_fdb(self.port(remote), rtnl.ALL_ZERO, rtnl.NTF_SELF, remote, self._over(remote))
+            for remote in self._flood
+            if remote not in wanted
+        ]
+        self._flood = wanted
+        self._run(requests)
+
+    def put_neighbours(self) -> None:
+        """Put all neighbours in again, those that are there too."""
+        self._run([rtnl.replace_neighbour(self.devices.bridge, address, mac) for address, mac in self._owner.items()])
+
+    def set_sources(self, effect: SetSources) -> None:
+        """Carry out `effects.SetSources`."""
+        try:
+            self._guard.allow(effect.hosts)
+        except OSError as error:
+            # Somebody else meddled with the table; it drops too much rather than too little.
+            log.error("data path: the filter of the VXLAN port: %s", error)
+
+    def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
+        """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
+        requests: list[Request] = []
+        if mac in self._unconfirmed:
+            requests += self._forget(mac)
+        for address in addresses:
+            literal = address.partition("/")[0]
+            owner = self._owner.get(literal)
+            if owner is not None and owner in self._unconfirmed:
+                requests += self._forget(owner)
+        self._run(requests)
+
+    def drop_unconfirmed(self) -> int:
+        """Forget what an earlier life left behind and nobody has confirmed since. Returns how many MACs that were."""
+        stale = list(self._unconfirmed)
+        for mac in stale:
+            self._run(self._forget(mac))
+        return len(stale)
+
+    def clear(self) -> None:
+        """Forward nothing any more (a farewell); local containers still reach each other."""
+        self.set_flood(SetFlood(()))
+        self.set_sources(SetSources(()))
+        for mac in list(self._remote):
+            self._run(self._forget(mac))
+        self._run([rtnl.del_fdb(self.port(host), mac, rtnl.NTF_SELF) for mac, host in self._bridges.items()])
+        self._bridges.clear()
+
+    def set_bridge_of(self, peer: PeerName, host: str) -> None:
+        """Probes for `peer` go through the VXLAN device (plain, or within WireGuard) to `host`."""
+        mac = bridge_mac(peer)
+        before = self._bridges.get(mac)
+        if before != host:
+            requests = [rtnl.del_fdb(self.port(before), mac, rtnl.NTF_SELF)] if before else []
+            self._bridges[mac] = host
+            self._run([*requests, rtnl.replace_vxlan_fdb(self.port(host), mac, host, self._over(host))])
+
+    def used(self, within: int) -> list[str]:
+        """The remote MACs to which the bridge has sent frames within so many nanoseconds."""
+        if not self._remote:
+            return []
+        ticks = within * os.sysconf("SC_CLK_TCK") // SECOND
+        return [
+            mac
+            for port in self.devices.vxlans
+            for mac, age in self._netlink.forwarding_ages(port)
+            if age <= ticks and mac in self._remote
+        ]
+
+    def _forget(self, mac: str) -> list[Request]:
+        self._unconfirmed.pop(mac, None)
+        requests = self._release(mac, keep=())
+        self._addresses.pop(mac, None)
+        remote = self._remote.pop(mac, None)
+        if remote:
+            requests.append(rtnl.del_fdb(self.port(remote), mac, rtnl.NTF_SELF))
+        if remote is not None:
+            requests.append(rtnl.del_fdb(self.port(remote), mac, rtnl.NTF_MASTER))
+        return requests
+
+    def port(self, remote: str) -> int:
+        """The bridge's port by which frames for this host leave; 0 where this host has none for its kind of address."""
+        if not remote:
+            return self.devices.tunnel
+        if in_tunnel(remote):
+            return self.devices.secure
+        return self.devices.vxlan6 if ":" in remote else self.devices.vxlan
+
+    def _over(self, remote: str) -> int:
+        """The interface that an address within WireGuard belongs to; others are looked up in the routes."""
+        return self.devices.wireguard if in_tunnel(remote) else 0
+
+    def _release(self, mac: str, keep: tuple[str, ...]) -> list[Request]:
+        requests = []
+        for address in self._addresses.get(mac, ()):
+            if address not in keep and self._owner.get(address) == mac:
+                del self._owner[address]
+                requests.append(rtnl.del_neighbour(self.devices.bridge, address))
+        return requests
+
+    def _run(self, requests: list[Request]) -> None:
+        try:
+            self._netlink.run(requests)
+        except NetlinkError as error:
+            # Somebody else meddled with the devices; the rest of the batch has been done.
+            log.error("data path: %s", error)
+
+    def _adopt(self) -> None:
+        dump = self._netlink.dump(RTM_GETNEIGH, rtnl.AF_BRIDGE)
+        bridged = {entry.get_attr("NDA_LLADDR") for entry in dump if not entry["flags"] & rtnl.NTF_SELF}
+        for entry in dump:
+            mac = entry.get_attr("NDA_LLADDR")
+            remote = entry.get_attr("NDA_DST")
+            if entry["ifindex"] == self.devices.tunnel and int(entry["state"]) & rtnl.NUD_NOARP:
+                self._remote[mac] = ""
+                self._unconfirmed[mac] = None
+            if entry["ifindex"] not in (self.devices.vxlan, self.devices.vxlan6) or not remote:
+                continue
+            if mac == rtnl.ALL_ZERO:
+                self._flood[remote] = None
+            elif mac not in bridged:
+                self._run([rtnl.del_fdb(entry["ifindex"], mac, rtnl.NTF_SELF)])  # probes make theirs again
+            else:
+                self._remote[mac] = remote
+                self._unconfirmed[mac] = None
+        for entry in self._netlink.dump(RTM_GETNEIGH):
+            mac, address = entry.get_attr("NDA_LLADDR"), entry.get_attr("NDA_DST")
+            if entry["ifindex"] != self.devices.bridge or not int(entry["state"]) & rtnl.NUD_PERMANENT:
+                continue
+            if mac not in self._remote:
+                self._run([rtnl.del_neighbour(self.devices.bridge, address)])
+                continue
+            self._owner[address] = mac
+            self._addresses[mac] = (*self._addresses.get(mac, ()), address)
+        if self._remote:
+            log.info("data path: adopted %d remote containers from before", len(self._remote))
+
+    def _drop_secret(self, clear: Callable[[str], bool]) -> None:
+        """An earlier life sent in clear what this one may not: that ends before the first new frame."""
+        self.set_flood(SetFlood(tuple(host for host in self._flood if clear(host))))
+        for mac, host in list(self._remote.items()):
+            if host and not clear(host):
+                self._run(self._forget(mac))
+
+
+def _bare(host: str) -> str:
+    """An address as the kernel tells it: without its interface."""
+    return str(ip_address(host.partition("%")[0]))

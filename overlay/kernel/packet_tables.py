@@ -1,0 +1,172 @@
+"""One chain of iptables' tables as the kernel has them, of iptables-nft and of iptables-legacy, read without a process.
+
+Owns the parsing: of nftables' rules over netlink, and of the blob that a table of iptables-legacy is. Reading changes
+nothing: to ask for a table of iptables-legacy would make it, so only those are asked for that /proc names. Knows
+nothing of what ought to be there.
+"""
+
+import ctypes
+import os
+import socket
+import struct
+from pathlib import Path
+
+from msgspec import Struct
+
+from overlay.kernel.nftables import Onlooker
+
+__all__ = ["Seen", "Tables"]
+
+_NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_LEVELS = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
+_GET_INFO, _GET_ENTRIES = 64, 65
+_INFO = struct.Struct("=32s I 5I 5I II")
+_ENTRIES_HEADER = 40
+"""Name, length, and what aligns the entries to eight octets."""
+_TARGET_OFFSET = {4: 88, 6: 140}
+"""Where an entry says how far its target and the next entry are; `comefrom` and the counters follow."""
+_ENTRY = {4: 112, 6: 168}
+_MATCHED = {4: 84, 6: 136}
+"""Octets of an entry that say what it matches."""
+_TARGET = 32
+_HOOKS = {"INPUT": 1, "FORWARD": 2, "POSTROUTING": 4}
+_LEGACY_DROP = -1
+"""The verdict NF_DROP, as a target has it."""
+
+
+class Seen(Struct, frozen=True):
+    """What a table has at a hook."""
+
+    filters: bool
+    """Packets may be dropped at the hook: its policy says so, or it has rules of others."""
+    jumps: bool
+    """All packets of the hook come to our chain, unless a rule before took them."""
+    rules: tuple[bytes, ...]
+    """Of our chain, without counters; only good to be compared."""
+
+
+class Tables:
+    """See above. `close` gives the socket back."""
+
+    def __init__(self, chain: str) -> None:
+        """`chain`: the name of ours."""
+        self._chain = chain
+        self._nft: Onlooker | None = None
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._nft is not None:
+            self._nft.close()
+            self._nft = None
+
+    @staticmethod
+    def has_legacy(version: int, table: str) -> bool:
+        """iptables-legacy has made this table here."""
+        try:
+            names = Path("/proc/thread-self/net", _NAMES[version]).read_text(encoding="utf-8")
+        except OSError:
+            return False
+        return table in names.split()
+
+    def see(self, version: int, table: str, hook: str) -> Seen:
+        """Look at a table ("filter", "nat") of IPv4 or IPv6. What cannot be read is not there.
+
+        Raises `InterruptedError` if it changes so often that it cannot be read now.
+        """
+        found = []
+        for look in (self._see_nft, self._see_legacy):
+            try:
+                found.append(look(version, table, hook))
+            except InterruptedError:
+                raise
+            except OSError:
+                continue
+        return Seen(
+            filters=any(each.filters for each in found),
+            jumps=any(each.jumps for each in found),
+            rules=tuple(rule for each in found for rule in each.rules),
+        )
+
+    def _see_nft(self, version: int, table: str, hook: str) -> Seen:
+        if self._nft is None:
+            self._nft = Onlooker()
+        family = 2 if version == 4 else 10
+        hooked = self._nft.rules(family, table, hook)
+        ours = [rule for rule in hooked if self._nft.jumps_to(rule, self._chain)]
+        filters = len(ours) < len(hooked) or self._nft.drops(family, table, hook)
+        return Seen(filters, bool(ours), self._nft.rules(family, table, self._chain))
+
+    def _see_legacy(self, version: int, table: str, hook: str) -> Seen:
+        if not self.has_legacy(version, table):
+            return Seen(filters=False, jumps=False, rules=())
+        with socket.socket(_FAMILIES[version], socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as sock:
+            info = _INFO.unpack(self._ask(sock, version, _GET_INFO, table.encode(), _INFO.size))
+            size = info[-1]
+            request = table.encode().ljust(32, b"\0") + struct.pack("=I", size)
+            blob = self._ask(sock, version, _GET_ENTRIES, request, _ENTRIES_HEADER + size)[_ENTRIES_HEADER:]
+        start, policy = info[2 + _HOOKS[hook]], info[7 + _HOOKS[hook]]
+        chain = _chain_start(blob, self._chain, version)
+        foreign = jumps = False
+        while start < policy:
+            plain, following = _entry(blob, start, version)
+            if chain and plain[: _MATCHED[version]].count(0) == _MATCHED[version] and _verdict(plain, version) == chain:
+                jumps = True
+            else:
+                foreign = True
+            start = following
+        drops = _verdict(_entry(blob, policy, version)[0], version) == _LEGACY_DROP
+        rules = []
+        while chain and not _is_head(blob, chain, version):
+            plain, chain = _entry(blob, chain, version)
+            rules.append(plain)
+        return Seen(foreign or drops, jumps, tuple(rules))
+
+    def _ask(self, sock: socket.socket, version: int, option: int, request: bytes, length: int) -> bytes:
+        """`getsockopt` with a question in the buffer, which Python's does not have."""
+        buffer = ctypes.create_string_buffer(request, length)
+        size = ctypes.c_uint(length)
+        if self._libc.getsockopt(sock.fileno(), _LEVELS[version], option, buffer, ctypes.byref(size)):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return buffer.raw
+
+
+def _entry(blob: bytes, start: int, version: int) -> tuple[bytes, int]:
+    """An entry without what counts packets, and where the next one begins."""
+    length = struct.unpack_from("=H", blob, start + _TARGET_OFFSET[version] + 2)[0]
+    if length < _ENTRY[version]:
+        raise OSError("a table of iptables-legacy that cannot be understood")
+    counted = start + _TARGET_OFFSET[version] + 4
+    head = blob[start:counted]
+    return head + bytes(start + _ENTRY[version] - counted) + blob[start + _ENTRY[version] : start + length], (
+        start + length
+    )
+
+
+def _verdict(entry: bytes, version: int) -> int | None:
+    """Where a standard target leads; None: it is another target."""
+    offset = struct.unpack_from("=H", entry, _TARGET_OFFSET[version])[0]
+    if entry[offset + 2 : offset + 3] != b"\0":
+        return None
+    found: int = struct.unpack_from("=i", entry, offset + _TARGET)[0]
+    return found
+
+
+def _is_head(blob: bytes, start: int, version: int) -> bool:
+    """A chain's name stands here, or the end of the table."""
+    target = start + int(struct.unpack_from("=H", blob, start + _TARGET_OFFSET[version])[0])
+    return blob[target + 2 : target + 8] == b"ERROR\0"
+
+
+def _chain_start(blob: bytes, chain: str, version: int) -> int:
+    """Where a chain's first rule stands; 0: there is no such chain."""
+    name = chain.encode() + b"\0"
+    place = blob.find(name)
+    while place >= 0:
+        start = place - _TARGET - _ENTRY[version]
+        if start >= 0 and _is_head(blob, start, version) and blob[place - _TARGET + 2 : place].startswith(b"ERROR\0"):
+            return _entry(blob, start, version)[1]
+        place = blob.find(name, place + 1)
+    return 0

@@ -1,0 +1,37 @@
+"""The networks that this host has routes to, by which an overlay's range can be told to be in the way of something.
+
+Asks the kernel. What an overlap means is decided by whoever asks (`overlay.cli.launch`).
+"""
+
+from ipaddress import ip_network
+from socket import AF_INET, AF_INET6
+
+from pyroute2.netlink.rtnl import RTM_GETROUTE
+
+from overlay.datapath.vxlan import BRIDGE
+from overlay.kernel.netlink import Netlink, NetlinkError
+from overlay.ranges import Network
+
+__all__ = ["host_routes"]
+
+_MAIN = 254
+_UNICAST = 1
+
+
+def host_routes() -> list[tuple[Network, str]]:
+    """(network, device) of the main table, without default routes and what is the overlay's own; none if the kernel
+    does not tell."""
+    found: list[tuple[Network, str]] = []
+    try:
+        with Netlink() as netlink:
+            devices = {link.index: link.name for link in netlink.links()}
+            for family in (AF_INET, AF_INET6):
+                for route in netlink.dump(RTM_GETROUTE, family):
+                    target = route.get_attr("RTA_DST")
+                    device = devices.get(route.get_attr("RTA_OIF") or 0, "")
+                    if route["table"] != _MAIN or route["type"] != _UNICAST or target is None or device == BRIDGE:
+                        continue
+                    found.append((ip_network(f"{target}/{route['dst_len']}"), device))
+    except (OSError, NetlinkError):
+        return []
+    return [(network, device) for network, device in found if network.prefixlen and not network.is_link_local]

@@ -1,0 +1,237 @@
+"""The rtnetlink messages this project needs, as short constructors. Builds requests; sends nothing, decides nothing."""
+
+import errno
+import ipaddress
+import socket
+from typing import Any
+
+from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
+from pyroute2.netlink.rtnl import (
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELNEIGH,
+    RTM_DELROUTE,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWNEIGH,
+    RTM_NEWROUTE,
+)
+
+from overlay.kernel.netlink import AddressMessage, LinkMessage, NeighbourMessage, Request, RouteMessage
+
+__all__ = [
+    "AF_BRIDGE",
+    "ALL_ZERO",
+    "NTF_MASTER",
+    "NTF_SELF",
+    "NTF_STICKY",
+    "NUD_NOARP",
+    "NUD_PERMANENT",
+    "RTPROT_KERNEL",
+    "RT_TABLE_MAIN",
+    "append_flood",
+    "change_link",
+    "connected_route",
+    "create_link",
+    "del_address",
+    "del_connected_route",
+    "del_fdb",
+    "del_link",
+    "del_neighbour",
+    "family_of",
+    "nested",
+    "new_address",
+    "new_route",
+    "port_settings",
+    "replace_bridge_fdb",
+    "replace_neighbour",
+    "replace_vxlan_fdb",
+]
+
+AF_BRIDGE = 7
+NTF_SELF = 0x02
+NTF_MASTER = 0x04
+NTF_STICKY = 0x40
+"""No frame moves the entry to the port that it came by (Linux 4.20; an older kernel takes no notice of it)."""
+NUD_PERMANENT = 0x80
+NUD_NOARP = 0x40
+_IFF_UP = 1
+_IFF_NOARP = 0x80
+_SCOPE_LINK = 253
+_RTN_UNICAST = 1
+RTPROT_KERNEL = 2
+"""Of routes that come and go with an address."""
+_RTPROT_STATIC = 4
+RT_TABLE_MAIN = 254
+_IFA_F_NODAD = 0x02
+
+ALL_ZERO = "00:00:00:00:00:00"
+"""The key of a VXLAN device's default entries: where frames go whose destination has no entry of its own."""
+
+_GONE = (errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL, errno.ESRCH)
+
+
+def nested(**attributes: Any) -> dict[str, Any]:
+    """A nested attribute; names as the kernel writes them."""
+    return {"attrs": list(attributes.items())}
+
+
+def family_of(address: str) -> int:
+    """AF_INET or AF_INET6 of an address literal, with or without a prefix length."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def create_link(name: str, *attributes: tuple[str, Any], what: str) -> Request:
+    """Make an interface; EEXIST if there is one of that name."""
+    message = LinkMessage()
+    message["attrs"] = [("IFLA_IFNAME", name), *attributes]
+    return Request(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=what)
+
+
+def change_link(
+    index: int, *attributes: tuple[str, Any], up: bool | None = None, no_arp: bool = False, what: str
+) -> Request:
+    """Set attributes of an interface and, with `up`, switch it on or off; with `no_arp` it takes no part in ARP."""
+    message = LinkMessage()
+    message["index"] = index
+    if up is not None:
+        message["change"] = _IFF_UP | (_IFF_NOARP if no_arp else 0)
+        message["flags"] = message["change"] if up else 0
+    message["attrs"] = list(attributes)
+    return Request(RTM_NEWLINK, message, what=what)
+
+
+def port_settings(*, learning: bool, suppress: bool, isolated: bool) -> dict[str, Any]:
+    """What a bridge does at a port, as the value of `IFLA_LINKINFO`."""
+    data = nested(
+        IFLA_BRPORT_MODE=0,
+        IFLA_BRPORT_GUARD=0,
+        IFLA_BRPORT_LEARNING=int(learning),
+        IFLA_BRPORT_UNICAST_FLOOD=1,
+        IFLA_BRPORT_MCAST_FLOOD=1,
+        IFLA_BRPORT_BCAST_FLOOD=1,
+        IFLA_BRPORT_NEIGH_SUPPRESS=int(suppress),
+        IFLA_BRPORT_ISOLATED=int(isolated),
+    )
+    return nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=data)
+
+
+def del_link(index: int) -> Request:
+    """Remove an interface; one that is gone already is fine."""
+    message = LinkMessage()
+    message["index"] = index
+    return Request(RTM_DELLINK, message, ignore=_GONE, what=f"delete link {index}")
+
+
+def _address(kind: int, index: int, cidr: str, flags: int, ignore: tuple[int, ...]) -> Request:
+    interface = ipaddress.ip_interface(cidr)
+    message = AddressMessage()
+    message["family"] = family_of(cidr)
+    message["prefixlen"] = interface.network.prefixlen
+    message["index"] = index
+    address = str(interface.ip)
+    message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address)]
+    if interface.version == 4 and interface.network.prefixlen < 31:
+        message["attrs"].append(("IFA_BROADCAST", str(interface.network.broadcast_address)))
+    if interface.version == 6:
+        # Address management answers for uniqueness; duplicate detection would only delay the first packet.
+        message["attrs"].append(("IFA_FLAGS", _IFA_F_NODAD))
+    return Request(kind, message, flags=flags, ignore=ignore, what=f"address {cidr}")
+
+
+def new_address(index: int, cidr: str) -> Request:
+    """Give an interface an address ("a.b.c.d/n"); one it has already is fine."""
+    return _address(RTM_NEWADDR, index, cidr, NLM_F_CREATE | NLM_F_EXCL, (errno.EEXIST,))
+
+
+def del_address(index: int, cidr: str) -> Request:
+    """Take an address away; one that is not there is fine."""
+    return _address(RTM_DELADDR, index, cidr, 0, _GONE)
+
+
+def _route(index: int, destination: str, protocol: int, *attributes: tuple[str, Any]) -> Any:
+    network = ipaddress.ip_network(destination)
+    message = RouteMessage()
+    message["family"] = family_of(destination)
+    message["dst_len"] = network.prefixlen
+    message["table"] = RT_TABLE_MAIN
+    message["proto"] = protocol
+    message["scope"] = _SCOPE_LINK
+    message["type"] = _RTN_UNICAST
+    message["attrs"] = [("RTA_DST", str(network.network_address)), ("RTA_OIF", index), *attributes]
+    return message
+
+
+def new_route(index: int, destination: str) -> Request:
+    """A directly connected route over an interface."""
+    message = _route(index, destination, _RTPROT_STATIC)
+    return Request(RTM_NEWROUTE, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"route {destination}")
+
+
+def connected_route(index: int, destination: str, source: str) -> Request:
+    """A route such as the kernel makes of an address, and removes with it. Others to there stay as they are."""
+    message = _route(index, destination, RTPROT_KERNEL, ("RTA_PREFSRC", source))
+    flags = NLM_F_CREATE | NLM_F_APPEND
+    return Request(RTM_NEWROUTE, message, flags=flags, ignore=(errno.EEXIST,), what=f"route {destination}")
+
+
+def del_connected_route(index: int, destination: str) -> Request:
+    """Take such a route away; one that is not there is fine."""
+    message = _route(index, destination, RTPROT_KERNEL)
+    return Request(RTM_DELROUTE, message, ignore=_GONE, what=f"delete route {destination}")
+
+
+def _neigh(family: int, index: int, state: int, ntf: int, attributes: list[tuple[str, Any]]) -> Any:
+    message = NeighbourMessage()
+    message["family"] = family
+    message["ifindex"] = index
+    message["state"] = state
+    message["flags"] = ntf
+    message["attrs"] = attributes
+    return message
+
+
+def _destination(remote: str, over: int) -> list[tuple[str, Any]]:
+    return [*([("NDA_DST", remote)] if remote else ()), *([("NDA_IFINDEX", over)] if over else ())]
+
+
+def replace_bridge_fdb(port: int, mac: str) -> Request:
+    """Bridge: frames for `mac` leave by this port, whatever was learned, and whoever sends with that MAC."""
+    message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, [("NDA_LLADDR", mac)])
+    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
+
+
+def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> Request:
+    """VXLAN: frames for `mac` go to the underlay host `remote`, over the interface `over` if it is told (not 0)."""
+    attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
+    message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
+    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"vxlan fdb {mac} to {remote}")
+
+
+def append_flood(device: int, remote: str, over: int = 0) -> Request:
+    """VXLAN: frames without an entry of their own go to `remote` too."""
+    attributes = [("NDA_LLADDR", ALL_ZERO), *_destination(remote, over)]
+    message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
+    return Request(
+        RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_APPEND, ignore=(errno.EEXIST,), what=f"flood to {remote}"
+    )
+
+
+def del_fdb(device: int, mac: str, ntf: int, remote: str = "", over: int = 0) -> Request:
+    """Remove a forwarding entry of the bridge port (`NTF_MASTER`) or the VXLAN device (`NTF_SELF`)."""
+    attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
+    message = _neigh(AF_BRIDGE, device, 0, ntf, attributes)
+    return Request(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete fdb {mac}")
+
+
+def replace_neighbour(device: int, address: str, mac: str) -> Request:
+    """A permanent ARP or ND entry: what neighbour suppression answers with."""
+    attributes = [("NDA_DST", address), ("NDA_LLADDR", mac)]
+    message = _neigh(family_of(address), device, NUD_PERMANENT, 0, attributes)
+    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"neighbour {address} {mac}")
+
+
+def del_neighbour(device: int, address: str) -> Request:
+    """Remove an ARP or ND entry."""
+    message = _neigh(family_of(address), device, 0, 0, [("NDA_DST", address)])
+    return Request(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete neighbour {address}")

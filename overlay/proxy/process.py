@@ -1,0 +1,165 @@
+"""The proxy as others know it: what it was told, where it listens, and how it is started and ended.
+
+It is a process of its own beside the router: a build's gigabytes do not stand in the way of heartbeats, and while the
+router is stopped or restarted the engine stays reachable and says why nothing can be put on the overlay. What runs in
+that process is `proxy_main`, which is imported there alone, because it takes an HTTP library that commands do without.
+"""
+
+import asyncio
+import fcntl
+import os
+import select
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from overlay.errors import EnvironmentProblem
+from overlay.options import Places, socket_path
+from overlay.proxy.policy import Policy
+from overlay.runtime.process import hold, spawn
+
+__all__ = [
+    *("DEFAULT_TCP", "ProxyOptions", "Running", "endpoint", "forget_proxy", "hold_proxy", "running", "spawn_proxy"),
+    "state_file",
+    "stop_proxy",
+]
+
+DEFAULT_TCP = "tcp://127.0.0.1:12375"
+_END_TIMEOUT = 10.0
+
+
+class ProxyOptions(Struct, frozen=True, kw_only=True):
+    """The options of one launch, as typed and checked. Field names are the flags' names with underscores."""
+
+    host: tuple[str, ...] = ()
+    """`-H`: "tcp://ADDRESS:PORT" or "unix://PATH"; none: both usual ones."""
+    tls: bool = False
+    tlsverify: bool = False
+    """Clients must show a certificate that `tlscacert` signed."""
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    docker_api: str = ""
+    in_container: bool = False
+    """The proxy is a container of the engine, not a process of the host."""
+    allow_host: tuple[str, ...] = ()
+    """Host names by which TCP is asked, beside `localhost` and IP addresses."""
+    log_level: str = "info"
+    policy: Policy = Policy()
+
+    @property
+    def secured(self) -> bool:
+        """TCP listeners speak TLS."""
+        return self.tls or self.tlsverify
+
+
+class Running(Struct, frozen=True):
+    """What a running proxy says of itself."""
+
+    pid: int
+    hosts: tuple[str, ...]
+    """Where it listens, as for DOCKER_HOST; the first one is what `weave env` names."""
+    options: ProxyOptions
+    version: str = ""
+    """Of the program; empty: of one that did not say."""
+
+
+def endpoint(host: str) -> tuple[str, str, int]:
+    """("unix", path, 0) or ("tcp", address, port) of a `-H`. Raises `ValueError`."""
+    kind, separator, rest = host.partition("://")
+    if kind == "unix" and rest.startswith("/"):
+        return "unix", rest, 0
+    address, colon, port = rest.rpartition(":")
+    if kind == "tcp" and separator and colon and port.isdigit() and 0 < int(port) < 65536:
+        return "tcp", address.strip("[]") or "0.0.0.0", int(port)
+    raise ValueError(f"-H {host}: expected tcp://ADDRESS:PORT or unix:///PATH")
+
+
+def state_file(places: Places) -> Path:
+    """Where a running proxy says what it is; the proxy holds a lock on it as long as it lives."""
+    return Path(f"{places.proxy}.json")
+
+
+def pid_file(places: Places) -> Path:
+    """Where its process id is."""
+    return Path(f"{places.proxy}.pid")
+
+
+def running(places: Places) -> Running | None:
+    """The proxy of this host; None: there is none."""
+    try:
+        with state_file(places).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return msgspec.json.decode(file.read(), type=Running)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+    except PermissionError:
+        raise EnvironmentProblem(f"not allowed to read {state_file(places)}: run `weave` as root") from None
+    return None
+
+
+def stop_proxy(places: Places) -> bool:
+    """End the proxy, and wait until it is gone; False: none ran. Raises `EnvironmentProblem`."""
+    found = running(places)
+    if found is None:
+        return False
+    try:
+        handle = os.pidfd_open(found.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not select.select([handle], [], [], _END_TIMEOUT)[0]:
+            raise EnvironmentProblem(f"the proxy (process {found.pid}) has not ended within {_END_TIMEOUT:g} s")
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(handle)
+    return True
+
+
+def forget_proxy(places: Places) -> None:
+    """Remove the files of a proxy that does not run. Its containers need the waiter: the next proxy puts it back."""
+    if running(places) is not None:
+        return
+    state_file(places).unlink(missing_ok=True)
+    shutil.rmtree(places.waiter, ignore_errors=True)
+
+
+def spawn_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:
+    """Fork a proxy away; returns once it listens. Raises `EnvironmentProblem` if it cannot."""
+
+    log_file = places.log.with_suffix(".proxy.log") if places.log.suffix else Path(f"{places.log}.proxy")
+    spawn(_work(options, places, environment), "the proxy", log_file, pid_file(places), options.log_level)
+
+
+def hold_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:
+    """Be the proxy, in a container that was made for it; returns at its end. Raises `OverlayError`."""
+    from overlay.runtime.in_container import prepare
+
+    prepare(options.docker_api or socket_path(environment), places.db)
+    hold(_work(options, places, environment), pid_file(places), options.log_level)
+
+
+def _work(
+    options: ProxyOptions, places: Places, environment: Mapping[str, str]
+) -> Callable[[Callable[[], None]], None]:
+    def work(ready: Callable[[], None]) -> None:
+        from overlay.proxy.main import Main
+
+        main = Main(options, places, environment)
+        try:
+            import uvloop
+        except ImportError:
+            asyncio.run(main.serve(ready))
+        else:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(main.serve(ready))
+
+    return work

@@ -1,0 +1,1 @@
+"""Maps that all peers share, merged by version, and how their changes spread (gossip). Pure."""

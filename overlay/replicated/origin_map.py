@@ -1,0 +1,325 @@
+"""A replicated state in which every peer owns its own entries: the DNS registry and the endpoints are two of these.
+
+Reconciliation by version vectors after "Efficient reconciliation and flow control for anti-entropy protocols" (van
+Renesse et al., LADIS 2008), with tombstones and without clocks. Owns versions, merging and the digest; must not know
+what the values mean, who is reachable, or how deltas travel. `docs/wire.md`, "Origin maps", gives the rules.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from overlay.config import PeerName
+from overlay.effects import Broadcast, Effect, Notify
+from overlay.env import SECOND
+from overlay.errors import RemoteError
+from overlay.inputs import OriginChanged
+from overlay.replicated.origin_state import Held, first_of, join_states, shared, validate
+from overlay.replicated.vectors import Known, Order, by_key, concerned, lacking
+from overlay.wire.codec import Delta, Vector
+from overlay.wire.origins import Change, OriginDelta, OriginState, OriginVector, Value
+
+MAX_FORGOTTEN = 4096
+"""Incarnations remembered as forgotten, so that slower peers do not bring them back."""
+REISSUE_PAUSE = 1 * SECOND
+REISSUE_PAUSE_MAX = 60 * SECOND
+"""Our entries are published anew at once for the first time, then ever more slowly: a live namesake would answer."""
+
+
+class OriginMap:
+    """One replicated map, a `overlay.replicated.channel.Channel`. `owner` is the peer that holds this copy.
+
+    Whoever keeps an index of the entries calls `put`, `remove`, `forget` itself and is told of all other changes by
+    an `OriginChanged` among the effects of `merge`.
+    """
+
+    def __init__(self, name: str, owner: PeerName, uid: int) -> None:
+        self.name = name
+        self._owner = owner
+        self._digest = 0
+        self._vector: OriginVector | None = None
+        self._reachable: dict[PeerName, None] = {owner: None}
+        self._reachable_digest = 0
+        self._origins: dict[PeerName, Held] = {}
+        self._order = Order()
+        self._forgotten: dict[PeerName, int] = {}
+        self._limbo: dict[PeerName, OriginDelta] = {}
+        self._reissue_from = 0
+        self._reissue_pause = REISSUE_PAUSE
+        self._own = Held(owner, uid)
+        """Among `_origins` once there is something to tell: at the start of many, most have nothing yet."""
+
+    # --- the owner's entries ------------------------------------------------------------------------------------
+
+    def put(self, key: str, value: Value) -> OriginDelta:
+        """Set an entry of the owner. Returns the news to broadcast."""
+        return self._advance(key, value)
+
+    def remove(self, key: str) -> OriginDelta | None:
+        """Remove an entry of the owner, leaving a tombstone. Returns the news to broadcast; None: there was none."""
+        entry = self._own.entries.get(key)
+        if entry is None or entry.value is None:
+            return None
+        return self._advance(key, None)
+
+    def _advance(self, key: str, value: Value | None) -> OriginDelta:
+        own, entry = self._own.advance(key, value)
+        self._own = own
+        self._hold(own)
+        return OriginDelta((shared(self._owner, own.uid, own.version, own.version - 1, 0, (entry,)),))
+
+    # --- queries ------------------------------------------------------------------------------------------------
+
+    def get(self, origin: PeerName, key: str) -> Value | None:
+        """The live value under `key` of `origin`."""
+        held = self._origins.get(origin)
+        entry = held.entries.get(key) if held else None
+        return entry.value if entry else None
+
+    def entries_of(self, origin: PeerName) -> Iterator[tuple[str, Value]]:
+        """(key, value) of every live entry of one origin, oldest change first."""
+        held = self._origins.get(origin)
+        for entry in held.entries.values() if held else ():
+            if entry.value is not None:
+                yield entry.key, entry.value
+
+    def live_entries(self, reachable: Iterable[PeerName]) -> Iterator[tuple[PeerName, str, Value]]:
+        """(origin, key, value) of every live entry of these origins, in their order."""
+        for origin in reachable:
+            for key, value in self.entries_of(origin):
+                yield origin, key, value
+
+    def term(self, origin: PeerName) -> int:
+        """What `origin` adds (by exclusive or) to the digest; 0 when nothing is held of it."""
+        held = self._origins.get(origin)
+        return held.term if held else 0
+
+    # --- forgetting ---------------------------------------------------------------------------------------------
+
+    def forget(self, origin: PeerName) -> tuple[Change, ...]:
+        """Drop all of `origin` and refuse this incarnation from now on, until `admit`. Returns what is no more."""
+        held = self._origins.get(origin)
+        if held is None or origin == self._owner:
+            return ()
+        del self._origins[origin]
+        self._order.discard(origin)
+        self._digest ^= held.term
+        self._vector = None
+        if origin in self._reachable:
+            self._reachable_digest ^= held.term
+        self._forgotten.pop(origin, None)
+        self._forgotten[origin] = held.uid
+        if len(self._forgotten) > MAX_FORGOTTEN:
+            oldest = next(iter(self._forgotten))
+            del self._forgotten[oldest]
+            self._limbo.pop(oldest, None)
+        return tuple(Change(origin, e.key, e.value, None) for e in held.entries.values() if e.value is not None)
+
+    def admit(self, origin: PeerName) -> tuple[OriginDelta | None, tuple[Change, ...]]:
+        """`origin` can be reached now: take its entries even if that incarnation was forgotten.
+
+        What of it came in the meantime is merged: returns the news to broadcast, and what changed.
+        """
+        states: list[OriginState | None] = []
+        changes: list[Change] = []
+        if self._forgotten:
+            self._forgotten.pop(origin, None)
+            waiting = self._limbo.pop(origin, None)
+            states = [self._take(state, changes) for state in waiting.states] if waiting is not None else []
+        if origin not in self._reachable:
+            self._reachable[origin] = None
+            held = self._origins.get(origin)
+            if held is not None:
+                self._reachable_digest ^= held.term
+        news = tuple(state for state in states if state is not None) if states else ()
+        return (OriginDelta(news) if news else None), tuple(changes)
+
+    def retire(self, origin: PeerName) -> None:
+        """`origin` cannot be reached any more: it does not count in `reachable_digest`; its entries stay."""
+        if origin != self._owner and origin in self._reachable:
+            del self._reachable[origin]
+            self._reachable_digest ^= self.term(origin)
+
+    @property
+    def reachable_digest(self) -> int:
+        """The digest over the reachable origins alone: equal on peers that reach each other, once all is told."""
+        return self._reachable_digest
+
+    # --- the channel --------------------------------------------------------------------------------------------
+
+    def digest(self) -> int:
+        """64 bits over (origin, uid, version) of all origins, kept up incrementally."""
+        return self._digest
+
+    def vector(self) -> OriginVector:
+        """What is held without a gap."""
+        if self._vector is None:
+            origins = self._origins
+            self._vector = OriginVector(tuple([origins[origin].known for origin in self._order.in_order()]))
+        return self._vector
+
+    def missing(self, vector: Vector, named: bool = False) -> OriginDelta | None:
+        """All that the sender of `vector` lacks of what is held here; see `channel.Channel`."""
+        if not isinstance(vector, OriginVector):
+            raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
+        theirs = by_key(vector.known)
+        # Asked about every origin of a large mesh, and where all are simulated most is the very same object.
+        differing = [
+            held
+            for origin, held in concerned(self._origins, theirs, named)
+            if ((known := theirs.get(origin)) is not held.known and known != held.known) or held.ahead
+        ]
+        states: list[OriginState] = []
+        for held in sorted(differing, key=_origin):
+            _, uid, version = theirs.get(held.origin, _UNKNOWN)
+            states.extend(held.missing(uid, version))
+        return OriginDelta(tuple(states)) if states else None
+
+    def lacking(self, vector: Vector) -> OriginVector | None:
+        """Of the origins of which `vector` names more than is held here, what is."""
+        assert isinstance(vector, OriginVector)
+        known = lacking(self._origins, vector.known)
+        return OriginVector(known) if known else None
+
+    def merge(self, delta: Delta, now: int) -> tuple[OriginDelta | None, list[Effect]]:
+        """Take in a delta. Effects: `OriginChanged` for the index, `Broadcast` when our own entries had to be redone.
+
+        Raises `RemoteError` (and takes in nothing) when the delta breaks the rules of the format.
+        """
+        if not isinstance(delta, OriginDelta):
+            raise RemoteError(f"channel {self.name}: found a {type(delta).__name__}, expected an OriginDelta")
+        held_of = self._origins.get
+        states = [
+            state
+            for state in delta.states
+            if (held := held_of(state.origin)) is None
+            or held.uid != state.uid
+            or state.version > held.version
+            or held.ahead
+            or held is self._own
+        ]  # of all others nothing is new, whatever else they say
+        for state in states:
+            validate(self.name, state)
+        news: list[OriginState] = []
+        changes: list[Change] = []
+        effects: list[Effect] = []
+        for state in states:
+            if state.origin == self._owner:
+                if now >= self._reissue_from and self._contradicted_by(state):
+                    effects.append(Broadcast(self.name, self._reissue(state.uid + 1)))
+                    self._reissue_from = now + self._reissue_pause
+                    self._reissue_pause = min(2 * self._reissue_pause, REISSUE_PAUSE_MAX)
+                elif self._owner not in self._origins and state.uid < self._own.uid:
+                    # An earlier life had something: that this one has nothing ends it.
+                    self._hold(self._own)
+                    effects.append(
+                        Broadcast(self.name, OriginDelta((shared(self._owner, self._own.uid, 0, 0, 0, ()),)))
+                    )
+            elif self._forgotten.get(state.origin, 0) >= state.uid:
+                # A slower peer still has it, or a cut that outlasted the hold has healed: `admit` will tell.
+                one = OriginDelta((state,))
+                waiting = self._limbo.get(state.origin)
+                self._limbo[state.origin] = one if waiting is None else self.join(waiting, one)
+            else:
+                fresh = self._take(state, changes)
+                if fresh is not None:
+                    news.append(fresh)
+        if changes:
+            effects.insert(0, Notify(OriginChanged(self.name, tuple(changes))))
+        if not news:
+            return None, effects
+        return (delta if tuple(news) == delta.states else OriginDelta(tuple(news))), effects
+
+    def join(self, *deltas: Delta) -> OriginDelta:
+        """One delta that says what all of these say."""
+        states: list[OriginState] = []
+        for delta in deltas:
+            assert isinstance(delta, OriginDelta)
+            states.extend(delta.states)
+        return join_states(states)
+
+    # --- merging ------------------------------------------------------------------------------------------------
+
+    def _take(self, state: OriginState, changes: list[Change]) -> OriginState | None:
+        """Merge one state of another peer, appending what changed. Returns what of it was news; None: nothing."""
+        held = self._origins.get(state.origin)
+        if held is None or held.uid < state.uid:
+            first, appeared = first_of(state)
+            changes.extend(appeared if held is None else _replaced(held, first))
+            self._hold(first)
+            return state
+        if held.uid > state.uid or held.knows(state):
+            return None
+        step = held.take(state)
+        changes.extend(step.changes)
+        self._hold(step.held)
+        return step.news
+
+    def _contradicted_by(self, state: OriginState) -> bool:
+        """Whether `state`, said to be ours, is of a life that we know nothing of (the disk was lost)."""
+        own = self._own
+        if state.uid != own.uid:
+            return state.uid > own.uid
+        if state.version > own.version:
+            return True
+        for entry in state.entries:
+            there = own.entries.get(entry.key)
+            if there is None:
+                if entry.version > own.floor:
+                    return True
+            elif there.version < entry.version or (there.version == entry.version and there.value != entry.value):
+                return True
+        return False
+
+    def _reissue(self, uid: int) -> OriginDelta:
+        """Publish our live entries as a new incarnation that beats every earlier one."""
+        fresh = Held(self._owner, uid)
+        for key, value in self.entries_of(self._owner):
+            fresh, _ = fresh.advance(key, value)
+        self._own = fresh
+        self._hold(fresh)
+        return OriginDelta((shared(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
+
+    def _hold(self, held: Held) -> None:
+        """This is held of its origin from now on."""
+        origin = held.origin
+        before = self._origins.get(origin)
+        self._origins[origin] = held
+        if before is None:
+            self._order.add(origin)
+        change = held.term if before is None else before.term ^ held.term
+        self._digest ^= change
+        self._vector = None
+        if origin in self._reachable:
+            self._reachable_digest ^= change
+
+    def check_invariants(self) -> None:
+        """Assert what must hold of each origin, and the digests."""
+        vector, self._vector = self._vector, None
+        assert vector is None or vector == self.vector(), self.name
+        assert self._order.in_order() == sorted(self._origins), self.name
+        digest = reachable_digest = 0
+        for origin, held in self._origins.items():
+            digest ^= held.term
+            reachable_digest ^= held.term if origin in self._reachable else 0
+            held.check_invariants()
+        assert (digest, reachable_digest) == (self._digest, self._reachable_digest), self.name
+        assert self._origins.get(self._owner, self._own) is self._own and not self._own.ahead, self.name
+        assert self._owner in self._origins or not self._own.version, self.name
+
+
+def _replaced(before: Held, after: Held) -> list[Change]:
+    """What changed with another incarnation of an origin."""
+    changes = []
+    for key in {**before.entries, **after.entries}:
+        old, new = before.entries.get(key), after.entries.get(key)
+        was, now = old.value if old is not None else None, new.value if new is not None else None
+        if was != now:
+            changes.append(Change(after.origin, key, was, now))
+    return changes
+
+
+def _origin(held: Held) -> PeerName:
+    return held.origin
+
+
+_UNKNOWN: Final[Known] = ("", 0, 0)

@@ -1,0 +1,276 @@
+"""What is held of one origin's entries, and how states of it are checked, merged and joined. Pure data work.
+
+Owns the rules of `OriginState` (`docs/wire.md`, "Origin maps"). Must not know other origins, gossip or the index.
+"""
+
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import pairwise
+from typing import NamedTuple
+
+from overlay.config import PeerName
+from overlay.errors import RemoteError
+from overlay.replicated.vectors import Known
+from overlay.wire.origins import Change, Entry, OriginDelta, OriginState, Value
+
+MAX_TOMBSTONES = 512
+"""Tombstones kept of one origin; beyond, the older half is dropped and the floor raised."""
+MAX_AHEAD = 32
+"""Pieces of one origin kept beyond a gap; a further piece is left to anti-entropy."""
+
+
+@lru_cache(maxsize=1 << 14)
+def shared(origin: PeerName, uid: int, version: int, since: int, floor: int, entries: tuple[Entry, ...]) -> OriginState:
+    """That state, the same object to all who say the same; so what is kept with it serves them all."""
+    return OriginState(origin, uid, version, since, floor, entries)
+
+
+class Step(NamedTuple):
+    """What one state makes of what is held."""
+
+    held: "Held"
+    news: OriginState
+    """What of the state is news to others that hold the same."""
+    changes: tuple[Change, ...]
+
+
+class Held:
+    """What is held of one origin: all of its history up to `version`, and pieces `ahead` of a gap.
+
+    `entries` ascend by version, tombstones included; `ahead` are disjoint, ascending (since, version) pairs; `term` is
+    what the origin adds to the digest, `known` what a vector says of it. Never changed once it is made, and shared: the
+    peers of a simulated world, which pass on states as objects, all come to hold the same, made once.
+    """
+
+    __slots__ = ("_steps", "ahead", "entries", "floor", "known", "origin", "term", "tombstones", "uid", "version")
+
+    def __init__(self, origin: PeerName, uid: int, before: "Held | None" = None) -> None:
+        """Nothing yet, or to become another than `before`; `_finish` ends the making."""
+        self.origin = origin
+        self.uid = uid
+        self.version = 0
+        self.floor = 0
+        self.entries: dict[str, Entry] = {}
+        self.ahead: tuple[tuple[int, int], ...] = ()
+        self.tombstones = 0
+        if before is not None:
+            self.version, self.floor = before.version, before.floor
+            self.entries, self.ahead, self.tombstones = dict(before.entries), before.ahead, before.tombstones
+        self._steps: dict[int, tuple[OriginState, Step]] = {}
+        """By the identity of states, what comes of taking them."""
+        self._finish()
+
+    def _finish(self) -> "Held":
+        self._collect()
+        self.known: Known = (self.origin, self.uid, self.version)
+        self.term = _said(self.origin, self.uid, self.version, self.ahead)
+        return self
+
+    # --- the origin's own changes -----------------------------------------------------------------------------------
+
+    def advance(self, key: str, value: Value | None) -> tuple["Held", Entry]:
+        """The next version: `key` is `value` now."""
+        after = Held(self.origin, self.uid, self)
+        after.version += 1
+        entry = Entry(key, after.version, value)
+        after._set(entry)
+        return after._finish(), entry
+
+    # --- others' ----------------------------------------------------------------------------------------------------
+
+    def knows(self, state: OriginState) -> bool:
+        """Whether nothing in a state of this incarnation can be news, or there is no room for it."""
+        if state.version <= self.version:
+            return True
+        if state.since <= self.version:
+            return False
+        covered = any(since <= state.since and state.version <= end for since, end in self.ahead)
+        return covered or len(self.ahead) >= MAX_AHEAD
+
+    def take(self, state: OriginState) -> Step:
+        """What becomes of this by a state of this incarnation that is not known."""
+        kept = self._steps.get(id(state))
+        if kept is not None:
+            return kept[1]
+        after = Held(self.origin, self.uid, self)
+        before = after._merge(state)
+        changes = []
+        for key, old in before.items():
+            current = after.entries.get(key)
+            new = current.value if current is not None else None
+            if new != old:
+                changes.append(Change(self.origin, key, old, new))
+        step = Step(after._finish(), self._news(state), tuple(changes))
+        self._steps[id(state)] = (state, step)
+        return step
+
+    def _news(self, state: OriginState) -> OriginState:
+        if state.since > self.version or self.version == 0 or self.version < state.floor:
+            return state
+        entries = tuple(entry for entry in state.entries if entry.version > self.version)
+        return shared(state.origin, state.uid, state.version, self.version, 0, entries)
+
+    def _merge(self, state: OriginState) -> dict[str, Value | None]:
+        """Take in a state of this incarnation. Returns the keys it touched, with their values before."""
+        before: dict[str, Value | None] = {}
+        newest = next(reversed(self.entries.values())).version if self.entries else 0
+        in_order = True
+        for entry in state.entries:
+            there = self.entries.get(entry.key)
+            if entry.version > (there.version if there else self.version):
+                before[entry.key] = there.value if there else None
+                self._set(entry)
+                in_order = in_order and entry.version > newest
+        if state.since == 0:
+            kept = {entry.key for entry in state.entries}
+            for key, entry in list(self.entries.items()):
+                if entry.version <= state.version and key not in kept:
+                    before[key] = entry.value
+                    self._drop(key)
+            self.floor = max(self.floor, state.floor)
+        if not in_order:
+            self.entries = dict(sorted(self.entries.items(), key=lambda item: item[1].version))
+        self._extend(state.since, state.version)
+        return before
+
+    def missing(self, uid: int, version: int) -> list[OriginState]:
+        """All that somebody lacks who holds this `version` (without a gap) of this incarnation `uid`."""
+        if uid > self.uid:
+            return []
+        if uid < self.uid:
+            version = -1  # below every floor: all of it
+        states = []
+        if version < self.version:
+            since = version if version >= self.floor else 0
+            floor = self.floor if since == 0 else 0
+            entries = self._above(since, self.version)
+            states.append(shared(self.origin, self.uid, self.version, since, floor, entries))
+        for since, end in self.ahead:
+            if version < end:
+                states.append(shared(self.origin, self.uid, end, since, 0, self._above(since, end)))
+        return states
+
+    def check_invariants(self) -> None:
+        """Assert the order of versions and the counts."""
+        versions = [entry.version for entry in self.entries.values()]
+        assert all(a < b for a, b in pairwise(versions)), versions
+        assert self.tombstones == sum(entry.value is None for entry in self.entries.values())
+        assert self.tombstones <= MAX_TOMBSTONES or self.ahead
+        assert 0 <= self.floor <= self.version
+        ends = [self.version, *(bound for piece in self.ahead for bound in piece)]
+        assert all(a < b for a, b in pairwise(ends)), ends
+        assert not versions or versions[-1] <= ends[-1], (versions[-1], ends)
+        assert all(key == entry.key for key, entry in self.entries.items())
+        assert self.known == (self.origin, self.uid, self.version)
+        assert self.term == _said(self.origin, self.uid, self.version, self.ahead)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _set(self, entry: Entry) -> None:
+        before = self.entries.pop(entry.key, None)
+        self.tombstones += (entry.value is None) - (before is not None and before.value is None)
+        self.entries[entry.key] = entry
+
+    def _drop(self, key: str) -> None:
+        self.tombstones -= self.entries.pop(key).value is None
+
+    def _above(self, since: int, up_to: int) -> tuple[Entry, ...]:
+        """Entries with since < version <= up_to, ascending; costs what it returns (and what is beyond)."""
+        found = []
+        for entry in reversed(self.entries.values()):
+            if entry.version <= since:
+                break
+            if entry.version <= up_to:
+                found.append(entry)
+        found.reverse()
+        return tuple(found)
+
+    def _extend(self, since: int, version: int) -> None:
+        """Add (since, version] to what is known: to the history, or ahead of a gap in it."""
+        pieces: list[tuple[int, int]] = []
+        for start, end in sorted((*self.ahead, (since, version))):
+            if start <= self.version:
+                self.version = max(self.version, end)
+            elif pieces and start <= pieces[-1][1]:
+                pieces[-1] = (pieces[-1][0], max(pieces[-1][1], end))
+            else:
+                pieces.append((start, end))
+        self.ahead = tuple(pieces)
+
+    def _collect(self) -> None:
+        """Drop the older half of too many tombstones; those ahead of a gap are still needed."""
+        if self.tombstones <= MAX_TOMBSTONES:
+            return
+        dead = [entry for entry in self.entries.values() if entry.value is None and entry.version <= self.version]
+        for entry in dead[: MAX_TOMBSTONES // 2]:
+            self._drop(entry.key)
+            self.floor = max(self.floor, entry.version)
+
+
+@lru_cache(maxsize=1 << 13)
+def _said(origin: str, uid: int, version: int, ahead: tuple[tuple[int, int], ...]) -> int:
+    # Kept for the peers of a simulated world, which all come to hold the same.
+    text = f"{origin} {uid} {version}"
+    for since, end in ahead:
+        text += f" {since}-{end}"
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def first_of(state: OriginState) -> tuple[Held, tuple[Change, ...]]:
+    """What becomes of nothing by the first state of an origin, and what changes. Kept with the state."""
+    kept: dict[str, tuple[Held, tuple[Change, ...]]] = state.__dict__
+    if "first" not in kept:
+        step = Held(state.origin, state.uid).take(state)
+        kept["first"] = (step.held, step.changes)
+    return kept["first"]
+
+
+def validate(channel: str, state: OriginState) -> None:
+    """Raise `RemoteError` unless the numbers of `state` obey the format."""
+    if state.fault:
+        raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {state.fault}")
+
+
+def join_states(states: list[OriginState]) -> OriginDelta:
+    """One delta that says what all of them say: of each origin the higher uid; states that overlap or touch are one."""
+    first: dict[PeerName, OriginState] = {}
+    several: dict[PeerName, list[OriginState]] = {}
+    for state in states:
+        other = first.setdefault(state.origin, state)
+        if other is not state:
+            several.setdefault(state.origin, [other]).append(state)
+    joined: list[OriginState] = []
+    for origin in sorted(first):
+        if origin in several:
+            joined.extend(_join_of_one(several[origin]))
+        else:
+            joined.append(first[origin])
+    return OriginDelta(tuple(joined))
+
+
+def _join_of_one(states: list[OriginState]) -> list[OriginState]:
+    joined: list[OriginState] = []
+    for state in sorted(states, key=lambda s: (s.uid, s.since, s.version)):
+        last = joined[-1] if joined else None
+        if last is not None and last.uid != state.uid:
+            joined.clear()
+            last = None
+        if last is not None and state.since <= last.version:
+            joined[-1] = _join_states(last, state)
+        else:
+            joined.append(state)
+    return joined
+
+
+def _join_states(first: OriginState, second: OriginState) -> OriginState:
+    """Both of one incarnation, first.since <= second.since <= first.version."""
+    if second.version <= first.version:
+        return first
+    if second.since == first.since:
+        return second
+    entries = {entry.key: entry for entry in first.entries}
+    for entry in second.entries:
+        if entry.version > first.version:
+            entries.pop(entry.key, None)
+            entries[entry.key] = entry
+    return shared(first.origin, first.uid, second.version, first.since, first.floor, tuple(entries.values()))

@@ -1,0 +1,164 @@
+"""The control port's datagrams on real sockets: control messages and tunnel packets, many in one system call.
+
+Owns the two sockets (IPv4, IPv6) and the kernel's help for many datagrams at a time (UDP_SEGMENT and UDP_GRO, Linux
+4.18 and 5.0); where the first is missing, each datagram that is sent is a call of its own. Many are received at a time
+in either case (`receptions`). Knows no messages' meaning; the first octet tells tunnel packets from control datagrams.
+"""
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from overlay.config import Address
+from overlay.datapath.sleeve import Flag
+from overlay.datapath.tunnel_session import Send, Socket, datagrams
+from overlay.errors import RemoteError
+from overlay.inputs import Datagram, Input
+from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.recvmmsg import Receptions
+from overlay.runtime.tcp import bind_all
+from overlay.wire.codec import DatagramMessage, decode_datagram, encode_datagram
+
+__all__ = ["UdpDriver"]
+
+_SOL_UDP = 17
+_UDP_SEGMENT = 103
+_UDP_GRO = 104
+_IP_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_PMTUDISC_PROBE = 3
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+_BUFFER = 4 << 20
+_MOST = 65_536
+_AT_ONCE = 32
+"""Datagrams, or joined ones, of one system call."""
+_BATCH = 4
+"""Such calls in one turn of the loop, so that nothing else waits long."""
+
+
+class TunnelSink(Protocol):
+    """Who takes tunnel packets (`drivers.sleeve`)."""
+
+    def received(self, data: bytes, segment: int, source: Socket) -> None:
+        """Datagrams of `segment` octets each (0: just one)."""
+        ...
+
+    def turn_over(self) -> None:
+        """All that was there has been handed over."""
+        ...
+
+
+class UdpDriver:
+    """The control port of one peer. `sink` takes what arrives, `tunnel` the tunnel's packets if there is one."""
+
+    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints, host: str = "") -> None:
+        self._port = port
+        self._sink = sink
+        self._complaints = complaints
+        self._host = host
+        self._sockets: dict[int, socket.socket] = {}
+        self.tunnel: TunnelSink | None = None
+        self.segments = True
+        """Whether the kernel cuts datagrams out of one buffer, as far as is known."""
+        self._receptions = Receptions(_AT_ONCE, _MOST)
+        self.joins = True
+        """Whether the kernel joins datagrams in one buffer."""
+        self.dropped = 0
+        """Datagrams that the kernel did not take."""
+
+    async def listen(self) -> None:
+        """Open the port. Raises `EnvironmentProblem`."""
+        loop = asyncio.get_running_loop()
+        for sock in bind_all(socket.SOCK_DGRAM, self._port, "UDP", self._host):
+            for force, plain in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+                try:
+                    sock.setsockopt(socket.SOL_SOCKET, force, _BUFFER)
+                except OSError:
+                    sock.setsockopt(socket.SOL_SOCKET, plain, _BUFFER)
+            # The tunnel finds out itself what fits; the kernel shall neither cut datagrams nor believe ICMP.
+            with suppress(OSError):
+                if sock.family == socket.AF_INET:
+                    sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+                else:
+                    sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+            try:
+                sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+            except OSError:
+                self.joins = False
+            self._sockets[sock.family] = sock
+            loop.add_reader(sock.fileno(), self._readable, sock)
+
+    def send(self, destination: Address, message: DatagramMessage) -> None:
+        """Carry out `effects.SendDatagram`."""
+        sock = self._socket_for(destination.host)
+        if sock is not None:
+            # Unreachable hosts are the heartbeats' business.
+            with suppress(OSError):
+                sock.sendto(encode_datagram(message), (destination.host, destination.port))
+
+    def send_many(self, sends: list[Send]) -> None:
+        """Send the tunnel's packets; what the kernel does not take is lost, as on a wire."""
+        for address, buffers, segment in sends:
+            sock = self._socket_for(address[0])
+            if sock is None:
+                continue
+            if segment and self.segments:
+                try:
+                    sock.sendmsg(buffers, [(_SOL_UDP, _UDP_SEGMENT, struct.pack("=H", segment))], 0, address)
+                    continue
+                except OSError as error:
+                    if error.errno not in (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT):
+                        self.dropped += -(-sum(map(len, buffers)) // segment)
+                        continue
+                    if error.errno in (errno.EIO, errno.ENOPROTOOPT):
+                        self.segments = False
+            for packet in datagrams(buffers, segment):
+                try:
+                    sock.sendto(packet, address)
+                except OSError:
+                    self.dropped += 1
+
+    def close(self) -> None:
+        """Close both sockets."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets.values():
+            loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
+
+    def _socket_for(self, host: str) -> socket.socket | None:
+        return self._sockets.get(socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+    def _readable(self, sock: socket.socket) -> None:
+        tunnel, receptions = self.tunnel, self._receptions
+        for _ in range(_BATCH):
+            try:
+                number = receptions.receive(sock.fileno())
+            except OSError:
+                break
+            for data, segment, source in receptions.datagrams(number):
+                if data and data[0] & Flag.TUNNEL:
+                    if tunnel is not None:
+                        tunnel.received(data, segment, source)
+                    continue
+                for start in range(0, len(data), segment or len(data) or 1):
+                    self._control(data[start : start + (segment or len(data))], source)
+            if tunnel is not None:
+                tunnel.turn_over()
+            if number < receptions.count:
+                break
+
+    def _control(self, data: bytes, source: Any) -> None:
+        """One datagram came in."""
+        address = Address(str(source[0]), int(source[1]))
+        try:
+            message = decode_datagram(data)
+        except RemoteError as error:
+            self._complaints.complain("udp", address.host, str(error))
+            return
+        self._sink(Datagram(address, message))

@@ -1,0 +1,63 @@
+"""The replicated topology on the wire: who is linked to whom. Data, and what follows from it; `docs/wire.md` explains.
+
+What follows from a record is kept with it: the peers of a simulated world pass records on as objects, and so each is
+hashed and looked through once.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from overlay.config import PeerName
+from overlay.wire.base import Wire
+
+Counter = Annotated[int, Meta(ge=0, le=2**62)]
+"""An incarnation or a version: bounded, so that one more than a stranger's still fits the wire."""
+
+
+class Link(Wire, frozen=True):
+    """One connection as its owner sees it: to whom, at which address of the other side, and how far it is."""
+
+    peer: PeerName
+    address: str
+    """"host:port" of the other side's control port as the owner knows it (for discovery)."""
+    outbound: bool
+    established: bool
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class PeerRecord(Wire, frozen=True, dict=True):
+    """What one peer says of itself. Only `name` changes it; higher (uid, version) wins.
+
+    `uid` is the incarnation: drawn higher at every start. `links` are sorted by peer.
+    """
+
+    name: PeerName
+    uid: Counter
+    version: Counter
+    nickname: str
+    links: tuple[Link, ...]
+    gone: bool = False
+    """A farewell: this incarnation has left for good."""
+    key: Annotated[bytes, Meta(max_length=32)] = b""
+    """Its public key (X25519), by which peers that know each other spare the PAKE; empty without a password."""
+
+
+class TopologyDelta(Wire, frozen=True, tag=2):
+    """Peer records that changed, sorted by name."""
+
+    records: tuple[PeerRecord, ...]
+
+
+def encode_record(record: PeerRecord) -> bytes:
+    """The wire form of one record."""
+    return _encode(TopologyDelta((record,)))
+
+
+class TopologyVector(Wire, frozen=True, tag=3):
+    """(name, uid, version) of every peer the sender knows, sorted."""
+
+    known: tuple[tuple[PeerName, Counter, Counter], ...]
