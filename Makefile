@@ -36,7 +36,7 @@ dist: setup               ## dist/weave: the overlay in one file, to be copied t
 test: setup clients lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
 	@code=0; \
-	$(PY) -m pytest tests/unit tests/golden tests/sim -n 2 --dist worksteal || code=$$?; \
+	$(PY) -m pytest tests/sim tests/golden tests/unit -n 2 --dist worksteal || code=$$?; \
 	$(PY) -m pytest tests scenarios $(foreach tier,unit golden sim,--ignore=tests/$(tier)) --durations=25 || code=$$?; \
 	exit $$code
 
