@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 ENDLESS = ("/watch",)
-FORBIDDEN = ("/leave",)
-"""It would end the daemon."""
+FORBIDDEN = ("/leave", "/peer")
+"""They would end the daemon."""
 WORDS = (
     *(
         "",
