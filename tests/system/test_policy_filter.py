@@ -21,6 +21,7 @@ from spoofed_frames import TAG, arp, ethernet, fragment, heard, ipv4, ipv6, mac_
 WEB, DB, FAR = ("10.0.1.1", "fd00:1::1"), ("10.0.1.2", "fd00:1::2"), ("10.0.1.3", "fd00:1::3")
 SYN, SYN_ACK, ACK, RST = 0x02, 0x12, 0x10, 0x04
 SOME, SOME_PASS = (("tcp", 5432), ("tcp", 5433), ("udp", 6000)), [True, False, False]
+FREE = "--allow-spoofing"
 LAST: Rule = (True, (), (), "udp", ((5999, 5999),))
 """What the tests speak last (see `policy_peers`)."""
 
@@ -45,8 +46,9 @@ def net() -> Iterator[Underlay]:
             made.host(name, number).weave("launch")
         orion, macbook = made.hosts["orion"], made.hosts["macbook"]
         orion.weave("connect", "192.168.0.3")
-        for host, name, (v4, v6) in ((orion, "web", WEB), (orion, "db", DB), (macbook, "far", FAR)):
-            host.weave("run", f"{v4}/24", f"{v6}/64", "--name", name, IMAGE, name)
+        # What `web` sends by hand comes to the policy's rules, though the port filter drops some of it from others.
+        for host, name, (v4, v6), *flags in ((orion, "web", WEB, FREE), (orion, "db", DB), (macbook, "far", FAR)):
+            host.weave("run", *flags, f"{v4}/24", f"{v6}/64", "--name", name, IMAGE, name)
         eventually(lambda: orion.pings("web", FAR[0]) and orion.pings("db", FAR[0]), within=60)
         yield made
 
@@ -128,7 +130,7 @@ def test_pings_pass_where_they_are_allowed_and_ends_are_found(
 
 
 def test_frames_by_hand(orion: Host, enforcer: Enforcer, state: str) -> None:
-    """What no socket sends: cut off, hidden, answers to nothing."""
+    """What no socket sends: cut off, hidden, answers to nothing. The policy's rules alone decide: `web` may spoof."""
     enforcer.apply(OPEN_BUT_DB)
     mac, to = mac_of(orion, "web"), mac_of(orion, "db")
 
@@ -143,8 +145,8 @@ def test_frames_by_hand(orion: Host, enforcer: Enforcer, state: str) -> None:
     def hidden(protocol: int, octets: bytes) -> bytes:
         return options(protocol) + summed(WEB[1], DB[1], protocol, octets)
 
-    def tagged(tags: int, packet: bytes) -> bytes:
-        return raw(to) + raw(mac) + TAG * tags + packet[12:]
+    def tagged(packet: bytes, *tags: bytes) -> bytes:
+        return raw(to) + raw(mac) + b"".join(tags) + packet[12:]
 
     quoted4 = ipv4(DB[0], 17, udp(7000, 7001), WEB[0])
     quoted6 = ipv6(DB[1], 17, udp(7000, 7001), WEB[1])
@@ -160,6 +162,7 @@ def test_frames_by_hand(orion: Host, enforcer: Enforcer, state: str) -> None:
         "solicit": ethernet(mac, 0x86DD, ipv6(WEB[1], 58, neighbour(135, DB[1], 1, mac), "ff02::1:ff00:2")),
         "elsewhere": ethernet(mac, 0x0800, ipv4(WEB[0], 17, summed(WEB[0], "10.0.1.77", 17, udp(1, 2)), "10.0.1.77")),
         "other-protocol": ethernet(mac, 0x88B5, bytes(46)),
+        "tagged": tagged(four(17, udp(40000, 5008)), TAG),
     }
     forbidden = {
         "syn4-port": four(6, tcp(40000, 5433, SYN)),
@@ -170,6 +173,8 @@ def test_frames_by_hand(orion: Host, enforcer: Enforcer, state: str) -> None:
         "rst4": four(6, tcp(40003, 5432, RST)),
         "short-tcp4": four(6, tcp(40004, 5432, SYN)[:8], cut=True),
         "short-udp4": four(17, udp(40000, 5005)[:3], cut=True),
+        "short-ping4": four(1, icmp(8, 7)[:5], cut=True),
+        "short-ping6": six(58, icmp(128, 7)[:5]),
         "udp4-port": four(17, udp(40000, 6000)),
         "udp6-port": six(17, udp(40000, 6000)),
         "options6-port": six(60, hidden(17, udp(40000, 6000))),
@@ -187,8 +192,11 @@ def test_frames_by_hand(orion: Host, enforcer: Enforcer, state: str) -> None:
         "part6-later": six(44, fragment(17, 2, bytes(8))),
         "part6-hides": six(44, fragment(60, 0, options(17), more=True)),
         "part6-hides-more": six(44, fragment(60, 0, options(60), more=True)),
-        "tagged": tagged(1, four(17, udp(40000, 6001))),
-        "tagged-twice": tagged(2, four(17, udp(40000, 5007))),
+        "cut4": four(17, udp(40000, 5009))[:-1],
+        "cut6": six(60, options(60)),
+        "tagged-port": tagged(four(17, udp(40000, 6001)), TAG),
+        "tagged-twice": tagged(four(17, udp(40000, 5007)), TAG, TAG),
+        "tagged-twice-otherwise": tagged(four(17, udp(40000, 5007)), TAG, b"\x88\xa8\0\0"),
     }
     assert heard(orion, "web", allowed | forbidden, orion, "db") == list(allowed)
 
