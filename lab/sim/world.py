@@ -355,7 +355,7 @@ class World:
         return (*carriers, Carrier(host, 0, Address("", 0), 0))
 
     def spoken_to(self, host: str, macs: Iterable[str]) -> None:
-        """Containers of this host have sent frames to these MACs lately; the counterpart of `drivers.sleeve`'s look."""
+        """Containers of this host have sent frames to these MACs lately; as `runtime.sleeve` looks."""
         peer = self.peers[host]
         if peer.node is not None:
             found = {peer.node.endpoints.plan.holder(mac) for mac in macs}

@@ -1,6 +1,6 @@
 """What the daemon believes of the kernel's tables, compared with what they hold. Pure.
 
-Owns the tables' shapes as data and the comparison. Reading, mending and when it is done belong to `drivers.audit`.
+Owns the tables' shapes as data and the comparison. Reading, mending and when it is done belong to `kernel.audit`.
 Any frame or program may change a kernel's state; what was written once is no fact any more.
 """
 

@@ -1,6 +1,6 @@
 """What a container's port on the bridge may send, as data: a MAC, addresses, or anything (`--allow-spoofing`).
 
-Owns how these rules stand as keys in the sets of the kernel's filter, and back. Pure: `drivers.port_filter` has the
+Owns how these rules stand as keys in the sets of the kernel's filter, and back. Pure: `kernel.port_filter` has the
 table and the rules that look the keys up.
 """
 

@@ -38,7 +38,7 @@ _SO_REUSEPORT: Final = 15
 
 
 class Questions(Protocol):
-    """Who takes the questions (`drivers.dns`)."""
+    """Who takes the questions (`overlay.runtime.dns_server`)."""
 
     def asked(self, payload: bytes, reply: Callable[[bytes], None], *, tcp: bool, client: str = "") -> None:
         """A client asks; `reply` may be called once, now or later, or never."""

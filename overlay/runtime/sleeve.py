@@ -156,11 +156,11 @@ class Sleeve:
         self._flush()
 
     def received(self, data: bytes, segment: int, source: Socket) -> None:
-        """See `drivers.udp.TunnelSink`."""
+        """See `overlay.runtime.udp.TunnelSink`."""
         self._tunnel.incoming(data, segment, source, self._clock())
 
     def turn_over(self) -> None:
-        """See `drivers.udp.TunnelSink`."""
+        """See `overlay.runtime.udp.TunnelSink`."""
         self._flush()
         for heard in self._tunnel.take_heard():
             self._sink(heard)

@@ -42,7 +42,7 @@ _BATCH = 4
 
 
 class TunnelSink(Protocol):
-    """Who takes tunnel packets (`drivers.sleeve`)."""
+    """Who takes tunnel packets (`overlay.runtime.sleeve`)."""
 
     def received(self, data: bytes, segment: int, source: Socket) -> None:
         """Datagrams of `segment` octets each (0: just one)."""
