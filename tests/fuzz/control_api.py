@@ -3,7 +3,7 @@
     python tests/fuzz/control_api.py [SECONDS] [SEED]       (a daemon of its own, in namespaces; `make fuzz`)
 
 `attack` sends to any listener and returns what must not be: an answer 500, no answer to a whole request. What the
-daemon logs meanwhile is for the caller to judge. `tests/system/test_control_fuzz.py` runs it for a few seconds.
+daemon logs meanwhile is for the caller to judge. `tests/system/test_control_errors.py` runs it for a few seconds.
 """
 
 import json
