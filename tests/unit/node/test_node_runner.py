@@ -1,10 +1,13 @@
 """The runner of cores: the order of effects, full and slow disks, timers, requests, watchers."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from overlay.daemon.router import LoopClock
 from overlay.effects import Effect, Log, Persist, RemoveForwarding, Reply
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import EnvironmentProblem
@@ -240,3 +243,27 @@ def test_nothing_happens_after_the_stop() -> None:
     world.give(SENT)
     world.run(5 * SECOND)
     assert (world.happened, len(world.inputs)) == (done, handled)
+
+
+def test_a_far_deadline_that_is_asked_for_again_and_again_is_one_timer_of_the_loop() -> None:
+    async def work() -> None:
+        clock = LoopClock(time.monotonic_ns)
+        called = asyncio.Event()
+        times: list[int] = []
+
+        def action(due: int) -> None:
+            times.append(due)
+            called.set()
+
+        due = clock.now() + 20 * MILLISECOND
+        for _ in range(100):
+            clock.call_at(due, action, due)
+        assert len(clock._pending) == 1
+        await called.wait()
+        assert times == [due] and not clock._pending
+        called.clear()
+        clock.call_at(due, action, due)  # past by now: at once, and again
+        await called.wait()
+        assert times == [due, due]
+
+    asyncio.run(work())
