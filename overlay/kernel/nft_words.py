@@ -172,7 +172,7 @@ def _expression(name: str, data: bytes) -> bytes:
 
 
 def is_jump(plain: bytes, chain: str) -> bool:
-    """A rule, as the kernel tells it, does nothing but have all packets go through another chain."""
+    """A rule, as the kernel tells it, only sends all packets through another chain."""
     # The kernel tells nested attributes without their flag.
     data = attribute(2, attribute(2, number(1, _JUMP) + text(2, chain)))
     jump = b"immediate\0" + number(1, _VERDICT_REGISTER) + data

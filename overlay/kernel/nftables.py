@@ -155,7 +155,7 @@ class Onlooker:
 
     @staticmethod
     def jumps_to(rule: bytes, chain: str) -> bool:
-        """A rule of `rules` does nothing but have all packets go through another chain."""
+        """A rule of `rules` only sends all packets through another chain."""
         return is_jump(rule, chain)
 
     def drops(self, family: int, table: str, chain: str) -> bool:

@@ -34,6 +34,7 @@ from overlay.kernel.policy_keys import (
     fragment_bits,
     is_protocol,
 )
+from overlay.policy.intervals import merged
 
 __all__ = ["BASES", "CHAINS", "MARK", "PORTS", "STATE_CHAINS", "Plan", "plan", "state_rules"]
 
@@ -401,13 +402,7 @@ def _ranges(networks: Sequence[Network]) -> list[tuple[int, int]]:
     )
     if all(low == high for low, high in spans):
         return spans
-    found: list[tuple[int, int]] = []
-    for low, high in spans:
-        if found and low <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], high))
-        else:
-            found.append((low, high))
-    return found
+    return list(merged(spans))
 
 
 def _name(name: str) -> bytes:

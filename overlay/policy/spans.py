@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from overlay.policy.intervals import merged
 from overlay.wire.policy import PolicySpan
 
 __all__ = ["Spans"]
@@ -18,7 +19,7 @@ class Spans:
         by_writer: dict[str, list[tuple[int, int]]] = {}
         for span in spans:
             by_writer.setdefault(span.writer, []).append((span.first, span.last))
-        self._ranges: dict[str, Ranges] = {writer: _merged(ranges) for writer, ranges in sorted(by_writer.items())}
+        self._ranges: dict[str, Ranges] = {writer: merged(ranges) for writer, ranges in sorted(by_writer.items())}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Spans) and self._ranges == other._ranges
@@ -73,13 +74,3 @@ class Spans:
                 if at <= last:
                     left.append(PolicySpan(writer, at, last))
         return Spans(left)
-
-
-def _merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    found: list[tuple[int, int]] = []
-    for first, last in sorted(ranges):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return tuple(found)

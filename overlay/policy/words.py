@@ -4,7 +4,6 @@ Owns the grammar, what a selector matches, and which policy is more specific. Kn
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from ipaddress import ip_address, ip_network
@@ -12,6 +11,7 @@ from typing import Final, Literal
 
 from overlay.compiled_policy import Network, Protocol
 from overlay.errors import UsageError
+from overlay.policy.intervals import merged
 from overlay.wire.policy import MAX_RULE
 
 __all__ = ["ALL", "MAX_RULE", "Policy", "Selector", "parse", "parse_target", "selector"]
@@ -191,24 +191,14 @@ def _ports(text: str) -> Ports:
         if first > last:
             raise UsageError(f"ports `{part}` contradict themselves: expected {last}-{first}")
         ranges.append((first, last))
-    merged = _merged(ranges)
-    if len(merged) > MAX_PORTS:
-        raise UsageError(f"{len(merged)} ranges of ports: expected {MAX_PORTS} at the most; use several policies")
-    return merged
+    found = merged(ranges)
+    if len(found) > MAX_PORTS:
+        raise UsageError(f"{len(found)} ranges of ports: expected {MAX_PORTS} at the most; use several policies")
+    return found
 
 
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= 65535
-
-
-def _merged(ranges: Iterable[tuple[int, int]]) -> Ports:
-    found: list[tuple[int, int]] = []
-    for first, last in sorted(ranges):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return tuple(found)
 
 
 def _target(target: Selector, ports: Ports, protocol: Protocol | None) -> str:
