@@ -139,8 +139,9 @@ def _files(host: DistHost) -> set[str]:
 
 
 def _plain(text: str) -> list[str]:
-    """Without counters, times, and the tables that iptables makes when it is only asked."""
-    lines = (re.sub(r"\[\d+:\d+\]|\bpackets \d+ bytes \d+", "", line).strip() for line in text.splitlines())
+    """Without counters, times, what a carrier does, and tables that iptables makes when only asked."""
+    changing = re.compile(r"\[\d+:\d+\]|\bpackets \d+ bytes \d+|,LOWER_UP|,M-DOWN|NO-CARRIER,|\bstate \w+")
+    lines = (changing.sub("", line).strip() for line in text.splitlines())
     dull = re.compile(
         r"#|COMMIT|\*|:[A-Z]+ ACCEPT|table ip6? \w+ \{|chain [A-Z]+ \{|type \w+ hook .* policy accept|\}|$"
         r"|.*\b(fe80|ff00)::.* dev eth0 "  # which the kernel adds a while after the cable is there
