@@ -14,7 +14,7 @@ from benchmarks.rows import Row, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Host
 from lab.contracts.overlay import Overlay, must
-from lab.overlays.engine import Engine
+from lab.overlays.engine import HostEngine
 from lab.scenario.resolve import Resolved
 
 _SCENARIO = f"""version: 1
@@ -76,7 +76,7 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
 
 async def _by_hand(host: Host, container: str, local: str, others: list[str], mtu: int) -> None:
     """The candidate to compare with, as anybody would type it."""
-    pid = (await Engine(host).inspect(container))["State"]["Pid"]
+    pid = (await HostEngine(host).inspect(container))["State"]["Pid"]
     lines = [
         f"ip link add hand type bridge && ip link set hand mtu {mtu} up",
         f"ip link add vxlan-hand mtu {mtu} type vxlan id 99 dstport 4789 local {local}",

@@ -23,7 +23,7 @@ from benchmarks.rows import Row, asked, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Host
 from lab.contracts.overlay import Overlay, must
-from lab.overlays.engine import Engine
+from lab.overlays.engine import HostEngine
 from lab.scenario.resolve import Resolved
 from overlay.datapath.vxlan import overlay_mtu
 
@@ -194,7 +194,7 @@ async def _prepare(lab: NetnsLab, resolved: Resolved, overlay: Overlay) -> list[
 
 async def by_hand(host: Host, container: str, own: str, local: str, others: Sequence[str], mtu: int) -> None:
     """A kernel VXLAN as anybody would type it: bridge, veth, and a VXLAN device that floods the other hosts."""
-    pid = (await Engine(host).inspect(container))["State"]["Pid"]
+    pid = (await HostEngine(host).inspect(container))["State"]["Pid"]
     lines = [
         f"ip link add hand type bridge && ip link set hand mtu {mtu} up",
         f"ip link add vxlan-hand mtu {mtu} type vxlan id 99 dstport 4789 local {local}",

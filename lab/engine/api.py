@@ -14,11 +14,11 @@ import msgspec
 from aiohttp import web
 
 from lab.engine import streaming, views
-from lab.engine.container import Container
-from lab.engine.engine import Engine
+from lab.engine.container import ProcessContainer
+from lab.engine.engine import ProcessEngine
 from lab.engine.errors import ApiError, conflict, invalid, not_found
 from lab.engine.hijack import Hijack, detach_keys
-from lab.engine.logs import Entry
+from lab.engine.logs import LogEntry
 from lab.engine.processes import processes_of
 from lab.engine.spec import missing_image, parse_signal
 from lab.engine.streams import STDERR, STDOUT
@@ -33,7 +33,7 @@ _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(engine: Engine) -> web.Application:
+def make_app(engine: ProcessEngine) -> web.Application:
     """The application; not yet listening."""
     app = web.Application(middlewares=[_errors], client_max_size=16 << 20)
     api = Api(engine)
@@ -92,7 +92,7 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
 class Api:
     """One handler per endpoint."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ProcessEngine) -> None:
         self._engine = engine
 
     async def ping(self, request: web.Request) -> web.Response:
@@ -319,7 +319,7 @@ class Api:
             body=b"".join(msgspec.json.encode(line) + b"\r\n" for line in lines), content_type="application/json"
         )
 
-    def _find(self, request: web.Request) -> Container:
+    def _find(self, request: web.Request) -> ProcessContainer:
         return self._engine.find(request.match_info["id"])
 
 
@@ -359,5 +359,5 @@ def _filters(request: web.Request, known: tuple[str, ...]) -> dict[str, list[str
     return {key: list(values) for key, values in found.items()}
 
 
-def _stream_of(entry: Entry) -> int:
+def _stream_of(entry: LogEntry) -> int:
     return STDERR if entry.stream == "stderr" else STDOUT

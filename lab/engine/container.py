@@ -16,16 +16,16 @@ from typing import Protocol
 
 from lab.engine import files, spec
 from lab.engine.errors import ApiError, conflict
-from lab.engine.inside import Plan, Program, first_process, read_failure
-from lab.engine.logs import Log, Record, Store
+from lab.engine.inside import ContainerPlan, ContainerProgram, first_process, read_failure
+from lab.engine.logs import ContainerLog, ContainerRecord, ContainerStore
 from lab.engine.namespaces import fork_child
-from lab.engine.network import Lease, Network
+from lab.engine.network import BridgeNetwork, Lease
 from lab.engine.reaper import Reaper
-from lab.engine.streams import Fan, Input, Stdio
+from lab.engine.streams import Fan, StandardInput, Stdio
 from lab.fabric.syscalls import pidfd_open
 from lab.images import Image, search_path
 
-__all__ = ["Container", "Status", "Surroundings", "read_to_end"]
+__all__ = ["ProcessContainer", "Status", "Surroundings", "read_to_end"]
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 60.0
 _STEADY = 10_000_000_000
@@ -45,8 +45,8 @@ class Status(Enum):
 class Surroundings(Protocol):
     """What a container needs of its engine."""
 
-    store: Store
-    network: Network
+    store: ContainerStore
+    network: BridgeNetwork
     reaper: Reaper
     loop: asyncio.AbstractEventLoop
     hostname: str
@@ -54,24 +54,26 @@ class Surroundings(Protocol):
 
     def now(self) -> int: ...
 
-    def find(self, name: str) -> "Container": ...
+    def find(self, name: str) -> "ProcessContainer": ...
 
-    def emit(self, container: "Container", action: str, attributes: Mapping[str, str] = ...) -> None: ...
+    def emit(self, container: "ProcessContainer", action: str, attributes: Mapping[str, str] = ...) -> None: ...
 
-    def forget(self, container: "Container") -> None: ...
+    def forget(self, container: "ProcessContainer") -> None: ...
 
 
-class Container:
+class ProcessContainer:
     """See the module. The public coroutines may be called in any state and raise `ApiError` where Docker would."""
 
-    def __init__(self, engine: Surroundings, record: Record, request: spec.CreateRequest, image: Image) -> None:
+    def __init__(
+        self, engine: Surroundings, record: ContainerRecord, request: spec.CreateRequest, image: Image
+    ) -> None:
         self._engine = engine
         self.record = record
         self.request = request
         self.image = image
         self.entrypoint, self.cmd = spec.command(request, image)
         self.folder: Path = engine.store.folder(record.id)
-        self.log = Log(self.folder / "json.log", engine.now)
+        self.log = ContainerLog(self.folder / "json.log", engine.now)
         self.output = Fan()
         self.stdin = self._new_stdin()
         self.size = (0, 0)
@@ -319,7 +321,7 @@ class Container:
             lease, self.lease = self.lease, None
             await self._engine.network.release(lease)
 
-    async def _plan(self) -> Plan:
+    async def _plan(self) -> ContainerPlan:
         """Take a lease where one is needed, write the container's files, and say what the child has to do."""
         request, mode = self.request, self.request.host.network_mode
         argv = (*self.entrypoint, *self.cmd)
@@ -341,8 +343,8 @@ class Container:
         if donor is self:
             files.write(self.folder, self.hostname, request, self.lease, self._engine.resolv_conf)
         hostname = donor.hostname
-        return Plan(
-            program=Program(argv, self.env, request.working_dir or "/", request.tty, call),
+        return ContainerPlan(
+            program=ContainerProgram(argv, self.env, request.working_dir or "/", request.tty, call),
             hostname=hostname,
             domainname=donor.request.domainname,
             lease=self.lease,
@@ -388,8 +390,8 @@ class Container:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def _new_stdin(self) -> Input:
-        return Input(self._engine.loop)
+    def _new_stdin(self) -> StandardInput:
+        return StandardInput(self._engine.loop)
 
 
 def _bind(text: str) -> tuple[str, str, bool]:

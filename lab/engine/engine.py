@@ -13,16 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 from msgspec import Struct
 
-from lab.engine.container import Container, Status
+from lab.engine.container import ProcessContainer, Status
 from lab.engine.errors import ApiError, conflict, invalid, not_found
-from lab.engine.execs import Exec
-from lab.engine.logs import Record, Store
-from lab.engine.network import Network
+from lab.engine.execs import ExecInstance
+from lab.engine.logs import ContainerRecord, ContainerStore
+from lab.engine.network import BridgeNetwork
 from lab.engine.reaper import Reaper
 from lab.engine.spec import NAME, parse_create, parse_exec
 from lab.images import Image
 
-__all__ = ["Engine", "Event"]
+__all__ = ["ContainerEvent", "ProcessEngine"]
 
 _REMEMBERED_EVENTS = 256
 _REMEMBERED_EXECS = 1024
@@ -30,7 +30,7 @@ _ADJECTIVES = ("brave", "calm", "eager", "fair", "gentle", "keen", "lucid", "mer
 _SURNAMES = ("baran", "bellman", "cerf", "clark", "dijkstra", "floyd", "ford", "jacobson", "kahn", "lamport", "perlman")
 
 
-class Event(Struct, frozen=True):
+class ContainerEvent(Struct, frozen=True):
     """Something that happened to a container."""
 
     action: str
@@ -40,15 +40,15 @@ class Event(Struct, frozen=True):
     """Nanoseconds since the epoch."""
 
 
-class Engine:
+class ProcessEngine:
     """The engine of one host. Make it inside the host's namespaces, then `open`."""
 
     def __init__(
         self,
         *,
         hostname: str,
-        store: Store,
-        network: Network,
+        store: ContainerStore,
+        network: BridgeNetwork,
         reaper: Reaper,
         images: Mapping[str, Image],
         resolv_conf: str = "/etc/resolv.conf",
@@ -61,10 +61,10 @@ class Engine:
         self.images = images
         self.loop = asyncio.get_running_loop()
         self.id = secrets.token_hex(16)
-        self.events: deque[Event] = deque(maxlen=_REMEMBERED_EVENTS)
-        self._listeners: list[Callable[[Event], None]] = []
-        self._containers: dict[str, Container] = {}
-        self._execs: dict[str, Exec] = {}
+        self.events: deque[ContainerEvent] = deque(maxlen=_REMEMBERED_EVENTS)
+        self._listeners: list[Callable[[ContainerEvent], None]] = []
+        self._containers: dict[str, ProcessContainer] = {}
+        self._execs: dict[str, ExecInstance] = {}
 
     async def open(self) -> None:
         """Make the network, load what the disk says, and start what its restart policy wants started."""
@@ -76,7 +76,7 @@ class Engine:
             except ApiError:
                 self.store.remove(record.id)  # made by a version of the lab that had other images
                 continue
-            container = Container(self, record, request, image)
+            container = ProcessContainer(self, record, request, image)
             if container.request.host.auto_remove and container.status is not Status.CREATED:
                 self.store.remove(record.id)
                 continue
@@ -103,11 +103,11 @@ class Engine:
         """Nanoseconds since the epoch."""
         return time.time_ns()
 
-    def all(self) -> Sequence[Container]:
+    def all(self) -> Sequence[ProcessContainer]:
         """Every container, newest first."""
         return sorted(self._containers.values(), key=lambda container: container.record.created, reverse=True)
 
-    def find(self, name: str) -> Container:
+    def find(self, name: str) -> ProcessContainer:
         """By id, name, or unambiguous prefix of an id. Raises `ApiError` 404."""
         if name in self._containers:
             return self._containers[name]
@@ -121,7 +121,7 @@ class Engine:
             raise not_found(f"No such container: {name}")
         return self._containers[matches[0]]
 
-    def create(self, body: bytes, name: str = "") -> Container:
+    def create(self, body: bytes, name: str = "") -> ProcessContainer:
         """Make a container, not started. Raises `ApiError` 400, 404 (no such image) or 409 (name taken)."""
         request, image, raw = parse_create(body, self.images)
         name = name.removeprefix("/")
@@ -132,14 +132,14 @@ class Engine:
         mode = request.host.network_mode
         if mode.startswith("container:"):
             self.find(mode.partition(":")[2])
-        record = Record(id=secrets.token_hex(32), name=name, created=self.now(), body=raw)
+        record = ContainerRecord(id=secrets.token_hex(32), name=name, created=self.now(), body=raw)
         self.store.save(record)
-        container = Container(self, record, request, image)
+        container = ProcessContainer(self, record, request, image)
         self._containers[record.id] = container
         self.emit(container, "create")
         return container
 
-    def rename(self, container: Container, name: str) -> None:
+    def rename(self, container: ProcessContainer, name: str) -> None:
         """Raises `ApiError` 400 or 409."""
         name = name.removeprefix("/")
         self.check_name(name)
@@ -158,12 +158,12 @@ class Engine:
                     "You have to remove (or rename) that container to be able to reuse that name."
                 )
 
-    def create_exec(self, container: Container, body: bytes) -> Exec:
+    def create_exec(self, container: ProcessContainer, body: bytes) -> ExecInstance:
         """An exec instance, not started. Raises `ApiError`."""
         request = parse_exec(body)
         if not container.running:
             raise conflict(f"Container {container.id} is not running")
-        made = Exec(container, request, self.reaper)
+        made = ExecInstance(container, request, self.reaper)
         self._execs[made.id] = made
         while len(self._execs) > _REMEMBERED_EXECS:
             oldest = next((key for key, known in self._execs.items() if not known.running), "")
@@ -172,31 +172,31 @@ class Engine:
             del self._execs[oldest]
         return made
 
-    def find_exec(self, name: str) -> Exec:
+    def find_exec(self, name: str) -> ExecInstance:
         """By id. Raises `ApiError` 404."""
         if name not in self._execs:
             raise not_found(f"No such exec instance: {name}")
         return self._execs[name]
 
-    def execs_of(self, container: Container) -> list[str]:
+    def execs_of(self, container: ProcessContainer) -> list[str]:
         """Ids of the running ones of a container."""
         return [key for key, known in self._execs.items() if known.container is container and known.running]
 
-    def emit(self, container: Container, action: str, attributes: Mapping[str, str] | None = None) -> None:
+    def emit(self, container: ProcessContainer, action: str, attributes: Mapping[str, str] | None = None) -> None:
         """Tell everybody who listens."""
         labels = container.request.labels or {}
         known = {**labels, "image": container.request.image, "name": container.name, **(attributes or {})}
-        event = Event(action, container.id, known, self.now())
+        event = ContainerEvent(action, container.id, known, self.now())
         self.events.append(event)
         for listener in tuple(self._listeners):
             listener(event)
 
-    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[ContainerEvent], None]) -> Callable[[], None]:
         """Call it with every event from now on; returns what ends that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def forget(self, container: Container) -> None:
+    def forget(self, container: ProcessContainer) -> None:
         """It has been removed."""
         self._containers.pop(container.id, None)
         for key in [key for key, known in self._execs.items() if known.container is container]:

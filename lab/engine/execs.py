@@ -7,21 +7,21 @@ import asyncio
 import os
 import secrets
 
-from lab.engine.container import Container, read_to_end
+from lab.engine.container import ProcessContainer, read_to_end
 from lab.engine.errors import ApiError, conflict, invalid
-from lab.engine.inside import Program, enter_and_run, read_failure
+from lab.engine.inside import ContainerProgram, enter_and_run, read_failure
 from lab.engine.namespaces import fork_child
 from lab.engine.reaper import Reaper
 from lab.engine.spec import ExecRequest
-from lab.engine.streams import STDOUT, Fan, Input, Stdio
+from lab.engine.streams import STDOUT, Fan, StandardInput, Stdio
 
-__all__ = ["Exec"]
+__all__ = ["ExecInstance"]
 
 
-class Exec:
+class ExecInstance:
     """One exec instance. `start` may be called once."""
 
-    def __init__(self, container: Container, request: ExecRequest, reaper: Reaper) -> None:
+    def __init__(self, container: ProcessContainer, request: ExecRequest, reaper: Reaper) -> None:
         if not request.cmd:
             raise invalid("No exec command specified")
         if request.user not in ("", "0", "root", "0:0", "root:root"):
@@ -34,7 +34,7 @@ class Exec:
         self.exit_code: int | None = None
         self.output = Fan()
         self._loop = asyncio.get_running_loop()
-        self.stdin = Input(self._loop)
+        self.stdin = StandardInput(self._loop)
         self._reaper = reaper
         self._stdio: Stdio | None = None
         self._begun = False
@@ -56,7 +56,7 @@ class Exec:
         if tty:
             env.setdefault("TERM", "xterm")
         directory = request.working_dir or self.container.request.working_dir or "/"
-        program = Program(request.cmd, env, directory, tty)
+        program = ContainerProgram(request.cmd, env, directory, tty)
         stdin = self.stdin if request.attach_stdin else None
         stdio = Stdio(self._loop, self.output, stdin, tty=tty, size=size)
         read_status, write_status = os.pipe()

@@ -12,7 +12,7 @@ from typing import cast
 from aiohttp import web
 
 from lab.engine.errors import invalid
-from lab.engine.streams import STDERR, STDOUT, Fan, Input
+from lab.engine.streams import STDERR, STDOUT, Fan, StandardInput
 
 __all__ = ["Hijack", "detach_keys"]
 
@@ -44,7 +44,7 @@ class Hijack(asyncio.Protocol):
     def __init__(
         self,
         fan: Fan,
-        stdin: Input | None,
+        stdin: StandardInput | None,
         *,
         tty: bool,
         streams: tuple[int, ...] = (STDOUT, STDERR),

@@ -1,8 +1,8 @@
 """What runs inside a container, between the fork and the command, and its first process.
 
-Owns the order: namespaces, network, mounts, host name, then the command, then reaping for it. A `Plan` says all that
-is to be done; nothing of the engine may be used here, for this is a forked copy of it. Failures go back as one line on
-the status pipe, whose end without a line means that the command has been started.
+Owns the order: namespaces, network, mounts, host name, then the command, then reaping for it. A `ContainerPlan` says
+all that is to be done; nothing of the engine may be used here, for this is a forked copy of it. Failures go back as one
+line on the status pipe, whose end without a line means that the command has been started.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ from lab.fabric.syscalls import (
 from lab.images import Call
 from overlay.kernel.netlink import Netlink
 
-__all__ = ["Plan", "Program", "enter_and_run", "first_process", "read_failure"]
+__all__ = ["ContainerPlan", "ContainerProgram", "enter_and_run", "first_process", "read_failure"]
 
 _NOT_FOUND, _NOT_EXECUTABLE, _SETUP_FAILED = 127, 126, 128
 
 
-class Program(Struct, frozen=True):
+class ContainerProgram(Struct, frozen=True):
     """A command to run."""
 
     argv: tuple[str, ...]
@@ -47,10 +47,10 @@ class Program(Struct, frozen=True):
     """Run this by fork with the arguments `argv[1:]` instead of executing `argv[0]`."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class ContainerPlan(Struct, frozen=True, kw_only=True):
     """Everything about one start of a container."""
 
-    program: Program
+    program: ContainerProgram
     hostname: str
     domainname: str
     lease: network.Lease | None
@@ -65,7 +65,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """(path, mount options)"""
 
 
-def first_process(plan: Plan, stdio: tuple[int, int, int], status: int) -> int:
+def first_process(plan: ContainerPlan, stdio: tuple[int, int, int], status: int) -> int:
     """The container's process 1: set everything up, start the command, reap, end with the command's exit code."""
     try:
         set_parent_death_signal(signal.SIGKILL)
@@ -90,7 +90,7 @@ def first_process(plan: Plan, stdio: tuple[int, int, int], status: int) -> int:
     return _reap(main, signals)
 
 
-def enter_and_run(program: Program, pidfd: int, stdio: tuple[int, int, int], status: int) -> int:
+def enter_and_run(program: ContainerProgram, pidfd: int, stdio: tuple[int, int, int], status: int) -> int:
     """One more process in a running container (`docker exec`)."""
     try:
         join(pidfd)
@@ -113,7 +113,7 @@ def _report(status: int, http: int, code: int, message: str) -> None:
     os.write(status, f"{http} {code} {message}"[:4000].encode())
 
 
-def _namespaces(plan: Plan) -> None:
+def _namespaces(plan: ContainerPlan) -> None:
     with Netlink() as outside:
         own_network = plan.network_of is None
         unshare(CONTAINER | Clone.NEWNET if own_network else CONTAINER)
@@ -127,7 +127,7 @@ def _namespaces(plan: Plan) -> None:
             network.make_veth(outside, plan.lease, os.getpid())
 
 
-def _mounts(plan: Plan) -> None:
+def _mounts(plan: ContainerPlan) -> None:
     """A private view of the machine's file system. Sources are opened before anything can hide them."""
     mount("", "/", flags=Mount.REC | Mount.PRIVATE)
     files = [(os.open(source, os.O_PATH), target) for source, target in plan.files]
@@ -177,7 +177,7 @@ def _locked_flags(path: str) -> int:
     return sum(int(flag) for bit, flag in pairs if flags & bit)
 
 
-def _become(program: Program, stdio: tuple[int, int, int], status: int) -> None:
+def _become(program: ContainerProgram, stdio: tuple[int, int, int], status: int) -> None:
     """Turn this process into the command. Does not return."""
     code = _SETUP_FAILED
     try:
@@ -205,7 +205,7 @@ def _become(program: Program, stdio: tuple[int, int, int], status: int) -> None:
         os._exit(code & 0xFF)
 
 
-def _call(call: Call, program: Program, status: int) -> int:
+def _call(call: Call, program: ContainerProgram, status: int) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     set_process_name(program.argv[0])
     os.environ.clear()
@@ -213,7 +213,7 @@ def _call(call: Call, program: Program, status: int) -> int:
     return call(program.argv[1:], lambda: os.close(status))
 
 
-def _execute(program: Program, status: int) -> int:
+def _execute(program: ContainerProgram, status: int) -> int:
     """Replace this process by the command; what is left to return is the exit code of a failure."""
     name = program.argv[0]
     # execvp would call a folder of PATH that is closed to this user "permission denied".

@@ -19,14 +19,14 @@ from msgspec import Struct
 from lab.engine.clock import rfc3339
 from lab.engine.streams import STDERR, STDOUT
 
-__all__ = ["Entry", "Log", "Record", "Store"]
+__all__ = ["ContainerLog", "ContainerRecord", "ContainerStore", "LogEntry"]
 
 _MAX_LINE = 16 * 1024
 """Longer lines are kept in pieces, as Docker does."""
 _MAX_FILE = 8 << 20
 
 
-class Record(Struct, kw_only=True):
+class ContainerRecord(Struct, kw_only=True):
     """One container as it is kept: what was asked for, and how its last run went. Times: integer ns since the epoch."""
 
     id: str
@@ -43,7 +43,7 @@ class Record(Struct, kw_only=True):
     stopped_by_hand: bool = False
 
 
-class Entry(Struct, frozen=True):
+class LogEntry(Struct, frozen=True):
     """One line of output, or a piece of a long one."""
 
     log: str
@@ -52,7 +52,7 @@ class Entry(Struct, frozen=True):
     """RFC 3339 with nanoseconds."""
 
 
-class Store:
+class ContainerStore:
     """The folder `containers/` of one engine."""
 
     def __init__(self, state_dir: str) -> None:
@@ -62,7 +62,7 @@ class Store:
     def folder(self, container: str) -> Path:
         return self._root / container
 
-    def save(self, record: Record) -> None:
+    def save(self, record: ContainerRecord) -> None:
         """Write a record; a crash leaves the old one or the new one."""
         folder = self.folder(record.id)
         folder.mkdir(exist_ok=True)
@@ -70,12 +70,12 @@ class Store:
         new.write_bytes(msgspec.json.encode(record))
         new.replace(folder / "config.json")
 
-    def load(self) -> Iterator[Record]:
+    def load(self) -> Iterator[ContainerRecord]:
         """All records, oldest first. A folder without a readable one was never completely made, and is removed."""
         records = []
         for folder in sorted(self._root.iterdir()):
             try:
-                records.append(msgspec.json.decode((folder / "config.json").read_bytes(), type=Record))
+                records.append(msgspec.json.decode((folder / "config.json").read_bytes(), type=ContainerRecord))
             except (OSError, msgspec.MsgspecError):
                 shutil.rmtree(folder, ignore_errors=True)
         return iter(sorted(records, key=lambda record: record.created))
@@ -84,7 +84,7 @@ class Store:
         shutil.rmtree(self.folder(container), ignore_errors=True)
 
 
-class Log:
+class ContainerLog:
     """The output of one container over all of its runs: a `streams.Sink` that writes, and can be read and followed."""
 
     def __init__(self, path: Path, now: Callable[[], int]) -> None:
@@ -94,7 +94,7 @@ class Log:
         self._fd = -1
         self._size = 0
         self._partial = {STDOUT: bytearray(), STDERR: bytearray()}
-        self._followers: list[Callable[[Entry | None], None]] = []
+        self._followers: list[Callable[[LogEntry | None], None]] = []
 
     def feed(self, stream: int, data: bytes) -> None:
         partial = self._partial[stream]
@@ -122,18 +122,18 @@ class Log:
         for follower in tuple(self._followers):
             follower(None)
 
-    def follow(self, follower: Callable[[Entry | None], None]) -> Callable[[], None]:
+    def follow(self, follower: Callable[[LogEntry | None], None]) -> Callable[[], None]:
         """Call it with every new entry, and with None at the end of a run; returns what ends that."""
         self._followers.append(follower)
         return lambda: self._followers.remove(follower)
 
-    def read(self, tail: int | None = None) -> Iterator[Entry]:
+    def read(self, tail: int | None = None) -> Iterator[LogEntry]:
         """The entries so far, oldest first; with `tail` only the last so many."""
         entries = self._read_all()
         return entries if tail is None else iter(deque(entries, maxlen=tail))
 
-    def _read_all(self) -> Iterator[Entry]:
-        decode = msgspec.json.Decoder(Entry).decode
+    def _read_all(self) -> Iterator[LogEntry]:
+        decode = msgspec.json.Decoder(LogEntry).decode
         for path in (self._older, self.path):
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as lines:
                 for line in lines:
@@ -145,7 +145,7 @@ class Log:
             self._open()
         time = rfc3339(self._now())
         name = "stdout" if stream == STDOUT else "stderr"
-        entries = [Entry(piece.decode(errors="replace"), name, time) for piece in pieces]
+        entries = [LogEntry(piece.decode(errors="replace"), name, time) for piece in pieces]
         data = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
         with contextlib.suppress(OSError):  # a full disk must not end the container; the lines are lost, as with Docker
             self._size += os.write(self._fd, data)

@@ -1,9 +1,9 @@
 """The host's side of container networking: docker0, addresses, published ports.
 
 Owns the bridge, the pool of its addresses, one nft table and the reservation of published ports in the network
-namespace in which `Network` is made. A container's own side of its veth pair is set up by `inside.py`. Knows nothing
-of containers but what a `Lease` says. What may take the kernel long is done by the system's tools, so that nobody waits
-for it here.
+namespace in which `BridgeNetwork` is made. A container's own side of its veth pair is set up by `inside.py`. Knows
+nothing of containers but what a `Lease` says. What may take the kernel long is done by the system's tools, so that
+nobody waits for it here.
 """
 
 import errno
@@ -26,14 +26,14 @@ from lab.engine.reaper import Reaper
 from lab.engine.spec import PortBinding
 from overlay.kernel.netlink import Netlink, Request
 
-__all__ = ["Lease", "Network", "Port", "configure_eth0", "make_veth"]
+__all__ = ["BridgeNetwork", "Lease", "PublishedPort", "configure_eth0", "make_veth"]
 
 _IFF_UP = 1
 _TABLE = "container_engine"
 _EPHEMERAL = range(49153, 65536)
 
 
-class Port(Struct, frozen=True):
+class PublishedPort(Struct, frozen=True):
     """One published port."""
 
     protocol: str
@@ -54,10 +54,10 @@ class Lease(Struct, frozen=True):
     bridge: str
     veth: str
     """Name of the host's end."""
-    ports: tuple[Port, ...]
+    ports: tuple[PublishedPort, ...]
 
 
-class Network:
+class BridgeNetwork:
     """The default bridge network of one engine."""
 
     def __init__(self, reaper: Reaper, bridge: str = "docker0", cidr: str = "172.17.0.1/16", mtu: int = 1500) -> None:
@@ -68,7 +68,7 @@ class Network:
         self.mtu = mtu
         self._free_from = int(self.subnet.network_address) + 1
         self._used = {int(interface.ip)}
-        self._reserved: dict[Port, socket.socket] = {}
+        self._reserved: dict[PublishedPort, socket.socket] = {}
         self._reaper = reaper
         self._netlink = Netlink()
 
@@ -100,7 +100,7 @@ class Network:
     async def lease(self, container: str, wanted: Sequence[tuple[int, str, PortBinding]]) -> Lease:
         """An address, and the ports as asked for: all or nothing. Raises `ApiError` 500 with Docker's texts."""
         address = self._take_address()
-        ports: list[Port] = []
+        ports: list[PublishedPort] = []
         try:
             for container_port, protocol, place in wanted:
                 ports.append(self._reserve(container, container_port, protocol, place))
@@ -144,7 +144,7 @@ class Network:
                 return ipaddress.IPv4Address(number)
         raise ApiError(500, "no available IPv4 addresses on this network's address pools: bridge")
 
-    def _reserve(self, container: str, container_port: int, protocol: str, place: PortBinding) -> Port:
+    def _reserve(self, container: str, container_port: int, protocol: str, place: PortBinding) -> PublishedPort:
         """Bind the port on the host, without listening: nobody else gets it, and whose it is shows at once."""
         host_ip = place.host_ip or "0.0.0.0"
         asked = int(place.host_port or 0)
@@ -162,7 +162,7 @@ class Network:
                     f"driver failed programming external connectivity on endpoint {container} "
                     f"({secrets.token_hex(32)}): Bind for {host_ip}:{host_port} failed: {reason}",
                 ) from None
-            port = Port(protocol, container_port, host_ip, host_port)
+            port = PublishedPort(protocol, container_port, host_ip, host_port)
             self._reserved[port] = holder
             return port
         raise ApiError(500, "no free port on this host")
@@ -276,7 +276,7 @@ table ip {_TABLE} {{
 """
 
 
-def _element(verb: str, port: Port, address: str) -> str:
+def _element(verb: str, port: PublishedPort, address: str) -> str:
     if port.host_ip == "0.0.0.0":
         name, key = "published", f"{port.protocol} . {port.host_port}"
     else:

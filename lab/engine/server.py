@@ -16,9 +16,9 @@ from pathlib import Path
 from aiohttp import web
 
 from lab.engine.api import make_app
-from lab.engine.engine import Engine
-from lab.engine.logs import Store
-from lab.engine.network import Network
+from lab.engine.engine import ProcessEngine
+from lab.engine.logs import ContainerStore
+from lab.engine.network import BridgeNetwork
 from lab.engine.reaper import Reaper
 from lab.fabric.features import tool_path
 from lab.images import IMAGES, Image
@@ -48,10 +48,10 @@ async def serve_engine(
     """
     own_reaper = reaper is None
     reaper = reaper or Reaper(asyncio.get_running_loop())
-    network = Network(reaper, bridge, bridge_address)
-    engine = Engine(
+    network = BridgeNetwork(reaper, bridge, bridge_address)
+    engine = ProcessEngine(
         hostname=hostname,
-        store=Store(state_dir),
+        store=ContainerStore(state_dir),
         network=network,
         reaper=reaper,
         images=images,

@@ -13,10 +13,10 @@ from aiohttp import web
 
 from lab.engine import views
 from lab.engine.clock import parse_time
-from lab.engine.container import Container
-from lab.engine.engine import Engine, Event
+from lab.engine.container import ProcessContainer
+from lab.engine.engine import ContainerEvent, ProcessEngine
 from lab.engine.errors import invalid
-from lab.engine.logs import Entry
+from lab.engine.logs import LogEntry
 from lab.engine.streams import STDERR, STDOUT
 
 __all__ = ["events", "logs", "wait"]
@@ -28,7 +28,7 @@ _BACKLOG = 10_000
 """A client that is so many entries behind is cut off rather than remembered."""
 
 
-async def wait(container: Container, request: web.Request, condition: str) -> web.StreamResponse:
+async def wait(container: ProcessContainer, request: web.Request, condition: str) -> web.StreamResponse:
     """`POST /containers/{id}/wait`: the exit code, once the condition holds.
 
     The head goes out before: `docker run` starts its container only when it knows that somebody waits.
@@ -47,7 +47,7 @@ async def wait(container: Container, request: web.Request, condition: str) -> we
     return response
 
 
-async def logs(container: Container, request: web.Request) -> web.StreamResponse:
+async def logs(container: ProcessContainer, request: web.Request) -> web.StreamResponse:
     """`GET /containers/{id}/logs`: what there is, and with `follow` what comes until the run ends."""
     query = request.query
     chosen = [name for name in ("stdout", "stderr") if query.get(name) in ("1", "true", "True")]
@@ -59,7 +59,7 @@ async def logs(container: Container, request: web.Request) -> web.StreamResponse
     stamped = query.get("timestamps") in ("1", "true", "True")
     tty = container.request.tty
 
-    def wire(entry: Entry) -> bytes:
+    def wire(entry: LogEntry) -> bytes:
         moment = parse_time(entry.time) if since or until else 0
         if entry.stream not in chosen or moment < since or (until and moment > until):
             return b""
@@ -68,7 +68,7 @@ async def logs(container: Container, request: web.Request) -> web.StreamResponse
 
     # The file is read and the follower added in one turn of the loop: nothing is lost between, nothing comes twice.
     body = b"".join(wire(entry) for entry in container.log.read(limit))
-    queue: asyncio.Queue[Entry | None] = asyncio.Queue()
+    queue: asyncio.Queue[LogEntry | None] = asyncio.Queue()
     following = query.get("follow") in ("1", "true", "True") and container.running
     unfollow = container.log.follow(queue.put_nowait) if following else None
     try:
@@ -91,10 +91,10 @@ async def logs(container: Container, request: web.Request) -> web.StreamResponse
     return response
 
 
-async def events(engine: Engine, request: web.Request, filters: Mapping[str, list[str]]) -> web.StreamResponse:
+async def events(engine: ProcessEngine, request: web.Request, filters: Mapping[str, list[str]]) -> web.StreamResponse:
     """`GET /events`: the remembered ones from `since` on, then new ones, to `until` or for ever."""
     since, until = _time(request, "since"), _time(request, "until")
-    queue: asyncio.Queue[Event | None] = asyncio.Queue()
+    queue: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
     if since:
         for event in engine.events:
             if since <= event.time and not (until and event.time > until):

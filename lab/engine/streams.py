@@ -13,7 +13,7 @@ import termios
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["STDERR", "STDOUT", "Fan", "Input", "Sink", "Stdio"]
+__all__ = ["STDERR", "STDOUT", "Fan", "Sink", "StandardInput", "Stdio"]
 
 STDOUT, STDERR = 1, 2
 _CHUNK = 65536
@@ -73,7 +73,7 @@ class Fan:
             self.hold(sink, False)
 
 
-class Input:
+class StandardInput:
     """Bytes on their way into a process. May be written before the process runs; they wait."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -136,7 +136,13 @@ class Stdio:
     """The descriptors of one run. `child` goes to the process; call `opened` after the fork, `close` at the end."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, fan: Fan, stdin: Input | None, *, tty: bool, size: tuple[int, int]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        fan: Fan,
+        stdin: StandardInput | None,
+        *,
+        tty: bool,
+        size: tuple[int, int],
     ) -> None:
         self._loop = loop
         self._fan = fan

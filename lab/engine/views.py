@@ -5,10 +5,10 @@ from typing import Any
 
 from lab.engine import spec
 from lab.engine.clock import NEVER, duration, rfc3339
-from lab.engine.container import Container, Status
-from lab.engine.engine import Event
-from lab.engine.execs import Exec
-from lab.engine.network import Lease, Port
+from lab.engine.container import ProcessContainer, Status
+from lab.engine.engine import ContainerEvent
+from lab.engine.execs import ExecInstance
+from lab.engine.network import Lease, PublishedPort
 from lab.images import Image, reference
 
 __all__ = ["event", "exec_inspect", "image_inspect", "image_summary", "inspect", "matches", "summary"]
@@ -17,7 +17,7 @@ _CREATED = 1_435_190_400
 """Every process image was "made" on 25 June 2015, the day of the walk-through."""
 
 
-def inspect(container: Container, execs: list[str]) -> dict[str, Any]:
+def inspect(container: ProcessContainer, execs: list[str]) -> dict[str, Any]:
     """`GET /containers/{id}/json`"""
     record, request = container.record, container.request
     argv = [*container.entrypoint, *container.cmd]
@@ -69,7 +69,7 @@ def inspect(container: Container, execs: list[str]) -> dict[str, Any]:
     }
 
 
-def summary(container: Container, now: int) -> dict[str, Any]:
+def summary(container: ProcessContainer, now: int) -> dict[str, Any]:
     """One element of `GET /containers/json`"""
     lease = container.lease
     return {
@@ -89,7 +89,7 @@ def summary(container: Container, now: int) -> dict[str, Any]:
     }
 
 
-def matches(container: Container, filters: Mapping[str, list[str]]) -> bool:
+def matches(container: ProcessContainer, filters: Mapping[str, list[str]]) -> bool:
     """Docker's rule: any of the values of one filter, all of the filters. Unknown filters are the API's business."""
     labels = container.request.labels or {}
     tests: dict[str, Callable[[str], bool]] = {
@@ -107,7 +107,7 @@ FILTERS = ("id", "name", "status", "label", "ancestor", "exited")
 EVENT_FILTERS = ("event", "container", "type", "label", "image")
 
 
-def event(happened: Event) -> dict[str, Any]:
+def event(happened: ContainerEvent) -> dict[str, Any]:
     """One element of `GET /events`"""
     return {
         "status": happened.action,
@@ -122,7 +122,7 @@ def event(happened: Event) -> dict[str, Any]:
     }
 
 
-def event_matches(happened: Event, filters: Mapping[str, list[str]]) -> bool:
+def event_matches(happened: ContainerEvent, filters: Mapping[str, list[str]]) -> bool:
     """As `matches`, for events."""
     tests: dict[str, Callable[[str], bool]] = {
         "event": lambda value: value == happened.action,
@@ -134,7 +134,7 @@ def event_matches(happened: Event, filters: Mapping[str, list[str]]) -> bool:
     return all(any(tests[key](value) for value in values) for key, values in filters.items() if values)
 
 
-def exec_inspect(made: Exec) -> dict[str, Any]:
+def exec_inspect(made: ExecInstance) -> dict[str, Any]:
     """`GET /exec/{id}/json`"""
     request = made.request
     return {
@@ -206,7 +206,7 @@ def image_inspect(image: Image) -> dict[str, Any]:
     }
 
 
-def _state(container: Container) -> dict[str, Any]:
+def _state(container: ProcessContainer) -> dict[str, Any]:
     record, status = container.record, container.status
     return {
         "Status": status.value,
@@ -223,7 +223,7 @@ def _state(container: Container) -> dict[str, Any]:
     }
 
 
-def _status_text(container: Container, now: int) -> str:
+def _status_text(container: ProcessContainer, now: int) -> str:
     record = container.record
     match container.status:
         case Status.RUNNING:
@@ -273,7 +273,7 @@ def _host_config(raw: Mapping[str, Any], host: spec.HostConfig) -> dict[str, Any
     }
 
 
-def _network_settings(container: Container) -> dict[str, Any]:
+def _network_settings(container: ProcessContainer) -> dict[str, Any]:
     lease = container.lease
     ports: dict[str, Any] = {}
     if lease is not None:
@@ -299,7 +299,7 @@ def _network_settings(container: Container) -> dict[str, Any]:
     }
 
 
-def _networks(container: Container, lease: Lease | None) -> dict[str, Any]:
+def _networks(container: ProcessContainer, lease: Lease | None) -> dict[str, Any]:
     mode = container.request.host.network_mode or "bridge"
     if mode.startswith("container:"):
         return {}
@@ -322,7 +322,7 @@ def _networks(container: Container, lease: Lease | None) -> dict[str, Any]:
     }
 
 
-def _port_list(container: Container) -> list[dict[str, Any]]:
+def _port_list(container: ProcessContainer) -> list[dict[str, Any]]:
     if container.lease is None:
         return []
     shown = [_published(port) for port in container.lease.ports]
@@ -334,7 +334,7 @@ def _port_list(container: Container) -> list[dict[str, Any]]:
     return shown
 
 
-def _published(port: Port) -> dict[str, Any]:
+def _published(port: PublishedPort) -> dict[str, Any]:
     return {
         "IP": port.host_ip,
         "PrivatePort": port.container_port,

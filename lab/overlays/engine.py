@@ -38,7 +38,7 @@ class EngineError(LabError):
         super().__init__(f"{host}: the engine refused {what} with {status}: {text}")
 
 
-class Engine:
+class HostEngine:
     """The engine of one host."""
 
     def __init__(self, host: Host) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import Options
-from lab.overlays.engine import Engine
+from lab.overlays.engine import HostEngine
 from lab.scenario.resolve import Replica, Resolved
 
 
@@ -33,22 +33,22 @@ class PlainOverlay:
 
     async def run(self, replica: Replica) -> None:
         """`docker run` with the service's port published."""
-        await Engine(self._lab.hosts[replica.host]).run(replica)
+        await HostEngine(self._lab.hosts[replica.host]).run(replica)
         await self._learn(replica)
 
     async def remove(self, replica: Replica) -> None:
         """`docker rm -f`."""
         self._addresses.pop(replica.name, None)
         self._published.pop(replica.name, None)
-        await Engine(self._lab.hosts[replica.host]).remove(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).remove(replica.name)
 
     async def kill(self, replica: Replica) -> None:
         """`docker kill`."""
-        await Engine(self._lab.hosts[replica.host]).kill(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).kill(replica.name)
 
     async def restart(self, replica: Replica) -> None:
         """`docker start`; address and port may be new."""
-        await Engine(self._lab.hosts[replica.host]).start(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).start(replica.name)
         await self._learn(replica)
 
     async def relaunch(self, host: str) -> bool:
@@ -79,7 +79,7 @@ class PlainOverlay:
         return ""
 
     async def _learn(self, replica: Replica) -> None:
-        settings = (await Engine(self._lab.hosts[replica.host]).inspect(replica.name))["NetworkSettings"]
+        settings = (await HostEngine(self._lab.hosts[replica.host]).inspect(replica.name))["NetworkSettings"]
         self._addresses[replica.name] = settings["IPAddress"]
         self._published[replica.name] = {
             int(inside.partition("/")[0]): int(outside[0]["HostPort"])

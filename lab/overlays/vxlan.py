@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import Options, must, together
-from lab.overlays.engine import Engine
+from lab.overlays.engine import HostEngine
 from lab.scenario.resolve import Replica, Resolved
 
 BRIDGE = "weave"
@@ -47,7 +47,7 @@ class VxlanOverlay:
 
     async def run(self, replica: Replica) -> None:
         """`docker run`, then a veth pair between the bridge and the container."""
-        await Engine(self._lab.hosts[replica.host]).run(replica)
+        await HostEngine(self._lab.hosts[replica.host]).run(replica)
         if replica.address:
             self._addresses[replica.name] = ipaddress.ip_interface(replica.address)
         else:
@@ -59,15 +59,15 @@ class VxlanOverlay:
     async def remove(self, replica: Replica) -> None:
         """`docker rm -f`; the veth pair goes with the container's namespace."""
         self._addresses.pop(replica.name, None)
-        await Engine(self._lab.hosts[replica.host]).remove(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).remove(replica.name)
 
     async def kill(self, replica: Replica) -> None:
         """`docker kill`."""
-        await Engine(self._lab.hosts[replica.host]).kill(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).kill(replica.name)
 
     async def restart(self, replica: Replica) -> None:
         """`docker start`, and a new veth pair with the old address."""
-        await Engine(self._lab.hosts[replica.host]).start(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).start(replica.name)
         await self._plug(replica)
 
     async def relaunch(self, host: str) -> bool:
@@ -121,7 +121,7 @@ class VxlanOverlay:
 
     async def _plug(self, replica: Replica) -> None:
         host = self._lab.hosts[replica.host]
-        pid = (await Engine(host).inspect(replica.name))["State"]["Pid"]
+        pid = (await HostEngine(host).inspect(replica.name))["State"]["Pid"]
         self._ports += 1
         port = f"vethlab{self._ports}"
         inside = f"nsenter -t {pid} -n ip"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import CommandFailed, Options, last_lines, must, together
-from lab.overlays.engine import Engine
+from lab.overlays.engine import HostEngine
 from lab.scenario.launch_options import flags
 from lab.scenario.resolve import Replica, Resolved
 
@@ -82,16 +82,16 @@ class WeaveOverlay:
     async def remove(self, replica: Replica) -> None:
         """`docker rm -f`; the daemon hears of it from the engine."""
         self._addresses.pop(replica.name, None)
-        await Engine(self._lab.hosts[replica.host]).remove(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).remove(replica.name)
 
     async def kill(self, replica: Replica) -> None:
         """`docker kill`."""
-        await Engine(self._lab.hosts[replica.host]).kill(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).kill(replica.name)
 
     async def restart(self, replica: Replica) -> None:
         """`docker start`, then `weave attach` with the address that it had."""
         before = self._addresses.get(replica.name)
-        await Engine(self._lab.hosts[replica.host]).start(replica.name)
+        await HostEngine(self._lab.hosts[replica.host]).start(replica.name)
         asked = [replica.address] if replica.address else [str(before)] if before else []
         await must(self._lab.hosts[replica.host], ["weave", "attach", *_flags(replica), *asked, replica.name])
         await self._learn(replica)

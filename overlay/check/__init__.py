@@ -12,7 +12,7 @@ from overlay.check.addresses import addresses
 from overlay.check.bridge import bridge
 from overlay.check.clocks import clocks
 from overlay.check.environment import engine, policy, routes, state
-from overlay.check.facts import Facts, Host
+from overlay.check.facts import Facts, HostFacts
 from overlay.check.finding import Finding, Level
 from overlay.check.firewall import firewall
 from overlay.check.kernel import kernel, settings
@@ -22,7 +22,7 @@ from overlay.check.peers import peers
 from overlay.check.ports import ports
 from overlay.check.programs import plugin, proxy, router
 
-__all__ = ["CHECKS", "Facts", "Finding", "Host", "Level", "judge"]
+__all__ = ["CHECKS", "Facts", "Finding", "HostFacts", "Level", "judge"]
 
 CHECKS: Mapping[str, Callable[[Facts], Iterator[Finding]]] = {
     "router": router,

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator, Mapping
 
-from overlay.check.facts import Container, Facts
+from overlay.check.facts import ContainerFacts, Facts
 from overlay.check.finding import Finding, fine, unseen, wrong
 
 __all__ = ["addresses"]
@@ -46,7 +46,7 @@ def _owners(facts: Facts) -> Mapping[str, str]:
     }
 
 
-def _on_interface(container: Container, owners: Mapping[str, str]) -> Iterator[Finding]:
+def _on_interface(container: ContainerFacts, owners: Mapping[str, str]) -> Iterator[Finding]:
     if container.found is None or not container.pid or container.plugin:
         return
     enter = f"nsenter --net=/proc/{container.pid}/ns/net"

@@ -1,6 +1,6 @@
 """What `weave check` judges: the router's own report, and what was seen of the host. Data alone.
 
-Drivers gather it (`overlay.cli.facts`); a simulated host has a report and no `Host`. The checks must not know
+Drivers gather it (`overlay.cli.facts`); a simulated host has a report and no `HostFacts`. The checks must not know
 where a fact comes from.
 """
 
@@ -9,10 +9,20 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Block", "Container", "Entry", "Facts", "Feature", "Forward", "Host", "Program", "State"]
+__all__ = [
+    "BlockingRule",
+    "BridgeEntry",
+    "ContainerFacts",
+    "Facts",
+    "Forward",
+    "HostFacts",
+    "KernelFeature",
+    "ProgramFacts",
+    "StateDirectoryFacts",
+]
 
 
-class Feature(Struct, frozen=True):
+class KernelFeature(Struct, frozen=True):
     """Something that the router takes of the kernel, tried in a scratch namespace."""
 
     name: str
@@ -37,7 +47,7 @@ class Forward(Struct, frozen=True, kw_only=True):
     policy: str = ""
 
 
-class Block(Struct, frozen=True, kw_only=True):
+class BlockingRule(Struct, frozen=True, kw_only=True):
     """A rule of this host's packet filter that drops what comes to a port of the router, or a policy that does."""
 
     protocol: str
@@ -47,7 +57,7 @@ class Block(Struct, frozen=True, kw_only=True):
     """The command that lets the packets in."""
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class BridgeEntry(Struct, frozen=True, kw_only=True):
     """The bridge's entry for the MAC of one of its guarded ports."""
 
     port: str
@@ -58,7 +68,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     """`sticky`, `static`, `learned`, `local`; empty: no entry."""
 
 
-class Container(Struct, frozen=True, kw_only=True):
+class ContainerFacts(Struct, frozen=True, kw_only=True):
     """A container of this host that is on the overlay."""
 
     id: str
@@ -82,7 +92,7 @@ class Container(Struct, frozen=True, kw_only=True):
         return self.name or self.id[:12]
 
 
-class Program(Struct, frozen=True, kw_only=True):
+class ProgramFacts(Struct, frozen=True, kw_only=True):
     """The router or the proxy as a process."""
 
     state: str
@@ -92,7 +102,7 @@ class Program(Struct, frozen=True, kw_only=True):
     """Empty: it does not say."""
 
 
-class State(Struct, frozen=True, kw_only=True):
+class StateDirectoryFacts(Struct, frozen=True, kw_only=True):
     """The state directory."""
 
     directory: str
@@ -104,10 +114,10 @@ class State(Struct, frozen=True, kw_only=True):
     """Files that were set aside, or cannot be read."""
 
 
-class Host(Struct, frozen=True, kw_only=True):
+class HostFacts(Struct, frozen=True, kw_only=True):
     """What was seen of the host."""
 
-    kernel: tuple[Feature, ...] = ()
+    kernel: tuple[KernelFeature, ...] = ()
     kernel_problem: str = ""
     """Why the kernel was not tried; empty: it was."""
     settings: Mapping[str, str] = {}
@@ -119,23 +129,23 @@ class Host(Struct, frozen=True, kw_only=True):
     """(network, device), without what is the overlay's own."""
     forward: tuple[Forward, ...] = ()
     forward_problem: str = ""
-    blocks: tuple[Block, ...] = ()
-    entries: tuple[Entry, ...] = ()
+    blocks: tuple[BlockingRule, ...] = ()
+    entries: tuple[BridgeEntry, ...] = ()
     bridge: bool = False
     """There is a bridge `weave`."""
     bridge_problem: str = ""
     engine: str = ""
     """Name and version of the container engine; empty: none answers."""
     engine_problem: str = ""
-    containers: tuple[Container, ...] = ()
+    containers: tuple[ContainerFacts, ...] = ()
     containers_problem: str = ""
     dns: tuple[tuple[str, str], ...] = ()
     """(`UDP` or `TCP`, why no answer came); an empty reason: one came. Empty: DNS was not asked."""
-    router: Program = Program(state="none")
-    proxy: Program = Program(state="none")
+    router: ProgramFacts = ProgramFacts(state="none")
+    proxy: ProgramFacts = ProgramFacts(state="none")
     plugin: tuple[tuple[str, str], ...] = ()
     """(socket, why it does not answer)."""
-    state: State | None = None
+    state: StateDirectoryFacts | None = None
     wall: int = 0
     """This host's clock, in nanoseconds."""
 
@@ -155,7 +165,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Of the running router."""
     clocks: Sequence[Mapping[str, Any]] | None = None
     """How far the clock of each neighbour is off; None: was not asked."""
-    host: Host | None = None
+    host: HostFacts | None = None
     """None: a simulated host."""
 
     @property

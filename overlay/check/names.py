@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from overlay.check.facts import Container, Facts
+from overlay.check.facts import ContainerFacts, Facts
 from overlay.check.finding import Finding, fine, note, unseen, wrong
 
 __all__ = ["dns"]
@@ -51,7 +51,7 @@ def _silent(facts: Facts, address: str) -> Iterator[Finding]:
             )
 
 
-def _asks(container: Container, address: str) -> Iterator[Finding]:
+def _asks(container: ContainerFacts, address: str) -> Iterator[Finding]:
     servers = container.servers
     if servers is None or address in servers or (_EMBEDDED in servers and address in container.asked):
         return

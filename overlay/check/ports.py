@@ -6,7 +6,7 @@ TCP port 6783 is the control connection (`peers`). What the local packet filter 
 from collections.abc import Iterator
 from typing import Any
 
-from overlay.check.facts import Block, Facts
+from overlay.check.facts import BlockingRule, Facts
 from overlay.check.finding import Finding, fine, unseen, wrong
 from overlay.check.mtu import smaller
 from overlay.check.peers import named
@@ -96,6 +96,6 @@ def _host(connection: Any) -> str:
     return str(connection["address"].rpartition(":")[0])
 
 
-def _blocking(facts: Facts, port: int) -> Block | None:
+def _blocking(facts: Facts, port: int) -> BlockingRule | None:
     blocks = facts.host.blocks if facts.host is not None else ()
     return next((block for block in blocks if block.port == port and block.protocol == "udp"), None)

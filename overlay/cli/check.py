@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from overlay import __version__
-from overlay.check import Facts, Host, Level, judge
+from overlay.check import Facts, HostFacts, Level, judge
 from overlay.check.table import as_json, text
 from overlay.clean import clean_tree
 from overlay.cli.client import Client, NotRunning, Refused
@@ -27,7 +27,7 @@ Exit code 0: nothing is wrong, 1: something is. docs/troubleshooting.md goes by 
 PATIENCE = 8.0
 """Seconds for the router to answer."""
 
-Look = Callable[[Mapping[str, Any] | None, Mapping[str, Any], Sequence[Mapping[str, Any]]], Host | None]
+Look = Callable[[Mapping[str, Any] | None, Mapping[str, Any], Sequence[Mapping[str, Any]]], HostFacts | None]
 
 
 def check(words: Sequence[str], client: Client, look: Look) -> tuple[str, int]:

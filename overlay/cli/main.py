@@ -20,7 +20,7 @@ from overlay.cli.words import Usage, nearest, take_addresses
 from overlay.errors import OverlayError
 
 if TYPE_CHECKING:
-    from overlay.check.facts import Host
+    from overlay.check.facts import HostFacts
     from overlay.cli.container import Held
     from overlay.options import LaunchOptions
     from overlay.ranges import Network
@@ -111,7 +111,7 @@ class Machine:
         report: Mapping[str, Any] | None,
         options: Mapping[str, Any],
         attached: Sequence[Mapping[str, Any]],
-    ) -> "Host | None":
+    ) -> "HostFacts | None":
         """The host as `weave check` judges it; None where there is none. The arguments: what the router has said."""
         from overlay.cli.facts import look
 

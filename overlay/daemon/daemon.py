@@ -33,7 +33,7 @@ from overlay.datapath.port_rules import PortRule
 from overlay.datapath.vxlan import BRIDGE, stable_mac, vxlan_plan
 from overlay.docker.containers import Containers
 from overlay.docker.dns_interfaces import Doors
-from overlay.docker.engine import Engine, socket_path
+from overlay.docker.engine import EngineClient, socket_path
 from overlay.docker.expose import Bridge, Exposure
 from overlay.docker.journal import Journal
 from overlay.docker.plugin import Plugin
@@ -159,7 +159,7 @@ class Daemon:
         router.tcp = TcpDriver(config.port, router.feed, complaints, options.host)
         router.udp = UdpDriver(config.port, router.feed, complaints, options.host)
         engine_socket = options.docker_api or socket_path(self._environment)
-        engine = Engine(engine_socket, host_socket(engine_socket))
+        engine = EngineClient(engine_socket, host_socket(engine_socket))
         stack.push_async_callback(engine.close)
         router.policy = policy
         policy.on_change = lambda state, problem: router.feed(i.PolicyEnforced("off" if problem else state, problem))
@@ -270,7 +270,7 @@ class Daemon:
     def _engine_bridge(self) -> str:
         return self._environment.get("DOCKER_BRIDGE") or "docker0"
 
-    async def _dns_address(self, netlink: Netlink, engine: Engine) -> str:
+    async def _dns_address(self, netlink: Netlink, engine: EngineClient) -> str:
         """Where containers can ask for names: what the user says, or this host on the engine's bridge. Podman makes its
         bridge with the first container that needs it, but knows its address before. Empty: nowhere.
         """

@@ -16,7 +16,7 @@ from overlay.addresses import parse_address
 from overlay.config import Config
 from overlay.dns.search import HOST_NAME_MAX, search_list
 from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, check_attachable, is_own
-from overlay.docker.engine import Engine
+from overlay.docker.engine import EngineClient
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.docker.lifecycle import Lives
 from overlay.errors import OverlayError, UsageError
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 class Containers:
     """All attached containers of this host."""
 
-    def __init__(self, router: Router, engine: Engine, ports: Ports, config: Config, journal: Journal) -> None:
+    def __init__(self, router: Router, engine: EngineClient, ports: Ports, config: Config, journal: Journal) -> None:
         self._router = router
         self._engine = engine
         self._config = config

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
 
-from overlay.docker.engine import Engine
+from overlay.docker.engine import EngineClient
 from overlay.errors import OverlayError
 from overlay.kernel.netlink import LinkFacts, Netlink
 
@@ -45,7 +45,7 @@ def _engine_made(name: str) -> bool:
 class Doors:
     """`named`: bridges that are known by name. `given`: the address to listen on, if the user gave one."""
 
-    def __init__(self, netlink: Netlink, named: Collection[str], given: str, engine: Engine) -> None:
+    def __init__(self, netlink: Netlink, named: Collection[str], given: str, engine: EngineClient) -> None:
         self._netlink = netlink
         self._named = frozenset(named)
         self._given = given

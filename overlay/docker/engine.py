@@ -20,7 +20,15 @@ from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.options import DEFAULT_ENGINE, socket_path
 from overlay.policy.names import labels_of
 
-__all__ = ["Container", "Engine", "Event", "Network", "Place", "Places", "socket_path"]
+__all__ = [
+    "Container",
+    "EngineClient",
+    "EngineEvent",
+    "EngineNetworks",
+    "NetworkEndpoint",
+    "NetworkMembership",
+    "socket_path",
+]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +49,7 @@ _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What the engine takes for a container: an id, its beginning, a name."""
 
 
-class Network(Struct, frozen=True):
+class NetworkMembership(Struct, frozen=True):
     """A container's place on one of the engine's networks."""
 
     endpoint: str
@@ -54,7 +62,7 @@ class Network(Struct, frozen=True):
     gateway: str = ""
 
 
-class Place(Struct, frozen=True):
+class NetworkEndpoint(Struct, frozen=True):
     """An endpoint of one of the engine's networks."""
 
     address: str
@@ -66,10 +74,10 @@ class Place(Struct, frozen=True):
     """The id of its network."""
 
 
-class Places(Struct, frozen=True):
+class EngineNetworks(Struct, frozen=True):
     """What the engine's networks hold."""
 
-    endpoints: dict[str, Place]
+    endpoints: dict[str, NetworkEndpoint]
     """By their ids."""
     addresses: frozenset[str]
     """All that are taken: of endpoints, gateways and what `--aux-address` sets aside; without prefix lengths."""
@@ -92,7 +100,7 @@ class Container(Struct, frozen=True):
     """"NAME=VALUE"."""
     hosts_path: str = ""
     """The file on this host that is the container's `/etc/hosts`; empty: unknown."""
-    networks: tuple[Network, ...] = ()
+    networks: tuple[NetworkMembership, ...] = ()
     entry: str = ""
     """The program that its first process runs."""
     labels: tuple[tuple[str, str], ...] = ()
@@ -109,7 +117,7 @@ class Container(Struct, frozen=True):
         return self.entry == WAITER
 
 
-class Event(Struct, frozen=True):
+class EngineEvent(Struct, frozen=True):
     """Something that happened to a container: `start`, `die`, `destroy`, `connect` (to a network); `connected` when the
     stream begins."""
 
@@ -117,7 +125,7 @@ class Event(Struct, frozen=True):
     container: str
 
 
-class Engine:
+class EngineClient:
     """The container engine of this host."""
 
     def __init__(self, path: str, at: str = "") -> None:
@@ -191,9 +199,9 @@ class Engine:
             log.debug("the engine's default network: %s", error)
             return ""
 
-    async def places(self) -> Places:
+    async def places(self) -> EngineNetworks:
         """The endpoints of all networks that users made. Raises `OverlayError`."""
-        endpoints: dict[str, Place] = {}
+        endpoints: dict[str, NetworkEndpoint] = {}
         options: dict[str, dict[str, Any]] = {}
         taken: dict[str, None] = {}
         filters = quote(json.dumps({"type": ["custom"]}))
@@ -204,7 +212,7 @@ class Engine:
                 continue  # removed since
             options[listed["Id"]] = network.get("Options") or {}
             for container, raw in (network.get("Containers") or {}).items():
-                place = Place(
+                place = NetworkEndpoint(
                     address=str(raw.get("IPv4Address") or ""),
                     mac=str(raw.get("MacAddress") or "").lower(),
                     container=container if re.fullmatch("[0-9a-f]{64}", container) else "",
@@ -215,7 +223,7 @@ class Engine:
             for config in (network.get("IPAM") or {}).get("Config") or ():
                 taken[str(config.get("Gateway") or "")] = None
                 taken |= dict.fromkeys(map(str, (config.get("AuxiliaryAddresses") or {}).values()))
-        return Places(endpoints, frozenset(address.partition("/")[0] for address in taken if address), options)
+        return EngineNetworks(endpoints, frozenset(address.partition("/")[0] for address in taken if address), options)
 
     async def make_network(self, name: str, driver: str, subnet: str, options: Mapping[str, str]) -> bool:
         """Make a network, unless there is one of this name; returns whether it was made. Raises `OverlayError`."""
@@ -268,7 +276,7 @@ class Engine:
         """Remove a container, running or not."""
         await self._call("DELETE", f"/containers/{container}?force=1")
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[EngineEvent]:
         """Container events from now on, after one `connected`. Ends when the engine goes away."""
         filters = quote(json.dumps({"type": ["container", "network"], "event": list(_ACTIONS)}))
         session = self._open()
@@ -277,7 +285,7 @@ class Engine:
             async with session.get(f"http://engine/events?filters={filters}", timeout=timeout) as response:
                 if response.status >= 400:
                     raise EnvironmentProblem(f"the engine has no events: {await _message(response)}")
-                yield Event("connected", "")
+                yield EngineEvent("connected", "")
                 async for line in response.content:
                     event = _event(line)
                     if event is not None:
@@ -335,9 +343,9 @@ async def _message(response: aiohttp.ClientResponse) -> str:
         return text or f"{response.status} {response.reason}"
 
 
-def _networks(raw: Mapping[str, Mapping[str, Any]]) -> tuple[Network, ...]:
+def _networks(raw: Mapping[str, Mapping[str, Any]]) -> tuple[NetworkMembership, ...]:
     return tuple(
-        Network(
+        NetworkMembership(
             endpoint=str(each["EndpointID"]),
             aliases=tuple(map(str, each.get("Aliases") or ())),
             address=f"{each['IPAddress']}/{each.get('IPPrefixLen')}" if each.get("IPAddress") else "",
@@ -349,7 +357,7 @@ def _networks(raw: Mapping[str, Mapping[str, Any]]) -> tuple[Network, ...]:
     )
 
 
-def _event(line: bytes) -> Event | None:
+def _event(line: bytes) -> EngineEvent | None:
     try:
         raw = json.loads(line)
     except ValueError:
@@ -361,4 +369,4 @@ def _event(line: bytes) -> Event | None:
     container = str(actor.get("ID") or raw.get("id") or "")
     if raw.get("Type") == "network":
         container = str((actor.get("Attributes") or {}).get("container") or "") if action == "connect" else ""
-    return Event(action, container) if action and container else None
+    return EngineEvent(action, container) if action and container else None

@@ -18,7 +18,7 @@ from overlay.addresses import parse_address
 from overlay.config import Config
 from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, is_own
 from overlay.docker.cidr import wanted_addresses
-from overlay.docker.engine import Container, Engine, Network
+from overlay.docker.engine import Container, EngineClient, NetworkMembership
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.errors import OverlayError, UsageError
 from overlay.kernel.attach import Ports
@@ -36,7 +36,7 @@ class Lives:
     """The lives and deaths of this host's containers."""
 
     def __init__(
-        self, router: Router, engine: Engine, ports: Ports, bookings: Bookings, config: Config, journal: Journal
+        self, router: Router, engine: EngineClient, ports: Ports, bookings: Bookings, config: Config, journal: Journal
     ) -> None:
         self._router = router
         self._engine = engine
@@ -268,7 +268,7 @@ class Lives:
             self._bookings.plug(left, info)
         return left
 
-    def _on_our_bridge(self, info: Container) -> Network | None:
+    def _on_our_bridge(self, info: Container) -> NetworkMembership | None:
         """The place of a container that the engine itself plugged into our bridge (`dockerd --bridge=weave`)."""
         exposed = self._journal.get(EXPOSED)
         own = [cidr.partition("/")[0] for cidr in exposed.addresses] if exposed is not None else []

@@ -22,7 +22,7 @@ from aiohttp import web
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.docker.attachments import GRACE, Bookings, is_own
-from overlay.docker.engine import Container, Engine, Place
+from overlay.docker.engine import Container, EngineClient, NetworkEndpoint
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.docker.sandbox import make_room, settle
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
@@ -58,7 +58,7 @@ class Plugin:
     def __init__(
         self,
         router: Router,
-        engine: Engine,
+        engine: EngineClient,
         bookings: Bookings,
         ports: Endpoints,
         config: Config,
@@ -201,7 +201,7 @@ class Plugin:
         self._sweeps_again = False
         await self.sweep()
 
-    async def _adopt(self, owner: str, place: Place) -> None:
+    async def _adopt(self, owner: str, place: NetworkEndpoint) -> None:
         """An endpoint with a port on the bridge that is not on disk: the disk was lost."""
         if not (place.address and place.mac) or self._journal.get(owner) is not None or not self._ports.alive(owner):
             return

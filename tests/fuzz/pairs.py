@@ -33,7 +33,7 @@ from overlay.config import Address, Config
 from overlay.crypto.pake import StubCrypto
 from overlay.daemon.router import DaemonRouter
 from overlay.docker.attachments import Bookings
-from overlay.docker.engine import Engine
+from overlay.docker.engine import EngineClient
 from overlay.docker.journal import Journal
 from overlay.docker.plugin import Plugin
 from overlay.effects import SendTcp
@@ -459,7 +459,7 @@ def plugin(data: bytes) -> None:
             config = made.node.config
             journal = Journal(made.disk, b"")
             bookings = Bookings(made, cast(Ports, kernel), config, journal)
-            served = Plugin(made, Engine(""), bookings, cast(Endpoints, kernel), config, journal)
+            served = Plugin(made, EngineClient(""), bookings, cast(Endpoints, kernel), config, journal)
             paths = sorted(served._handlers)
             number = 0
             for piece in pieces(data):

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from overlay.check import CHECKS, Facts, Finding, Host, Level, judge
-from overlay.check.facts import Block, Container, Entry, Feature, Forward, Program, State
+from overlay.check import CHECKS, Facts, Finding, HostFacts, Level, judge
+from overlay.check.facts import (
+    BlockingRule,
+    BridgeEntry,
+    ContainerFacts,
+    Forward,
+    KernelFeature,
+    ProgramFacts,
+    StateDirectoryFacts,
+)
 from overlay.check.table import as_json, text
 from overlay.env import SECOND
 
@@ -75,7 +83,7 @@ def report(**changes: Any) -> dict[str, Any]:
     return made
 
 
-CONTAINER = Container(
+CONTAINER = ContainerFacts(
     id="c" * 64,
     name="c1",
     pid=7,
@@ -84,7 +92,7 @@ CONTAINER = Container(
     servers=("172.17.0.1",),
     asked=("172.17.0.1",),
 )
-ENTRY = Entry(port="vethwe1", mac="02:aa:00:00:00:01", at="vethwe1", manner="sticky")
+ENTRY = BridgeEntry(port="vethwe1", mac="02:aa:00:00:00:01", at="vethwe1", manner="sticky")
 FORWARD = Forward(
     command="iptables",
     called=True,
@@ -93,8 +101,8 @@ FORWARD = Forward(
     policy="DROP",
     rules=("-A FORWARD -j WEAVE", "-A FORWARD -j DOCKER-USER"),
 )
-HOST = Host(
-    kernel=(Feature("bridge, VXLAN and veth devices"), Feature("nftables", needed=False)),
+HOST = HostFacts(
+    kernel=(KernelFeature("bridge, VXLAN and veth devices"), KernelFeature("nftables", needed=False)),
     settings={"net.ipv4.ip_forward": "1"},
     underlay="eth0",
     underlay_mtu=1500,
@@ -105,8 +113,8 @@ HOST = Host(
     engine="engine 24 answers",
     containers=(CONTAINER,),
     dns=(("UDP", ""), ("TCP", "")),
-    router=Program(state="running", pid=5, version="1"),
-    state=State(directory="/var/lib/weave", free=1 << 40),
+    router=ProgramFacts(state="running", pid=5, version="1"),
+    state=StateDirectoryFacts(directory="/var/lib/weave", free=1 << 40),
 )
 CLOCKS = ({"peer": TWO, "offset": 1000, "error": 1000},)
 FACTS = Facts(program="1", version="1", report=report(), host=HOST, clocks=CLOCKS)
@@ -123,18 +131,22 @@ def said(**changes: Any) -> Facts:
 EXPOSED = {"peer": ONE, "container": "weave:expose", "addresses": [], "state": "local"}
 CASES: Mapping[str, tuple[Facts, str, str]] = {
     "no router": (replace(FACTS, report=None, options={}), "router", "does not run"),
-    "a dead router": (replace(host(router=Program(state="died", pid=5)), report=None), "router", "has died"),
-    "a stopped router": (replace(host(router=Program(state="stopped", pid=5)), report=None), "router", "by a signal"),
+    "a dead router": (replace(host(router=ProgramFacts(state="died", pid=5)), report=None), "router", "has died"),
+    "a stopped router": (
+        replace(host(router=ProgramFacts(state="stopped", pid=5)), report=None),
+        "router",
+        "by a signal",
+    ),
     "an old router": (replace(FACTS, version="0"), "router", "version 0"),
-    "a dead proxy": (host(proxy=Program(state="died", pid=6)), "proxy", "has died"),
-    "an old proxy": (host(proxy=Program(state="running", pid=6)), "proxy", "unknown"),
+    "a dead proxy": (host(proxy=ProgramFacts(state="died", pid=6)), "proxy", "has died"),
+    "an old proxy": (host(proxy=ProgramFacts(state="running", pid=6)), "proxy", "unknown"),
     "a silent plugin": (
         replace(host(plugin=(("/run/w.sock", "Connection refused"),)), options={"plugin": True}),
         "plugin",
         "refused",
     ),
     "no engine": (host(engine="", engine_problem="the engine does not answer"), "engine", "does not answer"),
-    "no bridges": (host(kernel=(Feature("bridges", "no bridge: `modprobe bridge`"),)), "kernel", "no bridge"),
+    "no bridges": (host(kernel=(KernelFeature("bridges", "no bridge: `modprobe bridge`"),)), "kernel", "no bridge"),
     "no forwarding": (
         replace(
             said(
@@ -220,9 +232,13 @@ CASES: Mapping[str, tuple[Facts, str, str]] = {
         "no conntrack",
     ),
     "a full disk": (said(driver={"disk": "/var/lib/weave is full: make room"}), "state", "is full"),
-    "little room": (host(state=State(directory="/var/lib/weave", free=1 << 20)), "state", "1 MiB are free"),
+    "little room": (
+        host(state=StateDirectoryFacts(directory="/var/lib/weave", free=1 << 20)),
+        "state",
+        "1 MiB are free",
+    ),
     "a damaged file": (
-        host(state=State(directory="/var/lib/weave", free=1 << 40, damaged=("ring.state",))),
+        host(state=StateDirectoryFacts(directory="/var/lib/weave", free=1 << 40, damaged=("ring.state",))),
         "state",
         "ring.state is damaged",
     ),
@@ -268,7 +284,7 @@ def test_without_a_host_the_routers_own_report_is_judged() -> None:
 
 def test_a_rule_of_this_host_is_named_where_it_blocks_a_port() -> None:
     facts = CASES["VXLAN blocked here"][0]
-    block = Block(protocol="udp", port=6784, rule="iptables -A INPUT -j DROP", undo="iptables -D INPUT -j DROP")
+    block = BlockingRule(protocol="udp", port=6784, rule="iptables -A INPUT -j DROP", undo="iptables -D INPUT -j DROP")
     (found,) = bad(replace(facts, host=replace(HOST, blocks=(block,))))
     assert found.commands == ("iptables -D INPUT -j DROP",)
     assert block.rule in found.found

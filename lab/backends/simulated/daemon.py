@@ -30,7 +30,7 @@ from overlay.crypto.secure_peer import KEY_SIZE, tunnel_address
 from overlay.daemon.control import Control
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.docker.containers import EXPOSED, Containers
-from overlay.docker.engine import Engine
+from overlay.docker.engine import EngineClient
 from overlay.docker.expose import Exposure
 from overlay.docker.journal import Journal
 from overlay.env import SECOND
@@ -199,7 +199,7 @@ class SimDaemon:
         self._plan = vxlan_plan(self.config, UNDERLAY_MTU)
         kernel.mtu = self._plan.mtu
         self.containers = Containers(
-            self.router, cast(Engine, engine), cast(Ports, _Ports(kernel)), self.config, journal
+            self.router, cast(EngineClient, engine), cast(Ports, _Ports(kernel)), self.config, journal
         )
         if self.config.dns:
             self.containers.resolver = str(engine.bridge.ip)

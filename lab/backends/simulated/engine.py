@@ -17,7 +17,7 @@ from lab.images import IMAGES, find
 from lab.scenario.engine_pools import DEFAULT
 from lab.scenario.model import PROCESS
 from lab.scenario.names import HOST_NAME, unfit_for_container
-from overlay.docker.engine import Container, Event
+from overlay.docker.engine import Container, EngineEvent
 from overlay.errors import UsageError
 from overlay.policy.names import labels_of
 
@@ -60,7 +60,7 @@ class SimContainer:
 
 
 class SimEngine:
-    """The engine of one host, in the place of `overlay.docker.engine.Engine`."""
+    """The engine of one host, in the place of `overlay.docker.engine.EngineClient`."""
 
     path = "/var/run/docker.sock"
 
@@ -79,12 +79,12 @@ class SimEngine:
         self._port_of = port_of
         self._changed = changed
         self._made = 0
-        self._listeners: list[asyncio.Queue[Event]] = []
+        self._listeners: list[asyncio.Queue[EngineEvent]] = []
         self._published: dict[int, tuple[str, int]] = {}
         """Port of the host -> container, port inside."""
         self.containers: dict[str, SimContainer] = {}
 
-    # --- overlay.docker.engine.Engine ------------------------------------------------------------------------------
+    # --- overlay.docker.engine.EngineClient ---------------------------------------------------------------------------
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container; returns its id. Raises `UsageError`."""
@@ -153,12 +153,12 @@ class SimEngine:
         del self.containers[found.id]
         self._tell("destroy", found)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncIterator[EngineEvent]:
         """Container events from now on, after one `connected`."""
-        queue: asyncio.Queue[Event] = asyncio.Queue()
+        queue: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._listeners.append(queue)
         try:
-            yield Event("connected", "")
+            yield EngineEvent("connected", "")
             while True:
                 yield await queue.get()
         finally:
@@ -239,4 +239,4 @@ class SimEngine:
     def _tell(self, action: str, container: SimContainer) -> None:
         self._changed()
         for queue in self._listeners:
-            queue.put_nowait(Event(action, container.id))
+            queue.put_nowait(EngineEvent(action, container.id))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from overlay.check.facts import Container
+from overlay.check.facts import ContainerFacts
 from overlay.errors import OverlayError
 from overlay.kernel.attach import addresses_of
 from overlay.kernel.netlink import NetlinkError
@@ -59,7 +59,7 @@ def ask_engine(path: str) -> tuple[str, str]:
     return f"engine {version} answers at {path}", ""
 
 
-def containers(path: str, attached: Sequence[Mapping[str, Any]]) -> tuple[tuple[Container, ...], str]:
+def containers(path: str, attached: Sequence[Mapping[str, Any]]) -> tuple[tuple[ContainerFacts, ...], str]:
     """The attached ones, as the router lists them, and why they cannot be looked at."""
     found = []
     problem = ""
@@ -75,12 +75,12 @@ def containers(path: str, attached: Sequence[Mapping[str, Any]]) -> tuple[tuple[
     return tuple(found), problem
 
 
-def _container(path: str, entry: Mapping[str, Any]) -> Container:
+def _container(path: str, entry: Mapping[str, Any]) -> ContainerFacts:
     raw = get(path, f"/containers/{quote(str(entry['id']), safe='')}/json")
     state, host = raw.get("State") or {}, raw.get("HostConfig") or {}
     pid = int(state.get("Pid") or 0) if state.get("Running", True) else 0
     networks = (raw.get("NetworkSettings") or {}).get("Networks") or {}
-    return Container(
+    return ContainerFacts(
         id=str(entry["id"]),
         name=str(raw.get("Name", "")).lstrip("/"),
         pid=pid,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from overlay.check.facts import Block, Forward
+from overlay.check.facts import BlockingRule, Forward
 from overlay.kernel.packet_tables import Tables
 
 __all__ = ["blocks", "forwards"]
@@ -58,9 +58,9 @@ def _calls(setting: str) -> bool:
         return False
 
 
-def blocks(ports: Sequence[tuple[str, int]]) -> tuple[Block, ...]:
+def blocks(ports: Sequence[tuple[str, int]]) -> tuple[BlockingRule, ...]:
     """What drops packets to these ports ("udp", 6784) as they come in: rules by name, then policies."""
-    found: list[Block] = []
+    found: list[BlockingRule] = []
     tables = Tables("WEAVE")
     try:
         for command, _, version in _FAMILIES:
@@ -75,7 +75,7 @@ def blocks(ports: Sequence[tuple[str, int]]) -> tuple[Block, ...]:
     return (*_of_nft(ports), *found)
 
 
-def _of_iptables(command: str, ports: Sequence[tuple[str, int]]) -> list[Block]:
+def _of_iptables(command: str, ports: Sequence[tuple[str, int]]) -> list[BlockingRule]:
     saved = _saved(command)
     found = []
     for line in saved:
@@ -84,14 +84,16 @@ def _of_iptables(command: str, ports: Sequence[tuple[str, int]]) -> list[Block]:
             for protocol, port in ports:
                 if _value(words, "-p") == protocol and _within(_value(words, "--dport"), port):
                     undo = f"{command} -D{line[2:]}"
-                    found.append(Block(protocol=protocol, port=port, rule=f"{command} {line}", undo=undo))
+                    found.append(BlockingRule(protocol=protocol, port=port, rule=f"{command} {line}", undo=undo))
     if any("ufw-user-input" in line for line in saved):
         for protocol, port in ports:
-            found.append(Block(protocol=protocol, port=port, rule="ufw", undo=f"ufw allow {port}/{protocol}"))
+            found.append(BlockingRule(protocol=protocol, port=port, rule="ufw", undo=f"ufw allow {port}/{protocol}"))
     elif any(line.startswith(":INPUT DROP") for line in saved):
         for protocol, port in ports:
             undo = f"{command} -I INPUT -p {protocol} --dport {port} -j ACCEPT"
-            found.append(Block(protocol=protocol, port=port, rule=f"{command}'s policy of INPUT is DROP", undo=undo))
+            found.append(
+                BlockingRule(protocol=protocol, port=port, rule=f"{command}'s policy of INPUT is DROP", undo=undo)
+            )
     return found
 
 
@@ -104,7 +106,7 @@ def _within(text: str, port: int) -> bool:
     return low.isdigit() and int(low) <= port <= int(high if high.isdigit() else low)
 
 
-def _of_nft(ports: Sequence[tuple[str, int]]) -> Iterator[Block]:
+def _of_nft(ports: Sequence[tuple[str, int]]) -> Iterator[BlockingRule]:
     if shutil.which("nft") is None:
         return
     try:
@@ -113,7 +115,7 @@ def _of_nft(ports: Sequence[tuple[str, int]]) -> Iterator[Block]:
         return
     if any(entry.get("table", {}).get("name") == "firewalld" for entry in told):
         for protocol, port in ports:
-            yield Block(
+            yield BlockingRule(
                 protocol=protocol, port=port, rule="firewalld", undo=f"firewall-cmd --add-port={port}/{protocol}"
             )
     chains = {
@@ -129,7 +131,7 @@ def _of_nft(ports: Sequence[tuple[str, int]]) -> Iterator[Block]:
         for protocol, port in ports:
             if any(_matches(each.get("match"), protocol, port) for each in expressions):
                 named = " ".join(place)
-                yield Block(
+                yield BlockingRule(
                     protocol=protocol,
                     port=port,
                     rule=f"a rule of nftables drops it (table {place[0]} {place[1]}, chain {place[2]})",
@@ -138,7 +140,7 @@ def _of_nft(ports: Sequence[tuple[str, int]]) -> Iterator[Block]:
     for place, chain in chains.items():
         if chain.get("policy") == "drop" and chain["hook"] == "input":
             for protocol, port in ports:
-                yield Block(
+                yield BlockingRule(
                     protocol=protocol,
                     port=port,
                     rule=f"the policy of nftables' chain {' '.join(place)} is drop",

@@ -1,4 +1,4 @@
-"""Everything that `weave check` wants to know of this host, in one `Host`. Each part that fails says why."""
+"""Everything that `weave check` wants to know of this host, in one `HostFacts`. Each part that fails says why."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from overlay.check.facts import Entry, Host, Program, State
+from overlay.check.facts import BridgeEntry, HostFacts, ProgramFacts, StateDirectoryFacts
 from overlay.cli.facts import containers, firewall, kernel
 from overlay.crypto.secure_peer import WIREGUARD_PORT
 from overlay.datapath.vxlan import BRIDGE, VXLAN_PORT
@@ -40,7 +40,7 @@ def look(
     report: Mapping[str, Any] | None,
     options: Mapping[str, Any],
     attached: Sequence[Mapping[str, Any]],
-) -> Host:
+) -> HostFacts:
     """Look at all of it. `report`, `options` and `attached`: what the router said, if it runs."""
     places = Places.of(environment)
     root = os.geteuid() == 0
@@ -57,7 +57,7 @@ def look(
     ported, there, bridge_problem = _entries() if root else ((), False, "the bridge's ports can be read by root only")
     features, kernel_problem = trial.collect()
     plugin = environment.get("WEAVE_PLUGIN_SOCK") or DEFAULT_PLUGIN
-    return Host(
+    return HostFacts(
         kernel=features,
         kernel_problem=kernel_problem,
         settings=_settings((*_SETTINGS, f"net.ipv4.conf.{underlay}.rp_filter")),
@@ -100,7 +100,7 @@ def _words(name: str) -> list[str]:
     return [*head.split("."), "conf", device, leaf]
 
 
-def _entries() -> tuple[tuple[Entry, ...], bool, str]:
+def _entries() -> tuple[tuple[BridgeEntry, ...], bool, str]:
     """For each guarded port of the bridge: where the bridge sends the frames for its MAC."""
     ports = PortFilter()
     try:
@@ -120,7 +120,9 @@ def _entries() -> tuple[tuple[Entry, ...], bool, str]:
     finally:
         ports.close()
     told = [
-        Entry(port=port, mac=rule.mac, at=found.get(rule.mac, ("", ""))[0], manner=found.get(rule.mac, ("", ""))[1])
+        BridgeEntry(
+            port=port, mac=rule.mac, at=found.get(rule.mac, ("", ""))[0], manner=found.get(rule.mac, ("", ""))[1]
+        )
         for port, rule in sorted(rules.items())
         if port in there and there[port].master == there[BRIDGE].index
     ]
@@ -163,27 +165,29 @@ def _over_tcp(address: str, query: bytes) -> bytes:
         return sock.recv(4096)[2:] or b"\0\0"
 
 
-def _program(pid_file: Path) -> Program:
+def _program(pid_file: Path) -> ProgramFacts:
     try:
         pid = int(pid_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return Program(state="none")
+        return ProgramFacts(state="none")
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
-        return Program(state="died", pid=pid)
-    return Program(state="stopped" if state in "Tt" else "died" if state == "Z" else "running", pid=pid)
+        return ProgramFacts(state="died", pid=pid)
+    return ProgramFacts(state="stopped" if state in "Tt" else "died" if state == "Z" else "running", pid=pid)
 
 
-def _proxy(places: Places) -> Program:
+def _proxy(places: Places) -> ProgramFacts:
     try:
         found = running(places)
     except OverlayError:
-        return Program(state="none")
+        return ProgramFacts(state="none")
     process = _program(Path(f"{places.proxy}.pid"))
     if found is None:
-        return Program(state="died" if process.state == "died" else "none", pid=process.pid)
-    return Program(state="stopped" if process.state == "stopped" else "running", pid=found.pid, version=found.version)
+        return ProgramFacts(state="died" if process.state == "died" else "none", pid=process.pid)
+    return ProgramFacts(
+        state="stopped" if process.state == "stopped" else "running", pid=found.pid, version=found.version
+    )
 
 
 def _answers(path: str) -> str:
@@ -197,14 +201,14 @@ def _answers(path: str) -> str:
     return ""
 
 
-def _state(directory: Path) -> State:
+def _state(directory: Path) -> StateDirectoryFacts:
     try:
         if not directory.exists():
-            return State(directory=str(directory))
+            return StateDirectoryFacts(directory=str(directory))
         space = os.statvfs(directory)
         if space.f_flag & os.ST_RDONLY or not os.access(directory, os.W_OK):
-            return State(directory=str(directory), problem="cannot be written")
+            return StateDirectoryFacts(directory=str(directory), problem="cannot be written")
         free = space.f_bavail * space.f_frsize
-        return State(directory=str(directory), free=free, damaged=damaged(directory))
+        return StateDirectoryFacts(directory=str(directory), free=free, damaged=damaged(directory))
     except OSError as error:
-        return State(directory=str(directory), problem=error.strerror or str(error))
+        return StateDirectoryFacts(directory=str(directory), problem=error.strerror or str(error))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from overlay.check.facts import Feature
+from overlay.check.facts import KernelFeature
 from overlay.config import Config
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.errors import EnvironmentProblem
@@ -44,18 +44,18 @@ class Trial:
         os.close(writing)
         self._pipe = reading
 
-    def collect(self) -> tuple[tuple[Feature, ...], str]:
+    def collect(self) -> tuple[tuple[KernelFeature, ...], str]:
         """The features, and why they were not tried (then there are none)."""
         with os.fdopen(self._pipe, "rb") as pipe:
             said = pipe.read()
         os.waitpid(self._child, 0)
         try:
-            return msgspec.json.decode(said, type=tuple[tuple[Feature, ...], str])
+            return msgspec.json.decode(said, type=tuple[tuple[KernelFeature, ...], str])
         except msgspec.MsgspecError:
             return (), "the kernel was not tried: the process that tries it died"
 
 
-def _child() -> tuple[tuple[Feature, ...], str]:
+def _child() -> tuple[tuple[KernelFeature, ...], str]:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)  # what drivers log is not for the terminal
@@ -65,23 +65,25 @@ def _child() -> tuple[tuple[Feature, ...], str]:
     return tuple(_tried()), ""
 
 
-def _tried() -> Iterator[Feature]:
+def _tried() -> Iterator[KernelFeature]:
     from overlay.kernel.wireguard import open_wireguard  # in the child alone: it takes a while to import
 
     config = Config(name=_NAME, nickname="check")
     plan = vxlan_plan(config, _UNDERLAY)
     with Netlink() as netlink:
         made: list[bridge.Devices] = []
-        yield Feature("bridge, VXLAN and veth devices", _problem(lambda: made.append(bridge.ensure(netlink, plan))))
+        yield KernelFeature(
+            "bridge, VXLAN and veth devices", _problem(lambda: made.append(bridge.ensure(netlink, plan)))
+        )
         guard = VxlanFilter(plan.port)
-        yield Feature("nftables", _problem(lambda: guard.install(())), needed=False)
+        yield KernelFeature("nftables", _problem(lambda: guard.install(())), needed=False)
         ports = PortFilter()
         ports.install({})
-        yield Feature("nftables for bridges", ports.problem, needed=False)
+        yield KernelFeature("nftables for bridges", ports.problem, needed=False)
         if made:
             secure = made[0]
             problem = _problem(lambda: open_wireguard("auto", netlink, secure, config.name))
-            yield Feature("WireGuard", problem, needed=False)
+            yield KernelFeature("WireGuard", problem, needed=False)
 
 
 def _problem(step: Callable[[], object]) -> str:

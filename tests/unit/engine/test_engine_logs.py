@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.engine import logs
-from lab.engine.logs import Entry, Log, Record, Store
+from lab.engine.logs import ContainerLog, ContainerRecord, ContainerStore, LogEntry
 from lab.engine.streams import STDERR, STDOUT
 
 
-def make(folder: Path) -> Log:
-    return Log(folder / "json.log", lambda: 1_435_190_400_000_000_000)
+def make(folder: Path) -> ContainerLog:
+    return ContainerLog(folder / "json.log", lambda: 1_435_190_400_000_000_000)
 
 
 def test_lines_of_both_streams_and_what_has_no_newline(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_lines_of_both_streams_and_what_has_no_newline(tmp_path: Path) -> None:
 
 def test_followers_hear_each_entry_once_and_the_end(tmp_path: Path) -> None:
     log = make(tmp_path)
-    heard: list[Entry | None] = []
+    heard: list[LogEntry | None] = []
     unfollow = log.follow(heard.append)
     log.feed(STDOUT, b"a\nb\n")
     log.finish()
@@ -68,13 +68,13 @@ def test_nothing_is_lost_or_added(pieces: list[bytes]) -> None:
 
 
 def test_records_survive_and_half_made_ones_go(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    newer = Record(id="b", name="second", created=2, body={"Image": "process"}, status="running")
-    older = Record(id="a", name="first", created=1, body={})
+    store = ContainerStore(str(tmp_path))
+    newer = ContainerRecord(id="b", name="second", created=2, body={"Image": "process"}, status="running")
+    older = ContainerRecord(id="a", name="first", created=1, body={})
     for record in (newer, older):
         store.save(record)
     (tmp_path / "containers" / "c").mkdir()
-    assert list(Store(str(tmp_path)).load()) == [older, newer]
+    assert list(ContainerStore(str(tmp_path)).load()) == [older, newer]
     assert not (tmp_path / "containers" / "c").exists()
     store.remove("a")
     assert [record.id for record in store.load()] == ["b"]
