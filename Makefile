@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients vms demo test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
+.PHONY: help setup compile docker clients vms demo check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -33,11 +33,17 @@ compile: setup            ## the cores as machine code: simulations take half th
 dist: setup               ## dist/weave: the overlay in one file, to be copied to hosts (docs/install.md)
 	@$(PY) -m lab.dist
 
+PURE := tests/sim tests/golden tests/unit
+check: setup lint         ## what to run before each commit (minutes): style, types, the tests without real packets, one scenario with
+	@$(PY) -m pytest $(PURE) -n 2 --dist worksteal -q
+	@$(PY) -m pytest scenarios/walkthrough.yaml -q
+
+# Two processes: a file's tests stay in one of them. What needs virtual machines comes first (tests/conftest.py).
 test: setup clients lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
 	@code=0; \
-	$(PY) -m pytest tests/sim tests/golden tests/unit -n 2 --dist worksteal || code=$$?; \
-	$(PY) -m pytest tests scenarios $(foreach tier,unit golden sim,--ignore=tests/$(tier)) --durations=25 || code=$$?; \
+	$(PY) -m pytest $(PURE) -n 2 --dist worksteal -q || code=$$?; \
+	$(PY) -m pytest tests scenarios $(PURE:%=--ignore=%) -n 2 --dist loadfile --no-loadscope-reorder --durations=25 || code=$$?; \
 	exit $$code
 
 test-clients: clients     ## as root: all integration tests of docker's Python client through the proxy (minutes)

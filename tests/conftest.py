@@ -1,10 +1,14 @@
 """Fixtures that cost too much to be made more than once: a host with a real Docker Engine, its router and its proxy.
 
-And one setting for all property tests: no deadline. Nothing timed is asserted, and a busy machine is no fault. Another
+One setting for all property tests: no deadline. Nothing timed is asserted, and a busy machine is no fault. Another
 for all: what is tested are the sources, whether or not somebody has compiled them.
+
+Large suites take turns: a test marked `turn(K)` is one of TURNS parts of a suite. With TURN=N in the environment (as
+`.ci/run` sets it) only part N modulo TURNS is played; without it all are. Each session prints its minutes by tier.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -16,8 +20,38 @@ from lab.compiled.parts import SWITCH
 
 os.environ[SWITCH] = "0"
 
+TURNS = 3
+
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of virtual machines come first, as they take longest; of a large suite only the part whose turn it is."""
+    items.sort(key=lambda item: item.get_closest_marker("turn") is None)
+    if not os.environ.get("TURN"):
+        return
+    turn = int(os.environ["TURN"]) % TURNS
+    later = [item for item in items if (mark := item.get_closest_marker("turn")) and mark.args[0] != turn]
+    if later:
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in later]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Minutes by tier, added up over the processes of `-n`."""
+    seconds: Counter[str] = Counter()
+    tests: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                parts = report.nodeid.partition("::")[0].split("/")
+                tier = parts[1] if parts[0] == "tests" and len(parts) > 2 else parts[0]
+                seconds[tier] += report.duration
+                tests[tier] += report.when == "call"
+    told = ", ".join(f"{tier} {tests[tier]} in {spent / 60:.1f}" for tier, spent in seconds.most_common())
+    if told:
+        terminalreporter.write_line(f"tests and minutes by tier: {told}")
 
 
 @pytest.fixture(scope="session")

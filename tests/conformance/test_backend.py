@@ -287,6 +287,7 @@ async def _sweep_clean(bench: Bench) -> None:
         await host.exec(["sh", "-c", "docker ps -aq | xargs -r docker rm -f; weave reset"], timeout=120.0)
 
 
+@pytest.mark.turn(0)
 def test_vagrant() -> None:
     """All checks on one lab, and after each its name: a lab of machines takes longer to boot than a check."""
     require_vms()

@@ -104,6 +104,7 @@ def test_vagrant_calls_no_machine_by_the_beginning_of_anothers_id(tmp_path: Path
     assert listed == [machine_name(name) for name in names] == ["host_b", "host_deadbeef", "h1", "beef.local", "a" * 33]
 
 
+@pytest.mark.turn(1)
 def test_two_machines_boot_talk_and_obey() -> None:
     async def check() -> None:
         from lab.backends.vagrant.machines import VagrantMachines
@@ -155,6 +156,7 @@ def test_two_machines_boot_talk_and_obey() -> None:
     _in_lab(check, 3 * BOOT)
 
 
+@pytest.mark.turn(1)
 def test_links_and_encryption_are_the_kernels_and_a_machine_that_dies_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "machines.yaml").write_text(SCENARIO)
     played = [sys.executable, "-m", "lab.cli", "run", str(tmp_path / "machines.yaml")]
