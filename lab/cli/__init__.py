@@ -1,5 +1,6 @@
 """The `lab` command. Owns the words, options and exit codes; what they do is in the modules beside this one.
 
+    first.py  init, scenarios: for somebody who has no scenario yet
     play.py   run: a scenario from its file to its report
     live.py   up, down, inspect, exec, shell: labs that stay
     many.py   sweep, compare, fidelity: many runs together
@@ -20,11 +21,24 @@ Nothing is imported before it is used: a lab enters its namespaces before numpy 
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
-_SCENARIO = click.argument("scenario", type=click.Path(path_type=Path))
+
+class ScenarioFile(click.Path):
+    """A scenario's file, or the name of a packaged one."""
+
+    name = "scenario"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The file."""
+        from lab.scenario.packaged import named
+
+        return value if isinstance(value, Path) else named(value)
+
+
+_SCENARIO = click.argument("scenario", type=ScenarioFile())
 _BACKEND = click.option(
     "--backend", default="netns", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of."
 )
@@ -43,6 +57,24 @@ _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help=
 @click.version_option(package_name="overlay-lab")
 def lab() -> None:
     """Deploy an overlay network on simulated hosts, break what is underneath, and see what happens."""
+
+
+@lab.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Write a first scenario into FOLDER (here, unless told otherwise), and say what to type next."""
+    from lab.cli.first import write_first
+
+    write_first(folder)
+
+
+@lab.command()
+@_JSON
+def scenarios(as_json: bool) -> None:
+    """List the scenarios that come with the lab; their names can stand for SCENARIO."""
+    from lab.cli.first import list_scenarios
+
+    list_scenarios(as_json=as_json)
 
 
 @lab.command()
@@ -247,7 +279,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
 
 @lab.command()
-@click.argument("scenarios", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("scenarios", nargs=-1, required=True, type=ScenarioFile())
 @_BACKEND
 @_SEED
 @_JSON

@@ -38,6 +38,7 @@ from lab.records.store import (
 from lab.runner.runner import Outcome, Runner
 from lab.runner.stage import Stage
 from lab.scenario.load import ScenarioError, read
+from lab.scenario.packaged import called
 from lab.scenario.resolve import Resolved
 from overlay import __version__
 
@@ -130,7 +131,7 @@ def replay_command(path: Path, engine: Backend, scenario: Resolved, run_dir: Pat
     if isinstance(engine, Virtual):
         return f"{lab_command()} replay {shlex.quote(str(_shown(run_dir)))}"
     pace = f" --pace {scenario.pace}" if scenario.pace != 1 else ""
-    return f"{lab_command()} run {shlex.quote(str(path))} --backend {engine.name} --seed {scenario.seed}{pace}"
+    return f"{lab_command()} run {shlex.quote(called(path))} --backend {engine.name} --seed {scenario.seed}{pace}"
 
 
 def staying(name: str) -> str:

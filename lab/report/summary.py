@@ -1,8 +1,10 @@
-"""The numbers of a run as plain data: what `summary.json` holds and the page shows. Pure.
+"""The numbers of a run as plain data: what `summary.json` holds and the page shows. Pure, but for one
+question: whether a scenario is a packaged one.
 
 Times are nanoseconds, as in the history. `docs/results.md` says what every field means.
 """
 
+from pathlib import Path
 from typing import Any
 
 from lab.checkers import Run, Verdict, check_run
@@ -11,6 +13,7 @@ from lab.checkers.outages import Outage
 from lab.checkers.reachability import BUSY
 from lab.checkers.run import Step, nearest_rank
 from lab.checkers.world import name_of
+from lab.scenario.packaged import called
 
 __all__ = ["summarise"]
 
@@ -63,7 +66,7 @@ def replay(run: Run) -> str:
     if run.meta is None:
         return ""
     scenario = run.scenario
-    file = str(scenario.get("file") or f"scenarios/{scenario.get('name') or 'SCENARIO'}.yaml")
+    file = called(Path(str(scenario.get("file") or f"scenarios/{scenario.get('name') or 'SCENARIO'}.yaml")))
     pace = f" --pace {scenario['pace']}" if scenario.get("pace", 1) != 1 else ""
     return f"lab run {file} --backend {run.meta.backend} --seed {run.meta.seed}{pace}"
 

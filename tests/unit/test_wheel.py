@@ -10,15 +10,18 @@ ROOT = Path(__file__).resolve().parents[2]
 ASK = """
 import lab
 from lab.backends.vagrant import machines
+from lab.scenario import packaged
 from lab.workshop.hosts import page, read
 print(lab.__file__)
 for language in ("en", "fr"):
     print(page(language), len(read(page(language))))
 print(machines.__file__)
+for path in packaged.names().values():
+    print(path)
 """
 
 
-def test_a_wheel_has_the_pages_of_the_workshop(tmp_path: Path) -> None:
+def test_a_wheel_has_all_that_its_commands_read(tmp_path: Path) -> None:
     building = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(building, cwd=ROOT, capture_output=True, check=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -31,5 +34,11 @@ def test_a_wheel_has_the_pages_of_the_workshop(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert all(line.startswith(str(installed)) for line in done.stdout.splitlines()), done.stdout
     assert (installed / "lab/backends/vagrant/Vagrantfile").is_file()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    play = [sys.executable, "-m", "lab.cli", "run", "walkthrough", "--backend", "sim", "--no-figures"]
+    done = subprocess.run(play, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{installed}/lab/scenario/packaged/walkthrough.yaml" in next(empty.rglob("summary.json")).read_text()
     entry = next(installed.glob("*.dist-info")) / "entry_points.txt"
     assert "lab = lab.start:main" in entry.read_text()
