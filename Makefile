@@ -58,7 +58,7 @@ lint: setup               ## style, the purity rule, strict types
 	@.venv/bin/lint-imports --no-logo
 	@$(PY) -m mypy
 
-bench: setup              ## measure what the README claims; writes reports/bench/*.json
+bench: setup              ## run the benchmarks; writes reports/bench/*.json and docs/performance.md
 	@$(PY) -m benchmarks
 
 bench-sim: compile        ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs

@@ -1,1 +1,1 @@
-"""Benchmarks: what the README claims, measured by committed code. Not tests: nothing here fails because it is slow."""
+"""Benchmarks: what is claimed to be fast, measured. No tests: nothing here fails because it is slow."""

@@ -1,4 +1,4 @@
-"""How long a lab takes to come up with a converged overlay, and to go down; and what one host's daemon costs.
+"""Bring-up and memory: how long a lab takes to come up and to go down, and what a daemon costs.
 
 The times are those of the commands that people type: from the start of `lab run` to the moment when every view agrees
 and every probe succeeds, and the whole of `lab down`. Memory is the proportional set size (PSS) of the daemons, which

@@ -1,4 +1,4 @@
-"""Container to container over two hosts: our overlay beside a hand-made kernel VXLAN, between the same namespaces.
+"""Two containers over two hosts: our overlay and a hand-made kernel VXLAN, between the same namespaces.
 
 Both candidates end in the same two containers (`ethwe` is ours, `hand0` the hand-made one), have the same MTU and
 are measured in turn, round by round. The hand-made one is what `ip link add … type vxlan` gives: a bridge, a veth

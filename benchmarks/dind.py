@@ -1,4 +1,4 @@
-"""What hosts with a Docker Engine of their own cost: bring-up, size of their image, memory, and eight of them at once.
+"""Hosts with a Docker Engine of their own: bring-up, size of their image, memory, and eight of them at once.
 
 The times are those of the commands that people type, once the images are built and in the cache. Memory is the
 proportional set size (PSS) of every process of a host but those of its engine and of its containers.

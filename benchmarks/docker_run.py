@@ -1,4 +1,4 @@
-"""`docker run` through the proxy against the direct call, in turn on one engine; and 200 short-lived containers.
+"""`docker run` through the proxy and directly, in turn on one engine; and 200 short-lived containers.
 
 Owns a host for it: an engine, a router and a proxy in namespaces of their own, gone with their first process. Both
 candidates run the same container to its end; the proxied one is on the overlay before its program starts.

@@ -1,4 +1,4 @@
-"""How soon after a heal everything reaches everything again, by how long the cut lasted.
+"""Healing: how soon after a partition everything reaches everything again, by the partition's length.
 
 One lab of two hosts is cut and healed again and again while containers of both ask each other over HTTP every 20 ms;
 a figure is the time from the heal until every such probe succeeds and keeps succeeding, by the same tracker that

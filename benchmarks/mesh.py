@@ -1,4 +1,4 @@
-"""What a full mesh costs: how soon after the last start everybody is everybody's neighbour, and what it takes idle.
+"""A full mesh of daemons: how soon after the last start all are neighbours, and what a peer costs when idle.
 
 Without and with a password, in turn. Convergence is what the daemons' own views say, at the moment they say it. Idle
 figures are of all daemons over one stretch of time: processor time by `/proc/PID/stat`, octets of control frames by

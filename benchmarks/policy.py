@@ -1,4 +1,4 @@
-"""What policies cost in the kernel: a change at 10, 100 and 1,000 rules, and a packet between two containers.
+"""Policies in the kernel: a change at 10, 100 and 1,000 rules, and a packet between two containers.
 
 Runs the packet filter's driver alone, in a network namespace with a bridge and two containers that one process holds:
 so a figure has neither a daemon nor the scheduler in it. Both ways of keeping flows in turn, round by round.

@@ -7,7 +7,10 @@ within one run (A B A B ...), so that a ratio holds although the machine's speed
 import json
 import math
 import os
+import platform
+import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -51,6 +54,33 @@ class Row(Struct, frozen=True, kw_only=True):
     """What the project wants of this figure, in words."""
     version: str = ""
     """Of what was measured, with its year, where that is somebody else's program."""
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """When, of what and on what machine a benchmark's file was made."""
+
+    date: str
+    commit: str
+    """Of the code; with `+` where files had been changed since."""
+    cores: int
+    kernel: str
+    python: str
+
+    def __str__(self) -> str:
+        return f"{self.date}, commit {self.commit}, {self.cores} cores, Linux {self.kernel}, Python {self.python}"
+
+
+def made() -> Made:
+    """Here and now."""
+    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return Made(
+        date=datetime.now(UTC).date().isoformat(),
+        commit=done.stdout.strip() or "unknown",
+        cores=len(os.sched_getaffinity(0)),
+        kernel=platform.release(),
+        python=platform.python_version(),
+    )
 
 
 def percentile(values: Sequence[float], part: float) -> float:
@@ -100,4 +130,7 @@ def publish(bench: str, rows: Sequence[Row]) -> Path:
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / f"{bench}.json"
     path.write_text(json.dumps([to_builtins(each) for each in rows], indent=1) + "\n", encoding="utf-8")
+    about = REPORTS / "made" / path.name
+    about.parent.mkdir(exist_ok=True)
+    about.write_text(json.dumps(to_builtins(made()), indent=1) + "\n", encoding="utf-8")
     return path

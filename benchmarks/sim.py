@@ -3,7 +3,8 @@
 Each figure is a world of its own in a process of its own (`benchmarks.alone`), pinned to one core. Times are those
 that the process was at work, so that a shared machine blurs them less; peak memory is its resident set. Growth is the
 slope of the logarithms over the whole range: 1 is linear, 2 quadratic, 0 constant. The candidates are the cores as
-compiled (`lab.compiled`) and as Python interprets them, in turn.
+compiled (`lab.compiled`) and as Python interprets them, in turn. A world of 1,000 peers waits for memory, so it takes
+longer while others use the machine's cache. `docs/design.md` ("What a large world costs") has a profile.
 """
 
 import os
