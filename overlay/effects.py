@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from overlay.compiled_policy import CompiledPolicy
 from overlay.config import Address, PeerName
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.crypto.secure_peer import SecurePeer
 from overlay.wire.codec import Body, DatagramMessage, Delta, Message
 from overlay.wire.envelopes import StreamBeat
@@ -38,7 +38,7 @@ class Secure(Effect, frozen=True):
     """On this control connection everything after what was queued before is sealed, both ways, under these roots."""
 
     conn: int
-    keys: Keys
+    keys: RootKeys
 
 
 class Compute(Effect, frozen=True):

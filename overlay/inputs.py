@@ -9,7 +9,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from overlay.config import Address, PeerName
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.crypto.secure_peer import SecurePeer
 from overlay.wire.codec import DatagramMessage, Message
 from overlay.wire.origins import Change, EnforcerValue
@@ -304,7 +304,7 @@ class Neighbour(Struct, frozen=True):
     connection: int
     """The connection's number, equal on both sides; another one with every connection."""
     outbound: bool
-    keys: Keys | None
+    keys: RootKeys | None
     """Roots of the data path's keys (`overlay.crypto.seal`). None: in clear, by agreement of both sides."""
     tunnel: SecurePeer | None = None
     """The other side's WireGuard, if the kernels may carry what is encrypted."""

@@ -80,7 +80,7 @@ from overlay.policy.directory import Member, known_member
 from overlay.policy.policies import Policies
 from overlay.replicated.channel import Channel
 from overlay.stored import understood
-from overlay.view import View
+from overlay.view import PeerView
 from overlay.wire.envelopes import News
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
@@ -93,7 +93,7 @@ UID_KEY = "uid"
 MAX_NICKNAMES = 4096
 
 
-class Core(Protocol):
+class NodePart(Protocol):
     """A part of the node, behind the core contract."""
 
     def handle(self, input: Any, now: int) -> list[Effect]: ...
@@ -146,7 +146,7 @@ class Node:
             self.endpoints,
             self.policies,
         )
-        self._cores: dict[type[Input], tuple[Core, ...]] = {
+        self._cores: dict[type[Input], tuple[NodePart, ...]] = {
             TcpOpened: (mesh,),
             DialFailed: (mesh,),
             TcpMessage: (mesh,),
@@ -265,11 +265,11 @@ class Node:
 
     # --- what others ask ------------------------------------------------------------------------------------------
 
-    def view(self, now: int) -> View:
+    def view(self, now: int) -> PeerView:
         """What is believed now. `view_changed` is False until something of it changes (counters do not count)."""
         self._seen = self._beliefs()
         nickname = self.mesh.topology.nickname
-        return View(
+        return PeerView(
             f"{self.mesh.topology_digest:016x}",
             f"{self.ipam.ring_digest:016x}",
             f"{self.registry.dns_digest:016x}",
@@ -401,7 +401,7 @@ class Node:
         return [Log("debug", f"a unicast of {input.source} for the unknown channel {input.channel!r} is dropped")]
 
     def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
-        core: Core = self.registry if input.channel == self.registry.channel.name else self.endpoints
+        core: NodePart = self.registry if input.channel == self.registry.channel.name else self.endpoints
         return core.handle(input, now)
 
     # --- names of peers -------------------------------------------------------------------------------------------

@@ -18,7 +18,15 @@ from overlay.env import SECOND
 from overlay.errors import ConfigError, UsageError
 from overlay.ranges import reserved
 
-__all__ = ["TUNING", "WIREGUARD_MODES", "WIREGUARD_PROGRAM", "LaunchOptions", "Places", "differences", "socket_path"]
+__all__ = [
+    "TUNING",
+    "WIREGUARD_MODES",
+    "WIREGUARD_PROGRAM",
+    "DaemonPaths",
+    "LaunchOptions",
+    "differences",
+    "socket_path",
+]
 
 WIREGUARD_PROGRAM = "wireguard-go"
 WIREGUARD_MODES = ("auto", "off", WIREGUARD_PROGRAM)
@@ -184,7 +192,7 @@ def socket_path(environment: Mapping[str, str]) -> str:
     return DEFAULT_ENGINE if Path(DEFAULT_ENGINE).exists() else ""
 
 
-class Places(Struct, frozen=True):
+class DaemonPaths(Struct, frozen=True):
     """Where a daemon keeps its things on this host."""
 
     db: Path
@@ -199,12 +207,12 @@ class Places(Struct, frozen=True):
     """The directory that containers get mounted, with the waiter in it."""
 
     @staticmethod
-    def of(environment: Mapping[str, str]) -> "Places":
+    def of(environment: Mapping[str, str]) -> "DaemonPaths":
         """From WEAVE_DB, WEAVE_SOCK, WEAVE_PROXY_SOCK and WEAVE_LOG, or the usual places."""
         socket = Path(environment.get("WEAVE_SOCK") or DEFAULT_CONTROL)
         named = bool(environment.get("WEAVE_SOCK"))
         db = Path(environment.get("WEAVE_DB") or "/var/lib/weave")
-        return Places(
+        return DaemonPaths(
             db=db,
             socket=socket,
             token=socket.with_suffix(".token"),

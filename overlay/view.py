@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class View(Struct, frozen=True):
+class PeerView(Struct, frozen=True):
     """What this peer believes, in few words. Digests are hex; equal digests mean equal beliefs."""
 
     topology: str

@@ -24,7 +24,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from lab.engine.errors import ApiError
 from lab.engine.reaper import Reaper
 from lab.engine.spec import PortBinding
-from overlay.kernel.netlink import Netlink, Request
+from overlay.kernel.netlink import Netlink, NetlinkRequest
 
 __all__ = ["BridgeNetwork", "Lease", "PublishedPort", "configure_eth0", "make_veth"]
 
@@ -81,7 +81,7 @@ class BridgeNetwork:
             message = _new(ifinfmsg)
             message["attrs"] = [*attributes, ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})]
             create = NLM_F_CREATE | NLM_F_EXCL
-            self._netlink.one(Request(RTM_NEWLINK, message, flags=create, what=f"add bridge {self.bridge}"))
+            self._netlink.one(NetlinkRequest(RTM_NEWLINK, message, flags=create, what=f"add bridge {self.bridge}"))
         _sysctl(f"net/ipv6/conf/{self.bridge}/disable_ipv6", "1")
         index = self._netlink.index(self.bridge)
         self._netlink.run([_address(index, self.gateway, self.subnet.prefixlen), _up(index)])
@@ -205,7 +205,7 @@ def make_veth(netlink: Netlink, lease: Lease, namespace_pid: int) -> None:
         ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}),
     ]
     message["flags"] = message["change"] = _IFF_UP
-    netlink.one(Request(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=f"add veth {lease.veth}"))
+    netlink.one(NetlinkRequest(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=f"add veth {lease.veth}"))
 
 
 def configure_lo(netlink: Netlink) -> None:
@@ -221,7 +221,7 @@ def configure_eth0(netlink: Netlink, lease: Lease) -> None:
     route["family"] = socket.AF_INET
     route["table"], route["proto"], route["type"] = 254, 3, 1  # main, boot, unicast
     route["attrs"] = [("RTA_GATEWAY", lease.gateway), ("RTA_OIF", index)]
-    create = Request(RTM_NEWROUTE, route, flags=NLM_F_CREATE | NLM_F_EXCL, what="add default route")
+    create = NetlinkRequest(RTM_NEWROUTE, route, flags=NLM_F_CREATE | NLM_F_EXCL, what="add default route")
     netlink.run([_address(index, lease.address, lease.prefix), _up(index), create])
 
 
@@ -230,20 +230,20 @@ def _new(kind: Any) -> Any:
     return kind()
 
 
-def _address(index: int, address: str, prefix: int) -> Request:
+def _address(index: int, address: str, prefix: int) -> NetlinkRequest:
     message = _new(ifaddrmsg)
     message["family"], message["prefixlen"], message["index"] = socket.AF_INET, prefix, index
     broadcast = ipaddress.IPv4Interface(f"{address}/{prefix}").network.broadcast_address
     message["attrs"] = [("IFA_LOCAL", address), ("IFA_ADDRESS", address), ("IFA_BROADCAST", str(broadcast))]
     create = NLM_F_CREATE | NLM_F_EXCL
-    return Request(RTM_NEWADDR, message, flags=create, ignore=(errno.EEXIST,), what=f"add {address}")
+    return NetlinkRequest(RTM_NEWADDR, message, flags=create, ignore=(errno.EEXIST,), what=f"add {address}")
 
 
-def _up(index: int) -> Request:
+def _up(index: int) -> NetlinkRequest:
     message = _new(ifinfmsg)
     message["index"] = index
     message["flags"] = message["change"] = _IFF_UP
-    return Request(RTM_NEWLINK, message, what=f"set up interface {index}")
+    return NetlinkRequest(RTM_NEWLINK, message, what=f"set up interface {index}")
 
 
 def _sysctl(name: str, value: str) -> None:

@@ -11,7 +11,7 @@ from overlay import __version__
 from overlay.check import Facts, HostFacts, Level, judge
 from overlay.check.table import as_json, text
 from overlay.clean import clean_tree
-from overlay.cli.client import Client, NotRunning, Refused
+from overlay.cli.client import DaemonClient, NotRunning, RequestRefused
 from overlay.cli.words import Usage, nearest
 
 __all__ = ["HELP", "check"]
@@ -30,7 +30,7 @@ PATIENCE = 8.0
 Look = Callable[[Mapping[str, Any] | None, Mapping[str, Any], Sequence[Mapping[str, Any]]], HostFacts | None]
 
 
-def check(words: Sequence[str], client: Client, look: Look) -> tuple[str, int]:
+def check(words: Sequence[str], client: DaemonClient, look: Look) -> tuple[str, int]:
     """What to print, and the exit code. Raises `Usage`."""
     rest = [word for word in words if word not in ("--json", "-json")]
     if rest:
@@ -40,7 +40,7 @@ def check(words: Sequence[str], client: Client, look: Look) -> tuple[str, int]:
     return (json.dumps(as_json(findings), indent=2) if len(words) > len(rest) else text(findings)), code
 
 
-def _facts(client: Client, look: Look) -> Facts:
+def _facts(client: DaemonClient, look: Look) -> Facts:
     client.timeout = PATIENCE
     report: Mapping[str, Any] | None = None
     told: Mapping[str, Any] = {}
@@ -50,7 +50,7 @@ def _facts(client: Client, look: Look) -> Facts:
         report, told, attached = (clean_tree(client.get_json(path)) for path in ("/report", "/options", "/ps"))
     except NotRunning:
         pass
-    except Refused as error:
+    except RequestRefused as error:
         report, problem = None, str(error)
     options = told.get("options", {}) if report is not None else {}
     return Facts(
@@ -64,10 +64,10 @@ def _facts(client: Client, look: Look) -> Facts:
     )
 
 
-def _clocks(client: Client) -> Sequence[Mapping[str, Any]] | None:
+def _clocks(client: DaemonClient) -> Sequence[Mapping[str, Any]] | None:
     """None: a router that does not know how."""
     try:
         found: Sequence[Mapping[str, Any]] = json.loads(client.post("/clocks", ()))
-    except (Refused, ValueError):
+    except (RequestRefused, ValueError):
         return None
     return found

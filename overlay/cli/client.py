@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from overlay.cli.unix_http import UnixHttpConnection
 from overlay.errors import OverlayError
 
-__all__ = ["Client", "NotRunning", "Refused", "socket_path"]
+__all__ = ["DaemonClient", "NotRunning", "RequestRefused", "socket_path"]
 
 END_TIMEOUT = 15.0
 """Seconds for a daemon to end after its farewell."""
@@ -22,7 +23,7 @@ class NotRunning(OverlayError):
     """No daemon answers."""
 
 
-class Refused(OverlayError):
+class RequestRefused(OverlayError):
     """The daemon answered with an error; the text is its own."""
 
 
@@ -31,15 +32,9 @@ def socket_path(environment: Mapping[str, str]) -> str:
     return environment.get("WEAVE_SOCK") or "/var/run/weave/router.sock"
 
 
-class _Connection(http.client.HTTPConnection):
+class _DaemonConnection(UnixHttpConnection):
     def __init__(self, path: str, timeout: float | None = None) -> None:
-        super().__init__("weave", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        super().__init__(path, timeout, "weave")
 
     def peer(self) -> int:
         """Process id of the daemon."""
@@ -47,8 +42,8 @@ class _Connection(http.client.HTTPConnection):
         return int(struct.unpack("3i", credentials)[0])
 
 
-class Client:
-    """The daemon behind a socket. Raises `NotRunning` and `Refused`."""
+class DaemonClient:
+    """The daemon behind a socket. Raises `NotRunning` and `RequestRefused`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -81,7 +76,7 @@ class Client:
 
     def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
         """Have the daemon end, and wait until its process is gone. `restart`: without a farewell."""
-        connection = _Connection(self._path)
+        connection = _DaemonConnection(self._path)
         try:
             self._connect(connection)
             pidfd = _pidfd(connection.peer())
@@ -90,7 +85,7 @@ class Client:
                     connection, "POST", "/leave" + ("?surrender=1" if surrender else "?restart=1" if restart else "")
                 )
                 if pidfd >= 0 and not select.select([pidfd], [], [], END_TIMEOUT)[0]:
-                    raise Refused(f"the router was told to end, and has not ended within {END_TIMEOUT:g} s")
+                    raise RequestRefused(f"the router was told to end, and has not ended within {END_TIMEOUT:g} s")
             finally:
                 if pidfd >= 0:
                     os.close(pidfd)
@@ -98,36 +93,36 @@ class Client:
             connection.close()
 
     def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
-        connection = _Connection(self._path, self.timeout)
+        connection = _DaemonConnection(self._path, self.timeout)
         try:
             self._connect(connection)
             return self._exchange(connection, method, path, body, kind)
         finally:
             connection.close()
 
-    def _connect(self, connection: _Connection) -> None:
+    def _connect(self, connection: _DaemonConnection) -> None:
         try:
             connection.connect()
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning from None
         except PermissionError:
-            raise Refused(f"not allowed to use {self._path}: run `weave` as root") from None
+            raise RequestRefused(f"not allowed to use {self._path}: run `weave` as root") from None
         except OSError as error:
-            raise Refused(f"{self._path}: {error.strerror or error}") from None
+            raise RequestRefused(f"{self._path}: {error.strerror or error}") from None
 
     def _exchange(
-        self, connection: _Connection, method: str, path: str, body: str | None = None, kind: str = ""
+        self, connection: _DaemonConnection, method: str, path: str, body: str | None = None, kind: str = ""
     ) -> str:
         try:
             connection.request(method, path, body, {"Content-Type": kind} if kind else {})
             response = connection.getresponse()
             text = response.read().decode(errors="replace")
         except TimeoutError:
-            raise Refused(f"it does not answer within {self.timeout:g} s") from None
+            raise RequestRefused(f"it does not answer within {self.timeout:g} s") from None
         except (OSError, http.client.HTTPException):
-            raise Refused("the router ended before it answered") from None
+            raise RequestRefused("the router ended before it answered") from None
         if response.status >= 400:
-            raise Refused(text.strip() or f"{response.status} {response.reason}")
+            raise RequestRefused(text.strip() or f"{response.status} {response.reason}")
         return text
 
 

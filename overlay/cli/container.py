@@ -6,7 +6,6 @@ the same words, which sees by `INSIDE` that it is there (`overlay.runtime.in_con
 
 import http.client
 import json
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,11 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from overlay.cli.client import Client, NotRunning, Refused, socket_path
+from overlay.cli.client import DaemonClient, NotRunning, RequestRefused, socket_path
+from overlay.cli.unix_http import UnixHttpConnection
 from overlay.cli.variables import TAKEN
 from overlay.cli.words import Usage
-from overlay.options import DEFAULT_ENGINE, DEFAULT_PLUGIN, WIREGUARD_PROGRAM, LaunchOptions, Places
+from overlay.options import DEFAULT_ENGINE, DEFAULT_PLUGIN, WIREGUARD_PROGRAM, DaemonPaths, LaunchOptions
 from overlay.options import socket_path as engine_path
 from overlay.proxy.process import ProxyOptions, running
 
@@ -26,7 +26,7 @@ __all__ = [
     "FLAG",
     "IMAGE",
     "INSIDE",
-    "Held",
+    "ProgramContainer",
     "as_container",
     "find",
     "is_inside",
@@ -76,8 +76,8 @@ def start_router(words: Sequence[str], options: LaunchOptions, environment: Mapp
     """Have the engine run a router; returns once it answers. Raises `OverlayError`, and leaves nothing then."""
     if options.wireguard == WIREGUARD_PROGRAM:
         raise Usage(f"--wireguard {WIREGUARD_PROGRAM} has no program {FLAG}: the kernel's WireGuard is `auto`")
-    places = Places.of(environment)
-    client = Client(str(places.socket))
+    places = DaemonPaths.of(environment)
+    client = DaemonClient(str(places.socket))
     plugin = Path(environment.get("WEAVE_PLUGIN_SOCK") or DEFAULT_PLUGIN)
     shared = [places.db, places.socket.parent, places.proxy.parent, *([plugin.parent] if options.plugin else [])]
 
@@ -92,7 +92,7 @@ def start_router(words: Sequence[str], options: LaunchOptions, environment: Mapp
 
 def start_proxy(words: Sequence[str], options: ProxyOptions, environment: Mapping[str, str]) -> None:
     """Have the engine run a proxy; returns once it listens. Raises `OverlayError`, and leaves nothing then."""
-    places = Places.of(environment)
+    places = DaemonPaths.of(environment)
     files = [Path(file) for file in (options.tlscacert, options.tlscert, options.tlskey) if file]
     for file in files:
         if not file.is_absolute():
@@ -103,7 +103,7 @@ def start_proxy(words: Sequence[str], options: ProxyOptions, environment: Mappin
     _start("proxy", words, PROXY_MAY, shared, files, options, environment, lambda: running(places) is not None)
 
 
-class Held(Struct, frozen=True):
+class ProgramContainer(Struct, frozen=True):
     """The container of the router or the proxy, whatever state it is in."""
 
     engine: "_Engine"
@@ -121,27 +121,30 @@ class Held(Struct, frozen=True):
         return status == 200 and image["Id"] != self.image
 
     def comes_back(self, wanted: bool) -> None:
-        """Whether the engine starts it again when it ends, and when the engine itself starts. Raises `Refused`."""
+        """Whether the engine starts it again when it ends, and when the engine itself starts.
+
+        Raises `RequestRefused`.
+        """
         policy = {"Name": "always" if wanted else "no", "MaximumRetryCount": 0}
         self.engine.must("POST", f"/containers/{self.id}/update", {"RestartPolicy": policy})
 
     def remove(self) -> None:
-        """End and remove it. Raises `Refused`."""
+        """End and remove it. Raises `RequestRefused`."""
         status, _ = self.engine.ask("POST", f"/containers/{self.id}/stop?t=10")
         if status != 404:
             self.engine.must("DELETE", f"/containers/{self.id}?force=1", gone=True)
 
 
-def find(part: str, environment: Mapping[str, str]) -> Held | None:
-    """The container of the router or the proxy; None: there is none. Raises `Refused` where that cannot be known."""
+def find(part: str, environment: Mapping[str, str]) -> ProgramContainer | None:
+    """The container of the router or the proxy; None: there is none. Raises `RequestRefused` if nobody can tell."""
     engine = _Engine(_engine_socket(environment))
     try:
         return engine.find(part)
-    except Refused:
+    except RequestRefused:
         return None
     except OSError:
         if part == "router" and _says_container(environment):
-            raise Refused(
+            raise RequestRefused(
                 f"the router is the container `{NAMES[part]}`, and its engine does not answer at {engine.path}: "
                 "start the engine first, which would start the router again"
             ) from None
@@ -149,10 +152,10 @@ def find(part: str, environment: Mapping[str, str]) -> Held | None:
 
 
 def refuse_beside(part: str, environment: Mapping[str, str]) -> None:
-    """Raise `Refused` for a process where there is a container: the engine would start that one again."""
+    """Raise `RequestRefused` for a process where there is a container: the engine would start that one again."""
     held = find(part, environment)
     if held is not None:
-        raise Refused(
+        raise RequestRefused(
             f"there is the container `{held.name}` for the {part}, which does not answer: {_ENDS[part]} removes it"
         )
 
@@ -197,7 +200,7 @@ def _start(
         found = engine.find(part)
         if found is not None:
             if found.running:
-                raise Refused(
+                raise RequestRefused(
                     f"the container `{name}` runs, and the {part} in it does not answer: `docker logs {name}` says "
                     f"more, {_ENDS[part]} removes it"
                 )
@@ -222,9 +225,9 @@ def _start(
             },
         }
         made = engine.must("POST", f"/containers/create?name={name}", body)
-        held = Held(engine, made["Id"], name, running=True, image="", comes=False)
+        held = ProgramContainer(engine, made["Id"], name, running=True, image="", comes=False)
     except OSError as error:
-        raise Refused(f"the container engine does not answer at {path}: {error.strerror or error}") from None
+        raise RequestRefused(f"the container engine does not answer at {path}: {error.strerror or error}") from None
     try:
         engine.must("POST", f"/containers/{held.id}/start")
         _await(engine, held, part, answers)
@@ -234,14 +237,16 @@ def _start(
         raise
 
 
-def _await(engine: "_Engine", held: Held, part: str, answers: Callable[[], bool]) -> None:
+def _await(engine: "_Engine", held: ProgramContainer, part: str, answers: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not answers():
         state = engine.must("GET", f"/containers/{held.id}/json")["State"]
         if not state["Running"]:
-            raise Refused(engine.last_words(held.id) or f"the {part} ended with {state['ExitCode']}, without a word")
+            raise RequestRefused(
+                engine.last_words(held.id) or f"the {part} ended with {state['ExitCode']}, without a word"
+            )
         if time.monotonic() > deadline:
-            raise Refused(
+            raise RequestRefused(
                 f"the {part} does not answer after {_PATIENCE:g} s; its last words: {engine.last_words(held.id)}"
             )
         time.sleep(0.05)
@@ -298,24 +303,13 @@ def _engine_socket(environment: Mapping[str, str]) -> str:
 
 def _says_container(environment: Mapping[str, str]) -> bool:
     try:
-        told = Client(socket_path(environment)).get_json("/options")["options"]
+        told = DaemonClient(socket_path(environment)).get_json("/options")["options"]
     except NotRunning:
         return False
     return bool(told["in_container"])
 
 
 # --- the engine -----------------------------------------------------------------------------------------------------
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("engine", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 class _Engine:
@@ -326,7 +320,7 @@ class _Engine:
 
     def ask(self, method: str, path: str, body: Any = None, timeout: float = _PATIENCE) -> tuple[int, Any]:
         """Status and answer: a value, or bytes where it is no JSON."""
-        connection = _Connection(self.path, timeout)
+        connection = UnixHttpConnection(self.path, timeout, "engine")
         try:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
@@ -340,42 +334,44 @@ class _Engine:
             connection.close()
 
     def must(self, method: str, path: str, body: Any = None, *, gone: bool = False) -> Any:
-        """The answer; `gone`: it may be gone already. Raises `Refused` with the engine's words."""
+        """The answer; `gone`: it may be gone already. Raises `RequestRefused` with the engine's words."""
         status, answer = self.ask(method, path, body)
         if status >= 400 and not (gone and status in (404, 409)):
             words = answer.get("message", "") if isinstance(answer, dict) else answer.decode(errors="replace")
-            raise Refused(f"the container engine says: {words or status}")
+            raise RequestRefused(f"the container engine says: {words or status}")
         return answer
 
     def check(self) -> None:
-        """Raise `Refused` where it cannot run a router, with the reason."""
+        """Raise `RequestRefused` where it cannot run a router, with the reason."""
         version = str(self.must("GET", "/version").get("ApiVersion", "0"))
         if tuple(int(part) for part in version.split(".") if part.isdigit()) < API:
             wanted = ".".join(map(str, API))
-            raise Refused(f"the engine at {self.path} speaks API {version}; {FLAG} needs {wanted} (Docker 20.10)")
+            raise RequestRefused(
+                f"the engine at {self.path} speaks API {version}; {FLAG} needs {wanted} (Docker 20.10)"
+            )
         security = self.must("GET", "/info").get("SecurityOptions") or ()
         if any("name=rootless" in str(option) for option in security):
-            raise Refused(
+            raise RequestRefused(
                 f"the engine at {self.path} runs without root: its containers do not see this host's network. Launch "
                 f"without {FLAG}, or use an engine of root's (DOCKER_HOST)"
             )
         status, _ = self.ask("GET", f"/images/{quote(IMAGE)}:latest/json")
         if status == 404:
-            raise Refused(
+            raise RequestRefused(
                 f"the engine has no image {IMAGE}: `make image` in the project's directory writes it to a file, and "
                 "`docker load -i overlay-lab-weave.tar.gz` takes it from there"
             )
 
-    def find(self, part: str) -> Held | None:
-        """The container of this part. Raises `Refused` where another has its name."""
+    def find(self, part: str) -> ProgramContainer | None:
+        """The container of this part. Raises `RequestRefused` where another has its name."""
         name = NAMES[part]
         status, found = self.ask("GET", f"/containers/{name}/json", timeout=_LOOK)
         if status != 200:
             return None
         if ((found.get("Config") or {}).get("Labels") or {}).get(LABEL) != part:
-            raise Refused(f"there is a container `{name}` that is none of this overlay: remove or rename it")
+            raise RequestRefused(f"there is a container `{name}` that is none of this overlay: remove or rename it")
         comes = found["HostConfig"]["RestartPolicy"]["Name"] not in ("", "no")
-        return Held(self, found["Id"], name, bool(found["State"]["Running"]), found["Image"], comes)
+        return ProgramContainer(self, found["Id"], name, bool(found["State"]["Running"]), found["Image"], comes)
 
     def last_words(self, container: str) -> str:
         """What it said last: the sentence of a command that failed, or else the end of its log."""

@@ -13,14 +13,14 @@ from contextlib import suppress
 import msgspec
 
 from overlay.addresses import parse_peer_name
-from overlay.cli.client import Client, NotRunning, Refused, socket_path
+from overlay.cli.client import DaemonClient, NotRunning, RequestRefused, socket_path
 from overlay.cli.container import is_inside, refuse_beside, settle, start_router
 from overlay.cli.original import refuse_flag
 from overlay.cli.variables import from_environment
 from overlay.cli.words import Usage, engine_socket, host_names, nearest, number
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import ConfigError, UsageError
-from overlay.options import WIREGUARD_MODES, LaunchOptions, Places
+from overlay.options import WIREGUARD_MODES, DaemonPaths, LaunchOptions
 from overlay.ranges import Network, overlapping
 
 __all__ = ["HELP", "clean_up", "known_flags", "launch", "parse_launch"]
@@ -209,7 +209,7 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
 def launch(
     words: Sequence[str],
     environment: Mapping[str, str],
-    client: Client | None = None,
+    client: DaemonClient | None = None,
     spawn: Callable[[LaunchOptions], None] | None = None,
     routes: Callable[[], Sequence[tuple[Network, str]]] = tuple,
 ) -> str:
@@ -225,12 +225,12 @@ def launch(
     with suppress(NotRunning):
         # The running router compares: it does not tell its password.
         asked = msgspec.to_builtins(options)
-        different = json.loads((client or Client(socket_path(environment))).post_json("/options", asked))
+        different = json.loads((client or DaemonClient(socket_path(environment))).post_json("/options", asked))
     if different is None:
         if spawn is None and options.in_container and is_inside(environment):
             from overlay.daemon.daemon import hold_daemon
 
-            hold_daemon(options, Places.of(environment), environment)
+            hold_daemon(options, DaemonPaths.of(environment), environment)
             return "the router has ended"
         warning = _in_the_way(words, options, routes())
         if spawn is not None:
@@ -241,10 +241,10 @@ def launch(
             from overlay.daemon.daemon import spawn_daemon
 
             refuse_beside("router", environment)
-            spawn_daemon(options, Places.of(environment), environment)
-        return f"{warning}{_outside_of_seed(options, client or Client(socket_path(environment)))}the router runs"
+            spawn_daemon(options, DaemonPaths.of(environment), environment)
+        return f"{warning}{_outside_of_seed(options, client or DaemonClient(socket_path(environment)))}the router runs"
     if different:
-        raise Refused(
+        raise RequestRefused(
             "a router runs here already, with other options: "
             + "; ".join(different)
             + ". `weave stop` (or `weave reset`, to forget its addresses) ends it;"
@@ -256,7 +256,10 @@ def launch(
 
 
 def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[tuple[Network, str]]) -> str:
-    """A warning line if the range overlaps a network of this host. Raises `Refused` if nobody chose the range."""
+    """A warning line if the range overlaps a network of this host.
+
+    Raises `RequestRefused` if nobody chose the range.
+    """
     networks = dict(routes)
     found = overlapping(ipaddress.ip_network(options.ipalloc_range), networks)
     if found is None:
@@ -264,13 +267,13 @@ def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[t
     said = f"range {options.ipalloc_range} overlaps {found}, which this host reaches by {networks[found]}"
     keys = [word.lstrip("-").partition("=")[0] for word in words if word.startswith("-")]
     if "ipalloc-range" not in (_OLD.get(key, key) for key in keys):
-        raise Refused(
+        raise RequestRefused(
             f"the default {said}: choose another with --ipalloc-range, or name this one there if that is meant"
         )
     return f"warning: the {said}; `weave expose` would take those addresses from this host\n"
 
 
-def _outside_of_seed(options: LaunchOptions, client: Client) -> str:
+def _outside_of_seed(options: LaunchOptions, client: DaemonClient) -> str:
     """A warning line if the range was divided among others than this peer: it waits for one of them."""
     seed = options.config("", "").seed
     if not seed:
@@ -300,7 +303,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
     from overlay.proxy.process import forget_proxy
     from overlay.runtime.disk import Disk
 
-    places = Places.of(environment)
+    places = DaemonPaths.of(environment)
     disk = Disk(places.db)
     try:
         with Netlink() as netlink:
@@ -315,7 +318,7 @@ def clean_up(environment: Mapping[str, str]) -> None:
             with suppress(OSError):
                 places.socket.parent.rmdir()
     except PermissionError as error:
-        raise Refused(f"not allowed to remove the bridge ({error}): run `weave` as root") from None
+        raise RequestRefused(f"not allowed to remove the bridge ({error}): run `weave` as root") from None
     finally:
         disk.close()
 

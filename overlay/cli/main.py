@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from overlay import __version__
 from overlay.clean import LINES, clean, clean_json
-from overlay.cli.client import Client, NotRunning, Refused
+from overlay.cli.client import DaemonClient, NotRunning, RequestRefused
 from overlay.cli.original import dns_arguments, refuse_command, refuse_dns_flag
 from overlay.cli.words import Usage, nearest, take_addresses
 from overlay.errors import OverlayError
 
 if TYPE_CHECKING:
     from overlay.check.facts import HostFacts
-    from overlay.cli.container import Held
+    from overlay.cli.container import ProgramContainer
     from overlay.options import LaunchOptions
     from overlay.ranges import Network
 
-__all__ = ["HERE", "Machine", "main"]
+__all__ = ["HERE", "CommandEnvironment", "main"]
 
 HELP = """\
 Usage: weave COMMAND [ARGUMENTS]
@@ -80,7 +80,7 @@ WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the lo
 DOCKER_HOST the engine's."""
 
 
-class Machine:
+class CommandEnvironment:
     """What a command finds where it runs: the environment, the daemon, and how one is started and cleaned up after.
 
     A simulator puts one of its own in `HERE`, so that the same words do the same on a simulated host.
@@ -91,11 +91,11 @@ class Machine:
         """Variables."""
         return os.environ
 
-    def client(self) -> Client:
+    def client(self) -> DaemonClient:
         """The daemon, whether it runs or not."""
         from overlay.cli.client import socket_path
 
-        return Client(socket_path(self.environment))
+        return DaemonClient(socket_path(self.environment))
 
     spawn: "Callable[[LaunchOptions], None] | None" = None
     """Start a daemon; None: as `overlay.daemon.daemon` does."""
@@ -138,7 +138,7 @@ class Machine:
         clean_up(self.environment)
 
 
-HERE: ContextVar[Machine] = ContextVar("HERE", default=Machine())  # noqa: B039  # it has no state
+HERE: ContextVar[CommandEnvironment] = ContextVar("HERE", default=CommandEnvironment())  # noqa: B039  # it has no state
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     except NotRunning:
         _say("weave is not running: start it with `weave launch`", sys.stderr)
         return 1
-    except (Refused, OverlayError) as error:
+    except (RequestRefused, OverlayError) as error:
         _say(f"weave: {error}", sys.stderr)
         return 1
     except BrokenPipeError:
@@ -194,7 +194,7 @@ def _note(text: str) -> None:
     _say(f"weave: {text}", sys.stderr)
 
 
-def _client() -> Client:
+def _client() -> DaemonClient:
     return HERE.get().client()
 
 
@@ -229,7 +229,7 @@ def _launch_plugin(words: list[str]) -> int:
     if _plain(words, "launch-plugin"):
         raise Usage("launch-plugin takes no arguments")
     if not _client().get_json("/options")["options"]["plugin"]:
-        raise Refused("the plugin is part of the router: `weave stop`, then `weave launch --plugin`")
+        raise RequestRefused("the plugin is part of the router: `weave stop`, then `weave launch --plugin`")
     _say("the plugin is part of the router: it is running", sys.stderr)
     return 0
 
@@ -255,7 +255,7 @@ def _docker_bridge_ip(words: list[str]) -> int:
     name = HERE.get().environment.get("DOCKER_BRIDGE") or "docker0"
     address = HERE.get().bridge_address(name)
     if not address:
-        raise Refused(
+        raise RequestRefused(
             f"this host has no address on `{name}`, the engine's bridge (the variable DOCKER_BRIDGE names it)"
         )
     _say(address)
@@ -274,7 +274,7 @@ def _launch_proxy(words: list[str]) -> int:
 
 def _real(what: str) -> None:
     if HERE.get().spawn is not None:
-        raise Refused(f"a simulated host has no {what.removeprefix('the ')}")
+        raise RequestRefused(f"a simulated host has no {what.removeprefix('the ')}")
 
 
 def _dns_args(words: list[str]) -> int:
@@ -322,7 +322,7 @@ def _launch_dns(words: list[str]) -> int:
             refuse_dns_flag(word)
     client = _client()
     if client.get_json("/options")["options"]["no_dns"]:
-        raise Refused("the router was launched with --no-dns: `weave stop`, then launch it without")
+        raise RequestRefused("the router was launched with --no-dns: `weave stop`, then launch it without")
     _say("DNS is part of the router: it is running", sys.stderr)
     return 0
 
@@ -441,7 +441,7 @@ def _reset(words: list[str]) -> int:
             _client().leave(surrender=True)
         except NotRunning:
             pass
-        except Refused:
+        except RequestRefused:
             if not force:
                 raise
     here = HERE.get()
@@ -460,7 +460,7 @@ def _systemd(words: list[str]) -> int:
 
 
 @contextmanager
-def _router_container() -> "Iterator[Held | None]":
+def _router_container() -> "Iterator[ProgramContainer | None]":
     """The container that the router runs in, if it does: it does not come back, and is removed once the router left."""
     if HERE.get().spawn is not None:
         yield None
@@ -635,7 +635,7 @@ def _dns_change(command: str, words: list[str]) -> int:
     if (containers and not addresses) or (containers and not name):
         entry = client.get_json(f"/ps?container={_quote(container)}")
         if not entry or not entry[0]["addresses"]:
-            raise Refused(f"container {container} is not attached")
+            raise RequestRefused(f"container {container} is not attached")
         addresses = addresses or [cidr.partition("/")[0] for cidr in entry[0]["addresses"]]
         name = name or entry[0]["name"]
     for address in addresses:
@@ -668,7 +668,7 @@ def _version(words: list[str]) -> int:
     _say(f"weave {__version__}")
     try:
         running = _client().get_json("/options")["version"]
-    except (NotRunning, Refused):
+    except (NotRunning, RequestRefused):
         return 0
     _say(f"weave router {running}")
     return 0

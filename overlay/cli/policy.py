@@ -6,7 +6,7 @@ What the words mean is decided by the daemon (`overlay.policy`), the same on all
 from collections.abc import Callable, Sequence
 from urllib.parse import quote, urlencode
 
-from overlay.cli.client import Client
+from overlay.cli.client import DaemonClient
 from overlay.cli.words import Usage, nearest
 
 __all__ = ["HELP", "change", "policies"]
@@ -30,7 +30,7 @@ decides. Who opens a connection counts: its answers pass. Policies are the same 
 --force sets a policy that names nobody yet, contradicts another, or has no effect; --remove takes one back."""
 
 
-def change(verb: str, words: Sequence[str], client: Client, say: Callable[[str], None]) -> int:
+def change(verb: str, words: Sequence[str], client: DaemonClient, say: Callable[[str], None]) -> int:
     """Set a policy, or take it back."""
     flags = ("--force", "--remove")
     given = [word for word in words if word in flags]
@@ -54,7 +54,7 @@ def change(verb: str, words: Sequence[str], client: Client, say: Callable[[str],
     return 0
 
 
-def policies(words: Sequence[str], client: Client, say: Callable[[str], None]) -> int:
+def policies(words: Sequence[str], client: DaemonClient, say: Callable[[str], None]) -> int:
     """Print the table, say which policy decides, or take policies back by number."""
     if not words:
         say(client.get("/status/policies").rstrip("\n"))

@@ -11,12 +11,12 @@ from typing import Any
 from msgspec import defstruct
 from msgspec.structs import asdict
 
-from overlay.cli.client import Refused
+from overlay.cli.client import RequestRefused
 from overlay.cli.container import FLAG, find, is_inside, refuse_beside, settle, start_proxy
 from overlay.cli.variables import refuse_known
 from overlay.cli.words import Usage, engine_socket, host_names, nearest
-from overlay.options import Places, differences
-from overlay.proxy.policy import Policy
+from overlay.options import DaemonPaths, differences
+from overlay.proxy.policy import AttachmentPolicy
 from overlay.proxy.process import (
     DEFAULT_TCP,
     ProxyOptions,
@@ -80,7 +80,7 @@ _IGNORED = {
     "no-detect-tls": "the engine's own TLS is never looked for; --tls and --tlsverify switch the proxy's on",
 }
 """Say what is so anyhow; how its opposite is said."""
-_POLICY = tuple(Policy.__struct_fields__)
+_POLICY = tuple(AttachmentPolicy.__struct_fields__)
 
 
 def parse_proxy(words: Sequence[str]) -> ProxyOptions:
@@ -118,7 +118,7 @@ def parse_proxy(words: Sequence[str]) -> ProxyOptions:
             found["allow_host"] = (*found.get("allow_host", ()), *host_names(value))
         else:
             found[{**_VALUES, **_SHARED}[key]] = value
-    policy = Policy(**{key: found.pop(key) for key in _POLICY if key in found})
+    policy = AttachmentPolicy(**{key: found.pop(key) for key in _POLICY if key in found})
     options = ProxyOptions(host=tuple(hosts), policy=policy, **found)
     _check(options)
     return options
@@ -161,7 +161,7 @@ def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """Start a proxy, or find that the same one runs; says so, and what that means. Raises `OverlayError`."""
     refuse_known(environment)
     options = parse_proxy(words)
-    places = Places.of(environment)
+    places = DaemonPaths.of(environment)
     found = running(places)
     if found is None:
         if options.in_container and is_inside(environment):
@@ -175,7 +175,7 @@ def launch_proxy(words: Sequence[str], environment: Mapping[str, str]) -> str:
         return "\n".join(("the proxy runs", *warnings(options)))
     different = differences(_flat(found.options), _flat(options))
     if different:
-        raise Refused(
+        raise RequestRefused(
             "a proxy runs here already, with other options: " + "; ".join(different) + ". `weave stop-proxy` ends it"
         )
     return "the proxy runs already, with the same options" + (
@@ -201,13 +201,13 @@ def stop(environment: Mapping[str, str]) -> bool:
     if held is not None:
         held.remove()
         return True
-    return stop_proxy(Places.of(environment))
+    return stop_proxy(DaemonPaths.of(environment))
 
 
 def env_words(environment: Mapping[str, str], *, restore: bool = False) -> str:
     """What a shell is to do to talk to the proxy (or, with `restore`, to what it talked to before): one command.
 
-    One command without quotes, so that both `` `weave env` `` and `eval $(weave env)` work. Raises `Refused`.
+    One command without quotes, so that both `` `weave env` `` and `eval $(weave env)` work. Raises `RequestRefused`.
     """
     if restore:
         return _restore(environment)
@@ -223,7 +223,7 @@ def env_words(environment: Mapping[str, str], *, restore: bool = False) -> str:
 
 
 def config_words(environment: Mapping[str, str]) -> str:
-    """The flags with which a docker command talks to the proxy. Raises `Refused`."""
+    """The flags with which a docker command talks to the proxy. Raises `RequestRefused`."""
     found = _running(environment)
     host = found.hosts[0].replace("//0.0.0.0:", "//127.0.0.1:")
     words = [f"-H={host}"]
@@ -255,9 +255,9 @@ def _restore(environment: Mapping[str, str]) -> str:
 
 
 def _running(environment: Mapping[str, str]) -> Running:
-    found = running(Places.of(environment))
+    found = running(DaemonPaths.of(environment))
     if found is None:
-        raise Refused("the proxy is not running: start it with `weave launch-proxy`")
+        raise RequestRefused("the proxy is not running: start it with `weave launch-proxy`")
     return found
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from overlay.cli.client import Client, NotRunning, Refused, socket_path
+from overlay.cli.client import DaemonClient, NotRunning, RequestRefused, socket_path
 from overlay.cli.launch import parse_launch
 from overlay.cli.proxy import parse_proxy, split_proxy_words, stop
 from overlay.cli.variables import TAKEN
@@ -168,7 +168,7 @@ def _install(words: list[str], environment: Mapping[str, str]) -> str:
         for name in names:
             _write(FOLDER / name, texts[name], 0o644)
     except OSError as error:
-        raise Refused(f"cannot write {error.filename}: {error.strerror}; run `weave` as root") from None
+        raise RequestRefused(f"cannot write {error.filename}: {error.strerror}; run `weave` as root") from None
     if proxy is None and (FOLDER / PROXY).exists():
         _systemctl("disable", "--now", PROXY)
         (FOLDER / PROXY).unlink()
@@ -176,14 +176,14 @@ def _install(words: list[str], environment: Mapping[str, str]) -> str:
     _systemctl("enable", *names)
     # What runs, by hand or with other options, makes room.
     with contextlib.suppress(NotRunning):
-        Client(socket_path(environment)).leave(restart=True)
+        DaemonClient(socket_path(environment)).leave(restart=True)
     if proxy is not None:
         stop(environment)
     for name in names:
         try:
             _systemctl("restart", name)
-        except Refused as error:
-            raise Refused(
+        except RequestRefused as error:
+            raise RequestRefused(
                 f"{error} `journalctl -u {name} -n 20` says why, `weave systemd remove` ends the tries"
             ) from None
     return f"{' and '.join(names)}: started, now and at each boot"
@@ -202,16 +202,16 @@ def _remove() -> str:
 
 
 def _systemctl(*words: str, check: bool = True) -> None:
-    """Run systemctl; its own words if it fails. Raises `Refused`."""
+    """Run systemctl; its own words if it fails. Raises `RequestRefused`."""
     try:
         done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise Refused("there is no systemd here (no systemctl): `weave launch` starts the router") from None
+        raise RequestRefused("there is no systemd here (no systemctl): `weave launch` starts the router") from None
     if check and done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
-        raise Refused(f"systemctl {' '.join(words)}: {said}")
+        raise RequestRefused(f"systemctl {' '.join(words)}: {said}")
     if not check and done.stdout.strip() == "offline":
-        raise Refused("systemd does not run on this host: `weave launch` starts the router")
+        raise RequestRefused("systemd does not run on this host: `weave launch` starts the router")
 
 
 def _program() -> str:
@@ -219,7 +219,7 @@ def _program() -> str:
     here = Path(sys.argv[0])
     found = str(here.absolute()) if here.suffix != ".py" and os.access(here, os.X_OK) else shutil.which("weave")
     if not found:
-        raise Refused("units need the path of an installed `weave`: put it on PATH")
+        raise RequestRefused("units need the path of an installed `weave`: put it on PATH")
     return found
 
 

@@ -1,6 +1,6 @@
 """Variables of the environment that the original's commands read: each is taken with effect, or refused in a sentence.
 
-Owns the table of both. Where this overlay keeps its own things (WEAVE_DB, WEAVE_SOCK, …) is said in `Places`.
+Owns the table of both. Where this overlay keeps its own things (WEAVE_DB, WEAVE_SOCK, …) is said in `DaemonPaths`.
 """
 
 from collections.abc import Callable, Mapping

@@ -34,7 +34,7 @@ def equal(a: bytes, b: bytes) -> bool:
     return hmac.compare_digest(a, b)
 
 
-class Keys(Struct, frozen=True):
+class RootKeys(Struct, frozen=True):
     """Roots of the two directions of one connection, for one purpose; `send` of one side is `receive` of the other.
 
     They never protect anything themselves: `overlay.crypto.seal` and `overlay.mesh.session` derive the key of each

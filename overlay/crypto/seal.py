@@ -3,7 +3,7 @@
 Owns the counter of 8 octets that leads every sealed packet: an epoch (2 octets) and a sequence number within it
 (6 octets), big-endian. What the packet holds and which header it has is not known here; the header goes in as
 associated data. One `Sealer` and one `Opener` for each connection, made from the roots that the session derived
-(`derive.Keys`). AES-256-GCM; the nonce is the counter behind four zero octets. Every epoch has a key of its own, so
+(`derive.RootKeys`). AES-256-GCM; the nonce is the counter behind four zero octets. Every epoch has a key of its own, so
 no nonce is used twice with one key.
 """
 

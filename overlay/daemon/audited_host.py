@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class AuditedHost:
-    """See `audit.Host`. `settle` gives it what is made later than the audit."""
+    """See `audit.AuditTarget`. `settle` gives it what is made later than the audit."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class AuditedHost:
         self._around = router, journal, exposure, lives
 
     def remake_devices(self) -> None:
-        """See `audit.Host`."""
+        """See `audit.AuditTarget`."""
         before = self._forwarding.devices
         after = bridge.again(self._netlink, self._plan, before, self._clear, self._own)
         self._forwarding.devices = after
@@ -67,27 +67,27 @@ class AuditedHost:
         exposure.restore()
 
     def exposed(self) -> tuple[str, ...]:
-        """See `audit.Host`."""
+        """See `audit.AuditTarget`."""
         return self._around[2].addresses if self._around is not None else ()
 
     def expose_again(self) -> None:
-        """See `audit.Host`."""
+        """See `audit.AuditTarget`."""
         if self._around is not None:
             self._around[2].restore()
 
     def look_at_filter(self) -> tuple[str, ...]:
-        """See `audit.Host`."""
+        """See `audit.AuditTarget`."""
         mended = self._policy.look()
         return (*mended, *self._around[2].look_at_filter()) if self._around is not None else mended
 
     def container_of(self, port: str) -> str:
-        """See `audit.Host`."""
+        """See `audit.AuditTarget`."""
         records = self._around[1].all() if self._around is not None else ()
         return next(
             (each.container for each in records if not is_own(each.container) and port_name(each.container) == port), ""
         )
 
     def look_at(self, container: str) -> None:
-        """See `audit.Host`."""
+        """See `audit.AuditTarget`."""
         if self._around is not None:
             self._around[3].look_at(container)

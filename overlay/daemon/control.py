@@ -30,7 +30,7 @@ from overlay.http.listener import Door, NotFound, guarded, sentences
 from overlay.options import LaunchOptions, differences
 from overlay.owners import EXPOSED
 from overlay.runtime.router import Router
-from overlay.view import View
+from overlay.view import PeerView
 
 __all__ = ["Control"]
 
@@ -211,7 +211,7 @@ class Control:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         peer = self._router.node.config.name
 
-        def push(t: int, view: View) -> None:
+        def push(t: int, view: PeerView) -> None:
             while queue.qsize() >= WATCH_QUEUE:
                 queue.get_nowait()
             queue.put_nowait(_json.encode({"t": t, "view": {"peer": peer, **asdict(view)}}) + b"\n")
@@ -461,7 +461,7 @@ class Control:
     # --- containers ------------------------------------------------------------------------------------------------
 
     async def _run(self, request: web.Request) -> web.Response:
-        body = await _json_body(request, _Run)
+        body = await _json_body(request, _RunRequest)
         container = await self._containers.run(
             body.create,
             body.name,
@@ -540,7 +540,7 @@ class Control:
         raise NotFound(f"the proxy knows no `{step}`: there are reserve, renew and ensure")
 
 
-class _Run(Struct, frozen=True):
+class _RunRequest(Struct, frozen=True):
     """The body of `POST /run`."""
 
     create: dict[str, Any] = {}

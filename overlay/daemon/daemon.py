@@ -41,7 +41,7 @@ from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem, OverlayError
 from overlay.http.listener import IDLE, Door, make_runner, open_token, serve_tcp
 from overlay.kernel import bridge
-from overlay.kernel.attach import Endpoints, Ports, port_name, port_rule
+from overlay.kernel.attach import EndpointPorts, Ports, port_name, port_rule
 from overlay.kernel.audit import Audit
 from overlay.kernel.forwarding import Forwarding
 from overlay.kernel.host_files import host_socket
@@ -54,7 +54,7 @@ from overlay.kernel.wireguard import WireGuard, open_wireguard
 from overlay.mesh import launches
 from overlay.mesh.trust import Trust
 from overlay.node import Node
-from overlay.options import DEFAULT_PLUGIN, LaunchOptions, Places
+from overlay.options import DEFAULT_PLUGIN, DaemonPaths, LaunchOptions
 from overlay.proxy.process import running
 from overlay.runtime.disk import Disk
 from overlay.runtime.dns_server import DnsServer, lookup
@@ -79,7 +79,7 @@ _ENGINE_PATIENCE = 5.0
 class Daemon:
     """One router of this host, from its lock to its farewell. `serve` runs until it is told to stop."""
 
-    def __init__(self, options: LaunchOptions, places: Places, environment: Mapping[str, str]) -> None:
+    def __init__(self, options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
         self._options = options
         self._places = places
         self._environment = environment
@@ -199,7 +199,7 @@ class Daemon:
         containers.lives.on_engine = engine_is_there
         self._containers = containers
         if options.plugin:
-            endpoints = Endpoints(netlink, audit.devices, ports)
+            endpoints = EndpointPorts(netlink, audit.devices, ports)
             await self._open_plugin(Plugin(router, engine, containers.bookings, endpoints, config, journal))
         containers.begin()
         if devices.adopted:
@@ -228,8 +228,8 @@ class Daemon:
         lives.on_engine = engine_is_there
 
     def _open_wireguard(
-        self, netlink: Netlink, devices: bridge.Devices, config: Config
-    ) -> tuple[WireGuard | None, bridge.Devices, str]:
+        self, netlink: Netlink, devices: bridge.BridgeDevices, config: Config
+    ) -> tuple[WireGuard | None, bridge.BridgeDevices, str]:
         """The encrypted fast path, and why there is none; a program that was asked for by name must be there."""
         bridge.remove_secure(netlink)
         mode = self._options.wireguard
@@ -480,7 +480,7 @@ async def _resolve(host: str) -> str:
     return str(found[0][4][0])
 
 
-def run_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str], ready: Any) -> None:
+def run_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str], ready: Any) -> None:
     """Run a daemon in this process until it is told to stop; `ready()` is called once it answers.
 
     Raises `OverlayError` when it cannot start.
@@ -498,7 +498,7 @@ def run_daemon(options: LaunchOptions, places: Places, environment: Mapping[str,
             runner.run(main())
 
 
-def spawn_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str]) -> None:
+def spawn_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
     """Fork a daemon away and return once it answers. Raises `EnvironmentProblem` with its words if it cannot start."""
 
     def work(ready: Callable[[], None]) -> None:
@@ -508,7 +508,7 @@ def spawn_daemon(options: LaunchOptions, places: Places, environment: Mapping[st
     spawn(work, "the router", places.log, places.pid, options.log_level)
 
 
-def hold_daemon(options: LaunchOptions, places: Places, environment: Mapping[str, str]) -> None:
+def hold_daemon(options: LaunchOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
     """Be the daemon, in a container that was made for it; returns at its end. Raises `OverlayError`."""
     prepare(options.docker_api or socket_path(environment), places.db)
     hold(lambda ready: run_daemon(options, places, environment, ready), places.pid, options.log_level)

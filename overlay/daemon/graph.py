@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from overlay.clean import clean_tree
 
-__all__ = ["FORMATS", "Edge", "Graph", "Node", "graph"]
+__all__ = ["FORMATS", "Edge", "Graph", "GraphNode", "graph"]
 
 Report = Mapping[str, Any]
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,_/()-")
@@ -19,7 +19,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _STATES = {"own": "bold", "reachable": "solid", "unreachable": "dashed", "left": "dotted"}
 
 
-class Node(Struct, frozen=True):
+class GraphNode(Struct, frozen=True):
     """A peer or a container."""
 
     id: str
@@ -41,7 +41,7 @@ class Edge(Struct, frozen=True):
 class Graph(Struct, frozen=True):
     """Both, in a fixed order."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[GraphNode, ...]
     edges: tuple[Edge, ...]
 
 
@@ -50,7 +50,9 @@ def graph(report: Report, *, containers: bool = False) -> Graph:
     report = clean_tree(report)
     mesh = report["mesh"]
     ids = {peer["name"]: f"p{number}" for number, peer in enumerate(mesh["peers"])}
-    nodes = [Node(ids[peer["name"]], (peer["nickname"], peer["name"]), _kind(peer, mesh)) for peer in mesh["peers"]]
+    nodes = [
+        GraphNode(ids[peer["name"]], (peer["nickname"], peer["name"]), _kind(peer, mesh)) for peer in mesh["peers"]
+    ]
     edges = list(_edges(report, ids))
     if containers:
         names = {(each["peer"], each["container"]): each["name"].rstrip(".") for each in report["dns"]["entries"]}
@@ -58,7 +60,7 @@ def graph(report: Report, *, containers: bool = False) -> Graph:
             if entry["peer"] not in ids:
                 continue
             shown = names.get((entry["peer"], entry["container"]), entry["container"][:12])
-            nodes.append(Node(f"c{number}", (shown, *entry["addresses"]), "container"))
+            nodes.append(GraphNode(f"c{number}", (shown, *entry["addresses"]), "container"))
             edges.append(Edge(ids[entry["peer"]], f"c{number}", "", entry["state"] in ("local", "forwarded")))
     return Graph(tuple(nodes), tuple(edges))
 

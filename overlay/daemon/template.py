@@ -14,7 +14,16 @@ length.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from overlay.daemon.template_words import MAX_DEPTH, MAX_OUTPUT, MAX_STEPS, WRITTEN, Assignment, State, read, shown
+from overlay.daemon.template_words import (
+    MAX_DEPTH,
+    MAX_OUTPUT,
+    MAX_STEPS,
+    WRITTEN,
+    Assignment,
+    TemplateState,
+    read,
+    shown,
+)
 from overlay.errors import UsageError
 
 __all__ = ["MAX_OUTPUT", "MAX_STEPS", "MAX_TEMPLATE", "render", "split"]
@@ -24,7 +33,7 @@ MAX_TEMPLATE = 8192
 
 Token = tuple[bool, str]
 """(is an action, its words or the text)."""
-Node = Callable[[State], None]
+Node = Callable[[TemplateState], None]
 """Writes what a part of the template says."""
 
 
@@ -35,7 +44,7 @@ def render(template: str, report: Mapping[str, Any]) -> str:
     nodes, ended, _ = _block(iter(split(template)), 0)
     if ended:
         raise UsageError("the template has an {{end}} or {{else}} without a beginning")
-    state = State(report)
+    state = TemplateState(report)
     _write(nodes, state)
     return "".join(state.pieces)
 
@@ -104,7 +113,7 @@ def _begun(word: str, rest: str, tokens: Iterator[Token], depth: int) -> Node:
     return _BLOCKS[word](assignment, body, otherwise)
 
 
-def _write(nodes: Sequence[Node], state: State, variables: Mapping[str, Any] | None = None) -> None:
+def _write(nodes: Sequence[Node], state: TemplateState, variables: Mapping[str, Any] | None = None) -> None:
     """Write nodes in a scope of their own."""
     state.scopes.append(dict(variables or {}))
     for node in nodes:
@@ -113,7 +122,7 @@ def _write(nodes: Sequence[Node], state: State, variables: Mapping[str, Any] | N
 
 
 def _text(text: str) -> Node:
-    def write(state: State) -> None:
+    def write(state: TemplateState) -> None:
         state.step(1 + len(text) // WRITTEN)
         state.append(text)
 
@@ -124,7 +133,7 @@ def _action(action: Assignment) -> Node:
     if len(action.names) > 1:
         raise UsageError(f"the template gives one value to {', '.join(action.names)}: only range has two")
 
-    def write(state: State) -> None:
+    def write(state: TemplateState) -> None:
         state.step(2)
         value = action.value(state)
         if not action.names:
@@ -137,7 +146,7 @@ def _action(action: Assignment) -> Node:
 
 
 def _if(condition: Assignment, body: Sequence[Node], otherwise: Sequence[Node]) -> Node:
-    def write(state: State) -> None:
+    def write(state: TemplateState) -> None:
         state.step()
         value = condition.value(state)
         _write(body if value else otherwise, state, dict.fromkeys(condition.names[:1], value))
@@ -146,7 +155,7 @@ def _if(condition: Assignment, body: Sequence[Node], otherwise: Sequence[Node]) 
 
 
 def _with(condition: Assignment, body: Sequence[Node], otherwise: Sequence[Node]) -> Node:
-    def write(state: State) -> None:
+    def write(state: TemplateState) -> None:
         state.step()
         value, before = condition.value(state), state.dot
         state.dot = value if value else before
@@ -160,7 +169,7 @@ def _range(of: Assignment, body: Sequence[Node], otherwise: Sequence[Node]) -> N
     if len(of.names) > 2:
         raise UsageError(f"the template gives a range to {', '.join(of.names)}: it has a key and an element")
 
-    def write(state: State) -> None:
+    def write(state: TemplateState) -> None:
         state.step()
         found, before = of.value(state), state.dot
         state.step(len(found) if isinstance(found, (Mapping, list, tuple)) else 0)

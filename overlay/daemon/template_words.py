@@ -12,7 +12,18 @@ from typing import Any, NamedTuple
 from overlay.clean import clean, clean_json
 from overlay.errors import UsageError
 
-__all__ = ["MAX_DEPTH", "MAX_OUTPUT", "MAX_STEPS", "WRITTEN", "Assignment", "Clean", "State", "Value", "read", "shown"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_OUTPUT",
+    "MAX_STEPS",
+    "WRITTEN",
+    "Assignment",
+    "Clean",
+    "TemplateState",
+    "Value",
+    "read",
+    "shown",
+]
 
 MAX_DEPTH = 32
 """Of blocks, and of parentheses."""
@@ -34,7 +45,7 @@ class Clean(str):
 Scope = dict[str, Any]
 
 
-class State:
+class TemplateState:
     """What a template sees at one place, and what is left of its bounds."""
 
     def __init__(self, root: Any) -> None:
@@ -67,7 +78,7 @@ class State:
         raise UsageError(f"the template uses {name} where it has no value: write {{{{{name} := ...}}}} before")
 
 
-Value = Callable[[State], Any]
+Value = Callable[[TemplateState], Any]
 
 
 class Assignment(NamedTuple):
@@ -217,7 +228,7 @@ class _Words:
 _CONSTANTS: Mapping[str, Any] = {"true": True, "false": False, "nil": None}
 
 
-def _dot(state: State) -> Any:
+def _dot(state: TemplateState) -> Any:
     state.step()
     return state.dot
 
@@ -227,7 +238,7 @@ def _constant(value: Any) -> Value:
 
 
 def _variable(name: str) -> Value:
-    def value(state: State) -> Any:
+    def value(state: TemplateState) -> Any:
         state.step()
         return state.scope(name)[name]
 
@@ -237,7 +248,7 @@ def _variable(name: str) -> Value:
 def _fields(base: Value, names: Sequence[str]) -> Value:
     path = "." + ".".join(names)
 
-    def value(state: State) -> Any:
+    def value(state: TemplateState) -> Any:
         found = base(state)
         for name in names:
             found = _field(found, name, path, state)
@@ -246,7 +257,7 @@ def _fields(base: Value, names: Sequence[str]) -> Value:
     return value
 
 
-def _field(value: Any, name: str, path: str, state: State) -> Any:
+def _field(value: Any, name: str, path: str, state: TemplateState) -> Any:
     state.step()
     if not isinstance(value, Mapping):
         raise UsageError(f"{path}: there is no field {name!r} in {type(value).__name__}")
@@ -282,7 +293,7 @@ def _literal(token: _Token, words: _Words) -> Any:
         raise UsageError(f"{{{{{text:.80}}}}}: {error.reason}") from None
 
 
-def shown(value: Any, state: State) -> Clean:
+def shown(value: Any, state: TemplateState) -> Clean:
     """A value as it is printed, made harmless: a list as Go prints it, whatever has fields as JSON."""
     if value is None:
         return Clean("")
@@ -296,11 +307,11 @@ def shown(value: Any, state: State) -> Clean:
     return _json(value, state)
 
 
-def _json(value: Any, state: State) -> Clean:
+def _json(value: Any, state: TemplateState) -> Clean:
     return _harmless(json.dumps(value), clean_json, state)
 
 
-def _harmless(text: str, cleaned: Callable[[str], str], state: State) -> Clean:
+def _harmless(text: str, cleaned: Callable[[str], str], state: TemplateState) -> Clean:
     state.step(len(text) // WRITTEN)
     found = cleaned(text)
     if len(found) != len(text):  # an escape is longer than what it stands for
@@ -312,13 +323,13 @@ def _harmless(text: str, cleaned: Callable[[str], str], state: State) -> Clean:
 
 
 class _Function(NamedTuple):
-    call: Callable[[str, list[Any], State], Any]
+    call: Callable[[str, list[Any], TemplateState], Any]
     least: int
     most: int
     takes: str
 
     def make(self, name: str, arguments: list[Value]) -> Value:
-        def value(state: State) -> Any:
+        def value(state: TemplateState) -> Any:
             state.step(1 + 2 * len(arguments))
             return self.call(name, [argument(state) for argument in arguments], state)
 
@@ -329,7 +340,7 @@ class _Lazy(_Function):
     """`and` and `or`, which look at no more of their arguments than they have to."""
 
     def make(self, name: str, arguments: list[Value]) -> Value:
-        def value(state: State) -> Any:
+        def value(state: TemplateState) -> Any:
             found: Any = None
             for argument in arguments:
                 state.step()
@@ -341,14 +352,14 @@ class _Lazy(_Function):
         return value
 
 
-def _len(name: str, arguments: list[Any], _state: State) -> int:
+def _len(name: str, arguments: list[Any], _state: TemplateState) -> int:
     (value,) = arguments
     if not isinstance(value, (str, Mapping, list, tuple, type(None))):
         raise UsageError(f"{name}: {type(value).__name__} found, a list expected")
     return len(value or ())
 
 
-def _print(name: str, arguments: list[Any], state: State) -> Clean:
+def _print(name: str, arguments: list[Any], state: TemplateState) -> Clean:
     texts = [shown(value, state) for value in arguments]
     if name == "println":
         return _joined([" ".join(texts), "\n"], state)
@@ -360,13 +371,13 @@ def _print(name: str, arguments: list[Any], state: State) -> Clean:
     return _joined(pieces, state)
 
 
-def _joined(pieces: Sequence[str], state: State) -> Clean:
+def _joined(pieces: Sequence[str], state: TemplateState) -> Clean:
     """The pieces as one text, paid for before it is made."""
     state.step(sum(map(len, pieces)) // WRITTEN)
     return Clean("".join(pieces))
 
 
-def _printf(name: str, arguments: list[Any], state: State) -> Clean:
+def _printf(name: str, arguments: list[Any], state: TemplateState) -> Clean:
     layout, *values = arguments
     if not isinstance(layout, str):
         raise UsageError(f"{name}: the first word is a text as %s, found {type(layout).__name__}")
@@ -394,7 +405,7 @@ def _printf(name: str, arguments: list[Any], state: State) -> Clean:
     return _joined(pieces, state)
 
 
-def _formatted(verb: re.Match[str], value: Any, state: State) -> str:
+def _formatted(verb: re.Match[str], value: Any, state: TemplateState) -> str:
     flags, width, precision, letter = verb.groups()
     if int(width[:6] or 0) > _WIDEST or int((precision or "0")[:6]) > _WIDEST:
         raise UsageError(f"printf {verb[0]:.20}: at most {_WIDEST} characters")
@@ -420,7 +431,7 @@ def _formatted(verb: re.Match[str], value: Any, state: State) -> str:
     return text.zfill(int(width or 0)) if "0" in flags and letter in "dxfge" else text.rjust(int(width or 0))
 
 
-def _index(name: str, arguments: list[Any], state: State) -> Any:
+def _index(name: str, arguments: list[Any], state: TemplateState) -> Any:
     value, *keys = arguments
     for key in keys:
         state.step()
@@ -435,7 +446,7 @@ def _index(name: str, arguments: list[Any], state: State) -> Any:
     return value
 
 
-def _compared(name: str, arguments: list[Any], state: State) -> bool:
+def _compared(name: str, arguments: list[Any], state: TemplateState) -> bool:
     first, *others = arguments
     for value in arguments:
         if isinstance(value, (Mapping, list, tuple)):
@@ -455,7 +466,7 @@ def _same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def _not(_name: str, arguments: list[Any], _state: State) -> bool:
+def _not(_name: str, arguments: list[Any], _state: TemplateState) -> bool:
     return not arguments[0]
 
 

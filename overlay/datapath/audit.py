@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
-__all__ = ["DEVICE", "FORWARDING", "NEIGHBOUR", "ORDER", "PORT", "VXLAN", "Difference", "Tables", "compare"]
+__all__ = ["DEVICE", "FORWARDING", "NEIGHBOUR", "ORDER", "PORT", "VXLAN", "TableDifference", "Tables", "compare"]
 
 DEVICE, PORT, VXLAN, FORWARDING, NEIGHBOUR, FILTER, ADDRESS = (
     "device", "port", "VXLAN entry", "bridge entry", "neighbour", "filter", "address",
@@ -20,7 +20,7 @@ Tables = Mapping[str, Mapping[str, str]]
 """By table, what is at each key."""
 
 
-class Difference(Struct, frozen=True):
+class TableDifference(Struct, frozen=True):
     """One key at which the kernel has something else; an empty value: nothing."""
 
     table: str
@@ -36,7 +36,7 @@ class Difference(Struct, frozen=True):
         return f"{self.table} {self.key} was {self.found}, not {self.believed}"
 
 
-def compare(believed: Tables, found: Tables, foreign: Callable[[str, str], bool]) -> tuple[Difference, ...]:
+def compare(believed: Tables, found: Tables, foreign: Callable[[str, str], bool]) -> tuple[TableDifference, ...]:
     """All differences, in the order in which they are mended.
 
     `foreign(table, key)`: what is found there though nothing is believed may stay.
@@ -44,11 +44,13 @@ def compare(believed: Tables, found: Tables, foreign: Callable[[str, str], bool]
     return tuple(difference for table in ORDER for difference in _of_table(table, believed, found, foreign))
 
 
-def _of_table(table: str, believed: Tables, found: Tables, foreign: Callable[[str, str], bool]) -> Iterator[Difference]:
+def _of_table(
+    table: str, believed: Tables, found: Tables, foreign: Callable[[str, str], bool]
+) -> Iterator[TableDifference]:
     ours, theirs = believed.get(table, {}), found.get(table, {})
     if ours == theirs:
         return
     for key in sorted({**ours, **theirs}):
         want, have = ours.get(key, ""), theirs.get(key, "")
         if want != have and (want or not foreign(table, key)):
-            yield Difference(table, key, want, have)
+            yield TableDifference(table, key, want, have)

@@ -29,7 +29,7 @@ class Standing(IntEnum):
     GONE = 2
 
 
-class Claim(Struct, frozen=True):
+class EndpointClaim(Struct, frozen=True):
     """One announced endpoint: the MAC and the addresses it wants. `literals` are `addresses` without prefix length."""
 
     mac: str

@@ -12,7 +12,7 @@ from overlay.datapath.inner import ETHERNET, Layers, layers
 _MAX_JOINED: Final = 65_000
 
 
-class _Run:
+class _SegmentRun:
     """Consecutive TCP packets of one flow that become one super-packet for the port."""
 
     __slots__ = ("found", "frames", "length", "next", "octets", "open")
@@ -30,7 +30,7 @@ class Delivery:
 
     def __init__(self) -> None:
         self._writes: list[list[bytes]] = []
-        self._run: _Run | None = None
+        self._run: _SegmentRun | None = None
 
     def take(self) -> list[list[bytes]]:
         """What is to be written: each the buffers of one virtio-net header and frame."""
@@ -71,7 +71,7 @@ class Delivery:
         if other is None or not other.transport:
             return False
         if other.protocol == 6:
-            self._run = _Run(frame, other)
+            self._run = _SegmentRun(frame, other)
         else:
             self._writes.append(inner.join([frame], other, 0))
         return True
@@ -87,7 +87,7 @@ class Delivery:
 
         All have their checksums to be completed. Returns how many make no sense.
         """
-        run: _Run | None = None
+        run: _SegmentRun | None = None
         refused = 0
         length = end = room = 0
         before = after = b""

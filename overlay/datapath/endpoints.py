@@ -14,7 +14,7 @@ import msgspec
 from overlay.config import Config, PeerName
 from overlay.crypto.secure_peer import SecurePeer
 from overlay.datapath.announcer import Announcer
-from overlay.datapath.claims import Arbiter, Claim, EndpointId, Standing
+from overlay.datapath.claims import Arbiter, EndpointClaim, EndpointId, Standing
 from overlay.datapath.plan import ForwardingPlan
 from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSecurePeers, SetSources
 from overlay.env import MILLISECOND, SECOND
@@ -205,7 +205,7 @@ class Endpoints:
             return []
         return [Broadcast(CHANNEL, self.channel.put(ENFORCER, input.value))]
 
-    def _evict_unconfirmed(self, container: str, claim: Claim, now: int) -> list[Effect]:
+    def _evict_unconfirmed(self, container: str, claim: EndpointClaim, now: int) -> list[Effect]:
         """Take back ports of the earlier life whose MAC or address this host has given to another container since."""
         effects: list[Effect] = []
         for other in list(self._unconfirmed):
@@ -476,7 +476,7 @@ def endpoint_value(
 
 
 @lru_cache(maxsize=4096)
-def _claim(value: Value) -> Claim | None:
+def _claim(value: Value) -> EndpointClaim | None:
     """What `value` claims, in canonical spelling; None when it makes no sense."""
     if not isinstance(value, EndpointValue) or not value.container or not value.addresses:
         return None
@@ -494,7 +494,7 @@ def _claim(value: Value) -> Claim | None:
     literals = {str(i.ip): None for i in interfaces.values()}
     if len(literals) != len(interfaces) or value.mac != value.mac.lower():
         return None
-    return Claim(value.mac, tuple(interfaces), tuple(literals))
+    return EndpointClaim(value.mac, tuple(interfaces), tuple(literals))
 
 
 def _expired(since: dict[PeerName, int], until: int) -> list[PeerName]:

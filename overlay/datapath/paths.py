@@ -62,7 +62,7 @@ class Fast(Enum):
     """It answers again, or is not yet known to; not in use. So WireGuard begins, whose port may well be blocked."""
 
 
-class Event(Enum):
+class PathEvent(Enum):
     ANSWER = "answer"
     MISS = "miss"
     TOO_MANY = "too many"
@@ -74,19 +74,19 @@ class Event(Enum):
 
 
 TRANSITIONS: Final = {
-    (Fast.TRUSTED, Event.ANSWER): Fast.TRUSTED,
-    (Fast.TRUSTED, Event.MISS): Fast.DOUBTED,
-    (Fast.TRUSTED, Event.TOO_MANY): Fast.FAILED,
-    (Fast.DOUBTED, Event.ANSWER): Fast.TRUSTED,
-    (Fast.DOUBTED, Event.MISS): Fast.DOUBTED,
-    (Fast.DOUBTED, Event.TOO_MANY): Fast.FAILED,
-    (Fast.FAILED, Event.ANSWER): Fast.RECOVERING,
-    (Fast.FAILED, Event.MISS): Fast.FAILED,
-    (Fast.FAILED, Event.HEALED): Fast.DOUBTED,
-    (Fast.RECOVERING, Event.HEALED): Fast.DOUBTED,
-    (Fast.RECOVERING, Event.ANSWER): Fast.RECOVERING,
-    (Fast.RECOVERING, Event.ENOUGH): Fast.TRUSTED,
-    (Fast.RECOVERING, Event.MISS): Fast.FAILED,
+    (Fast.TRUSTED, PathEvent.ANSWER): Fast.TRUSTED,
+    (Fast.TRUSTED, PathEvent.MISS): Fast.DOUBTED,
+    (Fast.TRUSTED, PathEvent.TOO_MANY): Fast.FAILED,
+    (Fast.DOUBTED, PathEvent.ANSWER): Fast.TRUSTED,
+    (Fast.DOUBTED, PathEvent.MISS): Fast.DOUBTED,
+    (Fast.DOUBTED, PathEvent.TOO_MANY): Fast.FAILED,
+    (Fast.FAILED, PathEvent.ANSWER): Fast.RECOVERING,
+    (Fast.FAILED, PathEvent.MISS): Fast.FAILED,
+    (Fast.FAILED, PathEvent.HEALED): Fast.DOUBTED,
+    (Fast.RECOVERING, PathEvent.HEALED): Fast.DOUBTED,
+    (Fast.RECOVERING, PathEvent.ANSWER): Fast.RECOVERING,
+    (Fast.RECOVERING, PathEvent.ENOUGH): Fast.TRUSTED,
+    (Fast.RECOVERING, PathEvent.MISS): Fast.FAILED,
 }
 IN_USE: Final = (Fast.TRUSTED, Fast.DOUBTED)
 
@@ -312,7 +312,7 @@ class Paths:
         elif input.fast and paths.fast is not Fast.FORBIDDEN:
             if paths.probe.answered(input.nonce, now):
                 enough = paths.fast is Fast.RECOVERING and paths.probe.streak >= paths.needed
-                self._advance(paths, Event.ENOUGH if enough else Event.ANSWER, now, effects)
+                self._advance(paths, PathEvent.ENOUGH if enough else PathEvent.ANSWER, now, effects)
                 paths.probe.due = now + self._pause(paths, now)
         elif not input.fast:
             self._tube_answered(paths, input.nonce, now, effects)
@@ -327,7 +327,7 @@ class Paths:
                 probe.missed()
                 lossy = probe.misses >= MISSES or probe.history.bit_count() >= LOSSY
                 over = lossy and paths.fast in IN_USE
-                self._advance(paths, Event.TOO_MANY if over else Event.MISS, now, effects)
+                self._advance(paths, PathEvent.TOO_MANY if over else PathEvent.MISS, now, effects)
                 probe.due = now if paths.fast in IN_USE else now + self._pause(paths, now)
             if probe.due <= now:
                 self._ask(paths, True, self._mtu + INNER_ETHERNET, now, effects)
@@ -358,7 +358,7 @@ class Paths:
         due = now + pause - pause // 8 + self._rng.randrange(pause // 4)
         return due + (self._phase - due) % TOGETHER - now
 
-    def _advance(self, paths: _Paths, event: Event, now: int, effects: list[Effect]) -> None:
+    def _advance(self, paths: _Paths, event: PathEvent, now: int, effects: list[Effect]) -> None:
         before = paths.fast
         after = paths.fast = TRANSITIONS[before, event]
         if after in IN_USE and paths.switched:
@@ -430,7 +430,7 @@ class Paths:
         if paths.fast in IN_USE or paths.switched:
             return
         if silent:
-            paths.fast = TRANSITIONS[paths.fast, Event.HEALED]
+            paths.fast = TRANSITIONS[paths.fast, PathEvent.HEALED]
             paths.probe.misses = MISSES // 2
             paths.probe.waiting, paths.probe.due = None, paths.tube_probe.due
         else:

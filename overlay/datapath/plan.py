@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from overlay.config import PeerName
-from overlay.datapath.claims import Arbiter, Claim, Contest, EndpointId, Standing
+from overlay.datapath.claims import Arbiter, Contest, EndpointClaim, EndpointId, Standing
 from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 from overlay.inputs import QuarantineChanged
 from overlay.owners import release_command, short
@@ -24,10 +24,10 @@ class ForwardingPlan:
     def __init__(self, own: PeerName, arbiter: Arbiter) -> None:
         self._own = own
         self._arbiter = arbiter
-        self._claims: Index[str, Claim] = {}
+        self._claims: Index[str, EndpointClaim] = {}
         """By origin and container."""
-        self._by_mac: Index[EndpointId, Claim] = {}
-        self._by_literal: Index[EndpointId, Claim] = {}
+        self._by_mac: Index[EndpointId, EndpointClaim] = {}
+        self._by_literal: Index[EndpointId, EndpointClaim] = {}
         self._standing: dict[PeerName, Standing] = {own: Standing.REACHABLE}
         self._hosts: dict[PeerName, str] = {}
 
@@ -54,7 +54,7 @@ class ForwardingPlan:
 
     # --- what is known --------------------------------------------------------------------------------------------
 
-    def announce(self, origin: PeerName, container: str, claim: Claim | None) -> None:
+    def announce(self, origin: PeerName, container: str, claim: EndpointClaim | None) -> None:
         """Replace (None: remove) what `origin` announces for `container`."""
         self.generation += 1
         before = self._claims.get(origin, _NO_CLAIMS).get(container)
@@ -105,7 +105,7 @@ class ForwardingPlan:
         for literal in self._contested:
             self._dirty_literals[literal] = None
 
-    def _touch(self, claim: Claim) -> None:
+    def _touch(self, claim: EndpointClaim) -> None:
         self._dirty_macs[claim.mac] = None
         for literal in claim.literals:
             self._dirty_literals[literal] = None
@@ -122,10 +122,10 @@ class ForwardingPlan:
     def host(self, origin: PeerName) -> str | None:
         return self._hosts.get(origin)
 
-    def claim(self, origin: PeerName, container: str) -> Claim | None:
+    def claim(self, origin: PeerName, container: str) -> EndpointClaim | None:
         return self._claims.get(origin, {}).get(container)
 
-    def claims(self) -> Iterator[tuple[EndpointId, Claim]]:
+    def claims(self) -> Iterator[tuple[EndpointId, EndpointClaim]]:
         """All claims, in the order of their names."""
         for origin, claims in sorted(self._claims.items()):
             for container, claim in sorted(claims.items()):
@@ -402,8 +402,8 @@ class ForwardingPlan:
             assert getattr(self, attribute) == getattr(fresh, attribute), attribute
 
 
-_NOTHING: dict[EndpointId, Claim] = {}
-_NO_CLAIMS: dict[str, Claim] = {}
+_NOTHING: dict[EndpointId, EndpointClaim] = {}
+_NO_CLAIMS: dict[str, EndpointClaim] = {}
 _NO_LITERALS: tuple[str, ...] = ()
 _NO_NEWS: dict[str, tuple[str, bool]] = {}
 
@@ -416,8 +416,8 @@ def _forwarding(mac: str, remote: str, addresses: tuple[str, ...]) -> SetForward
 
 @lru_cache(maxsize=1 << 13)
 def _alone(
-    origin: PeerName, container: str, claim: Claim
-) -> tuple[EndpointId, dict[EndpointId, Claim], dict[str, Claim]]:
+    origin: PeerName, container: str, claim: EndpointClaim
+) -> tuple[EndpointId, dict[EndpointId, EndpointClaim], dict[str, EndpointClaim]]:
     """What is indexed of an endpoint. Kept for peers of a simulated world; see `overlay.replicated.shared_index`."""
     identity = EndpointId(origin, container)
     return identity, {identity: claim}, {container: claim}

@@ -20,7 +20,7 @@ PROBE_BODY: Final = 10
 """A probe's nonce (8 octets) and size (2); what follows is padding."""
 
 
-class Kind(IntEnum):
+class DatagramKind(IntEnum):
     """The low two bits of the first octet."""
 
     UNICAST = 0

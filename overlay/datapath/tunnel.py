@@ -16,7 +16,18 @@ from overlay.crypto.seal import TAG, Window
 from overlay.datapath import inner
 from overlay.datapath.delivery import Delivery
 from overlay.datapath.inner import ETHERNET, NEEDS_CSUM, VNET, Gso, Layers, layers
-from overlay.datapath.sleeve import HEADER, ID_BITS, PREFIX, PROBE_BODY, TTL, Flag, Kind, peer_id, prefix, unbundled
+from overlay.datapath.sleeve import (
+    HEADER,
+    ID_BITS,
+    PREFIX,
+    PROBE_BODY,
+    TTL,
+    DatagramKind,
+    Flag,
+    peer_id,
+    prefix,
+    unbundled,
+)
 from overlay.datapath.tunnel_session import Send, Socket, TunnelSession, Way
 from overlay.inputs import Neighbour, ProbeHeard
 from overlay.mesh.routes import Routes
@@ -25,7 +36,7 @@ _MIN_SEGMENT: Final = 64
 _MAX_FLOODERS: Final = 8192
 _TYPE: Final = 3
 # Plain numbers: an enum's operators cost as much as all the rest of a packet.
-_UNICAST, _FLOOD, _ANSWER = int(Kind.UNICAST), int(Kind.FLOOD), int(Kind.ANSWER)
+_UNICAST, _FLOOD, _ANSWER = int(DatagramKind.UNICAST), int(DatagramKind.FLOOD), int(DatagramKind.ANSWER)
 _PARTIAL, _PACKED, _SEALED, _PASS_ON = int(Flag.PARTIAL), int(Flag.PACKED), int(Flag.SEALED), int(Flag.PASS_ON)
 _COUNTER_MASK: Final = (1 << 48) - 1
 
@@ -108,7 +119,7 @@ class Tunnel:
         session = self._sessions.get(peer)
         if session is None:
             return
-        kind = (Kind.ANSWER if answer else Kind.PROBE) | session.sealed
+        kind = (DatagramKind.ANSWER if answer else DatagramKind.PROBE) | session.sealed
         head = prefix(kind, 1, session.tag, self._own_id, peer_id(peer))
         body = nonce.to_bytes(8, "big") + size.to_bytes(2, "big")
         overhead = HEADER + (TAG if session.sealed else 0)

@@ -7,10 +7,10 @@ one length in one row for the kernel. Must not know routes, ports or sockets.
 from typing import Final
 
 from overlay.config import PeerName
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.crypto.seal import TAG, Opener, Sealer, Window
 from overlay.datapath.rows import joined, parted
-from overlay.datapath.sleeve import BUNDLED, HEADER, PREFIX, TTL, Flag, Kind, bundled, connection_tag, prefix
+from overlay.datapath.sleeve import BUNDLED, HEADER, PREFIX, TTL, DatagramKind, Flag, bundled, connection_tag, prefix
 from overlay.inputs import Neighbour
 
 Socket = tuple[str, int]
@@ -47,7 +47,7 @@ class Way:
         self.destination = destination
 
         def head(flags: int) -> bytes:
-            return prefix(Kind.UNICAST | flags | session.sealed, TTL, session.tag, own, destination)
+            return prefix(DatagramKind.UNICAST | flags | session.sealed, TTL, session.tag, own, destination)
 
         self.heads = (head(0), head(_PARTIAL))
         """Of one frame: complete, and with a checksum to be completed."""
@@ -71,7 +71,7 @@ class TunnelSession:
         """Packets."""
         self.frames = self.frames_before = 0
         self.window = Window()
-        keys: Keys | None = neighbour.keys
+        keys: RootKeys | None = neighbour.keys
         self.sealer = Sealer(keys.send, now) if keys is not None else None
         self.opener = Opener(keys.receive) if keys is not None else None
         self.sealed = _SEALED if keys is not None else 0

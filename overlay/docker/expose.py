@@ -19,7 +19,7 @@ from overlay.docker.journal import Attachment, Journal, Name
 from overlay.errors import EnvironmentProblem
 from overlay.kernel import firewall, rtnl
 from overlay.kernel.attach import addresses_on
-from overlay.kernel.bridge import Devices, allow_ipv6
+from overlay.kernel.bridge import BridgeDevices, allow_ipv6
 from overlay.kernel.netlink import Netlink
 from overlay.policy.names import names_of
 from overlay.runtime.router import Router
@@ -52,7 +52,7 @@ class HostPort(Protocol):
 class Bridge:
     """The bridge of a real host, and its packet filter."""
 
-    def __init__(self, netlink: Netlink, devices: Callable[[], Devices], neighbours: Callable[[], None]) -> None:
+    def __init__(self, netlink: Netlink, devices: Callable[[], BridgeDevices], neighbours: Callable[[], None]) -> None:
         """`neighbours` puts the bridge's permanent neighbours back: they go with its last address (arp_ifdown)."""
         self._netlink = netlink
         self._devices = devices

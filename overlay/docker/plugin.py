@@ -28,7 +28,7 @@ from overlay.docker.sandbox import make_room, settle
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.http.listener import make_runner, sentence
 from overlay.ipam.universe import Universe
-from overlay.kernel.attach import Endpoints
+from overlay.kernel.attach import EndpointPorts
 from overlay.plugin import requests as r
 from overlay.runtime.router import Router
 
@@ -60,7 +60,7 @@ class Plugin:
         router: Router,
         engine: EngineClient,
         bookings: Bookings,
-        ports: Endpoints,
+        ports: EndpointPorts,
         config: Config,
         journal: Journal,
     ) -> None:

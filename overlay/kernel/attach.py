@@ -22,14 +22,14 @@ from overlay.datapath.port_rules import PortRule, widened
 from overlay.datapath.vxlan import CONTAINER_DEVICE, veth_names
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.kernel import rtnl
-from overlay.kernel.bridge import Devices, allow_ipv6
-from overlay.kernel.netlink import Netlink, NetlinkError, Request
+from overlay.kernel.bridge import BridgeDevices, allow_ipv6
+from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest
 from overlay.kernel.netns import inside
 from overlay.kernel.port_filter import PortFilter
 
 __all__ = [
     "MULTICAST",
-    "Endpoints",
+    "EndpointPorts",
     "PortWanted",
     "Ports",
     "addresses_of",
@@ -60,7 +60,7 @@ class PortWanted(Struct, frozen=True, kw_only=True):
 class Ports:
     """The ports of this host's bridge: what `plug` and `unplug` do, on devices that are known."""
 
-    def __init__(self, netlink: Netlink, devices: Callable[[], Devices], guard: PortFilter) -> None:
+    def __init__(self, netlink: Netlink, devices: Callable[[], BridgeDevices], guard: PortFilter) -> None:
         self._netlink = netlink
         self._devices = devices
         self._guard = guard
@@ -97,7 +97,7 @@ class Ports:
             for end, port in list(ports.items()):
                 held = self._guard.rules.get(port)
                 if held is not None and held.mac != mac:
-                    del ports[end]  # as one that `plug` or `Endpoints` made for this container
+                    del ports[end]  # as one that `plug` or `EndpointPorts` made for this container
             if len(ports) > 1:
                 with _netlink_in(namespace) as there:
                     named = [int(link["index"]) for link in there.dump(RTM_GETLINK) if _mac(link) == mac]
@@ -116,10 +116,10 @@ class Ports:
         return addresses_of(pid) if self._netlink.index(port_name(container)) else ()
 
 
-class Endpoints:
+class EndpointPorts:
     """Ports of the bridge whose other end the engine takes into a container itself."""
 
-    def __init__(self, netlink: Netlink, devices: Callable[[], Devices], guard: PortFilter) -> None:
+    def __init__(self, netlink: Netlink, devices: Callable[[], BridgeDevices], guard: PortFilter) -> None:
         self._netlink = netlink
         self._devices = devices
         self._guard = guard
@@ -189,7 +189,7 @@ def _netlink_in(namespace: int) -> Netlink:
 
 def plug(
     netlink: Netlink,
-    devices: Devices,
+    devices: BridgeDevices,
     guard: PortFilter,
     container: str,
     pid: int,
@@ -247,7 +247,7 @@ def unplug(netlink: Netlink, guard: PortFilter, container: str) -> None:
     guard.forget(port_name(container))
 
 
-def plugged(port: int, devices: Devices, rule: PortRule) -> tuple[Request, ...]:
+def plugged(port: int, devices: BridgeDevices, rule: PortRule) -> tuple[NetlinkRequest, ...]:
     """The port is on the bridge and up, and nobody else gets the frames for its MAC.
 
     It learns only where a container may have other MACs (VRRP): they are not known, and nobody's entry.
@@ -284,7 +284,7 @@ def addresses_of(pid: int) -> tuple[str, ...]:
 
 
 def _make_pair(
-    netlink: Netlink, devices: Devices, container: str, namespace: int, mac: str, name: str = CONTAINER_DEVICE
+    netlink: Netlink, devices: BridgeDevices, container: str, namespace: int, mac: str, name: str = CONTAINER_DEVICE
 ) -> None:
     peer: Any = {
         "attrs": [

@@ -18,14 +18,14 @@ from overlay.datapath.vxlan import BRIDGE, TUNNEL_DEVICE, TUNNEL_PORT, VXLAN6_DE
 from overlay.errors import OverlayError
 from overlay.kernel import rtnl
 from overlay.kernel.attach import addresses_on, plugged
-from overlay.kernel.bridge import Devices
+from overlay.kernel.bridge import BridgeDevices
 from overlay.kernel.forwarding import Forwarding
-from overlay.kernel.kernel_tables import LOCAL, STICKY, Link, entries, links, manner
-from overlay.kernel.netlink import Netlink, NetlinkError, Request
+from overlay.kernel.kernel_tables import LOCAL, STICKY, KernelLink, entries, links, manner
+from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest
 from overlay.kernel.nftables import Table
 from overlay.kernel.port_filter import PortFilter
 
-__all__ = ["Audit", "Host"]
+__all__ = ["Audit", "AuditTarget"]
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _LOGGED = 20
 _FLOODING = "unicast flooding, multicast flooding, broadcast flooding"
 
 
-class Host(Protocol):
+class AuditTarget(Protocol):
     """What the audit needs of the daemon around it."""
 
     def remake_devices(self) -> None:
@@ -79,7 +79,7 @@ class Audit:
         forwarding: Forwarding,
         guard: PortFilter,
         filters: Mapping[str, tuple[Table, Callable[[], None]]],
-        host: Host,
+        host: AuditTarget,
         clock: Callable[[], int],
     ) -> None:
         """`clear`: plain VXLAN is spoken; `filters`: tables of nftables by name, and how each is made again."""
@@ -111,7 +111,7 @@ class Audit:
         if self._timer is not None:
             self._timer.cancel()
 
-    def devices(self) -> Devices:
+    def devices(self) -> BridgeDevices:
         """The devices as they are now: made again first if the bridge is gone."""
         if self._netlink.index(BRIDGE) != self._forwarding.devices.bridge:
             self.look()
@@ -126,7 +126,7 @@ class Audit:
     def look(self) -> None:
         """Compare everything now and mend it."""
         mended = dict.fromkeys(self._host.look_at_filter())
-        left: tuple[a.Difference, ...] = ()
+        left: tuple[a.TableDifference, ...] = ()
         for _ in range(_PASSES):
             there = links(self._netlink)
             mended |= dict.fromkeys(self._returned(there))
@@ -163,7 +163,7 @@ class Audit:
 
     # --- what is believed ---------------------------------------------------------------------------------------------
 
-    def _believed(self, there: Mapping[str, Link]) -> a.Tables:
+    def _believed(self, there: Mapping[str, KernelLink]) -> a.Tables:
         devices = self._forwarding.devices
         names = {link.index: link.name for link in there.values()}
         ports = {port: rule for port, rule in self._guard.rules.items() if port in there}
@@ -197,7 +197,7 @@ class Audit:
 
     # --- what there is ------------------------------------------------------------------------------------------------
 
-    def _found(self, there: Mapping[str, Link]) -> a.Tables:
+    def _found(self, there: Mapping[str, KernelLink]) -> a.Tables:
         names = {link.index: link.name for link in there.values()}
         bridge = there[BRIDGE].index if BRIDGE in there else -1
         own = (BRIDGE, TUNNEL_DEVICE, TUNNEL_PORT, self._plan.device, VXLAN6_DEVICE, SECURE_DEVICE)
@@ -238,7 +238,7 @@ class Audit:
     def _addresses(self, bridge: int) -> list[str]:
         return addresses_on(self._netlink, bridge) if self._host.exposed() and bridge > 0 else []
 
-    def _returned(self, there: Mapping[str, Link]) -> list[str]:
+    def _returned(self, there: Mapping[str, KernelLink]) -> list[str]:
         """Ports that were gone and are there again. For those that are gone now, their containers are looked at."""
         back = [port for port in self._awaited if port in there]
         for port in [port for port in self._guard.rules if port not in there]:
@@ -253,7 +253,7 @@ class Audit:
 
     # --- mending ------------------------------------------------------------------------------------------------------
 
-    def _mend(self, differences: tuple[a.Difference, ...], there: Mapping[str, Link]) -> None:
+    def _mend(self, differences: tuple[a.TableDifference, ...], there: Mapping[str, KernelLink]) -> None:
         if any(each.table == a.DEVICE for each in differences):
             try:
                 self._host.remake_devices()
@@ -262,7 +262,7 @@ class Audit:
             return  # what stands on them is looked at next
         indices = {link.name: link.index for link in there.values()}
         exposed = False
-        requests: list[Request] = []
+        requests: list[NetlinkRequest] = []
         for each in differences:
             match each.table:
                 case a.PORT:
@@ -281,7 +281,7 @@ class Audit:
         except NetlinkError as error:
             log.debug("mending: %s", error)
 
-    def _entry(self, each: a.Difference, indices: Mapping[str, int]) -> list[Request]:
+    def _entry(self, each: a.TableDifference, indices: Mapping[str, int]) -> list[NetlinkRequest]:
         """What brings one entry of a table of addresses back."""
         bridge = self._forwarding.devices.bridge
         if each.table == a.NEIGHBOUR:
@@ -301,7 +301,7 @@ class Audit:
         return requests
 
 
-def _told(link: Link, names: Mapping[int, str]) -> str:
+def _told(link: KernelLink, names: Mapping[int, str]) -> str:
     """A link in words."""
     kind = link.kind
     if kind == "vxlan":

@@ -30,11 +30,11 @@ from overlay.datapath.vxlan import (
 )
 from overlay.errors import EnvironmentProblem
 from overlay.kernel import rtnl
-from overlay.kernel.netlink import Netlink, NetlinkError, Request
+from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest
 
 __all__ = [
     "PORT_PREFIX",
-    "Devices",
+    "BridgeDevices",
     "add_secure",
     "again",
     "allow_ipv6",
@@ -59,7 +59,7 @@ _ARPHRD_LOOPBACK = 772
 _IFF_UP = 1
 
 
-class Devices(Struct, frozen=True):
+class BridgeDevices(Struct, frozen=True):
     """The kernel's numbers of the devices, and what is true of them."""
 
     bridge: int
@@ -105,7 +105,7 @@ def _port_info() -> dict[str, Any]:
     return rtnl.port_settings(learning=False, suppress=True, isolated=True)
 
 
-def _create(netlink: Netlink, request: Request, feature: str, remedy: str) -> None:
+def _create(netlink: Netlink, request: NetlinkRequest, feature: str, remedy: str) -> None:
     try:
         netlink.one(request)
     except NetlinkError as error:
@@ -131,7 +131,7 @@ def maker(netlink: Netlink) -> str:
     return str(link.get_attr("IFLA_ADDRESS"))
 
 
-def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
+def ensure(netlink: Netlink, plan: VxlanPlan) -> BridgeDevices:
     """Make or adopt the bridge and its ports. A VXLAN device that is new stays off until `switch_vxlan`.
 
     Raises `EnvironmentProblem`.
@@ -171,7 +171,7 @@ def ensure(netlink: Netlink, plan: VxlanPlan) -> Devices:
         )
     )
     adopted = bridge is not None and found
-    return Devices(bridge=index, vxlan=vxlan, tunnel=tunnel, mtu=plan.mtu, adopted=adopted, vxlan6=vxlan6)
+    return BridgeDevices(bridge=index, vxlan=vxlan, tunnel=tunnel, mtu=plan.mtu, adopted=adopted, vxlan6=vxlan6)
 
 
 def _ensure_vxlan(netlink: Netlink, plan: VxlanPlan, name: str, bridge: int, **more: Any) -> tuple[int, bool]:
@@ -200,7 +200,7 @@ def _ensure_vxlan(netlink: Netlink, plan: VxlanPlan, name: str, bridge: int, **m
     return index, link is not None
 
 
-def again(netlink: Netlink, plan: VxlanPlan, before: Devices, clear: bool, own: PeerName) -> Devices:
+def again(netlink: Netlink, plan: VxlanPlan, before: BridgeDevices, clear: bool, own: PeerName) -> BridgeDevices:
     """Make whatever of the devices is gone, and set what differs. Raises `EnvironmentProblem`, `NetlinkError`."""
     made = switch_vxlan(netlink, ensure(netlink, plan), clear)
     made = replace(made, secure=before.secure, wireguard=before.wireguard)
@@ -215,7 +215,7 @@ def again(netlink: Netlink, plan: VxlanPlan, before: Devices, clear: bool, own: 
     return made
 
 
-def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> Devices:
+def switch_vxlan(netlink: Netlink, devices: BridgeDevices, up: bool) -> BridgeDevices:
     """Open or close the UDP ports of plain VXLAN: while a device is off, the kernel does not listen.
 
     A host that has no IPv6 (or has it switched off) is left without the device for it.
@@ -232,7 +232,7 @@ def switch_vxlan(netlink: Netlink, devices: Devices, up: bool) -> Devices:
     return devices
 
 
-def add_secure(netlink: Netlink, devices: Devices, lower: int, address: str) -> Devices:
+def add_secure(netlink: Netlink, devices: BridgeDevices, lower: int, address: str) -> BridgeDevices:
     """Make the VXLAN device within WireGuard, whose interface is `lower` and has `address`. Raises `NetlinkError`."""
     # A link-local source binds the device to its interface: it takes no packet that came by another one.
     info = _vxlan_info(SECURE_VNI, SECURE_PORT, IFLA_VXLAN_LINK=lower, IFLA_VXLAN_LOCAL6=address)
@@ -244,7 +244,7 @@ def add_secure(netlink: Netlink, devices: Devices, lower: int, address: str) -> 
     return replace(devices, secure=index, wireguard=lower)
 
 
-def _secure_port(index: int, devices: Devices) -> tuple[Request, ...]:
+def _secure_port(index: int, devices: BridgeDevices) -> tuple[NetlinkRequest, ...]:
     return (
         rtnl.change_link(index, ("IFLA_MASTER", devices.bridge), what="plug vxlan within WireGuard into bridge"),
         rtnl.change_link(index, ("IFLA_MTU", devices.mtu), what="mtu of vxlan within WireGuard"),

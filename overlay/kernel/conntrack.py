@@ -13,10 +13,10 @@ from pathlib import Path
 
 from overlay.compiled_policy import Address
 from overlay.kernel import nfnetlink as nl
-from overlay.kernel.policy_keys import Flow
+from overlay.kernel.policy_keys import FlowKey
 from overlay.kernel.policy_rules import MARK
 
-__all__ = ["Connections", "sees_bridges"]
+__all__ = ["ConnectionTracking", "sees_bridges"]
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def sees_bridges() -> bool:
         return False
 
 
-class Connections:
+class ConnectionTracking:
     """See above. `close` gives the socket back. Raises `OSError` where there is no connection tracking to ask."""
 
     def __init__(self) -> None:
@@ -51,11 +51,11 @@ class Connections:
         """Ask no more."""
         self._socket.close()
 
-    def flows(self, own: Container[Address]) -> list[Flow]:
+    def flows(self, own: Container[Address]) -> list[FlowKey]:
         """What is open on the overlay: where an end is one of `own`, or a packet has crossed its bridge."""
         return [flows[0] for _, _, flows in self._open(own)]
 
-    def cut(self, denied: Callable[[Flow], bool], own: Container[Address]) -> int:
+    def cut(self, denied: Callable[[FlowKey], bool], own: Container[Address]) -> int:
         """Have the kernel forget the overlay's connections that are denied. Returns how many. Raises `OSError`."""
         cut = 0
         for family, fields, flows in self._open(own):
@@ -68,7 +68,7 @@ class Connections:
                 cut += 1
         return cut
 
-    def _open(self, own: Container[Address]) -> Iterator[tuple[int, dict[int, bytes], tuple[Flow, ...]]]:
+    def _open(self, own: Container[Address]) -> Iterator[tuple[int, dict[int, bytes], tuple[FlowKey, ...]]]:
         """Family, attributes and flows of each. Nothing is marked of what opened before there was a policy."""
         for attributes in self._dump():
             fields = dict(nl.parsed(attributes))
@@ -81,12 +81,12 @@ class Connections:
         return nl.dump(self._socket, _SUBSYSTEM, socket.AF_UNSPEC, _GET)
 
 
-def _flows(fields: dict[int, bytes]) -> Iterator[Flow]:
+def _flows(fields: dict[int, bytes]) -> Iterator[FlowKey]:
     """A connection as the bridge saw it: where addresses are translated, before or after that."""
     source, _, protocol, number, _ = _tuple(fields[_ORIGINAL])
     back, translated, _, port, _ = _tuple(fields[_REPLY])
     for each in dict.fromkeys((source, translated)):
-        yield Flow(ip_address(each), ip_address(back), protocol, number, port)
+        yield FlowKey(ip_address(each), ip_address(back), protocol, number, port)
 
 
 def _tuple(data: bytes) -> tuple[bytes, bytes, int, int, int]:

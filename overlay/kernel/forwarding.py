@@ -25,8 +25,8 @@ from overlay.env import SECOND
 from overlay.errors import EnvironmentProblem
 from overlay.kernel import rtnl
 from overlay.kernel.announcing import send_frames
-from overlay.kernel.bridge import Devices
-from overlay.kernel.netlink import Netlink, NetlinkError, Request
+from overlay.kernel.bridge import BridgeDevices
+from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest
 from overlay.kernel.vxlan_filter import VxlanFilter
 
 __all__ = ["Forwarding"]
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 class Forwarding:
     """What the kernel forwards to remote hosts, mirrored so that only differences cost a system call."""
 
-    def __init__(self, netlink: Netlink, devices: Devices, guard: VxlanFilter, *, clear: Callable[[str], bool]) -> None:
+    def __init__(
+        self, netlink: Netlink, devices: BridgeDevices, guard: VxlanFilter, *, clear: Callable[[str], bool]
+    ) -> None:
         """`clear` says to which hosts frames may go in clear; adopted entries for others are dropped at once."""
         self._netlink = netlink
         self.devices = devices
@@ -69,7 +71,7 @@ class Forwarding:
         ports = {mac: port for mac, host in self._remote.items() if (port := self.port(host))}
         return entries, ports, dict(self._owner)
 
-    def vxlan_entry(self, device: int, mac: str, host: str) -> Request:
+    def vxlan_entry(self, device: int, mac: str, host: str) -> NetlinkRequest:
         """The message that puts an entry of `believed` into the kernel."""
         over = self.devices.wireguard if device == self.devices.secure else 0
         if mac == rtnl.ALL_ZERO:
@@ -95,7 +97,7 @@ class Forwarding:
         """Carry out `effects.SetForwarding`."""
         mac = effect.mac
         self._unconfirmed.pop(mac, None)
-        requests: list[Request] = []
+        requests: list[NetlinkRequest] = []
         before = self._remote.get(mac)
         if before != effect.remote:
             port = self.port(effect.remote)
@@ -161,7 +163,7 @@ class Forwarding:
 
     def now_local(self, mac: str, addresses: tuple[str, ...]) -> None:
         """These are of a container of this host: what an earlier life knew of them elsewhere is void."""
-        requests: list[Request] = []
+        requests: list[NetlinkRequest] = []
         if mac in self._unconfirmed:
             requests += self._forget(mac)
         for address in addresses:
@@ -208,7 +210,7 @@ class Forwarding:
             if age <= ticks and mac in self._remote
         ]
 
-    def _forget(self, mac: str) -> list[Request]:
+    def _forget(self, mac: str) -> list[NetlinkRequest]:
         self._unconfirmed.pop(mac, None)
         requests = self._release(mac, keep=())
         self._addresses.pop(mac, None)
@@ -231,7 +233,7 @@ class Forwarding:
         """The interface that an address within WireGuard belongs to; others are looked up in the routes."""
         return self.devices.wireguard if in_tunnel(remote) else 0
 
-    def _release(self, mac: str, keep: tuple[str, ...]) -> list[Request]:
+    def _release(self, mac: str, keep: tuple[str, ...]) -> list[NetlinkRequest]:
         requests = []
         for address in self._addresses.get(mac, ()):
             if address not in keep and self._owner.get(address) == mac:
@@ -239,7 +241,7 @@ class Forwarding:
                 requests.append(rtnl.del_neighbour(self.devices.bridge, address))
         return requests
 
-    def _run(self, requests: list[Request]) -> None:
+    def _run(self, requests: list[NetlinkRequest]) -> None:
         try:
             self._netlink.run(requests)
         except NetlinkError as error:

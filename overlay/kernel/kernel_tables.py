@@ -12,9 +12,20 @@ from pyroute2.netlink import NLM_F_DUMP
 from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETNEIGH
 
 from overlay.kernel import rtnl
-from overlay.kernel.netlink import LinkMessage, NeighbourMessage, Netlink, Request, attributes
+from overlay.kernel.netlink import LinkMessage, NeighbourMessage, Netlink, NetlinkRequest, attributes
 
-__all__ = ["LEARNED", "LOCAL", "STATIC", "STICKY", "Entry", "Link", "entries", "links", "manner", "ports_of"]
+__all__ = [
+    "LEARNED",
+    "LOCAL",
+    "STATIC",
+    "STICKY",
+    "KernelLink",
+    "NeighbourEntry",
+    "entries",
+    "links",
+    "manner",
+    "ports_of",
+]
 
 LOCAL, STICKY, STATIC, LEARNED = "local", "sticky", "static", "learned"
 
@@ -39,7 +50,7 @@ _DESTINATION, _LLADDR, _NEIGHBOUR_MASTER = 1, 2, 9
 _UP = 1
 
 
-class Link(Struct, frozen=True):
+class KernelLink(Struct, frozen=True):
     """An interface."""
 
     index: int
@@ -56,7 +67,7 @@ class Link(Struct, frozen=True):
     """Of a bridge and of a bridge's port: which of their switches are on."""
 
 
-class Entry(Struct, frozen=True):
+class NeighbourEntry(Struct, frozen=True):
     """A forwarding entry or a neighbour."""
 
     device: int
@@ -75,10 +86,10 @@ def ports_of(netlink: Netlink, bridge: str) -> tuple[str, ...]:
     return tuple(name for name, each in there.items() if each.master == index)
 
 
-def links(netlink: Netlink) -> dict[str, Link]:
+def links(netlink: Netlink) -> dict[str, KernelLink]:
     """All interfaces by name."""
     found = {}
-    for payload in netlink.raw(Request(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
+    for payload in netlink.raw(NetlinkRequest(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
         fields = dict(attributes(payload[_HEADER + _LINK_BODY :]))
         info = dict(attributes(fields.get(_INFO, b"")))
         data, port = dict(attributes(info.get(_DATA, b""))), dict(attributes(info.get(_PORT_DATA, b"")))
@@ -91,7 +102,7 @@ def links(netlink: Netlink) -> dict[str, Link]:
         if kind == "bridge":
             switches += [name for number, name in _BRIDGE_SWITCHES.items() if _number(data.get(number, b""))]
         name = _text(fields.get(_NAME, b""))
-        found[name] = Link(
+        found[name] = KernelLink(
             index=_number(payload[_HEADER + 4 : _HEADER + 8]),
             name=name,
             kind=kind,
@@ -105,13 +116,13 @@ def links(netlink: Netlink) -> dict[str, Link]:
     return found
 
 
-def entries(netlink: Netlink, family: int) -> Iterator[Entry]:
+def entries(netlink: Netlink, family: int) -> Iterator[NeighbourEntry]:
     """All forwarding entries (`rtnl.AF_BRIDGE`) or neighbours (of both kinds of address: 0)."""
     message = NeighbourMessage()
     message["family"] = family
-    for payload in netlink.raw(Request(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump neighbours")):
+    for payload in netlink.raw(NetlinkRequest(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump neighbours")):
         fields = dict(attributes(payload[_HEADER + _NEIGHBOUR_BODY :]))
-        yield Entry(
+        yield NeighbourEntry(
             device=_number(payload[20:24]),
             master=_number(fields.get(_NEIGHBOUR_MASTER, b"")),
             state=_number(payload[24:26]),
@@ -121,7 +132,7 @@ def entries(netlink: Netlink, family: int) -> Iterator[Entry]:
         )
 
 
-def manner(entry: Entry) -> str:
+def manner(entry: NeighbourEntry) -> str:
     """What kind of a bridge's entry this is: a sticky one moves to no other port."""
     if entry.state & rtnl.NUD_PERMANENT:
         return LOCAL

@@ -35,7 +35,7 @@ __all__ = [
     "NeighbourMessage",
     "Netlink",
     "NetlinkError",
-    "Request",
+    "NetlinkRequest",
     "RouteMessage",
     "attributes",
 ]
@@ -90,12 +90,12 @@ class LinkFacts(Struct, frozen=True):
 class NetlinkError(OSError):
     """The kernel refused one request; `errno` says why, `request` which."""
 
-    def __init__(self, code: int, request: "Request") -> None:
+    def __init__(self, code: int, request: "NetlinkRequest") -> None:
         super().__init__(code, f"{os.strerror(code)} (netlink: {request.what})")
         self.request = request
 
 
-class Request:
+class NetlinkRequest:
     """One message for the kernel. `ignore` are error numbers that mean "it is so already"."""
 
     __slots__ = ("flags", "ignore", "message", "what")
@@ -130,7 +130,7 @@ class Netlink:
         """Give the socket back."""
         self._socket.close()
 
-    def run(self, requests: Iterable[Request]) -> None:
+    def run(self, requests: Iterable[NetlinkRequest]) -> None:
         """Carry out all requests in order, whatever fails; then raises the first `NetlinkError` not to be ignored."""
         pending = list(requests)
         first: NetlinkError | None = None
@@ -152,7 +152,7 @@ class Netlink:
         if first is not None:
             raise first
 
-    def one(self, request: Request) -> None:
+    def one(self, request: NetlinkRequest) -> None:
         """Carry out one request."""
         self.run((request,))
 
@@ -160,7 +160,7 @@ class Netlink:
         """All objects of a kind (`RTM_GETLINK`, `…ADDR`, `…NEIGH`, `…ROUTE`), decoded."""
         message = _DUMPS[kind]()
         message["family"] = family
-        request = Request(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}")
+        request = NetlinkRequest(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}")
         for _ in range(_TRIES - 1):
             try:
                 return self._dump(request)
@@ -174,7 +174,7 @@ class Netlink:
         message = _ControlMessage()
         message["cmd"], message["version"] = _GET_FAMILY, 1
         message["attrs"] = [("CTRL_ATTR_FAMILY_NAME", name)]
-        (payload,) = self.raw(Request(_CONTROL, message, what=f"generic netlink family {name}"))
+        (payload,) = self.raw(NetlinkRequest(_CONTROL, message, what=f"generic netlink family {name}"))
         answer = _ControlMessage(payload)
         answer.decode()
         return int(answer.get_attr("CTRL_ATTR_FAMILY_ID"))
@@ -187,7 +187,7 @@ class Netlink:
         message = NeighbourMessage()
         message["family"] = _AF_BRIDGE
         found = []
-        for payload in self.raw(Request(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump forwarding")):
+        for payload in self.raw(NetlinkRequest(RTM_GETNEIGH, message, flags=NLM_F_DUMP, what="dump forwarding")):
             if int.from_bytes(payload[20:24], "little") != port or payload[26] & _NTF_SELF:
                 continue
             mac, used = "", -1
@@ -203,7 +203,7 @@ class Netlink:
     def links(self) -> list[LinkFacts]:
         """All interfaces. Parsed by hand, as it is asked at every change of one."""
         found = []
-        for payload in self.raw(Request(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
+        for payload in self.raw(NetlinkRequest(RTM_GETLINK, LinkMessage(), flags=NLM_F_DUMP, what="dump links")):
             fields = dict(attributes(payload[_HEADER + 16 :]))
             kind = dict(attributes(fields.get(_IFLA_LINKINFO, b""))).get(_IFLA_INFO_KIND, b"")
             index = int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
@@ -213,7 +213,7 @@ class Netlink:
     def holder(self, literal: str) -> int:
         """The index of the interface that has this address, 0 if there is none."""
         wanted = ip_address(literal.partition("%")[0]).packed
-        for payload in self.raw(Request(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
+        for payload in self.raw(NetlinkRequest(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
             fields = dict(attributes(payload[_HEADER + 8 :]))
             if wanted == fields.get(_IFA_LOCAL, fields.get(_IFA_ADDRESS)):
                 return int.from_bytes(payload[_HEADER + 4 : _HEADER + 8], "little")
@@ -226,7 +226,7 @@ class Netlink:
         """
         message = _NamespaceMessage()
         message["attrs"] = [("NETNSA_FD", descriptor)]
-        for payload in self.raw(Request(RTM_GETNSID, message, what="number of a network namespace")):
+        for payload in self.raw(NetlinkRequest(RTM_GETNSID, message, what="number of a network namespace")):
             found = dict(attributes(payload[_HEADER + 4 :])).get(_NETNSA_NSID, b"")
             return int.from_bytes(found, "little", signed=True) if found else -1
         return -1
@@ -241,14 +241,14 @@ class Netlink:
         message = LinkMessage()
         message["attrs"] = [("IFLA_IFNAME", name)]
         try:
-            found = self._dump(Request(RTM_GETLINK, message, flags=NLM_F_ACK, what=f"get link {name}"))
+            found = self._dump(NetlinkRequest(RTM_GETLINK, message, flags=NLM_F_ACK, what=f"get link {name}"))
         except NetlinkError as error:
             if error.errno == errno.ENODEV:
                 return None
             raise
         return found[0] if found else None
 
-    def _dump(self, request: Request) -> list[Any]:
+    def _dump(self, request: NetlinkRequest) -> list[Any]:
         decoder = _DUMPS[request.message["header"]["type"]]
         found: list[Any] = []
         for payload in self.raw(request):
@@ -257,7 +257,7 @@ class Netlink:
             found.append(message)
         return found
 
-    def raw(self, request: Request) -> list[bytes]:
+    def raw(self, request: NetlinkRequest) -> list[bytes]:
         """All answers to a dump, undecoded. Raises `NetlinkError`."""
         self._sequence += 1
         sequence = self._sequence
@@ -276,7 +276,7 @@ class Netlink:
                     return found
                 found.append(payload)
 
-    def _encode(self, request: Request, sequence: int) -> bytes:
+    def _encode(self, request: NetlinkRequest, sequence: int) -> bytes:
         message = request.message
         message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | request.flags
         message["header"]["sequence_number"] = sequence

@@ -13,10 +13,10 @@ from contextlib import suppress
 from overlay.compiled_policy import Address, CompiledPolicy
 from overlay.datapath.vxlan import BRIDGE
 from overlay.kernel import nftables as nft
-from overlay.kernel.conntrack import Connections, sees_bridges
-from overlay.kernel.policy_judge import Judge
-from overlay.kernel.policy_keys import FLOWS, Flow, flow, key, life
-from overlay.kernel.policy_rules import CHAINS, PORTS, STATE_CHAINS, Plan, plan, state_rules
+from overlay.kernel.conntrack import ConnectionTracking, sees_bridges
+from overlay.kernel.policy_judge import PolicyEvaluator
+from overlay.kernel.policy_keys import FLOWS, FlowKey, flow, key, life
+from overlay.kernel.policy_rules import CHAINS, PORTS, STATE_CHAINS, PolicyRuleset, plan, state_rules
 
 __all__ = ["CONNTRACK", "OPEN", "STATELESS", "PolicyFilter"]
 
@@ -43,7 +43,7 @@ class PolicyFilter:
         self._ports: dict[str, None] = {}
         self._policy = CompiledPolicy()
         self._applied = False
-        self._connections: Connections | None = None
+        self._connections: ConnectionTracking | None = None
         self.table = nft.Table(_BRIDGE_FAMILY, TABLE, (), CHAINS, ())
         self.tracking = nft.Table(_INET, TABLE, (), STATE_CHAINS, state_rules(BRIDGE))
         self._state = OPEN
@@ -51,7 +51,7 @@ class PolicyFilter:
         """Why the policy is not enforced; empty: it is."""
         self.on_change: Callable[[str, str], None] = _nothing
         """Is told the state and the problem when they change without `apply`."""
-        self._moved: tuple[Flow, ...] = ()
+        self._moved: tuple[FlowKey, ...] = ()
         """Flows that connection tracking knew when it stopped to see bridged packets."""
         self._again = False
         """Packets that were under way at the last change may have made flows since."""
@@ -157,12 +157,12 @@ class PolicyFilter:
 
     # --- making -------------------------------------------------------------------------------------------------------
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> PolicyRuleset:
         return plan(self._policy, self._ports, conntrack=self._state == CONNTRACK)
 
     def _install(self) -> None:
         """The table in the place of any other, with the flows that are known and still accepted."""
-        made, judge = self._plan(), Judge(self._policy)
+        made, judge = self._plan(), PolicyEvaluator(self._policy)
         self.table.close()
         self.table.reshape(made.sets, made.rules, made.elements)
         known: dict[str, dict[bytes, int]] = {}
@@ -183,7 +183,7 @@ class PolicyFilter:
         if self._wanted_state() == CONNTRACK:
             try:
                 if self._connections is None:
-                    self._connections = Connections()
+                    self._connections = ConnectionTracking()
                 if self._state == STATELESS:
                     # It has missed what these said in between, and would take the rest for invalid.
                     self._connections.cut(_all, self._addresses())
@@ -201,7 +201,7 @@ class PolicyFilter:
 
     def _cut(self) -> None:
         """Forget the flows that are denied now, so that what belongs to them is judged like something new."""
-        judge = Judge(self._policy)
+        judge = PolicyEvaluator(self._policy)
         try:
             cut = self._connections.cut(judge.denies, self._addresses()) if self._connections is not None else 0
             for name, known in self.table.kept().items():
@@ -246,7 +246,7 @@ def _nothing(_state: str, _problem: str) -> None:
     pass
 
 
-def _all(_: Flow) -> bool:
+def _all(_: FlowKey) -> bool:
     return True
 
 

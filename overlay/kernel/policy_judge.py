@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from functools import cache
 
 from overlay.compiled_policy import Address, CompiledPolicy, FlowRule, Network
-from overlay.kernel.policy_keys import Flow
+from overlay.kernel.policy_keys import FlowKey
 
-__all__ = ["Judge"]
+__all__ = ["PolicyEvaluator"]
 
 _PROTOCOLS = {"tcp": (socket.IPPROTO_TCP,), "udp": (socket.IPPROTO_UDP,), "icmp": (1, 58)}
 _DNS = 53
 
 
-class Judge:
+class PolicyEvaluator:
     """See above."""
 
     def __init__(self, policy: CompiledPolicy) -> None:
@@ -30,7 +30,7 @@ class Judge:
         self._destinations = cache(lambda address: _bits(side.has(address) for side in destinations))
         self._services = cache(lambda service: _bits(_serves(rule, service) for rule in policy.rules))
 
-    def denies(self, flow: Flow) -> bool:
+    def denies(self, flow: FlowKey) -> bool:
         """No such flow may be opened."""
         if flow.port == _DNS and flow.destination in self._policy.protected:
             return False

@@ -28,8 +28,8 @@ __all__ = [
     "SOURCES",
     "TCP",
     "UDP",
-    "Flow",
-    "Keys",
+    "FlowKey",
+    "FlowKeyLoader",
     "flow",
     "fragment_bits",
     "is_protocol",
@@ -51,7 +51,7 @@ LIVES = {UDP: 180, "icmp": 30, "other": 600}
 """Seconds for which a flow is known after its last packet."""
 
 
-class Flow(Struct, frozen=True):
+class FlowKey(Struct, frozen=True):
     """Who opened what: a key of `flows4` or `flows6`."""
 
     source: IPv4Address | IPv6Address
@@ -61,26 +61,26 @@ class Flow(Struct, frozen=True):
     port: int
 
 
-def flow(key: bytes) -> Flow:
+def flow(key: bytes) -> FlowKey:
     """The flow of a key."""
     size = 4 if len(key) == 20 else 16
     protocol, source_port, port = (int.from_bytes(key[at : at + 2]) for at in range(2 * size, len(key), 4))
     source, destination = ip_address(key[:size]), ip_address(key[size : 2 * size])
-    return Flow(source, destination, protocol >> 8, source_port, port)
+    return FlowKey(source, destination, protocol >> 8, source_port, port)
 
 
-def key(of: Flow) -> bytes:
+def key(of: FlowKey) -> bytes:
     """The key of a flow."""
     ports = struct.pack("!B3xH2xH2x", of.protocol, of.source_port, of.port)
     return of.source.packed + of.destination.packed + ports
 
 
-def life(of: Flow) -> int:
+def life(of: FlowKey) -> int:
     """For how many milliseconds a flow is known that is there already."""
     return 1000 * (ESTABLISHED if of.protocol == TCP else LIVES[UDP])
 
 
-class Keys:
+class FlowKeyLoader:
     """Expressions that load the key of a flow."""
 
     def __init__(self, version: int) -> None:

@@ -30,13 +30,13 @@ from overlay.kernel.policy_keys import (
     SOURCES,
     TCP,
     UDP,
-    Keys,
+    FlowKeyLoader,
     fragment_bits,
     is_protocol,
 )
 from overlay.policy.intervals import merged
 
-__all__ = ["BASES", "CHAINS", "MARK", "PORTS", "STATE_CHAINS", "Plan", "plan", "state_rules"]
+__all__ = ["BASES", "CHAINS", "MARK", "PORTS", "STATE_CHAINS", "PolicyRuleset", "plan", "state_rules"]
 
 PORTS, SERVERS = "ports", {4: "servers4", 6: "servers6"}
 PARTS = {4: "parts4", 6: "parts6"}
@@ -90,7 +90,7 @@ STATE_CHAINS = (
 """Of the table of the family `inet`: behind everybody else's, who may set the whole mark."""
 
 
-class Plan(Struct, frozen=True):
+class PolicyRuleset(Struct, frozen=True):
     """Sets, their elements and rules that put a policy into the table."""
 
     sets: tuple[nft.Set, ...]
@@ -98,7 +98,7 @@ class Plan(Struct, frozen=True):
     elements: dict[str, tuple[bytes, ...]]
 
 
-def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> Plan:
+def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> PolicyRuleset:
     """What puts this policy in front of these ports of the bridge."""
     sets = [nft.Set(PORTS, (nft.IFNAME,), 16)]
     elements: dict[str, tuple[bytes, ...]] = {PORTS: tuple(_name(port) for port in ports)}
@@ -117,7 +117,7 @@ def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> Pl
         sets += groups.sets
         elements |= groups.elements
     rules.append(nft.Rule("denied", (nft.counter(), nft.verdict(nft.DROP))))
-    return Plan(tuple(sets), tuple(rules), elements)
+    return PolicyRuleset(tuple(sets), tuple(rules), elements)
 
 
 def state_rules(bridge: str) -> tuple[nft.Rule, ...]:
@@ -169,7 +169,7 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         return nft.goto(f"{chain}{version}")
 
     accept, denied = nft.verdict(nft.ACCEPT), nft.goto("denied")
-    keys = Keys(version)
+    keys = FlowKeyLoader(version)
     ports = nft.load(nft.TRANSPORT, 0, 4)
 
     kind = nft.load(nft.TRANSPORT, 0, 1)

@@ -17,7 +17,7 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWROUTE,
 )
 
-from overlay.kernel.netlink import AddressMessage, LinkMessage, NeighbourMessage, Request, RouteMessage
+from overlay.kernel.netlink import AddressMessage, LinkMessage, NeighbourMessage, NetlinkRequest, RouteMessage
 
 __all__ = [
     "AF_BRIDGE",
@@ -81,16 +81,16 @@ def family_of(address: str) -> int:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def create_link(name: str, *attributes: tuple[str, Any], what: str) -> Request:
+def create_link(name: str, *attributes: tuple[str, Any], what: str) -> NetlinkRequest:
     """Make an interface; EEXIST if there is one of that name."""
     message = LinkMessage()
     message["attrs"] = [("IFLA_IFNAME", name), *attributes]
-    return Request(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=what)
+    return NetlinkRequest(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=what)
 
 
 def change_link(
     index: int, *attributes: tuple[str, Any], up: bool | None = None, no_arp: bool = False, what: str
-) -> Request:
+) -> NetlinkRequest:
     """Set attributes of an interface and, with `up`, switch it on or off; with `no_arp` it takes no part in ARP."""
     message = LinkMessage()
     message["index"] = index
@@ -98,7 +98,7 @@ def change_link(
         message["change"] = _IFF_UP | (_IFF_NOARP if no_arp else 0)
         message["flags"] = message["change"] if up else 0
     message["attrs"] = list(attributes)
-    return Request(RTM_NEWLINK, message, what=what)
+    return NetlinkRequest(RTM_NEWLINK, message, what=what)
 
 
 def port_settings(*, learning: bool, suppress: bool, isolated: bool) -> dict[str, Any]:
@@ -116,14 +116,14 @@ def port_settings(*, learning: bool, suppress: bool, isolated: bool) -> dict[str
     return nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=data)
 
 
-def del_link(index: int) -> Request:
+def del_link(index: int) -> NetlinkRequest:
     """Remove an interface; one that is gone already is fine."""
     message = LinkMessage()
     message["index"] = index
-    return Request(RTM_DELLINK, message, ignore=_GONE, what=f"delete link {index}")
+    return NetlinkRequest(RTM_DELLINK, message, ignore=_GONE, what=f"delete link {index}")
 
 
-def _address(kind: int, index: int, cidr: str, flags: int, ignore: tuple[int, ...]) -> Request:
+def _address(kind: int, index: int, cidr: str, flags: int, ignore: tuple[int, ...]) -> NetlinkRequest:
     interface = ipaddress.ip_interface(cidr)
     message = AddressMessage()
     message["family"] = family_of(cidr)
@@ -136,15 +136,15 @@ def _address(kind: int, index: int, cidr: str, flags: int, ignore: tuple[int, ..
     if interface.version == 6:
         # Address management answers for uniqueness; duplicate detection would only delay the first packet.
         message["attrs"].append(("IFA_FLAGS", _IFA_F_NODAD))
-    return Request(kind, message, flags=flags, ignore=ignore, what=f"address {cidr}")
+    return NetlinkRequest(kind, message, flags=flags, ignore=ignore, what=f"address {cidr}")
 
 
-def new_address(index: int, cidr: str) -> Request:
+def new_address(index: int, cidr: str) -> NetlinkRequest:
     """Give an interface an address ("a.b.c.d/n"); one it has already is fine."""
     return _address(RTM_NEWADDR, index, cidr, NLM_F_CREATE | NLM_F_EXCL, (errno.EEXIST,))
 
 
-def del_address(index: int, cidr: str) -> Request:
+def del_address(index: int, cidr: str) -> NetlinkRequest:
     """Take an address away; one that is not there is fine."""
     return _address(RTM_DELADDR, index, cidr, 0, _GONE)
 
@@ -162,23 +162,23 @@ def _route(index: int, destination: str, protocol: int, *attributes: tuple[str, 
     return message
 
 
-def new_route(index: int, destination: str) -> Request:
+def new_route(index: int, destination: str) -> NetlinkRequest:
     """A directly connected route over an interface."""
     message = _route(index, destination, _RTPROT_STATIC)
-    return Request(RTM_NEWROUTE, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"route {destination}")
+    return NetlinkRequest(RTM_NEWROUTE, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"route {destination}")
 
 
-def connected_route(index: int, destination: str, source: str) -> Request:
+def connected_route(index: int, destination: str, source: str) -> NetlinkRequest:
     """A route such as the kernel makes of an address, and removes with it. Others to there stay as they are."""
     message = _route(index, destination, RTPROT_KERNEL, ("RTA_PREFSRC", source))
     flags = NLM_F_CREATE | NLM_F_APPEND
-    return Request(RTM_NEWROUTE, message, flags=flags, ignore=(errno.EEXIST,), what=f"route {destination}")
+    return NetlinkRequest(RTM_NEWROUTE, message, flags=flags, ignore=(errno.EEXIST,), what=f"route {destination}")
 
 
-def del_connected_route(index: int, destination: str) -> Request:
+def del_connected_route(index: int, destination: str) -> NetlinkRequest:
     """Take such a route away; one that is not there is fine."""
     message = _route(index, destination, RTPROT_KERNEL)
-    return Request(RTM_DELROUTE, message, ignore=_GONE, what=f"delete route {destination}")
+    return NetlinkRequest(RTM_DELROUTE, message, ignore=_GONE, what=f"delete route {destination}")
 
 
 def _neigh(family: int, index: int, state: int, ntf: int, attributes: list[tuple[str, Any]]) -> Any:
@@ -195,43 +195,45 @@ def _destination(remote: str, over: int) -> list[tuple[str, Any]]:
     return [*([("NDA_DST", remote)] if remote else ()), *([("NDA_IFINDEX", over)] if over else ())]
 
 
-def replace_bridge_fdb(port: int, mac: str) -> Request:
+def replace_bridge_fdb(port: int, mac: str) -> NetlinkRequest:
     """Bridge: frames for `mac` leave by this port, whatever was learned, and whoever sends with that MAC."""
     message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, [("NDA_LLADDR", mac)])
-    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
+    return NetlinkRequest(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
 
 
-def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> Request:
+def replace_vxlan_fdb(device: int, mac: str, remote: str, over: int = 0) -> NetlinkRequest:
     """VXLAN: frames for `mac` go to the underlay host `remote`, over the interface `over` if it is told (not 0)."""
     attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
-    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"vxlan fdb {mac} to {remote}")
+    return NetlinkRequest(
+        RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"vxlan fdb {mac} to {remote}"
+    )
 
 
-def append_flood(device: int, remote: str, over: int = 0) -> Request:
+def append_flood(device: int, remote: str, over: int = 0) -> NetlinkRequest:
     """VXLAN: frames without an entry of their own go to `remote` too."""
     attributes = [("NDA_LLADDR", ALL_ZERO), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, NUD_PERMANENT, NTF_SELF, attributes)
-    return Request(
+    return NetlinkRequest(
         RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_APPEND, ignore=(errno.EEXIST,), what=f"flood to {remote}"
     )
 
 
-def del_fdb(device: int, mac: str, ntf: int, remote: str = "", over: int = 0) -> Request:
+def del_fdb(device: int, mac: str, ntf: int, remote: str = "", over: int = 0) -> NetlinkRequest:
     """Remove a forwarding entry of the bridge port (`NTF_MASTER`) or the VXLAN device (`NTF_SELF`)."""
     attributes = [("NDA_LLADDR", mac), *_destination(remote, over)]
     message = _neigh(AF_BRIDGE, device, 0, ntf, attributes)
-    return Request(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete fdb {mac}")
+    return NetlinkRequest(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete fdb {mac}")
 
 
-def replace_neighbour(device: int, address: str, mac: str) -> Request:
+def replace_neighbour(device: int, address: str, mac: str) -> NetlinkRequest:
     """A permanent ARP or ND entry: what neighbour suppression answers with."""
     attributes = [("NDA_DST", address), ("NDA_LLADDR", mac)]
     message = _neigh(family_of(address), device, NUD_PERMANENT, 0, attributes)
-    return Request(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"neighbour {address} {mac}")
+    return NetlinkRequest(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"neighbour {address} {mac}")
 
 
-def del_neighbour(device: int, address: str) -> Request:
+def del_neighbour(device: int, address: str) -> NetlinkRequest:
     """Remove an ARP or ND entry."""
     message = _neigh(family_of(address), device, 0, 0, [("NDA_DST", address)])
-    return Request(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete neighbour {address}")
+    return NetlinkRequest(RTM_DELNEIGH, message, ignore=_GONE, what=f"delete neighbour {address}")

@@ -24,8 +24,8 @@ from overlay.datapath.vxlan import Path as Overhead
 from overlay.effects import SetSecurePeers
 from overlay.errors import EnvironmentProblem
 from overlay.kernel import bridge, rtnl
-from overlay.kernel.bridge import Devices
-from overlay.kernel.netlink import GENERIC, Netlink, NetlinkError, Request
+from overlay.kernel.bridge import BridgeDevices
+from overlay.kernel.netlink import GENERIC, Netlink, NetlinkError, NetlinkRequest
 from overlay.options import WIREGUARD_PROGRAM as PROGRAM
 
 __all__ = ["WireGuard", "open_wireguard"]
@@ -95,7 +95,7 @@ class _Kernel:
         message = self._message()
         message["cmd"], message["version"] = _SET_DEVICE, 1
         message["attrs"] = [("WGDEVICE_A_IFNAME", WIREGUARD_DEVICE), *attributes]
-        self._netlink.one(Request(self._family, message, what=f"set up {WIREGUARD_DEVICE}"))
+        self._netlink.one(NetlinkRequest(self._family, message, what=f"set up {WIREGUARD_DEVICE}"))
 
 
 class _Program:
@@ -170,7 +170,9 @@ class WireGuard:
             log.error("WireGuard: %s", error)
 
 
-def open_wireguard(mode: str, netlink: Netlink, devices: Devices, own: PeerName) -> tuple[WireGuard, Devices]:
+def open_wireguard(
+    mode: str, netlink: Netlink, devices: BridgeDevices, own: PeerName
+) -> tuple[WireGuard, BridgeDevices]:
     """Make the interface and the VXLAN device on it, whatever an earlier life left of both.
 
     Raises `EnvironmentProblem` when there is no WireGuard of that mode here; nothing is left then.

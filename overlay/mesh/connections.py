@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from overlay.config import Address, PeerName
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.crypto.secure_peer import KEY_SIZE, WIREGUARD_PORT, SecurePeer, tunnel_address
 from overlay.effects import CloseTcp, Effect, Log, SendTcp
 from overlay.env import SECOND, Random
@@ -35,7 +35,7 @@ OURSELF: Final = "cannot connect to ourself"
 """One list of peers for all hosts names each host, too."""
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """How far a connection is."""
 
     GREETING = "greeting"
@@ -48,7 +48,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class Event(Enum):
+class ConnectionEvent(Enum):
     """What moves a connection on."""
 
     HELLO = "hello"
@@ -58,13 +58,13 @@ class Event(Enum):
 
 
 TRANSITIONS: Final = {
-    (State.GREETING, Event.HELLO): State.PROVING,
-    (State.PROVING, Event.PROVED): State.ACCEPTING,
-    (State.ACCEPTING, Event.ACCEPT): State.ESTABLISHED,
-    (State.GREETING, Event.END): State.CLOSED,
-    (State.PROVING, Event.END): State.CLOSED,
-    (State.ACCEPTING, Event.END): State.CLOSED,
-    (State.ESTABLISHED, Event.END): State.CLOSED,
+    (ConnectionState.GREETING, ConnectionEvent.HELLO): ConnectionState.PROVING,
+    (ConnectionState.PROVING, ConnectionEvent.PROVED): ConnectionState.ACCEPTING,
+    (ConnectionState.ACCEPTING, ConnectionEvent.ACCEPT): ConnectionState.ESTABLISHED,
+    (ConnectionState.GREETING, ConnectionEvent.END): ConnectionState.CLOSED,
+    (ConnectionState.PROVING, ConnectionEvent.END): ConnectionState.CLOSED,
+    (ConnectionState.ACCEPTING, ConnectionEvent.END): ConnectionState.CLOSED,
+    (ConnectionState.ESTABLISHED, ConnectionEvent.END): ConnectionState.CLOSED,
 }
 
 
@@ -112,7 +112,7 @@ class Connection:
         self.remote = remote
         self.dialled = dialled
         self.nonce = nonce
-        self.state = State.GREETING
+        self.state = ConnectionState.GREETING
         self.peer: PeerName = ""
         self.nickname = ""
         self.uid = 0
@@ -138,11 +138,11 @@ class Connection:
         """What the other side claims to be."""
         self.own_hello: Hello
         self.binding = b""
-        self.beat_keys: Keys | None = None
+        self.beat_keys: RootKeys | None = None
         """What beats are authenticated with; None without a password."""
         self.beats_sent = 0
         self.beats_heard = 0
-        self.data_keys: Keys | None = None
+        self.data_keys: RootKeys | None = None
         """Roots of the data path's keys; None: it is in clear."""
         self.claimed_at: int | None = None
         """When an earlier incarnation of its peer first came beside it."""
@@ -161,7 +161,7 @@ class Connection:
         """Whether this peer has dialled it."""
         return self.dialled is not None
 
-    def advance(self, event: Event) -> None:
+    def advance(self, event: ConnectionEvent) -> None:
         """Follow the table; `RemoteError` for a message that has no place now."""
         after = TRANSITIONS.get((self.state, event))
         if after is None:
@@ -192,7 +192,7 @@ class Listener(Protocol):
         """`connection` is established, and the only one to its peer."""
         ...
 
-    def connection_down(self, connection: Connection, was: State, ending: Ending, now: int) -> list[Effect]:
+    def connection_down(self, connection: Connection, was: ConnectionState, ending: Ending, now: int) -> list[Effect]:
         """`connection` is gone, from state `was`."""
         ...
 
@@ -247,7 +247,7 @@ class Connections:
 
     def greeted(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
         """The other side's `Hello`: have it prove itself if there is a password, else take it at its word."""
-        connection.advance(Event.HELLO)
+        connection.advance(ConnectionEvent.HELLO)
         connection.hello = hello
         if hello.secured != (self.proofs is not None):
             text = "this side has no password, the other has one" if hello.secured else NO_PASSWORD
@@ -262,7 +262,7 @@ class Connections:
         return self.proofs.begin(connection.conn, dials, connection.own_hello, hello, source, connection.binding)
 
     def proved(self, conn: int, keys: SessionKeys, now: int) -> list[Effect]:
-        """See `proof.Judge`."""
+        """See `proof.ProofListener`."""
         connection = self.all[conn]
         assert connection.hello is not None
         connection.beat_keys = keys.beat
@@ -271,18 +271,18 @@ class Connections:
         return self._identified(connection, connection.hello, now)
 
     def refused(self, conn: int, reason: Reason, text: str, now: int) -> list[Effect]:
-        """See `proof.Judge`."""
+        """See `proof.ProofListener`."""
         return self.end(self.all[conn], reason, text, now)
 
     def prove(self, connection: Connection, message: Proving, now: int) -> list[Effect]:
         """A message of the proof. Raises `RemoteError`."""
-        if self.proofs is None or connection.state is not State.PROVING:
+        if self.proofs is None or connection.state is not ConnectionState.PROVING:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
         return self.proofs.receive(connection.conn, message, now)
 
     def _identified(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
         """Take the connection, or refuse it, or end an older one for it."""
-        connection.advance(Event.PROVED)
+        connection.advance(ConnectionEvent.PROVED)
         connection.peer = hello.name
         connection.nickname = hello.nickname
         connection.uid = hello.uid
@@ -315,7 +315,7 @@ class Connections:
         """The other side has taken the connection."""
         if accept.nonce != connection.nonce:
             raise RemoteError("accept repeats another nonce than this connection's")
-        connection.advance(Event.ACCEPT)
+        connection.advance(ConnectionEvent.ACCEPT)
         connection.tunnel = self._tunnel(connection, accept)
         self.timers.cancel(connection.conn)
         self._handshakes.give_back(connection.conn)
@@ -415,7 +415,7 @@ class Connections:
 
     def _drop(self, connection: Connection, ending: Ending, now: int) -> list[Effect]:
         was = connection.state
-        connection.advance(Event.END)
+        connection.advance(ConnectionEvent.END)
         del self.all[connection.conn]
         self.timers.cancel(connection.conn)
         self._handshakes.give_back(connection.conn)

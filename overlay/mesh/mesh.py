@@ -36,7 +36,7 @@ from overlay.inputs import (
 )
 from overlay.mesh.admission import Admission
 from overlay.mesh.beacons import Beacons
-from overlay.mesh.connections import Connection, Connections, Ending, State
+from overlay.mesh.connections import Connection, Connections, ConnectionState, Ending
 from overlay.mesh.dialler import STORED_KEY, Dialler
 from overlay.mesh.discovery import Discovery
 from overlay.mesh.keyring import Keyring
@@ -65,7 +65,7 @@ from overlay.wire.envelopes import (
     Routed,
     StreamBeat,
 )
-from overlay.wire.topology import Link
+from overlay.wire.topology import TopologyLink
 
 TTL: Final = 64
 """Hops that a unicast may take."""
@@ -223,7 +223,7 @@ class Mesh:
         assert self._due_stale or self._due == (None if self._left else self._first_due()), "the deadline is an old one"
         assert tuple(sorted(self.connections.established)) == self.neighbours
         for peer, connection in self.connections.established.items():
-            assert connection.peer == peer and connection.state is State.ESTABLISHED
+            assert connection.peer == peer and connection.state is ConnectionState.ESTABLISHED
             assert self.connections.all[connection.conn] is connection
 
     # --- what others ask ------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ class Mesh:
             return [warning, *self.connections.end(connection, Reason.PROTOCOL, text, now)]
 
     def _dispatch(self, connection: Connection, message: Message, now: int) -> list[Effect]:
-        if connection.state is State.ESTABLISHED and isinstance(message, GossipMessage):
+        if connection.state is ConnectionState.ESTABLISHED and isinstance(message, GossipMessage):
             return self.gossip.receive(connection.peer, message, now)
         match message:
             case Hello():
@@ -301,10 +301,10 @@ class Mesh:
                 return self.connections.dismissed(connection, message, now)
             case PakeShare() | Resume() | Confirm() | Decline():
                 return self.connections.prove(connection, message, now)
-            case Namesake() if connection.state in (State.ACCEPTING, State.ESTABLISHED):
+            case Namesake() if connection.state in (ConnectionState.ACCEPTING, ConnectionState.ESTABLISHED):
                 who = ", ".join((repr(message.nickname), *map(str, Address.parse_all((message.address,)))))
                 return self.topology.meet_namesake(who, now)
-        if connection.state is not State.ESTABLISHED:
+        if connection.state is not ConnectionState.ESTABLISHED:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
         match message:
             case StreamBeat():
@@ -341,11 +341,11 @@ class Mesh:
         effects: list[Effect] = [Log("info", text), *opening]
         return effects + self._links_changed(now, urgent=not spare)
 
-    def connection_down(self, connection: Connection, was: State, ending: Ending, now: int) -> list[Effect]:
+    def connection_down(self, connection: Connection, was: ConnectionState, ending: Ending, now: int) -> list[Effect]:
         """See `connections.Listener`."""
         effects: list[Effect] = []
         peer, dialled = connection.peer, connection.dialled
-        if was is State.ESTABLISHED:
+        if was is ConnectionState.ESTABLISHED:
             if self.gossip.is_eager(peer):
                 self._was_eager[peer] = None
             self.liveness.remove(connection)
@@ -355,7 +355,7 @@ class Mesh:
             self.dialler.refused(dialled, ending.text)
         if ending.reason in (Reason.PASSWORD, Reason.BUSY):
             effects += self.trust.refused(connection, ending, now)
-        lived = now - connection.opened_at if was is State.ESTABLISHED else 0
+        lived = now - connection.opened_at if was is ConnectionState.ESTABLISHED else 0
         self.dialler.ended(peer, dialled, ending.text, lived, now)
         if ending.reason == Reason.FULL:
             for address in Address.parse_all(ending.elsewhere):
@@ -365,7 +365,7 @@ class Mesh:
         target = self.dialler.targets.get(dialled) if dialled is not None else None
         if target is not None and target.explicit:
             self.beacons.call(target.address, "", now)
-        elif was is State.ESTABLISHED and self.config.discovery:
+        elif was is ConnectionState.ESTABLISHED and self.config.discovery:
             self.beacons.call(connection.control, peer, now)
             if peer not in self.dialler.aimed():
                 self.dialler.discover(peer, connection.control, now)
@@ -511,7 +511,7 @@ class Mesh:
 
     def _links_changed(self, now: int, urgent: bool = True) -> list[Effect]:
         established = sorted(self.connections.established.items())
-        links = tuple(Link(peer, str(each.control), each.outbound, True) for peer, each in established)
+        links = tuple(TopologyLink(peer, str(each.control), each.outbound, True) for peer, each in established)
         self.topology.set_links(links, now, urgent)
         clear = tuple((peer, connection.remote.host) for peer, connection in established if not connection.data_keys)
         secure = tuple((peer, connection.tunnel) for peer, connection in established if connection.tunnel is not None)

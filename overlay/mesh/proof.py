@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from overlay.config import PeerName
-from overlay.crypto.derive import Keys, equal, expand, extract, mac
+from overlay.crypto.derive import RootKeys, equal, expand, extract, mac
 from overlay.crypto.pake import SEED, Crypto, Pake
 from overlay.effects import Compute, Effect, Secure, SendTcp
 from overlay.env import MILLISECOND, SECOND
@@ -37,7 +37,7 @@ Proving = PakeShare | Resume | Decline | Confirm
 """The messages of a proof."""
 
 
-class Stage(Enum):
+class ProofStage(Enum):
     """What is awaited."""
 
     QUEUED = "its turn"
@@ -59,9 +59,9 @@ class SessionKeys:
     __slots__ = ("beat", "control", "data")
 
     def __init__(self, root: bytes, dials: bool) -> None:
-        def pair(purpose: str) -> Keys:
+        def pair(purpose: str) -> RootKeys:
             ours, theirs = ("dialler", "listener") if dials else ("listener", "dialler")
-            return Keys(expand(root, f"{purpose} {ours}"), expand(root, f"{purpose} {theirs}"))
+            return RootKeys(expand(root, f"{purpose} {ours}"), expand(root, f"{purpose} {theirs}"))
 
         self.control = pair("control")
         self.data = pair("data")
@@ -92,7 +92,7 @@ class _Proof:
         self.names = (own, peer) if dials else (peer, own)
         self.source = source
         self.told = told
-        self.stage = Stage.QUEUED if dials else Stage.LISTENING
+        self.stage = ProofStage.QUEUED if dials else ProofStage.LISTENING
         self.private = b""
         self.first = b""
         """What the dialler sent: share or public key."""
@@ -110,7 +110,7 @@ class _Outcome(Struct, frozen=True):
     proof: bytes
 
 
-class Judge(Protocol):
+class ProofListener(Protocol):
     """Who is told how proofs end (the connections)."""
 
     def proved(self, conn: int, keys: SessionKeys, now: int) -> list[Effect]:
@@ -125,7 +125,7 @@ class Judge(Protocol):
 class Proofs:
     """All proofs under way at one peer."""
 
-    def __init__(self, own: PeerName, password: str, crypto: Crypto, ring: Keyring, judge: Judge) -> None:
+    def __init__(self, own: PeerName, password: str, crypto: Crypto, ring: Keyring, judge: ProofListener) -> None:
         self._own = own
         self._password = password
         self._crypto = crypto
@@ -140,14 +140,14 @@ class Proofs:
         self._look_at = 0
         self._jobs: dict[int, int] = {}
         self._last_job = 0
-        self._handlers: dict[tuple[Stage, type[Proving]], Callable[[_Proof, Proving, int], list[Effect]]] = {
-            (Stage.RESUMING, Resume): self._resumed,
-            (Stage.RESUMING, Decline): self._declined,
-            (Stage.PAKING, PakeShare): self._answered,
-            (Stage.LISTENING, Resume): self._asked_to_resume,
-            (Stage.LISTENING, PakeShare): self._asked,
-            (Stage.DECLINED, PakeShare): self._asked,
-            (Stage.CONFIRMING, Confirm): self._confirmed,
+        self._handlers: dict[tuple[ProofStage, type[Proving]], Callable[[_Proof, Proving, int], list[Effect]]] = {
+            (ProofStage.RESUMING, Resume): self._resumed,
+            (ProofStage.RESUMING, Decline): self._declined,
+            (ProofStage.PAKING, PakeShare): self._answered,
+            (ProofStage.LISTENING, Resume): self._asked_to_resume,
+            (ProofStage.LISTENING, PakeShare): self._asked,
+            (ProofStage.DECLINED, PakeShare): self._asked,
+            (ProofStage.CONFIRMING, Confirm): self._confirmed,
         }
         self.computed_pakes = 0
 
@@ -173,7 +173,7 @@ class Proofs:
         proof = self._proofs.get(self._jobs.pop(job, 0))
         if proof is None:
             return []
-        if proof.stage is Stage.STARTING:
+        if proof.stage is ProofStage.STARTING:
             return self._started(proof, result)
         return self._finished(proof, result, now)
 
@@ -209,7 +209,7 @@ class Proofs:
     # --- dialler ----------------------------------------------------------------------------------------------------
 
     def _enqueue(self, proof: _Proof) -> list[Effect]:
-        proof.stage = Stage.QUEUED
+        proof.stage = ProofStage.QUEUED
         if not self._queue:
             self._look_at = 0
         self._queue[proof.conn] = None
@@ -223,7 +223,7 @@ class Proofs:
             return []
         proof.private = self._crypto.entropy(32)
         proof.first = self._crypto.public(proof.private)
-        proof.stage = Stage.RESUMING
+        proof.stage = ProofStage.RESUMING
         return [SendTcp(proof.conn, Resume(proof.first, mac(secret, b"dialler" + proof.told + proof.first)))]
 
     def _resumed(self, proof: _Proof, message: Proving, now: int) -> list[Effect]:
@@ -240,7 +240,7 @@ class Proofs:
         return self.wake(now)
 
     def _start(self, proof: _Proof) -> list[Effect]:
-        proof.stage = Stage.STARTING
+        proof.stage = ProofStage.STARTING
         crypto, password, names, seed = self._crypto, self._password, proof.names, self._crypto.entropy(SEED)
         return self._compute(proof, lambda: crypto.pake(password, True, *names, seed))
 
@@ -248,12 +248,12 @@ class Proofs:
         proof.pake = result  # type: ignore[assignment]
         assert proof.pake is not None
         proof.first = proof.pake.message
-        proof.stage = Stage.PAKING
+        proof.stage = ProofStage.PAKING
         return [SendTcp(proof.conn, PakeShare(proof.first))]
 
     def _answered(self, proof: _Proof, message: Proving, now: int) -> list[Effect]:
         assert isinstance(message, PakeShare) and proof.pake is not None
-        proof.stage = Stage.FINISHING
+        proof.stage = ProofStage.FINISHING
         pake, share, confirmation = proof.pake, message.share, message.proof
         return self._compute(proof, lambda: _Outcome(pake.finish(share), share, confirmation))
 
@@ -275,18 +275,18 @@ class Proofs:
         private = self._crypto.entropy(32)
         common = self._crypto.exchange(private, message.public) if known else None
         if secret is None or common is None:
-            proof.stage = Stage.DECLINED
+            proof.stage = ProofStage.DECLINED
             return [SendTcp(proof.conn, Decline())]
         public = self._crypto.public(private)
         proof.root = self._root(proof, secret + common, message.public, public)
-        proof.stage = Stage.CONFIRMING
+        proof.stage = ProofStage.CONFIRMING
         return [SendTcp(proof.conn, Resume(public, mac(expand(proof.root, "confirm listener"), b"listener")))]
 
     def _asked(self, proof: _Proof, message: Proving, now: int) -> list[Effect]:
         assert isinstance(message, PakeShare)
         if not self._throttle.allows(proof.source, now):
             return self._refuse(proof, Reason.BUSY, "too many handshakes with strangers", now)
-        proof.stage = Stage.COMPUTING
+        proof.stage = ProofStage.COMPUTING
         proof.first = message.share
         crypto, password, names, seed = self._crypto, self._password, proof.names, self._crypto.entropy(SEED)
 
@@ -316,9 +316,9 @@ class Proofs:
         if secret is None:
             return self._refuse(proof, Reason.PROTOCOL, "a share of the key exchange is none", now)
         proof.root = self._root(proof, secret, proof.first, share)
-        if proof.stage is Stage.FINISHING:
+        if proof.stage is ProofStage.FINISHING:
             return self._judge_answer(proof, confirmation, now)
-        proof.stage = Stage.CONFIRMING
+        proof.stage = ProofStage.CONFIRMING
         return [SendTcp(proof.conn, PakeShare(share, mac(expand(proof.root, "confirm listener"), b"listener")))]
 
     def _root(self, proof: _Proof, secret: bytes, first: bytes, second: bytes) -> bytes:

@@ -16,7 +16,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Final, NoReturn
 
-from overlay.crypto.derive import Keys, epoch_key, next_root
+from overlay.crypto.derive import RootKeys, epoch_key, next_root
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.wire.codec import MAX_MESSAGE, Envelope, Message, decode_message, encode_message
@@ -139,7 +139,7 @@ class Session:
             sending.step(self._clock())
         return frame + _seal(sending, payload)
 
-    def secure(self, keys: Keys) -> None:
+    def secure(self, keys: RootKeys) -> None:
         """Everything after this is sealed, both ways."""
         assert self._sending is None, "a session was to be secured twice"
         self._sending = _Direction(keys.send, self._clock())

@@ -16,10 +16,10 @@ from overlay.config import Address, PeerName
 from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.topology_entry import Entry, Relinked, entry_of
-from overlay.replicated.vectors import Known, Order, by_key, lacking
+from overlay.mesh.topology_entry import Relinked, TopologyEntry, entry_of
+from overlay.replicated.vectors import Known, SortedKeys, by_key, lacking
 from overlay.wire.codec import Delta, Vector
-from overlay.wire.topology import Link, PeerRecord, TopologyDelta, TopologyVector
+from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink, TopologyVector
 
 PUBLISH_PAUSE: Final = 50 * MILLISECOND
 """Between two publications of this peer's links: a burst of new connections becomes few versions."""
@@ -51,8 +51,8 @@ class Topology:
     def __init__(self, own: PeerName, nickname: str, uid: int, key: bytes = b"") -> None:
         self.own = own
         self._key = key
-        self.entries: dict[PeerName, Entry] = {}
-        self._order = Order()
+        self.entries: dict[PeerName, TopologyEntry] = {}
+        self._order = SortedKeys()
         self.limbo: dict[PeerName, PeerRecord] = {}
         self.links_generation = 0
         """Counts changes of who is linked to whom; a reader that saw the same number needs no new routes."""
@@ -69,7 +69,7 @@ class Topology:
         """Whose farewell was learned; to be taken by `take_left`."""
         self._unreachable_since: dict[PeerName, int] = {}
         self._forgotten: dict[PeerName, tuple[int, int]] = {}
-        self._links: tuple[Link, ...] = ()
+        self._links: tuple[TopologyLink, ...] = ()
         self._changed = False
         self._publish_at = 0
         self._due = 0
@@ -86,7 +86,7 @@ class Topology:
         """This peer's incarnation: as given at the start, or higher after a jump."""
         return self.entries[self.own].uid
 
-    def set_links(self, links: tuple[Link, ...], now: int, urgent: bool = True) -> None:
+    def set_links(self, links: tuple[TopologyLink, ...], now: int, urgent: bool = True) -> None:
         """This peer's established connections are now these (sorted by peer); takes effect with `publish`.
 
         `urgent`: some peer is reachable by this change, or is not any more.
@@ -214,7 +214,7 @@ class Topology:
         if not isinstance(delta, TopologyDelta):
             raise RemoteError(f"news of the topology expected, {type(delta).__name__} found")
         held = self.entries.get
-        candidates: list[Entry] = []
+        candidates: list[TopologyEntry] = []
         for record in delta.records:
             old = held(record.name)
             if old is None:
@@ -261,7 +261,7 @@ class Topology:
         total = 0
         for name, entry in self.entries.items():
             assert entry.name == name, (entry.name, name)
-            fresh = Entry(entry.record)
+            fresh = TopologyEntry(entry.record)
             assert (entry.fingerprint, entry.linked, entry.known) == (fresh.fingerprint, fresh.linked, fresh.known)
             assert fresh.sound, f"the links of {name} are not sorted: {list(entry.linked)}"
             total += entry.fingerprint
@@ -365,7 +365,7 @@ class Topology:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: TopologyEntry) -> None:
         name = entry.name
         old = self.entries.get(name)
         digest = self._digest + entry.fingerprint
@@ -396,5 +396,5 @@ _NOBODY: dict[PeerName, None] = {}
 _UNKNOWN: Final[Known] = ("", -1, -1)
 
 
-def _name(entry: Entry) -> PeerName:
+def _name(entry: TopologyEntry) -> PeerName:
     return entry.name

@@ -27,7 +27,7 @@ class Relinked(NamedTuple):
     """With whom it says to be linked now."""
 
 
-class Entry:
+class TopologyEntry:
     """One record as a topology holds it. Not to be changed."""
 
     __slots__ = (
@@ -65,7 +65,7 @@ class Entry:
         self._relinked: dict[int, tuple[dict[PeerName, None], Relinked | None]] = {}
         """By identity, the links that it was compared with; not their entries, for these would keep all before them."""
 
-    def stands_against(self, old: "Entry") -> bool:
+    def stands_against(self, old: "TopologyEntry") -> bool:
         """Whether it replaces `old`, an entry of the same peer."""
         if self.uid != old.uid:
             return self.uid > old.uid
@@ -73,7 +73,7 @@ class Entry:
             return self.version > old.version
         return self.fingerprint > old.fingerprint
 
-    def relinked(self, before: "Entry | None") -> Relinked | None:
+    def relinked(self, before: "TopologyEntry | None") -> Relinked | None:
         """Which links it has no more and which are new, compared with what was held of the peer; None: the same."""
         theirs = _NOBODY if before is None else before.linked
         if theirs is self._against:
@@ -99,6 +99,6 @@ class Entry:
 _NOBODY: dict[PeerName, None] = {}
 
 
-def entry_of(record: PeerRecord) -> Entry:
+def entry_of(record: PeerRecord) -> TopologyEntry:
     """The entry of a record, the same one each time."""
-    return kept(record, _KEY, Entry)
+    return kept(record, _KEY, TopologyEntry)

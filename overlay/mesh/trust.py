@@ -32,7 +32,7 @@ REMEMBER_PAUSE: Final = 10 * SECOND
 """Public keys of others are written down at most so often."""
 
 
-class Refusal(Struct):
+class RefusedSource(Struct):
     """A source that came to us and was refused, or refused us."""
 
     address: str
@@ -48,7 +48,7 @@ class Trust:
     def __init__(self, config: Config, ring: Keyring | None) -> None:
         self._ring = ring
         self._subnets = [ip_network(subnet) for subnet in config.trusted_subnets]
-        self.refusals: dict[str, Refusal] = {}
+        self.refusals: dict[str, RefusedSource] = {}
         """Of connections that came in, by host."""
         self._warned: dict[str, None] = {}
         self._beacons_sent = 0
@@ -96,7 +96,7 @@ class Trust:
         if connection.dialled is None:
             before = self.refusals.pop(host, None)
             count = before.count + 1 if before is not None else 1
-            self.refusals[host] = Refusal(host, name, said, count, now)
+            self.refusals[host] = RefusedSource(host, name, said, count, now)
             if len(self.refusals) > SHOWN:
                 del self.refusals[next(iter(self.refusals))]
         if ending.reason == Reason.BUSY or source(host) in self._warned:
@@ -108,7 +108,7 @@ class Trust:
         text = f"connection {direction} {connection.control} refused: {said} {name}".rstrip()
         return [Log("warning", f"{text}; said once, tried again and again")]
 
-    def shown(self, now: int) -> list[Refusal]:
+    def shown(self, now: int) -> list[RefusedSource]:
         """The refusals of the last minutes."""
         return [refusal for refusal in self.refusals.values() if now - refusal.at < SHOWN_FOR]
 

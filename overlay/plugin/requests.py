@@ -21,8 +21,8 @@ __all__ = [
     "IPAM_CAPABILITIES",
     "MULTICAST",
     "OWNER",
+    "AddressPool",
     "Endpoint",
-    "Pool",
     "Settings",
     "endpoint",
     "joined",
@@ -55,7 +55,7 @@ OWNER = PLUGIN
 """Leads the owners of what the plugin books: endpoints, and addresses that the engine asked for."""
 
 
-class Pool(Struct, frozen=True):
+class AddressPool(Struct, frozen=True):
     """A subnet of a network, and the part of it that the IPAM driver takes addresses from."""
 
     subnet: str
@@ -91,17 +91,17 @@ class Settings(Struct, frozen=True):
     multicast: bool = False
 
 
-def pool(request: Mapping[str, Any], default: str) -> Pool:
+def pool(request: Mapping[str, Any], default: str) -> AddressPool:
     """`IpamDriver.RequestPool`. Raises `UsageError`."""
     if request.get("V6"):
         raise UsageError("the weave IPAM driver gives out IPv4 addresses only: leave --ipv6 away")
     subnet = _subnet("--subnet", str(request.get("Pool") or default))
     if not request.get("SubPool"):
-        return Pool(str(subnet))
+        return AddressPool(str(subnet))
     part = _subnet("--ip-range", str(request["SubPool"]))
     if not part.subnet_of(subnet):
         raise UsageError(f"--ip-range {part} is not within the subnet {subnet}: choose a part of it")
-    return Pool(str(subnet), str(part) if part != subnet else "")
+    return AddressPool(str(subnet), str(part) if part != subnet else "")
 
 
 def _subnet(flag: str, text: str) -> ipaddress.IPv4Network:
@@ -111,14 +111,14 @@ def _subnet(flag: str, text: str) -> ipaddress.IPv4Network:
         raise UsageError(f"{flag} {text}: {error}") from None
 
 
-def pool_of(id: str) -> Pool:
+def pool_of(id: str) -> AddressPool:
     """A pool by its id. Raises `UsageError`."""
     head, *words = id.split("-")
     try:
         if head != ADDRESS_SPACE or len(words) not in (2, 4):
             raise ValueError(f"expected {ADDRESS_SPACE}-ADDRESS-LENGTH")
         pairs = [f"{words[at]}/{words[at + 1]}" for at in range(0, len(words), 2)]
-        return Pool(*(str(ipaddress.IPv4Network(pair)) for pair in pairs))
+        return AddressPool(*(str(ipaddress.IPv4Network(pair)) for pair in pairs))
     except ValueError as error:
         raise UsageError(f"there is no address pool `{id}`: {error}") from None
 

@@ -8,12 +8,12 @@ import contextlib
 import socket
 import ssl
 
-__all__ = ["Broken", "Side", "TlsSide", "connect_unix"]
+__all__ = ["ConnectionLost", "Side", "TlsSide", "connect_unix"]
 
 CHUNK = 1 << 18
 
 
-class Broken(ConnectionError):
+class ConnectionLost(ConnectionError):
     """The other end went away in the middle of something."""
 
 
@@ -39,7 +39,10 @@ class Side:
         return bool(data)
 
     async def until(self, mark: bytes, most: int) -> bytes:
-        """Bytes up to and including `mark`; empty if the end comes before the first. Raises `Broken`, `ValueError`."""
+        """Bytes up to and including `mark`; empty if the end comes before the first.
+
+        Raises `ConnectionLost`, `ValueError`.
+        """
         start = 0
         while (at := self.buffer.find(mark, start)) < 0:
             if len(self.buffer) > most:
@@ -47,7 +50,7 @@ class Side:
             start = max(0, len(self.buffer) - len(mark))
             if not await self.fill():
                 if self.buffer:
-                    raise Broken("the connection ended within a head")
+                    raise ConnectionLost("the connection ended within a head")
                 return b""
         at += len(mark)
         data, self.buffer = self.buffer[:at], self.buffer[at:]
@@ -92,7 +95,7 @@ class TlsSide(Side):
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
 
     async def handshake(self) -> None:
-        """Raises `ssl.SSLError` and `Broken`."""
+        """Raises `ssl.SSLError` and `ConnectionLost`."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -100,7 +103,7 @@ class TlsSide(Side):
                 await self._flush()
                 data = await super()._recv()
                 if not data:
-                    raise Broken("the client left during the handshake") from None
+                    raise ConnectionLost("the client left during the handshake") from None
                 self._in.write(data)
             except ssl.SSLError:
                 await self._flush()  # the alert tells the client why
@@ -135,7 +138,7 @@ class TlsSide(Side):
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 return b""
             except ssl.SSLError as error:
-                raise Broken(f"TLS: {error.reason or error}") from None
+                raise ConnectionLost(f"TLS: {error.reason or error}") from None
 
     async def _flush(self) -> None:
         if self._out.pending:

@@ -15,16 +15,16 @@ from overlay.dns.search import search_list
 from overlay.docker.cidr import VARIABLE, allows_spoofing, wanted_addresses
 from overlay.docker.waiter import DIRECTORY, WAITER
 from overlay.errors import UsageError
-from overlay.proxy.policy import Policy, Rejected
+from overlay.proxy.policy import AttachmentPolicy, Rejected
 
-__all__ = ["Facts", "Joining", "joining", "named_network", "rewrite", "rewrite_dns"]
+__all__ = ["ContainerDefaults", "Joining", "joining", "named_network", "rewrite", "rewrite_dns"]
 
 Json = dict[str, Any]
 _HOSTNAME_MOST = 64
 """Octets that the kernel takes for a host name (HOST_NAME_MAX)."""
 
 
-class Facts(Struct, frozen=True):
+class ContainerDefaults(Struct, frozen=True):
     """What the router says that all containers get."""
 
     resolver: str
@@ -46,7 +46,7 @@ class Joining(Struct, frozen=True):
     """The request itself says so, and not a default or the image."""
 
 
-def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Policy) -> Joining | None:
+def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: AttachmentPolicy) -> Joining | None:
     """Whether the container goes on the overlay. Raises `Rejected` for what makes no sense."""
     own = tuple(entry for entry in body.get("Env") or () if isinstance(entry, str))
     env = (*image_env, *own)
@@ -71,7 +71,9 @@ def joining(body: Mapping[str, Any], image_env: tuple[str, ...], policy: Policy)
         raise Rejected(400, str(error)) from None
 
 
-def rewrite(body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts: Facts, policy: Policy) -> Json | None:
+def rewrite(
+    body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts: ContainerDefaults, policy: AttachmentPolicy
+) -> Json | None:
     """The request as the engine gets it; None: there is no program to run, which the engine shall say itself.
 
     `image`: the `Config` of the image.
@@ -89,7 +91,7 @@ def rewrite(body: Mapping[str, Any], image: Mapping[str, Any], name: str, facts:
     return changed
 
 
-def rewrite_dns(body: Mapping[str, Any], facts: Facts, policy: Policy) -> Json:
+def rewrite_dns(body: Mapping[str, Any], facts: ContainerDefaults, policy: AttachmentPolicy) -> Json:
     """The request for a container on a network of the plugin: that puts it on the overlay, but gives it no names."""
     changed = dict(body)
     changed["HostConfig"] = dict(changed.get("HostConfig") or {})
@@ -103,7 +105,7 @@ def named_network(body: Mapping[str, Any]) -> str:
     return "" if mode in ("default", "bridge", "host", "none") or mode.startswith("container:") else mode
 
 
-def _dns(body: Json, facts: Facts, policy: Policy) -> None:
+def _dns(body: Json, facts: ContainerDefaults, policy: AttachmentPolicy) -> None:
     host: Json = body["HostConfig"]
     if facts.resolver and not policy.without_dns:
         if not host.get("Dns"):
@@ -131,7 +133,9 @@ def _words(value: Any) -> list[str]:
     return [str(word) for word in value or ()]
 
 
-def _name(changed: Json, image: Mapping[str, Any], name: str, facts: Facts, policy: Policy) -> None:
+def _name(
+    changed: Json, image: Mapping[str, Any], name: str, facts: ContainerDefaults, policy: AttachmentPolicy
+) -> None:
     if changed.get("Hostname") or policy.without_dns:
         return
     labels = {**(image.get("Labels") or {}), **(changed.get("Labels") or {})}

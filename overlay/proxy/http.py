@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["BadMessage", "Body", "Head", "Response", "parse_request", "parse_response", "reply"]
+__all__ = ["BadMessage", "Body", "Head", "ResponseHead", "parse_request", "parse_response", "reply"]
 
 MAX_HEAD = 1 << 18
 _CHUNK_LINE = 1 << 12
@@ -51,7 +51,7 @@ class Head(Struct, frozen=True):
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-class Response(Struct, frozen=True):
+class ResponseHead(Struct, frozen=True):
     """The start of a response."""
 
     status: int
@@ -80,14 +80,14 @@ def parse_request(data: bytes) -> Head:
     return Head(words[0], words[1], words[2], headers)
 
 
-def parse_response(data: bytes) -> Response:
+def parse_response(data: bytes) -> ResponseHead:
     """The head in `data` (which ends with the empty line). Raises `BadMessage`."""
     first, headers = _parse(data)
     version, _, rest = first.partition(" ")
     status, _, reason = rest.partition(" ")
     if not version.startswith("HTTP/1.") or len(status) != 3 or not (status.isascii() and status.isdigit()):
         raise BadMessage(f"`{first[:80]}` is no status line")
-    return Response(int(status), reason, version, headers)
+    return ResponseHead(int(status), reason, version, headers)
 
 
 def reply(status: int, reason: str, body: bytes, kind: str = "application/json", *, head_only: bool = False) -> bytes:
@@ -117,7 +117,7 @@ class Body:
         return cls("length", _length(head.headers) or 0)
 
     @classmethod
-    def of_response(cls, response: Response, method: str) -> "Body":
+    def of_response(cls, response: ResponseHead, method: str) -> "Body":
         """The body that follows a response's head. Raises `BadMessage`."""
         if method == "HEAD" or response.status in (204, 304) or response.status < 200:
             return cls("none")

@@ -23,7 +23,7 @@ from overlay import __version__
 from overlay.docker.waiter import program
 from overlay.errors import EnvironmentProblem
 from overlay.kernel.host_files import host_socket
-from overlay.options import Places, socket_path
+from overlay.options import DaemonPaths, socket_path
 from overlay.proxy.connections import CHUNK
 from overlay.proxy.process import DEFAULT_TCP, ProxyOptions, Running, endpoint, state_file
 from overlay.proxy.router import RouterSide
@@ -55,7 +55,7 @@ def install_waiter(directory: Path) -> None:
 class Main:
     """One proxy, from its lock to its end."""
 
-    def __init__(self, options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:
+    def __init__(self, options: ProxyOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
         self._options = options
         self._places = places
         self._environment = environment

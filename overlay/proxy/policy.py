@@ -4,7 +4,7 @@ import re
 
 from msgspec import Struct
 
-__all__ = ["Policy", "Rejected"]
+__all__ = ["AttachmentPolicy", "Rejected"]
 
 MAX_NAME = 255
 """Characters of a name that the administrator's expression is matched with: whoever makes a container chooses the name,
@@ -28,7 +28,7 @@ class Rejected(Exception):
         self.status = status
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class AttachmentPolicy(Struct, frozen=True, kw_only=True):
     """How containers are put on the overlay. Field names are the flags' names with underscores."""
 
     without_dns: bool = False

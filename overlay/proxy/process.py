@@ -18,8 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from overlay.errors import EnvironmentProblem
-from overlay.options import Places, socket_path
-from overlay.proxy.policy import Policy
+from overlay.options import DaemonPaths, socket_path
+from overlay.proxy.policy import AttachmentPolicy
 from overlay.runtime.process import hold, spawn
 
 __all__ = [
@@ -49,7 +49,7 @@ class ProxyOptions(Struct, frozen=True, kw_only=True):
     allow_host: tuple[str, ...] = ()
     """Host names by which TCP is asked, beside `localhost` and IP addresses."""
     log_level: str = "info"
-    policy: Policy = Policy()
+    policy: AttachmentPolicy = AttachmentPolicy()
 
     @property
     def secured(self) -> bool:
@@ -79,17 +79,17 @@ def endpoint(host: str) -> tuple[str, str, int]:
     raise ValueError(f"-H {host}: expected tcp://ADDRESS:PORT or unix:///PATH")
 
 
-def state_file(places: Places) -> Path:
+def state_file(places: DaemonPaths) -> Path:
     """Where a running proxy says what it is; the proxy holds a lock on it as long as it lives."""
     return Path(f"{places.proxy}.json")
 
 
-def pid_file(places: Places) -> Path:
+def pid_file(places: DaemonPaths) -> Path:
     """Where its process id is."""
     return Path(f"{places.proxy}.pid")
 
 
-def running(places: Places) -> Running | None:
+def running(places: DaemonPaths) -> Running | None:
     """The proxy of this host; None: there is none."""
     try:
         with state_file(places).open("rb") as file:
@@ -104,7 +104,7 @@ def running(places: Places) -> Running | None:
     return None
 
 
-def stop_proxy(places: Places) -> bool:
+def stop_proxy(places: DaemonPaths) -> bool:
     """End the proxy, and wait until it is gone; False: none ran. Raises `EnvironmentProblem`."""
     found = running(places)
     if found is None:
@@ -124,7 +124,7 @@ def stop_proxy(places: Places) -> bool:
     return True
 
 
-def forget_proxy(places: Places) -> None:
+def forget_proxy(places: DaemonPaths) -> None:
     """Remove the files of a proxy that does not run. Its containers need the waiter: the next proxy puts it back."""
     if running(places) is not None:
         return
@@ -132,14 +132,14 @@ def forget_proxy(places: Places) -> None:
     shutil.rmtree(places.waiter, ignore_errors=True)
 
 
-def spawn_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:
+def spawn_proxy(options: ProxyOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
     """Fork a proxy away; returns once it listens. Raises `EnvironmentProblem` if it cannot."""
 
     log_file = places.log.with_suffix(".proxy.log") if places.log.suffix else Path(f"{places.log}.proxy")
     spawn(_work(options, places, environment), "the proxy", log_file, pid_file(places), options.log_level)
 
 
-def hold_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, str]) -> None:
+def hold_proxy(options: ProxyOptions, places: DaemonPaths, environment: Mapping[str, str]) -> None:
     """Be the proxy, in a container that was made for it; returns at its end. Raises `OverlayError`."""
     from overlay.runtime.in_container import prepare
 
@@ -148,7 +148,7 @@ def hold_proxy(options: ProxyOptions, places: Places, environment: Mapping[str, 
 
 
 def _work(
-    options: ProxyOptions, places: Places, environment: Mapping[str, str]
+    options: ProxyOptions, places: DaemonPaths, environment: Mapping[str, str]
 ) -> Callable[[Callable[[], None]], None]:
     def work(ready: Callable[[], None]) -> None:
         from overlay.proxy.main import Main

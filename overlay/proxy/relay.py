@@ -6,8 +6,8 @@ Owns the order of bytes on a proxied connection. Nothing is rewritten here.
 import asyncio
 import contextlib
 
-from overlay.proxy.connections import Broken, Side, connect_unix
-from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, Response, parse_response
+from overlay.proxy.connections import ConnectionLost, Side, connect_unix
+from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, ResponseHead, parse_response
 
 __all__ = ["EngineGone", "fetch", "read_body", "relay"]
 
@@ -32,7 +32,7 @@ async def connect(path: str) -> Side:
 
 
 async def read_body(side: Side, body: Body, first: bytes = b"") -> bytes:
-    """The content of a whole body. Raises `Broken` and `BadMessage`."""
+    """The content of a whole body. Raises `ConnectionLost` and `BadMessage`."""
     body.collect = True
     size = 0
     data = first
@@ -41,7 +41,7 @@ async def read_body(side: Side, body: Body, first: bytes = b"") -> bytes:
         if not data:
             if body.kind == "close":
                 break
-            raise Broken("the connection ended within a body")
+            raise ConnectionLost("the connection ended within a body")
         taken = body.feed(data)
         size += taken
         if size > MAX_BODY:
@@ -51,18 +51,18 @@ async def read_body(side: Side, body: Body, first: bytes = b"") -> bytes:
     return b"".join(body.content)
 
 
-async def read_head(server: Side) -> Response:
+async def read_head(server: Side) -> ResponseHead:
     """The engine's next response head. Raises `EngineGone` and `BadMessage`."""
     try:
         data = await server.until(_HEAD_END, MAX_HEAD)
-    except (Broken, ValueError, ConnectionError) as error:
+    except (ConnectionLost, ValueError, ConnectionError) as error:
         raise EngineGone(f"the container engine broke off: {error}") from None
     if not data:
         raise EngineGone("the container engine closed the connection without an answer")
     return parse_response(data)
 
 
-async def fetch(path: str, head: Head, content: bytes | None) -> tuple[Response, bytes]:
+async def fetch(path: str, head: Head, content: bytes | None) -> tuple[ResponseHead, bytes]:
     """One whole exchange with the engine, for a request that is (or was) rewritten. Raises `EngineGone`.
 
     The head's own framing is replaced to fit `content`; None: there is no body.
@@ -77,7 +77,7 @@ async def fetch(path: str, head: Head, content: bytes | None) -> tuple[Response,
             if response.status >= 200:
                 break
         return response, await read_body(server, Body.of_response(response, head.method))
-    except (Broken, BadMessage, ConnectionError) as error:
+    except (ConnectionLost, BadMessage, ConnectionError) as error:
         raise EngineGone(f"the container engine broke off: {error}") from None
     finally:
         server.abort()

@@ -23,10 +23,10 @@ from overlay.http.guard import refusal
 from overlay.http.listener import faults
 from overlay.plugin.requests import DRIVERS
 from overlay.proxy import unwrap
-from overlay.proxy.connections import Broken, Side, TlsSide, tcp_options
-from overlay.proxy.create import Facts, joining, named_network, rewrite, rewrite_dns
-from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, Response, parse_request, reply
-from overlay.proxy.policy import Policy, Rejected
+from overlay.proxy.connections import ConnectionLost, Side, TlsSide, tcp_options
+from overlay.proxy.create import ContainerDefaults, joining, named_network, rewrite, rewrite_dns
+from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, ResponseHead, parse_request, reply
+from overlay.proxy.policy import AttachmentPolicy, Rejected
 from overlay.proxy.relay import EngineGone, fetch, read_body, relay
 from overlay.proxy.router import RouterGone, RouterRefused, RouterSide
 from overlay.proxy.routes import Call, route
@@ -61,7 +61,7 @@ class Proxy:
         engine: str,
         router: RouterSide,
         waiter: str,
-        policy: Policy,
+        policy: AttachmentPolicy,
         names: tuple[str, ...] = (),
         install: Callable[[], None] = lambda: None,
     ) -> None:
@@ -173,7 +173,7 @@ class Proxy:
                     doing.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await doing
-                    raise Broken("the client left before its answer")
+                    raise ConnectionLost("the client left before its answer")
             return await doing
         finally:
             for task in (doing, watching):
@@ -204,7 +204,7 @@ class Proxy:
             return _PASS
         said = await self._router.facts()
         self._prepare()
-        facts = Facts(resolver=said["resolver"], domain=said["domain"], waiter=self._waiter)
+        facts = ContainerDefaults(resolver=said["resolver"], domain=said["domain"], waiter=self._waiter)
         network = named_network(body)
         if network and not wanted.asked and await self._driver_of(x, network) in DRIVERS:
             content = json.dumps(rewrite_dns(body, facts, self._policy)).encode()
@@ -312,7 +312,7 @@ class Proxy:
 
     # --- small help ------------------------------------------------------------------------------------------------
 
-    async def _answer(self, x: Exchange, response: Response, content: bytes) -> bool:
+    async def _answer(self, x: Exchange, response: ResponseHead, content: bytes) -> bool:
         """Send the client a response whose body was read (and perhaps changed)."""
         framing = () if response.status in (204, 304) else (("Content-Length", str(len(content))),)
         head = response.encode(without=("content-length", "transfer-encoding", "connection"), add=framing)
@@ -330,7 +330,7 @@ class Proxy:
         """What the engine has there; None: it refuses."""
         return (await self._ask(x, path))[1]
 
-    async def _ask(self, x: Exchange, path: str) -> tuple[Response, Json | None]:
+    async def _ask(self, x: Exchange, path: str) -> tuple[ResponseHead, Json | None]:
         """What the engine says of a path, in the API version of the client, and what it has there."""
         head = Head("GET", x.call.prefix + path, "HTTP/1.1", (("Host", x.head.header("host") or "docker"),))
         response, answer = await fetch(self._engine, head, None)
@@ -360,7 +360,7 @@ def _object(content: bytes) -> Json | None:
     return found if isinstance(found, dict) else None
 
 
-def _made(response: Response, answer: bytes) -> str:
+def _made(response: ResponseHead, answer: bytes) -> str:
     """The id of the container that was made; "" for none."""
     return str((_object(answer) or {}).get("Id") or "") if response.status == 201 else ""
 

@@ -71,7 +71,7 @@ _ROUND: Final = "round"
 _SUSPECTS: Final = "suspects"
 
 
-class Neighbour:
+class GossipNeighbour:
     """What gossip keeps of one established connection."""
 
     __slots__ = (
@@ -114,7 +114,7 @@ class Gossip:
         self._rng = rng
         self._round_interval = round_interval
         self._flush_delay = flush_delay
-        self._neighbours: dict[PeerName, Neighbour] = {}
+        self._neighbours: dict[PeerName, GossipNeighbour] = {}
         self.timers: Timers[str] = Timers()
         self._unannounced: dict[str, None] = {}
         self._kinds: dict[str, type[Vector]] = {}
@@ -142,7 +142,7 @@ class Gossip:
         `asks`: where both sides open with a comparison, it is the other one that asks.
         """
         eager = joins or not self._neighbours
-        neighbour = self._neighbours[name] = Neighbour(name, conn, eager)
+        neighbour = self._neighbours[name] = GossipNeighbour(name, conn, eager)
         neighbour.asks = asks and eager
         neighbour.prune_from = now + PRUNE_GRACE
         if len(self._neighbours) == 1:
@@ -246,7 +246,7 @@ class Gossip:
 
     # --- news -----------------------------------------------------------------------------------------------------
 
-    def _receive_news(self, sender: Neighbour, message: News, now: int) -> list[Effect]:
+    def _receive_news(self, sender: GossipNeighbour, message: News, now: int) -> list[Effect]:
         effects: list[Effect] = []
         fresh = total = 0
         clash = flowing = False
@@ -292,14 +292,14 @@ class Gossip:
         if kind is not self._kinds[channel]:
             raise RemoteError(f"{kind.__name__} or its delta found, {self._kinds[channel].__name__} expected")
 
-    def _mark_conflict(self, sender: Neighbour, channel: str, text: str) -> list[Effect]:
+    def _mark_conflict(self, sender: GossipNeighbour, channel: str, text: str) -> list[Effect]:
         key = (sender.name, channel)
         before, self.conflicts[key] = self.conflicts.get(key), text
         if before == text:
             return []
         return [Log("warning", f"channel {channel} conflicts with that of {sender.name}: {text}")]
 
-    def _prune(self, sender: Neighbour, now: int) -> list[Effect]:
+    def _prune(self, sender: GossipNeighbour, now: int) -> list[Effect]:
         others = any(other.eager for other in self._neighbours.values() if other is not sender)
         if not others or now < sender.prune_from:
             return []
@@ -307,7 +307,7 @@ class Gossip:
         sender.prune_from = now + PRUNE_PAUSE
         return [SendTcp(sender.conn, Prune())]
 
-    def _push(self, name: str, delta: Delta, sender: Neighbour | None, now: int) -> None:
+    def _push(self, name: str, delta: Delta, sender: GossipNeighbour | None, now: int) -> None:
         waiting = False
         for neighbour in self._neighbours.values():
             if neighbour is sender:
@@ -355,10 +355,10 @@ class Gossip:
 
     # --- digests --------------------------------------------------------------------------------------------------
 
-    def _lazy(self) -> list[Neighbour]:
+    def _lazy(self) -> list[GossipNeighbour]:
         return [neighbour for neighbour in self._neighbours.values() if not neighbour.eager]
 
-    def _digests(self, neighbour: Neighbour, kind: DigestKind) -> SendTcp:
+    def _digests(self, neighbour: GossipNeighbour, kind: DigestKind) -> SendTcp:
         items = tuple((name, channel.digest()) for name, channel in self._channels.items())
         return SendTcp(neighbour.conn, Digests(kind, items))
 
@@ -400,7 +400,7 @@ class Gossip:
         chosen = self._rng.choice(list(self._neighbours.values()))
         return [self._digests(chosen, DigestKind.ROUND)]
 
-    def _receive_digests(self, sender: Neighbour, message: Digests, now: int) -> list[Effect]:
+    def _receive_digests(self, sender: GossipNeighbour, message: Digests, now: int) -> list[Effect]:
         effects: list[Effect] = []
         for name, digest in message.items:
             channel = self._channels.get(name)
@@ -420,7 +420,7 @@ class Gossip:
                 self._suspect(sender, name, digest, now)
         return effects
 
-    def _suspect(self, neighbour: Neighbour, channel: str, digest: int, now: int) -> None:
+    def _suspect(self, neighbour: GossipNeighbour, channel: str, digest: int, now: int) -> None:
         neighbour.suspects[channel] = (digest, now)
         self.timers.set_earlier(_SUSPECTS, now + self._tree_time)
 
@@ -459,12 +459,12 @@ class Gossip:
         quiet_at = min(self._changed_at[channel] + wait, since + GRAFT_PATIENCE * wait)
         return max(since + wait, quiet_at, self._compared_at[channel] + wait)
 
-    def _graft(self, neighbour: Neighbour, now: int) -> list[Effect]:
+    def _graft(self, neighbour: GossipNeighbour, now: int) -> list[Effect]:
         neighbour.eager = True
         self._broken(now)
         return [SendTcp(neighbour.conn, Graft()), self._digests(neighbour, DigestKind.ROUND)]
 
-    def _ask(self, neighbour: Neighbour, want: Want, now: int) -> SendTcp:
+    def _ask(self, neighbour: GossipNeighbour, want: Want, now: int) -> SendTcp:
         neighbour.wanted_at[want.channel] = now
         self._awaited[want.channel] = (neighbour.name, now)
         return SendTcp(neighbour.conn, want)
@@ -477,11 +477,11 @@ class Gossip:
         _, at = self._awaited.get(channel, ("", now - WANT_PAUSE))
         return now - at < WANT_PAUSE
 
-    def _answered(self, neighbour: Neighbour, channel: str) -> None:
+    def _answered(self, neighbour: GossipNeighbour, channel: str) -> None:
         if self._awaited.get(channel, ("", 0))[0] == neighbour.name:
             del self._awaited[channel]
 
-    def _receive_want(self, sender: Neighbour, message: Want, now: int) -> list[Effect]:
+    def _receive_want(self, sender: GossipNeighbour, message: Want, now: int) -> list[Effect]:
         channel = self._channels.get(message.channel)
         if channel is None:
             return []
@@ -502,7 +502,7 @@ class Gossip:
             effects += self._ask_back(sender, message, delta is not None, now)
         return effects
 
-    def _ask_back(self, sender: Neighbour, message: Want, differs: bool, now: int) -> list[Effect]:
+    def _ask_back(self, sender: GossipNeighbour, message: Want, differs: bool, now: int) -> list[Effect]:
         """Ask for what the vector has shown to be lacked here; all, if it shows no difference: pieces are ahead."""
         name, channel = message.channel, self._channels[message.channel]
         lacked = channel.lacking(message.vector)

@@ -13,8 +13,8 @@ from overlay.effects import Broadcast, Effect, Notify
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
-from overlay.replicated.origin_state import Held, first_of, join_states, shared, validate
-from overlay.replicated.vectors import Known, Order, by_key, concerned, lacking
+from overlay.replicated.origin_state import HeldOrigin, first_of, join_states, shared, validate
+from overlay.replicated.vectors import Known, SortedKeys, by_key, concerned, lacking
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.origins import Change, OriginDelta, OriginState, OriginVector, Value
 
@@ -39,13 +39,13 @@ class OriginMap:
         self._vector: OriginVector | None = None
         self._reachable: dict[PeerName, None] = {owner: None}
         self._reachable_digest = 0
-        self._origins: dict[PeerName, Held] = {}
-        self._order = Order()
+        self._origins: dict[PeerName, HeldOrigin] = {}
+        self._order = SortedKeys()
         self._forgotten: dict[PeerName, int] = {}
         self._limbo: dict[PeerName, OriginDelta] = {}
         self._reissue_from = 0
         self._reissue_pause = REISSUE_PAUSE
-        self._own = Held(owner, uid)
+        self._own = HeldOrigin(owner, uid)
         """Among `_origins` once there is something to tell: at the start of many, most have nothing yet."""
 
     # --- the owner's entries ------------------------------------------------------------------------------------
@@ -272,14 +272,14 @@ class OriginMap:
 
     def _reissue(self, uid: int) -> OriginDelta:
         """Publish our live entries as a new incarnation that beats every earlier one."""
-        fresh = Held(self._owner, uid)
+        fresh = HeldOrigin(self._owner, uid)
         for key, value in self.entries_of(self._owner):
             fresh, _ = fresh.advance(key, value)
         self._own = fresh
         self._hold(fresh)
         return OriginDelta((shared(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
 
-    def _hold(self, held: Held) -> None:
+    def _hold(self, held: HeldOrigin) -> None:
         """This is held of its origin from now on."""
         origin = held.origin
         before = self._origins.get(origin)
@@ -307,7 +307,7 @@ class OriginMap:
         assert self._owner in self._origins or not self._own.version, self.name
 
 
-def _replaced(before: Held, after: Held) -> list[Change]:
+def _replaced(before: HeldOrigin, after: HeldOrigin) -> list[Change]:
     """What changed with another incarnation of an origin."""
     changes = []
     for key in {**before.entries, **after.entries}:
@@ -318,7 +318,7 @@ def _replaced(before: Held, after: Held) -> list[Change]:
     return changes
 
 
-def _origin(held: Held) -> PeerName:
+def _origin(held: HeldOrigin) -> PeerName:
     return held.origin
 
 

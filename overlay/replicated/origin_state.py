@@ -11,7 +11,7 @@ from typing import NamedTuple
 from overlay.config import PeerName
 from overlay.errors import RemoteError
 from overlay.replicated.vectors import Known
-from overlay.wire.origins import Change, Entry, OriginDelta, OriginState, Value
+from overlay.wire.origins import Change, OriginDelta, OriginEntry, OriginState, Value
 
 MAX_TOMBSTONES = 512
 """Tombstones kept of one origin; beyond, the older half is dropped and the floor raised."""
@@ -20,21 +20,23 @@ MAX_AHEAD = 32
 
 
 @lru_cache(maxsize=1 << 14)
-def shared(origin: PeerName, uid: int, version: int, since: int, floor: int, entries: tuple[Entry, ...]) -> OriginState:
+def shared(
+    origin: PeerName, uid: int, version: int, since: int, floor: int, entries: tuple[OriginEntry, ...]
+) -> OriginState:
     """That state, the same object to all who say the same; so what is kept with it serves them all."""
     return OriginState(origin, uid, version, since, floor, entries)
 
 
-class Step(NamedTuple):
+class MergeResult(NamedTuple):
     """What one state makes of what is held."""
 
-    held: "Held"
+    held: "HeldOrigin"
     news: OriginState
     """What of the state is news to others that hold the same."""
     changes: tuple[Change, ...]
 
 
-class Held:
+class HeldOrigin:
     """What is held of one origin: all of its history up to `version`, and pieces `ahead` of a gap.
 
     `entries` ascend by version, tombstones included; `ahead` are disjoint, ascending (since, version) pairs; `term` is
@@ -44,23 +46,23 @@ class Held:
 
     __slots__ = ("_steps", "ahead", "entries", "floor", "known", "origin", "term", "tombstones", "uid", "version")
 
-    def __init__(self, origin: PeerName, uid: int, before: "Held | None" = None) -> None:
+    def __init__(self, origin: PeerName, uid: int, before: "HeldOrigin | None" = None) -> None:
         """Nothing yet, or to become another than `before`; `_finish` ends the making."""
         self.origin = origin
         self.uid = uid
         self.version = 0
         self.floor = 0
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, OriginEntry] = {}
         self.ahead: tuple[tuple[int, int], ...] = ()
         self.tombstones = 0
         if before is not None:
             self.version, self.floor = before.version, before.floor
             self.entries, self.ahead, self.tombstones = dict(before.entries), before.ahead, before.tombstones
-        self._steps: dict[int, tuple[OriginState, Step]] = {}
+        self._steps: dict[int, tuple[OriginState, MergeResult]] = {}
         """By the identity of states, what comes of taking them."""
         self._finish()
 
-    def _finish(self) -> "Held":
+    def _finish(self) -> "HeldOrigin":
         self._collect()
         self.known: Known = (self.origin, self.uid, self.version)
         self.term = _said(self.origin, self.uid, self.version, self.ahead)
@@ -68,11 +70,11 @@ class Held:
 
     # --- the origin's own changes -----------------------------------------------------------------------------------
 
-    def advance(self, key: str, value: Value | None) -> tuple["Held", Entry]:
+    def advance(self, key: str, value: Value | None) -> tuple["HeldOrigin", OriginEntry]:
         """The next version: `key` is `value` now."""
-        after = Held(self.origin, self.uid, self)
+        after = HeldOrigin(self.origin, self.uid, self)
         after.version += 1
-        entry = Entry(key, after.version, value)
+        entry = OriginEntry(key, after.version, value)
         after._set(entry)
         return after._finish(), entry
 
@@ -87,12 +89,12 @@ class Held:
         covered = any(since <= state.since and state.version <= end for since, end in self.ahead)
         return covered or len(self.ahead) >= MAX_AHEAD
 
-    def take(self, state: OriginState) -> Step:
+    def take(self, state: OriginState) -> MergeResult:
         """What becomes of this by a state of this incarnation that is not known."""
         kept = self._steps.get(id(state))
         if kept is not None:
             return kept[1]
-        after = Held(self.origin, self.uid, self)
+        after = HeldOrigin(self.origin, self.uid, self)
         before = after._merge(state)
         changes = []
         for key, old in before.items():
@@ -100,7 +102,7 @@ class Held:
             new = current.value if current is not None else None
             if new != old:
                 changes.append(Change(self.origin, key, old, new))
-        step = Step(after._finish(), self._news(state), tuple(changes))
+        step = MergeResult(after._finish(), self._news(state), tuple(changes))
         self._steps[id(state)] = (state, step)
         return step
 
@@ -166,7 +168,7 @@ class Held:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _set(self, entry: Entry) -> None:
+    def _set(self, entry: OriginEntry) -> None:
         before = self.entries.pop(entry.key, None)
         self.tombstones += (entry.value is None) - (before is not None and before.value is None)
         self.entries[entry.key] = entry
@@ -174,7 +176,7 @@ class Held:
     def _drop(self, key: str) -> None:
         self.tombstones -= self.entries.pop(key).value is None
 
-    def _above(self, since: int, up_to: int) -> tuple[Entry, ...]:
+    def _above(self, since: int, up_to: int) -> tuple[OriginEntry, ...]:
         """Entries with since < version <= up_to, ascending; costs what it returns (and what is beyond)."""
         found = []
         for entry in reversed(self.entries.values()):
@@ -216,11 +218,11 @@ def _said(origin: str, uid: int, version: int, ahead: tuple[tuple[int, int], ...
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def first_of(state: OriginState) -> tuple[Held, tuple[Change, ...]]:
+def first_of(state: OriginState) -> tuple[HeldOrigin, tuple[Change, ...]]:
     """What becomes of nothing by the first state of an origin, and what changes. Kept with the state."""
-    kept: dict[str, tuple[Held, tuple[Change, ...]]] = state.__dict__
+    kept: dict[str, tuple[HeldOrigin, tuple[Change, ...]]] = state.__dict__
     if "first" not in kept:
-        step = Held(state.origin, state.uid).take(state)
+        step = HeldOrigin(state.origin, state.uid).take(state)
         kept["first"] = (step.held, step.changes)
     return kept["first"]
 

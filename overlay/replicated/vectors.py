@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from overlay.config import PeerName
 
-__all__ = ["Known", "Order", "by_key", "concerned", "lacking"]
+__all__ = ["Known", "SortedKeys", "by_key", "concerned", "lacking"]
 
 Known = tuple[Any, ...]
 """(key, life, version). Kept and passed on as the object that it is: known for three values it would be taken apart and
@@ -34,7 +34,7 @@ def by_key(vector: Iterable[Known]) -> dict[Any, Known]:
     return {known[0]: known for known in vector}
 
 
-class Order:
+class SortedKeys:
     """The keys of what is held, sorted when somebody asks: of a vector they are asked for after many were added."""
 
     __slots__ = ("_keys", "_sorted")

@@ -145,7 +145,7 @@ class TcpClients:
     def __init__(self, questions: Questions) -> None:
         self._questions = questions
         self._shares = Shares(TCP_EACH, TCP_TOTAL)
-        self._clients: dict[int, _Client] = {}
+        self._clients: dict[int, _DnsConnection] = {}
         self._last = 0
 
     def __len__(self) -> int:
@@ -153,14 +153,14 @@ class TcpClients:
 
     def client(self) -> asyncio.Protocol:
         """A new one, whose connection is about to stand."""
-        return _Client(self, self._questions)
+        return _DnsConnection(self, self._questions)
 
     def close(self) -> None:
         """End all."""
         for client in list(self._clients.values()):
             client.abort()
 
-    def arrived(self, client: "_Client") -> int:
+    def arrived(self, client: "_DnsConnection") -> int:
         """It gets a place, perhaps another's."""
         self._last += 1
         gone = self._shares.take(client.host, self._last)
@@ -175,7 +175,7 @@ class TcpClients:
         self._clients.pop(number, None)
 
 
-class _Client(asyncio.Protocol):
+class _DnsConnection(asyncio.Protocol):
     """One connection."""
 
     def __init__(self, clients: TcpClients, questions: Questions) -> None:

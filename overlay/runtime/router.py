@@ -11,7 +11,7 @@ from overlay import inputs as i
 from overlay.effects import Evicted, Reply
 from overlay.errors import UsageError
 from overlay.runtime.node_runner import NodeRunner
-from overlay.view import View
+from overlay.view import PeerView
 
 __all__ = ["Answer", "Router"]
 
@@ -79,11 +79,11 @@ class Router:
             self._waiting.discard(future)
             runner.cancel(number)
 
-    def watch(self, watcher: Callable[[int, View], None]) -> None:
+    def watch(self, watcher: Callable[[int, PeerView], None]) -> None:
         """Call `watcher(t, view)` at once and at every change of the node's view."""
         self.runner.watch(watcher)
 
-    def unwatch(self, watcher: Callable[[int, View], None]) -> None:
+    def unwatch(self, watcher: Callable[[int, PeerView], None]) -> None:
         """Stop calling `watcher`."""
         self.runner.unwatch(watcher)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from overlay.config import Address
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.errors import EnvironmentProblem, RemoteError
 from overlay.inputs import DialFailed, Input, TcpClosed, TcpMessage, TcpOpened
 from overlay.mesh.session import Session
@@ -84,7 +84,7 @@ def _address(name: Any) -> Address:
     return Address(str(name[0]), int(name[1]))
 
 
-class _Connection(asyncio.Protocol):
+class _TcpConnection(asyncio.Protocol):
     """One control connection: its socket, its session, and what waits to be written at the end of the turn."""
 
     def __init__(self, driver: "TcpDriver", dialled: Address | None) -> None:
@@ -189,9 +189,9 @@ class TcpDriver:
         self.sink = sink
         self.complaints = complaints
         self._host = host
-        self._connections: dict[int, _Connection] = {}
-        self._dirty: dict[int, _Connection] = {}
-        self._strangers: dict[int, _Connection] = {}
+        self._connections: dict[int, _TcpConnection] = {}
+        self._dirty: dict[int, _TcpConnection] = {}
+        self._strangers: dict[int, _TcpConnection] = {}
         self._places = Shares(MAX_STRANGERS, MAX_STRANGERS)
         self._dials: dict[asyncio.Task[None], None] = {}
         self._closing: dict[int, asyncio.Future[None]] = {}
@@ -204,7 +204,7 @@ class TcpDriver:
         """Open the port. Raises `EnvironmentProblem`."""
         loop = asyncio.get_running_loop()
         for sock in bind_all(socket.SOCK_STREAM, self.port, "TCP", self._host):
-            self._servers.append(await loop.create_server(lambda: _Connection(self, None), sock=sock, backlog=512))
+            self._servers.append(await loop.create_server(lambda: _TcpConnection(self, None), sock=sock, backlog=512))
 
     def dial(self, address: Address) -> None:
         """Carry out `effects.Dial`."""
@@ -224,7 +224,7 @@ class TcpDriver:
             return
         self._dirty[number] = connection
 
-    def secure(self, number: int, keys: Keys) -> None:
+    def secure(self, number: int, keys: RootKeys) -> None:
         """Carry out `effects.Secure`."""
         connection = self._connections.get(number)
         if connection is not None:
@@ -263,7 +263,7 @@ class TcpDriver:
 
     # --- called by connections -----------------------------------------------------------------------------------
 
-    def greet(self, connection: _Connection) -> None:
+    def greet(self, connection: _TcpConnection) -> None:
         """A socket stands; the other side has a while to say its first frame."""
         self._last += 1
         connection.number = self._last
@@ -275,7 +275,7 @@ class TcpDriver:
         loop = asyncio.get_running_loop()
         connection.timer = loop.call_later(HANDSHAKE_TIMEOUT, connection.fail, "no first frame in time")
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: _TcpConnection) -> None:
         """Both sides speak the same protocol."""
         self._strangers.pop(connection.number, None)
         self._places.give_back(connection.number)
@@ -288,12 +288,12 @@ class TcpDriver:
         binding = connection.session.binding(connection.dialled is not None)
         self.sink(TcpOpened(connection.number, local, remote, connection.dialled, binding))
 
-    def deliver(self, connection: _Connection, message: Message) -> None:
+    def deliver(self, connection: _TcpConnection, message: Message) -> None:
         """One message came in; after the core has ended the connection nobody wants to know."""
         if not connection.silent:
             self.sink(TcpMessage(connection.number, message))
 
-    def gone(self, connection: _Connection, reason: str) -> None:
+    def gone(self, connection: _TcpConnection, reason: str) -> None:
         """A connection has ended by itself or by the other side."""
         if connection.timer is not None:
             connection.timer.cancel()
@@ -314,7 +314,7 @@ class TcpDriver:
 
     async def _dial(self, address: Address) -> None:
         loop = asyncio.get_running_loop()
-        connection = _Connection(self, address)
+        connection = _TcpConnection(self, address)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
                 await loop.create_connection(lambda: connection, address.host, address.port)

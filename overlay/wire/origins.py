@@ -55,7 +55,7 @@ ENFORCER = "weave:policy"
 Value = NameValue | EndpointValue | EnforcerValue
 
 
-class Entry(Wire, frozen=True):
+class OriginEntry(Wire, frozen=True):
     """One entry of one origin: `value` None is a tombstone."""
 
     key: str
@@ -75,7 +75,7 @@ class OriginState(Wire, frozen=True, dict=True):
     version: int
     since: int
     floor: int
-    entries: tuple[Entry, ...]
+    entries: tuple[OriginEntry, ...]
 
     @cached_property
     def fault(self) -> str:

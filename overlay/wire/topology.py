@@ -16,7 +16,7 @@ Counter = Annotated[int, Meta(ge=0, le=2**62)]
 """An incarnation or a version: bounded, so that one more than a stranger's still fits the wire."""
 
 
-class Link(Wire, frozen=True):
+class TopologyLink(Wire, frozen=True):
     """One connection as its owner sees it: to whom, at which address of the other side, and how far it is."""
 
     peer: PeerName
@@ -39,7 +39,7 @@ class PeerRecord(Wire, frozen=True, dict=True):
     uid: Counter
     version: Counter
     nickname: str
-    links: tuple[Link, ...]
+    links: tuple[TopologyLink, ...]
     gone: bool = False
     """A farewell: this incarnation has left for good."""
     key: Annotated[bytes, Meta(max_length=32)] = b""

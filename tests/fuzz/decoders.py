@@ -25,7 +25,7 @@ import pairs
 
 from overlay import inputs as i
 from overlay.config import Address, Config
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.crypto.pake import SEED, RealCrypto, StubCrypto
 from overlay.crypto.seal import Opener, Sealer
 from overlay.datapath.sleeve import Flag, connection_tag, peer_id
@@ -71,7 +71,7 @@ def stream(data: bytes) -> None:
     session = Session()
     session.receive(Session().outgoing() if data[:1] > b"\x20" else b"")
     if data[:1] > b"\x80" and session.agreed is not None:
-        session.secure(Keys(ROOT, ROOT))
+        session.secure(RootKeys(ROOT, ROOT))
     cut = data[0] % (len(data) or 1) if data else 0
     try:
         for piece in (data[1:cut], data[cut:]):
@@ -121,7 +121,7 @@ def outgoing(data: bytes) -> None:
         topology = Topology(own, "own", 1)
         holder = Holder(lambda mac, other=other: other, Routes(topology), topology.uid_of, lambda peer: False)  # type: ignore[misc]
         side = Tunnel(own, 1, holder)
-        side.set_neighbours((Neighbour(other, THERE, 7, True, Keys(ROOT, ROOT)),), SECOND)
+        side.set_neighbours((Neighbour(other, THERE, 7, True, RootKeys(ROOT, ROOT)),), SECOND)
         sides.append(side)
     for start in range(0, min(len(data), 2000), 200):
         sides[0].outgoing(data[start : start + 200], SECOND)

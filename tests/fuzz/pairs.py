@@ -38,11 +38,11 @@ from overlay.docker.journal import Journal
 from overlay.docker.plugin import Plugin
 from overlay.effects import SendTcp
 from overlay.env import SECOND
-from overlay.kernel.attach import Endpoints, Ports
+from overlay.kernel.attach import EndpointPorts, Ports
 from overlay.kernel.forwarding import Forwarding
 from overlay.mesh.session import Session
 from overlay.node import Node
-from overlay.proxy.policy import Policy
+from overlay.proxy.policy import AttachmentPolicy
 from overlay.proxy.router import RouterGone, RouterSide
 from overlay.proxy.server import Proxy
 from overlay.runtime.disk import Disk
@@ -50,7 +50,7 @@ from overlay.runtime.dns_server import DnsServer, _Exchange
 from overlay.runtime.dns_sockets import MAX_UNREAD, TCP_EACH
 from overlay.runtime.rate_limited_log import Complaints
 from overlay.runtime.sleeve import Sleeve
-from overlay.runtime.tcp import TcpDriver, _Connection
+from overlay.runtime.tcp import TcpDriver, _TcpConnection
 from overlay.runtime.udp import UdpDriver
 from overlay.wire.codec import encode_datagram
 from overlay.wire.envelopes import Beacon, Beat
@@ -217,7 +217,7 @@ def control_tcp(data: bytes, password: str = "") -> None:
             driver, mesh = made.tcp, made.node.mesh
             kind = data[0] if data else 0
             for number in range(2):
-                wire = Transport(_Connection(driver, None), f"127.0.0.{number + 2}")
+                wire = Transport(_TcpConnection(driver, None), f"127.0.0.{number + 2}")
                 if kind >> number & 1:
                     wire.feed(Session().outgoing())
                 for piece in pieces(data[1:]):
@@ -459,7 +459,7 @@ def plugin(data: bytes) -> None:
             config = made.node.config
             journal = Journal(made.disk, b"")
             bookings = Bookings(made, cast(Ports, kernel), config, journal)
-            served = Plugin(made, EngineClient(""), bookings, cast(Endpoints, kernel), config, journal)
+            served = Plugin(made, EngineClient(""), bookings, cast(EndpointPorts, kernel), config, journal)
             paths = sorted(served._handlers)
             number = 0
             for piece in pieces(data):
@@ -527,7 +527,7 @@ def relay(data: bytes) -> None:
                 writer.close()
 
             server = await asyncio.start_unix_server(engine, path)
-            proxy = Proxy(path, cast(RouterSide, _NoRouter()), "w", Policy())
+            proxy = Proxy(path, cast(RouterSide, _NoRouter()), "w", AttachmentPolicy())
             client, inner = socket.socketpair()
             reader, writer = await asyncio.open_connection(sock=inner)
             serving = asyncio.ensure_future(proxy.serve_client(reader, writer))

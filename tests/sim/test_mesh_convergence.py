@@ -7,7 +7,7 @@ from overlay.effects import Persist, Reply
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Forget, Leave, PathsChanged, PeerForgotten, PeerLeft, PeersChanged
 from overlay.mesh.report import report as mesh_report
-from overlay.wire.topology import Link
+from overlay.wire.topology import TopologyLink
 
 EVERY = 5 * MILLISECOND
 
@@ -88,7 +88,7 @@ def test_mass_start_up_of_32_peers_is_cheap_and_a_change_costs_few_messages() ->
     for port in (1, 2, 3):
         # The first changes prune what the start has left of redundant paths.
         before = net.sent.copy()
-        topology.set_links((*links[:-1], Link(links[-1].peer, f"10.9.9.9:{port}", True, True)), net.now)
+        topology.set_links((*links[:-1], TopologyLink(links[-1].peer, f"10.9.9.9:{port}", True, True)), net.now)
         net.handle(7, Connect(1, ()))
         net.run_until(net.converged, SECOND, MILLISECOND)
         net.run(2 * SECOND)

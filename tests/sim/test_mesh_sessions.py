@@ -16,7 +16,7 @@ from overlay.crypto.pake import RealCrypto
 from overlay.effects import Log, SendDatagram
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Datagram, NeighboursChanged, PathsChanged
-from overlay.mesh.connections import State
+from overlay.mesh.connections import ConnectionState
 from overlay.mesh.keyring import OTHERS, PRIVATE
 from overlay.mesh.liveness import authenticated
 from overlay.mesh.proof import MAX_PAKES
@@ -300,7 +300,7 @@ def test_a_name_that_is_only_claimed_changes_nothing() -> None:
     net.launch(2, [0], uid=10**6, name=net.name(1), password="guess")
     net.run(10 * SECOND)
     assert net.meshes[0].connections.established[net.name(1)] is before
-    assert before.state is State.ESTABLISHED
+    assert before.state is ConnectionState.ESTABLISHED
 
 
 @pytest.mark.parametrize("password", ["", "correct horse"])

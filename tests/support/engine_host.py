@@ -5,13 +5,11 @@
 """
 
 import contextlib
-import http.client
 import json
 import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +19,8 @@ from urllib.parse import quote
 
 from tiers import ENDS_WITH_US
 from waiting import PATIENCE
+
+from overlay.cli.unix_http import UnixHttpConnection
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -104,7 +104,7 @@ class EngineHost:
 
     def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """(status, decoded JSON or text) of one request."""
-        connection = _Connection(self.socket)
+        connection = UnixHttpConnection(str(self.socket), PATIENCE, "engine")
         try:
             headers = {"Content-Type": "application/json"} if body is not None else {}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -118,7 +118,7 @@ class EngineHost:
 
     def stream(self, path: str) -> Iterator[Any]:
         """JSON objects, one a line, as they come; the engine has answered when this returns."""
-        connection = _Connection(self.socket)
+        connection = UnixHttpConnection(str(self.socket), PATIENCE, "engine")
         connection.request("GET", path)
         response = connection.getresponse()
 
@@ -213,17 +213,6 @@ def demultiplex(data: bytes) -> bytes:
 def filters(**values: list[str]) -> str:
     """The `filters` parameter."""
     return "filters=" + quote(json.dumps(values))
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("engine", timeout=PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def _as_user() -> list[str]:

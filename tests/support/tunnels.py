@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from random import Random
 
 from overlay.config import Address, PeerName
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.datapath.inner import VNET
 from overlay.datapath.tunnel import Holder, Tunnel
 from overlay.datapath.tunnel_session import datagrams
@@ -15,7 +15,7 @@ from overlay.env import SECOND
 from overlay.inputs import Neighbour
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import Topology
-from overlay.wire.topology import Link, PeerRecord, TopologyDelta
+from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink
 
 Edge = tuple[int, int]
 
@@ -81,7 +81,7 @@ class Tunnels:
         records = []
         for index in range(self.count):
             mine = sorted(one + other - index for one, other in links if index in (one, other))
-            declared = tuple(Link(name(peer), f"10.0.0.{peer}:6783", True, True) for peer in mine)
+            declared = tuple(TopologyLink(name(peer), f"10.0.0.{peer}:6783", True, True) for peer in mine)
             records.append(PeerRecord(name(index), 1, self._versions, f"p{index}", declared, False))
         for index in range(self.count) if told is None else told:
             topology = self.topologies[index]
@@ -94,7 +94,7 @@ class Tunnels:
                 other = int(link.peer[-2:], 16)
                 low, high = min(index, other), max(index, other)
                 roots = bytes((low,)) * 32, bytes((high, 1)) * 16
-                keys = Keys(*(roots if index == low else roots[::-1])) if self.sealed else None
+                keys = RootKeys(*(roots if index == low else roots[::-1])) if self.sealed else None
                 number = 1 + low * 256 + high
                 neighbours.append(Neighbour(link.peer, Address(f"10.0.0.{other}", 6783), number, True, keys))
             self.tunnels[index].set_neighbours(tuple(neighbours), self.now)

@@ -29,11 +29,11 @@ from lab.sim.filters import Files
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.world import Peer, World
-from overlay.cli.client import NotRunning, Refused
+from overlay.cli.client import NotRunning, RequestRefused
 from overlay.daemon.control import WATCH_REFRESH
 from overlay.env import MILLISECOND, Random
 from overlay.errors import OverlayError, UsageError
-from overlay.view import View as Belief
+from overlay.view import PeerView as Belief
 
 COMMAND = 3 * MILLISECOND
 """What a command takes to be started and to end."""
@@ -253,7 +253,7 @@ class SimHost:
             if not task.done() and path.startswith("/leave"):
                 await asyncio.wait((task,))
             if not task.done() or task.cancelled():
-                raise Refused("the router ended before it answered")
+                raise RequestRefused("the router ended before it answered")
             status, text = task.result()
         finally:
             if not task.done():
@@ -261,7 +261,7 @@ class SimHost:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         if status >= 400:
-            raise Refused(text.strip() or str(status))
+            raise RequestRefused(text.strip() or str(status))
         return text
 
     def _forget(self) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 from msgspec import Struct
 
 from lab.contracts.lab import Result
-from overlay.cli.client import Client
-from overlay.cli.main import HERE, Machine, main
+from overlay.cli.client import DaemonClient
+from overlay.cli.main import HERE, CommandEnvironment, main
 from overlay.errors import OverlayError
 from overlay.options import LaunchOptions
 from overlay.ranges import Network
@@ -75,7 +75,7 @@ class _Answers:
         return answer
 
 
-class _Client(Client):
+class _Client(DaemonClient):
     """The daemon of a simulated host."""
 
     def __init__(self, answers: _Answers) -> None:
@@ -90,7 +90,7 @@ class _Client(Client):
         return text
 
 
-class _Machine(Machine):
+class _Machine(CommandEnvironment):
     """A simulated host, as the command sees it."""
 
     def __init__(
@@ -110,7 +110,7 @@ class _Machine(Machine):
     def environment(self) -> Mapping[str, str]:
         return self._environment
 
-    def client(self) -> Client:
+    def client(self) -> DaemonClient:
         return _Client(self._answers)
 
     def routes(self) -> Sequence[tuple[Network, str]]:

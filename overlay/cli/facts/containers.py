@@ -2,13 +2,13 @@
 
 import http.client
 import json
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from overlay.check.facts import ContainerFacts
+from overlay.cli.unix_http import UnixHttpConnection
 from overlay.errors import OverlayError
 from overlay.kernel.attach import addresses_of
 from overlay.kernel.netlink import NetlinkError
@@ -19,22 +19,9 @@ __all__ = ["ask_engine", "containers"]
 _TIMEOUT = 10.0
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("engine", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self.sock.settimeout(_TIMEOUT)
-        self.sock.connect(self._path)
-
-
 def get(path: str, url: str) -> Any:
     """The value behind a path of the engine. Raises `OSError`, `ValueError`, `http.client.HTTPException`."""
-    connection = _Connection(path)
+    connection = UnixHttpConnection(path, _TIMEOUT, "engine")
     try:
         connection.request("GET", url)
         response = connection.getresponse()

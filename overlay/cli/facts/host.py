@@ -18,7 +18,7 @@ from overlay.kernel.kernel_tables import entries, links, manner
 from overlay.kernel.netlink import Netlink, NetlinkError
 from overlay.kernel.port_filter import PortFilter
 from overlay.kernel.routes import host_routes
-from overlay.options import DEFAULT_PLUGIN, Places, socket_path
+from overlay.options import DEFAULT_PLUGIN, DaemonPaths, socket_path
 from overlay.proxy.process import running
 from overlay.runtime.disk import damaged
 
@@ -42,7 +42,7 @@ def look(
     attached: Sequence[Mapping[str, Any]],
 ) -> HostFacts:
     """Look at all of it. `report`, `options` and `attached`: what the router said, if it runs."""
-    places = Places.of(environment)
+    places = DaemonPaths.of(environment)
     root = os.geteuid() == 0
     port = int(options.get("port") or 6783)
     trial = kernel.Trial()
@@ -177,7 +177,7 @@ def _program(pid_file: Path) -> ProgramFacts:
     return ProgramFacts(state="stopped" if state in "Tt" else "died" if state == "Z" else "running", pid=pid)
 
 
-def _proxy(places: Places) -> ProgramFacts:
+def _proxy(places: DaemonPaths) -> ProgramFacts:
     try:
         found = running(places)
     except OverlayError:

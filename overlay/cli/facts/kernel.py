@@ -71,7 +71,7 @@ def _tried() -> Iterator[KernelFeature]:
     config = Config(name=_NAME, nickname="check")
     plan = vxlan_plan(config, _UNDERLAY)
     with Netlink() as netlink:
-        made: list[bridge.Devices] = []
+        made: list[bridge.BridgeDevices] = []
         yield KernelFeature(
             "bridge, VXLAN and veth devices", _problem(lambda: made.append(bridge.ensure(netlink, plan)))
         )

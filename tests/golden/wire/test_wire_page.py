@@ -13,22 +13,24 @@ import pytest
 from msgspec import inspect
 
 from overlay.config import Address
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.crypto.seal import Opener, Sealer
 from overlay.mesh.session import Session
 from overlay.wire.codec import Body, decode_datagram, decode_message, encode_datagram, encode_message
 from overlay.wire.envelopes import DatagramMessage, Delta, Envelope, News, Prune, Routed, Vector, Want
-from overlay.wire.origins import Entry, NameValue, OriginDelta, OriginState
+from overlay.wire.origins import NameValue, OriginDelta, OriginEntry, OriginState
 from overlay.wire.ring import Lineage, RingDelta, Token
-from overlay.wire.topology import Link, PeerRecord, TopologyDelta, TopologyVector
+from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink, TopologyVector
 
 PAGE = Path(__file__).parents[3] / "docs" / "wire.md"
 BEGIN, END = "<!-- examples -->\n", "<!-- end of examples -->\n"
 ROOT = bytes(range(32))
 
-RECORD = PeerRecord("a", 1, 2, "alpha", (Link("b", "10.0.0.2:6783", True, True),), False, b"")
+RECORD = PeerRecord("a", 1, 2, "alpha", (TopologyLink("b", "10.0.0.2:6783", True, True),), False, b"")
 RING = RingDelta("10.32.0.0/12", Lineage(1, 2, 3), (Token(0, 9, "a", 1, 8),))
-NAMES = OriginDelta((OriginState("a", 1, 2, 0, 0, (Entry("svc", 2, NameValue("svc.weave.local.", "10.0.1.1", "c")),)),))
+NAMES = OriginDelta(
+    (OriginState("a", 1, 2, 0, 0, (OriginEntry("svc", 2, NameValue("svc.weave.local.", "10.0.1.1", "c")),)),)
+)
 
 
 def structs() -> dict[str, inspect.StructType]:
@@ -98,7 +100,7 @@ def examples() -> str:
     lines.append(f"{'first-frame':<15} {Session().outgoing().hex()}")
     a = Session()
     a.receive(Session().outgoing())
-    a.secure(Keys(ROOT, ROOT))
+    a.secure(RootKeys(ROOT, ROOT))
     lines.append(f"{'sealed-frame':<15} {a.encode(Prune()).hex()}")
     lines.append(f"{'sealed-packet':<15} {Sealer(ROOT, 0).seal(b'frame', b'header', 0).hex()}")
     return "\n".join([*lines, "```", ""])
@@ -131,7 +133,7 @@ def test_every_example_decodes_to_what_it_is_called_and_back() -> None:
         elif name == "sealed-frame":
             session = Session()
             session.receive(Session().outgoing())
-            session.secure(Keys(ROOT, ROOT))
+            session.secure(RootKeys(ROOT, ROOT))
             assert session.receive(octets) == [Prune()]
         elif name == "sealed-packet":
             assert Opener(ROOT).open(octets, b"header") == b"frame"

@@ -30,7 +30,7 @@ from overlay.inputs import (
     PeersChanged,
     Wake,
 )
-from overlay.wire.origins import EndpointValue, Entry, NameValue, OriginDelta, OriginState
+from overlay.wire.origins import EndpointValue, NameValue, OriginDelta, OriginEntry, OriginState
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 MAC = "02:00:0a:00:01:01"
@@ -102,10 +102,10 @@ def test_nonsense_is_refused_here_and_ignored_from_others(mac, addresses):
     assert isinstance(log, Log) and log.level == "error"
     neighbour(core)
     bad = EndpointValue("c", mac, addresses)
-    (log,) = tell(core, state(1, 1, 0, Entry("c", 1, bad)))
+    (log,) = tell(core, state(1, 1, 0, OriginEntry("c", 1, bad)))
     assert B in log.text
-    assert tell(core, state(1, 2, 1, Entry("d", 2, bad))) == []  # once for each peer
-    good = tell(core, state(1, 3, 2, Entry("c", 3, endpoint())))
+    assert tell(core, state(1, 2, 1, OriginEntry("d", 2, bad))) == []  # once for each peer
+    good = tell(core, state(1, 3, 2, OriginEntry("c", 3, endpoint())))
     assert good == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",)), TOLD]
 
 
@@ -113,14 +113,14 @@ def test_values_of_another_kind_or_under_another_key_are_ignored():
     core, _ = make()
     neighbour(core)
     name = NameValue("svc1.weave.local.", "10.0.1.1", "c")
-    entries = (Entry("c", 1, name), Entry("d", 2, endpoint("e")))
+    entries = (OriginEntry("c", 1, name), OriginEntry("d", 2, endpoint("e")))
     assert [type(e) for e in tell(core, state(1, 2, 0, *entries))] == [Log]
 
 
 def test_lost_peers_are_held_and_let_go_when_the_hold_is_over():
     core, _ = make()
     neighbour(core)
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     assert feed(core, PathsChanged(()), PeersChanged((A,)), now=SECOND) == []
     assert core.report(0)["entries"][0]["state"] == "held"
     assert core.deadline() == SECOND + HOLD
@@ -137,7 +137,7 @@ def test_lost_peers_are_held_and_let_go_when_the_hold_is_over():
 def test_a_farewell_is_final_in_whatever_order_it_is_noticed(order):
     core, _ = make()
     neighbour(core)
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     inputs = [PeerLeft(B), PeersChanged((A,)), PathsChanged(())]
     effects = feed(core, *(inputs[n] for n in order))
     assert sorted(type(e).__name__ for e in effects) == ["RemoveForwarding", "SetFlood", "SetSources"]
@@ -148,9 +148,11 @@ def test_a_farewell_is_final_in_whatever_order_it_is_noticed(order):
 def test_a_peer_that_came_back_before_its_absence_was_noticed_is_held_again():
     core, _ = make()
     neighbour(core)
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     feed(core, PeerLeft(B))  # it returns as another incarnation; reachable peers and paths never changed
-    assert tell(core, state(2, 1, 0, Entry("c", 1, endpoint()))) == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))]
+    assert tell(core, state(2, 1, 0, OriginEntry("c", 1, endpoint()))) == [
+        SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))
+    ]
     assert feed(core, PeersChanged((A,)), PathsChanged(())) == []
     assert core.report(0)["entries"][0]["state"] == "held"
 
@@ -158,7 +160,7 @@ def test_a_peer_that_came_back_before_its_absence_was_noticed_is_held_again():
 def test_a_peer_whose_connection_is_lost_is_reached_over_others_after_a_while():
     core, _ = make()
     neighbour(core)
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     assert feed(core, PathsChanged(())) == []
     assert core.deadline() == DETOUR
     assert feed(core, Wake(), now=DETOUR) == [SetSources(()), SetForwarding(MAC, "", ("10.0.1.1",)), SetFlood(())]
@@ -180,7 +182,7 @@ def test_newcomers_without_a_connection_are_reached_over_others_one_group_after_
         value = EndpointValue("c", macs[name], (f"10.0.2.{number + 1}/24",))
         reached = (*reached, name)
         feed(core, PeersChanged(tuple(sorted(reached))), now=now)
-        tell(core, OriginDelta((OriginState(name, 1, 1, 0, 0, (Entry("c", 1, value),)),)), now)
+        tell(core, OriginDelta((OriginState(name, 1, 1, 0, 0, (OriginEntry("c", 1, value),)),)), now)
     for due, names in ((GRAIN + NEWCOMER, "bcd"), (2 * GRAIN + NEWCOMER, "ef")):
         assert core.deadline() == due
         found = feed(core, Wake(), now=due)
@@ -190,7 +192,7 @@ def test_newcomers_without_a_connection_are_reached_over_others_one_group_after_
 
 def test_what_must_be_encrypted_never_takes_the_kernels_path():
     core, _ = make()
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     feed(core, CarriersChanged((B,)))
     assert neighbour(core) == [SetSources(("192.0.2.2",)), SetForwarding(MAC, "", ("10.0.1.1",)), TOLD]
     assert feed(core, CarriersChanged(()))[0] == SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))
@@ -214,7 +216,7 @@ def test_a_storm_of_changes_is_told_at_a_rate_and_what_is_known_to_be_wrong_firs
     core, _ = make()
     neighbour(core)
     many = [
-        Entry(
+        OriginEntry(
             f"c{n}", n + 1, endpoint(f"c{n}", f"02:00:00:01:{n >> 8:02x}:{n & 255:02x}", f"10.1.{n >> 8}.{n & 255}/8")
         )
         for n in range(10_000)
@@ -222,7 +224,7 @@ def test_a_storm_of_changes_is_told_at_a_rate_and_what_is_known_to_be_wrong_firs
     first = [e for e in tell(core, state(1, len(many), 0, *many)) if isinstance(e, Announce)]
     assert [len(effect.addresses) for effect in first] == [announcer.BURST]
     now = core.deadline()
-    changed = Entry("c9999", 10_001, endpoint("c9999", MAC, "10.1.39.15/8"))
+    changed = OriginEntry("c9999", 10_001, endpoint("c9999", MAC, "10.1.39.15/8"))
     told = [e for e in tell(core, state(1, 10_001, 10_000, changed), now=now) if isinstance(e, Announce)]
     assert [effect.addresses[0] for effect in told] == [("10.1.39.15", MAC)]
     heard = [pair for effect in (*first, *told) for pair in effect.addresses]
@@ -239,11 +241,11 @@ def test_a_storm_of_changes_is_told_at_a_rate_and_what_is_known_to_be_wrong_firs
 def test_an_address_that_nobody_had_for_a_while_is_told_if_it_comes_back_with_another_mac():
     core, _ = make()
     neighbour(core)
-    assert TOLD in tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
-    gone = tell(core, state(1, 2, 1, Entry("c", 2, None)))
-    again = tell(core, state(1, 3, 2, Entry("c", 3, endpoint())))
+    assert TOLD in tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
+    gone = tell(core, state(1, 2, 1, OriginEntry("c", 2, None)))
+    again = tell(core, state(1, 3, 2, OriginEntry("c", 3, endpoint())))
     assert gone == [RemoveForwarding(MAC)] and again == [SetForwarding(MAC, "192.0.2.2", ("10.0.1.1",))]
-    tell(core, state(1, 4, 3, Entry("c", 4, None)))
+    tell(core, state(1, 4, 3, OriginEntry("c", 4, None)))
     other = MAC[:-1] + "2"
     here = feed(core, Attached("d", other, ("10.0.1.1/24",)))
     assert here[-1] == Announce((("10.0.1.1", other),))  # it is this host's own now: all the same
@@ -253,7 +255,7 @@ def test_an_address_that_nobody_had_for_a_while_is_told_if_it_comes_back_with_an
 def test_another_path_to_the_same_mac_is_no_news():
     core, _ = make()
     neighbour(core)
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     effects = feed(core, CarriersChanged((B,)), PathsChanged(((B, "192.0.2.9"),)), CarriersChanged(()))
     assert not any(isinstance(effect, Announce) for effect in effects)
 
@@ -261,7 +263,7 @@ def test_another_path_to_the_same_mac_is_no_news():
 def test_within_wireguard_a_peer_is_let_in_by_its_key_until_it_goes_or_has_another():
     core, _ = make()
     first, second = (SecurePeer(tunnel_address(B), bytes([n]) * 32, Address("192.0.2.2", 6785)) for n in (1, 2))
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     feed(core, PeersChanged((A, B)), CarriersChanged((B,)))
     assert feed(core, PathsChanged((), ((B, first),))) == [
         SetSecurePeers((first,)),
@@ -280,7 +282,7 @@ def test_within_wireguard_a_peer_is_let_in_by_its_key_until_it_goes_or_has_anoth
 def test_a_forgotten_peer_leaves_nothing():
     core, _ = make()
     neighbour(core)
-    tell(core, state(1, 1, 0, Entry("c", 1, endpoint())))
+    tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     feed(core, PathsChanged(()), PeersChanged((A,)))
     assert feed(core, PeerForgotten(B)) == [SetSources(()), RemoveForwarding(MAC), SetFlood(())]
     assert core.channel.vector().known == ()

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlay.datapath.claims import Claim, Standing
+from overlay.datapath.claims import EndpointClaim, Standing
 from overlay.datapath.plan import ForwardingPlan
 from overlay.effects import Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 
@@ -17,7 +17,7 @@ def lowest(literal, holders):
 
 
 def claim(mac, *literals):
-    return Claim(mac, tuple(f"{literal}/24" for literal in literals), literals)
+    return EndpointClaim(mac, tuple(f"{literal}/24" for literal in literals), literals)
 
 
 def plan_with_neighbours():

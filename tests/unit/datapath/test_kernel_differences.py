@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.datapath.audit import DEVICE, FORWARDING, NEIGHBOUR, ORDER, Difference, compare
+from overlay.datapath.audit import DEVICE, FORWARDING, NEIGHBOUR, ORDER, TableDifference, compare
 from overlay.datapath.port_rules import PortRule, elements, parse, widened
 
 _tables = st.dictionaries(
@@ -44,7 +44,7 @@ def test_differences_come_in_the_order_of_mending_and_say_what_was() -> None:
 def test_what_others_may_have_is_left_alone() -> None:
     found = {FORWARDING: {"x": "eth9, learned", "m": "eth9, learned"}}
     differences = compare({FORWARDING: {"m": "vxlan, sticky"}}, found, lambda table, key: True)
-    assert differences == (Difference(FORWARDING, "m", "vxlan, sticky", "eth9, learned"),)
+    assert differences == (TableDifference(FORWARDING, "m", "vxlan, sticky", "eth9, learned"),)
 
 
 _macs = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))

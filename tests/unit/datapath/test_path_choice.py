@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlay.config import Address, Config
-from overlay.crypto.derive import Keys
+from overlay.crypto.derive import RootKeys
 from overlay.crypto.secure_peer import SecurePeer, tunnel_address
-from overlay.datapath.paths import PRECISION, TRANSITIONS, Event, Fast, Paths
+from overlay.datapath.paths import PRECISION, TRANSITIONS, Fast, PathEvent, Paths
 from overlay.effects import Notify, ResizeTunnel, SendProbe
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import CarriersChanged, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
 
 B = "00:00:00:00:00:02"
-KEYS = Keys(bytes(32), bytes(32))
+KEYS = RootKeys(bytes(32), bytes(32))
 TUNNEL = SecurePeer(tunnel_address(B), bytes(range(32)), Address("192.0.2.2", 6785))
 
 
@@ -216,7 +216,7 @@ def test_a_little_loss_does_not_change_the_path():
 def test_every_state_knows_what_an_answer_and_a_miss_mean():
     for state in Fast:
         if state is not Fast.FORBIDDEN:
-            assert (state, Event.ANSWER) in TRANSITIONS and (state, Event.MISS) in TRANSITIONS
+            assert (state, PathEvent.ANSWER) in TRANSITIONS and (state, PathEvent.MISS) in TRANSITIONS
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 2**63), st.integers(0, 65535), st.booleans()), max_size=20))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lab.scenario.launch_options import launch_faults
-from overlay.cli.client import Refused
+from overlay.cli.client import RequestRefused
 from overlay.cli.container import _plain, _volumes, _without_password, as_container, find, start_router
 from overlay.cli.launch import parse_launch
 from overlay.cli.proxy import parse_proxy, split_proxy_words
@@ -78,7 +78,7 @@ def test_engines_that_cannot_are_refused_before_anything_is_made(
 ) -> None:
     server, environment = engine
     server.answers[path] = (200, answer)
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RequestRefused) as error:
         start_router(["--in-container"], LaunchOptions(in_container=True), environment)
     assert words in str(error.value)
     assert not [line for line in server.asked if not line.startswith("GET")]
@@ -87,12 +87,12 @@ def test_engines_that_cannot_are_refused_before_anything_is_made(
 def test_an_engine_that_is_not_there_and_a_container_of_others(engine: tuple[_Stub, dict[str, str]]) -> None:
     server, environment = engine
     nowhere = {**environment, "DOCKER_HOST": "unix:///nowhere/d"}
-    with pytest.raises(Refused, match="does not answer at /nowhere/d"):
+    with pytest.raises(RequestRefused, match="does not answer at /nowhere/d"):
         start_router([], LaunchOptions(in_container=True), nowhere)
     assert find("router", nowhere) is None
     server.answers["/images/overlay-lab/weave:latest/json"] = (200, {"Id": "sha256:1"})
     server.answers["/containers/weave/json"] = (200, {"Id": "1", "Config": {"Labels": None}})
-    with pytest.raises(Refused, match="none of this overlay"):
+    with pytest.raises(RequestRefused, match="none of this overlay"):
         start_router([], LaunchOptions(in_container=True), environment)
     assert find("router", environment) is None  # so `weave stop` leaves it alone
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from overlay.cli.client import Client, NotRunning, Refused
+from overlay.cli.client import DaemonClient, NotRunning, RequestRefused
 from overlay.cli.launch import launch
 from overlay.options import LaunchOptions
 from overlay.ranges import Network
 
 
-class Nobody(Client):
+class Nobody(DaemonClient):
     """No daemon runs here."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ def launched(words: list[str], *routes: str) -> tuple[str, list[LaunchOptions]]:
 
 
 def test_the_default_range_is_refused_where_a_route_leads_into_it() -> None:
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(RequestRefused) as raised:
         launched([], "192.168.0.0/24", "10.40.0.0/16")
     for words in ("10.32.0.0/12 overlaps 10.40.0.0/16", "eth0", "--ipalloc-range"):
         assert words in str(raised.value)

@@ -6,7 +6,7 @@ import pytest
 
 from overlay.addresses import AddressSpec, looks_like_address, parse_address, parse_target
 from overlay.cli import main as cli
-from overlay.cli.client import Client, NotRunning
+from overlay.cli.client import DaemonClient, NotRunning
 from overlay.cli.launch import launch, parse_launch
 from overlay.cli.original import COMMANDS, DNS_FLAGS, FLAGS, dns_arguments
 from overlay.cli.run import parse_run
@@ -107,7 +107,7 @@ def test_every_variable_of_the_original_is_taken_or_refused() -> None:
 
 
 def test_a_seed_without_this_peer_is_said() -> None:
-    class Named(Client):
+    class Named(DaemonClient):
         started = False
 
         def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:

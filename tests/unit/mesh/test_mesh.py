@@ -25,7 +25,7 @@ from overlay.inputs import (
     TcpOpened,
     Wake,
 )
-from overlay.mesh.connections import TRANSITIONS, Connection, Event, State
+from overlay.mesh.connections import TRANSITIONS, Connection, ConnectionEvent, ConnectionState
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
 from overlay.wire.codec import Delta, Vector
@@ -44,7 +44,7 @@ from overlay.wire.envelopes import (
     StreamBeat,
     Want,
 )
-from overlay.wire.origins import Entry, OriginDelta, OriginState, OriginVector
+from overlay.wire.origins import OriginDelta, OriginEntry, OriginState, OriginVector
 from overlay.wire.ring import Trigger
 from overlay.wire.topology import TopologyDelta, TopologyVector
 
@@ -59,7 +59,7 @@ class Grow:
         self.keys: set[str] = set()
 
     def say(self, *keys: str) -> OriginDelta:
-        entries = tuple(Entry(key, 1, None) for key in sorted(keys))
+        entries = tuple(OriginEntry(key, 1, None) for key in sorted(keys))
         return OriginDelta((OriginState("x", 1, 1, 0, 0, entries),))
 
     def digest(self) -> int:
@@ -132,12 +132,14 @@ def established(mesh: Mesh, conn: int = 1, name: str = "c", now: int = 0) -> Con
     mesh.handle(TcpMessage(conn, Hello(name, "cee", 1, 77, 6783)), now)
     connection = mesh.connections.all[conn]
     mesh.handle(TcpMessage(conn, Accept(connection.nonce)), now)
-    assert connection.state is State.ESTABLISHED
+    assert connection.state is ConnectionState.ESTABLISHED
     return connection
 
 
-@given(st.sampled_from(State), st.sampled_from(Event))
-def test_every_event_in_every_state_moves_on_by_the_table_or_is_refused(state: State, event: Event) -> None:
+@given(st.sampled_from(ConnectionState), st.sampled_from(ConnectionEvent))
+def test_every_event_in_every_state_moves_on_by_the_table_or_is_refused(
+    state: ConnectionState, event: ConnectionEvent
+) -> None:
     connection = Connection(1, A, B, None, 5)
     connection.state = state
     if (state, event) in TRANSITIONS:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlay.crypto.derive import Keys, epoch_key, expand, extract, next_root
+from overlay.crypto.derive import RootKeys, epoch_key, expand, extract, next_root
 from overlay.crypto.pake import SEED, Crypto, RealCrypto, StubCrypto
 from overlay.env import SECOND
 from overlay.errors import RemoteError
@@ -145,8 +145,8 @@ def secured(clock: list[int]) -> tuple[Session, Session]:
     a, b = (Session(clock=lambda: clock[0]) for _ in range(2))
     assert b.receive(a.outgoing()) == [] and a.receive(b.outgoing()) == []
     one, other = bytes(32), bytes(range(32))
-    a.secure(Keys(one, other))
-    b.secure(Keys(other, one))
+    a.secure(RootKeys(one, other))
+    b.secure(RootKeys(other, one))
     return a, b
 
 
@@ -212,11 +212,11 @@ def test_after_a_decisive_message_nothing_is_read_until_it_is_answered() -> None
     a.receive(b.outgoing())
     b.receive(a.outgoing())
     confirm = a.encode(Confirm(bytes(16)))
-    a.secure(Keys(bytes(32), bytes(32)))
+    a.secure(RootKeys(bytes(32), bytes(32)))
     sealed = a.encode(DIGESTS)
     assert b.receive(confirm + sealed) == [Confirm(bytes(16))]
     assert b.take() is None
-    b.secure(Keys(bytes(32), bytes(32)))
+    b.secure(RootKeys(bytes(32), bytes(32)))
     assert b.take() == DIGESTS
 
 

@@ -8,9 +8,9 @@ from overlay.errors import RemoteError
 from overlay.mesh.session import MAGIC, MAX_FIRST_FRAME, MAX_HANDSHAKE, Session
 from overlay.wire.codec import MAX_DATAGRAM, MAX_MESSAGE, Envelope, decode_datagram, encode_datagram
 from overlay.wire.envelopes import Accept, Beacon, Beat, Digests, Hello, News, Prune
-from overlay.wire.topology import Link, PeerRecord, TopologyDelta
+from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink
 
-RECORD = PeerRecord("a", 1, 2, "nick", (Link("b", "10.0.0.2:6783", True, True),))
+RECORD = PeerRecord("a", 1, 2, "nick", (TopologyLink("b", "10.0.0.2:6783", True, True),))
 MESSAGES: list[Envelope] = [
     Hello("a", "nick", 1, 2**63 - 1, 6783),
     Accept(7),

@@ -10,12 +10,12 @@ from overlay.mesh.routes import Routes
 from overlay.mesh.topology import NAMESAKE_JUMPS, SPARE_PAUSE, Topology, rank
 from overlay.mesh.topology_entry import entry_of
 from overlay.wire.origins import OriginDelta, OriginVector
-from overlay.wire.topology import Link, PeerRecord, TopologyDelta
+from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink
 
 NAMES = ("a", "b", "c", "d", "e")
 
 links = st.lists(st.sampled_from(NAMES), unique=True, max_size=4).map(
-    lambda peers: tuple(Link(peer, f"{peer}:1", True, peer != "b") for peer in sorted(peers))
+    lambda peers: tuple(TopologyLink(peer, f"{peer}:1", True, peer != "b") for peer in sorted(peers))
 )
 records = st.builds(
     PeerRecord,
@@ -130,8 +130,8 @@ def test_two_live_namesakes_jump_ever_more_rarely() -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        PeerRecord("b", 1, 1, "n", (Link("d", "d:1", True, True), Link("c", "c:1", True, True))),
-        PeerRecord("b", 1, 1, "n", (Link("c", "c:1", True, True), Link("c", "c:1", True, True))),
+        PeerRecord("b", 1, 1, "n", (TopologyLink("d", "d:1", True, True), TopologyLink("c", "c:1", True, True))),
+        PeerRecord("b", 1, 1, "n", (TopologyLink("c", "c:1", True, True), TopologyLink("c", "c:1", True, True))),
         PeerRecord("", 1, 1, "n", ()),
         PeerRecord("x" * 65, 1, 1, "n", ()),
     ],
@@ -152,7 +152,7 @@ def test_a_foreign_record_with_the_highest_uid_is_refused() -> None:
 
 def test_what_was_forgotten_waits_in_limbo_until_a_link_leads_to_it() -> None:
     topology = Topology("a", "n", 1)
-    lost = PeerRecord("b", 1, 7, "n", (Link("c", "c:1", True, True),))
+    lost = PeerRecord("b", 1, 7, "n", (TopologyLink("c", "c:1", True, True),))
     topology.merge(TopologyDelta((lost,)), 0)
     topology.note_reachable({"a": "a"}, 0)
     assert topology.forget(10, 9) == []
@@ -160,7 +160,7 @@ def test_what_was_forgotten_waits_in_limbo_until_a_link_leads_to_it() -> None:
     digest = topology.digest()
     assert topology.merge(TopologyDelta((lost,)), 11)[0] is None
     assert topology.digest() == digest and topology.promote({"a": "a"}) is None
-    found = PeerRecord("c", 1, 1, "n", (Link("a", "a:1", True, True), Link("b", "b:1", True, True)))
+    found = PeerRecord("c", 1, 1, "n", (TopologyLink("a", "a:1", True, True), TopologyLink("b", "b:1", True, True)))
     assert topology.merge(TopologyDelta((found,)), 12)[0] is not None
     assert topology.promote({"a": "a", "c": "c"}) == TopologyDelta((lost,))
     topology.check_invariants()
@@ -191,7 +191,9 @@ def network(*pairs: str, one_sided: tuple[str, ...] = ()) -> TopologyDelta:
         found.setdefault(first, set()).add(second)
     return TopologyDelta(
         tuple(
-            PeerRecord(name, 1, 1, "n", tuple(Link(peer, f"{peer}:1", True, True) for peer in sorted(found[name])))
+            PeerRecord(
+                name, 1, 1, "n", tuple(TopologyLink(peer, f"{peer}:1", True, True) for peer in sorted(found[name]))
+            )
             for name in sorted(found)
         )
     )
@@ -237,7 +239,7 @@ def test_a_broadcast_reaches_every_reachable_peer_exactly_once(pairs: set[str]) 
 
 def test_a_spare_link_is_published_later_and_with_an_urgent_one_at_once() -> None:
     topology = observer()
-    spare, urgent = Link("a", "10.0.0.1:1", True, True), Link("b", "10.0.0.2:1", True, True)
+    spare, urgent = TopologyLink("a", "10.0.0.1:1", True, True), TopologyLink("b", "10.0.0.2:1", True, True)
     topology.set_links((spare,), SECOND, urgent=False)
     assert topology.publish_due() == SECOND + SPARE_PAUSE
     assert topology.publish(SECOND) is None

@@ -13,7 +13,7 @@ from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.replicated import origin_state
 from overlay.replicated.origin_map import OriginMap
-from overlay.wire.origins import Entry, NameValue, OriginDelta, OriginState, OriginVector
+from overlay.wire.origins import NameValue, OriginDelta, OriginEntry, OriginState, OriginVector
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 KEYS = ["k0", "k1", "k2", "k3"]
@@ -288,7 +288,7 @@ def test_who_was_told_without_tombstones_does_not_send_as_if_it_had_them(monkeyp
     assert live(old, A) == {} and old.term(A) == source.term(A)
 
     fresh = OriginMap("dns", C, 2)
-    fresh.merge(OriginDelta((OriginState(A, 1, 1, 0, 0, (Entry("gone", 1, value("gone")),)),)), 0)
+    fresh.merge(OriginDelta((OriginState(A, 1, 1, 0, 0, (OriginEntry("gone", 1, value("gone")),)),)), 0)
     peer = OriginMap("dns", B, 2)
     peer.merge(fresh.missing(OriginVector(())), 0)
     news, _ = fresh.merge(source.missing(fresh.vector()), 0)
@@ -345,9 +345,9 @@ def test_a_live_namesake_is_answered_ever_more_slowly():
         OriginState(A, 1, 3, 2, 1, ()),
         OriginState(A, 1, 3, 0, 4, ()),
         OriginState(A, 1 << 63, 1, 0, 0, ()),
-        OriginState(A, 1, 3, 0, 0, (Entry("k", 2, None), Entry("j", 2, None))),
-        OriginState(A, 1, 3, 0, 0, (Entry("k", 1, None), Entry("k", 2, None))),
-        OriginState(A, 1, 3, 0, 0, (Entry("k", 4, None),)),
+        OriginState(A, 1, 3, 0, 0, (OriginEntry("k", 2, None), OriginEntry("j", 2, None))),
+        OriginState(A, 1, 3, 0, 0, (OriginEntry("k", 1, None), OriginEntry("k", 2, None))),
+        OriginState(A, 1, 3, 0, 0, (OriginEntry("k", 4, None),)),
     ],
 )
 def test_a_malformed_state_is_the_senders_fault(state):
@@ -368,7 +368,8 @@ def test_a_malformed_state_is_the_senders_fault(state):
             st.integers(-1, 6),
             st.integers(-1, 3),
             st.lists(
-                st.builds(Entry, st.sampled_from(KEYS), st.integers(0, 6), st.none() | st.just(value("x"))), max_size=3
+                st.builds(OriginEntry, st.sampled_from(KEYS), st.integers(0, 6), st.none() | st.just(value("x"))),
+                max_size=3,
             ).map(tuple),
         ),
         max_size=6,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlay.compiled_policy import CompiledPolicy, FlowRule
-from overlay.kernel.policy_judge import Judge
-from overlay.kernel.policy_keys import FLOWS, Flow, flow, key
+from overlay.kernel.policy_judge import PolicyEvaluator
+from overlay.kernel.policy_keys import FLOWS, FlowKey, flow, key
 from overlay.kernel.policy_rules import plan
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.1.1", "fd00::1", "fd00::2")
@@ -43,15 +43,15 @@ def test_it_judges_as_the_policy_decides(
     here, there = ip_address(source), ip_address(to)
     number = NUMBERS[protocol][here.version == 6]
     if here.version == there.version:
-        known = Flow(here, there, number, 40000, port)
-        assert Judge(policy).denies(known) != policy.decide(here, there, protocol, port)[0]
+        known = FlowKey(here, there, number, 40000, port)
+        assert PolicyEvaluator(policy).denies(known) != policy.decide(here, there, protocol, port)[0]
 
 
 @given(st.sampled_from(ADDRESSES), st.sampled_from(("10.0.0.2", "fd00::2")), st.integers(0, 255), st.integers(0, 65535))
 def test_keys_of_flows_come_back(source: str, to: str, protocol: int, port: int) -> None:
     here, there = ip_address(source), ip_address(to)
     if here.version == there.version:
-        known = Flow(here, there, protocol, 65535 - port, port)
+        known = FlowKey(here, there, protocol, 65535 - port, port)
         assert flow(key(known)) == known
         (kept,) = (
             each for each in plan(CompiledPolicy(), (), conntrack=False).sets if each.name == FLOWS[here.version]

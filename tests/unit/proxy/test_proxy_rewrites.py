@@ -11,11 +11,11 @@ from overlay.docker.cidr import allows_spoofing, wanted_addresses
 from overlay.docker.hosts_file import rewritten
 from overlay.docker.waiter import WAITER, program
 from overlay.proxy import unwrap
-from overlay.proxy.create import Facts, joining, named_network, rewrite
-from overlay.proxy.policy import Policy, Rejected
+from overlay.proxy.create import ContainerDefaults, joining, named_network, rewrite
+from overlay.proxy.policy import AttachmentPolicy, Rejected
 from overlay.proxy.routes import route
 
-FACTS = Facts(resolver="172.17.0.1", domain="weave.local", waiter="/var/lib/weave/waiter")
+FACTS = ContainerDefaults(resolver="172.17.0.1", domain="weave.local", waiter="/var/lib/weave/waiter")
 # Hypothesis takes constants from our sources, too: an image whose own program is the waiter has one beneath it.
 word = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8).filter(WAITER.__ne__)
 words = st.lists(word, max_size=3)
@@ -44,7 +44,7 @@ def test_taking_the_waiter_off_gives_what_the_engine_would_show(
     image = {"Entrypoint": images, "Cmd": images_command}
     entrypoint, argv = engines(body, image)
     before = copy.deepcopy(body)
-    changed = rewrite(body, image, "", FACTS, Policy())
+    changed = rewrite(body, image, "", FACTS, AttachmentPolicy())
     assert body == before
     if not entrypoint and not argv:
         assert changed is None
@@ -70,7 +70,7 @@ def test_taking_the_waiter_off_gives_what_the_engine_would_show(
 
 def test_only_what_must_changes() -> None:
     body = {"Image": "i", "Cmd": ["x"], "Env": ["A=b"], "HostConfig": {"Memory": 1, "Dns": ["9.9.9.9"]}, "Labels": {}}
-    changed = rewrite(body, {}, "svc1", FACTS, Policy())
+    changed = rewrite(body, {}, "svc1", FACTS, AttachmentPolicy())
     assert changed == {
         **body,
         "Entrypoint": [WAITER],
@@ -88,16 +88,21 @@ def test_only_what_must_changes() -> None:
 @pytest.mark.parametrize(
     ("policy", "name", "labels", "expected"),
     [
-        (Policy(), "svc1", {}, "svc1"),
-        (Policy(), "", {}, ""),
-        (Policy(hostname_from_label="h"), "n", {"h": "labelled"}, "labelled"),
-        (Policy(hostname_from_label="h"), "n", {}, "n"),
-        (Policy(hostname_match="^aws-[0-9]+-(.*)$", hostname_replacement="my-app-$1"), "aws-12-web", {}, "my-app-web"),
-        (Policy(hostname_match="^aws-(.*)$", hostname_replacement="x-\\1"), "other", {}, "other"),
-        (Policy(without_dns=True), "svc1", {}, ""),
+        (AttachmentPolicy(), "svc1", {}, "svc1"),
+        (AttachmentPolicy(), "", {}, ""),
+        (AttachmentPolicy(hostname_from_label="h"), "n", {"h": "labelled"}, "labelled"),
+        (AttachmentPolicy(hostname_from_label="h"), "n", {}, "n"),
+        (
+            AttachmentPolicy(hostname_match="^aws-[0-9]+-(.*)$", hostname_replacement="my-app-$1"),
+            "aws-12-web",
+            {},
+            "my-app-web",
+        ),
+        (AttachmentPolicy(hostname_match="^aws-(.*)$", hostname_replacement="x-\\1"), "other", {}, "other"),
+        (AttachmentPolicy(without_dns=True), "svc1", {}, ""),
     ],
 )
-def test_host_names(policy: Policy, name: str, labels: dict[str, str], expected: str) -> None:
+def test_host_names(policy: AttachmentPolicy, name: str, labels: dict[str, str], expected: str) -> None:
     changed = rewrite({"Image": "i", "Cmd": ["x"], "Labels": labels}, {}, name, FACTS, policy)
     assert changed is not None
     assert changed.get("Hostname", "") == expected
@@ -105,7 +110,7 @@ def test_host_names(policy: Policy, name: str, labels: dict[str, str], expected:
 
 def test_a_host_name_keeps_within_what_the_kernel_takes() -> None:
     for length in (52, 53, 63, 64):
-        changed = rewrite({"Cmd": ["x"]}, {}, "n" * length, FACTS, Policy())
+        changed = rewrite({"Cmd": ["x"]}, {}, "n" * length, FACTS, AttachmentPolicy())
         assert changed is not None
         full = changed.get("Hostname", "") + "." * ("Domainname" in changed) + changed.get("Domainname", "")
         assert len(full) <= 64
@@ -131,17 +136,17 @@ def test_what_an_environment_asks_for(env: list[str], default: bool, expected: t
 @pytest.mark.parametrize("mode", ["host", "container:x"])
 def test_no_address_for_who_has_no_network_of_its_own(mode: str) -> None:
     body: dict[str, Any] = {"HostConfig": {"NetworkMode": mode}}
-    assert joining(body, (), Policy()) is None
+    assert joining(body, (), AttachmentPolicy()) is None
     with pytest.raises(Rejected, match=f"--net={mode}"):
-        joining({**body, "Env": ["WEAVE_CIDR=10.0.1.4/24"]}, (), Policy())
-    assert joining({**body, "Env": ["WEAVE_CIDR=none"]}, (), Policy()) is None
+        joining({**body, "Env": ["WEAVE_CIDR=10.0.1.4/24"]}, (), AttachmentPolicy())
+    assert joining({**body, "Env": ["WEAVE_CIDR=none"]}, (), AttachmentPolicy()) is None
     assert named_network(body) == ""
 
 
 @pytest.mark.parametrize("text", ["10.0.1.4", "10.0.1.0/24", "net:10.0.1.4/24", "x", "10.0.1.4/24 x"])
 def test_malformed_addresses_are_refused(text: str) -> None:
     with pytest.raises(Rejected, match="WEAVE_CIDR"):
-        joining({"Env": [f"WEAVE_CIDR={text}"]}, (), Policy())
+        joining({"Env": [f"WEAVE_CIDR={text}"]}, (), AttachmentPolicy())
 
 
 @pytest.mark.parametrize(
@@ -205,15 +210,15 @@ def test_no_waiter_for_other_machines() -> None:
 
 
 def test_only_the_request_allows_spoofing_not_the_image() -> None:
-    asked = joining({"Env": ["WEAVE_ALLOW_SPOOFING=1"]}, (), Policy())
+    asked = joining({"Env": ["WEAVE_ALLOW_SPOOFING=1"]}, (), AttachmentPolicy())
     assert asked is not None and asked.spoofing
     image = joining(
-        {"Env": ["WEAVE_ALLOW_SPOOFING=1", "WEAVE_ALLOW_SPOOFING=0"]}, ("WEAVE_ALLOW_SPOOFING=1",), Policy()
+        {"Env": ["WEAVE_ALLOW_SPOOFING=1", "WEAVE_ALLOW_SPOOFING=0"]}, ("WEAVE_ALLOW_SPOOFING=1",), AttachmentPolicy()
     )
     assert image is not None and not image.spoofing
     assert not allows_spoofing(["A=1"]) and allows_spoofing(["WEAVE_ALLOW_SPOOFING=TRUE"])
     with pytest.raises(Rejected, match="WEAVE_ALLOW_SPOOFING=maybe: expected 1 or 0"):
-        joining({"Env": ["WEAVE_ALLOW_SPOOFING=maybe"]}, (), Policy())
+        joining({"Env": ["WEAVE_ALLOW_SPOOFING=maybe"]}, (), AttachmentPolicy())
 
 
 @pytest.mark.parametrize(
@@ -228,5 +233,5 @@ def test_only_the_request_allows_spoofing_not_the_image() -> None:
     ],
 )
 def test_a_container_in_a_sub_domain_searches_there_first(body: dict[str, Any], expected: list[str]) -> None:
-    changed = rewrite({"Cmd": ["x"], **body}, {}, "c1", FACTS, Policy())
+    changed = rewrite({"Cmd": ["x"], **body}, {}, "c1", FACTS, AttachmentPolicy())
     assert changed is not None and changed["HostConfig"]["DnsSearch"] == expected

@@ -6,16 +6,16 @@ from hypothesis import strategies as st
 from lab.sim.sizes import size
 from overlay.wire.codec import encode_message
 from overlay.wire.envelopes import Beat, Digests, News, Prune, Want
-from overlay.wire.origins import EndpointValue, Entry, NameValue, OriginDelta, OriginState
+from overlay.wire.origins import EndpointValue, NameValue, OriginDelta, OriginEntry, OriginState
 from overlay.wire.ring import Lineage, RingDelta, Token
-from overlay.wire.topology import Link, PeerRecord, TopologyDelta, TopologyVector
+from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink, TopologyVector
 
 texts = st.text(max_size=40)
 counters = st.sampled_from([0, 1, 127, 128, 255, 256, 65535, 65536, 2**32, 2**62])
-links = st.lists(st.builds(Link, texts, texts, st.booleans(), st.booleans()), max_size=20).map(tuple)
+links = st.lists(st.builds(TopologyLink, texts, texts, st.booleans(), st.booleans()), max_size=20).map(tuple)
 records = st.builds(PeerRecord, texts, counters, counters, texts, links, st.booleans(), st.binary(max_size=32))
 values = st.none() | st.builds(NameValue, texts, texts, texts) | st.builds(EndpointValue, texts, texts, st.just(("a",)))
-entries = st.lists(st.builds(Entry, texts, counters, values), max_size=3).map(tuple)
+entries = st.lists(st.builds(OriginEntry, texts, counters, values), max_size=3).map(tuple)
 states = st.builds(OriginState, texts, counters, counters, counters, counters, entries)
 tokens = st.builds(Token, counters, counters, texts, counters, counters)
 deltas = st.one_of(
