@@ -4,13 +4,15 @@ Owns both ends of this: how the child is started, and what it does about its par
 of its parent's end by a signal, which the command takes as any request to stop: its lab goes down.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-__all__ = ["finish", "follow_parent", "start"]
+__all__ = ["finish", "follow_parent", "start", "summary_in"]
 
 _PARENT = "LAB_PARENT"
 """In the environment: the pid of who started this command and wants it to end with itself."""
@@ -46,6 +48,15 @@ def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
             finally:
                 process.kill()  # what is left of its lab ends with it
             raise
+
+
+def summary_in(out: str) -> dict[str, Any] | None:
+    """The JSON object with which the output of `lab run --json` ends; None where it does not."""
+    try:
+        found = json.loads(out.rstrip().rpartition("\n")[2])
+    except json.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) and "verdict" in found else None
 
 
 def follow_parent() -> None:

@@ -17,6 +17,10 @@ class Unreadable(LabError):
     """Stored data that nothing of this version has written: what it would say is unknown, and no verdict."""
 
 
+class BackendRefused(LabError):
+    """The backend cannot honour what the scenario asks; nothing was started. One line for each reason."""
+
+
 class Exhausted(LabError):
     """This machine, or this user's limits, have no room for the lab: which says nothing of the scenario."""
 

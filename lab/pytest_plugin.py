@@ -101,7 +101,7 @@ class ScenarioItem(pytest.Item):
         command += ["--keep"] if option.lab_keep else []
         process = child.start(command)
         out, err = child.finish(process)
-        summary = _summary(out)
+        summary = child.summary_in(out)
         self.add_report_section("call", "lab", out if summary is None else out.rstrip().rpartition("\n")[0])
         verdict = summary["verdict"] if summary is not None else "unknown"
         if verdict == "valid" and process.returncode:
@@ -124,15 +124,6 @@ class ScenarioItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where it is and what it asks."""
         return self.path, 0, self.name
-
-
-def _summary(out: str) -> dict[str, Any] | None:
-    """The JSON object in the last line."""
-    try:
-        found = json.loads(out.rstrip().rpartition("\n")[2])
-    except json.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) and "verdict" in found else None
 
 
 def _explain(summary: dict[str, Any], err: str) -> str:

@@ -15,7 +15,7 @@ from lab.checkers.run import Step, nearest_rank
 from lab.checkers.world import name_of
 from lab.scenario.packaged import called
 
-__all__ = ["summarise"]
+__all__ = ["settled", "summarise"]
 
 
 def summarise(run: Run, verdict: Verdict | None = None) -> dict[str, Any]:
@@ -61,6 +61,11 @@ def summarise(run: Run, verdict: Verdict | None = None) -> dict[str, Any]:
     }
 
 
+def settled(summary: dict[str, Any]) -> dict[str, Any]:
+    """As readers of a summary want it: an expectation that was never judged did not come true."""
+    return summary | {"expectations": [_judged(expectation) for expectation in summary["expectations"]]}
+
+
 def replay(run: Run) -> str:
     """The command that does the same run again."""
     if run.meta is None:
@@ -88,6 +93,15 @@ def _expectation(step: Step) -> dict[str, Any]:
         "within": step.detail.get("within"),
         "error": str(step.detail.get("error") or ""),
         "samples": list(step.detail.get("samples") or ()),
+    }
+
+
+def _judged(expectation: dict[str, Any]) -> dict[str, Any]:
+    judged = expectation["ok"] is not None
+    return expectation | {
+        "ok": bool(expectation["ok"]),
+        "took": expectation["took"] or 0,
+        "error": expectation["error"] if judged else "never judged: the run ended before",
     }
 
 

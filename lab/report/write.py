@@ -12,7 +12,7 @@ from typing import Any
 from lab.checkers import Run
 from lab.records.history import read
 from lab.records.store import HISTORY, INDEX, SUMMARY
-from lab.report.summary import summarise
+from lab.report.summary import settled, summarise
 from lab.sim.garbage import rarely_collected
 
 __all__ = ["write"]
@@ -27,8 +27,7 @@ def write(
         run = Run(read(run_dir / HISTORY))
         doing("checking")
         raw = summarise(run)
-        summary = raw | {"expectations": [_settled(expectation) for expectation in raw["expectations"]], "figures": []}
-        summary = _read_summary(run_dir / SUMMARY) | summary
+        summary = _read_summary(run_dir / SUMMARY) | settled(raw) | {"figures": []}
         _write_summary(run_dir, summary)
         judged(summary)
         if not drawn:
@@ -65,16 +64,6 @@ def _read_summary(path: Path) -> dict[str, Any]:
         # A run that was killed while it wrote its summary: the history is what counts.
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _settled(expectation: dict[str, Any]) -> dict[str, Any]:
-    """As readers of a summary want it: an expectation that was never judged did not come true."""
-    judged = expectation["ok"] is not None
-    return expectation | {
-        "ok": bool(expectation["ok"]),
-        "took": expectation["took"] or 0,
-        "error": expectation["error"] if judged else "never judged: the run ended before",
-    }
 
 
 def _replace(path: Path, content: bytes) -> None:

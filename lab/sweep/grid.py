@@ -27,7 +27,7 @@ from lab.scenario.load import _keys_at as keys_at
 from lab.scenario.resolve import Resolved, resolve
 from lab.scenario.yaml import editor
 
-__all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variants"]
+__all__ = ["Assignment", "Setting", "Variant", "assignments", "parse_seeds", "parse_set", "variant_text", "variants"]
 
 MOST_SEEDS = 1_000_000
 _OPENING, _CLOSING = "([{", ")]}"
@@ -113,7 +113,7 @@ def variants(text: str, settings: Sequence[Setting], *, file: str, name: str, qu
     found = []
     for assignment in assignments(settings):
         try:
-            changed = _changed(text, assignment, name, Path(file).parent)
+            changed = variant_text(text, assignment, name, Path(file).parent)
             scenario = parse(changed, file)
         except ScenarioError as error:
             problems |= dict.fromkeys(_explained(error, assignment))
@@ -200,7 +200,7 @@ def _unknown(path: str, word: str, words: Sequence[str]) -> str:
     return f"--set {path}: found {word!r}, {known}" + (f"; {hint}" if hint else "")
 
 
-def _changed(text: str, assignment: Assignment, name: str, folder: Path) -> str:
+def variant_text(text: str, assignment: Assignment, name: str, folder: Path) -> str:
     """The file with the values put in, so that it can stand in another folder; comments stay."""
     tree = _tree(text)
     tree.setdefault("name", name)

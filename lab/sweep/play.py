@@ -6,7 +6,6 @@ happens in a run; a run that could not be carried out is a `Point` that says so.
 
 import asyncio
 import io
-import json
 import signal
 import subprocess
 import time
@@ -125,12 +124,11 @@ class Command:
         out, err = child.finish(process)
         self._process = None
         wall = time.perf_counter() - begun
-        try:
-            summary = json.loads(out.rstrip().rpartition("\n")[2])
-            history = Path(summary["run_dir"]) / HISTORY
-        except (ValueError, KeyError, TypeError):
+        summary = child.summary_in(out)
+        if summary is None:
             told = (err or out).strip()[-_LAST_WORDS:]
             return task.failure(f"`lab run` ended with {process.returncode}: {told}", wall)
+        history = Path(summary["run_dir"]) / HISTORY
         if self._interrupted():
             return task.failure("interrupted", wall)
         try:

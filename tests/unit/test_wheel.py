@@ -40,5 +40,6 @@ def test_a_wheel_has_all_that_its_commands_read(tmp_path: Path) -> None:
     done = subprocess.run(play, cwd=empty, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{installed}/lab/scenario/packaged/walkthrough.yaml" in next(empty.rglob("summary.json")).read_text()
+    assert all((installed / package / "py.typed").is_file() for package in ("lab", "overlay"))
     entry = next(installed.glob("*.dist-info")) / "entry_points.txt"
     assert "lab = lab.start:main" in entry.read_text()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.pytest_plugin import _explain, _summary
+from lab.child import summary_in
+from lab.pytest_plugin import _explain
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 
@@ -106,6 +107,6 @@ def test_1_means_that_something_failed_and_3_that_it_is_not_known(
     assert pytester.runpytest_inprocess(*PLUGIN).ret == code
 
 
-def test_only_a_last_line_with_a_verdict_is_a_summary() -> None:
-    assert _summary('text\n{"verdict": "valid"}\n') == {"verdict": "valid"}
-    assert _summary("Traceback\n") is None and _summary("[1]") is None and _summary("") is None
+def test_only_a_last_line_with_a_verdict_is_asummary_in() -> None:
+    assert summary_in('text\n{"verdict": "valid"}\n') == {"verdict": "valid"}
+    assert summary_in("Traceback\n") is None and summary_in("[1]") is None and summary_in("") is None

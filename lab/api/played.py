@@ -1,0 +1,214 @@
+"""A run that was played, read from its history: tables of what was measured, and what checkers and report say of it.
+
+Owns which run a word means and how what the checkers compute is named for users. Computes nothing by itself: verdict,
+convergence and outages come from the code that makes the report.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from lab.api.tables import Column, RecordTable
+from lab.checkers import Result, Run, Validity, Verdict, check_run
+from lab.checkers.convergence import METRICS, EventConvergence
+from lab.checkers.outages import Outage
+from lab.checkers.run import Band, Step
+from lab.errors import LabError
+from lab.records.history import AnyRecord, Event, Gone, Load, Sample, View, read
+from lab.records.store import HISTORY, ROOT, SUMMARY, Expectation, find_run
+from lab.records.unreadable import understood
+from lab.report.summary import settled, summarise
+
+__all__ = ["PlayedRun", "load"]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def _metric(name: str) -> Callable[[EventConvergence], int | None]:
+    return lambda row: row.metrics.get(name)
+
+
+def _of_series(at: int) -> Callable[[Outage], str]:
+    return lambda row: row.series[at]
+
+
+_CONVERGENCE = (
+    Column("t_ns", "whole", lambda row: row.t),
+    Column("step", "whole", lambda row: row.step),
+    Column("what", "text", lambda row: row.what),
+    Column("phase", "text", lambda row: row.phase),
+    Column("label", "text", lambda row: row.label),
+    Column("until_ns", "whole", lambda row: row.until),
+    Column("ended_by", "text", lambda row: row.ended_by),
+    *(Column(f"{name}_ns", "whole", _metric(name)) for name in METRICS),
+    Column("overall_ns", "whole", lambda row: row.overall),
+    Column("lapses", "whole", lambda row: sum(row.lapses.values())),
+)
+_OUTAGES = (
+    *(Column(name, "text", _of_series(at)) for at, name in enumerate(("probe", "source", "target"))),
+    Column("start_ns", "whole", lambda row: row.start),
+    Column("end_ns", "whole", lambda row: row.end),
+    Column("tries", "whole", lambda row: len(row.tries)),
+    Column("ended", "truth", lambda row: row.ended),
+)
+
+
+def load(run: str | os.PathLike[str], *, root: str | os.PathLike[str] = ROOT) -> "PlayedRun":
+    """A stored run: its folder, its history file, or a name below `root`, as `partition` (the latest run of it) or
+    `partition/20260102T030405Z`. Raises `LabError` where there is none, `Unreadable` for what no run has written."""
+    path = Path(run)
+    history = path.resolve() if path.is_file() else find_run(os.fspath(run), Path(root)) / HISTORY
+    with understood(history):
+        return PlayedRun(history, read(history))
+
+
+class PlayedRun:
+    """What a run left behind. Times are integer nanoseconds since its start, as in its history."""
+
+    resolution: Literal["ns"] = "ns"
+    """The unit of every time, here and in frames."""
+
+    def __init__(self, history: Path, records: Iterable[AnyRecord]) -> None:
+        """See `load`."""
+        self.history = history
+        """The file that all else is made from (docs/results.md)."""
+        self.folder = history.parent
+        """The run's folder, with its summary and its report."""
+        self._run = Run(records)
+
+    def __repr__(self) -> str:
+        return f"<run of {self.scenario['name'] if self.scenario else '?'} on {self.backend}: {self.verdict}>"
+
+    # What was played
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """The resolved scenario as plain data; empty when the history has no first line."""
+        return dict(self._run.scenario)
+
+    @property
+    def backend(self) -> str:
+        """What hosts were made of."""
+        return self._run.meta.backend if self._run.meta else ""
+
+    @property
+    def seed(self) -> int:
+        """What all randomness of the run came from."""
+        return self._run.meta.seed if self._run.meta else 0
+
+    @property
+    def duration(self) -> int:
+        """Nanoseconds from the first record to the last."""
+        return self._run.end - self._run.start
+
+    # Tables
+
+    @cached_property
+    def samples(self) -> RecordTable[Sample]:
+        """Every try of every probe, in the order in which they were reported."""
+        return self._all(Sample)
+
+    @cached_property
+    def events(self) -> RecordTable[Event]:
+        """All that was done, and every expectation that was judged."""
+        return self._all(Event)
+
+    @cached_property
+    def views(self) -> RecordTable[View]:
+        """What each peer believed, from when on."""
+        return self._all(View)
+
+    @cached_property
+    def gone(self) -> RecordTable[Gone]:
+        """When a peer stopped."""
+        return self._all(Gone)
+
+    @cached_property
+    def loads(self) -> RecordTable[Load]:
+        """How busy the machine was; empty for simulated runs."""
+        return self._all(Load)
+
+    @cached_property
+    def steps(self) -> RecordTable[Step]:
+        """The timeline as it was carried out: each step with its start and its end."""
+        return RecordTable(Step, self._run.steps)
+
+    @cached_property
+    def faults(self) -> RecordTable[Band]:
+        """What was broken from when until when, as the report shades it."""
+        return RecordTable(Band, self._run.bands)
+
+    @cached_property
+    def outages(self) -> RecordTable[Outage]:
+        """Unbroken series of failed tries, pair by pair, as the report has them."""
+        found = (outage for outages in self._run.outages.values() for outage in outages)
+        return RecordTable(Outage, found, _OUTAGES)
+
+    @cached_property
+    def convergence(self) -> RecordTable[EventConvergence]:
+        """Each change, and how long after it each view agreed again."""
+        return RecordTable(EventConvergence, self._run.convergence, _CONVERGENCE)
+
+    @cached_property
+    def expectations(self) -> RecordTable[Expectation]:
+        """What became of each `expect` step."""
+        return RecordTable(Expectation, msgspec.convert(self.summary["expectations"], tuple[Expectation, ...]))
+
+    # Judgements
+
+    @property
+    def verdict(self) -> Validity:
+        """valid, invalid or unknown: the worst of the checks, as `lab check` says it."""
+        return self._verdict.verdict
+
+    @property
+    def checks(self) -> tuple[Result, ...]:
+        """What each checker found."""
+        return self._verdict.results
+
+    @cached_property
+    def reason(self) -> str:
+        """Why it is not valid, as `lab run` said it or else as the checks do; empty when it is."""
+        if self.verdict == "valid":
+            return ""
+        try:
+            told = json.loads((self.folder / SUMMARY).read_text(encoding="utf-8"))["reason"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            told = ""
+        bad = (check for check in self.checks if check.verdict == self.verdict)
+        return str(told) or "; ".join(f"{check.checker}: {check.summary}" for check in bad)
+
+    @property
+    def longest_outage(self) -> Outage | None:
+        """The longest of any pair; None when no try failed."""
+        return self._run.longest_outage
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The numbers of the run as plain data: the fields of `summary.json` that come from its history."""
+        with understood(self.history):
+            return settled(summarise(self._run, self._verdict))
+
+    def report(self) -> Path:
+        """Draw the report (figures and page) into the run's folder; returns the page's path."""
+        from lab.records.store import INDEX
+        from lab.report import write_report
+
+        if self.history.name != HISTORY:
+            raise LabError(f"{self.history} is no run's {HISTORY}: put it into a folder of its own under that name")
+        with understood(self.history):
+            write_report(self.folder)
+        return self.folder / INDEX
+
+    @cached_property
+    def _verdict(self) -> Verdict:
+        with understood(self.history):
+            return check_run(self._run)
+
+    def _all(self, kind: type[S]) -> RecordTable[S]:
+        return RecordTable(kind, (record for record in self._run.records if isinstance(record, kind)))
