@@ -14,7 +14,7 @@ from benchmarks.rows import Row, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Host
 from lab.contracts.overlay import Overlay, must
-from lab.overlays.engine import HostEngine
+from lab.host_engine import HostEngine
 from lab.scenario.resolve import Resolved
 
 _SCENARIO = f"""version: 1

@@ -28,7 +28,7 @@ from benchmarks.rows import Row, asked, row
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Host
 from lab.contracts.overlay import Overlay, must
-from lab.overlays.engine import HostEngine
+from lab.host_engine import HostEngine
 from lab.scenario.resolve import Resolved
 from overlay.datapath.vxlan import overlay_mtu
 

@@ -6,6 +6,7 @@ events themselves, services from their `replicas` detail (see `lab.records.histo
 
 from typing import Any
 
+from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.records.history import AnyRecord, Event, Gone, Meta, Sample, View
 from lab.scenario.names import domain_of, full_name
 from lab.scenario.policies import Hearsay, judged
@@ -64,8 +65,9 @@ class World:
     """The present of a run, moved on by `feed`."""
 
     def __init__(self) -> None:
-        self.kind = "weave"
+        self.kind = DEFAULT
         """The overlay's kind."""
+        self._has_daemons = True
         self.hosts: tuple[str, ...] = ()
         self.groups: tuple[tuple[str, ...], ...] = ()
         """Hosts that can reach each other; a host in none of them is down."""
@@ -95,7 +97,7 @@ class World:
     @property
     def has_views(self) -> bool:
         """Whether this overlay has peers that believe something."""
-        return self.kind not in ("none", "vxlan")
+        return self._has_daemons or (self.kind not in OVERLAYS and bool(self.views or self.gone))
 
     def feed(self, record: AnyRecord) -> None:
         """Take one record, in the order of the history."""
@@ -224,7 +226,8 @@ class World:
     def _meta(self, meta: Meta) -> None:
         scenario = meta.scenario
         overlay = scenario.get("overlay") or {}
-        self.kind = str(overlay.get("kind", "weave") if isinstance(overlay, dict) else overlay)
+        self.kind = str(overlay.get("kind", DEFAULT) if isinstance(overlay, dict) else overlay)
+        self._has_daemons = self.kind in OVERLAYS and OVERLAYS.get(self.kind).has_daemons
         self.hosts = tuple((scenario.get("underlay") or {}).get("hosts") or ())
         plans = scenario.get("probes")
         self._plans = [{}] if plans is None else [plan for plan in plans if isinstance(plan, dict)]

@@ -4,15 +4,15 @@ Owns the protocol and how a command on a host is carried out or fails. Drives ho
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from lab.contracts.lab import Host, Lab
 from lab.errors import LabError
+from lab.kinds.overlays import Options
 from lab.scenario.resolve import Replica, Resolved
 
 T = TypeVar("T")
-Options = Mapping[str, bool | int | str]
 
 
 class CommandFailed(LabError):

@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
 from lab.explore.schedule import OBSTACLES, Fault, Schedule, draw
+from lab.kinds.overlays import OVERLAYS
 from lab.scenario.files import make_portable
 from lab.scenario.resolve import Resolved
 from lab.scenario.values import UNITS, format_duration
@@ -131,9 +132,10 @@ def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int) -> Case
     services = scenario.services
     single = {name: service.replica(1).host for name, service in services.items() if service.replicas == 1}
     elastic = {name: service.replicas for name, service in services.items() if not service.publish and service.replicas}
-    attachable = tuple(single) if scenario.overlay == "weave" else ()
+    overlay = OVERLAYS.get(scenario.overlay)
+    attachable = tuple(single) if overlay.can("attach") else ()
     hosts = tuple(scenario.hosts)
-    policed = tuple(services) if scenario.overlay == "weave" else ()
+    policed = tuple(services) if overlay.can("policy") else ()
     faults = draw(hosts, single, seed, elastic=elastic, attachable=attachable, policed=policed, most=most)
     return replace(case, faults=faults, seed=seed)
 

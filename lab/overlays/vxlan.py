@@ -6,11 +6,13 @@ data path is compared with, so MTU and shape are the same.
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import Options, must, together
-from lab.overlays.engine import HostEngine
+from lab.contracts.overlay import must, together
+from lab.host_engine import HostEngine
+from lab.kinds.overlays import OptionFault, Options, OverlayKind, range_among
+from lab.scenario.base import show
 from lab.scenario.resolve import Replica, Resolved
 
 BRIDGE = "weave"
@@ -19,7 +21,8 @@ VNI = 1
 PORT = 6784
 MTU = 1398
 """What our overlay computes on an underlay of 1500: benchmarks give all candidates the same."""
-DEFAULT_RANGE = "10.32.0.0/12"
+DEFAULT_RANGE = ipaddress.ip_network("10.32.0.0/12")
+OPTIONS = ("iprange", "mtu")
 
 
 class VxlanOverlay:
@@ -32,7 +35,7 @@ class VxlanOverlay:
     def __init__(self, lab: Lab, scenario: Resolved) -> None:
         self._lab = lab
         self._scenario = scenario
-        self._range = ipaddress.ip_network(str(scenario.options.get("iprange", DEFAULT_RANGE)))
+        self._range = range_among(scenario.options, "iprange") or DEFAULT_RANGE
         self._mtu = int(scenario.options.get("mtu", MTU))
         self._addresses: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
         self._next = 1
@@ -133,3 +136,24 @@ class VxlanOverlay:
             f"{inside} link set ethwe up",
         ]
         await must(host, ["sh", "-ec", "\n".join(lines)])
+
+
+def _faults(options: Options) -> Iterator[OptionFault]:
+    for key, value in options.items():
+        if key not in OPTIONS:
+            yield KIND.unknown(key)
+        elif key == "mtu" and (isinstance(value, bool) or not isinstance(value, int) or not 1280 <= value <= 65535):
+            yield OptionFault(key, show(value), "a number from 1280 to 65535")
+        elif key == "iprange" and range_among({key: value}, "iprange") is None:
+            yield OptionFault(key, show(value), "a range as 10.32.0.0/12")
+
+
+KIND = OverlayKind(
+    name="vxlan",
+    about="a hand-configured static kernel VXLAN of the same shape and MTU, for comparison; no names, no daemon",
+    make=VxlanOverlay,
+    default_range=DEFAULT_RANGE,
+    options=lambda: OPTIONS,
+    faults=_faults,
+    range_of=lambda options: range_among(options, "iprange"),
+)

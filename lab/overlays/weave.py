@@ -1,19 +1,32 @@
 """Our overlay on the lab's hosts, driven by its own `weave` command exactly as a person would type it.
 
-Owns what is done after a daemon or a host came back. Knows nothing of how the
-overlay works inside.
+Owns what is done after a daemon or a host came back, and how options become flags of `weave launch`, whose own parser
+is asked for what is wrong with them. Knows nothing of how the overlay works inside.
 """
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import CommandFailed, Options, last_lines, must, together
-from lab.overlays.engine import HostEngine
-from lab.scenario.launch_options import flags
+from lab.contracts.overlay import CommandFailed, last_lines, must, together
+from lab.host_engine import HostEngine
+from lab.kinds.overlays import OptionFault, Options, OverlayKind, range_among
+from lab.scenario.base import listed, show
 from lab.scenario.resolve import Replica, Resolved
+from overlay.cli.launch import known_flags, parse_launch
+from overlay.cli.proxy import parse_proxy, split_proxy_words
+from overlay.cli.words import Usage
 
+DEFAULT_RANGE = ipaddress.ip_network("10.32.0.0/12")
+"""Where addresses come from unless a scenario says otherwise."""
+FLAGS = {"iprange": "ipalloc-range", "subnet": "ipalloc-default-subnet", "init": "ipalloc-init"}
+"""Short names of options; every other one is the flag's own name."""
+_RANGES = ("ipalloc-range", "ipalloc-default-subnet")
+"""Which mean something together only."""
+_CONNECTIONS = 200
+"""What a peer takes on unless told otherwise; a graph with a busier host asks for more."""
 _CIDR = re.compile(r"(?<![\w.:])([0-9A-Fa-f.:]+)/(\d{1,3})(?![\w.])")
 
 
@@ -163,3 +176,96 @@ class WeaveOverlay:
 
 def _flags(replica: Replica) -> list[str]:
     return ["--allow-spoofing"] if replica.allow_spoofing else []
+
+
+def flags(options: Options) -> list[str]:
+    """Options of a scenario as arguments of `weave launch`: true `--x`, false `--no-x`, anything else `--x value`."""
+    arguments: list[str] = []
+    for key, value in options.items():
+        name = _flag(key)
+        if name == "wireguard" and isinstance(value, bool):  # YAML reads `off` as false
+            value = "auto" if value else "off"
+        if value is True:
+            # These two are on unless switched off, and have no flag that says so.
+            arguments += [] if name in ("dns", "discovery") else [f"--{name}"]
+        elif value is False:
+            arguments += [f"--no-{name}"] if name in ("dns", "discovery", "fastdp", "restart") else []
+        else:
+            arguments += [f"--{name}", str(value)]
+    return arguments
+
+
+def _names() -> list[str]:
+    """The options, in the spelling of flags."""
+    return list(dict.fromkeys([*FLAGS, *known_flags()]))
+
+
+def _faults(options: Options) -> Iterator[OptionFault]:
+    whole = _refused(options)
+    if not whole:
+        return
+    told = False
+    for key, value in options.items():
+        if _flag(key) in _RANGES:
+            alone = {other: text for other, text in options.items() if _flag(other) == _RANGES[0]} | {key: value}
+        else:
+            alone = {key: value}
+        if why := _refused(alone):
+            told = True
+            if "has no flag" in why:
+                known = listed(_names(), 12)
+                yield OptionFault(key, f"the option {key!r}", f"one of `weave launch`: {known}", unknown=True)
+            else:
+                yield OptionFault(key, show(value), f"a value that `weave launch` takes ({why})")
+    if not told:
+        yield OptionFault("", "options", f"what `weave launch` takes together ({whole})")
+
+
+def _refused(options: Options) -> str:
+    """Why `weave launch` would not take these options; empty if it does."""
+    try:
+        words: Any = flags(options)
+        words, proxy = split_proxy_words(words)
+        if proxy is not None:
+            parse_proxy(proxy)
+        if parse_launch(words, {}).in_container:
+            return "a lab starts the router as a process of its host, not in a container"
+    except Usage as error:
+        return str(error)
+    return ""
+
+
+def _flag(key: str) -> str:
+    return FLAGS.get(key, key).replace("_", "-")
+
+
+def _on_graph(options: Options, degree: int) -> Options:
+    """A graph keeps its shape only when peers do not dial whom they hear of."""
+    shaped = dict(options)
+    said = {key.replace("_", "-") for key in options}
+    if not said & {"discovery", "no-discovery", "nodiscovery"}:
+        shaped["discovery"] = False
+    if not said & {"conn-limit", "connlimit"} and degree > _CONNECTIONS:
+        shaped["conn-limit"] = degree
+    return shaped
+
+
+def _needs(options: Options) -> Mapping[str, str]:
+    proxy = split_proxy_words(flags(options))[1] is not None
+    return {"docker-proxy": "overlay.options: they start the Docker API proxy"} if proxy else {}
+
+
+KIND = OverlayKind(
+    name="weave",
+    about="ours, driven by its own `weave` command",
+    make=WeaveOverlay,
+    has_daemons=True,
+    has_names=True,
+    verbs=frozenset({"attach", "detach", "forget", "policy", "reset"}),
+    default_range=DEFAULT_RANGE,
+    options=_names,
+    faults=_faults,
+    range_of=lambda options: range_among(options, "iprange", "ipalloc-range"),
+    on_graph=_on_graph,
+    needs=_needs,
+)

@@ -13,6 +13,7 @@ from lab.checkers.outages import Outage
 from lab.checkers.reachability import BUSY
 from lab.checkers.run import Step, nearest_rank
 from lab.checkers.world import name_of
+from lab.kinds.overlays import DEFAULT
 from lab.scenario.packaged import called
 
 __all__ = ["settled", "summarise"]
@@ -77,7 +78,7 @@ def replay(run: Run) -> str:
 
 
 def _kind(overlay: Any) -> str:
-    return str(overlay.get("kind", "weave") if isinstance(overlay, dict) else overlay or "weave")
+    return str(overlay.get("kind", DEFAULT) if isinstance(overlay, dict) else overlay or DEFAULT)
 
 
 def _expectation(step: Step) -> dict[str, Any]:

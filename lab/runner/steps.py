@@ -313,5 +313,5 @@ def _some(stage: Stage, service: str) -> list[Replica]:
 
 
 def _weave(stage: Stage) -> WeaveOverlay:
-    # The checks of a scenario let these verbs through on overlay weave only.
+    # The checks of a scenario let these verbs through where the overlay's kind lists them.
     return cast(WeaveOverlay, stage.overlay)

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from lab.kinds.overlays import OVERLAYS, overlays_that
 from lab.links import Link
 from lab.scenario.base import ALL, Problem, chosen, listed
 from lab.scenario.engine_pools import first_free
 from lab.scenario.generators import KINDS, faults
-from lab.scenario.launch_options import DEFAULT_RANGE, launch_faults, names_of, ranges_of
 from lab.scenario.model import PROCESS, Scenario, Underlay
 from lab.scenario.names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
+from lab.scenario.overlay_ranges import ranges_of
 from lab.scenario.resolve import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
 from lab.scenario.steps import DnsExpect, Pair, Partition, Step
 from lab.scenario.without_effect import nothing
@@ -175,6 +176,7 @@ def _networks(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]
     """Networks that no host can be in, that share addresses, or that leave none for the overlay or the engines."""
     before: dict[str, Network] = {}
     ranges = ranges_of(scenario)
+    default = OVERLAYS.get(scenario.overlay.kind).default_range
     for name, text in networks.items():
         subnet = ipaddress.ip_network(text)
         where = _subnet_of(scenario.underlay, name)
@@ -184,8 +186,8 @@ def _networks(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem]
             if overlapping(subnet, (taken,)):
                 yield Problem(where, text, f"a subnet apart from that of {other} ({taken})")
         before[name] = subnet
-        if scenario.overlay.kind != "none" and not ranges and overlapping(subnet, (DEFAULT_RANGE,)):
-            expected = f"a subnet apart from {DEFAULT_RANGE}, which the overlay gives out by default"
+        if default is not None and not ranges and overlapping(subnet, (default,)):
+            expected = f"a subnet apart from {default}, which the overlay gives out by default"
             yield Problem(where, text, expected, "another range is `overlay: {options: {iprange: …}}`")
     if first_free(before.values()) is None:
         found = listed(map(str, before.values()))
@@ -260,10 +262,11 @@ def _links(scenario: Scenario, context: _Context) -> Iterator[Problem]:
 def _options(where: Where, scenario: Scenario, more: Mapping[str, bool | int | str]) -> Iterator[Problem]:
     """Options that the overlay would not take; `more` are a step's own, which go over the scenario's."""
     own = scenario.overlay.options
-    before = {(fault.key, fault.found) for fault in launch_faults(scenario.overlay.kind, own)} if more else set()
-    for fault in launch_faults(scenario.overlay.kind, {**own, **more}):
+    kind = OVERLAYS.get(scenario.overlay.kind)
+    before = {(fault.key, fault.found) for fault in kind.option_faults(own)} if more else set()
+    for fault in kind.option_faults({**own, **more}):
         if (fault.key, fault.found) not in before:
-            hint = nearest(fault.key, names_of(scenario.overlay.kind)) if fault.unknown else ""
+            hint = nearest(fault.key, kind.options()) if fault.unknown else ""
             place = (*where, fault.key) if fault.key else where
             yield Problem(place, fault.found, fault.expected, hint, fault.unknown)
 
@@ -323,8 +326,9 @@ def _probes(scenario: Scenario, context: _Context) -> Iterator[Problem]:
                 yield Problem(where, "a dns probe without a name", "`name`, as svc1.weave.local")
             if probe.target != (ALL,):
                 yield Problem((*where, "to"), "`to` in a dns probe", "`name`: what to ask for")
-            if scenario.overlay.kind != "weave":
-                yield Problem((*where, "kind"), f"a dns probe on overlay {scenario.overlay.kind}", "overlay weave")
+            if not OVERLAYS.get(scenario.overlay.kind).has_names:
+                found = f"a dns probe on overlay {scenario.overlay.kind}"
+                yield Problem((*where, "kind"), found, overlays_that(lambda kind: kind.has_names))
             continue
         if probe.name is not None:
             yield Problem((*where, "name"), f"`name` in a probe of kind {probe.kind}", "`to`: the services to ask")
@@ -388,9 +392,11 @@ def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> It
             yield from context.host((*where, "host"), body.host)
         case "expect":
             yield from _expect(where, step, scenario, context)
-    if step.verb in ("forget", "attach", "detach", "policy", "reset", "churn") and scenario.overlay.kind != "weave":
-        yield Problem(where, f"`{step.verb}` on overlay {scenario.overlay.kind}", "overlay weave", at_key=True)
-    if step.verb == "kill" and body.daemon is not None and scenario.overlay.kind != "weave":
+    overlay = OVERLAYS.get(scenario.overlay.kind)
+    if step.verb in ("forget", "attach", "detach", "policy", "reset", "churn") and not overlay.can(step.verb):
+        able = overlays_that(lambda kind: kind.can(step.verb))
+        yield Problem(where, f"`{step.verb}` on overlay {scenario.overlay.kind}", able, at_key=True)
+    if step.verb == "kill" and body.daemon is not None and not overlay.has_daemons:
         yield Problem(where, f"a daemon to kill on overlay {scenario.overlay.kind}", "a host or a service")
 
 
@@ -432,8 +438,9 @@ def _expect(where: Where, step: Step, scenario: Scenario, context: _Context) -> 
                 yield Problem(place, "a question about reachability", "an http or icmp probe that measures it")
         elif isinstance(what, DnsExpect):
             yield from context.services_of((*place, "from"), what.source, replicas=True)
-            if scenario.overlay.kind != "weave":
-                yield Problem(place, f"a question about dns on overlay {scenario.overlay.kind}", "overlay weave")
+            if not OVERLAYS.get(scenario.overlay.kind).has_names:
+                found = f"a question about dns on overlay {scenario.overlay.kind}"
+                yield Problem(place, found, overlays_that(lambda kind: kind.has_names))
         elif kind == "http":
             yield from context.services_of((*place, "from"), (what.source,), replicas=True)
         elif kind == "exec":

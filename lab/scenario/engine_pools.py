@@ -8,6 +8,7 @@ and simulated ones have no routes to look at, so the lab chooses for all of them
 from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_interface, ip_network
 
+from lab.kinds.overlays import OVERLAYS
 from lab.scenario.resolve import Resolved
 from overlay.ranges import Network, overlapping
 
@@ -35,8 +36,7 @@ def bridge_of(scenario: Resolved) -> str:
     overlay: list[Network] = [
         ip_interface(service.address).network for service in scenario.services.values() if service.address
     ]
-    for key, value in scenario.options.items():
-        if key.replace("_", "-") in ("iprange", "ipalloc-range"):
-            overlay.append(ip_network(str(value)))
+    if (given := OVERLAYS.get(scenario.overlay).range_of(scenario.options)) is not None:
+        overlay.append(given)
     pool = first_free([*underlay, *overlay]) or first_free(underlay) or DEFAULT
     return f"{pool.network_address + 1}/{pool.prefixlen}"

@@ -11,8 +11,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
+from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.links import Burst, Distribution, Link
 from lab.scenario.base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
+from lab.scenario.kind_names import KindName, enumeration
 from lab.scenario.steps import Step
 from lab.scenario.values import UNITS, Duration, Percentage, Rate, Size
 
@@ -171,10 +173,10 @@ class Underlay(Model):
 class Overlay(Model):
     """Which overlay the services use, and its options."""
 
-    kind: Literal["weave", "vxlan", "none"] = "weave"
+    kind: Annotated[str, KindName(OVERLAYS)] = DEFAULT
     options: dict[Text, Scalar] = Field(default_factory=dict)
 
-    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"enum": ["weave", "vxlan", "none"]},)
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = (enumeration(OVERLAYS),)
 
     @classmethod
     def expand(cls, value: Any) -> Any:

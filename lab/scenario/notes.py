@@ -8,8 +8,8 @@ from ipaddress import ip_interface, ip_network
 
 from lab.scenario.base import Note, listed
 from lab.scenario.generators import pieces
-from lab.scenario.launch_options import ranges_of
 from lab.scenario.model import Scenario
+from lab.scenario.overlay_ranges import ranges_of
 from lab.scenario.resolve import network_subnets
 from overlay.ranges import Network, overlapping
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from lab.kinds.overlays import OVERLAYS
 from lab.links import Link, Links
 from lab.scenario import generators
 from lab.scenario.base import ALL, chosen
@@ -27,8 +28,6 @@ DEFAULT_NETWORK = "lan"
 DEFAULT_SUBNET = "192.168.0.0/24"
 REGION = "region:"
 """Before the name of a region, where a link's end is not a host but all those of a region."""
-_CONNECTIONS = 200
-"""What a peer takes on unless told otherwise; a graph with a busier host asks for more."""
 
 
 class Interface(Struct, frozen=True):
@@ -169,7 +168,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     edges: Edges | None = None
     """Who `connect: all` connects to whom, where a graph says it; None: the first host to all others."""
     overlay: str
-    """weave, vxlan or none."""
+    """Its kind (`lab.kinds.overlays`)."""
     options: dict[str, bool | int | str]
     services: dict[str, ServiceSpec]
     probes: tuple[ProbePlan, ...]
@@ -353,16 +352,11 @@ def _edges(underlay: Underlay, hosts: tuple[str, ...], seed: int) -> Edges | Non
 
 
 def _options(scenario: Scenario, edges: Edges | None) -> dict[str, bool | int | str]:
-    """The overlay's options; a graph keeps its shape only when peers do not dial whom they hear of."""
+    """The overlay's options, with those that keep it to a graph."""
     options = dict(scenario.overlay.options)
-    if edges is None or scenario.overlay.kind != "weave":
+    if edges is None:
         return options
-    said = {key.replace("_", "-") for key in options}
-    if not said & {"discovery", "no-discovery", "nodiscovery"}:
-        options["discovery"] = False
-    if not said & {"conn-limit", "connlimit"} and (most := generators.max_degree(edges)) > _CONNECTIONS:
-        options["conn-limit"] = most
-    return options
+    return dict(OVERLAYS.get(scenario.overlay.kind).on_graph(options, generators.max_degree(edges)))
 
 
 def _links(underlay: Underlay, hosts: tuple[str, ...]) -> Links:

@@ -18,10 +18,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from lab.errors import LabError
+from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.scenario.base import listed
 from lab.scenario.check import nearest
 from lab.scenario.files import make_portable
-from lab.scenario.launch_options import names_of
 from lab.scenario.load import ScenarioError, parse
 from lab.scenario.load import _keys_at as keys_at
 from lab.scenario.resolve import Resolved, resolve
@@ -173,8 +173,8 @@ def _misplaced(text: str, path: str) -> str:
             if not isinstance(key, int) or key >= len(node):
                 return f"--set {path}: found {key!r}, expected a number from 0 to {len(node) - 1}"
         elif depth and where[:depth] == ("overlay", "options"):
-            kind = str(_mapping(tree.get("overlay")).get("kind", "weave"))
-            words = names_of(kind)
+            kind = str(_mapping(tree.get("overlay")).get("kind", DEFAULT))
+            words = list(OVERLAYS.get(kind).options())
             if str(key).replace("_", "-") not in words:
                 return _unknown(path, str(key), words)
         else:

@@ -16,8 +16,8 @@ from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import Reach
 from lab.errors import LabError, Violation
 from lab.faults.packet_filter import Obstacle
+from lab.kinds.overlays import OVERLAYS
 from lab.scenario.engine_pools import bridge_of
-from lab.scenario.launch_options import proxy_asked
 from lab.scenario.model import PROCESS
 from lab.scenario.resolve import Resolved
 from lab.sim.invariants import Invariants
@@ -164,8 +164,8 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
     if why := _too_many(scenario):
         yield why
     yield from foreign_images(scenario, "simulated host")
-    if scenario.overlay == "weave" and proxy_asked(scenario.options):
-        yield "overlay.options: they start the Docker API proxy, which a simulated host has not; use netns or dind"
+    for words in OVERLAYS.get(scenario.overlay).needs(scenario.options).values():
+        yield f"{words}, which a simulated host has not; use netns or dind"
     for index, step in enumerate(scenario.timeline):
         if step.verb == "exec":
             if why := unknown(step.body.command, container=step.body.service is not None):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from lab.contracts.lab import Result
-from lab.overlays.engine import CLIENT
+from lab.host_engine import CLIENT
 from lab.sim.filters import FILTERS, NULL, Files
 from lab.sim.shell import Command, NotSimulated, commands, parse
 

@@ -279,7 +279,7 @@ async def _hostname(place: Place, argv: Sequence[str], stdin: str) -> Result:
 
 
 async def _engine(place: Place, argv: Sequence[str], stdin: str) -> Result:
-    """The lab's own client of the container engine (`lab.overlays.engine.CLIENT`)."""
+    """The lab's own client of the container engine (`lab.host_engine.CLIENT`)."""
     status, text = await cast(NetworkPlace, place).engine(argv[3], argv[4], argv[5] if len(argv) > 5 else "")
     return Result(0, f"{status}\n{text}", "")
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lab.scenario.launch_options import launch_faults
+from lab.kinds.overlays import OVERLAYS
 from overlay.cli.client import RequestRefused
 from overlay.cli.container import _plain, _volumes, _without_password, as_container, find, start_router
 from overlay.cli.launch import parse_launch
@@ -108,8 +108,9 @@ def test_the_words_that_the_container_gets() -> None:
     assert (router, proxy) == (["--in-container", "--no-dns"], ["--in-container"])
     assert split_proxy_words(["--in-container"])[1] is None
     assert differences(LaunchOptions(in_container=True), LaunchOptions()) == ["--in-container is True, asked for False"]
-    (fault,) = launch_faults("weave", {"in-container": True})
-    assert "process of its host" in fault.expected and not list(launch_faults("weave", {"in-container": False}))
+    faults = OVERLAYS.get("weave").option_faults
+    (fault,) = faults({"in-container": True})
+    assert "process of its host" in fault.expected and not list(faults({"in-container": False}))
     with pytest.raises(Usage, match="wireguard-go"):
         start_router([], parse_launch(["--in-container", "--wireguard", "wireguard-go"], {}), {})
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from lab.backends.simulated.backend import SimBackend
 from lab.cli import lab
 from lab.explore.case import first_case
-from lab.scenario.launch_options import flags
+from lab.overlays.weave import flags
 from lab.scenario.load import ScenarioError, load_resolved, parse, read
 from lab.scenario.resolve import Resolved, resolve
 from lab.sweep.grid import parse_set, variants

@@ -7,8 +7,8 @@ a port at all. There are no names and nothing is launched.
 from collections.abc import Sequence
 
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import Options
-from lab.overlays.engine import HostEngine
+from lab.host_engine import HostEngine
+from lab.kinds.overlays import Options, OverlayKind
 from lab.scenario.resolve import Replica, Resolved
 
 
@@ -86,3 +86,10 @@ class PlainOverlay:
             for inside, outside in (settings.get("Ports") or {}).items()
             if outside
         }
+
+
+KIND = OverlayKind(
+    name="none",
+    about="containers on their engine's own network; from another host `HOST:PUBLISHED-PORT`",
+    make=PlainOverlay,
+)
