@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients vms demo check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
+.PHONY: help setup compile docker clients vms demo docs check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -25,6 +25,11 @@ image: docker            ## the image overlay-lab/weave: the overlay as containe
 
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml
+
+docs: setup               ## the documentation site, in dist/site; ends with an error at a link that leads nowhere
+	@$(PY) -c 'import material' 2>/dev/null || $(PY) -m pip --disable-pip-version-check -q install --require-hashes -r docs/site/requirements.txt
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+	@echo "-> dist/site/index.html; with search: $(PY) -m http.server --bind 127.0.0.1 --directory dist/site"
 
 compile: setup            ## the cores as machine code: simulations take half the time (as root installs a C compiler)
 	@sh .ci/setup compile
@@ -96,6 +101,8 @@ waiter:                   ## compile overlay/proxy/waiter.c anew (needs gcc and 
 lock: setup               ## resolve requirements.lock anew from pyproject.toml (needs uv on PATH)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --output-file requirements.lock
+	@uv pip compile docs/site/requirements.in --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --output-file docs/site/requirements.txt
 	@cd tests/clients && for name in requirements testcontainers; do uv pip compile $$name.in --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file $$name.txt; done
 
