@@ -27,7 +27,9 @@ from overlay.config import Config
 from overlay.crypto.pake import RealCrypto
 from overlay.daemon import identity
 from overlay.daemon.audited_host import AuditedHost
-from overlay.daemon.control import Control
+from overlay.daemon.control.parts import Parts
+from overlay.daemon.control.server import application
+from overlay.daemon.control.watching import Watchers
 from overlay.daemon.router import DaemonRouter
 from overlay.datapath.port_rules import PortRule
 from overlay.datapath.vxlan import BRIDGE, stable_mac, vxlan_plan
@@ -208,8 +210,20 @@ class Daemon:
 
         self._router, self._containers, self._config, self._plan = router, containers, config, plan
         self._exposure = exposure
-        self._control = Control(router, containers, options, self.report, self.leave, self._lookup, _resolve, exposure)
-        await self._open_control(self._control)
+        self._watchers = Watchers(router)
+        await self._open_control(
+            Parts(
+                router=router,
+                containers=containers,
+                exposure=exposure,
+                options=options,
+                watchers=self._watchers,
+                report=self.report,
+                leave=self.leave,
+                lookup=self._lookup,
+                resolve=_resolve,
+            )
+        )
         audit.start()
         log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
 
@@ -315,7 +329,7 @@ class Daemon:
         self._stack.callback(doors.close)
         containers.resolver = address
 
-    async def _open_control(self, control: Control) -> None:
+    async def _open_control(self, parts: Parts) -> None:
         options, places = self._options, self._places
         path = places.socket
         try:
@@ -332,12 +346,12 @@ class Daemon:
             self._stack.callback(places.token.unlink, missing_ok=True)
         except OSError as error:
             raise EnvironmentProblem(f"cannot open the control socket {path}: {error.strerror or error}") from None
-        self._stack.push_async_callback(control.close)
-        runner = await self._serve(control.application(), handler_cancellation=True)
+        self._stack.push_async_callback(parts.watchers.close)
+        runner = await self._serve(application(parts), handler_cancellation=True)
         await web.SockSite(runner, listener).start()
         door = Door(names=options.allow_host, token=token, token_file=places.token, socket=path)
-        await self._open_http(control.application(door), options.http_addr)
-        await self._open_http(control.application(door, read_only=True), options.status_addr)
+        await self._open_http(application(parts, door), options.http_addr)
+        await self._open_http(application(parts, door, read_only=True), options.status_addr)
 
     async def _serve(self, app: web.Application, **how: Any) -> web.AppRunner:
         runner = make_runner(app, **how)
@@ -425,7 +439,7 @@ class Daemon:
 
     async def _farewell(self) -> None:
         router = self._router
-        await self._control.farewell()
+        await self._watchers.farewell()
         self._audit.close()
         if self._restart:
             # As after a crash: what the kernels here and there forward stays until the next daemon adopts it.

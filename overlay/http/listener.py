@@ -1,11 +1,10 @@
 """HTTP as the daemon serves it: who is turned away, how many come in, and what becomes of errors.
 
-Owns the listeners (a unix socket, TCP), their bounds, the token's file, the sentences and status codes of errors and
-the log lines about bad requests. Knows no path and no handler.
+Owns the listeners (a unix socket, TCP), their bounds, the token's file and the log lines about bad requests; what an
+error becomes stands in `sentence`. Knows no path and no handler.
 """
 
 import asyncio
-import logging
 import os
 import secrets
 import sys
@@ -19,15 +18,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct, field
 
 from overlay.clean import LINES, clean
-from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.http.guard import has_token, refusal, token_header
+from overlay.http.sentence import BUG, SHOWN, Bugs, no_path, wrong_method
+from overlay.http.sentence import sentence as expected
 from overlay.kernel.netlink import NetlinkError
 from overlay.runtime.rate_limited_log import Complaints
 
 __all__ = [
     "IDLE",
     "Door",
-    "NotFound",
     "Turns",
     "faults",
     "guarded",
@@ -38,8 +37,6 @@ __all__ = [
     "serve_tcp",
 ]
 
-log = logging.getLogger(__name__)
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_CONNECTIONS = 64
@@ -48,11 +45,6 @@ IDLE = 15.0
 """Seconds for which a connection over TCP may say nothing."""
 REST = 3
 """How many times as long as a report over TCP took the loop is left to the router behind it."""
-_SHOWN = 200
-
-
-class NotFound(UsageError):
-    """Well-formed, but there is no such thing."""
 
 
 class Turns:
@@ -103,7 +95,7 @@ class Door(Struct, frozen=True):
             if has_token(request.headers.items(), self.token):
                 return await handler(request)
             text = (
-                f"refused: {request.method} {clean(request.path, most=_SHOWN)} takes a token over TCP:"
+                f"refused: {request.method} {clean(request.path, most=SHOWN)} takes a token over TCP:"
                 f" `curl -H @{self.token_file} ...`; over the unix socket {self.socket} it takes none"
             )
             return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
@@ -131,26 +123,13 @@ def guarded(names: tuple[str, ...]) -> Any:
 
 
 def sentence(error: BaseException) -> tuple[int, str] | None:
-    """The status and the sentence for an error of a handler; None: no such error is expected."""
+    """As `overlay.http.sentence`, for what reading a request and asking the kernel can raise as well."""
     match error:
-        case NotFound():
-            return 404, str(error)
-        case UsageError():
-            return (404 if "No such container" in str(error) else 400), str(error)
-        case EnvironmentProblem():
-            return 503, str(error)
-        case OverlayError():
-            return 500, str(error)
         case web.RequestPayloadError() | HttpProcessingError():
             return 400, "the body is not what its headers say"
         case NetlinkError():
             return 503, f"the kernel refused it: {error.strerror}; `weave status` and the log say what is missing"
-        case TimeoutError():
-            return 504, "not done in time; `weave status` says what the router waits for"
-        case OSError():
-            place = f": {error.filename}" if error.filename else ""
-            return 503, f"this host refused it: {error.strerror or error}{place}"
-    return None
+    return expected(error)
 
 
 @web.middleware
@@ -159,12 +138,9 @@ async def sentences(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:
-        allowed = ", ".join(sorted(error.allowed_methods))
-        return web.Response(
-            status=405, text=f"{clean(request.path, most=_SHOWN)} does not take {error.method}, but {allowed}"
-        )
+        return web.Response(status=405, text=wrong_method(request.path, error.method, error.allowed_methods))
     except web.HTTPNotFound:
-        return web.Response(status=404, text=f"there is no {clean(request.path, most=_SHOWN)} here")
+        return web.Response(status=404, text=no_path(request.path))
     except web.HTTPException:
         raise
     except Exception as error:
@@ -173,16 +149,16 @@ async def sentences(request: web.Request, handler: Handler) -> web.StreamRespons
         found = sentence(error)
         if found is None:
             faults.complain_of(error, f"{request.method} {request.path}")
-            return web.Response(status=500, text="this is a bug of the router: its log has the details")
+            return web.Response(status=500, text=BUG)
         return web.Response(status=found[0], text=clean(found[1], keep=LINES))
 
 
-class _Log:
+class _Log(Bugs):
     """What aiohttp's server takes for its logger: one line for each source of bad HTTP, one traceback for each bug."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._complaints = Complaints()
-        self._seen: dict[str, None] = {}
 
     def debug(self, *_arguments: Any, **_keywords: Any) -> None:
         pass
@@ -192,19 +168,9 @@ class _Log:
         if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
             source = str(arguments[0] or "") if arguments else ""
             said = " ".join(str(error).split())
-            self._complaints.complain("HTTP from", source or "the unix socket", clean(said, most=_SHOWN))
+            self._complaints.complain("HTTP from", source or "the unix socket", clean(said, most=SHOWN))
         elif error is not None and not isinstance(error, OSError):
             self.complain_of(error, message)
-
-    def complain_of(self, error: BaseException, what: str) -> None:
-        """A bug: its traceback, once for each place in the code."""
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f"{type(error).__name__} {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else what
-        if place not in self._seen and len(self._seen) < 64:
-            self._seen[place] = None
-            log.error("%s failed (said once)", what[:_SHOWN], exc_info=error)
 
 
 faults = _Log()

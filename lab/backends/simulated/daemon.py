@@ -6,16 +6,12 @@ done here with the world's. Decides nothing.
 
 import contextlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from hashlib import blake2b
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-from aiohttp import web
 from dnslib import QTYPE, DNSRecord
 from msgspec.structs import replace
-from multidict import MultiDict
-from yarl import URL
 
 from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.loop import VirtualLoop
@@ -27,7 +23,10 @@ from overlay import inputs as i
 from overlay.clean import clean
 from overlay.config import Config
 from overlay.crypto.secure_peer import KEY_SIZE, tunnel_address
-from overlay.daemon.control import Control
+from overlay.daemon.control.parts import Parts
+from overlay.daemon.control.route import Fields
+from overlay.daemon.control.table import Asked, answer
+from overlay.daemon.control.watching import Watchers
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.docker.containers import EXPOSED, Containers
 from overlay.docker.engine import EngineClient
@@ -210,18 +209,17 @@ class SimDaemon:
             self._plan.bridge_mac,
             journal,
         )
-        control = Control(
-            self.router,
-            self.containers,
-            options,
-            self.report,
-            self.leave,
-            self.lookup,
-            _literal,
-            self._exposure,
+        self._parts = Parts(
+            router=self.router,
+            containers=self.containers,
+            exposure=self._exposure,
+            options=options,
+            watchers=Watchers(self.router),
+            report=self.report,
+            leave=self.leave,
+            lookup=self.lookup,
+            resolve=_literal,
         )
-        self._app = control.application()
-        self._app.freeze()
         self.on_end: Callable[[], None] = lambda: None
         """Called when the daemon has ended in good order."""
 
@@ -307,15 +305,11 @@ class SimDaemon:
 
     async def request(self, method: str, path: str, body: bytes, kind: str) -> tuple[int, str]:
         """One request to the control API: (status, text)."""
-        request = cast(Any, _Request(method, path, body, kind))
-        match = await self._app.router.resolve(request)
-        request.match_info = match
-        handler: Any = match.handler
-        for middleware in reversed(self._app.middlewares):
-            handler = partial(middleware, handler=handler)
-        response = await handler(request)
-        assert isinstance(response, web.Response)
-        return response.status, response.text or ""
+        place, _, query = path.partition("?")
+        is_form = kind == "application/x-www-form-urlencoded"
+        form = Fields.of(parse_qsl(body.decode(), keep_blank_values=True)) if is_form else Fields()
+        asked = Asked(method, place, Fields.of(parse_qsl(query, keep_blank_values=True)), form, body)
+        return await answer(self._parts, asked)
 
     def _hold_is_over(self, life: int) -> None:
         if self.peer.life == life:
@@ -326,26 +320,6 @@ class SimDaemon:
         octets = bytearray(blake2b(seed.encode(), digest_size=6).digest())
         octets[0] = octets[0] & 0xFC | 0x02
         return octets.hex(":")
-
-
-class _Request:
-    """What the control API asks of a request, without a connection that it came on."""
-
-    def __init__(self, method: str, path: str, body: bytes, kind: str) -> None:
-        self.method = method
-        self.rel_url = URL(path, encoded=True)
-        self.path = self.rel_url.path
-        self.query = self.rel_url.query
-        self.match_info: Any = None
-        self.headers: dict[str, str] = {}
-        self._body = body
-        self._form = kind == "application/x-www-form-urlencoded"
-
-    async def read(self) -> bytes:
-        return self._body
-
-    async def post(self) -> MultiDict[str]:
-        return MultiDict(parse_qsl(self._body.decode(), keep_blank_values=True) if self._form else ())
 
 
 async def _literal(host: str) -> str:

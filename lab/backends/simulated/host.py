@@ -30,7 +30,7 @@ from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.world import Peer, World
 from overlay.cli.client import NotRunning, RequestRefused
-from overlay.daemon.control import WATCH_REFRESH
+from overlay.daemon.control.watching import WATCH_REFRESH
 from overlay.env import MILLISECOND, Random
 from overlay.errors import OverlayError, UsageError
 from overlay.view import PeerView as Belief

@@ -4,6 +4,7 @@ import asyncio
 import re
 from contextlib import suppress
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from virtual_nodes import VirtualNodes
 
 from overlay.daemon import metrics, status
-from overlay.daemon.control import Control
+from overlay.daemon.control.server import application
 from overlay.daemon.original_report import target, views
 from overlay.daemon.template import MAX_OUTPUT, MAX_STEPS, MAX_TEMPLATE, render, split
 from overlay.env import SECOND
@@ -365,10 +366,9 @@ def test_reports_over_tcp_leave_the_router_most_of_its_time(report: dict[str, An
         made.append((begun, clock.now))
         return {"version": "1", **report}
 
-    control = cast(Any, object.__new__(Control))
-    control._report = slow
+    parts = cast(Any, SimpleNamespace(report=slow))
     door = Door(turns=Turns(lambda: clock.now, clock.sleep))
-    both = [control.application(door), control.application(door, read_only=True)]
+    both = [application(parts, door), application(parts, door, read_only=True)]
     for app in both:
         app.freeze()
     paths = ("/status", "/status/peers", "/report", "/report?format=x", "/report?format={{.no}}", "/metrics")
@@ -379,7 +379,7 @@ def test_reports_over_tcp_leave_the_router_most_of_its_time(report: dict[str, An
         asked[3].cancel()  # gave up
         found = await asyncio.gather(*asked, return_exceptions=True)
         assert [each for each in found if each not in (200, 400)] == [found[3]]
-        before, unix = clock.now, control.application()
+        before, unix = clock.now, application(parts)
         unix.freeze()
         assert await _get(unix, "/status") == 200
         assert clock.now == pytest.approx(before + 0.1)
