@@ -1,8 +1,8 @@
-"""How counts and names are put into words, and in which order names stand. Pure; knows nothing of a lab."""
+"""How counts, durations and names are put into words, and in which order names stand. Pure; knows nothing of a lab."""
 
 import re
 
-__all__ = ["are", "count", "natural", "step_number", "were"]
+__all__ = ["are", "count", "natural", "span", "step_number", "were"]
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -31,3 +31,18 @@ def natural(text: str) -> tuple[tuple[str, int], ...]:
     """A key to sort names by: numbers in them count as numbers, so that web-2 stands before web-10."""
     parts = _DIGITS.split(text)
     return tuple((parts[at], int(parts[at + 1]) if at + 1 < len(parts) else -1) for at in range(0, len(parts), 2))
+
+
+def span(ns: int | None) -> str:
+    """A duration in the unit that suits it: `0 s`, `850 µs`, `12 ms`, `1.34 s`, `95 s`."""
+    if ns is None:
+        return "not reached"
+    if ns == 0:
+        return "0 s"
+    if ns < 1_000_000:
+        return f"{ns / 1e3:.0f} µs"
+    if ns < 10_000_000:
+        return f"{ns / 1e6:.1f} ms"
+    if ns < 1_000_000_000:
+        return f"{ns / 1e6:.0f} ms"
+    return f"{ns / 1e9:.2f} s" if ns < 10_000_000_000 else f"{ns / 1e9:.1f} s"

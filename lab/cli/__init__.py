@@ -7,6 +7,7 @@
     explore.py  explore: random faults, until something breaks
     workshop.py   the walk-through, typed and checked
     images.py     images of hosts that run a Docker Engine, and the box of real machines
+    runs.py   runs: every stored run
     files.py  validate, schema, check, report, doctor: nothing is started
     compiled.py  compile: the cores as machine code
     replay.py replay: a run in virtual time again, compared byte for byte
@@ -49,6 +50,14 @@ _PACE = click.option(
     envvar="LAB_PACE",
     help="On a slow machine: every time that the scenario says is this many times as long.",
 )
+_OUT = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="reports",
+    show_default=True,
+    envvar="LAB_OUT",
+    help="Where run directories go: OUT/<scenario>/<time>.",
+)
 _NAME = click.option("--name", default="", envvar="LAB_NAME", help="Which lab, when several run.")
 _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="Print one JSON object.")
 
@@ -82,14 +91,7 @@ def scenarios(as_json: bool) -> None:
 @_BACKEND
 @_SEED
 @_PACE
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="reports",
-    show_default=True,
-    envvar="LAB_OUT",
-    help="Where run directories go: OUT/<scenario>/<time>.",
-)
+@_OUT
 @click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="End with one line of JSON.")
 @click.option("--keep", is_flag=True, envvar="LAB_KEEP", help="Leave the lab running (`lab down` ends it).")
 @click.option(
@@ -296,6 +298,16 @@ def schema() -> None:
     from lab.scenario.load import json_schema
 
     click.echo(json_schema(), nl=False)
+
+
+@lab.command()
+@_OUT
+@_JSON
+def runs(out: Path, as_json: bool) -> None:
+    """List all stored runs, newest first, and write their page OUT/index.html anew."""
+    from lab.cli.runs import list_runs
+
+    list_runs(out, as_json=as_json)
 
 
 @lab.command()

@@ -20,6 +20,7 @@ from lab.cli import interrupts
 from lab.cli.command import lab_command
 from lab.cli.ending import UNKNOWN, USAGE, code_within, in_words
 from lab.cli.files import tell
+from lab.cli.runs import refresh
 from lab.cli.tell import Teller
 from lab.contracts.lab import Backend, Housed, Paced, Virtual
 from lab.errors import LabError
@@ -85,6 +86,7 @@ def play(
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
     summary, told = _report(run_dir, teller.report(run_dir / HISTORY), figures)
+    refresh(out.absolute())
     teller.end(summary, str(_shown(run_dir / INDEX)) if told and figures else "")
     if told and not figures:
         click.echo(f"draw:   {lab_command()} report {shlex.quote(str(_shown(run_dir)))}")

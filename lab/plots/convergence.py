@@ -2,7 +2,8 @@
 
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.run import Run
-from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, Figure, canvas, render, seconds, span, table
+from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, Figure, canvas, render, seconds, table
+from lab.words import span
 
 __all__ = ["convergence"]
 

@@ -7,9 +7,9 @@ from matplotlib.ticker import MaxNLocator
 
 from lab.checkers.dns import staleness
 from lab.checkers.run import Run
-from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
+from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, table, tidy
 from lab.records.history import Sample
-from lab.words import count, natural, were
+from lab.words import count, natural, span, were
 
 __all__ = ["dns"]
 

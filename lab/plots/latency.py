@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lab.checkers.run import Run, nearest_rank
-from lab.plots.style import FAIL, GRID, SERIES, Figure, canvas, render, seconds, shade, span, table, tidy
+from lab.plots.style import FAIL, GRID, SERIES, Figure, canvas, render, seconds, shade, table, tidy
 from lab.records.history import Sample
+from lab.words import span
 
 __all__ = ["latency"]
 

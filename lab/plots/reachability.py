@@ -23,11 +23,10 @@ from lab.plots.style import (
     render,
     seconds,
     shade,
-    span,
     table,
     tidy,
 )
-from lab.words import count, natural, were
+from lab.words import count, natural, span, were
 
 __all__ = ["matrices", "timeline"]
 

@@ -35,7 +35,6 @@ __all__ = [
     "render",
     "seconds",
     "shade",
-    "span",
     "table",
     "tidy",
 ]
@@ -115,21 +114,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def seconds(t: int) -> float:
     """Nanoseconds as seconds, for axes."""
     return t / 1e9
-
-
-def span(ns: int | None) -> str:
-    """A duration in the unit that suits it: `0 s`, `850 µs`, `12 ms`, `1.34 s`, `95 s`."""
-    if ns is None:
-        return "not reached"
-    if ns == 0:
-        return "0 s"
-    if ns < 1_000_000:
-        return f"{ns / 1e3:.0f} µs"
-    if ns < 10_000_000:
-        return f"{ns / 1e6:.1f} ms"
-    if ns < 1_000_000_000:
-        return f"{ns / 1e6:.0f} ms"
-    return f"{ns / 1e9:.2f} s" if ns < 10_000_000_000 else f"{ns / 1e9:.1f} s"
 
 
 def shade(axes: Axes, bands: Sequence[Band], *, label: bool = True) -> None:

@@ -87,12 +87,17 @@ def write_summary(run_dir: Path, summary: Summary) -> None:
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file whole or not at all."""
-    partial = path.with_name(path.name + ".new")
+    replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: somebody may be reading it meanwhile, and the disk may be full."""
+    half = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        half.write_bytes(content)
+        half.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        half.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 

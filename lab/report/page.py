@@ -14,8 +14,8 @@ from lab.checkers import Run
 from lab.checkers.convergence import METRICS
 from lab.checkers.run import Step
 from lab.checkers.world import LASTING
-from lab.plots.style import Figure, span
-from lab.words import count, were
+from lab.plots.style import Figure
+from lab.words import count, span, were
 from overlay.clean import LINES, clean_tree
 
 __all__ = ["render"]

@@ -13,14 +13,14 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import lab.report
-from lab.plots.style import Figure, span
-from lab.records.store import EXIT_CODES, INDEX
+from lab.plots.style import Figure
+from lab.records.store import EXIT_CODES, INDEX, replace_file
 from lab.sweep.figures import figures
 from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, sample_of, settling, short
 from lab.sweep.run import Swept
 from lab.sweep.statistics import Band, Sample, median
 from lab.sweep.table import write_tables
-from lab.words import count, were
+from lab.words import count, span, were
 from overlay.clean import LINES, clean_tree
 
 __all__ = ["exit_code", "verdict_of", "write"]
@@ -43,9 +43,7 @@ def write(folder: Path, swept: Swept) -> Path:
         (folder / f"{figure.name}.png").write_bytes(figure.png)
         (folder / f"{figure.name}.csv").write_text(figure.csv, encoding="utf-8")
     page = folder / INDEX
-    half = page.with_name(f".{INDEX}.new")
-    half.write_text(render(swept, groups, drawn, tables), encoding="utf-8")
-    half.replace(page)
+    replace_file(page, render(swept, groups, drawn, tables).encode())
     return page
 
 

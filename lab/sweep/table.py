@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError, Unreadable
+from lab.records.store import replace_file
 from lab.sweep import parquet
 from lab.sweep.ledger import LEDGER, read_points
 from lab.sweep.measure import TIMES, EventResult, Point
@@ -61,7 +62,7 @@ def write_tables(folder: Path, points: Iterable[Point]) -> list[Path]:
     writer.writerow(header)
     writer.writerows(["" if cell is None else cell for cell in row] for row in body)
     path = folder / CSV
-    _replace(path, out.getvalue().encode())
+    replace_file(path, out.getvalue().encode())
     return [path, folder / PARQUET] if parquet.write(folder / PARQUET, header, body) else [path]
 
 
@@ -147,9 +148,3 @@ def _event(row: dict[str, str]) -> tuple[EventResult, ...]:
 
 def _number(text: str) -> float | None:
     return float(text) if text else None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    half = path.with_name(f".{path.name}.new")
-    half.write_bytes(content)
-    half.replace(path)

@@ -14,10 +14,11 @@ from lab.checkers import Run, check_reachability
 from lab.checkers.outages import outages
 from lab.plots import figures
 from lab.plots.reachability import timeline
-from lab.plots.style import Figure, context, span
+from lab.plots.style import Figure, context
 from lab.records.history import AnyRecord, Sample
 from lab.report.page import render
 from lab.report.summary import summarise
+from lab.words import span
 
 EVERY, TIMEOUT = 200 * MS, S
 KEY = ("http", "a", "b")
