@@ -13,7 +13,7 @@ from overlay.crypto.pake import Crypto
 from overlay.datapath.endpoints import Endpoints
 from overlay.datapath.paths import Paths
 from overlay.datapath.tunnel import Holder, Tunnel
-from overlay.dns.registry import Registry
+from overlay.dns.registry import NameRegistry
 from overlay.dns.resolver import Resolver
 from overlay.effects import (
     Broadcast,
@@ -114,7 +114,7 @@ class Node:
         self.uid = _next_uid(stored.get(UID_KEY, b""), boot, rng)
         self.ipam = Ipam(config, rng, stored)
         self.endpoints = Endpoints(config, self.uid, stored, self.ipam.rightful_holder)
-        self.registry = Registry(config, self.uid, stored)
+        self.registry = NameRegistry(config, self.uid, stored)
         self.resolver = Resolver(config, self.registry, rng)
         plan = self.endpoints.plan
         self.policies = Policies(config, self.uid, stored, self._members, lambda: plan.generation)

@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from lab.api.tables import Column, RecordTable
-from lab.checkers import Result, Run, Validity, Verdict, check_run
+from lab.checkers import CheckResult, RecordedRun, Validity, Verdict, check_run
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.outages import Outage
-from lab.checkers.run import Band, Step
+from lab.checkers.run import FaultBand, PlayedStep
 from lab.errors import LabError
-from lab.records.history import AnyRecord, Event, Gone, Load, Sample, View, read
+from lab.records.history import AnyRecord, Event, Load, PeerGone, Sample, View, read
 from lab.records.store import HISTORY, ROOT, SUMMARY, Expectation, find_run
 from lab.records.unreadable import understood
 from lab.report.summary import settled, summarise
@@ -79,7 +79,7 @@ class PlayedRun:
         """The file that all else is made from (docs/results.md)."""
         self.folder = history.parent
         """The run's folder, with its summary and its report."""
-        self._run = Run(records)
+        self._run = RecordedRun(records)
 
     def __repr__(self) -> str:
         return f"<run of {self.scenario['name'] if self.scenario else '?'} on {self.backend}: {self.verdict}>"
@@ -124,9 +124,9 @@ class PlayedRun:
         return self._all(View)
 
     @cached_property
-    def gone(self) -> RecordTable[Gone]:
+    def gone(self) -> RecordTable[PeerGone]:
         """When a peer stopped."""
-        return self._all(Gone)
+        return self._all(PeerGone)
 
     @cached_property
     def loads(self) -> RecordTable[Load]:
@@ -134,14 +134,14 @@ class PlayedRun:
         return self._all(Load)
 
     @cached_property
-    def steps(self) -> RecordTable[Step]:
+    def steps(self) -> RecordTable[PlayedStep]:
         """The timeline as it was carried out: each step with its start and its end."""
-        return RecordTable(Step, self._run.steps)
+        return RecordTable(PlayedStep, self._run.steps)
 
     @cached_property
-    def faults(self) -> RecordTable[Band]:
+    def faults(self) -> RecordTable[FaultBand]:
         """What was broken from when until when, as the report shades it."""
-        return RecordTable(Band, self._run.bands)
+        return RecordTable(FaultBand, self._run.bands)
 
     @cached_property
     def outages(self) -> RecordTable[Outage]:
@@ -167,7 +167,7 @@ class PlayedRun:
         return self._verdict.verdict
 
     @property
-    def checks(self) -> tuple[Result, ...]:
+    def checks(self) -> tuple[CheckResult, ...]:
         """What each checker found."""
         return self._verdict.results
 

@@ -1,7 +1,7 @@
 """Checkers: pure functions of a recorded history to valid, invalid or unknown, merged worst first.
 
 Each can be run again on a stored history (`lab check RUN`). The list is explicit; a new checker is a function of a
-`Run` to a `Result`, entered here.
+`RecordedRun` to a `CheckResult`, entered here.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable
 from lab.checkers.dns import check_dns
 from lab.checkers.expectations import check_expectations, check_steps
 from lab.checkers.reachability import check_reachability
-from lab.checkers.run import Run
+from lab.checkers.run import RecordedRun
 from lab.checkers.schedule import check_schedule
 from lab.checkers.settled import check_settled
-from lab.checkers.verdict import EXIT_CODES, Result, Validity, Verdict, merge
+from lab.checkers.verdict import EXIT_CODES, CheckResult, Validity, Verdict, merge
 from lab.records.history import AnyRecord
 
-__all__ = ["CHECKERS", "EXIT_CODES", "Result", "Run", "Validity", "Verdict", "check", "check_run", "merge"]
+__all__ = ["CHECKERS", "EXIT_CODES", "CheckResult", "RecordedRun", "Validity", "Verdict", "check", "check_run", "merge"]
 
-CHECKERS: tuple[Callable[[Run], Result], ...] = (
+CHECKERS: tuple[Callable[[RecordedRun], CheckResult], ...] = (
     check_steps,
     check_expectations,
     check_settled,
@@ -27,7 +27,7 @@ CHECKERS: tuple[Callable[[Run], Result], ...] = (
 )
 
 
-def check_run(run: Run) -> Verdict:
+def check_run(run: RecordedRun) -> Verdict:
     """All checkers over a history that is already sorted out."""
     results = tuple(checker(run) for checker in CHECKERS)
     return Verdict(verdict=merge(result.verdict for result in results), results=results)
@@ -35,4 +35,4 @@ def check_run(run: Run) -> Verdict:
 
 def check(records: Iterable[AnyRecord]) -> Verdict:
     """All checkers over the records of a history, in their order in the file."""
-    return check_run(Run(records))
+    return check_run(RecordedRun(records))

@@ -21,11 +21,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from lab.checkers.world import CHANGES, SeriesKey, World, is_change, label_of, series_of
-from lab.records.history import AnyRecord, Event, Gone, Sample, View
+from lab.checkers.world import CHANGES, ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.records.history import AnyRecord, Event, PeerGone, Sample, View
 from lab.words import count
 
-__all__ = ["HOLD", "METRICS", "ConvergenceTracker", "EventConvergence", "State", "convergence"]
+__all__ = ["HOLD", "METRICS", "ConvergenceState", "ConvergenceTracker", "EventConvergence", "convergence"]
 
 METRICS = ("topology", "ring", "dns", "reachability")
 HOLD = 3_000_000_000
@@ -35,7 +35,7 @@ _ECHO = 100_000_000
 _KEPT = 256
 """Good tries remembered per series, so that a failure that is reported late still counts at its place."""
 _NAMED = 6
-"""How many single reasons `State.waiting` names."""
+"""How many single reasons `ConvergenceState.waiting` names."""
 
 
 class EventConvergence(Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class EventConvergence(Struct, frozen=True, kw_only=True):
     """Metric -> how often it was lost after it had settled."""
 
 
-class State(Struct, frozen=True, kw_only=True):
+class ConvergenceState(Struct, frozen=True, kw_only=True):
     """The present: does it hold now, and what is still missing."""
 
     since: int
@@ -94,7 +94,7 @@ class _Tally:
         return self.present == size and self.reachable[size] == size and len(self.digests[name]) <= 1
 
 
-class _Series:
+class _SeriesTries:
     """The tries of one series since the change, judged."""
 
     __slots__ = ("bad", "good_since", "goods", "should")
@@ -172,14 +172,14 @@ class ConvergenceTracker:
     """Follows a history record by record."""
 
     def __init__(self) -> None:
-        self.world = World()
+        self.world = ExpectedState()
         """The present, for whoever wants to ask what should be true."""
         self._now = 0
         self._window: _Window | None = None
         self._done: list[EventConvergence] = []
         self._tallies: list[_Tally] = []
         self._tally_of: dict[str, _Tally] = {}
-        self._series: dict[SeriesKey, _Series] = {}
+        self._series: dict[SeriesKey, _SeriesTries] = {}
         self._unsettled: dict[str, dict[SeriesKey, None]] = {"reachability": {}, "dns": {}}
         """Metric -> series that should be judged and are not good now."""
         self._good_since: dict[str, int | None] = {}
@@ -195,7 +195,7 @@ class ConvergenceTracker:
             self._event(record)
         elif isinstance(record, View):
             self._view(record)
-        elif isinstance(record, Gone):
+        elif isinstance(record, PeerGone):
             self.world.feed(record)
             self._recount()
             self._rejudge()
@@ -213,13 +213,13 @@ class ConvergenceTracker:
             return list(self._done)
         return [*self._done, self._window.result(self._now, "")]
 
-    def state(self) -> State:
+    def state(self) -> ConvergenceState:
         """Whether everything holds now. Before the first change nothing does."""
         window = self._window
         if window is None:
-            return State(since=0, metrics={}, converged=False, waiting=("no change has taken effect yet",))
+            return ConvergenceState(since=0, metrics={}, converged=False, waiting=("no change has taken effect yet",))
         metrics = {name: since is not None for name, since in window.since.items() if name != "overall"}
-        return State(
+        return ConvergenceState(
             since=window.event.t,
             metrics=metrics,
             converged=window.since.get("overall") is not None and not self.world.churning,
@@ -239,7 +239,7 @@ class ConvergenceTracker:
                 self._done.append(self._window.result(event.t, label_of(event)))
             self._window = _Window(event)
             # Tries that were due before the change say nothing about it.
-            self._series = {key: _Series(None) for key in self._series}
+            self._series = {key: _SeriesTries(None) for key in self._series}
         elif event.what in CHANGES and event.phase == "start" and self._window is not None:
             # From now on the next step disturbs what has been reached, though it takes effect only at its end.
             self._window.closing = True
@@ -286,7 +286,7 @@ class ConvergenceTracker:
         metric = "dns" if sample.probe == "dns" else "reachability"
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series(self.world.demands(key))
+            series = self._series[key] = _SeriesTries(self.world.demands(key))
             if series.should is not None:
                 self._judged[metric] += 1
                 self._unsettled[metric][key] = None
@@ -342,7 +342,7 @@ class ConvergenceTracker:
         for key, series in self._series.items():
             should = self.world.demands(key)
             if should != series.should:
-                series = self._series[key] = _Series(should)
+                series = self._series[key] = _SeriesTries(should)
             if should is None:
                 continue
             metric = _metric_of(key)

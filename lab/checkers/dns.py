@@ -12,8 +12,8 @@ right answer between: a host that comes back says its names before its step has 
 from itertools import pairwise
 from typing import Any
 
-from lab.checkers.run import Epoch, Run
-from lab.checkers.verdict import Result
+from lab.checkers.run import Epoch, RecordedRun
+from lab.checkers.verdict import CheckResult
 from lab.records.history import Sample
 from lab.words import count
 
@@ -23,7 +23,7 @@ BOUND = 10_000_000_000
 """Nanoseconds after which a wrong answer is a wrong result."""
 
 
-def staleness(run: Run) -> list[dict[str, Any]]:
+def staleness(run: RecordedRun) -> list[dict[str, Any]]:
     """Wrong answers after each change of who stands behind a name, per asking replica."""
     findings: list[dict[str, Any]] = []
     changes = _changes(run)
@@ -51,26 +51,26 @@ def staleness(run: Run) -> list[dict[str, Any]]:
     return findings
 
 
-def check_dns(run: Run) -> Result:
+def check_dns(run: RecordedRun) -> CheckResult:
     """No answer stays wrong for longer than `BOUND`."""
     findings = staleness(run)
     wrong = [finding for finding in findings if not finding["cleared"] and finding["streak"] >= BOUND]
     if wrong:
-        return Result(
+        return CheckResult(
             checker="dns",
             verdict="invalid",
             summary=f"{count(len(wrong), 'wrong answer')} lasted for more than {BOUND // 1_000_000_000} s.",
             findings=tuple(wrong),
         )
     if not findings:
-        return Result(checker="dns", verdict="valid", summary="Nobody asked for a name whose answer changed.")
+        return CheckResult(checker="dns", verdict="valid", summary="Nobody asked for a name whose answer changed.")
     worst = {what: max((f["lasted"] for f in findings if f["what"] == what), default=None) for what in _WHAT}
     parts = [
         f"last {_WHAT[what]} {lasted / 1e9:.3f} s after a change" if lasted else f"never {_WHAT[what]}"
         for what, lasted in worst.items()
         if lasted is not None
     ]
-    return Result(
+    return CheckResult(
         checker="dns", verdict="valid", summary=f"Names were {' and '.join(parts)}.", findings=tuple(findings)
     )
 
@@ -78,7 +78,7 @@ def check_dns(run: Run) -> Result:
 _WHAT = {"stale": "stale", "missing": "incomplete"}
 
 
-def _changes(run: Run) -> list[tuple[Epoch, Epoch]]:
+def _changes(run: RecordedRun) -> list[tuple[Epoch, Epoch]]:
     """Neighbouring epochs whose DNS answers differ."""
     return [(before, now) for before, now in pairwise(run.epochs) if before.answers != now.answers]
 

@@ -5,7 +5,7 @@ failed try was due until the next good try was answered; one that no good try fo
 A try that was never sent in time (`late`) says nothing: it is no part of an outage and ends none.
 
 A *pair* is a source and a target. It may be asked by HTTP and by ICMP; what a report says of pairs, it says by HTTP,
-which demands more, where there is HTTP. `Run` has the pairs and outages of a history; here is what they are.
+which demands more, where there is HTTP. `RecordedRun` has the pairs and outages of a history; here is what they are.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

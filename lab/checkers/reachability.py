@@ -13,8 +13,8 @@ from bisect import bisect_right
 from typing import Any
 
 from lab.checkers.outages import failed, in_rows
-from lab.checkers.run import Run
-from lab.checkers.verdict import Result, merge
+from lab.checkers.run import RecordedRun
+from lab.checkers.verdict import CheckResult, merge
 from lab.checkers.world import CHANGES, FAULTS, name_of
 from lab.records.history import Sample
 from lab.words import count
@@ -26,7 +26,7 @@ BUSY = 0.95
 _SHOWN = 50
 
 
-def transitions(run: Run) -> list[tuple[int, int]]:
+def transitions(run: RecordedRun) -> list[tuple[int, int]]:
     """(start, end) of the times in which reachability was on its way, in order."""
     spans: list[tuple[int, int]] = []
     for change in run.convergence:
@@ -58,7 +58,7 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def busy(run: Run, start: int, end: int) -> bool:
+def busy(run: RecordedRun, start: int, end: int) -> bool:
     """Whether the machine had no time to spare at some moment between."""
     previous = run.start
     for load in run.loads:
@@ -68,7 +68,7 @@ def busy(run: Run, start: int, end: int) -> bool:
     return False
 
 
-def check_reachability(run: Run) -> Result:
+def check_reachability(run: RecordedRun) -> CheckResult:
     """No outages and no leaks outside of transitions."""
     under_way = _merged(transitions(run))
     starts = [start for start, _ in under_way]
@@ -97,14 +97,16 @@ def check_reachability(run: Run) -> Result:
 
         findings += [_finding(run, name_of(key), row) for row, _ in in_rows(samples, is_wrong) if len(row) > 1]
     if not judged:
-        return Result(checker="reachability", verdict="valid", summary="No try could be judged.")
+        return CheckResult(checker="reachability", verdict="valid", summary="No try could be judged.")
     if not findings:
         tries = count(judged, "try", "tries")
         single = f"; {wrong} of {tries} went wrong, none after another" if wrong else f": {tries}, none wrong"
-        return Result(checker="reachability", verdict="valid", summary=f"No outage outside of transitions{single}.")
+        return CheckResult(
+            checker="reachability", verdict="valid", summary=f"No outage outside of transitions{single}."
+        )
     findings.sort(key=lambda finding: (finding["start"], finding["series"]))
     leaks = sum(finding["should"] is False for finding in findings)
-    return Result(
+    return CheckResult(
         checker="reachability",
         verdict=merge("unknown" if finding["busy"] else "invalid" for finding in findings),
         summary=f"{count(len(findings) - leaks, 'outage')} and {count(leaks, 'leak')} across cuts "
@@ -114,7 +116,7 @@ def check_reachability(run: Run) -> Result:
     )
 
 
-def _finding(run: Run, name: str, row: tuple[Sample, ...]) -> dict[str, Any]:
+def _finding(run: RecordedRun, name: str, row: tuple[Sample, ...]) -> dict[str, Any]:
     return {
         "series": name,
         "should": not row[0].ok,

@@ -1,6 +1,6 @@
 """A history, sorted out once for all checkers, plots and the report: steps, faults, series, views. Pure.
 
-Owns no judgement but one: whether a sample is what it should have been at its time (`Run.judge`).
+Owns no judgement but one: whether a sample is what it should have been at its time (`RecordedRun.judge`).
 """
 
 import re
@@ -11,19 +11,19 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from lab.checkers.convergence import ConvergenceTracker, EventConvergence, State
+from lab.checkers.convergence import ConvergenceState, ConvergenceTracker, EventConvergence
 from lab.checkers.outages import Outage, outages, pairs, series_order
-from lab.checkers.world import LASTING, SeriesKey, World, is_change, label_of, series_of
-from lab.records.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
+from lab.checkers.world import LASTING, ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
 
-__all__ = ["Band", "Epoch", "Run", "Step", "in_order", "nearest_rank"]
+__all__ = ["Epoch", "FaultBand", "PlayedStep", "RecordedRun", "in_order", "nearest_rank"]
 
 
 _T = TypeVar("_T")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class PlayedStep(Struct, frozen=True, kw_only=True):
     """One step of the timeline, its start and end joined."""
 
     number: int
@@ -36,7 +36,7 @@ class Step(Struct, frozen=True, kw_only=True):
     detail: dict[str, Any]
 
 
-class Band(Struct, frozen=True, kw_only=True):
+class FaultBand(Struct, frozen=True, kw_only=True):
     """A fault as it is shaded on plots."""
 
     what: str
@@ -62,7 +62,7 @@ class Epoch(Struct, frozen=True, kw_only=True):
     addresses: dict[str, str]
 
 
-class Run:
+class RecordedRun:
     """Everything that a history says, by subject."""
 
     def __init__(self, records: Iterable[AnyRecord]) -> None:
@@ -72,7 +72,7 @@ class Run:
         self.loads = [record for record in self.records if isinstance(record, Load)]
         self.series: dict[SeriesKey, list[Sample]] = {}
         """Series -> its samples by due time; keys sorted, web-2 before web-10."""
-        self.views: dict[str, list[View | Gone]] = {}
+        self.views: dict[str, list[View | PeerGone]] = {}
         """Host -> what its peer believed, from when on; in order."""
         self._latencies: dict[str, list[int]] = {}
         self._sort_out()
@@ -91,7 +91,7 @@ class Run:
             if record.t < self.stop:
                 tracker.feed(record)
         self.convergence: list[EventConvergence] = tracker.results()
-        self.final: State = tracker.state()
+        self.final: ConvergenceState = tracker.state()
         """What held at the end, and what did not."""
 
     @property
@@ -132,7 +132,7 @@ class Run:
         every = [outage for found in self.outages.values() for outage in found]
         return max(every, key=lambda outage: (outage.lasted, -outage.start), default=None)
 
-    def cause(self, outage: Outage) -> tuple[Band | None, int | None]:
+    def cause(self, outage: Outage) -> tuple[FaultBand | None, int | None]:
         """(the fault that an outage belongs to, time from its end until the pair was back), None where there is none.
 
         Of the faults that were in force meanwhile it is the one that was healed last before the outage ended; where
@@ -184,18 +184,18 @@ class Run:
         for record in self.records:
             if isinstance(record, Sample):
                 series.setdefault(series_of(record), []).append(record)
-            elif isinstance(record, View | Gone):
+            elif isinstance(record, View | PeerGone):
                 self.views.setdefault(record.host, []).append(record)
         for key in sorted(series, key=series_order):
             self.series[key] = sorted(series[key], key=lambda sample: sample.t)
 
     def _epochs(self) -> list[Epoch]:
-        world = World()
+        world = ExpectedState()
         epochs: list[Epoch] = []
         for record in self.records:
             if isinstance(record, Sample):
                 continue
-            boundary = isinstance(record, Event | Gone | Meta) or (
+            boundary = isinstance(record, Event | PeerGone | Meta) or (
                 isinstance(record, View) and (record.host in world.gone or record.host not in world.launched)
             )
             world.feed(record)
@@ -256,9 +256,9 @@ def _end_of(record: AnyRecord) -> int:
     return record.t + record.late + (record.latency or 0) if isinstance(record, Sample) else record.t
 
 
-def _steps(events: list[Event]) -> list[Step]:
+def _steps(events: list[Event]) -> list[PlayedStep]:
     """Pair starts with ends, by step number and kind; in order of their starts."""
-    steps: list[Step] = []
+    steps: list[PlayedStep] = []
     open_steps: dict[tuple[int, str], int] = {}
     for event in events:
         key = (event.step, event.what)
@@ -266,7 +266,7 @@ def _steps(events: list[Event]) -> list[Step]:
         if event.phase == "end" and key in open_steps:
             index = open_steps.pop(key)
             begun = steps[index]
-            steps[index] = Step(
+            steps[index] = PlayedStep(
                 number=event.step,
                 what=event.what,
                 label=begun.label if begun.label != event.what else label,
@@ -280,7 +280,7 @@ def _steps(events: list[Event]) -> list[Step]:
             open_steps[key] = len(steps)
         end = None if event.phase == "start" else event.t
         steps.append(
-            Step(
+            PlayedStep(
                 number=event.step,
                 what=event.what,
                 label=label,
@@ -293,9 +293,9 @@ def _steps(events: list[Event]) -> list[Step]:
     return steps
 
 
-def _bands(events: list[Event], end: int) -> list[Band]:
+def _bands(events: list[Event], end: int) -> list[FaultBand]:
     """Faults from when they struck until they were healed."""
-    bands: list[Band] = []
+    bands: list[FaultBand] = []
     for index, event in enumerate(events):
         if event.what not in LASTING or event.phase == "end" or event.ok is False:
             continue
@@ -310,7 +310,7 @@ def _bands(events: list[Event], end: int) -> list[Band]:
             None,
         )
         bands.append(
-            Band(
+            FaultBand(
                 what=event.what,
                 label=label_of(event),
                 start=event.t,

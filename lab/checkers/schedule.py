@@ -9,8 +9,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from lab.checkers.run import Run
-from lab.checkers.verdict import Result
+from lab.checkers.run import RecordedRun
+from lab.checkers.verdict import CheckResult
 from lab.checkers.world import SeriesKey, is_change, name_of
 from lab.records.history import Sample
 from lab.words import are, count, were
@@ -29,7 +29,7 @@ def interval(samples: list[Sample]) -> int:
     return min(distances, key=lambda distance: (-distances[distance], distance)) if distances else 0
 
 
-def check_schedule(run: Run) -> Result:
+def check_schedule(run: RecordedRun) -> CheckResult:
     """No series of samples has holes or drifts."""
     restarts = [event.t for event in run.events if is_change(event) and event.what in _MOVERS]
     # A step that moves containers takes its time, and so do its probes: from its start to its end.
@@ -44,12 +44,12 @@ def check_schedule(run: Run) -> Result:
         if every > 0:
             findings += _series(key, samples, every, run.timeout(key[0]), restarts, spans)
     if not tries:
-        return Result(checker="schedule", verdict="valid", summary="No probe ran.")
+        return CheckResult(checker="schedule", verdict="valid", summary="No probe ran.")
     late.sort()
     behind = late[min(len(late) - 1, len(late) * 99 // 100)] / 1e6
     gaps = [finding for finding in findings if finding["kind"] == "drift" or finding["tries"] > 1]
     if gaps:
-        return Result(
+        return CheckResult(
             checker="schedule",
             verdict="unknown",
             summary=f"There are holes or drift in {len({finding['series'] for finding in gaps})} of {len(run.series)} "
@@ -57,7 +57,7 @@ def check_schedule(run: Run) -> Result:
             findings=tuple(findings[:_SHOWN]),
         )
     missing = f", {len(findings)} single {are(len(findings))} missing" if findings else ""
-    return Result(
+    return CheckResult(
         checker="schedule",
         verdict="valid",
         summary=f"{count(tries, 'try', 'tries')} {were(tries)} made on schedule, "

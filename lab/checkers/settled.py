@@ -3,8 +3,8 @@
 Finding: the last change, as {label, t, until, waiting}.
 """
 
-from lab.checkers.run import Run
-from lab.checkers.verdict import Result
+from lab.checkers.run import RecordedRun
+from lab.checkers.verdict import CheckResult
 
 __all__ = ["PATIENCE", "check_settled"]
 
@@ -12,26 +12,26 @@ PATIENCE = 10_000_000_000
 """Nanoseconds after the last change before its convergence is demanded."""
 
 
-def check_settled(run: Run) -> Result:
+def check_settled(run: RecordedRun) -> CheckResult:
     """What the last change disturbed has converged again, if it had the time."""
     changes = run.convergence
     if not changes:
-        return Result(checker="settled", verdict="valid", summary="Nothing was changed.")
+        return CheckResult(checker="settled", verdict="valid", summary="Nothing was changed.")
     last = changes[-1]
     if last.overall is not None:
-        return Result(
+        return CheckResult(
             checker="settled",
             verdict="valid",
             summary=f"After the last change ({last.label}) everything agreed within {last.overall / 1e9:.2f} s.",
         )
     window = last.until - last.t
     if window < PATIENCE:
-        return Result(
+        return CheckResult(
             checker="settled",
             verdict="valid",
             summary=f"The run ended {window / 1e9:.1f} s after its last change ({last.label}): too soon to judge.",
         )
-    return Result(
+    return CheckResult(
         checker="settled",
         verdict="invalid",
         summary=f"{window / 1e9:.1f} s after the last change ({last.label}) it had not converged.",

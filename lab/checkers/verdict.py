@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-__all__ = ["EXIT_CODES", "Result", "Validity", "Verdict", "merge"]
+__all__ = ["EXIT_CODES", "CheckResult", "Validity", "Verdict", "merge"]
 
 Validity = Literal["valid", "invalid", "unknown"]
 
@@ -14,7 +14,7 @@ _WORST_FIRST: tuple[Validity, ...] = ("invalid", "unknown", "valid")
 EXIT_CODES: dict[Validity, int] = {"valid": 0, "invalid": 1, "unknown": 3}
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class CheckResult(Struct, frozen=True, kw_only=True):
     """What one checker found."""
 
     checker: str
@@ -29,7 +29,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """All checkers together: the worst of them."""
 
     verdict: Validity
-    results: tuple[Result, ...]
+    results: tuple[CheckResult, ...]
 
 
 def merge(verdicts: Iterable[Validity]) -> Validity:

@@ -1,18 +1,28 @@
 """What should be true at a moment of a run: who is up, who can reach whom, which probe should succeed. Pure.
 
-`World` follows the events of a history and answers for the present; it judges nothing. Groups of hosts come from the
-events themselves, services from their `replicas` detail (see `lab.records.history.Event`).
+`ExpectedState` follows the events of a history and answers for the present; it judges nothing. Groups of hosts come
+from the events themselves, services from their `replicas` detail (see `lab.records.history.Event`).
 """
 
 from typing import Any
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
-from lab.records.history import AnyRecord, Event, Gone, Meta, Sample, View
+from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 from lab.scenario.names import domain_of, full_name
 from lab.scenario.policies import Hearsay, judged
 from overlay.policy.directory import Member
 
-__all__ = ["CHANGES", "FAULTS", "LASTING", "SeriesKey", "World", "is_change", "label_of", "name_of", "series_of"]
+__all__ = [
+    "CHANGES",
+    "FAULTS",
+    "LASTING",
+    "ExpectedState",
+    "SeriesKey",
+    "is_change",
+    "label_of",
+    "name_of",
+    "series_of",
+]
 
 SeriesKey = tuple[str, str, str]
 """(probe, source replica, target): samples with the same key form one series."""
@@ -61,7 +71,7 @@ def name_of(series: SeriesKey) -> str:
     return f"{series[0]} {series[1]} → {series[2]}"
 
 
-class World:
+class ExpectedState:
     """The present of a run, moved on by `feed`."""
 
     def __init__(self) -> None:
@@ -107,7 +117,7 @@ class World:
             self.views[record.host] = record
             self.gone.discard(record.host)
             self.launched.add(record.host)
-        elif isinstance(record, Gone):
+        elif isinstance(record, PeerGone):
             self.views.pop(record.host, None)
             self.gone.add(record.host)
         elif isinstance(record, Meta):

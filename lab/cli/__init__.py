@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 import click
 
 
-class ScenarioFile(click.Path):
+class ScenarioPath(click.Path):
     """A scenario's file, or the name of a packaged one."""
 
     name = "scenario"
@@ -39,7 +39,7 @@ class ScenarioFile(click.Path):
         return value if isinstance(value, Path) else named(value)
 
 
-_SCENARIO = click.argument("scenario", type=ScenarioFile())
+_SCENARIO = click.argument("scenario", type=ScenarioPath())
 _BACKEND = click.option(
     "--backend", default="netns", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of."
 )
@@ -281,7 +281,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
 
 @lab.command()
-@click.argument("scenarios", nargs=-1, required=True, type=ScenarioFile())
+@click.argument("scenarios", nargs=-1, required=True, type=ScenarioPath())
 @_BACKEND
 @_SEED
 @_JSON

@@ -17,7 +17,7 @@ from lab.contracts.lab import Virtual
 from lab.errors import LabError
 from lab.records.history import Writer
 from lab.records.store import EXIT_CODES
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.resolve import Resolved
 from lab.scenario.steps import Step
 from lab.words import natural
@@ -56,7 +56,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
     teller.head(scenario, backend)
 
     def work() -> int:
-        async def stay(outcome: Outcome) -> None:
+        async def stay(outcome: RunOutcome) -> None:
             from lab.backends.netns import ready
 
             if outcome.verdict == "valid":
@@ -86,19 +86,19 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
 
 def take_down(name: str) -> None:
     """End a lab; returns when it is gone."""
-    from lab.backends.netns import Client, find
+    from lab.backends.netns import LabClient, find
 
     lab = find(name)
-    with Client(lab) as client:
+    with LabClient(lab) as client:
         asked = client.down()
     click.echo(f"{lab.name} is down" + ("" if asked else ": it did not end by itself, so it was killed"))
 
 
 def show(name: str, *, as_json: bool) -> None:
     """Print what a lab says of itself."""
-    from lab.backends.netns import Client, find
+    from lab.backends.netns import LabClient, find
 
-    with Client(find(name)) as client:
+    with LabClient(find(name)) as client:
         facts: dict[str, Any] = client.call("inspect") | client.call("status")
     if as_json:
         click.echo(clean_json(json.dumps(facts)))
@@ -130,10 +130,10 @@ def show(name: str, *, as_json: bool) -> None:
 
 def enter(where: str, command: Sequence[str], name: str) -> int:
     """Run a command on a host, or in the (first) container of a service, on this terminal; its exit code."""
-    from lab.backends.netns import Client, enter_host, find
+    from lab.backends.netns import LabClient, enter_host, find
 
     lab = find(name)
-    with Client(lab) as client:
+    with LabClient(lab) as client:
         hosts = [host["name"] for host in client.call("inspect")["hosts"]]
         containers = client.call("status")["containers"]
     if where in hosts:

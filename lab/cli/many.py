@@ -18,8 +18,8 @@ from lab.errors import LabError
 from lab.scenario.load import ScenarioError
 from lab.sweep.measure import Point
 from lab.sweep.play import VIRTUAL
-from lab.sweep.pools import Cluster, OneByOne, Pool, Processes, cores
-from lab.sweep.run import Plan, Swept
+from lab.sweep.pools import Cluster, OneByOne, Processes, WorkerPool, cores
+from lab.sweep.run import SweepPlan, Swept
 from lab.words import are, count
 from overlay.clean import clean
 
@@ -157,7 +157,7 @@ def _fidelity_table(found: Any, against: str) -> None:
     click.echo()
 
 
-def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Pool]:
+def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], WorkerPool]:
     """What plays the runs of a backend; raises `LabError` for what cannot be."""
     if backend not in VIRTUAL:
         if scheduler:
@@ -176,7 +176,7 @@ def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Poo
     return lambda: Processes(jobs or cores())
 
 
-def with_bar(planned: Plan, pool: Callable[[], Pool], play: Callable[..., Swept]) -> Swept:
+def with_bar(planned: SweepPlan, pool: Callable[[], WorkerPool], play: Callable[..., Swept]) -> Swept:
     """Play with a progress bar on standard error; without a terminal, with a line for each tenth."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -36,7 +36,7 @@ from lab.records.store import (
     write_json,
     write_summary,
 )
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.runner.stage import Stage
 from lab.scenario.load import ScenarioError, read
 from lab.scenario.packaged import called
@@ -164,7 +164,7 @@ def answering(engine: Backend, scenario: Resolved) -> Callable[[Stage], Coroutin
 def _play(scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, teller: Teller, keep: bool) -> int:
     """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
 
-    def settle(outcome: Outcome) -> None:
+    def settle(outcome: RunOutcome) -> None:
         write_summary(
             run_dir,
             msgspec.structs.replace(
@@ -193,8 +193,8 @@ def _play(scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, te
     return 0
 
 
-def _keeping(settle: Callable[[Outcome], None]) -> Callable[[Outcome], Coroutine[Any, Any, None]]:
-    async def stay(outcome: Outcome) -> None:
+def _keeping(settle: Callable[[RunOutcome], None]) -> Callable[[RunOutcome], Coroutine[Any, Any, None]]:
+    async def stay(outcome: RunOutcome) -> None:
         from lab.backends.netns import ready
 
         settle(outcome)

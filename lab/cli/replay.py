@@ -14,7 +14,7 @@ from lab.records.history import Meta, Writer, read
 from lab.records.store import HISTORY, find_run
 from lab.records.unreadable import understood
 from lab.runner.load import code_identity
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.from_json import from_json
 from lab.scenario.resolve import Resolved
 from overlay.clean import LINES, clean
@@ -45,7 +45,7 @@ def replay_run(where: str, *, as_json: bool) -> int:
         raise LabError("\n".join(reasons))
     made = io.BytesIO()
     runner = Runner(scenario, engine, Writer(made), version=meta.version)
-    outcome: Outcome = engine.run(runner.run())
+    outcome: RunOutcome = engine.run(runner.run())
     same = made.getvalue() == stored
     now = code_identity()
     differs = [f"{key} is {now[key]}, was {meta.machine.get(key)}" for key in now if meta.machine.get(key) != now[key]]

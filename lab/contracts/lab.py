@@ -9,12 +9,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
-from lab.records.history import Gone, Sample, View
+from lab.records.history import PeerGone, Sample, View
 
 T = TypeVar("T")
 
 
-class Result(Struct, frozen=True):
+class CommandResult(Struct, frozen=True):
     """How a command ended: exit code and what it wrote."""
 
     code: int
@@ -26,9 +26,9 @@ KILLED_BY_TIMEOUT = 124
 """Exit code of a command that took too long, as of timeout(1)."""
 
 
-def overdue(timeout: float, out: str = "", err: str = "") -> Result:
+def overdue(timeout: float, out: str = "", err: str = "") -> CommandResult:
     """How a command ended that was killed after so many seconds."""
-    return Result(KILLED_BY_TIMEOUT, out, f"{err}killed: not done after {timeout:g} s\n")
+    return CommandResult(KILLED_BY_TIMEOUT, out, f"{err}killed: not done after {timeout:g} s\n")
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -61,12 +61,12 @@ class Host(Protocol):
 
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
-    ) -> Result:
+    ) -> CommandResult:
         """Run a command on the host, or inside one of its containers; its output is collected."""
         ...
 
-    def views(self) -> AsyncIterator[View | Gone]:
-        """The overlay daemon's view from now on: again at every change, `Gone` when it stops. Never ends by itself."""
+    def views(self) -> AsyncIterator[View | PeerGone]:
+        """The daemon's view from now on: again at each change, `PeerGone` when it stops. Never ends by itself."""
         ...
 
     def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:

@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from lab.contracts.lab import Probe
 
-__all__ = ["Command", "Key", "decode_command", "encode_command", "first_due", "key_of", "phase_of"]
+__all__ = ["AgentCommand", "Key", "decode_command", "encode_command", "first_due", "key_of", "phase_of"]
 
 Key = tuple[str, str, str]
 """(probe, source, target): what makes two probes the same series."""
 
 
-class Command(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class AgentCommand(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One line of an agent's standard input."""
 
     add: tuple[Probe, ...] = ()
@@ -26,15 +26,15 @@ class Command(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     stop: bool = False
 
 
-_decoder = msgspec.json.Decoder(Command)
+_decoder = msgspec.json.Decoder(AgentCommand)
 
 
-def encode_command(command: Command) -> bytes:
+def encode_command(command: AgentCommand) -> bytes:
     """One line, with its newline."""
     return msgspec.json.encode(command) + b"\n"
 
 
-def decode_command(line: bytes) -> Command:
+def decode_command(line: bytes) -> AgentCommand:
     """The command of one line; raises `msgspec.DecodeError` or `msgspec.ValidationError` (its subclass)."""
     return _decoder.decode(line)
 

@@ -56,7 +56,7 @@ class Damaged(Exception):
     """The archive is not what `make dist` wrote."""
 
 
-class Part:
+class ArchiveFolder:
     """The files of one folder of the archive, compressed, in memory."""
 
     def __init__(self, folder: str) -> None:
@@ -114,8 +114,8 @@ class Importer:
         self._archive = archive
         machine = os.uname().machine
         self._tag = f"cp{sys.version_info[0]}{sys.version_info[1]}-{machine}/"
-        self._pure, self._native = Part(PURE), (Part(self._tag), Part(f"abi3-{machine}/"))
-        self._code = Part(f"code-{MAGIC_NUMBER[:2].hex()}/")
+        self._pure, self._native = ArchiveFolder(PURE), (ArchiveFolder(self._tag), ArchiveFolder(f"abi3-{machine}/"))
+        self._code = ArchiveFolder(f"code-{MAGIC_NUMBER[:2].hex()}/")
         self._loaded = 0
         file = os.open(archive, os.O_RDONLY | os.O_CLOEXEC)
         try:

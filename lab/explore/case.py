@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
-from lab.explore.schedule import OBSTACLES, Fault, Schedule, draw
+from lab.explore.schedule import OBSTACLES, Schedule, ScheduledFault, draw
 from lab.kinds.overlays import OVERLAYS
 from lab.scenario.files import make_portable
 from lab.scenario.resolve import Resolved
@@ -213,11 +213,11 @@ def _less(value: int, least: int = _SHORTEST) -> Iterator[int]:
     return iter(dict.fromkeys(one for one in tried if least <= one < value))
 
 
-def _with(case: Case, index: int, fault: Fault) -> Case:
+def _with(case: Case, index: int, fault: ScheduledFault) -> Case:
     return replace(case, faults=(*case.faults[:index], fault, *case.faults[index + 1 :]))
 
 
-def _without(fault: Fault, host: str) -> Fault | None:
+def _without(fault: ScheduledFault, host: str) -> ScheduledFault | None:
     """The fault without a host; None when nothing is left of it."""
     body = dict(fault.body)
     if host in (body.get("host"), body.get("daemon"), body.get("bridge")):
@@ -235,11 +235,11 @@ def _without(fault: Fault, host: str) -> Fault | None:
     return fault
 
 
-def _of_service(fault: Fault, name: str) -> bool:
+def _of_service(fault: ScheduledFault, name: str) -> bool:
     return fault.body.get("service") == name or name in (fault.body.get("services") or ())
 
 
-def _simpler(fault: Fault) -> Iterator[dict[str, Any]]:
+def _simpler(fault: ScheduledFault) -> Iterator[dict[str, Any]]:
     body = fault.body
     groups = body.get("groups")
     if groups and len(groups) > 2:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from lab.scenario.values import UNITS, format_duration
 from overlay.env import Random
 
-__all__ = ["OBSTACLES", "Fault", "Schedule", "draw", "hindered"]
+__all__ = ["OBSTACLES", "Schedule", "ScheduledFault", "draw", "hindered"]
 
 _MS, _S = UNITS["ms"], UNITS["s"]
 _STEP = 100 * _MS
@@ -29,7 +29,7 @@ _HARMLESS = (*CHANGES, "clock")
 """Beside these a command succeeds."""
 
 
-class Fault(Struct, frozen=True, kw_only=True):
+class ScheduledFault(Struct, frozen=True, kw_only=True):
     """One fault that ends by itself. `at` counts from the first one (ns)."""
 
     at: int
@@ -55,7 +55,7 @@ class Fault(Struct, frozen=True, kw_only=True):
         return self.at + self.lasts
 
 
-Schedule = tuple[Fault, ...]
+Schedule = tuple[ScheduledFault, ...]
 """In the order of their beginnings."""
 
 
@@ -76,7 +76,7 @@ def draw(
     may get one more address; `policed` those that a policy may name, which hosts are told by their `weave` command.
     """
     rng = Random(f"explore {seed}")
-    faults: list[Fault] = []
+    faults: list[ScheduledFault] = []
     wanted = rng.randint(1, most)
     for _ in range(_TRIES):
         if len(faults) == wanted:
@@ -92,31 +92,31 @@ def draw(
     return tuple(faults)
 
 
-def _fault(rng: Random, hosts: Sequence[str], services: dict[str, str], length: int) -> Fault | None:
+def _fault(rng: Random, hosts: Sequence[str], services: dict[str, str], length: int) -> ScheduledFault | None:
     at = rng.randrange(length // _STEP) * _STEP
     lasts = _lasts(rng)
     body: dict[str, Any]
     match rng.randrange(16):
         case 0 | 1 | 2 | 3:
-            return Fault(at=at, verb="partition", body=_partition(rng, hosts), lasts=lasts)
+            return ScheduledFault(at=at, verb="partition", body=_partition(rng, hosts), lasts=lasts)
         case 4 | 5:
-            return Fault(at=at, verb="kill", body={"daemon": rng.choice(hosts)}, lasts=lasts)
+            return ScheduledFault(at=at, verb="kill", body={"daemon": rng.choice(hosts)}, lasts=lasts)
         case 6 | 7:
-            return Fault(at=at, verb="kill", body={"host": rng.choice(hosts)}, lasts=lasts)
+            return ScheduledFault(at=at, verb="kill", body={"host": rng.choice(hosts)}, lasts=lasts)
         case 8 if services:
-            return Fault(at=at, verb="kill", body={"service": rng.choice(list(services))}, lasts=lasts)
+            return ScheduledFault(at=at, verb="kill", body={"service": rng.choice(list(services))}, lasts=lasts)
         case 9:
             body = {"host": rng.choice(hosts)} | (
                 {"full": True}
                 if rng.randrange(3) == 0
                 else {"latency": format_duration(rng.choice((20, 200, 900)) * _MS)}
             )
-            return Fault(at=at, verb="slow_disk", body=body, lasts=lasts)
+            return ScheduledFault(at=at, verb="slow_disk", body=body, lasts=lasts)
         case 10:
             body = {"host": rng.choice(hosts), "drift_ppm": rng.choice((-50_000, -500, 500, 50_000))}
             if rng.randrange(2):
                 body["offset"] = format_duration(rng.choice((1, 30, 3600)) * _S)
-            return Fault(at=at, verb="clock", body=body, lasts=lasts)
+            return ScheduledFault(at=at, verb="clock", body=body, lasts=lasts)
         case 11 if len(hosts) > 2:
             members = sorted(rng.sample(list(hosts), rng.randint(2, len(hosts))), key=list(hosts).index)
             body = {
@@ -127,20 +127,22 @@ def _fault(rng: Random, hosts: Sequence[str], services: dict[str, str], length: 
                 "crash": rng.choice(("0%", "50%", "100%")),
                 "keep": 1,
             }
-            return Fault(at=at, verb="churn", body=body, lasts=max(lasts, 3 * _S))
+            return ScheduledFault(at=at, verb="churn", body=body, lasts=max(lasts, 3 * _S))
         case 12 if len(hosts) > 1:
             among = sorted(rng.sample(list(hosts), rng.randint(2, len(hosts))), key=list(hosts).index)
             body = {"hosts": among} | rng.choice(({"udp": 6784}, {"udp": 6783}, {"tcp": 6783}))
-            return Fault(at=at, verb="block", body=body, lasts=lasts)
+            return ScheduledFault(at=at, verb="block", body=body, lasts=lasts)
         case 13 if len(hosts) > 1:
             among = sorted(rng.sample(list(hosts), rng.randint(2, len(hosts))), key=list(hosts).index)
-            return Fault(at=at, verb="mtu", body={"to": rng.choice((700, 1200, 1400)), "hosts": among}, lasts=lasts)
+            return ScheduledFault(
+                at=at, verb="mtu", body={"to": rng.choice((700, 1200, 1400)), "hosts": among}, lasts=lasts
+            )
     return None
 
 
 def _change(
     rng: Random, elastic: Mapping[str, int], attachable: Sequence[str], number: int, length: int
-) -> Fault | None:
+) -> ScheduledFault | None:
     at, lasts = rng.randrange(length // _STEP) * _STEP, _lasts(rng)
     names = list(elastic)
     match rng.randrange(3):
@@ -148,17 +150,19 @@ def _change(
             name = rng.choice(names)
             to = rng.choice([count for count in range(elastic[name] + 4) if count != elastic[name]])
             body = {"service": name, "to": to}
-            return Fault(at=at, verb="scale", body=body, lasts=lasts, undo={"scale": {**body, "to": elastic[name]}})
+            return ScheduledFault(
+                at=at, verb="scale", body=body, lasts=lasts, undo={"scale": {**body, "to": elastic[name]}}
+            )
         case 1 if names:
             name = rng.choice(names)
-            return Fault(at=at, verb="remove", body={"services": [name]}, lasts=lasts, undo={"run": [name]})
+            return ScheduledFault(at=at, verb="remove", body={"services": [name]}, lasts=lasts, undo={"run": [name]})
         case 2 if attachable:
             body = {"service": rng.choice(attachable), "address": f"10.250.{number}.1/24"}
-            return Fault(at=at, verb="attach", body=body, lasts=lasts, undo={"detach": body})
+            return ScheduledFault(at=at, verb="attach", body=body, lasts=lasts, undo={"detach": body})
     return None
 
 
-def _policy(rng: Random, hosts: Sequence[str], policed: Sequence[str], number: int, length: int) -> Fault:
+def _policy(rng: Random, hosts: Sequence[str], policed: Sequence[str], number: int, length: int) -> ScheduledFault:
     """Typed on one host and taken back there. No two are about the same, as each has an odd port of its own."""
     at, lasts = rng.randrange(length // _STEP) * _STEP, _lasts(rng)
     source, target = rng.choice((*policed, "all")), rng.choice(policed)
@@ -167,7 +171,7 @@ def _policy(rng: Random, hosts: Sequence[str], policed: Sequence[str], number: i
     rule = f"{verb} from {source} to {target}{ports}"
     body = {"host": host, "rule": rule, "force": True}
     undo = {"host": host, "rule": rule, "remove": True}
-    return Fault(at=at, verb="policy", body=body, lasts=lasts, undo={"policy": undo})
+    return ScheduledFault(at=at, verb="policy", body=body, lasts=lasts, undo={"policy": undo})
 
 
 def _lasts(rng: Random) -> int:
@@ -196,11 +200,11 @@ def _partition(rng: Random, hosts: Sequence[str]) -> dict[str, Any]:
     return {"ring": "majorities"}
 
 
-def _collides(fault: Fault, others: Sequence[Fault]) -> bool:
+def _collides(fault: ScheduledFault, others: Sequence[ScheduledFault]) -> bool:
     return any(_meddles(fault, other) or _hinders(other, fault) or _hinders(fault, other) for other in others)
 
 
-def _meddles(one: Fault, other: Fault) -> bool:
+def _meddles(one: ScheduledFault, other: ScheduledFault) -> bool:
     """Whether two touch one service while one of them changes what runs of it."""
     if not one.service or one.service != other.service or not {one.verb, other.verb} & set(CHANGES):
         return False
@@ -212,7 +216,7 @@ def hindered(schedule: Schedule) -> bool:
     return any(_hinders(broken, change) for broken in schedule for change in schedule)
 
 
-def _hinders(broken: Fault, change: Fault) -> bool:
+def _hinders(broken: ScheduledFault, change: ScheduledFault) -> bool:
     """Whether commands of a change would be given while something is broken."""
     if change.verb not in CHANGES or broken.verb in _HARMLESS:
         return False

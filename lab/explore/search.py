@@ -20,16 +20,16 @@ from lab.scenario.load import ScenarioError, load_resolved, parse, text_of
 from lab.scenario.resolve import Resolved
 from lab.sweep.measure import Point
 from lab.sweep.play import Task
-from lab.sweep.pools import Pool
+from lab.sweep.pools import WorkerPool
 from lab.words import count
 
-__all__ = ["Found", "Search", "kind_of", "write_case"]
+__all__ = ["Counterexample", "Search", "kind_of", "write_case"]
 
 _LOOK = 0.2
 """Seconds after which an interrupt is noticed at the latest."""
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class Counterexample(Struct, frozen=True, kw_only=True):
     """A violation, made small."""
 
     case: Case
@@ -46,7 +46,7 @@ class Search:
     """The cases of one scenario, and a pool that plays them."""
 
     def __init__(
-        self, file: Path, backend: str, pool: Pool, *, deadline: int, most: int, stopped: Callable[[], bool]
+        self, file: Path, backend: str, pool: WorkerPool, *, deadline: int, most: int, stopped: Callable[[], bool]
     ) -> None:
         """Raises `ScenarioError` and `LabError`. `stopped` is asked now and then whether to give up."""
         text = text_of(file)
@@ -81,7 +81,7 @@ class Search:
             future.cancel()
         return min(found, key=lambda pair: pair[0], default=None)
 
-    def shrink(self, seed: int, point: Point, *, runs: int, told: Callable[[Case, int], None]) -> Found:
+    def shrink(self, seed: int, point: Point, *, runs: int, told: Callable[[Case, int], None]) -> Counterexample:
         """Make what a seed led to small."""
         first = self.case(seed)
         kind = kind_of(point, first)
@@ -95,7 +95,7 @@ class Search:
 
         case, made = shrink(first, fails, width=self._pool.width, runs=runs, told=told)
         reason = reasons[case.text()]
-        return Found(case=case, reason=reason, kind=kind, seed=seed, first=first, runs=made)
+        return Counterexample(case=case, reason=reason, kind=kind, seed=seed, first=first, runs=made)
 
     def _play(self, cases: Sequence[Case]) -> list[Point]:
         """Those of these cases that are scenarios, played; the others are blank and so no violations."""
@@ -138,7 +138,7 @@ def kind_of(point: Point, case: Case) -> str:
     return "invariant" if "own addresses" in point.reason or "invariant" in point.reason else "checker"
 
 
-def write_case(found: Found, scenario: Resolved, folder: Path, command: str) -> Path:
+def write_case(found: Counterexample, scenario: Resolved, folder: Path, command: str) -> Path:
     """Write the small scenario; returns its path. `command` is put before the path to play it again."""
     path = folder / f"{scenario.name}-{found.seed}.yaml"
     folder.mkdir(parents=True, exist_ok=True)

@@ -296,7 +296,7 @@ def _in_throwaway(work: Callable[[], str]) -> str:
                 os._exit(0)
             text = "r" + work()
         except BaseException as error:
-            text = f"f{error.step if isinstance(error, namespaces.Refused) else error}"
+            text = f"f{error.step if isinstance(error, namespaces.NamespacesRefused) else error}"
         finally:
             with contextlib.suppress(OSError):
                 os.write(writer, text.encode())

@@ -54,11 +54,11 @@ def interfaces_of(underlay: Underlay) -> dict[str, list[Interface]]:
     }
 
 
-def place_of(interfaces: Sequence[Interface]) -> rules.Place:
+def place_of(interfaces: Sequence[Interface]) -> rules.HookPoint:
     """Where a receiver drops: as the first thing that happens to a packet of its underlay."""
     devices = ", ".join(one.name for one in interfaces)
     hook = f"ingress devices = {{ {devices} }} priority -200"
-    return rules.Place("netdev lab", "ingress", hook, "ether_addr", "ether saddr")
+    return rules.HookPoint("netdev lab", "ingress", hook, "ether_addr", "ether saddr")
 
 
 def boot_script(host: str, everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:

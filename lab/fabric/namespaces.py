@@ -13,7 +13,7 @@ LAB = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS | Clone.NEWPID
 """What a lab has for itself."""
 
 
-class Refused(LabError):
+class NamespacesRefused(LabError):
     """This machine refuses a lab its namespaces. `step`: what failed and how."""
 
     def __init__(self, step: str) -> None:
@@ -25,7 +25,7 @@ def enter_fresh() -> None:
     """Leave the machine's namespaces of the kinds in `LAB`; the pid namespace takes effect for children.
 
     Without privileges into a user namespace first, in which uid 0 is the caller. The process must have one thread.
-    Raises `Refused` with the remedy.
+    Raises `NamespacesRefused` with the remedy.
     """
     uid, gid = os.geteuid(), os.getegid()
     step = "namespaces as root"
@@ -39,7 +39,7 @@ def enter_fresh() -> None:
             step = "namespaces inside of a user namespace"
         unshare(LAB)
     except OSError as error:
-        raise Refused(f"{step}: {os.strerror(error.errno or 0)}") from error
+        raise NamespacesRefused(f"{step}: {os.strerror(error.errno or 0)}") from error
 
 
 def privileged() -> bool:

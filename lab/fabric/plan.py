@@ -30,7 +30,7 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
-class Router:
+class FabricRouter:
     """Joins networks. `nat`: the network whose hosts it hides behind its addresses in the others, or empty."""
 
     name: str
@@ -50,7 +50,7 @@ class Underlay:
     hosts: Mapping[str, Sequence[tuple[str, str]]]
     """Name -> (network, address) of each interface."""
     links: Links = field(default_factory=Links)
-    routers: Sequence[Router] = ()
+    routers: Sequence[FabricRouter] = ()
 
     @property
     def bridges(self) -> dict[str, str]:

@@ -26,7 +26,7 @@ Direction = Callable[[str, str], Iterable[str]]
 """(sender, receiver) -> the elements of a set that stand for this direction."""
 
 
-class Place(NamedTuple):
+class HookPoint(NamedTuple):
     """Where a table hangs, and by what it tells who a packet is from and for."""
 
     table: str
@@ -38,7 +38,7 @@ class Place(NamedTuple):
     """What of a packet is looked up in such a set."""
 
 
-FABRIC = Place("bridge lab", "forward", "forward priority -200", "ifname . ifname", "iifname . oifname")
+FABRIC = HookPoint("bridge lab", "forward", "forward priority -200", "ifname . ifname", "iifname . oifname")
 
 
 def base_rules(
@@ -58,7 +58,7 @@ def base_rules(
 
 
 def table(
-    place: Place,
+    place: HookPoint,
     hosts: Sequence[str],
     links: Links,
     direction: Direction,
@@ -167,7 +167,7 @@ def cut_rules(pairs: Ports, at_routers: Ports | None = None) -> str:
     return text
 
 
-def replace_cut(place: Place, elements: Iterable[str]) -> str:
+def replace_cut(place: HookPoint, elements: Iterable[str]) -> str:
     """Cut exactly these, as one `nft -f` transaction."""
     return _replace(f"{place.table} {CUT}", elements)
 
@@ -250,5 +250,5 @@ def _pairs(ports: Ports) -> list[str]:
     return [f'"{entry}" . "{exit_}"' for entry, exit_ in ports]
 
 
-def _named_set(place: Place, name: str, elements: Iterable[str]) -> str:
+def _named_set(place: HookPoint, name: str, elements: Iterable[str]) -> str:
     return f"  set {name} {{ type {place.kind}; elements = {{ {', '.join(elements)} }} }}"

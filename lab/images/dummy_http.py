@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-__all__ = ["Connection", "greeting", "main"]
+__all__ = ["HttpConnection", "greeting", "main"]
 
 PORT = 8080
 MAX_HEAD = 16 * 1024
@@ -44,7 +44,7 @@ class BadRequest(Exception):
     """What the client sent is not HTTP that this server takes; args: status code, reason."""
 
 
-class Connection:
+class HttpConnection:
     """One client: bytes in, bytes out, no socket. `feed` returns what to send; `closing` says that it is the last."""
 
     def __init__(self, name: str) -> None:
@@ -124,16 +124,16 @@ class Connection:
         return self._response(status, reason, f"{reason}\n".encode(), True)
 
 
-class _Client:
+class _HttpClient:
     __slots__ = ("connection", "out", "sock")
 
     def __init__(self, sock: socket.socket, name: str) -> None:
         self.sock = sock
-        self.connection = Connection(name)
+        self.connection = HttpConnection(name)
         self.out = b""
 
 
-class Server:
+class HttpServer:
     """The listening socket and its clients, driven by one selector."""
 
     def __init__(self, name: str, port: int = PORT) -> None:
@@ -141,7 +141,7 @@ class Server:
         self._listener = _listen(port)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._clients: dict[int, _Client] = {}
+        self._clients: dict[int, _HttpClient] = {}
 
     def serve_forever(self) -> NoReturn:
         """Until the process ends."""
@@ -176,12 +176,12 @@ class Server:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
             if len(self._clients) >= MAX_CONNECTIONS:
                 self._close(next(iter(self._clients.values())))
-            client = _Client(sock, self._name)
+            client = _HttpClient(sock, self._name)
             self._clients[sock.fileno()] = client
             self._selector.register(sock, selectors.EVENT_READ)
             self._read(client)
 
-    def _read(self, client: _Client) -> None:
+    def _read(self, client: _HttpClient) -> None:
         try:
             data = client.sock.recv(65536)
         except BlockingIOError:
@@ -196,7 +196,7 @@ class Server:
         if client.out:
             self._flush(client)
 
-    def _flush(self, client: _Client) -> None:
+    def _flush(self, client: _HttpClient) -> None:
         try:
             sent = client.sock.send(client.out)
         except BlockingIOError:
@@ -213,7 +213,7 @@ class Server:
         else:
             self._selector.modify(client.sock, selectors.EVENT_READ)
 
-    def _close(self, client: _Client) -> None:
+    def _close(self, client: _HttpClient) -> None:
         del self._clients[client.sock.fileno()]
         self._selector.unregister(client.sock)
         client.sock.close()
@@ -244,7 +244,7 @@ def main(arguments: Sequence[str], ready: Callable[[], None] = lambda: None) -> 
         return 2
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        server = Server(arguments[0])
+        server = HttpServer(arguments[0])
     except OSError as error:
         os.write(2, f"dummy-http: port {PORT}: {error}\n".encode())
         return 1

@@ -1,7 +1,7 @@
 """How long each change took to settle: one group of bars per change, one bar per metric."""
 
 from lab.checkers.convergence import METRICS, EventConvergence
-from lab.checkers.run import Run
+from lab.checkers.run import RecordedRun
 from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, Figure, canvas, render, seconds, table
 from lab.words import span
 
@@ -22,7 +22,7 @@ def _rows(changes: list[EventConvergence]) -> list[tuple[EventConvergence, str, 
     ]
 
 
-def convergence(run: Run) -> Figure | None:
+def convergence(run: RecordedRun) -> Figure | None:
     """Bars of the time from a change until a metric was settled."""
     changes = [change for change in run.convergence if change.metrics]
     if not changes:

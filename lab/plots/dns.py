@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from lab.checkers.dns import staleness
-from lab.checkers.run import Run
+from lab.checkers.run import RecordedRun
 from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, table, tidy
 from lab.records.history import Sample
 from lab.words import count, natural, span, were
@@ -17,7 +17,7 @@ _NAMES = 8
 """Most names drawn."""
 
 
-def dns(run: Run) -> Figure | None:
+def dns(run: RecordedRun) -> Figure | None:
     """One panel per name: dots are answers, the grey step is what they should have been."""
     keys = [key for key in run.series if key[0] == "dns"]
     names = sorted({key[2] for key in keys}, key=natural)
@@ -114,7 +114,7 @@ def dns(run: Run) -> Figure | None:
     )
 
 
-def _finding(run: Run, drawn: Collection[str], data: list[tuple[Any, ...]]) -> str:
+def _finding(run: RecordedRun, drawn: Collection[str], data: list[tuple[Any, ...]]) -> str:
     found = [finding for finding in staleness(run) if finding["name"] in drawn]
     stale = max((finding["lasted"] for finding in found if finding["what"] == "stale"), default=0)
     missing = max((finding["lasted"] for finding in found if finding["what"] == "missing"), default=0)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from lab.checkers.run import Run, nearest_rank
+from lab.checkers.run import RecordedRun, nearest_rank
 from lab.plots.style import FAIL, GRID, SERIES, Figure, canvas, render, seconds, shade, table, tidy
 from lab.records.history import Sample
 from lab.words import span
@@ -25,7 +25,7 @@ def _bin_width(length: int, tries: int) -> int:
     return next((step for step in steps if step >= wanted), steps[-1])
 
 
-def latency(run: Run) -> Figure | None:
+def latency(run: RecordedRun) -> Figure | None:
     """p50, p95 and p99 of the successful tries of each interval; below, the share that failed."""
     by_kind: dict[str, list[Sample]] = {}
     for key, samples in run.series.items():

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from lab.checkers.outages import failed
 from lab.checkers.reachability import transitions
-from lab.checkers.run import Band, Run
+from lab.checkers.run import FaultBand, RecordedRun
 from lab.checkers.world import SeriesKey
 from lab.plots.style import (
     FAIL,
@@ -43,12 +43,12 @@ _RANK = np.array([0, 2, 1, 3], dtype=np.int8)
 _WORDS = {_NOTHING: "no try", _MISSED: "not reached", _REACHED: "reached", _LEAKED: "reached across a cut"}
 
 
-def _pairs(run: Run) -> list[tuple[str, SeriesKey]]:
+def _pairs(run: RecordedRun) -> list[tuple[str, SeriesKey]]:
     """Rows: a pair and its series."""
     return [(f"{key[1]} → {key[2]}", key) for key in run.pairs]
 
 
-def _states(run: Run, key: SeriesKey) -> list[int]:
+def _states(run: RecordedRun, key: SeriesKey) -> list[int]:
     """What became of each try of a series."""
     epochs = [(epoch.start, epoch.should.get(key) is False) for epoch in run.epochs]
     place, cut = 0, False
@@ -64,7 +64,7 @@ def _states(run: Run, key: SeriesKey) -> list[int]:
     return states
 
 
-def _lines(run: Run, key: SeriesKey, states: Sequence[int]) -> list[str]:
+def _lines(run: RecordedRun, key: SeriesKey, states: Sequence[int]) -> list[str]:
     """The lines of the table, one a try. There may be a million: what is the same in all is put together once."""
     part_of = {id(lost): f"{seconds(each.start):.6f}" for each in run.outages[key] for lost in each.tries}
     head = "," + table(key, ()).rstrip("\n") + ","
@@ -80,7 +80,7 @@ def _lines(run: Run, key: SeriesKey, states: Sequence[int]) -> list[str]:
     return lines
 
 
-def _finding(run: Run, drawn: Iterable[SeriesKey]) -> str:
+def _finding(run: RecordedRun, drawn: Iterable[SeriesKey]) -> str:
     """The title: the longest outage of the pairs that are drawn, and how it came about."""
     worst = run.longest_outage
     if worst is None:
@@ -101,7 +101,7 @@ def _finding(run: Run, drawn: Iterable[SeriesKey]) -> str:
     return f"{text}, back before {what}" if back is None else f"{text}, back {span(back)} after {what}"
 
 
-def timeline(run: Run) -> Figure | None:
+def timeline(run: RecordedRun) -> Figure | None:
     """Rows = pairs, cells = tries, in the order of time."""
     rows = _pairs(run)
     if not rows:
@@ -169,7 +169,7 @@ def timeline(run: Run) -> Figure | None:
     )
 
 
-def _moments(run: Run, band: Band) -> list[tuple[str, int, int]]:
+def _moments(run: RecordedRun, band: FaultBand) -> list[tuple[str, int, int]]:
     """(title, from, to): before, during and after a fault; after begins when reachability had settled again."""
     index = run.bands.index(band)
     earlier = max((other.end for other in run.bands[:index] if other.end <= band.start), default=run.start)
@@ -203,7 +203,7 @@ class _Cut(NamedTuple):
     healed: bool
 
 
-def _cut(band: Band, shares: list[dict[SeriesKey, float]]) -> _Cut:
+def _cut(band: FaultBand, shares: list[dict[SeriesKey, float]]) -> _Cut:
     before, during, after = (*shares, {})[:3]
     lost = [key for key, share in during.items() if share == 0 and before.get(key) != 0]
     return _Cut(
@@ -233,7 +233,7 @@ def _cut_title(cuts: list[_Cut]) -> str:
     return title + (f", {unasked} {were(unasked)} not asked again" if unasked else "")
 
 
-def matrices(run: Run) -> Figure | None:
+def matrices(run: RecordedRun) -> Figure | None:
     """For each fault, the share of successful tries of every pair before, during and after."""
     rows = _pairs(run)
     bands = run.bands[:6]

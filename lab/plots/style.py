@@ -16,7 +16,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 from msgspec import Struct
 
-from lab.checkers.run import Band
+from lab.checkers.run import FaultBand
 
 __all__ = [
     "BAND",
@@ -116,7 +116,7 @@ def seconds(t: int) -> float:
     return t / 1e9
 
 
-def shade(axes: Axes, bands: Sequence[Band], *, label: bool = True) -> None:
+def shade(axes: Axes, bands: Sequence[FaultBand], *, label: bool = True) -> None:
     """Shade the faults behind the data and name each above the axes."""
     low, high = axes.get_xlim()
     last = float("-inf")

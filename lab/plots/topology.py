@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
-from lab.checkers.run import Run
+from lab.checkers.run import RecordedRun
 from lab.plots.style import BAND, GROUPS, INK, MUTED, Figure, canvas, render, seconds, table
 from lab.records.history import View
 from lab.words import count, natural
@@ -19,7 +19,7 @@ _NAMED = 24
 """Most hosts that get their names written."""
 
 
-def _views_at(run: Run, t: int) -> dict[str, View]:
+def _views_at(run: RecordedRun, t: int) -> dict[str, View]:
     """What each live peer believed at a time."""
     views: dict[str, View] = {}
     for host, history in run.views.items():
@@ -39,7 +39,7 @@ def _edges(views: dict[str, View]) -> dict[tuple[str, str], int]:
     return edges
 
 
-def _layout(run: Run, hosts: list[str], edges: dict[tuple[str, str], int]) -> dict[str, tuple[float, float]]:
+def _layout(run: RecordedRun, hosts: list[str], edges: dict[tuple[str, str], int]) -> dict[str, tuple[float, float]]:
     """One layout for all moments: a circle for few hosts, by its springs for many."""
     if len(hosts) == 1:
         return {hosts[0]: (0.0, 0.0)}
@@ -55,7 +55,7 @@ def _layout(run: Run, hosts: list[str], edges: dict[tuple[str, str], int]) -> di
     return {host: (float(x), float(y)) for host, (x, y) in placed.items()}
 
 
-def _moments(run: Run) -> list[tuple[str, int]]:
+def _moments(run: RecordedRun) -> list[tuple[str, int]]:
     """(title, time): just before the first fault, just before it was healed, and at the end."""
     last = min(run.end, run.stop - 1)
     if not run.bands:
@@ -70,7 +70,7 @@ def _moments(run: Run) -> list[tuple[str, int]]:
     return moments
 
 
-def _draw(axes: Axes, run: Run, t: int, places: dict[str, tuple[float, float]]) -> dict[tuple[str, str], int]:
+def _draw(axes: Axes, run: RecordedRun, t: int, places: dict[str, tuple[float, float]]) -> dict[tuple[str, str], int]:
     views = _views_at(run, t)
     edges = {pair: count for pair, count in _edges(views).items() if pair[0] in places and pair[1] in places}
     epoch = run.epoch(t)
@@ -147,7 +147,7 @@ def _draw(axes: Axes, run: Run, t: int, places: dict[str, tuple[float, float]]) 
     return edges
 
 
-def topology(run: Run) -> Figure | None:
+def topology(run: RecordedRun) -> Figure | None:
     """Hosts, their connections and containers; hosts that can reach each other have one colour."""
     hosts = [host for host in run.hosts if run.views or host]
     if not hosts:

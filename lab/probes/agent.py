@@ -25,9 +25,9 @@ from heapq import heappop, heappush
 import msgspec
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Command, Key, decode_command, first_due, key_of
+from lab.contracts.probe import AgentCommand, Key, decode_command, first_due, key_of
 from lab.probes.icmp import EchoSocket, IcmpTry
-from lab.probes.namespaces import Gone, Spaces, watch
+from lab.probes.namespaces import NamespaceGone, Spaces, watch
 from lab.probes.tries import DnsTry, HttpTry, Try, error_text, family_of
 from lab.records.history import Sample, encode
 
@@ -52,7 +52,7 @@ class _Container:
         """How many series are sent from here."""
 
 
-class _Series:
+class _ScheduledProbe:
     """One probe on its schedule."""
 
     __slots__ = ("active", "container", "due", "passed", "probe", "tried")
@@ -85,9 +85,9 @@ class Agent:
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[], None]] = {}
         self._spaces = Spaces()
-        self._series: dict[Key, _Series] = {}
+        self._series: dict[Key, _ScheduledProbe] = {}
         self._containers: dict[str, _Container] = {}
-        self._due: list[tuple[int, int, _Series]] = []
+        self._due: list[tuple[int, int, _ScheduledProbe]] = []
         self._deadlines: list[tuple[int, int, Try, _Container]] = []
         self._count = int.from_bytes(os.urandom(2), "big")
         self._secret = int.from_bytes(os.urandom(8), "big")
@@ -161,7 +161,7 @@ class Agent:
                 continue
             self._obey(command)
 
-    def _obey(self, command: Command) -> None:
+    def _obey(self, command: AgentCommand) -> None:
         for key in command.remove:
             self._remove(key)
         for probe in command.add:
@@ -182,11 +182,11 @@ class Agent:
         container = self._container(probe.netns)
         container.users += 1
         self._remove(key_of(probe))
-        series = _Series(probe, container, first_due(probe, self._clock()))
+        series = _ScheduledProbe(probe, container, first_due(probe, self._clock()))
         self._series[key_of(probe)] = series
         self._push(series)
 
-    def _push(self, series: _Series) -> None:
+    def _push(self, series: _ScheduledProbe) -> None:
         self._count += 1
         heappush(self._due, (series.due, self._count, series))
 
@@ -198,7 +198,7 @@ class Agent:
             container = self._containers[path] = _Container(path)
             try:
                 container.pidfd = watch(path)
-            except Gone:
+            except NamespaceGone:
                 container.gone = True
             if container.pidfd is not None:
                 self.watch(container.pidfd, select.EPOLLIN, lambda: self._died(container))
@@ -254,7 +254,7 @@ class Agent:
             self._start(series, due)
         self._spaces.home()
 
-    def _start(self, series: _Series, due: int) -> None:
+    def _start(self, series: _ScheduledProbe, due: int) -> None:
         probe, container = series.probe, series.container
         self._count += 1
         attempt = self._make(probe, due, container)
@@ -271,7 +271,7 @@ class Agent:
         try:
             self._spaces.enter(container.path)
             attempt.start(self, self._done_in(container))
-        except Gone:
+        except NamespaceGone:
             self._died(container)
         except OSError as error:
             self._finish(attempt, container, False, error_text(error))

@@ -1,9 +1,9 @@
 """The least of HTTP/1.1 that a probe needs: one GET, and when its answer is whole (RFC 9112, section 6). Pure.
 
-Knows nothing of sockets: bytes go in as they come, `Response.done` says when nothing more is needed.
+Knows nothing of sockets: bytes go in as they come, `ResponseReader.done` says when nothing more is needed.
 """
 
-__all__ = ["MAX_HEAD", "MAX_SIZE", "HttpError", "Response", "request"]
+__all__ = ["MAX_HEAD", "MAX_SIZE", "HttpError", "ResponseReader", "request"]
 
 MAX_HEAD = 64 * 1024
 """Bytes of header that an answer may have."""
@@ -25,7 +25,7 @@ def request(address: str, port: int, path: str) -> bytes:
     ).encode("latin-1")
 
 
-class Response:
+class ResponseReader:
     """One answer on its way in. Keeps no body, only what it needs to find its end."""
 
     __slots__ = ("_buffer", "_chunked", "_left", "_size", "_trailer", "done", "status")

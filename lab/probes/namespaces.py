@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lab.fabric.syscalls import Clone, pidfd_open, setns
 
-__all__ = ["Gone", "Spaces", "watch"]
+__all__ = ["NamespaceGone", "Spaces", "watch"]
 
 _PROC = re.compile(r"/proc/(\d+)/")
 
 
-class Gone(Exception):
+class NamespaceGone(Exception):
     """The namespace does not exist (any more)."""
 
 
@@ -28,18 +28,18 @@ class Spaces:
         self._away = False
 
     def enter(self, path: str) -> None:
-        """Go into the namespace at a path, an empty one being home; raises `Gone`."""
+        """Go into the namespace at a path, an empty one being home; raises `NamespaceGone`."""
         if not path:
             self.home()
             return
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Gone(path) from error
+            raise NamespaceGone(path) from error
         try:
             setns(fd, Clone.NEWNET)
         except OSError as error:
-            raise Gone(f"{path}: {error}") from error
+            raise NamespaceGone(f"{path}: {error}") from error
         finally:
             os.close(fd)
         self._away = True
@@ -60,7 +60,7 @@ def watch(path: str) -> int | None:
     """A descriptor that becomes readable when the process behind `/proc/PID/ns/net` ends.
 
     None for other paths, and where /proc and this process disagree about pids (it is mounted for another pid
-    namespace): then the next try notices. Raises `Gone` when the process has already ended.
+    namespace): then the next try notices. Raises `NamespaceGone` when the process has already ended.
     """
     match = _PROC.match(path)
     if match is None:
@@ -70,7 +70,7 @@ def watch(path: str) -> int | None:
         fd = pidfd_open(pid)
     except OSError:
         if not Path(path).exists():
-            raise Gone(path) from None
+            raise NamespaceGone(path) from None
         return None
     # The kernel tells the pid of a pidfd as seen from the mount of /proc.
     fields = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="utf-8").split()

@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from lab.probes.namespaces import Gone, Spaces
+from lab.probes.namespaces import NamespaceGone, Spaces
 
 __all__ = ["main", "measure", "serve"]
 
@@ -222,7 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             serve(options.port)
         else:
             print(json.dumps(measure(options.address, options.port, options.seconds, options.rounds, options.only)))
-    except (Gone, OSError) as error:
+    except (NamespaceGone, OSError) as error:
         print(f"throughput {options.role}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -15,7 +15,7 @@ from typing import Protocol
 from dnslib import AAAA, EDNS0, RCODE, A, DNSError, DNSRecord
 
 from lab.contracts.lab import Probe
-from lab.probes.http import HttpError, Response, request
+from lab.probes.http import HttpError, ResponseReader, request
 
 __all__ = ["Done", "Poller", "Try", "error_text", "family_of"]
 
@@ -116,7 +116,7 @@ class HttpTry(_SocketTry):
 
     def start(self, poller: Poller, done: Done) -> None:
         self._asked = False
-        self._response = Response()
+        self._response = ResponseReader()
         self._open(poller, done, socket.SOCK_STREAM, self.probe.port or 80, EPOLLOUT)
 
     def ready(self) -> None:

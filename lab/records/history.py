@@ -100,7 +100,7 @@ class View(Record, frozen=True, kw_only=True, tag="view"):
     sent_messages: int = 0
 
 
-class Gone(Record, frozen=True, kw_only=True, tag="gone"):
+class PeerGone(Record, frozen=True, kw_only=True, tag="gone"):
     """A host's peer stopped or died; it has no view until its next `View`."""
 
     host: str
@@ -115,7 +115,7 @@ class Load(Record, frozen=True, kw_only=True, tag="load"):
     loadavg: float
 
 
-AnyRecord = Meta | Event | Sample | View | Gone | Load
+AnyRecord = Meta | Event | Sample | View | PeerGone | Load
 
 _decoder = msgspec.json.Decoder(AnyRecord)
 _encoder = msgspec.json.Encoder()

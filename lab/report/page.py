@@ -10,9 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from lab.checkers import Run
+from lab.checkers import RecordedRun
 from lab.checkers.convergence import METRICS
-from lab.checkers.run import Step
+from lab.checkers.run import PlayedStep
 from lab.checkers.world import LASTING
 from lab.plots.style import Figure
 from lab.words import count, span, were
@@ -31,7 +31,7 @@ _BUSY_SHARE = 0.2
 _MACHINE = {"cores": "Cores", "kernel": "Kernel", "python": "Python", "cpu": "Processor"}
 
 
-def render(run: Run, summary: dict[str, Any], figures: list[Figure]) -> str:
+def render(run: RecordedRun, summary: dict[str, Any], figures: list[Figure]) -> str:
     """The page."""
     return _template().render(
         summary=summary,
@@ -79,7 +79,7 @@ def _template() -> Template:
     return environment.get_template("page.html.j2")
 
 
-def _percent(run: Run, t: int) -> float:
+def _percent(run: RecordedRun, t: int) -> float:
     """Where in the run a time lies, 0 to 100."""
     return round(100 * (t - run.start) / max(run.end - run.start, 1), 3)
 
@@ -95,7 +95,7 @@ def _verdict_text(summary: dict[str, Any]) -> str:
     return " ".join(reasons) or _HEADLINES[wanted][1]
 
 
-def _notes(run: Run, summary: dict[str, Any]) -> list[str]:
+def _notes(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
     """What a reader must know before trusting the numbers."""
     notes: list[str] = []
     if run.meta is None:
@@ -123,7 +123,7 @@ def _notes(run: Run, summary: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _tiles(run: Run, summary: dict[str, Any]) -> list[dict[str, str]]:
+def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
     """The few numbers that answer most questions: {value, label, note}."""
     tiles: list[dict[str, str]] = []
     expectations = summary["expectations"]
@@ -166,7 +166,7 @@ def _tiles(run: Run, summary: dict[str, Any]) -> list[dict[str, str]]:
     return tiles
 
 
-def _step(run: Run, step: Step) -> dict[str, Any]:
+def _step(run: RecordedRun, step: PlayedStep) -> dict[str, Any]:
     lasting = step.what in LASTING
     took = None if step.end is None or step.end == step.start else step.end - step.start
     text = str(step.detail.get("expect") or step.label)
@@ -193,7 +193,7 @@ def _step(run: Run, step: Step) -> dict[str, Any]:
     }
 
 
-def _environment(run: Run, summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _environment(run: RecordedRun, summary: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("Backend", summary["backend"]),
         ("Overlay", summary["overlay"]),

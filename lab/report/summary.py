@@ -7,11 +7,11 @@ Times are nanoseconds, as in the history. `docs/results.md` says what every fiel
 from pathlib import Path
 from typing import Any
 
-from lab.checkers import Run, Verdict, check_run
+from lab.checkers import RecordedRun, Verdict, check_run
 from lab.checkers.dns import staleness
 from lab.checkers.outages import Outage
 from lab.checkers.reachability import BUSY
-from lab.checkers.run import Step, nearest_rank
+from lab.checkers.run import PlayedStep, nearest_rank
 from lab.checkers.world import name_of
 from lab.kinds.overlays import DEFAULT
 from lab.scenario.packaged import called
@@ -19,7 +19,7 @@ from lab.scenario.packaged import called
 __all__ = ["settled", "summarise"]
 
 
-def summarise(run: Run, verdict: Verdict | None = None) -> dict[str, Any]:
+def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any]:
     """All of it; the verdict is computed unless it is given."""
     verdict = verdict or check_run(run)
     meta = run.meta
@@ -67,7 +67,7 @@ def settled(summary: dict[str, Any]) -> dict[str, Any]:
     return summary | {"expectations": [_judged(expectation) for expectation in summary["expectations"]]}
 
 
-def replay(run: Run) -> str:
+def replay(run: RecordedRun) -> str:
     """The command that does the same run again."""
     if run.meta is None:
         return ""
@@ -81,7 +81,7 @@ def _kind(overlay: Any) -> str:
     return str(overlay.get("kind", DEFAULT) if isinstance(overlay, dict) else overlay or DEFAULT)
 
 
-def _expectation(step: Step) -> dict[str, Any]:
+def _expectation(step: PlayedStep) -> dict[str, Any]:
     took = step.detail.get("took")
     if not isinstance(took, int):
         took = None if step.end is None else step.end - step.start
@@ -106,7 +106,7 @@ def _judged(expectation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _samples(run: Run) -> dict[str, Any]:
+def _samples(run: RecordedRun) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
     for kind in ("http", "icmp", "dns"):
         samples = [sample for key, series in run.series.items() if key[0] == kind for sample in series]
@@ -137,7 +137,7 @@ def _outage(outage: Outage | None) -> dict[str, Any] | None:
     }
 
 
-def _load(run: Run) -> dict[str, Any]:
+def _load(run: RecordedRun) -> dict[str, Any]:
     if not run.loads:
         return {"mean": None, "max": None, "busy": None}
     cpus = [load.cpu for load in run.loads]

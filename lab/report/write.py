@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.checkers import Run
+from lab.checkers import RecordedRun
 from lab.records.history import read
 from lab.records.store import HISTORY, INDEX, SUMMARY, replace_file, write_json
 from lab.report.summary import settled, summarise
@@ -23,7 +23,7 @@ def write(
     """See `lab.report.write_report`."""
     with rarely_collected():  # a long history is millions of objects, and none of them is garbage
         doing("reading the history")
-        run = Run(read(run_dir / HISTORY))
+        run = RecordedRun(read(run_dir / HISTORY))
         doing("checking")
         raw = summarise(run)
         summary = _read_summary(run_dir / SUMMARY) | settled(raw) | {"figures": []}

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lab.contracts.lab import Lab, Result
+from lab.contracts.lab import CommandResult, Lab
 from lab.records.history import Sample
 from lab.runner.match import MatchTimeout, found
 from lab.runner.probing import Probing
@@ -57,7 +57,7 @@ def describe(expect: Expect) -> str:
     return f"{' and '.join(words)} within {format_duration(expect.within)}{held}"
 
 
-def judge_exec(expect: ExecExpect, result: Result, timeout: int) -> str:
+def judge_exec(expect: ExecExpect, result: CommandResult, timeout: int) -> str:
     """Why a command's result is not the expected one; empty when it is. `timeout`: of its step."""
     if result.code != expect.code:
         last = (result.err.strip() or result.out.strip()).rpartition("\n")[2]
@@ -79,7 +79,7 @@ def _in_pieces(scenario: Resolved) -> tuple[str, ...]:
     return (f"the graph is in {number} pieces",) if number > 1 else ()
 
 
-class Judge:
+class ExpectationJudge:
     """Judges one expectation, over and over, from the moment it was asked."""
 
     def __init__(self, expect: Expect, since: int, live: LiveState, probing: Probing, lab: Lab) -> None:
@@ -91,7 +91,7 @@ class Judge:
         self._plans: list[int] = []
         self._pieces = _in_pieces(live.scenario)
 
-    async def __aenter__(self) -> "Judge":
+    async def __aenter__(self) -> "ExpectationJudge":
         """Ask for names that no running probe asks for, until the expectation is settled."""
         what = self._expect.dns
         if what is not None and any(key not in set(self._probing.series) for key in self._dns_series(what)):
@@ -205,14 +205,14 @@ class Judge:
         return ""
 
     async def _exec(self, what: Exec) -> str:
-        result: Result | str
+        result: CommandResult | str
         if what.host is not None:
             result = await self._lab.hosts[what.host].exec(what.command, timeout=what.timeout / UNITS["s"])
         else:
             result = await self._in_service(what.service or "", what.command, what.timeout / UNITS["s"])
         return result if isinstance(result, str) else judge_exec(what.expect, result, what.timeout)
 
-    async def _in_service(self, name: str, argv: Sequence[str], timeout: float) -> Result | str:
+    async def _in_service(self, name: str, argv: Sequence[str], timeout: float) -> CommandResult | str:
         replica = next(iter(self._live.chosen((name,), alive=True)), None)
         if replica is None:
             return f"no container of {name} runs"

@@ -18,7 +18,7 @@ from lab.contracts.lab import Backend, Virtual
 from lab.errors import Exhausted, LabError, Violation, no_room
 from lab.records.history import Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
-from lab.runner.expect import Judge, Judgement, describe
+from lab.runner.expect import ExpectationJudge, Judgement, describe
 from lab.runner.load import code_identity, machine
 from lab.runner.stage import Stage
 from lab.runner.state import LiveState
@@ -51,7 +51,7 @@ class Progress(Struct, frozen=True, kw_only=True):
     samples: tuple[dict[str, Any], ...] = ()
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class RunOutcome(Struct, frozen=True, kw_only=True):
     """What a run came to."""
 
     verdict: Verdict
@@ -61,7 +61,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     took: int = 0
 
 
-class Ended(LabError):
+class RunEnded(LabError):
     """The run was ended from outside."""
 
 
@@ -81,7 +81,7 @@ class Runner:
         version: str = "",
         report: Callable[[Progress], None] = lambda progress: None,
         beside: Callable[[Stage], Coroutine[Any, Any, None]] | None = None,
-        keep: Callable[[Outcome], Coroutine[Any, Any, None]] | None = None,
+        keep: Callable[[RunOutcome], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """`beside` runs as long as the lab is up, to answer other terminals, say; when it ends so does the run. `keep`
         is told the settled outcome while the lab is still up, which goes down when it returns."""
@@ -97,7 +97,7 @@ class Runner:
         self._expectations: list[Expectation] = []
         self._live = LiveState(scenario)
 
-    async def run(self, *, timeline: tuple[Step, ...] | None = None) -> Outcome:
+    async def run(self, *, timeline: tuple[Step, ...] | None = None) -> RunOutcome:
         """Bring the lab up, play, take it down. `timeline` replaces the scenario's.
 
         A cancelled run (Ctrl-C) stops cleanly and is unknown, and so is one whose lab did not come up.
@@ -118,7 +118,7 @@ class Runner:
             lab = await self._backend.up(self._scenario)
         except asyncio.CancelledError:
             _keep_going()
-            return Outcome(verdict="unknown", reason="interrupted")
+            return RunOutcome(verdict="unknown", reason="interrupted")
         except Exception as error:
             reason = str(error) if isinstance(error, LabError) else no_room(error)
             if not reason:
@@ -126,14 +126,14 @@ class Runner:
             detail = {"label": _UP, "error": reason}
             # Not `ok=False`: that would say that the scenario was tried and found wanting.
             self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
-            return Outcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
+            return RunOutcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
         stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over)
         try:
             return await self._on(stage, self._scenario.timeline if timeline is None else timeline)
         finally:
             await self._down(stage)
 
-    async def _on(self, stage: Stage, steps: tuple[Step, ...]) -> Outcome:
+    async def _on(self, stage: Stage, steps: tuple[Step, ...]) -> RunOutcome:
         """Play with the lab up; the outcome is settled before the lab goes down."""
         lab = stage.lab
         took = lab.now()
@@ -163,7 +163,7 @@ class Runner:
         except Violation as broken:
             verdict, reason = "invalid", f"{broken}, {lab.now() / 1e9:.3f} s into the run"
             self._violated(stage, broken)
-        except Ended as ended:
+        except RunEnded as ended:
             reason = str(ended)
         except LabError as error:
             reason = str(error)
@@ -172,7 +172,7 @@ class Runner:
             if not reason:
                 traceback.print_exc()
                 reason = f"the lab itself failed: {type(error).__name__}: {error}"
-        outcome = Outcome(
+        outcome = RunOutcome(
             verdict=verdict,
             reason=reason,
             convergence=[msgspec.to_builtins(result) for result in self._live.tracker.results()],
@@ -228,7 +228,7 @@ class Runner:
     @staticmethod
     async def _companion(stage: Stage, work: Callable[[Stage], Coroutine[Any, Any, None]]) -> None:
         await work(stage)
-        stage.fail(Ended("the lab was taken down by another command"))
+        stage.fail(RunEnded("the lab was taken down by another command"))
 
     async def _timeline(self, stage: Stage, steps: tuple[Step, ...]) -> bool:
         """Play all steps; False when an expectation failed that was not to abort the run."""
@@ -267,7 +267,7 @@ class Runner:
         begun, words = stage.lab.now(), describe(expect)
         self._report(Progress(t=begun, step=index, label=f"expect {words}"))
         stage.event(index, "expect", "start", label=f"expect {words}", expect=words, within=expect.within)
-        async with Judge(expect, begun, self._live, stage.probing, stage.lab) as judge:
+        async with ExpectationJudge(expect, begun, self._live, stage.probing, stage.lab) as judge:
             judgement = await self._until(stage, judge, begun + expect.within, step.duration or 0)
         took = stage.lab.now() - begun
         error = "; ".join(judgement.missing)
@@ -286,7 +286,7 @@ class Runner:
             raise _Failed(f"{step_number(index)}: expected {words}; {error}")
         return judgement.ok
 
-    async def _until(self, stage: Stage, judge: Judge, deadline: int, hold: int) -> Judgement:
+    async def _until(self, stage: Stage, judge: ExpectationJudge, deadline: int, hold: int) -> Judgement:
         """Judge again and again until it holds (and has held for `hold`), or the deadline passes while it does not."""
         since: int | None = None
         lab = stage.lab

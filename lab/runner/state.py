@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from lab.checkers.convergence import ConvergenceTracker
 from lab.faults.partition import Groups, groups_of, union
-from lab.records.history import AnyRecord, Gone, Sample, View
+from lab.records.history import AnyRecord, PeerGone, Sample, View
 from lab.scenario.base import ALL
 from lab.scenario.resolve import Replica, Resolved
 
@@ -39,7 +39,7 @@ class LiveState:
         """Per series the sample that was due last."""
         self.recent: dict[Series, deque[Sample]] = {}
         """Per series the last few samples as they came in, to show."""
-        self.crashed: Gone | None = None
+        self.crashed: PeerGone | None = None
         """The first daemon that stopped although nobody asked for it."""
 
     def feed(self, record: AnyRecord) -> None:
@@ -52,7 +52,7 @@ class LiveState:
             self.recent.setdefault(key, deque(maxlen=_SHOWN)).append(record)
             if key not in self.latest or self.latest[key].t <= record.t:
                 self.latest[key] = record
-        elif isinstance(record, Gone) and record.host in self.daemons:
+        elif isinstance(record, PeerGone) and record.host in self.daemons:
             if record.asked:
                 self.daemon_stops(record.host)
                 self._asked[record.host] = None

@@ -14,7 +14,7 @@ from lab.links import Link
 from lab.scenario.base import ALL, Problem, chosen, listed
 from lab.scenario.engine_pools import first_free
 from lab.scenario.generators import KINDS, faults
-from lab.scenario.model import PROCESS, Scenario, Underlay
+from lab.scenario.model import PROCESS, Scenario, UnderlayModel
 from lab.scenario.names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
 from lab.scenario.overlay_ranges import ranges_of
 from lab.scenario.resolve import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
@@ -165,7 +165,7 @@ def _edges(scenario: Scenario) -> Iterator[Problem]:
         seen.add(frozenset(edge))
 
 
-def _subnet_of(underlay: Underlay, network: str) -> Where:
+def _subnet_of(underlay: UnderlayModel, network: str) -> Where:
     """Where the subnet of a network is said."""
     if underlay.generate is not None:
         return ("underlay", "generate", "subnet")

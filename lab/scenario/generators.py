@@ -17,7 +17,7 @@ Edges = tuple[tuple[str, str], ...]
 _Pairs = list[tuple[int, int]]
 
 
-class Kind(Struct, frozen=True):
+class GraphKind(Struct, frozen=True):
     """One rule: its own parameters (with what they are when nobody says), and who makes the edges.
 
     `make` gets the generator and a source of randomness and returns pairs of indices; None: no graph, everybody hears
@@ -77,14 +77,14 @@ def _scale_free(spec: Generate, rng: Random) -> _Pairs:
 
 
 KINDS = {
-    "full_mesh": Kind(None),
-    "ring": Kind(_ring, least=3),
-    "line": Kind(_line, least=2),
-    "star": Kind(_star, least=2),
-    "tree": Kind(_tree, ("branching",), least=2),
-    "random_regular": Kind(_random_regular, ("degree",), ("degree",), least=4),
-    "small_world": Kind(_small_world, ("degree", "rewire"), least=5),
-    "scale_free": Kind(_scale_free, ("attach",), least=3),
+    "full_mesh": GraphKind(None),
+    "ring": GraphKind(_ring, least=3),
+    "line": GraphKind(_line, least=2),
+    "star": GraphKind(_star, least=2),
+    "tree": GraphKind(_tree, ("branching",), least=2),
+    "random_regular": GraphKind(_random_regular, ("degree",), ("degree",), least=4),
+    "small_world": GraphKind(_small_world, ("degree", "rewire"), least=5),
+    "scale_free": GraphKind(_scale_free, ("attach",), least=3),
 }
 """Kinds of `underlay.generate`."""
 PARAMETERS = ("degree", "branching", "rewire", "attach")

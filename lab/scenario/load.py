@@ -23,11 +23,11 @@ from lab.scenario.files import with_files
 from lab.scenario.model import Scenario
 from lab.scenario.notes import notes_on
 from lab.scenario.resolve import Resolved, resolve
-from lab.scenario.yaml import Found, locate, read_yaml
+from lab.scenario.yaml import Diagnostic, locate, read_yaml
 from overlay.clean import LINES, clean
 
 __all__ = [
-    "Found",
+    "Diagnostic",
     "Reading",
     "Scenario",
     "ScenarioError",
@@ -61,7 +61,7 @@ _EXPECTED = {
 class ScenarioError(Exception):
     """The file is not a scenario; `problems` says why, all of it. Its text has one line per problem."""
 
-    def __init__(self, file: str, problems: list[Found]) -> None:
+    def __init__(self, file: str, problems: list[Diagnostic]) -> None:
         self.file = file
         self.problems = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
         lines = [f"{file}:{p.line}:{p.column}: {p}" for p in self.problems]
@@ -76,17 +76,17 @@ class Reading(Struct, frozen=True):
     """The whole scenario, or, beside problems, what is left of it without its faulty parts; None: too little."""
     resolved: Resolved | None
     """The concrete form of that."""
-    problems: tuple[Found, ...]
-    notes: tuple[Found, ...] = ()
+    problems: tuple[Diagnostic, ...]
+    notes: tuple[Diagnostic, ...] = ()
     tree: Any = None
 
-    def refused(self, reason: str) -> Found:
+    def refused(self, reason: str) -> Diagnostic:
         """A backend's sentence, which may begin with a path (`timeline[3].exec: …`), with its place in the file."""
         head, colon, text = reason.partition(": ")
         where = _path(self.tree, head) if colon else ()
-        return Found(*locate(self.tree, where), head if where else "", text if where else reason)
+        return Diagnostic(*locate(self.tree, where), head if where else "", text if where else reason)
 
-    def told(self, found: Found, word: str = "") -> str:
+    def told(self, found: Diagnostic, word: str = "") -> str:
         """One line: file, line, column, what."""
         return clean(f"{self.file}:{found.line}:{found.column}: {word}{found}", keep=LINES)
 
@@ -121,7 +121,7 @@ def read(path: Path, seed: int | None = None, *, text: str | None = None) -> Rea
     if scenario is None:
         return Reading(file, None, None, ordered, tuple(notes), tree)
     if shortened and scenario.name is None:
-        notes = [Found(1, 1, "name", shortened), *notes]
+        notes = [Diagnostic(1, 1, "name", shortened), *notes]
     said = tuple(str(note) for note in notes)
     resolved = resolve(scenario, file=file, name=name, question=question(text), seed=seed, notes=said)
     return Reading(file, scenario, resolved, ordered, tuple(notes), tree)
@@ -134,7 +134,7 @@ def text_of(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ScenarioError(
-            str(path), [Found(1, 1, "", f"found no readable file ({reason}), expected a scenario")]
+            str(path), [Diagnostic(1, 1, "", f"found no readable file ({reason}), expected a scenario")]
         ) from None
 
 
@@ -148,7 +148,7 @@ def _name_of(path: Path) -> tuple[str, str]:
     return short, f"the file's name has {len(name)} characters, and a lab's at most 64: it is called {short}"
 
 
-def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Found], list[Found]]:
+def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnostic], list[Diagnostic]]:
     """Tree, scenario (without its faulty parts, if that makes sense), problems and notes of a text."""
     found = read_yaml(text)
     problems, plain = list(found.problems), found.plain
@@ -156,10 +156,10 @@ def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Found], l
         if not problems:
             what = "nothing" if plain is None else show(plain)
             said = f"found {what}, expected a scenario: a mapping with version, underlay, services and timeline"
-            problems.append(Found(1, 1, "", said))
+            problems.append(Diagnostic(1, 1, "", said))
         return found.tree, None, problems, []
 
-    def placed(problem: Problem) -> Found:
+    def placed(problem: Problem) -> Diagnostic:
         return _found(found.tree, problem)
 
     plain, missing, notes = with_files(plain, Path(file).parent)
@@ -175,7 +175,7 @@ def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Found], l
             scenario = _sound_part(plain, [*faults, *more])
         if scenario is not None:
             notes = [*notes, *notes_on(scenario)]
-    told = [Found(*locate(found.tree, note.where), dotted(note.where), note.text) for note in notes]
+    told = [Diagnostic(*locate(found.tree, note.where), dotted(note.where), note.text) for note in notes]
     return found.tree, scenario, problems, told
 
 
@@ -308,11 +308,11 @@ def _model(kind: Any) -> type[BaseModel] | None:
     return next(models, None)
 
 
-def _found(tree: Any, problem: Problem) -> Found:
+def _found(tree: Any, problem: Problem) -> Diagnostic:
     """A problem with its place in the file."""
     hint = f"; {problem.hint}" if problem.hint else ""
     place = locate(tree, problem.where, at_key=problem.at_key)
-    return Found(*place, dotted(problem.where), f"found {problem.found}, expected {problem.expected}{hint}")
+    return Diagnostic(*place, dotted(problem.where), f"found {problem.found}, expected {problem.expected}{hint}")
 
 
 def dotted(where: tuple[str | int, ...]) -> str:

@@ -79,13 +79,13 @@ _names = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 _several = {"type": "array", "items": {"type": "string"}, "minItems": 2}
 
 
-class Network(Model):
+class NetworkModel(Model):
     """A network that joins hosts."""
 
     subnet: Subnet
 
 
-class Host(Model):
+class HostModel(Model):
     """A machine: in one network with an optional address, or in several ({network: address or null})."""
 
     network: Name | None = None
@@ -128,7 +128,7 @@ class LinkSpec(Model):
         return Link(**(kept | values))
 
 
-class Router(Model):
+class RouterModel(Model):
     """Joins networks; with `nat`, hides the hosts of that network behind its own addresses in the others."""
 
     networks: Annotated[tuple[Name, ...], at_least(2, "networks"), WithJsonSchema(_several)]
@@ -157,20 +157,20 @@ class MachineSpec(Model):
     per_byte: Duration = 0
 
 
-class Underlay(Model):
+class UnderlayModel(Model):
     """The network between the hosts."""
 
-    networks: dict[Name, Network] = Field(default_factory=dict)
-    hosts: dict[Name, Host] = Field(default_factory=dict)
+    networks: dict[Name, NetworkModel] = Field(default_factory=dict)
+    hosts: dict[Name, HostModel] = Field(default_factory=dict)
     links: dict[Text, LinkSpec] = Field(default_factory=dict)
-    routers: dict[Name, Router] = Field(default_factory=dict)
+    routers: dict[Name, RouterModel] = Field(default_factory=dict)
     edges: tuple[tuple[Name, Name], ...] | None = None
     generate: Generate | None = None
     file: Text | None = None
     machine: MachineSpec | None = None
 
 
-class Overlay(Model):
+class OverlayModel(Model):
     """Which overlay the services use, and its options."""
 
     kind: Annotated[str, KindName(OVERLAYS)] = DEFAULT
@@ -229,8 +229,8 @@ class Scenario(Model):
     version: Literal[1]
     name: Name | None = None
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
-    underlay: Underlay
-    overlay: Overlay = Overlay()
+    underlay: UnderlayModel
+    overlay: OverlayModel = OverlayModel()
     services: dict[Name, Service] = Field(default_factory=dict)
     probes: tuple[ProbeSpec, ...] | None = None
     timeline: Annotated[tuple[Step, ...], at_least(1, "step")]

@@ -19,7 +19,7 @@ from lab.links import Link, Links
 from lab.scenario import generators
 from lab.scenario.base import ALL, chosen
 from lab.scenario.generators import Edges
-from lab.scenario.model import PROCESS, LinkSpec, ProbeSpec, Scenario, Service, Underlay
+from lab.scenario.model import PROCESS, LinkSpec, ProbeSpec, Scenario, Service, UnderlayModel
 from lab.scenario.names import domain_of, host_name_of
 from lab.scenario.steps import Step, stretched
 from lab.scenario.values import UNITS
@@ -30,7 +30,7 @@ REGION = "region:"
 """Before the name of a region, where a link's end is not a host but all those of a region."""
 
 
-class Interface(Struct, frozen=True):
+class HostInterface(Struct, frozen=True):
     """A host's place in one network: address and prefix length."""
 
     network: str
@@ -42,7 +42,7 @@ class HostSpec(Struct, frozen=True):
     """One host; `address` is its first."""
 
     name: str
-    interfaces: tuple[Interface, ...]
+    interfaces: tuple[HostInterface, ...]
 
     @property
     def address(self) -> str:
@@ -54,7 +54,7 @@ class RouterSpec(Struct, frozen=True):
     """A router: its place in each network, the network that it hides (`nat`, or empty), the protocols it drops."""
 
     name: str
-    interfaces: tuple[Interface, ...]
+    interfaces: tuple[HostInterface, ...]
     nat: str = ""
     drop: tuple[str, ...] = ()
 
@@ -263,7 +263,7 @@ def resolve(
     )
 
 
-def network_subnets(underlay: Underlay) -> dict[str, str]:
+def network_subnets(underlay: UnderlayModel) -> dict[str, str]:
     """Name to subnet of every network, the implied one included."""
     if underlay.generate is not None:
         return {DEFAULT_NETWORK: underlay.generate.subnet}
@@ -271,14 +271,14 @@ def network_subnets(underlay: Underlay) -> dict[str, str]:
     return named or {DEFAULT_NETWORK: DEFAULT_SUBNET}
 
 
-def host_names(underlay: Underlay) -> tuple[str, ...]:
+def host_names(underlay: UnderlayModel) -> tuple[str, ...]:
     """All hosts, in their order: the file's, or host1 … hostN of a generator."""
     if underlay.generate is not None:
         return tuple(f"host{index}" for index in range(1, underlay.generate.hosts + 1))
     return tuple(underlay.hosts)
 
 
-def host_networks(underlay: Underlay, name: str) -> dict[str, str | None]:
+def host_networks(underlay: UnderlayModel, name: str) -> dict[str, str | None]:
     """Network to address (None: to be assigned) of one host, in order."""
     if name not in underlay.hosts:
         return {DEFAULT_NETWORK: None}
@@ -288,7 +288,7 @@ def host_networks(underlay: Underlay, name: str) -> dict[str, str | None]:
     return {host.network or next(iter(network_subnets(underlay))): host.address}
 
 
-def host_regions(underlay: Underlay, hosts: tuple[str, ...]) -> dict[str, str]:
+def host_regions(underlay: UnderlayModel, hosts: tuple[str, ...]) -> dict[str, str]:
     """Host to region, of the hosts that have one."""
     if underlay.generate is not None:
         return generators.regions(underlay.generate, hosts)
@@ -305,7 +305,7 @@ def link_pairs(key: str) -> tuple[tuple[str, str], ...] | None:
     return None
 
 
-def _hosts(underlay: Underlay, networks: dict[str, str]) -> dict[str, HostSpec]:
+def _hosts(underlay: UnderlayModel, networks: dict[str, str]) -> dict[str, HostSpec]:
     wanted = {name: host_networks(underlay, name) for name in host_names(underlay)}
     free = _free_addresses(networks, wanted)
     return {name: HostSpec(name, tuple(_interfaces(places, networks, free))) for name, places in wanted.items()}
@@ -313,9 +313,9 @@ def _hosts(underlay: Underlay, networks: dict[str, str]) -> dict[str, HostSpec]:
 
 def _interfaces(
     places: dict[str, str | None], networks: dict[str, str], free: dict[str, Iterator[str]]
-) -> Iterator[Interface]:
+) -> Iterator[HostInterface]:
     for network, address in places.items():
-        yield Interface(network, address or next(free[network]), ipaddress.ip_network(networks[network]).prefixlen)
+        yield HostInterface(network, address or next(free[network]), ipaddress.ip_network(networks[network]).prefixlen)
 
 
 def _free_addresses(networks: dict[str, str], wanted: dict[str, dict[str, str | None]]) -> dict[str, Iterator[str]]:
@@ -330,7 +330,7 @@ def _free_addresses(networks: dict[str, str], wanted: dict[str, dict[str, str | 
     return {name: unused(subnet) for name, subnet in networks.items()}
 
 
-def _routers(underlay: Underlay, networks: dict[str, str], hosts: dict[str, HostSpec]) -> dict[str, RouterSpec]:
+def _routers(underlay: UnderlayModel, networks: dict[str, str], hosts: dict[str, HostSpec]) -> dict[str, RouterSpec]:
     """Routers take the first free address of each of their networks."""
     taken = {place.address for host in hosts.values() for place in host.interfaces}
     routers = {}
@@ -340,12 +340,12 @@ def _routers(underlay: Underlay, networks: dict[str, str], hosts: dict[str, Host
             subnet = ipaddress.ip_network(networks[network])
             address = next(str(candidate) for candidate in subnet.hosts() if str(candidate) not in taken)
             taken.add(address)
-            places.append(Interface(network, address, subnet.prefixlen))
+            places.append(HostInterface(network, address, subnet.prefixlen))
         routers[name] = RouterSpec(name, tuple(places), router.nat or "", router.drop)
     return routers
 
 
-def _edges(underlay: Underlay, hosts: tuple[str, ...], seed: int) -> Edges | None:
+def _edges(underlay: UnderlayModel, hosts: tuple[str, ...], seed: int) -> Edges | None:
     if underlay.generate is not None:
         return generators.edges(underlay.generate, hosts, seed)
     return underlay.edges
@@ -359,7 +359,7 @@ def _options(scenario: Scenario, edges: Edges | None) -> dict[str, bool | int | 
     return dict(OVERLAYS.get(scenario.overlay.kind).on_graph(options, generators.max_degree(edges)))
 
 
-def _links(underlay: Underlay, hosts: tuple[str, ...]) -> Links:
+def _links(underlay: UnderlayModel, hosts: tuple[str, ...]) -> Links:
     default = underlay.links["default"].link(Link()) if "default" in underlay.links else Link()
     regions = host_regions(underlay, hosts)
     regional: dict[tuple[str, str], Link] = {}
@@ -480,8 +480,8 @@ def _step(index: int, step: Step) -> dict[str, Any]:
 __all__ = [
     "ALL",
     "REGION",
+    "HostInterface",
     "HostSpec",
-    "Interface",
     "MachineCost",
     "ProbePlan",
     "Replica",

@@ -17,14 +17,14 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from lab.scenario.base import Written, show
 from overlay.clean import clean
 
-__all__ = ["Found", "Text", "editor", "locate", "read_yaml"]
+__all__ = ["Diagnostic", "Text", "editor", "locate", "read_yaml"]
 
 _LIMIT = 200_000
 """Values in one file; more is an alias bomb, not a scenario."""
 _BOM = "\ufeff"
 
 
-class Found(Struct, frozen=True):
+class Diagnostic(Struct, frozen=True):
     """One problem (or note) with its place in the file; lines and columns count from 1."""
 
     line: int
@@ -41,7 +41,7 @@ class Text(Struct, frozen=True):
 
     tree: Any
     plain: Any
-    problems: tuple[Found, ...]
+    problems: tuple[Diagnostic, ...]
 
 
 def read_yaml(text: str) -> Text:
@@ -50,14 +50,14 @@ def read_yaml(text: str) -> Text:
     yaml.Constructor = _Constructor
     try:
         tree = yaml.load(io.StringIO(text.removeprefix(_BOM)))
-        twice: list[Found] = yaml.constructor.twice
+        twice: list[Diagnostic] = yaml.constructor.twice
         plainer = _Plainer()
         plain = plainer.plain(tree)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = " ".join(str(error.problem or error.context or "no YAML").split())
-        return Text(None, None, (Found(line, column, "", f"found no valid YAML: {problem}"),))
+        return Text(None, None, (Diagnostic(line, column, "", f"found no valid YAML: {problem}"),))
     except (
         YAMLError,
         ValueError,
@@ -70,7 +70,7 @@ def read_yaml(text: str) -> Text:
     ) as error:
         # The YAML library lets some of these escape on malformed tags, numbers and dates.
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:200]
-        found = Found(1, 1, "", f"found no valid YAML: {reason or type(error).__name__}")
+        found = Diagnostic(1, 1, "", f"found no valid YAML: {reason or type(error).__name__}")
         return Text(None, None, (found,))
     except _Bomb as error:
         return Text(None, None, (error.found,))
@@ -93,7 +93,7 @@ def locate(tree: Any, where: tuple[str | int, ...], *, at_key: bool = False) -> 
 class _Bomb(Exception):
     """So many values that reading on would not end."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Diagnostic) -> None:
         super().__init__(found.text)
         self.found = found
 
@@ -103,7 +103,7 @@ class _Constructor(RoundTripConstructor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.twice: list[Found] = []
+        self.twice: list[Diagnostic] = []
 
     def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
         """Whether the key is there for the first time."""
@@ -111,7 +111,7 @@ class _Constructor(RoundTripConstructor):
             return True
         mark = key_node.start_mark
         text = f"found the key {show(key)} twice, expected each key once"
-        self.twice.append(Found(mark.line + 1, mark.column + 1, "", text))
+        self.twice.append(Diagnostic(mark.line + 1, mark.column + 1, "", text))
         return False
 
     def _written(self, node: Any, value: Any) -> Any:
@@ -205,7 +205,7 @@ class _Plainer:
     def __init__(self) -> None:
         self._left = _LIMIT
         self._open: list[int] = []
-        self.problems: list[Found] = []
+        self.problems: list[Diagnostic] = []
 
     def plain(self, node: Any, place: tuple[int, int] = (0, 0)) -> Any:
         """The plain form; cycles, tags and keys that are no text become problems, and nothing stands in their place."""
@@ -251,5 +251,5 @@ class _Plainer:
     def _refuse(self, place: tuple[int, int], text: str) -> None:
         self.problems.append(self._found(place, text))
 
-    def _found(self, place: tuple[int, int], text: str) -> Found:
-        return Found(place[0] + 1, place[1] + 1, "", text)
+    def _found(self, place: tuple[int, int], text: str) -> Diagnostic:
+        return Diagnostic(place[0] + 1, place[1] + 1, "", text)

@@ -3,7 +3,7 @@
 BILLION = 1_000_000_000
 
 
-class Clock:
+class DriftingClock:
     """Reads `offset` + t x (1 + `drift` / 10^9) at time t of the run; `drift` is in parts per billion, above -10^9."""
 
     __slots__ = ("drift", "offset")

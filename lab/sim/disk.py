@@ -7,7 +7,7 @@ with a volatile cache do: a power cut takes everything that was written since it
 from overlay.errors import EnvironmentProblem
 
 
-class Disk:
+class SimDisk:
     """Maps keys to bytes; `stored` is what a peer that starts now finds."""
 
     def __init__(self, latency: int = 0) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from lab import linear
 
-__all__ = ["FILTERS", "NULL", "Ended", "Files"]
+__all__ = ["FILTERS", "NULL", "Files", "FilterResult"]
 
 Files = MutableMapping[str, str]
 NULL = "/dev/null"
@@ -20,7 +20,7 @@ ZERO = "/dev/zero"
 """Endless: only `head -c` reads it."""
 
 
-class Ended(Struct, frozen=True):
+class FilterResult(Struct, frozen=True):
     """How a command ended."""
 
     code: int
@@ -28,7 +28,7 @@ class Ended(Struct, frozen=True):
     err: str = ""
 
 
-Filter = Callable[[Sequence[str], str, Files], Ended]
+Filter = Callable[[Sequence[str], str, Files], FilterResult]
 
 
 class _Bad(Exception):
@@ -71,20 +71,20 @@ def _options(argv: Sequence[str], known: str, valued: str = "") -> tuple[dict[st
     return found, rest
 
 
-def _cat(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _cat(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     _, names = _options(argv, "u")
-    return Ended(0, "".join(_read(name, stdin, files) for name in names or ["-"]))
+    return FilterResult(0, "".join(_read(name, stdin, files) for name in names or ["-"]))
 
 
-def _tee(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _tee(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     options, names = _options(argv, "a")
     for name in names:
         if name != NULL:
             files[name] = (files.get(name, "") if "a" in options else "") + stdin
-    return Ended(0, stdin)
+    return FilterResult(0, stdin)
 
 
-def _grep(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _grep(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     options, rest = _options(argv, "EFGivqcnowxsh", "efm")
     patterns = [*options.get("e", [])]
     for name in options.get("f", []):
@@ -114,10 +114,10 @@ def _grep(argv: Sequence[str], stdin: str, files: Files) -> Ended:
         shown = [text for text in pattern.matches(line) if text] if "o" in options else [line]
         found += [before + text for text in shown]
     if "q" in options:
-        return Ended(int(not count))
+        return FilterResult(int(not count))
     if "c" in options:
-        return Ended(int(not count), f"{count}\n")
-    return Ended(int(not count), _lines(found))
+        return FilterResult(int(not count), f"{count}\n")
+    return FilterResult(int(not count), _lines(found))
 
 
 def _pattern(text: str, options: dict[str, list[str]]) -> str:
@@ -131,15 +131,15 @@ def _pattern(text: str, options: dict[str, list[str]]) -> str:
     return rf"^(?:{text})$" if "x" in options else text
 
 
-def _diff(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _diff(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     options, names = _options(argv, "qubwB")
     if len(names) != 2:
         raise _Bad(2, f"diff takes two files, found {len(names)}")
     left, right = (_read(name, stdin, files).splitlines() for name in names)
     if left == right:
-        return Ended(0)
+        return FilterResult(0)
     if "q" in options:
-        return Ended(1, f"Files {names[0]} and {names[1]} differ\n")
+        return FilterResult(1, f"Files {names[0]} and {names[1]} differ\n")
     shown: list[str] = []
     for tag, a, b, c, d in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
         if tag != "equal":
@@ -148,7 +148,7 @@ def _diff(argv: Sequence[str], stdin: str, files: Files) -> Ended:
             shown += [f"< {line}" for line in left[a:b]]
             shown += ["---"] if tag == "replace" else []
             shown += [f"> {line}" for line in right[c:d]]
-    return Ended(1, _lines(shown))
+    return FilterResult(1, _lines(shown))
 
 
 def _span(first: int, last: int, *, insert: bool) -> str:
@@ -157,23 +157,25 @@ def _span(first: int, last: int, *, insert: bool) -> str:
     return str(first + 1) if last == first + 1 else f"{first + 1},{last}"
 
 
-def _head(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _head(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     if argv[0] == "head" and any(word.startswith("-c") for word in argv[1:]):
         return _first_octets(argv, stdin, files)
     number, names = _count(argv)
     lines = "".join(_read(name, stdin, files) for name in names or ["-"]).splitlines()
-    return Ended(0, _lines(lines[:number] if argv[0] == "head" else lines[len(lines) - min(number, len(lines)) :]))
+    return FilterResult(
+        0, _lines(lines[:number] if argv[0] == "head" else lines[len(lines) - min(number, len(lines)) :])
+    )
 
 
-def _first_octets(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _first_octets(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     options, names = _options(argv, "q", "c")
     text = options["c"][-1]
     if not text.isdigit():
         raise _Bad(1, f"-c {text}: expected a number")
     if names == [ZERO]:
-        return Ended(0, "\0" * int(text))
+        return FilterResult(0, "\0" * int(text))
     octets = "".join(_read(name, stdin, files) for name in names or ["-"]).encode()[: int(text)]
-    return Ended(0, octets.decode(errors="ignore"))
+    return FilterResult(0, octets.decode(errors="ignore"))
 
 
 def _count(argv: Sequence[str]) -> tuple[int, list[str]]:
@@ -185,15 +187,15 @@ def _count(argv: Sequence[str]) -> tuple[int, list[str]]:
     return int(text), names
 
 
-def _wc(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _wc(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     options, names = _options(argv, "lwc")
     text = "".join(_read(name, stdin, files) for name in names or ["-"])
     counts = {"l": text.count("\n"), "w": len(text.split()), "c": len(text.encode())}
     shown = [str(count) for letter, count in counts.items() if letter in options or not options]
-    return Ended(0, " ".join(shown) + "\n")
+    return FilterResult(0, " ".join(shown) + "\n")
 
 
-def _sort(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _sort(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     options, names = _options(argv, "rnu")
     lines = "".join(_read(name, stdin, files) for name in names or ["-"]).splitlines()
 
@@ -202,33 +204,33 @@ def _sort(argv: Sequence[str], stdin: str, files: Files) -> Ended:
         return (float(match[0]) if match else 0.0, line)
 
     lines = sorted(lines, key=number if "n" in options else None, reverse="r" in options)
-    return Ended(0, _lines(dict.fromkeys(lines) if "u" in options else lines))
+    return FilterResult(0, _lines(dict.fromkeys(lines) if "u" in options else lines))
 
 
-def _uniq(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _uniq(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     _, names = _options(argv, "")
     lines = "".join(_read(name, stdin, files) for name in names or ["-"]).splitlines()
-    return Ended(0, _lines(line for index, line in enumerate(lines) if index == 0 or line != lines[index - 1]))
+    return FilterResult(0, _lines(line for index, line in enumerate(lines) if index == 0 or line != lines[index - 1]))
 
 
-def _echo(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _echo(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     words = list(argv[1:])
     newline = "\n"
     if words[:1] == ["-n"]:
         newline = ""
         del words[0]
-    return Ended(0, " ".join(words) + newline)
+    return FilterResult(0, " ".join(words) + newline)
 
 
-def _true(argv: Sequence[str], stdin: str, files: Files) -> Ended:
-    return Ended(0)
+def _true(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
+    return FilterResult(0)
 
 
-def _false(argv: Sequence[str], stdin: str, files: Files) -> Ended:
-    return Ended(1)
+def _false(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
+    return FilterResult(1)
 
 
-def _test(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _test(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     words = list(argv[1:])
     if argv[0] == "[":
         if words[-1:] != ["]"]:
@@ -236,36 +238,36 @@ def _test(argv: Sequence[str], stdin: str, files: Files) -> Ended:
         words.pop()
     match words:
         case ["-e" | "-f" | "-r", name]:
-            return Ended(int(name not in files and name != NULL))
+            return FilterResult(int(name not in files and name != NULL))
         case ["-s", name]:
-            return Ended(int(not files.get(name)))
+            return FilterResult(int(not files.get(name)))
         case ["-n", text]:
-            return Ended(int(not text))
+            return FilterResult(int(not text))
         case ["-z", text]:
-            return Ended(int(bool(text)))
+            return FilterResult(int(bool(text)))
         case [left, "=" | "==", right]:
-            return Ended(int(left != right))
+            return FilterResult(int(left != right))
         case [left, "!=", right]:
-            return Ended(int(left == right))
+            return FilterResult(int(left == right))
         case [text]:
-            return Ended(int(not text))
+            return FilterResult(int(not text))
     raise _Bad(2, f"the simulated test cannot decide `{' '.join(words)}`")
 
 
-def _rm(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _rm(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     options, names = _options(argv, "f")
     for name in names:
         if files.pop(name, None) is None and "f" not in options:
             raise _Bad(1, f"cannot remove {name}: No such file or directory")
-    return Ended(0)
+    return FilterResult(0)
 
 
-def _cp(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+def _cp(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
     _, names = _options(argv, "")
     if len(names) != 2:
         raise _Bad(1, f"{argv[0]} takes two files, found {len(names)}")
     files[names[1]] = _read(names[0], stdin, files)
-    return Ended(0)
+    return FilterResult(0)
 
 
 def _lines(lines: Iterable[str]) -> str:
@@ -273,12 +275,12 @@ def _lines(lines: Iterable[str]) -> str:
 
 
 def _complaining(run: Filter) -> Filter:
-    def guarded(argv: Sequence[str], stdin: str, files: Files) -> Ended:
+    def guarded(argv: Sequence[str], stdin: str, files: Files) -> FilterResult:
         try:
             return run(argv, stdin, files)
         except _Bad as error:
             code, text = error.args
-            return Ended(code if argv[0] != "diff" else 2, "", f"{argv[0]}: {text}\n")
+            return FilterResult(code if argv[0] != "diff" else 2, "", f"{argv[0]}: {text}\n")
 
     return guarded
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from lab.errors import Violation
 from lab.scenario.policies import judged
 from lab.sim.flows import Flow
-from lab.sim.kernel import Kernel, Port
+from lab.sim.kernel import BridgePort, Kernel
 from lab.sim.world import Peer, World
 from overlay.env import MILLISECOND, SECOND
 from overlay.node import Node
@@ -126,7 +126,7 @@ class Invariants:
     def _look_at_forwarding(self) -> None:
         self._forwarding_due = False
         self.looked += 1
-        holders: dict[str, tuple[str, Port]] = {}
+        holders: dict[str, tuple[str, BridgePort]] = {}
         macs: dict[str, str] = {}
         for host, kernel in self._kernels.items():
             peer = self._world.peers[host]
@@ -145,7 +145,9 @@ class Invariants:
         if own:
             self._violate("forwarding loop", f"{peer.name} forwards to itself", (peer.name,), tuple(own))
 
-    def _check_port(self, host: str, port: Port, holders: dict[str, tuple[str, Port]], macs: dict[str, str]) -> None:
+    def _check_port(
+        self, host: str, port: BridgePort, holders: dict[str, tuple[str, BridgePort]], macs: dict[str, str]
+    ) -> None:
         before = macs.setdefault(port.mac, host)
         if before != host:
             text = f"containers of {before} and {host} have the MAC {port.mac}: what is sent to it arrives twice"

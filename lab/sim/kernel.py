@@ -16,7 +16,7 @@ from overlay.datapath.vxlan import VXLAN_PORT
 from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding, SetPolicy, SetSecurePeers, SetSources
 
 
-class Port(Struct, frozen=True):
+class BridgePort(Struct, frozen=True):
     """A container's place on the bridge."""
 
     container: str
@@ -47,7 +47,7 @@ class Kernel:
         """Address and public key of this host's WireGuard; empty without."""
         self.policy = CompiledPolicy()
         """Which flows pass to and from what is on the bridge."""
-        self.ports: dict[str, Port] = {}
+        self.ports: dict[str, BridgePort] = {}
         self.neighbours: dict[str, Neighbours] = {}
         """By container: what its `ethwe` remembers of MACs."""
         self._unconfirmed: dict[str, None] = {}
@@ -135,7 +135,7 @@ class Kernel:
         self.own_tunnel = ("", b"")
         self._changed()
 
-    def plug(self, port: Port) -> None:
+    def plug(self, port: BridgePort) -> None:
         """A container is on the bridge, with exactly these addresses, and has announced them."""
         before = self.ports.get(port.container)
         if before is None or before.mac != port.mac:

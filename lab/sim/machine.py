@@ -7,7 +7,7 @@ thread: it handles one message after the other, on whichever core is free first.
 from heapq import heapreplace
 from typing import Protocol
 
-__all__ = ["Busy", "Machine"]
+__all__ = ["Busy", "CpuModel"]
 
 
 class Busy(Protocol):
@@ -16,7 +16,7 @@ class Busy(Protocol):
     busy_until: int
 
 
-class Machine:
+class CpuModel:
     """`per_message` and `per_byte` in nanoseconds of one core."""
 
     def __init__(self, cores: int, per_message: int, per_byte: int) -> None:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from overlay.env import MILLISECOND, SECOND
 
-__all__ = ["Neighbour", "Neighbours"]
+__all__ = ["CachedNeighbour", "Neighbours"]
 
 DELAY = 5 * SECOND
 """How long an entry that is doubted is used on before anybody is asked (`delay_first_probe_time`)."""
@@ -20,7 +20,7 @@ _SPREAD = 30_001
 _NEVER = -1
 
 
-class Neighbour:
+class CachedNeighbour:
     """One entry. An answer over an open connection confirms it, as Linux's TCP does."""
 
     __slots__ = ("confirmed", "doubted", "mac")
@@ -51,11 +51,11 @@ class Neighbours:
     def __init__(self, owner: str) -> None:
         drawn = int.from_bytes(blake2b(owner.encode(), digest_size=4).digest())
         self.reachable = (_SHORTEST + drawn % _SPREAD) * MILLISECOND
-        self.entries: dict[str, Neighbour] = {}
+        self.entries: dict[str, CachedNeighbour] = {}
 
     def learn(self, address: str, mac: str, now: int) -> None:
         """A question was answered, or the neighbour itself asked."""
-        self.entries[address] = Neighbour(mac, now)
+        self.entries[address] = CachedNeighbour(mac, now)
 
     def used(self, address: str, now: int, proxy: str) -> str:
         """The MAC to which a packet for `address` is sent now; empty: it is asked for first.

@@ -15,7 +15,7 @@ from lab.sim.streams import BASE_DELAY, SYN_RETRY, End, Site, Streams
 from overlay.config import Address
 from overlay.env import Random
 
-__all__ = ["SYN_RETRY", "End", "Network", "Obstacle", "Site"]
+__all__ = ["SYN_RETRY", "End", "Obstacle", "SimNetwork", "Site"]
 
 HEADERS = 28
 """Of IPv4 and UDP."""
@@ -25,7 +25,7 @@ Obstacle = tuple[Sequence[str], str, int, int]
 """Hosts, a protocol (or empty) and its port (0: all) that is dropped between them, an MTU (0: none)."""
 
 
-class Network(Streams):
+class SimNetwork(Streams):
     """All sites, joined pairwise by `links`."""
 
     def __init__(self, scheduler: Scheduler, links: Links, rng: Random) -> None:

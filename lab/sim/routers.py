@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from lab.scenario.resolve import Interface, RouterSpec
+from lab.scenario.resolve import HostInterface, RouterSpec
 from overlay.config import Address
 from overlay.env import SECOND
 
@@ -62,7 +62,7 @@ class _Flow:
 class Routers:
     """All networks of a lab and what joins them."""
 
-    def __init__(self, hosts: Mapping[str, Sequence[Interface]], routers: Sequence[RouterSpec]) -> None:
+    def __init__(self, hosts: Mapping[str, Sequence[HostInterface]], routers: Sequence[RouterSpec]) -> None:
         self._own = {
             name: {place.network: place.address for place in reversed(places)} for name, places in hosts.items()
         }

@@ -6,7 +6,7 @@ the POSIX shell (IEEE 1003.1, 2.10) without expansions, compound commands, backg
 
 from msgspec import Struct
 
-__all__ = ["Command", "Item", "NotSimulated", "Redirect", "commands", "parse"]
+__all__ = ["Item", "NotSimulated", "Redirect", "ShellCommand", "commands", "parse"]
 
 _COMPOUND = {"if", "for", "while", "until", "case", "function", "{", "}", "!", "then", "do", "done", "fi", "esac"}
 _BLANK = " \t"
@@ -24,7 +24,7 @@ class Redirect(Struct, frozen=True):
     target: str
 
 
-class Command(Struct, frozen=True):
+class ShellCommand(Struct, frozen=True):
     """One command: its words, and where its input and output go."""
 
     argv: tuple[str, ...]
@@ -35,7 +35,7 @@ class Item(Struct, frozen=True):
     """One pipeline, and when it is run: always (empty), if the one before succeeded (`&&`) or failed (`||`)."""
 
     when: str
-    pipeline: tuple[Command, ...]
+    pipeline: tuple[ShellCommand, ...]
 
 
 class _Word(Struct, frozen=True):
@@ -54,7 +54,7 @@ def parse(line: str) -> tuple[Item, ...]:
     """The meaning of a line; raises `NotSimulated`."""
     items: list[Item] = []
     when = ""
-    pipeline: list[Command] = []
+    pipeline: list[ShellCommand] = []
     words: list[str] = []
     redirects: list[Redirect] = []
     tokens = _tokens(line)
@@ -63,7 +63,7 @@ def parse(line: str) -> tuple[Item, ...]:
     def command(end: str) -> None:
         if not words:
             raise NotSimulated(f"a redirection or `{end or 'the end'}` without a command before it")
-        pipeline.append(Command(tuple(words), tuple(redirects)))
+        pipeline.append(ShellCommand(tuple(words), tuple(redirects)))
         words.clear()
         redirects.clear()
 
@@ -102,7 +102,7 @@ def parse(line: str) -> tuple[Item, ...]:
     return tuple(items)
 
 
-def commands(items: tuple[Item, ...]) -> list[Command]:
+def commands(items: tuple[Item, ...]) -> list[ShellCommand]:
     """All commands of a line, in their order."""
     return [command for item in items for command in item.pipeline]
 

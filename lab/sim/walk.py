@@ -14,7 +14,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from lab.sim.kernel import Kernel
-from lab.sim.network import Network
+from lab.sim.network import SimNetwork
 from overlay.config import Address
 from overlay.crypto.secure_peer import WIREGUARD_PORT, SecurePeer
 from overlay.datapath.sleeve import HEADER
@@ -81,7 +81,7 @@ class Walks:
 
     def __init__(
         self,
-        network: Network,
+        network: SimNetwork,
         kernels: Mapping[str, Kernel],
         alive: Callable[[str, str], bool],
         tunnel: Tunnel = lambda host, mac: None,

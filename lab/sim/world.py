@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from lab.links import Links
 from lab.sim import sizes
-from lab.sim.clock import Clock
-from lab.sim.disk import Disk
-from lab.sim.machine import Machine
-from lab.sim.network import End, Network
+from lab.sim.clock import DriftingClock
+from lab.sim.disk import SimDisk
+from lab.sim.machine import CpuModel
+from lab.sim.network import End, SimNetwork
 from lab.sim.scheduler import Scheduler
 from lab.sim.walk import Carrier
 from overlay.config import Address, Config
@@ -80,8 +80,8 @@ class Peer:
         self.runner: NodeRunner | None = None
         """Runs the node; there is one whenever there is a node."""
         self.life = 0
-        self.clock = Clock()
-        self.disk = Disk()
+        self.clock = DriftingClock()
+        self.disk = SimDisk()
         self.ends: Mapping[int, End] = {}
         self.sink: Callable[[Effect], None] | None = None
         """Takes the effects that are not the network's."""
@@ -293,8 +293,8 @@ class World:
     def __init__(self, seed: int, links: Links | None = None, scheduler: Scheduler | None = None) -> None:
         self.seed = seed
         self.scheduler = scheduler or Scheduler()
-        self.network = Network(self.scheduler, links or Links(), Random(f"{seed} network"))
-        self.machine: Machine | None = None
+        self.network = SimNetwork(self.scheduler, links or Links(), Random(f"{seed} network"))
+        self.machine: CpuModel | None = None
         """What all peers run on together; None: each on a machine of its own that takes no time."""
         self.peers: dict[str, Peer] = {}
         self.meter: Callable[[Any, int], None] | None = None

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from lab.sweep.grid import Assignment
 from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, metrics_of, sample_of
 from lab.sweep.measure import Point
-from lab.sweep.statistics import Sample, holm, median, permutation_test, ratio_of_medians
+from lab.sweep.statistics import CensoredSample, holm, median, permutation_test, ratio_of_medians
 
-__all__ = ["ALPHA", "Comparison", "Difference", "compare"]
+__all__ = ["ALPHA", "Comparison", "MetricDifference", "compare"]
 
 ALPHA = 0.05
 """The chance of a false alarm among all comparisons together."""
@@ -25,7 +25,7 @@ _WORDS = {"overall": "until all has settled", "bytes_per_peer": "bytes sent per 
           "messages_per_peer": "messages per peer", "valid": "share of valid runs"}  # fmt: skip
 
 
-class Difference(Struct, frozen=True, kw_only=True):
+class MetricDifference(Struct, frozen=True, kw_only=True):
     """One metric after one event, for one assignment. Times in seconds."""
 
     setting: str
@@ -55,7 +55,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     verdict: str
     """alike, differ, or unknown (too few runs to tell)."""
     words: str
-    differences: tuple[Difference, ...]
+    differences: tuple[MetricDifference, ...]
     """Every comparison that was made, those that differ first, the clearest ahead."""
     unmatched: tuple[str, ...]
     """What only one of the two has."""
@@ -65,8 +65,8 @@ class _Pair(Struct):
     setting: str
     event: str
     metric: str
-    a: Sample
-    b: Sample
+    a: CensoredSample
+    b: CensoredSample
     p: float = 1.0
     superiority: float = 0.5
 
@@ -125,8 +125,8 @@ def _pairs(setting: str, a: Group, b: Group) -> list[_Pair]:
     return pairs
 
 
-def _valid(group: Group) -> Sample:
-    return Sample([float(point.verdict == "valid") for point in group.points])
+def _valid(group: Group) -> CensoredSample:
+    return CensoredSample([float(point.verdict == "valid") for point in group.points])
 
 
 def _same_constant(pair: _Pair) -> bool:
@@ -138,13 +138,13 @@ def _same_constant(pair: _Pair) -> bool:
     )
 
 
-def _difference(pair: _Pair, p: float, seed: int) -> Difference:
+def _difference(pair: _Pair, p: float, seed: int) -> MetricDifference:
     differs = p < ALPHA
     shares = pair.metric == "valid"
     middles = [float(s.values.mean()) if shares else median(s, seed=seed, resamples=50).value for s in (pair.a, pair.b)]
     ratio = None if shares else ratio_of_medians(pair.b, pair.a, seed=seed)
     known = [value if np.isfinite(value) else None for value in middles]
-    found = Difference(
+    found = MetricDifference(
         setting=pair.setting,
         event=pair.event,
         metric=pair.metric,
@@ -162,7 +162,7 @@ def _difference(pair: _Pair, p: float, seed: int) -> Difference:
     return replace(found, words=_say(found))
 
 
-def _say(item: Difference) -> str:
+def _say(item: MetricDifference) -> str:
     """One sentence about one comparison."""
     what = _WORDS.get(item.metric, f"until {item.metric} has settled")
     where = f" after {item.event}" if item.event else ""
@@ -198,7 +198,7 @@ def _say(item: Difference) -> str:
     return f"{text}; {_p(item.p)}"
 
 
-def _summary(verdict: str, found: Sequence[Difference], differing: Sequence[Difference]) -> str:
+def _summary(verdict: str, found: Sequence[MetricDifference], differing: Sequence[MetricDifference]) -> str:
     if verdict == "unknown":
         return f"There are too few runs of a common setting to tell ({FEWEST} on each side are the least)."
     made = f"{len(found)} comparison{'s' if len(found) > 1 else ''}"

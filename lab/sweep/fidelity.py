@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lab.sweep.groups import TRAFFIC, events_of, grouped, metrics_of, sample_of
 from lab.sweep.measure import Point
-from lab.sweep.statistics import Sample, median, ratio_of_medians
+from lab.sweep.statistics import CensoredSample, median, ratio_of_medians
 
 __all__ = ["NOISE", "Fidelity", "Line", "fidelity"]
 
@@ -68,7 +68,7 @@ def fidelity(sim: Sequence[Point], real: Sequence[Point], *, seed: int = 0) -> F
     return Fidelity(words=_words(lines, found), lines=tuple(lines), verdicts=found, agree=sound[0] == sound[1])
 
 
-def _line(event: str, metric: str, sim: Sample, real: Sample, seed: int) -> Line:
+def _line(event: str, metric: str, sim: CensoredSample, real: CensoredSample, seed: int) -> Line:
     one, other = median(sim, seed=seed).value, median(real, seed=seed).value
     known = [value if np.isfinite(value) else None for value in (one, other)]
     tiny = metric not in TRAFFIC and max(one, other) < NOISE

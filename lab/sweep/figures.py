@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lab.plots.style import GRID, INK, SERIES, Figure, canvas, context, render, table
 from lab.sweep.groups import TRAFFIC, Group, headline, metrics_of, number, sample_of, settling, short, varying
-from lab.sweep.statistics import FEWEST_FOR_AN_INTERVAL, Band, Sample, curve, median
+from lab.sweep.statistics import FEWEST_FOR_AN_INTERVAL, CensoredSample, Estimate, curve, median
 from lab.words import count
 
 __all__ = ["figures"]
@@ -101,7 +101,9 @@ def _distribution(groups: Sequence[Group], event: str) -> Figure:
     )
 
 
-def _one_curve(axes: Axes, sample: Sample, end: float, colour: str, label: str, metric: str) -> list[tuple[Any, ...]]:
+def _one_curve(
+    axes: Axes, sample: CensoredSample, end: float, colour: str, label: str, metric: str
+) -> list[tuple[Any, ...]]:
     if len(sample) == 0:
         return []
     found = curve(sample)
@@ -153,7 +155,7 @@ def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figur
     )
 
 
-Line = list[tuple[float, str, Band]]
+Line = list[tuple[float, str, Estimate]]
 """(place on the axis, value as it was typed, median)."""
 
 
@@ -279,7 +281,7 @@ def _of_how_many(groups: Sequence[Group]) -> str:
     return f"; {shown} of {len(groups)} settings are drawn" if shown < len(groups) else ""
 
 
-def _right_end(samples: Sequence[Sample]) -> float:
+def _right_end(samples: Sequence[CensoredSample]) -> float:
     """Where the axis ends: a little behind the last time that was reached (a window may be far longer)."""
     reached = [float(sample.values[sample.reached].max()) for sample in samples if sample.reached.any()]
     return max(reached, default=1.0) * 1.12 or 1.0
@@ -309,11 +311,11 @@ def _values_axis(axis: Any, values: Sequence[float]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _below(band: Band) -> float:
+def _below(band: Estimate) -> float:
     return max(band.value - band.low, 0) if np.isfinite(band.low) else 0.0
 
 
-def _above(band: Band) -> float:
+def _above(band: Estimate) -> float:
     return band.high - band.value if np.isfinite(band.high) else 0.0
 
 

@@ -1,6 +1,6 @@
 """The points of a sweep, in groups of one assignment each: what figures, page and comparison are made of. Pure.
 
-Owns how a metric of runs becomes a `Sample`, and in which order events, metrics and assignments are shown.
+Owns how a metric of runs becomes a `CensoredSample`, and in which order events, metrics and assignments are shown.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lab.sweep.grid import Assignment
 from lab.sweep.measure import TIMES, Point
-from lab.sweep.statistics import Sample
+from lab.sweep.statistics import CensoredSample
 
 __all__ = [
     "TRAFFIC",
@@ -87,7 +87,7 @@ def headline(events: Sequence[str]) -> str:
     return (later or list(events) or [""])[-1]
 
 
-def sample_of(points: Iterable[Point], event: str, metric: str) -> Sample:
+def sample_of(points: Iterable[Point], event: str, metric: str) -> CensoredSample:
     """A metric of an event (seconds; bytes and messages as they are) over runs; those without it are left out.
 
     An empty `event` means the whole run, of which there is traffic only.
@@ -98,7 +98,7 @@ def sample_of(points: Iterable[Point], event: str, metric: str) -> Sample:
         for value, was_reached in _values(point, event, metric):
             values.append(value)
             reached.append(was_reached)
-    return Sample(values, reached)
+    return CensoredSample(values, reached)
 
 
 def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool]]:

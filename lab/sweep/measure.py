@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lab.checkers import Run, check_run
+from lab.checkers import RecordedRun, check_run
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.world import FAULTS
 from lab.records.history import AnyRecord, View
@@ -63,7 +63,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
 def measure(records: Iterable[AnyRecord]) -> dict[str, Any]:
     """The fields of a `Point` that a history tells: verdict, reason, events, peers, traffic and duration."""
-    run = Run(records)
+    run = RecordedRun(records)
     verdict = check_run(run)
     reason = next((result.summary for result in verdict.results if result.verdict == verdict.verdict), "")
     counters = [_Counter(views) for views in _views(run).values()]
@@ -111,7 +111,7 @@ def _word(change: EventConvergence) -> str:
     return change.what
 
 
-def _views(run: Run) -> dict[str, list[View]]:
+def _views(run: RecordedRun) -> dict[str, list[View]]:
     found = {host: [view for view in views if isinstance(view, View)] for host, views in run.views.items()}
     return {host: views for host, views in found.items() if views}
 

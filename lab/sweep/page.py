@@ -18,7 +18,7 @@ from lab.records.store import EXIT_CODES, INDEX, replace_file
 from lab.sweep.figures import figures
 from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, sample_of, settling, short
 from lab.sweep.run import Swept
-from lab.sweep.statistics import Band, Sample, median
+from lab.sweep.statistics import CensoredSample, Estimate, median
 from lab.sweep.table import write_tables
 from lab.words import count, span, were
 from overlay.clean import LINES, clean_tree
@@ -181,7 +181,7 @@ def _row(group: Group, event: str) -> dict[str, Any]:
     }
 
 
-def _percentile(sample: Sample, part: float) -> float:
+def _percentile(sample: CensoredSample, part: float) -> float:
     """Nearest rank; those that were not reached are behind all others."""
     values = np.sort(np.where(sample.reached, sample.values, np.inf))
     return float(values[max(0, int(np.ceil(part * len(values))) - 1)])
@@ -191,7 +191,7 @@ def _time(seconds: float) -> str:
     return "not reached" if not np.isfinite(seconds) else span(round(seconds * 1e9))
 
 
-def _interval(band: Band) -> str:
+def _interval(band: Estimate) -> str:
     """Empty where there is none: one run, or a bound that cannot be said."""
     return f"{_time(band.low)} to {_time(band.high)}" if np.isfinite(band.low) else ""
 

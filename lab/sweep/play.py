@@ -24,14 +24,14 @@ from lab.contracts.lab import Backend
 from lab.errors import LabError
 from lab.records.history import AnyRecord, Writer, read
 from lab.records.store import HISTORY
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
 from lab.sweep.grid import Assignment
 from lab.sweep.measure import Point, measure
 from overlay import __version__
 
-__all__ = ["VIRTUAL", "Command", "Task", "play_here"]
+__all__ = ["VIRTUAL", "CommandPlayer", "Task", "play_here"]
 
 VIRTUAL = ("sim",)
 """Backends whose runs need no machine of their own."""
@@ -71,7 +71,7 @@ class Task(Struct, frozen=True, kw_only=True):
         return self.point(wall, {"verdict": "unknown", "reason": reason, "failed": True})
 
 
-class _Collector(Writer):
+class _MemoryWriter(Writer):
     """A history in memory: nothing is written, nothing read back."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ def play_here(task: Task) -> Point:
     try:
         scenario = resolve(_parsed(task.text, task.file), file=task.file, question=task.question, seed=task.seed)
         engine = find_backend(task.backend)
-        collector = _Collector()
+        collector = _MemoryWriter()
         outcome = run_virtually(engine, scenario, collector)
         fields = _judged(outcome.verdict, outcome.reason, measure(collector.records))
     except Exception as error:
@@ -99,14 +99,14 @@ def play_here(task: Task) -> Point:
     return task.point(time.perf_counter() - begun, fields)
 
 
-def run_virtually(engine: Backend, scenario: Resolved, writer: Writer) -> Outcome:
+def run_virtually(engine: Backend, scenario: Resolved, writer: Writer) -> RunOutcome:
     """Play a scenario on a backend with a time of its own."""
     runner = Runner(scenario, engine, writer, version=__version__)
-    carry: Callable[[Any], Outcome] = getattr(engine, "run", asyncio.run)
+    carry: Callable[[Any], RunOutcome] = getattr(engine, "run", asyncio.run)
     return carry(runner.run())
 
 
-class Command:
+class CommandPlayer:
     """Plays tasks by `lab run`, one after the other; `stop` ends the one under way in good order."""
 
     def __init__(self) -> None:

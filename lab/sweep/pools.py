@@ -1,6 +1,6 @@
 """Where the runs of a sweep run: processes of this machine, one `lab run` after the other, or a Dask cluster.
 
-Each is a `Pool` of futures; none knows what a task means. Workers die with the sweep, also when it is killed.
+Each is a `WorkerPool` of futures; none knows what a task means. Workers die with the sweep, also when it is killed.
 """
 
 import multiprocessing
@@ -15,16 +15,16 @@ from typing import Any, Protocol
 from lab.errors import LabError
 from lab.sweep.ledger import code_version
 from lab.sweep.measure import Point
-from lab.sweep.play import Command, Task, play_here
+from lab.sweep.play import CommandPlayer, Task, play_here
 
-__all__ = ["Cluster", "OneByOne", "Pool", "Processes", "cores"]
+__all__ = ["Cluster", "OneByOne", "Processes", "WorkerPool", "cores"]
 
 Player = Callable[[Task], Point]
 _CONNECT = 10
 """Seconds to wait for a scheduler."""
 
 
-class Pool(Protocol):
+class WorkerPool(Protocol):
     """Something that plays tasks."""
 
     width: int
@@ -61,18 +61,18 @@ class Processes:
         self._earlier = {child.pid for child in multiprocessing.active_children()}
 
     def submit(self, task: Task) -> "Future[Point]":
-        """See `Pool`."""
+        """See `WorkerPool`."""
         if self._executor is None:
             context = multiprocessing.get_context("spawn")  # a fork would copy locks of other threads
             self._executor = ProcessPoolExecutor(self.width, mp_context=context, initializer=_begin)
         return self._executor.submit(self._player, task)
 
     def renew(self) -> None:
-        """See `Pool`."""
+        """See `WorkerPool`."""
         self.close()
 
     def close(self) -> None:
-        """See `Pool`."""
+        """See `WorkerPool`."""
         executor, self._executor = self._executor, None
         if executor is None:
             return
@@ -89,18 +89,18 @@ class OneByOne:
     def __init__(self) -> None:
         self.width = 1
         self.where = "one run after the other"
-        self._command = Command()
+        self._command = CommandPlayer()
         self._executor = ThreadPoolExecutor(1)
 
     def submit(self, task: Task) -> "Future[Point]":
-        """See `Pool`."""
+        """See `WorkerPool`."""
         return self._executor.submit(self._command, task)
 
     def renew(self) -> None:
-        """See `Pool`; nothing here breaks."""
+        """See `WorkerPool`; nothing here breaks."""
 
     def close(self) -> None:
-        """See `Pool`; returns when the lab under way is down."""
+        """See `WorkerPool`; returns when the lab under way is down."""
         self._command.stop()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
@@ -134,15 +134,15 @@ class Cluster:
         self._executor: Any = self._client.get_executor(pure=False, retries=1)
 
     def submit(self, task: Task) -> "Future[Point]":
-        """See `Pool`."""
+        """See `WorkerPool`."""
         future: Future[Point] = self._executor.submit(self._player, task)
         return future
 
     def renew(self) -> None:
-        """See `Pool`; the scheduler does that itself."""
+        """See `WorkerPool`; the scheduler does that itself."""
 
     def close(self) -> None:
-        """See `Pool`; the cluster stays, its workers drop what is ours."""
+        """See `WorkerPool`; the cluster stays, its workers drop what is ours."""
         self._executor.shutdown(wait=False)
         self._client.close(timeout=_CONNECT)
 

@@ -21,9 +21,9 @@ from lab.sweep.grid import Setting, Variant, parse_set, variants
 from lab.sweep.ledger import Ledger, code_version, key_of
 from lab.sweep.measure import Point
 from lab.sweep.play import Task, refused
-from lab.sweep.pools import Pool
+from lab.sweep.pools import WorkerPool
 
-__all__ = ["About", "Interrupt", "Plan", "Swept", "plan", "sweep"]
+__all__ = ["About", "Interrupt", "SweepPlan", "Swept", "plan", "sweep"]
 
 ABOUT = "sweep.json"
 SCENARIOS = "scenarios"
@@ -49,7 +49,7 @@ class About(Struct, frozen=True, kw_only=True):
     seeds: tuple[int, ...]
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class SweepPlan(Struct, frozen=True, kw_only=True):
     """All runs of a sweep, in order: all seeds of one assignment, then of the next."""
 
     about: About
@@ -76,7 +76,9 @@ class Swept(Struct, frozen=True, kw_only=True):
         return len(self.points) == self.planned and not any(point.failed for point in self.points)
 
 
-def plan(file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *, backend: str, folder: Path) -> Plan:
+def plan(
+    file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *, backend: str, folder: Path
+) -> SweepPlan:
     """Check everything that can be checked before a run starts; writes nothing.
 
     Raises `LabError` for wrong settings and for scenarios that the backend cannot honour, `ScenarioError` for a wrong
@@ -107,12 +109,12 @@ def plan(file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *,
             what = " ".join(f"{key}={value}" for key, value in variant.assignment)
             raise LabError("\n".join(f"{what}: {backend} refuses: {reason}".removeprefix(": ") for reason in reasons))
         tasks += mine
-    return Plan(about=about, tasks=tuple(tasks), folder=folder, files=files)
+    return SweepPlan(about=about, tasks=tuple(tasks), folder=folder, files=files)
 
 
 def sweep(
-    planned: Plan,
-    pool: Callable[[], Pool],
+    planned: SweepPlan,
+    pool: Callable[[], WorkerPool],
     told: Told = lambda point: None,
     begun: Begun = lambda reused, where: None,
 ) -> Swept:
@@ -154,7 +156,7 @@ def sweep(
         )
 
 
-def _play(todo: Iterable[Task], pool: Pool, keep: Told, interrupt: "Interrupt") -> None:
+def _play(todo: Iterable[Task], pool: WorkerPool, keep: Told, interrupt: "Interrupt") -> None:
     """Hand tasks out and take points in, until all are done or somebody interrupts."""
     waiting = deque(todo)
     suspects: deque[Task] = deque()
@@ -215,7 +217,7 @@ def _task(variant: Variant, path: Path, seed: int, backend: str, code: str, ques
     )
 
 
-def _write(planned: Plan) -> None:
+def _write(planned: SweepPlan) -> None:
     """The sweep's description and scenario files, from which each point can be played again."""
     for name, text in planned.files.items():
         path = Path(name)

@@ -1,11 +1,11 @@
 """Estimates with confidence bands, and tests, for samples some of which are only known to be longer than something.
 
-A `Sample` is times, and for each whether it was reached; one that was not is right-censored: longer than its window.
-Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values is the plain empirical
-distribution. Bands are percentile bootstrap (Efron 1979): the runs are drawn anew with replacement. Two samples are
-compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965), with its permutation distribution; many
-comparisons together are held to one error rate after Holm (1979). Everything is a function of its arguments: the
-generators are seeded. Pure but for numpy.
+A `CensoredSample` is times, and for each whether it was reached; one that was not is right-censored: longer than its
+window. Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values is the plain
+empirical distribution. Bands are percentile bootstrap (Efron 1979): the runs are drawn anew with replacement. Two
+samples are compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965), with its permutation
+distribution; many comparisons together are held to one error rate after Holm (1979). Everything is a function of its
+arguments: the generators are seeded. Pure but for numpy.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ __all__ = [
     "CONFIDENCE",
     "FEWEST_FOR_AN_INTERVAL",
     "PERMUTATIONS",
-    "Band",
+    "CensoredSample",
     "Curve",
+    "Estimate",
     "Ratio",
-    "Sample",
     "curve",
     "holm",
     "mean",
@@ -48,7 +48,7 @@ _CHUNK = 4_000_000
 """Numbers held at once."""
 
 
-class Sample:
+class CensoredSample:
     """Values of one metric, one per run; `reached` false: longer than the value."""
 
     __slots__ = ("reached", "values")
@@ -73,7 +73,7 @@ class Sample:
         return len(self) == 0 or (bool((self.values == self.values[0]).all()) and self.censored in (0, len(self)))
 
 
-class Band(Struct, frozen=True):
+class Estimate(Struct, frozen=True):
     """An estimate and its confidence interval; inf: not reached in so many runs that it cannot be said. The bounds are
     nan where there is no interval: one run says nothing of how far runs lie apart."""
 
@@ -100,7 +100,7 @@ class Curve(Struct, frozen=True):
     high: Any
 
 
-def curve(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Curve:
+def curve(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Curve:
     """The distribution of a sample, at most at `_GRID` points of it."""
     times = np.unique(sample.values[sample.reached])
     if len(times) == 0:
@@ -117,27 +117,27 @@ def curve(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Curve
     return Curve(times, share, low, high)
 
 
-def median(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band:
+def median(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Estimate:
     """The median; inf when fewer than half of the runs got there."""
     if len(sample) == 0:
-        return Band(np.inf, np.inf, np.inf)
+        return Estimate(np.inf, np.inf, np.inf)
     value = float(_medians_of(sample, np.ones((1, len(sample))))[0])
     if len(sample) < FEWEST_FOR_AN_INTERVAL:
-        return Band(value, np.nan, np.nan)
+        return Estimate(value, np.nan, np.nan)
     low, high = _quantiles(_medians(sample, seed, resamples))
-    return Band(value, low, high)
+    return Estimate(value, low, high)
 
 
-def mean(sample: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Band:
+def mean(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Estimate:
     """The mean of values that are all known."""
     if len(sample) < FEWEST_FOR_AN_INTERVAL:
-        return Band(float(sample.values.mean()), np.nan, np.nan)
+        return Estimate(float(sample.values.mean()), np.nan, np.nan)
     weights = _weights(len(sample), seed, resamples)
     low, high = _quantiles(weights @ sample.values / len(sample))
-    return Band(float(sample.values.mean()), low, high)
+    return Estimate(float(sample.values.mean()), low, high)
 
 
-def ratio_of_medians(a: Sample, b: Sample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Ratio:
+def ratio_of_medians(a: CensoredSample, b: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Ratio:
     """median(a) / median(b) with its interval; resamples whose medians cannot be divided make the interval open."""
     first, second = _medians_of(a, np.ones((1, len(a))))[0], _medians_of(b, np.ones((1, len(b))))[0]
     if not (np.isfinite(first) and np.isfinite(second) and second > 0 and first > 0):
@@ -153,7 +153,9 @@ def ratio_of_medians(a: Sample, b: Sample, *, seed: int = 0, resamples: int = BO
     return Ratio(float(first / second), low, high if np.isfinite(high) else None)
 
 
-def permutation_test(a: Sample, b: Sample, *, seed: int = 0, permutations: int = PERMUTATIONS) -> tuple[float, float]:
+def permutation_test(
+    a: CensoredSample, b: CensoredSample, *, seed: int = 0, permutations: int = PERMUTATIONS
+) -> tuple[float, float]:
     """(p value, probability that a run of `a` takes longer than one of `b`, ties counting half).
 
     Two-sided. Each run scores how many of the other runs certainly took longer, less how many certainly took less
@@ -200,7 +202,7 @@ def _weights(n: int, seed: int, resamples: int) -> Floats:
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
 
 
-def _survival(sample: Sample, weights: Floats, times: Floats) -> Floats:
+def _survival(sample: CensoredSample, weights: Floats, times: Floats) -> Floats:
     """Kaplan-Meier: the share that had not settled by each of `times` (sorted), per row of weights."""
     order = np.argsort(sample.values, kind="stable")
     values, reached = sample.values[order], sample.reached[order]
@@ -218,20 +220,20 @@ def _survival(sample: Sample, weights: Floats, times: Floats) -> Floats:
     return survival
 
 
-def _resampled(sample: Sample, times: Floats, seed: int, resamples: int) -> Floats:
+def _resampled(sample: CensoredSample, times: Floats, seed: int, resamples: int) -> Floats:
     """The survival per resample, (resamples, times)."""
     weights = _weights(len(sample), seed, resamples)
     rows = max(1, _CHUNK // max(len(sample), 1))
     return np.concatenate([_survival(sample, weights[i : i + rows], times) for i in range(0, resamples, rows)])
 
 
-def _medians(sample: Sample, seed: int, resamples: int) -> Floats:
+def _medians(sample: CensoredSample, seed: int, resamples: int) -> Floats:
     weights = _weights(len(sample), seed, resamples)
     rows = max(1, _CHUNK // max(len(sample), 1))
     return np.concatenate([_medians_of(sample, weights[i : i + rows]) for i in range(0, resamples, rows)])
 
 
-def _medians_of(sample: Sample, weights: Floats) -> Floats:
+def _medians_of(sample: CensoredSample, weights: Floats) -> Floats:
     """The first time by which at least half have settled, per row; inf where there is none."""
     times = np.unique(sample.values[sample.reached])
     if len(times) == 0:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from lab.workshop.text import Part
+from lab.workshop.text import CoursePart
 
-__all__ = ["Bookmark", "Place"]
+__all__ = ["Bookmark", "CoursePosition"]
 
 _PAGES = 32
 """Pages of which a place is kept; the oldest goes first."""
 
 
-class Place(msgspec.Struct, frozen=True):
+class CoursePosition(msgspec.Struct, frozen=True):
     """The next command to type: the part's number and the command's index in it, from 0."""
 
     part: int
@@ -28,15 +28,15 @@ class Place(msgspec.Struct, frozen=True):
 class Bookmark:
     """The place of one page. `problem` says why a place could not be kept; empty while it could."""
 
-    def __init__(self, parts: tuple[Part, ...]) -> None:
+    def __init__(self, parts: tuple[CoursePart, ...]) -> None:
         self._page = hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
         self.problem = ""
 
-    def get(self) -> Place | None:
+    def get(self) -> CoursePosition | None:
         """The place that was kept, if any."""
         return self._read().get(self._page)
 
-    def keep(self, place: Place | None) -> None:
+    def keep(self, place: CoursePosition | None) -> None:
         """Keep a place; None forgets it."""
         pages = {page: kept for page, kept in self._read().items() if page != self._page}
         if place is not None:
@@ -51,9 +51,9 @@ class Bookmark:
         except (OSError, RuntimeError) as error:
             self.problem = str(error)
 
-    def _read(self) -> dict[str, Place]:
+    def _read(self) -> dict[str, CoursePosition]:
         with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError):
-            return msgspec.json.decode(_file().read_bytes(), type=dict[str, Place])
+            return msgspec.json.decode(_file().read_bytes(), type=dict[str, CoursePosition])
         return {}
 
 

@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from lab.errors import LabError
 from lab.workshop import judging
-from lab.workshop.bookmark import Place
+from lab.workshop.bookmark import CoursePosition
 from lab.workshop.interrupts import Interrupts
-from lab.workshop.session import NoPromptError, Outcome, Session
-from lab.workshop.text import PRINTED_ID, Command, Part
+from lab.workshop.session import LineOutcome, NoPromptError, ShellSession
+from lab.workshop.text import PRINTED_ID, CoursePart, TypedCommand
 from lab.workshop.words import EN, Words
 
 __all__ = ["Course", "Left", "Walked", "WentWrong"]
@@ -40,7 +40,7 @@ class WentWrong(LabError):
 class Left(Exception):
     """The learner left the class; `place` is the next command to type."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: CoursePosition) -> None:
         self.place = place
         super().__init__()
 
@@ -55,9 +55,9 @@ class Walked(Struct, frozen=True):
 class _At(Struct, frozen=True):
     """One command where it stands, and how many its part has."""
 
-    part: Part
-    place: Place
-    command: Command
+    part: CoursePart
+    place: CoursePosition
+    command: TypedCommand
     of: int
 
 
@@ -67,14 +67,14 @@ class Course:
     def __init__(
         self,
         lab: str,
-        parts: Sequence[Part],
+        parts: Sequence[CoursePart],
         say: Say,
         ask: Ask | None = None,
         *,
         words: Words = EN,
         only: AbstractSet[int] = frozenset(),
-        start: Place | None = None,
-        keep: Callable[[Place], None] = lambda place: None,
+        start: CoursePosition | None = None,
+        keep: Callable[[CoursePosition], None] = lambda place: None,
         width: int = 100,
     ) -> None:
         """`ask` None: everything is typed here. `only`: the parts to walk (empty: all). What comes before them, or
@@ -89,10 +89,10 @@ class Course:
         self._keep = keep
         self._width = width
         self._interrupts = Interrupts()
-        self._sessions: dict[str, Session] = {}
-        self._inside: Session | None = None
+        self._sessions: dict[str, ShellSession] = {}
+        self._inside: ShellSession | None = None
         """Where a container's shell is open."""
-        self._opener: Command | None = None
+        self._opener: TypedCommand | None = None
         """The command of the page that opens the shell for container commands here."""
         self._settings: dict[str, list[str]] = {}
         """Lines that changed a host's shell (`weave proxy-env`): another shell of that host needs them too."""
@@ -122,7 +122,7 @@ class Course:
                     self._head(self._title(part))
                     yield None, step.prose
                 for number, command in enumerate(step.commands):
-                    at = _At(part=part, place=Place(part.number, index), command=command, of=of)
+                    at = _At(part=part, place=CoursePosition(part.number, index), command=command, of=of)
                     if judging.opens_shell(command.line):
                         self._opener = command
                     if self._before(part, index):
@@ -134,11 +134,11 @@ class Course:
                         yield at, step.prose if number == 0 else ""
                     index += 1
 
-    def _before(self, part: Part, index: int) -> bool:
+    def _before(self, part: CoursePart, index: int) -> bool:
         """Whether a command comes before what is to be walked."""
         if self._only and part.number not in self._only:
             return True
-        return self._start is not None and Place(part.number, index) != self._start
+        return self._start is not None and CoursePosition(part.number, index) != self._start
 
     def _go(self, at: _At | None, prose: str) -> bool | None:
         """Do one command; False when it was passed over, None for prose alone."""
@@ -156,7 +156,7 @@ class Course:
             self._heading = text
             self._say("\n" + text)
 
-    def _title(self, part: Part) -> str:
+    def _title(self, part: CoursePart) -> str:
         numbers = [one.number for one in self._parts]
         at = numbers.index(part.number) + 1
         return self._words.part.format(number=part.number, title=part.title, at=at, of=len(numbers))
@@ -239,7 +239,7 @@ class Course:
             else:
                 return asked.strip()
 
-    def _reached(self, command: Command, asked: str) -> Session | None:
+    def _reached(self, command: TypedCommand, asked: str) -> ShellSession | None:
         """Where to type; None when the container's shell had to be opened again first, or is not open."""
         session = self._where(command)
         if session is not None:
@@ -262,7 +262,7 @@ class Course:
             self._note(opener, session, outcome)
         return None
 
-    def _typed(self, session: Session, line: str) -> Outcome | None:
+    def _typed(self, session: ShellSession, line: str) -> LineOutcome | None:
         """What came of a learner's line, interrupted (by ^C, or after a while) if it does not end; None: of the shell
         nothing is left, and the next one is opened when it is needed."""
         try:
@@ -281,7 +281,7 @@ class Course:
 
     # --- both --------------------------------------------------------------------------------------------------------
 
-    def _note(self, command: Command, session: Session, outcome: Outcome) -> None:
+    def _note(self, command: TypedCommand, session: ShellSession, outcome: LineOutcome) -> None:
         """Remember what a command left: a container's shell, an identifier that was printed."""
         if outcome.status is None:
             self._inside = session
@@ -292,12 +292,12 @@ class Course:
         if printed := _ID.findall(outcome.output):
             self._printed = printed[-1].strip()[:12]
 
-    def _where(self, command: Command) -> Session | None:
+    def _where(self, command: TypedCommand) -> ShellSession | None:
         """The session for a command; None when it is for a container's shell and none is open."""
         if not command.host:
             return self._inside
         if command.host not in self._sessions:
-            session = Session(self._lab, command.host)
+            session = ShellSession(self._lab, command.host)
             for line in self._settings.get(command.host, []):
                 session.type(line)
             self._sessions[command.host] = session
@@ -307,5 +307,5 @@ class Course:
         return line.replace(PRINTED_ID, self._printed) if self._printed else line
 
 
-def _prompt(command: Command) -> str:
+def _prompt(command: TypedCommand) -> str:
     return f"{command.host}:~$ " if command.host else "# "

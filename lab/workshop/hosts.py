@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.workshop import hosts_process as hold
-from lab.workshop.text import Part, parse
+from lab.workshop.text import CoursePart, parse
 
 __all__ = ["page", "read", "two_hosts"]
 
@@ -27,7 +27,7 @@ def page(language: str) -> Path:
     raise LabError(f"this installation has no {name}: give the path of the walk-through, `lab workshop FILE`")
 
 
-def read(file: Path, numbers: tuple[int, ...] = ()) -> tuple[Part, ...]:
+def read(file: Path, numbers: tuple[int, ...] = ()) -> tuple[CoursePart, ...]:
     """The parts of a page. Raises `LabError` for a page that cannot be typed, or that has not these numbers."""
     try:
         parts = parse(file.read_text(encoding="utf-8"))

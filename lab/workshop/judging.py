@@ -7,8 +7,8 @@ import difflib
 import re
 import shlex
 
-from lab.workshop.session import Outcome
-from lab.workshop.text import Command, lacking
+from lab.workshop.session import LineOutcome
+from lab.workshop.text import TypedCommand, lacking
 from lab.workshop.words import EN, Words
 
 __all__ = ["hint", "opens_shell", "same", "wrong"]
@@ -24,7 +24,7 @@ def opens_shell(line: str) -> bool:
     return bool(_INSIDE.search(line)) and "weave run" not in line
 
 
-def wrong(command: Command, outcome: Outcome, words: Words = EN) -> str:
+def wrong(command: TypedCommand, outcome: LineOutcome, words: Words = EN) -> str:
     """What is wrong with the outcome of a command; empty when nothing is."""
     output = outcome.output.strip()[-_SHOWN:]
     if missing := lacking(command.expected, outcome.output):
@@ -45,7 +45,7 @@ def same(typed: str, line: str) -> bool:
     return left is not None and left == right
 
 
-def hint(command: Command, line: str, typed: str, outcome: Outcome | None, words: Words = EN) -> str:
+def hint(command: TypedCommand, line: str, typed: str, outcome: LineOutcome | None, words: Words = EN) -> str:
     """What helps after `typed` (empty: nothing was typed yet) did not do what `line` does."""
     left, right = _split(typed), _split(line)
     if not typed or left is None or right is None:

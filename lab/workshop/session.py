@@ -40,14 +40,14 @@ class ShellEndedError(LabError):
     """The shell is gone: its session is of no more use."""
 
 
-class Outcome(Struct, frozen=True):
+class LineOutcome(Struct, frozen=True):
     """What a line came to. `status` is None when it left a shell of a container open."""
 
     status: int | None
     output: str
 
 
-class Session:
+class ShellSession:
     """One shell. `close` ends it, and whatever still runs in it."""
 
     def __init__(self, lab: str, host: str) -> None:
@@ -77,7 +77,7 @@ class Session:
         finally:
             os._exit(code)
 
-    def type(self, line: str, timeout: float = TIMEOUT) -> Outcome:
+    def type(self, line: str, timeout: float = TIMEOUT) -> LineOutcome:
         """Type a line and return what came of it, without the echo of a container's terminal.
 
         Raises `NoPromptError` when no prompt comes back in time, and `ShellEndedError`.
@@ -87,14 +87,14 @@ class Session:
         # A shell that is attached to shows no prompt before Enter is pressed, and one that is just starting drops what
         # was typed before it was ready: so Enter is pressed again while nothing comes.
         outcome = self._until_prompt(timeout, nudge=" attach " in f" {line} ")
-        return Outcome(outcome.status, outcome.output.removeprefix(line + "\n"))
+        return LineOutcome(outcome.status, outcome.output.removeprefix(line + "\n"))
 
     def press_interrupt(self) -> None:
         """Press ^C: for the command that runs, which another call waits for."""
         with contextlib.suppress(ShellEndedError):
             self._send("\x03")
 
-    def interrupt(self) -> Outcome:
+    def interrupt(self) -> LineOutcome:
         """Press ^C, then the quit key if that is not heard, and return what the line came to by that."""
         self.press_interrupt()
         try:
@@ -117,17 +117,17 @@ class Session:
         except OSError:
             raise ShellEndedError(f"{self.host}: the shell has ended") from None
 
-    def _until_prompt(self, timeout: float, *, nudge: bool = False) -> Outcome:
+    def _until_prompt(self, timeout: float, *, nudge: bool = False) -> LineOutcome:
         deadline = time.monotonic() + timeout
         nudged = 0.0
         quiet = False
         while True:
             end = _shown(self._raw[-_PROMPT:])
             if mine := self._mine.search(end):
-                return Outcome(int(mine[1]), self._before(mine[0]))
+                return LineOutcome(int(mine[1]), self._before(mine[0]))
             # A container's prompt may stand in the middle of what is still being written: it must be the last word.
             if quiet and (theirs := _CONTAINER.search(end)):
-                return Outcome(None, self._before(theirs[0]))
+                return LineOutcome(None, self._before(theirs[0]))
             left = deadline - time.monotonic()
             if left <= 0:
                 shows = _shown(self._raw)

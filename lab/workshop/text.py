@@ -22,7 +22,7 @@ PRINTED_ID = "04d37c6f7781"
 """The page's example of a container's identifier; where it is typed, the one that was printed last is meant."""
 
 
-class Command(Struct, frozen=True, kw_only=True):
+class TypedCommand(Struct, frozen=True, kw_only=True):
     """One line to type. `host` is empty for the shell that is open in a container."""
 
     host: str
@@ -31,52 +31,52 @@ class Command(Struct, frozen=True, kw_only=True):
     fails: bool = False
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class CourseStep(Struct, frozen=True, kw_only=True):
     """Some prose, then commands."""
 
     prose: str
-    commands: tuple[Command, ...]
+    commands: tuple[TypedCommand, ...]
 
 
-class Part(Struct, frozen=True, kw_only=True):
+class CoursePart(Struct, frozen=True, kw_only=True):
     """One numbered section of the page."""
 
     number: int
     title: str
-    steps: tuple[Step, ...]
+    steps: tuple[CourseStep, ...]
 
 
-def parse(text: str) -> tuple[Part, ...]:
+def parse(text: str) -> tuple[CoursePart, ...]:
     """The parts of a page in their order. Raises `LabError` with the line's number for a block that cannot be typed."""
-    parts: list[Part] = []
+    parts: list[CoursePart] = []
     number, title = -1, ""
-    steps: list[Step] = []
+    steps: list[CourseStep] = []
     prose: list[str] = []
     lines = enumerate(text.splitlines(), 1)
     for at, line in lines:
         if head := _PART.match(line):
             if number >= 0:
-                parts.append(Part(number=number, title=title, steps=_closed(steps, prose)))
+                parts.append(CoursePart(number=number, title=title, steps=_closed(steps, prose)))
             number, title = int(head["number"]), head["title"]
             steps, prose = [], []
         elif fence := _FENCE.match(line):
             block = list(_block(lines, at))
             if fence["kind"] == "console" and number >= 0:
                 commands = _commands(block, at, fails="fails" in fence["marks"].split())
-                steps.append(Step(prose="\n".join(prose).strip(), commands=commands))
+                steps.append(CourseStep(prose="\n".join(prose).strip(), commands=commands))
                 prose = []
         else:
             prose.append(line)
     if number >= 0:
-        parts.append(Part(number=number, title=title, steps=_closed(steps, prose)))
+        parts.append(CoursePart(number=number, title=title, steps=_closed(steps, prose)))
     if not parts:
         raise LabError("the page has no numbered parts (`## 1. …`), so there is nothing to type")
     return tuple(parts)
 
 
-def _closed(steps: Sequence[Step], prose: Sequence[str]) -> tuple[Step, ...]:
+def _closed(steps: Sequence[CourseStep], prose: Sequence[str]) -> tuple[CourseStep, ...]:
     rest = "\n".join(prose).strip()
-    return (*steps, Step(prose=rest, commands=())) if rest else tuple(steps)
+    return (*steps, CourseStep(prose=rest, commands=())) if rest else tuple(steps)
 
 
 def _block(lines: Iterator[tuple[int, str]], opened: int) -> Iterator[str]:
@@ -87,21 +87,21 @@ def _block(lines: Iterator[tuple[int, str]], opened: int) -> Iterator[str]:
     raise LabError(f"line {opened}: this block is never closed")
 
 
-def _commands(block: Sequence[str], at: int, *, fails: bool) -> tuple[Command, ...]:
-    found: list[Command] = []
+def _commands(block: Sequence[str], at: int, *, fails: bool) -> tuple[TypedCommand, ...]:
+    found: list[TypedCommand] = []
     for offset, line in enumerate(block, at + 1):
         if match := _ON_HOST.match(line):
-            found.append(Command(host=match["host"], line=match["command"].strip()))
+            found.append(TypedCommand(host=match["host"], line=match["command"].strip()))
         elif match := _IN_CONTAINER.match(line):
-            found.append(Command(host="", line=match["command"].strip()))
+            found.append(TypedCommand(host="", line=match["command"].strip()))
         elif found and line.strip():
             last = found[-1]
-            found[-1] = Command(host=last.host, line=last.line, expected=(*last.expected, line.strip()))
+            found[-1] = TypedCommand(host=last.host, line=last.line, expected=(*last.expected, line.strip()))
         elif line.strip():
             raise LabError(f"line {offset}: output before any command; a command is `HOST:~$ …` or `# …`: {line!r}")
     if fails and found:
         last = found[-1]
-        found[-1] = Command(host=last.host, line=last.line, expected=last.expected, fails=True)
+        found[-1] = TypedCommand(host=last.host, line=last.line, expected=last.expected, fails=True)
     return tuple(found)
 
 

@@ -106,7 +106,7 @@ def start_proxy(words: Sequence[str], options: ProxyOptions, environment: Mappin
 class ProgramContainer(Struct, frozen=True):
     """The container of the router or the proxy, whatever state it is in."""
 
-    engine: "_Engine"
+    engine: "_EngineApi"
     id: str
     name: str
     running: bool
@@ -137,7 +137,7 @@ class ProgramContainer(Struct, frozen=True):
 
 def find(part: str, environment: Mapping[str, str]) -> ProgramContainer | None:
     """The container of the router or the proxy; None: there is none. Raises `RequestRefused` if nobody can tell."""
-    engine = _Engine(_engine_socket(environment))
+    engine = _EngineApi(_engine_socket(environment))
     try:
         return engine.find(part)
     except RequestRefused:
@@ -193,7 +193,7 @@ def _start(
     if options.docker_api:
         raise Usage(f"--docker-api and {FLAG} do not go together: the engine is the one that DOCKER_HOST names")
     path = _engine_socket(environment)
-    engine = _Engine(path)
+    engine = _EngineApi(path)
     name = NAMES[part]
     try:
         engine.check()
@@ -237,7 +237,7 @@ def _start(
         raise
 
 
-def _await(engine: "_Engine", held: ProgramContainer, part: str, answers: Callable[[], bool]) -> None:
+def _await(engine: "_EngineApi", held: ProgramContainer, part: str, answers: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not answers():
         state = engine.must("GET", f"/containers/{held.id}/json")["State"]
@@ -312,7 +312,7 @@ def _says_container(environment: Mapping[str, str]) -> bool:
 # --- the engine -----------------------------------------------------------------------------------------------------
 
 
-class _Engine:
+class _EngineApi:
     """The engine's API, one request a connection. Raises `OSError` where nothing answers."""
 
     def __init__(self, path: str) -> None:

@@ -36,7 +36,7 @@ CHANNEL = "dns"
 STORE_KEY = "names"
 
 
-class Registry:
+class NameRegistry:
     """All names of all peers, and the index of those that are answered."""
 
     def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes]) -> None:

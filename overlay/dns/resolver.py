@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from overlay.config import Config
 from overlay.dns.names import MAX_LABEL, MAX_NAME, address_of_reverse, name_of_labels, packed, within
-from overlay.dns.registry import Registry
+from overlay.dns.registry import NameRegistry
 from overlay.effects import DnsAnswer, DnsForward, Effect, Log
 from overlay.env import Random
 from overlay.inputs import DnsQuery
@@ -80,7 +80,7 @@ FORWARD = _Plan(forward=True)
 class Resolver:
     """Answers `DnsQuery` inputs. `rng` shuffles the answers."""
 
-    def __init__(self, config: Config, registry: Registry, rng: Random) -> None:
+    def __init__(self, config: Config, registry: NameRegistry, rng: Random) -> None:
         self._registry = registry
         self._rng = rng
         self._ttl = config.dns_ttl

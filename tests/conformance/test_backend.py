@@ -22,7 +22,7 @@ from lab.contracts.probe import phase_of
 from lab.errors import LabError
 from lab.faults.packet_filter import Obstacle, Obstructed
 from lab.overlays import make_overlay
-from lab.records.history import Gone, Sample, View
+from lab.records.history import PeerGone, Sample, View
 from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
 
@@ -138,7 +138,7 @@ async def commands_run_inside_containers(bench: Bench) -> None:
 
 
 async def views_follow_the_daemon(bench: Bench) -> None:
-    seen: list[View | Gone] = []
+    seen: list[View | PeerGone] = []
     async with _following(bench.a.views(), seen.append):
         await bench.overlay.launch(["a", "b"], {})
         await bench.overlay.connect("a", ["b"])
@@ -148,14 +148,14 @@ async def views_follow_the_daemon(bench: Bench) -> None:
         last = next(view for view in reversed(seen) if isinstance(view, View))
         assert last.host == "a" and last.reachable == 2 and 0 < last.t <= bench.lab.now()
         await bench.a.kill_daemon()
-        await _seen(bench, seen, lambda view: isinstance(view, Gone) and not view.asked)
+        await _seen(bench, seen, lambda view: isinstance(view, PeerGone) and not view.asked)
         with pytest.raises(LabError, match="no overlay daemon runs on a"):
             await bench.a.kill_daemon()
         seen.clear()
         await bench.overlay.relaunch("a")
         await _seen(bench, seen, lambda view: isinstance(view, View) and view.neighbours == ("b",))
         assert (await bench.a.exec(["sh", "-c", "weave stop; sleep 0.1"])).code == 0
-        await _seen(bench, seen, lambda view: isinstance(view, Gone) and view.asked)
+        await _seen(bench, seen, lambda view: isinstance(view, PeerGone) and view.asked)
 
 
 async def probes_keep_their_grid(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from netns_labs import require_netns
 from lab.backends.netns import NetnsBackend
 from lab.backends.simulated.backend import SimBackend
 from lab.records.history import Writer
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import load_resolved
 from lab.scenario.resolve import Resolved
 
@@ -114,7 +114,7 @@ def _on_packets(scenario: Resolved, result: Path) -> tuple[str, str]:
     backend = NetnsBackend()
 
     def work() -> int:
-        outcome: Outcome = asyncio.run(Runner(scenario, backend, Writer(io.BytesIO())).run())
+        outcome: RunOutcome = asyncio.run(Runner(scenario, backend, Writer(io.BytesIO())).run())
         result.write_text(json.dumps([outcome.verdict, outcome.reason]))
         return 0
 

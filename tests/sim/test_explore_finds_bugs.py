@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.explore.search import Found, Search, write_case
+from lab.explore.search import Counterexample, Search, write_case
 from lab.scenario.load import load_resolved
 from lab.sweep.measure import Point
 from lab.sweep.play import Task, play_here
@@ -50,7 +50,7 @@ def search(tmp_path: Path) -> Search:
     return Search(path, "sim", Here(), deadline=20_000_000_000, most=6, stopped=lambda: False)
 
 
-def explored(search: Search, seeds: range) -> Found:
+def explored(search: Search, seeds: range) -> Counterexample:
     hit = search.search(seeds, lambda seed, point: None)
     assert hit is not None, "the planted bug was not found"
     return search.shrink(*hit, runs=150, told=lambda case, runs: None)

@@ -9,10 +9,10 @@ import pytest
 
 from lab.backends.simulated.backend import SimBackend, SimLab
 from lab.records.history import Writer
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
-from lab.sim.kernel import Port
+from lab.sim.kernel import BridgePort
 from overlay.compiled_policy import CompiledPolicy
 from overlay.effects import SetPolicy
 
@@ -49,7 +49,7 @@ class Watched(SimBackend):
         return self.lab
 
 
-def play(*steps: str, options: str = "", backend: Watched | None = None) -> tuple[Outcome, SimLab]:
+def play(*steps: str, options: str = "", backend: Watched | None = None) -> tuple[RunOutcome, SimLab]:
     text = HEAD.replace("OPTIONS", options) + "".join(f"  - {step}\n" for step in steps)
     backend = backend or Watched()
     outcome = backend.run(Runner(resolve(parse(text)), backend, Writer(io.BytesIO())).run())
@@ -176,7 +176,7 @@ def test_a_new_container_is_known_to_the_packet_filter_before_it_is_plugged_in()
         kernel = lab.hosts["b"].kernel
         before = kernel.plug
 
-        def plug(port: Port) -> None:
+        def plug(port: BridgePort) -> None:
             (address,) = map(ip_address, port.addresses)
             known.append(not kernel.policy.decide(address, address, "tcp", 1)[0])
             before(port)

@@ -4,7 +4,7 @@ import io
 
 from lab.backends.simulated.backend import SimBackend
 from lab.records.history import Writer
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 
@@ -41,5 +41,5 @@ def test_a_simulated_host_is_checked_by_what_its_router_knows() -> None:
     scenario = resolve(parse(SCENARIO), seed=1)
     backend = SimBackend()
     assert backend.refuse(scenario) == []
-    outcome: Outcome = backend.run(Runner(scenario, backend, Writer(io.BytesIO())).run())
+    outcome: RunOutcome = backend.run(Runner(scenario, backend, Writer(io.BytesIO())).run())
     assert (outcome.verdict, outcome.reason) == ("valid", "")

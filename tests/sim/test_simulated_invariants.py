@@ -8,11 +8,11 @@ import pytest
 from lab.backends.simulated.backend import SimBackend, SimLab
 from lab.checkers import check
 from lab.records.history import AnyRecord, Event, Writer, decode
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
-from lab.sim.kernel import Port
-from overlay.dns.registry import Registry
+from lab.sim.kernel import BridgePort
+from overlay.dns.registry import NameRegistry
 from overlay.effects import SetFlood
 
 SECOND = 1_000_000_000
@@ -45,7 +45,7 @@ class Sabotaged(SimBackend):
         return lab
 
 
-def played(sabotage: Callable[[SimLab], None], text: str = SCENARIO) -> tuple[Outcome, list[AnyRecord], SimLab]:
+def played(sabotage: Callable[[SimLab], None], text: str = SCENARIO) -> tuple[RunOutcome, list[AnyRecord], SimLab]:
     backend, history = Sabotaged(sabotage), io.BytesIO()
     outcome = backend.run(Runner(resolve(parse(text)), backend, Writer(history)).run())
     return outcome, [decode(line) for line in history.getvalue().splitlines()], backend.lab
@@ -58,13 +58,13 @@ def nothing(lab: SimLab) -> None:
 def address_twice(lab: SimLab) -> None:
     ours = next(iter(lab.hosts["a"].kernel.ports.values()))
     theirs = next(iter(lab.hosts["b"].kernel.ports.values()))
-    lab.hosts["b"].kernel.plug(Port(theirs.container, theirs.mac, ours.addresses, ours.cidrs))
+    lab.hosts["b"].kernel.plug(BridgePort(theirs.container, theirs.mac, ours.addresses, ours.cidrs))
 
 
 def mac_twice(lab: SimLab) -> None:
     ours = next(iter(lab.hosts["a"].kernel.ports.values()))
     theirs = next(iter(lab.hosts["b"].kernel.ports.values()))
-    lab.hosts["b"].kernel.plug(Port(theirs.container, ours.mac, theirs.addresses, theirs.cidrs))
+    lab.hosts["b"].kernel.plug(BridgePort(theirs.container, ours.mac, theirs.addresses, theirs.cidrs))
 
 
 def flood_twice(lab: SimLab) -> None:
@@ -115,7 +115,7 @@ def test_violation_ends_the_run_and_says_what_who_and_when(
 
 def test_beliefs_that_stay_apart_when_nothing_moves_are_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     def apart(lab: SimLab) -> None:
-        monkeypatch.setattr(Registry, "dns_digest", property(id))
+        monkeypatch.setattr(NameRegistry, "dns_digest", property(id))
 
     outcome, _, _ = played(apart)
     assert outcome.verdict == "invalid" and "differ about names, 60 s after anything moved" in outcome.reason

@@ -11,14 +11,14 @@ import pytest
 from lab.backends.simulated.backend import SimBackend
 from lab.records.history import Writer
 from lab.records.store import read_summary
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import load_resolved
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 
 
-def played(path: Path, seed: int | None = None) -> tuple[Outcome, bytes]:
+def played(path: Path, seed: int | None = None) -> tuple[RunOutcome, bytes]:
     scenario = load_resolved(path, seed)
     backend, history = SimBackend(), io.BytesIO()
     assert backend.refuse(scenario) == []

@@ -8,14 +8,14 @@ import pytest
 
 from lab.backends.simulated.backend import SimBackend
 from lab.records.history import AnyRecord, Event, Sample, Writer, decode
-from lab.runner.runner import Outcome, Runner
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
 
 MS = 1_000_000
 
 
-def played(text: str, seed: int = 1) -> tuple[Outcome, list[AnyRecord]]:
+def played(text: str, seed: int = 1) -> tuple[RunOutcome, list[AnyRecord]]:
     scenario: Resolved = resolve(parse(text), seed=seed)
     backend, history = SimBackend(), io.BytesIO()
     assert backend.refuse(scenario) == []

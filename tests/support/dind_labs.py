@@ -54,9 +54,9 @@ def on(name: str, where: str, *command: str) -> str:
 
 def supervisor(name: str) -> int:
     """The pid of a lab's PID 1, as the machine sees it."""
-    from lab.backends.netns import Client, find
+    from lab.backends.netns import LabClient, find
 
-    with Client(find(name)) as client:
+    with LabClient(find(name)) as client:
         _, pidfd = client.call_pidfd("supervisor")
     try:
         fields = Path(f"/proc/self/fdinfo/{pidfd}").read_text().split()

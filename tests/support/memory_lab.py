@@ -12,9 +12,9 @@ import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from lab.contracts.lab import Probe, Result
+from lab.contracts.lab import CommandResult, Probe
 from lab.faults.partition import groups_of
-from lab.records.history import Gone, Sample, View
+from lab.records.history import PeerGone, Sample, View
 from lab.scenario.resolve import Resolved
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class MemoryHost:
 
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
-    ) -> Result:
+    ) -> CommandResult:
         self._lab.calls.append((self.name, tuple(argv)))
         await asyncio.sleep(0.001)
         if argv[0] == "weave" and not container:
@@ -79,10 +79,10 @@ class MemoryHost:
         if argv[:2] == ["python3", "-ISc"]:
             return self._engine(argv[3], argv[4].split("/containers/")[1])
         if argv[0] == "ip":
-            return Result(0, "3: docker0    inet 172.17.0.1/16 scope global docker0\n", "")
+            return CommandResult(0, "3: docker0    inet 172.17.0.1/16 scope global docker0\n", "")
         return self._lab.commands(self.name, container, tuple(argv))
 
-    def _weave(self, words: list[str]) -> Result:
+    def _weave(self, words: list[str]) -> CommandResult:
         verb, rest = words[0], words[1:]
         lab = self._lab
         if verb == "launch":
@@ -96,20 +96,20 @@ class MemoryHost:
             name, hostname = rest[rest.index("--name") + 1], rest[rest.index("-h") + 1]
             lab.containers[name] = MemoryContainer(self.name, name, hostname, address)
         elif verb == "ps":
-            return Result(0, f"0123456789ab 02:00:00:00:00:01 {lab.containers[rest[0]].address}\n", "")
+            return CommandResult(0, f"0123456789ab 02:00:00:00:00:01 {lab.containers[rest[0]].address}\n", "")
         lab.touch()
-        return Result(0, "", "")
+        return CommandResult(0, "", "")
 
-    def _engine(self, method: str, what: str) -> Result:
+    def _engine(self, method: str, what: str) -> CommandResult:
         name, _, verb = what.partition("?")[0].partition("/")
         if method == "DELETE":
             self._lab.containers.pop(name, None)
         else:
             self._lab.containers[name].running = verb == "start"
         self._lab.touch()
-        return Result(0, "204\n", "")
+        return CommandResult(0, "204\n", "")
 
-    async def views(self) -> AsyncIterator[View | Gone]:
+    async def views(self) -> AsyncIterator[View | PeerGone]:
         seen, up = -1, False
         while True:
             while self._lab.version == seen:
@@ -117,7 +117,7 @@ class MemoryHost:
             seen = self._lab.version
             if up and not self.daemon:
                 up = False
-                yield Gone(t=self._lab.now(), host=self.name)
+                yield PeerGone(t=self._lab.now(), host=self.name)
             if not self.daemon:
                 continue
             await asyncio.sleep(SETTLE / 1e9)
@@ -161,7 +161,7 @@ class MemoryHost:
 class MemoryLab:
     """All hosts, and the truth that probes and views are made of."""
 
-    def __init__(self, scenario: Resolved, commands: Callable[[str, str, tuple[str, ...]], Result]) -> None:
+    def __init__(self, scenario: Resolved, commands: Callable[[str, str, tuple[str, ...]], CommandResult]) -> None:
         self.machines = {name: MemoryHost(self, name, spec.address) for name, spec in scenario.hosts.items()}
         self.hosts: Mapping[str, MemoryHost] = self.machines
         self.containers: dict[str, MemoryContainer] = {}
@@ -248,9 +248,9 @@ class MemoryBackend:
     name = "memory"
     virtual = True
 
-    def __init__(self, commands: Callable[[str, str, tuple[str, ...]], Result] | None = None) -> None:
+    def __init__(self, commands: Callable[[str, str, tuple[str, ...]], CommandResult] | None = None) -> None:
         self.run = run_virtual
-        self._commands = commands or (lambda host, container, argv: Result(0, "", ""))
+        self._commands = commands or (lambda host, container, argv: CommandResult(0, "", ""))
         self.lab: MemoryLab
 
     def refuse(self, scenario: Any) -> list[str]:

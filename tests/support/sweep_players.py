@@ -12,7 +12,7 @@ from synthetic_points import point
 
 from lab.sweep.measure import Point
 from lab.sweep.play import Task
-from lab.sweep.run import About, Plan
+from lab.sweep.run import About, SweepPlan
 
 
 def tasks(seeds: range, folder: Path) -> tuple[Task, ...]:
@@ -26,12 +26,12 @@ def tasks(seeds: range, folder: Path) -> tuple[Task, ...]:
     )  # fmt: skip
 
 
-def planned(seeds: range, folder: Path) -> Plan:
+def planned(seeds: range, folder: Path) -> SweepPlan:
     """A sweep of these seeds."""
     about = About(
         scenario="made-up", question="Is it?", file="x.yaml", backend="sim", code="1", settings=(), seeds=tuple(seeds)
     )
-    return Plan(about=about, tasks=tasks(seeds, folder), folder=folder, files={})
+    return SweepPlan(about=about, tasks=tasks(seeds, folder), folder=folder, files={})
 
 
 def _mark(task: Task) -> None:

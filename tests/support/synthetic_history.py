@@ -4,7 +4,7 @@ import hashlib
 from random import Random
 from typing import Any
 
-from lab.records.history import AnyRecord, Event, Gone, Load, Meta, Sample, View
+from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -243,7 +243,7 @@ def crash(seed: int = 1) -> list[AnyRecord]:
         groups=(rest,),
         **story.place({k: v for k, v in services.items() if v != "host5"}),
     )
-    story.add(Gone(t=8 * S + 2 * MS, host="host5"))
+    story.add(PeerGone(t=8 * S + 2 * MS, host="host5"))
     for n, host in enumerate(rest):
         story.view(9 * S + 40 * n * MS, host, rest)
     story.event(

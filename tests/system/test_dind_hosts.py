@@ -10,7 +10,7 @@ import pytest
 from dind_labs import OWN, alive, descendants, groups, lab, on, require_dind, supervisor, up
 from waiting import eventually
 
-from lab.backends.netns import Client, find
+from lab.backends.netns import LabClient, find
 from lab.images import store
 from lab.images.archive import Built, archive
 
@@ -89,7 +89,7 @@ def test_containers_outlive_their_engine(two: str) -> None:
 
 def test_a_power_cut_leaves_the_disk(two: str) -> None:
     on(two, "orion.local", "touch", "/var/lib/weave/kept", "/run/lost")
-    with Client(find(two)) as client:
+    with LabClient(find(two)) as client:
         client.call("kill", host="orion.local")
         lab("exec", "--name", two, "orion.local", "--", "true", code=2)
         client.call("start", host="orion.local")

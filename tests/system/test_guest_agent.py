@@ -15,7 +15,7 @@ from lab.backends.netns.backend import NetnsLab
 from lab.backends.netns.paths import STATE, host_dir
 from lab.backends.vagrant.guest import Guest
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Command, encode_command
+from lab.contracts.probe import AgentCommand, encode_command
 from lab.errors import LabError
 from lab.records.history import Sample, decode
 
@@ -91,7 +91,7 @@ def test_probes_run_until_their_connection_ends() -> None:
             every=20_000_000, timeout=10_000_000_000,
         )  # fmt: skip
         async with guest.probes(ENV) as (reader, write):
-            write(encode_command(Command(add=(probe,))))
+            write(encode_command(AgentCommand(add=(probe,))))
             sample = decode(await reader.readline())
             while isinstance(sample, Sample) and sample.error == "late":
                 sample = decode(await reader.readline())

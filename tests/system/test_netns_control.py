@@ -12,7 +12,7 @@ import pytest
 from netns_labs import held, hold, require_netns
 from waiting import PATIENCE
 
-from lab.backends.netns import Client, LabName, control, find, labs
+from lab.backends.netns import LabClient, LabName, control, find, labs
 from lab.errors import LabError
 
 USERS = ["", "nobody"] if os.geteuid() == 0 else [""]
@@ -33,12 +33,12 @@ def running(hosts: int, *words: str, user: str = "") -> Iterator[tuple[str, "sub
             yield name, starter
         finally:
             if (found := [lab for lab in labs() if lab.name == name]) != []:
-                with Client(found[0]) as client:
+                with LabClient(found[0]) as client:
                     client.down()
             starter.wait(PATIENCE)
 
 
-def _pings(client: Client, address: str, *, wait: float = 30) -> bool:
+def _pings(client: LabClient, address: str, *, wait: float = 30) -> bool:
     """Whether h1 is answered within these seconds."""
     result = client.call("exec", host="h1", argv=["ping", "-n", "-c1", f"-W{wait}", address], timeout=60)
     return bool(result["code"] == 0)
@@ -48,7 +48,7 @@ def _pings(client: Client, address: str, *, wait: float = 30) -> bool:
 def test_a_detached_lab_answers_until_it_is_taken_down(user: str) -> None:
     with running(3, "detach", user=user) as (name, starter):
         assert starter.wait(PATIENCE) == 0  # the command returns, the lab stays
-        with Client(find(name)) as client:
+        with LabClient(find(name)) as client:
             facts = client.call("inspect")
             assert [host["name"] for host in facts["hosts"]] == ["h1", "h2", "h3"]
             assert facts["scenario"] == "bare"
@@ -118,15 +118,15 @@ def test_names_are_unique_per_user() -> None:
 def test_a_name_held_by_another_user_is_not_talked_to() -> None:
     listener, name = control.listen(f"squat-{os.getpid()}", exclusive=True)
     with listener, pytest.raises(LabError, match=r"no lab named .* answers"):
-        Client(LabName(65534, name))
+        LabClient(LabName(65534, name))
 
 
 def test_two_labs_with_the_same_addresses_do_not_meet() -> None:
     with (
         running(2) as (first, _),
         running(2) as (second, _),
-        Client(find(first)) as one,
-        Client(find(second)) as two,
+        LabClient(find(first)) as one,
+        LabClient(find(second)) as two,
     ):
         one.call("partition", groups=[["h1"]])
         one.call("exec", host="h2", argv=["touch", "/var/lib/weave/mark"])

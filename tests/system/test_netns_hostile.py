@@ -14,7 +14,7 @@ from lab_processes import family, gone, of_a_lab
 from netns_labs import held, require_netns
 from waiting import PATIENCE, eventually
 
-from lab.backends.netns import Client, LabName, control, find, labs
+from lab.backends.netns import LabClient, LabName, control, find, labs
 from lab.errors import LabError
 
 NOBODY = 65534
@@ -74,7 +74,7 @@ def test_a_holder_that_never_answers_keeps_nobody_waiting(monkeypatch: pytest.Mo
     monkeypatch.setattr(control, "_PATIENCE", {"inspect": 0.2, "down": 0.2})
     name = fresh()
     with listening(f"{os.geteuid()}/{name}"):
-        with Client(find(name)) as client, pytest.raises(LabError, match=f"lab {name} does not answer"):
+        with LabClient(find(name)) as client, pytest.raises(LabError, match=f"lab {name} does not answer"):
             client.call("inspect")
         filling = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(16)]
         for one in filling:
@@ -82,7 +82,7 @@ def test_a_holder_that_never_answers_keeps_nobody_waiting(monkeypatch: pytest.Mo
                 one.connect(f"\0overlay-lab/{os.geteuid()}/{name}")
         assert name not in [lab.name for lab in labs()]
         with pytest.raises(LabError, match=f"no lab named {name} answers"):
-            Client(LabName(os.geteuid(), name))
+            LabClient(LabName(os.geteuid(), name))
         for one in filling:
             one.close()
 
@@ -91,7 +91,7 @@ def test_a_holder_that_never_answers_keeps_nobody_waiting(monkeypatch: pytest.Mo
 def test_an_answer_that_is_none_is_said_in_a_sentence(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_ANSWER", 4000 if b"x" in said else 1 << 20)
     listener, name = control.listen(fresh(), exclusive=True)
-    with listener, Client(LabName(os.geteuid(), name)) as client:
+    with listener, LabClient(LabName(os.geteuid(), name)) as client:
         connection, _ = listener.accept()
         connection.sendall(said)
         connection.shutdown(socket.SHUT_WR)
@@ -117,7 +117,7 @@ def test_a_name_that_another_user_holds_is_passed_over() -> None:
 def test_down_ends_only_processes_of_the_labs_user() -> None:
     """Who listened may have ended since, and its pid be another's now: here the listener came from root by fork."""
     listener, name = control.listen(fresh(), exclusive=True)
-    with listener, Client(LabName(0, name)) as client:
+    with listener, LabClient(LabName(0, name)) as client:
         client.lab = LabName(NOBODY, name)
         with pytest.raises(LabError, match=f"no process of user {NOBODY}"):
             client.down()
@@ -129,7 +129,7 @@ def test_down_ends_a_lab_whose_runner_hangs(monkeypatch: pytest.MonkeyPatch) -> 
     name = fresh()
     with held(name, 2, "detach") as command:
         assert command.wait(PATIENCE) == 0
-    with Client(find(name)) as client:
+    with LabClient(find(name)) as client:
         supervisor = client._supervisor()
         fields = open(f"/proc/self/fdinfo/{supervisor}").read().split()  # noqa: SIM115
         pids = family(int(fields[fields.index("Pid:") + 1]))
@@ -164,7 +164,7 @@ def test_a_lab_that_hangs_before_it_is_ready_ends_with_its_command(ends: str, de
         assert command.stdout is not None
         assert command.stdout.readline() == "up\n"
         lab = next(lab for lab in labs() if lab.name == argv[3])
-        with Client(lab) as client:
+        with LabClient(lab) as client:
             supervisor = client._supervisor()
         if ends == "kill -9":
             command.kill()
@@ -185,7 +185,7 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
         assert command.stdout is not None
         assert command.stdout.readline() == "up\n"
         command.send_signal(signal.SIGHUP)
-        with Client(find(argv[4])) as client:
+        with LabClient(find(argv[4])) as client:
             supervisor = client._supervisor()
         assert not control._ends(supervisor, 0.3)  # a hang-up that counts ends it in some milliseconds
         os.close(supervisor)

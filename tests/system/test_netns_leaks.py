@@ -13,7 +13,7 @@ from lab_processes import family, gone, of_a_lab
 from netns_labs import held, require_netns
 from waiting import PATIENCE
 
-from lab.backends.netns import Client, find, labs
+from lab.backends.netns import LabClient, find, labs
 
 USERS = ["", "nobody"] if os.geteuid() == 0 else [""]
 ROLES = ["command", "lab-keeper", "lab-super", "lab-zygote", "lab-runner"]
@@ -38,7 +38,7 @@ def test_kill_9_of_any_process_leaves_nothing(role: str, user: str) -> None:
     before = machine()
     name = f"leak-{os.getpid()}-{next(_numbers)}"
     with held(name, 2, user=user) as command:
-        with Client(find(name)) as client:
+        with LabClient(find(name)) as client:
             client.call("exec", host="h1", argv=["sh", "-c", "setsid sleep 1000 > /dev/null 2>&1 & exit 0"])
         pids = family(command.pid)
         assert {"sleep", "setsid", "sh"} & {*pids.values()}  # the orphan, wherever it is on its way
@@ -64,7 +64,7 @@ def test_kill_9_of_a_detached_labs_runner_leaves_nothing() -> None:
     name = f"leak-{os.getpid()}-{next(_numbers)}"
     with held(name, 2, "detach") as command:
         assert command.wait(PATIENCE) == 0
-    with Client(find(name)) as client:
+    with LabClient(find(name)) as client:
         _, supervisor = client.call_pidfd("supervisor")
     fields = Path(f"/proc/self/fdinfo/{supervisor}").read_text().split()
     pids = family(int(fields[fields.index("Pid:") + 1]))

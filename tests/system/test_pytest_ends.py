@@ -10,7 +10,7 @@ import pytest
 from netns_labs import require_netns
 from waiting import PATIENCE, eventually
 
-from lab.backends.netns import Client, control, labs
+from lab.backends.netns import LabClient, control, labs
 
 SCENARIO = "version: 1\nunderlay: {hosts: {a: {}}}\noverlay: none\ntimeline:\n  - wait: 300s\n"
 
@@ -41,7 +41,7 @@ def test_no_lab_outlives_pytest(number: signal.Signals, tmp_path: Path) -> None:
             return name in [lab.name for lab in labs()]
 
         eventually(up, what="the lab")
-        with Client(next(lab for lab in labs() if lab.name == name)) as client:
+        with LabClient(next(lab for lab in labs() if lab.name == name)) as client:
             supervisor = client._supervisor()
         process.send_signal(number)
         assert control._ends(supervisor, PATIENCE)

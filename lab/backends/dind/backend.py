@@ -16,7 +16,7 @@ from typing import NamedTuple
 from lab.backends.dind import cgroups
 from lab.backends.dind.client import Listed, client, containers, remove, tags
 from lab.backends.dind.engine import Choice, choose
-from lab.backends.dind.host import DindHost, Reach
+from lab.backends.dind.host import DindHost, HostAccess
 from lab.backends.dind.reach import HELPER, Far, Near, sockets, too_long
 from lab.backends.netns import runtime
 from lab.backends.real.fabric_lab import (
@@ -45,7 +45,7 @@ class Outer(NamedTuple):
     """The engine that runs the hosts, ready: it has the host image."""
 
     socket: str
-    reach: Reach
+    reach: HostAccess
     cgroup: str = ""
 
 

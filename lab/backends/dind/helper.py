@@ -1,9 +1,9 @@
 """The hand of a lab inside of a user's engine: a container that plugs hosts in where the lab itself may not.
 
 Runs in a container of the host image with the engine's pids, a network namespace of its own (the lab's fabric) and the
-few capabilities that plugging takes (`python3 -m lab.backends.dind.helper LABEL`). Owns its wire (JSON lines: `Order`
-in, `Done` out), the sockets that it passes on, and the clean-up: when its input ends, for the lab is gone however
-that came about, it removes every container of the lab, itself last. Decides nothing else.
+few capabilities that plugging takes (`python3 -m lab.backends.dind.helper LABEL`). Owns its wire (JSON lines:
+`HelperRequest` in, `HelperReply` out), the sockets that it passes on, and the clean-up: when its input ends, for the
+lab is gone however that came about, it removes every container of the lab, itself last. Decides nothing else.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ SOCKETS = "/run/sockets"
 LINE = 1 << 22
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class HelperRequest(Struct, frozen=True, kw_only=True):
     """Run a tool (`argv`), or listen at SOCKETS/`name` for the socket `path` of the host with init `pid`."""
 
     id: int
@@ -40,7 +40,7 @@ class Order(Struct, frozen=True, kw_only=True):
     name: str = ""
 
 
-class Done(Struct, frozen=True, kw_only=True):
+class HelperReply(Struct, frozen=True, kw_only=True):
     """What came of an order: what the tool wrote, or a complaint."""
 
     id: int
@@ -57,7 +57,7 @@ async def serve(label: str) -> None:
     listening: dict[str, asyncio.Server] = {}
     try:
         while line := await reader.readline():
-            task = asyncio.create_task(_obey(msgspec.json.decode(line, type=Order), listening))
+            task = asyncio.create_task(_obey(msgspec.json.decode(line, type=HelperRequest), listening))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
     finally:
@@ -70,20 +70,20 @@ def _clear(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-async def _obey(order: Order, listening: dict[str, asyncio.Server]) -> None:
+async def _obey(order: HelperRequest, listening: dict[str, asyncio.Server]) -> None:
     try:
         if order.argv:
-            done = Done(id=order.id, out=await run(*order.argv, text=order.text, check=order.check))
+            done = HelperReply(id=order.id, out=await run(*order.argv, text=order.text, check=order.check))
         else:
             await _pass_on(order, listening)
-            done = Done(id=order.id)
+            done = HelperReply(id=order.id)
     except (LabError, OSError) as error:
-        done = Done(id=order.id, error=str(error))
+        done = HelperReply(id=order.id, error=str(error))
     sys.stdout.buffer.write(msgspec.json.encode(done) + b"\n")
     sys.stdout.buffer.flush()
 
 
-async def _pass_on(order: Order, listening: dict[str, asyncio.Server]) -> None:
+async def _pass_on(order: HelperRequest, listening: dict[str, asyncio.Server]) -> None:
     """Listen for a host's socket; a name that was listened for stands for the host's new init from now on."""
     target = f"/proc/{order.pid}/root{order.path}"
     file = f"{SOCKETS}/{order.name}"

@@ -1,7 +1,7 @@
 """One Docker-in-Docker host: a container of the outer engine, with an engine, a `weave` command and a disk of its own.
 
 Owns the container's life and how the runner reaches into it. Commands run by the outer engine's exec, sockets of the
-host are reached by paths that a `Reach` gives. Knows nothing of scenarios or partitions.
+host are reached by paths that a `HostAccess` gives. Knows nothing of scenarios or partitions.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from lab.backends.dind.client import client, load
 from lab.backends.dind.engine import answers
 from lab.backends.real.docker_client import Docker
 from lab.backends.real.observed import WEAVE_SOCKET, Agent, ObservedHost
-from lab.contracts.lab import Result, overdue
+from lab.contracts.lab import CommandResult, overdue
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import reference
@@ -24,7 +24,7 @@ _BOOT = 60.0
 """Seconds that a host's engine may need, on a machine that is busy with many of them."""
 
 
-class Reach(Protocol):
+class HostAccess(Protocol):
     """How the runner gets at what is inside of a host."""
 
     async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
@@ -40,7 +40,7 @@ class DindHost(ObservedHost):
     """A machine made of a container. Made by `create`, powered on by `boot`."""
 
     def __init__(
-        self, name: str, address: str, container: str, outer: str, fabric: Fabric, reach: Reach, origin: int
+        self, name: str, address: str, container: str, outer: str, fabric: Fabric, reach: HostAccess, origin: int
     ) -> None:
         super().__init__(name, address, origin)
         self.container = container
@@ -142,7 +142,7 @@ class DindHost(ObservedHost):
 
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
-    ) -> Result:
+    ) -> CommandResult:
         """Run a command on the host, or inside one of its containers; its output is collected."""
         if not self.booted.is_set():
             raise LabError(f"host {self.name} is switched off")

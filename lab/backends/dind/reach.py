@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from lab.backends.dind.client import client
-from lab.backends.dind.helper import ENGINE, SOCKETS, Done, Order
+from lab.backends.dind.helper import ENGINE, SOCKETS, HelperReply, HelperRequest
 from lab.backends.real.docker_client import Docker
 from lab.errors import LabError
 from lab.fabric.fabric import run
@@ -63,7 +63,7 @@ class Far:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ids = count(1)
-        self._waiting: dict[int, asyncio.Future[Done]] = {}
+        self._waiting: dict[int, asyncio.Future[HelperReply]] = {}
         self._stack = contextlib.AsyncExitStack()
         self._write: Any = None
         self._reading: asyncio.Task[None] | None = None
@@ -112,10 +112,10 @@ class Far:
         await self._stack.aclose()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _ask(self, **order: Any) -> Done:
+    async def _ask(self, **order: Any) -> HelperReply:
         number = next(self._ids)
         self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._write(msgspec.json.encode(Order(id=number, **order)) + b"\n")
+        self._write(msgspec.json.encode(HelperRequest(id=number, **order)) + b"\n")
         done = await self._waiting[number]
         if done.error:
             raise LabError(done.error)
@@ -123,7 +123,7 @@ class Far:
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while line := await reader.readline():
-            done = msgspec.json.decode(line, type=Done)
+            done = msgspec.json.decode(line, type=HelperReply)
             self._waiting.pop(done.id).set_result(done)
         for waiting in self._waiting.values():
             if not waiting.done():

@@ -3,7 +3,7 @@
     launch(main)            run a function inside a fresh lab (command line, pytest plugin)
     NetnsBackend().up(...)  in there: hosts, engines, fabric
     serve(lab, ...)         in there: answer the commands of other terminals
-    Client(find(name))      outside: inspect, exec, partition, heal, down
+    LabClient(find(name))   outside: inspect, exec, partition, heal, down
     enter(...)              outside: a command or shell of a running lab's host, on the caller's own terminal
 
 Names are imported when they are used, so that `launch` can fork before anything heavy is loaded.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lab.backends.netns.backend import NetnsBackend
-    from lab.backends.netns.control import Client, LabName, find, labs
+    from lab.backends.netns.control import LabClient, LabName, find, labs
     from lab.backends.netns.entering import enter, enter_host
     from lab.backends.netns.operations import serve
     from lab.backends.netns.runtime import ready
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERRUPTED",
-    "Client",
+    "LabClient",
     "LabName",
     "NetnsBackend",
     "enter",
@@ -36,7 +36,7 @@ __all__ = [
 
 _HOMES = {
     "backend": ("NetnsBackend",),
-    "control": ("Client", "LabName", "find", "labs"),
+    "control": ("LabClient", "LabName", "find", "labs"),
     "entering": ("enter", "enter_host"),
     "supervisor": ("INTERRUPTED", "launch"),
     "runtime": ("ready",),

@@ -126,7 +126,7 @@ def find(name: str = "") -> LabName:
     raise LabError(f"several labs run ({names}); choose one with --name")
 
 
-class Client:
+class LabClient:
     """A connection to a running lab."""
 
     def __init__(self, lab: LabName) -> None:
@@ -134,7 +134,7 @@ class Client:
         self._socket = _connect(lab)
         self._rest = b""
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> "LabClient":
         return self
 
     def __exit__(
@@ -247,7 +247,7 @@ def _ends(pidfd: int, patience: float) -> bool:
     return bool(select.select([pidfd], [], [], patience)[0])
 
 
-class Server:
+class LabServer:
     """Answers requests in the runner. `operations` maps what may be asked to coroutine functions of keyword arguments.
 
     An operation returns a dict, or (dict, pidfd); the descriptor is closed once sent. An exception becomes the answer.

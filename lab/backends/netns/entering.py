@@ -27,7 +27,7 @@ def enter_host(argv: Sequence[str], *, host: str, lab: str = "", container: str 
     Raises `LabError` when there is no such lab, host or container.
     """
     name = control.find(lab)
-    with control.Client(name) as client:
+    with control.LabClient(name) as client:
         answer, pidfd = client.call_pidfd("host", host=host, container=container)
     if answer.get("inside"):
         try:

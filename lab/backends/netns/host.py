@@ -19,7 +19,7 @@ from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
 from lab.backends.netns.spawn import Process, Spawner, preloaded
 from lab.backends.real.docker_client import Docker
 from lab.backends.real.observed import LINE_LIMIT, ObservedHost
-from lab.contracts.lab import Result
+from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 
@@ -127,7 +127,7 @@ class NetnsHost(ObservedHost):
 
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
-    ) -> Result:
+    ) -> CommandResult:
         """Run a command on the host, or inside one of its containers; its output is collected.
 
         `weave …` runs in a fork of the preloaded process, without a new interpreter. A command that is not done after

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.backends.netns import runtime
-from lab.backends.netns.control import Operation, Server
+from lab.backends.netns.control import LabServer, Operation
 from lab.backends.real.fabric_lab import FabricLab
 from lab.errors import LabError
 from lab.faults.partition import complete, with_rest
@@ -22,7 +22,7 @@ async def serve(lab: FabricLab[Any], *, facts: Mapping[str, Any] = {}, more: Map
     while a timeline runs, make this a task and cancel it.
     """
     operations = Operations(lab, facts)
-    server = asyncio.create_task(Server(runtime.current().listener, {**operations.table(), **more}).serve())
+    server = asyncio.create_task(LabServer(runtime.current().listener, {**operations.table(), **more}).serve())
     ended = asyncio.create_task(operations.ended.wait())
     try:
         await asyncio.wait({server, ended}, return_when=asyncio.FIRST_COMPLETED)

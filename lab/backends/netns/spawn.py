@@ -1,6 +1,6 @@
 """The runner's side of the zygote: order a process in a host, await its end, collect what it wrote.
 
-Owns the futures and the pipes. Knows the zygote's wire (`zygote.Order`) and nothing of scenarios.
+Owns the futures and the pipes. Knows the zygote's wire (`zygote.ForkRequest`) and nothing of scenarios.
 
 The zygote blocks while it sends an answer, so this side never may: it waits for room in its event loop, where it reads
 answers meanwhile, and has at most `_UNDER_WAY` orders that are not answered.
@@ -20,8 +20,8 @@ from itertools import count
 import msgspec
 
 from lab.backends.netns.init import HostPlan
-from lab.backends.netns.zygote import MESSAGE, Order
-from lab.contracts.lab import Result, overdue
+from lab.backends.netns.zygote import MESSAGE, ForkRequest
+from lab.contracts.lab import CommandResult, overdue
 from lab.errors import Exhausted, LabError, no_room
 
 _CHUNK = 1 << 16
@@ -72,7 +72,9 @@ class Spawner:
     ) -> Process:
         """Fork a process; `fds` are its standard input, output, error (and an init's channel), which stay open here."""
         number = next(self._ids)
-        order = Order(id=number, init=init, host=host, container=container, call=call, argv=tuple(argv), env=dict(env))
+        order = ForkRequest(
+            id=number, init=init, host=host, container=container, call=call, argv=tuple(argv), env=dict(env)
+        )
         message = msgspec.json.encode(order)
         if len(message) > MESSAGE:
             raise LabError(f"command of {len(message)} bytes for a host: at most {MESSAGE} bytes fit")
@@ -119,12 +121,12 @@ class Spawner:
         argv: Sequence[str],
         env: Mapping[str, str],
         timeout: float,
-    ) -> Result:
+    ) -> CommandResult:
         """Run a command to its end and return what it wrote. After `timeout` seconds its process group is killed.
 
         Output that daemons which it left behind write later is not waited for.
         """
-        out, err = _Collector(self._loop), _Collector(self._loop)
+        out, err = _OutputPipe(self._loop), _OutputPipe(self._loop)
         null = os.open(os.devnull, os.O_RDONLY)
         try:
             process = await self.spawn(
@@ -148,7 +150,7 @@ class Spawner:
             out.finish()
             err.finish()
             raise
-        return Result(code if code >= 0 else 128 - code, out.finish(), err.finish())
+        return CommandResult(code if code >= 0 else 128 - code, out.finish(), err.finish())
 
     def close(self) -> None:
         """Ask for nothing more."""
@@ -202,7 +204,7 @@ def preloaded(argv: Sequence[str]) -> tuple[str, list[str]]:
     return ("overlay.cli.main:main", words[1:]) if words[0] == "weave" else ("", list(argv))
 
 
-class _Collector:
+class _OutputPipe:
     """A pipe whose reading end is drained as it fills."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

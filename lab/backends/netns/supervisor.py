@@ -59,7 +59,7 @@ def launch(
     `after` runs outside once the last process of the lab is gone, however it ended: for what the kernel does not take
     away by itself.
 
-    The lab answers `control.Client(name)`; where another lab has this name a detached one is refused and another
+    The lab answers `control.LabClient(name)`; where another lab has this name a detached one is refused and another
     gets a number appended. Raises `LabError` with a remedy when the kernel refuses what a lab needs.
     """
     listener, name = control.listen(name, exclusive=detach)

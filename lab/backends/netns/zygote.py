@@ -4,7 +4,7 @@ A fresh interpreter with the overlay imported costs a third of a second and 40 M
 milliseconds and shares its pages. Owns the wire between runner and zygote (one JSON request with descriptors per
 message of a seqpacket socket) and what happens between fork and the wanted function. Knows no scenario.
 
-A request `Order` comes with descriptors: standard input, output and error, then (for a host's init) its channel.
+A request `ForkRequest` comes with descriptors: standard input, output and error, then (for a host's init) its channel.
 Answers: {"id", "pid"} when forked, or {"id", "error", "errno"}; {"id", "code"} when that process has ended (negative:
 a signal).
 Pids are those of the lab's pid namespace.
@@ -40,7 +40,7 @@ _OF_HOST = Clone.NEWNS | Clone.NEWNET | Clone.NEWIPC | Clone.NEWUTS
 _NOT_FOUND = 127
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class ForkRequest(Struct, frozen=True, kw_only=True):
     """Fork a process. Without `host`, one that becomes PID 1 of a new host set up as `init` says."""
 
     id: int
@@ -56,7 +56,7 @@ class Order(Struct, frozen=True, kw_only=True):
     directory: str = "/"
 
 
-_decoder = msgspec.json.Decoder(Order)
+_decoder = msgspec.json.Decoder(ForkRequest)
 
 
 def serve(orders: socket.socket, preload: Sequence[str] = PRELOAD) -> None:
@@ -103,7 +103,7 @@ class Zygote:
                     for fd in fds:
                         os.close(fd)
 
-    def _obey(self, order: Order, fds: list[int]) -> None:
+    def _obey(self, order: ForkRequest, fds: list[int]) -> None:
         try:
             pid = self._fork(order, fds)
         except OSError as error:
@@ -112,7 +112,7 @@ class Zygote:
         self._ids[pid] = order.id
         self._answer(id=order.id, pid=pid)
 
-    def _fork(self, order: Order, fds: list[int]) -> int:
+    def _fork(self, order: ForkRequest, fds: list[int]) -> int:
         """Fork into the pid namespace of the order; the zygote's own children's namespace is put back."""
         target = pidfd_open(order.host) if order.host else -1
         try:
@@ -135,7 +135,7 @@ class Zygote:
             os.close(target)
         return pid
 
-    def _become(self, order: Order, fds: list[int], target: int) -> NoReturn:
+    def _become(self, order: ForkRequest, fds: list[int], target: int) -> NoReturn:
         """In the child: leave the zygote behind, enter the namespaces, become what was ordered."""
         code = _NOT_FOUND
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from lab.contracts.lab import Result
+from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 
 _FRAME = struct.Struct(">BxxxI")
@@ -30,7 +30,7 @@ class Docker:
 
     async def exec(
         self, container: str, argv: Sequence[str], *, env: Mapping[str, str], timeout: float
-    ) -> tuple[Result | None, int]:
+    ) -> tuple[CommandResult | None, int]:
         """Run a command in a container: (how it ended, 0), or (None, its pid in the host) after `timeout` seconds."""
         async with self._session() as session:
             create = {
@@ -51,7 +51,7 @@ class Docker:
             except TimeoutError:
                 return None, (await self._get(session, f"/exec/{exec_id}/json")).get("Pid", 0)
             code = (await self._get(session, f"/exec/{exec_id}/json"))["ExitCode"]
-        return Result(code, texts[1].decode(errors="replace"), texts[_STDERR].decode(errors="replace")), 0
+        return CommandResult(code, texts[1].decode(errors="replace"), texts[_STDERR].decode(errors="replace")), 0
 
     @contextlib.asynccontextmanager
     async def attached(

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from lab.backends.real.observed import ObservedHost
 from lab.errors import LabError
 from lab.fabric import features
-from lab.fabric.plan import Router, Underlay, routed
+from lab.fabric.plan import FabricRouter, Underlay, routed
 from lab.fabric.rules import queued
 from lab.faults.packet_filter import Obstacle
 from lab.links import TIMED
@@ -49,7 +49,7 @@ _ALWAYS = ("ksahnine/dummy-http", "tutum/curl")
 """Images of the walk-through."""
 
 
-class Network(Protocol):
+class CuttableNetwork(Protocol):
     """What lies between hosts and can be cut: `lab.fabric.fabric` outside of them, `lab.fabric.guests` inside."""
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None: ...
@@ -62,7 +62,7 @@ class Network(Protocol):
 class FabricLab(ABC, Generic[H]):
     """A running lab on a fabric."""
 
-    def __init__(self, backend: str, hosts: Mapping[str, H], fabric: Network, origin: int) -> None:
+    def __init__(self, backend: str, hosts: Mapping[str, H], fabric: CuttableNetwork, origin: int) -> None:
         self.backend = backend
         self.hosts: Mapping[str, H] = hosts
         self.cut: frozenset[tuple[str, str]] = frozenset()
@@ -132,7 +132,9 @@ def underlay_of(scenario: Resolved) -> Underlay:
         },
         links=scenario.links,
         routers=[
-            Router(spec.name, tuple((place.network, place.address) for place in spec.interfaces), spec.nat, spec.drop)
+            FabricRouter(
+                spec.name, tuple((place.network, place.address) for place in spec.interfaces), spec.nat, spec.drop
+            )
             for spec in scenario.routers.values()
         ],
     )

@@ -18,10 +18,10 @@ import aiohttp
 import msgspec
 
 from lab.backends.real.docker_client import Docker
-from lab.contracts.lab import Probe, Result, overdue
-from lab.contracts.probe import Command, encode_command
+from lab.contracts.lab import CommandResult, Probe, overdue
+from lab.contracts.probe import AgentCommand, encode_command
 from lab.errors import LabError
-from lab.records.history import Gone, Sample, View, decode
+from lab.records.history import PeerGone, Sample, View, decode
 
 _RETRY = 0.01
 """Seconds between two looks for a socket that is not there (yet)."""
@@ -94,12 +94,12 @@ class ObservedHost(ABC):
     @abstractmethod
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
-    ) -> Result:
+    ) -> CommandResult:
         """See `lab.contracts.lab.Host`."""
 
     async def exec_inside(
         self, container: str, argv: Sequence[str], *, timeout: float, env: Mapping[str, str]
-    ) -> Result:
+    ) -> CommandResult:
         """Run a command in a container by its engine; one that takes too long is killed from the host."""
         result, pid = await self.docker.exec(container, argv, env=env, timeout=timeout)
         if result is not None:
@@ -114,8 +114,8 @@ class ObservedHost(ABC):
         if result.code:
             raise LabError(f"no overlay daemon runs on {self.name}")
 
-    async def views(self) -> AsyncIterator[View | Gone]:
-        """The overlay daemon's view from now on, and `Gone` when it stops; waits for a daemon that does not run."""
+    async def views(self) -> AsyncIterator[View | PeerGone]:
+        """The overlay daemon's view from now on, and `PeerGone` when it stops; waits for a daemon that does not run."""
         while True:
             seen = asked = False
             with contextlib.suppress(aiohttp.ClientError, OSError):
@@ -126,7 +126,7 @@ class ObservedHost(ABC):
                     seen = True
                     yield view
             if seen:
-                yield Gone(t=time.monotonic_ns() - self._origin, host=self.name, asked=asked)
+                yield PeerGone(t=time.monotonic_ns() - self._origin, host=self.name, asked=asked)
             await asyncio.sleep(self.patience)
             while not os.path.exists(self.weave_socket):  # noqa: ASYNC110, ASYNC240, PTH110  # a stat of a tmpfs, cheap and never slow
                 await asyncio.sleep(self.patience)
@@ -179,5 +179,5 @@ class ObservedHost(ABC):
                         if container in by_container and (pid := await self.docker.pid(container)):
                             there = f"/proc/{pid}/ns/net"
                             add = tuple(msgspec.structs.replace(one, netns=there) for one in by_container[container])
-                            write(encode_command(Command(add=add)))
+                            write(encode_command(AgentCommand(add=add)))
             await asyncio.sleep(_RETRY)

@@ -13,7 +13,7 @@ from lab.backends.simulated.commands import unknown
 from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.host import BOOT, SimHost
 from lab.backends.simulated.loop import current, run_virtual
-from lab.backends.simulated.reach import Reach
+from lab.backends.simulated.reach import LabRoutes
 from lab.errors import LabError, Violation
 from lab.faults.packet_filter import Obstacle
 from lab.kinds.overlays import OVERLAYS
@@ -22,7 +22,7 @@ from lab.scenario.model import PROCESS
 from lab.scenario.resolve import Resolved
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
-from lab.sim.machine import Machine
+from lab.sim.machine import CpuModel
 from lab.sim.memory import estimate
 from lab.sim.routers import Routers
 from lab.sim.world import World
@@ -106,10 +106,10 @@ class SimBackend:
         loop = current()
         world = World(scenario.seed, scenario.links, loop.scheduler)
         if (cost := scenario.machine) is not None:
-            world.machine = Machine(cost.cores, cost.per_message, cost.per_byte)
+            world.machine = CpuModel(cost.cores, cost.per_message, cost.per_byte)
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
-        reach = Reach(world.network, kernels, engines, world.carriers, world.spoken_to)
+        reach = LabRoutes(world.network, kernels, engines, world.carriers, world.spoken_to)
         if len(scenario.networks) > 1:
             places = {name: spec.interfaces for name, spec in scenario.hosts.items()}
             world.network.routers = Routers(places, tuple(scenario.routers.values()))

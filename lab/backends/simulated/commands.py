@@ -1,22 +1,22 @@
 """Lines of shell on a simulated host: which commands there are, and how pipelines of them are carried out.
 
 Owns the table of commands and what each may be asked; `network_commands` has those that need the network. Knows the
-host only as `Place`.
+host only as `CommandPlace`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from lab.contracts.lab import Result
+from lab.contracts.lab import CommandResult
 from lab.host_engine import CLIENT
 from lab.sim.filters import FILTERS, NULL, Files
-from lab.sim.shell import Command, NotSimulated, commands, parse
+from lab.sim.shell import NotSimulated, ShellCommand, commands, parse
 
-__all__ = ["Place", "Program", "known", "line_of", "run_argv", "unknown"]
+__all__ = ["CommandPlace", "Program", "known", "line_of", "run_argv", "unknown"]
 
 
-class Place(Protocol):
+class CommandPlace(Protocol):
     """Where a command runs: a host, or a container of it."""
 
     @property
@@ -31,7 +31,7 @@ class Place(Protocol):
         ...
 
 
-Program = Callable[[Place, Sequence[str], str], Awaitable[Result]]
+Program = Callable[[CommandPlace, Sequence[str], str], Awaitable[CommandResult]]
 """(where, words, standard input) -> how it ended."""
 
 PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
@@ -80,45 +80,45 @@ def unknown(argv: Sequence[str], *, container: bool) -> str:
     return f"no simulated host has a command `{name}`; there are {', '.join(known())}"
 
 
-async def run_argv(place: Place, argv: Sequence[str], stdin: str = "") -> Result:
+async def run_argv(place: CommandPlace, argv: Sequence[str], stdin: str = "") -> CommandResult:
     """Run one command, which may be a shell with a line of its own."""
     words = _bare(argv)
     if not words:
-        return Result(0, "", "")
+        return CommandResult(0, "", "")
     name = words[0].rpartition("/")[2]
     if words[0] in _SHELLS:
         line = line_of(words)
         if line is None:
-            return Result(2, "", f"{name}: an interactive shell cannot be simulated\n")
+            return CommandResult(2, "", f"{name}: an interactive shell cannot be simulated\n")
         strict = any(word.startswith("-") and "e" in word for word in words[1:-1] if word != line)
         return await _run_line(place, line, stdin, strict=strict)
     if name in FILTERS:
         ended = FILTERS[name]([name, *words[1:]], stdin, place.files)
-        return Result(ended.code, ended.out, ended.err)
+        return CommandResult(ended.code, ended.out, ended.err)
     if name in (":", "set", "cd"):
-        return Result(0, "", "")
+        return CommandResult(0, "", "")
     if name == "exit":
-        return Result(int(words[1]) & 255 if len(words) > 1 and words[1].isdigit() else 0, "", "")
+        return CommandResult(int(words[1]) & 255 if len(words) > 1 and words[1].isdigit() else 0, "", "")
     if name == "env":
-        return Result(0, "".join(f"{key}={value}\n" for key, value in place.environment.items()), "")
+        return CommandResult(0, "".join(f"{key}={value}\n" for key, value in place.environment.items()), "")
     if name == "sleep":
         try:
             seconds = sum(_seconds(word) for word in words[1:])
         except ValueError:
-            return Result(1, "", f"sleep: invalid time interval '{' '.join(words[1:])}'\n")
+            return CommandResult(1, "", f"sleep: invalid time interval '{' '.join(words[1:])}'\n")
         await asyncio.sleep(seconds)
-        return Result(0, "", "")
+        return CommandResult(0, "", "")
     program = place.programs.get(name)
     if program is None:
-        return Result(127, "", f"sh: {name}: not found\n")
+        return CommandResult(127, "", f"sh: {name}: not found\n")
     return await program(place, words, stdin)
 
 
-async def _run_line(place: Place, line: str, stdin: str, *, strict: bool) -> Result:
+async def _run_line(place: CommandPlace, line: str, stdin: str, *, strict: bool) -> CommandResult:
     try:
         items = parse(line)
     except NotSimulated as error:
-        return Result(2, "", f"sh: {error}\n")
+        return CommandResult(2, "", f"sh: {error}\n")
     code = 0
     out: list[str] = []
     err: list[str] = []
@@ -132,10 +132,12 @@ async def _run_line(place: Place, line: str, stdin: str, *, strict: bool) -> Res
         tested = index + 1 < len(items) and items[index + 1].when != ""
         if strict and code != 0 and not tested:
             break
-    return Result(code, "".join(out), "".join(err))
+    return CommandResult(code, "".join(out), "".join(err))
 
 
-async def _pipeline(place: Place, pipeline: tuple[Command, ...], stdin: str, err: list[str]) -> tuple[int, str]:
+async def _pipeline(
+    place: CommandPlace, pipeline: tuple[ShellCommand, ...], stdin: str, err: list[str]
+) -> tuple[int, str]:
     """The last command's code and what is left for standard output."""
     code, text = 0, stdin
     for command in pipeline:
@@ -143,7 +145,7 @@ async def _pipeline(place: Place, pipeline: tuple[Command, ...], stdin: str, err
     return code, text
 
 
-async def _command(place: Place, command: Command, stdin: str, err: list[str]) -> tuple[int, str]:
+async def _command(place: CommandPlace, command: ShellCommand, stdin: str, err: list[str]) -> tuple[int, str]:
     outs = {1: _PIPE, 2: _COMPLAINTS}
     for redirect in command.redirects:
         if redirect.how == "<":

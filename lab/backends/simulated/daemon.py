@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.loop import VirtualLoop
-from lab.sim.kernel import Kernel, Port
+from lab.sim.kernel import BridgePort, Kernel
 from lab.sim.world import Peer
 from overlay import __version__
 from overlay import effects as e
@@ -72,7 +72,7 @@ class _Ports:
     def plug(self, wanted: PortWanted) -> bool:
         made = wanted.container not in self._kernel.ports
         literals = tuple(address.partition("/")[0] for address in wanted.addresses)
-        self._kernel.plug(Port(wanted.container, wanted.mac, literals, wanted.addresses))
+        self._kernel.plug(BridgePort(wanted.container, wanted.mac, literals, wanted.addresses))
         return made
 
     def unplug(self, container: str) -> None:
@@ -93,7 +93,7 @@ class _HostPort:
     def set_addresses(self, addresses: Sequence[str]) -> None:
         if addresses:
             literals = tuple(address.partition("/")[0] for address in addresses)
-            self._kernel.plug(Port(EXPOSED, self._mac, literals, tuple(addresses)))
+            self._kernel.plug(BridgePort(EXPOSED, self._mac, literals, tuple(addresses)))
         else:
             self._kernel.unplug(EXPOSED)
 

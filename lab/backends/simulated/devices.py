@@ -7,16 +7,16 @@ Owns what `ip link`, `ip addr` and `bridge fdb` do to the host's simulated kerne
 from collections.abc import Sequence
 
 from lab.backends.simulated.engine import SimContainer
-from lab.contracts.lab import Result
-from lab.sim.kernel import Kernel, Port
+from lab.contracts.lab import CommandResult
+from lab.sim.kernel import BridgePort, Kernel
 from overlay.effects import SetFlood
 
-__all__ = ["Devices"]
+__all__ = ["SimDevices"]
 
-_DONE = Result(0, "", "")
+_DONE = CommandResult(0, "", "")
 
 
-class Devices:
+class SimDevices:
     """One host's."""
 
     def __init__(self, address: str, kernel: Kernel) -> None:
@@ -33,7 +33,7 @@ class Devices:
         self.names.clear()
         self._inner.clear()
 
-    def configure(self, argv: Sequence[str]) -> Result:
+    def configure(self, argv: Sequence[str]) -> CommandResult:
         """`ip` or `bridge` on the host."""
         match list(argv):
             case ["ip", "link", "add", name, "mtu", mtu, "type", "bridge"]:
@@ -48,15 +48,15 @@ class Devices:
             case ["ip", "link", "set", name, ("master" | "up"), *_]:
                 return _DONE if name in self.names else _missing(name)
             case ["ip", "link", "show", name]:
-                return Result(0, f"{name}: <UP> mtu {self.mtu}\n", "") if name in self.names else _missing(name)
+                return CommandResult(0, f"{name}: <UP> mtu {self.mtu}\n", "") if name in self.names else _missing(name)
             case ["bridge", "fdb", "append", "00:00:00:00:00:00", "dev", name, "dst", remote]:
                 if self.names.get(name) != "vxlan":
                     return _missing(name)
                 self._kernel.set_flood(SetFlood((*self._kernel.flood, remote)))
                 return _DONE
-        return Result(2, "", f"the simulated {argv[0]} has no `{' '.join(argv[1:])}`\n")
+        return CommandResult(2, "", f"the simulated {argv[0]} has no `{' '.join(argv[1:])}`\n")
 
-    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> Result:
+    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> CommandResult:
         """`ip` in a container."""
         match list(argv):
             case ["ip", "addr", "add", address, "dev", "ethwe"]:
@@ -64,19 +64,19 @@ class Devices:
                     return _missing("ethwe")
                 literal = address.partition("/")[0]
                 mac = "02:" + bytes.fromhex(container.id[:10]).hex(":")
-                self._kernel.plug(Port(container.id, mac, (literal,), (address,)))
+                self._kernel.plug(BridgePort(container.id, mac, (literal,), (address,)))
                 return _DONE
             case ["ip", "link", "set", ("ethwe" | "lo"), "up"]:
                 return _DONE
-        return Result(2, "", f"the simulated {argv[0]} has no `{' '.join(argv[1:])}`\n")
+        return CommandResult(2, "", f"the simulated {argv[0]} has no `{' '.join(argv[1:])}`\n")
 
-    def _add(self, name: str, kind: str, mtu: str) -> Result:
+    def _add(self, name: str, kind: str, mtu: str) -> CommandResult:
         if name in self.names:
-            return Result(2, "", "RTNETLINK answers: File exists\n")
+            return CommandResult(2, "", "RTNETLINK answers: File exists\n")
         self.names[name] = kind
         self.mtu = self._kernel.mtu = int(mtu)
         return _DONE
 
 
-def _missing(name: str) -> Result:
-    return Result(1, "", f'Cannot find device "{name}"\n')
+def _missing(name: str) -> CommandResult:
+    return CommandResult(1, "", f'Cannot find device "{name}"\n')

@@ -13,18 +13,18 @@ from urllib.parse import parse_qs
 
 from msgspec.structs import asdict
 
-from lab.backends.simulated.commands import Place, run_argv
+from lab.backends.simulated.commands import CommandPlace, run_argv
 from lab.backends.simulated.daemon import SimDaemon
-from lab.backends.simulated.devices import Devices
+from lab.backends.simulated.devices import SimDevices
 from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.backends.simulated.loop import VirtualLoop
 from lab.backends.simulated.place import ContainerPlace, HostPlace
 from lab.backends.simulated.probes import Prober
-from lab.backends.simulated.reach import Reach
-from lab.backends.simulated.weave import Asked, CleanUp, Leave, Request, Spawn, run_weave
-from lab.contracts.lab import Probe, Result, overdue
+from lab.backends.simulated.reach import LabRoutes
+from lab.backends.simulated.weave import Asked, CleanUp, ControlRequest, LeaveRequest, Spawn, run_weave
+from lab.contracts.lab import CommandResult, Probe, overdue
 from lab.errors import LabError
-from lab.records.history import Gone, Sample, View
+from lab.records.history import PeerGone, Sample, View
 from lab.sim.filters import Files
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
@@ -60,7 +60,7 @@ class SimHost:
         addresses: Sequence[str],
         kernel: Kernel,
         engine: SimEngine,
-        reach: Reach,
+        reach: LabRoutes,
         names: Mapping[str, str],
         invariants: Invariants,
         loop: VirtualLoop,
@@ -83,8 +83,8 @@ class SimHost:
         self._rng = Random(f"{peer.world.seed} {peer.name} machine")
         self._ended: asyncio.Future[None] | None = None
         """Done when the daemon that runs has ended."""
-        self._viewers: list[asyncio.Queue[View | Gone]] = []
-        self._devices = Devices(self.address, kernel)
+        self._viewers: list[asyncio.Queue[View | PeerGone]] = []
+        self._devices = SimDevices(self.address, kernel)
         self._prober = Prober(self)
         self._told_bytes = 0
         """What the last view said of the traffic."""
@@ -118,11 +118,11 @@ class SimHost:
         """Wait until the run's clock shows so many nanoseconds."""
         await self._loop.until(time)
 
-    def configure(self, argv: Sequence[str]) -> Result:
+    def configure(self, argv: Sequence[str]) -> CommandResult:
         """`ip` and `bridge` on the host, with words that change something."""
         return self._devices.configure(argv)
 
-    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> Result:
+    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> CommandResult:
         """`ip` in a container, with words that change something."""
         return self._devices.configure_inside(container, argv)
 
@@ -180,7 +180,7 @@ class SimHost:
 
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
-    ) -> Result:
+    ) -> CommandResult:
         """Run a command on the host, or inside one of its containers; see `lab.backends.simulated.commands`."""
         place: HostPlace = HostPlace(self)
         if not self._peer.powered:
@@ -200,9 +200,9 @@ class SimHost:
                 result = await run_argv(place, argv)
         except TimeoutError:
             return overdue(timeout)
-        return result if cuts == self._power_cuts else Result(_DEAD, "", "killed: the host was switched off\n")
+        return result if cuts == self._power_cuts else CommandResult(_DEAD, "", "killed: the host was switched off\n")
 
-    async def weave(self, place: Place, argv: Sequence[str], stdin: str) -> Result:
+    async def weave(self, place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
         """The `weave` command."""
         devices = ((f"eth{number}", address) for number, address in enumerate(self.addresses))
         routes = [(ip_interface(address).network, name) for name, address in devices]
@@ -219,10 +219,10 @@ class SimHost:
                 if daemon is None:
                     self._forget()
                 return None
-            case Leave(surrender, restart):
+            case LeaveRequest(surrender, restart):
                 how = "?surrender=1" if surrender else "?restart=1" if restart else ""
                 return await self._ask("POST", f"/leave{how}", b"", "")
-            case Request(method, path, body, kind):
+            case ControlRequest(method, path, body, kind):
                 for address in _typed(path, body):
                     self._invariants.by_hand(address)
                 if method == "DELETE" and path.startswith("/peer/"):
@@ -275,7 +275,7 @@ class SimHost:
         self.daemon = None
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-        self._tell(Gone(t=self.world.now, host=self.name, asked=asked))
+        self._tell(PeerGone(t=self.world.now, host=self.name, asked=asked))
         self.reach.changed()
 
     async def _pass(self, mean: int) -> None:
@@ -285,9 +285,9 @@ class SimHost:
 
     # --- views and probes -------------------------------------------------------------------------------------------
 
-    async def views(self) -> AsyncIterator[View | Gone]:
+    async def views(self) -> AsyncIterator[View | PeerGone]:
         """See `lab.contracts.lab.Host`."""
-        queue: asyncio.Queue[View | Gone] = asyncio.Queue()
+        queue: asyncio.Queue[View | PeerGone] = asyncio.Queue()
         self._viewers.append(queue)
         try:
             if self.daemon is not None:
@@ -319,7 +319,7 @@ class SimHost:
             **asdict(belief),
         )
 
-    def _tell(self, record: View | Gone) -> None:
+    def _tell(self, record: View | PeerGone) -> None:
         for queue in self._viewers:
             queue.put_nowait(record)
 

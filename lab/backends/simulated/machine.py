@@ -6,19 +6,19 @@ A border and no code, so that a host may be made of its parts and these need not
 from collections.abc import Sequence
 from typing import Protocol
 
-from lab.backends.simulated.commands import Place
+from lab.backends.simulated.commands import CommandPlace
 from lab.backends.simulated.daemon import SimDaemon
 from lab.backends.simulated.engine import SimContainer, SimEngine
-from lab.backends.simulated.reach import Reach
-from lab.contracts.lab import Result
+from lab.backends.simulated.reach import LabRoutes
+from lab.contracts.lab import CommandResult
 from lab.sim.filters import Files
 from lab.sim.kernel import Kernel
 from lab.sim.world import World
 
-__all__ = ["Machine"]
+__all__ = ["SimMachine"]
 
 
-class Machine(Protocol):
+class SimMachine(Protocol):
     """See `lab.backends.simulated.host`."""
 
     name: str
@@ -27,7 +27,7 @@ class Machine(Protocol):
     world: World
     kernel: Kernel
     engine: SimEngine
-    reach: Reach
+    reach: LabRoutes
     files: Files
     daemon: SimDaemon | None
 
@@ -54,14 +54,14 @@ class Machine(Protocol):
         """Wait until the run's clock shows so many nanoseconds."""
         ...
 
-    def configure(self, argv: Sequence[str]) -> Result:
+    def configure(self, argv: Sequence[str]) -> CommandResult:
         """`ip` and `bridge` on the host, with words that change something."""
         ...
 
-    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> Result:
+    def configure_inside(self, container: SimContainer, argv: Sequence[str]) -> CommandResult:
         """`ip` in a container, with words that change something."""
         ...
 
-    async def weave(self, place: Place, argv: Sequence[str], stdin: str) -> Result:
+    async def weave(self, place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
         """The `weave` command."""
         ...

@@ -12,11 +12,11 @@ from typing import Protocol, cast
 
 from msgspec import Struct
 
-from lab.backends.simulated.commands import Place, Program, run_argv
-from lab.contracts.lab import Result
+from lab.backends.simulated.commands import CommandPlace, Program, run_argv
+from lab.contracts.lab import CommandResult
 from lab.images.dummy_http import greeting
 
-__all__ = ["NETWORK", "Fetched", "Interface", "NetworkPlace"]
+__all__ = ["NETWORK", "Fetched", "NetworkPlace", "ShownInterface"]
 
 _CURL_VALUED = {"-o", "--output", "-m", "--max-time", "--connect-timeout", "--noproxy", "-w", "--write-out", "-X",
                 "--request", "-H", "--header"}  # fmt: skip
@@ -25,7 +25,7 @@ _DEFAULT_PATIENCE = 130.0
 """Seconds that Linux tries to open a connection."""
 
 
-class Interface(Struct, frozen=True):
+class ShownInterface(Struct, frozen=True):
     """One interface: its addresses with prefix lengths, and its MAC."""
 
     name: str
@@ -43,7 +43,7 @@ class Fetched(Struct, frozen=True):
     body: str = ""
 
 
-class NetworkPlace(Place, Protocol):
+class NetworkPlace(CommandPlace, Protocol):
     """A host or a container with a network."""
 
     @property
@@ -51,7 +51,7 @@ class NetworkPlace(Place, Protocol):
         """Its host name."""
         ...
 
-    def interfaces(self) -> list[Interface]: ...
+    def interfaces(self) -> list[ShownInterface]: ...
 
     def resolve(self, name: str) -> list[str]:
         """The addresses of a name, in the order of the answer; literals as they are."""
@@ -63,7 +63,7 @@ class NetworkPlace(Place, Protocol):
         """Nanoseconds until the answer to one echo request with so many octets of data; None: there was none."""
         ...
 
-    def configure(self, argv: Sequence[str]) -> Result:
+    def configure(self, argv: Sequence[str]) -> CommandResult:
         """`ip` or `bridge` with words that change something."""
         ...
 
@@ -76,17 +76,17 @@ class NetworkPlace(Place, Protocol):
         ...
 
 
-async def _curl(place: Place, argv: Sequence[str], stdin: str) -> Result:
+async def _curl(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     here = cast(NetworkPlace, place)
     switches, values, urls = _curl_words(argv[1:])
-    if isinstance(switches, Result):
+    if isinstance(switches, CommandResult):
         return switches
     if not urls:
-        return Result(2, "", "curl: no URL specified\n")
+        return CommandResult(2, "", "curl: no URL specified\n")
     try:
         patience = float(values.get("-m") or values.get("--max-time") or values.get("--connect-timeout") or "nan")
     except ValueError:
-        return Result(2, "", "curl: expected a proper numerical parameter\n")
+        return CommandResult(2, "", "curl: expected a proper numerical parameter\n")
     code, out, err = 0, "", ""
     for url in urls:
         fetched = await _get(here, url, patience if patience == patience else _DEFAULT_PATIENCE)
@@ -107,10 +107,10 @@ async def _curl(place: Place, argv: Sequence[str], stdin: str) -> Result:
         for name, value in (("http_code", f"{fetched.status:03}"), ("size_download", str(size))):
             form = form.replace(f"%{{{name}}}", value)
         out += form.replace("\\n", "\n")
-    return Result(code, out, err)
+    return CommandResult(code, out, err)
 
 
-def _curl_words(words: Sequence[str]) -> tuple[set[str] | Result, dict[str, str], list[str]]:
+def _curl_words(words: Sequence[str]) -> tuple[set[str] | CommandResult, dict[str, str], list[str]]:
     switches: set[str] = set()
     values: dict[str, str] = {}
     urls: list[str] = []
@@ -121,7 +121,7 @@ def _curl_words(words: Sequence[str]) -> tuple[set[str] | Result, dict[str, str]
             if word not in _CURL_VALUED:
                 word, value = word[:2], word[2:]
             elif not left:
-                return Result(2, "", f"curl: option {word}: requires parameter\n"), {}, []
+                return CommandResult(2, "", f"curl: option {word}: requires parameter\n"), {}, []
             else:
                 value = left.pop(0)
             values[word] = value
@@ -130,7 +130,7 @@ def _curl_words(words: Sequence[str]) -> tuple[set[str] | Result, dict[str, str]
         elif word.startswith("-") and set(word[1:]) <= set("sSfL4v"):
             switches |= set(word[1:])
         elif word.startswith("-"):
-            return Result(2, "", f"curl: the simulated one has no option {word}\n"), {}, []
+            return CommandResult(2, "", f"curl: the simulated one has no option {word}\n"), {}, []
         else:
             urls.append(word)
     return switches, values, urls
@@ -153,7 +153,7 @@ async def _get(here: NetworkPlace, url: str, timeout: float) -> Fetched:
     return fetched
 
 
-async def _ping(place: Place, argv: Sequence[str], stdin: str) -> Result:
+async def _ping(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     here = cast(NetworkPlace, place)
     count, interval, patience, size = None, 1.0, 10.0, 56
     quiet = False
@@ -166,20 +166,20 @@ async def _ping(place: Place, argv: Sequence[str], stdin: str) -> Result:
         elif word[:2] in ("-c", "-i", "-W", "-w", "-s"):
             text = word[2:] or (words.pop(0) if words else "")
             if not re.fullmatch(r"\d+(\.\d+)?", text):
-                return Result(2, "", f"ping: invalid argument: '{text}'\n")
+                return CommandResult(2, "", f"ping: invalid argument: '{text}'\n")
             count = int(float(text)) if word[:2] == "-c" else count
             interval = float(text) if word[:2] == "-i" else interval
             patience = float(text) if word[:2] == "-W" else patience
             size = int(float(text)) if word[:2] == "-s" else size
         elif word.startswith("-"):
-            return Result(2, "", f"ping: the simulated one has no option {word}\n")
+            return CommandResult(2, "", f"ping: the simulated one has no option {word}\n")
         else:
             names.append(word)
     if len(names) != 1 or count is None:
-        return Result(2, "", "usage: ping -c COUNT [-i SECONDS] [-W SECONDS] [-q] HOST\n")
+        return CommandResult(2, "", "usage: ping -c COUNT [-i SECONDS] [-W SECONDS] [-q] HOST\n")
     addresses = here.resolve(names[0])
     if not addresses:
-        return Result(2, "", f"ping: {names[0]}: Name or service not known\n")
+        return CommandResult(2, "", f"ping: {names[0]}: Name or service not known\n")
     address = addresses[0]
     lines = [f"PING {names[0]} ({address}) {size}({size + 28}) bytes of data."]
     times: list[int] = []
@@ -199,20 +199,20 @@ async def _ping(place: Place, argv: Sequence[str], stdin: str) -> Result:
     if times:
         low, mean, high = min(times) / 1e6, sum(times) / len(times) / 1e6, max(times) / 1e6
         lines.append(f"rtt min/avg/max = {low:.3f}/{mean:.3f}/{high:.3f} ms")
-    return Result(int(not times), "\n".join(lines) + "\n", "")
+    return CommandResult(int(not times), "\n".join(lines) + "\n", "")
 
 
-async def _ifconfig(place: Place, argv: Sequence[str], stdin: str) -> Result:
+async def _ifconfig(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     wanted = [word for word in argv[1:] if word != "-a"]
     if len(wanted) > 1:
-        return Result(2, "", "ifconfig: this one only shows interfaces; use `ip` to change them\n")
+        return CommandResult(2, "", "ifconfig: this one only shows interfaces; use `ip` to change them\n")
     found = [link for link in cast(NetworkPlace, place).interfaces() if not wanted or link.name == wanted[0]]
     if wanted and not found:
-        return Result(1, "", f"ifconfig: {wanted[0]}: error fetching interface information: Device not found\n")
-    return Result(0, "\n".join(_block(link) for link in found), "")
+        return CommandResult(1, "", f"ifconfig: {wanted[0]}: error fetching interface information: Device not found\n")
+    return CommandResult(0, "\n".join(_block(link) for link in found), "")
 
 
-def _block(link: Interface) -> str:
+def _block(link: ShownInterface) -> str:
     loopback = link.name == "lo"
     flags = "73<UP,LOOPBACK,RUNNING>" if loopback else "4163<UP,BROADCAST,RUNNING,MULTICAST>"
     lines = [f"{link.name}: flags={flags}  mtu {link.mtu}"]
@@ -229,7 +229,7 @@ def _block(link: Interface) -> str:
     return "\n        ".join(lines) + "\n"
 
 
-async def _ip(place: Place, argv: Sequence[str], stdin: str) -> Result:
+async def _ip(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     here = cast(NetworkPlace, place)
     words = [word for word in argv[1:] if not word.startswith("-")]
     flags = {word for word in argv[1:] if word.startswith("-")}
@@ -237,12 +237,12 @@ async def _ip(place: Place, argv: Sequence[str], stdin: str) -> Result:
         device = words[-1] if len(words) > 2 or (len(words) == 2 and words[1] not in ("show", "list")) else ""
         found = [(n, link) for n, link in enumerate(here.interfaces(), 1) if device in ("", link.name)]
         if device and not found:
-            return Result(1, "", f'Device "{device}" does not exist.\n')
-        return Result(0, "".join(_addresses(number, link, flags) for number, link in found), "")
+            return CommandResult(1, "", f'Device "{device}" does not exist.\n')
+        return CommandResult(0, "".join(_addresses(number, link, flags) for number, link in found), "")
     return here.configure([argv[0], *words])
 
 
-def _addresses(number: int, link: Interface, flags: set[str]) -> str:
+def _addresses(number: int, link: ShownInterface, flags: set[str]) -> str:
     lines = []
     if "-o" not in flags:
         state = "LOOPBACK,UP,LOWER_UP" if link.name == "lo" else "BROADCAST,MULTICAST,UP,LOWER_UP"
@@ -260,28 +260,28 @@ def _addresses(number: int, link: Interface, flags: set[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-async def _bridge(place: Place, argv: Sequence[str], stdin: str) -> Result:
+async def _bridge(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     return cast(NetworkPlace, place).configure(argv)
 
 
-async def _nsenter(place: Place, argv: Sequence[str], stdin: str) -> Result:
+async def _nsenter(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     match list(argv[1:]):
         case ["-t", pid, "-n", *words] if pid.isdigit() and words:
             inside = cast(NetworkPlace, place).inside(int(pid))
             if inside is None:
-                return Result(1, "", f"nsenter: cannot open /proc/{pid}/ns/net: No such file or directory\n")
+                return CommandResult(1, "", f"nsenter: cannot open /proc/{pid}/ns/net: No such file or directory\n")
             return await run_argv(inside, words)
-    return Result(2, "", "usage: nsenter -t PID -n COMMAND ...\n")
+    return CommandResult(2, "", "usage: nsenter -t PID -n COMMAND ...\n")
 
 
-async def _hostname(place: Place, argv: Sequence[str], stdin: str) -> Result:
-    return Result(0, f"{cast(NetworkPlace, place).name}\n", "")
+async def _hostname(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
+    return CommandResult(0, f"{cast(NetworkPlace, place).name}\n", "")
 
 
-async def _engine(place: Place, argv: Sequence[str], stdin: str) -> Result:
+async def _engine(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     """The lab's own client of the container engine (`lab.host_engine.CLIENT`)."""
     status, text = await cast(NetworkPlace, place).engine(argv[3], argv[4], argv[5] if len(argv) > 5 else "")
-    return Result(0, f"{status}\n{text}", "")
+    return CommandResult(0, f"{status}\n{text}", "")
 
 
 NETWORK: dict[str, Program] = {

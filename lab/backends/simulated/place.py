@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from lab.backends.simulated.commands import Program
 from lab.backends.simulated.engine import SimContainer
-from lab.backends.simulated.machine import Machine
-from lab.backends.simulated.network_commands import NETWORK, Fetched, Interface, page
-from lab.contracts.lab import Result
+from lab.backends.simulated.machine import SimMachine
+from lab.backends.simulated.network_commands import NETWORK, Fetched, ShownInterface, page
+from lab.contracts.lab import CommandResult
 from lab.sim.filters import Files
 from lab.sim.link_model import RTO_MIN
 from lab.sim.network import SYN_RETRY
@@ -35,7 +35,7 @@ class HostPlace:
 
     container = ""
 
-    def __init__(self, host: Machine) -> None:
+    def __init__(self, host: SimMachine) -> None:
         self.host = host
 
     @property
@@ -54,17 +54,18 @@ class HostPlace:
     def programs(self) -> Mapping[str, Program]:
         return {**NETWORK, "weave": self.host.weave}
 
-    def interfaces(self) -> list[Interface]:
+    def interfaces(self) -> list[ShownInterface]:
         host = self.host
         links = [_LOOPBACK]
         links += [
-            Interface(f"eth{number}", _mac(address), _MTU, (address,)) for number, address in enumerate(host.addresses)
+            ShownInterface(f"eth{number}", _mac(address), _MTU, (address,))
+            for number, address in enumerate(host.addresses)
         ]
-        links.append(Interface("docker0", "02:42:00:00:00:01", _MTU, (str(host.engine.bridge),)))
+        links.append(ShownInterface("docker0", "02:42:00:00:00:01", _MTU, (str(host.engine.bridge),)))
         exposed = host.kernel.ports.get(EXPOSED)
         for name in host.devices:
             own = exposed if name == BRIDGE_DEVICE else None
-            links.append(Interface(name, own.mac if own else "", host.mtu, own.cidrs if own else ()))
+            links.append(ShownInterface(name, own.mac if own else "", host.mtu, own.cidrs if own else ()))
         return links
 
     def resolve(self, name: str) -> list[str]:
@@ -122,7 +123,7 @@ class HostPlace:
         await host.until(answered)
         return answered - begun
 
-    def configure(self, argv: Sequence[str]) -> Result:
+    def configure(self, argv: Sequence[str]) -> CommandResult:
         return self.host.configure(argv)
 
     def inside(self, pid: int) -> "ContainerPlace | None":
@@ -136,7 +137,7 @@ class HostPlace:
 class ContainerPlace(HostPlace):
     """A container's network."""
 
-    def __init__(self, host: Machine, container: SimContainer) -> None:
+    def __init__(self, host: SimMachine, container: SimContainer) -> None:
         super().__init__(host)
         self._container = container
         self.container = container.id
@@ -149,10 +150,10 @@ class ContainerPlace(HostPlace):
     def programs(self) -> Mapping[str, Program]:
         return NETWORK
 
-    def interfaces(self) -> list[Interface]:
+    def interfaces(self) -> list[ShownInterface]:
         links = [
             _LOOPBACK,
-            Interface(
+            ShownInterface(
                 "eth0",
                 _mac(self._container.eth0),
                 _MTU,
@@ -161,7 +162,7 @@ class ContainerPlace(HostPlace):
         ]
         port = self.host.kernel.ports.get(self.container)
         if port is not None:
-            links.append(Interface("ethwe", port.mac, self.host.mtu, port.cidrs))
+            links.append(ShownInterface("ethwe", port.mac, self.host.mtu, port.cidrs))
         return links
 
     def resolve(self, name: str) -> list[str]:
@@ -174,11 +175,11 @@ class ContainerPlace(HostPlace):
             found = daemon.resolve(name) or daemon.resolve(f"{name}.{daemon.config.dns_domain}")
         return found or self.host.named(name)
 
-    def configure(self, argv: Sequence[str]) -> Result:
+    def configure(self, argv: Sequence[str]) -> CommandResult:
         return self.host.configure_inside(self._container, argv)
 
 
-_LOOPBACK = Interface("lo", "", 65536, ("127.0.0.1/8", "::1/128"))
+_LOOPBACK = ShownInterface("lo", "", 65536, ("127.0.0.1/8", "::1/128"))
 
 
 def _served(target: SimContainer, path: str) -> Fetched:

@@ -13,7 +13,7 @@ from typing import cast
 from dnslib import AAAA, RCODE, A, DNSRecord
 
 from lab.backends.simulated.engine import SimContainer
-from lab.backends.simulated.machine import Machine
+from lab.backends.simulated.machine import SimMachine
 from lab.backends.simulated.place import ANSWER, ECHO, REQUEST, SERVING
 from lab.backends.simulated.reach import LOCAL, Route
 from lab.contracts.lab import Probe
@@ -48,7 +48,7 @@ class _Stream:
 class Prober:
     """All probes of one host."""
 
-    def __init__(self, host: Machine) -> None:
+    def __init__(self, host: SimMachine) -> None:
         self._host = host
         self._scheduler = host.world.scheduler
         self._names: dict[tuple[object, ...], _Answer] = {}

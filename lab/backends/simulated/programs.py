@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from lab.backends.simulated.commands import line_of
 from lab.sim.filters import FILTERS, Files
-from lab.sim.shell import Command, NotSimulated, parse
+from lab.sim.shell import NotSimulated, ShellCommand, parse
 
 __all__ = ["served"]
 
@@ -42,7 +42,7 @@ def served(argv: Sequence[str]) -> Mapping[str, str] | None:
     return None
 
 
-def _made(command: Command, here: str, files: Files) -> bool:
+def _made(command: ShellCommand, here: str, files: Files) -> bool:
     """Carry out a filter whose output goes to a file; False if it is something else."""
     run = FILTERS.get(command.argv[0])
     if run is None or [redirect.how for redirect in command.redirects] not in ([">"], [">>"]):

@@ -13,7 +13,7 @@ from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.sim.flows import Flow
 from lab.sim.kernel import Kernel
 from lab.sim.link_model import RTO_MIN
-from lab.sim.network import Network
+from lab.sim.network import SimNetwork
 from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
 from overlay.config import Address
 from overlay.docker.containers import EXPOSED
@@ -47,12 +47,12 @@ class _Found(Struct, frozen=True):
     trip: RoundTrip | None = None
 
 
-class Reach:
+class LabRoutes:
     """All routes of a lab. `spoken_to` is told which MACs the containers of a host have sent to lately."""
 
     def __init__(
         self,
-        network: Network,
+        network: SimNetwork,
         kernels: Mapping[str, Kernel],
         engines: Mapping[str, SimEngine],
         tunnel: Tunnel,

@@ -12,17 +12,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from lab.contracts.lab import Result
+from lab.contracts.lab import CommandResult
 from overlay.cli.client import DaemonClient
 from overlay.cli.main import HERE, CommandEnvironment, main
 from overlay.errors import OverlayError
 from overlay.options import LaunchOptions
 from overlay.ranges import Network
 
-__all__ = ["Asked", "CleanUp", "Leave", "Request", "Spawn", "run_weave"]
+__all__ = ["Asked", "CleanUp", "ControlRequest", "LeaveRequest", "Spawn", "run_weave"]
 
 
-class Request(Struct, frozen=True):
+class ControlRequest(Struct, frozen=True):
     """One request to the daemon's control API."""
 
     method: str
@@ -31,7 +31,7 @@ class Request(Struct, frozen=True):
     kind: str
 
 
-class Leave(Struct, frozen=True):
+class LeaveRequest(Struct, frozen=True):
     """A farewell; answered when the daemon has ended."""
 
     surrender: bool
@@ -48,7 +48,7 @@ class CleanUp(Struct, frozen=True):
     """Remove what a daemon left."""
 
 
-Asked = Request | Leave | Spawn | CleanUp
+Asked = ControlRequest | LeaveRequest | Spawn | CleanUp
 
 
 class _Pending(BaseException):
@@ -75,7 +75,7 @@ class _Answers:
         return answer
 
 
-class _Client(DaemonClient):
+class _SimClient(DaemonClient):
     """The daemon of a simulated host."""
 
     def __init__(self, answers: _Answers) -> None:
@@ -83,14 +83,14 @@ class _Client(DaemonClient):
         self._answers = answers
 
     def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
-        self._answers.ask(Leave(surrender, restart))
+        self._answers.ask(LeaveRequest(surrender, restart))
 
     def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
-        text: str = self._answers.ask(Request(method, path, (body or "").encode(), kind))
+        text: str = self._answers.ask(ControlRequest(method, path, (body or "").encode(), kind))
         return text
 
 
-class _Machine(CommandEnvironment):
+class _SimEnvironment(CommandEnvironment):
     """A simulated host, as the command sees it."""
 
     def __init__(
@@ -111,7 +111,7 @@ class _Machine(CommandEnvironment):
         return self._environment
 
     def client(self) -> DaemonClient:
-        return _Client(self._answers)
+        return _SimClient(self._answers)
 
     def routes(self) -> Sequence[tuple[Network, str]]:
         return self._routes
@@ -143,20 +143,20 @@ async def run_weave(
     act: Callable[[Asked], Awaitable[Any]],
     routes: Sequence[tuple[Network, str]] = (),
     bridge: str = "",
-) -> Result:
+) -> CommandResult:
     """Run `weave WORDS`. `act` does what it asks for; an `OverlayError` of it is raised in the command. `routes` are
     the networks of its host, `bridge` is the address of its engine's bridge."""
     answers: list[Any] = []
     while True:
         out, err = io.StringIO(), io.StringIO()
-        token = HERE.set(_Machine(_Answers(answers), environment, routes, bridge))
+        token = HERE.set(_SimEnvironment(_Answers(answers), environment, routes, bridge))
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 code = main(list(words))
         except _Pending as pending:
             asked = pending.asked
         else:
-            return Result(code, out.getvalue(), err.getvalue())
+            return CommandResult(code, out.getvalue(), err.getvalue())
         finally:
             HERE.reset(token)
         try:

@@ -4,9 +4,9 @@ Owns one unix socket on which each connection is one order, and a zygote, so tha
 not an interpreter (which takes seconds where a processor is emulated). Lives as long as the machine is on. Knows
 nothing of scenarios.
 
-An order is one JSON line. `exec` is answered by one line, a `Done`; `clock` by one line with the machine's monotonic
-clock, and one more for each line that follows; `probe` by `{}`, and from then on the connection is a probe agent's
-input and output.
+An order is one JSON line. `exec` is answered by one line, an `AgentReply`; `clock` by one line with the machine's
+monotonic clock, and one more for each line that follows; `probe` by `{}`, and from then on the connection is a probe
+agent's input and output.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _NICE = 5
 _PRELOAD = ("overlay.cli.main", "overlay.daemon.daemon", "lab.probes.agent", "asyncio")
 
 
-class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AgentRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing to do."""
 
     do: Literal["exec", "clock", "skew", "probe"]
@@ -48,7 +48,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """skew: parts per billion by which the clock runs too fast from now on."""
 
 
-class Done(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AgentReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a command ended."""
 
     code: int = 0
@@ -108,7 +108,7 @@ class _Hand:
             connection.setblocking(False)
             if not (line := await self._line(connection)):
                 return
-            order = msgspec.json.decode(line, type=Order)
+            order = msgspec.json.decode(line, type=AgentRequest)
             if order.do == "clock":
                 await self._loop.sock_sendall(connection, b"%d\n" % time.monotonic_ns())
                 while await self._line(connection):
@@ -123,7 +123,7 @@ class _Hand:
                 done = await self._exec(order, connection)
             await self._loop.sock_sendall(connection, msgspec.json.encode(done) + b"\n")
 
-    async def _exec(self, order: Order, connection: socket.socket) -> Done:
+    async def _exec(self, order: AgentRequest, connection: socket.socket) -> AgentReply:
         """Run a command to its end, or until nobody waits for it any more."""
         work = asyncio.ensure_future(
             self._spawner.collect(host=0, call=order.call, argv=order.argv, env=order.env, timeout=order.timeout)
@@ -135,14 +135,14 @@ class _Hand:
                 raise ConnectionAbortedError
             result = work.result()
         except LabError as error:
-            return Done(error=str(error))
+            return AgentReply(error=str(error))
         finally:
             for task in (work, left):
                 task.cancel()
             await asyncio.gather(work, left, return_exceptions=True)
-        return Done(code=result.code, out=result.out, err=result.err)
+        return AgentReply(code=result.code, out=result.out, err=result.err)
 
-    async def _probe(self, order: Order, connection: socket.socket) -> None:
+    async def _probe(self, order: AgentRequest, connection: socket.socket) -> None:
         await self._loop.sock_sendall(connection, b"{}\n")
         log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -192,16 +192,16 @@ _RIGHT = time.time_ns() - time.monotonic_ns()
 """What the wall clock was ahead of the monotonic one by before anybody set it wrong."""
 
 
-def _skew(offset: int | None, drift: int) -> Done:
+def _skew(offset: int | None, drift: int) -> AgentReply:
     """Set the wall clock ahead, and let the clock run at another rate."""
     ticks, rest = divmod(drift + 50_000, 100_000)
     timex = _Timex(modes=_ADJ_FREQUENCY | _ADJ_TICK, tick=_TICK + ticks, freq=(rest - 50_000) * 65_536 // 1000)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.adjtimex(ctypes.byref(timex)) < 0:
-        return Done(error=f"the clock cannot drift by {drift} ppb: {os.strerror(ctypes.get_errno())}")
+        return AgentReply(error=f"the clock cannot drift by {drift} ppb: {os.strerror(ctypes.get_errno())}")
     if offset is not None:
         time.clock_settime_ns(time.CLOCK_REALTIME, time.monotonic_ns() + _RIGHT + offset)
-    return Done()
+    return AgentReply()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ import msgspec
 from lab.backends.netns.spawn import preloaded
 from lab.backends.real.observed import LINE_LIMIT, WEAVE_SOCKET, Agent
 from lab.backends.vagrant import agent
-from lab.backends.vagrant.agent import Done, Order
-from lab.contracts.lab import Result
+from lab.backends.vagrant.agent import AgentReply, AgentRequest
+from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.images.archive import Layer
 
@@ -40,7 +40,7 @@ _GRACE = 30.0
 """Seconds after a command's own time-out in which the machine must have answered."""
 
 
-class Broken(LabError):
+class GuestConnectionLost(LabError):
     """A connection ended before its answer: the machine is gone, or what answers on it is not up yet."""
 
 
@@ -141,7 +141,7 @@ class Guest:
         try:
             async with asyncio.timeout(_START):
                 while True:
-                    with contextlib.suppress(OSError, Broken):
+                    with contextlib.suppress(OSError, GuestConnectionLost):
                         await self.exec(["true"], env={"PATH": "/bin:/usr/bin"}, timeout=_START)
                         return
                     await asyncio.sleep(0.1)
@@ -151,21 +151,21 @@ class Guest:
 
     # Orders
 
-    async def exec(self, argv: Sequence[str], *, env: Mapping[str, str], timeout: float) -> Result:
+    async def exec(self, argv: Sequence[str], *, env: Mapping[str, str], timeout: float) -> CommandResult:
         """Run a command; one that is not done after `timeout` seconds is killed (exit code 124)."""
         call, words = preloaded(argv)
-        order = Order(do="exec", call=call, argv=tuple(words), env=dict(env), timeout=timeout)
+        order = AgentRequest(do="exec", call=call, argv=tuple(words), env=dict(env), timeout=timeout)
         done = await self._ask(order, timeout + _GRACE)
-        return Result(done.code, done.out, done.err)
+        return CommandResult(done.code, done.out, done.err)
 
     async def skew(self, offset: int | None, drift: int) -> None:
         """Set the machine's clock wrong."""
-        await self._ask(Order(do="skew", offset=offset, drift=drift), _GRACE)
+        await self._ask(AgentRequest(do="skew", offset=offset, drift=drift), _GRACE)
 
     @contextlib.asynccontextmanager
     async def probes(self, env: Mapping[str, str]) -> AsyncIterator[Agent]:
         """A probe agent on the machine; it ends with the context."""
-        async with self._order(Order(do="probe", env=dict(env))) as (reader, writer):
+        async with self._order(AgentRequest(do="probe", env=dict(env))) as (reader, writer):
             if not await reader.readline():
                 raise self._broken()
             write: Callable[[bytes], object] = writer.write
@@ -175,7 +175,7 @@ class Guest:
         """Nanoseconds by which the machine's monotonic clock is ahead of ours: at least, and at most."""
         best = None
         sent = time.monotonic_ns()
-        async with self._order(Order(do="clock")) as (reader, writer):
+        async with self._order(AgentRequest(do="clock")) as (reader, writer):
             for reading in range(_READINGS):
                 if reading:  # the order itself is answered first, maybe before we are back here
                     sent = time.monotonic_ns()
@@ -188,7 +188,7 @@ class Guest:
         assert best is not None
         return best
 
-    async def _ask(self, order: Order, timeout: float) -> Done:
+    async def _ask(self, order: AgentRequest, timeout: float) -> AgentReply:
         try:
             async with asyncio.timeout(timeout), self._order(order) as (reader, _):
                 line = await reader.readline()
@@ -198,13 +198,13 @@ class Guest:
             raise self._broken() from None
         if not line:
             raise self._broken()
-        done = msgspec.json.decode(line, type=Done)
+        done = msgspec.json.decode(line, type=AgentReply)
         if done.error:
             raise LabError(f"{self.name}: {done.error}")
         return done
 
     @contextlib.asynccontextmanager
-    async def _order(self, order: Order) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async def _order(self, order: AgentRequest) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         reader, writer = await asyncio.open_unix_connection(self._orders, limit=LINE_LIMIT)
         try:
             writer.write(msgspec.json.encode(order) + b"\n")
@@ -213,4 +213,4 @@ class Guest:
             writer.close()
 
     def _broken(self) -> LabError:
-        return Broken(f"the connection to {self.name} broke off")
+        return GuestConnectionLost(f"the connection to {self.name} broke off")

@@ -17,7 +17,7 @@ from lab.backends.real.docker_client import Docker
 from lab.backends.real.fabric_lab import HOST_SYSCTLS
 from lab.backends.real.observed import Agent, ObservedHost
 from lab.backends.vagrant.guest import Guest
-from lab.contracts.lab import Result
+from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.fabric.guests import GuestFabric
 from lab.images import reference, store
@@ -225,7 +225,7 @@ class VagrantHost(ObservedHost):
 
     async def exec(
         self, argv: Sequence[str], *, container: str = "", timeout: float = 30.0, env: Mapping[str, str] = {}
-    ) -> Result:
+    ) -> CommandResult:
         """Run a command on the machine, or inside one of its containers; its output is collected."""
         self._powered()
         if container:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from synthetic_history import MS, S, Story
 
 from lab.checkers.convergence import HOLD, METRICS, ConvergenceTracker, convergence
-from lab.checkers.run import Run
-from lab.checkers.world import World, is_change, series_of
-from lab.records.history import AnyRecord, Event, Gone, Meta, Sample, View
+from lab.checkers.run import RecordedRun
+from lab.checkers.world import ExpectedState, is_change, series_of
+from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 
 HOSTS = ("a", "b", "c")
 REPLICAS = {"x": "a", "y": "b", "z": "c"}
@@ -24,7 +24,7 @@ META = Meta(
 )
 
 
-def agreement(world: World, name: str) -> bool:
+def agreement(world: ExpectedState, name: str) -> bool:
     """All groups with peers agree on `name` and know exactly each other."""
     found = False
     for group in world.groups:
@@ -40,7 +40,7 @@ def agreement(world: World, name: str) -> bool:
 
 def slowly(records: list[AnyRecord]) -> dict[str, int | None]:
     """Metric -> since when it has held, read from the whole prefix at once; empty while no change is in force."""
-    world = World()
+    world = ExpectedState()
     change: Event | None = None
     agreed: dict[str, int | None] = {}
     should: dict[Any, bool | None] = {}
@@ -113,7 +113,7 @@ def histories(draw: st.DrawFn) -> list[AnyRecord]:
         elif kind == "begin":
             records.append(Event(t=t, step=8, what="scale", phase="start"))
         elif kind == "gone":
-            records.append(Gone(t=t, host=host))
+            records.append(PeerGone(t=t, host=host))
         else:
             groups = (("a",), ("b", "c")) if kind == "cut" else (HOSTS,)
             phase = "start" if kind == "cut" else "end"
@@ -217,7 +217,7 @@ def test_an_event_that_was_written_late_counts_from_when_it_took_effect() -> Non
         story.sample(t, "icmp", "x", "y", t > 2 * S, timeout=50 * MS)
     records = story.finish()
     healed = Event(t=2 * S, step=cut, what="partition", phase="end", groups=((one, other),))
-    changes = Run([*records, healed]).convergence
+    changes = RecordedRun([*records, healed]).convergence
     assert [(change.label, change.overall is not None, change.lapses) for change in changes[1:]] == [
         ("cut", True, {}),
         ("heal", True, {}),

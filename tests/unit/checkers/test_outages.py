@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from synthetic_history import MS, S, Story
 
-from lab.checkers import Run, check_reachability
+from lab.checkers import RecordedRun, check_reachability
 from lab.checkers.outages import outages
 from lab.plots import figures
 from lab.plots.reachability import timeline
@@ -85,7 +85,7 @@ keys = st.sampled_from([("http", "a", "b"), ("http", "a", "c"), ("icmp", "a", "c
 spans = st.tuples(st.integers(0, 6 * S), st.integers(1, 3 * S)).map(lambda pair: (pair[0], sum(pair)))
 
 
-def figure(run: Run, name: str) -> Figure:
+def figure(run: RecordedRun, name: str) -> Figure:
     return next(each for each in figures(run) if each.name == name)
 
 
@@ -101,7 +101,7 @@ def rows(text: str) -> list[dict[str, str]]:
 def test_every_place_tells_of_the_same_outages(
     made: dict[tuple[str, str, str], list[str]], faults: list[tuple[int, int]]
 ) -> None:
-    run = Run(history(made, faults))
+    run = RecordedRun(history(made, faults))
     with context():
         picture = timeline(run)
     assert picture is not None
@@ -139,11 +139,11 @@ def test_every_place_tells_of_the_same_outages(
             assert any(start <= finding["start"] and finding["end"] <= end for start, end, _ in truth)
 
 
-def churned() -> Run:
+def churned() -> RecordedRun:
     """A fault lasts from 1 s to 7 s; within it a pair fails three times for a second or less."""
     failing = [*range(8, 12), *range(18, 23), *range(30, 33)]
     words = ["bad" if place in failing else "good" for place in range(40)]
-    return Run(history({("http", "a", "c"): words, ("http", "a", "b"): ["good"] * 40}, [(S, 7 * S)]))
+    return RecordedRun(history({("http", "a", "c"): words, ("http", "a", "b"): ["good"] * 40}, [(S, 7 * S)]))
 
 
 def test_an_outage_spans_no_success() -> None:
@@ -157,24 +157,24 @@ def test_pairs_are_counted_that_were_asked_at_the_time() -> None:
     """Of 3 pairs in all one is asked after the fault only: 2 could be cut off, and 1 was."""
     cut = ["good"] * 5 + ["bad"] * 10 + ["good"] * 25
     late = ["late"] * 20 + ["good"] * 20
-    run = Run(
+    run = RecordedRun(
         history({("http", "a", "c"): cut, ("http", "a", "b"): ["good"] * 40, ("http", "b", "c"): late}, [(S, 3 * S)])
     )
     assert figure(run, "matrices").title == "1 of 2 pairs was cut off while the fault lasted, it came back"
 
 
 def test_a_pair_that_was_never_reached_is_not_cut_off_by_the_fault() -> None:
-    run = Run(history({("http", "a", "c"): ["bad"] * 40, ("http", "a", "b"): ["good"] * 40}, [(S, 3 * S)]))
+    run = RecordedRun(history({("http", "a", "c"): ["bad"] * 40, ("http", "a", "b"): ["good"] * 40}, [(S, 3 * S)]))
     assert figure(run, "matrices").title == "No pair was cut off"
 
 
 def test_tables_are_sorted_by_number() -> None:
     words = ["good"] * 40
     names = [f"web-{number}" for number in (1, 2, 10)]
-    run = Run(history({("http", "a", name): words for name in names}, []))
+    run = RecordedRun(history({("http", "a", name): words for name in names}, []))
     found = rows(figure(run, "reachability").csv)
     assert [row["target"] for row in found[:3]] == names
-    run = Run(synthetic_history.scale())
+    run = RecordedRun(synthetic_history.scale())
     times = [float(row["t_s"]) for row in rows(figure(run, "dns").csv)]
     assert times == sorted(times) and times[0] < 2 < 10 < times[-1]
     convergence = [float(row["t_s"]) for row in rows(figure(run, "convergence").csv)]
@@ -183,7 +183,7 @@ def test_tables_are_sorted_by_number() -> None:
 
 def test_a_headline_without_a_fault_says_so() -> None:
     words = ["good"] * 20 + ["bad"] * 3 + ["good"] * 17
-    run = Run(history({("http", "a", "b"): words, ("http", "a", "c"): ["good"] * 40}, []))
+    run = RecordedRun(history({("http", "a", "b"): words, ("http", "a", "c"): ["good"] * 40}, []))
     assert figure(run, "reachability").title == "a → b unreachable for 604 ms, with no fault in force"
-    run = Run(history({("http", "a", "b"): ["bad"] * 3 + ["good"] * 37}, []))
+    run = RecordedRun(history({("http", "a", "b"): ["bad"] * 3 + ["good"] * 37}, []))
     assert figure(run, "reachability").title == "a → b unreachable for 604 ms, while things were settling"

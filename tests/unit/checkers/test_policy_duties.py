@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab.checkers.world import World
+from lab.checkers.world import ExpectedState
 from lab.records.history import Event, Meta
 
 HOSTS = ("a", "b", "c")
@@ -21,8 +21,8 @@ def event(what: str, groups: Any = (), **detail: Any) -> Event:
     return Event(t=0, step=0, what=what, phase="end", ok=True, groups=groups, detail=detail)
 
 
-def world(**options: Any) -> World:
-    made = World()
+def world(**options: Any) -> ExpectedState:
+    made = ExpectedState()
     scenario = {**SCENARIO, "overlay": {"kind": "weave", "options": options}}
     made.feed(Meta(t=0, scenario=scenario, backend="sim", seed=1, version="1", started="", machine={}))
     made.feed(event("launch", (HOSTS,), hosts=list(HOSTS)))
@@ -31,11 +31,11 @@ def world(**options: Any) -> World:
     return made
 
 
-def typed(made: World, host: str, text: str, *, removed: bool = False) -> None:
+def typed(made: ExpectedState, host: str, text: str, *, removed: bool = False) -> None:
     made.feed(event("policy", host=host, policy=text, removed=removed))
 
 
-def may(made: World, source: str, target: str, probe: str = "http") -> bool | None:
+def may(made: ExpectedState, source: str, target: str, probe: str = "http") -> bool | None:
     return made.should((probe, source, target))
 
 

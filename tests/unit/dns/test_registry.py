@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from overlay.config import Config
 from overlay.dns.names import address_of_reverse, check_name
-from overlay.dns.registry import Registry
+from overlay.dns.registry import NameRegistry
 from overlay.effects import Log, Persist
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.inputs import (
@@ -26,7 +26,7 @@ A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 
 
 def make(name=A, stored=None):
-    registry = Registry(Config(name=name, nickname=name), 1, stored or {})
+    registry = NameRegistry(Config(name=name, nickname=name), 1, stored or {})
     return registry, registry.start(0)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overlay.config import Config
-from overlay.dns.registry import Registry
+from overlay.dns.registry import NameRegistry
 from overlay.dns.resolver import Resolver
 from overlay.effects import DnsAnswer, DnsForward, Log
 from overlay.inputs import DnsQuery, RegisterName, UnregisterName
@@ -18,7 +18,7 @@ A = "02:00:00:00:00:0a"
 
 def make(*names):
     config = Config(name=A, nickname="a")
-    registry = Registry(config, 1, {})
+    registry = NameRegistry(config, 1, {})
     for n, (name, address) in enumerate(names):
         registry.handle(RegisterName(f"c{n}", name, address), 0)
     return registry, Resolver(config, registry, Random(1))

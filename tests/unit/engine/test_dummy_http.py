@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.images import dummy_http
-from lab.images.dummy_http import Connection
+from lab.images.dummy_http import HttpConnection
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: svc1\r\n\r\n"
 
@@ -32,7 +32,7 @@ def answers(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def test_the_page_is_the_tutorials() -> None:
-    assert answers(Connection("svc1").feed(REQUEST)) == [
+    assert answers(HttpConnection("svc1").feed(REQUEST)) == [
         (200, b"Hi! I'm [svc1] service and my Docker container's IP is [172.17.0.6]\n")
     ]
 
@@ -55,21 +55,21 @@ def test_the_page_is_the_tutorials() -> None:
     ],
 )
 def test_statuses(request_: bytes, status: int, closing: bool) -> None:
-    connection = Connection("svc1")
+    connection = HttpConnection("svc1")
     assert [code for code, _ in answers(connection.feed(request_))] == [status]
     assert connection.closing is closing
 
 
 def test_head_has_the_length_but_no_body() -> None:
-    out = Connection("svc1").feed(b"HEAD / HTTP/1.1\r\n\r\n")
+    out = HttpConnection("svc1").feed(b"HEAD / HTTP/1.1\r\n\r\n")
     assert b"Content-Length: 68\r\n" in out and out.endswith(b"\r\n\r\n")
 
 
 @given(st.lists(st.integers(1, 40), min_size=1))
 def test_pieces_do_not_matter(cuts: list[int]) -> None:
     stream = REQUEST + b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /" + REQUEST * 2
-    whole = Connection("svc1").feed(stream)
-    connection, out, rest = Connection("svc1"), b"", stream
+    whole = HttpConnection("svc1").feed(stream)
+    connection, out, rest = HttpConnection("svc1"), b"", stream
     for cut in cuts:
         out += connection.feed(rest[:cut])
         rest = rest[cut:]
@@ -79,7 +79,7 @@ def test_pieces_do_not_matter(cuts: list[int]) -> None:
 
 @given(st.lists(st.binary(max_size=300)))
 def test_garbage_is_answered_once_and_the_connection_closed(pieces: list[bytes]) -> None:
-    connection = Connection("svc1")
+    connection = HttpConnection("svc1")
     out = b"".join(connection.feed(piece) for piece in pieces)
     assert all(100 <= code < 600 for code, _ in answers(out))
     if connection.closing:

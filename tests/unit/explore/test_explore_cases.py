@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from lab.errors import LabError
 from lab.explore.case import Case, first_case, shorter, simpler_faults, with_faults, without_hosts, without_services
-from lab.explore.schedule import Fault, draw, hindered
+from lab.explore.schedule import ScheduledFault, draw, hindered
 from lab.explore.search import kind_of
 from lab.explore.shrink import shrink
 from lab.scenario.load import parse
@@ -77,13 +77,13 @@ def test_faults_of_one_host_overlap_in_every_way() -> None:
     assert {(one, other) for one in kinds for other in kinds} <= seen
 
 
-def hit(fault: Fault) -> str:
+def hit(fault: ScheduledFault) -> str:
     return f"kill {next(iter(fault.body))}" if fault.verb == "kill" else fault.verb
 
 
 @given(seeds)
 def test_what_runs_of_a_service_is_changed_by_one_thing_at_a_time(seed: int) -> None:
-    services: dict[str, list[Fault]] = {}
+    services: dict[str, list[ScheduledFault]] = {}
     for fault in draw(HOSTS, {"s1": "a"}, seed, most=12, **CHANGING):
         services.setdefault(fault.service, []).append(fault)
     services.pop("", None)
@@ -103,7 +103,9 @@ def test_commands_are_given_while_nothing_is_broken(seed: int) -> None:
 
 
 def test_a_change_is_undone_when_it_ends_whatever_happens_meanwhile() -> None:
-    change = Fault(at=S, verb="scale", body={"service": "s1", "to": 3}, lasts=4 * S, undo={"scale": {"service": "s1"}})
+    change = ScheduledFault(
+        at=S, verb="scale", body={"service": "s1", "to": 3}, lasts=4 * S, undo={"scale": {"service": "s1"}}
+    )
     case = replace(BLANK, faults=(change, fault(2 * S, isolate=["b"])))
     assert [next(iter(step)) for step in case.timeline()[len(BLANK.setup) :]] == [
         "wait", "scale", "wait", "partition", "wait", "scale", "wait", "heal", "expect",
@@ -143,8 +145,8 @@ def test_smaller_cases_are_scenarios_too_or_refused(seed: int) -> None:
     assert (sound or "ring" in case.text()) and all(len(smaller.tree["underlay"]["hosts"]) == 4 for smaller in sound)
 
 
-def fault(at: int, verb: str = "partition", **body: object) -> Fault:
-    return Fault(at=at, verb=verb, body=dict(body) or {"isolate": ["b"]}, lasts=5 * S)
+def fault(at: int, verb: str = "partition", **body: object) -> ScheduledFault:
+    return ScheduledFault(at=at, verb=verb, body=dict(body) or {"isolate": ["b"]}, lasts=5 * S)
 
 
 def test_shrinking_finds_the_two_that_matter() -> None:
@@ -192,7 +194,7 @@ def test_what_counts_as_a_violation() -> None:
     assert kind_of(point("AssertionError: x (a.py:3)", "unknown", failed=True), BLANK) == "crash: AssertionError"
     failed = "step 5 failed: scale s1 to 3: no address"
     assert kind_of(point(failed), BLANK) == "command"
-    change = Fault(at=0, verb="scale", body={}, lasts=S, undo={"scale": {}})
+    change = ScheduledFault(at=0, verb="scale", body={}, lasts=S, undo={"scale": {}})
     assert kind_of(point(failed), replace(BLANK, faults=(fault(0), change))) == ""
     outage = point("2 outages and 0 leaks across cuts outside of transitions.")
     assert kind_of(outage, BLANK) == "outage" and kind_of(outage, relays) == ""

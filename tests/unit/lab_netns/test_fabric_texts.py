@@ -114,7 +114,7 @@ def routed(nat: str = "") -> plan.Underlay:
     return plan.Underlay(
         networks={"home": "10.1.0.0/24", "wan": "192.168.0.0/24"},
         hosts={"in": [("home", "10.1.0.2")], "out": [("wan", "192.168.0.2")]},
-        routers=[plan.Router("gw", (("home", "10.1.0.1"), ("wan", "192.168.0.1")), nat, ("icmp",))],
+        routers=[plan.FabricRouter("gw", (("home", "10.1.0.1"), ("wan", "192.168.0.1")), nat, ("icmp",))],
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Command, encode_command, key_of, phase_of
+from lab.contracts.probe import AgentCommand, encode_command, key_of, phase_of
 from lab.probes.agent import Agent
 from lab.records.history import Sample, decode
 
@@ -87,7 +87,7 @@ class Lab:
         assert child.stdout is not None and child.stdout.readline() == b"up\n"
         return child
 
-    def tell(self, command: Command) -> None:
+    def tell(self, command: AgentCommand) -> None:
         assert self.agent.stdin is not None
         self.agent.stdin.write(encode_command(command))
         self.agent.stdin.flush()
@@ -236,7 +236,7 @@ def test_a_machine_that_is_behind_overlaps_no_tries() -> None:
 def test_every_kind_succeeds_and_fails_as_it_should(lab: Lab) -> None:
     box = lab.container()
     lab.tell(
-        Command(
+        AgentCommand(
             add=(
                 probe("http", "eof", box, port=8080),
                 probe("http", "chunked", box, port=8080, path="/chunked"),
@@ -274,7 +274,7 @@ def test_schedule_keeps_its_grid_while_tries_fail_and_overlap(lab: Lab) -> None:
     box = lab.container()
     slow = probe("http", "slow", box, port=8080, path="/slow", every=10 * MS, timeout=100 * MS)
     fine = probe("icmp", "self", box, every=10 * MS)
-    lab.tell(Command(add=(slow, fine)))
+    lab.tell(AgentCommand(add=(slow, fine)))
     samples = lab.read(lambda got: sum(s.target == "slow" for s in got) >= 60, late=True)
     # A try that was late is told at once, before those that are under way, on a busy machine: those are left out.
     ended = max(s.t for s in samples) - fine.timeout
@@ -287,7 +287,7 @@ def test_schedule_keeps_its_grid_while_tries_fail_and_overlap(lab: Lab) -> None:
 
 def test_a_dead_container_is_gone_at_once_and_comes_back_under_a_new_pid(lab: Lab) -> None:
     box = lab.container()
-    lab.tell(Command(add=(probe("icmp", "self", box), probe("http", "slow", box, port=8080, path="/slow"))))
+    lab.tell(AgentCommand(add=(probe("icmp", "self", box), probe("http", "slow", box, port=8080, path="/slow"))))
     lab.read(lambda got: any(s.ok for s in got))
     box.kill()
     box.wait()
@@ -297,10 +297,10 @@ def test_a_dead_container_is_gone_at_once_and_comes_back_under_a_new_pid(lab: La
     links = [str(fd.readlink()) for fd in Path(f"/proc/{lab.agent.pid}/fd").iterdir()]
     assert not [link for link in links if "socket" in link]
     again = lab.container()
-    lab.tell(Command(add=(probe("icmp", "self", again),)))
+    lab.tell(AgentCommand(add=(probe("icmp", "self", again),)))
     back = lab.read(lambda got: any(s.ok for s in got))
     assert back[-1].probe == "icmp"
-    lab.tell(Command(remove=(("icmp", "c", "self"), ("http", "c", "slow")), stop=True))
+    lab.tell(AgentCommand(remove=(("icmp", "c", "self"), ("http", "c", "slow")), stop=True))
     assert lab.agent.wait(60) == 0
 
 
@@ -308,7 +308,7 @@ def test_bad_commands_are_named_and_survived(lab: Lab) -> None:
     box = lab.container()
     assert lab.agent.stdin is not None
     lab.agent.stdin.write(b"no json\n" + json.dumps({"ad": []}).encode() + b"\n")
-    lab.tell(Command(add=(probe("icmp", "self", box),)))
+    lab.tell(AgentCommand(add=(probe("icmp", "self", box),)))
     assert lab.read(lambda got: len(got) >= 2)[-1].ok
     lab.agent.stdin.close()
     assert lab.agent.wait(60) == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.probes.http import MAX_HEAD, HttpError, Response, request
+from lab.probes.http import MAX_HEAD, HttpError, ResponseReader, request
 
 WHOLE = {
     "length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -21,7 +21,7 @@ WHOLE = {
 def test_an_answer_ends_where_it_ends_however_it_is_cut(name: str, cuts: list[int]) -> None:
     data = WHOLE[name]
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    response = Response()
+    response = ResponseReader()
     for start, end in pairwise(edges):
         assert not response.done or start == len(data)
         response.feed(data[start:end])
@@ -31,7 +31,7 @@ def test_an_answer_ends_where_it_ends_however_it_is_cut(name: str, cuts: list[in
 @pytest.mark.parametrize("name", sorted(WHOLE))
 def test_an_answer_that_breaks_off_is_not_ok(name: str) -> None:
     for length in range(len(WHOLE[name])):
-        response = Response()
+        response = ResponseReader()
         response.feed(WHOLE[name][:length])
         assert not response.done
         with pytest.raises(HttpError, match="closed"):
@@ -39,7 +39,7 @@ def test_an_answer_that_breaks_off_is_not_ok(name: str) -> None:
 
 
 def test_without_a_length_the_end_is_the_end_of_the_connection() -> None:
-    response = Response()
+    response = ResponseReader()
     response.feed(b"HTTP/1.0 200 OK\r\n\r\nhel")
     response.feed(b"lo")
     assert not response.done
@@ -50,7 +50,7 @@ def test_without_a_length_the_end_is_the_end_of_the_connection() -> None:
 @given(st.binary(max_size=300))
 def test_garbage_never_does_anything_but_raise_http_error(data: bytes) -> None:
     for prefix in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
-        response = Response()
+        response = ResponseReader()
         try:
             response.feed(prefix + data)
             response.eof()
@@ -60,7 +60,7 @@ def test_garbage_never_does_anything_but_raise_http_error(data: bytes) -> None:
 
 
 def test_an_endless_header_is_refused() -> None:
-    response = Response()
+    response = ResponseReader()
     with pytest.raises(HttpError, match="too large"):
         response.feed(b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Command, decode_command, encode_command, first_due, key_of, phase_of
+from lab.contracts.probe import AgentCommand, decode_command, encode_command, first_due, key_of, phase_of
 from lab.probes.icmp import checksum
 
 
@@ -24,7 +24,7 @@ def probe(**more: object) -> Probe:
 
 
 def test_commands_survive_the_wire() -> None:
-    command = Command(add=(probe(netns="/proc/7/ns/net"),), remove=(("dns", "a", "b"),), stop=True)
+    command = AgentCommand(add=(probe(netns="/proc/7/ns/net"),), remove=(("dns", "a", "b"),), stop=True)
     assert decode_command(encode_command(command)) == command
 
 

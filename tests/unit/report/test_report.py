@@ -13,7 +13,7 @@ import pytest
 import synthetic_history
 from synthetic_history import MS, ORION, S, Story
 
-from lab.checkers import Run
+from lab.checkers import RecordedRun
 from lab.cli.tell import Teller
 from lab.plots import figures
 from lab.records.history import AnyRecord, Load, Meta, Sample, Writer
@@ -118,12 +118,12 @@ def test_every_run_gets_a_page_that_needs_nothing_else(records: list[AnyRecord],
 
 
 def test_the_same_history_gives_the_same_bytes() -> None:
-    first, second = (figures(Run(synthetic_history.partition())) for _ in range(2))
+    first, second = (figures(RecordedRun(synthetic_history.partition())) for _ in range(2))
     assert first == second and len(first) == 6
 
 
 def test_titles_state_the_finding() -> None:
-    titles = {figure.name: figure.title for figure in figures(Run(synthetic_history.partition()))}
+    titles = {figure.name: figure.title for figure in figures(RecordedRun(synthetic_history.partition()))}
     assert re.fullmatch(r"svc\d → svc\d unreachable for 10\.\d s, back \d+ ms after the heal", titles["reachability"])
     assert titles["topology"] == "Connections: 1 before the fault, 0 just before it was healed, 1 at the end"
     assert titles["matrices"] == "4 of 6 pairs were cut off while the fault lasted, all came back"
@@ -134,7 +134,7 @@ def test_names_asked_only_after_a_fault_leave_the_figure_its_room() -> None:
     records = synthetic_history.partition()
     begin = max(r.t for r in records if isinstance(r, Sample) and r.probe == "dns") - 500 * MS
     late = [r for r in records if not (isinstance(r, Sample) and r.probe == "dns" and r.t < begin)]
-    assert "dns" in [figure.name for figure in figures(Run(late))]
+    assert "dns" in [figure.name for figure in figures(RecordedRun(late))]
 
 
 def test_a_failed_expectation_is_shown_with_its_samples(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ def test_hostile_words_are_harmless_in_the_page(tmp_path: Path) -> None:
 
 
 def test_the_longest_outage_ends_with_the_next_good_answer() -> None:
-    outage = summarise(Run(synthetic_history.partition()))["longest_outage"]
+    outage = summarise(RecordedRun(synthetic_history.partition()))["longest_outage"]
     assert outage is not None and 9.8 * S < outage["lasted"] < 10.4 * S
-    assert summarise(Run([]))["longest_outage"] is None
+    assert summarise(RecordedRun([]))["longest_outage"] is None
 
 
 def test_nothing_heavy_is_imported_by_what_runs_inside_a_lab() -> None:

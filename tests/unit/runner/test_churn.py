@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_lab import MS, MemoryBackend, run_virtual
 
-from lab.checkers import Run
+from lab.checkers import RecordedRun
 from lab.faults.churn import Draw, gaps
 from lab.records.history import Event, Writer, decode
 from lab.runner.runner import Runner
@@ -34,11 +34,11 @@ timeline:
 HOSTS = ("a", "b", "c", "d")
 
 
-def play(steps: str) -> tuple[str, Run]:
+def play(steps: str) -> tuple[str, RecordedRun]:
     scenario = resolve(parse(HEAD + steps), name="test")
     file = io.BytesIO()
     outcome = run_virtual(Runner(scenario, MemoryBackend(), Writer(file), version="1").run())
-    return outcome.verdict + outcome.reason, Run(decode(line) for line in file.getvalue().splitlines())
+    return outcome.verdict + outcome.reason, RecordedRun(decode(line) for line in file.getvalue().splitlines())
 
 
 def test_gaps_have_the_mean_that_was_asked_for() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lab import linear
 from lab.runner.match import MatchTimeout, found
-from lab.sim.filters import FILTERS, Ended
+from lab.sim.filters import FILTERS, FilterResult
 from lab.workshop.text import lacking
 
 MANY = "a" * 100_000 + "!"
@@ -41,7 +41,7 @@ def test_expressions_mean_what_they_did(pattern: str, text: str, lines: bool, ex
 
 
 def test_a_simulated_grep_is_linear_and_says_what_it_cannot_do() -> None:
-    def grep(words: list[str], stdin: str, files: dict[str, str]) -> Ended:
+    def grep(words: list[str], stdin: str, files: dict[str, str]) -> FilterResult:
         return FILTERS["grep"](["grep", *words], stdin, files)
 
     assert grep(["-E", "^(a+)+$"], MANY + "\n", {}).code == 1

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from memory_lab import MS, MemoryBackend, run_virtual
 
-from lab.contracts.lab import Result
-from lab.records.history import AnyRecord, Event, Gone, Meta, Sample, View, Writer, decode
-from lab.runner.runner import Outcome, Runner
+from lab.contracts.lab import CommandResult
+from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View, Writer, decode
+from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 
@@ -34,7 +34,7 @@ timeline:
 class Played:
     """A run that is over."""
 
-    def __init__(self, outcome: Outcome, records: list[AnyRecord], backend: MemoryBackend) -> None:
+    def __init__(self, outcome: RunOutcome, records: list[AnyRecord], backend: MemoryBackend) -> None:
         self.outcome, self.records, self.lab = outcome, records, backend.lab
 
     def events(self, what: str, phase: str = "") -> list[Event]:
@@ -50,13 +50,13 @@ def play(
     steps: str,
     *,
     head: str = HEAD,
-    commands: Callable[[str, str, tuple[str, ...]], Result] | None = None,
+    commands: Callable[[str, str, tuple[str, ...]], CommandResult] | None = None,
     meddle: Callable[[MemoryBackend, "asyncio.Task[Any]"], Any] | None = None,
 ) -> Played:
     scenario = resolve(parse(head + steps), name="test")
     backend, file = MemoryBackend(commands), io.BytesIO()
 
-    async def run() -> Outcome:
+    async def run() -> RunOutcome:
         task = asyncio.create_task(Runner(scenario, backend, Writer(file), version="1").run())
         if meddle is not None:
             await meddle(backend, task)
@@ -171,7 +171,7 @@ def test_a_daemon_that_stops_unasked_is_a_crash() -> None:
         await asyncio.sleep(8)
         await backend.lab.machines["b"].kill_daemon()
 
-    log = Result(0, "starting\nassert broken\n", "")
+    log = CommandResult(0, "starting\nassert broken\n", "")
     played = play("  - wait: 30s\n", commands=lambda host, container, argv: log, meddle=crash)
     assert played.outcome.verdict == "invalid"
     assert "daemon on b stopped" in played.outcome.reason and "assert broken" in played.outcome.reason
@@ -185,7 +185,7 @@ def test_a_killed_daemon_comes_back_and_probes_go_on() -> None:
         "  - restart: {daemon: b}\n  - expect: {converged: all, within: 5s}\n"
     )
     assert played.outcome.verdict == "valid"
-    assert [record.host for record in played.records if isinstance(record, Gone)] == ["b"]
+    assert [record.host for record in played.records if isinstance(record, PeerGone)] == ["b"]
     assert played.events("kill", "start")[0].detail["hosts"] == ["b"]
     assert not played.events("kill", "end")  # the restart is its end
     assert played.lab.calls.count(("b", ("weave", "launch", "--ipalloc-init", "consensus=3"))) == 2
@@ -241,8 +241,8 @@ def test_the_schedule_of_a_series_is_not_shifted_by_others() -> None:
 
 
 def test_commands_are_judged_by_code_and_output() -> None:
-    def answer(host: str, container: str, argv: tuple[str, ...]) -> Result:
-        return Result(3, "hello\nworld\n", "no such thing\n")
+    def answer(host: str, container: str, argv: tuple[str, ...]) -> CommandResult:
+        return CommandResult(3, "hello\nworld\n", "no such thing\n")
 
     good = "  - exec: {service: one, command: echo, expect: {code: 3, stdout: ^world$}}\n"
     assert play(good, commands=answer).outcome.verdict == "valid"
@@ -271,7 +271,7 @@ def test_the_same_run_twice_is_the_same_history() -> None:
 def test_what_runs_beside_ends_the_run_when_it_ends() -> None:
     scenario = resolve(parse(HEAD + "  - wait: 60s\n"), name="test")
 
-    async def run() -> Outcome:
+    async def run() -> RunOutcome:
         async def beside(stage: Any) -> None:
             await stage.lab.sleep_until(5 * S)
 
@@ -287,7 +287,7 @@ def test_a_kept_lab_is_up_when_its_outcome_is_told(verdict: str) -> None:
     scenario = resolve(parse(HEAD + steps), name="test")
     backend, told = MemoryBackend(), []
 
-    async def keep(outcome: Outcome) -> None:
+    async def keep(outcome: RunOutcome) -> None:
         told.append((outcome.verdict, backend.lab.is_down))
 
     run_virtual(Runner(scenario, backend, Writer(io.BytesIO()), keep=keep).run())

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from lab.backends.simulated.engine import SimEngine
-from lab.checkers.world import World
+from lab.checkers.world import ExpectedState
 from lab.records.history import Event, Meta
 from lab.scenario.load import ScenarioError, load, load_resolved, parse, read
 from lab.scenario.resolve import Resolved, resolve
@@ -132,7 +132,7 @@ def test_simulated_engines_refuse_what_real_ones_do() -> None:
 def test_checkers_know_whose_a_name_is() -> None:
     services = "{db.prod: {IMAGE, host: a}, db: {IMAGE, host: a}, web: {IMAGE, replicas: 2}}"
     found = scenario(services, rest="overlay: {options: {dns-domain: example.org}}\n")
-    world = World()
+    world = ExpectedState()
     world.feed(Meta(t=0, scenario=found.to_json(), backend="sim", seed=0, version="1", started=""))
     places = {one.name: one.host for one in found.replicas()}
     world.feed(Event(t=1, step=0, what="run", detail={"replicas": places}))

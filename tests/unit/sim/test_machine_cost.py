@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.sim.machine import Machine
+from lab.sim.machine import CpuModel
 
 
 class Worker:
@@ -12,7 +12,7 @@ class Worker:
 
 
 def test_costs_are_per_message_and_per_byte() -> None:
-    machine, peer = Machine(1, 100, 2), Worker()
+    machine, peer = CpuModel(1, 100, 2), Worker()
     assert machine.work(peer, 1000, 0) == 1100
     assert machine.work(peer, 1000, 50) == 1300, "it waits for the one before"
     assert machine.work(peer, 5000, 0) == 5100
@@ -21,7 +21,7 @@ def test_costs_are_per_message_and_per_byte() -> None:
 
 def test_two_peers_share_a_core_and_not_two() -> None:
     for cores, done in ((1, [10, 20, 30]), (2, [10, 10, 20]), (3, [10, 10, 10])):
-        machine = Machine(cores, 10, 0)
+        machine = CpuModel(cores, 10, 0)
         assert [machine.work(Worker(), 0, 0) for _ in range(3)] == done
 
 
@@ -29,7 +29,7 @@ def test_two_peers_share_a_core_and_not_two() -> None:
 def test_no_core_does_two_things_at_once_and_no_peer_overtakes_itself(
     cores: int, arrivals: list[tuple[int, int, int]]
 ) -> None:
-    machine, peers = Machine(cores, 7, 3), [Worker() for _ in range(4)]
+    machine, peers = CpuModel(cores, 7, 3), [Worker() for _ in range(4)]
     now, spans = 0, list[tuple[int, int, int]]()
     for who, gap, size in arrivals:
         now += gap

@@ -1,14 +1,14 @@
 """Routes, filters and translated addresses of simulated routers, flow by flow."""
 
-from lab.scenario.resolve import Interface, RouterSpec
+from lab.scenario.resolve import HostInterface, RouterSpec
 from lab.sim.routers import ANSWERED, UNANSWERED, Fate, Leg, Routers
 from overlay.config import Address
 
 HOME, WAN = "home", "wan"
 
 
-def place(network: str, address: str) -> Interface:
-    return Interface(network, address, 24)
+def place(network: str, address: str) -> HostInterface:
+    return HostInterface(network, address, 24)
 
 
 def routers(nat: str = "", drop: tuple[str, ...] = ()) -> Routers:

@@ -1,6 +1,6 @@
 """Neighbour caches of simulated interfaces: believed, doubted, asked and forgotten at the times of Linux."""
 
-from lab.sim.kernel import Kernel, Port
+from lab.sim.kernel import BridgePort, Kernel
 from lab.sim.neighbours import DELAY, PROBING, Neighbours
 from lab.sim.walk import Walks
 from lab.sim.world import World
@@ -41,9 +41,9 @@ def pair() -> tuple[World, dict[str, Kernel], Walks]:
         world.add(name, address)
     kernels = {name: Kernel(lambda: made.forget()) for name in ("a", "b")}
     made = Walks(world.network, kernels, lambda host, container: True)
-    kernels["a"].plug(Port("c", OWN, ("10.0.1.10",), ("10.0.1.10/24",)))
+    kernels["a"].plug(BridgePort("c", OWN, ("10.0.1.10",), ("10.0.1.10/24",)))
     kernels["b"].set_forwarding(SetForwarding(OWN, "192.0.2.1", ("10.0.1.10",)))
-    kernels["b"].plug(Port("svc", OLD, (ADDRESS,), (f"{ADDRESS}/24",)))
+    kernels["b"].plug(BridgePort("svc", OLD, (ADDRESS,), (f"{ADDRESS}/24",)))
     kernels["a"].set_forwarding(SetForwarding(OLD, "192.0.2.2", (ADDRESS,)))
     kernels["a"].set_flood(SetFlood(("192.0.2.2",)))
     return world, kernels, made
@@ -55,7 +55,7 @@ def tried(walks: Walks) -> bool:
 
 def made_anew(kernels: dict[str, Kernel]) -> None:
     kernels["b"].unplug("svc")
-    kernels["b"].plug(Port("svc2", NEW, (ADDRESS,), (f"{ADDRESS}/24",)))
+    kernels["b"].plug(BridgePort("svc2", NEW, (ADDRESS,), (f"{ADDRESS}/24",)))
     kernels["a"].remove_forwarding(RemoveForwarding(OLD))
     kernels["a"].set_forwarding(SetForwarding(NEW, "192.0.2.2", (ADDRESS,)))
 
@@ -87,7 +87,7 @@ def test_the_answer_goes_by_the_servers_cache():
     _, kernels, walks = pair()
     assert tried(walks)
     kernels["a"].unplug("c")
-    kernels["a"].plug(Port("c", "02:00:00:00:00:0b", ("10.0.1.10",), ("10.0.1.10/24",)))
+    kernels["a"].plug(BridgePort("c", "02:00:00:00:00:0b", ("10.0.1.10",), ("10.0.1.10/24",)))
     kernels["b"].remove_forwarding(RemoveForwarding(OWN))
     kernels["b"].set_forwarding(SetForwarding("02:00:00:00:00:0b", "192.0.2.1", ("10.0.1.10",)))
     assert not tried(walks)
@@ -99,7 +99,7 @@ def test_a_packet_to_a_mac_that_still_has_the_address_arrives():
     """Two containers have one address: whoever was asked first is spoken to until the cache says otherwise."""
     _, kernels, walks = pair()
     assert tried(walks)
-    kernels["a"].plug(Port("twin", NEW, (ADDRESS,), (f"{ADDRESS}/24",)))
+    kernels["a"].plug(BridgePort("twin", NEW, (ADDRESS,), (f"{ADDRESS}/24",)))
     kernels["a"].neighbours["c"].entries[ADDRESS].announce(OLD)
     found = walks.heard("a", "c", ADDRESS, walks.round_trip("a", "c", ADDRESS))
     assert found is not None and (found.there.host, found.there.container) == ("b", "svc")

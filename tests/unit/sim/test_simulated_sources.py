@@ -1,6 +1,6 @@
 """A simulated kernel takes VXLAN packets from the hosts that it was told, by whatever address of theirs."""
 
-from lab.sim.kernel import Kernel, Port
+from lab.sim.kernel import BridgePort, Kernel
 from lab.sim.walk import Walks
 from lab.sim.world import World
 from overlay.effects import SetForwarding, SetSources
@@ -14,7 +14,7 @@ def walks():
     made = Walks(world.network, kernels, lambda host, container: True)
     for name, number in (("a", 2), ("b", 1)):
         own = 3 - number
-        kernels[name].plug(Port(f"c{own}", f"02:00:00:00:00:0{own}", (f"10.0.1.{own}",), (f"10.0.1.{own}/24",)))
+        kernels[name].plug(BridgePort(f"c{own}", f"02:00:00:00:00:0{own}", (f"10.0.1.{own}",), (f"10.0.1.{own}/24",)))
         kernels[name].set_forwarding(
             SetForwarding(f"02:00:00:00:00:0{number}", f"192.0.2.{number}", (f"10.0.1.{number}",))
         )

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.sweep.statistics import Sample, curve, holm, mean, median, permutation_test, ratio_of_medians
+from lab.sweep.statistics import CensoredSample, curve, holm, mean, median, permutation_test, ratio_of_medians
 
 samples = st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=30)
 
 
 def test_without_censoring_the_curve_is_the_empirical_distribution() -> None:
-    found = curve(Sample([3.0, 1.0, 2.0, 2.0]))
+    found = curve(CensoredSample([3.0, 1.0, 2.0, 2.0]))
     assert list(found.at) == [1.0, 2.0, 3.0]
     assert list(found.share) == pytest.approx([0.25, 0.75, 1.0])
     assert (found.low <= found.share + 1e-12).all() and (found.share <= found.high + 1e-12).all()
@@ -24,60 +24,69 @@ def test_kaplan_and_meier_by_hand() -> None:
     S(7) = 0.807, S(10) = 0.753, S(13) = 0.690, S(16) = 0.627, S(22) = 0.538, S(23) = 0.448."""
     times = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
     reached = [1, 1, 1, 0, 1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]
-    found = curve(Sample(times, [bool(one) for one in reached]))
+    found = curve(CensoredSample(times, [bool(one) for one in reached]))
     assert list(found.at) == [6, 7, 10, 13, 16, 22, 23]
     assert list(1 - found.share) == pytest.approx([0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4)
-    assert median(Sample(times, [bool(one) for one in reached])).value == 23
+    assert median(CensoredSample(times, [bool(one) for one in reached])).value == 23
 
 
 def test_a_median_that_was_not_reached_is_infinite() -> None:
-    assert median(Sample([1, 2, 3], [True, False, False])).value == math.inf
-    assert median(Sample([1, 2, 3], [False] * 3)).value == math.inf
-    assert median(Sample([])).value == math.inf
+    assert median(CensoredSample([1, 2, 3], [True, False, False])).value == math.inf
+    assert median(CensoredSample([1, 2, 3], [False] * 3)).value == math.inf
+    assert median(CensoredSample([])).value == math.inf
 
 
 def test_a_median_band_covers_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
-    bands = [median(Sample(rng.exponential(1.0, 40)), seed=k, resamples=200) for k in range(120)]
+    bands = [median(CensoredSample(rng.exponential(1.0, 40)), seed=k, resamples=200) for k in range(120)]
     covered = sum(band.low <= math.log(2) <= band.high for band in bands)
     assert 104 <= covered <= 120  # 95 % of 120 is 114; this far off happens once in a thousand times
 
 
 def test_the_mean_and_its_band() -> None:
-    found = mean(Sample([1.0, 2.0, 3.0, 4.0]))
+    found = mean(CensoredSample([1.0, 2.0, 3.0, 4.0]))
     assert found.value == 2.5 and 1 <= found.low < 2.5 < found.high <= 4
-    assert mean(Sample([7.0] * 5)) == mean(Sample([7.0] * 5)) and mean(Sample([7.0] * 5)).high == 7.0
+    assert (
+        mean(CensoredSample([7.0] * 5)) == mean(CensoredSample([7.0] * 5))
+        and mean(CensoredSample([7.0] * 5)).high == 7.0
+    )
 
 
 def test_a_ratio_of_medians() -> None:
     rng = np.random.default_rng(2)
-    a = Sample(rng.lognormal(0.0, 0.2, 200))
-    found = ratio_of_medians(Sample(a.values * 2), a)
+    a = CensoredSample(rng.lognormal(0.0, 0.2, 200))
+    found = ratio_of_medians(CensoredSample(a.values * 2), a)
     assert found.value == pytest.approx(2.0)
     assert found.low is not None and found.high is not None and 1.8 < found.low < 2 < found.high < 2.2
-    assert ratio_of_medians(a, Sample([1.0], [False])).value is None
+    assert ratio_of_medians(a, CensoredSample([1.0], [False])).value is None
 
 
 def test_the_permutation_test_is_exact_where_it_can_be_counted() -> None:
     """3 against 3, all of A below all of B: 2 of the 20 divisions are as extreme, p = 0.1."""
-    p, above = permutation_test(Sample([1, 2, 3]), Sample([4, 5, 6]))
+    p, above = permutation_test(CensoredSample([1, 2, 3]), CensoredSample([4, 5, 6]))
     assert p == pytest.approx(0.1, abs=0.01) and above == 0.0
-    p, above = permutation_test(Sample([1, 1, 1]), Sample([1, 1, 1]))
+    p, above = permutation_test(CensoredSample([1, 1, 1]), CensoredSample([1, 1, 1]))
     assert p == 1.0 and above == 0.5
 
 
 def test_what_was_not_reached_counts_as_longer() -> None:
-    quick, never = Sample([1.0] * 20), Sample([5.0] * 20, [False] * 20)
+    quick, never = CensoredSample([1.0] * 20), CensoredSample([5.0] * 20, [False] * 20)
     p, above = permutation_test(quick, never)
     assert p < 0.001 and above == 0.0
     # Two that were given up at different times: nothing is known of their order.
-    assert permutation_test(Sample([5.0] * 9, [False] * 9), Sample([9.0] * 9, [False] * 9)) == (1.0, 0.5)
+    assert permutation_test(CensoredSample([5.0] * 9, [False] * 9), CensoredSample([9.0] * 9, [False] * 9)) == (
+        1.0,
+        0.5,
+    )
 
 
 def test_equal_distributions_are_seldom_called_different() -> None:
     rng = np.random.default_rng(3)
     alarms = sum(
-        permutation_test(Sample(rng.exponential(1, 15)), Sample(rng.exponential(1, 15)), permutations=400)[0] < 0.05
+        permutation_test(
+            CensoredSample(rng.exponential(1, 15)), CensoredSample(rng.exponential(1, 15)), permutations=400
+        )[0]
+        < 0.05
         for _ in range(200)
     )
     assert 2 <= alarms <= 22  # 10 are to be expected
@@ -90,13 +99,13 @@ def test_holm_by_hand() -> None:
 
 @given(samples)
 def test_curves_rise_from_0_to_at_most_1(items: list[tuple[int, bool]]) -> None:
-    found = curve(Sample([v for v, _ in items], [r for _, r in items]), resamples=20)
+    found = curve(CensoredSample([v for v, _ in items], [r for _, r in items]), resamples=20)
     assert ((np.diff(found.share) > -1e-12).all() if len(found.share) else True) and (found.share <= 1 + 1e-12).all()
 
 
 @given(samples, samples)
 def test_the_test_is_symmetric(a: list[tuple[int, bool]], b: list[tuple[int, bool]]) -> None:
-    one, other = (Sample([v for v, _ in items], [r for _, r in items]) for items in (a, b))
+    one, other = (CensoredSample([v for v, _ in items], [r for _, r in items]) for items in (a, b))
     forth, back = (permutation_test(x, y, permutations=50) for x, y in ((one, other), (other, one)))
     assert forth[1] == pytest.approx(1 - back[1])
     assert 0 < forth[0] <= 1

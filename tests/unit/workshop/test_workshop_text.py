@@ -5,8 +5,8 @@ import pytest
 from lab.errors import LabError
 from lab.workshop.hosts import page
 from lab.workshop.judging import wrong
-from lab.workshop.session import Outcome
-from lab.workshop.text import Command, lacking, parse
+from lab.workshop.session import LineOutcome
+from lab.workshop.text import TypedCommand, lacking, parse
 
 PAGE = """\
 # Title
@@ -40,10 +40,10 @@ def test_blocks_become_commands() -> None:
     first, second, last = part.steps
     assert first.prose == "Some prose."
     assert first.commands == (
-        Command(host="orion.local", line="docker run x", expected=("hello …", "world")),
-        Command(host="macbook.local", line="`weave proxy-env`"),
+        TypedCommand(host="orion.local", line="docker run x", expected=("hello …", "world")),
+        TypedCommand(host="macbook.local", line="`weave proxy-env`"),
     )
-    assert second.commands == (Command(host="", line="exit 1", fails=True),)
+    assert second.commands == (TypedCommand(host="", line="exit 1", fails=True),)
     assert (last.prose, last.commands) == ("The end.", ())
 
 
@@ -68,12 +68,12 @@ def test_expected_lines_stand_in_order_with_anything_for_an_ellipsis() -> None:
 
 
 def test_a_command_is_judged_by_status_and_output() -> None:
-    good = Command(host="h", line="true", expected=("yes",))
-    assert wrong(good, Outcome(0, "yes\n")) == ""
-    assert "exit code 3" in wrong(good, Outcome(3, "yes\n"))
-    assert "`yes` is not in" in wrong(good, Outcome(0, "no\n"))
-    assert "should not" in wrong(Command(host="h", line="false", fails=True), Outcome(0, ""))
-    assert "no shell opened" in wrong(Command(host="h", line="docker run -ti x"), Outcome(0, ""))
+    good = TypedCommand(host="h", line="true", expected=("yes",))
+    assert wrong(good, LineOutcome(0, "yes\n")) == ""
+    assert "exit code 3" in wrong(good, LineOutcome(3, "yes\n"))
+    assert "`yes` is not in" in wrong(good, LineOutcome(0, "no\n"))
+    assert "should not" in wrong(TypedCommand(host="h", line="false", fails=True), LineOutcome(0, ""))
+    assert "no shell opened" in wrong(TypedCommand(host="h", line="docker run -ti x"), LineOutcome(0, ""))
 
 
 def test_both_languages_type_the_same() -> None:
