@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients vms demo docs check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema waiter lock clean
+.PHONY: help setup compile docker clients vms demo docs check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -94,6 +94,9 @@ gallery: setup            ## make the README's pictures anew (needs chromium)
 
 schema: setup             ## write docs/scenario.schema.json anew
 	@$(PY) -m lab.cli schema > docs/scenario.schema.json
+
+man: setup                ## write the manual pages man/*.1 from the commands' definitions
+	@$(PY) -m lab.cli.man
 
 waiter:                   ## compile overlay/proxy/waiter.c anew (needs gcc and gcc-aarch64-linux-gnu)
 	@.ci/waiter

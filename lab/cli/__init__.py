@@ -10,6 +10,8 @@
     runs.py   runs: every stored run
     files.py  validate, schema, check, report, doctor: nothing is started
     compiled.py  compile: the cores as machine code
+    completing.py  completion: what the shell offers
+    man.py    manual pages, made from what is here
     replay.py replay: a run in virtual time again, compared byte for byte
     tell.py   what is printed while a scenario is played
     table.py  tables: as wide as the terminal, never cut
@@ -21,10 +23,31 @@ Nothing is imported before it is used: a lab enters its namespaces before numpy 
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+
+def _examples(*commands: str) -> str:
+    """The end of a command's help: lines that can be typed as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def _offering(what: str) -> Callable[[click.Context, click.Parameter, str], list["CompletionItem"]]:
+    """What the shell offers there: a function of `lab.cli.completing` by name."""
+
+    def complete(context: click.Context, param: click.Parameter, typed: str) -> list["CompletionItem"]:
+        from lab.cli import completing
+
+        found: list[CompletionItem] = getattr(completing, what)(context, param, typed)
+        return found
+
+    return complete
 
 
 class ScenarioPath(click.Path):
@@ -39,10 +62,18 @@ class ScenarioPath(click.Path):
         return value if isinstance(value, Path) else named(value)
 
 
-_SCENARIO = click.argument("scenario", type=ScenarioPath())
-_BACKEND = click.option(
-    "--backend", default="netns", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of."
-)
+def _backend(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--backend",
+        default=default,
+        show_default=True,
+        envvar="LAB_BACKEND",
+        help="What hosts are made of.",
+        shell_complete=_offering("backends"),
+    )
+
+
+_SCENARIO = click.argument("scenario", type=ScenarioPath(), shell_complete=_offering("scenarios"))
 _SEED = click.option("--seed", type=click.IntRange(min=0), envvar="LAB_SEED", help="Instead of the scenario's own.")
 _PACE = click.option(
     "--pace",
@@ -58,17 +89,23 @@ _OUT = click.option(
     envvar="LAB_OUT",
     help="Where run directories go: OUT/<scenario>/<time>.",
 )
-_NAME = click.option("--name", default="", envvar="LAB_NAME", help="Which lab, when several run.")
+_RUN = click.argument("run_dir", metavar="RUN", shell_complete=_offering("runs"))
+_NAME = click.option(
+    "--name", default="", envvar="LAB_NAME", help="Which lab, when several run.", shell_complete=_offering("labs")
+)
 _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="Print one JSON object.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    epilog=_examples("lab run walkthrough", "lab run --help", "lab doctor"),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="overlay-lab")
 def lab() -> None:
     """Deploy an overlay network on simulated hosts, break what is underneath, and see what happens."""
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab init", "lab init my-lab"))
 @click.argument("folder", default=".", type=click.Path(path_type=Path))
 def init(folder: Path) -> None:
     """Write a first scenario into FOLDER (here, unless told otherwise), and say what to type next."""
@@ -77,7 +114,7 @@ def init(folder: Path) -> None:
     write_first(folder)
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab scenarios"))
 @_JSON
 def scenarios(as_json: bool) -> None:
     """List the scenarios that come with the lab; their names can stand for SCENARIO."""
@@ -86,9 +123,13 @@ def scenarios(as_json: bool) -> None:
     list_scenarios(as_json=as_json)
 
 
-@lab.command()
+@lab.command(
+    epilog=_examples(
+        "lab run walkthrough", "lab run mine.yaml --backend sim", "lab run mine.yaml --seed 7 --out /tmp/runs --json"
+    )
+)
 @_SCENARIO
-@_BACKEND
+@_backend("netns")
 @_SEED
 @_PACE
 @_OUT
@@ -116,9 +157,9 @@ def run(
     )
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab up mine.yaml", "lab up partition --name mine"))
 @_SCENARIO
-@_BACKEND
+@_backend("netns")
 @_SEED
 @_PACE
 @click.option("--name", default="", envvar="LAB_NAME", help="What to call the lab; the scenario's name by default.")
@@ -129,7 +170,7 @@ def up(scenario: Path, backend: str, seed: int | None, pace: int | None, name: s
     sys.exit(bring_up(scenario, backend=backend, seed=seed, pace=pace, name=name))
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab down", "lab down --name mine"))
 @_NAME
 def down(name: str) -> None:
     """End a lab; nothing of it stays."""
@@ -138,7 +179,7 @@ def down(name: str) -> None:
     take_down(name)
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab inspect", "lab inspect --name mine --json"))
 @_NAME
 @_JSON
 def inspect(name: str, as_json: bool) -> None:
@@ -148,8 +189,12 @@ def inspect(name: str, as_json: bool) -> None:
     show(name, as_json=as_json)
 
 
-@lab.command("exec", context_settings={"ignore_unknown_options": True})
-@click.argument("host")
+@lab.command(
+    "exec",
+    context_settings={"ignore_unknown_options": True},
+    epilog=_examples("lab exec alpha -- weave status", "lab exec web-1 -- ip address"),
+)
+@click.argument("host", shell_complete=_offering("hosts"))
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @_NAME
 def execute(host: str, command: tuple[str, ...], name: str) -> None:
@@ -159,8 +204,8 @@ def execute(host: str, command: tuple[str, ...], name: str) -> None:
     sys.exit(enter(host, command, name))
 
 
-@lab.command()
-@click.argument("host")
+@lab.command(epilog=_examples("lab shell alpha", "lab shell web-1 --name mine"))
+@click.argument("host", shell_complete=_offering("hosts"))
 @_NAME
 def shell(host: str, name: str) -> None:
     """Open a shell on HOST, or in the container of a service."""
@@ -169,11 +214,16 @@ def shell(host: str, name: str) -> None:
     sys.exit(enter(host, SHELL, name))
 
 
-@lab.command()
+@lab.command(
+    epilog=_examples(
+        "lab sweep partition --seeds 200",
+        "lab sweep mine.yaml --seeds 20 --set topology.hosts=8,16,32 --set overlay.gossip_interval=5s,15s",
+    )
+)
 @_SCENARIO
 @click.option("--seeds", default="20", show_default=True, help="How many, as 200, or which, as 1-50,77.")
 @click.option("--set", "settings", multiple=True, metavar="PATH=V1,V2", help="Values of a parameter; repeatable.")
-@click.option("--backend", default="sim", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of.")
+@_backend("sim")
 @click.option("--out", type=click.Path(path_type=Path), help="The sweep's directory [default: reports/SCENARIO/sweep].")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at once on this machine [default: its cores].")
 @click.option(
@@ -211,10 +261,16 @@ def sweep(
     sys.exit(code)
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab fidelity partition --seeds 3"))
 @_SCENARIO
 @click.option("--seeds", default="5", show_default=True, help="How many, as 5, or which, as 1-3,7.")
-@click.option("--against", default="netns", show_default=True, help="The backend of real packets.")
+@click.option(
+    "--against",
+    default="netns",
+    show_default=True,
+    help="The backend of real packets.",
+    shell_complete=_offering("backends"),
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where the runs go [default: reports/SCENARIO/fidelity].")
 @_JSON
 def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json: bool) -> None:
@@ -227,10 +283,10 @@ def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json
     sys.exit(run_fidelity(scenario, seeds=seeds, against=against, out=out, as_json=as_json))
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab explore partition --seeds 50", "lab explore mine.yaml --faults 3 --deadline 1m"))
 @_SCENARIO
 @click.option("--seeds", default="200", show_default=True, help="How many schedules, as 200, or which, as 1-50,77.")
-@click.option("--backend", default="sim", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of.")
+@_backend("sim")
 @click.option(
     "--faults", type=click.IntRange(1, 100), default=8, show_default=True, help="Faults in a schedule, at most."
 )
@@ -269,7 +325,7 @@ def explore(
     sys.exit(code)
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab compare reports/before reports/after"))
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @_JSON
@@ -280,9 +336,9 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
     sys.exit(run_compare(a, b, as_json=as_json))
 
 
-@lab.command()
-@click.argument("scenarios", nargs=-1, required=True, type=ScenarioPath())
-@_BACKEND
+@lab.command(epilog=_examples("lab validate mine.yaml", "lab validate scenarios/*.yaml --backend sim"))
+@click.argument("scenarios", nargs=-1, required=True, type=ScenarioPath(), shell_complete=_offering("scenarios"))
+@_backend("netns")
 @_SEED
 @_JSON
 def validate(scenarios: tuple[Path, ...], backend: str, seed: int | None, as_json: bool) -> None:
@@ -292,7 +348,7 @@ def validate(scenarios: tuple[Path, ...], backend: str, seed: int | None, as_jso
     sys.exit(check_files(scenarios, backend=backend, seed=seed, as_json=as_json))
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab schema > scenario.schema.json"))
 def schema() -> None:
     """Print the JSON schema of scenario files, for editors."""
     from lab.scenario.load import json_schema
@@ -300,7 +356,7 @@ def schema() -> None:
     click.echo(json_schema(), nl=False)
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab runs", "lab runs --json"))
 @_OUT
 @_JSON
 def runs(out: Path, as_json: bool) -> None:
@@ -310,8 +366,8 @@ def runs(out: Path, as_json: bool) -> None:
     list_runs(out, as_json=as_json)
 
 
-@lab.command()
-@click.argument("run_dir", metavar="RUN")
+@lab.command(epilog=_examples("lab check partition", "lab check reports/partition/latest --json"))
+@_RUN
 @_JSON
 def check(run_dir: str, as_json: bool) -> None:
     """Judge a stored RUN again: a run directory, or a scenario's name for its latest."""
@@ -320,8 +376,8 @@ def check(run_dir: str, as_json: bool) -> None:
     sys.exit(check_run(run_dir, as_json=as_json))
 
 
-@lab.command()
-@click.argument("run_dir", metavar="RUN")
+@lab.command(epilog=_examples("lab replay partition"))
+@_RUN
 @_JSON
 def replay(run_dir: str, as_json: bool) -> None:
     """Make a stored RUN in virtual time again from its history, and verify that every byte is the same."""
@@ -330,8 +386,8 @@ def replay(run_dir: str, as_json: bool) -> None:
     sys.exit(replay_run(run_dir, as_json=as_json))
 
 
-@lab.command()
-@click.argument("run_dir", metavar="RUN")
+@lab.command(epilog=_examples("lab report partition"))
+@_RUN
 def report(run_dir: str) -> None:
     """Make the report of a stored RUN anew from its history."""
     from lab.cli.files import make_report
@@ -339,9 +395,13 @@ def report(run_dir: str) -> None:
     sys.exit(make_report(run_dir))
 
 
-@lab.command()
+@lab.command(
+    epilog=_examples(
+        "lab workshop", "lab workshop --language fr --resume", "lab workshop page.md --backend netns --check"
+    )
+)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--backend", default="dind", show_default=True, envvar="LAB_BACKEND", help="What hosts are made of.")
+@_backend("dind")
 @click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True, help="Of the page.")
 @click.option("--check", is_flag=True, help="Type and check every command, instead of letting a learner type.")
 @click.option(
@@ -364,12 +424,12 @@ def workshop(file: Path | None, backend: str, language: str, check: bool, parts:
     sys.exit(hold_class(file, backend=backend, language=language, check=check, parts=parts, resume=resume))
 
 
-@lab.group()
+@lab.group(epilog=_examples("lab images build", "lab images list"))
 def images() -> None:
     """The images of hosts that run a Docker Engine, of the containers in them, and the box of real machines."""
 
 
-@images.command("build")
+@images.command("build", epilog=_examples("lab images build"))
 @click.option("--force", is_flag=True, help="Make everything anew, Debian's packages too.")
 @click.option("--dockerfile", is_flag=True, help="Debian's part by `docker build`, in an engine with a registry.")
 @click.option(
@@ -387,7 +447,7 @@ def images_build(force: bool, dockerfile: bool, base: Path | None) -> None:
     build(force=force, dockerfile=dockerfile, base=base)
 
 
-@images.command("box")
+@images.command("box", epilog=_examples("lab images box --docker"))
 @click.option("--docker", is_flag=True, help="With the Docker Engine.")
 @click.option("--force", is_flag=True, help="Make everything anew, Debian's packages too.")
 def images_box(docker: bool, force: bool) -> None:
@@ -397,7 +457,7 @@ def images_box(docker: bool, force: bool) -> None:
     make_box(docker=docker, force=force)
 
 
-@images.command("weave")
+@images.command("weave", epilog=_examples("lab images weave overlay-lab-weave.tar.gz"))
 @click.argument("file", default="dist/overlay-lab-weave.tar.gz", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Make its layers anew.")
 def images_weave(file: Path, force: bool) -> None:
@@ -407,7 +467,7 @@ def images_weave(file: Path, force: bool) -> None:
     write_weave(file, force=force)
 
 
-@images.command("load")
+@images.command("load", epilog=_examples("lab images load nginx.tar"))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def images_load(files: tuple[Path, ...]) -> None:
     """Take archives of `docker save`; their names can then be used as `image:` in scenarios."""
@@ -416,7 +476,7 @@ def images_load(files: tuple[Path, ...]) -> None:
     load(files)
 
 
-@images.command("forget")
+@images.command("forget", epilog=_examples("lab images forget nginx:latest"))
 @click.argument("names", nargs=-1, required=True)
 def images_forget(names: tuple[str, ...]) -> None:
     """Drop images that were loaded."""
@@ -425,7 +485,7 @@ def images_forget(names: tuple[str, ...]) -> None:
     forget(names)
 
 
-@images.command("list")
+@images.command("list", epilog=_examples("lab images list"))
 @_JSON
 def images_list(as_json: bool) -> None:
     """Show the images that there are."""
@@ -434,7 +494,7 @@ def images_list(as_json: bool) -> None:
     show(as_json=as_json)
 
 
-@images.command("dockerfile")
+@images.command("dockerfile", epilog=_examples("lab images dockerfile > Dockerfile"))
 def images_dockerfile() -> None:
     """Print the Dockerfile of Debian's part of the images, for those who have a registry."""
     from lab.cli.images import dockerfile
@@ -442,7 +502,7 @@ def images_dockerfile() -> None:
     dockerfile()
 
 
-@lab.command("compile")
+@lab.command("compile", epilog=_examples("lab compile"))
 @click.option("--force", is_flag=True, help="Even if it is done already.")
 def compile_cores(force: bool) -> None:
     """Compile the cores: simulations take half the time, and come to the very same."""
@@ -451,13 +511,27 @@ def compile_cores(force: bool) -> None:
     compile_all(force=force)
 
 
-@lab.command()
+@lab.command(epilog=_examples("lab doctor"))
 @_JSON
 def doctor(as_json: bool) -> None:
     """Say what this machine can do for a lab, and what to do about what it cannot."""
     from lab.cli.files import examine
 
     sys.exit(examine(as_json=as_json))
+
+
+@lab.command(
+    epilog=_examples(
+        "lab completion bash > ~/.local/share/bash-completion/completions/lab",
+        "lab completion zsh > ~/.zfunc/_lab",
+    )
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete the words of `lab`: commands, scenarios, runs, labs, hosts, backends."""
+    from lab.cli.completing import script
+
+    click.echo(script(lab, shell))
 
 
 def main() -> NoReturn:

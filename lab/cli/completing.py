@@ -1,0 +1,92 @@
+"""What the shell offers behind `lab …`: scenarios, runs, labs, hosts, backends. For `lab completion`.
+
+Each function gets what was typed so far and returns whole words. A completion never fails and never prints: where
+something cannot be found out, nothing is offered. Imports only what one question needs, because somebody waits.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from lab.errors import LabError
+
+__all__ = ["backends", "hosts", "labs", "runs", "scenarios", "script"]
+
+_SCENARIO_FILES = (".yaml", ".yml", ".json")
+_MOST = 200
+"""Runs that are offered, the newest."""
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _offering(words: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Completer:
+    """What makes a completer of a function that says all words, each with its explanation."""
+
+    @wraps(words)
+    def complete(context: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
+        try:
+            return [CompletionItem(word, help=says or None) for word, says in words(context) if word.startswith(typed)]
+        except Exception:  # a traceback would be printed into the line that somebody types
+            return []
+
+    return complete
+
+
+@_offering
+def labs(_context: click.Context) -> Iterable[tuple[str, str]]:
+    """Labs that run."""
+    from lab.backends.netns import labs as running
+
+    return [(lab.name, "") for lab in running()]
+
+
+@_offering
+def hosts(context: click.Context) -> Iterable[tuple[str, str]]:
+    """Hosts and containers of the lab that `--name` chooses, or of the only one."""
+    from lab.backends.netns import Client, find
+
+    with Client(find(context.params.get("name") or "")) as client:
+        found = [(host["name"], "host") for host in client.call("inspect")["hosts"]]
+        with suppress(LabError):  # no scenario is played there
+            containers = client.call("status")["containers"]
+            found += [(name, f"on {one['host']}") for name, one in containers.items()]
+    return found
+
+
+@_offering
+def runs(_context: click.Context) -> Iterable[tuple[str, str]]:
+    """Scenarios that have runs (their latest is meant), and the runs."""
+    from lab.records.runs import stored_runs
+    from lab.records.store import ROOT
+
+    found, _ = stored_runs(ROOT, _MOST)
+    names = dict.fromkeys(run.run.partition("/")[0] for run in found)
+    return [*((name, "the latest run") for name in names), *((run.run, run.verdict) for run in found)]
+
+
+@_offering
+def backends(_context: click.Context) -> Iterable[tuple[str, str]]:
+    """Backends by name."""
+    from lab.backends.registry import names
+
+    return [(name, "") for name in names()]
+
+
+def scenarios(_context: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Packaged scenarios and the scenario files here; where none begins so, any file (which the shell finds itself)."""
+    from lab.scenario.packaged import names
+
+    here = [path.name for path in sorted(Path().glob("*")) if path.suffix in _SCENARIO_FILES]
+    found = [CompletionItem(name) for name in [*names(), *here] if name.startswith(typed)]
+    return found or [CompletionItem(typed, type="file")]
+
+
+def script(command: click.Command, shell: str) -> str:
+    """What a shell has to read to complete this command."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    return kind(command, {}, "lab", "_LAB_COMPLETE").source()
