@@ -8,7 +8,7 @@ Large suites take turns: a test marked `turn(K)` is one of TURNS parts of a suit
 """
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Minutes by tier, added up over the processes of `-n`."""
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     tests: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
@@ -49,7 +49,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 tier = parts[1] if parts[0] == "tests" and len(parts) > 2 else parts[0]
                 seconds[tier] += report.duration
                 tests[tier] += report.when == "call"
-    told = ", ".join(f"{tier} {tests[tier]} in {spent / 60:.1f}" for tier, spent in seconds.most_common())
+    told = ", ".join(
+        f"{tier} {tests[tier]} in {spent / 60:.1f}"
+        for tier, spent in sorted(seconds.items(), key=lambda each: -each[1])
+    )
     if told:
         terminalreporter.write_line(f"tests and minutes by tier: {told}")
 

@@ -80,7 +80,13 @@ class Bench:
             await self.lab.sleep_until(self.lab.now() + 50 * MS)
 
     def probe(self, kind: str, **more: Any) -> Probe:
-        fields = {"address": "10.0.1.2", "target": "two", "port": 8080, "every": 50 * MS, "timeout": 400 * MS} | more
+        fields: dict[str, Any] = {
+            "address": "10.0.1.2",
+            "target": "two",
+            "port": 8080,
+            "every": 50 * MS,
+            "timeout": 400 * MS,
+        } | more
         return Probe(probe=kind, container="one", source="one", **fields)
 
 

@@ -67,7 +67,7 @@ def pair(sides: tuple[Client, Client]) -> Iterator[tuple[tuple[Client, str], tup
         script = "echo out; echo err >&2; trap 'exit 3' TERM; while :; do sleep 0.1; done"
         made = client.create_container(BUSYBOX, ["sh", "-c", script], hostname="h", labels={"a": "b"})["Id"]
         client.start(made)
-        eventually(lambda client=client, made=made: b"err" in client.logs(made), what="it runs")  # type: ignore[misc]
+        eventually(lambda client=client, made=made: b"err" in client.logs(made), what="it runs")
         found.append((client, made))
     yield found[0], found[1]
     for client, made in found:

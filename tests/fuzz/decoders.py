@@ -225,7 +225,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(0)
     if len(arguments) < 2 or arguments[1] not in TARGETS:
         sys.exit(f"usage: {arguments[0]} {'|'.join(TARGETS)} [-max_total_time=SECONDS]")
-    import atheris
+    import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     logging.disable(logging.CRITICAL)
     # All of what is loaded would be aiohttp and asyncio too, and take minutes.

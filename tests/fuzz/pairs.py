@@ -202,7 +202,7 @@ def befriend(made: DaemonRouter) -> int:
             if isinstance(effect, SendTcp):
                 to_made += other.handle(i.TcpMessage(1, effect.message), SECOND)
     (connection,) = made.node.mesh.connections.established.values()
-    return connection.id
+    return int(connection.id)
 
 
 # --- control port -----------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed: int) -> None:
-        common = {"iprange": "10.0.0.0/27"}
+        common: dict[str, Any] = {"iprange": "10.0.0.0/27"}
         self.world = World([Config(name=name, nickname=name, **common, **self.configs[name]) for name in NAMES], seed)
 
     @rule(peer=peers, container=containers, subnet=st.sampled_from(SUBNETS))
@@ -171,7 +171,7 @@ class ManyNetworks(Machine):
         world = self.world
         conflicts: dict[tuple[str, str], str] = {}
         for name in NAMES:
-            for conflict in world.peers[name].report(world.now)["conflicts"]:
+            for conflict in world.peers[name].report(world.now)["conflicts"]:  # type: ignore[attr-defined]
                 assert conflict["kind"] == "quarantined", conflict
                 conflicts[name, conflict["address"]] = conflict["owner"]
         for address, holders in world.booked().items():

@@ -1,11 +1,14 @@
 """Meshes in virtual time: how they come up, what a change costs, cuts and heals, restarts, farewells."""
 
+from typing import Any, cast
+
 import pytest
 from virtual_mesh import VirtualMesh
 
-from overlay.effects import Persist, Reply
+from overlay.effects import Log, Persist, Reply
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Forget, Leave, PathsChanged, PeerForgotten, PeerLeft, PeersChanged
+from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
 from overlay.wire.topology import TopologyLink
 
@@ -17,10 +20,10 @@ def full(net: VirtualMesh) -> bool:
     return all(len(mesh.neighbours) == len(net.meshes) - 1 for mesh in net.meshes.values())
 
 
-def started(count: int, seed: int = 1, **options: object) -> VirtualMesh:
+def started(count: int, seed: int = 1, **options: Any) -> VirtualMesh:
     """A converged full mesh, started through host 0."""
     net = VirtualMesh(count, seed, **options)
-    net.after_step = lambda host: host.core.check_invariants() if host.core is not None else None
+    net.after_step = lambda host: cast(Mesh, host.core).check_invariants() if host.core is not None else None
     for index in range(count):
         net.launch(index, [0] if index else [])
     net.run_until(lambda: full(net) and net.converged(), 10 * SECOND, EVERY)
@@ -62,7 +65,7 @@ def test_peers_that_dial_each_other_at_the_same_time_keep_one_connection(seed: i
     net.run(30 * SECOND)
     assert [len(mesh.connections.all) for mesh in net.meshes.values()] == [1, 1]
     # One each: no connection has replaced another.
-    ups = [effect.text for effect in net.hosts[0].effects if "established" in getattr(effect, "text", "")]
+    ups = [effect.text for effect in net.hosts[0].effects if isinstance(effect, Log) and "established" in effect.text]
     assert len(ups) == 1
 
 
@@ -251,7 +254,8 @@ def test_a_peer_that_dials_itself_stops_and_a_namesake_is_told() -> None:
     net.launch(0, [0, 1])
     net.launch(1, [], name=net.name(0))
     net.run(20 * SECOND)
-    states = {target["address"]: target["state"] for target in mesh_report(net.meshes[0], net.now)["targets"]}
+    targets: Any = mesh_report(net.meshes[0], net.now)["targets"]
+    states = {target["address"]: target["state"] for target in targets}
     assert states == {str(net.hosts[0].address): "refused", str(net.hosts[1].address): "refused"}
     assert net.meshes[0].connections.all == {}
 

@@ -1,5 +1,7 @@
 """Random graphs of meshes under random cuts, kills, restarts and farewells: whatever happened, they converge."""
 
+from typing import cast
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from virtual_mesh import VirtualMesh
 
 from overlay.env import MILLISECOND, SECOND
 from overlay.inputs import Connect, Leave
+from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
 
 COUNT = 7
@@ -55,7 +58,7 @@ def test_whatever_happened_the_running_peers_converge(
     seed: int, parents: list[int], script: list[tuple[str, int, int, int]]
 ) -> None:
     net = VirtualMesh(COUNT, seed)
-    net.after_step = lambda host: host.core.check_invariants() if host.core is not None else None
+    net.after_step = lambda host: cast(Mesh, host.core).check_invariants() if host.core is not None else None
     for index in range(COUNT):
         # A random tree, so that everybody can be found.
         net.launch(index, [parents[index] % index] if index else [])

@@ -5,7 +5,7 @@ The stub of the group operations is used where many peers meet, the real ones wh
 
 import os
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -24,9 +24,7 @@ from overlay.mesh.report import report as mesh_report
 from overlay.wire.envelopes import Beacon, Beat
 
 
-def mesh(
-    count: int, password: str = "correct horse", seed: int = 1, real: bool = False, **options: object
-) -> VirtualMesh:
+def mesh(count: int, password: str = "correct horse", seed: int = 1, real: bool = False, **options: Any) -> VirtualMesh:
     """Peers of one password, not started."""
     net = VirtualMesh(count, seed, password=password, **options)
     if real:
@@ -48,9 +46,13 @@ def warnings(net: VirtualMesh, index: int) -> list[str]:
     return [effect.text for effect in effects if isinstance(effect, Log) and effect.level in ("warning", "error")]
 
 
-def target(net: VirtualMesh, index: int) -> dict[str, object]:
-    (found,) = mesh_report(net.meshes[index], net.now)["targets"]  # type: ignore[misc]
-    return dict(found)
+def target(net: VirtualMesh, index: int) -> dict[str, Any]:
+    (found,) = reported(net, index, "targets")
+    return found
+
+
+def reported(net: VirtualMesh, index: int, part: str) -> list[dict[str, Any]]:
+    return list(cast(Any, mesh_report(net.meshes[index], net.now)[part]))
 
 
 @pytest.mark.parametrize("real", [False, True])
@@ -88,7 +90,7 @@ def test_a_wrong_password_is_refused_and_said_on_both_sides_and_logged_once(real
     assert not net.meshes[0].neighbours and not net.meshes[1].neighbours
     there = target(net, 1)
     assert there["reason"] == "wrong password" and there["next_attempt"] is not None
-    (here,) = mesh_report(net.meshes[0], net.now)["refused"]  # type: ignore[misc]
+    (here,) = reported(net, 0, "refused")
     assert here["reason"] == "wrong password" and here["count"] > 3
     assert len(warnings(net, 0)) == len(warnings(net, 1)) == 1
     assert there["attempts"] < 20, "tried again with back-off"
@@ -113,7 +115,7 @@ def test_a_password_on_one_side_only_is_refused_and_said_on_both(first: str, sec
     net.run(20 * SECOND)
     assert not net.meshes[0].neighbours and not net.meshes[1].neighbours
     assert "has no password" in str(target(net, 1)["reason"])
-    (here,) = mesh_report(net.meshes[0], net.now)["refused"]  # type: ignore[misc]
+    (here,) = reported(net, 0, "refused")
     assert "has no password" in here["reason"]
     assert len(warnings(net, 0)) == len(warnings(net, 1)) == 1
 

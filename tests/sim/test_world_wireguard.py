@@ -58,7 +58,7 @@ def test_both_have_it_and_new_keys_replace_old_ones() -> None:
     assert hosts.secure["a"] == (end("b", b"c" * 32),) and hosts.path("a") == "wireguard"
     hosts.world.peers["b"].leave()
     hosts.world.run(SECOND)
-    assert hosts.secure["a"] == ()
+    assert not hosts.secure["a"]
 
 
 def test_one_without_one_in_clear_and_no_password_tell_nothing() -> None:

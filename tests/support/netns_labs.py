@@ -114,7 +114,7 @@ def held(name: str, count: int, *words: str, user: str = "") -> "Iterator[subpro
 def _start(name: str, count: int, *words: str, user: str) -> "subprocess.Popen[str]":
     python = sys.executable
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONDONTWRITEBYTECODE": "1"}
-    identity: dict[str, object] = {}
+    identity: dict[str, Any] = {}
     if user:
         python = "/usr/bin/python3"  # ours may be below root's home
         entry = pwd.getpwnam(user)
@@ -127,7 +127,7 @@ def _start(name: str, count: int, *words: str, user: str) -> "subprocess.Popen[s
         text=True,
         env=environment,
         cwd="/",
-        **identity,  # type: ignore[call-overload]
+        **identity,
     )
 
 

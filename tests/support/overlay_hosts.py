@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tiers import ENDS_WITH_US, cannot_run
 from waiting import PATIENCE, eventually
@@ -118,9 +119,8 @@ class Host:
     def popen(self, *words: str, **options: object) -> subprocess.Popen[str]:
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         enter = ["nsenter", "--target", str(self.pid), *user, "--net", "--mount", "--uts", "--pid"]
-        return subprocess.Popen(
-            [*enter, *words], env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-        )  # type: ignore[call-overload,no-any-return]
+        options = {"env": self.env, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        return subprocess.Popen([*enter, *words], **options)  # type: ignore[no-any-return,call-overload]
 
     def run(self, *words: str, check: bool = True, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run a command on this host."""
@@ -155,10 +155,10 @@ class Host:
             "curl", "-sS", "--fail-with-body", "-X", method, "--unix-socket", f"{self.disk}/d", f"http://engine{path}"
         ).stdout
 
-    def container(self, name: str) -> Mapping[str, Mapping[str, object]]:
+    def container(self, name: str) -> Mapping[str, Any]:
         import json
 
-        found: Mapping[str, Mapping[str, object]] = json.loads(self.engine("GET", f"/containers/{name}/json"))
+        found: Mapping[str, Any] = json.loads(self.engine("GET", f"/containers/{name}/json"))
         return found
 
     @property

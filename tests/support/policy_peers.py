@@ -255,7 +255,7 @@ def sum16(data: bytes) -> int:
     total = sum(struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1])) + (data[-1] << 8 if len(data) % 2 else 0)
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return int(~total & 0xFFFF)
 
 
 def summed(source: str, to: str, protocol: int, octets: bytes) -> bytes:

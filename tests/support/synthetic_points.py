@@ -20,8 +20,10 @@ def point(seed: int, hosts: int | None = None, *, factor: float = 1.0, verdict: 
             name="run",
             label="run all",
             window=10 * S,
-            times={name: round(S * random.uniform(0.1, 0.3)) for name in ("topology", "ring", "dns", "reachability")}
-            | {"overall": round(0.3 * S)},
+            times={
+                **{name: round(S * random.uniform(0.1, 0.3)) for name in ("topology", "ring", "dns", "reachability")},
+                "overall": round(0.3 * S),
+            },
             bytes_per_peer=4000.0 * size + random.randrange(1000),
             messages_per_peer=20.0 * size,
         ),

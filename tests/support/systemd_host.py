@@ -64,9 +64,9 @@ class SystemdHost:
         for place in ("dev", "boot", "run", "tmp", "proc", "sys"):
             (self.root / place).mkdir(exist_ok=True)
         for unit in _MASKED:
-            place = self.root / "etc/systemd/system" / unit
-            place.unlink(missing_ok=True)
-            place.symlink_to("/dev/null")
+            file = self.root / "etc/systemd/system" / unit
+            file.unlink(missing_ok=True)
+            file.symlink_to("/dev/null")
 
     def boot(self) -> None:
         """Start systemd; returns when it has started what it starts."""

@@ -368,8 +368,8 @@ class VirtualNet:
                 self._reset(sender, receiver.host)
             return
         for chunk in chunks:
-            if not receiver.open:
-                return
+            if not receiver.open:  # a chunk before may have closed it
+                return  # type: ignore[unreachable]
             if chunk is None:
                 self._close(receiver, "closed by the other side")
             else:

@@ -104,11 +104,11 @@ class VirtualNodes(VirtualNet):
 
     def resolve(self, index: int, name: str) -> list[str]:
         """What the host's DNS answers, sorted."""
-        payload = bytes(DNSRecord.question(name).pack())
+        payload = bytes(DNSRecord.question(name).pack())  # type: ignore[no-untyped-call]
         before = len(self.hosts[index].effects)
         self.handle(index, DnsQuery(1, payload))
         (answer,) = (e for e in self.drain_from(index, before) if isinstance(e, DnsAnswer))
-        return sorted(str(rr.rdata) for rr in DNSRecord.parse(answer.payload).rr)
+        return sorted(str(rr.rdata) for rr in DNSRecord.parse(answer.payload).rr)  # type: ignore[no-untyped-call]
 
     def drain_from(self, index: int, start: int) -> list[Any]:
         return self.hosts[index].effects[start:]

@@ -101,7 +101,7 @@ def hosts(net: Underlay) -> Iterator[list[Host]]:
 
 def test_healthy_hosts_have_no_finding(hosts: list[Host]) -> None:
     for host in hosts:
-        eventually(lambda host=host: checked(host)[0] == 0, PATIENCE, "exit code 0")  # type: ignore[misc]
+        eventually(lambda host=host: checked(host)[0] == 0, PATIENCE, "exit code 0")
         table = host.weave("check", check=False).stdout
         assert max(map(len, table.splitlines())) <= 80
 

@@ -69,13 +69,14 @@ def pair() -> Iterator[Pair]:
             host.weave("launch", "--plugin")
             host.weave("launch-proxy", "--hostname-from-label", "com.docker.compose.service")
         one, two = hosts
+        assert isinstance(two, DockerHost)
         one.weave("connect", two.address)
         (one.disk / "compose.yaml").write_text(PROJECT)
         two.docker(
             *("network", "create", "-d", "weave", "--ipam-driver", "weave"),
             *("--subnet", "10.40.2.0/24", "--ip-range", "10.40.2.192/26", "back"),
         )
-        yield hosts  # type: ignore[misc]
+        yield hosts
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -106,12 +107,12 @@ def test_a_project_on_two_networks(pair: Pair, version: int) -> None:
         front, back = has("app")
         assert front.startswith("10.40.1.") and back.startswith("10.40.2.")
         for target in ("db", "database.weave.local", "web", "all", "app"):
-            eventually(lambda target=target: reaches("app", target), 60, f"app reaches {target}")  # type: ignore[misc]
+            eventually(lambda target=target: reaches("app", target), 60, f"app reaches {target}")
         third, *networks = has("all")
         assert third == "10.32.7.7/24" and [cidr.rpartition(".")[0] for cidr in networks] == ["10.40.1", "10.40.2"]
         assert "root" in compose("exec", "-T", "app", "wget", "-qO-", "db/passwd")
         for target in ("db", "web"):
-            eventually(lambda target=target: reaches("all", target), 60, f"all reaches {target}")  # type: ignore[misc]
+            eventually(lambda target=target: reaches("all", target), 60, f"all reaches {target}")
         assert one.weave("dns-lookup", "plain").stdout.split() == [has("plain")[0].partition("/")[0]]
         assert has("side") == [front, back] and [cidr.rpartition(".")[0] for cidr in has("plain")] == ["10.33.0"]
         dns = two.weave("dns-args").stdout.split()

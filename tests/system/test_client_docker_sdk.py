@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from client_tools import SKIPS, load_expected_images, python, sdk
 from docker_hosts import DockerHost, gone, need_docker
@@ -64,7 +65,16 @@ def _means(name: str, id: str) -> bool:
 @cache
 def collected() -> list[str]:
     """All integration tests that there are, without their folder; but those of a file that asks an engine when read."""
-    words = (python(), "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "tests/integration")
+    words: tuple[str | Path, ...] = (
+        python(),
+        "-m",
+        "pytest",
+        "-q",
+        "--collect-only",
+        "-p",
+        "no:cacheprovider",
+        "tests/integration",
+    )
     words += ("--ignore=tests/integration/client_test.py",)
     out = subprocess.run(words, cwd=sdk(), check=True, capture_output=True, text=True, timeout=120).stdout
     return [line.partition("tests/integration/")[2] for line in out.splitlines() if "::" in line]

@@ -56,8 +56,9 @@ def test_a_state_directory_that_cannot_be_written_is_said(host: Host) -> None:
         for words in (("status",), ("report",), ("ps",)):
             assert host.weave(*words).returncode == 0
         assert f"{db} cannot be written (Read-only file system)" in host.weave("status").stdout
-        for words in (("run", "10.0.9.2/24", "--name", "late", IMAGE, "late"), ("attach", "10.0.9.3/24", "early")):
-            refused = host.weave(*words, check=False)
+        late = ("run", "10.0.9.2/24", "--name", "late", IMAGE, "late")
+        for typed in (late, ("attach", "10.0.9.3/24", "early")):
+            refused = host.weave(*typed, check=False)
             assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1, refused
             assert "cannot be written (Read-only file system): make it writable" in refused.stderr
     finally:

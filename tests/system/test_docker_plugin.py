@@ -25,7 +25,7 @@ def pair() -> Iterator[Pair]:
             host.weave("launch", "--plugin")
             host.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.40.0.0/24", "net")
         hosts[0].weave("connect", hosts[1].address)
-        yield hosts  # type: ignore[misc]
+        yield hosts
 
 
 def start(host: DockerHost, name: str, *flags: str) -> str:
@@ -59,7 +59,7 @@ def test_networks_span_hosts_with_names_and_survive_kills(pair: Pair) -> None:
     one.docker("rm", "-f", "web1")
     two.docker("rm", "-f", "web2")
     for host in pair:
-        eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
+        eventually(lambda host=host: host.booked() == {}, what="every address is given back")
     assert one.weave("dns-lookup", "web", check=False).returncode == 1
     again = start(one, "later")
     one.docker("stop", "-t0", "later")
@@ -127,7 +127,7 @@ def test_an_engines_restart_finds_its_networks_again(pair: Pair) -> None:
     one.docker("network", "rm", "net")
     one.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.40.0.0/24", "net")
     for host in pair:
-        eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
+        eventually(lambda host=host: host.booked() == {}, what="every address is given back")
 
 
 def test_a_part_of_the_subnet_for_each_host(pair: Pair) -> None:
@@ -181,15 +181,15 @@ def test_a_container_is_on_several_networks(pair: Pair) -> None:
         two.docker("run", "-d", "--name", f"in-{name}", "--net", name, BUSYBOX, "sleep", "1000")
         (shown,) = json.loads(two.docker("inspect", f"in-{name}").stdout)
         targets.append(shown["NetworkSettings"]["Networks"][name]["IPAddress"])
-    multicast = [bool([line for line in routes(two, f"in-{name}") if "224.0.0.0/4" in line]) for name in made]
-    assert multicast == [True, True, False]
+    taken = [bool([line for line in routes(two, f"in-{name}") if "224.0.0.0/4" in line]) for name in made]
+    assert taken == [True, True, False]
 
     one.docker("create", "--name", "both", "--net", "front", BUSYBOX, "sleep", "1000")
     one.docker("network", "connect", "back", "both")
     one.docker("start", "both")
     one.docker("network", "connect", "plain", "both")
     for target in targets:
-        eventually(lambda target=target: reaches(one, "both", target), what=target)  # type: ignore[misc]
+        eventually(lambda target=target: reaches(one, "both", target), what=target)
     assert len([line for line in routes(one, "both") if "224.0.0.0/4" in line]) == 1
     one.docker("run", "-d", "--name", "late", "--net", "plain", BUSYBOX, "sleep", "1000")
     assert not [line for line in routes(one, "late") if "224.0.0.0/4" in line]
@@ -218,7 +218,7 @@ def test_a_container_of_the_proxy_joins_a_network(pair: Pair) -> None:
     for name in ("net", "more"):
         one.docker("network", "connect", name, "web")
     for target in (near, nearer, far):
-        eventually(lambda target=target: reaches(one, "web", target), what=target)  # type: ignore[misc]
+        eventually(lambda target=target: reaches(one, "web", target), what=target)
     lines = one.weave("ps", id[:12]).stdout.splitlines()
     assert len(lines) == 3 and all(line.startswith(id[:12]) for line in lines)
     assert one.weave("ps", "web").stdout.splitlines() == lines
@@ -319,7 +319,7 @@ def test_what_was_removed_while_the_router_was_down_is_given_back(pair: Pair) ->
     one.docker("rm", "-f", "stays")
     two.docker("rm", "-f", "target")
     for host in pair:
-        eventually(lambda host=host: host.booked() == {}, what="every address is given back")  # type: ignore[misc]
+        eventually(lambda host=host: host.booked() == {}, what="every address is given back")
 
 
 def test_an_address_of_an_endpoint_that_died_with_its_host_can_be_claimed(pair: Pair) -> None:
@@ -348,7 +348,7 @@ def test_the_network_weave_is_there(pair: Pair) -> None:
     """As in the original's guides: no network needs to be made, and its driver has another name too."""
     one, two = pair
     for host, name in ((one, "here"), (two, "there")):
-        eventually(lambda host=host: "weave" in host.docker("network", "ls").stdout.split(), what="made")  # type: ignore[misc]
+        eventually(lambda host=host: "weave" in host.docker("network", "ls").stdout.split(), what="made")
         host.docker("run", "-d", "--name", name, "--net", "weave", BUSYBOX, "sleep", "1000")
     (shown,) = json.loads(two.docker("inspect", "there").stdout)
     place = shown["NetworkSettings"]["Networks"]["weave"]

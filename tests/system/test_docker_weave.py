@@ -42,7 +42,7 @@ def test_run_attach_start_and_detach(pair: Pair) -> None:
     one.docker("rm", "-f", "svc1")
     two.docker("rm", "-f", "svc2")
     for host in pair:
-        eventually(lambda host=host: host.booked() == {}, what="nothing booked")  # type: ignore[misc]
+        eventually(lambda host=host: host.booked() == {}, what="nothing booked")
 
 
 def test_the_host_itself_joins_and_leaves(pair: Pair) -> None:
@@ -72,7 +72,7 @@ def test_names_are_found_from_every_network_of_the_engine(pair: Pair) -> None:
         one.docker("network", "create", *options, network)
         one.docker("run", "-d", "--name", network, "--network", network, BUSYBOX, "sleep", "1000")
         eventually(
-            lambda network=network: (  # type: ignore[misc]
+            lambda network=network: (
                 "10.0.1.1" in one.docker("exec", network, "nslookup", "svc1.weave.local", server, check=False).stdout
             ),
             what=f"an answer on the network {network}",

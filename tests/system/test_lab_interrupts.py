@@ -15,8 +15,9 @@ START = "from lab.start import main; main()"
 
 def started(*words: str, folder: Path, path: str = "") -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([path, *sys.path]), "PYTHONUNBUFFERED": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", START, *words], cwd=folder, env=environment, text=True, **pipes)
+    words = (sys.executable, "-c", START, *words)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(words, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
 
 
 def test_while_modules_are_imported(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_host_reaches_containers_everywhere_and_they_it(two: tuple[Host, Hos
     address = FAMILIES[family]
     for target in ("left", "right"):
         eventually(
-            lambda target=target: orion.run("ping", "-c1", "-W1", address[target], check=False).returncode == 0,
+            lambda target=target: orion.run("ping", "-c1", "-W1", str(address[target]), check=False).returncode == 0,
             what=f"ping {address[target]} from the host",
         )
     assert macbook.pings("right", str(address["host"]), wait=30)

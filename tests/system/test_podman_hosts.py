@@ -24,7 +24,7 @@ def pair() -> Iterator[Pair]:
             host.weave("launch")
             host.weave("launch-proxy")
         hosts[0].weave("connect", hosts[1].address)
-        yield hosts  # type: ignore[misc]
+        yield hosts
 
 
 def address_of(host: PodmanHost, name: str) -> str:

@@ -22,7 +22,7 @@ def pair() -> Iterator[Pair]:
             host.weave("launch-proxy")
         hosts[0].weave("connect", hosts[1].address)
         eventually(lambda: "Peers: 2 " in hosts[0].weave("status").stdout, 60, "they have met")
-        yield hosts  # type: ignore[misc]
+        yield hosts
 
 
 def asks(host: DockerHost, container: str, target: str, port: int = 5432) -> bool:

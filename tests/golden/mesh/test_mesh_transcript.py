@@ -5,6 +5,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from virtual_mesh import Host, VirtualMesh
 
@@ -22,7 +23,7 @@ WITH_PASSWORD = Path(__file__).with_name("two_peers_password.txt")
 class Recorder(VirtualMesh):
     """Writes down what the peers want sent."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(2, 1, **options)
         self.lines: list[str] = []
 

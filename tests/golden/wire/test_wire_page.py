@@ -6,7 +6,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -85,14 +85,15 @@ def examples() -> str:
     lines = ["```"]
     for name, kind in structs().items():
         if kind.cls in DatagramMessage.__args__:
-            message = msgspec.convert(example(kind), kind.cls)
+            message: Any = msgspec.convert(example(kind), kind.cls)
             lines.append(f"{name:<15} {encode_datagram(message).hex()}")
         elif kind.cls in Envelope.__args__:
-            lines.append(f"{name:<15} {encode_message(msgspec.convert(example(kind), kind.cls)).hex()}")
-    for message in [
+            lines.append(f"{name:<15} {encode_message(cast(Any, msgspec.convert(example(kind), kind.cls))).hex()}")
+    told: list[Any] = [
         *(News((("topology", TopologyDelta((RECORD,))),)), News((("ipam", RING),), True), News((("dns", NAMES),))),
         Want("topology", TopologyVector((("a", 1, 2),)), True),
-    ]:
+    ]
+    for message in told:
         lines.append(f"{type(message).__name__:<15} {encode_message(message).hex()}")
     for kind in inspect.type_info(Body).types:  # type: ignore[attr-defined]
         body = msgspec.convert(example(kind), kind.cls)

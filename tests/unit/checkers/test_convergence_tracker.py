@@ -94,7 +94,7 @@ def histories(draw: st.DrawFn) -> list[AnyRecord]:
         )
         host = draw(st.sampled_from(HOSTS))
         if kind == "view":
-            digests = {name: draw(st.sampled_from("pq")) for name in ("topology", "ring", "dns")}
+            digests: dict[str, Any] = {name: draw(st.sampled_from("pq")) for name in ("topology", "ring", "dns")}
             reachable = draw(st.integers(1, 3))
             records.append(View(t=t, host=host, peer=host, endpoints="", reachable=reachable, **digests))
         elif kind == "sample":

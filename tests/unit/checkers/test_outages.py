@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from synthetic_history import MS, S, Story
 
-from lab.checkers import RecordedRun, check_reachability
 from lab.checkers.outages import outages
+from lab.checkers.reachability import check_reachability
+from lab.checkers.run import RecordedRun
 from lab.plots import figures
 from lab.plots.reachability import timeline
 from lab.plots.style import Figure, context

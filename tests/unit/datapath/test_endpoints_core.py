@@ -77,6 +77,7 @@ def test_an_attached_container_is_told_and_then_stored_in_canonical_spelling():
     broadcast, persist, told = feed(core, Attached("c", "02-00-0A-00-01-01", ("10.0.1.1/24", "FD00::1/64")))
     assert isinstance(broadcast, Broadcast) and isinstance(persist, Persist)
     assert told == Announce((("10.0.1.1", MAC), ("fd00::1", MAC)))
+    assert isinstance(broadcast.delta, OriginDelta)
     (entry,) = broadcast.delta.states[0].entries
     assert entry.value == endpoint("c", MAC, "10.0.1.1/24", "fd00::1/64")
     assert feed(core, Attached("c", MAC, ("10.0.1.1/24", "fd00::1/64"))) == []
@@ -176,7 +177,7 @@ def test_newcomers_without_a_connection_are_reached_over_others_one_group_after_
     core, _ = make()
     groups = [(1, "b"), (2, "c"), (GRAIN, "d"), (GRAIN + 1, "e"), (2 * GRAIN, "f")]
     macs = {}
-    reached = (A,)
+    reached: tuple[str, ...] = (A,)
     for number, (now, name) in enumerate(groups):
         macs[name] = f"02:00:0a:00:02:{number:02x}"
         value = EndpointValue("c", macs[name], (f"10.0.2.{number + 1}/24",))

@@ -12,9 +12,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 from tunnels import Tunnels, ipv4, mac
 
 from overlay.datapath import inner
-from overlay.datapath.inner import NEEDS_CSUM, VNET, Gso, layers, ones_sum
+from overlay.datapath.inner import NEEDS_CSUM, VNET, Gso, Layers, layers, ones_sum
 from overlay.datapath.sleeve import HEADER
 from overlay.datapath.tunnel_session import datagrams
+
+
+def parsed(frame: bytes) -> Layers:
+    found = layers(frame)
+    assert found is not None
+    return found
 
 
 def tcp(source: int, destination: int, payload: bytes, *, flags: int = 0x10, version: int = 4) -> bytes:
@@ -34,14 +40,14 @@ def tcp(source: int, destination: int, payload: bytes, *, flags: int = 0x10, ver
 
 
 def header(frame: bytes, cut: int) -> bytes:
-    found = layers(frame)
+    found = parsed(frame)
     assert found is not None
     return inner.offload_header(found, cut, many=bool(cut))
 
 
 def intact(frame: bytes, expected_payload: bytes) -> None:
     """A frame as written to the port: right lengths and IP checksum, and the pseudo header's sum in the TCP one."""
-    found = layers(frame)
+    found = parsed(frame)
     assert found is not None and found.transport
     assert frame[found.end :] == expected_payload
     if found.version == 4:
@@ -70,7 +76,7 @@ def test_a_super_packet_crosses_as_whole_packets_and_is_one_again(version, seale
     flags, kind, _, size, _, offset = VNET.unpack_from(writes[0])
     assert (flags, kind, size, offset) == (NEEDS_CSUM, Gso.TCPV4 if version == 4 else Gso.TCPV6, 1300, 16)
     intact(writes[0][VNET.size :], payload)
-    assert writes[0][VNET.size + layers(frame).transport + 13] == 0x18
+    assert writes[0][VNET.size + parsed(frame).transport + 13] == 0x18
 
 
 @given(lost=st.sets(st.integers(0, 39), max_size=10), cut=st.integers(600, 1344))
@@ -87,7 +93,7 @@ def test_a_lost_datagram_costs_one_inner_packet(lost, cut):
     got = {}
     for buffers in net.tunnels[1].take_writes():
         whole = b"".join(buffers)[VNET.size :]
-        found = layers(whole)
+        found = parsed(whole)
         intact(whole, whole[found.end :])
         start = int.from_bytes(whole[found.transport + 4 : found.transport + 8], "big") - 1000
         for at, octet in enumerate(whole[found.end :], start):
@@ -104,7 +110,7 @@ def test_a_smaller_path_gets_smaller_segments():
     for _, group, segment in net.tunnels[0].take_sends():
         net.tunnels[1].incoming(b"".join(group), segment, ("10.0.0.0", 6783), 0)
     (written,) = map(b"".join, net.tunnels[1].take_writes())
-    assert VNET.unpack_from(written)[3] == 1100 - HEADER - layers(frame).end
+    assert VNET.unpack_from(written)[3] == 1100 - HEADER - parsed(frame).end
     intact(written[VNET.size :], bytes(20_000))
 
 
@@ -130,6 +136,7 @@ def test_what_must_not_be_cut_is_answered_and_what_may_is_cut():
 def test_icmpv6_too_big_has_a_right_checksum():
     frame = tcp(0, 1, bytes(1300), version=6)
     answer = inner.too_big(frame, 1280)
+    assert answer is not None
     assert answer[54:56] == b"\x02\x00" and int.from_bytes(answer[58:62], "big") == 1280
     length = len(answer) - 54
     assert ones_sum(answer[22:54] + length.to_bytes(4, "big") + b"\0\0\0\x3a" + answer[54:]) == 0
@@ -148,7 +155,7 @@ def test_a_relay_tells_the_sender_of_what_does_not_fit_behind_it():
     net.send(0, frame, header(frame, 1300))
     net.run()
     assert net.delivered[2], "TCP is cut again on its way"
-    assert sum(len(whole) - layers(whole).end for whole in net.delivered[2]) == 5000
+    assert sum(len(whole) - parsed(whole).end for whole in net.delivered[2]) == 5000
 
 
 def hand_over(net: Tunnels, source: int, target: int) -> list[tuple[list[bytes], int]]:
@@ -176,7 +183,7 @@ def test_whatever_lengths_wait_for_the_same_send_all_arrive_whole(sent, sealed):
     hand_over(net, 1, 2)
     for target, whole in wanted.items():
         written = [b"".join(buffers)[VNET.size :] for buffers in net.tunnels[target].take_writes()]
-        assert b"".join(frame[layers(frame).end :] for frame in written) == whole
+        assert b"".join(frame[parsed(frame).end :] for frame in written) == whole
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -207,7 +214,7 @@ def test_a_relay_cuts_a_super_packet_anew_for_a_smaller_path(sealed):
     hand_over(net, 0, 1)
     assert all(len(packet) <= 900 for group, _ in hand_over(net, 1, 2) for packet in group)
     written = [b"".join(buffers)[VNET.size :] for buffers in net.tunnels[2].take_writes()]
-    assert b"".join(whole[layers(whole).end :] for whole in written) == payload
+    assert b"".join(whole[parsed(whole).end :] for whole in written) == payload
 
 
 def test_a_relay_ends_what_goes_round():
@@ -263,7 +270,7 @@ def test_whatever_a_container_sends_nothing_is_raised(rest, vnet):
 def test_a_super_packet_to_be_cut_into_nothing_goes_as_it_is(kind):
     net = Tunnels(2, [(0, 1)])
     frame = tcp(0, 1, bytes(100))
-    net.send(0, frame, VNET.pack(NEEDS_CSUM, kind, 0, 0, layers(frame).transport, 16))
+    net.send(0, frame, VNET.pack(NEEDS_CSUM, kind, 0, 0, parsed(frame).transport, 16))
     net.run()
     assert len(net.delivered[1]) == 1
 

@@ -36,5 +36,5 @@ def test_a_packet_with_another_header_ends_it(contents, data):
 
 
 def test_nobody_has_endless_rows_taken_apart():
-    assert len(parted(joined(PREFIX, 0, [b"x"] * MOST), HEADER + 1)) == MOST
+    assert len(parted(joined(PREFIX, 0, [b"x"] * MOST), HEADER + 1) or ()) == MOST
     assert parted(joined(PREFIX, 0, [b"x"] * (MOST + 1)), HEADER + 1) is None

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def test_where_there_is_none_it_says_what_to_do(
     user: int, program: Callable[[], str | None], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "USUAL", str(tmp_path / "absent.sock"))
-    monkeypatch.setattr(engine.os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(engine, "program", program)
     with pytest.raises(LabError, match=complaint):
         engine.choose({})
@@ -85,7 +86,7 @@ def test_where_there_is_none_it_says_what_to_do(
 
 def test_root_starts_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "USUAL", str(tmp_path / "absent.sock"))
-    monkeypatch.setattr(engine.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(engine, "program", lambda: "/usr/sbin/dockerd")
     assert engine.choose({}).own
     assert engine.choose({"LAB_ENGINE": "own"}).own

@@ -1,5 +1,6 @@
 """`dist/weave`: what is in it, that it is the same wherever it is made, and how it starts, or says why not."""
 
+from typing import Any
 import ast
 import os
 import re
@@ -92,7 +93,7 @@ def test_it_starts_without_a_home_and_writes_nothing(tmp_path: Path) -> None:
     """Also as a user who may write nowhere: nothing is unpacked, so there is nothing that others could replace."""
     empty = tmp_path / "home"
     empty.mkdir()
-    environment = {"HOME": str(empty), "TMPDIR": str(empty), "XDG_CACHE_HOME": str(empty)}
+    environment: dict[str, Any] = {"HOME": str(empty), "TMPDIR": str(empty), "XDG_CACHE_HOME": str(empty)}
     assert weave(weave_file(), "version", **environment) == "weave 0.1.0\n"
     assert "--ipalloc-range" in weave(weave_file(), "help", "launch", **environment)  # takes a compiled module
     assert not list(empty.iterdir())
@@ -111,7 +112,7 @@ def test_modules_of_others_are_not_taken(tmp_path: Path) -> None:
     """Of the folder where it is run, or where Python is told to look: the archive comes first."""
     for name in ("msgspec", "overlay", "cryptography"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')\n")
-    words = [weave_file(), "help", "launch"]
+    words = [str(weave_file()), "help", "launch"]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "planted" not in done.stderr + done.stdout

@@ -1,5 +1,7 @@
 """The registry: what is answered follows the map, the reachable peers and the quarantine, whatever comes in between."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ steps = st.one_of(
 def test_the_index_follows_everything(sequence):
     registry, _ = make()
     others = {B: OriginMap("dns", B, 1), C: OriginMap("dns", C, 1)}
-    quarantine = set()
+    quarantine: set[Any] = set()
     for step in sequence:
         if not isinstance(step, tuple):
             registry.handle(step, 0)

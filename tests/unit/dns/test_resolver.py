@@ -3,7 +3,8 @@
 from random import Random
 
 import pytest
-from dnslib import EDNS0, QTYPE, RCODE, DNSLabel, DNSQuestion, DNSRecord
+from dnslib import EDNS0, QTYPE, RCODE, DNSQuestion, DNSRecord
+from dnslib.label import DNSLabel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -58,7 +58,7 @@ FINE = {
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[tuple[_Stub, dict[str, str]]]:
     with _Stub(str(tmp_path / "d"), _Handler) as server:
-        server.answers, server.asked = dict(FINE), []  # type: ignore[misc]
+        server.answers, server.asked = dict(FINE), []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         names = {"DOCKER_HOST": f"unix://{tmp_path}/d", "WEAVE_SOCK": f"{tmp_path}/w", "WEAVE_DB": f"{tmp_path}/db"}
         yield server, names

@@ -63,9 +63,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     disk.close()
 
 
-@given(
-    st.text(st.characters(exclude_characters="\n", exclude_categories=("Cs",)), max_size=20), st.binary(max_size=200)
-)
+@given(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=20), st.binary(max_size=200))
 def test_files_carry_key_and_data(key: str, data: bytes) -> None:
     assert _parse(_format(key, data)) == (key, data)
 

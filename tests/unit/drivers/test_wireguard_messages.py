@@ -5,6 +5,7 @@ This machine's kernel may have no WireGuard; the layout is what stands between t
 
 import socket
 import struct
+from typing import Any, cast
 
 import pytest
 
@@ -47,7 +48,7 @@ def kernel():
     interface = object.__new__(wireguard._Kernel)
     from pyroute2.netlink.generic.wireguard import wgmsg
 
-    interface._message, interface._family, interface._netlink = wgmsg, 30, Kernel()
+    interface._message, interface._family, interface._netlink = wgmsg, 30, cast(Any, Kernel())
     return interface
 
 

@@ -1,5 +1,6 @@
 """The command line that enters a machine: one word for the shell at its other end, whatever is in it."""
 
+import os
 import shlex
 
 import pytest
@@ -11,7 +12,7 @@ DOORWAY = ("ssh", "-S", "m", "h1", "--")
 
 @pytest.fixture(params=[True, False])
 def terminal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(entering.os, "isatty", lambda _: request.param)
+    monkeypatch.setattr(os, "isatty", lambda _: request.param)
     return bool(request.param)
 
 

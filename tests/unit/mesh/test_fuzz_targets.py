@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,7 +29,7 @@ MESSAGES = [
     Goodbye(7, "wrong password"),
     Rekey(),
 ]
-FRAMES = [len(data := encode_message(message)).to_bytes(4, "big") + data for message in MESSAGES]
+FRAMES = [len(data := encode_message(cast(Any, message))).to_bytes(4, "big") + data for message in MESSAGES]
 GENUINE = st.lists(st.sampled_from(FRAMES), max_size=6).map(b"".join)
 DATAGRAMS = st.sampled_from([encode_datagram(each) for each in (Beat("a", 1, 2, True), Beacon("a", 1, 2))])
 

@@ -1,6 +1,7 @@
 """When a lazy link becomes one of the tree: when it brought news that the tree did not, and not on a mere suspicion."""
 
 from random import Random
+from typing import Any, cast
 
 from overlay.effects import Effect, SendTcp
 from overlay.env import MILLISECOND, SECOND
@@ -69,7 +70,7 @@ def test_who_is_asked_with_a_vector_asks_back_for_what_it_has_shown_and_nothing_
     topology.merge(TopologyDelta((PeerRecord("x", 1, 1, "x", ()), PeerRecord("y", 1, 5, "y", ()))), 0)
     vector = TopologyVector((("own", 1, 1), ("x", 1, 2), ("y", 1, 4), ("z", 1, 1)))
     effects = gossip.receive("l", Want("topology", vector, True), SECOND)
-    assert [news.items[0][1].records for _, news in sent(effects, News)] == [(topology.records["y"],)]
+    assert [cast(Any, news).items[0][1].records for _, news in sent(effects, News)] == [(topology.records["y"],)]
     asked = Want("topology", TopologyVector((("x", 1, 1), ("z", 0, 0))), False, True)
     assert sent(effects, Want) == [(2, asked)]
     same = Want("topology", TopologyVector((("own", 1, 1), ("x", 1, 1))), True)

@@ -2,6 +2,7 @@
 
 import json
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -181,7 +182,8 @@ def test_a_conflict_marks_the_channel_and_keeps_the_connection() -> None:
     net = pair()
     net.tell(0, "poison")
     net.run(SECOND)
-    (conflict,) = mesh_report(net.meshes[1], net.now)["channel_conflicts"]  # type: ignore[misc]
+    conflicts: Any = mesh_report(net.meshes[1], net.now)["channel_conflicts"]
+    (conflict,) = conflicts
     assert conflict == {"peer": net.name(0), "nickname": "host0", "channel": "dns", "error": "poison"}
     assert net.meshes[1].neighbours == (net.name(0),)
     net.run(60 * SECOND)
@@ -315,7 +317,7 @@ def test_a_sender_that_beats_rarely_is_waited_for() -> None:
     mesh.handle(Wake(), 12 * SECOND)
     assert mesh.neighbours == ("c",)
     mesh.handle(Wake(), 13 * SECOND)
-    assert mesh.neighbours == ()
+    assert not mesh.neighbours
 
 
 def test_backoff_grows_to_a_minute() -> None:

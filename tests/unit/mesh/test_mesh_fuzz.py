@@ -1,6 +1,7 @@
 """A mesh that is told anything that decodes, in any order: it may close connections, and nothing else goes wrong."""
 
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,7 +93,7 @@ steps = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(steps, st.booleans())
-def test_nothing_that_decodes_breaks_a_mesh(steps: list[tuple], limited: bool) -> None:  # type: ignore[type-arg]
+def test_nothing_that_decodes_breaks_a_mesh(steps: list[tuple[Any, ...]], limited: bool) -> None:
     config = Config(name="b", nickname="bee", peers=(Address("10.0.0.1", 6783),), conn_limit=2 if limited else 200)
     mesh = Mesh(config, 1, Random(1), [], {})
     driver = Driver(mesh)

@@ -1,6 +1,7 @@
 """What strangers may cost a mesh: handshakes, forged beacons and hellos are all bounded."""
 
 from random import Random
+from typing import Any
 
 from overlay.config import Address, Config
 from overlay.effects import CloseTcp, Dial, SendTcp
@@ -47,7 +48,8 @@ def test_a_flood_from_one_source_keeps_no_newcomer_out() -> None:
         for number in range(1, 4 * MAX_HANDSHAKES):
             made.handle(TcpOpened(number, HERE, Address(flood.format(number), 40_000), None), 0)
             if number == 2 * MAX_HANDSHAKES:
-                (*_, hello) = made.handle(TcpOpened(9999, HERE, Address("10.0.0.1", 40_000), None), 0)
+                (*_, last) = made.handle(TcpOpened(9999, HERE, Address("10.0.0.1", 40_000), None), 0)
+                hello: Any = last
                 assert isinstance(hello, SendTcp) and isinstance(hello.message, Hello)
             assert len(made.connections.all) <= MAX_HANDSHAKES
         made.handle(TcpMessage(9999, Hello("c", "c", 1, 9, 6783)), 0)

@@ -1,6 +1,7 @@
 """The handshake's parts: real group operations, the key schedule, throttling, sealed frames and their keys' changes."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -43,7 +44,7 @@ def test_no_share_raises(crypto: Crypto, share: bytes) -> None:
 
 
 def test_points_of_small_order_and_reflections_are_refused() -> None:
-    crypto = CRYPTOS[0]
+    crypto: Any = CRYPTOS[0]
     for point in (bytes(32), b"\x01" + bytes(31)):
         assert crypto.exchange(bytes(range(32)), point) is None
         assert crypto.pake("x", True, "a", "b", bytes(SEED)).finish(b"B" + point) is None
@@ -100,7 +101,7 @@ def test_two_keyrings_have_one_secret_which_depends_on_the_password(crypto: Cryp
 
 
 def test_a_keyring_comes_back_from_the_disk() -> None:
-    crypto = CRYPTOS[0]
+    crypto: Any = CRYPTOS[0]
     first = Keyring(crypto, "x", {}, lambda peer: b"")
     (private,) = first.start()
     (others,) = first.remember({"b": bytes(range(32)), "c": b""})

@@ -1,5 +1,7 @@
 """Places for many clients: none takes those of others, and what has gone is forgotten."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +57,7 @@ hosts = st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2",
 @given(st.lists(hosts | st.integers(0, 40)), st.integers(1, 4), st.integers(1, 6))
 def test_bounded_and_exact(steps: list[str | int], each: int, total: int) -> None:
     """A number gives that ticket back. Whoever has less than a fair part of the places never loses one."""
-    shares, held = Shares(each, total), {}
+    shares, held = Shares(each, total), dict[Any, Any]()
     for ticket, step in enumerate(steps):
         if isinstance(step, int):
             shares.give_back(step)

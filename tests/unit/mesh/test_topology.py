@@ -184,10 +184,10 @@ def test_a_vector_of_another_channel_is_the_senders_fault() -> None:
 def network(*pairs: str, one_sided: tuple[str, ...] = ()) -> TopologyDelta:
     """Records of the peers in pairs such as "ab"; each pair is linked, those of `one_sided` only from the first."""
     found: dict[str, set[str]] = {}
-    for first, second in pairs:
+    for first, second in map(tuple, pairs):
         found.setdefault(first, set()).add(second)
         found.setdefault(second, set()).add(first)
-    for first, second in one_sided:
+    for first, second in map(tuple, one_sided):
         found.setdefault(first, set()).add(second)
     return TopologyDelta(
         tuple(

@@ -1,6 +1,7 @@
 """Laws of the origin map: whatever order, doubling and loss does to deltas, anti-entropy makes all copies equal."""
 
 import contextlib
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.replicated import origin_state
 from overlay.replicated.origin_map import OriginMap
-from overlay.wire.origins import NameValue, OriginDelta, OriginEntry, OriginState, OriginVector
+from overlay.wire.origins import NameValue, OriginDelta, OriginEntry, OriginState, OriginVector, Value
 
 A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 KEYS = ["k0", "k1", "k2", "k3"]
@@ -21,6 +22,18 @@ KEYS = ["k0", "k1", "k2", "k3"]
 
 def value(text):
     return NameValue(f"{text}.weave.local.", "10.0.0.1", text)
+
+
+def holder(value: Value | None) -> str:
+    assert isinstance(value, NameValue)
+    return value.container
+
+
+def whole_of(held: OriginMap) -> OriginDelta:
+    """What a peer that has nothing would get."""
+    delta = held.missing(OriginVector(()))
+    assert delta is not None
+    return delta
 
 
 def live(held, *origins):
@@ -67,9 +80,9 @@ def histories(draw):
         delta = source.put(key, value(f"v{n}")) if act != "remove" else source.remove(key)
         if delta is not None:
             deltas.append(delta)
-        if n % 5 == 4:
-            deltas.append(source.missing(OriginVector(())))
-    return source, [delta for delta in deltas if delta is not None]
+        if n % 5 == 4 and (whole := source.missing(OriginVector(()))) is not None:
+            deltas.append(whole)
+    return source, deltas
 
 
 @given(histories(), st.data())
@@ -130,17 +143,17 @@ def test_joined_deltas_say_what_each_says(history, data):
 @settings(max_examples=100, deadline=None)
 def test_changes_keep_an_index_equal_to_the_map(history, data):
     _, deltas = history
-    copy, index = OriginMap("dns", B, 1), {}
+    copy, index = OriginMap("dns", B, 1), dict[Any, Any]()
     if deltas:
         for delta in data.draw(st.lists(st.sampled_from(deltas), max_size=10)):
             for effect in copy.merge(delta, 0)[1]:
                 assert isinstance(effect, Notify) and isinstance(effect.input, OriginChanged)
                 for change in effect.input.changes:
-                    assert index.get((change.origin, change.key)) == (change.old and change.old.container)
+                    assert index.get((change.origin, change.key)) == (change.old and holder(change.old))
                     if change.new is None:
                         del index[change.origin, change.key]
                     else:
-                        index[change.origin, change.key] = change.new.container
+                        index[change.origin, change.key] = holder(change.new)
     assert index == live(copy, A)
 
 
@@ -169,7 +182,9 @@ def test_dropped_tombstones_send_the_whole_state(monkeypatch):
         source.put(f"t{n}", value("t"))
         source.remove(f"t{n}")
         source.check_invariants()
-    (state,) = source.missing(late.vector()).states
+    news = source.missing(late.vector())
+    assert news is not None
+    (state,) = news.states
     assert state.since == 0 and state.floor > 0
     sync(source, late)
     assert live(late, A) == {(A, "kept"): "kept"}
@@ -186,7 +201,7 @@ def test_a_life_we_forgot_is_outdone_and_our_entries_published_again():
         delta = fresh.put("fresh", value("fresh"))
         friend.merge(delta, 0)
         assert live(friend, A) == {(A, "stale"): "stale"}
-        news, (_, effect) = fresh.merge(friend.missing(OriginVector(())), 0)
+        news, (_, effect) = fresh.merge(whole_of(friend), 0)
         assert news is not None and all(state.origin != A for state in news.states)
         assert isinstance(effect, Broadcast) and effect.channel == "dns"
         copy = OriginMap("dns", C, 1)
@@ -202,7 +217,7 @@ def test_a_forgotten_incarnation_stays_away_until_admitted():
     sync(source, slow)
     sync(source, quick)
     (change,) = quick.forget(A)
-    assert (change.old.container, change.new) == ("v", None)
+    assert (holder(change.old), change.new) == ("v", None)
     assert quick.forget(A) == () and quick.forget(C) == ()
     sync(slow, quick)
     assert live(quick, A) == {}
@@ -224,13 +239,13 @@ def test_who_has_nothing_says_so_only_to_end_an_earlier_life():
     former.put("k", value("v"))
     sync(former, old)
     sync(former, late)
-    _, (effect,) = source.merge(old.missing(source.vector()), 0)
+    _, (effect,) = source.merge(cast(OriginDelta, old.missing(source.vector())), 0)
     assert isinstance(effect, Broadcast) and effect.channel == "dns"
     assert old.merge(effect.delta, 0)[0] == effect.delta  # it goes on to others who hold the earlier life
     assert live(old, A) == {} and old.digest() == source.digest() != 0
     sync(late, old)
     assert live(late, A) == {} and late.digest() == source.digest()
-    assert source.merge(former.missing(OriginVector(())), 0) == (None, [])  # once is enough
+    assert source.merge(whole_of(former), 0) == (None, [])  # once is enough
     for copy in (source, old, late):
         copy.check_invariants()
 
@@ -264,6 +279,7 @@ def test_all_that_came_of_a_forgotten_peer_is_there_when_it_is_admitted():
         assert copy.merge(delta, 0) == (None, [])
     assert live(copy, A) == {} and copy.term(A) == 0
     news, changes = copy.admit(A)
+    assert news is not None
     copy.check_invariants()
     assert live(copy, A) == {(A, "k"): "x", (A, "j"): "w"}
     assert copy.term(A) == source.term(A)
@@ -290,8 +306,9 @@ def test_who_was_told_without_tombstones_does_not_send_as_if_it_had_them(monkeyp
     fresh = OriginMap("dns", C, 2)
     fresh.merge(OriginDelta((OriginState(A, 1, 1, 0, 0, (OriginEntry("gone", 1, value("gone")),)),)), 0)
     peer = OriginMap("dns", B, 2)
-    peer.merge(fresh.missing(OriginVector(())), 0)
-    news, _ = fresh.merge(source.missing(fresh.vector()), 0)
+    peer.merge(whole_of(fresh), 0)
+    news, _ = fresh.merge(cast(OriginDelta, source.missing(fresh.vector())), 0)
+    assert news is not None
     peer.merge(news, 0)  # what is passed on of a whole state must stay whole
     assert live(peer, A) == {} and peer.term(A) == source.term(A)
 
@@ -333,7 +350,7 @@ def test_a_live_namesake_is_answered_ever_more_slowly():
         _, effects = ours.merge(theirs.put("k", value("theirs")), now)
         if effects:
             answers += 1
-            uid = effects[0].delta.states[0].uid + 1
+            uid = cast(Any, effects[0]).delta.states[0].uid + 1
     assert 5 <= answers <= 8
 
 

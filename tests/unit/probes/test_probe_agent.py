@@ -205,7 +205,9 @@ def test_a_machine_that_cannot_keep_up_gives_every_probe_a_turn(monkeypatch: pyt
     assert len(turns) == 40
     assert min(turns.values()) * 3 > max(turns.values()), turns
     late = [
-        sample.late for sample in map(decode, agent._samples.splitlines()) if isinstance(sample, Sample) and sample.ok
+        sample.late
+        for sample in map(decode, bytes(agent._samples).splitlines())
+        if isinstance(sample, Sample) and sample.ok
     ]
     assert max(late) < 750 * MS
 
@@ -222,7 +224,7 @@ def test_a_machine_that_is_behind_overlaps_no_tries() -> None:
     for due, behind in ((0, 0), (200, 10), (400, 100)):
         clock[0] = (due + behind) * MS
         agent._start(series, due * MS)
-    (sample,) = map(decode, agent._samples.splitlines())
+    (sample,) = map(decode, bytes(agent._samples).splitlines())
     assert isinstance(sample, Sample)
     assert (sample.t, sample.error) == (400 * MS, "late")
     series.tried.over = True  # type: ignore[union-attr]

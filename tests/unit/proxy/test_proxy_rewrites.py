@@ -172,7 +172,7 @@ def test_which_requests_are_rewritten(method: str, target: str, endpoint: str, c
 
 
 def test_lists_changes_and_commits() -> None:
-    entries = [{"Command": "/w/w sh -c x", "Mounts": []}, {"Command": "/w/wx"}, {"Command": "/w/w"}]
+    entries: list[Any] = [{"Command": "/w/w sh -c x", "Mounts": []}, {"Command": "/w/wx"}, {"Command": "/w/w"}]
     assert unwrap.listing(entries, "/db/waiter")
     assert [entry["Command"] for entry in entries] == ["sh -c x", "/w/wx", ""]
     assert not unwrap.listing([{"Command": "sh", "Mounts": [{"Source": "/db", "Destination": "/w"}]}], "/db/waiter")

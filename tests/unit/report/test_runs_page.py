@@ -4,6 +4,7 @@ import json
 import os
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -69,7 +70,7 @@ def test_no_run_is_a_sentence_and_makes_no_folder(tmp_path: Path) -> None:
 
 
 def test_foreign_words_stay_words(tmp_path: Path) -> None:
-    words = {"scenario": EVIL, "question": EVIL, "backend": EVIL, "reason": EVIL, "verdict": "unknown"}
+    words: dict[str, Any] = {"scenario": EVIL, "question": EVIL, "backend": EVIL, "reason": EVIL, "verdict": "unknown"}
     stored(tmp_path, "<b>", "20260102T000000Z", page=True, **words)
     stored(tmp_path, "b", os.fsdecode(b'"\xff#?'), **words)
     plain = Parsed(update_index(tmp_path) or tmp_path)

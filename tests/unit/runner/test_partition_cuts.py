@@ -21,7 +21,7 @@ HOSTS = ("a", "b", "c", "d", "e")
 
 def test_hosts_that_no_group_names_form_one_more() -> None:
     assert with_rest(HOSTS, [("b",), ("d", "e")]) == (("b",), ("d", "e"), ("a", "c"))
-    cut = cut_of(Partition(groups=(("b",), ("d", "e"))), HOSTS)
+    cut = cut_of(Partition(groups=(("b",), ("d", "e")), **{"for": None}), HOSTS)
     assert groups_of(HOSTS, cut) == (("a", "c"), ("b",), ("d", "e"))
 
 

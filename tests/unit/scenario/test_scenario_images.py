@@ -96,7 +96,7 @@ def test_what_is_made_of_a_scenario_can_stand_in_another_folder(
     (home / "shop.yaml").write_text(text)
     monkeypatch.chdir(home)
     case = first_case(text, "shop", Path(), deadline=10**9).text()
-    swept = grid._changed(text, (), "shop", Path())
+    swept = grid.variant_text(text, (), "shop", Path())
     for made in (case, swept):
         (elsewhere / "made.yaml").write_text(made)
         monkeypatch.chdir("/")

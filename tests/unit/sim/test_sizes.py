@@ -1,5 +1,7 @@
 """Sizes that are counted in parts are those of the encoded messages."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,10 +42,11 @@ def test_heads_of_many_parts_are_counted() -> None:
 
 
 def test_all_else_is_encoded() -> None:
-    for message in (
+    messages: tuple[Any, ...] = (
         Prune(),
         Digests(0, (("dns", 2**63),)),
         Want("topology", TopologyVector((("a", 1, 2),)), True),
         Beat("a", 1, 1, True),
-    ):
+    )
+    for message in messages:
         assert size(message) == len(encode_message(message))

@@ -72,8 +72,8 @@ def test_a_key_is_of_everything_that_decides() -> None:
         ((("a", "1"),), 1, "digest", "netns", "code"),
         ((("a", "1"),), 1, "digest", "sim", "new code"),
     ]
-    assert len({key_of(*one) for one in [base, *others]}) == 6  # type: ignore[arg-type]
-    assert key_of((("a", "1"), ("b", "2")), *base[1:]) == key_of((("b", "2"), ("a", "1")), *base[1:])  # type: ignore[arg-type]
+    assert len({key_of(*one) for one in [base, *others]}) == 6
+    assert key_of((("a", "1"), ("b", "2")), *base[1:]) == key_of((("b", "2"), ("a", "1")), *base[1:])
     assert code_version() == code_version()
 
 

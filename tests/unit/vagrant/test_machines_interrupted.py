@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.backends.vagrant import machines
+from lab.errors import LabError
 
 
 def test_the_command_of_a_cancelled_call_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,5 +41,5 @@ def test_a_failed_command_shows_what_it_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(machines, "DIRECTORY", tmp_path)
     lab = machines.VagrantMachines()
     lab._vagrant = machines.Vagrant(os.environ)
-    with pytest.raises(machines.LabError, match="vagrant halt h1 failed:\nthe box is gone"):
+    with pytest.raises(LabError, match="vagrant halt h1 failed:\nthe box is gone"):
         asyncio.run(lab.halt("h1"))
