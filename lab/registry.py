@@ -55,6 +55,8 @@ class Registry(Generic[K]):
         self._folder = folder
         self._first = tuple(first)
         self._loaded: dict[str, K] = {}
+        self._lacking: set[str] = set()
+        """Names that `find` has looked for in vain."""
 
     def names(self) -> tuple[str, ...]:
         """All names that may be asked for, also of kinds that turn out to be broken."""
@@ -78,6 +80,16 @@ class Registry(Generic[K]):
                 raise KindError(f"no {self.sort} named {name!r}, expected one of: {', '.join(self.names())}")
             self._loaded[name] = self._load(name)
         return self._loaded[name]
+
+    def find(self, name: str) -> K | None:
+        """The kind of this name; None if there is none, or none that can be used."""
+        found = self._loaded.get(name)
+        if found is None and name not in self._lacking:
+            try:
+                found = self.get(name)
+            except KindError:
+                self._lacking.add(name)
+        return found
 
     def package_of(self, name: str) -> str:
         """The package that adds the kind; empty: it is the lab's own."""

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from lab.checkers.world import CHANGES, ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.kinds.probes import asks_name
 from lab.records.history import AnyRecord, Event, PeerGone, Sample, View
 from lab.words import count
 
@@ -283,7 +284,7 @@ class ConvergenceTracker:
         if window is None:
             return
         key = series_of(sample)
-        metric = "dns" if sample.probe == "dns" else "reachability"
+        metric = "dns" if asks_name(sample.probe) else "reachability"
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = _SeriesTries(self.world.demands(key))
@@ -417,7 +418,7 @@ def _heals(event: Event) -> bool:
 
 
 def _metric_of(key: SeriesKey) -> str:
-    return "dns" if key[0] == "dns" else "reachability"
+    return "dns" if asks_name(key[0]) else "reachability"
 
 
 def _latest(times: list[int | None]) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.checkers.run import Epoch, RecordedRun
 from lab.checkers.verdict import CheckResult
+from lab.kinds.probes import asks_name
 from lab.records.history import Sample
 from lab.words import count
 
@@ -28,7 +29,7 @@ def staleness(run: RecordedRun) -> list[dict[str, Any]]:
     findings: list[dict[str, Any]] = []
     changes = _changes(run)
     for key, samples in run.series.items():
-        if key[0] != "dns":
+        if not asks_name(key[0]):
             continue
         for index, (before, now) in enumerate(changes):
             old, new = before.answers.get(key), now.answers.get(key)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from lab.checkers.world import SeriesKey
+from lab.kinds.probes import asks_name, ordered_probes
 from lab.records.history import Sample
 from lab.words import natural
 
@@ -83,9 +84,10 @@ def outages(series: SeriesKey, samples: Iterable[Sample], *, end: int, stop: int
 def pairs(series: Mapping[SeriesKey, Sequence[Sample]]) -> tuple[SeriesKey, ...]:
     """One series of each pair, in the order in which pairs are shown: by name, late-comers last."""
     probes: dict[tuple[str, str], str] = {}
+    rank = {probe: index for index, probe in enumerate(ordered_probes(key[0] for key in series))}
     for probe, source, target in series:
-        if probe != "dns":
-            probes[source, target] = min(probe, probes.get((source, target), probe))
+        if not asks_name(probe):
+            probes[source, target] = min(probe, probes.get((source, target), probe), key=rank.__getitem__)
     keys: list[SeriesKey] = [(probe, source, target) for (source, target), probe in probes.items()]
     began = min((series[key][0].t for key in keys), default=0)
     # Pairs that came later (a service was scaled) go below those that were there from the beginning.

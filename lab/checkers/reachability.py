@@ -16,6 +16,7 @@ from lab.checkers.outages import failed, in_rows
 from lab.checkers.run import RecordedRun
 from lab.checkers.verdict import CheckResult, merge
 from lab.checkers.world import CHANGES, FAULTS, name_of
+from lab.kinds.probes import asks_name
 from lab.records.history import Sample
 from lab.words import count
 
@@ -76,7 +77,7 @@ def check_reachability(run: RecordedRun) -> CheckResult:
     findings: list[dict[str, Any]] = []
     judged = wrong = 0
     for key, samples in run.series.items():
-        if key[0] == "dns":
+        if asks_name(key[0]):
             continue
         timeout = run.timeout(key[0])
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from lab.checkers.convergence import ConvergenceState, ConvergenceTracker, EventConvergence
 from lab.checkers.outages import Outage, outages, pairs, series_order
 from lab.checkers.world import LASTING, ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.kinds.probes import asks_name
 from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
 
 __all__ = ["Epoch", "FaultBand", "PlayedStep", "RecordedRun", "in_order", "nearest_rank"]
@@ -205,7 +206,7 @@ class RecordedRun:
                 epochs.append(Epoch(start=record.t, should={}, answers={}, groups=(), replicas={}, addresses={}))
                 break
             should = _known({key: world.should(key) for key in self.series})
-            answers = _known({key: world.should_answer(key[1], key[2]) for key in should if key[0] == "dns"})
+            answers = _known({key: world.should_answer(key[1], key[2]) for key in should if asks_name(key[0])})
             # Two records of one moment: the later one has the last word.
             if epochs and epochs[-1].start >= record.t:
                 epochs.pop()

@@ -7,6 +7,7 @@ from the events themselves, services from their `replicas` detail (see `lab.reco
 from typing import Any
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
+from lab.kinds.probes import asks_name, protocol_of
 from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 from lab.scenario.names import domain_of, full_name
 from lab.scenario.policies import Hearsay, judged
@@ -158,7 +159,7 @@ class ExpectedState:
         here = self.replicas.get(source)
         if here is None or here not in self._group_of:
             return None
-        if probe == "dns":
+        if asks_name(probe):
             if self._down(here):
                 return None
             return any(self._told(here, owner) for owner in self.owners(target))
@@ -175,9 +176,10 @@ class ExpectedState:
             return True
         ends = self._member(source), self._member(target)
         service = self._services.get(self._service_of(target)) or {}
-        port = 0 if probe == "icmp" else int(service.get("port") or 80)
+        protocol = protocol_of(probe)
+        port = 0 if protocol == "icmp" else int(service.get("port") or 80)
         for member in ends:
-            verdict = judged("tcp" if port else "icmp", port, *ends, self._policies.policies(member.nickname))
+            verdict = judged(protocol, port, *ends, self._policies.policies(member.nickname))
             if not (not self._closed if verdict is None else verdict):
                 return False
         return True
@@ -195,7 +197,7 @@ class ExpectedState:
         """As `should`, but None too when nobody probes this series all the time, so that no try need ever come: its
         target does not run, or no plan of the scenario has it (an expectation asks for a name on its own)."""
         probe, _, target = series
-        if probe != "dns" and target not in self.replicas:
+        if not asks_name(probe) and target not in self.replicas:
             return None
         return self.should(series) if any(_plans(plan, series) for plan in self._plans) else None
 
@@ -216,7 +218,7 @@ class ExpectedState:
         should = self.should(series_of(sample))
         if should is None:
             return None
-        if sample.probe == "dns" and should and sample.ok:
+        if should and asks_name(sample.probe) and sample.ok:
             answer = self.should_answer(sample.source, sample.target)
             return answer is None or sample.answers == answer
         return sample.ok == should
@@ -296,7 +298,7 @@ def _plans(plan: dict[str, Any], series: SeriesKey) -> bool:
     probe, source, target = series
     if plan.get("kind", probe) != probe or not _names(plan.get("sources"), source):
         return False
-    if probe == "dns":
+    if asks_name(probe):
         return bool(plan.get("name", target) == target)
     return _names(plan.get("targets"), target)
 

@@ -35,7 +35,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     """One probe of one pair, on a fixed schedule: due at `first + k * every`."""
 
     probe: str
-    """http, icmp or dns."""
+    """Its kind (`lab.kinds.probes`)."""
     container: str
     """Engine name of the container that asks (`svc1`); the probe runs inside its network namespace."""
     source: str

@@ -1,10 +1,14 @@
-"""What the lab says to a probe agent and how it spreads probes over time. Pure; the agent's answers are `Sample` lines.
+"""What the lab says to a probe agent, how it spreads probes over time, and what a kind of probe makes its tries with.
+
+Pure; the agent's answers are `Sample` lines.
 
 A command is one JSON line: `{"add": [Probe…]}`, `{"remove": [[probe, source, target]…]}`, `{"stop": true}`, or any of
 them together (removals first). An added probe replaces the one with the same key, which is how an agent learns that
 a container has come back under another pid.
 """
 
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -12,7 +16,23 @@ from msgspec import Struct
 
 from lab.contracts.lab import Probe
 
-__all__ = ["AgentCommand", "Key", "decode_command", "encode_command", "first_due", "key_of", "phase_of"]
+__all__ = [
+    "AgentCommand",
+    "Attempt",
+    "Closable",
+    "Done",
+    "Key",
+    "Poller",
+    "Shared",
+    "SimulatedTry",
+    "decode_command",
+    "encode_command",
+    "first_due",
+    "key_of",
+    "phase_of",
+]
+
+T = TypeVar("T", bound="Closable")
 
 Key = tuple[str, str, str]
 """(probe, source, target): what makes two probes the same series."""
@@ -61,3 +81,79 @@ def first_due(probe: Probe, now: int) -> int:
     another agent of the same machine, goes on without a shift.
     """
     return now + (phase_of(probe) - now) % probe.every
+
+
+# What tries on real hosts are made with (`ProbeKind.attempt`)
+
+
+class Closable(Protocol):
+    """Something of a container that its tries share."""
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+        ...
+
+
+class Poller(Protocol):
+    """Where a try says what it waits for."""
+
+    def watch(self, fd: int, mask: int, ready: Callable[[], None]) -> None:
+        """Call `ready` whenever the descriptor is (epoll's masks)."""
+        ...
+
+    def change(self, fd: int, mask: int) -> None:
+        """Wait for something else of a descriptor."""
+        ...
+
+    def forget(self, fd: int) -> None:
+        """Wait for nothing of it any more; before it is closed."""
+        ...
+
+
+class Shared(Protocol):
+    """What the tries of one container share."""
+
+    def once(self, key: object, make: Callable[[int, int, Poller], T]) -> T:
+        """What was made under this key in the container's namespace; made now with (number, secret, poller) if none."""
+        ...
+
+
+class Attempt(Protocol):
+    """One try of one probe: the agent has its schedule and its deadline, the try its sockets (`lab.probes.tries`)."""
+
+    probe: Probe
+    due: int
+    number: int
+    """Running number in its agent; identifies the try on the wire."""
+    sent: int
+    over: bool
+
+    def start(self, poller: Poller, done: "Done") -> None:
+        """Make the socket and send, within the container's namespace; raises `OSError`."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+        ...
+
+
+Done = Callable[[Attempt, bool, str, tuple[str, ...]], None]
+"""(try, ok, error, answers): to be called once, unless it is closed before."""
+
+
+class SimulatedTry(Protocol):
+    """One try on a simulated host (`ProbeKind.simulate`), of which one method is called. Sizes are bytes."""
+
+    probe: Probe
+
+    def exchange(self, there: int, back: int, *, port: int = 0) -> None:
+        """One packet there and one back; port 0 is ICMP. Good when the answer comes in time."""
+        ...
+
+    def connect(self, there: int = 0, back: int = 0, *, serving: int = 0) -> None:
+        """A TCP connection to the probe's port, a request and its answer, which takes so many nanoseconds to make."""
+        ...
+
+    def resolve(self) -> None:
+        """The probe's target as a name, asked of the host's name server."""
+        ...

@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lab.checkers.dns import staleness
 from lab.checkers.run import RecordedRun
+from lab.kinds.probes import asks_name
 from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, table, tidy
 from lab.records.history import Sample
 from lab.words import count, natural, span, were
@@ -19,7 +20,7 @@ _NAMES = 8
 
 def dns(run: RecordedRun) -> Figure | None:
     """One panel per name: dots are answers, the grey step is what they should have been."""
-    keys = [key for key in run.series if key[0] == "dns"]
+    keys = [key for key in run.series if asks_name(key[0])]
     names = sorted({key[2] for key in keys}, key=natural)
     if not names:
         return None

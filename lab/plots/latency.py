@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from lab.checkers.run import RecordedRun, nearest_rank
+from lab.kinds.probes import ordered_probes, title_of
 from lab.plots.style import FAIL, GRID, SERIES, Figure, canvas, render, seconds, shade, table, tidy
 from lab.records.history import Sample
 from lab.words import span
@@ -14,7 +15,6 @@ __all__ = ["latency"]
 
 _PERCENTILES = (50, 95, 99)
 _WIDTHS = (2.2, 1.5, 1.0)
-_NAMES = {"http": "HTTP", "icmp": "ICMP echo", "dns": "DNS"}
 _BINS = 80
 
 
@@ -30,7 +30,7 @@ def latency(run: RecordedRun) -> Figure | None:
     by_kind: dict[str, list[Sample]] = {}
     for key, samples in run.series.items():
         by_kind.setdefault(key[0], []).extend(samples)
-    kinds = [kind for kind in _NAMES if any(sample.ok for sample in by_kind.get(kind, []))]
+    kinds = [kind for kind in ordered_probes(by_kind) if any(sample.ok for sample in by_kind[kind])]
     if not kinds:
         return None
     start = min(sample.t for kind in kinds for sample in by_kind[kind])
@@ -43,7 +43,7 @@ def latency(run: RecordedRun) -> Figure | None:
     for number, (axes, kind) in enumerate(zip(panels, kinds, strict=True)):
         samples = by_kind[kind]
         width = _bin_width(end - start, len(samples))
-        widths.append(f"{_NAMES[kind]} {span(width)}")
+        widths.append(f"{title_of(kind)} {span(width)}")
         count = (end - start) // width + 1
         answered: list[list[int]] = [[] for _ in range(count)]
         failed = [0] * count
@@ -95,11 +95,11 @@ def latency(run: RecordedRun) -> Figure | None:
                 label="failed tries (size: share)",
                 zorder=4,
             )
-        axes.set_ylabel(f"{_NAMES[kind]} answer time (ms)")
+        axes.set_ylabel(f"{title_of(kind)} answer time (ms)")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
-        medians.append(f"{_NAMES[kind]} {span(nearest_rank(run.latencies(kind), 50))}")
+        medians.append(f"{title_of(kind)} {span(nearest_rank(run.latencies(kind), 50))}")
         shade(axes, run.bands, label=number == 0)
     panels[-1].set_xlabel("time since the start of the run (s)")
     handles, labels = max((axes.get_legend_handles_labels() for axes in panels), key=lambda pair: len(pair[1]))

@@ -21,20 +21,24 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from typing import TypeVar, cast
 
 import msgspec
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import AgentCommand, Key, decode_command, first_due, key_of
-from lab.probes.icmp import EchoSocket, IcmpTry
+from lab.contracts.probe import AgentCommand, Attempt, Closable, Key, Poller, decode_command, first_due, key_of
+from lab.kinds.probes import PROBES
 from lab.probes.namespaces import NamespaceGone, Spaces, watch
-from lab.probes.tries import DnsTry, HttpTry, Try, error_text, family_of
+from lab.probes.tries import error_text
 from lab.records.history import Sample, encode
+from lab.registry import KindError
 
 __all__ = ["Agent", "main"]
 
-KINDS = ("http", "icmp", "dns")
 _OUT_CHUNK = 1 << 16
+T = TypeVar("T", bound=Closable)
+_KINDS = tuple(PROBES)
+"""Imported here, once for all agents that are forked from a process that has imported this."""
 
 
 class _Container:
@@ -44,12 +48,28 @@ class _Container:
         self.path = path
         self.pidfd: int | None = None
         self.gone = False
-        self.echo: dict[int, EchoSocket] = {}
-        """Address family -> raw socket."""
-        self.running: dict[int, Try] = {}
+        self.shared: dict[object, Closable] = {}
+        """What its tries share, as raw sockets."""
+        self.running: dict[int, Attempt] = {}
         """Number of a try under way -> the try."""
         self.users = 0
         """How many series are sent from here."""
+
+
+class _Shared:
+    """What the tries of one container share (`lab.contracts.probe.Shared`)."""
+
+    __slots__ = ("_agent", "_container")
+
+    def __init__(self, agent: "Agent", container: _Container) -> None:
+        self._agent, self._container = agent, container
+
+    def once(self, key: object, make: Callable[[int, int, Poller], T]) -> T:
+        """What was made under this key; made now if nothing was. The process is in the container's namespace."""
+        found = self._container.shared.get(key)
+        if found is None:
+            found = self._container.shared[key] = make(*self._agent.shared_number(), self._agent)
+        return cast(T, found)
 
 
 class _ScheduledProbe:
@@ -64,7 +84,7 @@ class _ScheduledProbe:
         self.active = True
         self.passed = 1
         """How many of its tries in a row were late; at first as if one had been."""
-        self.tried: Try | None = None
+        self.tried: Attempt | None = None
         """The last that was started."""
 
     def patience(self) -> int:
@@ -88,7 +108,7 @@ class Agent:
         self._series: dict[Key, _ScheduledProbe] = {}
         self._containers: dict[str, _Container] = {}
         self._due: list[tuple[int, int, _ScheduledProbe]] = []
-        self._deadlines: list[tuple[int, int, Try, _Container]] = []
+        self._deadlines: list[tuple[int, int, Attempt, _Container]] = []
         self._count = int.from_bytes(os.urandom(2), "big")
         self._secret = int.from_bytes(os.urandom(8), "big")
         self._commands = bytearray()
@@ -165,7 +185,12 @@ class Agent:
         for key in command.remove:
             self._remove(key)
         for probe in command.add:
-            if probe.probe not in KINDS or probe.every <= 0 or probe.timeout <= 0:
+            try:
+                PROBES.get(probe.probe)
+            except KindError as error:
+                print(f"probe agent: {error}", file=sys.stderr, flush=True)
+                continue
+            if probe.every <= 0 or probe.timeout <= 0:
                 print(f"probe agent: cannot run {probe}", file=sys.stderr, flush=True)
                 continue
             self._add(probe)
@@ -221,24 +246,15 @@ class Agent:
             running.over = True
             running.close()
         container.running.clear()
-        for echo in container.echo.values():
-            echo.close()
-        container.echo.clear()
+        for shared in container.shared.values():
+            shared.close()
+        container.shared.clear()
         if container.pidfd is not None:
             self.forget(container.pidfd)
             os.close(container.pidfd)
             container.pidfd = None
         if not container.users and self._containers.get(container.path) is container:
             del self._containers[container.path]
-
-    def _echo(self, container: _Container, address: str) -> EchoSocket:
-        """The container's raw socket; the process is in its namespace now."""
-        family = family_of(address)
-        echo = container.echo.get(family)
-        if echo is None:
-            self._count += 1
-            echo = container.echo[family] = EchoSocket(family, self._count, self._secret, self)
-        return echo
 
     # Tries
 
@@ -257,7 +273,7 @@ class Agent:
     def _start(self, series: _ScheduledProbe, due: int) -> None:
         probe, container = series.probe, series.container
         self._count += 1
-        attempt = self._make(probe, due, container)
+        attempt = PROBES.get(probe.probe).attempt(probe, due, self._count, _Shared(self, container))
         attempt.sent = now = self._clock()
         if now >= due + series.patience():
             series.passed += 1
@@ -279,12 +295,12 @@ class Agent:
             if not attempt.over:
                 heappush(self._deadlines, (due + probe.timeout, attempt.number, attempt, container))
 
-    def _make(self, probe: Probe, due: int, container: _Container) -> Try:
-        if probe.probe == "icmp":
-            return IcmpTry(probe, due, self._count, lambda address: self._echo(container, address))
-        return (HttpTry if probe.probe == "http" else DnsTry)(probe, due, self._count)
+    def shared_number(self) -> tuple[int, int]:
+        """A running number and this agent's secret, for something that tries share."""
+        self._count += 1
+        return self._count, self._secret
 
-    def _done_in(self, container: _Container) -> Callable[[Try, bool, str, tuple[str, ...]], None]:
+    def _done_in(self, container: _Container) -> Callable[[Attempt, bool, str, tuple[str, ...]], None]:
         return lambda attempt, ok, error, answers: self._finish(attempt, container, ok, error, answers)
 
     def _expire(self) -> None:
@@ -293,7 +309,9 @@ class Agent:
             _, _, attempt, container = heappop(self._deadlines)
             self._finish(attempt, container, False, "timeout")
 
-    def _finish(self, attempt: Try, container: _Container, ok: bool, error: str, answers: tuple[str, ...] = ()) -> None:
+    def _finish(
+        self, attempt: Attempt, container: _Container, ok: bool, error: str, answers: tuple[str, ...] = ()
+    ) -> None:
         if attempt.over:
             return
         attempt.over = True
@@ -312,7 +330,7 @@ class Agent:
         self._samples += encode(
             Sample(
                 t=attempt.due,
-                probe=probe.probe,  # type: ignore[arg-type]  # checked against KINDS when it was added
+                probe=probe.probe,
                 source=probe.source,
                 target=probe.target,
                 ok=ok,

@@ -64,7 +64,8 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
 class Sample(Record, frozen=True, kw_only=True, tag="sample"):
     """One probe, one try. `t` is when it was due (not when it was answered)."""
 
-    probe: Literal["http", "icmp", "dns"]
+    probe: str
+    """Its kind: http, icmp, dns, or one of another package (`lab.kinds.probes`)."""
     source: str
     """Name of the service replica that asked, as `svc1` or `files-2`."""
     target: str

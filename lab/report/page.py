@@ -14,6 +14,7 @@ from lab.checkers import RecordedRun
 from lab.checkers.convergence import METRICS
 from lab.checkers.run import PlayedStep
 from lab.checkers.world import LASTING
+from lab.kinds.probes import ordered_probes, title_of
 from lab.plots.style import Figure
 from lab.words import count, span, were
 from overlay.clean import LINES, clean_tree
@@ -150,11 +151,11 @@ def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
         label = "from a change to the last stale DNS answer"
         tiles.append({"value": span(summary["dns_staleness"]), "label": label, "note": ""})
     samples = summary["samples"]
-    for kind, name in (("http", "HTTP"), ("icmp", "ICMP"), ("dns", "DNS")):
-        if kind in samples and samples[kind]["p50"] is not None:
+    for kind in ordered_probes(samples):
+        if samples[kind]["p50"] is not None:
             numbers = samples[kind]
             note = f"p95 {span(numbers['p95'])}, p99 {span(numbers['p99'])}"
-            tiles.append({"value": span(numbers["p50"]), "label": f"median {name} answer", "note": note})
+            tiles.append({"value": span(numbers["p50"]), "label": f"median {title_of(kind)} answer", "note": note})
             break
     tries = sum(numbers["tries"] - numbers["late"] for numbers in samples.values())
     if tries:

@@ -14,6 +14,7 @@ from lab.checkers.reachability import BUSY
 from lab.checkers.run import PlayedStep, nearest_rank
 from lab.checkers.world import name_of
 from lab.kinds.overlays import DEFAULT
+from lab.kinds.probes import ordered_probes
 from lab.scenario.packaged import called
 
 __all__ = ["settled", "summarise"]
@@ -108,10 +109,8 @@ def _judged(expectation: dict[str, Any]) -> dict[str, Any]:
 
 def _samples(run: RecordedRun) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
-    for kind in ("http", "icmp", "dns"):
+    for kind in ordered_probes(key[0] for key in run.series):
         samples = [sample for key, series in run.series.items() if key[0] == kind for sample in series]
-        if not samples:
-            continue
         times = run.latencies(kind)
         kinds[kind] = {
             "series": sum(key[0] == kind for key in run.series),

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from lab.contracts.lab import CommandResult, Lab
+from lab.kinds.probes import asks_name
 from lab.records.history import Sample
 from lab.runner.match import MatchTimeout, found
 from lab.runner.probing import Probing
@@ -154,7 +155,9 @@ class ExpectationJudge:
     def _reachability(self, what: Pair, *, wanted: bool) -> Judgement:
         sources = {replica.name for replica in self._live.chosen(what.source, alive=True)}
         targets = {replica.name for replica in self._live.chosen(what.target, alive=False)}
-        series = [key for key in self._probing.series if key[0] != "dns" and key[1] in sources and key[2] in targets]
+        series = [
+            key for key in self._probing.series if not asks_name(key[0]) and key[1] in sources and key[2] in targets
+        ]
         if not series:
             return Judgement(False, (f"no running probe measures {', '.join(what.source)} → {', '.join(what.target)}",))
         missing: list[str] = []

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from lab.contracts.lab import Host, Lab, Probe
 from lab.contracts.overlay import Overlay
+from lab.kinds.probes import asks_name
 from lab.records.history import Sample
 from lab.runner.state import LiveState, Series
 from lab.scenario.resolve import ProbePlan, Replica
@@ -94,7 +95,7 @@ class Probing:
 
     def _sample(self, sample: Sample) -> None:
         # A try that was under way when its container was removed says nothing about anything that is there.
-        if sample.source in self._live.running and (sample.probe == "dns" or sample.target in self._live.placed):
+        if sample.source in self._live.running and (asks_name(sample.probe) or sample.target in self._live.placed):
             self._take(sample)
 
     async def _wanted(self) -> dict[str, dict[Series, Probe]]:
@@ -109,7 +110,7 @@ class Probing:
         return wanted
 
     async def _from(self, plan: ProbePlan, source: Replica) -> list[Probe]:
-        if plan.kind == "dns":
+        if asks_name(plan.kind):
             server = await self._overlay.resolver(source.host)
             return [self._probe(plan, source, plan.name, server, 53)] if server else []
         probes = []

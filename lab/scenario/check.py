@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lab.kinds.overlays import OVERLAYS, overlays_that
+from lab.kinds.probes import PROBES, probes_that
 from lab.links import Link
 from lab.scenario.base import ALL, Problem, chosen, listed
 from lab.scenario.engine_pools import first_free
@@ -321,13 +322,14 @@ def _probes(scenario: Scenario, context: _Context) -> Iterator[Problem]:
     for index, probe in enumerate(scenario.probes or ()):
         where: Where = ("probes", index)
         yield from context.services_of((*where, "from"), probe.source, replicas=True)
-        if probe.kind == "dns":
+        asks = PROBES.get(probe.kind).asks
+        if asks == "name":
             if probe.name is None:
-                yield Problem(where, "a dns probe without a name", "`name`, as svc1.weave.local")
+                yield Problem(where, f"a {probe.kind} probe without a name", "`name`, as svc1.weave.local")
             if probe.target != (ALL,):
-                yield Problem((*where, "to"), "`to` in a dns probe", "`name`: what to ask for")
+                yield Problem((*where, "to"), f"`to` in a {probe.kind} probe", "`name`: what to ask for")
             if not OVERLAYS.get(scenario.overlay.kind).has_names:
-                found = f"a dns probe on overlay {scenario.overlay.kind}"
+                found = f"a {probe.kind} probe on overlay {scenario.overlay.kind}"
                 yield Problem((*where, "kind"), found, overlays_that(lambda kind: kind.has_names))
             continue
         if probe.name is not None:
@@ -335,7 +337,7 @@ def _probes(scenario: Scenario, context: _Context) -> Iterator[Problem]:
         yield from context.services_of((*where, "to"), probe.target, replicas=True)
         for place, name in _each((*where, "to"), probe.target):
             service = scenario.services.get(name)
-            if probe.kind == "http" and service is not None and not service.http_port:
+            if asks == "port" and service is not None and not service.http_port:
                 yield Problem(place, f"{name!r}, of which no port is known", f"`port` in services.{name}")
 
 
@@ -434,8 +436,10 @@ def _expect(where: Where, step: Step, scenario: Scenario, context: _Context) -> 
         if isinstance(what, Pair):
             yield from context.services_of((*place, "from"), what.source, replicas=True)
             yield from context.services_of((*place, "to"), what.target, replicas=True)
-            if not any(probe.kind != "dns" for probe in scenario.probes or ()) and scenario.probes is not None:
-                yield Problem(place, "a question about reachability", "an http or icmp probe that measures it")
+            measured = scenario.probes is None or any(PROBES.get(one.kind).asks != "name" for one in scenario.probes)
+            if not measured:
+                able = probes_that(lambda kind: kind.asks != "name")
+                yield Problem(place, "a question about reachability", f"an {able} that measures it")
         elif isinstance(what, DnsExpect):
             yield from context.services_of((*place, "from"), what.source, replicas=True)
             if not OVERLAYS.get(scenario.overlay.kind).has_names:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic.json_schema import SkipJsonSchema
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
+from lab.kinds.probes import PROBES
 from lab.links import Burst, Distribution, Link
 from lab.scenario.base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
 from lab.scenario.kind_names import KindName, enumeration
@@ -215,7 +216,7 @@ class Service(Model):
 class ProbeSpec(Model):
     """What is measured between services, how often."""
 
-    kind: Literal["http", "icmp", "dns"]
+    kind: Annotated[str, KindName(PROBES)]
     name: DnsName | None = None
     source: Names = Field((ALL,), alias="from")
     target: Names = Field((ALL,), alias="to")

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.kinds.overlays import OVERLAYS
+from lab.kinds.probes import PROBES
 from lab.links import Link, Links
 from lab.scenario import generators
 from lab.scenario.base import ALL, chosen
@@ -436,10 +437,11 @@ def _probes(specs: tuple[ProbeSpec, ...] | None, services: dict[str, ServiceSpec
     serving = tuple(name for name, service in services.items() if service.port)
     silent = tuple(name for name in services if name not in serving)
     if specs is None:
-        for kind, targets in (("http", serving), ("icmp", silent)):
-            if targets:
+        for kind in PROBES:
+            targets = serving if kind.asks == "port" else silent
+            if kind.by_default and targets:
                 yield ProbePlan(
-                    kind=kind,
+                    kind=kind.name,
                     sources=tuple(services),
                     targets=targets,
                     every=200 * UNITS["ms"],
@@ -447,11 +449,12 @@ def _probes(specs: tuple[ProbeSpec, ...] | None, services: dict[str, ServiceSpec
                 )
         return
     for spec in specs:
-        everything = serving if spec.kind == "http" else tuple(services)
+        asks = PROBES.get(spec.kind).asks
+        everything = serving if asks == "port" else tuple(services)
         yield ProbePlan(
             kind=spec.kind,
             sources=chosen(spec.source, services),
-            targets=() if spec.kind == "dns" else chosen(spec.target, everything),
+            targets=() if asks == "name" else chosen(spec.target, everything),
             name=spec.name or "",
             every=spec.every,
             timeout=spec.timeout,

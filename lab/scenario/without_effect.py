@@ -11,6 +11,7 @@ from typing import Any
 
 from lab.fabric.plan import MTU
 from lab.faults.partition import cut_of
+from lab.kinds.probes import PROBES
 from lab.scenario.base import ALL, Problem, chosen, listed
 from lab.scenario.model import Scenario
 from lab.scenario.resolve import host_names, host_networks, link_pairs
@@ -126,10 +127,11 @@ def _step(where: Where, step: Step, world: _World) -> Iterator[Problem]:
 
 def _probe(where: Where, probe: Any, world: _World) -> Iterator[Problem]:
     answers = [service for service in world.services.values() if service.http_port]
-    if probe.kind == "http" and probe.target == (ALL,) and world.services and not answers:
-        yield Problem(where, "no service that answers HTTP", "a `port` in one of them, or kind icmp")
+    kind = PROBES.get(probe.kind)
+    if kind.asks == "port" and probe.target == (ALL,) and world.services and not answers:
+        yield Problem(where, f"no service that answers {kind.title}", "a `port` in one of them, or kind icmp")
         return
-    yield from _asked(where, probe.source, None if probe.kind == "dns" else probe.target, world)
+    yield from _asked(where, probe.source, None if kind.asks == "name" else probe.target, world)
 
 
 def _asked(where: Where, source: tuple[str, ...], target: tuple[str, ...] | None, world: _World) -> Iterator[Problem]:

@@ -12,19 +12,16 @@ from lab.backends.simulated.engine import SimContainer
 from lab.backends.simulated.machine import SimMachine
 from lab.backends.simulated.network_commands import NETWORK, Fetched, ShownInterface, page
 from lab.contracts.lab import CommandResult
+from lab.probes.kinds.http import ANSWER, REQUEST, SERVING
 from lab.sim.filters import Files
 from lab.sim.link_model import RTO_MIN
 from lab.sim.network import SYN_RETRY
 from overlay.datapath.vxlan import BRIDGE as BRIDGE_DEVICE
 from overlay.docker.containers import EXPOSED
-from overlay.env import MILLISECOND, SECOND
+from overlay.env import SECOND
 
 __all__ = ["ContainerPlace", "HostPlace"]
 
-SERVING = MILLISECOND // 4
-"""What a service takes to answer."""
-REQUEST, ANSWER, ECHO = 220, 280, 84
-"""Octets of a probe's request, of a small answer, of an echo request."""
 ECHO_HEADERS = 28
 """Of IPv4 and ICMP."""
 _MTU = 1500

@@ -14,10 +14,10 @@ from dnslib import AAAA, RCODE, A, DNSRecord
 
 from lab.backends.simulated.engine import SimContainer
 from lab.backends.simulated.machine import SimMachine
-from lab.backends.simulated.place import ANSWER, ECHO, REQUEST, SERVING
 from lab.backends.simulated.reach import LOCAL, Route
 from lab.contracts.lab import Probe
 from lab.contracts.probe import first_due
+from lab.kinds.probes import PROBES
 from lab.records.history import Sample
 from lab.sim.network import SYN_RETRY
 from overlay.errors import UsageError
@@ -49,8 +49,8 @@ class Prober:
     """All probes of one host."""
 
     def __init__(self, host: SimMachine) -> None:
-        self._host = host
-        self._scheduler = host.world.scheduler
+        self.host = host
+        self.scheduler = host.world.scheduler
         self._names: dict[tuple[object, ...], _Answer] = {}
         """What names resolve to here, as long as nothing that says so changes."""
 
@@ -58,7 +58,7 @@ class Prober:
         """Samples of these probes until the iterator is closed."""
         stream = _Stream()
         loop = asyncio.get_running_loop()
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         for probe in probes:
             scheduler.at(first_due(probe, scheduler.now), self._due, stream, probe)
         try:
@@ -74,88 +74,40 @@ class Prober:
         """A try is to be sent now; the next one is scheduled."""
         if not stream.open:
             return
-        scheduler = self._scheduler
+        scheduler = self.scheduler
         now = scheduler.now
         scheduler.at(now + probe.every, self._due, stream, probe)
         container = self._container(probe.container)
         if container is None:
-            if self._host.powered:
-                self._end(stream, probe, now, _GONE)
+            if self.host.powered:
+                self.end(stream, probe, now, _GONE)
             return  # on a host that is switched off nobody asks
-        if probe.probe == "dns":
-            scheduler.at(now + 2 * LOCAL, self._resolved, stream, probe, now)
-        elif probe.probe == "icmp":
-            self._echo(stream, probe, now, container)
-        else:
-            self._connect(stream, probe, now, container, SYN_RETRY)
+        PROBES.get(probe.probe).simulate(_Try(self, stream, probe, now, container))
 
-    def _echo(self, stream: _Stream, probe: Probe, due: int, container: SimContainer) -> None:
-        reach = self._host.reach
-        route = reach.route(self._host.name, container.id, probe.address, 0)
-        answered = reach.exchange(route, due, ECHO, ECHO) if route is not None else None
-        if route is None or answered is None or answered > due + probe.timeout:
-            self._scheduler.at(due + probe.timeout, self._timeout, stream, probe, due)
-        else:
-            self._scheduler.at(answered, self._answered, stream, probe, due, container, route)
-
-    def _connect(self, stream: _Stream, probe: Probe, due: int, container: SimContainer, pause: int) -> None:
-        """Open a connection, tried again after pauses that double, then ask."""
-        reach, scheduler = self._host.reach, self._scheduler
-        now, deadline = scheduler.now, due + probe.timeout
-        route = reach.route(self._host.name, container.id, probe.address, probe.port or 80)
-        opened = reach.exchange(route, now, 60, 60) if route is not None else None
-        if route is None or opened is None:
-            if now + pause < deadline:
-                scheduler.at(now + pause, self._connect, stream, probe, due, container, 2 * pause)
-            else:
-                scheduler.at(deadline, self._timeout, stream, probe, due)
-            return
-        target = reach.target(route)
-        if target is None or target.port != route.port:
-            scheduler.at(min(opened, deadline), self._end, stream, probe, due, _REFUSED)
-            return
-        answered = reach.stream(route, opened, REQUEST, ANSWER)
-        if answered is None or answered + SERVING > deadline:
-            scheduler.at(deadline, self._timeout, stream, probe, due)
-        else:
-            scheduler.at(answered + SERVING, self._answered, stream, probe, due, container, route)
-
-    def _answered(self, stream: _Stream, probe: Probe, due: int, container: SimContainer, route: Route) -> None:
-        """The answer is in, if the way is still there."""
-        port = 0 if probe.probe == "icmp" else probe.port or 80
-        if not container.running:
-            self._end(stream, probe, due, _GONE)
-        elif self._host.reach.route(self._host.name, container.id, probe.address, port) == route:
-            self._end(stream, probe, due, _OK)
-        else:
-            self._scheduler.at(due + probe.timeout, self._timeout, stream, probe, due)
-
-    def _resolved(self, stream: _Stream, probe: Probe, due: int) -> None:
-        daemon = self._host.daemon
+    def answer_of(self, name: str) -> _Answer:
+        """What the host's name server says of a name."""
+        daemon = self.host.daemon
         if daemon is None or not daemon.config.dns:
-            self._end(stream, probe, due, _REFUSED)
-            return
+            return _REFUSED
         node = daemon.router.node
-        key = (node, node.registry.generation, probe.target)
+        key = (node, node.registry.generation, name)
         answer = self._names.get(key)
         if answer is None:
             if len(self._names) > 64:
                 self._names.clear()
-            answer = self._names[key] = _ask(daemon.router.query, probe.target)
-        self._end(stream, probe, due, answer)
+            answer = self._names[key] = _ask(daemon.router.query, name)
+        return answer
 
-    def _timeout(self, stream: _Stream, probe: Probe, due: int) -> None:
-        self._end(stream, probe, due, (False, "timeout", ()))
-
-    def _end(self, stream: _Stream, probe: Probe, due: int, answer: _Answer) -> None:
+    def end(self, stream: _Stream, probe: Probe, due: int, answer: _Answer) -> None:
+        """A try is over: its sample."""
         if not stream.open:
             return
         ok, error, answers = answer
-        latency = self._scheduler.now - due if ok else None
+        latency = self.scheduler.now - due if ok else None
         stream.put(
             Sample(
                 t=due,
-                probe=probe.probe,  # type: ignore[arg-type]  # the runner makes http, icmp and dns
+                probe=probe.probe,
                 source=probe.source,
                 target=probe.target,
                 ok=ok,
@@ -167,14 +119,87 @@ class Prober:
 
     def _container(self, name: str) -> SimContainer | None:
         try:
-            found = self._host.engine.find(name)
+            found = self.host.engine.find(name)
         except UsageError:
             return None
         return found if found.running else None
 
 
+class _Try:
+    """One try under way (`lab.contracts.probe.SimulatedTry`)."""
+
+    __slots__ = ("_container", "_due", "_prober", "_stream", "probe")
+
+    def __init__(self, prober: Prober, stream: _Stream, probe: Probe, due: int, container: SimContainer) -> None:
+        self.probe = probe
+        self._prober, self._stream, self._due, self._container = prober, stream, due, container
+
+    def exchange(self, there: int, back: int, *, port: int = 0) -> None:
+        """One packet there and one back."""
+        reach = self._prober.host.reach
+        route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port)
+        answered = reach.exchange(route, self._due, there, back) if route is not None else None
+        if route is None or answered is None or answered > self._deadline:
+            self._prober.scheduler.at(self._deadline, self._timeout)
+        else:
+            self._prober.scheduler.at(answered, self._answered, route, port)
+
+    def connect(self, there: int = 0, back: int = 0, *, serving: int = 0) -> None:
+        """A TCP connection, a request and its answer."""
+        self._connect(there, back, serving, SYN_RETRY)
+
+    def resolve(self) -> None:
+        """The probe's target as a name."""
+        self._prober.scheduler.at(self._due + 2 * LOCAL, self._resolved)
+
+    @property
+    def _deadline(self) -> int:
+        return self._due + self.probe.timeout
+
+    def _connect(self, there: int, back: int, serving: int, pause: int) -> None:
+        """Open a connection, tried again after pauses that double, then ask."""
+        reach, scheduler, port = self._prober.host.reach, self._prober.scheduler, self.probe.port or 80
+        now, deadline = scheduler.now, self._deadline
+        route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port)
+        opened = reach.exchange(route, now, 60, 60) if route is not None else None
+        if route is None or opened is None:
+            if now + pause < deadline:
+                scheduler.at(now + pause, self._connect, there, back, serving, 2 * pause)
+            else:
+                scheduler.at(deadline, self._timeout)
+            return
+        target = reach.target(route)
+        if target is None or target.port != route.port:
+            scheduler.at(min(opened, deadline), self._end, _REFUSED)
+            return
+        answered = reach.stream(route, opened, there, back) if there or back else opened
+        if answered is None or answered + serving > deadline:
+            scheduler.at(deadline, self._timeout)
+        else:
+            scheduler.at(answered + serving, self._answered, route, port)
+
+    def _answered(self, route: Route, port: int) -> None:
+        """The answer is in, if the way is still there."""
+        host = self._prober.host
+        if not self._container.running:
+            self._end(_GONE)
+        elif host.reach.route(host.name, self._container.id, self.probe.address, port) == route:
+            self._end(_OK)
+        else:
+            self._prober.scheduler.at(self._deadline, self._timeout)
+
+    def _resolved(self) -> None:
+        self._end(self._prober.answer_of(self.probe.target))
+
+    def _timeout(self) -> None:
+        self._end((False, "timeout", ()))
+
+    def _end(self, answer: _Answer) -> None:
+        self._prober.end(self._stream, self.probe, self._due, answer)
+
+
 def _ask(query: Callable[[bytes], bytes | None], target: str) -> _Answer:
-    """As `lab.probes.tries.DnsTry` judges an answer."""
+    """As `lab.probes.kinds.dns.DnsTry` judges an answer."""
     name, _, kind = target.partition("/")
     question = DNSRecord.question(name, kind or "A")  # type: ignore[no-untyped-call]
     question.header.id = 0

@@ -13,6 +13,7 @@ import pytest
 from lab.contracts.lab import Probe
 from lab.contracts.probe import AgentCommand, encode_command, key_of, phase_of
 from lab.probes.agent import Agent
+from lab.probes.kinds.http import HttpTry
 from lab.records.history import Sample, decode
 
 ROOT = Path(__file__).parents[3]
@@ -139,7 +140,7 @@ def test_an_answer_that_is_seen_after_its_deadline_came_too_late() -> None:
     for took, ok, error in ((300 * MS, True, ""), (301 * MS, False, "timeout")):
         clock[0] = 0
         container = agent._container("")
-        attempt = agent._make(asked, 0, container)
+        attempt = HttpTry(asked, 0, 1)
         clock[0] = took
         agent._finish(attempt, container, True, "")
         sample = decode(bytes(agent._samples))

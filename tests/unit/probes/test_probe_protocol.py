@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lab.contracts.lab import Probe
 from lab.contracts.probe import AgentCommand, decode_command, encode_command, first_due, key_of, phase_of
-from lab.probes.icmp import checksum
+from lab.probes.kinds.icmp import checksum
 
 
 def probe(**more: object) -> Probe:

@@ -1,4 +1,4 @@
-"""Echo requests (RFC 792, RFC 4443) through one raw socket per container and address family.
+"""The probe `icmp`: echo requests (RFC 792, RFC 4443) through one raw socket per container and address family.
 
 Owns that socket and the table of requests under way. An answer counts when identifier, sequence number and our token
 in the payload all match, for a raw socket also hears the answers to everybody else's pings in its namespace.
@@ -6,13 +6,17 @@ in the payload all match, for a raw socket also hears the answers to everybody e
 
 import socket
 import struct
-from collections.abc import Callable
 from select import EPOLLIN
 
 from lab.contracts.lab import Probe
-from lab.probes.tries import Done, Poller, Try
+from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.kinds.probes import ProbeKind
+from lab.probes.tries import Try, family_of
 
-__all__ = ["EchoSocket", "IcmpTry", "checksum"]
+__all__ = ["ECHO", "KIND", "EchoSocket", "IcmpTry", "checksum"]
+
+ECHO = 84
+"""Bytes of a simulated echo request, IP header included."""
 
 _HEADER = struct.Struct("!BBHHH")
 _TOKEN = struct.Struct("!8sQQ")
@@ -105,16 +109,19 @@ class EchoSocket:
 class IcmpTry(Try):
     """One echo request; ok when its reply comes."""
 
-    __slots__ = ("_done", "_sockets", "_used")
+    __slots__ = ("_done", "_shared", "_used")
 
-    def __init__(self, probe: Probe, due: int, number: int, sockets: Callable[[str], EchoSocket]) -> None:
+    def __init__(self, probe: Probe, due: int, number: int, shared: Shared) -> None:
         super().__init__(probe, due, number)
-        self._sockets = sockets
+        self._shared = shared
         self._used: EchoSocket | None = None
 
     def start(self, poller: Poller, done: Done) -> None:
         self._done = done
-        self._used = self._sockets(self.probe.address)
+        family = family_of(self.probe.address)
+        self._used = self._shared.once(
+            (EchoSocket, family), lambda number, secret, poller: EchoSocket(family, number, secret, poller)
+        )
         self._used.send(self)
 
     def answered(self) -> None:
@@ -125,3 +132,19 @@ class IcmpTry(Try):
         if self._used is not None:
             self._used.waiting.pop(self.number, None)
             self._used = None
+
+
+def _simulate(attempt: SimulatedTry) -> None:
+    attempt.exchange(ECHO, ECHO)
+
+
+KIND = ProbeKind(
+    name="icmp",
+    title="ICMP echo",
+    about="an echo request; good when its reply comes",
+    asks="container",
+    protocol="icmp",
+    attempt=IcmpTry,
+    simulate=_simulate,
+    by_default=True,
+)

@@ -1,0 +1,72 @@
+"""What a probe says of itself, and the registry of probes.
+
+Owns `ProbeKind` and what may be asked about the probe of a record, whose package may be gone by now. Imported by the
+agents on hosts: nothing here may import what a scenario is.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lab.registry import Registry
+from overlay.compiled_policy import Protocol
+
+if TYPE_CHECKING:
+    from lab.contracts.lab import Probe
+    from lab.contracts.probe import Attempt, Shared, SimulatedTry
+
+__all__ = ["PROBES", "ProbeKind", "asks_name", "ordered_probes", "probes_that", "protocol_of", "title_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeKind:
+    """One kind of probe: `probes: [{kind: NAME, …}]`. Each try is sent, and answered or not; its time is measured."""
+
+    name: str
+    title: str
+    """In figures and tables: `ICMP echo`."""
+    about: str
+    """Its line of reference (Markdown): what is sent, and when a try is good."""
+    asks: Literal["container", "port", "name"]
+    """container: any; port: one whose service has a port; name: a name server, for what stands in `name`."""
+    protocol: Protocol
+    """What packet filters and policies take it for."""
+    attempt: "Callable[[Probe, int, int, Shared], Attempt]"
+    """A try on real hosts: (probe, when it was due, its number in this agent, what it shares with others)."""
+    simulate: "Callable[[SimulatedTry], None]"
+    """A try on simulated hosts: calls one method of what it is given, which does the rest."""
+    by_default: bool = False
+    """It is measured, where it can be, in scenarios without `probes`: `port` where there is one, else `container`."""
+
+
+PROBES = Registry("probe", ProbeKind, "lab.probes.kinds", first=("http", "icmp", "dns"))
+"""Of two that ask the same containers, the earlier one demands more: reports say of pairs what it says."""
+
+
+def asks_name(probe: str) -> bool:
+    """Whether the target of this probe's series is a name, and not a container."""
+    kind = PROBES.find(probe)
+    return kind is not None and kind.asks == "name"
+
+
+def protocol_of(probe: str) -> Protocol:
+    """What policies take this probe for."""
+    kind = PROBES.find(probe)
+    return kind.protocol if kind is not None else "tcp"
+
+
+def title_of(probe: str) -> str:
+    """What figures and tables call it."""
+    kind = PROBES.find(probe)
+    return kind.title if kind is not None else probe
+
+
+def ordered_probes(probes: Iterable[str]) -> list[str]:
+    """Each of these once, in the registry's order; those that nobody knows any more last."""
+    asked, known = set(probes), PROBES.names()
+    return [*(name for name in known if name in asked), *sorted(asked - set(known))]
+
+
+def probes_that(can: Callable[[ProbeKind], bool]) -> str:
+    """The probes that do something, in words: `http or icmp probe`."""
+    return f"{' or '.join(kind.name for kind in PROBES if can(kind))} probe"
