@@ -13,9 +13,9 @@ from typing import Any
 
 from lab import child
 from lab.api.played import PlayedRun, load
-from lab.backends.registry import DEFAULT
-from lab.backends.registry import backend as find_backend
 from lab.errors import BackendRefused, LabError
+from lab.kinds.backends import DEFAULT
+from lab.kinds.backends import backend as find_backend
 from lab.records.store import HISTORY, ROOT
 from lab.scenario.load import Reading, ScenarioError, read
 from lab.sweep.grid import variant_text

@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from lab.kinds.backends import DEFAULT
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -129,7 +131,7 @@ def scenarios(as_json: bool) -> None:
     )
 )
 @_SCENARIO
-@_backend("netns")
+@_backend(DEFAULT)
 @_SEED
 @_PACE
 @_OUT
@@ -159,7 +161,7 @@ def run(
 
 @lab.command(epilog=_examples("lab up mine.yaml", "lab up partition --name mine"))
 @_SCENARIO
-@_backend("netns")
+@_backend(DEFAULT)
 @_SEED
 @_PACE
 @click.option("--name", default="", envvar="LAB_NAME", help="What to call the lab; the scenario's name by default.")
@@ -266,7 +268,7 @@ def sweep(
 @click.option("--seeds", default="5", show_default=True, help="How many, as 5, or which, as 1-3,7.")
 @click.option(
     "--against",
-    default="netns",
+    default=DEFAULT,
     show_default=True,
     help="The backend of real packets.",
     shell_complete=_offering("backends"),
@@ -338,7 +340,7 @@ def compare(a: Path, b: Path, as_json: bool) -> None:
 
 @lab.command(epilog=_examples("lab validate mine.yaml", "lab validate scenarios/*.yaml --backend sim"))
 @click.argument("scenarios", nargs=-1, required=True, type=ScenarioPath(), shell_complete=_offering("scenarios"))
-@_backend("netns")
+@_backend(DEFAULT)
 @_SEED
 @_JSON
 def validate(scenarios: tuple[Path, ...], backend: str, seed: int | None, as_json: bool) -> None:

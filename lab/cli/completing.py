@@ -71,9 +71,9 @@ def runs(_context: click.Context) -> Iterable[tuple[str, str]]:
 @_offering
 def backends(_context: click.Context) -> Iterable[tuple[str, str]]:
     """Backends by name."""
-    from lab.backends.registry import names
+    from lab.kinds.backends import BACKENDS
 
-    return [(name, "") for name in names()]
+    return [(kind.name, kind.about) for kind in BACKENDS]
 
 
 def scenarios(_context: click.Context, _param: click.Parameter, typed: str) -> list[CompletionItem]:

@@ -12,11 +12,11 @@ from lab.cli.many import USAGE
 from lab.errors import LabError
 from lab.explore.case import Case
 from lab.explore.search import Search, kind_of, write_case
+from lab.kinds.backends import is_virtual, virtual_backends
 from lab.scenario.load import ScenarioError
 from lab.scenario.values import UNITS, parse_duration
 from lab.sweep.grid import parse_seeds
 from lab.sweep.measure import Point
-from lab.sweep.play import VIRTUAL
 from lab.sweep.pools import Processes, cores
 from lab.sweep.run import Interrupt
 from lab.words import count
@@ -39,8 +39,9 @@ def explore(
     """Look for a violation; returns 0 when there is none, 1 with one, 2 for bad input, 3 when interrupted."""
     try:
         wanted = parse_seeds(seeds)
-        if backend not in VIRTUAL:
-            raise LabError(f"--backend {backend}: only runs in virtual time can be searched: {', '.join(VIRTUAL)}")
+        if not is_virtual(backend):
+            able = ", ".join(virtual_backends())
+            raise LabError(f"--backend {backend}: only runs in virtual time can be searched: {able}")
         try:
             within = parse_duration(deadline)
         except ValueError as error:

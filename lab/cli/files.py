@@ -23,7 +23,7 @@ USAGE = 2
 
 def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_json: bool) -> int:
     """Say what is wrong with scenario files, and what the backend would refuse; with `as_json` print them resolved."""
-    from lab.backends.registry import backend as find_backend
+    from lab.kinds.backends import backend as find_backend
     from lab.scenario.load import ScenarioError, read
 
     engine = find_backend(backend)
@@ -91,28 +91,28 @@ def make_report(where: str) -> int:
 
 
 _PLAINEST = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\ntimeline: [{wait: 1s}]\n"
-_KINDS = {"dind": "hosts with a Docker Engine each", "vagrant": "hosts that are virtual machines"}
-"""Backends that need more than features of the kernel."""
 
 
 def _backends() -> "list[Feature]":
-    """What of these can have two hosts here, as the backend itself says."""
-    from lab.backends.registry import backend as find_backend
+    """The backends that need more than features of the kernel: whether each can have two hosts here, as it says."""
     from lab.fabric.features import Feature
+    from lab.kinds.backends import BACKENDS
     from lab.scenario.load import parse
     from lab.scenario.resolve import resolve
 
     scenario = resolve(parse(_PLAINEST))
     found = []
-    for name, serves in _KINDS.items():
+    for kind in BACKENDS:
+        if not kind.serves:
+            continue
         try:
-            reasons = find_backend(name).refuse(scenario)
+            reasons = kind.make().refuse(scenario)
         except LabError as error:
             reasons = [str(error)]
         found.append(
             Feature(
-                name=f"--backend {name}",
-                serves=serves,
+                name=f"--backend {kind.name}",
+                serves=kind.serves,
                 required=False,
                 found=not reasons,
                 remedy="\n    ".join(reasons),

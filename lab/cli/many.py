@@ -15,9 +15,9 @@ import msgspec
 from lab.cli import table
 from lab.cli.command import lab_command
 from lab.errors import LabError
+from lab.kinds.backends import is_virtual, virtual_backends
 from lab.scenario.load import ScenarioError
 from lab.sweep.measure import Point
-from lab.sweep.play import VIRTUAL
 from lab.sweep.pools import Cluster, OneByOne, Processes, WorkerPool, cores
 from lab.sweep.run import SweepPlan, Swept
 from lab.words import are, count
@@ -109,7 +109,7 @@ def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_j
 
     try:
         wanted = parse_seeds(seeds)
-        if against in VIRTUAL:
+        if is_virtual(against):
             raise LabError(f"--against {against}: expected a backend of real packets, as netns")
         folder = out if out is not None else Path("reports") / path.name.partition(".")[0] / "fidelity"
         plans = [plan(path, (), wanted, backend=name, folder=folder / name) for name in ("sim", against)]
@@ -159,11 +159,10 @@ def _fidelity_table(found: Any, against: str) -> None:
 
 def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], WorkerPool]:
     """What plays the runs of a backend; raises `LabError` for what cannot be."""
-    if backend not in VIRTUAL:
+    if not is_virtual(backend):
         if scheduler:
-            raise LabError(
-                f"--scheduler: only runs on {', '.join(VIRTUAL)} go to a cluster; {backend} needs this machine"
-            )
+            able = ", ".join(virtual_backends())
+            raise LabError(f"--scheduler: only runs on {able} go to a cluster; {backend} needs this machine")
         if jobs is not None and jobs > 1:
             raise LabError(
                 f"--jobs {jobs}: labs of {backend} run one after the other, for each wants the whole machine"

@@ -15,7 +15,6 @@ from typing import Any
 import click
 import msgspec
 
-from lab.backends.registry import backend as find_backend
 from lab.cli import interrupts
 from lab.cli.command import lab_command
 from lab.cli.ending import UNKNOWN, USAGE, code_within, in_words
@@ -24,6 +23,7 @@ from lab.cli.runs import refresh
 from lab.cli.tell import Teller
 from lab.contracts.lab import Backend, Housed, Paced, Virtual
 from lab.errors import LabError
+from lab.kinds.backends import backend as find_backend
 from lab.records.history import Writer
 from lab.records.store import (
     EXIT_CODES,

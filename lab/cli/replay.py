@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from lab.backends.registry import backend as find_backend
 from lab.contracts.lab import Virtual
 from lab.errors import LabError, Unreadable
+from lab.kinds.backends import backend as find_backend
 from lab.records.history import Meta, Writer, read
 from lab.records.store import HISTORY, find_run
 from lab.records.unreadable import understood

@@ -124,7 +124,7 @@ class Lab(Protocol):
 
 
 class Backend(Protocol):
-    """One kind of host. Registered by name in `lab.backends.registry`."""
+    """One kind of host. Registered by name in `lab.kinds.backends`."""
 
     name: str
 

@@ -1,6 +1,7 @@
 """What a kind of each sort says of itself, and the registry of that sort.
 
     overlays    what containers are joined by     lab/overlays/        overlay_lab.overlays
+    backends    what hosts are made of            lab/backends/kinds/  overlay_lab.backends
     probes      what is measured between them     lab/probes/kinds/    overlay_lab.probes
 
 Each page has the class that a kind is an object of and its registry: the folder of the lab's own kinds, and the group

@@ -18,10 +18,10 @@ from typing import Any
 from msgspec import Struct
 
 from lab import child
-from lab.backends.registry import backend as find_backend
 from lab.checkers import Validity, merge
 from lab.contracts.lab import Backend
 from lab.errors import LabError
+from lab.kinds.backends import backend as find_backend
 from lab.records.history import AnyRecord, Writer, read
 from lab.records.store import HISTORY
 from lab.runner.runner import Runner, RunOutcome
@@ -31,10 +31,8 @@ from lab.sweep.grid import Assignment
 from lab.sweep.measure import Point, measure
 from overlay import __version__
 
-__all__ = ["VIRTUAL", "CommandPlayer", "Task", "play_here"]
+__all__ = ["CommandPlayer", "Task", "play_here"]
 
-VIRTUAL = ("sim",)
-"""Backends whose runs need no machine of their own."""
 _LAST_WORDS = 400
 
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from lab.backends.registry import backend as find_backend
 from lab.contracts.lab import Housed
 from lab.errors import LabError
 from lab.fabric.syscalls import set_parent_death_signal
+from lab.kinds.backends import backend as find_backend
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 

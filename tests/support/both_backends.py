@@ -4,9 +4,9 @@ from pathlib import Path
 
 from netns_labs import carry_out, require_netns
 
-from lab.backends.registry import backend as find_backend
 from lab.checkers import check
 from lab.contracts.lab import Virtual
+from lab.kinds.backends import backend as find_backend
 from lab.records.history import Event, Writer, read
 from lab.runner.runner import Runner
 from lab.scenario.load import parse

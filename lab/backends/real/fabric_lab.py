@@ -18,6 +18,8 @@ from lab.fabric import features
 from lab.fabric.plan import FabricRouter, Underlay, routed
 from lab.fabric.rules import queued
 from lab.faults.packet_filter import Obstacle
+from lab.kinds.backends import BACKENDS
+from lab.kinds.probes import PROBES
 from lab.links import TIMED
 from lab.scenario.resolve import Resolved
 
@@ -180,6 +182,12 @@ def step_refusals(scenario: Resolved, backend: str, devices: Mapping[str, str]) 
         for index, step in enumerate(scenario.timeline)
         if step.verb in devices
     ]
+    hosts = BACKENDS.find(backend)
+    for index, plan in enumerate(scenario.probes):
+        package = PROBES.package_of(plan.kind)
+        if package and hosts is not None and not hosts.shares_python:
+            able = " or ".join(kind.name for kind in BACKENDS if kind.shares_python)
+            reasons.append(f"probes[{index}].kind: {plan.kind} is in the package {package}, not on hosts; use {able}")
     if scenario.machine is not None:
         reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
     return reasons

@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said(step: str, message: str) -> None:
 
 
 def test_devices_are_refused_where_they_cannot_be_disturbed() -> None:
-    from lab.backends.registry import backend
+    from lab.kinds.backends import backend
 
     scenario = resolve(parse(HEAD + "  - slow_disk: {host: a}\n  - clock: {host: b, drift_ppm: 100}\n"), name="x")
     reasons = backend("netns").refuse(scenario)
