@@ -232,7 +232,7 @@ class MemoryLab:
         failed_at = due + (2 * MS if probe.probe == "dns" else probe.timeout)
         error = "" if ok else "no records" if probe.probe == "dns" else "timeout"
         sample = Sample(
-            t=due, probe=probe.probe, source=probe.source, target=probe.target, ok=ok, answers=answers,  # type: ignore[arg-type]
+            t=due, probe=probe.probe, source=probe.source, target=probe.target, ok=ok, answers=answers,
             latency=MS if ok else None, error=error,
         )  # fmt: skip
         return sample, due + MS if ok else failed_at

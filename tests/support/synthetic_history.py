@@ -107,7 +107,7 @@ class Story:
             latency = int(base * MS * self.random.lognormvariate(0, 0.35))
         sample = Sample(
             t=t,
-            probe=probe,  # type: ignore[arg-type]
+            probe=probe,
             source=source,
             target=target,
             ok=ok,

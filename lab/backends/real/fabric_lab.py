@@ -187,7 +187,8 @@ def step_refusals(scenario: Resolved, backend: str, devices: Mapping[str, str]) 
         package = PROBES.package_of(plan.kind)
         if package and hosts is not None and not hosts.shares_python:
             able = " or ".join(kind.name for kind in BACKENDS if kind.shares_python)
-            reasons.append(f"probes[{index}].kind: {plan.kind} is in the package {package}, not on hosts; use {able}")
+            text = f"{plan.kind} is in the package {package}, which hosts of {backend} do not have; use {able}"
+            reasons.append(f"probes[{index}].kind: {text}")
     if scenario.machine is not None:
         reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
     return reasons

@@ -29,7 +29,7 @@ tries = st.lists(st.sampled_from(("good", "bad", "late")), max_size=40)
 def sample(at: int, what: str, key: tuple[str, str, str] = KEY) -> Sample:
     return Sample(
         t=at,
-        probe=key[0],  # type: ignore[arg-type]
+        probe=key[0],
         source=key[1],
         target=key[2],
         ok=what == "good",

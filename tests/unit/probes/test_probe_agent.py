@@ -6,12 +6,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.contracts.lab import Probe
 from lab.contracts.probe import AgentCommand, encode_command, key_of, phase_of
+from lab.kinds.probes import PROBES
 from lab.probes.agent import Agent
 from lab.probes.kinds.http import HttpTry
 from lab.records.history import Sample, decode
@@ -186,7 +188,8 @@ def test_a_machine_that_cannot_keep_up_gives_every_probe_a_turn(monkeypatch: pyt
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr("lab.probes.agent.HttpTry", Costly)
+    costly = replace(PROBES.get("http"), attempt=lambda probe, due, number, _: Costly(probe, due, number))
+    monkeypatch.setitem(PROBES._loaded, "http", costly)
     agent = Agent(-1, -1, lambda: clock[0])
     for number in range(40):
         agent._add(
