@@ -248,7 +248,7 @@ def sweep(
     option of the overlay: --set topology.hosts=8,16,32 --set overlay.gossip_interval=5s,15s. Runs that are in OUT
     already are not played again.
     """
-    from lab.cli.many import run_sweep
+    from lab.cli.sweep import run_sweep
 
     code = run_sweep(
         scenario,
@@ -280,7 +280,7 @@ def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json
 
     Exit codes: 0 both agree about the verdict, 1 they do not, 3 a run could not be judged.
     """
-    from lab.cli.many import run_fidelity
+    from lab.cli.sweep import run_fidelity
 
     sys.exit(run_fidelity(scenario, seeds=seeds, against=against, out=out, as_json=as_json))
 
@@ -333,7 +333,7 @@ def explore(
 @_JSON
 def compare(a: Path, b: Path, as_json: bool) -> None:
     """Say whether the sweeps A and B differ (directories, or their tables). Exit codes: 0 no, 1 yes, 3 cannot tell."""
-    from lab.cli.many import run_compare
+    from lab.cli.sweep import run_compare
 
     sys.exit(run_compare(a, b, as_json=as_json))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from lab.cli.command import lab_command
-from lab.cli.many import USAGE
+from lab.cli.sweep import USAGE
 from lab.errors import LabError
 from lab.explore.case import Case
 from lab.explore.search import Search, kind_of, write_case

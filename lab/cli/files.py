@@ -77,11 +77,11 @@ def check_run(where: str, *, as_json: bool) -> int:
 
 def make_report(where: str) -> int:
     """Draw a stored history again."""
-    from lab.cli.tell import Teller
+    from lab.cli.progress import ProgressPrinter
     from lab.report import write_report
 
     run_dir = find_run(where)
-    teller = Teller()
+    teller = ProgressPrinter()
     doing = teller.report(run_dir / HISTORY)
     with understood(run_dir / HISTORY):
         summary = write_report(run_dir, doing=doing)

@@ -12,7 +12,7 @@ import click
 from lab.cli import interrupts, table
 from lab.cli.ending import USAGE
 from lab.cli.play import answering, inside, prepare, staying
-from lab.cli.tell import Teller
+from lab.cli.progress import ProgressPrinter
 from lab.contracts.lab import Virtual
 from lab.errors import LabError
 from lab.records.history import Writer
@@ -52,7 +52,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
             "`lab up` takes netns, dind or vagrant"
         )
     name = name or scenario.name
-    teller = Teller()
+    teller = ProgressPrinter()
     teller.head(scenario, backend)
 
     def work() -> int:

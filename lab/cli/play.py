@@ -19,8 +19,8 @@ from lab.cli import interrupts
 from lab.cli.command import lab_command
 from lab.cli.ending import UNKNOWN, USAGE, code_within, in_words
 from lab.cli.files import tell
+from lab.cli.progress import ProgressPrinter
 from lab.cli.runs import refresh
-from lab.cli.tell import Teller
 from lab.contracts.lab import Backend, Housed, Paced, Virtual
 from lab.errors import LabError
 from lab.kinds.backends import backend as find_backend
@@ -67,7 +67,7 @@ def play(
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
     replay = replay_command(path, engine, scenario, run_dir)
-    teller = Teller()
+    teller = ProgressPrinter()
     teller.head(scenario, backend)
     blank = Summary(
         verdict="unknown",
@@ -161,7 +161,9 @@ def answering(engine: Backend, scenario: Resolved) -> Callable[[Stage], Coroutin
     return answer
 
 
-def _play(scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, teller: Teller, keep: bool) -> int:
+def _play(
+    scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool
+) -> int:
     """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
 
     def settle(outcome: RunOutcome) -> None:

@@ -18,7 +18,7 @@ import click
 
 from lab.cli.command import lab_command
 from lab.workshop.bookmark import Bookmark
-from lab.workshop.course import Course, Left, WentWrong
+from lab.workshop.course import Course, CourseLeft, CourseMismatch
 from lab.workshop.hosts import page, read, two_hosts
 from lab.workshop.words import LANGUAGES, Words
 
@@ -65,10 +65,10 @@ def hold_class(
                 walked = course.walk()
             finally:
                 course.close()
-    except Left as left:
+    except CourseLeft as left:
         _farewell(words, again, left, bookmark, kept=not parts)
         return _LEFT
-    except WentWrong as error:
+    except CourseMismatch as error:
         click.echo(f"lab: {error}", err=True)
         return _WRONG
     except KeyboardInterrupt:
@@ -90,7 +90,7 @@ def _ask(prompt: str) -> str:
     return input(prompt)
 
 
-def _farewell(words: Words, again: str, left: Left, bookmark: Bookmark, *, kept: bool) -> None:
+def _farewell(words: Words, again: str, left: CourseLeft, bookmark: Bookmark, *, kept: bool) -> None:
     if kept and not bookmark.problem:
         click.echo(words.pause.format(command=again, number=left.place.part, at=left.place.command + 1))
     elif kept:

@@ -2,7 +2,7 @@
 
 Owns the state of one container, its run's process and streams, and the rule of its restart policy. A run is one task
 from lease to release, so that whatever ends it, everything is given back in one place. Knows its engine only through
-`Surroundings`; knows nothing of HTTP.
+`EngineServices`; knows nothing of HTTP.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from lab.engine.logs import ContainerLog, ContainerRecord, ContainerStore
 from lab.engine.namespaces import fork_child
 from lab.engine.network import BridgeNetwork, Lease
 from lab.engine.reaper import Reaper
-from lab.engine.streams import Fan, StandardInput, Stdio
+from lab.engine.streams import OutputFanOut, StandardInput, Stdio
 from lab.fabric.syscalls import pidfd_open
 from lab.images import Image, search_path
 
-__all__ = ["ProcessContainer", "Status", "Surroundings", "read_to_end"]
+__all__ = ["EngineServices", "ProcessContainer", "Status", "read_to_end"]
 
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.1, 60.0
 _STEADY = 10_000_000_000
@@ -42,7 +42,7 @@ class Status(Enum):
     REMOVING = "removing"
 
 
-class Surroundings(Protocol):
+class EngineServices(Protocol):
     """What a container needs of its engine."""
 
     store: ContainerStore
@@ -65,7 +65,7 @@ class ProcessContainer:
     """See the module. The public coroutines may be called in any state and raise `ApiError` where Docker would."""
 
     def __init__(
-        self, engine: Surroundings, record: ContainerRecord, request: spec.CreateRequest, image: Image
+        self, engine: EngineServices, record: ContainerRecord, request: spec.CreateRequest, image: Image
     ) -> None:
         self._engine = engine
         self.record = record
@@ -74,7 +74,7 @@ class ProcessContainer:
         self.entrypoint, self.cmd = spec.command(request, image)
         self.folder: Path = engine.store.folder(record.id)
         self.log = ContainerLog(self.folder / "json.log", engine.now)
-        self.output = Fan()
+        self.output = OutputFanOut()
         self.stdin = self._new_stdin()
         self.size = (0, 0)
         """Rows and columns of the terminal, as last asked for."""

@@ -13,7 +13,7 @@ from lab.engine.inside import ContainerProgram, enter_and_run, read_failure
 from lab.engine.namespaces import fork_child
 from lab.engine.reaper import Reaper
 from lab.engine.spec import ExecRequest
-from lab.engine.streams import STDOUT, Fan, StandardInput, Stdio
+from lab.engine.streams import STDOUT, OutputFanOut, StandardInput, Stdio
 
 __all__ = ["ExecInstance"]
 
@@ -32,7 +32,7 @@ class ExecInstance:
         self.pid = 0
         self.running = False
         self.exit_code: int | None = None
-        self.output = Fan()
+        self.output = OutputFanOut()
         self._loop = asyncio.get_running_loop()
         self.stdin = StandardInput(self._loop)
         self._reaper = reaper

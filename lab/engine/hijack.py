@@ -12,7 +12,7 @@ from typing import cast
 from aiohttp import web
 
 from lab.engine.errors import invalid
-from lab.engine.streams import STDERR, STDOUT, Fan, StandardInput
+from lab.engine.streams import STDERR, STDOUT, OutputFanOut, StandardInput
 
 __all__ = ["Hijack", "detach_keys"]
 
@@ -43,7 +43,7 @@ class Hijack(asyncio.Protocol):
 
     def __init__(
         self,
-        fan: Fan,
+        fan: OutputFanOut,
         stdin: StandardInput | None,
         *,
         tty: bool,

@@ -13,7 +13,7 @@ import termios
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["STDERR", "STDOUT", "Fan", "Sink", "StandardInput", "Stdio"]
+__all__ = ["STDERR", "STDOUT", "OutputFanOut", "Sink", "StandardInput", "Stdio"]
 
 STDOUT, STDERR = 1, 2
 _CHUNK = 65536
@@ -31,7 +31,7 @@ class Sink(Protocol):
         ...
 
 
-class Fan:
+class OutputFanOut:
     """Those who listen; outlives the single runs of a container, so that one can attach before the start."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class Stdio:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        fan: Fan,
+        fan: OutputFanOut,
         stdin: StandardInput | None,
         *,
         tty: bool,

@@ -33,7 +33,7 @@ class Layer(Struct, frozen=True):
         return Path(self.file)
 
 
-class Built(Struct, frozen=True, kw_only=True):
+class BuiltImage(Struct, frozen=True, kw_only=True):
     """An image in the cache."""
 
     name: str
@@ -120,7 +120,7 @@ def _info(name: str, *, size: int = 0, mode: int) -> tarfile.TarInfo:
     return info
 
 
-def configuration(image: Built, architecture: str) -> bytes:
+def configuration(image: BuiltImage, architecture: str) -> bytes:
     """The image's configuration, whose hash is the image's id."""
     labels = {**image.config.get("Labels", {}), "overlay-lab.inputs": image.inputs}
     return json.dumps(
@@ -136,7 +136,7 @@ def configuration(image: Built, architecture: str) -> bytes:
     ).encode()
 
 
-def archive(images: Sequence[Built], architecture: str) -> Iterator[bytes]:
+def archive(images: Sequence[BuiltImage], architecture: str) -> Iterator[bytes]:
     """The bytes of one archive with all these images, layer by layer; layers that they share are in it once."""
     manifest = []
     for image in images:

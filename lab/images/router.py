@@ -19,7 +19,7 @@ from pathlib import Path
 import overlay
 from lab.errors import LabError
 from lab.images import elf, layers, store
-from lab.images.archive import Built, Layer, LayerWriter, archive
+from lab.images.archive import BuiltImage, Layer, LayerWriter, archive
 from lab.images.layers import Say
 
 NAME = "overlay-lab/weave"
@@ -48,7 +48,7 @@ _SHELL = ("sh", "ls", "cat", "ps", "ip", "ping", "nc", "nslookup", "nsenter", "v
 _FORMAT = "2"
 
 
-def build(say: Say, *, anew: bool = False) -> Built:
+def build(say: Say, *, anew: bool = False) -> BuiltImage:
     """The image, its layers made as far as they are not in the cache. Raises `LabError` with what is missing."""
     with store.locked():
         base = layers.base_layer(say)
@@ -61,12 +61,12 @@ def build(say: Say, *, anew: bool = False) -> Built:
         )
         stack = (runtime, packages, own)
         store.forget_old()
-        return Built(
+        return BuiltImage(
             name=f"{NAME}:latest", layers=stack, config=CONFIG, inputs=layers.hash_of(*(one.digest for one in stack))
         )
 
 
-def write(image: Built, target: Path) -> int:
+def write(image: BuiltImage, target: Path) -> int:
     """Write the archive that `docker load` reads, compressed, whole or not at all; its size in bytes."""
     attempt = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from lab.errors import LabError
 from lab.images import layers, reference
-from lab.images.archive import Built, archive, names_in
+from lab.images.archive import BuiltImage, archive, names_in
 from lab.images.layers import Say
 
 HOST = "overlay-lab/host"
@@ -31,7 +31,7 @@ _KEPT = 3
 _PYTHON = ("usr/lib/python3", "usr/lib/python3.")
 
 
-class Loaded(Struct, frozen=True):
+class LoadedArchive(Struct, frozen=True):
     """A user's own archive in the cache."""
 
     path: Path
@@ -52,7 +52,7 @@ def inputs() -> str:
     return layers.hash_of("images", *parts)
 
 
-def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None = None) -> list[Built]:
+def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None = None) -> list[BuiltImage]:
     """The lab's own images, made as far as they are not in the cache. Raises `LabError` with what is missing.
 
     `base` writes Debian's part, a root file system as a tar; without it mmdebstrap does.
@@ -68,13 +68,13 @@ def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None 
         stack = (debian, layers.packages_layer(python, say), layers.project_layer(python))
         shell = {"Cmd": ["/bin/bash"], "Env": _ENV}
         images = [
-            Built(
+            BuiltImage(
                 name=f"{HOST}:{wanted}",
                 layers=stack,
                 config={"Cmd": ["/usr/local/sbin/host-init"], "Env": _ENV, "Volumes": {"/var/lib/docker": {}}},
                 inputs=wanted,
             ),
-            Built(
+            BuiltImage(
                 name="ksahnine/dummy-http:latest",
                 layers=(layers.dummy_http_layer(debian),),
                 config={
@@ -85,10 +85,10 @@ def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None 
                 },
                 inputs=wanted,
             ),
-            Built(
+            BuiltImage(
                 name="tutum/curl:latest", layers=(layers.closure_layer("curl", debian),), config=shell, inputs=wanted
             ),
-            Built(
+            BuiltImage(
                 name="process:latest",
                 layers=(layers.closure_layer("process", debian, more=_PYTHON),),
                 config=shell,
@@ -100,10 +100,10 @@ def build(say: Say, *, force: bool = False, base: Callable[[Path], None] | None 
         return images
 
 
-def built() -> list[Built]:
+def built() -> list[BuiltImage]:
     """The lab's own images in the cache, possibly of older inputs; none before the first build."""
     try:
-        images = msgspec.json.decode(_index().read_bytes(), type=list[Built])
+        images = msgspec.json.decode(_index().read_bytes(), type=list[BuiltImage])
     except (FileNotFoundError, msgspec.MsgspecError):
         return []
     return images if all(layer.path.exists() for image in images for layer in image.layers) else []
@@ -115,7 +115,7 @@ def ready() -> bool:
     return base.exists()
 
 
-def load(path: Path) -> Loaded:
+def load(path: Path) -> LoadedArchive:
     """Take a user's archive (of `docker save`) into the cache; its names can be used as `image:` from now on."""
     names = tuple(names_in(path))
     folder = layers.cache() / "loaded"
@@ -128,13 +128,13 @@ def load(path: Path) -> Loaded:
             attempt.rename(target)
         finally:
             attempt.unlink(missing_ok=True)
-    return Loaded(target, names)
+    return LoadedArchive(target, names)
 
 
-def loaded() -> list[Loaded]:
+def loaded() -> list[LoadedArchive]:
     """The users' own archives, oldest first: a name in two of them means the later one."""
     files = sorted((layers.cache() / "loaded").glob("*.tar"), key=lambda file: file.stat().st_mtime)
-    return [Loaded(file, tuple(names_in(file))) for file in files]
+    return [LoadedArchive(file, tuple(names_in(file))) for file in files]
 
 
 def forget(name: str) -> None:

@@ -17,7 +17,7 @@ _BITS = 16
 _ONE = 1 << _BITS
 
 
-class Passage:
+class LinkModel:
     """One direction between two hosts. `cut`: nothing passes. `plain`: whatever passes takes `delay`."""
 
     __slots__ = ("_bad", "_busy_until", "_rng", "blocked", "cut", "delay", "limit", "link", "plain", "queue_limit")

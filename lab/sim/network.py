@@ -1,6 +1,6 @@
 """The network between simulated hosts: who reaches whom, cuts, obstacles, datagrams. Knows no protocol.
 
-One `Passage` for each direction between two hosts does to packets what links and obstacles do; networks are joined by
+One `LinkModel` for each direction between two hosts does to packets what links and obstacles do; networks are joined by
 `Routers`, if at all. Connections are `lab.sim.streams`' business.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lab.links import Link, Links
-from lab.sim.link_model import Passage
+from lab.sim.link_model import LinkModel
 from lab.sim.routers import Fate, Leg, Routers
 from lab.sim.scheduler import Scheduler
 from lab.sim.streams import BASE_DELAY, SYN_RETRY, End, Site, Streams
@@ -38,7 +38,7 @@ class SimNetwork(Streams):
         self._rng = rng
         self._by_address: dict[str, Site] = {}
         self._addresses: dict[str, tuple[str, ...]] = {}
-        self._ways: dict[tuple[str, str], Passage] = {}
+        self._ways: dict[tuple[str, str], LinkModel] = {}
         self._is_cut: Callable[[str, str], bool] = _nothing
         self._obstacles: dict[int, Obstacle] = {}
 
@@ -110,12 +110,12 @@ class SimNetwork(Streams):
         """Whether it is an address of the underlay."""
         return address in self._by_address or (self.routers is not None and self.routers.known(address))
 
-    def way(self, sender: str, receiver: str) -> Passage:
+    def way(self, sender: str, receiver: str) -> LinkModel:
         """The direction from one host to another."""
         way = self._ways.get((sender, receiver))
         if way is None:
             base = BASE_DELAY if sender != receiver else BASE_DELAY // 10
-            way = self._ways[sender, receiver] = Passage(self._links.between(sender, receiver), base, self._rng)
+            way = self._ways[sender, receiver] = LinkModel(self._links.between(sender, receiver), base, self._rng)
             way.cut = self._is_cut(sender, receiver)
             way.obstruct(*self._obstructed(sender, receiver))
         return way
@@ -124,7 +124,7 @@ class SimNetwork(Streams):
         """Replace what the link does to packets in one direction."""
         self._links = self._links.with_pair(sender, receiver, link)
         cut = self.way(sender, receiver).cut
-        fresh = Passage(link, BASE_DELAY, self._rng)
+        fresh = LinkModel(link, BASE_DELAY, self._rng)
         fresh.cut = cut
         fresh.obstruct(*self._obstructed(sender, receiver))
         for site in (self._sites[sender], self._sites[receiver]):
@@ -171,7 +171,7 @@ class SimNetwork(Streams):
             for arrival in way.packet(scheduler.now, size + (IPV6_HEADERS if ":" in source.host else HEADERS)):
                 scheduler.at(arrival, self._datagram, target, port, source, message, way)
 
-    def _datagram(self, target: Site, port: int, source: Address, message: Any, way: Passage) -> None:
+    def _datagram(self, target: Site, port: int, source: Address, message: Any, way: LinkModel) -> None:
         if target.listening and not way.cut and port == target.port:
             target.datagram(source, message)
 

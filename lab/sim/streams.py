@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from lab.sim.link_model import RTO_MIN, Passage
+from lab.sim.link_model import RTO_MIN, LinkModel
 from lab.sim.routers import Fate, Leg
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address
@@ -68,8 +68,8 @@ class End:
         self.dialled = dialled
         self.open = True
         self.other: End
-        self.way: Passage
-        self.back: Passage
+        self.way: LinkModel
+        self.back: LinkModel
         self.arrival = 0
         """When what was written last arrives: nothing overtakes it."""
         self.stuck: deque[tuple[Any, int]] | None = None
@@ -111,7 +111,7 @@ class Streams(ABC):
         self._ends: dict[str, dict[int, End]] = {}
 
     @abstractmethod
-    def way(self, sender: str, receiver: str) -> Passage:
+    def way(self, sender: str, receiver: str) -> LinkModel:
         """The direction from one host to another."""
 
     @abstractmethod

@@ -17,7 +17,7 @@ from lab.plots.style import Figure
 from lab.records.store import EXIT_CODES, INDEX, replace_file
 from lab.sweep.figures import figures
 from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, sample_of, settling, short
-from lab.sweep.run import Swept
+from lab.sweep.run import SweepResults
 from lab.sweep.statistics import CensoredSample, Estimate, median
 from lab.sweep.table import write_tables
 from lab.words import count, span, were
@@ -30,7 +30,7 @@ _PERCENTILES_FROM = 20
 """Fewer runs have no 95th percentile but their slowest."""
 
 
-def write(folder: Path, swept: Swept) -> Path:
+def write(folder: Path, swept: SweepResults) -> Path:
     """Write table, figures and page of a sweep; returns the page's path."""
     groups = grouped(swept.points)
     tables = write_tables(folder, swept.points)
@@ -47,7 +47,7 @@ def write(folder: Path, swept: Swept) -> Path:
     return page
 
 
-def verdict_of(swept: Swept) -> str:
+def verdict_of(swept: SweepResults) -> str:
     """`invalid` when any run was; else `unknown` when one is missing or was; else `valid`."""
     verdicts = {point.verdict for point in swept.points}
     if "invalid" in verdicts:
@@ -55,12 +55,12 @@ def verdict_of(swept: Swept) -> str:
     return "valid" if swept.complete and not swept.interrupted and verdicts == {"valid"} else "unknown"
 
 
-def exit_code(swept: Swept) -> int:
+def exit_code(swept: SweepResults) -> int:
     """Of the command: 0 all valid, 1 some invalid, 3 unknown or interrupted."""
     return 3 if swept.interrupted else EXIT_CODES[verdict_of(swept)]
 
 
-def render(swept: Swept, groups: list[Group], drawn: list[Figure], tables: list[Path]) -> str:
+def render(swept: SweepResults, groups: list[Group], drawn: list[Figure], tables: list[Path]) -> str:
     """The page."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *map(Path, lab.report.__path__)]),
@@ -99,7 +99,7 @@ def render(swept: Swept, groups: list[Group], drawn: list[Figure], tables: list[
     )
 
 
-def _verdict_text(swept: Swept) -> str:
+def _verdict_text(swept: SweepResults) -> str:
     done = [point for point in swept.points if not point.failed]
     wrong = sum(point.verdict == "invalid" for point in done)
     unknown = sum(point.verdict == "unknown" for point in swept.points)
@@ -111,7 +111,7 @@ def _verdict_text(swept: Swept) -> str:
     return " ".join(parts) or f"Everything that was expected came true {each}."
 
 
-def _tiles(swept: Swept, groups: list[Group], events: list[str]) -> list[dict[str, str]]:
+def _tiles(swept: SweepResults, groups: list[Group], events: list[str]) -> list[dict[str, str]]:
     done = [point for point in swept.points if not point.failed]
     valid = sum(point.verdict == "valid" for point in done)
     tiles = [
@@ -150,7 +150,7 @@ def _tiles(swept: Swept, groups: list[Group], events: list[str]) -> list[dict[st
     return tiles
 
 
-def _how_many(swept: Swept, groups: list[Group]) -> str:
+def _how_many(swept: SweepResults, groups: list[Group]) -> str:
     seeds = len(swept.about.seeds)
     return f"{len(groups)} settings × {count(seeds, 'seed')}" if len(groups) > 1 else count(seeds, "seed")
 

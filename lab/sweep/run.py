@@ -23,7 +23,7 @@ from lab.sweep.measure import Point
 from lab.sweep.play import Task, refused
 from lab.sweep.pools import WorkerPool
 
-__all__ = ["About", "Interrupt", "SweepPlan", "Swept", "plan", "sweep"]
+__all__ = ["Interrupt", "SweepDescription", "SweepPlan", "SweepResults", "plan", "sweep"]
 
 ABOUT = "sweep.json"
 SCENARIOS = "scenarios"
@@ -37,7 +37,7 @@ Begun = Callable[[int, str], None]
 """Told how many runs were done before, and where the others are played (empty: there are none)."""
 
 
-class About(Struct, frozen=True, kw_only=True):
+class SweepDescription(Struct, frozen=True, kw_only=True):
     """What was swept; `sweep.json`."""
 
     scenario: str
@@ -52,17 +52,17 @@ class About(Struct, frozen=True, kw_only=True):
 class SweepPlan(Struct, frozen=True, kw_only=True):
     """All runs of a sweep, in order: all seeds of one assignment, then of the next."""
 
-    about: About
+    about: SweepDescription
     tasks: tuple[Task, ...]
     folder: Path
     files: dict[str, str]
     """Path of each variant's scenario file, as it will be written -> its text."""
 
 
-class Swept(Struct, frozen=True, kw_only=True):
+class SweepResults(Struct, frozen=True, kw_only=True):
     """What there is of a sweep."""
 
-    about: About
+    about: SweepDescription
     points: tuple[Point, ...]
     """Those that are done, in the plan's order, and failed ones of this time."""
     planned: int
@@ -89,7 +89,7 @@ def plan(
     parsed = tuple(parse_set(setting) if isinstance(setting, str) else setting for setting in settings)
     found = variants(text, parsed, file=str(file), name=resolved.name, question=resolved.question)
     code = code_version()
-    about = About(
+    about = SweepDescription(
         scenario=resolved.name,
         question=resolved.question,
         file=str(file),
@@ -117,7 +117,7 @@ def sweep(
     pool: Callable[[], WorkerPool],
     told: Told = lambda point: None,
     begun: Begun = lambda reused, where: None,
-) -> Swept:
+) -> SweepResults:
     """Play what is not done yet; `pool` is made only if there is something. Points are on disk as they end.
 
     An interrupt (SIGINT, SIGTERM) ends it in good order with what is done. Raises `LabError` when another sweep has the
@@ -147,7 +147,7 @@ def sweep(
                     workers.close()
                 interrupted = bool(interrupt)
         found = (ledger.points.get(task.key) or failed.get(task.key) for task in planned.tasks)
-        return Swept(
+        return SweepResults(
             about=planned.about,
             points=tuple(point for point in found if point is not None),
             planned=len(planned.tasks),

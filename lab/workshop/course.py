@@ -19,7 +19,7 @@ from lab.workshop.session import LineOutcome, NoPromptError, ShellSession
 from lab.workshop.text import PRINTED_ID, CoursePart, TypedCommand
 from lab.workshop.words import EN, Words
 
-__all__ = ["Course", "Left", "Walked", "WentWrong"]
+__all__ = ["Course", "CourseLeft", "CourseMismatch", "CourseProgress"]
 
 _ID = re.compile(r"^[0-9a-f]{64}\s*$", re.MULTILINE)
 _ATTACH = re.compile(r"docker attach (\S+)")
@@ -33,11 +33,11 @@ Say = Callable[[str], None]
 Ask = Callable[[str], str]
 
 
-class WentWrong(LabError):
+class CourseMismatch(LabError):
     """A command that the lab typed did not do what the page says."""
 
 
-class Left(Exception):
+class CourseLeft(Exception):
     """The learner left the class; `place` is the next command to type."""
 
     def __init__(self, place: CoursePosition) -> None:
@@ -45,7 +45,7 @@ class Left(Exception):
         super().__init__()
 
 
-class Walked(Struct, frozen=True):
+class CourseProgress(Struct, frozen=True):
     """How many commands were done, and how many the learner passed over."""
 
     typed: int
@@ -99,11 +99,11 @@ class Course:
         self._printed = ""
         self._heading = ""
 
-    def walk(self) -> Walked:
-        """All chosen parts in order. Raises `WentWrong` at the first command typed here that goes wrong, `Left` when
-        the learner leaves, and `LabError` when the hosts are gone."""
+    def walk(self) -> CourseProgress:
+        """All chosen parts in order. Raises `CourseMismatch` at the first command typed here that goes wrong,
+        `CourseLeft` when the learner leaves, and `LabError` when the hosts are gone."""
         done = [self._go(at, prose) for at, prose in self._all()]
-        return Walked(done.count(True), done.count(False))
+        return CourseProgress(done.count(True), done.count(False))
 
     def close(self) -> None:
         """Hang up all shells."""
@@ -167,7 +167,7 @@ class Course:
         command = at.command
         session = self._where(command)
         if session is None:
-            raise WentWrong(f"`# {command.line}`: no shell of a container is open")
+            raise CourseMismatch(f"`# {command.line}`: no shell of a container is open")
         line, prompt = self._meant(command.line), _prompt(command)
         if not quietly:
             self._say(prompt + line)
@@ -175,7 +175,7 @@ class Course:
         if not quietly:
             self._say(outcome.output.strip("\n"))
         if problem := judging.wrong(command, outcome, self._words):
-            raise WentWrong(
+            raise CourseMismatch(
                 self._words.stopped_at.format(number=at.part.number, line=f"{prompt}{line}", problem=problem)
             )
         self._note(command, session, outcome)
@@ -223,7 +223,7 @@ class Course:
             self._say(words.not_yet.format(problem=problem))
 
     def _listen(self, at: _At) -> str:
-        """What is typed next, stripped. Raises `Left` at the end of the class."""
+        """What is typed next, stripped. Raises `CourseLeft` at the end of the class."""
         assert self._ask is not None
         while True:
             inside = self._inside is not None and at.command.host in ("", self._inside.host)
@@ -231,11 +231,11 @@ class Course:
                 with self._interrupts.caught():
                     asked = self._interrupts.ask(self._ask, "# " if inside else _prompt(at.command))
             except EOFError:
-                raise Left(at.place) from None
+                raise CourseLeft(at.place) from None
             if asked is None:
                 self._say("")
             elif not inside and asked.strip() in _LEAVE:
-                raise Left(at.place)
+                raise CourseLeft(at.place)
             else:
                 return asked.strip()
 

@@ -10,7 +10,7 @@ from overlay.datapath.vxlan import VxlanPlan
 from overlay.docker.attachments import is_own
 from overlay.docker.expose import Exposure
 from overlay.docker.journal import Journal
-from overlay.docker.lifecycle import Lives
+from overlay.docker.lifecycle import ContainerLifecycle
 from overlay.kernel import bridge
 from overlay.kernel.attach import port_name
 from overlay.kernel.forwarding import Forwarding
@@ -40,9 +40,9 @@ class AuditedHost:
         self._own = own
         self._forwarding = forwarding
         self._policy = policy
-        self._around: tuple[DaemonRouter, Journal, Exposure, Lives] | None = None
+        self._around: tuple[DaemonRouter, Journal, Exposure, ContainerLifecycle] | None = None
 
-    def settle(self, router: DaemonRouter, journal: Journal, exposure: Exposure, lives: Lives) -> None:
+    def settle(self, router: DaemonRouter, journal: Journal, exposure: Exposure, lives: ContainerLifecycle) -> None:
         """All is in place."""
         self._around = router, journal, exposure, lives
 

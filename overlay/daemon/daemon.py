@@ -34,7 +34,7 @@ from overlay.daemon.router import DaemonRouter
 from overlay.datapath.port_rules import PortRule
 from overlay.datapath.vxlan import BRIDGE, stable_mac, vxlan_plan
 from overlay.docker.containers import Containers
-from overlay.docker.dns_interfaces import Doors
+from overlay.docker.dns_interfaces import DnsInterfaces
 from overlay.docker.engine import EngineClient, socket_path
 from overlay.docker.expose import Bridge, Exposure
 from overlay.docker.journal import Journal
@@ -62,7 +62,7 @@ from overlay.runtime.disk import Disk
 from overlay.runtime.dns_server import DnsServer, lookup
 from overlay.runtime.in_container import prepare
 from overlay.runtime.process import hide, hold, spawn
-from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.rate_limited_log import RateLimitedLog
 from overlay.runtime.sleeve import Sleeve
 from overlay.runtime.tcp import TcpDriver
 from overlay.runtime.udp import UdpDriver
@@ -157,7 +157,7 @@ class Daemon:
         router = DaemonRouter(node, disk=disk, forwarding=forwarding)
         router.wireguard = wireguard
         stack.callback(router.stop)
-        complaints = Complaints()
+        complaints = RateLimitedLog()
         router.tcp = TcpDriver(config.port, router.feed, complaints, options.host)
         router.udp = UdpDriver(config.port, router.feed, complaints, options.host)
         engine_socket = options.docker_api or socket_path(self._environment)
@@ -178,7 +178,7 @@ class Daemon:
         stack.push_async_callback(containers.end)
 
         address = await self._dns_address(netlink, engine)
-        doors = Doors(netlink, (BRIDGE, self._engine_bridge), address, engine)
+        doors = DnsInterfaces(netlink, (BRIDGE, self._engine_bridge), address, engine)
         await self._open_dns(router, containers, config, netlink, doors, address)
         await router.udp.listen()
         stack.callback(router.udp.close)
@@ -302,7 +302,7 @@ class Daemon:
         containers: Containers,
         config: Config,
         netlink: Netlink,
-        doors: Doors,
+        doors: DnsInterfaces,
         address: str,
     ) -> None:
         """Serve DNS where containers can ask; without the engine's bridge the router goes on without, and says so."""

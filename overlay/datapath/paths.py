@@ -91,7 +91,7 @@ TRANSITIONS: Final = {
 IN_USE: Final = (Fast.TRUSTED, Fast.DOUBTED)
 
 
-class Tube(Enum):
+class TunnelState(Enum):
     """How the tunnel to a neighbour stands."""
 
     CONFIRMED = "confirmed"
@@ -175,7 +175,7 @@ class _Paths:
         """The tunnel carries the traffic. Of two paths that both fail, as in a cut, none is better."""
         self.silent = False
         """The tunnel got no answer at all, lately."""
-        self.tube = Tube.DOUBTED
+        self.tube = TunnelState.DOUBTED
         self.size = want
         self.best = 0
         """The largest size that got an answer in this search."""
@@ -368,7 +368,7 @@ class Paths:
             paths.needed = min(2 * paths.needed, MAX_ANSWERS) if soon else ANSWERS
             paths.failed_at = now
             paths.probe.history = 0
-            if paths.tube is not Tube.SEARCHING:
+            if paths.tube is not TunnelState.SEARCHING:
                 self._search(paths, now, effects)
         elif after is Fast.TRUSTED and before is Fast.RECOVERING:
             paths.probe.history = 0
@@ -380,14 +380,14 @@ class Paths:
         probe = paths.tube_probe
         if probe.waiting is not None:
             probe.missed()
-            if paths.tube is Tube.SEARCHING:
+            if paths.tube is TunnelState.SEARCHING:
                 self._round_over(paths, now, effects)
                 return
-            paths.tube = Tube.DOUBTED if paths.tube is not Tube.SILENT else Tube.SILENT
-            if probe.misses >= MISSES - 1 or paths.tube is Tube.SILENT:
+            paths.tube = TunnelState.DOUBTED if paths.tube is not TunnelState.SILENT else TunnelState.SILENT
+            if probe.misses >= MISSES - 1 or paths.tube is TunnelState.SILENT:
                 self._search(paths, now, effects)
                 return
-        if paths.tube is Tube.SILENT:
+        if paths.tube is TunnelState.SILENT:
             self._search(paths, now, effects)
             return
         size = paths.size
@@ -404,16 +404,16 @@ class Paths:
         size = probe.answered(nonce, now)
         if not size:
             return
-        if paths.tube is Tube.SEARCHING:
+        if paths.tube is TunnelState.SEARCHING:
             paths.best = max(paths.best, size)
             if paths.best < paths.want:
                 probe.waiting = waiting
                 return
-        if size >= paths.size or paths.tube is Tube.SEARCHING:
+        if size >= paths.size or paths.tube is TunnelState.SEARCHING:
             self._confirm(paths, size, now, effects)
 
     def _confirm(self, paths: _Paths, size: int, now: int, effects: list[Effect]) -> None:
-        paths.tube = Tube.CONFIRMED
+        paths.tube = TunnelState.CONFIRMED
         self._switch(paths, effects)
         probe = paths.tube_probe
         probe.waiting = None
@@ -438,7 +438,7 @@ class Paths:
             effects.append(Log("info", f"{paths.kind} to {paths.peer} fails; its traffic takes the tunnel"))
 
     def _search(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
-        paths.tube = Tube.SEARCHING
+        paths.tube = TunnelState.SEARCHING
         paths.best, paths.failing = 0, paths.want + 1
         self._try(paths, [paths.want, *(size for size in LADDER if size < paths.want)], now, effects)
 
@@ -450,7 +450,7 @@ class Paths:
     def _round_over(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
         """No more answers of this round: narrow the gap, or take what there is."""
         if not paths.best:
-            paths.tube, paths.silent = Tube.SILENT, True
+            paths.tube, paths.silent = TunnelState.SILENT, True
             paths.tube_probe.due = now + FAILED_INTERVAL
             return
         paths.failing = min((size for size in paths.tried if size > paths.best), default=paths.failing)

@@ -28,7 +28,7 @@ from overlay.datapath.sleeve import (
     prefix,
     unbundled,
 )
-from overlay.datapath.tunnel_session import Send, Socket, TunnelSession, Way
+from overlay.datapath.tunnel_session import Send, Socket, TunnelRoute, TunnelSession
 from overlay.inputs import Neighbour, ProbeHeard
 from overlay.mesh.routes import Routes
 
@@ -63,8 +63,8 @@ class Tunnel:
         self._sessions: dict[PeerName, TunnelSession] = {}
         self._connections: dict[PeerName, int] = {}
         self._tags: dict[bytes, TunnelSession] = {}
-        self._ways: dict[bytes, Way | None] = {}
-        self._relays: dict[bytes, Way | None] = {}
+        self._ways: dict[bytes, TunnelRoute | None] = {}
+        self._relays: dict[bytes, TunnelRoute | None] = {}
         self._names: dict[bytes, PeerName] = {}
         self._names_of: tuple[PeerName, ...] = ()
         self._flooders: dict[PeerName, tuple[int, Window]] = {}
@@ -227,18 +227,18 @@ class Tunnel:
         session.pack(prefix(kind, ttl, session.tag, source, number), pieces, now)
         self._dirty[session.name] = session
 
-    def _way_to_mac(self, mac: bytes) -> Way | None:
+    def _way_to_mac(self, mac: bytes) -> TunnelRoute | None:
         if mac[0] & 1:
             return None
         peer = self._holder.peer_of(mac.hex(":"))
         return self._way_to(peer) if peer is not None and peer != self._own else None
 
-    def _way_to(self, peer: PeerName) -> Way | None:
+    def _way_to(self, peer: PeerName) -> TunnelRoute | None:
         session = self._sessions.get(peer)
         if session is None:
             hop = self._holder.routes.next_hop(peer)
             session = self._sessions.get(hop) if hop is not None else None
-        return Way(session, self._own_id, peer_id(peer)) if session is not None else None
+        return TunnelRoute(session, self._own_id, peer_id(peer)) if session is not None else None
 
     # --- from the socket ----------------------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ class Tunnel:
 
     # --- relaying -----------------------------------------------------------------------------------------------------
 
-    def _way_on(self, destination: bytes) -> Way | None:
+    def _way_on(self, destination: bytes) -> TunnelRoute | None:
         """The way to the peer behind a short number."""
         way = self._relays.get(destination)
         if way is None and destination not in self._relays:

@@ -37,7 +37,7 @@ def datagrams(buffers: list[bytes], segment: int) -> list[bytes]:
     return [whole[start : start + segment] for start in range(0, len(whole), segment)]
 
 
-class Way:
+class TunnelRoute:
     """The way to a peer: the neighbour that comes next and the packets' first octets."""
 
     __slots__ = ("destination", "heads", "packed", "session")
@@ -77,7 +77,7 @@ class TunnelSession:
         self.sealed = _SEALED if keys is not None else 0
         self._waiting: list[tuple[bytes, bool]] = []
         """Small frames for the peer of one way, not in a packet yet."""
-        self._waiting_way: Way | None = None
+        self._waiting_way: TunnelRoute | None = None
         self._waiting_octets = 0
         self._row: list[bytes] = []
         """Contents of packets that wait to be sent: of one length and with one prefix, the last may be shorter."""
@@ -93,7 +93,7 @@ class TunnelSession:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    def send(self, way: Way, partial: bool, pieces: list[bytes], now: int) -> None:
+    def send(self, way: TunnelRoute, partial: bool, pieces: list[bytes], now: int) -> None:
         """Queue frames for the peer of `way`; a small one waits for company until `take_sends` is called."""
         frame = pieces[0]
         if len(frame) > _SMALL or len(pieces) > 1:

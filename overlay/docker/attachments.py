@@ -25,7 +25,7 @@ from overlay.owners import EXPOSED, EXTERNAL, is_own
 from overlay.policy.names import names_of
 from overlay.runtime.router import Router
 
-__all__ = ["DEFAULT", "EXPOSED", "EXTERNAL", "GRACE", "Bookings", "check_attachable", "is_own"]
+__all__ = ["DEFAULT", "EXPOSED", "EXTERNAL", "GRACE", "Attachments", "check_attachable", "is_own"]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ DEFAULT = ("net:default",)
 """What no address means wherever addresses are given."""
 
 
-class Bookings:
+class Attachments:
     """What can be done to one container's record; callers hold its `lock`."""
 
     def __init__(self, router: Router, ports: Ports, config: Config, journal: Journal) -> None:

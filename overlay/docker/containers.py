@@ -15,10 +15,10 @@ from overlay import inputs as i
 from overlay.addresses import parse_address
 from overlay.config import Config
 from overlay.dns.search import HOST_NAME_MAX, search_list
-from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, check_attachable, is_own
+from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Attachments, check_attachable, is_own
 from overlay.docker.engine import EngineClient
 from overlay.docker.journal import Attachment, Journal, Name
-from overlay.docker.lifecycle import Lives
+from overlay.docker.lifecycle import ContainerLifecycle
 from overlay.errors import OverlayError, UsageError
 from overlay.kernel.attach import Ports
 from overlay.plugin.requests import OWNER as ENDPOINT
@@ -37,8 +37,8 @@ class Containers:
         self._engine = engine
         self._config = config
         self._journal = journal
-        self.bookings = Bookings(router, ports, config, journal)
-        self.lives = Lives(router, engine, ports, self.bookings, config, journal)
+        self.bookings = Attachments(router, ports, config, journal)
+        self.lives = ContainerLifecycle(router, engine, ports, self.bookings, config, journal)
         self.resolver = ""
         """Address of the DNS server that containers get; empty: none."""
 

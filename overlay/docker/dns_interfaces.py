@@ -15,7 +15,7 @@ from overlay.docker.engine import EngineClient
 from overlay.errors import OverlayError
 from overlay.kernel.netlink import LinkFacts, Netlink
 
-__all__ = ["Doors", "chosen"]
+__all__ = ["DnsInterfaces", "chosen"]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def _engine_made(name: str) -> bool:
     return len(name) == 15 and len(digits) == 12 and all(digit in "0123456789abcdef" for digit in digits)
 
 
-class Doors:
+class DnsInterfaces:
     """`named`: bridges that are known by name. `given`: the address to listen on, if the user gave one."""
 
     def __init__(self, netlink: Netlink, named: Collection[str], given: str, engine: EngineClient) -> None:

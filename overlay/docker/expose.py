@@ -13,7 +13,7 @@ from typing import Protocol
 from overlay import inputs as i
 from overlay.addresses import parse_address
 from overlay.datapath.vxlan import BRIDGE
-from overlay.docker.attachments import DEFAULT, EXPOSED, Bookings
+from overlay.docker.attachments import DEFAULT, EXPOSED, Attachments
 from overlay.docker.engine import Container
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.errors import EnvironmentProblem
@@ -91,7 +91,7 @@ class Bridge:
 class Exposure:
     """This host's own addresses on the overlay."""
 
-    def __init__(self, router: Router, bookings: Bookings, port: HostPort, mac: str, journal: Journal) -> None:
+    def __init__(self, router: Router, bookings: Attachments, port: HostPort, mac: str, journal: Journal) -> None:
         self._router = router
         self._bookings = bookings
         self._port = port

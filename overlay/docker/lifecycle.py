@@ -16,7 +16,7 @@ from overlay import effects as e
 from overlay import inputs as i
 from overlay.addresses import parse_address
 from overlay.config import Config
-from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Bookings, is_own
+from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Attachments, is_own
 from overlay.docker.cidr import wanted_addresses
 from overlay.docker.engine import Container, EngineClient, NetworkMembership
 from overlay.docker.journal import Attachment, Journal, Name
@@ -24,7 +24,7 @@ from overlay.errors import OverlayError, UsageError
 from overlay.kernel.attach import Ports
 from overlay.runtime.router import Router
 
-__all__ = ["Lives"]
+__all__ = ["ContainerLifecycle"]
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +32,17 @@ _ENGINE_ID = re.compile("[0-9a-f]{64}")
 _RETRY_FIRST, _RETRY_MOST = 0.2, 5.0
 
 
-class Lives:
+class ContainerLifecycle:
     """The lives and deaths of this host's containers."""
 
     def __init__(
-        self, router: Router, engine: EngineClient, ports: Ports, bookings: Bookings, config: Config, journal: Journal
+        self,
+        router: Router,
+        engine: EngineClient,
+        ports: Ports,
+        bookings: Attachments,
+        config: Config,
+        journal: Journal,
     ) -> None:
         self._router = router
         self._engine = engine

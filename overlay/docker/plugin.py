@@ -21,7 +21,7 @@ from aiohttp import web
 
 from overlay import inputs as i
 from overlay.config import Config
-from overlay.docker.attachments import GRACE, Bookings, is_own
+from overlay.docker.attachments import GRACE, Attachments, is_own
 from overlay.docker.engine import Container, EngineClient, NetworkEndpoint
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.docker.sandbox import make_room, settle
@@ -59,7 +59,7 @@ class Plugin:
         self,
         router: Router,
         engine: EngineClient,
-        bookings: Bookings,
+        bookings: Attachments,
         ports: EndpointPorts,
         config: Config,
         journal: Journal,

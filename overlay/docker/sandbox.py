@@ -1,7 +1,7 @@
 """The network namespace of a container that the engine takes one of our endpoints into, while it is there.
 
-Owns entering it by the engine's name for it (a file), and carrying out there what `overlay.plugin.ways` says. It does
-not ask the engine, because the engine itself waits for the answer to `Join`.
+Owns entering it by the engine's name for it (a file), and carrying out there what `overlay.plugin.container_routes`
+says. It does not ask the engine, because the engine itself waits for the answer to `Join`.
 """
 
 import os
@@ -21,7 +21,7 @@ from overlay.kernel.attach import MULTICAST, addresses_on
 from overlay.kernel.host_files import host_file
 from overlay.kernel.netlink import Netlink
 from overlay.kernel.netns import inside
-from overlay.plugin.ways import clash, ways
+from overlay.plugin.container_routes import clash, ways
 
 __all__ = ["make_room", "settle"]
 

@@ -22,7 +22,7 @@ from overlay.http.guard import has_token, refusal, token_header
 from overlay.http.sentence import BUG, SHOWN, Bugs, no_path, wrong_method
 from overlay.http.sentence import sentence as expected
 from overlay.kernel.netlink import NetlinkError
-from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.rate_limited_log import RateLimitedLog
 
 __all__ = [
     "IDLE",
@@ -158,7 +158,7 @@ class _Log(Bugs):
 
     def __init__(self) -> None:
         super().__init__()
-        self._complaints = Complaints()
+        self._complaints = RateLimitedLog()
 
     def debug(self, *_arguments: Any, **_keywords: Any) -> None:
         pass

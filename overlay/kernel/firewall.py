@@ -13,7 +13,7 @@ from pathlib import Path
 
 from overlay.datapath.vxlan import BRIDGE
 from overlay.errors import EnvironmentProblem
-from overlay.kernel.packet_tables import Seen, Tables
+from overlay.kernel.packet_tables import HookState, Tables
 
 __all__ = ["Made", "Watch", "ensure", "filter_rules", "nat_rules", "remove"]
 
@@ -88,7 +88,7 @@ class Watch:
     def __init__(self) -> None:
         self._tables = Tables(CHAIN)
         self._made: Collection[Made] | None = None
-        self._settled: dict[Made, Seen] = {}
+        self._settled: dict[Made, HookState] = {}
         self._stopped: dict[int, bool] = {}
 
     def settled(self, made: Collection[Made]) -> None:
@@ -122,7 +122,7 @@ class Watch:
         """Watch no more."""
         self._tables.close()
 
-    def _see(self, version: int, table: str) -> Seen | None:
+    def _see(self, version: int, table: str) -> HookState | None:
         """None: it cannot be read now."""
         try:
             return self._tables.see(version, table, _HOOKS[table])

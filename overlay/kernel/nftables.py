@@ -57,7 +57,7 @@ __all__ = [
     "START",
     "TRANSPORT",
     "Chain",
-    "Onlooker",
+    "NftReader",
     "Rule",
     "Set",
     "Table",
@@ -132,7 +132,7 @@ class Rule(Struct, frozen=True):
 # --- tables of others -------------------------------------------------------------------------------------------------
 
 
-class Onlooker:
+class NftReader:
     """Reads tables of others. `close` gives the socket back.
 
     Raises `OSError` where there is no nftables, and `InterruptedError` if others change tables all the time.

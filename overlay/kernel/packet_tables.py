@@ -13,9 +13,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from overlay.kernel.nftables import Onlooker
+from overlay.kernel.nftables import NftReader
 
-__all__ = ["Seen", "Tables"]
+__all__ = ["HookState", "Tables"]
 
 _NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -35,7 +35,7 @@ _LEGACY_DROP = -1
 """The verdict NF_DROP, as a target has it."""
 
 
-class Seen(Struct, frozen=True):
+class HookState(Struct, frozen=True):
     """What a table has at a hook."""
 
     filters: bool
@@ -52,7 +52,7 @@ class Tables:
     def __init__(self, chain: str) -> None:
         """`chain`: the name of ours."""
         self._chain = chain
-        self._nft: Onlooker | None = None
+        self._nft: NftReader | None = None
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ class Tables:
             return False
         return table in names.split()
 
-    def see(self, version: int, table: str, hook: str) -> Seen:
+    def see(self, version: int, table: str, hook: str) -> HookState:
         """Look at a table ("filter", "nat") of IPv4 or IPv6. What cannot be read is not there.
 
         Raises `InterruptedError` if it changes so often that it cannot be read now.
@@ -83,24 +83,24 @@ class Tables:
                 raise
             except OSError:
                 continue
-        return Seen(
+        return HookState(
             filters=any(each.filters for each in found),
             jumps=any(each.jumps for each in found),
             rules=tuple(rule for each in found for rule in each.rules),
         )
 
-    def _see_nft(self, version: int, table: str, hook: str) -> Seen:
+    def _see_nft(self, version: int, table: str, hook: str) -> HookState:
         if self._nft is None:
-            self._nft = Onlooker()
+            self._nft = NftReader()
         family = 2 if version == 4 else 10
         hooked = self._nft.rules(family, table, hook)
         ours = [rule for rule in hooked if self._nft.jumps_to(rule, self._chain)]
         filters = len(ours) < len(hooked) or self._nft.drops(family, table, hook)
-        return Seen(filters, bool(ours), self._nft.rules(family, table, self._chain))
+        return HookState(filters, bool(ours), self._nft.rules(family, table, self._chain))
 
-    def _see_legacy(self, version: int, table: str, hook: str) -> Seen:
+    def _see_legacy(self, version: int, table: str, hook: str) -> HookState:
         if not self.has_legacy(version, table):
-            return Seen(filters=False, jumps=False, rules=())
+            return HookState(filters=False, jumps=False, rules=())
         with socket.socket(_FAMILIES[version], socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as sock:
             info = _INFO.unpack(self._ask(sock, version, _GET_INFO, table.encode(), _INFO.size))
             size = info[-1]
@@ -121,7 +121,7 @@ class Tables:
         while chain and not _is_head(blob, chain, version):
             plain, chain = _entry(blob, chain, version)
             rules.append(plain)
-        return Seen(foreign or drops, jumps, tuple(rules))
+        return HookState(foreign or drops, jumps, tuple(rules))
 
     def _ask(self, sock: socket.socket, version: int, option: int, request: bytes, length: int) -> bytes:
         """`getsockopt` with a question in the buffer, which Python's does not have."""

@@ -14,7 +14,7 @@ from overlay.compiled_policy import Address, CompiledPolicy
 from overlay.datapath.vxlan import BRIDGE
 from overlay.kernel import nftables as nft
 from overlay.kernel.conntrack import ConnectionTracking, sees_bridges
-from overlay.kernel.policy_judge import PolicyEvaluator
+from overlay.kernel.policy_evaluator import PolicyEvaluator
 from overlay.kernel.policy_keys import FLOWS, FlowKey, flow, key, life
 from overlay.kernel.policy_rules import CHAINS, PORTS, STATE_CHAINS, PolicyRuleset, plan, state_rules
 

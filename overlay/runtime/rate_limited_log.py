@@ -10,7 +10,7 @@ import time
 from overlay.mesh.throttle import Bucket
 from overlay.shares import source
 
-__all__ = ["Complaints"]
+__all__ = ["RateLimitedLog"]
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _LINES = (100, 1)
 """(burst, lines a second) of all offenders together; what is beyond is counted."""
 
 
-class Complaints:
+class RateLimitedLog:
     """What was complained about, by offender; the oldest are forgotten beyond a bound."""
 
     def __init__(self) -> None:

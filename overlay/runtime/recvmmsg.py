@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["Receptions"]
+__all__ = ["ReceiveBuffers"]
 
 Source = tuple[str, int]
 """Host and port; ("", 0) of a packet socket."""
@@ -50,7 +50,7 @@ def keep_heap() -> None:
             mallopt(what, octets)
 
 
-class Receptions:
+class ReceiveBuffers:
     """Room for `count` packets of up to `size` octets each, shared by all sockets of one kind."""
 
     def __init__(self, count: int, size: int) -> None:

@@ -25,7 +25,7 @@ from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import Input, ProbeHeard, TrafficSeen
 from overlay.kernel.forwarding import Forwarding
-from overlay.runtime.recvmmsg import Receptions, keep_heap
+from overlay.runtime.recvmmsg import ReceiveBuffers, keep_heap
 from overlay.runtime.udp import UdpDriver
 
 __all__ = ["Sleeve"]
@@ -59,7 +59,7 @@ class Sleeve:
         self._holder = holder
         self._clock = clock
         self._port: socket.socket | None = None
-        self._receptions = Receptions(_BATCH, _MOST)
+        self._receptions = ReceiveBuffers(_BATCH, _MOST)
         self._probes: socket.socket | None = None
         self._out: dict[int, socket.socket] = {}
         """Where probes of the kernel's paths leave, by the number of the VXLAN device."""

@@ -17,7 +17,7 @@ from overlay.crypto.derive import RootKeys
 from overlay.errors import EnvironmentProblem, RemoteError
 from overlay.inputs import DialFailed, Input, TcpClosed, TcpMessage, TcpOpened
 from overlay.mesh.session import Session
-from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.rate_limited_log import RateLimitedLog
 from overlay.shares import Shares
 from overlay.wire.codec import Message
 
@@ -184,7 +184,7 @@ class _TcpConnection(asyncio.Protocol):
 class TcpDriver:
     """All control connections of one peer. `sink` takes the inputs they make."""
 
-    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints, host: str = "") -> None:
+    def __init__(self, port: int, sink: Callable[[Input], None], complaints: RateLimitedLog, host: str = "") -> None:
         self.port = port
         self.sink = sink
         self.complaints = complaints

@@ -18,8 +18,8 @@ from overlay.datapath.sleeve import Flag
 from overlay.datapath.tunnel_session import Send, Socket, datagrams
 from overlay.errors import RemoteError
 from overlay.inputs import Datagram, Input
-from overlay.runtime.rate_limited_log import Complaints
-from overlay.runtime.recvmmsg import Receptions
+from overlay.runtime.rate_limited_log import RateLimitedLog
+from overlay.runtime.recvmmsg import ReceiveBuffers
 from overlay.runtime.tcp import bind_all
 from overlay.wire.codec import DatagramMessage, decode_datagram, encode_datagram
 
@@ -56,7 +56,7 @@ class TunnelSink(Protocol):
 class UdpDriver:
     """The control port of one peer. `sink` takes what arrives, `tunnel` the tunnel's packets if there is one."""
 
-    def __init__(self, port: int, sink: Callable[[Input], None], complaints: Complaints, host: str = "") -> None:
+    def __init__(self, port: int, sink: Callable[[Input], None], complaints: RateLimitedLog, host: str = "") -> None:
         self._port = port
         self._sink = sink
         self._complaints = complaints
@@ -65,7 +65,7 @@ class UdpDriver:
         self.tunnel: TunnelSink | None = None
         self.segments = True
         """Whether the kernel cuts datagrams out of one buffer, as far as is known."""
-        self._receptions = Receptions(_AT_ONCE, _MOST)
+        self._receptions = ReceiveBuffers(_AT_ONCE, _MOST)
         self.joins = True
         """Whether the kernel joins datagrams in one buffer."""
         self.dropped = 0

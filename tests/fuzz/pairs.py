@@ -13,7 +13,7 @@ forwarding). A target takes bytes, must raise nothing, and afterwards looks at w
 | probes in frames: `Sleeve`, node | `probes` |
 | name server by UDP and TCP: `DnsServer`, `TcpClients`, node | `dns_udp`, `dns_tcp` |
 | answers of the host's own name servers: `DnsServer` | `dns_upstream` |
-| the engine's plugin requests: `Plugin`, `Bookings`, `Journal`, node | `plugin` |
+| the engine's plugin requests: `Plugin`, `Attachments`, `Journal`, node | `plugin` |
 | the Docker API proxy between a client and an engine: `Proxy`, `relay` | `relay` |
 """
 
@@ -32,7 +32,7 @@ from overlay import inputs as i
 from overlay.config import Address, Config
 from overlay.crypto.pake import StubCrypto
 from overlay.daemon.router import DaemonRouter
-from overlay.docker.attachments import Bookings
+from overlay.docker.attachments import Attachments
 from overlay.docker.engine import EngineClient
 from overlay.docker.journal import Journal
 from overlay.docker.plugin import Plugin
@@ -48,7 +48,7 @@ from overlay.proxy.server import Proxy
 from overlay.runtime.disk import Disk
 from overlay.runtime.dns_server import DnsServer, _Exchange
 from overlay.runtime.dns_sockets import MAX_UNREAD, TCP_EACH
-from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.rate_limited_log import RateLimitedLog
 from overlay.runtime.sleeve import Sleeve
 from overlay.runtime.tcp import TcpDriver, _TcpConnection
 from overlay.runtime.udp import UdpDriver
@@ -175,8 +175,8 @@ def router(password: str = "", name: str = LOW, **options: Any) -> Iterator[Daem
     config = Config(name=name, nickname="low", password=password, **options)
     node = Node(config, rng, {}, 0, StubCrypto(rng) if password else None)
     made = DaemonRouter(node, disk=cast(Disk, KeptDisk()), forwarding=cast(Forwarding, NoKernel()))
-    made.tcp = TcpDriver(6783, made.feed, Complaints())
-    made.udp = UdpDriver(6783, made.feed, Complaints())
+    made.tcp = TcpDriver(6783, made.feed, RateLimitedLog())
+    made.udp = UdpDriver(6783, made.feed, RateLimitedLog())
     made.start()
     try:
         yield made
@@ -458,7 +458,7 @@ def plugin(data: bytes) -> None:
             kernel = NoKernel()
             config = made.node.config
             journal = Journal(made.disk, b"")
-            bookings = Bookings(made, cast(Ports, kernel), config, journal)
+            bookings = Attachments(made, cast(Ports, kernel), config, journal)
             served = Plugin(made, EngineClient(""), bookings, cast(EndpointPorts, kernel), config, journal)
             paths = sorted(served._handlers)
             number = 0

@@ -14,7 +14,7 @@ from docker_hosts import DockerHost
 from overlay_hosts import ROOT, eventually
 
 from lab.images import router, store
-from lab.images.archive import Built, archive
+from lab.images.archive import BuiltImage, archive
 
 __all__ = ["SOCKET", "BareHost", "LegacyHost", "Pings", "load"]
 
@@ -103,7 +103,7 @@ class LegacyHost(DockerHost):
         return {**super().env, "PATH": f"{self.disk}/bin:{os.environ['PATH']}"}
 
 
-def load(image: Built, *hosts: BareHost | DockerHost) -> None:
+def load(image: BuiltImage, *hosts: BareHost | DockerHost) -> None:
     """Give the hosts' engines this image."""
     for host in hosts:
         words = ["nsenter", "--target", str(host.pid), "--net", "--mount", "--pid", "docker", "load", "-q"]

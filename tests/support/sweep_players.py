@@ -12,7 +12,7 @@ from synthetic_points import point
 
 from lab.sweep.measure import Point
 from lab.sweep.play import Task
-from lab.sweep.run import About, SweepPlan
+from lab.sweep.run import SweepDescription, SweepPlan
 
 
 def tasks(seeds: range, folder: Path) -> tuple[Task, ...]:
@@ -28,7 +28,7 @@ def tasks(seeds: range, folder: Path) -> tuple[Task, ...]:
 
 def planned(seeds: range, folder: Path) -> SweepPlan:
     """A sweep of these seeds."""
-    about = About(
+    about = SweepDescription(
         scenario="made-up", question="Is it?", file="x.yaml", backend="sim", code="1", settings=(), seeds=tuple(seeds)
     )
     return SweepPlan(about=about, tasks=tasks(seeds, folder), folder=folder, files={})

@@ -13,14 +13,14 @@ from docker_hosts import BUSYBOX, need_docker, reaches
 from overlay_hosts import eventually, underlay
 
 from lab.images import router
-from lab.images.archive import Built
+from lab.images.archive import BuiltImage
 from overlay.cli.container import PROXY_MAY, ROUTER_MAY
 
 Pair = tuple[BareHost, BareHost]
 
 
 @pytest.fixture(scope="module")
-def image() -> Built:
+def image() -> BuiltImage:
     need_docker()
     require_dind()
     return router.build(print)
@@ -40,7 +40,7 @@ def bare() -> Iterator[Pair]:
 
 
 @pytest.fixture(scope="module")
-def loaded(bare: Pair, image: Built) -> Pair:
+def loaded(bare: Pair, image: BuiltImage) -> Pair:
     with ThreadPoolExecutor() as threads:
         list(threads.map(partial(load, image), bare))
     return bare
@@ -62,7 +62,7 @@ def connected(host: BareHost) -> bool:
     return "established" in host.run("curl", "-sS", "-m5", url, check=False).stdout
 
 
-def test_the_image_is_the_same_each_time_and_small(image: Built) -> None:
+def test_the_image_is_the_same_each_time_and_small(image: BuiltImage) -> None:
     assert router.build(print, anew=True) == image
     assert image.size < 100e6  # as of November 2026: 91 MB, of which `cryptography` is 15 and Python 29
 
@@ -168,9 +168,11 @@ def test_the_data_path_outlives_the_router_and_the_engine(pair: Pair) -> None:
     eventually(lambda: reaches(two, "far", "near.weave.local"), what="what the engine took along is back")
 
 
-def test_a_newer_image_takes_over_while_traffic_goes_on(pair: Pair, image: Built) -> None:
+def test_a_newer_image_takes_over_while_traffic_goes_on(pair: Pair, image: BuiltImage) -> None:
     one, two = pair
-    newer = Built(name=image.name, layers=image.layers, config={**image.config, "Labels": {"a": "b"}}, inputs="newer")
+    newer = BuiltImage(
+        name=image.name, layers=image.layers, config={**image.config, "Labels": {"a": "b"}}, inputs="newer"
+    )
     load(newer, one)
     said = one.weave("launch").stderr
     assert "from an older image" in said
@@ -227,7 +229,7 @@ def test_after_a_power_cut_everything_comes_back(pair: Pair) -> None:
     one.docker("update", "--restart", "no", "near")
 
 
-def test_a_host_changes_between_both_forms(image: Built) -> None:
+def test_a_host_changes_between_both_forms(image: BuiltImage) -> None:
     """Here the command is a process, on a host with places of its own; addresses and names stay, and both use the kind
     of iptables that the host's engine uses."""
     with underlay(LegacyHost) as made:

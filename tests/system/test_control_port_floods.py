@@ -18,7 +18,7 @@ from overlay.config import Address
 from overlay.errors import RemoteError
 from overlay.inputs import Connect, Input, TcpOpened
 from overlay.mesh.session import Session
-from overlay.runtime.rate_limited_log import Complaints
+from overlay.runtime.rate_limited_log import RateLimitedLog
 from overlay.runtime.tcp import MAX_STRANGERS, TcpDriver
 from overlay.wire.envelopes import Hello, PakeShare
 
@@ -51,7 +51,7 @@ def test_a_newcomer_comes_in_while_one_address_floods(first: bytes) -> None:
 
     async def work() -> None:
         found: list[Input] = []
-        driver = TcpDriver(0, found.append, Complaints(), "127.0.0.1")
+        driver = TcpDriver(0, found.append, RateLimitedLog(), "127.0.0.1")
         await driver.listen()
         port = driver._servers[0].sockets[0].getsockname()[1]
         with flood(port, first) as sockets:
@@ -117,7 +117,7 @@ def test_a_peer_gets_in_with_its_first_dial_while_one_address_floods(says: str) 
         with pairs.router("pass", name="a") as a, pairs.router("pass", name="b") as b:
             dials: list[object] = []
             for made in (a, b):
-                made.tcp = TcpDriver(0, made.feed, Complaints(), "127.0.0.1")
+                made.tcp = TcpDriver(0, made.feed, RateLimitedLog(), "127.0.0.1")
                 await made.tcp.listen()
             assert a.tcp is not None and b.tcp is not None
             port = a.tcp._servers[0].sockets[0].getsockname()[1]
@@ -139,7 +139,7 @@ def test_a_peer_gets_in_with_its_first_dial_while_one_address_floods(says: str) 
 
 def test_many_offenders_make_few_lines(caplog: pytest.LogCaptureFixture) -> None:
     """A datagram's source can be forged, and one with an IPv6 subnet has addresses without end."""
-    complaints = Complaints()
+    complaints = RateLimitedLog()
     with caplog.at_level(logging.WARNING):
         for number in range(5000):
             complaints.complain("udp", f"10.0.{number >> 8}.{number & 255}", "no message")

@@ -12,7 +12,7 @@ from waiting import eventually
 
 from lab.backends.netns import LabClient, find
 from lab.images import store
-from lab.images.archive import Built, archive
+from lab.images.archive import BuiltImage, archive
 
 SCENARIO = """\
 version: 1
@@ -46,7 +46,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _own_archive(path: Path) -> None:
     """An image that only this file holds: the dummy under another name, and with a configuration of its own."""
     (dummy,) = (image for image in store.built() if image.name.startswith("ksahnine/dummy-http:"))
-    own = Built(name="nobody/own:1", layers=dummy.layers, config=dummy.config, inputs="own")
+    own = BuiltImage(name="nobody/own:1", layers=dummy.layers, config=dummy.config, inputs="own")
     path.write_bytes(b"".join(archive([own], store.architecture())))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from netns_labs import require_netns
 
-from lab.workshop.course import Course, Left
+from lab.workshop.course import Course, CourseLeft
 from lab.workshop.hosts import two_hosts
 from lab.workshop.text import parse
 
@@ -80,7 +80,7 @@ def test_a_shell_that_ends_is_followed_by_another(hosts: str) -> None:
 
 @pytest.mark.parametrize("word", ["exit", "logout"])
 def test_exit_ends_the_class_as_the_end_of_input_does(hosts: str, word: str) -> None:
-    with pytest.raises(Left):
+    with pytest.raises(CourseLeft):
         _walk(hosts, word)
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.backends.dind import cgroups
-from lab.backends.dind.client import Listed, client, containers, remove, tags
+from lab.backends.dind.client import ListedContainer, client, containers, remove, tags
 from lab.backends.dind.engine import Choice, choose
 from lab.backends.dind.host import DindHost, HostAccess
-from lab.backends.dind.reach import HELPER, Far, Near, sockets, too_long
+from lab.backends.dind.reach import HELPER, HelperAccess, LocalAccess, sockets, too_long
 from lab.backends.netns import runtime
 from lab.backends.real.fabric_lab import (
     FabricLab,
@@ -31,7 +31,7 @@ from lab.backends.real.fabric_lab import (
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import store
-from lab.images.archive import Built, archive
+from lab.images.archive import BuiltImage, archive
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
 
@@ -41,7 +41,7 @@ _STARTING = 60
 """On every container of a lab: which lab it belongs to."""
 
 
-class Outer(NamedTuple):
+class OuterEngine(NamedTuple):
     """The engine that runs the hosts, ready: it has the host image."""
 
     socket: str
@@ -52,13 +52,15 @@ class Outer(NamedTuple):
 class DindLab(FabricLab[DindHost]):
     """A running lab of containers."""
 
-    def __init__(self, hosts: Mapping[str, DindHost], fabric: Fabric, origin: int, outer: Outer, label: str) -> None:
+    def __init__(
+        self, hosts: Mapping[str, DindHost], fabric: Fabric, origin: int, outer: OuterEngine, label: str
+    ) -> None:
         super().__init__("dind", hosts, fabric, origin)
         self._outer, self._label = outer, label
 
     async def end(self) -> None:
         """Remove all hosts with their disks from a user's engine; one of the lab's own goes with the supervisor."""
-        if isinstance(self._outer.reach, Far):
+        if isinstance(self._outer.reach, HelperAccess):
             await asyncio.to_thread(remove_hosts, self._outer.socket, self._label)
             await self._outer.reach.close()
 
@@ -124,7 +126,7 @@ class DindBackend:
             containers = (await asyncio.gather(fabric.build(), *made))[1:]
             for (name, address), container in zip(addresses.items(), containers, strict=True):
                 hosts[name] = DindHost(name, address, str(container), outer.socket, fabric, outer.reach, origin)
-                if isinstance(outer.reach, Far):
+                if isinstance(outer.reach, HelperAccess):
                     hosts[name].doorway = ("docker", "--host", f"unix://{outer.socket}", "exec", str(container))
             await asyncio.gather(*(host.power_on() for host in hosts.values()))
             await fabric.plug([(host.name, host.pid) for host in hosts.values()])
@@ -135,16 +137,18 @@ class DindBackend:
             raise
         return lab
 
-    async def _outer(self, choice: Choice, image: Built, label: str) -> Outer:
+    async def _outer(self, choice: Choice, image: BuiltImage, label: str) -> OuterEngine:
         """The engine: the user's with a helper in it, or one of the lab's own."""
         if choice.own:
             from lab.backends.dind.template import furnished
 
             own = await furnished(image, self._cgroup)
-            return Outer(own.socket, Near(), self._cgroup)
+            return OuterEngine(own.socket, LocalAccess(), self._cgroup)
         await asyncio.to_thread(_offer, choice.socket, image)
         await asyncio.to_thread(sweep, choice.socket)
-        return Outer(choice.socket, await Far.start(choice.socket, image.name, sockets(self._cgroup), LABEL, label))
+        return OuterEngine(
+            choice.socket, await HelperAccess.start(choice.socket, image.name, sockets(self._cgroup), LABEL, label)
+        )
 
 
 async def _furnish(host: DindHost, images: Sequence[str], files: Sequence[Path], outer: str) -> None:
@@ -156,7 +160,7 @@ async def _furnish(host: DindHost, images: Sequence[str], files: Sequence[Path],
         await host.take(theirs, outer)
 
 
-def _offer(outer: str, image: Built) -> None:
+def _offer(outer: str, image: BuiltImage) -> None:
     """Load the host image into a user's engine, if it has not this version of it; older ones not in use go."""
     with client(outer) as engine:
         names = tags(engine, store.HOST)
@@ -178,7 +182,7 @@ def sweep(outer: str) -> None:
                 remove(engine, one.id)
 
 
-def _lives(helper: Listed) -> bool:
+def _lives(helper: ListedContainer) -> bool:
     """It runs, or is about to: another lab is just coming up."""
     return helper.state == "running" or (helper.state == "created" and helper.created > time.time() - _STARTING)
 
@@ -193,7 +197,7 @@ def _in_engine(outer: str, name: str) -> bool:
     return True
 
 
-def _create(outer: Outer, image: Built, name: str, label: str, told: dict[str, str]) -> str:
+def _create(outer: OuterEngine, image: BuiltImage, name: str, label: str, told: dict[str, str]) -> str:
     """Make a host's container, switched off; returns its id.
 
     Not `--privileged`, which asks for every capability there is: engines that run without CAP_SYS_RESOURCE refuse that.

@@ -40,7 +40,7 @@ def load(socket: str, archives: Iterable[Iterable[bytes]]) -> None:
             engine.images.load(archive)
 
 
-class Listed(NamedTuple):
+class ListedContainer(NamedTuple):
     """A container as an engine lists it."""
 
     id: str
@@ -50,14 +50,14 @@ class Listed(NamedTuple):
     """Seconds since 1970."""
 
 
-def containers(engine: Any, label: str) -> list[Listed]:
+def containers(engine: Any, label: str) -> list[ListedContainer]:
     """All containers with this label, stopped ones too.
 
     Not the SDK's `containers.list` (nor `images.list`): it inspects each entry of the list, and fails when one of them
     was removed in between.
     """
     found = engine.api.containers(all=True, filters={"label": label})
-    return [Listed(one["Id"], one["Labels"] or {}, one["State"], one["Created"]) for one in found]
+    return [ListedContainer(one["Id"], one["Labels"] or {}, one["State"], one["Created"]) for one in found]
 
 
 def remove(engine: Any, container: str) -> None:

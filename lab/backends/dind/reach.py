@@ -42,7 +42,7 @@ def too_long(lab: str) -> str:
     )
 
 
-class Near:
+class LocalAccess:
     """Where the engine is the lab's own, everything is in the lab's namespaces."""
 
     async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
@@ -57,8 +57,8 @@ class Near:
         """Nothing to close."""
 
 
-class Far:
-    """Where the engine is the user's: a helper container does what takes privileges. Made by `Far.start`."""
+class HelperAccess:
+    """Where the engine is the user's: a helper container does what takes privileges. Made by `HelperAccess.start`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -69,7 +69,7 @@ class Far:
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, outer: str, image: str, folder: Path, key: str, value: str) -> "Far":
+    async def start(cls, outer: str, image: str, folder: Path, key: str, value: str) -> "HelperAccess":
         """Start the helper of the lab with the label `key=value`; it cleans up and ends when this process does."""
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
         far = cls(folder)

@@ -19,7 +19,7 @@ from lab.backends.dind.client import client
 from lab.backends.dind.engine import OwnEngine, program, state_dir
 from lab.errors import LabError
 from lab.fabric.syscalls import Mount, mount
-from lab.images.archive import Built, archive
+from lab.images.archive import BuiltImage, archive
 from lab.images.layers import cache, hash_of
 from lab.images.store import architecture
 
@@ -31,7 +31,7 @@ _held: list[IO[str]] = []
 """Open files whose locks say that this lab uses a template; they go with the process."""
 
 
-async def furnished(image: Built, cgroup: str) -> OwnEngine:
+async def furnished(image: BuiltImage, cgroup: str) -> OwnEngine:
     """A running engine of the lab's own that has the image."""
     engine = OwnEngine(state_dir(), state_dir() / "data", cgroup)
     template = _place(image)
@@ -48,7 +48,7 @@ async def furnished(image: Built, cgroup: str) -> OwnEngine:
     return engine
 
 
-def _place(image: Built) -> Path | None:
+def _place(image: BuiltImage) -> Path | None:
     """The template's directory: one for each base layer and engine version; None where there can be none."""
     version = subprocess.run([program() or "dockerd", "--version"], capture_output=True, text=True, check=False).stdout
     where = cache().parent / "engines" / hash_of(image.layers[0].digest, version)
@@ -62,7 +62,7 @@ def _place(image: Built) -> Path | None:
     return where
 
 
-async def _fill(template: Path, image: Built, cgroup: str) -> None:
+async def _fill(template: Path, image: BuiltImage, cgroup: str) -> None:
     """Load the image with an engine that runs for just that."""
     engine = OwnEngine(state_dir() / "filler", template / "data", cgroup)
     await engine.start()
@@ -74,7 +74,7 @@ async def _fill(template: Path, image: Built, cgroup: str) -> None:
     (template / f"has-{image.inputs}").write_text(image.name, encoding="utf-8")
 
 
-async def _load(engine: OwnEngine, image: Built) -> None:
+async def _load(engine: OwnEngine, image: BuiltImage) -> None:
     def work() -> None:
         with client(engine.socket) as engine_client:
             engine_client.images.load(archive([image], architecture()))

@@ -16,7 +16,7 @@ from lab.backends.simulated.commands import CommandPlace, Program, run_argv
 from lab.contracts.lab import CommandResult
 from lab.images.dummy_http import greeting
 
-__all__ = ["NETWORK", "Fetched", "NetworkPlace", "ShownInterface"]
+__all__ = ["NETWORK", "HttpFetch", "NetworkPlace", "ShownInterface"]
 
 _CURL_VALUED = {"-o", "--output", "-m", "--max-time", "--connect-timeout", "--noproxy", "-w", "--write-out", "-X",
                 "--request", "-H", "--header"}  # fmt: skip
@@ -34,7 +34,7 @@ class ShownInterface(Struct, frozen=True):
     addresses: tuple[str, ...]
 
 
-class Fetched(Struct, frozen=True):
+class HttpFetch(Struct, frozen=True):
     """What became of a GET: curl's exit code and words, or status and body."""
 
     code: int
@@ -57,7 +57,7 @@ class NetworkPlace(CommandPlace, Protocol):
         """The addresses of a name, in the order of the answer; literals as they are."""
         ...
 
-    async def fetch(self, address: str, port: int, path: str, timeout: float) -> Fetched: ...
+    async def fetch(self, address: str, port: int, path: str, timeout: float) -> HttpFetch: ...
 
     async def echo(self, address: str, timeout: float, size: int) -> int | None:
         """Nanoseconds until the answer to one echo request with so many octets of data; None: there was none."""
@@ -93,7 +93,7 @@ async def _curl(place: CommandPlace, argv: Sequence[str], stdin: str) -> Command
         code, text = fetched.code, fetched.body
         if not code and "f" in switches and fetched.status >= 400:
             code, text = 22, ""
-            fetched = Fetched(22, f"The requested URL returned error: {fetched.status}")
+            fetched = HttpFetch(22, f"The requested URL returned error: {fetched.status}")
         if code and ("s" not in switches or "S" in switches):
             err += f"curl: ({code}) {fetched.error}\n"
         target = values.get("-o") or values.get("--output")
@@ -136,15 +136,15 @@ def _curl_words(words: Sequence[str]) -> tuple[set[str] | CommandResult, dict[st
     return switches, values, urls
 
 
-async def _get(here: NetworkPlace, url: str, timeout: float) -> Fetched:
+async def _get(here: NetworkPlace, url: str, timeout: float) -> HttpFetch:
     match = re.fullmatch(r"(?:http://)?(\[[0-9A-Fa-f:]+\]|[^/:?#]+)(?::(\d+))?(/\S*)?", url)
     if match is None:
-        return Fetched(3, "URL rejected: the simulated curl fetches http://HOST[:PORT][/PATH]")
+        return HttpFetch(3, "URL rejected: the simulated curl fetches http://HOST[:PORT][/PATH]")
     host, port, path = match[1].strip("[]"), int(match[2] or 80), match[3] or "/"
     addresses = here.resolve(host)
     if not addresses:
-        return Fetched(6, f"Could not resolve host: {host}")
-    fetched = Fetched(7, f"Failed to connect to {host}")
+        return HttpFetch(6, f"Could not resolve host: {host}")
+    fetched = HttpFetch(7, f"Failed to connect to {host}")
     share = timeout / len(addresses)
     for address in addresses:
         fetched = await here.fetch(address, port, path, share)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from lab.backends.simulated.commands import Program
 from lab.backends.simulated.engine import SimContainer
 from lab.backends.simulated.machine import SimMachine
-from lab.backends.simulated.network_commands import NETWORK, Fetched, ShownInterface, page
+from lab.backends.simulated.network_commands import NETWORK, HttpFetch, ShownInterface, page
 from lab.contracts.lab import CommandResult
 from lab.probes.kinds.http import ANSWER, REQUEST, SERVING
 from lab.sim.filters import Files
@@ -70,7 +70,7 @@ class HostPlace:
             return [name]
         return self.host.named(name)
 
-    async def fetch(self, address: str, port: int, path: str, timeout: float) -> Fetched:
+    async def fetch(self, address: str, port: int, path: str, timeout: float) -> HttpFetch:
         """GET, as curl does it: the connection first, tried again after pauses that double."""
         host = self.host
         world, reach = host.world, host.reach
@@ -85,11 +85,11 @@ class HostPlace:
             pause *= 2
             await host.until(again)
             if again >= deadline:
-                return Fetched(28, f"Connection timed out after {timeout * 1000:.0f} milliseconds")
+                return HttpFetch(28, f"Connection timed out after {timeout * 1000:.0f} milliseconds")
         await host.until(opened)
         target = reach.target(route)
         if target is None or target.port != route.port:
-            return Fetched(7, f"Failed to connect to {address} port {port}: Connection refused")
+            return HttpFetch(7, f"Failed to connect to {address} port {port}: Connection refused")
         answer = _served(target, path)
         pause = RTO_MIN
         while world.now < deadline:
@@ -105,7 +105,7 @@ class HostPlace:
             pause *= 2
             now = reach.route(host.name, self.container, address, port)
             route = now if now is not None and reach.target(now) is target else None
-        return Fetched(28, f"Operation timed out after {timeout * 1000:.0f} milliseconds with 0 bytes received")
+        return HttpFetch(28, f"Operation timed out after {timeout * 1000:.0f} milliseconds with 0 bytes received")
 
     async def echo(self, address: str, timeout: float, size: int) -> int | None:
         host = self.host
@@ -179,15 +179,15 @@ class ContainerPlace(HostPlace):
 _LOOPBACK = ShownInterface("lo", "", 65536, ("127.0.0.1/8", "::1/128"))
 
 
-def _served(target: SimContainer, path: str) -> Fetched:
+def _served(target: SimContainer, path: str) -> HttpFetch:
     if target.greets:
         name = target.args[0] if target.args else target.hostname
-        return Fetched(0, status=200, body=page(name, target.eth0))
+        return HttpFetch(0, status=200, body=page(name, target.eth0))
     if target.files is not None and path != "/":
         text = target.files.get(path)
-        return Fetched(0, status=404) if text is None else Fetched(0, status=200, body=text)
+        return HttpFetch(0, status=404) if text is None else HttpFetch(0, status=200, body=text)
     # What a program of somebody's own would say is unknown; that it answers is what its `port` promises.
-    return Fetched(0, status=200)
+    return HttpFetch(0, status=200)
 
 
 def _literal(name: str) -> bool:

@@ -6,7 +6,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overlay.runtime.recvmmsg import Receptions
+from overlay.runtime.recvmmsg import ReceiveBuffers
 
 _SOL_UDP, _UDP_SEGMENT, _UDP_GRO = 17, 103, 104
 
@@ -20,7 +20,7 @@ class Pair:
             sock.bind((host, 0))
         self.receiver, *self.senders = self.sockets
         self.host = host
-        self.receptions = Receptions(8, 65_536)
+        self.receptions = ReceiveBuffers(8, 65_536)
 
     def send(self, who, data):
         self.senders[who].sendto(data, self.receiver.getsockname())

@@ -11,7 +11,7 @@ import pytest
 
 from lab.errors import LabError
 from lab.images import layers, store
-from lab.images.archive import Built, Layer, LayerWriter, archive, digest_of, names_in
+from lab.images.archive import BuiltImage, Layer, LayerWriter, archive, digest_of, names_in
 
 
 def _layer(path: Path, *files: tuple[str, bytes]) -> Layer:
@@ -22,8 +22,8 @@ def _layer(path: Path, *files: tuple[str, bytes]) -> Layer:
     return Layer(str(path), digest_of(path))
 
 
-def _image(name: str, *stack: Layer) -> Built:
-    return Built(name=name, layers=stack, config={"Cmd": ["/bin/sh"]}, inputs="abc")
+def _image(name: str, *stack: Layer) -> BuiltImage:
+    return BuiltImage(name=name, layers=stack, config={"Cmd": ["/bin/sh"]}, inputs="abc")
 
 
 def test_an_archive_has_everything_that_its_manifest_names(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import synthetic_history
 from synthetic_history import MS, ORION, S, Story
 
 from lab.checkers import RecordedRun
-from lab.cli.tell import Teller
+from lab.cli.progress import ProgressPrinter
 from lab.plots import figures
 from lab.records.history import AnyRecord, Load, Meta, Sample, Writer
 from lab.report import gallery, write_report
@@ -248,5 +248,5 @@ def test_a_long_report_is_not_silent_where_nobody_looks(
     history = tmp_path / "history.jsonl"
     with history.open("wb") as file:
         file.truncate(size)
-    Teller().report(history)("drawing reachability")
+    ProgressPrinter().report(history)("drawing reachability")
     assert ("drawing reachability" in capsys.readouterr().out) == said

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lab.cli.tell import Teller, samples_table
+from lab.cli.progress import ProgressPrinter, samples_table
 from lab.errors import LabError, Violation
 from lab.runner.runner import Progress
 from lab.scenario.load import ScenarioError, parse
@@ -20,7 +20,7 @@ def test_a_step_its_note_and_its_samples(capsys: pytest.CaptureFixture[str]) -> 
     sample = {"t": 1, "probe": "dns", "source": HOSTILE, "target": HOSTILE, "ok": False, "error": HOSTILE}
     samples = ({**sample, "answers": [HOSTILE]},)
     step = Progress(t=1, step=1, label=HOSTILE, ok=False, took=5, note=f"first {HOSTILE}\nsecond", samples=samples)
-    Teller().progress(step)
+    ProgressPrinter().progress(step)
     said = capsys.readouterr().out
     assert harmless(said) and "first name\\x1b]0;owned" in said
     assert len(said.splitlines()) == 4
@@ -32,7 +32,7 @@ def test_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     check = {"checker": "dns", "verdict": "invalid", "summary": HOSTILE}
     change = {"t": 1, "label": HOSTILE, "topology": 5}
     summary: dict[str, Any] = {"verdict": "invalid", "reason": f"{HOSTILE}\nmore", "replay": "lab run x"}
-    Teller().end({**summary, "checks": [check], "convergence": [change]}, "index.html")
+    ProgressPrinter().end({**summary, "checks": [check], "convergence": [change]}, "index.html")
     said = capsys.readouterr().out
     assert harmless(said) and "\n  more\n" in said
 

@@ -6,7 +6,7 @@ import pytest
 
 from lab.backends.netns.backend import NetnsBackend
 from lab.explore.case import first_case
-from lab.images.archive import Built, Layer, LayerWriter, archive, digest_of
+from lab.images.archive import BuiltImage, Layer, LayerWriter, archive, digest_of
 from lab.scenario.from_json import from_json
 from lab.scenario.load import ScenarioError, load, load_resolved
 from lab.sweep import grid
@@ -23,7 +23,7 @@ def _archive(path: Path, *names: str) -> None:
         layer.add("bin/shop", b"#!", 0o755)
     file = path.with_suffix(".layer")
     shared = (Layer(str(file), digest_of(file)),)
-    images = [Built(name=name, layers=shared, config={"Cmd": ["/bin/shop"]}, inputs="x") for name in names]
+    images = [BuiltImage(name=name, layers=shared, config={"Cmd": ["/bin/shop"]}, inputs="x") for name in names]
     path.write_bytes(b"".join(archive(images, "amd64")))
 
 

@@ -12,7 +12,7 @@ from lab.scenario.load import ScenarioError, load, load_resolved, parse, read
 from lab.scenario.resolve import Resolved, resolve
 from overlay.cli.run import parse_run
 from overlay.config import Config
-from overlay.docker.attachments import Bookings
+from overlay.docker.attachments import Attachments
 from overlay.docker.engine import Container
 from overlay.errors import UsageError
 
@@ -104,7 +104,7 @@ def test_a_scenarios_name_is_short_enough_for_its_lab(tmp_path: Path) -> None:
 )
 def test_a_containers_whole_name_is_under_the_domain(own: str, name: str) -> None:
     nothing = cast(Any, None)
-    bookings = Bookings(nothing, nothing, Config(name="00:00:00:00:00:01", nickname="a"), nothing)
+    bookings = Attachments(nothing, nothing, Config(name="00:00:00:00:00:01", nickname="a"), nothing)
     assert bookings.qualified(own) == name
     assert bookings.fqdn(Container(id="f" * 64, name=own, hostname="", pid=1, network_mode="")) == name
 

@@ -14,17 +14,17 @@ from lab.sweep.grid import Setting
 from lab.sweep.groups import events_of, grouped, headline, number, sample_of
 from lab.sweep.measure import Point
 from lab.sweep.page import exit_code, write
-from lab.sweep.run import About, Swept
+from lab.sweep.run import SweepDescription, SweepResults
 from lab.sweep.table import CSV, write_tables
 
 
-def swept(made: list[Point], planned: int | None = None, **more: bool) -> Swept:
+def swept(made: list[Point], planned: int | None = None, **more: bool) -> SweepResults:
     seeds = tuple(dict.fromkeys(one.seed for one in made))
-    about = About(
+    about = SweepDescription(
         scenario="partition", question="Is <it> back?", file="scenarios/partition.yaml", backend="sim", code="1",
         settings=(Setting("topology.hosts", ("4", "8", "16")),), seeds=seeds,
     )  # fmt: skip
-    return Swept(about=about, points=tuple(made), planned=planned or len(made), reused=0, **more)
+    return SweepResults(about=about, points=tuple(made), planned=planned or len(made), reused=0, **more)
 
 
 def test_a_difference_is_found_and_put_in_words() -> None:

@@ -16,7 +16,7 @@ from lab.sweep.figures import figures
 from lab.sweep.groups import grouped
 from lab.sweep.measure import Point
 from lab.sweep.page import write
-from lab.sweep.run import About, Swept
+from lab.sweep.run import SweepDescription, SweepResults
 from lab.sweep.statistics import CensoredSample, curve, mean, median, ratio_of_medians
 
 
@@ -75,8 +75,8 @@ def test_one_run_has_no_interval() -> None:
     assert not math.isnan(median(many).low)
 
 
-def about(runs: int) -> About:
-    return About(
+def about(runs: int) -> SweepDescription:
+    return SweepDescription(
         scenario="partition", question="", file="partition.yaml", backend="sim", seeds=tuple(range(1, runs + 1)),
         settings=(), code="0123",
     )  # fmt: skip
@@ -85,7 +85,7 @@ def about(runs: int) -> About:
 @pytest.mark.parametrize("runs", [1, 5, 20])
 def test_a_page_claims_no_more_than_its_runs_can_show(runs: int, tmp_path: Path) -> None:
     points = synthetic_points.points(range(1, runs + 1))
-    swept = Swept(points=tuple(points), planned=runs, reused=0, about=about(runs))
+    swept = SweepResults(points=tuple(points), planned=runs, reused=0, about=about(runs))
     page = write(tmp_path, swept).read_text(encoding="utf-8")
     assert " to 1.28" not in page
     assert ("95 % interval " in page.partition("</ul>")[0]) == (runs > 1)

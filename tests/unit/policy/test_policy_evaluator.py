@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overlay.compiled_policy import CompiledPolicy, FlowRule
-from overlay.kernel.policy_judge import PolicyEvaluator
+from overlay.kernel.policy_evaluator import PolicyEvaluator
 from overlay.kernel.policy_keys import FLOWS, FlowKey, flow, key
 from overlay.kernel.policy_rules import plan
 

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.plugin.ways import clash, ways
+from overlay.plugin.container_routes import clash, ways
 
 BASE = int(IPv4Address("10.32.0.0"))
 HOSTS = [IPv4Address(BASE + offset) for offset in range(64)]

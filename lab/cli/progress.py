@@ -21,7 +21,7 @@ _LONG = 10_000_000
 _MARKS = {True: ("✓", "green"), False: ("✗", "red"), None: ("…", "yellow")}
 
 
-class Teller:
+class ProgressPrinter:
     """Prints progress to standard output."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from lab.kinds.backends import is_virtual, virtual_backends
 from lab.scenario.load import ScenarioError
 from lab.sweep.measure import Point
 from lab.sweep.pools import Cluster, OneByOne, Processes, WorkerPool, cores
-from lab.sweep.run import SweepPlan, Swept
+from lab.sweep.run import SweepPlan, SweepResults
 from lab.words import are, count
 from overlay.clean import clean
 
@@ -119,7 +119,7 @@ def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_j
     about = plans[0].about
     click.echo(click.style(about.scenario, bold=True) + (f"  {about.question}" if about.question else ""))
     click.echo(f"  {count(len(wanted), 'seed')} on sim and on {against}")
-    both: list[Swept] = []
+    both: list[SweepResults] = []
     for planned in plans:
         both.append(with_bar(planned, pool_for(planned.about.backend, None, ""), sweep))
         write_tables(planned.folder, both[-1].points)
@@ -175,7 +175,7 @@ def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Wor
     return lambda: Processes(jobs or cores())
 
 
-def with_bar(planned: SweepPlan, pool: Callable[[], WorkerPool], play: Callable[..., Swept]) -> Swept:
+def with_bar(planned: SweepPlan, pool: Callable[[], WorkerPool], play: Callable[..., SweepResults]) -> SweepResults:
     """Play with a progress bar on standard error; without a terminal, with a line for each tenth."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -207,7 +207,7 @@ def with_bar(planned: SweepPlan, pool: Callable[[], WorkerPool], play: Callable[
         return play(planned, pool, told, begun)
 
 
-def _tell(swept: Swept, page: Path, again: str) -> None:
+def _tell(swept: SweepResults, page: Path, again: str) -> None:
     from lab.sweep.page import verdict_of
 
     verdict = verdict_of(swept)
