@@ -46,11 +46,11 @@ class ObstacleFault:
             self.what = "block"
             protocol, port = step.what
             self._obstacle = Obstacle(among, protocol=protocol, port=port)
-            self.label = f"block {protocol} {port or 'all'}"
+            self.label = f"{protocol} {port or 'all'}"
         else:
             self.what = "mtu"
             self._obstacle = Obstacle(among, mtu=step.to)
-            self.label = f"MTU {step.to}"
+            self.label = str(step.to)
         self.victim = (self.what, self.label)
 
     def works_on(self, bench: Bench) -> Sequence[str]:

@@ -233,7 +233,7 @@ def label_of(step: Step, hosts: Sequence[str]) -> str:
         case "partition":
             return PartitionFault(body, hosts).label
         case "block" | "mtu":
-            return ObstacleFault(body, hosts).label
+            said = ObstacleFault(body, hosts).label
         case "launch" | "reset":
             said = ", ".join(body.hosts)
         case "connect" | "forget":
