@@ -92,8 +92,9 @@ bench-path: setup         ## every path of the overlay beside its peers (wiregua
 gallery: setup            ## make the README's pictures anew (needs chromium)
 	@$(PY) -m lab.report.gallery
 
-schema: setup             ## write docs/scenario.schema.json anew
+schema: setup             ## write docs/scenario.schema.json and the table of steps in docs/scenarios.md again
 	@$(PY) -m lab.cli schema > docs/scenario.schema.json
+	@$(PY) -m lab.kinds.reference docs/scenarios.md
 
 man: setup                ## write the manual pages man/*.1 from the commands' definitions
 	@$(PY) -m lab.cli.man

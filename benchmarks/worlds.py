@@ -12,10 +12,10 @@ from msgspec import Struct
 
 from benchmarks import whole_state
 from lab.errors import LabError
-from lab.faults.churn import gaps
 from lab.scenario.generators import edges
 from lab.scenario.model import Generate
 from lab.sim.world import Peer, World
+from lab.verbs.churn import gaps
 from overlay.config import Address, Config
 from overlay.effects import Effect, Reply
 from overlay.env import MILLISECOND, SECOND, Random

@@ -2,7 +2,7 @@
 
 Python's `re` tries ways one after the other, and a short expression can have more of them than a life has seconds. RE2
 has no such case, and the same text gets the same answer however busy the machine is (a time limit would not). What RE2
-cannot do (looking ahead or behind, referring to a group) is refused here; `lab.runner.match` allows it. Expressions in
+cannot do (looking ahead or behind, referring to a group) is refused here; `lab.verbs._match` allows it. Expressions in
 this project's own code stay with `re`; `tests/unit/test_regular_expressions.py` shows that each of them is linear.
 """
 

@@ -21,8 +21,9 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from lab.checkers.world import CHANGES, ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.checkers.world import ExpectedState, SeriesKey, heals, is_change, label_of, series_of
 from lab.kinds.probes import asks_name
+from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, PeerGone, Sample, View
 from lab.words import count
 
@@ -233,7 +234,8 @@ class ConvergenceTracker:
         before = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
         self.world.feed(event)
         after = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
-        if event.what in CHANGES and self._echoes(event):
+        changes = bool(verb_of(event.what).changes)
+        if changes and self._echoes(event):
             return
         if is_change(event):
             if self._window is not None:
@@ -241,7 +243,7 @@ class ConvergenceTracker:
             self._window = _Window(event)
             # Tries that were due before the change say nothing about it.
             self._series = {key: _SeriesTries(None) for key in self._series}
-        elif event.what in CHANGES and event.phase == "start" and self._window is not None:
+        elif changes and event.phase == "start" and self._window is not None:
             # From now on the next step disturbs what has been reached, though it takes effect only at its end.
             self._window.closing = True
             return
@@ -257,8 +259,8 @@ class ConvergenceTracker:
         window = self._window
         return (
             window is not None
-            and _heals(event)
-            and _heals(window.event)
+            and heals(event)
+            and heals(window.event)
             and event.t - window.event.t <= _ECHO
             and (not event.groups or event.groups == window.event.groups)
         )
@@ -411,10 +413,6 @@ class ConvergenceTracker:
                 reasons.append(f"{probe} {source} → {target}: {'no good answer yet' if should else 'still answers'}")
         more = len(reasons) - _NAMED
         return [*reasons[:_NAMED], f"and {more} more"] if more > 0 else reasons
-
-
-def _heals(event: Event) -> bool:
-    return event.what == "heal" or (event.what == "partition" and event.phase == "end")
 
 
 def _metric_of(key: SeriesKey) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.checkers.run import PlayedStep, RecordedRun
 from lab.checkers.verdict import CheckResult, merge
+from lab.kinds.verbs import verb_of
 from lab.words import count, were
 
 __all__ = ["check_expectations", "check_steps"]
@@ -29,7 +30,7 @@ def _finding(step: PlayedStep) -> dict[str, Any]:
 
 def check_expectations(run: RecordedRun) -> CheckResult:
     """Every `expect` step came true in time."""
-    steps = [step for step in run.steps if step.what == "expect"]
+    steps = [step for step in run.steps if verb_of(step.what).asks]
     if not steps:
         return CheckResult(checker="expectations", verdict="valid", summary="The scenario expects nothing.")
     failed = [step for step in steps if step.ok is False]
@@ -48,7 +49,7 @@ def check_expectations(run: RecordedRun) -> CheckResult:
 
 def check_steps(run: RecordedRun) -> CheckResult:
     """Every step was carried out, and the run went on to its end."""
-    steps = [step for step in run.steps if step.what != "expect"]
+    steps = [step for step in run.steps if not verb_of(step.what).asks]
     failed = [step for step in steps if step.ok is False]
     if failed:
         return CheckResult(

@@ -15,8 +15,9 @@ from typing import Any
 from lab.checkers.outages import failed, in_rows
 from lab.checkers.run import RecordedRun
 from lab.checkers.verdict import CheckResult, merge
-from lab.checkers.world import CHANGES, FAULTS, name_of
+from lab.checkers.world import name_of
 from lab.kinds.probes import asks_name
+from lab.kinds.verbs import verb_of
 from lab.records.history import Sample
 from lab.words import count
 
@@ -37,13 +38,15 @@ def transitions(run: RecordedRun) -> list[tuple[int, int]]:
     spans += [
         (step.start, run.end if step.end is None else step.end)
         for step in run.steps
-        if step.what in CHANGES and step.what not in FAULTS
+        if verb_of(step.what).changes == "end"
     ]
     # So does the end of a fault: of a host's containers the first answer while others still start.
     spans += [
         (event.t - took, event.t)
         for event in run.events
-        if event.what in FAULTS and event.phase == "end" and isinstance(took := event.detail.get("took"), int)
+        if verb_of(event.what).changes == "both"
+        and event.phase == "end"
+        and isinstance(took := event.detail.get("took"), int)
     ]
     return sorted(spans)
 

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from lab.checkers.convergence import ConvergenceState, ConvergenceTracker, EventConvergence
 from lab.checkers.outages import Outage, outages, pairs, series_order
-from lab.checkers.world import LASTING, ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.checkers.world import ExpectedState, SeriesKey, is_change, label_of, series_of
 from lab.kinds.probes import asks_name
+from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
 
 __all__ = ["Epoch", "FaultBand", "PlayedStep", "RecordedRun", "in_order", "nearest_rank"]
@@ -298,15 +299,14 @@ def _bands(events: list[Event], end: int) -> list[FaultBand]:
     """Faults from when they struck until they were healed."""
     bands: list[FaultBand] = []
     for index, event in enumerate(events):
-        if event.what not in LASTING or event.phase == "end" or event.ok is False:
+        if not verb_of(event.what).lasts or event.phase == "end" or event.ok is False:
             continue
-        healers = {"partition": ("heal",), "kill": ("restart", "launch")}.get(event.what, ())
         healed = next(
             (
                 later.t
                 for later in events[index + 1 :]
                 if (later.what == event.what and later.step == event.step and later.phase == "end")
-                or (later.what in healers and is_change(later))
+                or (event.what in verb_of(later.what).ends and is_change(later))
             ),
             None,
         )

@@ -12,6 +12,7 @@ from typing import Any
 from lab.checkers.run import RecordedRun
 from lab.checkers.verdict import CheckResult
 from lab.checkers.world import SeriesKey, is_change, name_of
+from lab.kinds.verbs import verb_of
 from lab.records.history import Sample
 from lab.words import are, count, were
 
@@ -20,7 +21,6 @@ __all__ = ["check_schedule", "interval"]
 _TOLERANCE = 1_000_000
 """Nanoseconds that a try may be off its grid: backends translate clocks."""
 _SHOWN = 20
-_MOVERS = ("run", "remove", "scale", "kill", "churn", "restart", "launch", "reset", "attach", "detach", "down")
 
 
 def interval(samples: list[Sample]) -> int:
@@ -29,11 +29,16 @@ def interval(samples: list[Sample]) -> int:
     return min(distances, key=lambda distance: (-distances[distance], distance)) if distances else 0
 
 
+def _moves(what: str) -> bool:
+    """Whether containers start or stop in such a step; taking the lab down is one."""
+    return what == "down" or verb_of(what).moves
+
+
 def check_schedule(run: RecordedRun) -> CheckResult:
     """No series of samples has holes or drifts."""
-    restarts = [event.t for event in run.events if is_change(event) and event.what in _MOVERS]
+    restarts = [event.t for event in run.events if is_change(event) and verb_of(event.what).moves]
     # A step that moves containers takes its time, and so do its probes: from its start to its end.
-    spans = [(step.start, step.end or run.end) for step in run.steps if step.what in _MOVERS]
+    spans = [(step.start, step.end or run.end) for step in run.steps if _moves(step.what)]
     findings: list[dict[str, Any]] = []
     late: list[int] = []
     tries = 0

@@ -8,58 +8,44 @@ from typing import Any
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.kinds.probes import asks_name, protocol_of
+from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 from lab.scenario.names import domain_of, full_name
 from lab.scenario.policies import Hearsay, judged
 from overlay.policy.directory import Member
 
-__all__ = [
-    "CHANGES",
-    "FAULTS",
-    "LASTING",
-    "ExpectedState",
-    "SeriesKey",
-    "is_change",
-    "label_of",
-    "name_of",
-    "series_of",
-]
+__all__ = ["HEAL", "ExpectedState", "SeriesKey", "heals", "is_change", "label_of", "name_of", "series_of"]
 
 SeriesKey = tuple[str, str, str]
 """(probe, source replica, target): samples with the same key form one series."""
 
-CHANGES = (
-    *("launch", "connect", "forget", "run", "remove", "attach", "detach", "policy", "partition", "heal", "kill"),
-    *("restart", "scale", "reset", "churn"),
-)
-"""What an event must be about to change what peers should believe or reach. A churn is one change, at its end: what
-its single turns do is never judged, for the next one comes before they are over."""
-
-REMOVERS = ("scale", "remove")
-"""Changes after which a replica that no longer runs is gone for good; nobody asks it any more."""
-
-FAULTS = ("partition", "kill")
-"""Changes that take effect when they start, and a second time when they end (are healed)."""
-
-LASTING = (*FAULTS, "block", "mtu", "churn", "slow_disk", "clock")
-"""What begins with one event and is over with another, a step or more later."""
+JOIN = "join"
+"""The event of a host whose peer is back while a fault goes on."""
+HEAL = "heal"
+"""What the end of a partition is called, in labels and among the events of a sweep."""
 
 
 def is_change(event: Event) -> bool:
     """Whether from here on something else should be true than before."""
-    if event.what not in CHANGES or event.ok is False:
+    changes = verb_of(event.what).changes
+    if not changes or event.ok is False:
         return False
-    return event.phase != "start" or event.what in FAULTS
+    return event.phase != "start" or changes == "both"
+
+
+def heals(event: Event) -> bool:
+    """Whether it joins hosts that were apart."""
+    verb = verb_of(event.what)
+    return verb.heals and (not verb.lasts or event.phase == "end")
 
 
 def label_of(event: Event) -> str:
     """An event in a few words; the end of a fault reads as its healing."""
     label = str(event.detail.get("label") or event.what)
-    if event.what == "kill" and not label.startswith("kill"):
-        label = f"kill {label}"
-    if event.phase != "end" or event.what not in LASTING:
+    verb = verb_of(event.what)
+    if event.phase != "end" or not verb.lasts:
         return label
-    return "heal" if event.what == "partition" else f"end of {label}"
+    return HEAL if verb.heals else f"end of {label}"
 
 
 def series_of(sample: Sample) -> SeriesKey:
@@ -253,34 +239,28 @@ class ExpectedState:
     def _event(self, event: Event) -> None:
         if event.groups:
             self._regroup(event.groups)
-        detail = event.detail
+        detail, verb = event.detail, verb_of(event.what)
         if isinstance(detail.get("replicas"), dict):
             before = self.replicas
             self.replicas = {str(replica): str(host) for replica, host in detail["replicas"].items()}
-            if event.what in REMOVERS:
+            if verb.removes:
                 self.removed.update(before)
             self.removed.difference_update(self.replicas)
             self.addresses = {str(name): str(where) for name, where in (detail.get("addresses") or {}).items()}
-        elif event.what == "run" and event.phase != "start" and not self.replicas:
-            # A history that does not say: services with a fixed host are where the scenario put them.
-            self.replicas = {
-                name: service["host"]
-                for name, service in self._services.items()
-                if isinstance(service, dict) and service.get("host")
-            }
-        if event.what == "policy" and event.ok and "policy" in detail:
+        if event.ok and "policy" in detail:
             self._policies.typed(str(detail["host"]), str(detail["policy"]), removed=bool(detail["removed"]))
-        elif event.what == "reset" and event.ok and self._policies:
+        elif verb.forgets and event.ok and self._policies:
             for host in self._hosts_of(event):
                 self._policies.forgotten(host)
-        if event.what == "churn" and event.phase == "start":
-            self.churning[event.step] = None
-        elif event.what == "churn":
-            self.churning.pop(event.step, None)
-        restarted = event.what in ("launch", "restart", "join") or (event.what == "kill" and event.phase == "end")
-        if restarted and event.ok is not False:
+        if verb.lasts and verb.changes == "end":  # it changes things all the time until then
+            if event.phase == "start":
+                self.churning[event.step] = None
+            else:
+                self.churning.pop(event.step, None)
+        restarted = verb.launches and (not verb.lasts or event.phase == "end")
+        if (restarted or event.what == JOIN) and event.ok is not False:
             for host in self._hosts_of(event):
-                if event.what == "launch" or host in self.gone:
+                if verb.launches == "first" or host in self.gone:
                     self.launched.add(host)
                     self.gone.discard(host)
 

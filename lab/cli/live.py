@@ -25,18 +25,16 @@ from overlay import __version__
 from overlay.clean import LINES, clean, clean_json, clean_tree
 
 SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -i || exec sh -i")
-_DONE = ("launch", "connect", "run", "attach")
-_PASSED_OVER = ("expect", "wait", "exec")
 
 
 def first_steps(scenario: Resolved) -> tuple[Step, ...]:
-    """The launch, connect, run and attach steps before anything is changed or broken, without their times."""
+    """The steps that bring something up before anything is changed or broken, without their times."""
     steps = []
     for step in scenario.timeline:
-        if step.verb in _DONE:
-            steps.append(step.model_copy(update={"at": None}))
-        elif step.verb not in _PASSED_OVER:
+        if not step.kind.setup:
             break
+        if step.kind.setup != "watch":
+            steps.append(step.model_copy(update={"at": None}))
     return tuple(steps)
 
 

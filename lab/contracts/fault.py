@@ -1,21 +1,23 @@
 """What every fault brings: an injector, a healer, and a mark for the plots.
 
-Owns the protocol and what a fault may use of a run. One file per family beside this one; the runner keeps the
-schedule and writes the history, a fault only does and undoes.
+Owns the protocol and what a verb may use of a run. The runner keeps the schedule and writes the history, a fault only
+does and undoes.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import Overlay
-from lab.scenario.resolve import Replica
+from lab.scenario.resolve import Resolved
 
 if TYPE_CHECKING:
-    from lab.faults.upkeep import Upkeep
+    from lab.runner.probing import Probing
+    from lab.runner.state import LiveState
+    from lab.runner.upkeep import Upkeep
 
 
 class Mark(Struct, frozen=True):
@@ -26,37 +28,43 @@ class Mark(Struct, frozen=True):
 
 
 class Bench(Protocol):
-    """What a fault may touch and ask: the run, seen from a fault."""
+    """What a verb may touch and ask: the run, seen from a step."""
 
     lab: Lab
     overlay: Overlay
-    cuts: dict[int, frozenset[tuple[str, str]]]
-    """Step of each partition in force -> the directions that it cuts."""
+    scenario: Resolved
+    live: "LiveState"
+    """What is true now: containers, daemons, cuts, the latest samples."""
+    probing: "Probing"
+    """The probes that run; `sync` after every change of containers."""
     upkeep: "Upkeep"
     """Kills and starts things, for as long as faults in force hold them."""
 
     @property
-    def hosts(self) -> Sequence[str]:
-        """All hosts of the scenario, in their order."""
+    def broken(self) -> bool:
+        """Whether any fault is in force, that which is being healed apart."""
         ...
 
-    @property
-    def alive(self) -> Sequence[str]:
-        """Hosts whose daemon should run now, in their order."""
-        ...
-
-    @property
-    def hosts_down(self) -> Sequence[str]:
-        """Hosts that are switched off now."""
+    def containers(self) -> dict[str, Any]:
+        """Where every container runs and what its overlay address is, as events say it."""
         ...
 
     def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this beside the timeline, at most as long as the run; an error of it ends the run."""
         ...
 
-    @property
-    def broken(self) -> bool:
-        """Whether any fault is in force, that which is being healed apart."""
+    def in_force(self, what: str) -> list[int]:
+        """Steps of the faults of a verb that are not healed, in their order."""
+        ...
+
+    async def heal(self, step: int) -> None:
+        """Heal the fault of a step, now, and say so."""
+        ...
+
+    async def restart(self, fault: "Restartable") -> list[str]:
+        """Start again what `fault` would have killed; faults in force with the same victim are over. Writes no event.
+
+        Returns the hosts whose daemon runs again."""
         ...
 
     async def resumed(self, host: str) -> None:
@@ -67,62 +75,38 @@ class Bench(Protocol):
         """Write down what a fault that lasts does to another one's victim, and let probes follow."""
         ...
 
-    @property
-    def placed(self) -> Mapping[str, Replica]:
-        """All containers that were started and not removed."""
-        ...
 
-    @property
-    def running(self) -> Mapping[str, Replica]:
-        """Those of them that should be alive."""
-        ...
-
-    def daemon_stops(self, host: str) -> None:
-        """From now on the host's daemon is not expected to run."""
-        ...
-
-    def daemon_runs(self, host: str) -> None:
-        """The host's daemon runs again."""
-        ...
-
-    def host_stops(self, host: str) -> None:
-        """The host is being switched off, its containers with it."""
-        ...
-
-    def host_runs(self, host: str) -> None:
-        """The host is on again; none of its containers runs yet."""
-        ...
-
-    def container_stops(self, replica: str) -> None:
-        """The container is being killed."""
-        ...
-
-    def container_runs(self, replica: str) -> None:
-        """The container runs again."""
-        ...
-
-
-class Fault(Protocol):
+class Fault:
     """One fault of a run."""
 
     what: str
     """The verb: partition, kill, churn …"""
     label: str
-    """The fault in a few words, as `partition orion.local | macbook.local`."""
+    """Its step in a few words, as `partition orion.local | macbook.local`."""
     victim: tuple[str, str]
     """Kind and name of what is hit, so that a `restart` finds the `kill` that it ends."""
-    hosts: tuple[str, ...]
-    """Hosts whose daemon it stops and starts."""
     mark: Mark
+    hosts: tuple[str, ...] = ()
+    """Hosts whose daemon it stops and starts."""
+    switch: bool = False
+    """Whether its end takes effect the moment that it begins, and no container stops or starts."""
 
     def works_on(self, bench: Bench) -> Sequence[str]:
         """Hosts on which things are killed or started when it strikes and when it heals; nothing else is meanwhile."""
-        ...
+        return ()
 
     async def inject(self, bench: Bench, step: int) -> None:
         """Break it."""
-        ...
+        raise NotImplementedError
 
     async def heal(self, bench: Bench, step: int) -> None:
         """Mend what `inject` of this step broke, or let it be mended as soon as other faults allow it."""
-        ...
+        raise NotImplementedError
+
+
+class Restartable(Fault):
+    """A fault that a restart may end: without a step, `heal` lets whatever holds the victim let go of it."""
+
+    async def heal(self, bench: Bench, step: int | None) -> None:
+        """See `Fault`."""
+        raise NotImplementedError

@@ -98,6 +98,15 @@ class Adjustable(Protocol):
         ...
 
 
+class Obstacle(Struct, frozen=True):
+    """What is dropped between any two of these hosts: a protocol (port 0: all of it), or what exceeds an MTU."""
+
+    hosts: tuple[str, ...]
+    protocol: str = ""
+    port: int = 0
+    mtu: int = 0
+
+
 class Lab(Protocol):
     """A running lab."""
 
@@ -120,6 +129,14 @@ class Lab(Protocol):
 
     async def down(self) -> None:
         """End everything; idempotent."""
+        ...
+
+
+class Obstructed(Protocol):
+    """A lab whose network can be obstructed."""
+
+    async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
+        """Set this obstacle, or take it away; those of other keys stay."""
         ...
 
 

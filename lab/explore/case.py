@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
-from lab.explore.schedule import OBSTACLES, Schedule, ScheduledFault, draw
+from lab.explore.schedule import Schedule, ScheduledFault, draw
 from lab.kinds.overlays import OVERLAYS
+from lab.kinds.verbs import verb_of
 from lab.scenario.files import make_portable
 from lab.scenario.resolve import Resolved
 from lab.scenario.values import UNITS, format_duration
@@ -25,8 +26,6 @@ from lab.words import count
 
 __all__ = ["Case", "first_case", "with_faults"]
 
-_SETUP = ("launch", "connect", "run", "attach", "expect", "wait", "exec")
-"""Verbs of a timeline's beginning: nothing is disturbed by them."""
 _BACK = 2 * UNITS["s"]
 """What was killed needs a while to start again: until then it is not there to agree with anybody."""
 _SHORTEST = 100 * UNITS["ms"]
@@ -58,8 +57,8 @@ class Case(Struct, frozen=True, kw_only=True):
         left = max((fault.end + _BACK for fault in self.faults), default=0) - now
         if left > 0:
             steps.append({"wait": format_duration(left)})
-        if any(fault.verb == "partition" for fault in self.faults):
-            steps.append({"heal": "all"})
+        closing = (verb_of(verb).closing() for verb in dict.fromkeys(fault.verb for fault in self.faults))
+        steps += [step for step in closing if step is not None]
         return [*steps, {"expect": {"converged": "all", "within": format_duration(self.deadline)}}]
 
     def text(self, *comments: str) -> str:
@@ -76,15 +75,11 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_relays(self) -> bool:
-        """Whether two hosts may be apart that others join: by a partition's shape, or because two overlap.
-
-        So it is where an obstacle may stand in the way of both paths between two hosts.
-        """
-        if any(fault.verb in OBSTACLES for fault in self.faults):
+        """Whether two hosts may be apart that others join: by a single fault, or because two overlap."""
+        bypassed = [(fault, verb_of(fault.verb).bypassed(fault.body)) for fault in self.faults]
+        if any(when == "always" for _, when in bypassed):
             return True
-        cuts = [fault for fault in self.faults if fault.verb == "partition"]
-        if any(not fault.body.keys() & {"groups", "isolate"} for fault in cuts):
-            return True
+        cuts = [fault for fault, when in bypassed if when == "together"]
         return any(one.at < other.end and other.at < one.end for one, other in combinations(cuts, 2))
 
     @property
@@ -116,7 +111,7 @@ def first_case(text: str, name: str, folder: Path, *, deadline: int) -> Case:
     setup: list[dict[str, Any]] = []
     for step in steps:
         verb = next((key for key in step if key not in ("at", "for", "on_failure")), "")
-        if verb not in _SETUP:
+        if not verb_of(verb).setup:
             break
         setup.append({key: value for key, value in step.items() if key != "at"})
     if not any("launch" in step for step in setup):
@@ -162,7 +157,8 @@ def without_hosts(case: Case) -> Iterator[Case]:
         tree = {**case.tree, "underlay": {**underlay, "hosts": rest}, "services": services}
         gone = [key for key in case.tree.get("services") or {} if key not in services]
         kept = [fault for fault in case.faults if not any(_of_service(fault, key) for key in gone)]
-        faults = tuple(less for fault in kept if (less := _without(fault, name)) is not None)
+        bodies = [(fault, verb_of(fault.verb).without_host(fault.body, name)) for fault in kept]
+        faults = tuple(replace(fault, body=body) for fault, body in bodies if body is not None)
         yield replace(case, tree=tree, faults=faults)
 
 
@@ -183,14 +179,14 @@ def without_setup(case: Case) -> Iterator[Case]:
     """Cases with one step of the beginning less, except what brings the lab up and says that it is."""
     last = max((index for index, step in enumerate(case.setup) if "expect" in step), default=-1)
     for index, step in enumerate(case.setup):
-        if index != last and not {"launch", "connect", "run"} & step.keys():
+        if index != last and not any(verb_of(key).setup == "up" for key in step):
             yield replace(case, setup=(*case.setup[:index], *case.setup[index + 1 :]))
 
 
 def simpler_faults(case: Case) -> Iterator[Case]:
     """Cases in which one fault names fewer hosts or is of a plainer kind."""
     for index, fault in enumerate(case.faults):
-        for body in _simpler(fault):
+        for body in verb_of(fault.verb).simpler(fault.body):
             yield _with(case, index, replace(fault, body=body))
 
 
@@ -217,47 +213,8 @@ def _with(case: Case, index: int, fault: ScheduledFault) -> Case:
     return replace(case, faults=(*case.faults[:index], fault, *case.faults[index + 1 :]))
 
 
-def _without(fault: ScheduledFault, host: str) -> ScheduledFault | None:
-    """The fault without a host; None when nothing is left of it."""
-    body = dict(fault.body)
-    if host in (body.get("host"), body.get("daemon"), body.get("bridge")):
-        return None
-    if "groups" in body:
-        body["groups"] = [left for group in body["groups"] if (left := [name for name in group if name != host])]
-        return replace(fault, body=body) if len(body["groups"]) > 1 else None
-    if "one_way" in body:
-        ends = {key: [name for name in names if name != host] for key, names in body["one_way"].items()}
-        return replace(fault, body={"one_way": ends}) if all(ends.values()) else None
-    for key in ("isolate", "hosts"):
-        if key in body:
-            body[key] = [name for name in body[key] if name != host]
-            return replace(fault, body=body) if body[key] else None
-    return fault
-
-
 def _of_service(fault: ScheduledFault, name: str) -> bool:
     return fault.body.get("service") == name or name in (fault.body.get("services") or ())
-
-
-def _simpler(fault: ScheduledFault) -> Iterator[dict[str, Any]]:
-    body = fault.body
-    groups = body.get("groups")
-    if groups and len(groups) > 2:
-        for index in range(len(groups) - 1):
-            yield {"groups": [*groups[:index], [*groups[index], *groups[index + 1]], *groups[index + 2 :]]}
-    for key in ("isolate", "hosts"):
-        names = body.get(key) or []
-        if len(names) > (1 + body.get("keep", 0) if fault.verb not in OBSTACLES else 2):
-            for name in names:
-                yield {**body, key: [other for other in names if other != name]}
-    if "one_way" in body:
-        for key, names in body["one_way"].items():
-            if len(names) > 1:
-                for name in names:
-                    yield {"one_way": {**body["one_way"], key: [other for other in names if other != name]}}
-    if fault.verb == "clock" and "offset" in body and body.get("drift_ppm"):
-        yield {key: value for key, value in body.items() if key != "offset"}
-        yield {**body, "drift_ppm": 0}
 
 
 def _listed(names: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """What a kind of each sort says of itself, and the registry of that sort.
 
+    verbs       what a step of a timeline does    lab/verbs/           overlay_lab.verbs
     overlays    what containers are joined by     lab/overlays/        overlay_lab.overlays
     backends    what hosts are made of            lab/backends/kinds/  overlay_lab.backends
     probes      what is measured between them     lab/probes/kinds/    overlay_lab.probes

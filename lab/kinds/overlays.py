@@ -75,7 +75,7 @@ class OverlayKind:
 
     def can(self, verb: str) -> bool:
         """Whether it does a step that not every overlay can do."""
-        return verb in self.verbs or (verb == "churn" and self.has_daemons)
+        return verb in self.verbs
 
     def option_faults(self, options: Options) -> Iterator[OptionFault]:
         """What is wrong with the options, each by itself where that can be told."""

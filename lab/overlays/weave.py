@@ -7,10 +7,10 @@ is asked for what is wrong with them. Knows nothing of how the overlay works ins
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import CommandFailed, last_lines, must, together
+from lab.contracts.overlay import CommandFailed, Overlay, last_lines, must, together
 from lab.host_engine import HostEngine
 from lab.kinds.overlays import OptionFault, Options, OverlayKind, range_among
 from lab.scenario.base import listed, show
@@ -253,6 +253,11 @@ def _on_graph(options: Options, degree: int) -> Options:
 def _needs(options: Options) -> Mapping[str, str]:
     proxy = split_proxy_words(flags(options))[1] is not None
     return {"docker-proxy": "overlay.options: they start the Docker API proxy"} if proxy else {}
+
+
+def weave_of(overlay: Overlay) -> WeaveOverlay:
+    """The overlay as the one for which the verbs that it lists are let through."""
+    return cast(WeaveOverlay, overlay)
 
 
 KIND = OverlayKind(

@@ -2,6 +2,7 @@
 
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.run import RecordedRun
+from lab.checkers.world import HEAL
 from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, Figure, canvas, render, seconds, table
 from lab.words import span
 
@@ -107,7 +108,7 @@ def _short(label: str) -> str:
 
 
 def _finding(changes: list[EventConvergence]) -> str:
-    heals = [change for change in changes if change.label == "heal"]
+    heals = [change for change in changes if change.label == HEAL]
     if heals:
         worst = max(heals, key=lambda change: float("inf") if change.overall is None else change.overall)
         if worst.overall is None:

@@ -11,6 +11,7 @@ from lab.checkers.outages import failed
 from lab.checkers.reachability import transitions
 from lab.checkers.run import FaultBand, RecordedRun
 from lab.checkers.world import SeriesKey
+from lab.kinds.verbs import verb_of
 from lab.plots.style import (
     FAIL,
     INK,
@@ -97,7 +98,7 @@ def _finding(run: RecordedRun, drawn: Iterable[SeriesKey]) -> str:
     if band is None:
         settling = any(start <= worst.end and worst.start <= end for start, end in transitions(run))
         return f"{text}, {'while things were settling' if settling else 'with no fault in force'}"
-    what = "the heal" if band.what == "partition" else "the end of the fault"
+    what = "the heal" if verb_of(band.what).heals else "the end of the fault"
     return f"{text}, back before {what}" if back is None else f"{text}, back {span(back)} after {what}"
 
 

@@ -13,8 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from lab.checkers import RecordedRun
 from lab.checkers.convergence import METRICS
 from lab.checkers.run import PlayedStep
-from lab.checkers.world import LASTING
+from lab.checkers.world import HEAL
 from lab.kinds.probes import ordered_probes, title_of
+from lab.kinds.verbs import verb_of
 from lab.plots.style import Figure
 from lab.words import count, span, were
 from overlay.clean import LINES, clean_tree
@@ -132,7 +133,7 @@ def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
         met = sum(bool(expectation["ok"]) for expectation in expectations)
         of, noun = count(len(expectations), "expectation").split()
         tiles.append({"value": f"{met} of {of}", "label": f"{noun} met", "note": ""})
-    heals = [row for row in summary["convergence"] if row["label"] == "heal"]
+    heals = [row for row in summary["convergence"] if row["label"] == HEAL]
     others = [row for row in summary["convergence"] if row["overall"] is not None]
     if heals:
         row = max(heals, key=lambda row: float("inf") if row["overall"] is None else row["overall"])
@@ -168,11 +169,11 @@ def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _step(run: RecordedRun, step: PlayedStep) -> dict[str, Any]:
-    lasting = step.what in LASTING
+    lasting = verb_of(step.what).lasts
     took = None if step.end is None or step.end == step.start else step.end - step.start
     text = str(step.detail.get("expect") or step.label)
-    if step.what == "expect" and not text.startswith("expect"):
-        text = f"expect {text}"
+    if verb_of(step.what).asks and not text.startswith(step.what):
+        text = f"{step.what} {text}"
     interrupted = step.end is None and not run.complete and not lasting
     mark, tone = ("✓", "good") if step.ok else ("✗", "bad") if step.ok is False else ("•", "plain")
     if interrupted:

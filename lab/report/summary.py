@@ -15,6 +15,7 @@ from lab.checkers.run import PlayedStep, nearest_rank
 from lab.checkers.world import name_of
 from lab.kinds.overlays import DEFAULT
 from lab.kinds.probes import ordered_probes
+from lab.kinds.verbs import verb_of
 from lab.scenario.packaged import called
 
 __all__ = ["settled", "summarise"]
@@ -41,7 +42,7 @@ def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any
             {"checker": result.checker, "verdict": result.verdict, "summary": result.summary}
             for result in verdict.results
         ],
-        "expectations": [_expectation(step) for step in run.steps if step.what == "expect"],
+        "expectations": [_expectation(step) for step in run.steps if verb_of(step.what).asks],
         "convergence": [
             {
                 "t": change.t,

@@ -14,17 +14,18 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from lab.contracts.fault import Fault
 from lab.contracts.lab import Backend, Virtual
+from lab.contracts.plan import Action, Judge, Judgement, Plan, StepQuestion
 from lab.errors import Exhausted, LabError, Violation, no_room
+from lab.kinds.verbs import Planning
 from lab.records.history import Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
-from lab.runner.expect import ExpectationJudge, Judgement, describe
 from lab.runner.load import code_identity, machine
 from lab.runner.stage import Stage
 from lab.runner.state import LiveState
-from lab.runner.steps import carry, label_of
 from lab.scenario.resolve import Resolved
-from lab.scenario.steps import Expect, Step
+from lab.scenario.steps import Step
 from lab.scenario.values import UNITS
 from lab.words import are, count, step_number
 
@@ -237,19 +238,24 @@ class Runner:
         for index, step in enumerate(steps):
             if step.at is not None:
                 await stage.lab.sleep_until(origin + step.at)
-            if step.verb == "expect":
-                sound = await self._expect(stage, step, index) and sound
+            planning = Planning(index, tuple(stage.scenario.hosts), stage.scenario.seed, step.duration)
+            plan: Plan = step.kind.plan(step.body, planning)
+            if isinstance(plan, StepQuestion):
+                sound = await self._ask(stage, step, plan, index) and sound
             else:
-                sound = await self._step(stage, step, index) and sound
+                sound = await self._do(stage, step, plan, index) and sound
         await stage.all_healed()
         await stage.lab.sleep_until(stage.lab.now() + _TAIL)
         return sound
 
-    async def _step(self, stage: Stage, step: Step, index: int) -> bool:
-        label, begun = label_of(step, stage.hosts), stage.lab.now()
+    async def _do(self, stage: Stage, step: Step, plan: Action | Fault, index: int) -> bool:
+        label, begun = plan.label, stage.lab.now()
         self._report(Progress(t=begun, step=index, label=label))
         try:
-            await carry(stage, step, index)
+            if isinstance(plan, Fault):
+                await stage.strike(index, plan, step.duration)
+            else:
+                await stage.carry(index, step.kind, plan)
         except Exhausted:
             raise
         except LabError as error:
@@ -262,20 +268,18 @@ class Runner:
         self._report(Progress(t=begun, step=index, label=label, ok=True, took=stage.lab.now() - begun))
         return True
 
-    async def _expect(self, stage: Stage, step: Step, index: int) -> bool:
-        expect: Expect = step.body
-        begun, words = stage.lab.now(), describe(expect)
-        self._report(Progress(t=begun, step=index, label=f"expect {words}"))
-        stage.event(index, "expect", "start", label=f"expect {words}", expect=words, within=expect.within)
-        async with ExpectationJudge(expect, begun, self._live, stage.probing, stage.lab) as judge:
-            judgement = await self._until(stage, judge, begun + expect.within, step.duration or 0)
+    async def _ask(self, stage: Stage, step: Step, question: StepQuestion, index: int) -> bool:
+        begun, label, words, within = stage.lab.now(), question.label, question.words, question.within
+        self._report(Progress(t=begun, step=index, label=label))
+        stage.event(index, step.verb, "start", label=label, expect=words, within=within)
+        async with question.judge(stage, begun) as judge:
+            judgement = await self._until(stage, judge, begun + within, question.hold)
         took = stage.lab.now() - begun
         error = "; ".join(judgement.missing)
         samples = tuple(msgspec.to_builtins(sample) for sample in judgement.samples)
         detail: dict[str, Any] = {"error": error, "samples": list(samples)} if not judgement.ok else {}
-        common: dict[str, Any] = {"label": f"expect {words}", "expect": words, "within": expect.within, "took": took}
-        stage.event(index, "expect", "end", ok=judgement.ok, **common, **detail)
-        label = f"expect {words}"
+        common: dict[str, Any] = {"label": label, "expect": words, "within": within, "took": took}
+        stage.event(index, step.verb, "end", ok=judgement.ok, **common, **detail)
         self._report(
             Progress(t=begun, step=index, label=label, ok=judgement.ok, took=took, note=error, samples=samples)
         )
@@ -286,7 +290,7 @@ class Runner:
             raise _Failed(f"{step_number(index)}: expected {words}; {error}")
         return judgement.ok
 
-    async def _until(self, stage: Stage, judge: ExpectationJudge, deadline: int, hold: int) -> Judgement:
+    async def _until(self, stage: Stage, judge: Judge, deadline: int, hold: int) -> Judgement:
         """Judge again and again until it holds (and has held for `hold`), or the deadline passes while it does not."""
         since: int | None = None
         lab = stage.lab

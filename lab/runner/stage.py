@@ -1,23 +1,25 @@
 """The stage on which a timeline is played: the running lab, its overlay, probes, live state and history, together.
 
-Owns writing records (and so their order), and the faults in force with their own ends. It is the `Bench` that faults
-work on. Knows nothing of scenario steps.
+Owns writing records (and so their order), carrying out actions, and the faults in force with their own ends. It is the
+`Bench` that verbs work on. Knows no verb.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
-from lab.contracts.fault import Fault
+from lab.contracts.fault import Fault, Restartable
 from lab.contracts.lab import Lab
-from lab.faults.process import Death
-from lab.faults.upkeep import Upkeep
+from lab.contracts.plan import Action
+from lab.errors import Exhausted, LabError
+from lab.kinds.verbs import Verb
 from lab.overlays import make_overlay
 from lab.records.history import AnyRecord, Event, Writer
 from lab.runner.load import watch_load
 from lab.runner.probing import Probing, drain
 from lab.runner.state import LiveState
-from lab.scenario.resolve import Replica, Resolved
+from lab.runner.upkeep import Upkeep
+from lab.scenario.resolve import Resolved
 
 Healed = Callable[[int, int, str], None]
 """Told (time, step, label) when a fault's time is over."""
@@ -115,7 +117,22 @@ class Stage:
         if not self.failure.done():
             self.failure.set_result(error)
 
-    # Faults
+    # Steps
+
+    async def carry(self, step: int, verb: Verb[Any], action: Action) -> None:
+        """Carry out an action and write its events; raises `LabError`."""
+        begun = self.lab.now()
+        self.event(step, verb.name, "start", label=action.label)
+        try:
+            detail = await action.do(self)
+        except Exhausted:
+            raise  # the machine's fault: the step was not tried
+        except LabError as error:
+            took = self.lab.now() - begun
+            self.event(step, verb.name, "end", ok=False, label=action.label, took=took, error=str(error))
+            raise
+        took = self.lab.now() - begun
+        self.event(step, verb.name, "end", ok=True, groups=verb.regroups, label=action.label, took=took, **detail)
 
     async def strike(self, step: int, fault: Fault, duration: int | None) -> None:
         """Inject a fault, and heal it by itself after `duration` nanoseconds."""
@@ -138,7 +155,7 @@ class Stage:
             await fault.heal(self, step)
             await self.probing.sync()
             # A switch takes effect at once; what must start again is back when it has started.
-            t = begun if fault.what == "partition" else self.lab.now()
+            t = begun if fault.switch else self.lab.now()
             detail = self._detail(fault)
             # Another fault may keep the daemon down still.
             detail["hosts"] = [host for host in fault.hosts if host in self.live.daemons]
@@ -149,7 +166,7 @@ class Stage:
             self.event(step, fault.what, "end", t=t, ok=True, groups=True, **detail)
         await self.upkeep.try_again()
 
-    async def restart(self, fault: Death) -> list[str]:
+    async def restart(self, fault: Restartable) -> list[str]:
         """Start again what `fault` would have killed; kills in force of the same victim are over. Writes no event.
 
         Returns the hosts whose daemon runs again."""
@@ -172,10 +189,9 @@ class Stage:
             await asyncio.wait(tasks)
 
     def _detail(self, fault: Fault) -> dict[str, Any]:
-        label = fault.label if fault.what == "partition" else f"{fault.what} {fault.label}"
-        return {"label": label, "hosts": list(fault.hosts), "mark": fault.mark.label, "colour": fault.mark.colour} | (
-            {} if fault.what == "partition" else self.containers()
-        )
+        detail = {"label": fault.label, "hosts": list(fault.hosts)}
+        detail |= {"mark": fault.mark.label, "colour": fault.mark.colour}
+        return detail if fault.switch else detail | self.containers()
 
     async def _heal_at(self, t: int, step: int) -> None:
         await self.lab.sleep_until(t)
@@ -203,31 +219,7 @@ class Stage:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
 
-    # What faults ask and say
-
-    @property
-    def cuts(self) -> dict[int, frozenset[tuple[str, str]]]:
-        """Step of each partition in force -> the directions that it cuts."""
-        return self.live.cuts
-
-    @cuts.setter
-    def cuts(self, cuts: dict[int, frozenset[tuple[str, str]]]) -> None:
-        self.live.cuts = cuts
-
-    @property
-    def hosts(self) -> Sequence[str]:
-        """All hosts of the scenario."""
-        return tuple(self.scenario.hosts)
-
-    @property
-    def alive(self) -> Sequence[str]:
-        """See `lab.contracts.fault.Bench`."""
-        return tuple(name for name in self.scenario.hosts if name in self.live.daemons)
-
-    @property
-    def hosts_down(self) -> Sequence[str]:
-        """See `lab.contracts.fault.Bench`."""
-        return tuple(self.live.hosts_down)
+    # What verbs and upkeep ask and say
 
     @property
     def broken(self) -> bool:
@@ -248,37 +240,3 @@ class Stage:
         detail |= {"mark": fault.mark.label, "colour": fault.mark.colour}
         power = fault.victim[0] == "host"
         self.event(step, what, "point", ok=True, groups=power, **detail, **(self.containers() if power else {}))
-
-    @property
-    def placed(self) -> Mapping[str, Replica]:
-        """All containers that were started and not removed."""
-        return self.live.placed
-
-    @property
-    def running(self) -> Mapping[str, Replica]:
-        """Those of them that should be alive."""
-        return self.live.running
-
-    def daemon_stops(self, host: str) -> None:
-        """See `lab.contracts.fault.Bench`."""
-        self.live.daemon_stops(host)
-
-    def daemon_runs(self, host: str) -> None:
-        """See `lab.contracts.fault.Bench`."""
-        self.live.daemon_runs(host)
-
-    def host_stops(self, host: str) -> None:
-        """See `lab.contracts.fault.Bench`."""
-        self.live.host_stops(host)
-
-    def host_runs(self, host: str) -> None:
-        """See `lab.contracts.fault.Bench`."""
-        self.live.host_runs(host)
-
-    def container_stops(self, replica: str) -> None:
-        """See `lab.contracts.fault.Bench`."""
-        self.live.container_stops(replica)
-
-    def container_runs(self, replica: str) -> None:
-        """See `lab.contracts.fault.Bench`."""
-        self.live.container_runs(replica)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from lab.checkers.convergence import ConvergenceTracker
-from lab.faults.partition import Groups, groups_of, union
+from lab.cuts import Groups, groups_of, union
 from lab.records.history import AnyRecord, PeerGone, Sample, View
 from lab.scenario.base import ALL
 from lab.scenario.resolve import Replica, Resolved

@@ -229,6 +229,9 @@ _many = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
 NAMES_SCHEMA: tuple[dict[str, Any], ...] = (_one, _many)
 
+ALL_ONLY: tuple[dict[str, Any], ...] = ({"const": ALL},)
+"""The short form of what only `all` can stand for."""
+
 Scalar = Annotated[bool | int | str, BeforeValidator(_scalar)]
 """A plain value: of an option, say."""
 

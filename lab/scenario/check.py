@@ -7,36 +7,32 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
 
 from lab.kinds.overlays import OVERLAYS, overlays_that
-from lab.kinds.probes import PROBES, probes_that
+from lab.kinds.probes import PROBES
+from lab.kinds.verbs import Where
 from lab.links import Link
-from lab.scenario.base import ALL, Problem, chosen, listed
+from lab.scenario.base import ALL, Problem, listed
 from lab.scenario.engine_pools import first_free
 from lab.scenario.generators import KINDS, faults
 from lab.scenario.model import PROCESS, Scenario, UnderlayModel
 from lab.scenario.names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
 from lab.scenario.overlay_ranges import ranges_of
 from lab.scenario.resolve import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
-from lab.scenario.steps import DnsExpect, Pair, Partition, Step
 from lab.scenario.without_effect import nothing
-from lab.words import count
 from overlay.ranges import Network, misfit, overlapping, reserved, room
-
-Where = tuple[str | int, ...]
 
 
 def check(scenario: Scenario) -> list[Problem]:
     """Everything that is wrong between the parts of this scenario, in the file's order of sections."""
-    context = _Context(scenario)
+    known = Known(scenario)
     return [
         *_underlay(scenario),
-        *_links(scenario, context),
+        *_links(scenario, known),
         *_options(("overlay", "options"), scenario, {}),
-        *_services(scenario, context),
-        *_probes(scenario, context),
-        *_timeline(scenario, context),
+        *_services(scenario, known),
+        *_probes(scenario, known),
+        *_timeline(scenario, known),
         *nothing(scenario),
     ]
 
@@ -49,17 +45,18 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else ""
 
 
-class _Context:
-    """The names that may be referred to."""
+class Known:
+    """A scenario, and the names in it that may be referred to."""
 
     def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
         self.hosts = host_names(scenario.underlay)
         self.regions = tuple(dict.fromkeys(host_regions(scenario.underlay, self.hosts).values()))
         self.services = tuple(scenario.services)
         self.most = {name: service.replicas or 1 for name, service in scenario.services.items()}
         for step in scenario.timeline:
-            if step.scale is not None and step.scale.service in self.most:
-                self.most[step.scale.service] = max(self.most[step.scale.service], step.scale.to)
+            for name, number in step.kind.containers(step.body, scenario.services).items():
+                self.most[name] = max(self.most[name], number)
 
     def is_replica(self, name: str) -> bool:
         match = re.fullmatch(r"(.+)-(\d{1,5})", name)
@@ -74,24 +71,40 @@ class _Context:
         return next(found, "")
 
     def host(self, where: Where, name: str) -> Iterator[Problem]:
+        """Whether a host exists."""
         if name not in self.hosts:
             yield _unknown(where, "host", name, self.hosts)
 
     def service(self, where: Where, name: str) -> Iterator[Problem]:
+        """Whether a service exists."""
         if name not in self.services:
             yield _unknown(where, "service", name, self.services)
 
     def hosts_of(self, where: Where, names: tuple[str, ...]) -> Iterator[Problem]:
-        for place, name in _each(where, names):
+        """Whether all these hosts exist."""
+        for place, name in each(where, names):
             yield from self.host(place, name)
 
     def services_of(self, where: Where, names: tuple[str, ...], *, replicas: bool = False) -> Iterator[Problem]:
-        for place, name in _each(where, names):
+        """Whether all these services exist; with `replicas`, names of containers do as well."""
+        for place, name in each(where, names):
             if not (replicas and self.is_replica(name)):
                 yield from self.service(place, name)
 
+    def place(self, where: Where, host: str | None, service: str | None) -> Iterator[Problem]:
+        """Whether the keys `host` and `service` name one that exists, as far as they are there."""
+        if host is not None:
+            yield from self.host((*where, "host"), host)
+        if service is not None:
+            yield from self.services_of((*where, "service"), (service,), replicas=True)
 
-def _each(where: Where, names: tuple[str, ...]) -> Iterator[tuple[Where, str]]:
+    def options(self, where: Where, options: Mapping[str, bool | int | str]) -> Iterator[Problem]:
+        """Whether the overlay takes these options of a step, which go over the scenario's."""
+        yield from _options(where, self.scenario, options)
+
+
+def each(where: Where, names: tuple[str, ...]) -> Iterator[tuple[Where, str]]:
+    """Each name of a list with its place."""
     if names != (ALL,):
         yield from (((*where, index), name) for index, name in enumerate(names))
 
@@ -240,7 +253,7 @@ def _misfit(address: str, network: str) -> str | None:
     return None
 
 
-def _links(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+def _links(scenario: Scenario, known: Known) -> Iterator[Problem]:
     for key, spec in scenario.underlay.links.items():
         where: Where = ("underlay", "links", key)
         pairs = link_pairs(key)
@@ -250,11 +263,11 @@ def _links(scenario: Scenario, context: _Context) -> Iterator[Problem]:
             for name in pairs[0] if pairs else ():
                 region = name.removeprefix(REGION)
                 if name.startswith(REGION):
-                    if region not in context.regions:
-                        problem = _unknown(where, "region", region, context.regions)
+                    if region not in known.regions:
+                        problem = _unknown(where, "region", region, known.regions)
                         yield Problem(where, problem.found, problem.expected, problem.hint, True)
-                elif name not in context.hosts:
-                    problem = _unknown(where, "host", name, context.hosts)
+                elif name not in known.hosts:
+                    problem = _unknown(where, "host", name, known.hosts)
                     yield Problem(where, problem.found, problem.expected, problem.hint, True)
         for fault in spec.link(Link()).faults():
             yield Problem(where, fault.split(", expected ")[0], fault.partition(", expected ")[2] or "values that fit")
@@ -272,10 +285,10 @@ def _options(where: Where, scenario: Scenario, more: Mapping[str, bool | int | s
             yield Problem(place, fault.found, fault.expected, hint, fault.unknown)
 
 
-def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+def _services(scenario: Scenario, known: Known) -> Iterator[Problem]:
     domain = domain_of(scenario.overlay.options)
     taken: dict[str, str] = {}
-    named = {full_name(host, domain).lower(): host for host in context.hosts}
+    named = {full_name(host, domain).lower(): host for host in known.hosts}
     for name, service in scenario.services.items():
         where: Where = ("services", name)
         full = full_name(name, domain)
@@ -294,14 +307,14 @@ def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
         if service.host is not None and service.hosts is not None:
             yield Problem((*where, "hosts"), "`hosts` beside `host`", "one or the other")
         if service.host is not None:
-            yield from context.host((*where, "host"), service.host)
+            yield from known.host((*where, "host"), service.host)
         if service.hosts is not None:
-            yield from context.hosts_of((*where, "hosts"), service.hosts)
-        if name in context.hosts:
+            yield from known.hosts_of((*where, "hosts"), service.hosts)
+        if name in known.hosts:
             yield Problem(where, f"{name!r}, which is a host too", "a name of its own", at_key=True)
-        if context.is_replica(name):
+        if known.is_replica(name):
             yield Problem(where, f"{name!r}, which a replica bears", "a name of its own", at_key=True)
-        elif (other := context.twin(name)) and other != name:
+        elif (other := known.twin(name)) and other != name:
             yield Problem(where, f"{name!r} beside the replicas of {other!r}", _ONE_NAME, at_key=True)
         if service.address is not None:
             if service.replicas is not None and service.replicas != 1:
@@ -318,10 +331,10 @@ def _services(scenario: Scenario, context: _Context) -> Iterator[Problem]:
             taken.setdefault(str(subnet.ip), name)
 
 
-def _probes(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+def _probes(scenario: Scenario, known: Known) -> Iterator[Problem]:
     for index, probe in enumerate(scenario.probes or ()):
         where: Where = ("probes", index)
-        yield from context.services_of((*where, "from"), probe.source, replicas=True)
+        yield from known.services_of((*where, "from"), probe.source, replicas=True)
         asks = PROBES.get(probe.kind).asks
         if asks == "name":
             if probe.name is None:
@@ -334,14 +347,14 @@ def _probes(scenario: Scenario, context: _Context) -> Iterator[Problem]:
             continue
         if probe.name is not None:
             yield Problem((*where, "name"), f"`name` in a probe of kind {probe.kind}", "`to`: the services to ask")
-        yield from context.services_of((*where, "to"), probe.target, replicas=True)
-        for place, name in _each((*where, "to"), probe.target):
+        yield from known.services_of((*where, "to"), probe.target, replicas=True)
+        for place, name in each((*where, "to"), probe.target):
             service = scenario.services.get(name)
             if asks == "port" and service is not None and not service.http_port:
                 yield Problem(place, f"{name!r}, of which no port is known", f"`port` in services.{name}")
 
 
-def _timeline(scenario: Scenario, context: _Context) -> Iterator[Problem]:
+def _timeline(scenario: Scenario, known: Known) -> Iterator[Problem]:
     last = 0
     for index, step in enumerate(scenario.timeline):
         where: Where = ("timeline", index)
@@ -350,102 +363,12 @@ def _timeline(scenario: Scenario, context: _Context) -> Iterator[Problem]:
                 found = f"at {_seconds(step.at)}, after a step at {_seconds(last)}"
                 yield Problem((*where, "at"), found, "times that do not go backwards")
             last = max(last, step.at)
-        yield from _step((*where, step.verb), step, scenario, context)
+        kind, place = step.kind, (*where, step.verb)
+        yield from kind.check(place, step.body, known)
+        if not kind.allowed(OVERLAYS.get(scenario.overlay.kind)):
+            found = f"`{step.verb}` on overlay {scenario.overlay.kind}"
+            yield Problem(place, found, overlays_that(kind.allowed), at_key=True)
 
 
 def _seconds(ns: int) -> str:
     return f"{ns / 1e9:g}s"
-
-
-def _step(where: Where, step: Step, scenario: Scenario, context: _Context) -> Iterator[Problem]:
-    body = step.body
-    match step.verb:
-        case "launch" | "reset":
-            yield from context.hosts_of((*where, "hosts"), body.hosts)
-            if step.verb == "launch" and body.options:
-                yield from _options((*where, "options"), scenario, body.options)
-        case "connect" | "forget":
-            if body.source is not None:
-                yield from context.host((*where, "from"), body.source)
-            yield from context.hosts_of((*where, "to"), body.target)
-        case "run" | "remove":
-            yield from context.services_of((*where, "services"), body.services)
-        case "attach" | "detach" | "scale":
-            yield from context.service((*where, "service"), body.service)
-        case "exec":
-            yield from _place(where, body, context)
-        case "partition":
-            yield from _partition(where, body, context)
-        case "kill" | "restart":
-            yield from context.host((*where, "daemon"), body.daemon) if body.daemon is not None else ()
-            yield from _place(where, body, context)
-        case "churn":
-            yield from context.hosts_of((*where, "hosts"), body.hosts)
-            members = len(chosen(body.hosts, context.hosts))
-            if body.keep is not None and body.keep >= members:
-                yield Problem(
-                    (*where, "keep"), f"{body.keep} of {count(members, 'host')}", "fewer, or nobody may leave"
-                )
-        case "block" | "mtu":
-            yield from context.hosts_of((*where, "hosts"), body.hosts)
-        case "policy":
-            yield from context.host((*where, "host"), body.host) if body.host is not None else ()
-        case "slow_disk" | "clock":
-            yield from context.host((*where, "host"), body.host)
-        case "expect":
-            yield from _expect(where, step, scenario, context)
-    overlay = OVERLAYS.get(scenario.overlay.kind)
-    if step.verb in ("forget", "attach", "detach", "policy", "reset", "churn") and not overlay.can(step.verb):
-        able = overlays_that(lambda kind: kind.can(step.verb))
-        yield Problem(where, f"`{step.verb}` on overlay {scenario.overlay.kind}", able, at_key=True)
-    if step.verb == "kill" and body.daemon is not None and not overlay.has_daemons:
-        yield Problem(where, f"a daemon to kill on overlay {scenario.overlay.kind}", "a host or a service")
-
-
-def _place(where: Where, body: Any, context: _Context) -> Iterator[Problem]:
-    if body.host is not None:
-        yield from context.host((*where, "host"), body.host)
-    if body.service is not None:
-        yield from context.services_of((*where, "service"), (body.service,), replicas=True)
-
-
-def _partition(where: Where, body: Partition, context: _Context) -> Iterator[Problem]:
-    if body.groups is not None:
-        seen: set[str] = set()
-        for number, group in enumerate(body.groups):
-            place = (*where, "groups", number)
-            yield from context.hosts_of(place, group)
-            for inner, name in _each(place, group):
-                if name in seen:
-                    yield Problem(inner, f"{name!r} twice", "each host in one group")
-                seen.add(name)
-    if body.one_way is not None:
-        yield from context.hosts_of((*where, "one_way", "from"), body.one_way.source)
-        yield from context.hosts_of((*where, "one_way", "to"), body.one_way.target)
-    if body.isolate is not None:
-        yield from context.hosts_of((*where, "isolate"), body.isolate)
-    if body.bridge is not None:
-        yield from context.host((*where, "bridge"), body.bridge)
-    if body.ring is not None and len(context.hosts) < 5:
-        yield Problem((*where, "ring"), count(len(context.hosts), "host"), "at least 5 for a ring of majorities")
-
-
-def _expect(where: Where, step: Step, scenario: Scenario, context: _Context) -> Iterator[Problem]:
-    for kind, what in step.body.conditions:
-        place = (*where, kind)
-        if isinstance(what, Pair):
-            yield from context.services_of((*place, "from"), what.source, replicas=True)
-            yield from context.services_of((*place, "to"), what.target, replicas=True)
-            measured = scenario.probes is None or any(PROBES.get(one.kind).asks != "name" for one in scenario.probes)
-            if not measured:
-                able = probes_that(lambda kind: kind.asks != "name")
-                yield Problem(place, "a question about reachability", f"an {able} that measures it")
-        elif isinstance(what, DnsExpect):
-            yield from context.services_of((*place, "from"), what.source, replicas=True)
-            if not OVERLAYS.get(scenario.overlay.kind).has_names:
-                found = f"a question about dns on overlay {scenario.overlay.kind}"
-                yield Problem(place, found, overlays_that(lambda kind: kind.has_names))
-        elif kind == "http":
-            yield from context.services_of((*place, "from"), (what.source,), replicas=True)
-        elif kind == "exec":
-            yield from _place(place, what, context)

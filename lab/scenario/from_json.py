@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lab.errors import LabError
 from lab.links import Burst, Distribution, Link, Links
 from lab.scenario.resolve import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
-from lab.scenario.steps import Step
+from lab.scenario.steps import Step, step_model
 from lab.scenario.values import RESOLVED
 
 __all__ = ["from_json"]
@@ -85,7 +85,7 @@ def _step(entry: Mapping[str, Any]) -> Step:
         step["for"] = entry["for"]
     if "on_failure" in entry:
         step["on_failure"] = entry["on_failure"]
-    return Step.model_validate(step, context=RESOLVED)
+    return step_model().model_validate(step, context=RESOLVED)
 
 
 def _tuples(value: Any) -> Any:

@@ -20,7 +20,7 @@ from lab.named_file import read_named
 from lab.scenario.base import Problem, Written, listed, options_of, show
 from lab.scenario.check import check, nearest
 from lab.scenario.files import with_files
-from lab.scenario.model import Scenario
+from lab.scenario.model import Scenario, scenario_model
 from lab.scenario.notes import notes_on
 from lab.scenario.resolve import Resolved, resolve
 from lab.scenario.yaml import Diagnostic, locate, read_yaml
@@ -182,7 +182,7 @@ def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnosti
 def _sound_part(plain: dict[str, Any], problems: list[Problem]) -> Scenario | None:
     """What is left without faulty parts, if there is nothing wrong with that."""
     try:
-        rest = Scenario.model_validate(_pruned(plain, problems))
+        rest = scenario_model().model_validate(_pruned(plain, problems))
     except (ValidationError, LookupError):
         return None
     return None if check(rest) else rest
@@ -200,7 +200,7 @@ def question(text: str) -> str:
 
 def json_schema() -> str:
     """The JSON schema of scenario files, for editors; ends with a newline."""
-    schema = Scenario.model_json_schema(by_alias=True, mode="validation")
+    schema = scenario_model().model_json_schema(by_alias=True, mode="validation")
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "overlay-lab scenario"}
     return json.dumps({**schema, **head}, indent=2, sort_keys=True) + "\n"
 
@@ -209,11 +209,11 @@ def _validate(plain: dict[str, Any]) -> tuple[Scenario | None, list[Problem]]:
     """The model, and what is wrong with the shape. With faults it is the model of what is left without the faulty
     parts (so that the rest can be checked too), or None when too little is left."""
     try:
-        return Scenario.model_validate(plain), []
+        return scenario_model().model_validate(plain), []
     except ValidationError as error:
         problems = [_problem(plain, dict(item)) for item in error.errors(include_url=False)]
     try:
-        return Scenario.model_validate(_pruned(plain, problems)), problems
+        return scenario_model().model_validate(_pruned(plain, problems)), problems
     except (ValidationError, LookupError):
         return None, problems
 
@@ -282,7 +282,7 @@ def _written(plain: Any, where: tuple[str | int, ...]) -> Any:
 
 def _keys_at(where: tuple[str | int, ...]) -> list[str]:
     """The keys that the model knows at a place."""
-    kind: Any = Scenario
+    kind: Any = scenario_model()
     for key in where:
         kind = _inner(kind, key)
     model = _model(kind)

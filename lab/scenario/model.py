@@ -1,14 +1,15 @@
 """The pydantic model of a scenario's nouns: underlay, overlay, services and probes, and the scenario itself.
 
 Owns shape, types and defaults of each part on its own. What holds between parts (does this host exist?) is
-`lab.scenario.check`'s, the timeline's verbs `lab.scenario.steps`', places in the file `lab.scenario.load`'s.
+`lab.scenario.check`'s, the timeline's steps `lab.scenario.steps`', places in the file `lab.scenario.load`'s.
 """
 
 import ipaddress
 import re
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, create_model
 from pydantic.json_schema import SkipJsonSchema
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
@@ -16,7 +17,7 @@ from lab.kinds.probes import PROBES
 from lab.links import Burst, Distribution, Link
 from lab.scenario.base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
 from lab.scenario.kind_names import KindName, enumeration
-from lab.scenario.steps import Step
+from lab.scenario.steps import Step, step_model
 from lab.scenario.values import UNITS, Duration, Percentage, Rate, Size
 
 HTTP_PORTS = {"ksahnine/dummy-http": 8080}
@@ -234,4 +235,11 @@ class Scenario(Model):
     overlay: OverlayModel = OverlayModel()
     services: dict[Name, Service] = Field(default_factory=dict)
     probes: tuple[ProbeSpec, ...] | None = None
-    timeline: Annotated[tuple[Step, ...], at_least(1, "step")]
+    timeline: tuple[Step, ...]
+
+
+@cache
+def scenario_model() -> type[Scenario]:
+    """The model of a scenario whose steps have all verbs: the one to read a file with."""
+    steps: Any = (Annotated[tuple[step_model(), ...], at_least(1, "step")], ...)  # type: ignore[misc]
+    return create_model("Scenario", __base__=Scenario, __module__=__name__, __doc__=Scenario.__doc__, timeline=steps)

@@ -11,9 +11,8 @@ def ranges_of(scenario: Scenario) -> list[tuple[tuple[str | int, ...], Network]]
     """Each place, and the range that it names."""
     kind = OVERLAYS.get(scenario.overlay.kind)
     steps = [
-        (("timeline", index, "launch", "options"), step.launch.options)
+        (("timeline", index, step.verb, "options"), step.kind.options(step.body))
         for index, step in enumerate(scenario.timeline)
-        if step.launch is not None
     ]
     places = ((("overlay", "options"), scenario.overlay.options), *steps)
     found = [(where, kind.range_of(options)) for where, options in places]

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from pydantic import BaseModel
 
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.probes import PROBES
@@ -473,7 +474,9 @@ def _link(sender: str, receiver: str, link: Link) -> dict[str, Any]:
 
 
 def _step(index: int, step: Step) -> dict[str, Any]:
-    body = step.body if step.verb == "wait" else step.body.model_dump(mode="json", by_alias=True, exclude_none=True)
+    body = step.body
+    if isinstance(body, BaseModel):
+        body = body.model_dump(mode="json", by_alias=True, exclude_none=True)
     resolved = {"step": index, "verb": step.verb, "at": step.at, "for": step.duration, step.verb: body}
     if step.on_failure != "abort":
         resolved["on_failure"] = step.on_failure

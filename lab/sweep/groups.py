@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from lab.checkers.world import HEAL
+from lab.kinds.verbs import verb_of
 from lab.sweep.grid import Assignment
-from lab.sweep.measure import TIMES, Point
+from lab.sweep.measure import BACK, TIMES, Point
 from lab.sweep.statistics import CensoredSample
 
 __all__ = [
@@ -27,7 +29,6 @@ __all__ = [
 
 TRAFFIC = ("bytes_per_peer", "messages_per_peer")
 """What is counted in each run and after each event."""
-_BEGIN = ("up", "launch", "connect", "run")
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -80,10 +81,10 @@ def settling(groups: Sequence[Group]) -> list[str]:
 
 def headline(events: Sequence[str]) -> str:
     """The event that a sweep is most likely about: the first heal, or return, or else the last change."""
-    for name in ("heal", "back"):
+    for name in (HEAL, BACK):
         if name in events:
             return name
-    later = [name for name in events if name not in _BEGIN]
+    later = [name for name in events if name != "up" and verb_of(name).setup != "up"]
     return (later or list(events) or [""])[-1]
 
 

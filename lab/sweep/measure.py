@@ -12,11 +12,14 @@ from msgspec import Struct
 
 from lab.checkers import RecordedRun, check_run
 from lab.checkers.convergence import METRICS, EventConvergence
-from lab.checkers.world import FAULTS
+from lab.checkers.world import HEAL
+from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, View
 
-__all__ = ["TIMES", "EventResult", "Point", "measure"]
+__all__ = ["BACK", "TIMES", "EventResult", "Point", "measure"]
 
+BACK = "back"
+"""The end of a fault that is no cut."""
 TIMES = (*METRICS, "overall")
 """What is timed after each event."""
 
@@ -106,8 +109,9 @@ def _named(changes: list[EventConvergence]) -> list[tuple[str, EventConvergence]
 
 def _word(change: EventConvergence) -> str:
     """`partition`, `heal`, `kill`, `back` (the end of a kill), and every other change by its verb."""
-    if change.what in FAULTS and change.phase == "end":
-        return "heal" if change.what == "partition" else "back"
+    verb = verb_of(change.what)
+    if verb.changes == "both" and change.phase == "end":
+        return HEAL if verb.heals else BACK
     return change.what
 
 

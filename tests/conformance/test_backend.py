@@ -15,11 +15,10 @@ import pytest
 from netns_labs import carry_out, require_netns
 from vm_labs import require_vms
 
-from lab.contracts.lab import Lab, Probe
+from lab.contracts.lab import Lab, Obstacle, Obstructed, Probe
 from lab.contracts.overlay import Overlay
 from lab.contracts.probe import phase_of
 from lab.errors import LabError
-from lab.faults.packet_filter import Obstacle, Obstructed
 from lab.kinds.backends import backend as find_backend
 from lab.overlays import make_overlay
 from lab.records.history import PeerGone, Sample, View

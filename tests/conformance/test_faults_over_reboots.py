@@ -12,7 +12,7 @@ from netns_labs import in_namespaces, require_netns
 
 from lab.backends.netns import NetnsBackend
 from lab.backends.netns.backend import NetnsLab
-from lab.faults.packet_filter import Obstacle
+from lab.contracts.lab import Obstacle
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from typing import Any, TypeVar
 
 from lab.contracts.lab import CommandResult, Probe
-from lab.faults.partition import groups_of
+from lab.cuts import groups_of
 from lab.records.history import PeerGone, Sample, View
 from lab.scenario.resolve import Resolved
 

@@ -11,9 +11,9 @@ from netns_labs import in_lab, pings, require_netns, scenario
 from lab.backends.netns import NetnsBackend
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import KILLED_BY_TIMEOUT
+from lab.cuts import complete, with_rest
 from lab.errors import LabError
 from lab.fabric import features
-from lab.faults.partition import complete, with_rest
 from lab.links import Link, Links
 
 

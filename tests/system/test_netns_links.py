@@ -7,9 +7,9 @@ from link_flows import flow, keeps_rate
 from netns_labs import in_lab, require_netns, scenario
 
 from lab.backends.netns.backend import NetnsLab
+from lab.contracts.lab import Obstacle
 from lab.fabric import features
 from lab.fabric.fabric import run
-from lab.faults.packet_filter import Obstacle
 from lab.links import Link, Links
 
 

@@ -19,7 +19,7 @@ BUILT = {
         "overlay/proxy/policy.py",
         "re.sub('\\\\(\\\\?<(?=[A-Za-z_])', '(?P<', self.hostname_match)",
     ): "the administrator's own, on a name of at most 255 characters",
-    ("lab/scenario/steps.py", "value"): "compiled only; matched by lab/runner/match.py",
+    ("lab/verbs/exec.py", "value"): "compiled only; matched by lab/verbs/_match.py",
 }
 MEASURE = r"""
 import re, sys, time, msgspec

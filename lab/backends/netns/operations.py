@@ -11,8 +11,8 @@ from typing import Any
 from lab.backends.netns import runtime
 from lab.backends.netns.control import LabServer, Operation
 from lab.backends.real.fabric_lab import FabricLab
+from lab.cuts import complete, with_rest
 from lab.errors import LabError
-from lab.faults.partition import complete, with_rest
 
 
 async def serve(lab: FabricLab[Any], *, facts: Mapping[str, Any] = {}, more: Mapping[str, Operation] = {}) -> None:

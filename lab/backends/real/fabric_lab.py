@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from lab.backends.real.observed import ObservedHost
+from lab.contracts.lab import Obstacle
 from lab.errors import LabError
 from lab.fabric import features
 from lab.fabric.plan import FabricRouter, Underlay, routed
 from lab.fabric.rules import queued
-from lab.faults.packet_filter import Obstacle
 from lab.kinds.backends import BACKENDS
 from lab.kinds.probes import PROBES
 from lab.links import TIMED
@@ -25,11 +25,11 @@ from lab.scenario.resolve import Resolved
 
 H = TypeVar("H", bound=ObservedHost)
 
-_NO_DEVICES = {
-    "slow_disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
+_LACKING = {
+    "disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
     "clock": "hosts of the {} backend share this machine's clock (Linux cannot move it for one of them); use sim",
 }
-"""Why these verbs cannot be honoured where hosts are not machines of their own."""
+"""What hosts cannot do where they are not machines of their own, and why."""
 HOST_SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
@@ -87,7 +87,7 @@ class FabricLab(ABC, Generic[H]):
         self.cut = pairs
 
     async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
-        """See `lab.faults.packet_filter.Obstructed`. An MTU switches offloads off: a rule must see wire packets."""
+        """See `lab.contracts.lab.Obstructed`. An MTU switches offloads off: a rule must see wire packets."""
         before = self._obstacles.pop(key, None)
         if obstacle is not None:
             self._obstacles[key] = obstacle
@@ -144,7 +144,7 @@ def underlay_of(scenario: Resolved) -> Underlay:
 
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
-    reasons = step_refusals(scenario, backend, _NO_DEVICES)
+    reasons = step_refusals(scenario, backend, _LACKING)
     plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
     reasons += [
         f"underlay: {count:,} hosts are in the network {network}, and a bridge of Linux has {_PORTS:,} ports; "
@@ -175,12 +175,13 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
     return reasons
 
 
-def step_refusals(scenario: Resolved, backend: str, devices: Mapping[str, str]) -> list[str]:
-    """What of a scenario no real host can honour, nor these hosts: `devices` are verbs with the reason why not."""
+def step_refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str]) -> list[str]:
+    """What of a scenario no real host can honour, nor these hosts: what they are `lacking`, with the reason why."""
     reasons = [
-        f"timeline[{index}].{step.verb}: {devices[step.verb].format(backend)}"
+        f"timeline[{index}].{step.verb}: {lacking[need].format(backend)}"
         for index, step in enumerate(scenario.timeline)
-        if step.verb in devices
+        for need in step.kind.needs
+        if need in lacking
     ]
     hosts = BACKENDS.find(backend)
     for index, plan in enumerate(scenario.probes):

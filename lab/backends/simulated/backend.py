@@ -14,8 +14,8 @@ from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.host import BOOT, SimHost
 from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import LabRoutes
+from lab.contracts.lab import Obstacle
 from lab.errors import LabError, Violation
-from lab.faults.packet_filter import Obstacle
 from lab.kinds.overlays import OVERLAYS
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.model import PROCESS
@@ -59,7 +59,7 @@ class SimLab:
         self.invariants.moved()
 
     async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
-        """See `lab.faults.packet_filter.Obstructed`."""
+        """See `lab.contracts.lab.Obstructed`."""
         found = (obstacle.hosts, obstacle.protocol, obstacle.port, obstacle.mtu) if obstacle is not None else None
         self.world.network.obstruct(key, found)
         self.invariants.moved()
@@ -167,18 +167,16 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
     for words in OVERLAYS.get(scenario.overlay).needs(scenario.options).values():
         yield f"{words}, which a simulated host has not; use netns or dind"
     for index, step in enumerate(scenario.timeline):
-        if step.verb == "exec":
-            if why := unknown(step.body.command, container=step.body.service is not None):
-                yield f"timeline[{index}].exec: {why}"
-        elif step.verb == "expect":
-            for kind, what in step.body.conditions:
-                if kind == "exec" and (why := unknown(what.command, container=what.service is not None)):
-                    yield f"timeline[{index}].expect.exec: {why}"
-                elif kind == "http" and (name := _own_program(scenario, what.url)):
-                    yield (
-                        f"timeline[{index}].expect.http: {name} is a program of one's own, and what it answers cannot "
-                        "be simulated; ask for `reachable` instead, or run it on netns"
-                    )
+        place = f"timeline[{index}].{step.verb}"
+        for part, url in step.kind.urls(step.body):
+            if name := _own_program(scenario, url):
+                yield (
+                    f"{place}{part}: {name} is a program of one's own, and what it answers cannot be simulated; "
+                    "ask for `reachable` instead, or run it on netns"
+                )
+        for part, command, in_container in step.kind.commands(step.body):
+            if why := unknown(command, container=in_container):
+                yield f"{place}{part}: {why}"
 
 
 def _own_program(scenario: Resolved, url: str) -> str:

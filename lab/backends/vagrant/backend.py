@@ -30,7 +30,7 @@ from lab.fabric.guests import GuestFabric
 from lab.images import box, store
 from lab.scenario.resolve import Resolved
 
-_NO_DEVICES = {"slow_disk": "the disks of the {} backend cannot be slowed or filled; use sim"}
+_LACKING = {"disk": "the disks of the {} backend cannot be slowed or filled; use sim"}
 
 
 _EMULATED = 4
@@ -62,7 +62,7 @@ def refusals(scenario: Resolved) -> list[str]:
         f"underlay.routers.{name}: machines are plugged into networks without routers so far; use netns or sim"
         for name in scenario.routers
     ]
-    reasons += step_refusals(scenario, "vagrant", _NO_DEVICES)
+    reasons += step_refusals(scenario, "vagrant", _LACKING)
     reasons += [
         f"services: there is no image {name}: `image:` also takes the path of an archive of `docker save`"
         for name in store.missing(images_named(scenario))

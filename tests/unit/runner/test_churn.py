@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from memory_lab import MS, MemoryBackend, run_virtual
 
 from lab.checkers import RecordedRun
-from lab.faults.churn import Draw, gaps
 from lab.records.history import Event, Writer, decode
 from lab.runner.runner import Runner
 from lab.scenario.load import ScenarioError, parse
 from lab.scenario.resolve import resolve
-from lab.scenario.steps import Churn
+from lab.verbs.churn import Churn, Draw, gaps
 from overlay.env import Random
 
 S = 1000 * MS

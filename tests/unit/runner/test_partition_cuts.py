@@ -3,10 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.faults.partition import (
+from lab.cuts import (
     bridge,
     complete,
-    cut_of,
     groups_of,
     isolated,
     majorities_ring,
@@ -14,14 +13,14 @@ from lab.faults.partition import (
     union,
     with_rest,
 )
-from lab.scenario.steps import Partition
+from lab.verbs.partition import Partition
 
 HOSTS = ("a", "b", "c", "d", "e")
 
 
 def test_hosts_that_no_group_names_form_one_more() -> None:
     assert with_rest(HOSTS, [("b",), ("d", "e")]) == (("b",), ("d", "e"), ("a", "c"))
-    cut = cut_of(Partition(groups=(("b",), ("d", "e")), **{"for": None}), HOSTS)
+    cut = Partition(groups=(("b",), ("d", "e")), **{"for": None}).cut(HOSTS)
     assert groups_of(HOSTS, cut) == (("a", "c"), ("b",), ("d", "e"))
 
 

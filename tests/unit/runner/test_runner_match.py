@@ -3,8 +3,8 @@
 import pytest
 
 from lab import linear
-from lab.runner.match import MatchTimeout, found
 from lab.sim.filters import FILTERS, FilterResult
+from lab.verbs._match import MatchTimeout, found
 from lab.workshop.text import lacking
 
 MANY = "a" * 100_000 + "!"

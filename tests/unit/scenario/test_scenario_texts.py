@@ -37,13 +37,11 @@ def test_text_is_what_is_written(written: str) -> None:
     )
     assert found.services["svc"].args == (written,) and found.services["svc"].env == {"K": written}
     assert found.services["cmd"].args == ("echo", written)
-    step = found.timeline[0].exec
-    assert step is not None and step.command == ("echo", written) and step.expect.stdout == written
-    http = found.timeline[2].expect and found.timeline[2].expect.http
-    assert http and (http.url, http.body) == (written, written)
-    launch = found.timeline[1].launch
-    assert launch is not None
-    assert flags(found.options) == flags(launch.options) == ["--nickname", option]
+    step = found.timeline[0].body
+    assert step.command == ("echo", written) and step.expect.stdout == written
+    http = found.timeline[2].body.http
+    assert (http.url, http.body) == (written, written)
+    assert flags(found.options) == flags(found.timeline[1].body.options) == ["--nickname", option]
 
 
 def test_a_line_for_the_shell_may_look_like_a_number() -> None:
@@ -60,7 +58,7 @@ def test_numbers_stay_numbers_where_numbers_are_wanted() -> None:
         "timeline: [slow_disk: {host: a, full: true}]\n"
     )
     assert (found.seed, found.services["svc"].port, found.services["svc"].replicas) == (16, 8080, 2)
-    assert found.timeline[0].slow_disk is not None and found.timeline[0].slow_disk.full is True
+    assert found.timeline[0].body.full is True
     options = resolved("overlay: {options: {conn-limit: 30, dns: false, mtu: 1400}}\ntimeline: [wait: 1s]\n").options
     assert options == {"conn-limit": 30, "dns": False, "mtu": 1400}
 

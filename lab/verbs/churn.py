@@ -1,20 +1,26 @@
-"""Churn: peers leave and join at a rate, for as long as it lasts; then all that left are back.
+"""`churn`: peers leave and join at a rate, for as long as it lasts; then all that left are back.
 
 Owns who leaves or joins, when and how, as a function of the scenario's seed (integer arithmetic, so that it is the
-same everywhere). What leaving and joining do is the overlay's and `lab.faults.process`'.
+same everywhere). What leaving and joining do is the overlay's and that of `kill`.
 """
 
 import asyncio
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from typing import Annotated, Literal
 
 from msgspec import Struct
+from pydantic import Field, model_validator
 
-from lab.contracts.fault import Bench, Mark
-from lab.faults.process import DaemonDeath, HostDeath
-from lab.scenario.base import chosen
-from lab.scenario.steps import Churn
-from lab.scenario.values import format_duration
+from lab.contracts.fault import Bench, Fault, Mark
+from lab.kinds.verbs import Body, Chance, Drawn, Planning, Verb, Where
+from lab.scenario.base import ALL, Model, Names, Problem, chosen, fault
+from lab.scenario.check import Known
+from lab.scenario.steps import Step
+from lab.scenario.values import UNITS, Duration, Frequency, Percentage, format_duration
+from lab.scenario.without_effect import ScenarioReach
+from lab.verbs.kill import DaemonDeath, HostDeath
+from lab.words import count
 from overlay.env import Random
 
 MARK = Mark("churn", "#00798c")
@@ -22,6 +28,44 @@ _GRAIN = 256
 """Steps in which the mean of an exponential gap is drawn."""
 _PERCENT = 1_000_000
 """Parts of a whole in which a fraction is drawn."""
+
+
+class Churn(Model):
+    """Peers leave and join, about (poisson) or exactly (fixed) so often, until it ends; then all are back.
+
+    At each turn one that runs leaves, or one that left joins. With `downtime` every turn is a leaving, and each comes
+    back by itself after about that time. A `crash` is a kill, the others say farewell; a `target: host` is switched
+    off. At least `keep` (half of them, unless said) stay.
+    """
+
+    rate: Frequency | None = None
+    every: Annotated[Duration, Field(ge=UNITS["ms"])] | None = None
+    kind: Literal["poisson", "fixed"] = "poisson"
+    hosts: Names = (ALL,)
+    target: Literal["daemon", "host"] = "daemon"
+    crash: Percentage = 0.5
+    downtime: Annotated[Duration, Field(ge=UNITS["ms"])] | None = None
+    keep: Annotated[int, Field(ge=0)] | None = None
+    for_: Duration | None = Field(None, alias="for")
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> "Churn":
+        if (self.rate is None) == (self.every is None):
+            raise fault("either `rate` (2/s) or `every` (500ms)", "both" if self.rate else "neither")
+        return self
+
+    @property
+    def interval(self) -> int:
+        """Nanoseconds from one turn to the next, in the mean."""
+        found = self.every if self.rate is None else self.rate
+        assert found is not None
+        return found
+
+    def words(self, duration: int) -> str:
+        """It in a few words."""
+        rhythm = "about every" if self.kind == "poisson" else "every"
+        what = "hosts switched off" if self.target == "host" else f"{self.crash:.0%} crash"
+        return f"{rhythm} {format_duration(self.interval)} for {format_duration(duration)}, {what}"
 
 
 def gaps(mean: int, kind: str, rng: Random) -> Iterator[int]:
@@ -59,7 +103,7 @@ class Draw:
         """Who left, the first first."""
         self._step, self._rng = step, rng
 
-    def turn(self, alive: Sequence[str]) -> Turn | None:
+    def turn(self, alive: Container[str]) -> Turn | None:
         """Who leaves or joins now, given the hosts whose peer runs; None when nobody may."""
         up = [host for host in self.members if host in alive and host not in self.away]
         may_leave = len(up) > self.keep
@@ -90,26 +134,21 @@ class Departure(DaemonDeath):
         await bench.upkeep.daemon_down(self.hosts[0], step, farewell=True)
 
 
-class ChurnFault:
+class ChurnFault(Fault):
     """One churn step."""
 
     what = "churn"
     mark = MARK
     victim = ("churn", "")
-    hosts: tuple[str, ...] = ()
 
     def __init__(self, step: Churn, hosts: Sequence[str], seed: str, duration: int) -> None:
-        self.label = words(step, duration)
+        self.label = f"churn {step.words(duration)}"
         self._step = step
         self._duration = duration
         self._rng = Random(seed)
         self._draw = Draw(step, hosts, self._rng)
         self._left: dict[str, DaemonDeath | HostDeath] = {}
         self._task: asyncio.Task[None] | None = None
-
-    def works_on(self, bench: Bench) -> Sequence[str]:
-        """See `Fault`: none at all times, one host at each turn."""
-        return ()
 
     async def inject(self, bench: Bench, step: int) -> None:
         """Begin; it goes on beside the timeline."""
@@ -134,7 +173,7 @@ class ChurnFault:
                 turn: Turn | None = self._draw.join(heapq.heappop(back)[1])
             else:
                 due += next(times)
-                turn = self._draw.turn(bench.alive)
+                turn = self._draw.turn(bench.live.daemons)
                 if turn is not None and turn.what != "join" and self._step.downtime is not None:
                     absence = next(gaps(self._step.downtime, self._step.kind, self._rng))
                     heapq.heappush(back, (when + absence, turn.host))
@@ -145,9 +184,9 @@ class ChurnFault:
         host = turn.host
         async with bench.upkeep.working_on((host,)):
             if turn.what == "join":
-                fault, away = self._left.pop(host), host not in bench.alive
+                fault, away = self._left.pop(host), host not in bench.live.daemons
                 await fault.heal(bench, step)
-                if away and host in bench.alive:  # nothing else keeps it down
+                if away and host in bench.live.daemons:  # nothing else keeps it down
                     await bench.tell(step, "join", f"{host} joins", fault)
                 return
             power = self._step.target == "host"
@@ -158,8 +197,53 @@ class ChurnFault:
             await bench.tell(step, "leave", f"{host} {verb}", fault)
 
 
-def words(step: Churn, duration: int) -> str:
-    """A churn step in a few words."""
-    rhythm = "about every" if step.kind == "poisson" else "every"
-    what = "hosts switched off" if step.target == "host" else f"{step.crash:.0%} crash"
-    return f"{rhythm} {format_duration(step.interval)} for {format_duration(duration)}, {what}"
+class _Churn(Verb[Churn]):
+    name = "churn"
+    model = Churn
+    form = "`churn: {rate: 2/s, …}` with `for`"
+    about = "peers leave and join, see below"
+    takes_for = "lasts"
+    overlay_needs = "daemons"
+    # It is one change, at its end: what its single turns do is not judged, for the next one comes before they are over.
+    changes = "end"
+    moves = True
+    odds = 2
+
+    def complete(self, step: Step, body: Churn) -> None:
+        if not step.duration:
+            raise fault("`for`: how long the churn lasts", "none")
+
+    def check(self, where: Where, body: Churn, known: Known) -> Iterator[Problem]:
+        yield from known.hosts_of((*where, "hosts"), body.hosts)
+        members = len(chosen(body.hosts, known.hosts))
+        if body.keep is not None and body.keep >= members:
+            yield Problem((*where, "keep"), f"{body.keep} of {count(members, 'host')}", "fewer, or nobody may leave")
+
+    def without_effect(self, where: Where, body: Churn, world: ScenarioReach) -> Iterator[Problem]:
+        members = chosen(body.hosts, world.hosts)
+        if body.keep is None and len(members) < 2:
+            yield Problem((*where, "hosts"), count(len(members), "host"), "at least two, or `keep: 0`")
+
+    def plan(self, body: Churn, planning: Planning) -> Fault:
+        seed = f"{planning.seed} churn {planning.index}"
+        return ChurnFault(body, planning.hosts, seed, planning.duration or 0)
+
+    def draw(self, chance: Chance) -> Drawn | None:
+        if len(chance.hosts) <= 2:
+            return None
+        rng = chance.rng
+        body = {
+            "every": format_duration(rng.choice((500, 1000, 3000)) * UNITS["ms"]),
+            "kind": rng.choice(("poisson", "fixed")),
+            "hosts": chance.some_hosts(2),
+            "target": rng.choice(("daemon", "daemon", "host")),
+            "crash": rng.choice(("0%", "50%", "100%")),
+            "keep": 1,
+        }
+        return Drawn(body, least=3 * UNITS["s"])
+
+    def least_hosts(self, body: Body) -> int:
+        return 1 + int(body.get("keep", 0))
+
+
+KIND = _Churn()

@@ -1,26 +1,32 @@
-"""Expectations: what must come true before a deadline, judged by samples that were due after the step began.
+"""`expect`: something must come true before a deadline, judged by samples that were due after the step began.
 
-Owns how each condition is judged. Reads the live state; `http` and `exec` conditions also ask the hosts, all others are
-answered by probes that run anyway (or, for a name that nobody asks for, by one that runs as long as the step).
+Owns how each condition is asked and judged. Reads the live state; `http` and `exec` conditions also ask the hosts, all
+others are answered by probes that run anyway (or, for a name that nobody asks for, by one that runs as long as the
+step).
 """
 
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Struct
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from lab.contracts.lab import CommandResult, Lab
-from lab.kinds.probes import asks_name
+from lab.contracts.fault import Bench
+from lab.contracts.lab import CommandResult
+from lab.contracts.plan import Judgement, StepQuestion
+from lab.kinds.overlays import OVERLAYS, overlays_that
+from lab.kinds.probes import PROBES, asks_name, probes_that
+from lab.kinds.verbs import Planning, Verb, Where
 from lab.records.history import Sample
-from lab.runner.match import MatchTimeout, found
-from lab.runner.probing import Probing
-from lab.runner.state import LiveState
-from lab.scenario.base import ALL
+from lab.scenario.base import ALL, ALL_ONLY, DnsName, Model, Name, Names, Problem, fault
+from lab.scenario.check import Known
 from lab.scenario.generators import pieces
 from lab.scenario.resolve import ProbePlan, Resolved
-from lab.scenario.steps import DnsExpect, Exec, ExecExpect, Expect, HttpExpect, Pair
-from lab.scenario.values import UNITS, format_duration
+from lab.scenario.values import UNITS, Duration, format_duration
+from lab.scenario.without_effect import ScenarioReach
+from lab.verbs._match import MatchTimeout, found
+from lab.verbs.exec import Exec, Regex
 
 _SHOWN = 12
 """Samples that a failed expectation shows."""
@@ -30,12 +36,69 @@ _BODY = 5.0
 """Seconds for matching the body of an `http` condition, as for asking for it."""
 
 
-class Judgement(Struct, frozen=True):
-    """Whether a condition holds; if not, what is missing, and the samples that say so."""
+def _answers(value: Any) -> Any:
+    if type(value) is int and 0 <= value <= 100_000:
+        return value
+    if isinstance(value, tuple) and all(isinstance(item, str) for item in value):
+        return value
+    raise fault("a number of addresses, or a list of them")
 
-    ok: bool
-    missing: tuple[str, ...] = ()
-    samples: tuple[Sample, ...] = ()
+
+Answers = Annotated[int | tuple[str, ...], BeforeValidator(_answers)]
+
+
+class Pair(Model):
+    """From some services to others; a name, or `all`."""
+
+    source: Names = Field((ALL,), alias="from")
+    target: Names = Field((ALL,), alias="to")
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ALL_ONLY
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {} if value == ALL else value
+
+
+class DnsExpect(Model):
+    """How many addresses, or which, a name must answer with; asked from the containers of `from`."""
+
+    name: DnsName
+    answers: Answers
+    source: Names = Field((ALL,), alias="from")
+
+
+class HttpExpect(Model):
+    """What a URL must answer, asked with curl from the first container of a service."""
+
+    source: Name = Field(alias="from")
+    url: Annotated[str, StringConstraints(min_length=1)]
+    body: Regex
+
+
+class Expect(Model):
+    """Something that must come true within a deadline (and hold for a while); all that is listed must."""
+
+    reachable: Pair | None = None
+    unreachable: Pair | None = None
+    converged: Literal["all"] | None = None
+    dns: DnsExpect | None = None
+    http: HttpExpect | None = None
+    exec: Exec | None = None
+    within: Duration = 5 * UNITS["s"]
+    for_: Duration = Field(0, alias="for")
+
+    @model_validator(mode="after")
+    def _something(self) -> "Expect":
+        if not self.conditions:
+            raise fault("at least one of reachable, unreachable, converged, dns, http, exec", "none of them")
+        return self
+
+    @property
+    def conditions(self) -> tuple[tuple[str, Any], ...]:
+        """(kind, what) of each condition, in the order of this class."""
+        kinds = ("reachable", "unreachable", "converged", "dns", "http", "exec")
+        return tuple((kind, getattr(self, kind)) for kind in kinds if getattr(self, kind) is not None)
 
 
 def describe(expect: Expect) -> str:
@@ -58,22 +121,6 @@ def describe(expect: Expect) -> str:
     return f"{' and '.join(words)} within {format_duration(expect.within)}{held}"
 
 
-def judge_exec(expect: ExecExpect, result: CommandResult, timeout: int) -> str:
-    """Why a command's result is not the expected one; empty when it is. `timeout`: of its step."""
-    if result.code != expect.code:
-        last = (result.err.strip() or result.out.strip()).rpartition("\n")[2]
-        return f"exit code {result.code}, expected {expect.code}" + (f": {last}" if last else "")
-    if expect.stdout is None:
-        return ""
-    try:
-        if found(expect.stdout, result.out, lines=True, patience=timeout / UNITS["s"]):
-            return ""
-    except MatchTimeout as error:
-        return str(error)
-    shown = result.out.strip() or "nothing"
-    return f"stdout {shown[:200]!r}, expected to match {expect.stdout!r}"
-
-
 def _in_pieces(scenario: Resolved) -> tuple[str, ...]:
     """The reason why a graph in several pieces does not converge, unless something else joins them."""
     number = len(pieces(scenario.edges, tuple(scenario.hosts))) if scenario.edges is not None else 1
@@ -83,14 +130,14 @@ def _in_pieces(scenario: Resolved) -> tuple[str, ...]:
 class ExpectationJudge:
     """Judges one expectation, over and over, from the moment it was asked."""
 
-    def __init__(self, expect: Expect, since: int, live: LiveState, probing: Probing, lab: Lab) -> None:
+    def __init__(self, expect: Expect, bench: Bench, since: int) -> None:
         self._expect = expect
         self._since = since
-        self._live = live
-        self._probing = probing
-        self._lab = lab
+        self._live = bench.live
+        self._probing = bench.probing
+        self._lab = bench.lab
         self._plans: list[int] = []
-        self._pieces = _in_pieces(live.scenario)
+        self._pieces = _in_pieces(bench.scenario)
 
     async def __aenter__(self) -> "ExpectationJudge":
         """Ask for names that no running probe asks for, until the expectation is settled."""
@@ -213,7 +260,7 @@ class ExpectationJudge:
             result = await self._lab.hosts[what.host].exec(what.command, timeout=what.timeout / UNITS["s"])
         else:
             result = await self._in_service(what.service or "", what.command, what.timeout / UNITS["s"])
-        return result if isinstance(result, str) else judge_exec(what.expect, result, what.timeout)
+        return result if isinstance(result, str) else what.judge(result)
 
     async def _in_service(self, name: str, argv: Sequence[str], timeout: float) -> CommandResult | str:
         replica = next(iter(self._live.chosen((name,), alive=True)), None)
@@ -234,3 +281,58 @@ def _wrong_answers(wanted: int | tuple[str, ...], sample: Sample) -> str | None:
     if tuple(sorted(wanted)) == tuple(sorted(sample.answers)):
         return None
     return f"{', '.join(sample.answers) or sample.error or 'no answers'}, expected {', '.join(sorted(wanted))}"
+
+
+class _Expect(Verb[Expect]):
+    name = "expect"
+    model = Expect
+    form = "`expect: {…}`"
+    about = "something must come true, see below"
+    takes_for = "holds"
+    may_fail = True
+    setup = "watch"
+
+    def check(self, where: Where, body: Expect, known: Known) -> Iterator[Problem]:
+        scenario = known.scenario
+        for kind, what in body.conditions:
+            place = (*where, kind)
+            if isinstance(what, Pair):
+                yield from known.services_of((*place, "from"), what.source, replicas=True)
+                yield from known.services_of((*place, "to"), what.target, replicas=True)
+                probes = scenario.probes
+                if probes is not None and all(PROBES.get(probe.kind).asks == "name" for probe in probes):
+                    able = probes_that(lambda kind: kind.asks != "name")
+                    yield Problem(place, "a question about reachability", f"an {able} that measures it")
+            elif isinstance(what, DnsExpect):
+                yield from known.services_of((*place, "from"), what.source, replicas=True)
+                if not OVERLAYS.get(scenario.overlay.kind).has_names:
+                    found = f"a question about dns on overlay {scenario.overlay.kind}"
+                    yield Problem(place, found, overlays_that(lambda kind: kind.has_names))
+            elif isinstance(what, HttpExpect):
+                yield from known.services_of((*place, "from"), (what.source,), replicas=True)
+            elif isinstance(what, Exec):
+                yield from known.place(place, what.host, what.service)
+
+    def without_effect(self, where: Where, body: Expect, world: ScenarioReach) -> Iterator[Problem]:
+        for kind, what in body.conditions:
+            if isinstance(what, Pair):
+                yield from world.asked((*where, kind), what.source, what.target)
+            elif isinstance(what, DnsExpect):
+                yield from world.asked((*where, kind), what.source, None)
+
+    def commands(self, body: Expect) -> Iterator[tuple[str, Sequence[str], bool]]:
+        if body.exec is not None:
+            yield ".exec", body.exec.command, body.exec.service is not None
+
+    def urls(self, body: Expect) -> Iterator[tuple[str, str]]:
+        if body.http is not None:
+            yield ".http", body.http.url
+
+    def plan(self, body: Expect, planning: Planning) -> StepQuestion:
+        words = describe(body)
+        return StepQuestion(
+            f"expect {words}", words, body.within, planning.duration or 0, partial(ExpectationJudge, body)
+        )
+
+
+KIND = _Expect()

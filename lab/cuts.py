@@ -1,17 +1,10 @@
-"""Partitions of the underlay: who can no longer send to whom, as pure functions, and the fault that switches it.
+"""Cuts of the underlay: who can no longer send to whom. Pure functions of host names.
 
-A cut is a set of directions (sender, receiver). Overlapping partitions are in force together: what is cut is the union
-of theirs, so each heals on its own time. After Jepsen's "grudges" (complete, bridge, majorities ring) and blockade's
-rule that hosts not named form one more group.
+A cut is a set of directions (sender, receiver). Cuts may be in force together: what is cut is the union of them. After
+Jepsen's "grudges" (complete, bridge, majorities ring) and blockade's rule that hosts not named form one more group.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-from lab.contracts.fault import Bench, Mark
-from lab.scenario.base import chosen
-from lab.scenario.steps import Partition
-
-MARK = Mark("partition", "#d1495b")
 
 Pairs = frozenset[tuple[str, str]]
 Groups = tuple[tuple[str, ...], ...]
@@ -65,19 +58,6 @@ def majorities_ring(hosts: Sequence[str]) -> Pairs:
     )
 
 
-def cut_of(step: Partition, hosts: Sequence[str]) -> Pairs:
-    """The directions that a partition step cuts."""
-    if step.groups is not None:
-        return complete(with_rest(hosts, [chosen(group, hosts) for group in step.groups]))
-    if step.isolate is not None:
-        return complete(isolated(hosts, chosen(step.isolate, hosts)))
-    if step.one_way is not None:
-        return one_way(chosen(step.one_way.source, hosts), chosen(step.one_way.target, hosts))
-    if step.bridge is not None:
-        return bridge(hosts, step.bridge)
-    return majorities_ring(hosts)
-
-
 def union(cuts: Mapping[int, Pairs]) -> Pairs:
     """What is cut when all of these are in force."""
     return frozenset[tuple[str, str]]().union(*cuts.values())
@@ -106,47 +86,3 @@ def _component(first: str, among: Sequence[str], cut: Pairs) -> Iterator[str]:
             if there not in seen and (here, there) not in cut and (there, here) not in cut:
                 seen.add(there)
                 queue.append(there)
-
-
-class PartitionFault:
-    """One partition step."""
-
-    what = "partition"
-    mark = MARK
-    hosts: tuple[str, ...] = ()
-
-    def __init__(self, step: Partition, hosts: Sequence[str]) -> None:
-        self.pairs = cut_of(step, hosts)
-        self.victim = ("partition", "")
-        self.label = f"partition {_words(step, hosts)}"
-
-    def works_on(self, bench: Bench) -> Sequence[str]:
-        """See `Fault`."""
-        return ()
-
-    async def inject(self, bench: Bench, step: int) -> None:
-        """Add this cut to those in force."""
-        bench.cuts[step] = self.pairs
-        await bench.lab.set_cut(union(bench.cuts))
-
-    async def heal(self, bench: Bench, step: int) -> None:
-        """Take this cut away; what others cut stays cut."""
-        bench.cuts.pop(step, None)
-        await bench.lab.set_cut(union(bench.cuts))
-
-
-def _words(step: Partition, hosts: Sequence[str]) -> str:
-    if step.one_way is not None:
-        return f"{_few(step.one_way.source)} -> {_few(step.one_way.target)}"
-    if step.isolate is not None:
-        return f"isolate {_few(step.isolate)}"
-    if step.bridge is not None:
-        return f"bridge {step.bridge}"
-    if step.ring is not None:
-        return "ring of majorities"
-    groups = with_rest(hosts, [chosen(group, hosts) for group in step.groups or ()])
-    return " | ".join(_few(group) for group in groups)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{names[0]} … {names[-1]} ({len(names)})"

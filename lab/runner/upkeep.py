@@ -1,4 +1,4 @@
-"""Keeps hosts, daemons, containers, disks and clocks as the faults in force leave them: one place kills and starts.
+"""Keeps hosts, daemons, containers and devices as the faults in force leave them: one place kills and starts.
 
 Owns the holds: which fault (by its step) keeps which thing down, or disturbs it. A thing runs when nothing holds it and
 what it runs on is there. So faults may overlap in any way and each heals on its own time: whoever drops the last hold
@@ -9,21 +9,23 @@ at a time, under that host's lock. Knows no verb and no schedule.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from lab.contracts.lab import Adjustable
 from lab.errors import LabError
 from lab.scenario.resolve import Replica
-from lab.scenario.steps import ClockSkew, SlowDisk
 
 if TYPE_CHECKING:
     from lab.contracts.fault import Bench
 
-__all__ = ["Thing", "Upkeep"]
+__all__ = ["Adjust", "Thing", "Upkeep"]
 
 Thing = tuple[str, str]
-"""Kind and name: ("host", a), ("daemon", a), ("container", web-1), ("disk", a), ("clock", a)."""
+"""Kind and name: ("host", a), ("daemon", a), ("container", web-1), ("disk", a) and other devices of hosts."""
+
+Adjust = Callable[[Adjustable, Sequence[Any], bool], Awaitable[None]]
+"""Sets a device of a host: given what its faults in force say, the first first, and whether one of them strikes now."""
 
 
 class Upkeep:
@@ -33,15 +35,15 @@ class Upkeep:
         self._bench = bench
         self._holds: dict[Thing, dict[int, Any]] = {}
         """Thing -> step of each fault that holds it -> how (of disks and clocks), the first first."""
-        self._disturbed: dict[Thing, None] = {}
-        """Disks and clocks that were disturbed once."""
+        self._disturbed: dict[Thing, Adjust] = {}
+        """Devices that were disturbed once -> how they are set."""
         self._leftovers: dict[str, Replica] = {}
         """Containers that were removed while their host was off, which are on its disk still."""
         self.waiting: dict[str, str] = {}
         """Hosts on which something did not start while something else was broken too -> why not."""
-        self._locks = {host: asyncio.Lock() for host in bench.hosts}
+        self._locks = {host: asyncio.Lock() for host in bench.scenario.hosts}
         self._adjusting: dict[Thing, asyncio.Lock] = {}
-        """Disks and clocks have locks of their own: what is under way on a host may be waiting for its disk."""
+        """Devices have locks of their own: what is under way on a host may be waiting for its disk."""
 
     @contextlib.asynccontextmanager
     async def working_on(self, hosts: Iterable[str]) -> AsyncIterator[None]:
@@ -58,45 +60,45 @@ class Upkeep:
     async def host_down(self, host: str, step: int) -> None:
         """Cut the host's power, and keep it off."""
         self._take(("host", host), step)
-        if host not in self._bench.hosts_down:
-            self._bench.host_stops(host)
+        if host not in self._bench.live.hosts_down:
+            self._bench.live.host_stops(host)
             await self._bench.lab.hosts[host].kill()
 
     async def daemon_down(self, host: str, step: int, *, farewell: bool = False) -> None:
         """Kill the host's daemon, or stop it in good order, and keep it down. Raises `LabError` if there is none."""
         thing = ("daemon", host)
-        if host not in self._bench.hosts_down and (host in self._bench.alive or not self._holds.get(thing)):
-            self._bench.daemon_stops(host)
+        if host not in self._bench.live.hosts_down and (host in self._bench.live.daemons or not self._holds.get(thing)):
+            self._bench.live.daemon_stops(host)
             await (self._bench.overlay.stop(host) if farewell else self._bench.lab.hosts[host].kill_daemon())
         self._take(thing, step)
 
     async def container_down(self, replica: Replica, step: int) -> None:
         """Kill a container, and keep it down."""
         self._take(("container", replica.name), step)
-        if replica.name in self._bench.running:
-            self._bench.container_stops(replica.name)
+        if replica.name in self._bench.live.running:
+            self._bench.live.container_stops(replica.name)
             await self._bench.overlay.kill(replica)
 
-    async def disturb(self, kind: str, host: str, step: int, how: SlowDisk | ClockSkew) -> None:
-        """Disturb a host's disk or clock."""
-        adjustable(self._bench, host)
-        self._take((kind, host), step, how)
-        self._disturbed[kind, host] = None
-        await self._adjust(kind, host, struck=True)
+    async def disturb(self, device: Thing, step: int, how: Any, adjust: Adjust) -> None:
+        """Disturb a host's device; `adjust` sets it, again when another fault ends and when the host is back."""
+        adjustable(self._bench, device[1])
+        self._take(device, step, how)
+        self._disturbed[device] = adjust
+        await self._adjust(device, struck=True)
 
     # Dropping them; without a step: all holds on the thing, because somebody wants it back now
 
     async def host_up(self, host: str, step: int | None) -> None:
         """Switch the host on again, with all on it that nothing else holds, unless something else keeps it off."""
         held = self._drop(("host", host), step)
-        if host in self._bench.hosts_down:
+        if host in self._bench.live.hosts_down:
             if held:
                 return
             await self._bench.lab.hosts[host].start()
-            self._bench.host_runs(host)
-            for kind, name in list(self._disturbed):
-                if name == host:
-                    await self._adjust(kind, host, struck=bool(self._holds.get((kind, host))))
+            self._bench.live.host_runs(host)
+            for device in list(self._disturbed):
+                if device[1] == host:
+                    await self._adjust(device, struck=bool(self._holds.get(device)))
             for replica in [one for one in self._leftovers.values() if one.host == host]:
                 await self._bench.overlay.remove(replica)
                 del self._leftovers[replica.name]
@@ -108,7 +110,7 @@ class Upkeep:
     async def daemon_up(self, host: str, step: int | None) -> None:
         """Launch the daemon again with the options that it had, unless something else keeps it down."""
         self._drop(("daemon", host), step)
-        if step is None and host in self._bench.alive:
+        if step is None and host in self._bench.live.daemons:
             raise LabError(f"the overlay's daemon on {host} is running already")
         await self._start_daemon(host)
         await self.start_containers(host)
@@ -117,15 +119,15 @@ class Upkeep:
         """Start containers again, those that nothing else keeps down."""
         for replica in replicas:
             self._drop(("container", replica.name), step)
-            if step is None and replica.name in self._bench.running:
+            if step is None and replica.name in self._bench.live.running:
                 # Nothing here has killed it, but who wants it started may know better.
                 await self._bench.overlay.restart(replica)
             await self.start_containers(replica.host)
 
-    async def calm(self, kind: str, host: str, step: int) -> None:
-        """Let a host's disk or clock be as those faults leave it that are still in force."""
-        self._drop((kind, host), step)
-        await self._adjust(kind, host, struck=False)
+    async def calm(self, device: Thing, step: int) -> None:
+        """Let a host's device be as those faults leave it that are still in force."""
+        self._drop(device, step)
+        await self._adjust(device, struck=False)
 
     # What steps of the timeline do beside faults
 
@@ -137,40 +139,44 @@ class Upkeep:
     def removed(self, replica: Replica) -> None:
         """The container is gone for good; on a host that is off it goes when that is back."""
         self._drop(("container", replica.name), None)
-        if replica.host in self._bench.hosts_down:
+        if replica.host in self._bench.live.hosts_down:
             self._leftovers[replica.name] = replica
 
     async def start_containers(self, host: str) -> None:
         """Start what is placed on a host, does not run and is not held, once it can run."""
         bench = self._bench
-        if host in bench.hosts_down or (bench.overlay.has_daemons and host not in bench.alive):
+        if host in bench.live.hosts_down or (bench.overlay.has_daemons and host not in bench.live.daemons):
             return
-        for replica in list(bench.placed.values()):
-            if replica.host == host and replica.name not in bench.running and not self._held("container", replica.name):
+        for replica in list(bench.live.placed.values()):
+            if (
+                replica.host == host
+                and replica.name not in bench.live.running
+                and not self._held("container", replica.name)
+            ):
                 with self._excused(host):
                     await bench.overlay.restart(replica)
-                    bench.container_runs(replica.name)
+                    bench.live.container_runs(replica.name)
 
     async def try_again(self) -> None:
         """Start what has failed to: a fault has ended. Says what came of it."""
         for host in list(self.waiting):
             async with self.working_on((host,)):
                 if self.waiting.pop(host, ""):
-                    before = (host in self._bench.alive, *self._bench.running)
+                    before = (host in self._bench.live.daemons, *self._bench.live.running)
                     await self._start_daemon(host)
                     await self.start_containers(host)
-                    if before != (host in self._bench.alive, *self._bench.running):
+                    if before != (host in self._bench.live.daemons, *self._bench.live.running):
                         await self._bench.resumed(host)
 
     # Internals
 
     async def _start_daemon(self, host: str) -> None:
         bench = self._bench
-        if host in bench.hosts_down or host in bench.alive or self._held("daemon", host):
+        if host in bench.live.hosts_down or host in bench.live.daemons or self._held("daemon", host):
             return
         with self._excused(host):
             if await bench.overlay.relaunch(host):
-                bench.daemon_runs(host)
+                bench.live.daemon_runs(host)
 
     @contextlib.contextmanager
     def _excused(self, host: str) -> Iterator[None]:
@@ -182,23 +188,13 @@ class Upkeep:
                 raise
             self.waiting[host] = str(error)
 
-    async def _adjust(self, kind: str, host: str, *, struck: bool) -> None:
-        """Set a disk or a clock to what all faults in force make of it. `struck`: one of them begins, or does again."""
-        async with self._adjusting.setdefault((kind, host), asyncio.Lock()):
-            if host not in self._bench.hosts_down:  # else it is set when the host is back
-                await self._adjust_now(kind, host, struck=struck)
-
-    async def _adjust_now(self, kind: str, host: str, *, struck: bool) -> None:
-        device = adjustable(self._bench, host)
-        in_force = list(self._holds.get((kind, host), {}).values())
-        if kind == "disk":
-            await device.set_disk(
-                latency=max((one.latency for one in in_force), default=0), full=any(one.full for one in in_force)
-            )
-        else:
-            # A clock cannot be wrong in two ways: the latest fault has the last word, then the one before it.
-            offset = in_force[-1].offset if struck and in_force else None
-            await device.set_clock(offset=offset, drift=in_force[-1].drift_ppm * 1000 if in_force else 0)
+    async def _adjust(self, device: Thing, *, struck: bool) -> None:
+        """Set a device to what all faults in force make of it. `struck`: one of them begins, or does again."""
+        _, host = device
+        async with self._adjusting.setdefault(device, asyncio.Lock()):
+            if host not in self._bench.live.hosts_down:  # else it is set when the host is back
+                in_force = list(self._holds.get(device, {}).values())
+                await self._disturbed[device](adjustable(self._bench, host), in_force, struck)
 
     def _take(self, thing: Thing, step: int, how: Any = None) -> None:
         self._holds.setdefault(thing, {})[step] = how

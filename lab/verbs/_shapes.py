@@ -1,0 +1,69 @@
+"""Bodies that several verbs share: hosts, services, one peer and others."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from lab.contracts.fault import Bench
+from lab.kinds.verbs import Where
+from lab.scenario.base import ALL, NAMES_SCHEMA, Model, Name, Names, Problem, chosen
+from lab.scenario.check import Known
+from lab.scenario.without_effect import ScenarioReach
+
+
+class Hosts(Model):
+    """Steps about hosts: `all`, a name, or a list of names."""
+
+    hosts: Names = (ALL,)
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = NAMES_SCHEMA
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"hosts": value} if isinstance(value, str | tuple) else value
+
+
+class Services(Model):
+    """Steps about services: `all`, a name, or a list of names."""
+
+    services: Names = (ALL,)
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = NAMES_SCHEMA
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"services": value} if isinstance(value, str | tuple) else value
+
+
+class Ends(Model):
+    """One host and others; nothing said: the first host and every other one."""
+
+    source: Name | None = Field(None, alias="from")
+    target: Names = Field((ALL,), alias="to")
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {} if value == ALL else value
+
+    @property
+    def words(self) -> str:
+        """It in a few words."""
+        return "all" if self.source is None else f"{self.source} → {', '.join(self.target)}"
+
+    def check(self, where: Where, known: Known) -> Iterator[Problem]:
+        """Whether its hosts exist."""
+        if self.source is not None:
+            yield from known.host((*where, "from"), self.source)
+        yield from known.hosts_of((*where, "to"), self.target)
+
+    def without_effect(self, where: Where, world: ScenarioReach) -> Iterator[Problem]:
+        """A host alone connects to nobody."""
+        source = self.source or next(iter(world.hosts), "")
+        if self.target == (source,):
+            yield Problem((*where, "to"), f"{source} itself", "another host")
+
+    def among(self, bench: Bench) -> tuple[str, tuple[str, ...]]:
+        """The host and the others."""
+        source = self.source or next(iter(bench.scenario.hosts))
+        return source, tuple(name for name in chosen(self.target, bench.scenario.hosts) if name != source)

@@ -1,0 +1,66 @@
+"""`attach`: one more overlay address for the containers of a service."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar
+
+from lab.contracts.fault import Bench
+from lab.contracts.plan import Action, Detail
+from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
+from lab.overlays.weave import weave_of
+from lab.scenario.base import Model, Name, Problem
+from lab.scenario.check import Known
+from lab.verbs._containers import some
+
+
+class Attach(Model):
+    """Give the containers of a service one more (or their first) overlay address; `detach` takes it away."""
+
+    service: Name
+    address: str | None = None
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"service": value} if isinstance(value, str) else value
+
+    @property
+    def words(self) -> str:
+        """It in a few words."""
+        return f"{self.service} {self.address or ''}".strip()
+
+
+async def _attach(body: Attach, bench: Bench) -> Detail:
+    for replica in some(bench, body.service):
+        async with bench.upkeep.working_on((replica.host,)):
+            await weave_of(bench.overlay).attach(replica, body.address)
+    await bench.probing.sync()
+    return bench.containers()
+
+
+class _Attach(Verb[Attach]):
+    name = "attach"
+    model = Attach
+    form = "`attach: svc1`, `{service, address}`"
+    about = "one more address for its containers"
+    overlay_needs = "verb"
+    setup = "more"
+    changes = "end"
+    moves = True
+    odds = 1
+
+    def check(self, where: Where, body: Attach, known: Known) -> Iterator[Problem]:
+        yield from known.service((*where, "service"), body.service)
+
+    def plan(self, body: Attach, planning: Planning) -> Action:
+        return Action(f"attach {body.words}", partial(_attach, body))
+
+    def draw(self, chance: Chance) -> Drawn | None:
+        if not chance.attachable:
+            return None
+        body = {"service": chance.rng.choice(chance.attachable), "address": f"10.250.{chance.number}.1/24"}
+        return Drawn(body, undo={"detach": body})
+
+
+KIND = _Attach()

@@ -1,0 +1,56 @@
+"""`connect`: tell a host's peer to connect to others."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, ClassVar
+
+from lab.contracts.fault import Bench
+from lab.contracts.overlay import together
+from lab.contracts.plan import Action, Detail
+from lab.kinds.verbs import Planning, Verb, Where
+from lab.scenario.base import ALL, ALL_ONLY, Problem
+from lab.scenario.check import Known
+from lab.scenario.without_effect import ScenarioReach
+from lab.verbs._shapes import Ends
+
+
+class Connect(Ends):
+    """Tell a host's peer to connect to others; `all`: the first host connects to every other one."""
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ALL_ONLY
+
+
+async def _connect(body: Connect, bench: Bench) -> Detail:
+    """Let one peer connect to others; or, where the scenario has a graph, all of them to their neighbours."""
+    edges = bench.scenario.edges
+    if edges is not None and body.source is None and body.target == (ALL,):
+        neighbours: dict[str, list[str]] = {}
+        for dialler, dialled in edges:
+            neighbours.setdefault(dialler, []).append(dialled)
+        await together(bench.overlay.connect(dialler, dialled) for dialler, dialled in neighbours.items())
+        return {"edges": len(edges)}
+    source, targets = body.among(bench)
+    if targets:
+        await bench.overlay.connect(source, targets)
+    return {"from": source, "to": list(targets)}
+
+
+class _Connect(Verb[Connect]):
+    name = "connect"
+    model = Connect
+    form = "`connect: all`"
+    about = "the first host connects to every other; or `{from: a, to: [b, c]}`"
+    setup = "up"
+    changes = "end"
+
+    def check(self, where: Where, body: Connect, known: Known) -> Iterator[Problem]:
+        yield from body.check(where, known)
+
+    def without_effect(self, where: Where, body: Connect, world: ScenarioReach) -> Iterator[Problem]:
+        yield from body.without_effect(where, world)
+
+    def plan(self, body: Connect, planning: Planning) -> Action:
+        return Action(f"connect {body.words}", partial(_connect, body))
+
+
+KIND = _Connect()

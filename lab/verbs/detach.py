@@ -1,0 +1,40 @@
+"""`detach`: one overlay address less for the containers of a service."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from lab.contracts.fault import Bench
+from lab.contracts.plan import Action, Detail
+from lab.kinds.verbs import Planning, Verb, Where
+from lab.overlays.weave import weave_of
+from lab.scenario.base import Problem
+from lab.scenario.check import Known
+from lab.verbs._containers import some
+from lab.verbs.attach import Attach
+
+
+async def _detach(body: Attach, bench: Bench) -> Detail:
+    for replica in some(bench, body.service):
+        async with bench.upkeep.working_on((replica.host,)):
+            await weave_of(bench.overlay).detach(replica, body.address)
+    await bench.probing.sync()
+    return bench.containers()
+
+
+class _Detach(Verb[Attach]):
+    name = "detach"
+    model = Attach
+    form = "`detach: svc1`, `{service, address}`"
+    about = "one address less, or all of them"
+    overlay_needs = "verb"
+    changes = "end"
+    moves = True
+
+    def check(self, where: Where, body: Attach, known: Known) -> Iterator[Problem]:
+        yield from known.service((*where, "service"), body.service)
+
+    def plan(self, body: Attach, planning: Planning) -> Action:
+        return Action(f"detach {body.words}", partial(_detach, body))
+
+
+KIND = _Detach()

@@ -1,0 +1,44 @@
+"""`heal`: undo all partitions."""
+
+from typing import Any, ClassVar, Literal
+
+from lab.contracts.fault import Bench
+from lab.contracts.plan import Action, Detail
+from lab.kinds.verbs import Planning, Verb
+from lab.scenario.base import ALL_ONLY, Model
+
+
+class Heal(Model):
+    """Undo partitions: all of them."""
+
+    what: Literal["all"] = "all"
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ALL_ONLY
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"what": value} if isinstance(value, str) else value
+
+
+async def _heal(bench: Bench) -> Detail:
+    for what in KIND.ends:
+        for step in bench.in_force(what):
+            await bench.heal(step)
+    return {}
+
+
+class _Heal(Verb[Heal]):
+    name = "heal"
+    model = Heal
+    form = "`heal: all`"
+    about = "end all partitions"
+    changes = "end"
+    regroups = True
+    ends = ("partition",)
+    heals = True
+
+    def plan(self, body: Heal, planning: Planning) -> Action:
+        return Action("heal all", _heal)
+
+
+KIND = _Heal()

@@ -1,0 +1,175 @@
+"""`kill`: SIGKILL of the overlay's daemon, of a whole host, or of the containers of a service.
+
+Everything dies without a farewell. What survives is what a crash leaves: the kernel's state when only a daemon dies,
+the disk when a host does. Who else keeps the victim down is `lab.runner.upkeep`'s.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from lab.contracts.fault import Bench, Fault, Mark, Restartable
+from lab.errors import LabError
+from lab.kinds.overlays import OVERLAYS
+from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
+from lab.scenario.base import Model, Name, Problem, fault
+from lab.scenario.check import Known
+from lab.scenario.resolve import Replica
+from lab.scenario.values import Duration
+
+
+class Victim(Model):
+    """One thing to kill or to restart: the overlay's daemon on a host, the host, or a service's containers."""
+
+    daemon: Name | None = None
+    host: Name | None = None
+    service: Name | None = None
+    for_: Duration | None = Field(None, alias="for")
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"daemon": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_victim(self) -> "Victim":
+        given = [name for name in ("daemon", "host", "service") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise fault("exactly one of daemon, host, service", ", ".join(given) or "none of them")
+        return self
+
+    def check(self, where: Where, known: Known) -> Iterator[Problem]:
+        """Whether it exists."""
+        if self.daemon is not None:
+            yield from known.host((*where, "daemon"), self.daemon)
+        yield from known.place(where, self.host, self.service)
+
+
+class DaemonDeath(Restartable):
+    """`kill -9` of a host's overlay daemon. The kernel's part of the data path goes on."""
+
+    what = "kill"
+    mark = Mark("daemon killed", "#edae49")
+
+    def __init__(self, host: str) -> None:
+        self.victim = ("daemon", host)
+        self.hosts = (host,)
+        self.label = f"kill daemon of {host}"
+
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return self.hosts
+
+    async def inject(self, bench: Bench, step: int) -> None:
+        """Kill it."""
+        await bench.upkeep.daemon_down(self.hosts[0], step)
+
+    async def heal(self, bench: Bench, step: int | None) -> None:
+        """Launch it again with the options that it had."""
+        await bench.upkeep.daemon_up(self.hosts[0], step)
+
+
+class HostDeath(Restartable):
+    """A power cut. Containers that ran are started again when the host is back."""
+
+    what = "kill"
+    mark = Mark("host down", "#5b5f97")
+
+    def __init__(self, host: str) -> None:
+        self.victim = ("host", host)
+        self.hosts = (host,)
+        self.label = f"kill host {host}"
+
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return self.hosts
+
+    async def inject(self, bench: Bench, step: int) -> None:
+        """Switch it off."""
+        await bench.upkeep.host_down(self.hosts[0], step)
+
+    async def heal(self, bench: Bench, step: int | None) -> None:
+        """Switch it on, launch the overlay, start its containers."""
+        await bench.upkeep.host_up(self.hosts[0], step)
+
+
+class ContainerDeath(Restartable):
+    """SIGKILL of all containers of a service, or of one replica."""
+
+    what = "kill"
+    mark = Mark("container killed", "#8d6a9f")
+
+    def __init__(self, service: str) -> None:
+        self.victim = ("service", service)
+        self.label = f"kill service {service}"
+
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return [replica.host for replica in self._replicas(bench)]
+
+    async def inject(self, bench: Bench, step: int) -> None:
+        """Kill them."""
+        for replica in self._some(bench):
+            await bench.upkeep.container_down(replica, step)
+
+    async def heal(self, bench: Bench, step: int | None) -> None:
+        """Start them again."""
+        replicas = self._some(bench) if step is None else self._replicas(bench)
+        await bench.upkeep.containers_up(replicas, step)
+
+    def _some(self, bench: Bench) -> list[Replica]:
+        if not (found := self._replicas(bench)):
+            raise LabError(f"there is no container of {self.victim[1]}: it was not started yet, or removed")
+        return found
+
+    def _replicas(self, bench: Bench) -> list[Replica]:
+        name = self.victim[1]
+        return [item for item in bench.live.placed.values() if name in (item.service, item.name)]
+
+
+def death_of(body: Victim) -> Restartable:
+    """The fault of a victim."""
+    if body.daemon is not None:
+        return DaemonDeath(body.daemon)
+    if body.host is not None:
+        return HostDeath(body.host)
+    assert body.service is not None
+    return ContainerDeath(body.service)
+
+
+class _Kill(Verb[Victim]):
+    name = "kill"
+    model = Victim
+    form = "`kill: {daemon: a}`, `{host: a}`, `{service: s}`"
+    about = (
+        "SIGKILL of the overlay's daemon (also `kill: a`), power off a host, kill containers; with `for` restarted by "
+        "itself"
+    )
+    takes_for = "lasts"
+    changes = "both"
+    moves = True
+    launches = "again"
+    odds = 10
+
+    def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
+        yield from body.check(where, known)
+        kind = known.scenario.overlay.kind
+        if body.daemon is not None and not OVERLAYS.get(kind).has_daemons:
+            yield Problem(where, f"a daemon to kill on overlay {kind}", "a host or a service")
+
+    def plan(self, body: Victim, planning: Planning) -> Fault:
+        return death_of(body)
+
+    def draw(self, chance: Chance) -> Drawn | None:
+        rng = chance.rng
+        match rng.randrange(5):
+            case 0 | 1:
+                return Drawn({"daemon": rng.choice(chance.hosts)})
+            case 2 | 3:
+                return Drawn({"host": rng.choice(chance.hosts)})
+        return Drawn({"service": rng.choice(list(chance.services))}) if chance.services else None
+
+
+KIND = _Kill()
