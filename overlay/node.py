@@ -76,7 +76,7 @@ from overlay.ipam.ipam import Ipam
 from overlay.ipam.space import CHANNEL as IPAM
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.report import report as mesh_report
-from overlay.policy.directory import Member, known_member
+from overlay.policy.directory import Said
 from overlay.policy.policies import Policies
 from overlay.replicated.channel import Channel
 from overlay.stored import understood
@@ -326,11 +326,11 @@ class Node:
         others = (peer for peer in self.mesh.reachable if peer != self.config.name)
         return self.policies.report((peer, nickname(peer), self.endpoints.enforcer(peer)) for peer in others)
 
-    def _members(self) -> Iterator[Member]:
+    def _members(self) -> Iterator[Said]:
         """Who is on the overlay, as policies see it."""
         nickname = self.mesh.topology.nickname
         for (origin, container), value, literals in self.endpoints.members():
-            yield known_member(origin, nickname(origin), container, value.names, value.labels, literals)
+            yield origin, nickname(origin), container, value.names, value.labels, literals
 
     # --- routing --------------------------------------------------------------------------------------------------
 

@@ -28,8 +28,8 @@ def endpoint_label(container: str, endpoint: str) -> str:
 
 def short(owner: str) -> str:
     """An owner for people: an engine's id (of an endpoint: its container's) by its first 12 digits, others in full."""
-    id = owner.partition(":")[0]
-    return id[:12] if len(id) == _ID and not set(id) - set("0123456789abcdef") else owner
+    name = owner.partition(":")[0]
+    return name[:12] if len(name) == _ID and not set(name) - set("0123456789abcdef") else owner
 
 
 def _is_endpoint(owner: str) -> bool:

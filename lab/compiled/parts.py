@@ -23,7 +23,7 @@ MODULES = (
     ),
     *(
         f"overlay.replicated.{name}"
-        for name in ("channel", "gossip", "memo", "origin_map", "origin_state", "shared_index", "vectors")
+        for name in ("channel", "gossip", "interned", "origin_map", "origin_state", "vectors")
     ),
     *(
         f"overlay.ipam.{name}"

@@ -2,7 +2,7 @@
 
 What most octets of a large world stand in are records, states and tokens, which pass from peer to peer as the same
 objects. A MessagePack array is its head and then its elements, so the size of a delta is that of the same delta
-without them, and theirs: counted once for each and kept with it. Whatever is no `News` is encoded.
+without them, and theirs, which is counted once for each. Whatever is no `News` is encoded.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from overlay.replicated.interned import derived
 from overlay.wire.codec import Delta, Message, encode_message
 from overlay.wire.envelopes import News
 from overlay.wire.origins import OriginDelta
@@ -19,8 +20,6 @@ from overlay.wire.ring import Lineage, RingDelta
 from overlay.wire.topology import TopologyDelta
 
 _encode = msgspec.msgpack.Encoder().encode
-_KEY = "octets"
-"""Under which the size of a part is kept with it (they all have a `__dict__` for what follows from them)."""
 _NEWS = {answer: len(encode_message(News((), answer))) for answer in (False, True)}
 _TOPOLOGY, _ORIGINS = len(_encode(TopologyDelta(()))), len(_encode(OriginDelta(())))
 
@@ -48,11 +47,7 @@ def _delta(delta: Delta) -> int:
         parts, empty = delta.tokens, _ring(delta.range, delta.lineage)
     octets = empty + _head(len(parts)) - 1
     for part in parts:
-        kept: dict[str, Any] = part.__dict__
-        length: int | None = kept.get(_KEY)
-        if length is None:
-            length = kept[_KEY] = len(_encode(part))
-        octets += length
+        octets += derived(part, "octets", _octets)
     return octets
 
 
@@ -64,6 +59,10 @@ def _name(name: str) -> int:
 @lru_cache(maxsize=64)
 def _ring(range_text: str, lineage: Lineage) -> int:
     return len(_encode(RingDelta(range_text, lineage, ())))
+
+
+def _octets(part: Any) -> int:
+    return len(_encode(part))
 
 
 def _head(count: int) -> int:

@@ -6,7 +6,7 @@ their frames would be is counted once for each message. It must not know contain
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -38,6 +38,7 @@ from overlay.inputs import (
     TrafficSeen,
 )
 from overlay.node import Node
+from overlay.replicated.interned import ABSENT, Memo, switch
 from overlay.runtime.node_runner import NodeRunner
 from overlay.wire.codec import DATAGRAM_MAGIC
 
@@ -299,7 +300,8 @@ class World:
         self.peers: dict[str, Peer] = {}
         self.meter: Callable[[Any, int], None] | None = None
         """Told of each message that is sent, and of its octets."""
-        self._sizes: dict[int, tuple[Any, int]] = {}
+        self._sizes: Memo[int] = Memo(MAX_SIZES)
+        switch(on=True)  # peers pass messages on as objects
 
     def add(self, name: str, address: str, others: Sequence[str] = ()) -> Peer:
         """One more host, which its peers reach at `address`; `others` are further addresses of it."""
@@ -326,13 +328,11 @@ class World:
 
     def size_of(self, message: Any) -> int:
         """Octets of the message's frame or datagram; counted once for each message, however many get it."""
-        known = self._sizes.get(id(message))
-        if known is not None and known[0] is message:
-            return known[1]
+        known = self._sizes.get(message)
+        if known is not ABSENT:
+            return cast(int, known)
         size = sizes.size(message) + FRAME
-        if len(self._sizes) >= MAX_SIZES:
-            self._sizes.clear()
-        self._sizes[id(message)] = (message, size)
+        self._sizes.put(message, size)
         return size
 
     def carriers(self, host: str, mac: str) -> tuple[Carrier, ...] | None:

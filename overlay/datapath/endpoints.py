@@ -5,7 +5,6 @@ ports over a restart. Must not know the kernel (the driver carries the plan out)
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from ipaddress import ip_interface
 from typing import Any
 
@@ -32,6 +31,7 @@ from overlay.inputs import (
     PeersChanged,
     Wake,
 )
+from overlay.replicated.interned import shared
 from overlay.replicated.origin_map import OriginMap
 from overlay.stored import decode
 from overlay.wire.origins import (
@@ -475,7 +475,7 @@ def endpoint_value(
     return EndpointValue(container, claim.mac, claim.addresses, names[:MAX_NAMES], labels[:MAX_LABELS])
 
 
-@lru_cache(maxsize=4096)
+@shared(1 << 12)
 def _claim(value: Value) -> EndpointClaim | None:
     """What `value` claims, in canonical spelling; None when it makes no sense."""
     if not isinstance(value, EndpointValue) or not value.container or not value.addresses:

@@ -5,14 +5,13 @@ gossip, timers or the kernel. A change costs what it touches: the claimants of t
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 
 from overlay.config import PeerName
 from overlay.datapath.claims import Arbiter, Contest, EndpointClaim, EndpointId, Standing
 from overlay.effects import Effect, Log, Notify, RemoveForwarding, SetFlood, SetForwarding
 from overlay.inputs import QuarantineChanged
 from overlay.owners import release_command, short
-from overlay.replicated.shared_index import Index, add, discard
+from overlay.replicated.interned import Index, add, discard, shared
 
 MAX_DEPARTED = 1024
 """Addresses without a MAC whose last one is remembered."""
@@ -408,16 +407,13 @@ _NO_LITERALS: tuple[str, ...] = ()
 _NO_NEWS: dict[str, tuple[str, bool]] = {}
 
 
-@lru_cache(maxsize=1 << 13)
-def _forwarding(mac: str, remote: str, addresses: tuple[str, ...]) -> SetForwarding:
-    """Kept for the peers of a simulated world, most of which install the same."""
-    return SetForwarding(mac, remote, addresses)
+_forwarding = shared(1 << 13)(SetForwarding)
 
 
-@lru_cache(maxsize=1 << 13)
+@shared(1 << 13)
 def _alone(
     origin: PeerName, container: str, claim: EndpointClaim
 ) -> tuple[EndpointId, dict[EndpointId, EndpointClaim], dict[str, EndpointClaim]]:
-    """What is indexed of an endpoint. Kept for peers of a simulated world; see `overlay.replicated.shared_index`."""
+    """What is indexed of an endpoint."""
     identity = EndpointId(origin, container)
     return identity, {identity: claim}, {container: claim}

@@ -3,7 +3,6 @@
 Names are text with a final dot; octets beyond ASCII and dots inside of a label are not for us and give None.
 """
 
-from functools import lru_cache
 from ipaddress import ip_address
 
 from overlay.errors import UsageError
@@ -48,7 +47,6 @@ def within(labels: tuple[bytes, ...], domain: str) -> bool:
     return tuple(label.lower() for label in labels[-len(ends) :]) == ends
 
 
-@lru_cache(maxsize=4096)
 def packed(address: str) -> bytes | None:
     """An IP literal as 4 or 16 octets; None when it is none."""
     try:

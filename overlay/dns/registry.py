@@ -4,11 +4,10 @@ Owns the channel `dns` and what is kept of this host's names over a restart. An 
 reachable and its address is not quarantined. Must not know the format of DNS packets; that is `resolver`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,13 +26,25 @@ from overlay.inputs import (
     RegisterName,
     UnregisterName,
 )
+from overlay.replicated.interned import Index, add, discard, shared
 from overlay.replicated.origin_map import OriginMap
-from overlay.replicated.shared_index import Index, add, discard
 from overlay.stored import decode, understood
 from overlay.wire.origins import NameValue, OriginDelta, Value
 
 CHANNEL = "dns"
 STORE_KEY = "names"
+
+
+class _Answer(NamedTuple):
+    """What the index holds of one entry."""
+
+    name: str
+    """Folded."""
+    address: str
+    container: str
+    term: int
+    """What it adds (by exclusive or) to the digest."""
+    one: dict[tuple[PeerName, str], NameValue]
 
 
 class NameRegistry:
@@ -187,27 +198,27 @@ class NameRegistry:
 
     def _show(self, origin: PeerName, key: str, value: Value) -> None:
         """Answer with `value` from now on, unless it makes no sense or is quarantined."""
-        if self._answerable(origin, value):
-            assert isinstance(value, NameValue)
-            name, term, one = _shown(origin, key, value)
-            add(self._by_name, name, one)
-            add(self._by_address, value.address, one)
-            self._digest ^= term
+        answer = self._answer(origin, key, value)
+        if answer is not None:
+            add(self._by_name, answer.name, answer.one)
+            add(self._by_address, answer.address, answer.one)
+            self._digest ^= answer.term
             self.generation += 1
 
     def _hide(self, origin: PeerName, key: str, value: Value) -> None:
-        if self._answerable(origin, value):
-            assert isinstance(value, NameValue)
-            name, term, _ = _shown(origin, key, value)
-            discard(self._by_name, name, (origin, key))
-            discard(self._by_address, value.address, (origin, key))
-            self._digest ^= term
+        answer = self._answer(origin, key, value)
+        if answer is not None:
+            discard(self._by_name, answer.name, (origin, key))
+            discard(self._by_address, answer.address, (origin, key))
+            self._digest ^= answer.term
             self.generation += 1
 
-    def _answerable(self, origin: PeerName, value: Value) -> bool:
-        if not isinstance(value, NameValue) or packed(value.address) is None:
-            return False
-        return not self._quarantine or (origin, value.container, value.address) not in self._quarantine
+    def _answer(self, origin: PeerName, key: str, value: Value) -> "_Answer | None":
+        """None: the value makes no sense, or is quarantined."""
+        answer = _answer(origin, key, value)
+        if answer is not None and self._quarantine and (origin, answer.container, answer.address) in self._quarantine:
+            return None
+        return answer
 
     # --- queries ------------------------------------------------------------------------------------------------
 
@@ -252,10 +263,13 @@ class NameRegistry:
     def report(self, now: int) -> dict[str, Any]:
         """Every entry held, with why it is not answered if it is not."""
         entries = []
-        for origin, value in self._all():
+        origins = [origin for origin, _, _ in self.channel.vector().known]
+        for origin, key, value in self.channel.live_entries(origins):
+            if not isinstance(value, NameValue):
+                continue
             if origin not in self._reachable:
                 state = "unreachable"
-            elif not self._answerable(origin, value):
+            elif self._answer(origin, key, value) is None:
                 state = "quarantined"
             else:
                 state = "answered"
@@ -270,22 +284,16 @@ class NameRegistry:
             )
         return {"domain": self._domain, "ttl": self._config.dns_ttl, "entries": entries}
 
-    def _all(self) -> Iterator[tuple[PeerName, NameValue]]:
-        origins = [origin for origin, _, _ in self.channel.vector().known]
-        for origin, _, value in self.channel.live_entries(origins):
-            if isinstance(value, NameValue):
-                yield origin, value
-
     def check_invariants(self) -> None:
         """Assert that the index is what the map, the reachable peers and the quarantine give."""
         self.channel.check_invariants()
         digest = 0
         shown = {}
         for origin, key, value in self.channel.live_entries(sorted(self._reachable)):
-            if self._answerable(origin, value):
-                assert isinstance(value, NameValue)
+            answer = self._answer(origin, key, value)
+            if answer is not None:
                 shown[origin, key] = value
-                digest ^= _shown(origin, key, value)[1]
+                digest ^= answer.term
         for index in (self._by_name, self._by_address):
             assert {i: v for entries in index.values() for i, v in entries.items()} == shown
             assert all(index.values())
@@ -296,9 +304,12 @@ def _key(value: NameValue) -> str:
     return f"{fold(value.name)} {value.address} {value.container}"
 
 
-@lru_cache(maxsize=1 << 13)
-def _shown(origin: PeerName, key: str, value: NameValue) -> tuple[str, int, dict[tuple[PeerName, str], NameValue]]:
-    """The folded name, what the answer adds to the digest, what is indexed; see `overlay.replicated.shared_index`."""
+@shared(1 << 13)
+def _answer(origin: PeerName, key: str, value: Value) -> _Answer | None:
+    """What an entry is answered with; None: it makes no sense."""
+    if not isinstance(value, NameValue) or packed(value.address) is None:
+        return None
     name = fold(value.name)
     said = f"{origin} {name} {value.address} {value.container}"
-    return name, int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big"), {(origin, key): value}
+    term = int.from_bytes(blake2b(said.encode(), digest_size=8).digest(), "big")
+    return _Answer(name, value.address, value.container, term, {(origin, key): value})

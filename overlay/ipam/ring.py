@@ -272,7 +272,7 @@ class Ring:
         if vector.lineage != self.lineage:
             return self.whole()
         theirs = by_key(vector.known)
-        # Asked about every token of a large ring, and where all are simulated most is the very same object.
+        # Asked about every token of a large ring; where values are shared most are the very same object.
         lacking = [
             slot.token
             for start, slot in concerned(self.slots, theirs, named)

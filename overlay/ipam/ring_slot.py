@@ -1,19 +1,13 @@
-"""What follows from one token, worked out once. Pure data work; knows no ring and no other tokens but to compare two.
-
-As with records (`overlay.mesh.topology_entry`): peers of a simulated world come to hold the same slots.
-"""
+"""The values derived from one token. Pure data work; knows no ring and no other tokens."""
 
 from hashlib import blake2b
 
 import msgspec
 
 from overlay.config import PeerName
-from overlay.replicated.memo import kept
+from overlay.replicated.interned import derived
 from overlay.replicated.vectors import Known
 from overlay.wire.ring import Token
-
-_KEY = "slot"
-"""Under which a slot is kept with its token."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -36,5 +30,5 @@ class Slot:
 
 
 def slot_of(token: Token) -> Slot:
-    """The slot of a token, the same one each time."""
-    return kept(token, _KEY, Slot)
+    """The slot of a token."""
+    return derived(token, "slot", Slot)

@@ -4,7 +4,6 @@ An offset counts from the first address of the range. Works for IPv4 and IPv6 ra
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface, ip_network
 
 from overlay.errors import ConfigError, UsageError
@@ -64,7 +63,7 @@ class Universe:
         if not text:
             return self.default_subnet
         try:
-            network = _network(text)
+            network = ip_network(text)
         except ValueError as error:
             raise UsageError(f"{text!r} is not a subnet as 10.32.1.0/24: {error}") from error
         if network.version != self.network.version or not (
@@ -104,18 +103,10 @@ class Universe:
         return f"{self.address(start)}-{self.address(end - 1)}"
 
 
-_interface = lru_cache(maxsize=8192)(ip_interface)
-
-
-@lru_cache(maxsize=1024)
-def _network(text: str) -> Network:
-    return ip_network(text)
-
-
 def parse_interface(text: str) -> tuple[IpAddress, int]:
     """Address and prefix length of "a.b.c.d/n" (or IPv6). Raises `UsageError`."""
     try:
-        interface = _interface(text)
+        interface = ip_interface(text)
     except ValueError as error:
         raise UsageError(f"{text!r} is not an address with its prefix length as 10.32.1.7/24: {error}") from error
     if "/" not in text:
@@ -126,6 +117,6 @@ def parse_interface(text: str) -> tuple[IpAddress, int]:
 def parse_address(text: str) -> IpAddress:
     """The address of "a.b.c.d" or "a.b.c.d/n" (or IPv6). Raises `UsageError`."""
     try:
-        return _interface(text).ip
+        return ip_interface(text).ip
     except ValueError as error:
         raise UsageError(f"{text!r} is not an address as 10.32.1.7: {error}") from error

@@ -195,7 +195,7 @@ class Topology:
                 if (entry := entries.get(name)) is not None and entry.known >= known
             ]
         else:
-            # Asked about every peer of a large mesh, and where all are simulated most is the very same object.
+            # Asked about every peer of a large mesh; where values are shared most are the very same object.
             newer = [
                 entry
                 for name, entry in entries.items()

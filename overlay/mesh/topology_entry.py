@@ -1,20 +1,13 @@
-"""What follows from one peer's record, worked out once. Pure data work; knows no database and no other peers.
-
-Where all peers are simulated they pass records on as objects and so come to hold the same entry: what is found out
-about a record, or about two that follow each other, serves them all.
-"""
+"""The values derived from one peer's record. Pure data work; knows no topology and no other peers."""
 
 from hashlib import blake2b
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from overlay.config import PeerName
-from overlay.replicated.memo import kept
+from overlay.replicated.interned import ABSENT, Memo, derived
 from overlay.replicated.vectors import Known
 from overlay.wire.topology import PeerRecord, encode_record
-
-_KEY = "entry"
-"""Under which an entry is kept with its record."""
 
 
 class Relinked(NamedTuple):
@@ -31,8 +24,6 @@ class TopologyEntry:
     """One record as a topology holds it. Not to be changed."""
 
     __slots__ = (
-        "_against",
-        "_change",
         "_relinked",
         "fingerprint",
         "gone",
@@ -59,11 +50,8 @@ class TopologyEntry:
         """To whom it says to have established links, in order."""
         self.sound = 0 < len(self.name) <= 64 and all(one.peer < other.peer for one, other in pairwise(record.links))
         """Whether the name is of a length that is allowed, and the links are sorted, each once."""
-        self._against: dict[PeerName, None] | None = None
-        self._change: Relinked | None = None
-        """What came of the comparison with these links, the last one made: nearly always it is asked for again."""
-        self._relinked: dict[int, tuple[dict[PeerName, None], Relinked | None]] = {}
-        """By identity, the links that it was compared with; not their entries, for these would keep all before them."""
+        self._relinked: Memo[Relinked | None] = Memo()
+        """What came of comparisons with other links; not with their entries, for these would keep all before them."""
 
     def stands_against(self, old: "TopologyEntry") -> bool:
         """Whether it replaces `old`, an entry of the same peer."""
@@ -76,13 +64,12 @@ class TopologyEntry:
     def relinked(self, before: "TopologyEntry | None") -> Relinked | None:
         """Which links it has no more and which are new, compared with what was held of the peer; None: the same."""
         theirs = _NOBODY if before is None else before.linked
-        if theirs is self._against:
-            return self._change
-        found = self._relinked.get(id(theirs))
-        if found is None:
-            found = self._relinked[id(theirs)] = (theirs, self._compare(theirs, before is None))
-        self._against, self._change = found
-        return self._change
+        known = self._relinked.get(theirs)
+        if known is not ABSENT:
+            return cast(Relinked | None, known)
+        change = self._compare(theirs, before is None)
+        self._relinked.put(theirs, change)
+        return change
 
     def _compare(self, theirs: dict[PeerName, None], appeared: bool) -> Relinked | None:
         mine = self.linked
@@ -100,5 +87,5 @@ _NOBODY: dict[PeerName, None] = {}
 
 
 def entry_of(record: PeerRecord) -> TopologyEntry:
-    """The entry of a record, the same one each time."""
-    return kept(record, _KEY, TopologyEntry)
+    """The entry of a record."""
+    return derived(record, "entry", TopologyEntry)

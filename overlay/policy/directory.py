@@ -6,7 +6,7 @@ takes, so equal policies and equal directories give equal filters on all peers.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 
 from overlay.compiled_policy import Address, CompiledPolicy, FlowRule, Network, Protocol
@@ -14,12 +14,16 @@ from overlay.config import PeerName
 from overlay.owners import PLUGIN
 from overlay.policy.words import Policy, Selector
 
-__all__ = ["Directory", "Member", "compile_policies", "known_member"]
+__all__ = ["Directory", "Member", "Said", "compile_policies"]
 
 WAITING = "waiting for the engine to name a container"
 """What the rules are called by which nothing passes to or from an endpoint of the plugin without a name."""
 MAX_NAME = 200
 """Characters of a rule's name."""
+
+
+Said = tuple[PeerName, str, str, tuple[str, ...], tuple[tuple[str, str], ...], tuple[str, ...]]
+"""The fields of a `Member`."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,6 @@ class Member:
             network = selector.network
             return any(each.version == network.version and each in network for each in self.addresses)
         return True
-
-
-@lru_cache(maxsize=1 << 13)
-def known_member(
-    peer: PeerName,
-    nickname: str,
-    container: str,
-    names: tuple[str, ...],
-    labels: tuple[tuple[str, str], ...],
-    literals: tuple[str, ...],
-) -> Member:
-    """That member, the same object each time, with what follows from it."""
-    return Member(peer, nickname, container, names, labels, literals)
 
 
 class Directory:

@@ -29,7 +29,7 @@ from overlay.inputs import (
     Wake,
 )
 from overlay.policy.advice import explain, objections
-from overlay.policy.directory import Directory, Member, compile_policies
+from overlay.policy.directory import Directory, Member, Said, compile_policies
 from overlay.policy.table import CHANNEL, PolicyTable
 from overlay.policy.words import Policy, Selector, parse, parse_target, selector
 from overlay.stored import decode, understood
@@ -63,7 +63,7 @@ class Policies:
         config: Config,
         uid: int,
         stored: Mapping[str, bytes],
-        look: Callable[[], Iterable[Member]],
+        look: Callable[[], Iterable[Said]],
         generation: Callable[[], int],
     ) -> None:
         self._config = config
@@ -81,6 +81,10 @@ class Policies:
         self._known_due: int | None = None
         self._told: tuple[Member, ...] = ()
         """Containers of other peers, as far as they are on the disk."""
+        self._members: dict[Said, Member] = {}
+        """Who was there at the last look: a member that is as before is the same object, with its derived values."""
+        self._policies: dict[PolicyEntry, Policy | None] = {}
+        """What stood at the last look, and what it says; None: nothing that is understood."""
         self._directory = Directory()
         self._seen: tuple[int, int] | None = None
         self._protected: tuple[Address, ...] = ()
@@ -147,7 +151,7 @@ class Policies:
     # --- who is there ---------------------------------------------------------------------------------------------
 
     def _look_again(self, now: int) -> None:
-        members = tuple(self._look())
+        members = self._present()
         if self._remembered:
             heard = {member.peer for member in members}
             taken = {literal for member in members for literal in member.literals}
@@ -161,16 +165,26 @@ class Policies:
         elif self._known_due is None:
             self._known_due = now + LAZY
 
+    def _present(self) -> tuple[Member, ...]:
+        before = self._members
+        self._members = {said: before.get(said) or Member(*said) for said in self._look()}
+        return tuple(self._members.values())
+
     def _fresh(self) -> Directory:
         """Who is there, also where nothing is enforced yet."""
-        return self._directory if self.active else Directory(self._look())
+        return self._directory if self.active else Directory(self._present())
 
     def _compile(self, *, closed: bool) -> CompiledPolicy:
         return compile_policies(self._understood(), self._directory, not closed, self._protected)
 
     def _understood(self) -> list[Policy]:
-        found = (_policy(entry) for entry in self.channel.entries())
-        return sorted((policy for policy in found if policy is not None), key=lambda policy: policy.order)
+        found = (policy for policy in self._read().values() if policy is not None)
+        return sorted(found, key=lambda policy: policy.order)
+
+    def _read(self) -> dict[PolicyEntry, Policy | None]:
+        before = self._policies
+        self._policies = {each: before[each] if each in before else _policy(each) for each in self.channel.entries()}
+        return self._policies
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
@@ -221,7 +235,8 @@ class Policies:
         if wrong:
             there = f"there are 1 to {len(table)}" if table else "there are none"
             return [Reply(input.request, error=f"there is no policy {wrong[0]}: {there} (`weave policies`)")]
-        gone = table if input.all else [table[number - 1] for number in dict.fromkeys(input.numbers)]
+        numbers = range(1, len(table) + 1) if input.all else dict.fromkeys(input.numbers)
+        gone = [table[number - 1][0] for number in numbers]
         deltas = [delta for entry in gone if (delta := self.channel.remove(entry.rule)) is not None]
         effects = self._publish(deltas) if deltas else []
         return [*effects, Reply(input.request, "\n".join(map(_text, gone)))]
@@ -272,9 +287,9 @@ class Policies:
         """What the packet filter of this host was told last."""
         return self._compiled
 
-    def _table(self) -> list[PolicyEntry]:
+    def _table(self) -> list[tuple[PolicyEntry, Policy | None]]:
         """In the order in which they decide; at the end those that are not understood."""
-        return sorted(self.channel.entries(), key=_place)
+        return sorted(self._read().items(), key=_place)
 
     def explain(self, source: str, target: str, closed: Callable[[PeerName], bool]) -> list[str]:
         """Which policy decides about flows between these (`words.parse_target`). Raises `UsageError`.
@@ -301,8 +316,7 @@ class Policies:
         """The table, and which of the reachable peers (name, nickname, what it says) go by the same."""
         directory = self._fresh()
         policies = []
-        for number, entry in enumerate(self._table(), 1):
-            policy = _policy(entry)
+        for number, (entry, policy) in enumerate(self._table(), 1):
             policies.append(
                 {
                     "number": number,
@@ -342,7 +356,7 @@ class Policies:
         if self.active:
             fresh = compile_policies(
                 self._understood(),
-                Directory((*self._look(), *self._remembered)),
+                Directory((*self._present(), *self._remembered)),
                 not self._config.default_deny,
                 self._protected,
             )
@@ -375,8 +389,8 @@ def _text(entry: PolicyEntry) -> str:
     return f"{'allow' if entry.accept else 'deny'} {entry.rule}"
 
 
-def _place(entry: PolicyEntry) -> tuple[object, ...]:
-    policy = _policy(entry)
+def _place(standing: tuple[PolicyEntry, Policy | None]) -> tuple[object, ...]:
+    entry, policy = standing
     return (0, *policy.order) if policy is not None else (1, entry.rule)
 
 

@@ -16,7 +16,7 @@ from overlay.effects import Broadcast, Effect, Notify
 from overlay.errors import RemoteError, UsageError
 from overlay.inputs import PoliciesChanged
 from overlay.policy.spans import Spans
-from overlay.replicated.memo import kept
+from overlay.replicated.interned import derived
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.policy import (
     MAX_COUNTER,
@@ -266,7 +266,7 @@ def _digest(known: Spans, standing: dict[Dot, PolicyEntry]) -> int:
 
 
 def _hash(entry: PolicyEntry) -> int:
-    return kept(entry, "hash", _hashed)
+    return derived(entry, "hash", _hashed)
 
 
 def _hashed(entry: PolicyEntry) -> int:

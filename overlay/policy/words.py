@@ -5,7 +5,7 @@ Owns the grammar, what a selector matches, and which policy is more specific. Kn
 
 import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import Final, Literal
 
@@ -89,7 +89,6 @@ class Policy:
         return -to, -to_length, -source, -source_length, -what, self.accept, self.rule
 
 
-@lru_cache(maxsize=4096)
 def parse(accept: bool, rule: str) -> Policy:
     """The policy of `from X to Y`. Raises `UsageError` naming what is wrong."""
     if len(rule) > MAX_RULE:

@@ -180,22 +180,22 @@ class Gossip:
         """Send what is pending, to everybody: a farewell cannot wait."""
         self.timers.cancel(_FLUSH)
         effects: list[Effect] = []
-        same: dict[tuple[object, ...], News] = {}
-        waiting = [neighbour for neighbour in self._neighbours.values() if neighbour.pending]
-        for neighbour in waiting:
-            # Neighbours with the same news pending share the message.
-            pending = sorted(neighbour.pending.items())
-            key = tuple((name, *map(id, deltas)) for name, deltas in pending)
-            if key not in same:
-                same[key] = News(
-                    tuple(
-                        (name, deltas[0] if len(deltas) == 1 else self._channels[name].join(*deltas))
-                        for name, deltas in pending
-                    )
-                )
-            effects.append(SendTcp(neighbour.conn, same[key]))
-        for neighbour in waiting:
+        sent: list[tuple[dict[str, list[Delta]], News]] = []
+        for neighbour in self._neighbours.values():
+            pending = neighbour.pending
+            if not pending:
+                continue
             neighbour.pending = {}
+            # For most neighbours the very same objects are pending: these share the message.
+            news = next((news for same, news in sent if same == pending), None)
+            if news is None:
+                items = tuple(
+                    (name, deltas[0] if len(deltas) == 1 else self._channels[name].join(*deltas))
+                    for name, deltas in sorted(pending.items())
+                )
+                news = News(items)
+                sent.append((pending, news))
+            effects.append(SendTcp(neighbour.conn, news))
         return effects
 
     def farewell(self, channel: str, delta: Delta) -> list[Effect]:

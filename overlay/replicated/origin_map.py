@@ -13,7 +13,7 @@ from overlay.effects import Broadcast, Effect, Notify
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
-from overlay.replicated.origin_state import HeldOrigin, first_of, join_states, shared, validate
+from overlay.replicated.origin_state import HeldOrigin, first_of, join_states, state_of, validate
 from overlay.replicated.vectors import Known, SortedKeys, by_key, concerned, lacking
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.origins import Change, OriginDelta, OriginState, OriginVector, Value
@@ -65,7 +65,7 @@ class OriginMap:
         own, entry = self._own.advance(key, value)
         self._own = own
         self._hold(own)
-        return OriginDelta((shared(self._owner, own.uid, own.version, own.version - 1, 0, (entry,)),))
+        return OriginDelta((state_of(self._owner, own.uid, own.version, own.version - 1, 0, (entry,)),))
 
     # --- queries ------------------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class OriginMap:
         if not isinstance(vector, OriginVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
         theirs = by_key(vector.known)
-        # Asked about every origin of a large mesh, and where all are simulated most is the very same object.
+        # Asked about every origin of a large mesh; where values are shared most are the very same object.
         differing = [
             held
             for origin, held in concerned(self._origins, theirs, named)
@@ -211,9 +211,8 @@ class OriginMap:
                 elif self._owner not in self._origins and state.uid < self._own.uid:
                     # An earlier life had something: that this one has nothing ends it.
                     self._hold(self._own)
-                    effects.append(
-                        Broadcast(self.name, OriginDelta((shared(self._owner, self._own.uid, 0, 0, 0, ()),)))
-                    )
+                    nothing = state_of(self._owner, self._own.uid, 0, 0, 0, ())
+                    effects.append(Broadcast(self.name, OriginDelta((nothing,))))
             elif self._forgotten.get(state.origin, 0) >= state.uid:
                 # A slower peer still has it, or a cut that outlasted the hold has healed: `admit` will tell.
                 one = OriginDelta((state,))
@@ -243,9 +242,9 @@ class OriginMap:
         """Merge one state of another peer, appending what changed. Returns what of it was news; None: nothing."""
         held = self._origins.get(state.origin)
         if held is None or held.uid < state.uid:
-            first, appeared = first_of(state)
-            changes.extend(appeared if held is None else _replaced(held, first))
-            self._hold(first)
+            first = first_of(state)
+            changes.extend(first.changes if held is None else _replaced(held, first.held))
+            self._hold(first.held)
             return state
         if held.uid > state.uid or held.knows(state):
             return None
@@ -277,7 +276,7 @@ class OriginMap:
             fresh, _ = fresh.advance(key, value)
         self._own = fresh
         self._hold(fresh)
-        return OriginDelta((shared(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
+        return OriginDelta((state_of(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
 
     def _hold(self, held: HeldOrigin) -> None:
         """This is held of its origin from now on."""

@@ -3,13 +3,13 @@
 Owns the rules of `OriginState` (`docs/wire.md`, "Origin maps"). Must not know other origins, gossip or the index.
 """
 
-from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from overlay.config import PeerName
 from overlay.errors import RemoteError
+from overlay.replicated.interned import ABSENT, Memo, derived, shared
 from overlay.replicated.vectors import Known
 from overlay.wire.origins import Change, OriginDelta, OriginEntry, OriginState, Value
 
@@ -19,12 +19,8 @@ MAX_AHEAD = 32
 """Pieces of one origin kept beyond a gap; a further piece is left to anti-entropy."""
 
 
-@lru_cache(maxsize=1 << 14)
-def shared(
-    origin: PeerName, uid: int, version: int, since: int, floor: int, entries: tuple[OriginEntry, ...]
-) -> OriginState:
-    """That state, the same object to all who say the same; so what is kept with it serves them all."""
-    return OriginState(origin, uid, version, since, floor, entries)
+state_of = shared(1 << 14)(OriginState)
+"""A state, made of its fields."""
 
 
 class MergeResult(NamedTuple):
@@ -40,8 +36,7 @@ class HeldOrigin:
     """What is held of one origin: all of its history up to `version`, and pieces `ahead` of a gap.
 
     `entries` ascend by version, tombstones included; `ahead` are disjoint, ascending (since, version) pairs; `term` is
-    what the origin adds to the digest, `known` what a vector says of it. Never changed once it is made, and shared: the
-    peers of a simulated world, which pass on states as objects, all come to hold the same, made once.
+    what the origin adds to the digest, `known` what a vector says of it. Never changed once it is made.
     """
 
     __slots__ = ("_steps", "ahead", "entries", "floor", "known", "origin", "term", "tombstones", "uid", "version")
@@ -58,8 +53,8 @@ class HeldOrigin:
         if before is not None:
             self.version, self.floor = before.version, before.floor
             self.entries, self.ahead, self.tombstones = dict(before.entries), before.ahead, before.tombstones
-        self._steps: dict[int, tuple[OriginState, MergeResult]] = {}
-        """By the identity of states, what comes of taking them."""
+        self._steps: Memo[MergeResult] = Memo()
+        """What comes of taking a state."""
         self._finish()
 
     def _finish(self) -> "HeldOrigin":
@@ -91,9 +86,9 @@ class HeldOrigin:
 
     def take(self, state: OriginState) -> MergeResult:
         """What becomes of this by a state of this incarnation that is not known."""
-        kept = self._steps.get(id(state))
-        if kept is not None:
-            return kept[1]
+        known = self._steps.get(state)
+        if known is not ABSENT:
+            return cast(MergeResult, known)
         after = HeldOrigin(self.origin, self.uid, self)
         before = after._merge(state)
         changes = []
@@ -103,14 +98,14 @@ class HeldOrigin:
             if new != old:
                 changes.append(Change(self.origin, key, old, new))
         step = MergeResult(after._finish(), self._news(state), tuple(changes))
-        self._steps[id(state)] = (state, step)
+        self._steps.put(state, step)
         return step
 
     def _news(self, state: OriginState) -> OriginState:
         if state.since > self.version or self.version == 0 or self.version < state.floor:
             return state
         entries = tuple(entry for entry in state.entries if entry.version > self.version)
-        return shared(state.origin, state.uid, state.version, self.version, 0, entries)
+        return state_of(state.origin, state.uid, state.version, self.version, 0, entries)
 
     def _merge(self, state: OriginState) -> dict[str, Value | None]:
         """Take in a state of this incarnation. Returns the keys it touched, with their values before."""
@@ -146,10 +141,10 @@ class HeldOrigin:
             since = version if version >= self.floor else 0
             floor = self.floor if since == 0 else 0
             entries = self._above(since, self.version)
-            states.append(shared(self.origin, self.uid, self.version, since, floor, entries))
+            states.append(state_of(self.origin, self.uid, self.version, since, floor, entries))
         for since, end in self.ahead:
             if version < end:
-                states.append(shared(self.origin, self.uid, end, since, 0, self._above(since, end)))
+                states.append(state_of(self.origin, self.uid, end, since, 0, self._above(since, end)))
         return states
 
     def check_invariants(self) -> None:
@@ -209,28 +204,28 @@ class HeldOrigin:
             self.floor = max(self.floor, entry.version)
 
 
-@lru_cache(maxsize=1 << 13)
+@shared(1 << 13)
 def _said(origin: str, uid: int, version: int, ahead: tuple[tuple[int, int], ...]) -> int:
-    # Kept for the peers of a simulated world, which all come to hold the same.
     text = f"{origin} {uid} {version}"
     for since, end in ahead:
         text += f" {since}-{end}"
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def first_of(state: OriginState) -> tuple[HeldOrigin, tuple[Change, ...]]:
-    """What becomes of nothing by the first state of an origin, and what changes. Kept with the state."""
-    kept: dict[str, tuple[HeldOrigin, tuple[Change, ...]]] = state.__dict__
-    if "first" not in kept:
-        step = HeldOrigin(state.origin, state.uid).take(state)
-        kept["first"] = (step.held, step.changes)
-    return kept["first"]
+def first_of(state: OriginState) -> MergeResult:
+    """What becomes of nothing by the first state of an origin."""
+    return derived(state, "first", _first)
+
+
+def _first(state: OriginState) -> MergeResult:
+    return HeldOrigin(state.origin, state.uid).take(state)
 
 
 def validate(channel: str, state: OriginState) -> None:
     """Raise `RemoteError` unless the numbers of `state` obey the format."""
-    if state.fault:
-        raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {state.fault}")
+    fault = derived(state, "fault", OriginState.fault)
+    if fault:
+        raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {fault}")
 
 
 def join_states(states: list[OriginState]) -> OriginDelta:
@@ -275,4 +270,4 @@ def _join_states(first: OriginState, second: OriginState) -> OriginState:
         if entry.version > first.version:
             entries.pop(entry.key, None)
             entries[entry.key] = entry
-    return shared(first.origin, first.uid, second.version, first.since, first.floor, tuple(entries.values()))
+    return state_of(first.origin, first.uid, second.version, first.since, first.floor, tuple(entries.values()))

@@ -12,7 +12,7 @@ __all__ = ["Known", "SortedKeys", "by_key", "concerned", "lacking"]
 
 Known = tuple[Any, ...]
 """(key, life, version). Kept and passed on as the object that it is: known for three values it would be taken apart and
-made anew where this is compiled, and where all peers are simulated most comparisons end at the identity."""
+made anew where this is compiled, and where values are shared most comparisons end at the identity."""
 
 
 class _Held(Protocol):
@@ -67,7 +67,7 @@ def lacking(held: Mapping[PeerName, _Held], vector: Iterable[Known]) -> tuple[Kn
         [
             (theirs[0], 0, 0) if ours is None else ours.known
             for theirs in vector
-            # Where all are simulated most is the very same object.
+            # Where values are shared most are the very same object.
             if (ours := held_of(theirs[0])) is None or (ours.known is not theirs and ours.known < theirs)
         ]
     )

@@ -4,7 +4,6 @@
 counts its changes. Only the origin makes entries; everybody else passes them on unchanged.
 """
 
-from functools import cached_property
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -77,7 +76,6 @@ class OriginState(Wire, frozen=True, dict=True):
     floor: int
     entries: tuple[OriginEntry, ...]
 
-    @cached_property
     def fault(self) -> str:
         """Which of the format's rules its numbers break; empty: none."""
         if not (0 < self.uid < MAX_COUNTER and 0 <= self.since <= self.version < MAX_COUNTER):

@@ -1,8 +1,4 @@
-"""The replicated topology on the wire: who is linked to whom. Data, and what follows from it; `docs/wire.md` explains.
-
-What follows from a record is kept with it: the peers of a simulated world pass records on as objects, and so each is
-hashed and looked through once.
-"""
+"""The replicated topology on the wire: who is linked to whom. Data; `docs/wire.md` explains."""
 
 from typing import Annotated
 
