@@ -80,6 +80,7 @@ from overlay.policy.directory import Said
 from overlay.policy.policies import Policies
 from overlay.replicated.channel import Channel
 from overlay.stored import understood
+from overlay.timers import first_due
 from overlay.view import PeerView
 from overlay.wire.envelopes import News
 
@@ -94,9 +95,11 @@ MAX_NICKNAMES = 4096
 
 
 class NodePart(Protocol):
-    """A part of the node, behind the core contract."""
+    """A part that wants to be woken."""
 
     def handle(self, input: Any, now: int) -> list[Effect]: ...
+
+    def deadline(self) -> int | None: ...
 
 
 class Node:
@@ -139,14 +142,10 @@ class Node:
         self._others_stale = True
         """Something other than the mesh may want to be woken at another time than it did."""
 
-        mesh, ipam, registry, endpoints, policies = (
-            self.mesh,
-            self.ipam,
-            self.registry,
-            self.endpoints,
-            self.policies,
-        )
-        self._cores: dict[type[Input], tuple[NodePart, ...]] = {
+        mesh, ipam, registry = self.mesh.handle, self.ipam.handle, self.registry.handle
+        endpoints, policies, paths = self.endpoints.handle, self.policies.handle, self.paths.handle
+        self._handlers: dict[type[Input], tuple[Callable[[Any, int], list[Effect]], ...]] = {
+            Wake: (self._wake,),
             TcpOpened: (mesh,),
             DialFailed: (mesh,),
             TcpMessage: (mesh,),
@@ -163,6 +162,7 @@ class Node:
             Release: (ipam,),
             Idle: (ipam,),
             CancelRequest: (ipam,),
+            RemovePeer: (self._remove_peer,),
             Attached: (endpoints,),
             Detached: (endpoints, registry),
             RegisterName: (registry,),
@@ -173,24 +173,23 @@ class Node:
             NameServers: (policies,),
             PolicyEnforced: (policies,),
             Enforcing: (endpoints,),
-            DnsQuery: (self.resolver,),
-            PeersChanged: (endpoints, registry, ipam),
+            DnsQuery: (self.resolver.handle,),
+            Deliver: (self._deliver,),
+            OriginChanged: (self._origin_changed,),
+            PeersChanged: (self._remember_nicknames, endpoints, registry, ipam),
             PathsChanged: (endpoints,),
-            NeighboursChanged: (self.paths,),
-            RoutesChanged: (),
-            CarriersChanged: (endpoints,),
-            ProbeHeard: (self.paths,),
-            TrafficSeen: (self.paths,),
+            NeighboursChanged: (self._tell_tunnel, paths),
+            RoutesChanged: (self._tunnel_forgets,),
+            CarriersChanged: (self._tunnel_forgets, endpoints),
+            ProbeHeard: (paths,),
+            TrafficSeen: (paths,),
             PeerLeft: (endpoints, registry, ipam),
             PeerForgotten: (endpoints, registry, ipam),
             QuarantineChanged: (registry,),
         }
-        self._special: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
-            Wake: self._wake,
-            RemovePeer: self._remove_peer,
-            Deliver: self._deliver,
-            OriginChanged: self._origin_changed,
-        }
+        """Who is told of which input, in this order."""
+        self._sleepers: tuple[NodePart, ...] = (self.ipam, self.endpoints, self.paths, self.policies)
+        self._deadlines = tuple(core.deadline for core in self._sleepers)
 
     # --- contract -------------------------------------------------------------------------------------------------
 
@@ -233,24 +232,12 @@ class Node:
     def deadline(self) -> int | None:
         """When `Wake` is wanted."""
         if self._others_stale:
-            self._others_due = self._first_of_others()
+            self._others_due = first_due(self._deadlines)
             self._others_stale = False
         due = self.mesh.deadline()
         if due is None or (self._others_due is not None and self._others_due < due):
             return self._others_due
         return due
-
-    def _first_of_others(self) -> int | None:
-        # Asked after nearly every message, so written out.
-        first = self.ipam.deadline()
-        due = self.endpoints.deadline()
-        if due is not None and (first is None or due < first):
-            first = due
-        due = self.paths.deadline()
-        if due is not None and (first is None or due < first):
-            first = due
-        due = self.policies.deadline()
-        return due if due is not None and (first is None or due < first) else first
 
     def surrender(self, now: int) -> list[Effect]:
         """Before this peer's state is wiped (`reset`): give its address space to another."""
@@ -261,7 +248,7 @@ class Node:
         """Assert what must always hold of every part."""
         for core in (self.mesh, self.ipam, self.registry, self.endpoints, self.policies):
             core.check_invariants()
-        assert self._others_stale or self._others_due == self._first_of_others(), "the deadline is an old one"
+        assert self._others_stale or self._others_due == first_due(self._deadlines), "the deadline is an old one"
 
     # --- what others ask ------------------------------------------------------------------------------------------
 
@@ -338,21 +325,12 @@ class Node:
         kind = type(input)
         if kind not in _MESH_ALONE:
             self._others_stale = True
-        special = self._special.get(kind)
-        if special is not None:
-            return special(input, now)
-        cores = self._cores.get(kind)
-        if cores is None:
+        handlers = self._handlers.get(kind)
+        if handlers is None:
             raise TypeError(f"not an input of a node: {input!r}")
-        if isinstance(input, PeersChanged):
-            self._remember_nicknames(input)
         effects: list[Effect] = []
-        if kind is NeighboursChanged:
-            self.tunnel.set_neighbours(input.neighbours, now)  # type: ignore[attr-defined]
-        elif kind is RoutesChanged or kind is CarriersChanged:
-            self.tunnel.forget()
-        for core in cores:
-            effects += core.handle(input, now)
+        for handle in handlers:
+            effects += handle(input, now)
         return effects
 
     def _resolve(self, effects: list[Effect], now: int) -> list[Effect]:
@@ -363,22 +341,21 @@ class Node:
         todo = effects[::-1]
         while todo:
             effect = todo.pop()
-            kind = type(effect)
-            if kind not in _INWARD:
-                outward.append(effect)
-            elif kind is Notify:
-                assert isinstance(effect.input, Input)  # type: ignore[attr-defined]
-                todo.extend(reversed(self._route(effect.input, now)))  # type: ignore[attr-defined]
-            elif kind is Broadcast:
-                todo.extend(reversed(self.mesh.broadcast(effect.channel, effect.delta, now)))  # type: ignore[attr-defined]
-            elif kind is Unicast:
-                body = effect.body  # type: ignore[attr-defined]
-                todo.extend(reversed(self.mesh.unicast(effect.destination, effect.channel, body, now)))  # type: ignore[attr-defined]
-            elif kind is ResizeTunnel:
-                self.tunnel.set_size(effect.peer, effect.size)  # type: ignore[attr-defined]
-            else:
-                self.tunnel.forget()
-                outward.append(effect)
+            match effect:
+                case Notify():
+                    assert isinstance(effect.input, Input)
+                    todo.extend(reversed(self._route(effect.input, now)))
+                case Broadcast():
+                    todo.extend(reversed(self.mesh.broadcast(effect.channel, effect.delta, now)))
+                case Unicast():
+                    todo.extend(reversed(self.mesh.unicast(effect.destination, effect.channel, effect.body, now)))
+                case ResizeTunnel():
+                    self.tunnel.set_size(effect.peer, effect.size)
+                case SetForwarding() | RemoveForwarding():
+                    self.tunnel.forget()
+                    outward.append(effect)
+                case _:
+                    outward.append(effect)
         return outward
 
     def _wake(self, input: Wake, now: int) -> list[Effect]:
@@ -388,12 +365,20 @@ class Node:
             effects += self.mesh.handle(input, now)
         due = self._others_due
         if self._others_stale or (due is not None and due <= now):
-            for core in (self.ipam, self.endpoints, self.paths, self.policies):
+            for core in self._sleepers:
                 due = core.deadline()
                 if due is not None and due <= now:
                     effects += core.handle(input, now)
             self._others_stale = True
         return effects
+
+    def _tell_tunnel(self, input: NeighboursChanged, now: int) -> list[Effect]:
+        self.tunnel.set_neighbours(input.neighbours, now)
+        return []
+
+    def _tunnel_forgets(self, input: Input, now: int) -> list[Effect]:
+        self.tunnel.forget()
+        return []
 
     def _deliver(self, input: Deliver, now: int) -> list[Effect]:
         if input.channel == self.ipam.channel.name:
@@ -401,15 +386,16 @@ class Node:
         return [Log("debug", f"a unicast of {input.source} for the unknown channel {input.channel!r} is dropped")]
 
     def _origin_changed(self, input: OriginChanged, now: int) -> list[Effect]:
-        core: NodePart = self.registry if input.channel == self.registry.channel.name else self.endpoints
-        return core.handle(input, now)
+        if input.channel == self.registry.channel.name:
+            return self.registry.handle(input, now)
+        return self.endpoints.handle(input, now)
 
     # --- names of peers -------------------------------------------------------------------------------------------
 
-    def _remember_nicknames(self, input: PeersChanged) -> None:
+    def _remember_nicknames(self, input: PeersChanged, now: int) -> list[Effect]:
         """Keep the nicknames of peers that go out of reach: `rmpeer` is asked for them when their records are gone."""
         if len(input.reachable) == len(self.mesh.topology.entries):
-            return  # whoever is reachable has a record, so all are
+            return []  # whoever is reachable has a record, so all are
         reachable = input.members
         for name, entry in self.mesh.topology.entries.items():
             if name not in reachable:
@@ -417,6 +403,7 @@ class Node:
                 self._nicknames[name] = entry.record.nickname
         while len(self._nicknames) > MAX_NICKNAMES:
             del self._nicknames[next(iter(self._nicknames))]
+        return []
 
     def _remove_peer(self, input: RemovePeer, now: int) -> list[Effect]:
         known = {**self._nicknames, **{name: record.nickname for name, record in self.mesh.topology.records.items()}}

@@ -1,10 +1,15 @@
-"""Many named deadlines behind one: a heap with lazy deletion. Knows nothing of what is due."""
+"""Many deadlines behind one: of several parts, or named ones in a heap (lazy deletion). Knows nothing of the work."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
+
+
+def first_due(deadlines: Iterable[Callable[[], int | None]]) -> int | None:
+    """The first of these deadlines; None: nothing is ever due."""
+    return min([due for deadline in deadlines if (due := deadline()) is not None], default=None)
 
 
 class Timers(Generic[Key]):

@@ -68,10 +68,6 @@ class Beacons:
             effects.append(SendDatagram(address, message(peer)))
         return effects
 
-    def deadline(self) -> int | None:
-        """When `wake` has something to do."""
-        return self.timers.deadline()
-
     def _schedule(self, address: Address, now: int) -> None:
         interval = max(self._interval, len(self._called) * SECOND // BUDGET)
         if now - self._called[address][1] >= LONG_LOST:

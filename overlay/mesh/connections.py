@@ -374,10 +374,6 @@ class Connections:
             effects += self.broken(self.all[conn], f"no handshake within {self._timeout // SECOND} s", now)
         return effects
 
-    def deadline(self) -> int | None:
-        """When `wake` has something to do."""
-        return self.timers.deadline()
-
     @property
     def _timeout(self) -> int:
         return HANDSHAKE_TIMEOUT if self.proofs is None else PROOF_TIMEOUT

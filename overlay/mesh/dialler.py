@@ -301,10 +301,6 @@ class Dialler:
             effects += self._dial(target, now)
         return effects
 
-    def deadline(self) -> int | None:
-        """When `wake` has something to do."""
-        return self.timers.deadline()
-
     def next_attempt(self, target: Target) -> int | None:
         """When a target is dialled next, if it waits."""
         return self.timers.due(target.address)

@@ -5,6 +5,7 @@ of the peer ask for. Everything that lasts is in the parts; here stands only how
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from overlay.config import Address, Config, PeerName
@@ -48,7 +49,7 @@ from overlay.mesh.topology import Topology
 from overlay.mesh.trust import Trust
 from overlay.replicated.channel import Channel
 from overlay.replicated.gossip import Gossip, GossipMessage
-from overlay.timers import Timers
+from overlay.timers import first_due
 from overlay.wire.codec import Body, Delta, Message
 from overlay.wire.envelopes import (
     Accept,
@@ -120,12 +121,6 @@ class Mesh:
         )  # fmt: skip
         self.sent_messages = 0
         """Messages put on control connections so far."""
-        self._timers: tuple[Timers[Any], ...] = (
-            self.gossip.timers,
-            self.connections.timers,
-            self.dialler.timers,
-            self.beacons.timers,
-        )
         self._rng = rng
         self._routes_at = 0
         self._due: int | None = None
@@ -136,6 +131,24 @@ class Mesh:
         self._believed: tuple[int, tuple[PeerName, ...], int] = (-1, (), 0)
         """Digest of all records, reachable peers, and the digest of theirs that follows from both."""
         self._neighbours: tuple[int, tuple[PeerName, ...]] = (-1, ())
+        self._parts: list[tuple[Callable[[], int | None], Callable[[int], list[Effect]]]] = [
+            (self.liveness.deadline, self._wake_liveness),
+            (self.connections.timers.deadline, self.connections.wake),
+            (self.gossip.timers.deadline, self.gossip.wake),
+            (self.beacons.timers.deadline, lambda now: self.beacons.wake(self.discovery.beacon, now)),
+            (self.memory.deadline, self._wake_memory),
+            (self.dialler.timers.deadline, lambda now: self.dialler.wake(self.admission.room(), now)),
+            (partial(self.topology.forget_due, config.hold), self._forget_records),
+        ]
+        """What wants to be woken, in this order: when, and what is done then."""
+        if self.connections.proofs is not None:
+            self._parts[4:4] = [
+                (self.connections.proofs.deadline, self.connections.proofs.wake),
+                (self.trust.deadline, lambda now: self.trust.remember(self.topology.records)),
+            ]
+        settled = (self.topology.publish_due, lambda: self._routes_at if self.routes.stale else None)
+        self._deadlines = (*(deadline for deadline, _ in self._parts), *settled)
+        """With those of what `_settle` does, after whatever input comes."""
         self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
             TcpOpened: self._opened,
             DialFailed: self._dial_failed,
@@ -169,33 +182,9 @@ class Mesh:
     def deadline(self) -> int | None:
         """When `Wake` has something to do."""
         if self._due_stale:
-            self._due = None if self._left else self._first_due()
+            self._due = None if self._left else first_due(self._deadlines)
             self._due_stale = False
         return self._due
-
-    def _first_due(self) -> int | None:
-        # Asked after every input but beats, so written out.
-        first = self.liveness.deadline()
-        for timers in self._timers:
-            due = timers.first
-            if due is not None and (first is None or due < first):
-                first = due
-        due = self.memory.deadline()
-        if due is not None and (first is None or due < first):
-            first = due
-        if self.connections.proofs is not None:
-            for due in (self.connections.proofs.deadline(), self.trust.deadline()):
-                if due is not None and (first is None or due < first):
-                    first = due
-        due = self.topology.publish_due()
-        if due is not None and (first is None or due < first):
-            first = due
-        due = self.topology.forget_due(self.config.hold)
-        if due is not None and (first is None or due < first):
-            first = due
-        if self.routes.stale and (first is None or self._routes_at < first):
-            first = self._routes_at
-        return first
 
     def broadcast(self, channel: str, delta: Delta, now: int) -> list[Effect]:
         """Spread news that `channel` has merged already. KeyError for a channel that is not this mesh's."""
@@ -220,7 +209,8 @@ class Mesh:
         """Assert what must always hold of the replicated topology and of the connections."""
         self.topology.check_invariants()
         self.routes.check_invariants()
-        assert self._due_stale or self._due == (None if self._left else self._first_due()), "the deadline is an old one"
+        due = None if self._left else first_due(self._deadlines)
+        assert self._due_stale or self._due == due, "the deadline is an old one"
         assert tuple(sorted(self.connections.established)) == self.neighbours
         for peer, connection in self.connections.established.items():
             assert connection.peer == peer and connection.state is ConnectionState.ESTABLISHED
@@ -428,40 +418,30 @@ class Mesh:
 
     def _wake(self, _: Wake, now: int) -> list[Effect]:
         effects: list[Effect] = []
-        due = self.liveness.deadline()
-        if due is not None and due <= now:
-            effects, silent = self.liveness.wake(now)
-            for connection in silent:
-                text = f"nothing heard for {(now - connection.heard_at) / 1e9:.1f} s"
-                effects += self.connections.broken(connection, text, now)
-        due = self.connections.timers.first
-        if due is not None and due <= now:
-            effects += self.connections.wake(now)
-        due = self.gossip.timers.first
-        if due is not None and due <= now:
-            effects += self.gossip.wake(now)
-        due = self.beacons.timers.first
-        if due is not None and due <= now:
-            effects += self.beacons.wake(self.discovery.beacon, now)
-        if self.connections.proofs is not None:
-            if _due(self.connections.proofs.deadline(), now):
-                effects += self.connections.proofs.wake(now)
-            if _due(self.trust.deadline(), now):
-                effects += self.trust.remember(self.topology.records)
-        due = self.memory.deadline()
-        if due is not None and due <= now:
-            for peer, address in self.memory.recall():
-                self.dialler.discover(peer, address, now)
-            effects += self.memory.wake(self.discovery.found())
-        due = self.dialler.timers.first
-        if due is not None and due <= now:
-            effects += self.dialler.wake(self.admission.room(), now)
-        due = self.topology.forget_due(self.config.hold)
-        if due is not None and due <= now:
-            for peer in self.topology.forget(self.config.hold, now):
-                self.dialler.drop(peer)
-                self._was_eager.pop(peer, None)
-                effects.append(Notify(PeerForgotten(peer)))
+        for deadline, wake in self._parts:
+            due = deadline()
+            if due is not None and due <= now:
+                effects += wake(now)
+        return effects
+
+    def _wake_liveness(self, now: int) -> list[Effect]:
+        effects, silent = self.liveness.wake(now)
+        for connection in silent:
+            text = f"nothing heard for {(now - connection.heard_at) / 1e9:.1f} s"
+            effects += self.connections.broken(connection, text, now)
+        return effects
+
+    def _wake_memory(self, now: int) -> list[Effect]:
+        for peer, address in self.memory.recall():
+            self.dialler.discover(peer, address, now)
+        return self.memory.wake(self.discovery.found())
+
+    def _forget_records(self, now: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for peer in self.topology.forget(self.config.hold, now):
+            self.dialler.drop(peer)
+            self._was_eager.pop(peer, None)
+            effects.append(Notify(PeerForgotten(peer)))
         return effects
 
     def _settle(self, now: int) -> list[Effect]:
@@ -546,7 +526,3 @@ def _neighbour(connection: Connection) -> Neighbour:
     return Neighbour(
         connection.peer, address, connection.id, connection.outbound, connection.data_keys, connection.tunnel
     )
-
-
-def _due(deadline: int | None, now: int) -> bool:
-    return deadline is not None and deadline <= now

@@ -240,10 +240,6 @@ class Gossip:
                 effects += self._check_suspects(now)
         return effects
 
-    def deadline(self) -> int | None:
-        """When `wake` has something to do."""
-        return self.timers.deadline()
-
     # --- news -----------------------------------------------------------------------------------------------------
 
     def _receive_news(self, sender: GossipNeighbour, message: News, now: int) -> list[Effect]:

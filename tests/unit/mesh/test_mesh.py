@@ -324,7 +324,7 @@ def test_backoff_grows_to_a_minute() -> None:
     mesh = alone(peers=(A,), discovery=False)
     now, pauses = 0, []
     for _ in range(25):
-        due = mesh.dialler.deadline()
+        due = mesh.dialler.timers.deadline()
         assert due is not None
         pauses.append(due - now)
         now = due
