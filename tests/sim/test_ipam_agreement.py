@@ -37,13 +37,12 @@ def disturb(world: World, random: Random, steps: int) -> None:
         if action == "prime":
             world.prime(name)
         elif action == "wake":
-            world.now += random.choice((50, 150, 500, 2000)) * MILLISECOND
-            world.wake()
+            world.stand_still(random.choice((50, 150, 500, 2000)) * MILLISECOND)
         elif action == "crash" and name in world.peers:
             world.crash_at[name] = random.randrange(4)
         elif action == "restart" or (action == "start" and name not in world.peers):
             world.crash(name)
-            world.start(name)
+            world.launch(name)
             for other in names:
                 world.notice(other)
         elif world.flight and action in ("deliver", "lose", "copy"):
@@ -84,7 +83,7 @@ def test_a_lone_peer_answers_at_once() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_launched_alone_then_connected_then_both_allocate(seed: int) -> None:
     world = World(configs("ab"), seed)
-    world.partition({"a": 0, "b": 1})
+    world.partition("a", "b")
     world.heal()
     numbers = [world.allocate("a", "x"), world.allocate("b", "y")]
     world.run(2 * SECOND)
@@ -96,7 +95,7 @@ def test_launched_alone_then_connected_then_both_allocate(seed: int) -> None:
 
 def test_who_has_no_ring_takes_that_of_the_other() -> None:
     world = World(configs("ab"))
-    world.partition({"a": 0, "b": 1})
+    world.partition("a", "b")
     first = world.allocate("a", "x")
     world.heal()
     second = world.allocate("b", "y")
@@ -125,7 +124,7 @@ def test_nothing_is_given_while_a_peer_is_being_dialled() -> None:
 def test_a_peer_that_is_lost_has_its_say_until_the_hold_is_over(back: bool) -> None:
     world = World(configs("ab", hold=30 * SECOND))
     world.heal()
-    world.partition({"a": 0, "b": 1})
+    world.partition("a", "b")
     world.notice("a")
     number = world.allocate("a", "x")
     world.run(20 * SECOND)
@@ -142,12 +141,13 @@ def test_a_peer_that_is_lost_has_its_say_until_the_hold_is_over(back: bool) -> N
 
 def test_two_networks_that_allocated_before_they_met() -> None:
     world = World(configs("ab"))
-    world.partition({"a": 0, "b": 1})
+    world.partition("a", "b")
     world.notice("a")
     world.notice("b")
-    world.peers.clear()
-    world.start("a")
-    world.start("b")
+    for name in world.names:
+        world.crash(name)
+    world.launch("a")
+    world.launch("b")
     both = [value(world, world.allocate(name, f"{name}-{index}")) for name in "ab" for index in (1, 2)]
     assert sorted(both) == ["10.2.0.1/24"] * 2 + ["10.2.0.2/24"] * 2
     alone = value(world, world.claim("a", "a-alone", "10.2.0.77/24"))
@@ -184,10 +184,11 @@ def test_two_networks_that_allocated_before_they_met() -> None:
 
 def test_the_loser_without_addresses_just_joins() -> None:
     world = World(configs("ab"))
-    world.partition({"a": 0, "b": 1})
-    world.peers.clear()
+    world.partition("a", "b")
+    for name in world.names:
+        world.crash(name)
     for name in "ab":
-        world.start(name)
+        world.launch(name)
         world.prime(name)
     assert len(lineages(world)) == 2
     world.heal()
@@ -199,7 +200,7 @@ def test_the_loser_without_addresses_just_joins() -> None:
 def test_seeded_peers_agree_without_a_word() -> None:
     world = World(configs("abc", ipam_init="seed", seed=("c", "a", "b")))
     assert len({peer.ring_digest for peer in world.peers.values()}) == 1
-    world.partition({"a": 0, "b": 1, "c": 2})
+    world.partition("a", "b", "c")
     found = {value(world, world.allocate(name, name)) for name in "abc"}
     assert len(found) == 3
 
@@ -215,15 +216,16 @@ def test_an_observer_starts_the_agreement_but_has_no_part_in_it() -> None:
 
 def test_without_a_quorum_the_request_waits_and_says_for_what() -> None:
     world = World(configs("abc", initial_peer_count=3))
-    world.partition({"a": 0, "b": 1, "c": 1})
-    world.peers.clear()
-    world.start("a")
+    world.partition("a", "bc")
+    for name in world.names:
+        world.crash(name)
+    world.launch("a")
     number = world.allocate("a", "x")
     world.run(8 * SECOND)
     assert number not in world.replies
     assert "needs 2 peers and 1 can be reached" in str(world.peers["a"].report(world.now)["waiting"])
     assert any("needs 2 peers" in log.text for _, log in world.logs)
-    world.start("b")
+    world.launch("b")
     world.heal()
     world.run(2 * SECOND)
     assert value(world, number)

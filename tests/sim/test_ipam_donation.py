@@ -85,7 +85,7 @@ def test_a_release_elsewhere_ends_the_wait() -> None:
 
 def test_owners_out_of_reach_are_named_with_the_remedy() -> None:
     world = world_of("ab")
-    world.partition({"a": 0, "b": 1})
+    world.partition("a", "b")
     world.notice("b")
     number = world.allocate("b", "x", "10.2.0.0/26")
     claim = world.claim("b", "y", "10.2.0.7/24")
@@ -185,7 +185,7 @@ def test_a_wrong_subnet_is_refused(subnet: str) -> None:
 
 def test_release_and_cancel_of_what_waits() -> None:
     world = world_of("ab")
-    world.partition({"a": 0, "b": 1})
+    world.partition("a", "b")
     world.notice("b")
     released = world.allocate("b", "x", "10.2.0.0/26")
     cancelled = world.allocate("b", "y", "10.2.0.0/26")
@@ -212,7 +212,7 @@ def test_the_space_of_a_dead_peer_is_taken_over() -> None:
     assert world.peers["a"].ring_digest == world.peers["b"].ring_digest
     assert world.replies[world.remove_peer("b", "c")].value == "0 addresses of peer c taken over"
     # It was not dead after all: what it holds is claimed back from the heir, which has not given it away.
-    world.start("c")
+    world.launch("c")
     world.heal()
     world.run(3 * SECOND)
     world.check_agreed()
@@ -223,7 +223,7 @@ def test_the_space_of_a_dead_peer_is_taken_over() -> None:
 
 def test_two_peers_that_remove_the_same_one_while_apart_agree_later() -> None:
     world = world_of("abc")
-    world.partition({"a": 0, "b": 1, "c": 2})
+    world.partition("a", "b", "c")
     for name in "abc":
         world.notice(name)
     for name in "ba":
@@ -244,15 +244,15 @@ def test_two_peers_that_remove_the_same_one_while_apart_agree_later() -> None:
 def test_a_peer_that_is_reset_leaves_its_space_to_the_lowest() -> None:
     world = world_of("abc")
     world.allocate("b", "x")
-    world.carry_out("b", world.peers["b"].surrender(world.now))
+    world.do("b", world.peers["b"].surrender(world.now))
     world.deliver_all()
     assert world.peers["b"].share == 0 and world.peers["b"].addresses("x") == ()
     assert world.peers["a"].share > 0.6
     assert world.peers["a"].ring_digest == world.peers["c"].ring_digest
-    world.disks["b"].clear()
+    world.hosts["b"].stored.clear()
     world.live.clear()
     world.crash("b")
-    world.start("b")
+    world.launch("b")
     world.heal()
     world.run(2 * SECOND)
     world.check_agreed()
@@ -262,7 +262,7 @@ def test_an_address_survives_the_crash_and_is_not_given_twice() -> None:
     world = world_of("ab")
     first = value(world, world.allocate("a", "x"))
     world.crash("a")
-    world.start("a")
+    world.launch("a")
     assert world.peers["a"].addresses("x") == (first,)
     assert value(world, world.allocate("a", "y")) != first
 
@@ -286,8 +286,7 @@ def test_a_donation_whose_gossip_is_lost_arrives_all_the_same_and_is_passed_on()
     world.flight = [message for message in world.flight if not message[3]]
     world.deliver_all()
     assert number not in world.replies, "gossip is given its time"
-    world.now += SECOND
-    world.wake()
+    world.stand_still(SECOND)
     assert value(world, number)
     assert any(message[3] for message in world.flight)
     world.deliver_all()

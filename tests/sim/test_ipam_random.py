@@ -82,8 +82,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(duration=st.sampled_from((10 * MILLISECOND, 150 * MILLISECOND, 1 * SECOND, 6 * SECOND)))
     def pass_time(self, duration: int) -> None:
-        self.world.now += duration
-        self.world.wake()
+        self.world.stand_still(duration)
 
     @rule(duration=st.sampled_from((200 * MILLISECOND, 3 * SECOND)))
     def run_undisturbed(self, duration: int) -> None:
@@ -91,7 +90,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(groups=st.tuples(*[st.integers(0, 1) for _ in NAMES]))
     def partition(self, groups: tuple[int, ...]) -> None:
-        self.world.partition(dict(zip(NAMES, groups, strict=True)))
+        self.world.groups = dict(zip(NAMES, groups, strict=True))
 
     @rule(peer=peers)
     def notice(self, peer: str) -> None:
@@ -109,7 +108,7 @@ class Machine(RuleBasedStateMachine):
     @rule(peer=peers)
     def restart(self, peer: str) -> None:
         self.world.crash(peer)
-        self.world.start(peer)
+        self.world.launch(peer)
 
     def quiet(self) -> None:
         """Everybody is up, everything is connected, and time passes without faults."""
@@ -117,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         world.crash_at.clear()
         for name in NAMES:
             if name not in world.peers:
-                world.start(name)
+                world.launch(name)
         world.heal()
         world.run(40 * SECOND, 100 * MILLISECOND)
         world.check_agreed()
@@ -229,15 +228,14 @@ def act(machine: Machine, action: str, random: Random) -> None:
     elif action == "stop":
         machine.world.stop(peer, f"{peer}-{container}")
     elif action == "time":
-        world.now += random.choice((10, 100, 300, 1000, 1000, 6000)) * MILLISECOND
-        world.wake()
+        world.stand_still(random.choice((10, 100, 300, 1000, 1000, 6000)) * MILLISECOND)
     elif action == "crash" and peer in world.peers:
         world.crash_at[peer] = random.randrange(5)
     elif action == "restart":
         world.crash(peer)
-        world.start(peer)
+        world.launch(peer)
     elif action == "partition":
-        world.partition({name: random.randrange(2) for name in NAMES})
+        world.groups = {name: random.randrange(2) for name in NAMES}
     elif action == "notice":
         world.notice(peer)
     elif action == "heal":
@@ -252,7 +250,7 @@ def act(machine: Machine, action: str, random: Random) -> None:
         world.remove_peer(peer, random.choice(NAMES))
     for name in NAMES:
         if name not in world.peers and random.random() < 0.1:
-            world.start(name)
+            world.launch(name)
 
 
 @pytest.mark.parametrize("kind", [OneLineage, ManyNetworks])

@@ -1,15 +1,14 @@
-"""Several `Ipam`s joined without sockets: a disk each, a network that loses and reorders, crashes at any effect.
+"""Several `Ipam`s in a virtual world whose network loses and reorders, and whose hosts crash at any effect.
 
-Owns delivery, partitions, time and what each host believes that its containers hold; the tests own what happens when,
-and what must hold. Gossip is reduced to broadcasts to whoever can be reached and exchanges between pairs.
+Owns delivery and what each host believes that its containers hold; the tests own what happens when, and what must hold.
+Gossip is reduced to broadcasts to whoever can be reached and exchanges between pairs.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from random import Random
-from typing import Any
 
 import msgspec
+from virtual_world import VirtualHost, VirtualWorld
 
 from overlay.config import Config
 from overlay.effects import Broadcast, Effect, Evicted, Log, Reply, Unicast
@@ -28,7 +27,6 @@ from overlay.inputs import (
     RemovePeer,
 )
 from overlay.ipam.ipam import Ipam
-from overlay.runtime.node_runner import NodeRunner
 from overlay.wire.ring import IpamMessage, RingDelta, RingVector
 
 _body = msgspec.msgpack.Decoder(IpamMessage)
@@ -40,43 +38,14 @@ class _Crash(Exception):
     """The daemon dies between two effects."""
 
 
-class _Host:
-    """A daemon's clock and disk, for its runner."""
-
-    latency = 0
-
-    def __init__(self, world: "World", name: str) -> None:
-        self.world, self.name = world, name
-
-    def now(self) -> int:
-        return self.world.now
-
-    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
-        self.world.timers.append((due, self.name, self, partial(action, *arguments)))
-
-    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
-        self.call_at(self.world.now + delay, action, *arguments)
-
-    def persist(self, items: list[tuple[str, bytes]]) -> None:
-        for key, data in items:
-            self.world.count(self.name)
-            self.world.disks[self.name][key] = data
-
-
-class World:
+class World(VirtualWorld):
     """Peers by name. `live` is {(peer, container): addresses} as the hosts were told, whatever daemons forget."""
 
     def __init__(self, configs: Iterable[Config], seed: int = 0) -> None:
-        self.now = 0
         self.configs = {config.name: config for config in configs}
         self.names = sorted(self.configs)
-        self.disks: dict[str, dict[str, bytes]] = {name: {} for name in self.names}
+        super().__init__(self.names, seed)
         self.peers: dict[str, Ipam] = {}
-        self.hosts: dict[str, _Host] = {}
-        self.runners: dict[str, NodeRunner] = {}
-        """Of the latest life of each peer."""
-        self.timers: list[tuple[int, str, _Host, Callable[[], None]]] = []
-        self.groups: dict[str, int] = dict.fromkeys(self.names, 0)
         self.flight: list[tuple[str, str, bytes, bool]] = []
         """Messages under way: (source, destination, MessagePack, whether it is gossip)."""
         self.crash_at: dict[str, int] = {}
@@ -90,46 +59,39 @@ class World:
         self._births = 0
         self._numbers = 0
         for name in self.names:
-            self.start(name)
+            self.launch(name)
 
     # --- hosts ------------------------------------------------------------------------------------------------
 
-    def start(self, name: str) -> None:
+    def launch(self, name: str) -> None:
         """The daemon of `name` starts on what its disk holds."""
         self._births += 1
         self.crash_at.pop(name, None)
-        peer = Ipam(self.configs[name], Random(self._seed * 1000 + self._births), dict(self.disks[name]))
-        self.peers[name] = peer
-        host = self.hosts[name] = _Host(self, name)
-        self.runners[name] = NodeRunner(peer, host, host, {}, other=partial(self._one, name))
+        rng = Random(self._seed * 1000 + self._births)
+        self.peers[name] = Ipam(self.configs[name], rng, dict(self.hosts[name].stored))
+        self.start(name, self.peers[name])
         self.notice(name)
 
     def crash(self, name: str) -> None:
         """The daemon of `name` dies; its containers and its disk stay."""
         if self.peers.pop(name, None) is not None:
-            self.runners[name].stop()
+            self.kill(name)
         self.crash_at.pop(name, None)
         for number, (peer, _) in list(self.requests.items()):
             if peer == name:
                 del self.requests[number]
 
     def connected(self, first: str, second: str) -> bool:
-        return first in self.peers and second in self.peers and self.groups[first] == self.groups[second]
+        return {first, second} <= self.peers.keys() and self.reach(self.hosts[first], self.hosts[second])
 
     def notice(self, name: str) -> None:
-        """`name` learns who can be reached."""
+        """`name` learns who can be reached. After a cut that is up to the test; after a heal everybody does."""
         self.give(name, PeersChanged(tuple(other for other in self.names if self.connected(name, other))))
 
-    def partition(self, groups: dict[str, int]) -> None:
-        """Cut the network; who notices is up to `notice`."""
-        self.groups = dict(groups)
-
     def heal(self) -> None:
-        """One network again, and everybody notices."""
-        self.groups = dict.fromkeys(self.names, 0)
+        super().heal()
         for name in self.names:
-            if name in self.peers:
-                self.notice(name)
+            self.notice(name)
 
     # --- requests ---------------------------------------------------------------------------------------------
 
@@ -185,19 +147,15 @@ class World:
 
     def give(self, name: str, what: Input) -> None:
         if name in self.peers:
-            self._run(name, partial(self.runners[name].feed, what))
+            self.handle(name, what)
 
-    def carry_out(self, name: str, effects: list[Effect]) -> None:
-        """Do what a peer wants that was asked directly."""
-        self._run(name, partial(self.runners[name].carry_out, effects))
-
-    def _run(self, name: str, work: Callable[[], None]) -> None:
+    def act(self, host: VirtualHost, action: Callable[[], None]) -> None:
         try:
-            work()
+            action()
         except _Crash:
-            self.crash(name)
-        if name in self.peers:
-            self.peers[name].check_invariants()
+            self.crash(host.index)
+        if host.index in self.peers:
+            self.peers[host.index].check_invariants()
 
     def count(self, name: str) -> None:
         """One more effect of this peer is about to be carried out. Raises `_Crash` if it does not live so long."""
@@ -206,7 +164,12 @@ class World:
                 raise _Crash
             self.crash_at[name] -= 1
 
-    def _one(self, name: str, effect: Effect) -> None:
+    def persist(self, host: VirtualHost, key: str, data: bytes) -> None:
+        self.count(host.index)
+        super().persist(host, key, data)
+
+    def carry_out(self, host: VirtualHost, effect: Effect) -> None:
+        name = host.index
         self.count(name)
         match effect:
             case Broadcast():
@@ -250,7 +213,7 @@ class World:
             _, effects = self.peers[name].merge(delta, self.now)
         except RemoteError as error:
             effects = [Log("warning", str(error))]
-        self.carry_out(name, effects)
+        self.do(name, effects)
 
     def exchange(self, first: str, second: str) -> None:
         """Anti-entropy from `second` to `first`."""
@@ -270,28 +233,17 @@ class World:
 
     def run(self, duration: int, step: int = 20 * MILLISECOND) -> None:
         """Time passes; messages take one step, deadlines are kept, neighbours gossip every half second."""
-        end = self.now + duration
-        rounds = 0
-        while self.now < end:
+        for number in range(1, -(-duration // step) + 1):
             self.now += step
-            rounds += 1
             for _ in range(len(self.flight)):
                 if self.flight:
                     self.deliver(0)
-            self.wake()
-            if rounds % 25 == 0:
+            self.happen(self.now)
+            if number % 25 == 0:
                 for first in self.names:
                     for second in self.names:
                         if first != second:
                             self.exchange(first, second)
-
-    def wake(self) -> None:
-        """Timers that are due go off, in their order."""
-        due = sorted((timer for timer in self.timers if timer[0] <= self.now), key=lambda timer: timer[0])
-        self.timers = [timer for timer in self.timers if timer[0] > self.now]
-        for _, name, host, action in due:
-            if name in self.peers and self.hosts[name] is host:
-                self._run(name, action)
 
     # --- what must hold ---------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Cores joined in virtual time, without sockets: `Mesh`es, or whole `Node`s (anything with `handle` and `deadline`).
 
-Every host has one address and runs at most one core. TCP is a pair of ordered byte streams through real `Session`s:
+Every host has one address. TCP is a pair of ordered byte streams through real `Session`s:
 in a cut nothing passes, the sender tries again with doubling pauses (as the kernel's retransmission does), and gives
-up after `TCP_TIMEOUT`. Datagrams into a cut vanish. The same seed gives the same run.
+up after `TCP_TIMEOUT`. Datagrams into a cut vanish.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
 from msgspec.structs import replace
+from virtual_world import VirtualHost, VirtualWorld
 
 from overlay.config import Address, Config, PeerName
 from overlay.crypto.pake import Crypto, StubCrypto
@@ -25,7 +25,6 @@ from overlay.inputs import Computed, Datagram, DialFailed, Input, ProbeHeard, Tc
 from overlay.mesh.mesh import Mesh
 from overlay.mesh.session import Session
 from overlay.replicated.channel import Channel
-from overlay.runtime.node_runner import Core, NodeRunner
 from overlay.wire.codec import decode_datagram, encode_datagram
 
 PORT = 6783
@@ -33,35 +32,6 @@ COMPUTING = 6 * MILLISECOND
 RTO = 200 * MILLISECOND
 TCP_TIMEOUT = 20 * SECOND
 DIAL_TIMEOUT = 5 * SECOND
-
-
-class Stored:
-    """A host's disk, for the runner."""
-
-    latency = 0
-
-    def __init__(self, net: VirtualNet, host: Host) -> None:
-        self.net, self.host = net, host
-
-    def persist(self, items: list[tuple[str, bytes]]) -> None:
-        for key, data in items:
-            self.net.persist(self.host, key, data)
-
-
-class NetClock:
-    """The one clock of all hosts, for their runners."""
-
-    def __init__(self, net: VirtualNet) -> None:
-        self.net = net
-
-    def now(self) -> int:
-        return self.net.now
-
-    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
-        self.call_after(max(due - self.net.now, 0), action, *arguments)
-
-    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
-        self.net.after(delay, partial(action, *arguments))
 
 
 class Pipe:
@@ -92,32 +62,22 @@ class Endpoint:
         self.open = True
 
 
-class Host:
+class Host(VirtualHost):
     """A place in the network with one address."""
 
-    def __init__(self, index: int, address: Address) -> None:
-        self.index = index
-        self.address = address
-        self.core: Core | None = None
-        self.runner: NodeRunner | None = None
-        self.life = 0
-        """Counts cores: what was meant for an earlier one does not reach a later one."""
+    def __init__(self, world: VirtualWorld, index: int) -> None:
+        super().__init__(world, index)
+        self.address = Address(f"10.{index >> 16 & 255}.{index >> 8 & 255}.{index & 255}", PORT)
         self.endpoints: dict[int, Endpoint] = {}
-        self.stored: dict[str, bytes] = {}
-        self.effects: list[Effect] = []
-        """Everything that is not the network's business, in order."""
 
 
-class VirtualNet:
-    """Hosts 0 to `count`-1, joined pairwise. `reach(a, b)` says whether packets pass from a to b."""
+class VirtualNet(VirtualWorld):
+    """Hosts 0 to `count`-1, joined pairwise by TCP and UDP."""
 
     def __init__(self, count: int, seed: int = 0, delay: int = MILLISECOND // 2) -> None:
-        self.rng = Random(seed)
-        self.now = 0
+        super().__init__(range(count), seed)
         self.delay = delay
-        self.hosts = [Host(i, Address(f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}", PORT)) for i in range(count)]
-        self.by_ip = {host.address.host: host for host in self.hosts}
-        self.groups: dict[int, int] = {}
+        self.by_ip: dict[str, Host] = {host.address.host: host for host in self.hosts.values()}
         self.one_way: set[tuple[int, int]] = set()
         self.udp_blocked: set[tuple[int, int]] = set()
         self.vxlan_blocked: set[tuple[int, int]] = set()
@@ -128,36 +88,15 @@ class VirtualNet:
         self.bytes = 0
         self.tap: Callable[[Endpoint, bytes], None] | None = None
         """Sees every piece of a stream that arrives."""
-        self.after_step: Callable[[Host], None] | None = None
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._serial = 0
         self._conn = 0
 
-    # --- hosts ----------------------------------------------------------------------------------------------------
-
-    def start(self, index: int, core: Core) -> None:
-        """Run `core` on a host that runs none."""
-        host = self.hosts[index]
-        assert host.core is None
-        host.core = core
-        host.life += 1
-        host.runner = NodeRunner(
-            core,
-            NetClock(self),
-            Stored(self, host),
-            {},
-            other=partial(self.carry_out, host),
-            after=partial(self._handled, host),
-        )
-        host.runner.carry_out([])
+    def make_host(self, index: int) -> Host:
+        return Host(self, index)
 
     def kill(self, index: int, reset: bool = True) -> None:
         """End the core without a word; `reset`: the host's kernel resets its connections, else it is dead too."""
+        super().kill(index)
         host = self.hosts[index]
-        host.core = None
-        if host.runner is not None:
-            host.runner.stop()
-        host.life += 1
         for endpoint in list(host.endpoints.values()):
             endpoint.open = False
             endpoint.pipe.broken = True
@@ -165,72 +104,13 @@ class VirtualNet:
                 self._reset(endpoint.other, host)
         host.endpoints.clear()
 
-    def handle(self, index: int, input: Input) -> None:
-        """Give one input to a host's core now, and carry out what it wants."""
-        self._handle(self.hosts[index], input)
-
-    def do(self, index: int, effects: list[Effect]) -> None:
-        """Carry out effects that were obtained by calling the core directly."""
-        runner = self.hosts[index].runner
-        assert runner is not None
-        runner.carry_out(effects)
-
-    # --- network --------------------------------------------------------------------------------------------------
-
-    def partition(self, *groups: Sequence[int]) -> None:
-        """Only hosts of the same group reach each other; unnamed ones form the last group."""
-        self.groups = {index: number for number, group in enumerate(groups) for index in group}
-
     def heal(self) -> None:
-        """All hosts reach each other."""
-        self.groups = {}
+        super().heal()
         self.one_way = set()
         self.udp_blocked = set()
 
     def reach(self, source: Host, target: Host) -> bool:
-        """Whether a packet passes now."""
-        a, b = source.index, target.index
-        return self.groups.get(a, -1) == self.groups.get(b, -1) and (a, b) not in self.one_way
-
-    # --- time -----------------------------------------------------------------------------------------------------
-
-    def run(self, duration: int) -> None:
-        """Let `duration` nanoseconds pass."""
-        end = self.now + duration
-        while self._queue and self._queue[0][0] <= end:
-            self._step()
-        self.now = end
-
-    def run_until(self, condition: Callable[[], bool], limit: int, every: int = MILLISECOND) -> int:
-        """Let time pass until `condition` holds (looked at `every` so often); how long it took."""
-        start = self.now
-        while not condition():
-            assert self.now - start < limit, f"not reached within {limit / SECOND} s of virtual time"
-            self.run(every)
-        return self.now - start
-
-    def after(self, delay: int, action: Callable[[], None]) -> None:
-        """Do `action` when `delay` has passed."""
-        self._serial += 1
-        heappush(self._queue, (self.now + delay, self._serial, action))
-
-    def _step(self) -> None:
-        self.now, _, action = heappop(self._queue)
-        action()
-
-    # --- cores ----------------------------------------------------------------------------------------------------
-
-    def _handle(self, host: Host, input: Input) -> None:
-        assert host.runner is not None
-        host.runner.feed(input)
-
-    def _handled(self, host: Host) -> None:
-        if self.after_step is not None:
-            self.after_step(host)
-
-    def persist(self, host: Host, key: str, data: bytes) -> None:
-        """What a core wants kept is kept."""
-        host.stored[key] = data
+        return super().reach(source, target) and (source.index, target.index) not in self.one_way
 
     def carry_out(self, host: Host, effect: Effect) -> None:
         """Do what a core wants."""
@@ -262,7 +142,7 @@ class VirtualNet:
             case SendProbe():
                 self._send_probe(host, effect)
             case _:
-                host.effects.append(effect)
+                super().carry_out(host, effect)
 
     # --- datagrams ------------------------------------------------------------------------------------------------
 

@@ -111,7 +111,8 @@ class VirtualNodes(VirtualNet):
         return sorted(str(rr.rdata) for rr in DNSRecord.parse(answer.payload).rr)  # type: ignore[no-untyped-call]
 
     def drain_from(self, index: int, start: int) -> list[Any]:
-        return self.hosts[index].effects[start:]
+        effects: list[Any] = self.hosts[index].effects
+        return effects[start:]
 
     def kernel(self, index: int) -> Kernel:
         """The forwarding state after all effects so far."""
