@@ -1,7 +1,7 @@
-"""Counts the statements of `overlay/` and `lab/`, of this tree and of another commit: `python tests/statements.py [COMMIT]`.
+"""Counts the statements of `overlay/` and `lab/` here and in another commit: `python tests/statements.py [COMMIT]`.
 
-A statement is a node of Python's syntax tree that is one; strings that stand alone (docstrings) are not counted, nor are
-comments, blank lines and how a line is broken. Benchmarks do not count: they stood in `lab/bench` once.
+A statement is a node of Python's syntax tree that is one. Strings that stand alone (docstrings), comments, blank lines
+and how a line is broken do not count. Benchmarks do not count, either: they stood in `lab/bench` once.
 """
 
 import ast

@@ -1,36 +1,45 @@
-"""HTTP/1.1 messages as bytes and data: heads, where a body ends, which requests turn a connection into a tunnel. Pure.
+"""HTTP/1.1 messages as data: heads, and where a body ends. Pure.
 
-Owns RFC 9112 as far as a proxy in front of one server needs it. Bodies are passed on as they came: the framer only says
-how far one reaches. Knows no Docker.
+Owns what a proxy in front of one server adds to `h11`, which parses: bodies are passed on as they came, and `Body` only
+says how far one reaches. A message that two parsers could read in two ways is refused. Knows no Docker.
 """
 
-from typing import Literal
-
+import h11
 from msgspec import Struct
 
-__all__ = ["BadMessage", "Body", "Head", "ResponseHead", "parse_request", "parse_response", "reply"]
+__all__ = ["MAX_HEAD", "BadMessage", "Body", "Head", "ResponseHead", "parse_request", "parse_response", "reply"]
 
 MAX_HEAD = 1 << 18
-_CHUNK_LINE = 1 << 12
 
 
 class BadMessage(ValueError):
     """The bytes are no HTTP/1.1 message."""
 
 
-class Head(Struct, frozen=True):
+class _Message(Struct, frozen=True):
+    """The start of a message."""
+
+    version: str
+    """"HTTP/1.1" or "HTTP/1.0"."""
+    headers: tuple[tuple[str, str], ...]
+    """Names are as they were sent."""
+
+    def header(self, name: str) -> str:
+        """The (comma-joined) values of a header; "" without it."""
+        return ", ".join(value for key, value in self.headers if key.lower() == name.lower())
+
+    def _encode(self, first: str, without: tuple[str, ...], add: tuple[tuple[str, str], ...]) -> bytes:
+        kept = [(name, value) for name, value in self.headers if name.lower() not in without]
+        lines = [first, *(f"{name}: {value}" for name, value in (*kept, *add))]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+class Head(_Message, frozen=True):
     """The start of a request."""
 
     method: str
     target: str
     """As sent: path and query."""
-    version: str
-    """"HTTP/1.1" or "HTTP/1.0"."""
-    headers: tuple[tuple[str, str], ...]
-
-    def header(self, name: str) -> str:
-        """The (comma-joined) values of a header; "" without it."""
-        return _header(self.headers, name)
 
     @property
     def keeps_alive(self) -> bool:
@@ -38,181 +47,111 @@ class Head(Struct, frozen=True):
         words = self.header("connection").lower()
         return "keep-alive" in words if self.version == "HTTP/1.0" else "close" not in words
 
-    @property
-    def asks_upgrade(self) -> bool:
-        """The client wants to speak something else afterwards (attach, exec, BuildKit's sessions)."""
-        return bool(self.header("upgrade"))
-
     def encode(self, *, without: tuple[str, ...] = (), add: tuple[tuple[str, str], ...] = ()) -> bytes:
         """The head as bytes, with headers left out (lower case) and added."""
-        lines = [f"{self.method} {self.target} {self.version}"]
-        lines += [f"{name}: {value}" for name, value in self.headers if name.lower() not in without]
-        lines += [f"{name}: {value}" for name, value in add]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        return self._encode(f"{self.method} {self.target} {self.version}", without, add)
 
 
-class ResponseHead(Struct, frozen=True):
+class ResponseHead(_Message, frozen=True):
     """The start of a response."""
 
     status: int
     reason: str
-    version: str
-    headers: tuple[tuple[str, str], ...]
 
-    def header(self, name: str) -> str:
-        """The (comma-joined) values of a header; "" without it."""
-        return _header(self.headers, name)
+    @property
+    def is_unframed(self) -> bool:
+        """No header says where the body ends: the end of the connection does."""
+        return not self.header("content-length") and not self.header("transfer-encoding")
 
     def encode(self, *, without: tuple[str, ...] = (), add: tuple[tuple[str, str], ...] = ()) -> bytes:
         """The head as bytes, with headers left out (lower case) and added."""
-        lines = [f"{self.version} {self.status} {self.reason}"]
-        lines += [f"{name}: {value}" for name, value in self.headers if name.lower() not in without]
-        lines += [f"{name}: {value}" for name, value in add]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def parse_request(data: bytes) -> Head:
-    """The head in `data` (which ends with the empty line). Raises `BadMessage`."""
-    first, headers = _parse(data)
-    words = first.split(" ")
-    if len(words) != 3 or not words[0] or not words[1] or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise BadMessage(f"`{first[:80]}` is no request line")
-    return Head(words[0], words[1], words[2], headers)
-
-
-def parse_response(data: bytes) -> ResponseHead:
-    """The head in `data` (which ends with the empty line). Raises `BadMessage`."""
-    first, headers = _parse(data)
-    version, _, rest = first.partition(" ")
-    status, _, reason = rest.partition(" ")
-    if not version.startswith("HTTP/1.") or len(status) != 3 or not (status.isascii() and status.isdigit()):
-        raise BadMessage(f"`{first[:80]}` is no status line")
-    return ResponseHead(int(status), reason, version, headers)
-
-
-def reply(status: int, reason: str, body: bytes, kind: str = "application/json", *, head_only: bool = False) -> bytes:
-    """A whole response."""
-    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nServer: weave\r\n\r\n"
-    return head.encode() + (b"" if head_only else body)
+        return self._encode(f"{self.version} {self.status} {self.reason}", without, add)
 
 
 class Body:
     """Where one body ends: feed bytes, get back how many of them belong to it; `done` once it is complete."""
 
-    def __init__(self, kind: Literal["none", "length", "chunked", "close"], length: int = 0) -> None:
-        self.kind = kind
-        self.done = kind == "none" or (kind == "length" and length == 0)
-        self._left = length
-        self._line = b""
-        self._state: Literal["size", "data", "end", "trailer"] = "size"
+    def __init__(self, connection: h11.Connection, *, done: bool = False) -> None:
+        """`connection` has read the head."""
+        self._connection = connection
+        self.done = done
         self.content: list[bytes] = []
         """The pieces of content, without framing, if `collect`."""
         self.collect = False
-
-    @classmethod
-    def of_request(cls, head: Head) -> "Body":
-        """The body that follows a request's head (RFC 9112, section 6.3). Raises `BadMessage`."""
-        if _chunked(head.headers):
-            return cls("chunked")
-        return cls("length", _length(head.headers) or 0)
-
-    @classmethod
-    def of_response(cls, response: ResponseHead, method: str) -> "Body":
-        """The body that follows a response's head. Raises `BadMessage`."""
-        if method == "HEAD" or response.status in (204, 304) or response.status < 200:
-            return cls("none")
-        if _chunked(response.headers):
-            return cls("chunked")
-        length = _length(response.headers)
-        return cls("close") if length is None else cls("length", length)
+        self._read()
 
     def feed(self, data: bytes) -> int:
-        """How many leading bytes of `data` belong to this body. Raises `BadMessage`."""
+        """How many leading bytes of `data` (empty: the connection ended) belong to this body. Raises `BadMessage`."""
         if self.done:
             return 0
-        if self.kind == "close":
-            self._keep(data)
-            return len(data)
-        if self.kind == "length":
-            taken = min(len(data), self._left)
-            self._left -= taken
-            self.done = self._left == 0
-            self._keep(data[:taken])
-            return taken
-        return self._chunks(data)
+        self._connection.receive_data(data)
+        self._read()
+        return len(data) - (len(self._connection.trailing_data[0]) if self.done else 0)
 
-    def _keep(self, data: bytes) -> None:
-        if self.collect and data:
-            self.content.append(data)
-
-    def _chunks(self, data: bytes) -> int:
-        at = 0
-        while at < len(data) and not self.done:
-            if self._state == "data":
-                taken = min(len(data) - at, self._left)
-                self._keep(data[at : at + taken])
-                self._left -= taken
-                at += taken
-                if self._left == 0:
-                    self._state = "end"
-                continue
-            newline = data.find(b"\n", at)
-            stop = len(data) if newline < 0 else newline + 1
-            self._line += data[at:stop]
-            at = stop
-            if len(self._line) > _CHUNK_LINE:
-                raise BadMessage("a chunk's size or trailer is too long")
-            if newline < 0:
-                break
-            line, self._line = self._line.strip(), b""
-            self._line_done(line)
-        return at
-
-    def _line_done(self, line: bytes) -> None:
-        if self._state == "end":
-            if line:
-                raise BadMessage("a chunk is longer than it says")
-            self._state = "size"
-        elif self._state == "size":
-            digits = line.partition(b";")[0].strip()
-            if not digits or len(digits) > 15 or set(digits.lower()) - set(b"0123456789abcdef"):
-                raise BadMessage("a chunk's size is no number")
-            self._left = int(digits, 16)
-            self._state = "data" if self._left else "trailer"
-        elif not line:
-            self.done = True
+    def _read(self) -> None:
+        while not self.done and (event := _next_event(self._connection)) is not h11.NEED_DATA:
+            if isinstance(event, h11.Data):
+                if self.collect:
+                    self.content.append(bytes(event.data))
+            else:
+                self.done = True
 
 
-def _parse(data: bytes) -> tuple[str, tuple[tuple[str, str], ...]]:
-    lines = data.decode("latin-1").split("\r\n")
-    headers = []
-    for line in lines[1:]:
-        if not line:
-            continue
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise BadMessage(f"`{line[:80]}` is no header")
-        headers.append((name, value.strip()))
-    return lines[0], tuple(headers)
+def parse_request(data: bytes) -> tuple[Head, Body]:
+    """The head in `data` (which ends with the empty line), and the body that follows. Raises `BadMessage`."""
+    connection = h11.Connection(h11.SERVER, MAX_HEAD)
+    event = _parse(connection, data)
+    assert isinstance(event, h11.Request)
+    method, target = event.method.decode("latin-1"), event.target.decode("latin-1")
+    return Head(_version(event), _headers(event), method, target), Body(connection)
 
 
-def _header(headers: tuple[tuple[str, str], ...], name: str) -> str:
-    wanted = name.lower()
-    return ", ".join(value for key, value in headers if key.lower() == wanted)
+def parse_response(data: bytes, method: str) -> tuple[ResponseHead, Body]:
+    """The head in `data`, an answer to a request with `method`, and the body that follows. Raises `BadMessage`."""
+    connection = h11.Connection(h11.CLIENT, MAX_HEAD)
+    # Every answer may be one that switches protocols: whether the client asked for that is the engine's to judge.
+    asked = [("Host", ""), ("Connection", "upgrade"), ("Upgrade", "any")]
+    connection.send(h11.Request(method="HEAD" if method == "HEAD" else "GET", target="/", headers=asked))
+    connection.send(h11.EndOfMessage())
+    event = _parse(connection, data)
+    assert isinstance(event, (h11.Response, h11.InformationalResponse))
+    response = ResponseHead(_version(event), _headers(event), event.status_code, event.reason.decode("latin-1"))
+    return response, Body(connection, done=response.status < 200)
 
 
-def _chunked(headers: tuple[tuple[str, str], ...]) -> bool:
-    coding = _header(headers, "transfer-encoding").lower()
-    if coding and coding.split(",")[-1].strip() != "chunked":
-        raise BadMessage(f"transfer coding `{coding}` is not known")
-    return bool(coding)
+def reply(status: int, reason: str, body: bytes, kind: str = "application/json") -> bytes:
+    """A whole response."""
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nServer: weave\r\n\r\n"
+    return head.encode() + body
 
 
-def _length(headers: tuple[tuple[str, str], ...]) -> int | None:
-    values = {value.strip() for value in _header(headers, "content-length").split(",") if value.strip()}
-    if not values:
-        return None
-    (text, *more) = sorted(values)
-    if more or not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise BadMessage("Content-Length is no single number")
-    return int(text)
+def _parse(connection: h11.Connection, data: bytes) -> object:
+    if data.count(b"\n") != data.count(b"\r\n"):
+        raise BadMessage("a line of the head does not end with CR LF")
+    connection.receive_data(data)
+    try:
+        event = _next_event(connection)
+    except BadMessage as error:
+        first = data.partition(b"\r\n")[0][:80].decode("latin-1")
+        raise BadMessage(f"`{first}` begins no HTTP/1.1 message: {error}") from None
+    assert isinstance(event, (h11.Request, h11.Response, h11.InformationalResponse)), event
+    if event.http_version not in (b"1.0", b"1.1"):
+        raise BadMessage(f"HTTP/{event.http_version.decode()} is not spoken here, but HTTP/1.1")
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+        raise BadMessage("both Content-Length and Transfer-Encoding say where the body ends; one of them may")
+    return event
+
+
+def _next_event(connection: h11.Connection) -> object:
+    try:
+        return connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise BadMessage(str(error).replace("bytearray(b", "(")) from None
+
+
+def _version(event: h11.Request | h11.Response | h11.InformationalResponse) -> str:
+    return f"HTTP/{event.http_version.decode()}"
+
+
+def _headers(event: h11.Request | h11.Response | h11.InformationalResponse) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items())

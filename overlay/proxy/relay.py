@@ -14,7 +14,7 @@ __all__ = ["EngineGone", "fetch", "read_body", "relay"]
 _HEAD_END = b"\r\n\r\n"
 _RAW = ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream")
 MAX_BODY = 1 << 26
-"""Octets of a request or an answer that is rewritten; those that pass through have no limit."""
+"""Bytes of a request or an answer that is rewritten; those that pass through have no limit."""
 
 
 class EngineGone(Exception):
@@ -31,35 +31,29 @@ async def connect(path: str) -> Side:
         ) from None
 
 
-async def read_body(side: Side, body: Body, first: bytes = b"") -> bytes:
-    """The content of a whole body. Raises `ConnectionLost` and `BadMessage`."""
+async def read_body(side: Side, body: Body) -> bytes:
+    """The content of a whole body. Raises `BadMessage`."""
     body.collect = True
     size = 0
-    data = first
     while not body.done:
-        data = data or await side.recv()
-        if not data:
-            if body.kind == "close":
-                break
-            raise ConnectionLost("the connection ended within a body")
+        data = await side.recv()
         taken = body.feed(data)
         size += taken
         if size > MAX_BODY:
             raise BadMessage(f"a body of more than {MAX_BODY >> 20} MiB")
-        side.buffer = data[taken:] + side.buffer
-        data = b""
+        side.buffer = data[taken:]
     return b"".join(body.content)
 
 
-async def read_head(server: Side) -> ResponseHead:
-    """The engine's next response head. Raises `EngineGone` and `BadMessage`."""
+async def read_head(server: Side, method: str) -> tuple[ResponseHead, Body]:
+    """The engine's next response head, and the body that follows. Raises `EngineGone` and `BadMessage`."""
     try:
         data = await server.until(_HEAD_END, MAX_HEAD)
     except (ConnectionLost, ValueError, ConnectionError) as error:
         raise EngineGone(f"the container engine broke off: {error}") from None
     if not data:
         raise EngineGone("the container engine closed the connection without an answer")
-    return parse_response(data)
+    return parse_response(data, method)
 
 
 async def fetch(path: str, head: Head, content: bytes | None) -> tuple[ResponseHead, bytes]:
@@ -73,28 +67,27 @@ async def fetch(path: str, head: Head, content: bytes | None) -> tuple[ResponseH
         dropped = ("content-length", "transfer-encoding", "expect", "connection")
         await server.send(head.encode(without=dropped, add=(*framing, ("Connection", "close"))) + (content or b""))
         while True:
-            response = await read_head(server)
+            response, body = await read_head(server, head.method)
             if response.status >= 200:
                 break
-        return response, await read_body(server, Body.of_response(response, head.method))
+        return response, await read_body(server, body)
     except (ConnectionLost, BadMessage, ConnectionError) as error:
         raise EngineGone(f"the container engine broke off: {error}") from None
     finally:
         server.abort()
 
 
-async def relay(client: Side, path: str, head: Head, raw: bytes, content: bytes | None = None) -> bool:
+async def relay(client: Side, path: str, head: Head, body: Body, content: bytes | None = None) -> bool:
     """Pass a request on, and the answer back; returns whether the client may send another request.
 
-    `raw`: the head as it came; `content`: the body, if it was read already. Raises `EngineGone` before anything of an
-    answer was sent, and `ConnectionError` after.
+    `content`: the body, if it was read already. Raises `EngineGone` before anything of an answer was sent, and
+    `ConnectionError` after.
     """
     server = await connect(path)
-    body = Body.of_request(head)
+    raw = head.encode()
     if content is not None:
         framing = (("Content-Length", str(len(content))),)
         raw = head.encode(without=("content-length", "transfer-encoding", "expect"), add=framing) + content
-        body = Body("none")
     up: asyncio.Task[None] | None = None
     try:
         try:
@@ -103,12 +96,11 @@ async def relay(client: Side, path: str, head: Head, raw: bytes, content: bytes 
             raise EngineGone(f"the container engine broke off: {error}") from None
         up = asyncio.get_running_loop().create_task(_upwards(client, server, body))
         while True:
-            response = await read_head(server)
+            response, answer = await read_head(server, head.method)
             await client.send(response.encode())
             if response.status >= 200 or response.status == 101:
                 break
-        answer = Body.of_response(response, head.method)
-        raw_stream = head.method == "POST" and response.header("content-type") in _RAW and answer.kind == "close"
+        raw_stream = head.method == "POST" and response.header("content-type") in _RAW and response.is_unframed
         if response.status == 101 or raw_stream:
             await _stop(up)
             await _tunnel(client, server)

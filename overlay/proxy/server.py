@@ -25,7 +25,7 @@ from overlay.plugin.requests import DRIVERS
 from overlay.proxy import unwrap
 from overlay.proxy.connections import ConnectionLost, Side, TlsSide, tcp_options
 from overlay.proxy.create import ContainerDefaults, joining, named_network, rewrite, rewrite_dns
-from overlay.proxy.http import MAX_HEAD, BadMessage, Body, Head, ResponseHead, parse_request, reply
+from overlay.proxy.http import MAX_HEAD, BadMessage, Head, ResponseHead, parse_request, reply
 from overlay.proxy.policy import AttachmentPolicy, Rejected
 from overlay.proxy.relay import EngineGone, fetch, read_body, relay
 from overlay.proxy.router import RouterGone, RouterRefused, RouterSide
@@ -45,10 +45,9 @@ _PASS = None
 class Exchange:
     """One request that is rewritten."""
 
-    def __init__(self, client: Side, head: Head, raw: bytes, call: Call, content: bytes) -> None:
+    def __init__(self, client: Side, head: Head, call: Call, content: bytes) -> None:
         self.client = client
         self.head = head
-        self.raw = raw
         self.call = call
         self.content = content
 
@@ -123,28 +122,28 @@ class Proxy:
             raw = await client.until(b"\r\n\r\n", MAX_HEAD)
             if not raw:
                 return False
-            head = parse_request(raw)
+            head, body = parse_request(raw)
             refused = refusal(head.headers, self._names) if over_tcp else None
             if refused is not None:
                 await client.send(_error(403, f"weave: {refused}"))
                 return False
             call = route(head.method, head.target)
             if call is None:
-                return await relay(client, self._engine, head, raw)
+                return await relay(client, self._engine, head, body)
             if head.header("expect").lower() == "100-continue":
                 await client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-            content = await read_body(client, Body.of_request(head))
+            content = await read_body(client, body)
         except (BadMessage, ValueError) as error:
             await client.send(_error(400, f"weave: {error}"))
             return False
         except EngineGone as error:
             await client.send(_error(503, str(error)))
             return False
-        exchange = Exchange(client, head, raw, call, content)
+        exchange = Exchange(client, head, call, content)
         try:
             answered = await self._attended(client, self._do[call.endpoint](exchange))
             if answered is _PASS:
-                return await relay(client, self._engine, head, raw, content)
+                return await relay(client, self._engine, head, body, content)
             return answered
         except Rejected as error:
             answer = _error(error.status, f"weave: {error}", call)
@@ -332,7 +331,7 @@ class Proxy:
 
     async def _ask(self, x: Exchange, path: str) -> tuple[ResponseHead, Json | None]:
         """What the engine says of a path, in the API version of the client, and what it has there."""
-        head = Head("GET", x.call.prefix + path, "HTTP/1.1", (("Host", x.head.header("host") or "docker"),))
+        head = _request("GET", x.call.prefix + path, x.head.header("host"))
         response, answer = await fetch(self._engine, head, None)
         return response, _object(answer) if response.status == 200 else None
 
@@ -344,12 +343,17 @@ class Proxy:
     async def _engine_does(self, method: str, path: str) -> None:
         """Ask the engine for something that undoes; what it says to that is only worth a line."""
         try:
-            response, answer = await fetch(self._engine, Head(method, path, "HTTP/1.1", (("Host", "docker"),)), b"")
+            response, answer = await fetch(self._engine, _request(method, path), b"")
         except EngineGone as error:
             log.warning("%s %s: %s", method, path, error)
             return
         if response.status >= 400:
             log.info("%s %s: %s", method, path, answer.decode(errors="replace").strip())
+
+
+def _request(method: str, path: str, host: str = "") -> Head:
+    """A request of our own to the engine."""
+    return Head("HTTP/1.1", (("Host", host or "docker"),), method, path)
 
 
 def _object(content: bytes) -> Json | None:

@@ -7,7 +7,7 @@ from select import EPOLLIN, EPOLLOUT
 from lab.contracts.lab import Probe
 from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
 from lab.kinds.probes import ProbeKind
-from lab.probes.http import HttpError, ResponseReader, request
+from lab.probes.http import HttpError, HttpGet
 from lab.probes.tries import SocketTry, error_text
 
 __all__ = ["ANSWER", "KIND", "REQUEST", "SERVING", "HttpTry"]
@@ -21,11 +21,11 @@ SERVING = 250_000
 class HttpTry(SocketTry):
     """GET over a connection of its own; ok when the whole answer came with status 200."""
 
-    __slots__ = ("_asked", "_response")
+    __slots__ = ("_asked", "_get")
 
     def start(self, poller: Poller, done: Done) -> None:
         self._asked = False
-        self._response = ResponseReader()
+        self._get = HttpGet(self.probe.address, self.probe.port or 80, self.probe.path)
         self.open(poller, done, socket.SOCK_STREAM, self.probe.port or 80, EPOLLOUT)
 
     def ready(self) -> None:
@@ -38,15 +38,11 @@ class HttpTry(SocketTry):
                 if code:
                     raise OSError(code, os.strerror(code))
                 # A few hundred bytes into an empty send buffer: never a partial write.
-                sock.send(request(self.probe.address, self.probe.port or 80, self.probe.path))
+                sock.send(self._get.request)
                 self._asked = True
                 self.poller.change(sock.fileno(), EPOLLIN)
                 return
-            data = sock.recv(65536)
-            if data:
-                self._response.feed(data)
-            else:
-                self._response.eof()
+            self._get.feed(sock.recv(65536))
         except BlockingIOError:
             return
         except OSError as error:
@@ -55,8 +51,8 @@ class HttpTry(SocketTry):
         except HttpError as error:
             self.done(self, False, str(error), ())
             return
-        if self._response.done:
-            status = self._response.status
+        if self._get.done:
+            status = self._get.status
             self.done(self, status == 200, "" if status == 200 else f"status {status}", ())
 
 
