@@ -12,7 +12,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from overlay.compiled_policy import Address
-from overlay.kernel import nfnetlink as nl
+from overlay.kernel.netlink import attributes as parsed
+from overlay.kernel.nfnetlink import Netfilter, attribute, nest
 from overlay.kernel.policy_keys import FlowKey
 from overlay.kernel.policy_rules import MARK
 
@@ -40,7 +41,7 @@ class ConnectionTracking:
     """See above. `close` gives the socket back. Raises `OSError` where there is no connection tracking to ask."""
 
     def __init__(self) -> None:
-        self._socket = nl.open_socket()
+        self._netfilter = Netfilter(_SUBSYSTEM)
         try:
             self._dump()
         except OSError:
@@ -49,7 +50,7 @@ class ConnectionTracking:
 
     def close(self) -> None:
         """Ask no more."""
-        self._socket.close()
+        self._netfilter.close()
 
     def flows(self, own: Container[Address]) -> list[FlowKey]:
         """What is open on the overlay: where an end is one of `own`, or a packet has crossed its bridge."""
@@ -60,25 +61,25 @@ class ConnectionTracking:
         cut = 0
         for family, fields, flows in self._open(own):
             if all(map(denied, flows)):
-                wanted = nl.nest(_ORIGINAL, fields[_ORIGINAL])
+                wanted = nest(_ORIGINAL, fields[_ORIGINAL])
                 for kind in (_ID, _ZONE):
-                    wanted += nl.attribute(kind, fields[kind]) if kind in fields else b""
+                    wanted += attribute(kind, fields[kind]) if kind in fields else b""
                 with suppress(FileNotFoundError):  # it has gone by itself
-                    nl.one(self._socket, _SUBSYSTEM, family, _DELETE, wanted)
+                    self._netfilter.ask_one(family, _DELETE, wanted)
                 cut += 1
         return cut
 
     def _open(self, own: Container[Address]) -> Iterator[tuple[int, dict[int, bytes], tuple[FlowKey, ...]]]:
         """Family, attributes and flows of each. Nothing is marked of what opened before there was a policy."""
         for attributes in self._dump():
-            fields = dict(nl.parsed(attributes))
+            fields = dict(parsed(attributes))
             flows = tuple(_flows(fields))
             marked = int.from_bytes(fields.get(_MARK, b"")) & MARK
             if marked or any(each.source in own or each.destination in own for each in flows):
                 yield _FAMILIES[flows[0].source.version], fields, flows
 
     def _dump(self) -> list[bytes]:
-        return nl.dump(self._socket, _SUBSYSTEM, socket.AF_UNSPEC, _GET)
+        return self._netfilter.ask(socket.AF_UNSPEC, _GET)
 
 
 def _flows(fields: dict[int, bytes]) -> Iterator[FlowKey]:
@@ -91,8 +92,8 @@ def _flows(fields: dict[int, bytes]) -> Iterator[FlowKey]:
 
 def _tuple(data: bytes) -> tuple[bytes, bytes, int, int, int]:
     """Source, destination, protocol, and its ports."""
-    parts = dict(nl.parsed(data))
-    addresses, protocol = dict(nl.parsed(parts[1])), dict(nl.parsed(parts[2]))
+    parts = dict(parsed(data))
+    addresses, protocol = dict(parsed(parts[1])), dict(parsed(parts[2]))
     source = addresses.get(1) or addresses[3]
     destination = addresses.get(2) or addresses[4]
     first, second = (int.from_bytes(protocol.get(kind, b"")) for kind in (2, 3))

@@ -1,4 +1,4 @@
-"""A plain netlink socket, for rtnetlink or generic netlink: requests in batches, answers at once, no event loop.
+"""A plain netlink socket of any family: requests in batches, answers at once, no event loop.
 
 Owns framing, acknowledgements and error codes. pyroute2 gives the message formats; its own sockets cannot be used
 here, for the synchronous one refuses to run inside a running event loop and the asynchronous one would let other
@@ -8,6 +8,7 @@ effects overtake a kernel change. What is asked of the kernel, and why, stands i
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -38,13 +39,16 @@ __all__ = [
     "NetlinkRequest",
     "RouteMessage",
     "attributes",
+    "error_of",
 ]
 
 _BATCH = 64
 """Requests in one system call: their acknowledgements fit the default receive buffer many times over."""
 
 _TRIES = 20
-"""Dumps that may be interrupted in a row."""
+"""Dumps that may be interrupted in a row. Any program of the host interrupts them by changing any table."""
+_INTERRUPTED = 0x10
+"""NLM_F_DUMP_INTR: the table changed under the dump."""
 
 GENERIC = 16
 """NETLINK_GENERIC."""
@@ -107,12 +111,21 @@ class NetlinkRequest:
         self.ignore = frozenset(ignore)
         self.what = what
 
+    def encode(self, sequence: int) -> bytes:
+        """The message as bytes."""
+        message = self.message
+        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | self.flags
+        message["header"]["sequence_number"] = sequence
+        message.reset()
+        message.encode()
+        return bytes(message.data)
+
 
 class Netlink:
     """A netlink socket of the network namespace that the calling thread is in while it is made."""
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
-        """`protocol`: rtnetlink, or `GENERIC`."""
+        """`protocol`: rtnetlink, or `GENERIC`. Raises `OSError`."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -138,14 +151,14 @@ class Netlink:
             batch = pending[start : start + _BATCH]
             base = self._sequence + 1
             self._sequence += len(batch)
-            self._socket.send(b"".join(self._encode(request, base + i) for i, request in enumerate(batch)))
+            self._socket.send(b"".join(request.encode(base + i) for i, request in enumerate(batch)))
             missing = len(batch)
             while missing:
-                for kind, sequence, payload in self._receive():
+                for kind, _, sequence, payload in self._receive():
                     if kind != NLMSG_ERROR or not base <= sequence < base + len(batch):
                         continue
                     missing -= 1
-                    code = -int.from_bytes(payload[_HEADER : _HEADER + 4], "little", signed=True)
+                    code = error_of(payload)
                     request = batch[sequence - base]
                     if code and code not in request.ignore and first is None:
                         first = NetlinkError(code, request)
@@ -160,14 +173,7 @@ class Netlink:
         """All objects of a kind (`RTM_GETLINK`, `…ADDR`, `…NEIGH`, `…ROUTE`), decoded."""
         message = _DUMPS[kind]()
         message["family"] = family
-        request = NetlinkRequest(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}")
-        for _ in range(_TRIES - 1):
-            try:
-                return self._dump(request)
-            except NetlinkError as error:
-                if error.errno != errno.EINTR:  # the table changed under the dump
-                    raise
-        return self._dump(request)
+        return self._dump(NetlinkRequest(kind, message, flags=NLM_F_DUMP, what=f"dump {message.__class__.__name__}"))
 
     def family(self, name: str) -> int:
         """The number of a family of generic netlink, as a message's type. Raises `NetlinkError` if there is none."""
@@ -258,43 +264,46 @@ class Netlink:
         return found
 
     def raw(self, request: NetlinkRequest) -> list[bytes]:
-        """All answers to a dump, undecoded. Raises `NetlinkError`."""
-        self._sequence += 1
-        sequence = self._sequence
-        self._socket.send(self._encode(request, sequence))
+        """All answers to a question, undecoded.
+
+        Raises `NetlinkError`, with EINTR if tables change so often that they cannot be read now.
+        """
+        for _ in range(_TRIES):
+            self._sequence += 1
+            self._socket.send(request.encode(self._sequence))
+            found, interrupted = self._answers(request)
+            if not interrupted:
+                return found
+        raise NetlinkError(errno.EINTR, request)
+
+    def _answers(self, request: NetlinkRequest) -> tuple[list[bytes], bool]:
         found: list[bytes] = []
+        interrupted = False
         while True:
-            for kind, answered, payload in self._receive():
-                if answered != sequence:
+            for kind, flags, answered, payload in self._receive():
+                if answered != self._sequence:
                     continue
-                if kind == NLMSG_DONE:
-                    return found
-                if kind == NLMSG_ERROR:
-                    code = -int.from_bytes(payload[_HEADER : _HEADER + 4], "little", signed=True)
-                    if code:
+                interrupted |= bool(flags & _INTERRUPTED)
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    code = error_of(payload)
+                    if code not in (0, errno.EINTR):
                         raise NetlinkError(code, request)
-                    return found
+                    return found, interrupted or code == errno.EINTR
                 found.append(payload)
 
-    def _encode(self, request: NetlinkRequest, sequence: int) -> bytes:
-        message = request.message
-        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_ACK | request.flags
-        message["header"]["sequence_number"] = sequence
-        message.reset()
-        message.encode()
-        return bytes(message.data)
-
-    def _receive(self) -> list[tuple[int, int, bytes]]:
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """(kind, flags, sequence, the whole message) of what comes next."""
         data = self._socket.recv(1 << 18)
-        found = []
         offset = 0
         while offset + _HEADER <= len(data):
-            length = int.from_bytes(data[offset : offset + 4], "little")
-            kind = int.from_bytes(data[offset + 4 : offset + 6], "little")
-            sequence = int.from_bytes(data[offset + 8 : offset + 12], "little")
-            found.append((kind, sequence, data[offset : offset + length]))
+            length, kind, flags, sequence = struct.unpack_from("=IHHI", data, offset)
+            yield kind, flags, sequence, data[offset : offset + length]
             offset += (length + 3) & ~3
-        return found
+
+
+def error_of(payload: bytes) -> int:
+    """The error number in a message that ends an answer; 0: none."""
+    return -int.from_bytes(payload[_HEADER : _HEADER + 4], "little", signed=True)
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

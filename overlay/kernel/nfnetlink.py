@@ -3,100 +3,84 @@
 Owns the bytes and the waiting for answers. Which tables or connections they speak of is for `nftables` and `conntrack`.
 """
 
-import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 
-__all__ = ["CREATE", "attribute", "batch", "dump", "nest", "number", "open_socket", "parsed", "text"]
+from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR
+
+from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest, error_of
+
+__all__ = ["CREATE", "Netfilter", "attribute", "nest", "number", "text"]
 
 _NETLINK_NETFILTER = 12
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 CREATE = 0x400
-_ERROR, _DONE = 2, 3
-_INTERRUPTED = 0x10
-"""NLM_F_DUMP_INTR: the table changed under the dump."""
-_TRIES = 20
-"""Dumps that may be interrupted in a row. Any program of the host interrupts them by changing any table."""
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_HEADER = 20
+"""Of a message of netfilter, its own four bytes among them."""
 _NESTED = 0x8000
 _SO_SNDBUFFORCE = 32
-_WAIT = 5.0
-_RECEIVED = 1 << 17
 
 
-def open_socket() -> socket.socket:
-    """A socket to netfilter. Raises `OSError`."""
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-    sock.bind((0, 0))
-    sock.settimeout(_WAIT)
-    return sock
+class _Request(NetlinkRequest):
+    """A message whose attributes are bytes."""
+
+    __slots__ = ("attributes", "family", "kind", "resource")
+
+    def __init__(self, kind: int, flags: int, family: int, attributes: bytes = b"", resource: int = 0) -> None:
+        self.kind, self.flags, self.family, self.attributes, self.resource = kind, flags, family, attributes, resource
+        self.what = f"netfilter {kind:#x}"
+
+    def encode(self, sequence: int) -> bytes:
+        body = struct.pack("!BBH", self.family, 0, self.resource) + self.attributes
+        return struct.pack("=IHHII", 16 + len(body), self.kind, NLM_F_REQUEST | self.flags, sequence, 0) + body
 
 
-def batch(sock: socket.socket, subsystem: int, family: int, messages: list[tuple[int, int, bytes]]) -> None:
-    """Carry out (kind, flags, attributes), all or nothing. Raises the first `OSError` of the kernel's."""
-    # Only the last one asks to be answered: errors are always told, and a thousand answers overflow the socket.
-    data = bytearray(_message(_BATCH_BEGIN, _REQUEST, 0, b"", 0, subsystem))
-    for place, (kind, flags, attributes) in enumerate(messages, 1):
-        flags |= _REQUEST | (_ACK if place == len(messages) else 0)
-        data += _message(subsystem << 8 | kind, flags, place, attributes, family)
-    data += _message(_BATCH_END, _REQUEST, len(messages) + 1, b"", 0, subsystem)
-    with suppress(OSError):  # without the right to it, a batch that is too large is refused
-        sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(1 << 20, 2 * len(data)))
-    sock.send(data)
-    first, ended = 0, not messages
-    while not ended:
-        received = sock.recv(_RECEIVED)
-        while len(received) >= 20:
-            length, kind, _, sequence, _, code = struct.unpack_from("=IHHIIi", received)
-            received = received[(length + 3) & ~3 :]
-            if kind == _ERROR:
-                first = first or -code
-                # Zero is the batch as a whole: nobody answers for its parts.
-                ended |= sequence in (0, len(messages))
-    if first:
-        raise OSError(first, os.strerror(first))
+class Netfilter(Netlink):
+    """A socket to one subsystem of netfilter."""
 
+    def __init__(self, subsystem: int) -> None:
+        """Raises `OSError`."""
+        super().__init__(_NETLINK_NETFILTER)
+        self._subsystem = subsystem
 
-def dump(
-    sock: socket.socket, subsystem: int, family: int, kind: int, attributes: bytes = b"", flags: int = _DUMP
-) -> list[bytes]:
-    """The attributes of all there is. With `_ACK` for flags: of one.
+    def change(self, family: int, messages: Sequence[tuple[int, int, bytes]]) -> None:
+        """Carry out (kind, flags, attributes), all or nothing. Raises the first `OSError` of the kernel's."""
+        # Only the last one asks to be answered: errors are always told, and a thousand answers overflow the socket.
+        data = bytearray(_Request(_BATCH_BEGIN, 0, 0, resource=self._subsystem).encode(0))
+        for place, (kind, flags, attributes) in enumerate(messages, 1):
+            flags |= NLM_F_ACK if place == len(messages) else 0
+            data += _Request(self._subsystem << 8 | kind, flags, family, attributes).encode(place)
+        data += _Request(_BATCH_END, 0, 0, resource=self._subsystem).encode(len(messages) + 1)
+        with suppress(OSError):  # without the right to it, a batch that is too large is refused
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(1 << 20, 2 * len(data)))
+        self._socket.send(data)
+        first, ended = 0, not messages
+        while not ended:
+            for kind, _, sequence, payload in self._receive():
+                if kind == NLMSG_ERROR:
+                    first = first or error_of(payload)
+                    # Zero is the batch as a whole: nobody answers for its parts.
+                    ended |= sequence in (0, len(messages))
+        if first:
+            raise OSError(first, os.strerror(first))
 
-    Raises `OSError`; `InterruptedError` if the tables change so often that they cannot be read now.
-    """
-    for _ in range(_TRIES):
-        sock.send(_message(subsystem << 8 | kind, _REQUEST | flags, 0, attributes, family))
-        found, done, interrupted = [], False, False
-        while not done:
-            data = sock.recv(_RECEIVED)
-            place = 0
-            while len(data) - place >= 20:
-                length, answer, told, _, _ = struct.unpack_from("=IHHII", data, place)
-                interrupted |= bool(told & _INTERRUPTED)
-                if answer in (_DONE, _ERROR):
-                    code = -struct.unpack_from("=i", data, place + 16)[0]
-                    if code:
-                        raise OSError(code, os.strerror(code))
-                    done = True
-                else:
-                    found.append(data[place + 20 : place + length])
-                place += (length + 3) & ~3
-        if not interrupted:
-            return found
-    raise InterruptedError(errno.EINTR, "the tables of nftables change too often to be read")
+    def ask(self, family: int, kind: int, attributes: bytes = b"", flags: int = NLM_F_DUMP) -> list[bytes]:
+        """The attributes of all there is.
 
+        Raises `OSError`; `InterruptedError` if the tables change so often that they cannot be read now.
+        """
+        request = _Request(self._subsystem << 8 | kind, flags, family, attributes)
+        try:
+            return [payload[_HEADER:] for payload in self.raw(request)]
+        except NetlinkError as error:
+            raise OSError(error.errno, error.strerror) from None
 
-def one(sock: socket.socket, subsystem: int, family: int, kind: int, attributes: bytes) -> list[bytes]:
-    """The attributes of the one that is named. Raises `OSError`."""
-    return dump(sock, subsystem, family, kind, attributes, _ACK)
-
-
-def _message(kind: int, flags: int, sequence: int, attributes: bytes, family: int, subsystem: int = 0) -> bytes:
-    body = struct.pack("!BBH", family, 0, subsystem) + attributes
-    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
+    def ask_one(self, family: int, kind: int, attributes: bytes) -> list[bytes]:
+        """The attributes of the one that is named. Raises `OSError`."""
+        return self.ask(family, kind, attributes, NLM_F_ACK)
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -117,12 +101,3 @@ def text(kind: int, value: str) -> bytes:
 def number(kind: int, value: int, size: int = 4) -> bytes:
     """One that is a number of this many bytes, in the network's order."""
     return attribute(kind, (value & ((1 << 8 * size) - 1)).to_bytes(size, "big"))
-
-
-def parsed(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(kind, value) of attributes in a row."""
-    place = 0
-    while len(data) - place >= 4:
-        length, kind = struct.unpack_from("=HH", data, place)
-        yield kind & 0x3FFF, data[place + 4 : place + length]
-        place += max(4, (length + 3) & ~3)

@@ -4,46 +4,17 @@ Owns what tables, sets, chains and rules are in netlink; speaks to the kernel it
 milliseconds for each change. Which of them there are is decided in `vxlan_filter`, `port_filter` and `policy_filter`.
 """
 
-import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
-from overlay.kernel import nfnetlink as nl
-from overlay.kernel.nfnetlink import CREATE, attribute, nest, number, open_socket, parsed, text
-from overlay.kernel.nft_words import (
-    ACCEPT,
-    DROP,
-    LINK,
-    NETWORK,
-    REGISTER,
-    TRANSPORT,
-    between,
-    connection_mark,
-    connection_state,
-    constant,
-    counter,
-    differs,
-    equals,
-    goto,
-    is_jump,
-    load,
-    load6,
-    lookup,
-    masked,
-    meta,
-    remember,
-    routed_back,
-    set_connection_mark,
-    set_meta,
-    verdict,
-)
+from overlay.kernel.netlink import attributes as parsed
+from overlay.kernel.nfnetlink import CREATE, Netfilter, attribute, nest, number, text
+from overlay.kernel.nft_words import DROP, is_jump
 
 __all__ = [
-    "ACCEPT",
-    "DROP",
     "END",
     "ETHER",
     "IFNAME",
@@ -51,34 +22,12 @@ __all__ = [
     "IPV4",
     "IPV6",
     "KEPT",
-    "LINK",
-    "NETWORK",
-    "REGISTER",
     "START",
-    "TRANSPORT",
     "Chain",
     "NftReader",
     "Rule",
     "Set",
     "Table",
-    "between",
-    "connection_mark",
-    "connection_state",
-    "constant",
-    "counter",
-    "differs",
-    "equals",
-    "goto",
-    "load",
-    "load6",
-    "lookup",
-    "masked",
-    "meta",
-    "remember",
-    "routed_back",
-    "set_connection_mark",
-    "set_meta",
-    "verdict",
 ]
 
 _APPEND = 0x800
@@ -139,16 +88,16 @@ class NftReader:
     """
 
     def __init__(self) -> None:
-        self._socket = open_socket()
+        self._netfilter = Netfilter(_SUBSYSTEM)
 
     def close(self) -> None:
         """Read no more."""
-        self._socket.close()
+        self._netfilter.close()
 
     def rules(self, family: int, table: str, chain: str) -> tuple[bytes, ...]:
         """The expressions of each rule of a chain, only good to be compared; no chain: no rules."""
         try:
-            found = nl.dump(self._socket, _SUBSYSTEM, family, _GETRULE, text(1, table) + text(2, chain))
+            found = self._netfilter.ask(family, _GETRULE, text(1, table) + text(2, chain))
         except FileNotFoundError:
             return ()
         return tuple(expressions for _, expressions in map(_plain, found))
@@ -161,7 +110,7 @@ class NftReader:
     def drops(self, family: int, table: str, chain: str) -> bool:
         """The policy of a chain is to drop."""
         try:
-            (found,) = nl.one(self._socket, _SUBSYSTEM, family, _GETCHAIN, text(1, table) + text(3, chain))
+            (found,) = self._netfilter.ask_one(family, _GETCHAIN, text(1, table) + text(3, chain))
         except FileNotFoundError:
             return False
         return dict(parsed(found)).get(5, b"") == DROP.to_bytes(4, "big")
@@ -181,7 +130,7 @@ class Table:
         self._sets = {each.name: each for each in sets}
         self._chains = tuple(chains)
         self._rules = tuple(rules)
-        self._socket: socket.socket | None = None
+        self._netfilter: Netfilter | None = None
         self._elements: dict[str, dict[bytes, None]] = {name: {} for name in self._sets}
         self._written: tuple[tuple[bytes, bytes], ...] = ()
         """The rules as the kernel tells them."""
@@ -191,7 +140,7 @@ class Table:
     @property
     def installed(self) -> bool:
         """There is one of ours."""
-        return self._socket is not None
+        return self._netfilter is not None
 
     def install(
         self, elements: Mapping[str, Iterable[bytes]], kept: Mapping[str, Mapping[bytes, int]] | None = None
@@ -202,10 +151,10 @@ class Table:
         """
         table = text(1, self._name)
         wanted = {name: dict.fromkeys(elements.get(name, ())) for name in self._sets}
-        fresh = self._socket is None
+        fresh = self._netfilter is None
         try:
-            if self._socket is None:
-                self._socket = open_socket()
+            if self._netfilter is None:
+                self._netfilter = Netfilter(_SUBSYSTEM)
             self._run(
                 (_NEWTABLE, CREATE, table),
                 (_DELTABLE, 0, table),
@@ -235,7 +184,7 @@ class Table:
         """
         before, after = self._sets, {each.name: each for each in sets}
         wanted = {name: dict.fromkeys(elements.get(name, ())) for name in after}
-        if self._socket is not None:
+        if self._netfilter is not None:
             table = text(1, self._name)
             messages = [(_DELRULE, 0, table)]
             for place, each in enumerate(after.values(), 1):
@@ -248,7 +197,7 @@ class Table:
             messages += [(_DELSET, 0, table + text(2, name)) for name in before if name not in after]
             self._run(*messages)
         self._sets, self._rules, self._elements = after, tuple(rules), wanted
-        if self._socket is not None:
+        if self._netfilter is not None:
             self._read_back()
 
     def kept(self) -> dict[str, dict[bytes, int]]:
@@ -256,27 +205,23 @@ class Table:
 
         Empty without a table. Raises `InterruptedError` if it cannot be read now because others change tables.
         """
-        borrowed, found = self._socket, {}
+        found = {}
         try:
-            self._socket = borrowed or open_socket()
-            for each in self._sets.values():
-                if each.flags & KEPT:
-                    elements = self._read_lives(each.name)
-                    found[each.name] = {key: life for key, life in elements if len(key) == each.length}
+            with self._reading():
+                for each in self._sets.values():
+                    if each.flags & KEPT:
+                        elements = self._read_lives(each.name)
+                        found[each.name] = {key: life for key, life in elements if len(key) == each.length}
         except InterruptedError:
             raise
         except OSError:
             return {}
-        finally:
-            if borrowed is None and self._socket is not None:
-                self._socket.close()
-                self._socket = None
         return found
 
     def forget(self, name: str, keys: Iterable[bytes]) -> None:
         """Take these out of a set with `KEPT`; those that have gone by themselves are fine. Raises `OSError`."""
         left = [list(keys)]
-        while left and self._socket is not None:
+        while left and self._netfilter is not None:
             some = left.pop()
             try:
                 self._run(*self._change(_DELSETELEM, name, some))
@@ -286,7 +231,7 @@ class Table:
 
     def fill(self, elements: Mapping[str, Iterable[bytes]]) -> None:
         """Bring these sets to exactly these elements, all at one stroke. Raises `OSError`. Without a table: nothing."""
-        if self._socket is None:
+        if self._netfilter is None:
             return
         wanted = {name: dict.fromkeys(keys) for name, keys in elements.items()}
         messages: list[tuple[int, int, bytes]] = []
@@ -301,17 +246,12 @@ class Table:
     def read(self) -> dict[str, tuple[bytes, ...]]:
         """The elements of a table of this name that stands in the kernel, by whomever; empty without. Never raises."""
         found: dict[str, tuple[bytes, ...]] = {}
-        borrowed = self._socket
         try:
-            self._socket = borrowed or open_socket()
-            for name, each in self._sets.items():
-                found[name] = tuple(key for key in self._read_elements(name) if len(key) == each.length)
+            with self._reading():
+                for name, each in self._sets.items():
+                    found[name] = tuple(key for key in self._read_elements(name) if len(key) == each.length)
         except OSError:
             return {}
-        finally:
-            if borrowed is None and self._socket is not None:
-                self._socket.close()
-                self._socket = None
         return found
 
     def differences(self) -> tuple[str, ...]:
@@ -319,7 +259,7 @@ class Table:
 
         Empty if nothing, without a table, or if it cannot be read now because others change tables all the time.
         """
-        if self._socket is None:
+        if self._netfilter is None:
             return ()
         try:
             if self._read_shape() != self._shape:
@@ -340,8 +280,8 @@ class Table:
         """Take the table away; none is fine."""
         table = text(1, self._name)
         try:
-            if self._socket is None:
-                self._socket = open_socket()
+            if self._netfilter is None:
+                self._netfilter = Netfilter(_SUBSYSTEM)
             self._run((_NEWTABLE, CREATE, table), (_DELTABLE, 0, table))
         except OSError:
             return  # where there are no tables, there is none of ours
@@ -350,9 +290,20 @@ class Table:
 
     def close(self) -> None:
         """Give the socket back; the table stays."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._netfilter is not None:
+            self._netfilter.close()
+            self._netfilter = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """A socket, also without a table. Raises `OSError`."""
+        borrowed = self._netfilter
+        self._netfilter = borrowed or Netfilter(_SUBSYSTEM)
+        try:
+            yield
+        finally:
+            if borrowed is None:
+                self.close()
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
@@ -422,13 +373,13 @@ class Table:
         )
 
     def _dump(self, kind: int, attributes: bytes) -> list[bytes]:
-        assert self._socket is not None
-        return nl.dump(self._socket, _SUBSYSTEM, self._family, kind, attributes)
+        assert self._netfilter is not None
+        return self._netfilter.ask(self._family, kind, attributes)
 
     def _run(self, *messages: tuple[int, int, bytes]) -> None:
         """All or nothing. Raises the first `OSError` of the kernel's."""
-        assert self._socket is not None
-        nl.batch(self._socket, _SUBSYSTEM, self._family, list(messages))
+        assert self._netfilter is not None
+        self._netfilter.change(self._family, messages)
 
 
 def _plain(attributes: bytes) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from msgspec import Struct
 
-from overlay.kernel import nftables as nft
+from overlay.kernel import nft_words as expr
 
 __all__ = [
     "CLOSING",
@@ -89,34 +89,37 @@ class FlowKeyLoader:
 
     def _place(self, field: int) -> int:
         """The register of a field of the key: two addresses, then one register each."""
-        return nft.REGISTER + (field * self._words if field < 2 else 2 * self._words + field - 2)
+        return expr.REGISTER + (field * self._words if field < 2 else 2 * self._words + field - 2)
 
     def _addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
         offsets = (DESTINATIONS, SOURCES) if swapped else (SOURCES, DESTINATIONS)
         return tuple(
-            nft.load(nft.NETWORK, where[self._version], self._size, self._place(field))
+            expr.load(expr.NETWORK, where[self._version], self._size, self._place(field))
             for field, where in enumerate(offsets)
         )
 
     def _protocol(self) -> bytes:
-        return nft.meta(L4PROTO, self._place(2))
+        return expr.meta(L4PROTO, self._place(2))
 
     def _quoted_protocol(self) -> bytes:
         where = ERROR_HEADER + PROTOCOLS[self._version]
-        return nft.load(nft.TRANSPORT, where, 1, self._place(2))
+        return expr.load(expr.TRANSPORT, where, 1, self._place(2))
 
     def _no_port(self, field: int) -> bytes:
-        return nft.constant(bytes(2), self._place(field))
+        return expr.constant(bytes(2), self._place(field))
 
     def ports(self, *, swapped: bool = False) -> tuple[bytes, ...]:
         """Of TCP and UDP."""
         first, second = (2, 0) if swapped else (0, 2)
-        loads = (nft.load(nft.TRANSPORT, first, 2, self._place(3)), nft.load(nft.TRANSPORT, second, 2, self._place(4)))
+        loads = (
+            expr.load(expr.TRANSPORT, first, 2, self._place(3)),
+            expr.load(expr.TRANSPORT, second, 2, self._place(4)),
+        )
         return (*self._addresses(swapped=swapped), self._protocol(), *loads)
 
     def echo(self, *, swapped: bool = False) -> tuple[bytes, ...]:
         """Of a request, or of an answer (`swapped`)."""
-        number = nft.load(nft.TRANSPORT, 4, 2, self._place(3))
+        number = expr.load(expr.TRANSPORT, 4, 2, self._place(3))
         head = (*self._addresses(swapped=swapped), self._protocol())
         return (*head, number, self._no_port(4))
 
@@ -128,9 +131,9 @@ class FlowKeyLoader:
     def part(self) -> tuple[bytes, ...]:
         """Of a fragment: addresses, protocol, identification."""
         if self._version == 4:
-            identity = nft.load(nft.NETWORK, 4, 2, self._place(3))
+            identity = expr.load(expr.NETWORK, 4, 2, self._place(3))
         else:
-            identity = nft.load6(_FRAGMENT, 4, 4, self._place(3))
+            identity = expr.load6(_FRAGMENT, 4, 4, self._place(3))
         return (*self._addresses(swapped=False), self._protocol(), identity)
 
     def _quoted_addresses(self, *, swapped: bool) -> tuple[bytes, ...]:
@@ -138,20 +141,23 @@ class FlowKeyLoader:
         theirs, ours = (0, 1) if swapped else (1, 0)
         inner = ERROR_HEADER + DESTINATIONS[self._version]
         return (
-            nft.load(nft.NETWORK, DESTINATIONS[self._version], self._size, self._place(ours)),
-            nft.load(nft.TRANSPORT, inner, self._size, self._place(theirs)),
+            expr.load(expr.NETWORK, DESTINATIONS[self._version], self._size, self._place(ours)),
+            expr.load(expr.TRANSPORT, inner, self._size, self._place(theirs)),
         )
 
     def quoted(self, *, swapped: bool) -> tuple[bytes, ...]:
         """Of TCP or UDP in an error."""
         inner = ERROR_HEADER + HEADERS[self._version]
         first, second = (inner + 2, inner) if swapped else (inner, inner + 2)
-        loads = (nft.load(nft.TRANSPORT, first, 2, self._place(3)), nft.load(nft.TRANSPORT, second, 2, self._place(4)))
+        loads = (
+            expr.load(expr.TRANSPORT, first, 2, self._place(3)),
+            expr.load(expr.TRANSPORT, second, 2, self._place(4)),
+        )
         return (*self._quoted_addresses(swapped=swapped), self._quoted_protocol(), *loads)
 
     def quoted_echo(self, *, swapped: bool) -> tuple[bytes, ...]:
         """Of a request in an error, or of an answer (`swapped`)."""
-        number = nft.load(nft.TRANSPORT, ERROR_HEADER + HEADERS[self._version] + 4, 2, self._place(3))
+        number = expr.load(expr.TRANSPORT, ERROR_HEADER + HEADERS[self._version] + 4, 2, self._place(3))
         head = (*self._quoted_addresses(swapped=swapped), self._quoted_protocol())
         return (*head, number, self._no_port(4))
 
@@ -162,10 +168,10 @@ class FlowKeyLoader:
 
 
 def is_protocol(protocol: int) -> tuple[bytes, ...]:
-    return nft.meta(L4PROTO), nft.equals(bytes((protocol,)))
+    return expr.meta(L4PROTO), expr.equals(bytes((protocol,)))
 
 
 def fragment_bits(version: int, mask: int) -> tuple[bytes, ...]:
     """Bits of the field that says where a fragment belongs; a packet of IPv6 without it does not match."""
-    field = nft.load(nft.NETWORK, 6, 2) if version == 4 else nft.load6(_FRAGMENT, 2, 2)
-    return field, nft.masked(mask.to_bytes(2, "big"))
+    field = expr.load(expr.NETWORK, 6, 2) if version == 4 else expr.load6(_FRAGMENT, 2, 2)
+    return field, expr.masked(mask.to_bytes(2, "big"))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from overlay.compiled_policy import CompiledPolicy, FlowRule, Network
+from overlay.kernel import nft_words as expr
 from overlay.kernel import nftables as nft
 from overlay.kernel.policy_keys import (
     CLOSING,
@@ -116,7 +117,7 @@ def plan(policy: CompiledPolicy, ports: Iterable[str], *, conntrack: bool) -> Po
         rules += _judge(version, policy, groups)
         sets += groups.sets
         elements |= groups.elements
-    rules.append(nft.Rule("denied", (nft.counter(), nft.verdict(nft.DROP))))
+    rules.append(nft.Rule("denied", (expr.counter(), expr.verdict(expr.DROP))))
     return PolicyRuleset(tuple(sets), tuple(rules), elements)
 
 
@@ -125,12 +126,15 @@ def state_rules(bridge: str) -> tuple[nft.Rule, ...]:
 
     They mark connections too, for good, so that those of the overlay can be told from the host's others.
     """
-    cleared = (nft.meta(_MARK), nft.masked(_host(0xFFFFFFFF ^ MARK)), nft.set_meta(_MARK))
-    known = (nft.connection_state(), nft.masked(_host(_ESTABLISHED_OR_RELATED)), nft.differs(bytes(4)))
-    marked = (nft.meta(_MARK), nft.masked(_host(0xFFFFFFFF ^ MARK), _host(MARK)), nft.set_meta(_MARK))
-    own = (nft.connection_mark(), nft.masked(_host(0xFFFFFFFF ^ MARK), _host(MARK)), nft.set_connection_mark())
-    arrives, leaves = (nft.meta(_IIFNAME), nft.equals(_name(bridge))), (nft.meta(_OIFNAME), nft.equals(_name(bridge)))
-    routed = (nft.meta(_IIFNAME), nft.differs(_name(bridge)), *leaves)
+    cleared = (expr.meta(_MARK), expr.masked(_host(0xFFFFFFFF ^ MARK)), expr.set_meta(_MARK))
+    known = (expr.connection_state(), expr.masked(_host(_ESTABLISHED_OR_RELATED)), expr.differs(bytes(4)))
+    marked = (expr.meta(_MARK), expr.masked(_host(0xFFFFFFFF ^ MARK), _host(MARK)), expr.set_meta(_MARK))
+    own = (expr.connection_mark(), expr.masked(_host(0xFFFFFFFF ^ MARK), _host(MARK)), expr.set_connection_mark())
+    arrives, leaves = (
+        (expr.meta(_IIFNAME), expr.equals(_name(bridge))),
+        (expr.meta(_OIFNAME), expr.equals(_name(bridge))),
+    )
+    routed = (expr.meta(_IIFNAME), expr.differs(_name(bridge)), *leaves)
     rules = []
     for chain, where in (("arriving", arrives), ("routed", routed), ("leaving", leaves)):
         rules += [nft.Rule(chain, (*where, *each)) for each in (cleared, own, (*known, *marked))]
@@ -141,18 +145,18 @@ def state_rules(bridge: str) -> tuple[nft.Rule, ...]:
 
 
 def _frames(*, conntrack: bool) -> Iterator[nft.Rule]:
-    accept = nft.verdict(nft.ACCEPT)
-    arrives, leaves = (nft.meta(_IIFNAME), nft.lookup(PORTS)), (nft.meta(_OIFNAME), nft.lookup(PORTS))
+    accept = expr.verdict(expr.ACCEPT)
+    arrives, leaves = (expr.meta(_IIFNAME), expr.lookup(PORTS)), (expr.meta(_OIFNAME), expr.lookup(PORTS))
     for chain, ways in (("crossing", (arrives, leaves)), ("arriving", (arrives,)), ("leaving", (leaves,))):
         for way in ways:
-            yield nft.Rule(chain, (*way, nft.goto("frame")))
+            yield nft.Rule(chain, (*way, expr.goto("frame")))
     if conntrack:
-        known = (nft.meta(_MARK), nft.masked(_host(MARK)), nft.differs(bytes(4)))
-        cleared = (nft.meta(_MARK), nft.masked(_host(0xFFFFFFFF ^ MARK)), nft.set_meta(_MARK))
+        known = (expr.meta(_MARK), expr.masked(_host(MARK)), expr.differs(bytes(4)))
+        cleared = (expr.meta(_MARK), expr.masked(_host(0xFFFFFFFF ^ MARK)), expr.set_meta(_MARK))
         yield nft.Rule("frame", (*known, *cleared, accept))
     for number, target in ((0x0800, "ip4"), (0x86DD, "ip6"), (0x8100, "denied"), (0x88A8, "denied")):
         # One VLAN tag was taken off before. A receiver unwraps any number of them, so no packet may hide behind two.
-        yield nft.Rule("frame", (nft.meta(_PROTOCOL), nft.equals(number.to_bytes(2, "big")), nft.goto(target)))
+        yield nft.Rule("frame", (expr.meta(_PROTOCOL), expr.equals(number.to_bytes(2, "big")), expr.goto(target)))
     yield nft.Rule("frame", (accept,))
 
 
@@ -166,19 +170,19 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         return nft.Rule(f"{chain}{version}", expressions)
 
     def to(chain: str) -> bytes:
-        return nft.goto(f"{chain}{version}")
+        return expr.goto(f"{chain}{version}")
 
-    accept, denied = nft.verdict(nft.ACCEPT), nft.goto("denied")
+    accept, denied = expr.verdict(expr.ACCEPT), expr.goto("denied")
     keys = FlowKeyLoader(version)
-    ports = nft.load(nft.TRANSPORT, 0, 4)
+    ports = expr.load(expr.TRANSPORT, 0, 4)
 
-    kind = nft.load(nft.TRANSPORT, 0, 1)
+    kind = expr.load(expr.TRANSPORT, 0, 1)
     if version == 4:
         yield rule("ip", *is_protocol(_IGMP), accept)
     else:
         for low, high in _NEIGHBOURS:
-            yield rule("ip", *is_protocol(ICMP[6]), kind, *nft.between(bytes((low,)), bytes((high,))), accept)
-    yield rule("ip", nft.meta(L4PROTO), to("sound"))
+            yield rule("ip", *is_protocol(ICMP[6]), kind, *expr.between(bytes((low,)), bytes((high,))), accept)
+    yield rule("ip", expr.meta(L4PROTO), to("sound"))
     yield rule("ip", denied)
 
     if touched.networks is None:
@@ -187,50 +191,50 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
         either = [groups.match(where[version], touched.networks, absent=True) for where in (DESTINATIONS, SOURCES)]
         yield rule("sound", *either[0], *either[1], accept)
     if version == 4:
-        yield rule("sound", *fragment_bits(4, 0x1FFF), nft.differs(bytes(2)), to("part"))
+        yield rule("sound", *fragment_bits(4, 0x1FFF), expr.differs(bytes(2)), to("part"))
     else:
-        yield rule("sound", *fragment_bits(6, 0xFFF8), nft.differs(bytes(2)), to("part"))
+        yield rule("sound", *fragment_bits(6, 0xFFF8), expr.differs(bytes(2)), to("part"))
     for protocol in (UDP, TCP):
         for where, offset in ((DESTINATIONS, 2), (SOURCES, 0)):
-            server = (nft.load(nft.NETWORK, where[version], SIZES[version]), nft.lookup(SERVERS[version]))
-            dns = (nft.load(nft.TRANSPORT, offset, 2), nft.equals(_DNS.to_bytes(2, "big")))
+            server = (expr.load(expr.NETWORK, where[version], SIZES[version]), expr.lookup(SERVERS[version]))
+            dns = (expr.load(expr.TRANSPORT, offset, 2), expr.equals(_DNS.to_bytes(2, "big")))
             yield rule("sound", *is_protocol(protocol), *dns, *server, to("pass"))
     for protocol, chain in ((TCP, "tcp"), (UDP, "udp"), (ICMP[version], "icmp")):
         yield rule("sound", *is_protocol(protocol), to(chain))
     yield rule("sound", to("other"))
 
     # The flags of TCP stand in the second eight bytes: no later fragment may bring others.
-    again = (nft.equals(b"\0\1"),) if version == 4 else (nft.equals(b"\0\x08"),)
+    again = (expr.equals(b"\0\1"),) if version == 4 else (expr.equals(b"\0\x08"),)
     yield rule("part", *is_protocol(TCP), *fragment_bits(version, 0x1FFF if version == 4 else 0xFFF8), *again, denied)
-    yield rule("part", *keys.part(), nft.lookup(PARTS[version]), accept)
+    yield rule("part", *keys.part(), expr.lookup(PARTS[version]), accept)
     yield rule("part", denied)
 
-    flags = nft.load(nft.TRANSPORT, 13, 1)
+    flags = expr.load(expr.TRANSPORT, 13, 1)
 
     def has(*bits: int, among: int = 0) -> tuple[bytes, ...]:
         wanted = sum(bits)
         if among:
-            return flags, nft.masked(bytes((among,))), nft.equals(bytes((wanted,)))
-        return flags, nft.masked(bytes((wanted,))), nft.differs(b"\0")
+            return flags, expr.masked(bytes((among,))), expr.equals(bytes((wanted,)))
+        return flags, expr.masked(bytes((wanted,))), expr.differs(b"\0")
 
-    found = nft.lookup(FLOWS[version])
+    found = expr.lookup(FLOWS[version])
     yield rule("tcp", *has(_SYN, among=_SYN | _ACK), to("judge"))
     if not conntrack:
         for chain, swapped in (("known", False), ("answer", True)):
             key = keys.ports(swapped=swapped)
             yield rule("tcp", *key, found, to(chain))
-            yield rule(chain, *has(_FIN, _RST), *key, nft.remember(FLOWS[version], CLOSING), to("pass"))
-            yield rule(chain, *has(_SYN, _PSH), *key, nft.remember(FLOWS[version], ESTABLISHED), to("pass"))
+            yield rule(chain, *has(_FIN, _RST), *key, expr.remember(FLOWS[version], CLOSING), to("pass"))
+            yield rule(chain, *has(_SYN, _PSH), *key, expr.remember(FLOWS[version], ESTABLISHED), to("pass"))
             yield rule(chain, to("pass"))
     # Of a connection that nobody knows any more, or from before the first policy, the opener is the one with the high
     # port, if only one has one. To it applies what would apply if it opened the connection now.
-    opener = (nft.load(nft.TRANSPORT, 0, 2), *nft.between(_HIGH.to_bytes(2, "big"), b"\xff\xff"))
-    opened = (nft.load(nft.TRANSPORT, 2, 2), *nft.between(b"\0\0", (_HIGH - 1).to_bytes(2, "big")))
+    opener = (expr.load(expr.TRANSPORT, 0, 2), *expr.between(_HIGH.to_bytes(2, "big"), b"\xff\xff"))
+    opened = (expr.load(expr.TRANSPORT, 2, 2), *expr.between(b"\0\0", (_HIGH - 1).to_bytes(2, "big")))
     yield rule("tcp", *opener, *opened, *has(_ACK), to("judge"))
     yield rule("tcp", denied)
 
     def refreshed(chain: str, key: tuple[bytes, ...], life: int, *first: bytes) -> nft.Rule:
-        return rule(chain, *first, *key, found, nft.remember(FLOWS[version], life), to("pass"))
+        return rule(chain, *first, *key, found, expr.remember(FLOWS[version], life), to("pass"))
 
     if not conntrack:
         yield refreshed("udp", keys.ports(), LIVES[UDP])
@@ -240,30 +244,30 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
 
     request, reply = (bytes((each[version],)) for each in (_ECHO, _ECHO_REPLY))
     if not conntrack:
-        yield refreshed("icmp", keys.echo(), LIVES["icmp"], kind, nft.equals(request))
-        yield refreshed("icmp", keys.echo(swapped=True), LIVES["icmp"], kind, nft.equals(reply))
+        yield refreshed("icmp", keys.echo(), LIVES["icmp"], kind, expr.equals(request))
+        yield refreshed("icmp", keys.echo(swapped=True), LIVES["icmp"], kind, expr.equals(reply))
         for first, last in _ERRORS[version]:
-            yield rule("icmp", kind, *nft.between(bytes((first,)), bytes((last,))), to("error"))
+            yield rule("icmp", kind, *expr.between(bytes((first,)), bytes((last,))), to("error"))
     # Neither an answer nor an error opens anything.
     for first, last in ((reply[0], reply[0]), *_ERRORS[version]):
-        yield rule("icmp", kind, *nft.between(bytes((first,)), bytes((last,))), denied)
-    yield rule("icmp", kind, nft.load(nft.TRANSPORT, 4, 2), to("judge"))
+        yield rule("icmp", kind, *expr.between(bytes((first,)), bytes((last,))), denied)
+    yield rule("icmp", kind, expr.load(expr.TRANSPORT, 4, 2), to("judge"))
     yield rule("icmp", denied)
 
     if not conntrack:
         inner = ERROR_HEADER + PROTOCOLS[version]
         if version == 4:
             # Without options, and no later fragment.
-            yield rule("error", nft.load(nft.TRANSPORT, ERROR_HEADER, 1), nft.differs(b"\x45"), denied)
-            later = (nft.load(nft.TRANSPORT, ERROR_HEADER + 6, 2), nft.masked(b"\x1f\xff"), nft.differs(bytes(2)))
+            yield rule("error", expr.load(expr.TRANSPORT, ERROR_HEADER, 1), expr.differs(b"\x45"), denied)
+            later = (expr.load(expr.TRANSPORT, ERROR_HEADER + 6, 2), expr.masked(b"\x1f\xff"), expr.differs(bytes(2)))
             yield rule("error", *later, denied)
         for protocol in (TCP, UDP):
-            about = (nft.load(nft.TRANSPORT, inner, 1), nft.equals(bytes((protocol,))))
+            about = (expr.load(expr.TRANSPORT, inner, 1), expr.equals(bytes((protocol,))))
             for swapped in (False, True):
                 yield rule("error", *about, *keys.quoted(swapped=swapped), found, to("pass"))
-        echo = (nft.load(nft.TRANSPORT, inner, 1), nft.equals(bytes((ICMP[version],))))
+        echo = (expr.load(expr.TRANSPORT, inner, 1), expr.equals(bytes((ICMP[version],))))
         for number, swapped in ((request, False), (reply, True)):
-            quoted = (nft.load(nft.TRANSPORT, ERROR_HEADER + HEADERS[version], 1), nft.equals(number))
+            quoted = (expr.load(expr.TRANSPORT, ERROR_HEADER + HEADERS[version], 1), expr.equals(number))
             yield rule("error", *echo, *quoted, *keys.quoted_echo(swapped=swapped), found, to("pass"))
         for swapped in (False, True):
             yield rule("error", *keys.quoted_other(swapped=swapped), found, to("pass"))
@@ -274,19 +278,21 @@ def _packets(version: int, touched: "_Touched", groups: "_Groups", *, conntrack:
     yield rule("other", to("judge"))
 
     if not conntrack:
-        yield rule("open", *is_protocol(TCP), *keys.ports(), nft.remember(FLOWS[version], OPENED), to("pass"))
-        yield rule("open", *is_protocol(UDP), *keys.ports(), nft.remember(FLOWS[version], LIVES[UDP]), to("pass"))
-        icmp = (*is_protocol(ICMP[version]), kind, nft.equals(request))
-        yield rule("open", *icmp, *keys.echo(), nft.remember(FLOWS[version], LIVES["icmp"]), to("pass"))
+        yield rule("open", *is_protocol(TCP), *keys.ports(), expr.remember(FLOWS[version], OPENED), to("pass"))
+        yield rule("open", *is_protocol(UDP), *keys.ports(), expr.remember(FLOWS[version], LIVES[UDP]), to("pass"))
+        icmp = (*is_protocol(ICMP[version]), kind, expr.equals(request))
+        yield rule("open", *icmp, *keys.echo(), expr.remember(FLOWS[version], LIVES["icmp"]), to("pass"))
         for protocol in (TCP, UDP):
             yield rule("open", *is_protocol(protocol), denied)
-        yield rule("open", *keys.bare(), nft.remember(FLOWS[version], LIVES["other"]), to("pass"))
+        yield rule("open", *keys.bare(), expr.remember(FLOWS[version], LIVES["other"]), to("pass"))
         yield rule("open", denied)
     else:
         yield rule("open", to("pass"))
 
     more = fragment_bits(version, 0x2000 if version == 4 else 0x0001)
-    yield rule("pass", *more, nft.differs(bytes(2)), *keys.part(), nft.remember(PARTS[version], LIVES["icmp"]), accept)
+    yield rule(
+        "pass", *more, expr.differs(bytes(2)), *keys.part(), expr.remember(PARTS[version], LIVES["icmp"]), accept
+    )
     yield rule("pass", accept)
 
 
@@ -341,12 +347,12 @@ def _judge(version: int, policy: CompiledPolicy, groups: "_Groups") -> Iterator[
         for networks, where in ((sides[1], DESTINATIONS), (sides[0], SOURCES)):
             if networks:
                 matches += groups.match(where[version], networks)
-        target = nft.goto(f"open{version}" if rule.accept else "denied")
+        target = expr.goto(f"open{version}" if rule.accept else "denied")
         for low, high in rule.ports or ((-1, -1),):
-            wanted = nft.between(low.to_bytes(2, "big"), high.to_bytes(2, "big")) if low >= 0 else ()
-            port = (nft.load(nft.TRANSPORT, 2, 2), *wanted) if wanted else ()
+            wanted = expr.between(low.to_bytes(2, "big"), high.to_bytes(2, "big")) if low >= 0 else ()
+            port = (expr.load(expr.TRANSPORT, 2, 2), *wanted) if wanted else ()
             yield nft.Rule(chain, (*matches, *port, target))
-    yield nft.Rule(chain, (nft.goto(f"open{version}" if policy.accept_rest else "denied"),))
+    yield nft.Rule(chain, (expr.goto(f"open{version}" if policy.accept_rest else "denied"),))
 
 
 class _Groups:
@@ -362,14 +368,14 @@ class _Groups:
     def match(self, offset: int, networks: tuple[Network, ...], *, absent: bool = False) -> tuple[bytes, ...]:
         """The address at this place is (`absent`: is not) in one of these."""
         size = SIZES[self._version]
-        address = nft.load(nft.NETWORK, offset, size)
+        address = expr.load(expr.NETWORK, offset, size)
         if len(networks) > 1:
             if id(networks) not in self._names:
                 self._names[id(networks)] = self._name(networks), networks
-            return address, nft.lookup(self._names[id(networks)][0], absent=absent)
+            return address, expr.lookup(self._names[id(networks)][0], absent=absent)
         (only,) = networks
-        compare = nft.differs if absent else nft.equals
-        mask = () if only.prefixlen == 8 * size else (nft.masked(only.netmask.packed),)
+        compare = expr.differs if absent else expr.equals
+        mask = () if only.prefixlen == 8 * size else (expr.masked(only.netmask.packed),)
         return (address, *mask, compare(only.network_address.packed))
 
     def _name(self, networks: Sequence[Network]) -> str:

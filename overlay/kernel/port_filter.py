@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from overlay.datapath.port_rules import GUARDED, MACS, OWN4, OWN6, PortRule, elements, parse
 from overlay.datapath.vxlan import TUNNEL_PORT
+from overlay.kernel import nft_words as expr
 from overlay.kernel import nftables as nft
 
 __all__ = ["PortFilter"]
@@ -32,7 +33,7 @@ _SETS = (
     nft.Set(GUARDED, (nft.IFNAME,), 16),
 )
 _PROTOCOL, _IIFNAME, _L4PROTO, _IIFKIND = 1, 6, 16, 26
-_MAC_REGISTER, _ADDRESS_REGISTER = nft.REGISTER + 4, nft.REGISTER + 6
+_MAC_REGISTER, _ADDRESS_REGISTER = expr.REGISTER + 4, expr.REGISTER + 6
 _UNSPECIFIED6 = bytes(16)
 _LINK_LOCAL4, _LINK_LOCAL6 = b"\xa9\xfe", b"\xfe\x80" + bytes(6)
 _IP, _IP6, _ARP = 0x0800, 0x86DD, 0x0806
@@ -136,104 +137,104 @@ def _rules() -> Iterator[nft.Rule]:
     def rule(chain: str, *expressions: bytes) -> nft.Rule:
         return nft.Rule(chain, expressions)
 
-    accept, last = nft.verdict(nft.ACCEPT), nft.goto("last")
-    port, mac = nft.meta(_IIFNAME), nft.load(nft.LINK, 6, 6, _MAC_REGISTER)
-    own4 = (port, mac, nft.load(nft.NETWORK, 12, 4, _ADDRESS_REGISTER), nft.lookup(OWN4))
-    own6 = (port, mac, nft.load(nft.NETWORK, 8, 16, _ADDRESS_REGISTER), nft.lookup(OWN6))
+    accept, last = expr.verdict(expr.ACCEPT), expr.goto("last")
+    port, mac = expr.meta(_IIFNAME), expr.load(expr.LINK, 6, 6, _MAC_REGISTER)
+    own4 = (port, mac, expr.load(expr.NETWORK, 12, 4, _ADDRESS_REGISTER), expr.lookup(OWN4))
+    own6 = (port, mac, expr.load(expr.NETWORK, 8, 16, _ADDRESS_REGISTER), expr.lookup(OWN6))
     udp, icmp6 = bytes((socket.IPPROTO_UDP,)), bytes((socket.IPPROTO_ICMPV6,))
 
     def protocol(number: int) -> tuple[bytes, bytes]:
-        return nft.meta(_PROTOCOL), nft.equals(number.to_bytes(2, "big"))
+        return expr.meta(_PROTOCOL), expr.equals(number.to_bytes(2, "big"))
 
     # What nearly all frames are comes first: such a rule costs 70 ns, a look-up in a set 150.
-    yield rule("sent", nft.meta(_IIFKIND), nft.equals(_name("vxlan")), accept)
-    yield rule("sent", *protocol(_IP), *own4, nft.goto("own4"))
-    yield rule("sent", *protocol(_IP6), *own6, nft.goto("own6"))
-    yield rule("sent", port, nft.equals(_name(TUNNEL_PORT)), accept)
-    yield rule("sent", *protocol(_IP), nft.goto("other4"))
-    yield rule("sent", *protocol(_IP6), nft.goto("other6"))
-    yield rule("sent", *protocol(_ARP), nft.goto("arp"))
+    yield rule("sent", expr.meta(_IIFKIND), expr.equals(_name("vxlan")), accept)
+    yield rule("sent", *protocol(_IP), *own4, expr.goto("own4"))
+    yield rule("sent", *protocol(_IP6), *own6, expr.goto("own6"))
+    yield rule("sent", port, expr.equals(_name(TUNNEL_PORT)), accept)
+    yield rule("sent", *protocol(_IP), expr.goto("other4"))
+    yield rule("sent", *protocol(_IP6), expr.goto("other6"))
+    yield rule("sent", *protocol(_ARP), expr.goto("arp"))
     # One VLAN tag was taken off before. A receiver unwraps any number of them (priority tags), so none may hide here.
     yield rule("sent", *protocol(0x8100), last)
     yield rule("sent", *protocol(0x88A8), last)
-    yield rule("sent", nft.goto("plain"))
+    yield rule("sent", expr.goto("plain"))
 
-    yield rule("plain", port, mac, nft.lookup(MACS), accept)
+    yield rule("plain", port, mac, expr.lookup(MACS), accept)
     yield rule("plain", last)
 
-    yield rule("own6", nft.meta(_L4PROTO), nft.equals(icmp6), nft.goto("icmp6"))
-    yield rule("bare6", nft.meta(_L4PROTO), nft.equals(icmp6), nft.goto("icmp6"))
+    yield rule("own6", expr.meta(_L4PROTO), expr.equals(icmp6), expr.goto("icmp6"))
+    yield rule("bare6", expr.meta(_L4PROTO), expr.equals(icmp6), expr.goto("icmp6"))
     for version, server, client in ((4, 67, 68), (6, 547, 546)):
-        yield rule(f"own{version}", nft.meta(_L4PROTO), nft.differs(udp), accept)
+        yield rule(f"own{version}", expr.meta(_L4PROTO), expr.differs(udp), accept)
         for chain in (f"own{version}", f"bare{version}"):
             for offset, number in ((0, server), (2, client)):
-                told = (nft.load(nft.TRANSPORT, offset, 2), nft.equals(number.to_bytes(2, "big")))
-                yield rule(chain, nft.meta(_L4PROTO), nft.equals(udp), *told, last)
+                told = (expr.load(expr.TRANSPORT, offset, 2), expr.equals(number.to_bytes(2, "big")))
+                yield rule(chain, expr.meta(_L4PROTO), expr.equals(udp), *told, last)
     yield rule("own4", accept)
-    yield rule("bare4", nft.goto("plain"))
+    yield rule("bare4", expr.goto("plain"))
     # With extension headers in a fragment, what follows them can stand in the next one, where nobody would look. So a
     # fragment passes whose own header is read, or that continues one which could not be without it (RFC 7112).
-    read = (nft.meta(_L4PROTO), nft.equals(udp), nft.load(nft.TRANSPORT, 0, 4))
-    continued = nft.load6(_FRAGMENT, 0, 1)
-    for chain, target in (("own6", accept), ("bare6", nft.goto("plain"))):
+    read = (expr.meta(_L4PROTO), expr.equals(udp), expr.load(expr.TRANSPORT, 0, 4))
+    continued = expr.load6(_FRAGMENT, 0, 1)
+    for chain, target in (("own6", accept), ("bare6", expr.goto("plain"))):
         yield rule(chain, *read, target)
-        yield rule(chain, continued, nft.equals(udp), target)
-    yield rule("bare6", nft.meta(_L4PROTO), nft.differs(udp), nft.goto("plain"))
+        yield rule(chain, continued, expr.equals(udp), target)
+    yield rule("bare6", expr.meta(_L4PROTO), expr.differs(udp), expr.goto("plain"))
     for chain in ("own6", "bare6"):
         yield rule(chain, last)
 
-    unspecified4 = (nft.load(nft.NETWORK, 12, 4), nft.equals(bytes(4)))
-    link_local4 = (nft.load(nft.NETWORK, 12, 2), nft.equals(_LINK_LOCAL4))
-    unspecified6 = (nft.load(nft.NETWORK, 8, 16), nft.equals(_UNSPECIFIED6))
-    link_local6 = (nft.load(nft.NETWORK, 8, 8), nft.equals(_LINK_LOCAL6))
+    unspecified4 = (expr.load(expr.NETWORK, 12, 4), expr.equals(bytes(4)))
+    link_local4 = (expr.load(expr.NETWORK, 12, 2), expr.equals(_LINK_LOCAL4))
+    unspecified6 = (expr.load(expr.NETWORK, 8, 16), expr.equals(_UNSPECIFIED6))
+    link_local6 = (expr.load(expr.NETWORK, 8, 8), expr.equals(_LINK_LOCAL6))
     for version, bare in ((4, (unspecified4, link_local4)), (6, (unspecified6, link_local6))):
         for source in bare:
-            yield rule(f"other{version}", *source, nft.goto(f"bare{version}"))
+            yield rule(f"other{version}", *source, expr.goto(f"bare{version}"))
         yield rule(f"other{version}", last)
     yield rule("from6", *own6, accept)
-    yield rule("from6", *unspecified6, nft.goto("plain"))
-    yield rule("from6", *link_local6, nft.goto("plain"))
+    yield rule("from6", *unspecified6, expr.goto("plain"))
+    yield rule("from6", *link_local6, expr.goto("plain"))
     yield rule("from6", last)
 
-    kind = nft.load(nft.TRANSPORT, 0, 1)
-    for number, target in ((_ROUTER, last), (_REDIRECT, last), (_ADVERTISEMENT, nft.goto("advert"))):
-        yield rule("icmp6", kind, nft.equals(bytes((number,))), target)
-    yield rule("icmp6", kind, nft.equals(bytes((_SOLICITATION,))), nft.goto("solicit"))
-    yield rule("icmp6", kind, nft.goto("from6"))
-    yield rule("icmp6", continued, nft.equals(icmp6), nft.goto("from6"))
+    kind = expr.load(expr.TRANSPORT, 0, 1)
+    for number, target in ((_ROUTER, last), (_REDIRECT, last), (_ADVERTISEMENT, expr.goto("advert"))):
+        yield rule("icmp6", kind, expr.equals(bytes((number,))), target)
+    yield rule("icmp6", kind, expr.equals(bytes((_SOLICITATION,))), expr.goto("solicit"))
+    yield rule("icmp6", kind, expr.goto("from6"))
+    yield rule("icmp6", continued, expr.equals(icmp6), expr.goto("from6"))
     yield rule("icmp6", last)
 
     # Neighbour messages stand right behind the IPv6 header, so that its length says how many options there are.
-    behind = (nft.load(nft.NETWORK, 6, 1), nft.differs(icmp6), last)
-    length = nft.load(nft.NETWORK, 4, 2)
+    behind = (expr.load(expr.NETWORK, 6, 1), expr.differs(icmp6), last)
+    length = expr.load(expr.NETWORK, 4, 2)
     yield rule("advert", *behind)
-    yield rule("advert", nft.load(nft.TRANSPORT, 8, 8), nft.equals(_LINK_LOCAL6), nft.goto("option"))
-    claimed = nft.load(nft.TRANSPORT, 8, 16, _ADDRESS_REGISTER)
-    yield rule("advert", port, mac, claimed, nft.lookup(OWN6), nft.goto("option"))
+    yield rule("advert", expr.load(expr.TRANSPORT, 8, 8), expr.equals(_LINK_LOCAL6), expr.goto("option"))
+    claimed = expr.load(expr.TRANSPORT, 8, 16, _ADDRESS_REGISTER)
+    yield rule("advert", port, mac, claimed, expr.lookup(OWN6), expr.goto("option"))
     yield rule("advert", last)
     yield rule("solicit", *behind)
-    yield rule("solicit", length, nft.equals(_BARE.to_bytes(2, "big")), nft.goto("from6"))
-    yield rule("solicit", length, nft.differs(_ONE_OPTION.to_bytes(2, "big")), last)
-    yield rule("solicit", nft.load(nft.TRANSPORT, 24, 1), nft.equals(b"\1"), nft.goto("option"))
-    yield rule("solicit", nft.goto("from6"))  # a nonce (RFC 7527)
-    yield rule("option", length, nft.equals(_BARE.to_bytes(2, "big")), nft.goto("from6"))
-    yield rule("option", length, nft.differs(_ONE_OPTION.to_bytes(2, "big")), last)
-    stated = nft.load(nft.TRANSPORT, 26, 6, _MAC_REGISTER)
-    yield rule("option", port, stated, nft.lookup(MACS), nft.goto("from6"))
+    yield rule("solicit", length, expr.equals(_BARE.to_bytes(2, "big")), expr.goto("from6"))
+    yield rule("solicit", length, expr.differs(_ONE_OPTION.to_bytes(2, "big")), last)
+    yield rule("solicit", expr.load(expr.TRANSPORT, 24, 1), expr.equals(b"\1"), expr.goto("option"))
+    yield rule("solicit", expr.goto("from6"))  # a nonce (RFC 7527)
+    yield rule("option", length, expr.equals(_BARE.to_bytes(2, "big")), expr.goto("from6"))
+    yield rule("option", length, expr.differs(_ONE_OPTION.to_bytes(2, "big")), last)
+    stated = expr.load(expr.TRANSPORT, 26, 6, _MAC_REGISTER)
+    yield rule("option", port, stated, expr.lookup(MACS), expr.goto("from6"))
     yield rule("option", last)
 
     ethernet = b"\0\1\x08\0\6\4"
-    sender = nft.load(nft.NETWORK, 8, 6, _MAC_REGISTER)
-    yield rule("arp", port, mac, nft.lookup(MACS, absent=True), last)
-    yield rule("arp", nft.load(nft.NETWORK, 0, 6), nft.differs(ethernet), last)
-    yield rule("arp", port, sender, nft.load(nft.NETWORK, 14, 4, _ADDRESS_REGISTER), nft.lookup(OWN4), accept)
-    yield rule("arp", port, sender, nft.lookup(MACS, absent=True), last)
-    yield rule("arp", nft.load(nft.NETWORK, 14, 4), nft.equals(bytes(4)), accept)
-    yield rule("arp", nft.load(nft.NETWORK, 14, 2), nft.equals(_LINK_LOCAL4), accept)
+    sender = expr.load(expr.NETWORK, 8, 6, _MAC_REGISTER)
+    yield rule("arp", port, mac, expr.lookup(MACS, absent=True), last)
+    yield rule("arp", expr.load(expr.NETWORK, 0, 6), expr.differs(ethernet), last)
+    yield rule("arp", port, sender, expr.load(expr.NETWORK, 14, 4, _ADDRESS_REGISTER), expr.lookup(OWN4), accept)
+    yield rule("arp", port, sender, expr.lookup(MACS, absent=True), last)
+    yield rule("arp", expr.load(expr.NETWORK, 14, 4), expr.equals(bytes(4)), accept)
+    yield rule("arp", expr.load(expr.NETWORK, 14, 2), expr.equals(_LINK_LOCAL4), accept)
     yield rule("arp", last)
 
-    yield rule("last", port, nft.lookup(GUARDED, absent=True), accept)
-    yield rule("last", nft.counter(), nft.verdict(nft.DROP))
+    yield rule("last", port, expr.lookup(GUARDED, absent=True), accept)
+    yield rule("last", expr.counter(), expr.verdict(expr.DROP))
 
 
 def _nothing(_: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from overlay.errors import EnvironmentProblem
+from overlay.kernel import nft_words as expr
 from overlay.kernel import nftables as nft
 
 __all__ = ["VxlanFilter"]
@@ -132,22 +133,22 @@ def _elements(hosts: Iterable[str]) -> dict[str, list[bytes]]:
 def _to(port: int) -> tuple[bytes, ...]:
     """`udp dport PORT`. Fragments are put together before this hook."""
     return (
-        *(nft.meta(_L4PROTO), nft.equals(bytes((socket.IPPROTO_UDP,)))),
-        *(nft.load(nft.TRANSPORT, 2, 2), nft.equals(port.to_bytes(2, "big"))),
+        *(expr.meta(_L4PROTO), expr.equals(bytes((socket.IPPROTO_UDP,)))),
+        *(expr.load(expr.TRANSPORT, 2, 2), expr.equals(port.to_bytes(2, "big"))),
     )
 
 
 def _drop(*expressions: bytes) -> nft.Rule:
-    return nft.Rule(_CHAIN, (*expressions, nft.counter(), nft.verdict(nft.DROP)))
+    return nft.Rule(_CHAIN, (*expressions, expr.counter(), expr.verdict(expr.DROP)))
 
 
 def _name(text: str) -> bytes:
-    return nft.equals(text.encode().ljust(16, b"\0"))
+    return expr.equals(text.encode().ljust(16, b"\0"))
 
 
 def _from(name: str, port: int) -> nft.Rule:
     """`iifname NAME udp dport PORT counter drop`."""
-    return _drop(nft.meta(_IIFNAME), _name(name), *_to(port))
+    return _drop(expr.meta(_IIFNAME), _name(name), *_to(port))
 
 
 def _forged(port: int) -> Iterator[nft.Rule]:
@@ -155,18 +156,18 @@ def _forged(port: int) -> Iterator[nft.Rule]:
 
     Every link has a route to those, and a set does not tell which link a peer is on.
     """
-    bridge = (nft.meta(_IIFKIND), _name("bridge"), *_to(port))
-    yield _drop(*bridge, nft.routed_back(), nft.equals(bytes(4)))
-    six = (nft.meta(_NFPROTO), nft.equals(bytes((_FAMILIES[6],))))
-    yield _drop(*bridge, *six, nft.load(nft.NETWORK, _SOURCES[6], 8), nft.equals(_LINK_LOCAL))
+    bridge = (expr.meta(_IIFKIND), _name("bridge"), *_to(port))
+    yield _drop(*bridge, expr.routed_back(), expr.equals(bytes(4)))
+    six = (expr.meta(_NFPROTO), expr.equals(bytes((_FAMILIES[6],))))
+    yield _drop(*bridge, *six, expr.load(expr.NETWORK, _SOURCES[6], 8), expr.equals(_LINK_LOCAL))
 
 
 def _rule(version: int, port: int) -> nft.Rule:
     """`udp dport PORT ip saddr != @peers counter drop`, or the like for IPv6."""
     return _drop(
-        *(nft.meta(_NFPROTO), nft.equals(bytes((_FAMILIES[version],)))),
+        *(expr.meta(_NFPROTO), expr.equals(bytes((_FAMILIES[version],)))),
         *_to(port),
-        *(nft.load(nft.NETWORK, _SOURCES[version], _KEYS[version][1]), nft.lookup(_SETS[version], absent=True)),
+        *(expr.load(expr.NETWORK, _SOURCES[version], _KEYS[version][1]), expr.lookup(_SETS[version], absent=True)),
     )
 
 

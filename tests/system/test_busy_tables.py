@@ -23,6 +23,7 @@ PROGRAM = textwrap.dedent("""
                 Busy.disturb = disturb
             return data
     socket.socket = Busy
+    from overlay.kernel import nft_words as expr
     from overlay.kernel import nftables as nft
     from overlay.kernel.firewall import Watch
 
@@ -35,10 +36,10 @@ PROGRAM = textwrap.dedent("""
         other.fill({"addresses": [turn.to_bytes(4, "big")]})
 
     # Together several answers long.
-    long = [nft.differs(number.to_bytes(4, "big")) for number in range(100)]
-    rules = [nft.Rule("WEAVE", (nft.meta(3), *long, nft.counter()))] * 24
-    jump = nft.goto("WEAVE").replace(b"\\xff\\xff\\xff\\xfc", b"\\xff\\xff\\xff\\xfd")
-    jump = nft.Rule("FORWARD", (nft.counter(), jump))
+    long = [expr.differs(number.to_bytes(4, "big")) for number in range(100)]
+    rules = [nft.Rule("WEAVE", (expr.meta(3), *long, expr.counter()))] * 24
+    jump = expr.goto("WEAVE").replace(b"\\xff\\xff\\xff\\xfc", b"\\xff\\xff\\xff\\xfd")
+    jump = nft.Rule("FORWARD", (expr.counter(), jump))
     table = nft.Table(2, "filter", [], [nft.Chain("WEAVE"), nft.Chain("FORWARD", 2)], [*rules, jump])
     watch = Watch()
     found = {}

@@ -7,11 +7,11 @@ from overlay_hosts import PYTHON, underlay
 PROGRAM = textwrap.dedent("""
     import logging, sys
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
-    from overlay.kernel import nftables as nft
+    from overlay.kernel import nft_words as expr
     from overlay.kernel import vxlan_filter
-    asked = nft.routed_back()
+    asked = expr.routed_back()
     assert b"fib" in asked
-    nft.routed_back = lambda: asked.replace(b"fib", b"fob")  # as on a kernel without it: there is no such expression
+    expr.routed_back = lambda: asked.replace(b"fib", b"fob")  # as on a kernel without it: there is no such expression
     guard = vxlan_filter.VxlanFilter(6784, ("weave", "docker0"))
     guard.install(["192.168.0.3"])
     guard.restore()
