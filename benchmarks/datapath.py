@@ -10,11 +10,10 @@ import sys
 from typing import Any
 
 from benchmarks.labs import hosts_yaml, on_lab
+from benchmarks.path import by_hand
 from benchmarks.rows import Row, row
 from lab.backends.netns.backend import NetnsLab
-from lab.contracts.lab import Host
 from lab.contracts.overlay import Overlay, must
-from lab.host_engine import HostEngine
 from lab.scenario.resolve import Resolved
 
 _SCENARIO = f"""version: 1
@@ -57,7 +56,8 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
     mtu = int(await must(lab.hosts["host1"], ["cat", "/sys/class/net/ethwe/mtu"], container="left"))
     for replica in replicas:
         others = [host.address for name, host in resolved.hosts.items() if name != replica.host]
-        await _by_hand(lab.hosts[replica.host], replica.name, resolved.hosts[replica.host].address, others, mtu)
+        own, local = _HAND[replica.name], resolved.hosts[replica.host].address
+        await by_hand(lab.hosts[replica.host], replica.name, own, local, others, mtu)
     server = ["sh", "-c", f"sleep infinity | {' '.join(_PROBE)} server >/dev/null 2>&1 &"]
     await must(lab.hosts["host2"], server, container="right")
     found: dict[str, dict[str, list[float]]] = {}
@@ -72,19 +72,3 @@ async def _measure(lab: NetnsLab, resolved: Resolved, overlay: Overlay, rounds: 
             for metric in ("throughput", "round_trip"):
                 found.setdefault(name, {}).setdefault(metric, []).append(result[metric]["median"])
     return found
-
-
-async def _by_hand(host: Host, container: str, local: str, others: list[str], mtu: int) -> None:
-    """The candidate to compare with, as anybody would type it."""
-    pid = (await HostEngine(host).inspect(container))["State"]["Pid"]
-    lines = [
-        f"ip link add hand type bridge && ip link set hand mtu {mtu} up",
-        f"ip link add vxlan-hand mtu {mtu} type vxlan id 99 dstport 4789 local {local}",
-        "ip link set vxlan-hand master hand up",
-        *(f"bridge fdb append 00:00:00:00:00:00 dev vxlan-hand dst {other}" for other in others),
-        f"ip link add handport mtu {mtu} type veth peer name hand0 mtu {mtu} netns {pid}",
-        "ip link set handport master hand up",
-        f"nsenter -t {pid} -n ip addr add {_HAND[container]}/24 dev hand0",
-        f"nsenter -t {pid} -n ip link set hand0 up",
-    ]
-    await must(host, ["sh", "-ec", "\n".join(lines)])

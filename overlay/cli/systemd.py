@@ -37,12 +37,11 @@ _KEPT = (*TAKEN, "WEAVE_DB", "WEAVE_LOG", "DOCKER_HOST", "DOCKER_BRIDGE")
 _PLACES = ("WEAVE_SOCK", "WEAVE_PROXY_SOCK")
 """Variables that move what units must know the place of."""
 
-_ROUTER = """\
+_UNIT = """\
 # Written by `weave systemd install`. Options are in {options}; to change them, install again.
 [Unit]
-Description=Router of the container overlay network
-After=network-online.target docker.service
-Wants=network-online.target
+Description={description}
+{order}
 # What fails each time, as with wrong options, is given up after a while.
 StartLimitIntervalSec=5min
 StartLimitBurst=20
@@ -51,42 +50,11 @@ StartLimitBurst=20
 Type=forking
 PIDFile={pid}
 EnvironmentFile=-{options}
-ExecStart={program} launch $WEAVE_FLAGS
-# Ends without a farewell, as by `weave stop --for-restart`: containers talk on while the router is away.
-KillSignal=SIGUSR1
-# What it has started, as wireguard-go, goes on until the next router.
-KillMode=process
-TimeoutStartSec=10min
+ExecStart={program} {command}
+{ending}TimeoutStartSec=10min
 TimeoutStopSec=15
 Restart=on-failure
 RestartSec=1
-{hardening}
-[Install]
-WantedBy=multi-user.target
-"""
-_PROXY = """\
-# Written by `weave systemd install`. Options are in {options}; to change them, install again.
-[Unit]
-Description=Docker API proxy of the container overlay network
-After=docker.service weave.service
-# What fails each time, as with wrong options, is given up after a while.
-StartLimitIntervalSec=5min
-StartLimitBurst=20
-
-[Service]
-Type=forking
-PIDFile={pid}
-EnvironmentFile=-{options}
-ExecStart={program} launch-proxy $WEAVE_PROXY_FLAGS
-TimeoutStartSec=10min
-TimeoutStopSec=15
-Restart=on-failure
-RestartSec=1
-{hardening}
-[Install]
-WantedBy=multi-user.target
-"""
-_HARDENING = """\
 # No more of the host than it takes: containers' namespaces and processes, /proc/sys, the engine's files, the network.
 CapabilityBoundingSet={capabilities}
 NoNewPrivileges=yes
@@ -101,6 +69,15 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
+
+[Install]
+WantedBy=multi-user.target
+"""
+_ROUTER_ENDS = """\
+# Ends without a farewell, as by `weave stop --for-restart`: containers talk on while the router is away.
+KillSignal=SIGUSR1
+# What it has started, as wireguard-go, goes on until the next router.
+KillMode=process
 """
 _ROUTER_MAY = (
     *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_CHROOT"),
@@ -112,19 +89,27 @@ _PROXY_MAY = ("CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWN
 def unit_texts(program: str) -> dict[str, str]:
     """The text of each unit, by its name. `program`: the path of the `weave` that they run."""
 
-    def hardening(capabilities: Sequence[str], *families: str) -> str:
-        return _HARDENING.format(capabilities=" ".join(capabilities), families=" ".join(families))
-
-    common = {"options": OPTIONS, "program": _escaped(program)}
-    inet = ("AF_UNIX", "AF_INET", "AF_INET6")
-    return {
-        ROUTER: _ROUTER.format(
-            pid=_run(Path(DEFAULT_CONTROL).with_suffix(".pid")),
-            hardening=hardening(_ROUTER_MAY, *inet, "AF_NETLINK", "AF_PACKET"),
-            **common,
-        ),
-        PROXY: _PROXY.format(pid=_run(f"{DEFAULT_PROXY}.pid"), hardening=hardening(_PROXY_MAY, *inet), **common),
+    inet = "AF_UNIX AF_INET AF_INET6"
+    router = {
+        "description": "Router of the container overlay network",
+        "order": "After=network-online.target docker.service\nWants=network-online.target",
+        "pid": _run(Path(DEFAULT_CONTROL).with_suffix(".pid")),
+        "command": "launch $WEAVE_FLAGS",
+        "ending": _ROUTER_ENDS,
+        "capabilities": " ".join(_ROUTER_MAY),
+        "families": f"{inet} AF_NETLINK AF_PACKET",
     }
+    proxy = {
+        "description": "Docker API proxy of the container overlay network",
+        "order": f"After=docker.service {ROUTER}",
+        "pid": _run(f"{DEFAULT_PROXY}.pid"),
+        "command": "launch-proxy $WEAVE_PROXY_FLAGS",
+        "ending": "",
+        "capabilities": " ".join(_PROXY_MAY),
+        "families": inet,
+    }
+    common = {"options": OPTIONS, "program": _escaped(program)}
+    return {ROUTER: _UNIT.format(**router, **common), PROXY: _UNIT.format(**proxy, **common)}
 
 
 def systemd(words: Sequence[str], environment: Mapping[str, str]) -> str:

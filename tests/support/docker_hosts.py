@@ -3,23 +3,25 @@
 The engine keeps everything under the host's temporary directory; nothing of it touches the machine's own network.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TypeVar
 
-from overlay_hosts import Host
+from overlay_hosts import Host, underlay
 from tiers import cannot_run
 from waiting import PATIENCE, eventually
 
 from lab.backends.dind import cgroups
 
-__all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "gone", "need_docker"]
+__all__ = ["BUSYBOX", "GLIBC", "SCRATCH", "DockerHost", "clients", "gone", "need_docker", "two_hosts"]
 
 BUSYBOX, GLIBC, SCRATCH = "test/busybox", "test/glibc", "test/scratch"
 _APPLETS = "sh ls sleep cat echo env ping httpd id ip nslookup true false grep printf touch hostname wget"
@@ -157,6 +159,33 @@ class DockerHost(Host):
         path = self.disk / "dockerd.log"
         tail = "".join(path.read_text().splitlines(keepends=True)[-15:]) if path.exists() else ""
         return super().log + tail
+
+
+Kind = TypeVar("Kind", bound=DockerHost)
+
+
+@contextlib.contextmanager
+def two_hosts(
+    kind: type[Kind],
+    launch: Sequence[str] = (),
+    proxy: Sequence[str] | None = None,
+    images: Callable[[Kind], object] = DockerHost.load_images,
+) -> Iterator[tuple[Kind, Kind]]:
+    """`orion` and `macbook` with images, connected routers and, unless its flags are None, the proxy."""
+    with underlay(kind) as made:
+        found: list[Kind] = []
+        for number, name in enumerate(("orion", "macbook"), 2):
+            host = made.host(name, number)
+            assert isinstance(host, kind)
+            found.append(host)
+        for host in found:
+            images(host)
+            host.weave("launch", *launch)
+            if proxy is not None:
+                host.weave("launch-proxy", *proxy)
+        one, two = found
+        one.weave("connect", two.address)
+        yield one, two
 
 
 def gone(host: DockerHost) -> None:

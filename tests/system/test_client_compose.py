@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from client_tools import COMPOSE_1, compose_2, load_expected_images
-from docker_hosts import DockerHost, gone, need_docker
-from overlay_hosts import eventually, underlay
+from docker_hosts import DockerHost, gone, need_docker, two_hosts
+from overlay_hosts import eventually
 from tiers import cannot_run
 
 Pair = tuple[DockerHost, DockerHost]
@@ -61,22 +61,14 @@ networks:
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     need_docker()
-    with underlay(DockerHost) as made:
-        hosts = made.host("orion", 2), made.host("macbook", 3)
-        for host in hosts:
-            assert isinstance(host, DockerHost)
-            load_expected_images(host, IMAGE)
-            host.weave("launch", "--plugin")
-            host.weave("launch-proxy", "--hostname-from-label", "com.docker.compose.service")
-        one, two = hosts
-        assert isinstance(two, DockerHost)
-        one.weave("connect", two.address)
+    flags = ("--hostname-from-label", "com.docker.compose.service")
+    with two_hosts(DockerHost, ["--plugin"], flags, lambda host: load_expected_images(host, IMAGE)) as (one, two):
         (one.disk / "compose.yaml").write_text(PROJECT)
         two.docker(
             *("network", "create", "-d", "weave", "--ipam-driver", "weave"),
             *("--subnet", "10.40.2.0/24", "--ip-range", "10.40.2.192/26", "back"),
         )
-        yield hosts
+        yield one, two
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 import pytest
-from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches
-from overlay_hosts import PYTHON, eventually, underlay
+from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches, two_hosts
+from overlay_hosts import PYTHON, eventually
 from spoofed_frames import ethernet, heard, ipv4, mac_of, udp
 
 from overlay.plugin.requests import ADDRESS_SPACE
@@ -17,14 +17,9 @@ Pair = tuple[DockerHost, DockerHost]
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     need_docker()
-    with underlay(DockerHost) as made:
-        hosts = made.host("orion", 2), made.host("macbook", 3)
+    with two_hosts(DockerHost, ["--plugin"]) as hosts:
         for host in hosts:
-            assert isinstance(host, DockerHost)
-            host.load_images()
-            host.weave("launch", "--plugin")
             host.docker("network", "create", "-d", "weave", "--ipam-driver", "weave", "--subnet", "10.40.0.0/24", "net")
-        hosts[0].weave("connect", hosts[1].address)
         yield hosts
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches
-from overlay_hosts import eventually, underlay
+from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches, two_hosts
+from overlay_hosts import eventually
 
 Pair = tuple[DockerHost, DockerHost]
 
@@ -12,14 +12,8 @@ Pair = tuple[DockerHost, DockerHost]
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     need_docker()
-    with underlay(DockerHost) as made:
-        one, two = made.host("orion", 2), made.host("macbook", 3)
-        assert isinstance(one, DockerHost) and isinstance(two, DockerHost)
-        for host in (one, two):
-            host.load_images()
-            host.weave("launch")
-        one.weave("connect", two.address)
-        yield one, two
+    with two_hosts(DockerHost) as hosts:
+        yield hosts
 
 
 def test_run_attach_start_and_detach(pair: Pair) -> None:

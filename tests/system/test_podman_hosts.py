@@ -6,8 +6,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from docker_hosts import BUSYBOX, SCRATCH, gone
-from overlay_hosts import eventually, underlay
+from docker_hosts import BUSYBOX, SCRATCH, gone, two_hosts
+from overlay_hosts import eventually
 from podman_hosts import PodmanHost, need_podman
 
 Pair = tuple[PodmanHost, PodmanHost]
@@ -16,14 +16,7 @@ Pair = tuple[PodmanHost, PodmanHost]
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     need_podman()
-    with underlay(PodmanHost) as made:
-        hosts = made.host("orion", 2), made.host("macbook", 3)
-        for host in hosts:
-            assert isinstance(host, PodmanHost)
-            host.load_images()
-            host.weave("launch")
-            host.weave("launch-proxy")
-        hosts[0].weave("connect", hosts[1].address)
+    with two_hosts(PodmanHost, proxy=()) as hosts:
         yield hosts
 
 

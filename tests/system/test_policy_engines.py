@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from docker_hosts import BUSYBOX, DockerHost, need_docker
-from overlay_hosts import eventually, underlay
+from docker_hosts import BUSYBOX, DockerHost, need_docker, two_hosts
+from overlay_hosts import eventually
 
 Pair = tuple[DockerHost, DockerHost]
 SERVE = "while true; do echo hello | nc -l -p 5432; done"
@@ -13,14 +13,7 @@ SERVE = "while true; do echo hello | nc -l -p 5432; done"
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     need_docker()
-    with underlay(DockerHost) as made:
-        hosts = made.host("orion", 2), made.host("macbook", 3)
-        for host in hosts:
-            assert isinstance(host, DockerHost)
-            host.load_images()
-            host.weave("launch", "--plugin")
-            host.weave("launch-proxy")
-        hosts[0].weave("connect", hosts[1].address)
+    with two_hosts(DockerHost, ["--plugin"], proxy=()) as hosts:
         eventually(lambda: "Peers: 2 " in hosts[0].weave("status").stdout, 60, "they have met")
         yield hosts
 
