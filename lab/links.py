@@ -35,12 +35,6 @@ class Burst:
     good: float = 0.0
     """Probability of loss while in the good state."""
 
-    def mean_loss(self) -> float:
-        """Loss in the long run: the stationary distribution of the chain, weighted."""
-        total = self.enter + self.leave
-        share = self.enter / total if total else 0.0
-        return share * self.bad + (1 - share) * self.good
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:

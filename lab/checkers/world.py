@@ -112,10 +112,6 @@ class ExpectedState:
         if self._policies and not isinstance(record, Sample):
             self._policies.talked([self.members(group) for group in self.groups])
 
-    def group_of(self, host: str) -> int | None:
-        """Index into `groups`, None when the host is down."""
-        return self._group_of.get(host)
-
     def members(self, group: tuple[str, ...]) -> list[str]:
         """Hosts of a group that should have a running peer, in the group's order."""
         return [host for host in group if host in self.launched and host not in self.gone]

@@ -26,7 +26,6 @@ class ProgressPrinter:
 
     def __init__(self) -> None:
         self._live = terminal.live()
-        self._failed_steps = 0
 
     def head(self, scenario: Resolved, backend: str) -> None:
         """What is about to be played."""

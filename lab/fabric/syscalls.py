@@ -48,7 +48,6 @@ class Clone(IntFlag):
     """CLONE_NEW* of <linux/sched.h>: the kinds of namespaces, for `unshare` and `setns`."""
 
     NEWNS = 0x00020000
-    NEWCGROUP = 0x02000000
     NEWUTS = 0x04000000
     NEWIPC = 0x08000000
     NEWUSER = 0x10000000
@@ -65,19 +64,14 @@ class Mount(IntFlag):
     NOEXEC = 8
     REMOUNT = 32
     BIND = 4096
-    MOVE = 8192
     REC = 16384
     PRIVATE = 1 << 18
-    SLAVE = 1 << 19
-    SHARED = 1 << 20
 
 
 class Umount(IntFlag):
     """Flags of umount2(2)."""
 
-    FORCE = 1
     DETACH = 2
-    NOFOLLOW = 8
 
 
 def _check(result: int, call: str) -> None:

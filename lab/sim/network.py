@@ -7,7 +7,7 @@ One `LinkModel` for each direction between two hosts does to packets what links 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from lab.links import Link, Links
+from lab.links import Links
 from lab.sim.link_model import LinkModel
 from lab.sim.routers import Fate, Leg, Routers
 from lab.sim.scheduler import Scheduler
@@ -119,21 +119,6 @@ class SimNetwork(Streams):
             way.cut = self._is_cut(sender, receiver)
             way.obstruct(*self._obstructed(sender, receiver))
         return way
-
-    def relink(self, sender: str, receiver: str, link: Link) -> None:
-        """Replace what the link does to packets in one direction."""
-        self._links = self._links.with_pair(sender, receiver, link)
-        cut = self.way(sender, receiver).cut
-        fresh = LinkModel(link, BASE_DELAY, self._rng)
-        fresh.cut = cut
-        fresh.obstruct(*self._obstructed(sender, receiver))
-        for site in (self._sites[sender], self._sites[receiver]):
-            for end in self._ends[site.name].values():
-                if (end.site.name, end.other.site.name) == (sender, receiver):
-                    end.way = end.other.back = fresh
-                elif (end.other.site.name, end.site.name) == (sender, receiver):
-                    end.back = end.other.way = fresh
-        self._ways[sender, receiver] = fresh
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """All addresses of a host."""

@@ -66,7 +66,7 @@ class Peer:
 
     __slots__ = (
         "_do", "_handled", "address", "busy_until", "clock", "disk", "ends", "life", "listening", "name", "node",
-        "port", "powered", "received_messages", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink",
+        "port", "powered", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink",
         "world",
     )  # fmt: skip
 
@@ -90,7 +90,6 @@ class Peer:
         """On connections and in datagrams, without the headers of TCP, UDP and IP."""
         self.sent_messages = 0
         self.sent_datagrams = 0
-        self.received_messages = 0
         self.busy_until = 0
         """When it has handled what has arrived, on a machine that takes time for it."""
         self._handled = 0
@@ -257,7 +256,6 @@ class Peer:
         self._take(DialFailed(dialled, reason), None)
 
     def received(self, end: End, message: Any) -> None:
-        self.received_messages += 1
         if self.world.machine is None:
             self.feed(TcpMessage(end.conn, message))
         else:

@@ -23,7 +23,6 @@ _OFFSET: Final = 0x1FFF
 _FIN_PSH: Final = 0x09
 _CWR: Final = 0x80
 _CHECKSUM_AT: Final = {_TCP: 16, _UDP: 6}
-MAX_FRAME: Final = 65535
 _IPV4_MINIMUM: Final = 68
 """The smallest MTU of a link that carries IPv4 (RFC 791): a path below it is none."""
 
@@ -41,9 +40,6 @@ class Gso(IntEnum):
     TCPV6 = 4
     UDP_L4 = 5
 
-
-GSO_ECN: Final = 0x80
-"""Beside a type: the super-packet has CWR set, which belongs to its first segment only."""
 
 _PLAIN: Final = VNET.pack(0, Gso.NONE, 0, 0, 0, 0)
 
@@ -182,14 +178,6 @@ def offload_header(found: Layers, size: int, many: bool) -> bytes:
         kind = (Gso.TCPV4 if found.version == 4 else Gso.TCPV6) if found.protocol == _TCP else Gso.UDP_L4
     at = _CHECKSUM_AT[found.protocol]
     return VNET.pack(NEEDS_CSUM, kind, found.end if many else 0, size if many else 0, found.transport, at)
-
-
-def to_write(frame: bytes) -> list[bytes]:
-    """What to write to the port for a frame whose transport checksum is to be completed: buffers in order."""
-    found = layers(frame)
-    if found is None or not found.transport:
-        return [_PLAIN, frame]
-    return join([frame], found, len(frame) - found.end)
 
 
 def plain(frame: bytes) -> list[bytes]:

@@ -64,9 +64,6 @@ class Sleeve:
         self._out: dict[int, socket.socket] = {}
         """Where probes of the kernel's paths leave, by the number of the VXLAN device."""
         self._looking: asyncio.TimerHandle | None = None
-        self._sent_before = 0
-        self.offloads = True
-        """The port hands over whole super-packets."""
 
     def start(self) -> None:
         """Open the port and listen for probes. Raises `OSError`."""

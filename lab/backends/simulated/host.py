@@ -90,7 +90,6 @@ class SimHost:
         """What the last view said of the traffic."""
         self._refresh = max(WATCH_REFRESH, len(names) / _REFRESHES)
         """Seconds without a change after which a view says how much was sent meanwhile."""
-        self._dying: dict[asyncio.Task[None], None] = {}
 
     @property
     def powered(self) -> bool:

@@ -36,12 +36,6 @@ def test_values_that_make_no_sense_are_named(link: Link, words: str) -> None:
     assert words in fault
 
 
-def test_bursty_loss_in_the_long_run() -> None:
-    assert Burst(enter=0.1, leave=0.3).mean_loss() == pytest.approx(0.25)
-    assert Burst(enter=0.1, leave=0.3, bad=0.5, good=0.1).mean_loss() == pytest.approx(0.2)
-    assert Burst(enter=0, leave=0).mean_loss() == 0
-
-
 def test_a_pair_overrides_the_default_in_its_direction_only() -> None:
     links = Links(Link(loss=0.1)).with_pair("a", "b", Link(delay=1, distribution=Distribution.NORMAL))
     assert links.between("a", "b").delay == 1
