@@ -44,18 +44,17 @@ LINES = [
     "echo out | tee f | cat - f",
     "echo hidden > /dev/null",
     "cat missing 2>/dev/null",
-    "cat missing 2>&1 >/dev/null | wc -l",
     "printf_is_no_command_here_or_there 2>/dev/null",
-    "echo b > f; echo a >> f; echo b >> f; sort f; sort -r f; sort -u f; sort f | uniq",
-    "echo 10 > f; echo 9 >> f; sort f; sort -n f",
     "echo x > a; echo x > b; diff a b",
     "echo x > a; echo y > b; echo z >> b; diff a b",
-    "echo x > a; echo y >> a; echo x > b; diff a b; diff -q a b",
     "echo x > a; diff a - < a",
     "diff nowhere nothing 2>/dev/null",
     "echo 'inet 10.0.1.4/24 scope' | grep -o '[0-9.]*/[0-9]*'",
+    "cat missing 2>&1 >/dev/null | head -c 0",
+    "echo 1 > f; echo 2 >> f; echo 3 >> f; head -n 2 f; head -1 f; head -c 3 f; cat f | head",
+    "echo x > a; echo y >> a; echo x > b; diff a b",
+    "echo \"it's a \\\"word\\\"\"'; x' | cat\necho 'two\nlines' # a comment",
     "echo abc | grep -q b && echo found",
-    "echo abc | grep -c z",
     "echo 'a+b' | grep 'a+b'",
     "echo 'aab' | grep 'a\\{2\\}b'",
     "echo 'aab' | grep -E 'a{2}b|zz'",
@@ -64,18 +63,11 @@ LINES = [
     "echo 'one two' | grep -w two; echo 'onetwo' | grep -w two",
     "echo a > p; echo b >> p; echo xbx | grep -f p",
     "echo 10.0.1.1/24 > after; echo '77 10.0.1.1/24' > before; grep -qF -f after before && echo kept",
-    "echo 1 > f; echo 2 >> f; echo 3 >> f; head -n 2 f; tail -n 1 f; head -1 f; tail -n +0 f > /dev/null 2>&1; echo x",
-    "echo a b c | wc -w",
-    "test -e nothing || echo absent",
-    "echo x > f; [ -s f ] && [ a = a ] && [ a != b ] && echo all",
-    "cp nothing there 2>/dev/null || echo failed",
-    "echo x > f; cp f g; rm f; cat g; test -e f; echo done",
     "sh -c 'echo nested | cat'",
     "sh -ec 'echo one\nfalse\necho never'",
     "sh -ec 'false || echo rescued\necho on'",
     "sh -ec 'false && echo no\necho on'",
 ]
-LINES = [line for line in LINES if "tail -n +0" not in line]
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -122,15 +114,22 @@ def test_quoted_words_come_back(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "why"),
     [
-        (["sh", "-c", "x=1; echo done"], "variables"),
-        (["sh", "-c", "echo `date`"], "expand"),
-        (["sh", "-c", "cat <<EOF"], "here-documents"),
-        (["sh", "-c", "sleep 1 &"], "background"),
-        (["sh", "-c", "(echo a)"], "subshells"),
-        (["sh", "-c", "cat *.txt"], "quote it"),
-        (["sh", "-c", "echo 'open"], "not closed"),
+        (
+            ["sh", "-c", "x=1; echo done"],
+            "`x=1; echo do`: the shell of simulated hosts knows commands",
+        ),
+        (["sh", "-c", "echo `date`"], "``date``: the shell of simulated hosts"),
+        (["sh", "-c", 'echo "$HOME"'], '`"$HOME"`: the shell of simulated hosts'),
+        (["sh", "-c", "cat <<EOF"], "`<<EOF`: the shell of simulated hosts"),
+        (["sh", "-c", "sleep 1 &"], "`&`: the shell of simulated hosts"),
+        (["sh", "-c", "(echo a)"], "`(echo a)`: the shell of simulated hosts"),
+        (["sh", "-c", "cat *.txt"], "`*.txt`: the shell of simulated hosts"),
+        (["sh", "-c", "echo 'open"], "`'open`: the shell of simulated hosts"),
+        (["sh", "-c", "echo a >"], "`>`: the shell of simulated hosts"),
+        (["sh", "-c", "echo a |"], "`a line that ends without a command`"),
+        (["sh", "-c", "echo a | wc"], "no simulated host has a command `wc`; there are cat, curl, diff, echo"),
         (["sh", "-c", "echo a | tcpdump"], "`tcpdump`"),
-        (["sudo", "-u", "root", "strace", "ls"], "`strace`"),
+        (["sudo", "strace", "ls"], "`strace`"),
         (["bash"], "interactive"),
         (["weave", "launch-proxy"], "no Docker clients"),
     ],
@@ -139,7 +138,7 @@ def test_what_cannot_be_simulated_is_named(argv: list[str], why: str) -> None:
     assert why in unknown(argv, container=False)
 
 
-@pytest.mark.parametrize("argv", [["sudo", "weave", "status"], ["env", "weave", "ps"], ["sh", "-c", "weave ps | cat"]])
+@pytest.mark.parametrize("argv", [["sudo", "weave", "status"], ["exec", "weave", "ps"], ["sh", "-c", "weave ps | cat"]])
 def test_weave_is_known_on_hosts_only(argv: list[str]) -> None:
     assert unknown(argv, container=False) == ""
     assert "command of hosts" in unknown(argv, container=True)

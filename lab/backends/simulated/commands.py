@@ -5,12 +5,13 @@ host only as `CommandPlace`.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from lab.contracts.lab import CommandResult
 from lab.host_engine import CLIENT
-from lab.sim.filters import FILTERS, NULL, Files
+from lab.sim.filters import FILTERS, NULL, BadUse, Files
 from lab.sim.shell import NotSimulated, ShellCommand, commands, parse
 
 __all__ = ["CommandPlace", "Program", "known", "line_of", "run_argv", "unknown"]
@@ -36,9 +37,9 @@ Program = Callable[[CommandPlace, Sequence[str], str], Awaitable[CommandResult]]
 
 PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
 """What hosts and containers have beside filters and the shell's own words; `weave` on hosts only."""
-_UNTOLD = ("bridge", "nsenter", "exit", "set", "cd", "bash")
+_UNTOLD = ("bridge", "nsenter", "exit", "bash")
 """What there is for the lab's own use, and the shell's own words."""
-_OWN = ("sh", "bash", "sudo", "env", "sleep", ":", "exit", "cd", "set")
+_OWN = ("sh", "bash", "sudo", "sleep", "exit")
 _NOT_SIMULATED = {
     "launch-proxy": "simulated hosts have no Docker clients that a proxy could serve",
 }
@@ -95,23 +96,21 @@ async def run_argv(place: CommandPlace, argv: Sequence[str], stdin: str = "") ->
     if name in FILTERS:
         ended = FILTERS[name]([name, *words[1:]], stdin, place.files)
         return CommandResult(ended.code, ended.out, ended.err)
-    if name in (":", "set", "cd"):
-        return CommandResult(0, "", "")
     if name == "exit":
         return CommandResult(int(words[1]) & 255 if len(words) > 1 and words[1].isdigit() else 0, "", "")
-    if name == "env":
-        return CommandResult(0, "".join(f"{key}={value}\n" for key, value in place.environment.items()), "")
     if name == "sleep":
-        try:
-            seconds = sum(_seconds(word) for word in words[1:])
-        except ValueError:
-            return CommandResult(1, "", f"sleep: invalid time interval '{' '.join(words[1:])}'\n")
-        await asyncio.sleep(seconds)
+        if len(words) != 2 or re.fullmatch(r"\d+(\.\d+)?", words[1]) is None:
+            return CommandResult(1, "", f"sleep: takes a number of seconds, found '{' '.join(words[1:])}'\n")
+        await asyncio.sleep(float(words[1]))
         return CommandResult(0, "", "")
     program = place.programs.get(name)
     if program is None:
         return CommandResult(127, "", f"sh: {name}: not found\n")
-    return await program(place, words, stdin)
+    try:
+        return await program(place, words, stdin)
+    except BadUse as error:
+        code, text = error.args
+        return CommandResult(code, "", f"{name}: {text}\n")
 
 
 async def _run_line(place: CommandPlace, line: str, stdin: str, *, strict: bool) -> CommandResult:
@@ -125,7 +124,9 @@ async def _run_line(place: CommandPlace, line: str, stdin: str, *, strict: bool)
     for index, item in enumerate(items):
         if (item.when == "&&" and code != 0) or (item.when == "||" and code == 0):
             continue
-        code, text = await _pipeline(place, item.pipeline, stdin, err)
+        text = stdin
+        for command in item.pipeline:
+            code, text = await _command(place, command, text, err)
         out.append(text)
         if item.pipeline[0].argv[0] == "exit":
             break
@@ -133,16 +134,6 @@ async def _run_line(place: CommandPlace, line: str, stdin: str, *, strict: bool)
         if strict and code != 0 and not tested:
             break
     return CommandResult(code, "".join(out), "".join(err))
-
-
-async def _pipeline(
-    place: CommandPlace, pipeline: tuple[ShellCommand, ...], stdin: str, err: list[str]
-) -> tuple[int, str]:
-    """The last command's code and what is left for standard output."""
-    code, text = 0, stdin
-    for command in pipeline:
-        code, text = await _command(place, command, text, err)
-    return code, text
 
 
 async def _command(place: CommandPlace, command: ShellCommand, stdin: str, err: list[str]) -> tuple[int, str]:
@@ -173,14 +164,8 @@ async def _command(place: CommandPlace, command: ShellCommand, stdin: str, err: 
 
 
 def _bare(argv: Sequence[str]) -> list[str]:
-    """The words without `sudo`, `env` and `exec` before them."""
-    words = list(argv)
-    while words and (words[0] in ("sudo", "exec") or (words[0] == "env" and len(words) > 1)):
-        del words[0]
-        while words and words[0].startswith("-"):
-            takes = words[0] in ("-u", "-g", "-h", "-p", "--user", "--group")
-            del words[: 1 + takes]
-    return words
+    """The words without `sudo` and `exec` before them."""
+    return list(argv[1:] if argv and argv[0] in ("sudo", "exec") else argv)
 
 
 def line_of(words: Sequence[str]) -> str | None:
@@ -188,8 +173,3 @@ def line_of(words: Sequence[str]) -> str | None:
     if len(words) >= 3 and words[1].startswith("-") and "c" in words[1]:
         return words[2]
     return None
-
-
-def _seconds(word: str) -> float:
-    unit = {"s": 1, "m": 60, "h": 3600}.get(word[-1:], 0)
-    return float(word[:-1] if unit else word) * (unit or 1)

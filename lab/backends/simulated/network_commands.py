@@ -7,7 +7,7 @@ whom of `reach`. `ip` and `bridge` make what the lab's static VXLAN is made of, 
 import asyncio
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from msgspec import Struct
@@ -15,12 +15,10 @@ from msgspec import Struct
 from lab.backends.simulated.commands import CommandPlace, Program, run_argv
 from lab.contracts.lab import CommandResult
 from lab.images.dummy_http import greeting
+from lab.sim.filters import NULL, BadUse, options_of
 
 __all__ = ["NETWORK", "HttpFetch", "NetworkPlace", "ShownInterface"]
 
-_CURL_VALUED = {"-o", "--output", "-m", "--max-time", "--connect-timeout", "--noproxy", "-w", "--write-out", "-X",
-                "--request", "-H", "--header"}  # fmt: skip
-_CURL_SWITCHES = {"--silent": "s", "--show-error": "S", "--fail": "f", "--location": "L", "--ipv4": "4"}
 _DEFAULT_PATIENCE = 130.0
 """Seconds that Linux tries to open a connection."""
 
@@ -77,63 +75,37 @@ class NetworkPlace(CommandPlace, Protocol):
 
 
 async def _curl(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
-    here = cast(NetworkPlace, place)
-    switches, values, urls = _curl_words(argv[1:])
-    if isinstance(switches, CommandResult):
-        return switches
+    options, urls = options_of(argv, "sSfm:o:w:", ("max-time=",))
     if not urls:
-        return CommandResult(2, "", "curl: no URL specified\n")
-    try:
-        patience = float(values.get("-m") or values.get("--max-time") or values.get("--connect-timeout") or "nan")
-    except ValueError:
-        return CommandResult(2, "", "curl: expected a proper numerical parameter\n")
+        raise BadUse(2, "no URL specified")
+    patience = _number(options, "-m", _number(options, "--max-time", _DEFAULT_PATIENCE))
+    target = options.get("-o", [""])[-1]
     code, out, err = 0, "", ""
     for url in urls:
-        fetched = await _get(here, url, patience if patience == patience else _DEFAULT_PATIENCE)
+        fetched = await _get(cast(NetworkPlace, place), url, patience)
+        if not fetched.code and "-f" in options and fetched.status >= 400:
+            fetched = HttpFetch(22, f"The requested URL returned error: {fetched.status}", fetched.status)
         code, text = fetched.code, fetched.body
-        if not code and "f" in switches and fetched.status >= 400:
-            code, text = 22, ""
-            fetched = HttpFetch(22, f"The requested URL returned error: {fetched.status}")
-        if code and ("s" not in switches or "S" in switches):
+        if code and ("-s" not in options or "-S" in options):
             err += f"curl: ({code}) {fetched.error}\n"
-        target = values.get("-o") or values.get("--output")
-        if target and target != "-" and not code:
-            if target != "/dev/null":
+        if target and not code:
+            if target != NULL:
                 place.files[target] = text
             text = ""
         out += text
-        form = values.get("-w") or values.get("--write-out") or ""
-        size = len(fetched.body.encode())
-        for name, value in (("http_code", f"{fetched.status:03}"), ("size_download", str(size))):
-            form = form.replace(f"%{{{name}}}", value)
+        form = options.get("-w", [""])[-1]
+        form = form.replace("%{http_code}", f"{fetched.status:03}")
+        form = form.replace("%{size_download}", str(len(fetched.body.encode())))
         out += form.replace("\\n", "\n")
     return CommandResult(code, out, err)
 
 
-def _curl_words(words: Sequence[str]) -> tuple[set[str] | CommandResult, dict[str, str], list[str]]:
-    switches: set[str] = set()
-    values: dict[str, str] = {}
-    urls: list[str] = []
-    left = list(words)
-    while left:
-        word = left.pop(0)
-        if word in _CURL_VALUED or (word[:2] in _CURL_VALUED and len(word) > 2 and word[1] != "-"):
-            if word not in _CURL_VALUED:
-                word, value = word[:2], word[2:]
-            elif not left:
-                return CommandResult(2, "", f"curl: option {word}: requires parameter\n"), {}, []
-            else:
-                value = left.pop(0)
-            values[word] = value
-        elif word in _CURL_SWITCHES:
-            switches.add(_CURL_SWITCHES[word])
-        elif word.startswith("-") and set(word[1:]) <= set("sSfL4v"):
-            switches |= set(word[1:])
-        elif word.startswith("-"):
-            return CommandResult(2, "", f"curl: the simulated one has no option {word}\n"), {}, []
-        else:
-            urls.append(word)
-    return switches, values, urls
+def _number(options: Mapping[str, Sequence[str]], name: str, default: float) -> float:
+    """The value of an option that takes a number. Raises `BadUse`."""
+    text = options.get(name, [str(default)])[-1]
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise BadUse(2, f"{name} {text}: expected a number")
+    return float(text)
 
 
 async def _get(here: NetworkPlace, url: str, timeout: float) -> HttpFetch:
@@ -155,28 +127,11 @@ async def _get(here: NetworkPlace, url: str, timeout: float) -> HttpFetch:
 
 async def _ping(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     here = cast(NetworkPlace, place)
-    count, interval, patience, size = None, 1.0, 10.0, 56
-    quiet = False
-    names: list[str] = []
-    words = list(argv[1:])
-    while words:
-        word = words.pop(0)
-        if word in ("-q", "-n", "-4", "-6"):
-            quiet |= word == "-q"
-        elif word[:2] in ("-c", "-i", "-W", "-w", "-s"):
-            text = word[2:] or (words.pop(0) if words else "")
-            if not re.fullmatch(r"\d+(\.\d+)?", text):
-                return CommandResult(2, "", f"ping: invalid argument: '{text}'\n")
-            count = int(float(text)) if word[:2] == "-c" else count
-            interval = float(text) if word[:2] == "-i" else interval
-            patience = float(text) if word[:2] == "-W" else patience
-            size = int(float(text)) if word[:2] == "-s" else size
-        elif word.startswith("-"):
-            return CommandResult(2, "", f"ping: the simulated one has no option {word}\n")
-        else:
-            names.append(word)
-    if len(names) != 1 or count is None:
-        return CommandResult(2, "", "usage: ping -c COUNT [-i SECONDS] [-W SECONDS] [-q] HOST\n")
+    options, names = options_of(argv, "c:i:W:s:")
+    if len(names) != 1 or "-c" not in options:
+        raise BadUse(2, "usage: ping -c COUNT [-i SECONDS] [-W SECONDS] [-s BYTES] HOST")
+    count, size = int(_number(options, "-c", 1)), int(_number(options, "-s", 56))
+    interval, patience = _number(options, "-i", 1.0), _number(options, "-W", 10.0)
     addresses = here.resolve(names[0])
     if not addresses:
         return CommandResult(2, "", f"ping: {names[0]}: Name or service not known\n")
@@ -189,8 +144,7 @@ async def _ping(place: CommandPlace, argv: Sequence[str], stdin: str) -> Command
         took = await here.echo(address, patience if number == count else max(interval, 0.0) or patience, size)
         if took is not None:
             times.append(took)
-            if not quiet:
-                lines.append(f"{size + 8} bytes from {address}: icmp_seq={number} ttl=64 time={took / 1e6:.3f} ms")
+            lines.append(f"{size + 8} bytes from {address}: icmp_seq={number} ttl=64 time={took / 1e6:.3f} ms")
         if number < count:
             await asyncio.sleep(max(0.0, sent + interval - loop.time()))
     lost = 100 * (count - len(times)) // count if count else 0
