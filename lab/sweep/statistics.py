@@ -1,11 +1,16 @@
 """Estimates with confidence bands, and tests, for samples some of which are only known to be longer than something.
 
 A `CensoredSample` is times, and for each whether it was reached; one that was not is right-censored: longer than its
-window. Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values is the plain
-empirical distribution. Bands are percentile bootstrap (Efron 1979): the runs are drawn anew with replacement. Two
-samples are compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965), with its permutation
-distribution; many comparisons together are held to one error rate after Holm (1979). Everything is a function of its
-arguments: the generators are seeded. Pure but for numpy.
+window.
+Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values is the plain empirical
+distribution. Bands are percentile bootstrap (Efron 1979): the runs are drawn anew with replacement. Two samples are
+compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965), with its permutation distribution; many
+comparisons together are held to one error rate after Holm (1979). Everything is a function of its arguments: the
+generators are seeded. Pure but for numpy and scipy.
+
+scipy permutes. Its `bootstrap` interpolates between resamples, which has no meaning towards infinity, and its `ecdf`
+estimates one censored sample at a time: 1,000 resamples of 100 runs would take 0.4 s instead of 10 ms. So these
+two are done here, for all resamples at once; a test compares them with scipy's.
 """
 
 from collections.abc import Sequence
@@ -26,7 +31,6 @@ __all__ = [
     "Ratio",
     "curve",
     "holm",
-    "mean",
     "median",
     "permutation_test",
     "ratio_of_medians",
@@ -39,7 +43,7 @@ BOOTSTRAP = 1_000
 """Resamples behind each band."""
 CONFIDENCE = 0.95
 PERMUTATIONS = 20_000
-"""Rearrangements behind each p value, which is never below 1 in so many."""
+"""Most rearrangements behind each p value, which are all there are where that is fewer."""
 FEWEST_FOR_AN_INTERVAL = 2
 """With one run there is nothing to draw anew."""
 _GRID = 200
@@ -128,15 +132,6 @@ def median(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP)
     return Estimate(value, low, high)
 
 
-def mean(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Estimate:
-    """The mean of values that are all known."""
-    if len(sample) < FEWEST_FOR_AN_INTERVAL:
-        return Estimate(float(sample.values.mean()), np.nan, np.nan)
-    weights = _weights(len(sample), seed, resamples)
-    low, high = _quantiles(weights @ sample.values / len(sample))
-    return Estimate(float(sample.values.mean()), low, high)
-
-
 def ratio_of_medians(a: CensoredSample, b: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Ratio:
     """median(a) / median(b) with its interval; resamples whose medians cannot be divided make the interval open."""
     first, second = _medians_of(a, np.ones((1, len(a))))[0], _medians_of(b, np.ones((1, len(b))))[0]
@@ -162,18 +157,25 @@ def permutation_test(
     time; under the hypothesis that `a` and `b` are alike, any division of all scores is as likely as this one. Pairs
     whose order is not known for censoring count as ties.
     """
+    # Takes a second to import, and only comparisons need it.
+    from scipy.stats import permutation_test as permute  # type: ignore[attr-defined]
+
     scores = _scores(np.concatenate([a.values, b.values]), np.concatenate([a.reached, b.reached]))
     first = len(a)
-    observed = scores[:first].sum()
-    # Sums of whole numbers, so that equal is equal.
-    rng, extreme, left = np.random.default_rng(seed), 0, permutations
-    while left:
-        rows = max(1, min(left, _CHUNK // len(scores)))
-        drawn = rng.permuted(np.broadcast_to(scores, (rows, len(scores))), axis=1)[:, :first].sum(axis=1)
-        extreme += int((np.abs(drawn) >= abs(observed)).sum())
-        left -= rows
-    superiority = 0.5 - observed / (2 * first * len(b))
-    return (extreme + 1) / (permutations + 1), float(superiority)
+    superiority = float(0.5 - scores[:first].sum() / (2 * first * len(b)))
+    if min(first, len(b)) == 1:  # scipy takes no single run, which may be any
+        one = scores[0] if first == 1 else scores[-1]
+        return float((abs(scores) >= abs(one)).mean()), superiority
+    found = permute(
+        (scores[:first], scores[first:]),
+        lambda one, _, axis: abs(one.sum(axis=axis)),
+        n_resamples=permutations,
+        batch=max(1, _CHUNK // len(scores)),
+        vectorized=True,
+        alternative="greater",
+        rng=seed,
+    )
+    return float(found.pvalue), superiority
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

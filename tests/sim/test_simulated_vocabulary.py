@@ -253,7 +253,7 @@ def test_subnets_are_apart() -> None:
 
 REFUSED = {
     "exec: {host: a, command: tcpdump -i eth0}": "timeline[0].exec: no simulated host has a command `tcpdump`",
-    "exec: {host: a, command: 'for i in 1 2; do ping -c 1 b; done'}": "timeline[0].exec: `for i in 1 2`: the shell of simulated hosts",
+    "exec: {host: a, command: 'for i in 1 2; do ping -c 1 b; done'}": "timeline[0].exec: `for i in 1 2`: the shell",
     "exec: {host: a, command: 'echo $(hostname)'}": "timeline[0].exec: `$(hostname)`",
     "exec: {service: own, command: [python3, -c, 'print(1)']}": "programs of one's own cannot be simulated",
     "exec: {service: own, command: weave status}": "`weave` is a command of hosts",

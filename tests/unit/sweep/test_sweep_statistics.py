@@ -1,14 +1,17 @@
 """Estimates and tests against values that were computed by hand, or that the mathematics fixes."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as untyped
 
-from lab.sweep.statistics import CensoredSample, curve, holm, mean, median, permutation_test, ratio_of_medians
+from lab.sweep.statistics import CensoredSample, curve, holm, median, permutation_test, ratio_of_medians
 
+stats: Any = untyped
 samples = st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=30)
 
 
@@ -43,13 +46,26 @@ def test_a_median_band_covers_as_often_as_it_says() -> None:
     assert 104 <= covered <= 120  # 95 % of 120 is 114; this far off happens once in a thousand times
 
 
-def test_the_mean_and_its_band() -> None:
-    found = mean(CensoredSample([1.0, 2.0, 3.0, 4.0]))
-    assert found.value == 2.5 and 1 <= found.low < 2.5 < found.high <= 4
-    assert (
-        mean(CensoredSample([7.0] * 5)) == mean(CensoredSample([7.0] * 5))
-        and mean(CensoredSample([7.0] * 5)).high == 7.0
-    )
+@given(samples)
+def test_curves_and_medians_are_those_of_scipy(items: list[tuple[int, bool]]) -> None:
+    values, reached = np.array([v for v, _ in items]), np.array([r for _, r in items])
+    sample = CensoredSample([v for v, _ in items], [r for _, r in items])
+    found = curve(sample, resamples=2)
+    if not reached.any():
+        assert len(found.at) == 0
+        return
+    theirs = stats.ecdf(stats.CensoredData(values[reached], right=values[~reached]))
+    assert found.share == pytest.approx(theirs.cdf.evaluate(found.at))
+    half = theirs.cdf.quantiles[theirs.cdf.probabilities >= 0.5 - 1e-9]
+    assert median(sample, resamples=2).value == (half[0] if len(half) else math.inf)
+
+
+def test_a_band_is_that_of_scipy() -> None:
+    """Without censored runs, where scipy has the same bootstrap."""
+    values = np.random.default_rng(4).exponential(1.0, 101)
+    ours = median(CensoredSample(list(values)), resamples=20_000)
+    theirs = stats.bootstrap((values,), np.median, n_resamples=20_000, method="percentile", rng=5).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=0.03)
 
 
 def test_a_ratio_of_medians() -> None:
@@ -67,6 +83,8 @@ def test_the_permutation_test_is_exact_where_it_can_be_counted() -> None:
     assert p == pytest.approx(0.1, abs=0.01) and above == 0.0
     p, above = permutation_test(CensoredSample([1, 1, 1]), CensoredSample([1, 1, 1]))
     assert p == 1.0 and above == 0.5
+    p, above = permutation_test(CensoredSample([1]), CensoredSample([2, 3, 4, 5]))
+    assert p == pytest.approx(2 / 5) and above == 0.0
 
 
 def test_what_was_not_reached_counts_as_longer() -> None:
