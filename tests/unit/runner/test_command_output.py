@@ -43,7 +43,7 @@ def told(monkeypatch: pytest.MonkeyPatch, columns: int | None) -> None:
         def call(self, what: str) -> dict[str, Any]:
             return FACTS
 
-    monkeypatch.setattr("lab.backends.netns.Client", Client)
+    monkeypatch.setattr("lab.backends.netns.LabClient", Client)
     monkeypatch.setattr("lab.backends.netns.find", lambda name: None)
     monkeypatch.setattr("lab.cli.terminal.width", lambda: columns)
     live.show("", as_json=False)
