@@ -5,7 +5,7 @@ again. A smaller case lacks faults, hosts, services or probes, or lets things la
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from lab.errors import LabError
 from lab.explore.schedule import Schedule, ScheduledFault, draw
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.verbs import verb_of
+from lab.scenario.base import Written
 from lab.scenario.files import make_portable
+from lab.scenario.loops import write_out
 from lab.scenario.resolve import Resolved
 from lab.scenario.values import UNITS, format_duration
 from lab.scenario.yaml import editor
@@ -95,18 +97,21 @@ def _bare(node: Any) -> Any:
     """The tree without comments and places; its scalars still know how they were written."""
     if isinstance(node, dict):
         return {key: _bare(item) for key, item in node.items()}
-    return [_bare(item) for item in node] if isinstance(node, list) else node
+    if isinstance(node, list | tuple):
+        return [_bare(item) for item in node]
+    return node.value if isinstance(node, Written) else node  # the number of a loop's round
 
 
-def first_case(text: str, name: str, folder: Path, *, deadline: int) -> Case:
-    """The case without faults of a valid scenario file in `folder`; cases can be played from anywhere.
+def first_case(text: str, name: str, folder: Path, *, deadline: int, hosts: Sequence[str] = ()) -> Case:
+    """The case without faults of a valid scenario file in `folder`; cases can be played from anywhere. `hosts`: all
+    that the scenario has.
 
     Raises `LabError` for one that never gets anything up.
     """
     tree = _bare(editor(110).load(io.StringIO(text)))
     tree.setdefault("name", name)
     make_portable(tree, folder)
-    steps = tree.pop("timeline")
+    steps = _bare(write_out(tree.pop("timeline"), hosts).steps)
     tree.pop("seed", None)
     setup: list[dict[str, Any]] = []
     for step in steps:

@@ -52,7 +52,9 @@ class Search:
         text = text_of(file)
         self.scenario: Resolved = load_resolved(file, text=text)
         self._file = file
-        self._base = first_case(text, self.scenario.name, file.parent, deadline=deadline)
+        self._base = first_case(
+            text, self.scenario.name, file.parent, deadline=deadline, hosts=tuple(self.scenario.hosts)
+        )
         self._backend = backend
         self._pool = pool
         self._most = most

@@ -10,19 +10,22 @@ import io
 import json
 import re
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import BaseModel, ValidationError
 
 from lab.named_file import read_named
 from lab.scenario.base import Problem, Written, listed, options_of, show
 from lab.scenario.check import check, nearest
 from lab.scenario.files import with_files
-from lab.scenario.model import Scenario, scenario_model
+from lab.scenario.loops import SCHEMA, WrittenOut, inside_loops, is_loop, loop_keys, write_out
+from lab.scenario.model import Scenario, UnderlayModel, scenario_model
 from lab.scenario.notes import notes_on
-from lab.scenario.resolve import Resolved, resolve
+from lab.scenario.resolve import Resolved, host_names, resolve
 from lab.scenario.yaml import Diagnostic, locate, read_yaml
 from overlay.clean import LINES, clean
 
@@ -44,6 +47,8 @@ LONGEST_NAME = 63
 
 _PRUNABLE = {"underlay": 4, "services": 3}
 """How long the path to a faulty value must be for the rest to make sense without it."""
+
+_STEP = re.compile(r"timeline\[(\d{1,6})\]")
 
 _EXPECTED = {
     "string_type": "text",
@@ -79,10 +84,13 @@ class Reading(Struct, frozen=True):
     problems: tuple[Diagnostic, ...]
     notes: tuple[Diagnostic, ...] = ()
     tree: Any = None
+    loops: WrittenOut = WrittenOut((), ())
 
     def refused(self, reason: str) -> Diagnostic:
         """A backend's sentence, which may begin with a path (`timeline[3].exec: …`), with its place in the file."""
         head, colon, text = reason.partition(": ")
+        if step := _STEP.match(head):  # backends know the timeline without its loops
+            head = dotted(self.loops.in_file(("timeline", int(step[1])))) + head[step.end() :]
         where = _path(self.tree, head) if colon else ()
         return Diagnostic(*locate(self.tree, where), head if where else "", text if where else reason)
 
@@ -98,7 +106,7 @@ def load(path: Path) -> Scenario:
 
 def parse(text: str, file: str = "scenario") -> Scenario:
     """The scenario of a text; raises `ScenarioError`."""
-    _, scenario, problems, _ = _checked(text, file)
+    _, scenario, problems, _, _ = _checked(text, file)
     if scenario is None or problems:
         raise ScenarioError(file, problems)
     return scenario
@@ -115,16 +123,16 @@ def load_resolved(path: Path, seed: int | None = None, *, text: str | None = Non
 def read(path: Path, seed: int | None = None, *, text: str | None = None) -> Reading:
     """All that is to be said of a file. Raises `ScenarioError` only when it cannot be read."""
     text, file = text_of(path) if text is None else text, str(path)
-    tree, scenario, problems, notes = _checked(text, file)
+    tree, scenario, problems, notes, loops = _checked(text, file)
     ordered = tuple(sorted(problems, key=lambda problem: (problem.line, problem.column)))
     name, shortened = _name_of(path)
     if scenario is None:
-        return Reading(file, None, None, ordered, tuple(notes), tree)
+        return Reading(file, None, None, ordered, tuple(notes), tree, loops)
     if shortened and scenario.name is None:
         notes = [Diagnostic(1, 1, "name", shortened), *notes]
     said = tuple(str(note) for note in notes)
     resolved = resolve(scenario, file=file, name=name, question=question(text), seed=seed, notes=said)
-    return Reading(file, scenario, resolved, ordered, tuple(notes), tree)
+    return Reading(file, scenario, resolved, ordered, tuple(notes), tree, loops)
 
 
 def text_of(path: Path) -> str:
@@ -148,8 +156,8 @@ def _name_of(path: Path) -> tuple[str, str]:
     return short, f"the file's name has {len(name)} characters, and a lab's at most 64: it is called {short}"
 
 
-def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnostic], list[Diagnostic]]:
-    """Tree, scenario (without its faulty parts, if that makes sense), problems and notes of a text."""
+def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnostic], list[Diagnostic], WrittenOut]:
+    """Tree, scenario (without its faulty parts, if that makes sense), problems, notes and timeline of a text."""
     found = read_yaml(text)
     problems, plain = list(found.problems), found.plain
     if not isinstance(plain, dict):
@@ -157,26 +165,52 @@ def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnosti
             what = "nothing" if plain is None else show(plain)
             said = f"found {what}, expected a scenario: a mapping with version, underlay, services and timeline"
             problems.append(Diagnostic(1, 1, "", said))
-        return found.tree, None, problems, []
-
-    def placed(problem: Problem) -> Diagnostic:
-        return _found(found.tree, problem)
+        return found.tree, None, problems, [], WrittenOut((), ())
 
     plain, missing, notes = with_files(plain, Path(file).parent)
-    problems += map(placed, missing)
+    plain, loops = _without_loops(plain)
+    problems += (_found(found.tree, problem) for problem in (*missing, *loops.problems))
+    told_in_loops = set[tuple[int, int, str]]()
+
+    def placed(problem: Problem) -> Iterator[Diagnostic]:
+        """The problem where it stands in the file; what is wrong in each round of a loop is told once."""
+        where = loops.in_file(problem.where)
+        one = _found(found.tree, replace(problem, where=where))
+        key = (one.line, one.column, one.path)
+        if where == problem.where or key not in told_in_loops:
+            told_in_loops.add(key)
+            yield one
+
     scenario, faults = _validate(plain)
     told_already = {(problem.line, problem.column) for problem in found.problems}
-    problems += (one for one in map(placed, faults) if (one.line, one.column) not in told_already)
+    seen = (one for fault in faults for one in placed(fault))
+    problems += (one for one in seen if (one.line, one.column) not in told_already)
     if any(problem.where[:2] == ("underlay", "file") for problem in missing):
         scenario = None  # without its hosts nothing else of it makes sense
     if scenario is not None:
         if more := check(scenario):
-            problems += map(placed, more)
+            problems += (one for problem in more for one in placed(problem))
             scenario = _sound_part(plain, [*faults, *more])
         if scenario is not None:
             notes = [*notes, *notes_on(scenario)]
-    told = [Diagnostic(*locate(found.tree, note.where), dotted(note.where), note.text) for note in notes]
-    return found.tree, scenario, problems, told
+    places = [(loops.in_file(note.where), note.text) for note in notes]
+    told = [Diagnostic(*locate(found.tree, where), dotted(where), text) for where, text in dict.fromkeys(places)]
+    return found.tree, scenario, problems, told, loops
+
+
+def _without_loops(plain: dict[str, Any]) -> tuple[dict[str, Any], WrittenOut]:
+    """The scenario with the loops of its timeline written out."""
+    timeline = plain.get("timeline")
+    if not isinstance(timeline, tuple):
+        return plain, WrittenOut((), ())
+    hosts: tuple[str, ...] = ()
+    try:
+        if any(map(is_loop, timeline)):
+            hosts = host_names(UnderlayModel.model_validate(plain.get("underlay")))
+    except ValidationError:
+        pass  # what is wrong there is told in its place
+    loops = write_out(timeline, hosts)
+    return {**plain, "timeline": loops.steps}, loops
 
 
 def _sound_part(plain: dict[str, Any], problems: list[Problem]) -> Scenario | None:
@@ -201,6 +235,8 @@ def question(text: str) -> str:
 def json_schema() -> str:
     """The JSON schema of scenario files, for editors; ends with a newline."""
     schema = scenario_model().model_json_schema(by_alias=True, mode="validation")
+    schema["$defs"]["Loop"] = SCHEMA
+    schema["properties"]["timeline"] |= {"items": {"anyOf": [{"$ref": "#/$defs/Step"}, {"$ref": "#/$defs/Loop"}]}}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "overlay-lab scenario"}
     return json.dumps({**schema, **head}, indent=2, sort_keys=True) + "\n"
 
@@ -283,10 +319,11 @@ def _written(plain: Any, where: tuple[str | int, ...]) -> Any:
 def _keys_at(where: tuple[str | int, ...]) -> list[str]:
     """The keys that the model knows at a place."""
     kind: Any = scenario_model()
-    for key in where:
+    for key in inside_loops(where):
         kind = _inner(kind, key)
     model = _model(kind)
-    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+    own = [field.alias or name for name, field in model.model_fields.items()] if model else []
+    return [*own, *loop_keys(where)]
 
 
 def _inner(kind: Any, key: str | int) -> Any:
