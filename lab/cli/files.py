@@ -26,7 +26,7 @@ def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_jso
     from lab.kinds.backends import backend as find_backend
     from lab.scenario.load import ScenarioError, read
 
-    engine = find_backend(backend)
+    chosen = find_backend(backend)
     code = 0
     for path in paths:
         try:
@@ -36,7 +36,7 @@ def check_files(paths: Sequence[Path], *, backend: str, seed: int | None, as_jso
             code = USAGE
             continue
         scenario, wrong = found.resolved, bool(found.problems)
-        reasons = engine.refuse(scenario) if scenario is not None else []
+        reasons = chosen.refuse(scenario) if scenario is not None else []
         if as_json and scenario is not None and not wrong:
             click.echo(json.dumps(scenario.to_json() | {"refused": {backend: reasons}}))
         tell(found, backend, reasons)

@@ -43,8 +43,8 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
-    scenario, engine = prepared
-    if isinstance(engine, Virtual):
+    scenario, chosen = prepared
+    if isinstance(chosen, Virtual):
         raise LabError(
             f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; "
             "`lab up` takes netns, dind or vagrant"
@@ -64,11 +64,11 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
         with open(os.devnull, "wb") as nowhere:
             runner = Runner(
                 scenario,
-                engine,
+                chosen,
                 Writer(nowhere),
                 version=__version__,
                 report=teller.progress,
-                beside=answering(engine, scenario),
+                beside=answering(chosen, scenario),
                 keep=stay,
             )
             outcome = interrupts.run(asyncio.run, lambda: runner.run(timeline=first_steps(scenario)))
@@ -76,7 +76,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
             click.echo(f"lab: {clean(outcome.reason, keep=LINES)}", err=True)
         return EXIT_CODES[outcome.verdict]
 
-    code = inside(engine, work, name=name, detach=True)
+    code = inside(chosen, work, name=name, detach=True)
     if code == 0:
         click.echo(f"the lab is up: {staying(name)}")
     return code

@@ -62,11 +62,11 @@ def play(
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
-    scenario, engine = prepared
-    if keep and isinstance(engine, Virtual):
+    scenario, chosen = prepared
+    if keep and isinstance(chosen, Virtual):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
-    replay = replay_command(path, engine, scenario, run_dir)
+    replay = replay_command(path, chosen, scenario, run_dir)
     teller = ProgressPrinter()
     teller.head(scenario, backend)
     blank = Summary(
@@ -82,7 +82,7 @@ def play(
     )
     write_summary(run_dir, blank)
     try:
-        inside(engine, lambda: _play(scenario, engine, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
+        inside(chosen, lambda: _play(scenario, chosen, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
     summary, told = _report(run_dir, teller.report(run_dir / HISTORY), figures)
@@ -104,36 +104,36 @@ def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tup
     try:
         found = read(path, seed)
         scenario = found.resolved
-        engine = find_backend(backend)
-        reasons = engine.refuse(scenario) if scenario is not None else []
+        chosen = find_backend(backend)
+        reasons = chosen.refuse(scenario) if scenario is not None else []
     except (ScenarioError, LabError) as error:
         click.echo(str(error), err=True)
         return None
     tell(found, backend, reasons)
     if found.problems or reasons or scenario is None:
         return None
-    if pace is None and isinstance(engine, Paced):
-        pace, why = engine.pace()
+    if pace is None and isinstance(chosen, Paced):
+        pace, why = chosen.pace()
         if pace != 1:
             click.echo(
                 f"{why}: all times of the scenario are {pace} times as long (--pace 1: as in the file)", err=True
             )
-    return scenario.at_pace(pace or 1), engine
+    return scenario.at_pace(pace or 1), chosen
 
 
-def inside(engine: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
+def inside(backend: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
     """Run `work` where a lab of this backend may be made: in fresh namespaces, for those that need them."""
-    if isinstance(engine, Housed):
-        return engine.inside(lambda: code_within(work), name=name, detach=detach)
+    if isinstance(backend, Housed):
+        return backend.inside(lambda: code_within(work), name=name, detach=detach)
     return work()
 
 
-def replay_command(path: Path, engine: Backend, scenario: Resolved, run_dir: Path) -> str:
+def replay_command(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> str:
     """The command that plays the same run again: in virtual time from its history, to the byte."""
-    if isinstance(engine, Virtual):
+    if isinstance(backend, Virtual):
         return f"{lab_command()} replay {shlex.quote(str(_shown(run_dir)))}"
     pace = f" --pace {scenario.pace}" if scenario.pace != 1 else ""
-    return f"{lab_command()} run {shlex.quote(called(path))} --backend {engine.name} --seed {scenario.seed}{pace}"
+    return f"{lab_command()} run {shlex.quote(called(path))} --backend {backend.name} --seed {scenario.seed}{pace}"
 
 
 def staying(name: str) -> str:
@@ -142,9 +142,9 @@ def staying(name: str) -> str:
     return f"{lab} inspect, {lab} exec HOST -- CMD, {lab} shell HOST, {lab} down --name {name}"
 
 
-def answering(engine: Backend, scenario: Resolved) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
+def answering(backend: Backend, scenario: Resolved) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
     """What answers other terminals (`lab inspect`, `lab exec`) while a lab is up; None where nothing does."""
-    if not isinstance(engine, Housed):
+    if not isinstance(backend, Housed):
         return None
     from lab.backends.netns import serve
     from lab.cli.status import status
@@ -162,7 +162,7 @@ def answering(engine: Backend, scenario: Resolved) -> Callable[[Stage], Coroutin
 
 
 def _play(
-    scenario: Resolved, engine: Backend, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool
+    scenario: Resolved, backend: Backend, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool
 ) -> int:
     """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
 
@@ -182,14 +182,14 @@ def _play(
     with (run_dir / HISTORY).open("wb") as file:
         runner = Runner(
             scenario,
-            engine,
+            backend,
             Writer(file),
             version=__version__,
             report=teller.progress,
-            beside=answering(engine, scenario),
+            beside=answering(backend, scenario),
             keep=_keeping(settle) if keep else None,
         )
-        outcome = interrupts.run(engine.run if isinstance(engine, Virtual) else asyncio.run, runner.run)
+        outcome = interrupts.run(backend.run if isinstance(backend, Virtual) else asyncio.run, runner.run)
     if not keep:
         settle(outcome)
     return 0

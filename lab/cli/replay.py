@@ -33,19 +33,19 @@ def replay_run(where: str, *, as_json: bool) -> int:
     if not isinstance(meta, Meta):
         raise LabError(f"{path} does not begin with what was run: nothing to make again")
     with understood(path):
-        engine = find_backend(meta.backend)
-    if not isinstance(engine, Virtual):
+        backend = find_backend(meta.backend)
+    if not isinstance(backend, Virtual):
         raise LabError(
             f"{path.parent} ran on {meta.backend}, where no two runs are the same to the byte: only sim runs can be "
             f"replayed. `lab run {meta.scenario.get('file')} --backend {meta.backend} --seed {meta.seed}` does it again"
         )
     with understood(path):
         scenario = _scenario(path, meta)
-    if reasons := engine.refuse(scenario):
+    if reasons := backend.refuse(scenario):
         raise LabError("\n".join(reasons))
     made = io.BytesIO()
-    runner = Runner(scenario, engine, Writer(made), version=meta.version)
-    outcome: RunOutcome = engine.run(runner.run())
+    runner = Runner(scenario, backend, Writer(made), version=meta.version)
+    outcome: RunOutcome = backend.run(runner.run())
     same = made.getvalue() == stored
     now = code_identity()
     differs = [f"{key} is {now[key]}, was {meta.machine.get(key)}" for key in now if meta.machine.get(key) != now[key]]

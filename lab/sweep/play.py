@@ -85,9 +85,9 @@ def play_here(task: Task) -> Point:
     begun = time.perf_counter()
     try:
         scenario = resolve(_parsed(task.text, task.file), file=task.file, question=task.question, seed=task.seed)
-        engine = find_backend(task.backend)
+        backend = find_backend(task.backend)
         collector = _MemoryWriter()
-        outcome = run_virtually(engine, scenario, collector)
+        outcome = run_virtually(backend, scenario, collector)
         fields = _judged(outcome.verdict, outcome.reason, measure(collector.records))
     except Exception as error:
         # Whatever it is, it concerns this run alone: the others go on, and this one is tried again next time.
@@ -97,10 +97,10 @@ def play_here(task: Task) -> Point:
     return task.point(time.perf_counter() - begun, fields)
 
 
-def run_virtually(engine: Backend, scenario: Resolved, writer: Writer) -> RunOutcome:
+def run_virtually(backend: Backend, scenario: Resolved, writer: Writer) -> RunOutcome:
     """Play a scenario on a backend with a time of its own."""
-    runner = Runner(scenario, engine, writer, version=__version__)
-    carry: Callable[[Any], RunOutcome] = getattr(engine, "run", asyncio.run)
+    runner = Runner(scenario, backend, writer, version=__version__)
+    carry: Callable[[Any], RunOutcome] = getattr(backend, "run", asyncio.run)
     return carry(runner.run())
 
 
@@ -162,7 +162,7 @@ def _parsed(text: str, file: str) -> Any:
 def refused(task: Task) -> list[str]:
     """What the task's backend cannot honour of it."""
     try:
-        engine = find_backend(task.backend)
-        return engine.refuse(resolve(_parsed(task.text, task.file), file=task.file, seed=task.seed))
+        backend = find_backend(task.backend)
+        return backend.refuse(resolve(_parsed(task.text, task.file), file=task.file, seed=task.seed))
     except LabError as error:
         return [str(error)]

@@ -64,16 +64,16 @@ def main(argv: list[str]) -> int:
         return 3
     scenario = resolve(parse(HOSTS, "workshop"), question="", file="workshop")
     try:
-        engine = find_backend(backend)
-        if reasons := engine.refuse(scenario):
+        chosen = find_backend(backend)
+        if reasons := chosen.refuse(scenario):
             raise LabError("\n".join(reasons))
-        if not isinstance(engine, Housed):
+        if not isinstance(chosen, Housed):
             raise LabError(f"nobody can type on hosts of the {backend} backend; take dind or netns")
 
         async def hold() -> None:
             from lab.backends.netns import serve
 
-            lab: Any = await engine.up(scenario)
+            lab: Any = await chosen.up(scenario)
 
             async def status() -> dict[str, Any]:
                 return await look(lab.hosts)
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
             asyncio.run(hold())
             return 0
 
-        return engine.inside(work, name=name)
+        return chosen.inside(work, name=name)
     except LabError as error:
         print(error, file=sys.stderr)
         return 2
