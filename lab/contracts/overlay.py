@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from lab.contracts.lab import Host, Lab
 from lab.errors import LabError
-from lab.kinds.overlays import Options
+from lab.kinds.options import Options
 from lab.scenario.resolve import Replica, Resolved
 
 T = TypeVar("T")

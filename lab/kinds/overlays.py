@@ -4,37 +4,22 @@ Owns `OverlayKind`. What a made overlay does is `lab.contracts.overlay.Overlay`'
 not import what a scenario is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
+from lab.kinds.options import KindWithOptions, Options
 from lab.registry import Registry
 from overlay.ranges import Network
 
 if TYPE_CHECKING:
     from lab.contracts.overlay import OverlayFactory
 
-__all__ = ["DEFAULT", "OVERLAYS", "OptionFault", "Options", "OverlayKind", "overlays_that", "range_among"]
+__all__ = ["DEFAULT", "OVERLAYS", "OverlayKind", "overlays_that", "range_among"]
 
-Options = Mapping[str, bool | int | str]
 DEFAULT = "weave"
 """The overlay of a scenario that names none."""
-
-
-class OptionFault(Struct, frozen=True):
-    """What is wrong with one option (`key` empty: with all of them together)."""
-
-    key: str
-    found: str
-    expected: str
-    unknown: bool = False
-
-
-def _no_options() -> Iterable[str]:
-    return ()
 
 
 def _no_needs(options: Options) -> Mapping[str, str]:
@@ -46,10 +31,9 @@ def _as_they_are(options: Options, degree: int) -> Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverlayKind:
+class OverlayKind(KindWithOptions):
     """One kind of overlay: `overlay: {kind: NAME, options: …}`."""
 
-    name: str
     about: str
     """Its line of reference (Markdown)."""
     make: "OverlayFactory"
@@ -62,10 +46,6 @@ class OverlayKind:
     """Steps that not every overlay can do, and this one can: `attach`, `policy` …"""
     default_range: Network | None = None
     """Where it takes addresses from unless its options say otherwise; None: it gives out none."""
-    options: Callable[[], Iterable[str]] = _no_options
-    """The names of its options."""
-    faults: Callable[[Options], Iterator[OptionFault]] | None = None
-    """What is wrong with options; None: every name of `options` takes every value."""
     range_of: Callable[[Options], Network | None] = lambda options: None
     """The range of addresses that the options name; None: none, or one that is no range."""
     on_graph: Callable[[Options, int], Options] = _as_they_are
@@ -76,22 +56,6 @@ class OverlayKind:
     def can(self, verb: str) -> bool:
         """Whether it does a step that not every overlay can do."""
         return verb in self.verbs
-
-    def option_faults(self, options: Options) -> Iterator[OptionFault]:
-        """What is wrong with the options, each by itself where that can be told."""
-        if self.faults is not None:
-            yield from self.faults(options)
-            return
-        names = list(self.options())
-        for key in options:
-            if key not in names:
-                yield self.unknown(key)
-
-    def unknown(self, key: str) -> OptionFault:
-        """An option that it does not have."""
-        names = list(self.options())
-        known = f"one of {', '.join(names)}" if names else "none: it has no options"
-        return OptionFault(key, f"the option {key!r} on overlay {self.name}", known, unknown=True)
 
 
 OVERLAYS = Registry("overlay", OverlayKind, "lab.overlays", first=(DEFAULT, "vxlan", "none"))

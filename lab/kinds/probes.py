@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from lab.kinds.options import KindWithOptions
 from lab.registry import Registry
 from overlay.compiled_policy import Protocol
 
@@ -19,10 +20,9 @@ __all__ = ["PROBES", "ProbeKind", "asks_name", "ordered_probes", "probes_that", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeKind:
+class ProbeKind(KindWithOptions):
     """One kind of probe: `probes: [{kind: NAME, …}]`. Each try is sent, and answered or not; its time is measured."""
 
-    name: str
     title: str
     """In figures and tables: `ICMP echo`."""
     about: str

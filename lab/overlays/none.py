@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from lab.contracts.lab import Lab
 from lab.host_engine import HostEngine
-from lab.kinds.overlays import Options, OverlayKind
+from lab.kinds.options import Options
+from lab.kinds.overlays import OverlayKind
 from lab.scenario.resolve import Replica, Resolved
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import must, together
 from lab.host_engine import HostEngine
-from lab.kinds.overlays import OptionFault, Options, OverlayKind, range_among
+from lab.kinds.options import OptionFault, Options
+from lab.kinds.overlays import OverlayKind, range_among
 from lab.scenario.base import show
 from lab.scenario.resolve import Replica, Resolved
 

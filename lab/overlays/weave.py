@@ -12,7 +12,8 @@ from typing import Any, cast
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import CommandFailed, Overlay, last_lines, must, together
 from lab.host_engine import HostEngine
-from lab.kinds.overlays import OptionFault, Options, OverlayKind, range_among
+from lab.kinds.options import OptionFault, Options
+from lab.kinds.overlays import OverlayKind, range_among
 from lab.scenario.base import listed, show
 from lab.scenario.resolve import Replica, Resolved
 from overlay.cli.launch import known_flags, parse_launch

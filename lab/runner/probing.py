@@ -134,6 +134,7 @@ class Probing:
             path=path,
             every=plan.every,
             timeout=plan.timeout,
+            options=plan.options,
         )
 
 

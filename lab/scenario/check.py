@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
+from lab.kinds.options import KindWithOptions, OptionFault
 from lab.kinds.overlays import OVERLAYS, overlays_that
 from lab.kinds.probes import PROBES
 from lab.kinds.verbs import Where
@@ -280,9 +281,13 @@ def _options(where: Where, scenario: Scenario, more: Mapping[str, bool | int | s
     before = {(fault.key, fault.found) for fault in kind.option_faults(own)} if more else set()
     for fault in kind.option_faults({**own, **more}):
         if (fault.key, fault.found) not in before:
-            hint = nearest(fault.key, kind.options()) if fault.unknown else ""
-            place = (*where, fault.key) if fault.key else where
-            yield Problem(place, fault.found, fault.expected, hint, fault.unknown)
+            yield _option(where, fault, kind)
+
+
+def _option(where: Where, fault: OptionFault, kind: KindWithOptions) -> Problem:
+    hint = nearest(fault.key, kind.options()) if fault.unknown else ""
+    place = (*where, fault.key) if fault.key else where
+    return Problem(place, fault.found, fault.expected, hint, fault.unknown)
 
 
 def _services(scenario: Scenario, known: Known) -> Iterator[Problem]:
@@ -335,7 +340,9 @@ def _probes(scenario: Scenario, known: Known) -> Iterator[Problem]:
     for index, probe in enumerate(scenario.probes or ()):
         where: Where = ("probes", index)
         yield from known.services_of((*where, "from"), probe.source, replicas=True)
-        asks = PROBES.get(probe.kind).asks
+        kind = PROBES.get(probe.kind)
+        yield from (_option((*where, "options"), fault, kind) for fault in kind.option_faults(probe.options))
+        asks = kind.asks
         if asks == "name":
             if probe.name is None:
                 yield Problem(where, f"a {probe.kind} probe without a name", "`name`, as svc1.weave.local")

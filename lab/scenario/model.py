@@ -223,6 +223,7 @@ class ProbeSpec(Model):
     target: Names = Field((ALL,), alias="to")
     every: Annotated[Duration, Field(ge=UNITS["ms"])] = 200 * UNITS["ms"]
     timeout: Annotated[Duration, Field(ge=UNITS["ms"])] = UNITS["s"]
+    options: dict[Text, Scalar] = Field(default_factory=dict)
 
 
 class Scenario(Model):

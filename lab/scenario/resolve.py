@@ -144,6 +144,7 @@ class ProbePlan(Struct, frozen=True, kw_only=True):
     name: str = ""
     every: int
     timeout: int
+    options: dict[str, bool | int | str] = {}
 
     def asks(self, replica: Replica) -> bool:
         """Whether this replica is a source."""
@@ -224,7 +225,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
             "overlay": {"kind": self.overlay, "options": dict(self.options)},
             "services": msgspec.to_builtins(self.services),
             "replicas": [msgspec.to_builtins(replica) for replica in self.replicas()],
-            "probes": [msgspec.to_builtins(plan) for plan in self.probes],
+            "probes": [_probe_plan(plan) for plan in self.probes],
             "timeline": [_step(index, step) for index, step in enumerate(self.timeline)],
         }
 
@@ -459,6 +460,7 @@ def _probes(specs: tuple[ProbeSpec, ...] | None, services: dict[str, ServiceSpec
             name=spec.name or "",
             every=spec.every,
             timeout=spec.timeout,
+            options=dict(spec.options),
         )
 
 
@@ -471,6 +473,11 @@ def _pairs(links: Links) -> Iterator[tuple[str, str, Link]]:
 
 def _link(sender: str, receiver: str, link: Link) -> dict[str, Any]:
     return {"from": sender, "to": receiver} | {name: msgspec.to_builtins(getattr(link, name)) for name in link.asks()}
+
+
+def _probe_plan(plan: ProbePlan) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(plan)
+    return {key: value for key, value in body.items() if value or key != "options"}
 
 
 def _step(index: int, step: Step) -> dict[str, Any]:

@@ -39,11 +39,13 @@ def test_its_kinds_are_in_the_schema_and_its_options_are_checked(tmp_path: Path,
     schema = json.loads(lab("schema", cwd=tmp_path, environment=environment).stdout)
     assert schema["$defs"]["ProbeSpec"]["properties"]["kind"]["enum"] == ["http", "icmp", "dns", "tcp"]
     text = SCENARIO.read_text(encoding="utf-8")
-    (tmp_path / "wrong.yaml").write_text(text.replace("bridges: true", "brigdes: true"), encoding="utf-8")
+    text = text.replace("bridges: true", "brigdes: true").replace("send: hello", "say: hello")
+    (tmp_path / "wrong.yaml").write_text(text, encoding="utf-8")
     done = lab("validate", "wrong.yaml", cwd=tmp_path, environment=environment)
     assert done.returncode == 2
     expected = "found the option 'brigdes' on overlay islands, expected one of bridges; did you mean 'bridges'?"
     assert expected in done.stderr
+    assert "found the option 'say' on probe tcp, expected one of send" in done.stderr
 
 
 def test_without_the_package_the_scenario_is_refused_and_its_runs_can_be_read(

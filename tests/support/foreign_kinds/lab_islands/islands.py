@@ -5,7 +5,8 @@ from typing import Any
 
 from lab.contracts.lab import Lab
 from lab.host_engine import HostEngine
-from lab.kinds.overlays import OptionFault, Options, OverlayKind
+from lab.kinds.options import OptionFault, Options
+from lab.kinds.overlays import OverlayKind
 from lab.scenario.resolve import Replica, Resolved
 
 

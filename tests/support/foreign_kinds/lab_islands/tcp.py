@@ -1,4 +1,4 @@
-"""The probe `tcp`: opens a connection to the service's port, and asks nothing."""
+"""The probe `tcp`: opens a connection to the service's port, and sends the option `send`, if there is one."""
 
 import os
 import socket
@@ -20,7 +20,13 @@ class TcpTry(SocketTry):
     def ready(self) -> None:
         """It is open, or refused."""
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if self.socket is not None else 0
+        if not code and self.socket is not None:
+            self.socket.send(_words(self.probe))
         self.done(self, not code, error_text(OSError(code, os.strerror(code))) if code else "", ())
+
+
+def _words(probe: Probe) -> bytes:
+    return str(probe.options.get("send", "")).encode()
 
 
 def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> TcpTry:
@@ -28,7 +34,7 @@ def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> TcpTry:
 
 
 def _simulate(attempt: SimulatedTry) -> None:
-    attempt.connect()
+    attempt.connect(len(_words(attempt.probe)))
 
 
 KIND = ProbeKind(
@@ -39,4 +45,5 @@ KIND = ProbeKind(
     protocol="tcp",
     attempt=_attempt,
     simulate=_simulate,
+    options=lambda: ("send",),
 )

@@ -1,0 +1,54 @@
+"""Options of a kind that has some: `options: {key: value}` of an overlay or a probe, and what is wrong with them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+__all__ = ["KindWithOptions", "OptionFault", "Options"]
+
+Options = Mapping[str, bool | int | str]
+
+
+class OptionFault(Struct, frozen=True):
+    """What is wrong with one option (`key` empty: with all of them together)."""
+
+    key: str
+    found: str
+    expected: str
+    unknown: bool = False
+
+
+def _no_options() -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindWithOptions:
+    """A kind with options."""
+
+    name: str
+    options: Callable[[], Iterable[str]] = _no_options
+    """The names of its options."""
+    faults: Callable[[Options], Iterator[OptionFault]] | None = None
+    """What is wrong with options; None: every name of `options` takes every value."""
+
+    def option_faults(self, options: Options) -> Iterator[OptionFault]:
+        """What is wrong with the options, each by itself where that can be told."""
+        if self.faults is not None:
+            yield from self.faults(options)
+            return
+        names = list(self.options())
+        for key in options:
+            if key not in names:
+                yield self.unknown(key)
+
+    def unknown(self, key: str) -> OptionFault:
+        """An option that it does not have."""
+        names = list(self.options())
+        known = f"one of {', '.join(names)}" if names else "none: it has no options"
+        return OptionFault(key, f"the option {key!r} on {self._sort} {self.name}", known, unknown=True)
+
+    @property
+    def _sort(self) -> str:
+        return type(self).__name__.removesuffix("Kind").lower()
