@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -20,6 +21,8 @@ PLACES = {
 }
 """Path in the repository: page of the site."""
 LINK = re.compile(r"\[([^][]*(?:!\[[^][]*\]\([^()]*\))?[^][]*)\]\(([^()\s]+)\)")
+MARKS = re.compile(r"^```console .*$", re.MULTILINE)
+"""A block of commands with words for those who type it (`fails`, `on packets`), which mkdocs would take for prose."""
 IMAGE = re.compile(r"!\[([^][]*)\]\(([^()\s]+)\)")
 
 
@@ -41,7 +44,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Each link made to fit the site."""
+    """Each link made to fit the site, and each block without words that mkdocs does not know."""
     sources = {page: path for path, page in PLACES.items()}
     source = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
 
@@ -63,4 +66,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def image(found: re.Match[str]) -> str:
         return f"![{found[1]}]({fitting(found[2]) or found[2]})"
 
-    return LINK.sub(link, IMAGE.sub(image, markdown))
+    return LINK.sub(link, IMAGE.sub(image, MARKS.sub("```console", markdown)))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Raises `PluginError` for a block that was not taken as one."""
+    if "```console" in html:
+        raise PluginError(f"{page.file.src_uri}: a block with ``` that mkdocs takes for prose")
+    return html
