@@ -5,6 +5,7 @@ Owns the protocol and how a command on a host is carried out or fails. Drives ho
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Protocol, TypeVar
 
 from lab.contracts.lab import Host, Lab
@@ -55,6 +56,25 @@ async def together(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int = 16)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class OnSubnets:
+    """What overlays share whose replicas reach each other within a subnet, and not beyond it."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, IPv4Interface | IPv6Interface] = {}
+
+    def address_of(self, replica: str) -> str:
+        """Its first overlay address."""
+        interface = self._addresses.get(replica)
+        return str(interface.ip) if interface else ""
+
+    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
+        """Replicas of one subnet reach each other directly, those of different subnets are kept apart."""
+        ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
+        if ours is None or theirs is None or theirs.ip not in ours.network or ours.ip not in theirs.network:
+            return None
+        return str(theirs.ip), port
 
 
 class Overlay(Protocol):

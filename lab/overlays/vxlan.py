@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import must, together
+from lab.contracts.overlay import OnSubnets, must, together
 from lab.host_engine import HostEngine
 from lab.kinds.options import OptionFault, Options
 from lab.kinds.overlays import OverlayKind, range_among
@@ -26,7 +26,7 @@ DEFAULT_RANGE = ipaddress.ip_network("10.32.0.0/12")
 OPTIONS = ("iprange", "mtu")
 
 
-class VxlanOverlay:
+class VxlanOverlay(OnSubnets):
     """Static VXLAN. Options: `iprange`, `mtu`."""
 
     kind = "vxlan"
@@ -38,7 +38,7 @@ class VxlanOverlay:
         self._scenario = scenario
         self._range = range_among(scenario.options, "iprange") or DEFAULT_RANGE
         self._mtu = int(scenario.options.get("mtu", MTU))
-        self._addresses: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
+        super().__init__()
         self._next = 1
         self._ports = 0
 
@@ -81,18 +81,6 @@ class VxlanOverlay:
 
     async def stop(self, host: str) -> None:
         """No daemon runs that could be stopped."""
-
-    def address_of(self, replica: str) -> str:
-        """As given, or counted up."""
-        interface = self._addresses.get(replica)
-        return str(interface.ip) if interface else ""
-
-    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
-        """Replicas of one subnet reach each other directly."""
-        ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
-        if ours is None or theirs is None or theirs.ip not in ours.network or ours.ip not in theirs.network:
-            return None
-        return str(theirs.ip), port
 
     async def resolver(self, host: str) -> str:
         """There are no names."""

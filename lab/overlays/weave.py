@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import CommandFailed, Overlay, last_lines, must, together
+from lab.contracts.overlay import CommandFailed, OnSubnets, Overlay, last_lines, must, together
 from lab.host_engine import HostEngine
 from lab.kinds.options import OptionFault, Options
 from lab.kinds.overlays import OverlayKind, range_among
@@ -31,7 +31,7 @@ _CONNECTIONS = 200
 _CIDR = re.compile(r"(?<![\w.:])([0-9A-Fa-f.:]+)/(\d{1,3})(?![\w.])")
 
 
-class WeaveOverlay:
+class WeaveOverlay(OnSubnets):
     """`overlay.kind: weave`."""
 
     kind = "weave"
@@ -43,7 +43,7 @@ class WeaveOverlay:
         self.has_dns = scenario.options.get("dns", True) is not False
         self._launched: dict[str, list[str]] = {}
         self._stopped: set[str] = set()
-        self._addresses: dict[str, ipaddress.IPv4Interface | ipaddress.IPv6Interface] = {}
+        super().__init__()
         self._resolvers: dict[str, str] = {}
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
@@ -139,18 +139,6 @@ class WeaveOverlay:
         """`weave stop`."""
         self._stopped.add(host)
         await must(self._lab.hosts[host], ["weave", "stop"])
-
-    def address_of(self, replica: str) -> str:
-        """Its first overlay address."""
-        interface = self._addresses.get(replica)
-        return str(interface.ip) if interface else ""
-
-    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
-        """Replicas of one subnet reach each other directly, those of different subnets are kept apart."""
-        ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
-        if ours is None or theirs is None or theirs.ip not in ours.network or ours.ip not in theirs.network:
-            return None
-        return str(theirs.ip), port
 
     async def resolver(self, host: str) -> str:
         """The address of the engine's bridge, where the daemon's name server listens."""
