@@ -171,6 +171,7 @@ FILTERS: dict[str, Filter] = {
         "false": lambda argv, stdin, files: FilterResult(1),
         "grep": _grep,
         "head": _head,
+        "sync": lambda argv, stdin, files: FilterResult(0),
         "tee": _tee,
         "true": lambda argv, stdin, files: FilterResult(0),
     }.items()

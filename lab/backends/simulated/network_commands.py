@@ -127,7 +127,7 @@ async def _get(here: NetworkPlace, url: str, timeout: float) -> HttpFetch:
 
 async def _ping(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     here = cast(NetworkPlace, place)
-    options, names = options_of(argv, "c:i:W:s:")
+    options, names = options_of(argv, "nc:i:W:s:")
     if len(names) != 1 or "-c" not in options:
         raise BadUse(2, "usage: ping -c COUNT [-i SECONDS] [-W SECONDS] [-s BYTES] HOST")
     count, size = int(_number(options, "-c", 1)), int(_number(options, "-s", 56))
