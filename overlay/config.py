@@ -1,7 +1,7 @@
 """The options of one peer, as data. Knows nothing of command lines, files or sockets.
 
-Durations are integer nanoseconds, sizes bytes, rates per second. `overlay.cli.main` makes one from the command line and
-the simulator from a scenario; `weave launch` compares two of them to tell "the same router" from "another one".
+Durations are integer nanoseconds, sizes bytes, rates per second. `overlay.cli.launch_flags` makes one from words
+and the simulator from a scenario; `weave launch` compares two of them to tell "the same router" from "another one".
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """What `weave launch` was told, as data, and what becomes of it: a `Config`, and the differences between two launches.
 
 Owns defaults of the daemon's own options (addresses, files) and the checks that need no machine. Command-line words
-stand in `overlay.cli.launch`.
+stand in `overlay.cli.launch_flags`.
 """
 
 import ipaddress

@@ -14,7 +14,7 @@ import click
 
 from lab.cli import lab as lab_group
 from lab.records.store import replace_file
-from overlay.cli import check, launch, main, policy, proxy, run, systemd
+from overlay.cli import check, help, launch_flags, policy, proxy_flags, run, systemd
 
 __all__ = ["lab_page", "pages", "weave_page"]
 
@@ -26,8 +26,8 @@ _LAB_EXIT = (
     ("3", "unknown: interrupted, cut short, or not to be told"),
 )
 _TOPICS = {
-    "launch": launch.HELP,
-    "launch-proxy": proxy.HELP,
+    "launch": launch_flags.HELP,
+    "launch-proxy": proxy_flags.HELP,
     "run": run.HELP,
     "policies": policy.HELP,
     "check": check.HELP,
@@ -99,7 +99,7 @@ def weave_page() -> str:
         ".B weave",
         "\\fICOMMAND\\fR [\\fIARGUMENTS\\fR]",
         ".SH DESCRIPTION",
-        *_verbatim(main.HELP),
+        *_verbatim(help.HELP),
     ]
     for name, text in _TOPICS.items():
         lines += [f".SH {_text(name.upper())}", *_verbatim(text)]

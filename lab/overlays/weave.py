@@ -16,8 +16,8 @@ from lab.kinds.options import OptionFault, Options
 from lab.kinds.overlays import OverlayKind, range_among
 from lab.scenario.base import listed, show
 from lab.scenario.resolve import Replica, Resolved
-from overlay.cli.launch import known_flags, parse_launch
-from overlay.cli.proxy import parse_proxy, split_proxy_words
+from overlay.cli.launch_flags import known_flags, parse_launch
+from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
 from overlay.cli.words import Usage
 
 DEFAULT_RANGE = ipaddress.ip_network("10.32.0.0/12")

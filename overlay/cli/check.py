@@ -4,14 +4,15 @@ Works without a router, and says so. Exit code 0: nothing is wrong, 1: something
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from overlay import __version__
-from overlay.check import Facts, HostFacts, Level, judge
+from overlay.check import Facts, Level, judge
 from overlay.check.table import as_json, text
 from overlay.clean import clean_tree
 from overlay.cli.client import DaemonClient, NotRunning, RequestRefused
+from overlay.cli.environment import CommandEnvironment
 from overlay.cli.words import Usage, nearest
 
 __all__ = ["HELP", "check"]
@@ -27,27 +28,26 @@ Exit code 0: nothing is wrong, 1: something is. docs/troubleshooting.md goes by 
 PATIENCE = 8.0
 """Seconds for the router to answer."""
 
-Look = Callable[[Mapping[str, Any] | None, Mapping[str, Any], Sequence[Mapping[str, Any]]], HostFacts | None]
 
-
-def check(words: Sequence[str], client: DaemonClient, look: Look) -> tuple[str, int]:
+async def check(words: Sequence[str], here: CommandEnvironment) -> tuple[str, int]:
     """What to print, and the exit code. Raises `Usage`."""
     rest = [word for word in words if word not in ("--json", "-json")]
     if rest:
         raise Usage(f"check has no `{rest[0]}`{nearest(rest[0], ('--json',)) or ', only --json'}")
-    findings = judge(_facts(client, look))
+    findings = judge(await _facts(here))
     code = 1 if any(found.level is Level.WRONG for found in findings) else 0
     return (json.dumps(as_json(findings), indent=2) if len(words) > len(rest) else text(findings)), code
 
 
-def _facts(client: DaemonClient, look: Look) -> Facts:
+async def _facts(here: CommandEnvironment) -> Facts:
+    client = here.client
     client.timeout = PATIENCE
     report: Mapping[str, Any] | None = None
     told: Mapping[str, Any] = {}
     attached: Sequence[Mapping[str, Any]] = ()
     problem = ""
     try:
-        report, told, attached = (clean_tree(client.get_json(path)) for path in ("/report", "/options", "/ps"))
+        report, told, attached = [clean_tree(await client.get_json(path)) for path in ("/report", "/options", "/ps")]
     except NotRunning:
         pass
     except RequestRefused as error:
@@ -59,15 +59,15 @@ def _facts(client: DaemonClient, look: Look) -> Facts:
         problem=problem,
         options=options,
         version=str(told.get("version", "")),
-        clocks=_clocks(client) if report is not None else None,
-        host=look(report, options, attached),
+        clocks=await _clocks(client) if report is not None else None,
+        host=here.look(report, options, attached),
     )
 
 
-def _clocks(client: DaemonClient) -> Sequence[Mapping[str, Any]] | None:
+async def _clocks(client: DaemonClient) -> Sequence[Mapping[str, Any]] | None:
     """None: a router that does not know how."""
     try:
-        found: Sequence[Mapping[str, Any]] = json.loads(client.post("/clocks", ()))
+        found: Sequence[Mapping[str, Any]] = json.loads(await client.post("/clocks", ()))
     except (RequestRefused, ValueError):
         return None
     return found

@@ -1,4 +1,8 @@
-"""Asking the daemon of this host: plain HTTP over its unix socket. Owns connections, status codes, and its end."""
+"""Asking the daemon: what can be asked, and the daemon of this host by plain HTTP over its unix socket.
+
+Owns connections, status codes, and the daemon's end. The client is asynchronous, because commands also run on simulated
+hosts, where time passes while they wait.
+"""
 
 import http.client
 import json
@@ -8,12 +12,12 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from overlay.cli.unix_http import UnixHttpConnection
 from overlay.errors import OverlayError
 
-__all__ = ["DaemonClient", "NotRunning", "RequestRefused", "socket_path"]
+__all__ = ["DaemonClient", "NotRunning", "Pairs", "RequestRefused", "SocketClient", "socket_path"]
 
 END_TIMEOUT = 15.0
 """Seconds for a daemon to end after its farewell."""
@@ -42,40 +46,69 @@ class _DaemonConnection(UnixHttpConnection):
         return int(struct.unpack("3i", credentials)[0])
 
 
+Pairs = Sequence[tuple[str, str]]
+"""Fields of a query or a form, in their order."""
+
+
 class DaemonClient:
-    """The daemon behind a socket. Raises `NotRunning` and `RequestRefused`."""
+    """A daemon that is asked. Raises `NotRunning` and `RequestRefused`."""
+
+    timeout: float | None = None
+    """Seconds for an answer; None: however long it takes."""
+
+    async def ask(self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
+        """The text that a request is answered with. It may have a form or a value, which is sent as JSON."""
+        raise NotImplementedError
+
+    async def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
+        """Have the daemon end, and wait until its process is gone. `restart`: without a farewell."""
+        raise NotImplementedError
+
+    async def get(self, path: str, query: Pairs = ()) -> str:
+        """The text behind a path."""
+        return await self.ask("GET", path, query)
+
+    async def get_json(self, path: str, query: Pairs = ()) -> Any:
+        """The value behind a path."""
+        return json.loads(await self.ask("GET", path, query))
+
+    async def post(self, path: str, form: Pairs) -> str:
+        """Send a form."""
+        return await self.ask("POST", path, form=form)
+
+    async def post_json(self, path: str, value: Any) -> str:
+        """Send a value."""
+        return await self.ask("POST", path, value=value)
+
+    async def put(self, path: str, query: Pairs = ()) -> str:
+        """PUT without a body."""
+        return await self.ask("PUT", path, query)
+
+    async def delete(self, path: str, query: Pairs = ()) -> str:
+        """DELETE."""
+        return await self.ask("DELETE", path, query)
+
+
+class SocketClient(DaemonClient):
+    """The daemon behind a socket of this host. What waits for it blocks; `fetch` and `end` say so without `await`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.timeout: float | None = None
-        """Seconds for an answer; None: however long it takes."""
 
-    def get(self, path: str) -> str:
-        """The text behind a path."""
-        return self._ask("GET", path)
+    async def ask(self, method: str, path: str, query: Pairs = (), form: Pairs | None = None, value: Any = None) -> str:
+        if query:
+            path += "?" + urlencode(query, quote_via=quote)
+        if form is not None:
+            return self.fetch(method, path, urlencode(form), "application/x-www-form-urlencoded")
+        if value is not None:
+            return self.fetch(method, path, json.dumps(value), "application/json")
+        return self.fetch(method, path)
 
-    def get_json(self, path: str) -> Any:
-        """The value behind a path."""
-        return json.loads(self._ask("GET", path))
+    async def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
+        self.end(surrender=surrender, restart=restart)
 
-    def post(self, path: str, form: Sequence[tuple[str, str]]) -> str:
-        """Send a form."""
-        return self._ask("POST", path, urlencode(form), "application/x-www-form-urlencoded")
-
-    def post_json(self, path: str, body: Any) -> str:
-        """Send a value."""
-        return self._ask("POST", path, json.dumps(body), "application/json")
-
-    def put(self, path: str) -> str:
-        """PUT without a body."""
-        return self._ask("PUT", path)
-
-    def delete(self, path: str) -> str:
-        """DELETE."""
-        return self._ask("DELETE", path)
-
-    def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
-        """Have the daemon end, and wait until its process is gone. `restart`: without a farewell."""
+    def end(self, *, surrender: bool = False, restart: bool = False) -> None:
+        """See `leave`."""
         connection = _DaemonConnection(self._path)
         try:
             self._connect(connection)
@@ -92,7 +125,8 @@ class DaemonClient:
         finally:
             connection.close()
 
-    def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
+    def fetch(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
+        """The answer to one request; `path` as it stands in a URL, `kind`: of the body."""
         connection = _DaemonConnection(self._path, self.timeout)
         try:
             self._connect(connection)

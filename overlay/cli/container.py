@@ -14,16 +14,15 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from overlay.cli.client import DaemonClient, NotRunning, RequestRefused, socket_path
+from overlay.cli.client import NotRunning, RequestRefused, SocketClient, socket_path
 from overlay.cli.unix_http import UnixHttpConnection
 from overlay.cli.variables import TAKEN
-from overlay.cli.words import Usage
+from overlay.cli.words import IN_CONTAINER, Usage
 from overlay.options import DEFAULT_ENGINE, DEFAULT_PLUGIN, WIREGUARD_PROGRAM, DaemonPaths, LaunchOptions
 from overlay.options import socket_path as engine_path
 from overlay.proxy.process import ProxyOptions, running
 
 __all__ = [
-    "FLAG",
     "IMAGE",
     "INSIDE",
     "ProgramContainer",
@@ -37,7 +36,6 @@ __all__ = [
 ]
 
 IMAGE = "overlay-lab/weave"
-FLAG = "--in-container"
 INSIDE = "WEAVE_INSIDE"
 """Variable of such a container: which part it is."""
 _WRAPPER = "WEAVE_IMAGE"
@@ -67,23 +65,23 @@ def is_inside(environment: Mapping[str, str]) -> bool:
 
 def as_container(words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """The words of a launch; in a container that ends with the command there is no other form than a container."""
-    if environment.get(_WRAPPER) and not _has(words, FLAG[2:]):
-        return [FLAG, *words]
+    if environment.get(_WRAPPER) and not _has(words, IN_CONTAINER[2:]):
+        return [IN_CONTAINER, *words]
     return list(words)
 
 
 def start_router(words: Sequence[str], options: LaunchOptions, environment: Mapping[str, str]) -> None:
     """Have the engine run a router; returns once it answers. Raises `OverlayError`, and leaves nothing then."""
     if options.wireguard == WIREGUARD_PROGRAM:
-        raise Usage(f"--wireguard {WIREGUARD_PROGRAM} has no program {FLAG}: the kernel's WireGuard is `auto`")
+        raise Usage(f"--wireguard {WIREGUARD_PROGRAM} has no program {IN_CONTAINER}: the kernel's WireGuard is `auto`")
     places = DaemonPaths.of(environment)
-    client = DaemonClient(str(places.socket))
+    client = SocketClient(str(places.socket))
     plugin = Path(environment.get("WEAVE_PLUGIN_SOCK") or DEFAULT_PLUGIN)
     shared = [places.db, places.socket.parent, places.proxy.parent, *([plugin.parent] if options.plugin else [])]
 
     def answers() -> bool:
         try:
-            return bool(client.get_json("/options"))
+            return bool(client.fetch("GET", "/options"))
         except NotRunning:
             return False
 
@@ -96,7 +94,7 @@ def start_proxy(words: Sequence[str], options: ProxyOptions, environment: Mappin
     files = [Path(file) for file in (options.tlscacert, options.tlscert, options.tlskey) if file]
     for file in files:
         if not file.is_absolute():
-            raise Usage(f"{file}: {FLAG} needs the whole path of a file")
+            raise Usage(f"{file}: {IN_CONTAINER} needs the whole path of a file")
     sockets = [Path(host[len("unix://") :]).parent for host in options.host if host.startswith("unix://")]
     shared = [places.db, places.socket.parent, places.proxy.parent, *sockets]
     words = ["launch-proxy", *words]
@@ -191,7 +189,7 @@ def _start(
     answers: Callable[[], bool],
 ) -> None:
     if options.docker_api:
-        raise Usage(f"--docker-api and {FLAG} do not go together: the engine is the one that DOCKER_HOST names")
+        raise Usage(f"--docker-api and {IN_CONTAINER} do not go together: the engine is the one that DOCKER_HOST names")
     path = _engine_socket(environment)
     engine = _EngineApi(path)
     name = NAMES[part]
@@ -303,7 +301,7 @@ def _engine_socket(environment: Mapping[str, str]) -> str:
 
 def _says_container(environment: Mapping[str, str]) -> bool:
     try:
-        told = DaemonClient(socket_path(environment)).get_json("/options")["options"]
+        told = json.loads(SocketClient(socket_path(environment)).fetch("GET", "/options"))["options"]
     except NotRunning:
         return False
     return bool(told["in_container"])
@@ -347,13 +345,13 @@ class _EngineApi:
         if tuple(int(part) for part in version.split(".") if part.isdigit()) < API:
             wanted = ".".join(map(str, API))
             raise RequestRefused(
-                f"the engine at {self.path} speaks API {version}; {FLAG} needs {wanted} (Docker 20.10)"
+                f"the engine at {self.path} speaks API {version}; {IN_CONTAINER} needs {wanted} (Docker 20.10)"
             )
         security = self.must("GET", "/info").get("SecurityOptions") or ()
         if any("name=rootless" in str(option) for option in security):
             raise RequestRefused(
                 f"the engine at {self.path} runs without root: its containers do not see this host's network. Launch "
-                f"without {FLAG}, or use an engine of root's (DOCKER_HOST)"
+                f"without {IN_CONTAINER}, or use an engine of root's (DOCKER_HOST)"
             )
         status, _ = self.ask("GET", f"/images/{quote(IMAGE)}:latest/json")
         if status == 404:

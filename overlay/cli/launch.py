@@ -1,248 +1,46 @@
-"""`weave launch`: its flags, a launch on a host where a router runs already, and cleaning up after one.
+"""`weave launch`: a launch on a host where a router runs already or none does, and cleaning up after one.
 
-Owns the flags of this command, the original's spellings of 2015 among them. The daemon itself stands in
-`overlay.daemon.daemon`, which is imported only when one has to be started.
+What its flags mean stands in `launch_flags`. The daemon itself stands in `overlay.daemon.daemon`, which is imported
+only when one has to be started.
 """
 
 import ipaddress
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
 
-from overlay.addresses import parse_peer_name
-from overlay.cli.client import DaemonClient, NotRunning, RequestRefused, socket_path
-from overlay.cli.container import is_inside, refuse_beside, settle, start_router
-from overlay.cli.original import refuse_flag
-from overlay.cli.variables import from_environment
-from overlay.cli.words import Usage, engine_socket, host_names, nearest, number
-from overlay.env import MILLISECOND, SECOND
-from overlay.errors import ConfigError, UsageError
-from overlay.options import WIREGUARD_MODES, DaemonPaths, LaunchOptions
+from overlay.cli.client import DaemonClient, NotRunning, RequestRefused
+from overlay.cli.container import is_inside, settle
+from overlay.cli.environment import CommandEnvironment
+from overlay.cli.launch_flags import is_given, parse_launch
+from overlay.options import DaemonPaths, LaunchOptions
 from overlay.ranges import Network, overlapping
 
-__all__ = ["HELP", "clean_up", "known_flags", "launch", "parse_launch"]
-
-HELP = """\
-Usage: weave launch [FLAGS] [PEER ...]
-
-  --ipalloc-range a.b.c.0/n         addresses that this network gives out (10.32.0.0/12; refused where the host has
-                                    a route into it, unless it is named here)
-  --ipalloc-default-subnet a.b.c.0/n   where an address comes from when none is asked for (the whole range)
-  --ipalloc-init HOW                consensus[=number of peers] | seed=name,name | observer
-  --name NAME                       this peer's name, six bytes in hex, or short as ::1 (drawn once, kept)
-  --nickname NAME                   what people call it (the host's name)
-  --port N                          control port, TCP and UDP (6783)
-  --host IP                         listen, and answer, on this address only (all)
-  --password WORD                   what all peers share: sessions are encrypted (WEAVE_PASSWORD; none)
-  --trusted-subnets a.b.c.0/n,...   where traffic stays in clear with a password, if both sides say so
-  --resume                          without PEER: dial whom the last launch and `connect` named, and peers that it met
-                                    (so does a launch that was not stopped, as after a crash; --resume=false: not)
-  --no-discovery                    dial only the peers that are named
-  --conn-limit N                    connections at most (200)
-  --mtu N                           of the overlay (what the costliest path leaves of the underlay's)
-  --no-fastdp                       all traffic takes the userspace tunnel, none the kernel's VXLAN
-  --wireguard HOW                   with a password: auto (the kernel's, if it has it) | off | wireguard-go (auto)
-  --no-dns                          serve no DNS
-  --dns-domain NAME                 (weave.local.)
-  --dns-ttl SECONDS                 (1)
-  --dns-listen-address IP[:53]      where DNS is served (the address of docker0)
-  --dns-fallback-timeout TIME       how long all other name servers together have for an answer (5s)
-  --resolv-conf FILE                the host's own name servers (/etc/resolv.conf)
-  --default-deny                    containers of this host speak to nobody and nobody to them but by `weave allow`
-                                    (say so on all hosts)
-  --plugin                          be the engine's network and IPAM driver named weave (docker network create -d weave)
-  --in-container                    run as a container named weave of the image overlay-lab/weave (docs/install.md)
-  --docker-api SOCKET               the container engine (DOCKER_HOST, or /var/run/docker.sock)
-  --http-addr IP:PORT               the control API over TCP (127.0.0.1:6784; empty: none); what changes something needs
-                                    a token: curl -H @/var/run/weave/router.token
-  --status-addr IP:PORT             status, report and metrics over TCP, nothing else (127.0.0.1:6782; empty: none)
-  --allow-host NAME,...             names of this host by which the two, and the proxy, are asked (localhost and IP
-                                    addresses always are)
-  --log-level LEVEL                 debug, info, warning, error (info)
-
-For experiments (docs/design.md says how they belong together); a TIME is written 500ms, 15s or 2m:
-  --gossip-interval TIME            between two rounds of anti-entropy with a random neighbour (15s)
-  --flush-delay TIME                how long news for one neighbour is held back to be sent together (2ms)
-  --beat-interval TIME              between two heartbeats on one connection (1s)
-  --beat-losses N                   heartbeats missed before a connection is closed (4)
-  --beacon-interval TIME            between two beacons to a peer that was lost (400ms)
-  --hold TIME                       how long what is known of a peer that went silently is kept (5m)
-
-The proxy's flags are taken too: `weave help launch-proxy`.
-Variables, where no flag says otherwise: WEAVE_PASSWORD, WEAVE_MTU, WEAVE_PORT, WEAVE_NO_FASTDP, WEAVE_HTTP_ADDR and
-WEAVE_STATUS_ADDR.
-Also in the spelling of 2015: -iprange, -ipsubnet, -nickname, -name, -port, -nodiscovery, -initpeercount, -connlimit."""
-
-_TEXT = {
-    "ipalloc-range": "ipalloc_range",
-    "ipalloc-default-subnet": "ipalloc_default_subnet",
-    "ipalloc-init": "ipalloc_init",
-    "name": "name",
-    "nickname": "nickname",
-    "dns-domain": "dns_domain",
-    "dns-listen-address": "dns_listen_address",
-    "resolv-conf": "resolv_conf",
-    "docker-api": "docker_api",
-    "http-addr": "http_addr",
-    "status-addr": "status_addr",
-    "allow-host": "allow_host",
-    "host": "host",
-    "password": "password",
-    "trusted-subnets": "trusted_subnets",
-    "log-level": "log_level",
-    "wireguard": "wireguard",
-}
-_NUMBERS = {
-    "port": ("port", 1, 65535),
-    "conn-limit": ("conn_limit", 1, 10_000),
-    "mtu": ("mtu", 1280, 65535),
-    "dns-ttl": ("dns_ttl", 0, 86_400),
-    "init-peer-count": ("ipalloc_init", 1, 10_000),
-    "beat-losses": ("beat_losses", 2, 100),
-}
-_TIMES = {
-    "gossip-interval": ("gossip_interval", 10 * MILLISECOND),
-    "flush-delay": ("flush_delay", MILLISECOND),
-    "beat-interval": ("beat_interval", 10 * MILLISECOND),
-    "beacon-interval": ("beacon_interval", 10 * MILLISECOND),
-    "hold": ("hold", SECOND),
-    "dns-fallback-timeout": ("dns_fallback_timeout", 100 * MILLISECOND),
-}
-"""Flag -> field, and the shortest time that makes sense."""
-_UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
-_LONGEST = 24 * 3600 * SECOND
-_SWITCHES = {
-    "default-deny": "default_deny",
-    "no-discovery": "no_discovery",
-    "no-dns": "no_dns",
-    "no-fastdp": "no_fastdp",
-    "plugin": "plugin",
-    "resume": "resume",
-    "in-container": "in_container",
-}
-_OLD = {
-    "iprange": "ipalloc-range",
-    "ipsubnet": "ipalloc-default-subnet",
-    "initpeercount": "init-peer-count",
-    "nodiscovery": "no-discovery",
-    "connlimit": "conn-limit",
-    "httpaddr": "http-addr",
-    "api": "docker-api",
-    "metrics-addr": "status-addr",
-}
-"""Spellings of 2015, beside those that only have one dash."""
-_LEVELS = ("debug", "info", "warning", "error")
+__all__ = ["clean_up", "launch"]
 
 
-def known_flags() -> tuple[str, ...]:
-    """All flags of a scenario's options, in today's spelling, without dashes; a switch without its `no-`."""
-    switches = (switch.removeprefix("no-") for switch in _SWITCHES if switch != "in-container")
-    return (*_TEXT, *_NUMBERS, *_TIMES, *switches)
-
-
-def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> LaunchOptions:
-    """The options of `weave launch`. Raises `Usage`."""
-    found = from_environment(environment)
-    peers: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-") or word == "-":
-            peers.append(word)
-            continue
-        key, equals, value = word.lstrip("-").partition("=")
-        key = _OLD.get(key, key)
-        if key == "no-restart":
-            _not_restarted(word, value)
-            continue
-        if key in _SWITCHES:
-            if equals and value not in ("true", "false"):
-                raise Usage(f"{word}: expected no value")
-            found[_SWITCHES[key]] = value != "false"
-            continue
-        if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
-            refuse_flag(word, key)
-            known = (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD)
-            raise Usage(f"launch has no flag `{word}`{nearest(key, known, dashes=True)}")
-        if not equals:
-            if not rest:
-                raise Usage(f"{word} lacks its value")
-            value = rest.pop(0)
-        if key == "init-peer-count":
-            found["ipalloc_init"] = f"consensus={number(word, value, 1, 10_000)}"
-        elif key in _NUMBERS:
-            field, low, high = _NUMBERS[key]
-            found[field] = number(word, value, low, high)
-        elif key in _TIMES:
-            field, low = _TIMES[key]
-            found[field] = _time(word, value, low)
-        elif key == "trusted-subnets":
-            found["trusted_subnets"] = tuple(_whole(part.strip()) for part in value.split(",") if part.strip())
-        elif key == "dns-listen-address":
-            found["dns_listen_address"] = _dns_address(value)
-        elif key == "docker-api":
-            found["docker_api"] = engine_socket(word.partition("=")[0], value)
-        elif key == "ipalloc-range" and not value:
-            raise Usage(
-                f"{word} without a range has no meaning here, because addresses can always be given out: name one for"
-                " each container where that is not wanted, and launch the proxy with --no-default-ipalloc"
-            )
-        elif key == "name":
-            found["name"] = _peer_name(value) if value else ""
-        elif key == "allow-host":
-            found["allow_host"] = (*found.get("allow_host", ()), *host_names(value))
-        else:
-            found[_TEXT[key]] = value
-    options = LaunchOptions(peers=tuple(peers), **found)
-    if options.resume and peers:
-        raise Usage(
-            f"--resume dials the peers of the last launch, found {peers[0]} as well: name peers without --resume, or"
-            " afterwards with `weave connect PEER`"
-        )
-    _check(options)
-    return options
-
-
-def launch(
-    words: Sequence[str],
-    environment: Mapping[str, str],
-    client: DaemonClient | None = None,
-    spawn: Callable[[LaunchOptions], None] | None = None,
-    routes: Callable[[], Sequence[tuple[Network, str]]] = tuple,
-) -> str:
+async def launch(words: Sequence[str], here: CommandEnvironment) -> str:
     """Start a router, or find that the same one runs; returns one sentence. Raises `OverlayError`.
 
-    In a container that was made for it: be the router, and return at its end.
-
-    `client` and `spawn` stand in for the daemon of this host and for starting it. `routes` are the host's networks: the
-    default range is refused where it overlaps one, a range that somebody named is not, but the sentence says so.
+    In a container that was made for it: be the router, and return at its end. The default range is refused where it
+    overlaps a network of the host; a range that somebody named is not, but the sentence says so.
     """
-    options = parse_launch(words, environment)
+    options = parse_launch(words, here.environment)
     different = None
     with suppress(NotRunning):
         # The running router compares: it does not tell its password.
-        asked = msgspec.to_builtins(options)
-        different = json.loads((client or DaemonClient(socket_path(environment))).post_json("/options", asked))
+        different = json.loads(await here.client.post_json("/options", msgspec.to_builtins(options)))
     if different is None:
-        if spawn is None and options.in_container and is_inside(environment):
+        if not here.simulated and options.in_container and is_inside(here.environment):
             from overlay.daemon.daemon import hold_daemon
 
-            hold_daemon(options, DaemonPaths.of(environment), environment)
+            hold_daemon(options, DaemonPaths.of(here.environment), here.environment)
             return "the router has ended"
-        warning = _in_the_way(words, options, routes())
-        if spawn is not None:
-            spawn(options)
-        elif options.in_container:
-            start_router(words, options, environment)
-        else:
-            from overlay.daemon.daemon import spawn_daemon
-
-            refuse_beside("router", environment)
-            spawn_daemon(options, DaemonPaths.of(environment), environment)
-        return f"{warning}{_outside_of_seed(options, client or DaemonClient(socket_path(environment)))}the router runs"
+        warning = _in_the_way(words, options, here.routes())
+        await here.start_router(words, options)
+        return f"{warning}{await _outside_of_seed(options, here.client)}the router runs"
     if different:
         raise RequestRefused(
             "a router runs here already, with other options: "
@@ -251,7 +49,7 @@ def launch(
             + " peers are added by `weave connect PEER`"
         )
     return "the router runs already, with the same options" + (
-        settle("router", words, environment) if options.in_container else ""
+        settle("router", words, here.environment) if options.in_container else ""
     )
 
 
@@ -265,21 +63,20 @@ def _in_the_way(words: Sequence[str], options: LaunchOptions, routes: Sequence[t
     if found is None:
         return ""
     said = f"range {options.ipalloc_range} overlaps {found}, which this host reaches by {networks[found]}"
-    keys = [word.lstrip("-").partition("=")[0] for word in words if word.startswith("-")]
-    if "ipalloc-range" not in (_OLD.get(key, key) for key in keys):
+    if not is_given("ipalloc-range", words):
         raise RequestRefused(
             f"the default {said}: choose another with --ipalloc-range, or name this one there if that is meant"
         )
     return f"warning: the {said}; `weave expose` would take those addresses from this host\n"
 
 
-def _outside_of_seed(options: LaunchOptions, client: DaemonClient) -> str:
+async def _outside_of_seed(options: LaunchOptions, client: DaemonClient) -> str:
     """A warning line if the range was divided among others than this peer: it waits for one of them."""
     seed = options.config("", "").seed
     if not seed:
         return ""
     try:
-        own = client.get_json("/report")["mesh"]["name"]
+        own = (await client.get_json("/report"))["mesh"]["name"]
     except NotRunning:
         return ""
     if own in seed:
@@ -321,74 +118,3 @@ def clean_up(environment: Mapping[str, str]) -> None:
         raise RequestRefused(f"not allowed to remove the bridge ({error}): run `weave` as root") from None
     finally:
         disk.close()
-
-
-def _check(options: LaunchOptions) -> None:
-    """What can be said of the options without a machine."""
-    try:
-        options.config("00:00:00:00:00:00", "host")
-    except ConfigError as error:
-        raise Usage(str(error)) from None
-    if options.log_level not in _LEVELS:
-        close = nearest(options.log_level, _LEVELS)
-        raise Usage(f"--log-level {options.log_level}{close}; expected one of {', '.join(_LEVELS)}")
-    if options.wireguard not in WIREGUARD_MODES:
-        close = nearest(options.wireguard, WIREGUARD_MODES)
-        raise Usage(f"--wireguard {options.wireguard}{close}; expected one of {', '.join(WIREGUARD_MODES)}")
-    for flag, address in (("--http-addr", options.http_addr), ("--status-addr", options.status_addr)):
-        if address and not address.rpartition(":")[2].isdigit():
-            raise Usage(f"{flag} {address}: expected IP:PORT")
-    if options.host and not _literal(options.host):
-        raise Usage(f"--host {options.host}: expected an address of this host, as 192.168.0.2")
-
-
-def _literal(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _peer_name(text: str) -> str:
-    try:
-        return parse_peer_name(text)
-    except UsageError as error:
-        raise Usage(f"--name: {error}") from None
-
-
-def _whole(text: str) -> str:
-    """A subnet without host bits, so that two spellings of one are no difference; `_check` says what is none."""
-    try:
-        return str(ipaddress.ip_network(text, strict=False))
-    except ValueError:
-        return text
-
-
-def _not_restarted(word: str, value: str) -> None:
-    """`--no-restart` says what is so anyhow for a process: what starts a router again is no part of it; of a container
-    `cli_container` reads it. Raises `Usage` for others."""
-    if value not in ("", "true"):
-        raise Usage(f"{word}: a router starts nothing again by itself; whatever watches over services here can do it")
-
-
-def _dns_address(text: str) -> str:
-    """The address of `IP`, `IP:53`, `[v6]:53` or `:53` (all). Raises `Usage`."""
-    host, port = text, "53"
-    if text.startswith("[") or text.count(":") == 1:
-        host, _, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]") or "0.0.0.0"
-    if port != "53":
-        raise Usage(f"--dns-listen-address {text}: DNS is served on port 53, the only one that containers ask")
-    if text and not _literal(host):
-        raise Usage(f"--dns-listen-address {text}: expected an address, as 172.17.0.1")
-    return host
-
-
-def _time(flag: str, text: str, low: int) -> int:
-    """Nanoseconds of `500ms`, `1.5s`, `2m`."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", text)
-    value = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if not low <= value <= _LONGEST:
-        raise Usage(f"{flag} {text}: expected a time from {low // MILLISECOND}ms to 24h, as 500ms, 15s or 2m")
-    return value

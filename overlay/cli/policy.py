@@ -3,13 +3,12 @@
 What the words mean is decided by the daemon (`overlay.policy`), the same on all hosts.
 """
 
-from collections.abc import Callable, Sequence
-from urllib.parse import quote, urlencode
+from collections.abc import Sequence
 
-from overlay.cli.client import DaemonClient
+from overlay.cli.environment import CommandEnvironment
 from overlay.cli.words import Usage, nearest
 
-__all__ = ["HELP", "change", "policies"]
+__all__ = ["HELP", "allow", "deny", "policies"]
 
 HELP = """\
 Usage: weave allow [--force | --remove] [from X] [to Y[:PORTS][/PROTOCOL]]
@@ -30,7 +29,17 @@ decides. Who opens a connection counts: its answers pass. Policies are the same 
 --force sets a policy that names nobody yet, contradicts another, or has no effect; --remove takes one back."""
 
 
-def change(verb: str, words: Sequence[str], client: DaemonClient, say: Callable[[str], None]) -> int:
+async def allow(here: CommandEnvironment, words: list[str]) -> int:
+    """Say who may speak to whom."""
+    return await _change(here, "allow", words)
+
+
+async def deny(here: CommandEnvironment, words: list[str]) -> int:
+    """Say who may not."""
+    return await _change(here, "deny", words)
+
+
+async def _change(here: CommandEnvironment, verb: str, words: list[str]) -> int:
     """Set a policy, or take it back."""
     flags = ("--force", "--remove")
     given = [word for word in words if word in flags]
@@ -47,34 +56,35 @@ def change(verb: str, words: Sequence[str], client: DaemonClient, say: Callable[
             raise Usage(f"{verb} takes one `{key}`: set a policy for each")
         pairs[key] = value
     if "--remove" in given:
-        say(client.delete(f"/policy/{verb}?{urlencode(pairs, quote_via=quote)}"))
+        here.say(await here.client.delete(f"/policy/{verb}", list(pairs.items())))
     else:
         force = [("force", "true")] if given else []
-        say(client.post(f"/policy/{verb}", [*pairs.items(), *force]))
+        here.say(await here.client.post(f"/policy/{verb}", [*pairs.items(), *force]))
     return 0
 
 
-def policies(words: Sequence[str], client: DaemonClient, say: Callable[[str], None]) -> int:
+async def policies(here: CommandEnvironment, words: list[str]) -> int:
     """Print the table, say which policy decides, or take policies back by number."""
+    client = here.client
     if not words:
-        say(client.get("/status/policies").rstrip("\n"))
+        here.say((await client.get("/status/policies")).rstrip("\n"))
         return 0
     flag, rest = words[0], list(words[1:])
     if flag == "--explain":
         if len(rest) != 2:
             raise Usage(f"expected `weave policies --explain X Y[:PORT]`, found {len(rest)} words behind --explain")
-        say(client.get("/policy/explain?" + urlencode({"from": rest[0], "to": rest[1]}, quote_via=quote)))
+        here.say(await client.get("/policy/explain", [("from", rest[0]), ("to", rest[1])]))
         return 0
     if flag == "--remove":
         if rest == ["all"]:
-            removed = client.delete("/policy?all=true")
+            removed = await client.delete("/policy", [("all", "true")])
         else:
             wrong = next((word for word in rest if not (word.isascii() and word.isdigit())), None)
             if wrong is not None or not rest:
                 raise Usage(f"expected `weave policies --remove N ...` or `all`, found `{wrong or ''}`")
-            removed = client.delete("/policy?" + urlencode([("number", word) for word in rest]))
+            removed = await client.delete("/policy", [("number", word) for word in rest])
         if removed:
-            say(removed)
+            here.say(removed)
         return 0
     known = ("--explain", "--remove")
     raise Usage(f"policies takes no `{flag}`{nearest(flag, known) or ', only ' + ' and '.join(known)}")

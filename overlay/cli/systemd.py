@@ -12,9 +12,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from overlay.cli.client import DaemonClient, NotRunning, RequestRefused, socket_path
-from overlay.cli.launch import parse_launch
-from overlay.cli.proxy import parse_proxy, split_proxy_words, stop
+from overlay.cli.client import NotRunning, RequestRefused, SocketClient, socket_path
+from overlay.cli.launch_flags import parse_launch
+from overlay.cli.proxy import stop
+from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
 from overlay.cli.variables import TAKEN
 from overlay.cli.words import Usage
 from overlay.options import DEFAULT_CONTROL, DEFAULT_PROXY
@@ -161,7 +162,7 @@ def _install(words: list[str], environment: Mapping[str, str]) -> str:
     _systemctl("enable", *names)
     # What runs, by hand or with other options, makes room.
     with contextlib.suppress(NotRunning):
-        DaemonClient(socket_path(environment)).leave(restart=True)
+        SocketClient(socket_path(environment)).end(restart=True)
     if proxy is not None:
         stop(environment)
     for name in names:

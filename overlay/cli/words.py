@@ -3,10 +3,27 @@
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from urllib.parse import quote
 
 from overlay.errors import OverlayError, UsageError
 
-__all__ = ["Usage", "engine_socket", "host_names", "nearest", "number", "take_addresses"]
+__all__ = [
+    "IN_CONTAINER",
+    "Usage",
+    "engine_socket",
+    "host_names",
+    "is_literal",
+    "named",
+    "nearest",
+    "number",
+    "one",
+    "plain",
+    "quoted",
+    "take_addresses",
+]
+
+IN_CONTAINER = "--in-container"
+"""The flag of `launch` and `launch-proxy` that `overlay.cli.container` is about."""
 
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_.])?")
 
@@ -61,3 +78,42 @@ def take_addresses(words: Sequence[str]) -> tuple[list[str], list[str]]:
             raise Usage(str(error)) from None
         count += 1
     return list(words[:count]), list(words[count:])
+
+
+def plain(words: Sequence[str], command: str, flags: Sequence[str] = ()) -> list[str]:
+    """The words, none of which may be a flag. Raises `Usage`."""
+    for word in words:
+        if word.startswith("-") and len(word) > 1:
+            known = f", only {' '.join(flags)}" if flags else ""
+            raise Usage(f"{command} has no flag `{word}`{nearest(word, flags) or known}")
+    return list(words)
+
+
+def one(words: Sequence[str], command: str, what: str = "CONTAINER") -> str:
+    """The only word. Raises `Usage` where there are more, or none."""
+    if len(words) != 1:
+        found = f"{len(words)} of them: {' '.join(words)}" if words else "none"
+        raise Usage(f"{command} takes one {what}, found {found}")
+    return words[0]
+
+
+def named(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The NAME of `-h NAME`, and the other words. Raises `Usage`."""
+    name, rest = "", list(words)
+    if "-h" in rest:
+        at = rest.index("-h")
+        if at + 1 == len(rest):
+            raise Usage("-h lacks its NAME")
+        name = rest[at + 1]
+        del rest[at : at + 2]
+    return name, rest
+
+
+def is_literal(word: str) -> bool:
+    """Whether a word is meant as an address without length (and not as a container)."""
+    return (word.replace(".", "").isdigit() and word.count(".") == 3) or (":" in word and not word.startswith("weave:"))
+
+
+def quoted(word: str) -> str:
+    """A word as one part of a path."""
+    return quote(word, safe="")

@@ -7,21 +7,24 @@ import shlex
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
+from command_hosts import CommandHost
 
 from lab.backends.simulated.backend import SimBackend, SimLab
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 from overlay.cli import main as cli
-from overlay.cli.launch import parse_launch
+from overlay.cli.launch_flags import parse_launch
 from overlay.cli.original import COMMANDS, DNS_FLAGS, FLAGS
-from overlay.cli.proxy import parse_proxy, split_proxy_words
+from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
 from overlay.cli.variables import REFUSED, TAKEN
 from overlay.cli.words import Usage
+from overlay.daemon.control.route import Fields
 from overlay.daemon.control.server import application
-from overlay.daemon.control.table import ROUTES
+from overlay.daemon.control.table import ROUTES, Asked
 from overlay.http.listener import Door
 from overlay.options import LaunchOptions
 from overlay.proxy.process import ProxyOptions, Running
@@ -178,7 +181,7 @@ def test_every_flag_of_launch(row: list[str]) -> None:
 
 @pytest.mark.parametrize("row", TABLES["Flags of `launch-dns` in 1.0"], ids=lambda row: row[0])
 def test_every_flag_of_launch_dns(row: list[str]) -> None:
-    judged(row, lambda: {"code": cli._run(["launch-dns", *shlex.split(row[0])])})
+    judged(row, lambda: {"code": cli.finish(cli.obey(CommandHost(), ["launch-dns", *shlex.split(row[0])]))})
 
 
 @pytest.mark.parametrize("row", TABLES["Flags of the proxy"], ids=lambda row: row[0])
@@ -208,10 +211,9 @@ def test_every_request() -> None:
             method, path, *form = request.split()
             daemon = lab.hosts["a"].daemon
             assert daemon is not None
-            kind = "application/x-www-form-urlencoded" if form else ""
-            found, text = await daemon.request(
-                method, path.replace("{", "%7B").replace("}", "%7D"), "".join(form).encode(), kind
-            )
+            path, _, query = path.partition("?")
+            asked = Asked(method, path, Fields.of(parse_qsl(query)), Fields.of(parse_qsl("".join(form))))
+            found, text = await daemon.request(asked)
             assert found == int(status), (request, found, text)
             assert says(pattern, text), (request, pattern, text)
         assert lab.hosts["a"].daemon is None

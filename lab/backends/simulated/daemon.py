@@ -8,7 +8,6 @@ import contextlib
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any, cast
-from urllib.parse import parse_qsl
 
 from dnslib import QTYPE, DNSRecord
 from msgspec.structs import replace
@@ -24,7 +23,6 @@ from overlay.clean import clean
 from overlay.config import Config
 from overlay.crypto.secure_peer import KEY_SIZE, tunnel_address
 from overlay.daemon.control.parts import Parts
-from overlay.daemon.control.route import Fields
 from overlay.daemon.control.table import Asked, answer
 from overlay.daemon.control.watching import Watchers
 from overlay.datapath.vxlan import vxlan_plan
@@ -303,12 +301,8 @@ class SimDaemon:
                     found[str(entry.rdata)] = None
         return list(found)
 
-    async def request(self, method: str, path: str, body: bytes, kind: str) -> tuple[int, str]:
+    async def request(self, asked: Asked) -> tuple[int, str]:
         """One request to the control API: (status, text)."""
-        place, _, query = path.partition("?")
-        is_form = kind == "application/x-www-form-urlencoded"
-        form = Fields.of(parse_qsl(body.decode(), keep_blank_values=True)) if is_form else Fields()
-        asked = Asked(method, place, Fields.of(parse_qsl(query, keep_blank_values=True)), form, body)
         return await answer(self._parts, asked)
 
     def _hold_is_over(self, life: int) -> None:

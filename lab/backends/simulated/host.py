@@ -8,8 +8,6 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import ip_interface
-from typing import Any
-from urllib.parse import parse_qs
 
 from msgspec.structs import asdict
 
@@ -21,7 +19,7 @@ from lab.backends.simulated.loop import VirtualLoop
 from lab.backends.simulated.place import ContainerPlace, HostPlace
 from lab.backends.simulated.probes import Prober
 from lab.backends.simulated.reach import LabRoutes
-from lab.backends.simulated.weave import Asked, CleanUp, ControlRequest, LeaveRequest, Spawn, run_weave
+from lab.backends.simulated.weave import run_weave
 from lab.contracts.lab import CommandResult, Probe, overdue
 from lab.errors import LabError
 from lab.records.history import PeerGone, Sample, View
@@ -30,9 +28,12 @@ from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.world import Peer, World
 from overlay.cli.client import NotRunning, RequestRefused
+from overlay.daemon.control.route import Fields
+from overlay.daemon.control.table import Asked
 from overlay.daemon.control.watching import WATCH_REFRESH
 from overlay.env import MILLISECOND, Random
 from overlay.errors import OverlayError, UsageError
+from overlay.options import LaunchOptions
 from overlay.view import PeerView as Belief
 
 COMMAND = 3 * MILLISECOND
@@ -47,6 +48,7 @@ SPREAD = 4
 """The times above vary by a quarter, and are drawn from the run's seed."""
 _DEAD = 137
 """Exit code of a command that did not end by itself but was killed."""
+_LEAVE = "/leave"
 _REFRESHES = 50
 """Views a second of all hosts together, at most, that say nothing new but how much was sent."""
 
@@ -207,30 +209,34 @@ class SimHost:
         routes = [(ip_interface(address).network, name) for name, address in devices]
         bridge = (self.engine.bridge.network, "docker0")
         address = str(self.engine.bridge.ip)
-        return await run_weave(argv[1:], place.environment, self._act, [*routes, bridge], address)
+        return await run_weave(argv[1:], place.environment, self, [*routes, bridge], address)
 
-    async def _act(self, asked: Asked) -> Any:
-        daemon = self.daemon
-        match asked:
-            case Spawn(options):
-                return await self._launch(options)
-            case CleanUp():
-                if daemon is None:
-                    self._forget()
-                return None
-            case LeaveRequest(surrender, restart):
-                how = "?surrender=1" if surrender else "?restart=1" if restart else ""
-                return await self._ask("POST", f"/leave{how}", b"", "")
-            case ControlRequest(method, path, body, kind):
-                for address in _typed(path, body):
-                    self._invariants.by_hand(address)
-                if method == "DELETE" and path.startswith("/peer/"):
-                    self._invariants.peer_removed()
-                if path == "/run":
-                    await self._pass(START)
-                return await self._ask(method, path, body, kind)
+    async def ask(self, asked: Asked) -> str:
+        """See `lab.backends.simulated.weave.RouterLife`."""
+        for address in _typed(asked):
+            self._invariants.by_hand(address)
+        if asked.method == "DELETE" and asked.path.startswith("/peer/"):
+            self._invariants.peer_removed()
+        if asked.path == "/run":
+            await self._pass(START)
+        return await self._ask(asked)
 
-    async def _launch(self, options: Any) -> None:
+    async def leave(self, *, surrender: bool, restart: bool) -> None:
+        """See `lab.backends.simulated.weave.RouterLife`."""
+        how = [("surrender", "1")] if surrender else [("restart", "1")] if restart else []
+        await self._ask(Asked("POST", _LEAVE, Fields.of(how)))
+
+    async def clean_up(self) -> None:
+        """See `lab.backends.simulated.weave.RouterLife`: remove interfaces, bridge and state."""
+        if self.daemon is not None:
+            return
+        for container in list(self.kernel.ports):
+            self.kernel.unplug(container)
+        self.kernel.clear()
+        self._peer.disk.erase()
+
+    async def launch(self, options: LaunchOptions) -> None:
+        """See `lab.backends.simulated.weave.RouterLife`."""
         await self._pass(LAUNCH)
         if self.daemon is not None or not self._peer.powered:
             raise OverlayError("a router runs here already" if self.daemon is not None else "the host went off")
@@ -242,14 +248,14 @@ class SimHost:
         daemon.router.watch(self._saw)
         self.reach.changed()
 
-    async def _ask(self, method: str, path: str, body: bytes, kind: str) -> str:
+    async def _ask(self, asked: Asked) -> str:
         daemon, ended = self.daemon, self._ended
         if daemon is None or ended is None:
             raise NotRunning
-        task = self._loop.create_task(daemon.request(method, path, body, kind))
+        task = self._loop.create_task(daemon.request(asked))
         try:
             await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
-            if not task.done() and path.startswith("/leave"):
+            if not task.done() and asked.path == _LEAVE:
                 await asyncio.wait((task,))
             if not task.done() or task.cancelled():
                 raise RequestRefused("the router ended before it answered")
@@ -262,13 +268,6 @@ class SimHost:
         if status >= 400:
             raise RequestRefused(text.strip() or str(status))
         return text
-
-    def _forget(self) -> None:
-        """What `weave reset` removes where no daemon runs: interfaces, bridge and state."""
-        for container in list(self.kernel.ports):
-            self.kernel.unplug(container)
-        self.kernel.clear()
-        self._peer.disk.erase()
 
     def _daemon_is_gone(self, *, asked: bool = False) -> None:
         self.daemon = None
@@ -328,10 +327,8 @@ class SimHost:
             yield sample
 
 
-def _typed(path: str, body: bytes) -> list[str]:
+def _typed(asked: Asked) -> list[str]:
     """The addresses that somebody chose, in a request to the control API."""
-    if path == "/run":
-        return list(json.loads(body).get("addresses") or ())
-    if path.startswith(("/attach/", "/expose")):
-        return parse_qs(body.decode()).get("address", [])
-    return []
+    if asked.path == "/run":
+        return list(json.loads(asked.body).get("addresses") or ())
+    return asked.form.every("address") if asked.path.startswith(("/attach/", "/expose")) else []

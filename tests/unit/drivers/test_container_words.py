@@ -13,8 +13,8 @@ import pytest
 from lab.kinds.overlays import OVERLAYS
 from overlay.cli.client import RequestRefused
 from overlay.cli.container import _plain, _volumes, _without_password, as_container, find, start_router
-from overlay.cli.launch import parse_launch
-from overlay.cli.proxy import parse_proxy, split_proxy_words
+from overlay.cli.launch_flags import parse_launch
+from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
 from overlay.cli.words import Usage
 from overlay.kernel import host_files
 from overlay.options import LaunchOptions, differences

@@ -1,30 +1,19 @@
 """`weave launch` looks at the host's routes: the default range gives way, a range that somebody named is theirs."""
 
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
+from command_hosts import CommandHost
 
-from overlay.cli.client import DaemonClient, NotRunning, RequestRefused
+from overlay.cli.client import RequestRefused
 from overlay.cli.launch import launch
+from overlay.cli.main import finish
 from overlay.options import LaunchOptions
-from overlay.ranges import Network
-
-
-class Nobody(DaemonClient):
-    """No daemon runs here."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def _ask(self, *words: Any, **more: Any) -> str:
-        raise NotRunning
 
 
 def launched(words: list[str], *routes: str) -> tuple[str, list[LaunchOptions]]:
-    started: list[LaunchOptions] = []
-    networks: list[tuple[Network, str]] = [(ip_network(route), "eth0") for route in routes]
-    return launch(words, {}, Nobody(), started.append, lambda: networks), started
+    host = CommandHost([(ip_network(route), "eth0") for route in routes])
+    return finish(launch(words, host)), host.started
 
 
 def test_the_default_range_is_refused_where_a_route_leads_into_it() -> None:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+from command_hosts import CommandHost
 
 from overlay.addresses import AddressSpec, looks_like_address, parse_address, parse_target
 from overlay.cli import main as cli
-from overlay.cli.client import DaemonClient, NotRunning
-from overlay.cli.launch import launch, parse_launch
+from overlay.cli.launch import launch
+from overlay.cli.launch_flags import parse_launch
 from overlay.cli.original import COMMANDS, DNS_FLAGS, FLAGS, dns_arguments
 from overlay.cli.run import parse_run
 from overlay.cli.variables import REFUSED, TAKEN
@@ -107,17 +108,9 @@ def test_every_variable_of_the_original_is_taken_or_refused() -> None:
 
 
 def test_a_seed_without_this_peer_is_said() -> None:
-    class Named(DaemonClient):
-        started = False
-
-        def _ask(self, method: str, path: str, body: str | None = None, kind: str = "") -> str:
-            if not self.started:
-                raise NotRunning
-            return '{"mesh": {"name": "00:00:00:00:00:03"}}'
-
     for seed, said in (("::1,::2", True), ("::1,::3", False)):
-        client = Named("")
-        words = launch(["--ipalloc-init", f"seed={seed}"], {}, client, lambda _, c=client: setattr(c, "started", True))
+        host = CommandHost(then='{"mesh": {"name": "00:00:00:00:00:03"}}')
+        words = cli.finish(launch(["--ipalloc-init", f"seed={seed}"], host))
         assert ("is not of the seed" in words) == said
 
 
@@ -244,7 +237,7 @@ def test_flags_of_the_original_that_are_not_here_say_what_to_use() -> None:
             assert str(found.value) == f"{word} has no meaning here: {instead}"
     for flag, instead in DNS_FLAGS.items():
         with pytest.raises(Usage) as found:
-            cli._run(["launch-dns", "10.1.254.1/24", f"-{flag}=5"])
+            cli.finish(cli.obey(CommandHost(), ["launch-dns", "10.1.254.1/24", f"-{flag}=5"]))
         assert instead in str(found.value)
     with pytest.raises(Usage, match="addresses can always be given out"):
         parse_launch(["--ipalloc-range", ""], {})

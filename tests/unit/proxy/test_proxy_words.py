@@ -3,8 +3,9 @@
 import pytest
 
 from overlay.cli import proxy as cli_proxy
-from overlay.cli.launch import parse_launch
-from overlay.cli.proxy import config_words, env_words, parse_proxy, split_proxy_words, warnings
+from overlay.cli.launch_flags import parse_launch
+from overlay.cli.proxy import config_words, env_words, warnings
+from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
 from overlay.cli.words import Usage
 from overlay.docker.engine import socket_path
 from overlay.proxy.process import ProxyOptions, Running
