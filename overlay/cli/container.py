@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from overlay.cli.client import NotRunning, RequestRefused, SocketClient, socket_path
+from overlay.cli.client import NotRunning, RequestRefused
+from overlay.cli.socket_client import SocketClient, socket_path
 from overlay.cli.unix_http import UnixHttpConnection
 from overlay.cli.variables import TAKEN
 from overlay.cli.words import IN_CONTAINER, Usage

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from overlay.cli.client import NotRunning, RequestRefused, SocketClient, socket_path
+from overlay.cli.client import NotRunning, RequestRefused
 from overlay.cli.launch_flags import parse_launch
 from overlay.cli.proxy import stop
 from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
+from overlay.cli.socket_client import SocketClient, socket_path
 from overlay.cli.variables import TAKEN
 from overlay.cli.words import Usage
 from overlay.options import DEFAULT_CONTROL, DEFAULT_PROXY

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from overlay.cli.client import SocketClient, socket_path
 from overlay.cli.environment import CommandEnvironment
+from overlay.cli.socket_client import SocketClient, socket_path
 
 if TYPE_CHECKING:
     from overlay.check.facts import HostFacts

@@ -36,7 +36,8 @@ from overlay.datapath.vxlan import BRIDGE, stable_mac, vxlan_plan
 from overlay.docker.containers import Containers
 from overlay.docker.dns_interfaces import DnsInterfaces
 from overlay.docker.engine import EngineClient, socket_path
-from overlay.docker.expose import Bridge, Exposure
+from overlay.docker.expose import Exposure
+from overlay.docker.exposed_bridge import Bridge
 from overlay.docker.journal import Journal
 from overlay.docker.plugin import Plugin
 from overlay.env import SECOND

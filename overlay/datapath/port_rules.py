@@ -10,7 +10,7 @@ from ipaddress import IPv6Address, ip_address
 from msgspec import Struct
 from msgspec.structs import replace
 
-__all__ = ["GUARDED", "MACS", "OWN4", "OWN6", "PortRule", "elements", "parse", "widened"]
+__all__ = ["GUARDED", "MACS", "OWN4", "OWN6", "PortRule", "PortWanted", "elements", "parse", "widened"]
 
 MACS, OWN4, OWN6, GUARDED = "macs", "own4", "own6", "guarded"
 """The sets: (port, MAC), (port, MAC, address) of either kind, and the ports that may send nothing else."""
@@ -19,6 +19,17 @@ _NAME = 16
 _MAC = 6
 _PADDED = 8
 """A field is padded to four octets."""
+
+
+class PortWanted(Struct, frozen=True, kw_only=True):
+    """What a container on the bridge is to have."""
+
+    container: str
+    pid: int
+    mac: str
+    addresses: tuple[str, ...]
+    multicast: bool = True
+    spoofing: bool = False
 
 
 class PortRule(Struct, frozen=True):

@@ -1,30 +1,25 @@
 """`weave expose`: the host itself on the overlay, by addresses on the bridge; and the packet filter with it.
 
-Owns the record of the host's addresses in the journal, and `Bridge`, which makes them so. Booking is that of any
-container; what differs is that the port is the bridge itself and that no engine knows this owner.
+Owns the record of the host's addresses in the journal; `exposed_bridge` makes them so on a real host. Booking is that
+of any container; what differs is that the port is the bridge itself and that no engine knows this owner.
 """
 
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from overlay import inputs as i
 from overlay.addresses import parse_address
-from overlay.datapath.vxlan import BRIDGE
 from overlay.docker.attachments import DEFAULT, EXPOSED, Attachments
-from overlay.docker.engine import Container
+from overlay.docker.engine_facts import Container
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.errors import EnvironmentProblem
-from overlay.kernel import firewall, rtnl
-from overlay.kernel.attach import addresses_on
-from overlay.kernel.bridge import BridgeDevices, allow_ipv6
-from overlay.kernel.netlink import Netlink
 from overlay.policy.names import names_of
 from overlay.runtime.router import Router
 
-__all__ = ["Bridge", "Exposure", "HostPort"]
+__all__ = ["Exposure", "HostPort"]
 
 log = logging.getLogger(__name__)
 
@@ -47,45 +42,6 @@ class HostPort(Protocol):
     def filter_changes(self) -> tuple[str, ...]:
         """What others have changed of the packet filter since then, as phrases."""
         ...
-
-
-class Bridge:
-    """The bridge of a real host, and its packet filter."""
-
-    def __init__(self, netlink: Netlink, devices: Callable[[], BridgeDevices], neighbours: Callable[[], None]) -> None:
-        """`neighbours` puts the bridge's permanent neighbours back: they go with its last address (arp_ifdown)."""
-        self._netlink = netlink
-        self._devices = devices
-        self._neighbours = neighbours
-        self._watch = firewall.Watch()
-
-    def set_addresses(self, addresses: Sequence[str]) -> None:
-        """See `HostPort`."""
-        if any(":" in cidr for cidr in addresses):
-            allow_ipv6(BRIDGE)
-        index = self._devices().bridge
-        stale = [cidr for cidr in addresses_on(self._netlink, index) if cidr not in addresses]
-        self._netlink.run(
-            (
-                *(rtnl.del_address(index, cidr) for cidr in stale),
-                *(rtnl.new_address(index, cidr) for cidr in addresses),
-            )
-        )
-        if stale:
-            self._neighbours()
-
-    async def let_through(self, subnets: Sequence[str], before: Sequence[str], masquerade: bool) -> None:
-        """See `HostPort`."""
-        made = await asyncio.to_thread(firewall.ensure, subnets, before=before, masquerade=masquerade)
-        self._watch.settled(made)
-
-    def filter_changes(self) -> tuple[str, ...]:
-        """See `HostPort`."""
-        return self._watch.changes()
-
-    def close(self) -> None:
-        """Give the socket back; addresses and packet filter stay."""
-        self._watch.close()
 
 
 class Exposure:

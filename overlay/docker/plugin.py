@@ -22,7 +22,8 @@ from aiohttp import web
 from overlay import inputs as i
 from overlay.config import Config
 from overlay.docker.attachments import GRACE, Attachments, is_own
-from overlay.docker.engine import Container, EngineClient, NetworkEndpoint
+from overlay.docker.engine import EngineClient
+from overlay.docker.engine_facts import Container, NetworkEndpoint
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.docker.sandbox import make_room, settle
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError

@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
 from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK
 
-from overlay.datapath.port_rules import PortRule, widened
+from overlay.datapath.port_rules import PortRule, PortWanted, widened
 from overlay.datapath.vxlan import CONTAINER_DEVICE, veth_names
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.kernel import rtnl
@@ -30,7 +29,6 @@ from overlay.kernel.port_filter import PortFilter
 __all__ = [
     "MULTICAST",
     "EndpointPorts",
-    "PortWanted",
     "Ports",
     "addresses_of",
     "addresses_on",
@@ -44,17 +42,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 MULTICAST = "224.0.0.0/4"
-
-
-class PortWanted(Struct, frozen=True, kw_only=True):
-    """What a container on the bridge is to have."""
-
-    container: str
-    pid: int
-    mac: str
-    addresses: tuple[str, ...]
-    multicast: bool = True
-    spoofing: bool = False
 
 
 class Ports:

@@ -25,14 +25,13 @@ from overlay.crypto.secure_peer import KEY_SIZE, tunnel_address
 from overlay.daemon.control.parts import Parts
 from overlay.daemon.control.table import Asked, answer
 from overlay.daemon.control.watching import Watchers
+from overlay.datapath.port_rules import PortWanted
 from overlay.datapath.vxlan import vxlan_plan
 from overlay.docker.containers import EXPOSED, Containers
-from overlay.docker.engine import EngineClient
 from overlay.docker.expose import Exposure
 from overlay.docker.journal import Journal
 from overlay.env import SECOND
 from overlay.errors import OverlayError
-from overlay.kernel.attach import Ports, PortWanted
 from overlay.mesh import launches
 from overlay.options import LaunchOptions
 from overlay.runtime.dns_server import question
@@ -195,9 +194,7 @@ class SimDaemon:
         self.config = config
         self._plan = vxlan_plan(self.config, UNDERLAY_MTU)
         kernel.mtu = self._plan.mtu
-        self.containers = Containers(
-            self.router, cast(EngineClient, engine), cast(Ports, _Ports(kernel)), self.config, journal
-        )
+        self.containers = Containers(self.router, cast(Any, engine), cast(Any, _Ports(kernel)), self.config, journal)
         if self.config.dns:
             self.containers.resolver = str(engine.bridge.ip)
         self._exposure = Exposure(

@@ -17,7 +17,7 @@ from lab.images import IMAGES, find
 from lab.scenario.engine_pools import DEFAULT
 from lab.scenario.model import PROCESS
 from lab.scenario.names import HOST_NAME, unfit_for_container
-from overlay.docker.engine import Container, EngineEvent
+from overlay.docker.engine_facts import Container, EngineEvent
 from overlay.errors import UsageError
 from overlay.policy.names import labels_of
 

@@ -13,7 +13,7 @@ from lab.scenario.resolve import Resolved, resolve
 from overlay.cli.run import parse_run
 from overlay.config import Config
 from overlay.docker.attachments import Attachments
-from overlay.docker.engine import Container
+from overlay.docker.engine_facts import Container
 from overlay.errors import UsageError
 
 LONG = "x" + "0123456789" * 5 + "abcdefghi"

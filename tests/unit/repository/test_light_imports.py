@@ -1,0 +1,90 @@
+"""Commands that answer at once stay so: what they must not import, asked of the real commands. Nothing is timed."""
+
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[3]
+HTTP = {"aiohttp", "yarl"}
+NETLINK = {"pyroute2"}
+FIGURES = {"matplotlib", "numpy", "PIL", "networkx", "jinja2"}
+SCENARIOS = {"pydantic", "ruamel", "rich", "anyascii"}
+OVERLAY = {"msgspec", "cryptography", "spake2", "dnslib", "uvloop", "asyncio"}
+FORBIDDEN = {
+    "weave status": HTTP | NETLINK | FIGURES | SCENARIOS | OVERLAY | {"click", "subprocess", "logging", "lab"},
+    "weave ps": HTTP | NETLINK | FIGURES | SCENARIOS | OVERLAY | {"click", "subprocess", "logging", "lab"},
+    "weave help": HTTP | NETLINK | FIGURES | SCENARIOS | OVERLAY | {"click", "subprocess", "logging", "lab"},
+    "lab --help": HTTP | NETLINK | FIGURES | SCENARIOS | OVERLAY | {"overlay.docker", "overlay.node", "lab.runner"},
+    "lab run --backend sim": HTTP | NETLINK | FIGURES | {"spake2", "uvloop", "jinja2", "overlay.kernel.netlink"},
+}
+"""Command -> packages and modules that it does without."""
+ASK = """
+import json, sys
+sys.argv = json.loads(sys.argv[1])
+try:
+    if sys.argv[0] == "weave":
+        from overlay.cli.main import main
+        code = main()
+    else:
+        from lab.start import main
+        code = main()
+except SystemExit as end:
+    code = end.code
+sys.stderr.write("\\n" + json.dumps([code or 0, sorted(sys.modules)]))
+"""
+
+
+class Daemon(BaseHTTPRequestHandler):
+    """Answers whatever it is asked as a router of another program."""
+
+    def do_GET(self) -> None:
+        body = b"[]" if self.path == "/ps" else b"all is well\n"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def address_string(self) -> str:
+        return ""
+
+
+@pytest.fixture
+def socket_of_a_daemon(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "w"
+    with socketserver.ThreadingUnixStreamServer(str(path), Daemon) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield path
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("line", FORBIDDEN)
+def test_a_command_does_not_import(line: str, socket_of_a_daemon: Path, tmp_path: Path) -> None:
+    words = line.split()
+    if words[1] == "run":
+        words += ["--no-figures", "--out", str(tmp_path / "out"), str(TOP / "scenarios" / "partition.yaml")]
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps(words)],
+        env={**os.environ, "PYTHONPATH": str(TOP), "WEAVE_SOCK": str(socket_of_a_daemon)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done
+    if line == "weave status":
+        assert done.stdout == "all is well\n"
+    found = [name for name in modules if any(f"{name}.".startswith(f"{each}.") for each in FORBIDDEN[line])]
+    assert found == []
