@@ -23,7 +23,7 @@ from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Backend, Housed, Virtual
 from lab.fabric import features
 from lab.links import Links
-from lab.scenario.model import Scenario
+from lab.scenario.model import scenario_model
 from lab.scenario.resolve import Resolved, resolve
 
 _FAILED = "the check failed in the lab's runner; its traceback is in the captured output"
@@ -40,7 +40,9 @@ def scenario(count: int, links: Links | None = None, subnets: Sequence[str] = ("
     networks = {name: {"subnet": str(subnet)} for name, subnet in nets.items()}
     underlay = {"networks": networks, "hosts": hosts}
     resolved = resolve(
-        Scenario.model_validate({"version": 1, "underlay": underlay, "overlay": "none", "timeline": ({"wait": 0},)})
+        scenario_model().model_validate(
+            {"version": 1, "underlay": underlay, "overlay": "none", "timeline": ({"wait": 0},)}
+        )
     )
     return resolved if links is None else msgspec.structs.replace(resolved, links=links)
 
