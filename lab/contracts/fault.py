@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import Overlay
+from lab.records.history import AnyRecord
 from lab.scenario.resolve import Resolved
 
 if TYPE_CHECKING:
@@ -49,12 +50,16 @@ class Bench(Protocol):
         """Where every container runs and what its overlay address is, as events say it."""
         ...
 
+    def record(self, record: AnyRecord) -> None:
+        """Append a record to the history and bring the live state up to date."""
+        ...
+
     def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run this beside the timeline, at most as long as the run; an error of it ends the run."""
         ...
 
-    def in_force(self, what: str) -> list[int]:
-        """Steps of the faults of a verb that are not healed, in their order."""
+    def in_force(self, what: str) -> dict[int, "Fault"]:
+        """Step -> fault, of the faults of a verb that are not healed, in their order."""
         ...
 
     async def heal(self, step: int) -> None:

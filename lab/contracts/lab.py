@@ -79,6 +79,12 @@ class Host(Protocol):
         """`kill -9` of the overlay's daemon."""
         ...
 
+    async def signal(self, number: int, *, container: str = "", daemon: bool = False) -> None:
+        """Send a signal to the overlay's daemon, to all processes of a container, or else to all of the host.
+
+        The lab's own processes on the host, and the first of all, are spared. Where nothing runs nothing is done."""
+        ...
+
     async def kill(self) -> None:
         """Power off: every process of the host dies at once; its disk stays."""
         ...

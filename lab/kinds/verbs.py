@@ -109,7 +109,7 @@ class Verb(Generic[B]):
     moves: bool = False
     """Containers start or stop, and probes with them."""
     removes: bool = False
-    """A container that no longer runs after its step is gone for good."""
+    """Nothing is demanded of a container that its event no longer names: it is gone for good, or gets no turns."""
     launches: Literal["", "first", "again"] = ""
     """Daemons run at its end: for the first time, or those that were there before."""
     forgets: bool = False

@@ -95,13 +95,14 @@ class Probing:
 
     def _sample(self, sample: Sample) -> None:
         # A try that was under way when its container was removed says nothing about anything that is there.
-        if sample.source in self._live.running and (asks_name(sample.probe) or sample.target in self._live.placed):
+        asks = sample.source in self._live.running and sample.source not in self._live.stopped
+        if asks and (asks_name(sample.probe) or sample.target in self._live.placed):
             self._take(sample)
 
     async def _wanted(self) -> dict[str, dict[Series, Probe]]:
         wanted: dict[str, dict[Series, Probe]] = {}
         for plan in self._plans.values():
-            for source in self._live.running.values():
+            for source in self._live.awake().values():
                 if not plan.asks(source):
                     continue
                 for probe in await self._from(plan, source):

@@ -106,9 +106,10 @@ class Stage:
 
     def containers(self) -> dict[str, Any]:
         """Where every container runs and what its overlay address is, as events say it."""
-        addresses = {name: self.overlay.address_of(name) for name in self.live.running}
+        awake = self.live.awake()
+        addresses = {name: self.overlay.address_of(name) for name in awake}
         return {
-            "replicas": {name: replica.host for name, replica in self.live.running.items()},
+            "replicas": {name: replica.host for name, replica in awake.items()},
             "addresses": {name: address for name, address in addresses.items() if address},
         }
 
@@ -179,9 +180,9 @@ class Stage:
         await self.upkeep.try_again()
         return [host for host in fault.hosts if host in self.live.daemons]
 
-    def in_force(self, what: str) -> list[int]:
-        """Steps of the faults of a kind that are not healed, in their order."""
-        return [step for step, fault in self._faults.items() if fault.what == what]
+    def in_force(self, what: str) -> dict[int, Fault]:
+        """See `lab.contracts.fault.Bench`."""
+        return {step: fault for step, fault in self._faults.items() if fault.what == what}
 
     async def all_healed(self) -> None:
         """Wait until every fault that ends by itself has ended."""

@@ -29,6 +29,8 @@ class LiveState:
         """Containers that were started and not removed, dead or alive, by name."""
         self.running: dict[str, Replica] = {}
         """Those that should be alive."""
+        self.stopped: dict[str, None] = {}
+        """Those of them whose processes have got a SIGSTOP: nobody can demand anything of them."""
         self.daemons: dict[str, None] = {}
         """Hosts whose daemon should be alive."""
         self._asked: dict[str, None] = {}
@@ -85,6 +87,10 @@ class LiveState:
         self.daemons.pop(host, None)
         self._asked.pop(host, None)
 
+    def may_return(self, host: str) -> bool:
+        """Whether its daemon was ended, or stopped, by somebody who may let it run again."""
+        return host in self._asked
+
     def daemon_runs(self, host: str) -> None:
         """The host's daemon runs (again)."""
         self._asked.pop(host, None)
@@ -108,6 +114,11 @@ class LiveState:
     def container_stops(self, name: str) -> None:
         """The container is being killed."""
         self.running.pop(name, None)
+        self.stopped.pop(name, None)
+
+    def awake(self) -> Mapping[str, Replica]:
+        """Containers that should be alive, and whose processes get turns."""
+        return {name: replica for name, replica in self.running.items() if name not in self.stopped}
 
     def container_placed(self, replica: Replica) -> None:
         """A container was started for the first time."""
@@ -115,5 +126,5 @@ class LiveState:
 
     def container_removed(self, name: str) -> None:
         """The container is gone for good."""
-        self.running.pop(name, None)
+        self.container_stops(name)
         self.placed.pop(name, None)

@@ -129,6 +129,16 @@ class Upkeep:
         self._drop(device, step)
         await self._adjust(device, struck=False)
 
+    # Of things that a fault stops and lets go on by itself
+
+    def hold(self, thing: Thing, step: int) -> None:
+        """Take a hold on a thing."""
+        self._take(thing, step)
+
+    def let_go(self, thing: Thing, step: int) -> bool:
+        """Drop it; whether another fault holds the thing still."""
+        return self._drop(thing, step)
+
     # What steps of the timeline do beside faults
 
     async def launched(self, host: str) -> None:

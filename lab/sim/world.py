@@ -65,9 +65,8 @@ class Peer:
     """
 
     __slots__ = (
-        "_do", "_handled", "address", "busy_until", "clock", "disk", "ends", "life", "listening", "name", "node",
-        "port", "powered", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink",
-        "world",
+        "_do", "_handled", "_waiting", "address", "busy_until", "clock", "disk", "ends", "life", "listening", "name",
+        "node", "port", "powered", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "world",
     )  # fmt: skip
 
     def __init__(self, world: "World", name: str, address: str) -> None:
@@ -94,6 +93,8 @@ class Peer:
         """When it has handled what has arrived, on a machine that takes time for it."""
         self._handled = 0
         """Inputs of earlier lives."""
+        self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
+        """What the node would do if it were not stopped, in order; None: it is not."""
         self._do: dict[type[Effect], Callable[[Any], None]] = {
             SendTcp: self._send_tcp,
             TellClock: self._tell_clock,
@@ -125,7 +126,9 @@ class Peer:
     def feed(self, input: Input) -> None:
         """Hand one input to the node and carry out what it wants."""
         runner = self.runner
-        if runner is not None:
+        if self._waiting is not None:
+            self._waiting.append((self.feed, (input,)))
+        elif runner is not None:
             runner.feed(input)
 
     @property
@@ -146,11 +149,33 @@ class Peer:
     def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
         """See `overlay.runtime.node_runner.Clock`."""
         clock = self.clock
-        self.world.scheduler.at(due if clock.right else clock.when(due), action, *arguments)
+        self.world.scheduler.at(due if clock.right else clock.when(due), self._turn, action, arguments)
 
     def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
         """See `overlay.runtime.node_runner.Clock`; a delay is the same by any clock."""
-        self.world.scheduler.after(delay, action, *arguments)
+        self.world.scheduler.after(delay, self._turn, action, arguments)
+
+    def _turn(self, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        if self._waiting is None:
+            action(*arguments)
+        else:
+            self._waiting.append((action, arguments))
+
+    @property
+    def stopped(self) -> bool:
+        """It gets no turns, as a process after SIGSTOP: the kernel answers for it, and all else waits."""
+        return self._waiting is not None
+
+    def stop(self) -> None:
+        """SIGSTOP of the node's process."""
+        if self.runner is not None and self._waiting is None:
+            self._waiting = []
+
+    def go_on(self) -> None:
+        """SIGCONT: it does what has waited."""
+        waiting, self._waiting = self._waiting, None
+        for action, arguments in waiting or ():
+            action(*arguments)
 
     def set_clock(self, offset: int, drift: int) -> None:
         """From now on the clock is wrong by so many nanoseconds, and drifts (parts per billion)."""
@@ -182,6 +207,7 @@ class Peer:
 
     def _end(self) -> None:
         self.life += 1
+        self._waiting = None
         self.node = None
         if self.runner is not None:
             self.runner.stop()

@@ -143,6 +143,9 @@ class MemoryHost:
             heapq.heappush(queue, (ready, number, sample))
             heapq.heappush(queue, (due + item.every, number + 1, item))
 
+    async def signal(self, number: int, *, container: str = "", daemon: bool = False) -> None:
+        raise NotImplementedError
+
     async def kill_daemon(self) -> None:
         self.daemon = False
         self._lab.touch()

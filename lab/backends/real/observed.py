@@ -44,6 +44,60 @@ import select
 select.select([fd], [], [])
 """
 
+_SIGNAL = """\
+import os, socket, struct, sys
+number, what, first = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+def parents():
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name) as stat:
+                    found[int(name)] = int(stat.read().rpartition(")")[2].split()[1])
+            except OSError:
+                pass
+    return found
+
+def below(tops, tree):
+    found = set(tops)
+    while True:
+        more = {pid for pid, parent in tree.items() if parent in found} - found
+        if not more:
+            return found
+        found |= more
+
+def meant(tree):
+    if what == "daemon":
+        return {first} & set(tree)
+    if what == "container":
+        return below({first} & set(tree), tree)
+    # Whatever was not started on the host itself, and what has started this program, is the lab's.
+    lab = below({pid for pid, parent in tree.items() if pid > 1 and parent == 0}, tree)
+    above, pid = set(), os.getpid()
+    while pid > 1:
+        above.add(pid)
+        pid = tree.get(pid, 0)
+    starter = os.getppid()
+    return set(tree) - {1} - lab - above - (below({starter}, tree) if starter > 1 else set())
+
+if what == "daemon":
+    with socket.socket(socket.AF_UNIX) as control:
+        try:
+            control.connect(sys.argv[4])
+        except OSError:
+            sys.exit(0)
+        first = struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+told = set()
+while more := meant(parents()) - told:  # again for those that were being started
+    for pid in more:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+    told |= more
+"""
+
 Agent = tuple[asyncio.StreamReader, Callable[[bytes], object]]
 """An agent's output, and what writes to its input."""
 
@@ -113,6 +167,16 @@ class ObservedHost(ABC):
         result = await self.exec(["python3", "-ISc", _KILL_DAEMON, WEAVE_SOCKET])
         if result.code:
             raise LabError(f"no overlay daemon runs on {self.name}")
+
+    async def signal(self, number: int, *, container: str = "", daemon: bool = False) -> None:
+        """See `lab.contracts.lab.Host`: a program on the host looks for the processes."""
+        first = await self.docker.pid(container) if container else 0
+        if container and not first:
+            return
+        what = "container" if container else "daemon" if daemon else "host"
+        result = await self.exec(["python3", "-ISc", _SIGNAL, str(number), what, str(first), WEAVE_SOCKET])
+        if result.code:
+            raise LabError(f"signal {number} on {self.name}: {result.err.strip().rpartition(chr(10))[2]}")
 
     async def views(self) -> AsyncIterator[View | PeerGone]:
         """The overlay daemon's view from now on, and `PeerGone` when it stops; waits for a daemon that does not run."""

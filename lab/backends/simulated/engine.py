@@ -40,6 +40,8 @@ class SimContainer:
         """Path -> what it serves there; None: what it would say is unknown."""
         self.labels = labels_of(body.get("Labels") or {})
         self.pid = 0
+        self.stopped = False
+        """Its processes have got a SIGSTOP: the kernel answers for it, nothing else does."""
         self.eth0 = ""
         self.bindings: dict[int, int] = {}
         """Published ports: inside -> asked for outside; 0: any."""
@@ -186,6 +188,7 @@ class SimEngine:
         self._published.clear()
         for container in self.containers.values():
             container.pid = 0
+            container.stopped = False
             container.eth0 = ""
         self._changed()
 
@@ -233,6 +236,7 @@ class SimEngine:
         if container.running:
             self._published = {port: place for port, place in self._published.items() if place[0] != container.id}
             container.pid = 0
+            container.stopped = False
             container.eth0 = ""
             self._tell("die", container)
 

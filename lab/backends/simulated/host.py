@@ -8,6 +8,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import ip_interface
+from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from msgspec.structs import asdict
 
@@ -83,6 +84,9 @@ class SimHost:
         self._power_cuts = 0
         self._loop = loop
         self._rng = Random(f"{peer.world.seed} {peer.name} machine")
+        self._going = asyncio.Event()
+        """The daemon is not stopped."""
+        self._going.set()
         self._ended: asyncio.Future[None] | None = None
         """Done when the daemon that runs has ended."""
         self._viewers: list[asyncio.Queue[View | PeerGone]] = []
@@ -137,6 +141,34 @@ class SimHost:
         self._peer.kill()
         self._daemon_is_gone()
         await daemon.die()
+
+    async def signal(self, number: int, *, container: str = "", daemon: bool = False) -> None:
+        """See `lab.contracts.lab.Host`: those that stop, go on and end."""
+        if number not in (SIGSTOP, SIGCONT, SIGKILL):
+            raise LabError(f"simulated processes do not know signal {number}")
+        whole = not container and not daemon
+        if (daemon or whole) and self.daemon is not None:
+            await self._signal_daemon(number)
+        for found in list(self.engine.containers.values()):
+            if found.running and (whole or found.name == container):
+                found.stopped = number == SIGSTOP
+                if number == SIGKILL:
+                    await self.engine.kill(found.id)
+
+    async def _signal_daemon(self, number: int) -> None:
+        if number == SIGKILL:
+            await self.kill_daemon()
+        elif number == SIGSTOP:
+            self._peer.stop()
+            self._going.clear()
+        else:
+            self._peer.go_on()
+            self._going.set()
+
+    @property
+    def daemon_stopped(self) -> bool:
+        """The daemon is there and gets no turns."""
+        return self._peer.stopped
 
     async def kill(self) -> None:
         """Power off: everything that runs is gone, what is on disk stays."""
@@ -252,7 +284,7 @@ class SimHost:
         daemon, ended = self.daemon, self._ended
         if daemon is None or ended is None:
             raise NotRunning
-        task = self._loop.create_task(daemon.request(asked))
+        task = self._loop.create_task(self._answered(daemon, asked))
         try:
             await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
             if not task.done() and asked.path == _LEAVE:
@@ -269,8 +301,13 @@ class SimHost:
             raise RequestRefused(text.strip() or str(status))
         return text
 
+    async def _answered(self, daemon: SimDaemon, asked: Asked) -> tuple[int, str]:
+        await self._going.wait()
+        return await daemon.request(asked)
+
     def _daemon_is_gone(self, *, asked: bool = False) -> None:
         self.daemon = None
+        self._going.set()
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
         self._tell(PeerGone(t=self.world.now, host=self.name, asked=asked))
@@ -297,7 +334,8 @@ class SimHost:
                         record = await queue.get()
                     yield record
                 except TimeoutError:
-                    if self.daemon is not None and self._peer.sent_bytes != self._told_bytes:
+                    told = self._peer.stopped or self._peer.sent_bytes == self._told_bytes
+                    if self.daemon is not None and not told:
                         self._tell(self._view(self.daemon.router.node.view(self._peer.now())))  # counters, no news
         finally:
             self._viewers.remove(queue)

@@ -37,6 +37,11 @@ class SimMachine(Protocol):
         ...
 
     @property
+    def daemon_stopped(self) -> bool:
+        """The daemon is there and gets no turns."""
+        ...
+
+    @property
     def mtu(self) -> int:
         """Of the overlay's interfaces."""
         ...

@@ -95,7 +95,7 @@ class HostPlace:
         while world.now < deadline:
             # A packet that some link is too small for is sent again, until there is another way or a larger link.
             done = None
-            if route is not None:
+            if route is not None and not target.stopped:
                 done = reach.stream(route, world.now, REQUEST, ANSWER + len(answer.body))
             if done is not None and done + SERVING < deadline:
                 await host.until(done + SERVING)

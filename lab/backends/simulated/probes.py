@@ -172,6 +172,9 @@ class _Try:
         if target is None or target.port != route.port:
             scheduler.at(min(opened, deadline), self._end, _REFUSED)
             return
+        if target.stopped and (there or back):  # the kernel takes the connection
+            scheduler.at(deadline, self._timeout)
+            return
         answered = reach.stream(route, opened, there, back) if there or back else opened
         if answered is None or answered + serving > deadline:
             scheduler.at(deadline, self._timeout)
@@ -189,6 +192,9 @@ class _Try:
             self._prober.scheduler.at(self._deadline, self._timeout)
 
     def _resolved(self) -> None:
+        if self._prober.host.daemon_stopped:
+            self._prober.scheduler.at(self._deadline, self._timeout)
+            return
         self._end(self._prober.answer_of(self.probe.target))
 
     def _timeout(self) -> None:
