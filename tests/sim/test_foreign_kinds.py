@@ -1,4 +1,4 @@
-"""A package of one's own adds a probe and an overlay: `lab` finds, checks, plays, judges and draws them."""
+"""A package of one's own adds a probe, an overlay and a verb: `lab` finds, checks, plays, judges and draws them."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from foreign_packages import FOLDER, installed, lab
 
-from lab.records.history import Sample, read
+from lab.records.history import Event, Sample, read
 from lab.records.store import HISTORY
 
 SCENARIO = FOLDER / "islands.yaml"
@@ -30,6 +30,11 @@ def test_a_scenario_with_kinds_of_another_package_is_played(tmp_path: Path, envi
     across = [sample for sample in samples if (sample.source, sample.target) == ("beach", "lighthouse")]
     assert {sample.ok for sample in across} == {True, False}
     assert all(sample.latency for sample in samples if sample.ok)
+    events = [record for record in read(run / HISTORY) if isinstance(record, Event) and record.what == "storm"]
+    assert [(event.phase, event.detail["label"]) for event in events] == [
+        ("start", "storm around south"),
+        ("end", "storm around south"),
+    ]
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert (summary["verdict"], summary["overlay"]) == ("valid", "islands") and summary["samples"]["tcp"]["ok"]
     assert "median TCP connection answer" in (run / "index.html").read_text(encoding="utf-8")
@@ -37,8 +42,12 @@ def test_a_scenario_with_kinds_of_another_package_is_played(tmp_path: Path, envi
 
 def test_its_kinds_are_in_the_schema_and_its_options_are_checked(tmp_path: Path, environment: dict[str, str]) -> None:
     schema = json.loads(lab("schema", cwd=tmp_path, environment=environment).stdout)
+    assert "Storm" in schema["$defs"] and "storm" in schema["$defs"]["Step"]["properties"]
     assert schema["$defs"]["ProbeSpec"]["properties"]["kind"]["enum"] == ["http", "icmp", "dns", "tcp"]
     text = SCENARIO.read_text(encoding="utf-8")
+    (tmp_path / "nowhere.yaml").write_text(text.replace("around: south", "around: sout"), encoding="utf-8")
+    done = lab("validate", "nowhere.yaml", cwd=tmp_path, environment=environment)
+    assert "timeline[7].storm.around[0]: found 'sout', expected a host: north, south" in done.stderr
     text = text.replace("bridges: true", "brigdes: true").replace("send: hello", "say: hello")
     (tmp_path / "wrong.yaml").write_text(text, encoding="utf-8")
     done = lab("validate", "wrong.yaml", cwd=tmp_path, environment=environment)
@@ -58,6 +67,7 @@ def test_without_the_package_the_scenario_is_refused_and_its_runs_can_be_read(
     assert refused.returncode == 2
     assert "overlay.kind: found 'islands', expected 'weave', 'vxlan' or 'none'" in refused.stderr
     assert "probes[0].kind: found 'tcp', expected 'http', 'icmp' or 'dns'" in refused.stderr
+    assert "found the key 'storm', expected one of at, for, on_failure, launch" in refused.stderr
     drawn = lab("report", told["run_dir"], cwd=tmp_path, environment=bare)
     assert drawn.returncode == 0 and drawn.stdout.startswith("valid"), drawn.stdout + drawn.stderr
 

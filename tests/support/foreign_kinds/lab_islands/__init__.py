@@ -1,1 +1,1 @@
-"""A probe and an overlay for overlay-lab, in a package of their own. docs/extending.md explains them."""
+"""A probe, an overlay and a verb for overlay-lab, in a package of their own. docs/extending.md explains them."""
