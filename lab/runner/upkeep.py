@@ -135,9 +135,13 @@ class Upkeep:
         """Take a hold on a thing."""
         self._take(thing, step)
 
-    def let_go(self, thing: Thing, step: int) -> bool:
-        """Drop it; whether another fault holds the thing still."""
-        return self._drop(thing, step)
+    def let_go(self, thing: Thing, step: int) -> None:
+        """Drop it."""
+        self._drop(thing, step)
+
+    def is_held(self, thing: Thing) -> bool:
+        """Whether a fault holds the thing."""
+        return self._held(*thing)
 
     # What steps of the timeline do beside faults
 
