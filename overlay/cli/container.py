@@ -4,7 +4,6 @@ Owns what such a container is given: its volumes, its capabilities, its name. Wh
 the same words, which sees by `INSIDE` that it is there (`overlay.runtime.in_container`).
 """
 
-import http.client
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from msgspec import Struct
 
 from overlay.cli.client import NotRunning, RequestRefused
 from overlay.cli.socket_client import SocketClient, socket_path
-from overlay.cli.unix_http import UnixHttpConnection
+from overlay.cli.unix_http import engine_answer
 from overlay.cli.variables import TAKEN
 from overlay.cli.words import IN_CONTAINER, Usage
 from overlay.options import DEFAULT_ENGINE, DEFAULT_PLUGIN, WIREGUARD_PROGRAM, DaemonPaths, LaunchOptions
@@ -319,18 +318,7 @@ class _EngineApi:
 
     def ask(self, method: str, path: str, body: Any = None, timeout: float = _PATIENCE) -> tuple[int, Any]:
         """Status and answer: a value, or bytes where it is no JSON."""
-        connection = UnixHttpConnection(self.path, timeout, "engine")
-        try:
-            headers = {"Content-Type": "application/json"} if body is not None else {}
-            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-            response = connection.getresponse()
-            data = response.read()
-            is_json = (response.getheader("Content-Type") or "").startswith("application/json") and data
-            return response.status, json.loads(data) if is_json else data
-        except (http.client.HTTPException, ValueError) as error:
-            raise OSError(f"what answers there is no container engine ({error})") from None
-        finally:
-            connection.close()
+        return engine_answer(self.path, method, path, body, timeout=timeout)
 
     def must(self, method: str, path: str, body: Any = None, *, gone: bool = False) -> Any:
         """The answer; `gone`: it may be gone already. Raises `RequestRefused` with the engine's words."""

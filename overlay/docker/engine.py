@@ -1,12 +1,10 @@
-"""A client of the container engine: the part of the Docker Engine API that a router needs, over a unix socket.
+"""A client of the container engine: the part of the Docker Engine API that a router needs.
 
-Owns URLs, status codes and the event stream. Knows nothing of overlays. Whatever serves this API will do: Docker
-itself, or the lab's engine of process containers.
+Owns paths, bodies and events; `api` asks. Knows nothing of overlays.
 """
 
 import json
 import logging
-import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -14,16 +12,15 @@ from urllib.parse import quote
 
 import aiohttp
 
+from overlay.docker.api import EngineApi, EngineRefusal
 from overlay.docker.engine_facts import Container, EngineEvent, EngineNetworks, NetworkEndpoint, NetworkMembership
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
-from overlay.options import DEFAULT_ENGINE, socket_path
+from overlay.options import socket_path
 from overlay.policy.names import labels_of
 
 __all__ = ["EngineClient", "socket_path"]
 
 log = logging.getLogger(__name__)
-
-TIMEOUT = 30.0
 
 _ACTIONS = {
     "start": "start",
@@ -40,24 +37,13 @@ _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 """What the engine takes for a container: an id, its beginning, a name."""
 
 
-class EngineClient:
+class EngineClient(EngineApi):
     """The container engine of this host."""
-
-    def __init__(self, path: str, at: str = "") -> None:
-        """`at`: where the socket is to be found from here, if not at its own path."""
-        self.path = path
-        self._at = at or path
-        self._session: aiohttp.ClientSession | None = None
-
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
 
     async def ping(self) -> bool:
         """The engine answers."""
         try:
-            await self._call("GET", "/_ping")
+            await self.call("GET", "/_ping")
         except (EnvironmentProblem, UsageError):
             return False
         return True
@@ -66,7 +52,7 @@ class EngineClient:
         """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
         if _REFERENCE.fullmatch(reference) is None:  # `.` and `..` would even lead to another path
             raise UsageError(f"No such container: {reference}")
-        raw = await self._call("GET", f"/containers/{reference}/json")
+        raw = await self.call("GET", f"/containers/{reference}/json")
         config, state = raw.get("Config") or {}, raw.get("State") or {}
         running = state.get("Running", bool(state.get("Pid")))
         return Container(
@@ -85,29 +71,29 @@ class EngineClient:
 
     async def list(self) -> list[str]:
         """Ids of all containers, stopped ones too."""
-        return [str(entry["Id"]) for entry in await self._call("GET", "/containers/json?all=1")]
+        return [str(entry["Id"]) for entry in await self.call("GET", "/containers/json?all=1")]
 
     async def running(self) -> tuple[str, ...]:
         """Ids of all running containers."""
-        return tuple(str(entry["Id"]) for entry in await self._call("GET", "/containers/json"))
+        return tuple(str(entry["Id"]) for entry in await self.call("GET", "/containers/json"))
 
     async def bridges(self) -> tuple[str, ...]:
         """The names of the interfaces of its bridge networks, as far as it was told names. Raises `OverlayError`."""
         filters = quote(json.dumps({"driver": ["bridge"]}))
-        networks = await self._call("GET", f"/networks?filters={filters}")
+        networks = await self.call("GET", f"/networks?filters={filters}")
         options = [each.get("Options") or {} for each in networks or () if isinstance(each, dict)]
         names = [each.get("com.docker.network.bridge.name") for each in options if isinstance(each, dict)]
         return tuple(name for name in names if isinstance(name, str))
 
     async def is_podman(self) -> bool:
         """It is Podman behind Docker's API. Raises `OverlayError`."""
-        components = (await self._call("GET", "/version") or {}).get("Components") or ()
+        components = (await self.call("GET", "/version") or {}).get("Components") or ()
         return any(str(each.get("Name")).startswith("Podman") for each in components)
 
     async def gateway(self) -> str:
         """This host's IPv4 address on the network that containers are on by default; empty: none, or no engine."""
         try:
-            network = await self._call("GET", "/networks/bridge")
+            network = await self.call("GET", "/networks/bridge")
             configs = (network.get("IPAM") or {}).get("Config") or ()
             return next((gateway for each in configs if "." in (gateway := str(each.get("Gateway") or ""))), "")
         except (OverlayError, AttributeError) as error:
@@ -120,9 +106,9 @@ class EngineClient:
         options: dict[str, dict[str, Any]] = {}
         taken: dict[str, None] = {}
         filters = quote(json.dumps({"type": ["custom"]}))
-        for listed in await self._call("GET", f"/networks?filters={filters}") or ():
+        for listed in await self.call("GET", f"/networks?filters={filters}") or ():
             try:
-                network = await self._call("GET", f"/networks/{listed['Id']}")
+                network = await self.call("GET", f"/networks/{listed['Id']}")
             except UsageError:
                 continue  # removed since
             options[listed["Id"]] = network.get("Options") or {}
@@ -143,28 +129,28 @@ class EngineClient:
     async def make_network(self, name: str, driver: str, subnet: str, options: Mapping[str, str]) -> bool:
         """Make a network, unless there is one of this name; returns whether it was made. Raises `OverlayError`."""
         try:
-            await self._call("GET", f"/networks/{name}")
+            await self.call("GET", f"/networks/{name}")
         except UsageError:
             ipam = {"Driver": driver, "Config": [{"Subnet": subnet}]}
             body = {"Name": name, "Driver": driver, "IPAM": ipam, "Options": dict(options), "CheckDuplicate": True}
-            await self._call("POST", "/networks/create", body)
+            await self.call("POST", "/networks/create", body)
             return True
         return False
 
     async def remove_network(self, name: str, driver: str) -> None:
         """Remove a network, if it is this driver's. Raises `OverlayError`, as where containers are on it."""
         try:
-            network = await self._call("GET", f"/networks/{name}")
+            network = await self.call("GET", f"/networks/{name}")
         except UsageError:
             return
         if network.get("Driver") == driver:
-            await self._call("DELETE", f"/networks/{name}")
+            await self.call("DELETE", f"/networks/{name}")
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container, having pulled its image if need be; returns its id."""
         path = "/containers/create" + (f"?name={quote(name, safe='', errors='replace')}" if name else "")
         try:
-            return str((await self._call("POST", path, body))["Id"])
+            return str((await self.call("POST", path, body))["Id"])
         except UsageError as error:
             if "no such image" not in str(error).lower():
                 raise
@@ -173,89 +159,46 @@ class EngineClient:
             await self._pull(str(body.get("Image", "")))
         except UsageError as error:
             raise UsageError(f"{missing}, and it cannot be pulled: {error}") from None
-        return str((await self._call("POST", path, body))["Id"])
+        return str((await self.call("POST", path, body))["Id"])
 
     async def start(self, container: str) -> None:
         """Start a container."""
-        await self._call("POST", f"/containers/{container}/start")
+        await self.call("POST", f"/containers/{container}/start")
 
     async def kill(self, container: str) -> None:
         """Kill a container at once."""
-        await self._call("POST", f"/containers/{container}/kill")
+        await self.call("POST", f"/containers/{container}/kill")
 
     async def stop(self, container: str, timeout: int = 10) -> None:
         """Stop a container, by force after `timeout` seconds."""
-        await self._call("POST", f"/containers/{container}/stop?t={timeout}")
+        await self.call("POST", f"/containers/{container}/stop?t={timeout}")
 
     async def remove(self, container: str) -> None:
         """Remove a container, running or not."""
-        await self._call("DELETE", f"/containers/{container}?force=1")
+        await self.call("DELETE", f"/containers/{container}?force=1")
 
     async def events(self) -> AsyncIterator[EngineEvent]:
         """Container events from now on, after one `connected`. Ends when the engine goes away."""
         filters = quote(json.dumps({"type": ["container", "network"], "event": list(_ACTIONS)}))
-        session = self._open()
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT)
         try:
-            async with session.get(f"http://engine/events?filters={filters}", timeout=timeout) as response:
-                if response.status >= 400:
-                    raise EnvironmentProblem(f"the engine has no events: {await _message(response)}")
+            async with self.stream("GET", f"/events?filters={filters}") as content:
                 yield EngineEvent("connected", "")
-                async for line in response.content:
+                async for line in content:
                     event = _event(line)
                     if event is not None:
                         yield event
+        except EngineRefusal as error:
+            raise EnvironmentProblem(f"the engine has no events: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
             log.debug("engine events: %s", error)
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
-            connector = aiohttp.UnixConnector(path=self._at, limit=64)
-            self._session = aiohttp.ClientSession(connector=connector)
-        return self._session
-
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        if not self.path:
-            raise EnvironmentProblem(
-                f"DOCKER_HOST={os.environ.get('DOCKER_HOST', '')} is no unix socket, and there is no {DEFAULT_ENGINE}"
-            )
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-        try:
-            async with self._open().request(method, f"http://engine{path}", json=body, timeout=timeout) as response:
-                if response.status >= 400:
-                    raise UsageError(await _message(response))
-                if response.content_type != "application/json":
-                    await response.read()
-                    return None
-                return await response.json()
-        except (aiohttp.ClientConnectorError, FileNotFoundError, ConnectionRefusedError):
-            raise EnvironmentProblem(
-                f"the container engine does not answer at {self.path}: start it, or set DOCKER_HOST"
-            ) from None
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise EnvironmentProblem(f"the container engine broke off: {error or 'no answer in time'}") from None
-        except ValueError as error:
-            raise EnvironmentProblem(f"the container engine's answer cannot be read: {error}") from None
-
     async def _pull(self, image: str) -> None:
         name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
-        session = self._open()
         name, tag = (quote(word, safe="", errors="replace") for word in (name, tag))
-        path = f"/images/create?fromImage={name}&tag={tag}"
-        async with session.post(f"http://engine{path}", timeout=aiohttp.ClientTimeout(total=None)) as response:
-            if response.status >= 400:
-                raise UsageError(await _message(response))
-            async for line in response.content:
+        async with self.stream("POST", f"/images/create?fromImage={name}&tag={tag}") as content:
+            async for line in content:
                 if b'"error"' in line:
                     raise UsageError(str(json.loads(line).get("error")))
-
-
-async def _message(response: aiohttp.ClientResponse) -> str:
-    text = (await response.text()).strip()
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text or f"{response.status} {response.reason}"
 
 
 def _networks(raw: Mapping[str, Mapping[str, Any]]) -> tuple[NetworkMembership, ...]:

@@ -7,10 +7,7 @@ tmpfs, a cgroup of its own. It is a child of the lab and ends with it. Knows not
 
 import asyncio
 import contextlib
-import http.client
-import json
 import os
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +17,7 @@ from msgspec import Struct
 from lab import this_machine
 from lab.backends.netns.paths import STATE
 from lab.errors import LabError
+from overlay.cli.unix_http import engine_answer
 
 API = (1, 41)
 """The oldest Engine API that will do: Docker 20.10, December 2020."""
@@ -88,18 +86,11 @@ def program() -> str | None:
 
 def _version(path: str) -> tuple[int, ...]:
     """The API version of the engine behind a socket; raises `OSError` when none answers."""
-    connection = http.client.HTTPConnection("docker", timeout=5)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(5)
+    _, told = engine_answer(path, "GET", "/version", timeout=5)
     try:
-        connection.sock.connect(path)
-        connection.request("GET", "/version")
-        text = json.load(connection.getresponse())["ApiVersion"]
-        return tuple(int(part) for part in str(text).split("."))
-    except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        return tuple(int(part) for part in str(told["ApiVersion"]).split("."))
+    except (ValueError, KeyError, TypeError) as error:
         raise OSError(f"something that is no Docker Engine: {error}") from None
-    finally:
-        connection.close()
 
 
 class OwnEngine:

@@ -1,6 +1,7 @@
 """A small client of the Docker Engine API on a host's socket: exec, pids of containers, start events.
 
-Owns the HTTP and Docker's stream frames. The engine may be the lab's own or Docker itself; nothing here knows which.
+Owns Docker's stream frames; `overlay.docker.api` asks. The engine may be the lab's own or Docker itself; nothing here
+knows which.
 """
 
 import asyncio
@@ -8,17 +9,18 @@ import contextlib
 import json
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
 from lab.contracts.lab import CommandResult
 from lab.errors import LabError
+from overlay.docker.api import EngineApi, EngineRefusal
+from overlay.errors import EnvironmentProblem
 
 _FRAME = struct.Struct(">BxxxI")
 """Stream number, length: head of each frame of a multiplexed stream without a terminal."""
 _STDERR = 2
-_BASE = "http://docker"
 _LINE_LIMIT = 1 << 22
 
 
@@ -32,25 +34,24 @@ class Docker:
         self, container: str, argv: Sequence[str], *, env: Mapping[str, str], timeout: float
     ) -> tuple[CommandResult | None, int]:
         """Run a command in a container: (how it ended, 0), or (None, its pid in the host) after `timeout` seconds."""
-        async with self._session() as session:
+        async with self._api() as api:
             create = {
                 "AttachStdout": True,
                 "AttachStderr": True,
                 "Cmd": list(argv),
                 "Env": [f"{name}={value}" for name, value in env.items()],
             }
-            exec_id = (await self._post(session, f"/containers/{container}/exec", create))["Id"]
+            exec_id = (await api.call("POST", f"/containers/{container}/exec", create))["Id"]
             texts = {1: bytearray(), _STDERR: bytearray()}
             try:
                 async with asyncio.timeout(timeout):
-                    start = session.post(f"{_BASE}/exec/{exec_id}/start", json={"Detach": False, "Tty": False})
-                    async with start as response:
-                        await _checked(response)
-                        async for stream, data in _frames(response.content):
+                    start = {"Detach": False, "Tty": False}
+                    async with api.stream("POST", f"/exec/{exec_id}/start", start) as content:
+                        async for stream, data in _frames(content):
                             texts[_STDERR if stream == _STDERR else 1] += data
             except TimeoutError:
-                return None, (await self._get(session, f"/exec/{exec_id}/json")).get("Pid", 0)
-            code = (await self._get(session, f"/exec/{exec_id}/json"))["ExitCode"]
+                return None, (await api.call("GET", f"/exec/{exec_id}/json")).get("Pid", 0)
+            code = (await api.call("GET", f"/exec/{exec_id}/json"))["ExitCode"]
         return CommandResult(code, texts[1].decode(errors="replace"), texts[_STDERR].decode(errors="replace")), 0
 
     @contextlib.asynccontextmanager
@@ -62,8 +63,8 @@ class Docker:
         What it writes to its standard error is dropped.
         """
         create = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": list(argv)}
-        async with self._session() as session:
-            exec_id = (await self._post(session, f"/containers/{container}/exec", create))["Id"]
+        async with self._api() as api:
+            exec_id = (await api.call("POST", f"/containers/{container}/exec", create))["Id"]
         reader, writer = await asyncio.open_unix_connection(self.path)
         out = asyncio.StreamReader(limit=_LINE_LIMIT)
         body = b'{"Detach":false,"Tty":false}'
@@ -86,57 +87,38 @@ class Docker:
 
     async def pid(self, container: str) -> int:
         """The pid (in the host) of a container's first process; 0 when it does not run or does not exist."""
-        async with self._session() as session, session.get(f"{_BASE}/containers/{container}/json") as response:
-            if response.status == 404:
-                return 0
-            state = json.loads(await _checked(response))["State"]
-            return state["Pid"] if state["Running"] else 0
+        async with self._api() as api:
+            try:
+                state = (await api.call("GET", f"/containers/{container}/json"))["State"]
+            except EngineRefusal as error:
+                if error.status == 404:
+                    return 0
+                raise
+        return state["Pid"] if state["Running"] else 0
 
     async def running(self) -> list[str]:
         """Names of the containers that run."""
-        async with self._session() as session:
-            found = await self._get(session, "/containers/json")
+        async with self._api() as api:
+            found = await api.call("GET", "/containers/json")
         return sorted(container["Names"][0].lstrip("/") for container in found)
 
     async def starts(self) -> AsyncIterator[str]:
         """Names of containers as they start, from now on; first an empty name once the engine listens to us."""
-        filters = json.dumps({"type": ["container"], "event": ["start"]})
-        async with (
-            self._session() as session,
-            session.get(f"{_BASE}/events", params={"filters": filters}) as response,
-        ):
-            if response.status != 200:
-                await _checked(response)
+        filters = quote(json.dumps({"type": ["container"], "event": ["start"]}))
+        async with self._api() as api, api.stream("GET", f"/events?filters={filters}") as content:
             yield ""
-            async for line in response.content:
+            async for line in content:
                 yield json.loads(line)["Actor"]["Attributes"].get("name", "")
 
-    def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(self.path), timeout=aiohttp.ClientTimeout(total=None)
-        )
-
-    @staticmethod
-    async def _post(session: aiohttp.ClientSession, path: str, body: Any) -> Any:
-        async with session.post(_BASE + path, json=body) as response:
-            return json.loads(await _checked(response))
-
-    @staticmethod
-    async def _get(session: aiohttp.ClientSession, path: str) -> Any:
-        async with session.get(_BASE + path) as response:
-            return json.loads(await _checked(response))
-
-
-async def _checked(response: aiohttp.ClientResponse) -> bytes:
-    """The body of a good answer (unread when it is a stream); raises `LabError` with the engine's own words."""
-    if response.status < 400:
-        return b"" if "stream" in response.content_type else await response.read()
-    text = (await response.read()).decode(errors="replace")
-    try:
-        text = json.loads(text)["message"]
-    except (ValueError, KeyError, TypeError):
-        text = text.strip()
-    raise LabError(f"the host's engine says: {text} (HTTP {response.status})")
+    @contextlib.asynccontextmanager
+    async def _api(self) -> AsyncIterator[EngineApi]:
+        try:
+            async with EngineApi(self.path, timeout=None) as api:
+                yield api
+        except EngineRefusal as error:
+            raise LabError(f"the host's engine says: {error} (HTTP {error.status})") from None
+        except EnvironmentProblem as error:
+            raise LabError(str(error)) from None
 
 
 async def _pump(source: asyncio.StreamReader, out: asyncio.StreamReader) -> None:

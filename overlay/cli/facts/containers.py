@@ -1,14 +1,12 @@
 """The engine, and this host's containers on the overlay: what is on their `ethwe`, and whom they ask for names."""
 
-import http.client
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from overlay.check.facts import ContainerFacts
-from overlay.cli.unix_http import UnixHttpConnection
+from overlay.cli.unix_http import engine_answer
 from overlay.errors import OverlayError
 from overlay.kernel.attach import addresses_of
 from overlay.kernel.netlink import NetlinkError
@@ -20,17 +18,11 @@ _TIMEOUT = 10.0
 
 
 def get(path: str, url: str) -> Any:
-    """The value behind a path of the engine. Raises `OSError`, `ValueError`, `http.client.HTTPException`."""
-    connection = UnixHttpConnection(path, _TIMEOUT, "engine")
-    try:
-        connection.request("GET", url)
-        response = connection.getresponse()
-        body = response.read()
-        if response.status >= 400:
-            raise ValueError(f"{response.status} {response.reason}")
-        return json.loads(body)
-    finally:
-        connection.close()
+    """The value behind a path of the engine. Raises `OSError`, and `ValueError` where it has none."""
+    status, answer = engine_answer(path, "GET", url, timeout=_TIMEOUT)
+    if status >= 400 or isinstance(answer, bytes):
+        raise ValueError(f"{status}")
+    return answer
 
 
 def ask_engine(path: str) -> tuple[str, str]:
@@ -39,7 +31,7 @@ def ask_engine(path: str) -> tuple[str, str]:
         return "", "DOCKER_HOST is no unix socket, and there is no /var/run/docker.sock"
     try:
         told = get(path, "/version")
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else "") or str(error) or "no answer"
         return "", f"the container engine does not answer at {path}: {reason}"
     version = told.get("Version", "?") if isinstance(told, dict) else "?"
@@ -55,7 +47,7 @@ def containers(path: str, attached: Sequence[Mapping[str, Any]]) -> tuple[tuple[
             continue
         try:
             found.append(_container(path, entry))
-        except (OSError, OverlayError, http.client.HTTPException) as error:
+        except (OSError, OverlayError) as error:
             problem = str(error)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # removed since
