@@ -14,7 +14,8 @@ import click
 
 from lab.cli import lab as lab_group
 from lab.records.store import replace_file
-from overlay.cli import check, help, launch_flags, policy, proxy_flags, run, systemd
+from overlay.cli.examples import EXAMPLES
+from overlay.cli.help import HELP, TOPICS, own_help
 
 __all__ = ["lab_page", "pages", "weave_page"]
 
@@ -25,15 +26,6 @@ _LAB_EXIT = (
     ("2", "wrong usage, a scenario with errors, or something that the lab refuses"),
     ("3", "unknown: interrupted, cut short, or not to be told"),
 )
-_TOPICS = {
-    "launch": launch_flags.HELP,
-    "launch-proxy": proxy_flags.HELP,
-    "run": run.HELP,
-    "policies": policy.HELP,
-    "check": check.HELP,
-    "systemd": systemd.HELP,
-}
-"""What `weave help` says of these."""
 _WEAVE_EXIT = (("0", "done"), ("1", "failed; the reason is on standard error"), ("2", "wrong usage"))
 
 
@@ -99,10 +91,11 @@ def weave_page() -> str:
         ".B weave",
         "\\fICOMMAND\\fR [\\fIARGUMENTS\\fR]",
         ".SH DESCRIPTION",
-        *_verbatim(help.HELP),
+        *_verbatim(HELP),
     ]
-    for name, text in _TOPICS.items():
-        lines += [f".SH {_text(name.upper())}", *_verbatim(text)]
+    for module, name in {module: name for name, module in reversed(TOPICS.items())}.items():
+        lines += [f".SH {_text(name.upper())}", *_verbatim(own_help(module))]
+    lines += [".SH EXAMPLES", *_verbatim("\n".join(line for each in EXAMPLES.values() for line in each))]
     return _whole([*lines, *_exit(_WEAVE_EXIT), ".SH SEE ALSO", ".BR lab (1)"])
 
 

@@ -1,12 +1,16 @@
 """What `weave help` prints, and which help a topic has."""
 
+import itertools
+import re
 from collections.abc import Collection
+from importlib import import_module
 
 from overlay.cli.environment import CommandEnvironment
+from overlay.cli.examples import examples
 from overlay.cli.original import refuse_command
 from overlay.cli.words import Usage, nearest
 
-__all__ = ["HELP", "help_on"]
+__all__ = ["HELP", "TOPICS", "help_on", "help_text", "own_help"]
 
 HELP = """\
 Usage: weave COMMAND [ARGUMENTS]
@@ -52,6 +56,7 @@ Usage: weave COMMAND [ARGUMENTS]
                                     farewell; containers talk on, for --hold, until it is launched again)
   reset [--force]                   stop, hand all addresses over, remove interfaces, bridge and state
   systemd [install ... | remove]    units that bring router and proxy back after a crash and a boot (weave help systemd)
+  completion bash|zsh               what the shell reads to complete commands, flags and peers
   version, help [COMMAND]
 
 ADDRESS is a.b.c.d/n, net:a.b.c.0/n (any of that subnet; for detach and hide: all that are of it) or net:default, which
@@ -61,38 +66,49 @@ WEAVE_DB, WEAVE_SOCK and WEAVE_LOG move the state, the control socket and the lo
 DOCKER_HOST the engine's."""
 
 
+_NAMES = 36
+"""Columns of a line that name commands; what they do stands behind."""
+TOPICS = {
+    "launch": "launch_flags",
+    "launch-proxy": "proxy_flags",
+    "policies": "policy",
+    "allow": "policy",
+    "deny": "policy",
+    "check": "check",
+    "systemd": "systemd",
+    "run": "run",
+}
+"""Commands with a help of their own -> the module that has it."""
+
+
+def help_text(topic: str) -> str:
+    """What is said of a command, with its examples; empty: nothing in particular."""
+    text = own_help(TOPICS[topic]) if topic in TOPICS else _entry(topic)
+    return text + examples(topic)
+
+
+def own_help(module: str) -> str:
+    """The help that a module of commands has."""
+    text: str = import_module(f"overlay.cli.{module}").HELP
+    return text
+
+
 async def help_on(here: CommandEnvironment, words: list[str], known: Collection[str]) -> int:
     """Print what `weave help TOPIC` says. `known`: all commands."""
     topic = words[0] if words else ""
-    if topic == "launch":
-        from overlay.cli.launch_flags import HELP as LAUNCH_HELP
-
-        here.say(LAUNCH_HELP)
-    elif topic == "launch-proxy":
-        from overlay.cli.proxy_flags import HELP as PROXY_HELP
-
-        here.say(PROXY_HELP)
-    elif topic in ("policies", "allow", "deny"):
-        from overlay.cli.policy import HELP as POLICY_HELP
-
-        here.say(POLICY_HELP)
-    elif topic == "check":
-        from overlay.cli.check import HELP as CHECK_HELP
-
-        here.say(CHECK_HELP)
-    elif topic == "systemd":
-        from overlay.cli.systemd import HELP as SYSTEMD_HELP
-
-        here.say(SYSTEMD_HELP)
-    elif topic == "run":
-        from overlay.cli.run import HELP as RUN_HELP
-
-        here.say(RUN_HELP)
-    elif not topic:
-        here.say(HELP)
-    elif topic in known:
-        here.say("\n".join(line for line in HELP.splitlines() if line.strip().startswith(topic)) or HELP)
-    else:
+    if topic and topic not in known:
         refuse_command(topic)
         raise Usage(f"there is no command `{topic}`{nearest(topic, known)}")
+    here.say(help_text(topic) if topic else HELP)
     return 0
+
+
+def _entry(topic: str) -> str:
+    """The lines of the whole help that are about a command."""
+    lines = HELP.splitlines()
+    named = re.compile(rf"  (?:\S.*, )?{re.escape(topic)}(?![\w-])")
+    first = next((at for at, line in enumerate(lines) if named.match(line[:_NAMES])), None)
+    if first is None:
+        return f"weave {topic}: a command of the original (docs/compatibility.md)"
+    more = itertools.takewhile(lambda line: line.startswith("    "), lines[first + 1 :])
+    return "\n".join([lines[first], *more])

@@ -91,6 +91,12 @@ async def _help(here: CommandEnvironment, words: list[str]) -> int:
     return await help_on(here, words, COMMANDS)
 
 
+async def _completion(here: CommandEnvironment, words: list[str]) -> int:
+    from overlay.cli.completion import complete
+
+    return await complete(here, words, COMMANDS)
+
+
 COMMANDS: Mapping[str, Callable[[CommandEnvironment, list[str]], Awaitable[int]]] = {
     "launch": programs.launch,
     "launch-router": programs.launch,
@@ -132,6 +138,7 @@ COMMANDS: Mapping[str, Callable[[CommandEnvironment, list[str]], Awaitable[int]]
     "systemd": programs.systemd,
     "reset": programs.reset,
     "version": programs.version,
+    "completion": _completion,
     "help": _help,
 }
 

@@ -4,9 +4,9 @@ from overlay.clean import clean_json
 from overlay.cli.environment import CommandEnvironment
 from overlay.cli.words import Usage, nearest, plain
 
-__all__ = ["check", "graph", "report", "status"]
+__all__ = ["PARTS", "check", "graph", "report", "status"]
 
-_PARTS = ("targets", "connections", "peers", "dns", "ipam", "policies")
+PARTS = ("targets", "connections", "peers", "dns", "ipam", "policies")
 
 
 async def status(here: CommandEnvironment, words: list[str]) -> int:
@@ -14,8 +14,8 @@ async def status(here: CommandEnvironment, words: list[str]) -> int:
     parts = plain(words, "status")
     if len(parts) > 1:
         raise Usage(f"status takes one part, not {len(parts)}")
-    if parts and parts[0] not in _PARTS:
-        raise Usage(f"there is no status `{parts[0]}`{nearest(parts[0], _PARTS)}; there are {', '.join(_PARTS)}")
+    if parts and parts[0] not in PARTS:
+        raise Usage(f"there is no status `{parts[0]}`{nearest(parts[0], PARTS)}; there are {', '.join(PARTS)}")
     here.write(await here.client.get("/status" + "".join(f"/{part}" for part in parts)))
     return 0
 

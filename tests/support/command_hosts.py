@@ -22,6 +22,11 @@ class Answers(DaemonClient):
             raise NotRunning
         return self.text
 
+    async def leave(self, *, surrender: bool = False, restart: bool = False) -> None:
+        if self.text is None:
+            raise NotRunning
+        self.text = None
+
 
 class CommandHost(CommandEnvironment):
     """`then`: what the daemon answers once it was started."""
@@ -51,3 +56,12 @@ class CommandHost(CommandEnvironment):
 
     def look(self, report: Mapping[str, Any] | None, options: Mapping[str, Any], attached: Any) -> None:
         return None
+
+    def bridge_address(self, name: str) -> str:
+        return ""
+
+    def has_units(self) -> bool:
+        return False
+
+    async def clean_up(self) -> None:
+        return
