@@ -9,11 +9,11 @@ MACS = {"victim": "02:00:00:00:00:01", "evil": "02:00:00:00:00:02"}
 GUARD = textwrap.dedent("""
     import json, subprocess, sys
     from overlay.kernel.attach import Ports
-    from overlay.kernel.bridge import Devices
+    from overlay.kernel.bridge import BridgeDevices
     from overlay.kernel.netlink import Netlink
     from overlay.kernel.port_filter import PortFilter
     netlink, guard = Netlink(), PortFilter()
-    devices = Devices(bridge=netlink.index("weave"), vxlan=0, tunnel=0, mtu=1400, adopted=False)
+    devices = BridgeDevices(bridge=netlink.index("weave"), vxlan=0, tunnel=0, mtu=1400, adopted=False)
     guard.install({})
     ports = Ports(netlink, lambda: devices, guard)
     for name, (pid, mac) in json.loads(sys.argv[1]).items():
