@@ -15,15 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL
-from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from lab.engine.errors import ApiError
 from lab.engine.reaper import Reaper
 from lab.engine.spec import PortBinding
+from overlay.kernel.messages import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    RTM_GETLINK,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+    ifaddrmsg,
+    ifinfmsg,
+    rtmsg,
+)
 from overlay.kernel.netlink import Netlink, NetlinkRequest
 
 __all__ = ["BridgeNetwork", "Lease", "PublishedPort", "configure_eth0", "make_veth"]

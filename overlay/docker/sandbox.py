@@ -12,13 +12,12 @@ from pathlib import Path
 from socket import AF_INET
 from typing import Any
 
-from pyroute2.netlink.rtnl import RTM_GETROUTE
-
 from overlay.datapath.vxlan import CONTAINER_DEVICE
 from overlay.errors import UsageError
 from overlay.kernel import rtnl
 from overlay.kernel.attach import MULTICAST, addresses_on
 from overlay.kernel.host_files import host_file
+from overlay.kernel.messages import RTM_GETROUTE
 from overlay.kernel.netlink import Netlink
 from overlay.kernel.netns import inside
 from overlay.plugin.container_routes import clash, ways

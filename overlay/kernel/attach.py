@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK
-
 from overlay.datapath.port_rules import PortRule, PortWanted, widened
 from overlay.datapath.vxlan import CONTAINER_DEVICE, veth_names
 from overlay.errors import EnvironmentProblem, UsageError
 from overlay.kernel import rtnl
 from overlay.kernel.bridge import BridgeDevices, allow_ipv6
+from overlay.kernel.messages import RTM_GETADDR, RTM_GETLINK
 from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest
 from overlay.kernel.netns import inside
 from overlay.kernel.port_filter import PortFilter

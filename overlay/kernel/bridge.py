@@ -14,7 +14,6 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
-from pyroute2.netlink.rtnl import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
 
 from overlay.config import PeerName
 from overlay.crypto.secure_peer import SECURE_DEVICE, SECURE_PORT, SECURE_VNI, WIREGUARD_DEVICE, tunnel_address
@@ -30,6 +29,7 @@ from overlay.datapath.vxlan import (
 )
 from overlay.errors import EnvironmentProblem
 from overlay.kernel import rtnl
+from overlay.kernel.messages import RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE
 from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest
 
 __all__ = [

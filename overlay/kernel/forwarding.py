@@ -14,8 +14,6 @@ import os
 from collections.abc import Callable
 from ipaddress import ip_address
 
-from pyroute2.netlink.rtnl import RTM_GETNEIGH
-
 from overlay.config import PeerName
 from overlay.crypto.secure_peer import in_tunnel
 from overlay.datapath.announcement import announcement
@@ -26,6 +24,7 @@ from overlay.errors import EnvironmentProblem
 from overlay.kernel import rtnl
 from overlay.kernel.announcing import send_frames
 from overlay.kernel.bridge import BridgeDevices
+from overlay.kernel.messages import RTM_GETNEIGH
 from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest
 from overlay.kernel.vxlan_filter import VxlanFilter
 

@@ -8,10 +8,9 @@ import socket
 from collections.abc import Iterator
 
 from msgspec import Struct
-from pyroute2.netlink import NLM_F_DUMP
-from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_GETNEIGH
 
 from overlay.kernel import rtnl
+from overlay.kernel.messages import NLM_F_DUMP, RTM_GETLINK, RTM_GETNEIGH
 from overlay.kernel.netlink import LinkMessage, NeighbourMessage, Netlink, NetlinkRequest, attributes
 
 __all__ = [

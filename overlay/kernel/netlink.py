@@ -14,19 +14,25 @@ from ipaddress import ip_address
 from typing import Any
 
 from msgspec import Struct
-from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, ctrlmsg
-from pyroute2.netlink.rtnl import (
+
+from overlay.kernel.messages import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
     RTM_GETNSID,
     RTM_GETROUTE,
+    ctrlmsg,
+    ifaddrmsg,
+    ifinfmsg,
+    ndmsg,
+    nsidmsg,
+    rtmsg,
 )
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 __all__ = [
     "GENERIC",

@@ -9,8 +9,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR
-
+from overlay.kernel.messages import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_ERROR
 from overlay.kernel.netlink import Netlink, NetlinkError, NetlinkRequest, error_of
 
 __all__ = ["CREATE", "Netfilter", "attribute", "nest", "number", "text"]

@@ -6,9 +6,8 @@ Asks the kernel. What an overlap means is decided by whoever asks (`overlay.cli.
 from ipaddress import ip_network
 from socket import AF_INET, AF_INET6
 
-from pyroute2.netlink.rtnl import RTM_GETROUTE
-
 from overlay.datapath.vxlan import BRIDGE
+from overlay.kernel.messages import RTM_GETROUTE
 from overlay.kernel.netlink import Netlink, NetlinkError
 from overlay.ranges import Network
 

@@ -5,8 +5,11 @@ import ipaddress
 import socket
 from typing import Any
 
-from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
-from pyroute2.netlink.rtnl import (
+from overlay.kernel.messages import (
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
@@ -16,7 +19,6 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
 )
-
 from overlay.kernel.netlink import AddressMessage, LinkMessage, NeighbourMessage, NetlinkRequest, RouteMessage
 
 __all__ = [

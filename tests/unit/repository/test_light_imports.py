@@ -88,3 +88,27 @@ def test_a_command_does_not_import(line: str, socket_of_a_daemon: Path, tmp_path
         assert done.stdout == "all is well\n"
     found = [name for name in modules if any(f"{name}.".startswith(f"{each}.") for each in FORBIDDEN[line])]
     assert found == []
+
+
+def test_the_daemon_and_weave_check_load_netlink_messages_without_the_rest_of_pyroute2() -> None:
+    """And whoever asks the library for the rest gets it, with the same classes of messages."""
+    code = """
+import json, sys
+import overlay.cli.facts, overlay.daemon.daemon
+from overlay.kernel.messages import ifinfmsg
+from overlay.kernel.wireguard import open_wireguard
+lean = sorted(name for name in sys.modules if name.partition(".")[0] in ("pyroute2", "psutil"))
+import pyroute2
+assert not hasattr(pyroute2, "no_such_name_or_module")
+from pyroute2 import IPRoute
+assert pyroute2.netlink.rtnl.ifinfmsg.ifinfmsg is ifinfmsg and pyroute2.NDB and "__getattr__" not in vars(pyroute2)
+print(json.dumps(lean))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    lean = json.loads(done.stdout)
+    assert "pyroute2.netlink.rtnl.ifinfmsg" in lean
+    assert [
+        name for name in lean if name.startswith(("pyroute2.ndb", "pyroute2.ipdb", "pyroute2.iproute", "psutil"))
+    ] == []
