@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -18,15 +18,13 @@ from overlay.config import Config
 from overlay.datapath.port_rules import PortWanted
 from overlay.datapath.vxlan import BRIDGE, stable_mac
 from overlay.docker import hosts_file
+from overlay.docker.contracts import ContainerPorts
 from overlay.docker.engine_facts import Container
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.errors import EnvironmentProblem, OverlayError, UsageError
 from overlay.owners import EXPOSED, EXTERNAL, is_own
 from overlay.policy.names import names_of
 from overlay.runtime.router import Router
-
-if TYPE_CHECKING:
-    from overlay.kernel.attach import Ports
 
 __all__ = ["DEFAULT", "EXPOSED", "EXTERNAL", "GRACE", "Attachments", "check_attachable", "is_own"]
 
@@ -41,7 +39,7 @@ DEFAULT = ("net:default",)
 class Attachments:
     """What can be done to one container's record; callers hold its `lock`."""
 
-    def __init__(self, router: Router, ports: "Ports", config: Config, journal: Journal) -> None:
+    def __init__(self, router: Router, ports: ContainerPorts, config: Config, journal: Journal) -> None:
         self._router = router
         self._ports = ports
         self._config = config

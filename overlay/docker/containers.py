@@ -7,7 +7,7 @@ the node, processes from the engine; steps on one container are those of `bookin
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -16,15 +16,12 @@ from overlay.addresses import parse_address
 from overlay.config import Config
 from overlay.dns.search import HOST_NAME_MAX, search_list
 from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Attachments, check_attachable, is_own
+from overlay.docker.contracts import ContainerEngine, ContainerPorts
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.docker.lifecycle import ContainerLifecycle
 from overlay.errors import OverlayError, UsageError
 from overlay.plugin.requests import OWNER as ENDPOINT
 from overlay.runtime.router import Router
-
-if TYPE_CHECKING:
-    from overlay.docker.engine import EngineClient
-    from overlay.kernel.attach import Ports
 
 __all__ = ["EXPOSED", "EXTERNAL", "GRACE", "Containers"]
 
@@ -35,7 +32,7 @@ class Containers:
     """All attached containers of this host."""
 
     def __init__(
-        self, router: Router, engine: "EngineClient", ports: "Ports", config: Config, journal: Journal
+        self, router: Router, engine: ContainerEngine, ports: ContainerPorts, config: Config, journal: Journal
     ) -> None:
         self._router = router
         self._engine = engine

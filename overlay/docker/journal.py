@@ -4,14 +4,14 @@ Owns the records and their file. An intention stands here before its addresses a
 until they are released, so that a crash in between is finished or undone by the next start.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from overlay.owners import endpoint_label
-from overlay.runtime.disk import Disk, DiskFull
+from overlay.runtime.disk import DiskFull
 from overlay.stored import understood
 
 __all__ = ["Attachment", "Journal", "Name"]
@@ -66,10 +66,18 @@ class Attachment(Struct, frozen=True, kw_only=True):
         return self.holder or self.container
 
 
+class JournalDisk(Protocol):
+    """Where the journal is kept."""
+
+    def persist(self, writes: list[tuple[str, bytes]]) -> None:
+        """Write, and return when it is durable. Raises `EnvironmentProblem`."""
+        ...
+
+
 class Journal:
     """All attachments, by container id; each change is on disk when the call returns."""
 
-    def __init__(self, disk: Disk, stored: bytes) -> None:
+    def __init__(self, disk: JournalDisk, stored: bytes) -> None:
         self._disk = disk
         self._encoder = msgspec.json.Encoder()
         with understood(_KEY):

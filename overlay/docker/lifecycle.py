@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -19,14 +18,11 @@ from overlay.addresses import parse_address
 from overlay.config import Config
 from overlay.docker.attachments import DEFAULT, EXPOSED, EXTERNAL, GRACE, Attachments, is_own
 from overlay.docker.cidr import wanted_addresses
+from overlay.docker.contracts import ContainerEngine, ContainerPorts
 from overlay.docker.engine_facts import Container, NetworkMembership
 from overlay.docker.journal import Attachment, Journal, Name
 from overlay.errors import OverlayError, UsageError
 from overlay.runtime.router import Router
-
-if TYPE_CHECKING:
-    from overlay.docker.engine import EngineClient
-    from overlay.kernel.attach import Ports
 
 __all__ = ["ContainerLifecycle"]
 
@@ -42,8 +38,8 @@ class ContainerLifecycle:
     def __init__(
         self,
         router: Router,
-        engine: "EngineClient",
-        ports: "Ports",
+        engine: ContainerEngine,
+        ports: ContainerPorts,
         bookings: Attachments,
         config: Config,
         journal: Journal,

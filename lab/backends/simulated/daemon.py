@@ -7,7 +7,7 @@ done here with the world's. Decides nothing.
 import contextlib
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 from dnslib import QTYPE, DNSRecord
 from msgspec.structs import replace
@@ -71,6 +71,9 @@ class _Ports:
         literals = tuple(address.partition("/")[0] for address in wanted.addresses)
         self._kernel.plug(BridgePort(wanted.container, wanted.mac, literals, wanted.addresses))
         return made
+
+    def guard(self, container: str, pid: int, mac: str, addresses: tuple[str, ...], *, spoofing: bool = False) -> None:
+        pass  # no simulated engine plugs containers itself
 
     def unplug(self, container: str) -> None:
         self._kernel.unplug(container)
@@ -185,7 +188,7 @@ class SimDaemon:
         files = dict(peer.disk.stored)
         name = options.name or files.get(_IDENTITY, b"").decode() or self._new_name()
         peer.disk.write(_IDENTITY, name.encode())
-        journal = Journal(cast(Any, self.router.disk), Journal.stored(files))
+        journal = Journal(self.router.disk, Journal.stored(files))
         config = options.config(name, peer.name)
         self.router.disk.persist(launches.begin(files, config.peers, options.resume))
         if config.password and config.fastdp and options.wireguard != "off":
@@ -194,7 +197,7 @@ class SimDaemon:
         self.config = config
         self._plan = vxlan_plan(self.config, UNDERLAY_MTU)
         kernel.mtu = self._plan.mtu
-        self.containers = Containers(self.router, cast(Any, engine), cast(Any, _Ports(kernel)), self.config, journal)
+        self.containers = Containers(self.router, engine, _Ports(kernel), self.config, journal)
         if self.config.dns:
             self.containers.resolver = str(engine.bridge.ip)
         self._exposure = Exposure(
