@@ -47,9 +47,9 @@ def labs(_context: click.Context) -> Iterable[tuple[str, str]]:
 @_offering
 def hosts(context: click.Context) -> Iterable[tuple[str, str]]:
     """Hosts and containers of the lab that `--name` chooses, or of the only one."""
-    from lab.backends.netns import Client, find
+    from lab.backends.netns import LabClient, find
 
-    with Client(find(context.params.get("name") or "")) as client:
+    with LabClient(find(context.params.get("name") or "")) as client:
         found = [(host["name"], "host") for host in client.call("inspect")["hosts"]]
         with suppress(LabError):  # no scenario is played there
             containers = client.call("status")["containers"]
