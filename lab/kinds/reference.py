@@ -1,30 +1,59 @@
 """The parts of the documentation that are made from kinds: `python -m lab.kinds.reference PAGE …` writes them again.
 
-Owns the tables' form and the marks between which a page has them. `make schema` runs it.
+Owns the tables' form and the marks between which a page has them. Packages of others have no part in them. `make
+schema` runs it.
 """
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from lab.kinds.verbs import VERBS, verbs
+from lab.kinds.backends import BACKENDS
+from lab.kinds.checkers import CHECKERS
+from lab.kinds.overlays import OVERLAYS
+from lab.kinds.probes import PROBES
+from lab.kinds.verbs import VERBS
+from lab.registry import Registry
 
-__all__ = ["renewed", "steps"]
-
-_BEGIN, _END = "<!-- steps: made by `make schema` -->\n", "<!-- end of steps -->\n"
+__all__ = ["TABLES", "renewed"]
 
 
-def steps() -> str:
-    """The table of the lab's own verbs, as Markdown."""
-    rows = [f"| {verb.form} | {verb.about} |\n" for verb in verbs().values() if not VERBS.package_of(verb.name)]
-    return "".join(("| step | what |\n", "|---|---|\n", *rows))
+def _own(registry: Registry[Any]) -> Iterable[Any]:
+    return (kind for kind in registry if not registry.package_of(kind.name))
+
+
+def _table(head: str, rows: Iterable[tuple[str, str]]) -> str:
+    return "".join((f"| {head} |\n", "|---|---|\n", *(f"| {form} | {about} |\n" for form, about in rows)))
+
+
+def _named(registry: Registry[Any]) -> Iterable[tuple[str, str]]:
+    return ((f"`{kind.name}`", kind.about) for kind in _own(registry))
+
+
+def _formed(registry: Registry[Any]) -> Iterable[tuple[str, str]]:
+    return ((kind.form, kind.about) for kind in _own(registry))
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "steps": lambda: _table("step | what", _formed(VERBS)),
+    "overlays": lambda: _table("kind | what", _named(OVERLAYS)),
+    "probes": lambda: _table("kind | what is sent, and when a try is good", _named(PROBES)),
+    "conditions": lambda: _table("condition | holds when", _formed(CHECKERS)),
+    "backends": lambda: _table("backend | what its hosts are", _named(BACKENDS)),
+}
+"""Each table by the name that its marks have."""
 
 
 def renewed(page: str) -> str:
-    """A page with the table as it is now between its marks."""
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    assert begin and end, "the page has no marks for the table of steps"
-    return f"{before}{begin}{steps()}{end}{after}"
+    """A page with each table as it is now between its marks."""
+    for name, table in TABLES.items():
+        begin, end = f"<!-- {name}: made by `make schema` -->\n", f"<!-- end of {name} -->\n"
+        before, begins, rest = page.partition(begin)
+        _, ends, after = rest.partition(end)
+        assert begins and ends, f"the page has no marks for the table of {name}"
+        page = f"{before}{begin}{table()}{end}{after}"
+    return page
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A package of one's own adds a probe, an overlay and a verb: `lab` finds, checks, plays, judges and draws them."""
+"""A package of one's own adds a verb, a probe, an overlay and a checker: `lab` checks, plays, judges and draws them."""
 
 import json
 import os
@@ -25,7 +25,9 @@ def test_a_scenario_with_kinds_of_another_package_is_played(tmp_path: Path, envi
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     run = Path(told["run_dir"])
-    samples = [record for record in read(run / HISTORY) if isinstance(record, Sample)]
+    records = list(read(run / HISTORY))
+    assert "reachable all and converged all and running 3 within 10s" in told["expectations"][0]["text"]
+    samples = [record for record in records if isinstance(record, Sample)]
     assert {sample.probe for sample in samples} == {"tcp"}
     across = [sample for sample in samples if (sample.source, sample.target) == ("beach", "lighthouse")]
     assert {sample.ok for sample in across} == {True, False}
@@ -48,6 +50,7 @@ def test_its_kinds_are_in_the_schema_and_its_options_are_checked(tmp_path: Path,
     (tmp_path / "nowhere.yaml").write_text(text.replace("around: south", "around: sout"), encoding="utf-8")
     done = lab("validate", "nowhere.yaml", cwd=tmp_path, environment=environment)
     assert "timeline[7].storm.around[0]: found 'sout', expected a host: north, south" in done.stderr
+    text = text.replace("running: 3", "running: many")
     text = text.replace("bridges: true", "brigdes: true").replace("send: hello", "say: hello")
     (tmp_path / "wrong.yaml").write_text(text, encoding="utf-8")
     done = lab("validate", "wrong.yaml", cwd=tmp_path, environment=environment)
@@ -55,6 +58,7 @@ def test_its_kinds_are_in_the_schema_and_its_options_are_checked(tmp_path: Path,
     expected = "found the option 'brigdes' on overlay islands, expected one of bridges; did you mean 'bridges'?"
     assert expected in done.stderr
     assert "found the option 'say' on probe tcp, expected one of send" in done.stderr
+    assert "expect.running: found 'many', expected a whole number" in done.stderr
 
 
 def test_without_the_package_the_scenario_is_refused_and_its_runs_can_be_read(
@@ -68,6 +72,7 @@ def test_without_the_package_the_scenario_is_refused_and_its_runs_can_be_read(
     assert "overlay.kind: found 'islands', expected 'weave', 'vxlan' or 'none'" in refused.stderr
     assert "probes[0].kind: found 'tcp', expected 'http', 'icmp' or 'dns'" in refused.stderr
     assert "found the key 'storm', expected one of at, for, on_failure, launch" in refused.stderr
+    assert "found the key 'running', expected one of reachable, unreachable, converged, " in refused.stderr
     drawn = lab("report", told["run_dir"], cwd=tmp_path, environment=bare)
     assert drawn.returncode == 0 and drawn.stdout.startswith("valid"), drawn.stdout + drawn.stderr
 

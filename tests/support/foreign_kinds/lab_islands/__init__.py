@@ -1,1 +1,1 @@
-"""A probe, an overlay and a verb for overlay-lab, in a package of their own. docs/extending.md explains them."""
+"""A verb, a probe, an overlay and a checker for overlay-lab, in a package of their own (docs/extending.md)."""

@@ -1,0 +1,75 @@
+"""What `reachable` and `unreachable` share: from whom to whom, and the latest sample of each such pair."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from lab.contracts.fault import Bench
+from lab.contracts.plan import Judgement
+from lab.kinds.checkers import Checker, Where
+from lab.kinds.probes import PROBES, asks_name, probes_that
+from lab.records.history import Sample
+from lab.scenario.base import ALL, ALL_ONLY, Model, Names, Problem
+from lab.scenario.check import Known
+from lab.scenario.without_effect import ScenarioReach
+
+
+class Pair(Model):
+    """From some services to others; a name, or `all`."""
+
+    source: Names = Field((ALL,), alias="from")
+    target: Names = Field((ALL,), alias="to")
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ALL_ONLY
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {} if value == ALL else value
+
+
+class PairChecker(Checker[Pair]):
+    """The latest probe of every pair went as `wanted`."""
+
+    model = Pair
+    wanted = True
+
+    def words(self, body: Pair) -> str:
+        """Of all, or from whom to whom."""
+        if body.source == (ALL,) and body.target == (ALL,):
+            return f"{self.name} all"
+        return f"{self.name} {', '.join(body.source)} → {', '.join(body.target)}"
+
+    def check(self, where: Where, body: Pair, known: Known) -> Iterator[Problem]:
+        """Both ends exist, and something measures what is between them."""
+        yield from known.services_of((*where, "from"), body.source, replicas=True)
+        yield from known.services_of((*where, "to"), body.target, replicas=True)
+        probes = known.scenario.probes
+        if probes is not None and all(PROBES.get(probe.kind).asks == "name" for probe in probes):
+            able = probes_that(lambda kind: kind.asks != "name")
+            yield Problem(where, "a question about reachability", f"an {able} that measures it")
+
+    def without_effect(self, where: Where, body: Pair, world: ScenarioReach) -> Iterator[Problem]:
+        """Somebody asks somebody else."""
+        yield from world.asked(where, body.source, body.target)
+
+    async def judge(self, body: Pair, bench: Bench, since: int) -> Judgement:
+        """By the latest sample of each series."""
+        live = bench.live
+        sources = {replica.name for replica in live.chosen(body.source, alive=True)}
+        targets = {replica.name for replica in live.chosen(body.target, alive=False)}
+        running = [key for key in bench.probing.series if not asks_name(key[0])]
+        series = [key for key in running if key[1] in sources and key[2] in targets]
+        if not series:
+            return Judgement(False, (f"no running probe measures {', '.join(body.source)} → {', '.join(body.target)}",))
+        missing: list[str] = []
+        samples: list[Sample] = []
+        for probe, source, target in series:
+            sample = live.fresh((probe, source, target), since)
+            if sample is None:
+                missing.append(f"{probe} {source} → {target}: no answer to a fresh try yet")
+            elif sample.ok != self.wanted:
+                found = sample.error or "failed" if self.wanted else "still answers"
+                missing.append(f"{probe} {source} → {target}: {found}")
+                samples.append(sample)
+        return Judgement(not missing, tuple(missing), tuple(samples))

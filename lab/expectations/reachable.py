@@ -1,0 +1,12 @@
+"""The condition `reachable`: these answer those."""
+
+from lab.expectations._pairs import PairChecker
+
+
+class _Reachable(PairChecker):
+    name = "reachable"
+    form = "`reachable: all`, `{from, to}`"
+    about = "the latest try of each probe between every such pair succeeded (HTTP, ICMP)"
+
+
+KIND = _Reachable()

@@ -1,0 +1,13 @@
+"""The condition `unreachable`: these do not answer those."""
+
+from lab.expectations._pairs import PairChecker
+
+
+class _Unreachable(PairChecker):
+    name = "unreachable"
+    form = "`unreachable: all`, `{from, to}`"
+    about = "it failed"
+    wanted = False
+
+
+KIND = _Unreachable()
