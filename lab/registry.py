@@ -91,6 +91,15 @@ class Registry(Generic[K]):
                 self._lacking.add(name)
         return found
 
+    def why_not(self, name: str) -> str:
+        """Why the kind of this name cannot be used; empty if it can, or if there is none."""
+        try:
+            if name in self:
+                self.get(name)
+        except KindError as error:
+            return str(error)
+        return ""
+
     def package_of(self, name: str) -> str:
         """The package that adds the kind; empty: it is the lab's own."""
         return "" if name in self._own else _package(self._foreign[name][0])

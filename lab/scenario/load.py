@@ -18,7 +18,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import BaseModel, ValidationError
 
+from lab.kinds.checkers import CHECKERS
+from lab.kinds.verbs import VERBS
 from lab.named_file import read_named
+from lab.registry import Registry
 from lab.scenario.base import Problem, Written, listed, options_of, show
 from lab.scenario.check import check, nearest
 from lab.scenario.files import with_files
@@ -290,10 +293,9 @@ def _problem(plain: Any, error: dict[str, Any]) -> Problem:
     kind, context = error["type"], error.get("ctx", {})
     at_key = "[key]" in error["loc"]
     if kind == "extra_forbidden":
-        words = _keys_at(where[:-1])
-        return Problem(
-            where, f"the key {where[-1]!r}", f"one of {listed(words, 30)}", nearest(str(where[-1]), words), True
-        )
+        words, key = _keys_at(where[:-1]), str(where[-1])
+        hint = _unusable(where) or nearest(key, words)
+        return Problem(where, f"the key {where[-1]!r}", f"one of {listed(words, 30)}", hint, True)
     if kind == "missing":
         return Problem(where[:-1], f"no {where[-1]!r}", f"the key {where[-1]!r}")
     found = context.get("found") or show(_written(plain, where) or error["input"])
@@ -304,6 +306,13 @@ def _problem(plain: Any, error: dict[str, Any]) -> Problem:
         return Problem(where, found, context["expected"], at_key=at_key)
     expected = _EXPECTED.get(kind) or error["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return Problem(where, found, expected, at_key=at_key)
+
+
+def _unusable(where: tuple[str | int, ...]) -> str:
+    """Why a verb or a condition of another package that stands here cannot be used; empty: there is none."""
+    sorts: dict[int, Registry[Any]] = {3: VERBS, 4: CHECKERS}
+    registry = sorts.get(len(where)) if where[0] == "timeline" else None
+    return registry.why_not(str(where[-1])) if registry is not None else ""
 
 
 def _written(plain: Any, where: tuple[str | int, ...]) -> Any:

@@ -87,12 +87,15 @@ def test_a_broken_package_hinders_only_who_asks_for_it(tmp_path: Path, environme
     about = site / "broken-1.0.dist-info"
     about.mkdir(parents=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n", encoding="utf-8")
-    points = "[overlay_lab.overlays]\nfog = broken.fog:KIND\n[overlay_lab.probes]\nsonar = broken.sonar:KIND\n"
+    sorts = {"overlays": "fog", "probes": "sonar", "verbs": "sink", "checkers": "afloat"}
+    points = "".join(f"[overlay_lab.{sort}]\n{name} = broken.{name}:KIND\n" for sort, name in sorts.items())
     (about / "entry_points.txt").write_text(points, encoding="utf-8")
     both = environment | {"PYTHONPATH": os.pathsep.join([environment["PYTHONPATH"], str(site)])}
     assert lab("validate", str(SCENARIO), "--backend", "sim", cwd=tmp_path, environment=both).returncode == 0
-    text = SCENARIO.read_text(encoding="utf-8").replace("kind: tcp", "kind: sonar")
+    text = SCENARIO.read_text(encoding="utf-8").replace("kind: tcp", "kind: sonar").replace("note:", "sink:")
+    text = text.replace("running: 3", "afloat: 3")
     (tmp_path / "sonar.yaml").write_text(text, encoding="utf-8")
     done = lab("validate", "sonar.yaml", "--backend", "sim", cwd=tmp_path, environment=both)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "the probe 'sonar' of the package broken cannot be used: broken.sonar:KIND cannot be imported" in done.stderr
+    for kind in ("probe 'sonar'", "verb 'sink'", "checker 'afloat'"):
+        assert f"the {kind} of the package broken cannot be used: broken." in done.stderr, kind
