@@ -92,7 +92,7 @@ def test_a_broken_package_hinders_only_who_asks_for_it(tmp_path: Path, environme
     (about / "entry_points.txt").write_text(points, encoding="utf-8")
     both = environment | {"PYTHONPATH": os.pathsep.join([environment["PYTHONPATH"], str(site)])}
     assert lab("validate", str(SCENARIO), "--backend", "sim", cwd=tmp_path, environment=both).returncode == 0
-    text = SCENARIO.read_text(encoding="utf-8").replace("kind: tcp", "kind: sonar").replace("note:", "sink:")
+    text = SCENARIO.read_text(encoding="utf-8").replace("kind: tcp", "kind: sonar").replace("storm:", "sink:")
     text = text.replace("running: 3", "afloat: 3")
     (tmp_path / "sonar.yaml").write_text(text, encoding="utf-8")
     done = lab("validate", "sonar.yaml", "--backend", "sim", cwd=tmp_path, environment=both)
