@@ -6,6 +6,7 @@ links' business. The counterpart of `lab.fabric.plan.route_commands` and `lab.fa
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -42,17 +43,15 @@ class Leg(Struct, frozen=True):
     source: Address
 
 
+@dataclass(slots=True, eq=False)
 class _Flow:
     """One translated flow: who is hidden, behind which port, and until when it is remembered."""
 
-    __slots__ = ("answered", "expires", "host", "inside", "port")
-
-    def __init__(self, host: str, inside: Address, port: int) -> None:
-        self.host = host
-        self.inside = inside
-        self.port = port
-        self.answered = False
-        self.expires = 0
+    host: str
+    inside: Address
+    port: int
+    answered: bool = False
+    expires: int = 0
 
     def used(self, now: int, *, answer: bool = False) -> None:
         self.answered |= answer

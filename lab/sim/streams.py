@@ -9,6 +9,7 @@ some link on the way is too small for is lost as in a cut, for no router says so
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from lab.sim.link_model import RTO_MIN, LinkModel
@@ -78,20 +79,16 @@ class End:
         self.retry = 0
 
 
+@dataclass(slots=True, eq=False)
 class _Dial:
     """A connection that is being opened: who asked, how it will be called, and whom it goes to."""
 
-    __slots__ = ("address", "conn", "leg", "life", "near", "site")
-
-    def __init__(
-        self, site: Site, address: Address, life: Callable[[], bool], conn: int, near: int, leg: Leg | None
-    ) -> None:
-        self.site = site
-        self.address = address
-        self.life = life
-        self.conn = conn
-        self.near = near
-        self.leg = leg
+    site: Site
+    address: Address
+    life: Callable[[], bool]
+    conn: int
+    near: int
+    leg: Leg | None
 
 
 class _Fin:

@@ -8,6 +8,7 @@ refuses the other. One decision in one place cannot flap.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
@@ -68,93 +69,61 @@ TRANSITIONS: Final = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class Connection:
     """One control connection. `peer` is "" until the other side has proved itself, as `control` is its address."""
 
-    __slots__ = (
-        "beat",
-        "beat_at",
-        "beat_keys",
-        "beats_heard",
-        "beats_sent",
-        "binding",
-        "claimed_at",
-        "clock",
-        "clock_asked",
-        "clock_told_at",
-        "conn",
-        "control",
-        "data_keys",
-        "dialled",
-        "heard_at",
-        "heard_udp_at",
-        "heard_us",
-        "heard_us_at",
-        "hello",
-        "id",
-        "interval",
-        "local",
-        "nickname",
-        "nonce",
-        "opened_at",
-        "own_hello",
-        "peer",
-        "remote",
-        "state",
-        "tunnel",
-        "udp_address",
-        "uid",
-    )
+    conn: int
+    local: Address
+    remote: Address
+    dialled: Address | None
+    nonce: int
+    state: ConnectionState = ConnectionState.GREETING
+    peer: PeerName = ""
+    nickname: str = ""
+    uid: int = 0
+    id: int = 0
+    """Equal on both sides: the XOR of their nonces. Beats bear it."""
+    control: Address = field(init=False)
+    udp_address: Address = field(init=False)
+    """Where beats go: the source of the last one that came, which a translating router may have changed."""
+    opened_at: int = 0
+    heard_at: int = 0
+    heard_udp_at: int = 0
+    heard_us: bool = True
+    """The other side says that our datagrams arrive."""
+    heard_us_at: int = 0
+    """When it last said so."""
+    interval: int = 0
+    """The other side's beat interval."""
+    beat: Beat | None = None
+    """What was sent last, before it was authenticated."""
+    beat_at: int = 0
+    """When the next one is due."""
+    hello: Hello | None = None
+    """What the other side claims to be."""
+    own_hello: Hello = field(init=False)
+    binding: bytes = b""
+    beat_keys: RootKeys | None = None
+    """What beats are authenticated with; None without a password."""
+    beats_sent: int = 0
+    beats_heard: int = 0
+    data_keys: RootKeys | None = None
+    """Roots of the data path's keys; None: it is in clear."""
+    claimed_at: int | None = None
+    """When an earlier incarnation of its peer first came beside it."""
+    clock: tuple[int, int] | None = None
+    """How far the other side's wall clock was ahead of ours when it was last asked, and by how much that may be
+    wrong; nanoseconds."""
+    clock_asked: tuple[int, int] | None = None
+    """When it was asked, by the monotonic and by the wall clock; None: no answer is awaited."""
+    clock_told_at: int = 0
+    """When ours was last told."""
+    tunnel: SecurePeer | None = None
+    """The other side's WireGuard, where both have it and traffic is not in clear."""
 
-    def __init__(self, conn: int, local: Address, remote: Address, dialled: Address | None, nonce: int) -> None:
-        self.conn = conn
-        self.local = local
-        self.remote = remote
-        self.dialled = dialled
-        self.nonce = nonce
-        self.state = ConnectionState.GREETING
-        self.peer: PeerName = ""
-        self.nickname = ""
-        self.uid = 0
-        self.id = 0
-        """Equal on both sides: the XOR of their nonces. Beats bear it."""
-        self.control = dialled or remote
-        self.udp_address = self.control
-        """Where beats go: the source of the last one that came, which a translating router may have changed."""
-        self.opened_at = 0
-        self.heard_at = 0
-        self.heard_udp_at = 0
-        self.heard_us = True
-        """The other side says that our datagrams arrive."""
-        self.heard_us_at = 0
-        """When it last said so."""
-        self.interval = 0
-        """The other side's beat interval."""
-        self.beat: Beat | None = None
-        """What was sent last, before it was authenticated."""
-        self.beat_at = 0
-        """When the next one is due."""
-        self.hello: Hello | None = None
-        """What the other side claims to be."""
-        self.own_hello: Hello
-        self.binding = b""
-        self.beat_keys: RootKeys | None = None
-        """What beats are authenticated with; None without a password."""
-        self.beats_sent = 0
-        self.beats_heard = 0
-        self.data_keys: RootKeys | None = None
-        """Roots of the data path's keys; None: it is in clear."""
-        self.claimed_at: int | None = None
-        """When an earlier incarnation of its peer first came beside it."""
-        self.clock: tuple[int, int] | None = None
-        """How far the other side's wall clock was ahead of ours when it was last asked, and by how much that may be
-        wrong; nanoseconds."""
-        self.clock_asked: tuple[int, int] | None = None
-        """When it was asked, by the monotonic and by the wall clock; None: no answer is awaited."""
-        self.clock_told_at = 0
-        """When ours was last told."""
-        self.tunnel: SecurePeer | None = None
-        """The other side's WireGuard, where both have it and traffic is not in clear."""
+    def __post_init__(self) -> None:
+        self.control = self.udp_address = self.dialled or self.remote
 
     @property
     def outbound(self) -> bool:
@@ -169,16 +138,14 @@ class Connection:
         self.state = after
 
 
+@dataclass(slots=True, eq=False)
 class Ending:
     """How a connection ended. `reason` is the other side's or our own `Reason`; None: it just broke."""
 
-    __slots__ = ("elsewhere", "local", "reason", "text")
-
-    def __init__(self, reason: int | None, text: str, local: bool, elsewhere: tuple[str, ...] = ()) -> None:
-        self.reason = reason
-        self.text = text
-        self.local = local
-        self.elsewhere = elsewhere
+    reason: int | None
+    text: str
+    local: bool
+    elsewhere: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

@@ -8,6 +8,7 @@ connection.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -71,35 +72,22 @@ TRANSITIONS: Final = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class Target:
     """One address to dial."""
 
-    __slots__ = (
-        "address",
-        "attempts",
-        "backoff",
-        "conns",
-        "dialled_at",
-        "dials",
-        "explicit",
-        "peer",
-        "reason",
-        "state",
-    )
-
-    def __init__(self, address: Address, explicit: bool, peer: PeerName) -> None:
-        self.address = address
-        self.explicit = explicit
-        self.peer = peer
-        """Who answered there last, or is expected to; "" if nobody knows."""
-        self.state = TargetState.WAITING
-        self.backoff = BACKOFF_FIRST
-        self.attempts = 0
-        self.dials = 0
-        """Under way; more than one if a dial overtook another."""
-        self.conns = 0
-        self.dialled_at = -URGE_PAUSE
-        self.reason = ""
+    address: Address
+    explicit: bool
+    peer: PeerName
+    """Who answered there last, or is expected to; "" if nobody knows."""
+    state: TargetState = TargetState.WAITING
+    backoff: int = BACKOFF_FIRST
+    attempts: int = 0
+    dials: int = 0
+    """Under way; more than one if a dial overtook another."""
+    conns: int = 0
+    dialled_at: int = -URGE_PAUSE
+    reason: str = ""
 
     def advance(self, event: TargetEvent) -> None:
         """Follow the table; KeyError for what cannot happen."""

@@ -12,6 +12,7 @@ change costs a full mesh of N peers O(N) messages, not O(N²).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from overlay.config import PeerName
@@ -71,39 +72,26 @@ _ROUND: Final = "round"
 _SUSPECTS: Final = "suspects"
 
 
+@dataclass(slots=True, eq=False)
 class GossipNeighbour:
     """What gossip keeps of one established connection."""
 
-    __slots__ = (
-        "announced",
-        "asks",
-        "conn",
-        "eager",
-        "name",
-        "pending",
-        "prune_from",
-        "skipped",
-        "suspects",
-        "wanted_at",
-    )
-
-    def __init__(self, name: PeerName, conn: int, eager: bool) -> None:
-        self.name = name
-        self.conn = conn
-        self.eager = eager
-        self.pending: dict[str, list[Delta]] = {}
-        """News of each channel for the next flush, in the order in which they came."""
-        self.announced: dict[str, int] = {}
-        """The digest of each channel that this neighbour was last known to have."""
-        self.suspects: dict[str, tuple[int, int]] = {}
-        """Digests it announced that differ from ours, and since when."""
-        self.wanted_at: dict[str, int] = {}
-        self.asks = False
-        """It compares on hearing our opening digests, so that we need not compare on hearing its."""
-        self.skipped = False
-        """It was lazy when there were news since the last announcement, so it may lack them."""
-        self.prune_from = 0
-        """Before this time it is not pruned."""
+    name: PeerName
+    conn: int
+    eager: bool
+    pending: dict[str, list[Delta]] = field(default_factory=dict)
+    """News of each channel for the next flush, in the order in which they came."""
+    announced: dict[str, int] = field(default_factory=dict)
+    """The digest of each channel that this neighbour was last known to have."""
+    suspects: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Digests it announced that differ from ours, and since when."""
+    wanted_at: dict[str, int] = field(default_factory=dict)
+    asks: bool = False
+    """It compares on hearing our opening digests, so that we need not compare on hearing its."""
+    skipped: bool = False
+    """It was lazy when there were news since the last announcement, so it may lack them."""
+    prune_from: int = 0
+    """Before this time it is not pruned."""
 
 
 class Gossip:
