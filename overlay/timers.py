@@ -9,7 +9,12 @@ Key = TypeVar("Key", bound=Hashable)
 
 def first_due(deadlines: Iterable[Callable[[], int | None]]) -> int | None:
     """The first of these deadlines; None: nothing is ever due."""
-    return min([due for deadline in deadlines if (due := deadline()) is not None], default=None)
+    first: int | None = None
+    for deadline in deadlines:  # asked after nearly every input, and `min` of a list takes twice as long
+        due = deadline()
+        if due is not None and (first is None or due < first):
+            first = due
+    return first
 
 
 class Timers(Generic[Key]):
