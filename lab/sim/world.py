@@ -6,7 +6,7 @@ their frames would be is counted once for each message. It must not know contain
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -38,7 +38,7 @@ from overlay.inputs import (
     TrafficSeen,
 )
 from overlay.node import Node
-from overlay.replicated.interned import ABSENT, Memo, switch
+from overlay.replicated.interned import Memo, switch
 from overlay.runtime.node_runner import NodeRunner
 from overlay.wire.codec import DATAGRAM_MAGIC
 
@@ -352,12 +352,7 @@ class World:
 
     def size_of(self, message: Any) -> int:
         """Octets of the message's frame or datagram; counted once for each message, however many get it."""
-        known = self._sizes.get(message)
-        if known is not ABSENT:
-            return cast(int, known)
-        size = sizes.size(message) + FRAME
-        self._sizes.put(message, size)
-        return size
+        return self._sizes.of(message, _framed)
 
     def carriers(self, host: str, mac: str) -> tuple[Carrier, ...] | None:
         """Over whose daemons a frame for `mac` goes in the tunnel, by their routes; see `walk.Tunnel`."""
@@ -415,6 +410,10 @@ class World:
             elif believed != first:
                 return False
         return True
+
+
+def _framed(message: Any) -> int:
+    return sizes.size(message) + FRAME
 
 
 assert len(DATAGRAM_MAGIC) == FRAME, "a datagram's magic is as long as a frame's head"

@@ -2,10 +2,10 @@
 
 from hashlib import blake2b
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from overlay.config import PeerName
-from overlay.replicated.interned import ABSENT, Memo, derived
+from overlay.replicated.interned import Memo, derived
 from overlay.replicated.vectors import Known
 from overlay.wire.topology import PeerRecord, encode_record
 
@@ -63,17 +63,11 @@ class TopologyEntry:
 
     def relinked(self, before: "TopologyEntry | None") -> Relinked | None:
         """Which links it has no more and which are new, compared with what was held of the peer; None: the same."""
-        theirs = _NOBODY if before is None else before.linked
-        known = self._relinked.get(theirs)
-        if known is not ABSENT:
-            return cast(Relinked | None, known)
-        change = self._compare(theirs, before is None)
-        self._relinked.put(theirs, change)
-        return change
+        return self._relinked.of(_NOBODY if before is None else before.linked, self._compare)
 
-    def _compare(self, theirs: dict[PeerName, None], appeared: bool) -> Relinked | None:
+    def _compare(self, theirs: dict[PeerName, None]) -> Relinked | None:
         mine = self.linked
-        if mine == theirs and not appeared:
+        if mine == theirs and theirs is not _NOBODY:
             return None
         lost = tuple([peer for peer in theirs if peer not in mine])
         return Relinked(self.name, lost, tuple([peer for peer in mine if peer not in theirs]))

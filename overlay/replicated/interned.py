@@ -10,15 +10,12 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, Final, Generic, TypeVar, cast
 
-__all__ = ["ABSENT", "Index", "Memo", "add", "derived", "discard", "shared", "switch"]
+__all__ = ["Index", "Memo", "add", "derived", "discard", "shared", "switch"]
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 Made = TypeVar("Made")
 Maker = TypeVar("Maker", bound=Callable[..., Any])
-
-ABSENT: Final = object()
-"""What `Memo.get` returns for nothing."""
 
 
 class _Layer:
@@ -76,17 +73,17 @@ class Memo(Generic[Made]):
         self._made: dict[int, tuple[Any, Made]] = {}
         self._most = most
 
-    def get(self, value: Any) -> Made | object:
-        """What was put for this very object, or `ABSENT`."""
+    def of(self, value: Any, make: Callable[[Any], Made]) -> Made:
+        """`make(value)`, for this very object; always the same `make`."""
         found = self._made.get(id(value))
-        return ABSENT if found is None else found[1]
-
-    def put(self, value: Any, made: Made) -> None:
-        """Keep `made` for this object."""
+        if found is not None:
+            return found[1]
+        made = make(value)
         if _layer.on:
             if self._most and len(self._made) >= self._most:
                 self._made.clear()
             self._made[id(value)] = (value, made)
+        return made
 
 
 Index = dict[str, dict[Key, Value]]

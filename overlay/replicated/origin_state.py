@@ -5,11 +5,11 @@ Owns the rules of `OriginState` (`docs/wire.md`, "Origin maps"). Must not know o
 
 from hashlib import blake2b
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from overlay.config import PeerName
 from overlay.errors import RemoteError
-from overlay.replicated.interned import ABSENT, Memo, derived, shared
+from overlay.replicated.interned import Memo, derived, shared
 from overlay.replicated.vectors import Known
 from overlay.wire.origins import Change, OriginDelta, OriginEntry, OriginState, Value
 
@@ -86,9 +86,9 @@ class HeldOrigin:
 
     def take(self, state: OriginState) -> MergeResult:
         """What becomes of this by a state of this incarnation that is not known."""
-        known = self._steps.get(state)
-        if known is not ABSENT:
-            return cast(MergeResult, known)
+        return self._steps.of(state, self._take)
+
+    def _take(self, state: OriginState) -> MergeResult:
         after = HeldOrigin(self.origin, self.uid, self)
         before = after._merge(state)
         changes = []
@@ -97,9 +97,7 @@ class HeldOrigin:
             new = current.value if current is not None else None
             if new != old:
                 changes.append(Change(self.origin, key, old, new))
-        step = MergeResult(after._finish(), self._news(state), tuple(changes))
-        self._steps.put(state, step)
-        return step
+        return MergeResult(after._finish(), self._news(state), tuple(changes))
 
     def _news(self, state: OriginState) -> OriginState:
         if state.since > self.version or self.version == 0 or self.version < state.floor:

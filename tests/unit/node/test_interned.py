@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.replicated.interned import ABSENT, Index, Memo, add, derived, discard, shared, switch
+from overlay.replicated.interned import Index, Memo, add, derived, discard, shared, switch
 from overlay.wire.origins import OriginState
 
 steps = st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.integers(0, 3)), max_size=30)
@@ -44,11 +44,11 @@ def test_equal_questions_share_an_answer_while_the_layer_is_on(on: bool) -> None
 def test_a_memo_tells_equal_objects_apart_and_begins_again_when_it_is_full(on: bool) -> None:
     memo: Memo[int] = Memo(2)
     keys = [(1, [number]) for number in (0, 0, 1)]
-    assert memo.get(keys[0]) is ABSENT
     for number, key in enumerate(keys):
-        memo.put(key, number)
-        assert memo.get(key) == (number if on else ABSENT)
-    assert [memo.get(key) for key in keys] == [ABSENT, ABSENT, 2 if on else ABSENT]
+        assert memo.of(key, lambda _, number=number: number) == number
+        assert memo.of(key, lambda _: -1) == (number if on else -1)
+    assert memo.of(keys[2], lambda _: -1) == (2 if on else -1)
+    assert memo.of(keys[0], lambda _: -1) == -1
 
 
 @given(steps, steps)
