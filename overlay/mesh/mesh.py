@@ -131,21 +131,19 @@ class Mesh:
         self._believed: tuple[int, tuple[PeerName, ...], int] = (-1, (), 0)
         """Digest of all records, reachable peers, and the digest of theirs that follows from both."""
         self._neighbours: tuple[int, tuple[PeerName, ...]] = (-1, ())
-        self._parts: list[tuple[Callable[[], int | None], Callable[[int], list[Effect]]]] = [
+        proofs = self.connections.proofs
+        self._parts: tuple[tuple[Callable[[], int | None], Callable[[int], list[Effect]]], ...] = (
             (self.liveness.deadline, self._wake_liveness),
             (self.connections.timers.deadline, self.connections.wake),
             (self.gossip.timers.deadline, self.gossip.wake),
             (self.beacons.timers.deadline, lambda now: self.beacons.wake(self.discovery.beacon, now)),
+            *([(proofs.deadline, proofs.wake)] if proofs is not None else []),
+            (self.trust.deadline, lambda now: self.trust.remember(self.topology.records)),
             (self.memory.deadline, self._wake_memory),
             (self.dialler.timers.deadline, lambda now: self.dialler.wake(self.admission.room(), now)),
             (partial(self.topology.forget_due, config.hold), self._forget_records),
-        ]
+        )
         """What wants to be woken, in this order: when, and what is done then."""
-        if self.connections.proofs is not None:
-            self._parts[4:4] = [
-                (self.connections.proofs.deadline, self.connections.proofs.wake),
-                (self.trust.deadline, lambda now: self.trust.remember(self.topology.records)),
-            ]
         settled = (self.topology.publish_due, lambda: self._routes_at if self.routes.stale else None)
         self._deadlines = (*(deadline for deadline, _ in self._parts), *settled)
         """With those of what `_settle` does, after whatever input comes."""
