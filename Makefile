@@ -95,6 +95,7 @@ gallery: setup            ## make the README's pictures anew (needs chromium)
 schema: setup             ## write docs/scenario.schema.json and the table of steps in docs/scenarios.md again
 	@$(PY) -m lab.cli schema > docs/scenario.schema.json
 	@$(PY) -m lab.kinds.reference docs/scenarios.md
+	@$(PY) -m lab.api.verbs > lab/api/verb_methods.pyi
 
 man: setup                ## write the manual pages man/*.1 from the commands' definitions
 	@$(PY) -m lab.cli.man

@@ -8,28 +8,33 @@ the lab begins with this module.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lab.api.live import LiveLab
     from lab.api.play import play
     from lab.api.played import PlayedRun, load
     from lab.api.tables import RecordTable
-    from lab.errors import BackendRefused, LabError, Unreadable
+    from lab.errors import BackendRefused, LabError, StepFailed, StepRefused, Unreadable
     from lab.scenario.load import ScenarioError
 
 __all__ = [
     "BackendRefused",
     "LabError",
+    "LiveLab",
     "PlayedRun",
     "RecordTable",
     "ScenarioError",
+    "StepFailed",
+    "StepRefused",
     "Unreadable",
     "load",
     "play",
 ]
 
 _HOMES = {
+    "lab.api.live": ("LiveLab",),
     "lab.api.play": ("play",),
     "lab.api.played": ("PlayedRun", "load"),
     "lab.api.tables": ("RecordTable",),
-    "lab.errors": ("BackendRefused", "LabError", "Unreadable"),
+    "lab.errors": ("BackendRefused", "LabError", "StepFailed", "StepRefused", "Unreadable"),
     "lab.scenario.load": ("ScenarioError",),
 }
 

@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["finish", "follow_parent", "start", "summary_in"]
+__all__ = ["finish", "follow_parent", "interrupt", "start", "summary_in"]
 
 _PARENT = "LAB_PARENT"
 """In the environment: the pid of who started this command and wants it to end with itself."""
@@ -20,16 +20,18 @@ _GOING_DOWN = 90.0
 """Seconds for a command that was interrupted; more than its lab gets."""
 
 
-def start(words: Sequence[str]) -> "subprocess.Popen[str]":
+def start(
+    words: Sequence[str], *, stdin: int = subprocess.DEVNULL, stderr: IO[str] | int = subprocess.PIPE
+) -> "subprocess.Popen[str]":
     """Start `lab WORDS`, its output in pipes; a terminal's Ctrl-C does not reach it (`finish` passes it on).
 
     The thread that calls this must live as long as the command may: the kernel takes its end for the parent's.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "lab.cli", *words],
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         process_group=0,
         env={**os.environ, _PARENT: str(os.getpid())},
@@ -42,12 +44,17 @@ def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
         try:
             return process.communicate()
         except BaseException:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.communicate(timeout=_GOING_DOWN)
-            finally:
-                process.kill()  # what is left of its lab ends with it
+            interrupt(process)
             raise
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Ask the command to stop, and wait until it has; what does not stop is killed, its lab with it."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=_GOING_DOWN)
+    finally:
+        process.kill()
 
 
 def summary_in(out: str) -> dict[str, Any] | None:

@@ -21,6 +21,14 @@ class BackendRefused(LabError):
     """The backend cannot honour what the scenario asks; nothing was started. One line for each reason."""
 
 
+class StepRefused(LabError):
+    """What was asked of a live lab is no step, or not possible there; nothing was done. One line for each reason."""
+
+
+class StepFailed(AssertionError):
+    """A step or an expectation of a live lab did not come true; the text is the runner's own sentence."""
+
+
 class Exhausted(LabError):
     """This machine, or this user's limits, have no room for the lab: which says nothing of the scenario."""
 

@@ -1,8 +1,10 @@
 """How counts, durations and names are put into words, and in which order names stand. Pure; knows nothing of a lab."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["are", "count", "natural", "span", "step_number", "were"]
+__all__ = ["are", "count", "natural", "sample_line", "span", "step_number", "were"]
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -25,6 +27,13 @@ def were(number: int) -> str:
 def step_number(index: int) -> str:
     """A step of the timeline, of which the history has the index, as people count: the first is `step 1`."""
     return f"step {index + 1}"
+
+
+def sample_line(sample: Mapping[str, Any]) -> str:
+    """One try of a probe, as plain data, for a person."""
+    became = "ok" if sample["ok"] else f"failed ({sample.get('error') or 'no answer'})"
+    answers = f" {', '.join(sample['answers'])}" if sample.get("answers") else ""
+    return f"{sample['t'] / 1e9:8.2f}s {sample['probe']} {sample['source']} → {sample['target']}: {became}{answers}"
 
 
 def natural(text: str) -> tuple[tuple[str, int], ...]:

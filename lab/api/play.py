@@ -18,6 +18,7 @@ from lab.kinds.backends import DEFAULT
 from lab.kinds.backends import backend as find_backend
 from lab.records.store import HISTORY, ROOT
 from lab.scenario.load import Reading, ScenarioError, read
+from lab.scenario.packaged import named
 from lab.sweep.grid import variant_text
 
 __all__ = ["Given", "accepted", "play"]
@@ -67,7 +68,7 @@ def accepted(scenario: Given, backend: str, seed: int | None, out: Path) -> Path
     """The file of a scenario that this backend can play; a text or a mapping is written to one below `out`. Raises as
     `play` does."""
     text = _text(scenario)
-    path = Path("scenario") if text is not None else Path(os.fspath(scenario))  # type: ignore[arg-type]
+    path = Path("scenario") if text is not None else named(os.fspath(scenario))  # type: ignore[arg-type]
     found = read(path, seed, text=text)
     _refuse(found, backend)
     if text is None:

@@ -2,6 +2,7 @@
 
     first.py  init, scenarios: for somebody who has no scenario yet
     play.py   run: a scenario from its file to its report
+    drive.py  drive: a run whose steps come from another program
     live.py   up, down, inspect, exec, shell: labs that stay
     many.py   sweep, compare, fidelity: many runs together
     explore.py  explore: random faults, until something breaks
@@ -170,6 +171,27 @@ def up(scenario: Path, backend: str, seed: int | None, pace: int | None, name: s
     from lab.cli.live import bring_up
 
     sys.exit(bring_up(scenario, backend=backend, seed=seed, pace=pace, name=name))
+
+
+@lab.command(
+    short_help="Play a scenario whose steps come from standard input.",
+    epilog=_examples("lab drive partition --backend sim"),
+)
+@_SCENARIO
+@_backend(DEFAULT)
+@_SEED
+@_PACE
+@_OUT
+def drive(scenario: Path, backend: str, seed: int | None, pace: int | None, out: Path) -> None:
+    """Bring up the lab of SCENARIO and obey steps from standard input, one JSON object a line (docs/api.md).
+
+    The steps take the place of SCENARIO's timeline from its first fault or change on. `{"step": {"kill": "a"}}` is
+    answered by one line on standard output; at the input's end the lab goes down, and the run is written as by `lab
+    run`.
+    """
+    from lab.cli.drive import drive
+
+    sys.exit(drive(scenario, backend=backend, seed=seed, pace=pace, out=out))
 
 
 @lab.command(epilog=_examples("lab down", "lab down --name mine"))

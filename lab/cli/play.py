@@ -66,26 +66,14 @@ def play(
     if keep and isinstance(chosen, Virtual):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
-    replay = replay_command(path, chosen, scenario, run_dir)
     teller = ProgressPrinter()
     teller.head(scenario, backend)
-    blank = Summary(
-        verdict="unknown",
-        reason="the run was killed",
-        scenario=scenario.name,
-        file=str(path),
-        backend=backend,
-        seed=scenario.seed,
-        run_dir=str(run_dir),
-        replay=replay,
-        version=__version__,
-    )
-    write_summary(run_dir, blank)
+    blank = begun(path, chosen, scenario, run_dir)
     try:
         inside(chosen, lambda: _play(scenario, chosen, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
-    summary, told = _report(run_dir, teller.report(run_dir / HISTORY), figures)
+    summary, told = report_on(run_dir, teller.report(run_dir / HISTORY), figures)
     refresh(out.absolute())
     teller.end(summary, str(_shown(run_dir / INDEX)) if told and figures else "")
     if told and not figures:
@@ -98,11 +86,43 @@ def play(
     return code if told else code or UNKNOWN
 
 
-def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> tuple[Resolved, Backend] | None:
+def begun(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> Summary:
+    """What a run has come to that has just begun; written into its folder, for it may be killed."""
+    blank = Summary(
+        verdict="unknown",
+        reason="the run was killed",
+        scenario=scenario.name,
+        file=str(path),
+        backend=backend.name,
+        seed=scenario.seed,
+        run_dir=str(run_dir),
+        replay=replay_command(path, backend, scenario, run_dir),
+        version=__version__,
+    )
+    write_summary(run_dir, blank)
+    return blank
+
+
+def settle(run_dir: Path, blank: Summary, outcome: RunOutcome) -> None:
+    """Write down what the runner says that a run came to."""
+    settled = msgspec.structs.replace(
+        blank,
+        verdict=outcome.verdict,
+        reason=outcome.reason,
+        convergence=outcome.convergence,
+        expectations=outcome.expectations,
+        took=outcome.took,
+    )
+    write_summary(run_dir, settled)
+
+
+def prepare(
+    path: Path, backend: str, seed: int | None, pace: int | None, *, text: str | None = None
+) -> tuple[Resolved, Backend] | None:
     """The scenario and its backend; None, with the reasons printed, when one of them cannot be had. `pace` None: the
-    backend's own, which is said."""
+    backend's own, which is said. `text`: what the file holds, if that was read."""
     try:
-        found = read(path, seed)
+        found = read(path, seed, text=text)
         scenario = found.resolved
         chosen = find_backend(backend)
         reasons = chosen.refuse(scenario) if scenario is not None else []
@@ -166,19 +186,6 @@ def _play(
 ) -> int:
     """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
 
-    def settle(outcome: RunOutcome) -> None:
-        write_summary(
-            run_dir,
-            msgspec.structs.replace(
-                blank,
-                verdict=outcome.verdict,
-                reason=outcome.reason,
-                convergence=outcome.convergence,
-                expectations=outcome.expectations,
-                took=outcome.took,
-            ),
-        )
-
     with (run_dir / HISTORY).open("wb") as file:
         runner = Runner(
             scenario,
@@ -187,26 +194,26 @@ def _play(
             version=__version__,
             report=teller.progress,
             beside=answering(backend, scenario),
-            keep=_keeping(settle) if keep else None,
+            keep=_keeping(lambda outcome: settle(run_dir, blank, outcome)) if keep else None,
         )
         outcome = interrupts.run(backend.run if isinstance(backend, Virtual) else asyncio.run, runner.run)
     if not keep:
-        settle(outcome)
+        settle(run_dir, blank, outcome)
     return 0
 
 
-def _keeping(settle: Callable[[RunOutcome], None]) -> Callable[[RunOutcome], Coroutine[Any, Any, None]]:
+def _keeping(settled: Callable[[RunOutcome], None]) -> Callable[[RunOutcome], Coroutine[Any, Any, None]]:
     async def stay(outcome: RunOutcome) -> None:
         from lab.backends.netns import ready
 
-        settle(outcome)
+        settled(outcome)
         ready()
         await asyncio.Event().wait()
 
     return stay
 
 
-def _report(run_dir: Path, told_of: Callable[[str], None], figures: bool) -> tuple[dict[str, Any], bool]:
+def report_on(run_dir: Path, told_of: Callable[[str], None], figures: bool) -> tuple[dict[str, Any], bool]:
     """(what the run came to, whether its report could be made); the verdict is the worse of the runner's and the
     checkers', whatever becomes of the drawings."""
     told: dict[str, Any] = msgspec.to_builtins(read_summary(run_dir))

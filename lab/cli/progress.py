@@ -12,7 +12,7 @@ import click
 from lab.cli import table, terminal
 from lab.runner.runner import Progress
 from lab.scenario.resolve import Resolved
-from lab.words import count
+from lab.words import count, sample_line
 from overlay.clean import clean, clean_tree
 
 _REASON_LINES = 20
@@ -92,10 +92,7 @@ def seconds(ns: int) -> str:
 def samples_table(samples: Sequence[Mapping[str, Any]]) -> None:
     """The last samples of a failed expectation."""
     for sample in clean_tree(samples):
-        became = "ok" if sample["ok"] else f"failed ({sample.get('error') or 'no answer'})"
-        answers = f" {', '.join(sample['answers'])}" if sample.get("answers") else ""
-        asked = f"{sample['probe']} {sample['source']} → {sample['target']}"
-        click.echo(f"            {sample['t'] / 1e9:8.2f}s {asked}: {became}{answers}")
+        click.echo(f"            {sample_line(sample)}")
 
 
 def convergence_table(changes: Sequence[Mapping[str, Any]]) -> None:

@@ -7,7 +7,7 @@ verdict. Works through the protocols of `lab.contracts.lab` only, so virtual tim
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,6 +38,10 @@ _TAIL = 500 * UNITS["ms"]
 """How long samples are still taken after the last step, for those that are under way."""
 _DOWN_DEADLINE = 20.0
 """Seconds of real time that a lab may take to go down after an interrupt."""
+
+
+Timeline = Iterable[Step] | AsyncIterable[Step]
+"""Steps in their order. Where they come from outside, each is asked for when the one before it is done."""
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -98,7 +102,7 @@ class Runner:
         self._expectations: list[Expectation] = []
         self._live = LiveState(scenario)
 
-    async def run(self, *, timeline: tuple[Step, ...] | None = None) -> RunOutcome:
+    async def run(self, *, timeline: Timeline | None = None) -> RunOutcome:
         """Bring the lab up, play, take it down. `timeline` replaces the scenario's.
 
         A cancelled run (Ctrl-C) stops cleanly and is unknown, and so is one whose lab did not come up.
@@ -134,7 +138,7 @@ class Runner:
         finally:
             await self._down(stage)
 
-    async def _on(self, stage: Stage, steps: tuple[Step, ...]) -> RunOutcome:
+    async def _on(self, stage: Stage, steps: Timeline) -> RunOutcome:
         """Play with the lab up; the outcome is settled before the lab goes down."""
         lab = stage.lab
         took = lab.now()
@@ -231,11 +235,13 @@ class Runner:
         await work(stage)
         stage.fail(RunEnded("the lab was taken down by another command"))
 
-    async def _timeline(self, stage: Stage, steps: tuple[Step, ...]) -> bool:
+    async def _timeline(self, stage: Stage, steps: Timeline) -> bool:
         """Play all steps; False when an expectation failed that was not to abort the run."""
         origin = stage.lab.now()
         sound = True
-        for index, step in enumerate(steps):
+        index = -1
+        async for step in _in_turn(steps):
+            index += 1
             if step.at is not None:
                 await stage.lab.sleep_until(origin + step.at)
             planning = Planning(index, tuple(stage.scenario.hosts), stage.scenario.seed, step.duration)
@@ -339,6 +345,15 @@ class Runner:
     def _write(self, record: Meta | Event) -> None:
         self._writer.write(record)
         self._live.feed(record)
+
+
+async def _in_turn(steps: Timeline) -> AsyncIterator[Step]:
+    if isinstance(steps, AsyncIterable):
+        async for step in steps:
+            yield step
+    else:
+        for step in steps:
+            yield step
 
 
 def _keep_going() -> None:

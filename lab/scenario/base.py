@@ -75,6 +75,11 @@ class Problem(Struct, frozen=True):
     at_key: bool = False
     """The key itself is wrong, not its value."""
 
+    @property
+    def said(self) -> str:
+        """In a sentence, without the place."""
+        return f"found {self.found}, expected {self.expected}" + (f"; {self.hint}" if self.hint else "")
+
 
 class Model(BaseModel):
     """A part of a scenario: frozen, strict, no unknown keys."""
@@ -165,6 +170,13 @@ def options_of(kind: Any) -> tuple[Any, ...]:
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return tuple(option for part in typing.get_args(kind) for option in options_of(part))
     return (kind,)
+
+
+def frozen(value: Any) -> Any:
+    """Plain data with its lists as tuples, as a file's values come to the model."""
+    if isinstance(value, dict):
+        return {key: frozen(item) for key, item in value.items()}
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def fault(expected: str, found: str | None = None) -> PydanticCustomError:

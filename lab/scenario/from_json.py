@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from lab.errors import LabError
 from lab.links import Burst, Distribution, Link, Links
+from lab.scenario.base import frozen
 from lab.scenario.resolve import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
 from lab.scenario.steps import Step, step_model
 from lab.scenario.values import RESOLVED
@@ -76,7 +77,7 @@ def _link(values: dict[str, Any]) -> Link:
 
 def _step(entry: Mapping[str, Any]) -> Step:
     verb = entry["verb"]
-    body = _tuples(entry[verb])
+    body = frozen(entry[verb])
     step: dict[str, Any] = {verb: body}
     if entry.get("at") is not None:
         step["at"] = entry["at"]
@@ -86,9 +87,3 @@ def _step(entry: Mapping[str, Any]) -> Step:
     if "on_failure" in entry:
         step["on_failure"] = entry["on_failure"]
     return step_model().model_validate(step, context=RESOLVED)
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value

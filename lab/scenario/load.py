@@ -22,13 +22,14 @@ from lab.kinds.checkers import CHECKERS
 from lab.kinds.verbs import VERBS
 from lab.named_file import read_named
 from lab.registry import Registry
-from lab.scenario.base import Problem, Written, listed, options_of, show
+from lab.scenario.base import Problem, Written, frozen, listed, options_of, show
 from lab.scenario.check import check, nearest
 from lab.scenario.files import with_files
 from lab.scenario.loops import SCHEMA, WrittenOut, inside_loops, is_loop, loop_keys, write_out
 from lab.scenario.model import Scenario, UnderlayModel, scenario_model
 from lab.scenario.notes import notes_on
 from lab.scenario.resolve import Resolved, host_names, resolve
+from lab.scenario.steps import step_model
 from lab.scenario.yaml import Diagnostic, locate, read_yaml
 from overlay.clean import LINES, clean
 
@@ -40,6 +41,7 @@ __all__ = [
     "json_schema",
     "load",
     "load_resolved",
+    "one_more",
     "parse",
     "question",
     "read",
@@ -136,6 +138,22 @@ def read(path: Path, seed: int | None = None, *, text: str | None = None) -> Rea
     said = tuple(str(note) for note in notes)
     resolved = resolve(scenario, file=file, name=name, question=question(text), seed=seed, notes=said)
     return Reading(file, scenario, resolved, ordered, tuple(notes), tree, loops)
+
+
+def one_more(scenario: Scenario, step: dict[str, Any]) -> tuple[Scenario, list[str]]:
+    """A sound scenario with one more step at its end, and what is wrong with that step: then it is as it was."""
+    place = ("timeline", len(scenario.timeline))
+    try:
+        found = step_model().model_validate(frozen(step))
+    except ValidationError as error:
+        plain = {"timeline": {place[1]: frozen(step)}}
+        faults = [_problem(plain, {**item, "loc": (*place, *item["loc"])}) for item in error.errors(include_url=False)]
+    else:
+        longer = scenario.model_copy(update={"timeline": (*scenario.timeline, found)})
+        faults = [problem for problem in check(longer) if problem.where[:2] == place]
+        if not faults:
+            return longer, []
+    return scenario, [str(Diagnostic(0, 0, dotted(problem.where[2:]), problem.said)) for problem in faults]
 
 
 def text_of(path: Path) -> str:
@@ -356,9 +374,7 @@ def _model(kind: Any) -> type[BaseModel] | None:
 
 def _found(tree: Any, problem: Problem) -> Diagnostic:
     """A problem with its place in the file."""
-    hint = f"; {problem.hint}" if problem.hint else ""
-    place = locate(tree, problem.where, at_key=problem.at_key)
-    return Diagnostic(*place, dotted(problem.where), f"found {problem.found}, expected {problem.expected}{hint}")
+    return Diagnostic(*locate(tree, problem.where, at_key=problem.at_key), dotted(problem.where), problem.said)
 
 
 def dotted(where: tuple[str | int, ...]) -> str:

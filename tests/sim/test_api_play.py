@@ -12,6 +12,8 @@ import pytest
 import lab
 
 ROOT = Path(__file__).resolve().parents[2]
+pytest_plugins = ["pytester"]
+PLUGIN = () if "lab.pytest_plugin" in sys.modules else ("-p", "lab.pytest_plugin")
 DOCUMENT = ROOT / "docs/api.md"
 TEXT = """\
 # Is it up?
@@ -123,11 +125,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         lab.play(MAPPING, backend="sim", out=tmp_path / "file")
 
 
-def test_the_document_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_document_does_what_it_says(pytester: pytest.Pytester) -> None:
     """Its scenario and its examples, in their order, in one program."""
     blocks = re.findall(r"```(\w+)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "two.yaml").write_text(next(text for kind, text in blocks if kind == "yaml"))
-    program = "\n".join(text for kind, text in blocks if kind == "python" and "def test_" not in text)
+    Path("two.yaml").write_text(next(text for kind, text in blocks if kind == "yaml"))
+    programs = [text for kind, text in blocks if kind == "python"]
+    program = "\n".join(text for text in programs if "def test_" not in text)
     assert program.count("lab.play(") >= 2 and program.count("lab.load(") >= 2
     exec(compile(program, str(DOCUMENT), "exec"), {})
+    (test,) = (text for text in programs if "def test_" in text)
+    file = pytester.makepyfile(test)
+    pytester.runpytest_inprocess(*PLUGIN, "--lab-backend", "sim", file).assert_outcomes(passed=1)

@@ -1,4 +1,4 @@
-"""pytest that is interrupted, terminated or killed leaves no lab running."""
+"""pytest that is interrupted, terminated or killed leaves no lab running: neither a scenario's nor a test's own."""
 
 import os
 import signal
@@ -13,14 +13,27 @@ from waiting import PATIENCE, eventually
 from lab.backends.netns import LabClient, control, labs
 
 SCENARIO = "version: 1\nunderlay: {hosts: {a: {}}}\noverlay: none\ntimeline:\n  - wait: 300s\n"
+TEST = """\
+from pathlib import Path
+
+def test_for_long(lab):
+    lab.up(Path(__file__).with_name("long.yaml"))
+    lab.wait("300s")
+"""
 
 
+@pytest.mark.parametrize("kind", ["scenario", "python"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_no_lab_outlives_pytest(number: signal.Signals, tmp_path: Path) -> None:
+def test_no_lab_outlives_pytest(number: signal.Signals, kind: str, tmp_path: Path) -> None:
     require_netns()
-    name = f"ends-{os.getpid()}-{number}"
+    name = f"ends-{os.getpid()}-{number}-{kind}"
     file = tmp_path / "long.yaml"
     file.write_text(SCENARIO.replace("version: 1", f"version: 1\nname: {name}"))
+    if kind == "python":
+        played = tmp_path / "test_for_long.py"
+        played.write_text(TEST)
+    else:
+        played = file
     loaded = "lab.pytest_plugin" in sys.modules
     argv = [
         sys.executable,
@@ -33,7 +46,7 @@ def test_no_lab_outlives_pytest(number: signal.Signals, tmp_path: Path) -> None:
     ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        [*argv, str(file), "--rootdir", str(tmp_path)], env=environment, stdout=subprocess.DEVNULL, text=True
+        [*argv, str(played), "--rootdir", str(tmp_path)], env=environment, stdout=subprocess.DEVNULL, text=True
     ) as process:
 
         def up() -> bool:

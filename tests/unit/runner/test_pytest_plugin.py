@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.child import summary_in
-from lab.pytest_plugin import _explain
+from lab.pytest_plugin.scenarios import _explain
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 
@@ -45,6 +45,14 @@ def test_scenarios_in_json_are_collected_too(pytester: pytest.Pytester) -> None:
         ]
     )
     assert "5 tests collected" in result.stdout.str()
+
+
+def test_what_runs_write_is_collected_only_where_it_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".yaml", good=GOOD)
+    pytester.mkdir("reports").joinpath("kept.yaml").write_text(GOOD)
+    for word, wanted in ((".", "good"), ("reports", "kept"), ("reports/kept.yaml", "kept")):
+        result = pytester.runpytest_inprocess(*PLUGIN, "--collect-only", "-q", word)
+        assert f"{wanted}.yaml::" in result.stdout.str() and "1 test collected" in result.stdout.str()
 
 
 def test_a_bad_scenario_fails_collection_with_its_place(pytester: pytest.Pytester) -> None:

@@ -1,8 +1,7 @@
 """`pytest scenarios/`: each scenario file is a test, named after the question that it answers.
 
-Owns collection, the subprocess that plays the scenario (a lab needs namespaces of its own, a test process has threads;
-it ends with pytest, whatever ends that) and how its failure is shown. Loaded by every pytest that has this
-distribution installed, so it imports nothing of the lab before a scenario is found.
+Owns which files are scenarios, the subprocess that plays one (a lab needs namespaces of its own, a test process has
+threads; it ends with pytest, whatever ends that) and how its failure is shown.
 """
 
 import json
@@ -19,23 +18,12 @@ _FLOW = tuple(re.compile(rf"""[{{,]\s*["']?{key}["']?\s*:""") for key in ("versi
 _RESOLVED = re.compile(r'[{,]\s*"replicas"\s*:\s*\[')
 """What `lab validate --json` prints is no scenario file any more."""
 _VERDICT, _UNKNOWN = "lab_verdict", 3
+REPORTS = "reports"
+"""Below pytest's root folder: where runs go."""
 _PROPERTIES = ("backend", "seed", "run_dir", "convergence")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of scenarios."""
-    group = parser.getgroup("lab", "scenarios of overlay-lab")
-    group.addoption("--lab-backend", default="netns", help="what hosts are made of (default: netns)")
-    group.addoption("--lab-seed", type=int, default=None, help="instead of each scenario's own")
-    group.addoption("--lab-keep", action="store_true", help="leave the labs running (`lab down` ends them)")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Watch what becomes of scenarios."""
-    config.pluginmanager.register(_Verdicts(), "overlay-lab-verdicts")
-
-
-class _Verdicts:
+class Verdicts:
     """Ends with 3 a session in which nothing failed, but scenarios could not be judged: 1 means that something is
     invalid, here as in `lab run`."""
 
@@ -51,9 +39,9 @@ class _Verdicts:
             session.exitstatus = _UNKNOWN
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
-    """YAML and JSON files that have a version and a timeline are scenarios; others are left alone."""
-    if file_path.suffix not in (".yaml", ".yml", ".json"):
+def scenario_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
+    """The collector of a YAML or JSON file that has a version and a timeline; None for any other."""
+    if file_path.suffix not in (".yaml", ".yml", ".json") or _written_by_runs(file_path, parent.session):
         return None
     try:
         text = file_path.read_text(encoding="utf-8")
@@ -67,6 +55,15 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioF
         return None
     file: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
     return file
+
+
+def _written_by_runs(path: Path, session: pytest.Session) -> bool:
+    """Whether a file lies where runs write their own scenarios, and nobody has named it or a folder of it there."""
+    reports = session.config.rootpath / REPORTS
+    if not path.is_relative_to(reports):
+        return False
+    within = (path, *(folder for folder in path.parents if folder.is_relative_to(reports)))
+    return not any(session.isinitpath(place) for place in within)
 
 
 class ScenarioFile(pytest.File):
@@ -96,7 +93,7 @@ class ScenarioItem(pytest.Item):
 
         option = self.config.option
         command = ["run", str(self.path), "--json"]
-        command += ["--backend", option.lab_backend, "--out", str(self.config.rootpath / "reports")]
+        command += ["--backend", option.lab_backend, "--out", str(self.config.rootpath / REPORTS)]
         command += ["--seed", str(option.lab_seed)] if option.lab_seed is not None else []
         command += ["--keep"] if option.lab_keep else []
         process = child.start(command)
@@ -128,17 +125,15 @@ class ScenarioItem(pytest.Item):
 
 def _explain(summary: dict[str, Any], err: str) -> str:
     """The failed expectation, the last samples, the checks that complain, the command that runs it again."""
+    from lab.words import sample_line
+
     lines = [f"{summary['verdict']}: {summary.get('reason') or 'see the checks'}"]
     for expectation in summary.get("expectations") or []:
         if expectation.get("ok"):
             continue
         lines += ["", f"expected  {expectation['text']}"]
         lines += [f"found     {expectation['error']}"] if expectation.get("error") else []
-        for sample in expectation.get("samples") or []:
-            became = "ok" if sample["ok"] else f"failed ({sample.get('error') or 'no answer'})"
-            lines.append(
-                f"  {sample['t'] / 1e9:8.2f}s {sample['probe']} {sample['source']} → {sample['target']}: {became}"
-            )
+        lines += [f"  {sample_line(sample)}" for sample in expectation.get("samples") or []]
     failed = [check for check in summary.get("checks") or [] if check["verdict"] != "valid"]
     lines += ["", *(f"{check['checker']}: {check['summary']}" for check in failed)] if failed else []
     lines += ["", err.strip()] if err.strip() else []
