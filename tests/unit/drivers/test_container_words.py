@@ -1,6 +1,7 @@
 """`--in-container`: the words, what the container is told, and engines that cannot do it."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -15,6 +16,7 @@ from overlay.cli.client import RequestRefused
 from overlay.cli.container import _plain, _volumes, _without_password, as_container, find, start_router
 from overlay.cli.launch_flags import parse_launch
 from overlay.cli.proxy_flags import parse_proxy, split_proxy_words
+from overlay.cli.unix_http import engine_answer
 from overlay.cli.words import Usage
 from overlay.kernel import host_files
 from overlay.options import LaunchOptions, differences
@@ -142,3 +144,30 @@ def test_links_of_the_host_are_followed_within_the_host(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         host_files._beneath(str(root), "/run/loop", follow=True)
     assert host_files.host_file("/var/run/x") == "/var/run/x"  # as a process
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "answer"),
+    [
+        ("", b'{"ApiVersion": "1.41"}', {"ApiVersion": "1.41"}),
+        ("Content-Type: application/json\r\n", b"[1]", [1]),
+        ("", b"\x01\0\0\0\0\0\0\x03one", b"\x01\0\0\0\0\0\0\x03one"),
+    ],
+)
+def test_an_engines_answer_is_a_value_or_the_bytes_of_a_log(
+    head: str, body: bytes, answer: object, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "d"))
+        listener.listen()
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(f"HTTP/1.1 200 OK\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert engine_answer(str(tmp_path / "d"), "GET", "/x", timeout=60) == (200, answer)
+        thread.join()
