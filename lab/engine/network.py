@@ -6,6 +6,7 @@ nothing of containers but what a `Lease` says. What may take the kernel long is 
 nobody waits for it here.
 """
 
+import asyncio
 import errno
 import ipaddress
 import secrets
@@ -19,6 +20,7 @@ from msgspec import Struct
 from lab.engine.errors import ApiError
 from lab.engine.reaper import Reaper
 from lab.engine.spec import PortBinding
+from overlay.kernel import rtnl
 from overlay.kernel.messages import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -31,11 +33,14 @@ from overlay.kernel.messages import (
     rtmsg,
 )
 from overlay.kernel.netlink import Netlink, NetlinkRequest
+from overlay.kernel.packet_tables import Tables
 
 __all__ = ["BridgeNetwork", "Lease", "PublishedPort", "configure_eth0", "make_veth"]
 
 _IFF_UP = 1
 _TABLE = "container_engine"
+_CHAIN = "ENGINE"
+"""Of iptables' table `filter`."""
 _EPHEMERAL = range(49153, 65536)
 
 
@@ -96,12 +101,36 @@ class BridgeNetwork:
             if stale.get_attr("IFLA_MASTER") == index and name.startswith("veth"):
                 await self._delete_link(name)
         _sysctl("net/ipv4/ip_forward", "1")
-        # Where the machine has br_netfilter, bridged packets would go through the IP rules too, and a container could
-        # not reach its own published port.
-        _sysctl("net/bridge/bridge-nf-call-iptables", "0")
+        called = await self._close_forward()
+        # As on Docker's hosts, where the machine has br_netfilter: bridged packets go through the IP rules too.
+        _sysctl("net/bridge/bridge-nf-call-iptables", "1" if called else "0")
         # Lets the host itself reach published ports at 127.0.0.1.
         _sysctl(f"net/ipv4/conf/{self.bridge}/route_localnet", "1")
         await self._nft(_ruleset(self.bridge, str(self.subnet)))
+
+    async def _close_forward(self) -> bool:
+        """Docker's usual FORWARD: what nobody has allowed is dropped. False: this machine has no iptables that can.
+
+        Whoever plugs containers into a bridge of their own has to see to that, as on real hosts.
+        """
+        tables = Tables(_CHAIN)
+        try:
+            jumps = tables.see(4, "filter", "FORWARD").jumps
+        except InterruptedError:
+            jumps = False  # a second jump does no harm
+        finally:
+            tables.close()
+        scripts = {
+            "iptables-restore": _forward(self.bridge, jump=not jumps),
+            "ip6tables-restore": "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n",
+        }
+        try:
+            ended = await asyncio.gather(
+                *(self._reaper.run([command, "-w", "--noflush"], script) for command, script in scripts.items())
+            )
+        except FileNotFoundError:
+            return False
+        return not any(code for code, _ in ended)
 
     async def lease(self, container: str, wanted: Sequence[tuple[int, str, PortBinding]]) -> Lease:
         """An address, and the ports as asked for: all or nothing. Raises `ApiError` 500 with Docker's texts."""
@@ -212,6 +241,9 @@ def make_veth(netlink: Netlink, lease: Lease, namespace_pid: int) -> None:
     ]
     message["flags"] = message["change"] = _IFF_UP
     netlink.one(NetlinkRequest(RTM_NEWLINK, message, flags=NLM_F_CREATE | NLM_F_EXCL, what=f"add veth {lease.veth}"))
+    # A container that asks for its own published port is led back to itself while it is still on the bridge.
+    port = rtnl.nested(IFLA_INFO_SLAVE_KIND="bridge", IFLA_INFO_SLAVE_DATA=rtnl.nested(IFLA_BRPORT_MODE=1))
+    netlink.one(rtnl.change_link(netlink.index(lease.veth), ("IFLA_LINKINFO", port), what=f"hairpin of {lease.veth}"))
 
 
 def configure_lo(netlink: Netlink) -> None:
@@ -276,10 +308,26 @@ table ip {_TABLE} {{
         type nat hook postrouting priority 100;
         ip saddr {subnet} oifname != "{bridge}" masquerade
         oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-        iifname "{bridge}" oifname "{bridge}" ct status dnat masquerade
+        ip saddr {subnet} oifname "{bridge}" ct status dnat masquerade
     }}
 }}
 """
+
+
+def _forward(bridge: str, *, jump: bool) -> str:
+    """Docker's rules for its bridge, published ports among them, in a chain of this engine's."""
+    return "\n".join(
+        (
+            "*filter",
+            ":FORWARD DROP [0:0]",
+            f":{_CHAIN} - [0:0]",
+            f"-A {_CHAIN} -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
+            f"-A {_CHAIN} -i {bridge} -j ACCEPT",
+            *((f"-A FORWARD -j {_CHAIN}",) if jump else ()),
+            "COMMIT",
+            "",
+        )
+    )
 
 
 def _element(verb: str, port: PublishedPort, address: str) -> str:

@@ -55,7 +55,7 @@ class EngineHost:
         self.directory = directory
         self.socket = directory / "docker.sock"
         self.state = directory / "state"
-        self._user = user
+        self.user = user
         self._respawn = respawn
         self.start()
 
@@ -64,7 +64,7 @@ class EngineHost:
         self.directory.mkdir(parents=True, exist_ok=True)
         wrapper: list[str] = []
         python = sys.executable
-        if self._user:
+        if self.user:
             if os.geteuid() == 0:
                 shutil.chown(self.directory, "nobody")
                 wrapper, python = [*_as_user(), "env", *_environment()], SYSTEM_PYTHON
@@ -97,7 +97,7 @@ class EngineHost:
 
     def run(self, *argv: str, check: bool = True) -> str:
         """A command in the host's net and mnt namespaces; its output."""
-        enter = ["nsenter", "-t", str(self.pid), *(["-U"] if self._user else []), "-n", "-m", "--preserve-credentials"]
+        enter = ["nsenter", "-t", str(self.pid), *(["-U"] if self.user else []), "-n", "-m", "--preserve-credentials"]
         done = subprocess.run([*enter, *argv], check=False, capture_output=True, text=True, timeout=PATIENCE)
         assert not check or done.returncode == 0, (argv, done)
         return done.stdout

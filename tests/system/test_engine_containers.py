@@ -310,3 +310,34 @@ def _inner(pid: int, level: int) -> int:
     """The pid of a process as its `level`th namespace from outside sees it."""
     levels = _levels(pid)
     return levels[level - 1] if len(levels) >= level else -1
+
+
+def test_forward_is_closed_as_docker_leaves_it(host: EngineHost) -> None:
+    """Frames of a bridge that nobody has allowed are dropped, so that a lab sees what hosts with Docker do."""
+    if not Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+        pytest.skip("bridged frames pass no packet filter here: `modprobe br_netfilter`")
+    if host.user:
+        pytest.skip("what enters a user's host from outside may not set its packet filter")
+    assert host.run("iptables", "-S", "FORWARD").splitlines()[0] == "-P FORWARD DROP"
+    assert host.run("ip6tables", "-S", "FORWARD").splitlines()[0] == "-P FORWARD DROP"
+    host.run("ip", "link", "add", "mine", "type", "bridge")
+    host.run("ip", "link", "set", "mine", "up")
+    for number, name in ((1, "one"), (2, "two")):
+        host.started(name, HTTP, [name])
+        pid = str(host.inspect(name)["State"]["Pid"])
+        inside = ["nsenter", "-t", pid, "-n", "ip"]
+        ends = ["type", "veth", "peer", "name", "eth9", "netns", f"/proc/{pid}/ns/net"]
+        host.run("ip", "link", "add", f"mine{number}", *ends)
+        host.run("ip", "link", "set", f"mine{number}", "master", "mine", "up")
+        host.run(*inside, "addr", "add", f"10.9.0.{number}/24", "dev", "eth9")
+        host.run(*inside, "link", "set", "eth9", "up")
+
+    def answers(address: str) -> bool:
+        pid = str(host.inspect("one")["State"]["Pid"])
+        done = host.run("nsenter", "-t", pid, "-n", "ping", "-n", "-c1", "-W1", address, check=False)
+        return " 0% packet loss" in done
+
+    eventually(lambda: answers("172.17.0.3"))  # the engine has allowed its own
+    assert not answers("10.9.0.2")
+    host.run("iptables", "-I", "FORWARD", "-i", "mine", "-o", "mine", "-j", "ACCEPT")
+    eventually(lambda: answers("10.9.0.2"), within=60)
