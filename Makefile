@@ -89,7 +89,7 @@ bench-path: setup         ## every path of the overlay beside its peers (wiregua
 	@sh .ci/setup bench
 	@$(PY) -m benchmarks path
 
-gallery: setup            ## make the README's pictures anew (needs chromium)
+gallery: setup            ## make the README's pictures again (needs chromium)
 	@$(PY) -m lab.report.gallery
 
 schema: setup             ## write docs/scenario.schema.json and the table of steps in docs/scenarios.md again
@@ -100,10 +100,10 @@ schema: setup             ## write docs/scenario.schema.json and the table of st
 man: setup                ## write the manual pages man/*.1 from the commands' definitions
 	@$(PY) -m lab.cli.man
 
-waiter:                   ## compile overlay/proxy/waiter.c anew (needs gcc and gcc-aarch64-linux-gnu)
+waiter:                   ## compile overlay/proxy/waiter.c again (needs gcc and gcc-aarch64-linux-gnu)
 	@.ci/waiter
 
-lock: setup               ## resolve requirements.lock anew from pyproject.toml (needs uv on PATH)
+lock: setup               ## resolve requirements.lock again from pyproject.toml (needs uv on PATH)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --output-file requirements.lock
 	@uv pip compile docs/site/requirements.in --universal --python-version 3.11 --generate-hashes \

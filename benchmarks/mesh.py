@@ -1,8 +1,8 @@
 """A full mesh of daemons: how soon after the last start all are neighbours, and what a peer costs when idle.
 
 Without and with a password, in turn. Convergence is what the daemons' own views say, at the moment they say it. Idle
-figures are of all daemons over one stretch of time: processor time by `/proc/PID/stat`, octets of control frames by
-the daemons' own count, and all octets of the underlay (heartbeats too) by the interface's.
+figures are of all daemons over one stretch of time: processor time by `/proc/PID/stat`, bytes of control frames by
+the daemons' own count, and all bytes of the underlay (heartbeats too) by the interface's.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def run(peers: int = 64) -> list[Row]:
         for key, metric, unit, goal in (
             ("cpu", "idle processor time of a peer", "%", "under 1 % of a core"),
             ("control", "idle control frames sent by a peer", "B/s", "under 1 kB/s"),
-            ("wire", "all idle octets sent by a host", "B/s", ""),
+            ("wire", "all idle bytes sent by a host", "B/s", ""),
         ):
             values = [float(value) for result in results for value in result[key]]
             rows.append(row(name, metric, unit, values, goal=goal))
@@ -112,7 +112,7 @@ async def _converged(lab: NetnsLab, names: list[str]) -> float:
 
 
 async def _counters(lab: NetnsLab, name: str) -> tuple[float, float, float]:
-    """Ticks of processor time, octets of control frames, octets on the wire, so far."""
+    """Ticks of processor time, bytes of control frames, bytes on the wire, so far."""
     host = lab.hosts[name]
     report = json.loads(await must(host, ["weave", "report"]))["driver"]
     stat = (await must(host, ["cat", f"/proc/{report['pid']}/stat"])).rpartition(")")[2].split()

@@ -84,7 +84,7 @@ def _each(outcome: Outcome, kind: str) -> list[float]:
 
 
 def _gossip() -> list[Row]:
-    """Octets that each peer sends for one change, by number of peers; and what gossip of whole states would send."""
+    """Bytes that each peer sends for one change, by number of peers; and what gossip of whole states would send."""
     outcomes = [measure(Play("change", size, DEGREE)) for size in CHANGE_SIZES]
     rows: list[Row] = []
     for kind in ("name", "ring", "link"):

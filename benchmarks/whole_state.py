@@ -21,7 +21,7 @@ PERIOD = 30
 
 
 def sizes(node: Node) -> dict[str, int]:
-    """Octets of the whole state of each of the original's channels, as this peer holds them."""
+    """Bytes of the whole state of each of the original's channels, as this peer holds them."""
     return {
         "topology": _size(node.mesh.topology, TopologyVector(())),
         "ring": _size(node.ipam.channel, RingVector(node.config.iprange, None, ())),
@@ -35,7 +35,7 @@ def _size(channel: Channel, vector: Vector) -> int:
 
 
 def per_change(kind: str, states: Mapping[str, int], peers: int, degree: int, record: int, entry: int) -> float:
-    """Octets that each peer sends, in the mean, for one change of this kind (`name`, `ring` or `link`)."""
+    """Bytes that each peer sends, in the mean, for one change of this kind (`name`, `ring` or `link`)."""
     tree = (peers - 1) / peers
     match kind:
         case "name":
@@ -48,7 +48,7 @@ def per_change(kind: str, states: Mapping[str, int], peers: int, degree: int, re
 
 
 def per_round(states: Mapping[str, int], peers: int, degree: int) -> int:
-    """Octets that each peer sends every `PERIOD`, whether or not anything changes."""
+    """Bytes that each peer sends every `PERIOD`, whether or not anything changes."""
     return sum(states.values()) * fanout(peers, degree)
 
 

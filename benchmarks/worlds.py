@@ -52,7 +52,7 @@ class Play(Struct, frozen=True):
     cut: int = 30 * SECOND
     """How long a split lasts at the least."""
     changes: int = 5
-    """Changes of each kind whose octets are counted."""
+    """Changes of each kind whose bytes are counted."""
 
 
 class Phase(Struct, frozen=True):
@@ -97,11 +97,11 @@ class Meter:
         self.by_kind: defaultdict[type, int] = defaultdict(int)
 
     def __call__(self, message: Any, size: int) -> None:
-        """A message of so many octets is sent."""
+        """A message of so many bytes is sent."""
         self.by_kind[type(message)] += size
 
     def gossip(self) -> int:
-        """Octets of gossip and of unicasts sent so far by all peers, frames' heads included."""
+        """Bytes of gossip and of unicasts sent so far by all peers, frames' heads included."""
         return sum(self.by_kind.get(kind, 0) for kind in (News, Digests, Want, Prune, Graft, Routed))
 
 
@@ -251,7 +251,7 @@ class Stage:
         return gone
 
     def changes(self) -> dict[str, float]:
-        """Single changes from rest. Octets of gossip that each peer sent for each, by kind and number (`name 0`)."""
+        """Single changes from rest. Bytes of gossip that each peer sent for each, by kind and number (`name 0`)."""
         found: dict[str, float] = {}
         self.world.run(SETTLED)
         for kind, change in (("name", self._add_name), ("ring", self._add_space), ("link", self._add_link)):
@@ -285,7 +285,7 @@ class Stage:
         one.feed(Connect(3, (Address(other.address, other.port),)))
 
     def whole_states(self) -> dict[str, float]:
-        """What the original would send, in octets for each peer."""
+        """What the original would send, in bytes for each peer."""
         node, peers, degree = self.world.running()[0].node, self.play.peers, self.play.degree
         assert node is not None
         states = whole_state.sizes(node)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from overlay.env import MILLISECOND, SECOND
 
 PeerName = str
-"""A peer's name: six octets in hex, colon separated and lower case, as `7a:9f:eb:b6:0c:6e`. Stable across restarts."""
+"""A peer's name: six bytes in hex, colon separated and lower case, as `7a:9f:eb:b6:0c:6e`. Stable across restarts."""
 
 
 class Address(Struct, frozen=True, order=True):

@@ -155,7 +155,7 @@ class SetSecurePeers(Effect, frozen=True):
 
 
 class SendProbe(Effect, frozen=True):
-    """Send a probe of `size` octets to a neighbour at `address`, or the answer to one; ends in `ProbeHeard` over there.
+    """Send a probe of `size` bytes to a neighbour at `address`, or the answer to one; ends in `ProbeHeard` over there.
 
     `fast`: over the kernel's path, `size` the Ethernet frame's; else in the tunnel, `size` the UDP payload's. `via` is
     the neighbour's address within WireGuard, if the kernel's path goes through it.
@@ -171,7 +171,7 @@ class SendProbe(Effect, frozen=True):
 
 
 class ResizeTunnel(Effect, frozen=True):
-    """UDP payloads of up to `size` octets arrive at this neighbour. Consumed by the node."""
+    """UDP payloads of up to `size` bytes arrive at this neighbour. Consumed by the node."""
 
     peer: PeerName
     size: int

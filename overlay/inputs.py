@@ -29,7 +29,7 @@ class Wake(Input, frozen=True):
 class TcpOpened(Input, frozen=True):
     """A control connection stands and both sides have agreed on a protocol version. `conn` is the driver's number.
 
-    `dialled` is the address that was dialled, or None for a connection that came in. `binding` stands for the octets
+    `dialled` is the address that was dialled, or None for a connection that came in. `binding` stands for the bytes
     of the negotiation, equal on both sides if nobody has changed them.
     """
 

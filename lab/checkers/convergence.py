@@ -185,7 +185,7 @@ class ConvergenceTracker:
         self._unsettled: dict[str, dict[SeriesKey, None]] = {"reachability": {}, "dns": {}}
         """Metric -> series that should be judged and are not good now."""
         self._good_since: dict[str, int | None] = {}
-        """Metric -> latest `good_since` of its series; missing when it must be computed anew."""
+        """Metric -> latest `good_since` of its series; missing when it must be computed again."""
         self._judged: Counter[str] = Counter()
         """Metric -> how many series it is judged by."""
 
@@ -338,7 +338,7 @@ class ConvergenceTracker:
                     tally.count(view, 1)
 
     def _rejudge(self) -> None:
-        """What should be true may have changed: series whose duty changed start anew."""
+        """What should be true may have changed: series whose duty changed start again."""
         self._unsettled = {metric: {} for metric in self._unsettled}
         self._good_since.clear()
         self._judged.clear()

@@ -384,7 +384,7 @@ def schema() -> None:
 @_OUT
 @_JSON
 def runs(out: Path, as_json: bool) -> None:
-    """List all stored runs, newest first, and write their page OUT/index.html anew."""
+    """List all stored runs, newest first, and write their page OUT/index.html again."""
     from lab.cli.runs import list_runs
 
     list_runs(out, as_json=as_json)
@@ -413,7 +413,7 @@ def replay(run_dir: str, as_json: bool) -> None:
 @lab.command(epilog=_examples("lab report partition"))
 @_RUN
 def report(run_dir: str) -> None:
-    """Make the report of a stored RUN anew from its history."""
+    """Make the report of a stored RUN again from its history."""
     from lab.cli.files import make_report
 
     sys.exit(make_report(run_dir))
@@ -454,7 +454,7 @@ def images() -> None:
 
 
 @images.command("build", epilog=_examples("lab images build"))
-@click.option("--force", is_flag=True, help="Make everything anew, Debian's packages too.")
+@click.option("--force", is_flag=True, help="Make everything again, Debian's packages too.")
 @click.option("--dockerfile", is_flag=True, help="Debian's part by `docker build`, in an engine with a registry.")
 @click.option(
     "--base", type=click.Path(path_type=Path), help="Debian's part from this tar, as `docker export` writes it."
@@ -473,7 +473,7 @@ def images_build(force: bool, dockerfile: bool, base: Path | None) -> None:
 
 @images.command("box", epilog=_examples("lab images box --docker"))
 @click.option("--docker", is_flag=True, help="With the Docker Engine.")
-@click.option("--force", is_flag=True, help="Make everything anew, Debian's packages too.")
+@click.option("--force", is_flag=True, help="Make everything again, Debian's packages too.")
 def images_box(docker: bool, force: bool) -> None:
     """Build the Vagrant box of real machines, if it is not up to date."""
     from lab.cli.images import make_box
@@ -483,7 +483,7 @@ def images_box(docker: bool, force: bool) -> None:
 
 @images.command("weave", epilog=_examples("lab images weave overlay-lab-weave.tar.gz"))
 @click.argument("file", default="dist/overlay-lab-weave.tar.gz", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Make its layers anew.")
+@click.option("--force", is_flag=True, help="Make its layers again.")
 def images_weave(file: Path, force: bool) -> None:
     """Write the image overlay-lab/weave, with which the overlay runs as containers, for `docker load`."""
     from lab.cli.images import write_weave

@@ -117,7 +117,7 @@ def _environments() -> list[dict[str, str]]:
 def _download(folder: Path, names: Sequence[str], pins: dict[str, str], python: str, machine: str) -> None:
     missing = [name for name in names if name not in pins]
     if missing:
-        raise LabError(f"requirements.lock lacks {', '.join(missing)}: make it anew with `make lock`")
+        raise LabError(f"requirements.lock lacks {', '.join(missing)}: make it again with `make lock`")
     listed = folder / f"{python}-{machine}-{names[0] if names else ''}.txt"
     listed.write_text("".join(f"{pins[name]}\n" for name in names), encoding="utf-8")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "download", "--no-deps"]

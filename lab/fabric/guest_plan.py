@@ -15,7 +15,7 @@ from lab.fabric.plan import MTU, Interface, Underlay
 from lab.links import Link, Links
 
 _SEGMENT = MTU + 100
-"""Octets of a bucket that lets one wire packet through at a time, and so makes tbf cut super-packets up."""
+"""Bytes of a bucket that lets one wire packet through at a time, and so makes tbf cut super-packets up."""
 _UNLIMITED = 10_000_000_000
 """Bits per second of a bucket that must not limit; no emulated card comes near, and tc still resolves a packet."""
 _NAME = "lab"
@@ -150,7 +150,7 @@ def senders(everyone: Mapping[str, Sequence[Interface]], sender: str, receiver: 
 
 
 def _to(mac: str) -> str:
-    """Match of frames for this address, which stand 14 octets before what u32 counts from."""
+    """Match of frames for this address, which stand 14 bytes before what u32 counts from."""
     digits = mac.replace(":", "")
     return f"u32 match u16 0x{digits[:4]} 0xffff at -14 match u32 0x{digits[4:]} 0xffffffff at -12"
 

@@ -80,7 +80,7 @@ class Underlay:
 
 
 def mac_of(address: str) -> str:
-    """A locally administered unicast MAC that only depends on the address: 02:4c and the four octets of IPv4."""
+    """A locally administered unicast MAC that only depends on the address: 02:4c and the four bytes of IPv4."""
     parsed = ip_address(address)
     octets = parsed.packed if isinstance(parsed, IPv4Address) else blake2b(parsed.packed, digest_size=4).digest()
     head = b"\x02\x4c" if isinstance(parsed, IPv4Address) else b"\x02\x6c"

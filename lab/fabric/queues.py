@@ -47,7 +47,7 @@ def queue_commands(
 
 
 def backlog(rate: int) -> int:
-    """Octets that wait in front of a link of this rate."""
+    """Bytes that wait in front of a link of this rate."""
     return max(rate * _BACKLOG_TIME // _SECOND // 8, 10 * MTU)
 
 

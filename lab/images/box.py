@@ -55,7 +55,7 @@ class Box(Struct, frozen=True, kw_only=True):
     base: str
     """Hash of all that it was made from but the project."""
     project: str
-    """Hash of the project's part: a machine gets that anew whenever a lab boots it."""
+    """Hash of the project's part: a machine gets that again whenever a lab boots it."""
 
     @property
     def image(self) -> Path:

@@ -375,7 +375,7 @@ def usual_places(layer: LayerWriter) -> None:
 
 
 def cached(name: str, inputs: str, make: Callable[[Path], None], *, anew: bool = False) -> Layer:
-    """The layer of these inputs, made now if it is not there or wanted anew; a broken attempt changes nothing."""
+    """The layer of these inputs, made now if it is not there or wanted again; a broken attempt changes nothing."""
     path = cache() / f"{name}-{inputs}.tar"
     note = path.with_suffix(".sha256")
     if anew or not note.exists():

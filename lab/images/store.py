@@ -110,7 +110,7 @@ def built() -> list[BuiltImage]:
 
 
 def ready() -> bool:
-    """Whether what takes minutes is there: only the project's own layer may have to be made anew."""
+    """Whether what takes minutes is there: only the project's own layer may have to be made again."""
     base = layers.cache() / f"base-{layers.base_inputs()}.sha256"
     return base.exists()
 

@@ -2,7 +2,7 @@
 
 Owns the descriptors of namespaces and processes. A socket keeps the namespace that it was made in alive, and the
 kernel of a namespace that is kept alive still answers pings: so nothing may stay open once the container's process
-has ended. Its pidfd tells at once; opening the path anew for every try is the second line.
+has ended. Its pidfd tells at once; opening the path again for every try is the second line.
 """
 
 import os

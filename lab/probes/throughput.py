@@ -31,7 +31,7 @@ _BLOCK = 4 << 20
 _RECEIVE = 1 << 20
 _BULK, _ECHO, _PACKETS = b"B", b"E", b"P"
 _SMALL = 64
-"""Octets of a small datagram."""
+"""Bytes of a small datagram."""
 _TOTAL = struct.Struct("!QQ")
 """What the server says at the end of a bulk round: bytes received, nanoseconds from the first to the last."""
 _WARM_UP = 0.3

@@ -17,7 +17,7 @@ def write_report(
     doing: Callable[[str], None] = lambda what: None,
     judged: Callable[[dict[str, Any]], None] = lambda summary: None,
 ) -> dict[str, Any]:
-    """Make everything in a run directory anew from its `history.jsonl`; returns what is in `summary.json` then.
+    """Make everything in a run directory again from its `history.jsonl`; returns what is in `summary.json` then.
 
     First the checks are made and `summary.json` is updated (fields of other writers are kept), and `judged` gets it:
     it holds whatever becomes of the drawings. Then `index.html` and one PNG and one CSV per figure are drawn. `doing`

@@ -38,7 +38,7 @@ td.v { white-space: nowrap; font-weight: 650; }
 
 
 def update_index(root: Path) -> Path | None:
-    """Write the page of a folder of reports anew; its path. None: another page of that name is there, and stays.
+    """Write the page of a folder of reports again; its path. None: another page of that name is there, and stays.
 
     Raises `OSError`. Runs that end at the same time take turns, so that the last page has all of them.
     """

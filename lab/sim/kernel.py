@@ -107,7 +107,7 @@ class Kernel:
     def adopt(self, address: str, key: bytes) -> None:
         """A new daemon starts: what is there stays until it is replaced or dropped, and no stranger gets in.
 
-        But WireGuard (its `address` and public `key`; empty: none) is made anew, and leads nowhere yet.
+        But WireGuard (its `address` and public `key`; empty: none) is made again, and leads nowhere yet.
         """
         self.own_tunnel = (address, key)
         self.secure.clear()

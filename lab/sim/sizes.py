@@ -1,6 +1,6 @@
-"""How many octets a message has on the wire, without writing those that were counted before. Owns no format.
+"""How many bytes a message has on the wire, without writing those that were counted before. Owns no format.
 
-What most octets of a large world stand in are records, states and tokens, which pass from peer to peer as the same
+What most bytes of a large world stand in are records, states and tokens, which pass from peer to peer as the same
 objects. A MessagePack array is its head and then its elements, so the size of a delta is that of the same delta
 without them, and theirs, which is counted once for each. Whatever is no `News` is encoded.
 """
@@ -28,14 +28,14 @@ def size(message: Message) -> int:
     """`len(encode_message(message))`."""
     if type(message) is not News:
         return len(encode_message(message))
-    octets = _NEWS[message.answer] + _head(len(message.items)) - 1  # the head of an empty array is one octet
+    octets = _NEWS[message.answer] + _head(len(message.items)) - 1  # the head of an empty array is one byte
     for name, delta in message.items:
         octets += 1 + _name(name) + _delta(delta)
     return octets
 
 
 def _delta(delta: Delta) -> int:
-    """Octets of its parts, and of the same delta without them."""
+    """Bytes of its parts, and of the same delta without them."""
     parts: Sequence[Any]
     if isinstance(delta, TopologyDelta):
         parts, empty = delta.records, _TOPOLOGY
@@ -66,5 +66,5 @@ def _octets(part: Any) -> int:
 
 
 def _head(count: int) -> int:
-    """Octets of the head of an array of so many elements."""
+    """Bytes of the head of an array of so many elements."""
     return 1 if count < 16 else 3 if count < 1 << 16 else 5

@@ -1,7 +1,7 @@
 """How a packet of one container gets to another: through each host's real forwarding decisions, and the cuts between.
 
 A walk is remembered until some kernel's tables, some container or the cut changes; one through the userspace tunnel is
-walked anew each time, for the daemons carry it. It says where a packet would get to whose sender asks for the MAC now;
+walked again each time, for the daemons carry it. It says where a packet would get to whose sender asks for the MAC now;
 `heard` says where it gets to with the neighbour caches as they are, which change with time. Knows kernels and the
 network; of daemons only which way they say.
 """
@@ -33,7 +33,7 @@ __all__ = ["Arrival", "Carrier", "Hop", "RoundTrip", "Tunnel", "Walks"]
 
 
 class Carrier(Struct, frozen=True):
-    """A host whose daemon carries a frame on from its port: where to, with how many octets of UDP payload at most."""
+    """A host whose daemon carries a frame on from its port: where to, with how many bytes of UDP payload at most."""
 
     host: str
     port: int
@@ -275,5 +275,5 @@ def _joins(cidr: str, address: str) -> bool:
 
 
 def _headers(remote: str) -> int:
-    """Of UDP and IP, in octets."""
+    """Of UDP and IP, in bytes."""
     return UDP_HEADER + (IPV6_HEADER if ":" in remote else IPV4_HEADER)

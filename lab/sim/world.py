@@ -47,9 +47,9 @@ EPOCH = 1_700_000_000 * SECOND
 COMPUTING = 6 * MILLISECOND
 """What a PAKE takes on a real host; the stub takes nothing."""
 FRAME = 4
-"""Octets before each message on a connection."""
+"""Bytes before each message on a connection."""
 PROBE_ANSWER = 34
-"""Octets of the answer to a probe, in its UDP datagram."""
+"""Bytes of the answer to a probe, in its UDP datagram."""
 VXLAN_EXTRA = 8
 """What VXLAN adds to a frame within its UDP datagram."""
 WIREGUARD_EXTRA = VXLAN_EXTRA + 40 + 8 + 32
@@ -323,7 +323,7 @@ class World:
         """What all peers run on together; None: each on a machine of its own that takes no time."""
         self.peers: dict[str, Peer] = {}
         self.meter: Callable[[Any, int], None] | None = None
-        """Told of each message that is sent, and of its octets."""
+        """Told of each message that is sent, and of its bytes."""
         self._sizes: Memo[int] = Memo(MAX_SIZES)
         switch(on=True)  # peers pass messages on as objects
 
@@ -344,14 +344,14 @@ class World:
         return self.scheduler.now
 
     def sent(self, message: Any) -> int:
-        """Octets of a message that is sent now."""
+        """Bytes of a message that is sent now."""
         size = self.size_of(message)
         if self.meter is not None:
             self.meter(message, size)
         return size
 
     def size_of(self, message: Any) -> int:
-        """Octets of the message's frame or datagram; counted once for each message, however many get it."""
+        """Bytes of the message's frame or datagram; counted once for each message, however many get it."""
         return self._sizes.of(message, _framed)
 
     def carriers(self, host: str, mac: str) -> tuple[Carrier, ...] | None:

@@ -133,7 +133,7 @@ def _sent(counters: "list[_Counter]", since: int, until: int) -> dict[str, float
 
 
 class _Counter:
-    """What one peer had sent by when, as far as its views tell; a restart begins to count anew."""
+    """What one peer had sent by when, as far as its views tell; a restart begins to count again."""
 
     def __init__(self, views: list[View]) -> None:
         self.bytes = self.messages = 0

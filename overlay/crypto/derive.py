@@ -9,23 +9,23 @@ from typing import Final
 from msgspec import Struct
 
 KEY: Final = 32
-"""Octets of every secret and key: AES-256-GCM, HMAC-SHA256."""
+"""Bytes of every secret and key: AES-256-GCM, HMAC-SHA256."""
 MAC: Final = 16
-"""Octets of a MAC on the wire: HMAC-SHA256, truncated (RFC 2104, 5)."""
+"""Bytes of a MAC on the wire: HMAC-SHA256, truncated (RFC 2104, 5)."""
 
 
 def extract(salt: bytes, secret: bytes) -> bytes:
-    """HKDF-Extract: a uniform key of 32 octets from a secret that is not uniform."""
+    """HKDF-Extract: a uniform key of 32 bytes from a secret that is not uniform."""
     return hmac.digest(salt, secret, "sha256")
 
 
 def expand(key: bytes, label: str) -> bytes:
-    """HKDF-Expand to one block of 32 octets, for the purpose that `label` names."""
+    """HKDF-Expand to one block of 32 bytes, for the purpose that `label` names."""
     return hmac.digest(key, label.encode() + b"\x01", "sha256")
 
 
 def mac(key: bytes, data: bytes) -> bytes:
-    """The MAC of `data`, 16 octets."""
+    """The MAC of `data`, 16 bytes."""
     return hmac.digest(key, data, "sha256")[:MAC]
 
 

@@ -11,9 +11,9 @@ from typing import Final, Protocol
 from overlay.env import Random
 
 SEED: Final = 64
-"""Octets of entropy behind one PAKE."""
+"""Bytes of entropy behind one PAKE."""
 MAX_PAKE: Final = 64
-"""Octets of a PAKE message at the most."""
+"""Bytes of a PAKE message at the most."""
 
 
 class Pake(Protocol):
@@ -31,11 +31,11 @@ class Crypto(Protocol):
     """What a handshake needs. `exchange` may be called often, `pake` and `finish` cost milliseconds."""
 
     def entropy(self, size: int) -> bytes:
-        """So many octets that nobody can guess."""
+        """So many bytes that nobody can guess."""
         ...
 
     def public(self, private: bytes) -> bytes:
-        """The public key, 32 octets, of a private one (32 octets of entropy)."""
+        """The public key, 32 bytes, of a private one (32 bytes of entropy)."""
         ...
 
     def exchange(self, private: bytes, public: bytes) -> bytes | None:
@@ -43,7 +43,7 @@ class Crypto(Protocol):
         ...
 
     def pake(self, password: str, dials: bool, dialler: str, listener: str, seed: bytes) -> Pake:
-        """Begin, as the side that dialled or as the other one; `seed` is `SEED` octets of entropy."""
+        """Begin, as the side that dialled or as the other one; `seed` is `SEED` bytes of entropy."""
         ...
 
 
@@ -65,7 +65,7 @@ class RealCrypto:
 
         try:
             return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
-        except ValueError:  # not 32 octets, or a point of small order
+        except ValueError:  # not 32 bytes, or a point of small order
             return None
 
     def pake(self, password: str, dials: bool, dialler: str, listener: str, seed: bytes) -> Pake:

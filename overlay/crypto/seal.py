@@ -1,9 +1,9 @@
 """Sealing packets of the data path: AEAD, nonces, replay windows, new keys by time and by volume. Pure but for AES.
 
-Owns the counter of 8 octets that leads every sealed packet: an epoch (2 octets) and a sequence number within it
-(6 octets), big-endian. What the packet holds and which header it has is not known here; the header goes in as
+Owns the counter of 8 bytes that leads every sealed packet: an epoch (2 bytes) and a sequence number within it
+(6 bytes), big-endian. What the packet holds and which header it has is not known here; the header goes in as
 associated data. One `Sealer` and one `Opener` for each connection, made from the roots that the session derived
-(`derive.RootKeys`). AES-256-GCM; the nonce is the counter behind four zero octets. Every epoch has a key of its own, so
+(`derive.RootKeys`). AES-256-GCM; the nonce is the counter behind four zero bytes. Every epoch has a key of its own, so
 no nonce is used twice with one key.
 """
 
@@ -17,9 +17,9 @@ from overlay.crypto.derive import epoch_key, next_root
 from overlay.env import SECOND
 
 COUNTER: Final = 8
-"""Octets of epoch and sequence before the ciphertext."""
+"""Bytes of epoch and sequence before the ciphertext."""
 TAG: Final = 16
-"""Octets that sealing adds behind the plaintext."""
+"""Bytes that sealing adds behind the plaintext."""
 OVERHEAD: Final = COUNTER + TAG
 
 EPOCH_TIME: Final = 120 * SECOND
@@ -36,10 +36,10 @@ _SEQUENCE_MASK: Final = (1 << _SEQUENCE_BITS) - 1
 _EPOCH_MASK: Final = 0xFFFF
 _NONCE_PAD: Final = bytes(4)
 _NONCE: Final = len(_NONCE_PAD) + COUNTER
-"""Octets of a nonce: a counter as so many octets is one, with its zeros."""
+"""Bytes of a nonce: a counter as so many bytes is one, with its zeros."""
 
 Encrypt = Callable[[bytes, bytes, bytes | None], bytes]
-"""(nonce of 12 octets, plaintext, associated data) -> ciphertext and tag."""
+"""(nonce of 12 bytes, plaintext, associated data) -> ciphertext and tag."""
 
 
 class Sealer:
@@ -161,7 +161,7 @@ class Opener:
         return self._current.number
 
     def open_train(self, data: bytes, segment: int, at: int) -> list[bytes] | None:
-        """The plaintexts of packets of `segment` octets each (the last may be shorter), of which the first `at` octets
+        """The plaintexts of packets of `segment` bytes each (the last may be shorter), of which the first `at` bytes
         are the associated data, equal in all, and the counters follow each other.
 
         None, with nothing opened, unless all are genuine, of the current epoch and newer than all before: a shorter

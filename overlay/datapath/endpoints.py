@@ -504,7 +504,7 @@ def _expired(since: dict[PeerName, int], until: int) -> list[PeerName]:
         if start > until:
             break
         expired.append(peer)
-    if expired:  # all anew: a dict that loses its first entries is searched for the next one ever longer
+    if expired:  # all again: a dict that loses its first entries is searched for the next one ever longer
         kept = list(since.items())[len(expired) :]
         since.clear()
         since.update(kept)

@@ -19,7 +19,7 @@ _MAX_NAME: Final = 64
 
 
 class FastProbe(Struct, frozen=True):
-    """A probe of `size` octets (the whole frame), or the answer to one."""
+    """A probe of `size` bytes (the whole frame), or the answer to one."""
 
     sender: PeerName
     nonce: int
@@ -39,11 +39,11 @@ def encode(probe: FastProbe, receiver: PeerName) -> bytes:
 def decode(frame: bytes) -> FastProbe:
     """What `encode` made. Raises `RemoteError` for anything else."""
     if len(frame) < _FIXED or frame[12:18] != ETHERTYPE.to_bytes(2, "big") + _MAGIC or frame[18] > 1:
-        raise RemoteError(f"frame of {len(frame)} octets is no probe")
+        raise RemoteError(f"frame of {len(frame)} bytes is no probe")
     length = frame[29]
     name = frame[30 : 30 + length]
     if not 0 < length <= _MAX_NAME or len(name) != length:
-        raise RemoteError(f"probe with a name of {length} octets, expected 1 to {_MAX_NAME}")
+        raise RemoteError(f"probe with a name of {length} bytes, expected 1 to {_MAX_NAME}")
     try:
         sender = name.decode()
     except UnicodeDecodeError:
@@ -51,5 +51,5 @@ def decode(frame: bytes) -> FastProbe:
     answer = frame[18] == 1
     size = int.from_bytes(frame[27:29], "big")
     if not answer and size != len(frame):
-        raise RemoteError(f"probe of {len(frame)} octets that says it has {size}")
+        raise RemoteError(f"probe of {len(frame)} bytes that says it has {size}")
     return FastProbe(sender, int.from_bytes(frame[19:27], "big"), size, answer)

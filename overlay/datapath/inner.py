@@ -79,7 +79,7 @@ def layers(frame: bytes) -> Layers | None:
 
 
 def ones_sum(data: bytes) -> int:
-    """The ones' complement sum of 16-bit words (RFC 1071), 0 to 65534; an odd octet counts as a high one.
+    """The ones' complement sum of 16-bit words (RFC 1071), 0 to 65534; an odd byte counts as a high one.
 
     2^16 is 1 modulo 65535, so the whole buffer taken as one number has the same remainder as its words.
     """
@@ -93,7 +93,7 @@ def _pseudo_sum(frame: bytes, found: Layers, length: int) -> int:
 
 
 def partial_sum(frame: bytes, found: Layers, length: int) -> bytes:
-    """The two octets that stand in the checksum field of a segment of `length` octets left to be completed."""
+    """The two bytes that stand in the checksum field of a segment of `length` bytes left to be completed."""
     return (_pseudo_sum(frame, found, length) % 65535).to_bytes(2, "big")
 
 
@@ -104,7 +104,7 @@ def completed(frame: bytes, start: int, offset: int) -> bytes:
     """
     at = start + offset
     if not ETHERNET <= start <= at <= len(frame) - 2:
-        raise IndexError(f"checksum at {start} + {offset} of {len(frame)} octets")
+        raise IndexError(f"checksum at {start} + {offset} of {len(frame)} bytes")
     total = 65535 - ones_sum(frame[start:])
     return frame[:at] + (total or 65535).to_bytes(2, "big") + frame[at + 2 :]
 
@@ -122,7 +122,7 @@ def _ipv4_checked(header: bytes) -> bytes:
 
 
 def with_length(head: bytes, found: Layers, length: int) -> bytes:
-    """The headers `head` of a frame, told that `length` octets follow them; the IP header is right again."""
+    """The headers `head` of a frame, told that `length` bytes follow them; the IP header is right again."""
     if found.version == 6:
         return head[:18] + (len(head) - ETHERNET - 40 + length).to_bytes(2, "big") + head[20:]
     header = head[14:16] + (len(head) - ETHERNET + length).to_bytes(2, "big") + head[18 : found.transport]
@@ -130,7 +130,7 @@ def with_length(head: bytes, found: Layers, length: int) -> bytes:
 
 
 def split_tcp(frame: bytes, found: Layers, size: int) -> list[bytes]:
-    """A TCP super-packet as whole packets of at most `size` octets of payload.
+    """A TCP super-packet as whole packets of at most `size` bytes of payload.
 
     All but the last are of one length. Checksums of TCP are left to be completed (the field is 0). The flags FIN and
     PSH stay with the last, CWR with the first (RFC 3168, 6.1.2).
@@ -188,7 +188,7 @@ def plain(frame: bytes) -> list[bytes]:
 def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
     """One super-packet of consecutive TCP packets of one flow (alike but for sequence, PSH and FIN), as buffers.
 
-    All but the last carry `size` octets; a single one is given with its checksum to be completed by the kernel.
+    All but the last carry `size` bytes; a single one is given with its checksum to be completed by the kernel.
     """
     first = frames[0]
     transport, end = found.transport, found.end

@@ -43,7 +43,7 @@ RAISE_INTERVAL: Final = 10 * SECOND
 """How often a tunnel with smaller packets than it wants tries the full size again."""
 LADDER: Final = (1400, 1300, 1260, 1200, 1172, 1100, 1000, 900, 800, 700, 600, 548)
 """Sizes (UDP payload) tried at the same time when the wanted one gets no answer: usual links', and down to what every
-IPv4 link should take (576 octets, RFC 1122, 3.3.3)."""
+IPv4 link should take (576 bytes, RFC 1122, 3.3.3)."""
 STEPS: Final = 8
 """Sizes tried at the same time between one that got an answer and one that did not."""
 PRECISION: Final = 8
@@ -422,7 +422,7 @@ class Paths:
             paths.size = size
             paths.raise_at = now + RAISE_INTERVAL
             effects.append(ResizeTunnel(paths.peer, size))
-            effects.append(Log("info", f"the tunnel to {paths.peer} takes packets of {size} octets now"))
+            effects.append(Log("info", f"the tunnel to {paths.peer} takes packets of {size} bytes now"))
 
     def _switch(self, paths: _Paths, effects: list[Effect]) -> None:
         """The tunnel answers: it takes the traffic of a kernel's path that has failed, and goes on failing."""

@@ -100,7 +100,7 @@ class ForwardingPlan:
             self._dirty_output[claim.mac] = None
 
     def recheck(self) -> None:
-        """What the arbiter says may have changed: settle all contested addresses anew."""
+        """What the arbiter says may have changed: settle all contested addresses again."""
         for literal in self._contested:
             self._dirty_literals[literal] = None
 

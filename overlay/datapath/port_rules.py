@@ -18,7 +18,7 @@ MACS, OWN4, OWN6, GUARDED = "macs", "own4", "own6", "guarded"
 _NAME = 16
 _MAC = 6
 _PADDED = 8
-"""A field is padded to four octets."""
+"""A field is padded to four bytes."""
 
 
 class PortWanted(Struct, frozen=True, kw_only=True):

@@ -18,12 +18,12 @@ _PER_PACKET: Final = 3
 
 @lru_cache(maxsize=256)
 def _layout(count: int, size: int) -> Layout:
-    """Of `count` packets with contents of `size` octets: prefix, counter, content of each."""
+    """Of `count` packets with contents of `size` bytes: prefix, counter, content of each."""
     return Layout(">" + f"{PREFIX}sQ{size}s" * count)
 
 
 def parted(data: bytes, segment: int) -> list[bytes] | None:
-    """The contents of packets of `segment` octets each (the last may be shorter, but has its header).
+    """The contents of packets of `segment` bytes each (the last may be shorter, but has its header).
 
     None unless all have the prefix of the first and each the counter after the one before, and where there are more
     than `MOST`. `segment` is no less than a header.

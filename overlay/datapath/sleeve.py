@@ -1,4 +1,4 @@
-"""The userspace tunnel's packet: 24 octets of header, then one Ethernet frame. `docs/wire.md`, "Tunnel packets".
+"""The userspace tunnel's packet: 24 bytes of header, then one Ethernet frame. `docs/wire.md`, "Tunnel packets".
 
 Owns the layout, the kinds and flags, and the short numbers that stand for peers. One UDP datagram is one packet and
 carries one frame, so that a lost datagram costs one packet of a container; small frames that come at the same time
@@ -13,15 +13,15 @@ from overlay.config import PeerName
 
 HEADER: Final = 24
 PREFIX: Final = 16
-"""Octets before the counter: what a sealed packet is authenticated with besides its content."""
+"""Bytes before the counter: what a sealed packet is authenticated with besides its content."""
 TTL: Final = 64
 """Hops that a packet may take."""
 PROBE_BODY: Final = 10
-"""A probe's nonce (8 octets) and size (2); what follows is padding."""
+"""A probe's nonce (8 bytes) and size (2); what follows is padding."""
 
 
 class DatagramKind(IntEnum):
-    """The low two bits of the first octet."""
+    """The low two bits of the first byte."""
 
     UNICAST = 0
     """A frame for a container of the peer in `destination`."""
@@ -33,7 +33,7 @@ class DatagramKind(IntEnum):
 
 
 class Flag(IntFlag):
-    """The other bits of the first octet."""
+    """The other bits of the first byte."""
 
     PARTIAL = 0x04
     """The transport checksum of the frame is left to be completed by whoever delivers it."""
@@ -56,7 +56,7 @@ def peer_id(name: PeerName) -> bytes:
 
 
 def prefix(kind: int, ttl: int, tag: bytes, source: bytes, destination: bytes) -> bytes:
-    """The first 16 octets: kind and flags (1), ttl (1), tag of the connection (4), source (5), destination (5)."""
+    """The first 16 bytes: kind and flags (1), ttl (1), tag of the connection (4), source (5), destination (5)."""
     return bytes((kind | 0x80, ttl)) + tag + source + destination
 
 
@@ -66,7 +66,7 @@ def connection_tag(connection: int) -> bytes:
 
 
 BUNDLED: Final = 2
-"""Octets before each frame of a packet that holds several: its length, and in the top bit what else is PARTIAL."""
+"""Bytes before each frame of a packet that holds several: its length, and in the top bit what else is PARTIAL."""
 _BUNDLED_PARTIAL: Final = 0x8000
 
 

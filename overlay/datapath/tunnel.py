@@ -94,12 +94,12 @@ class Tunnel:
         self.forget()
 
     def set_size(self, peer: PeerName, size: int) -> None:
-        """UDP payloads of up to `size` octets arrive at this neighbour."""
+        """UDP payloads of up to `size` bytes arrive at this neighbour."""
         if peer in self._sessions:
             self._sessions[peer].resize(size)
 
     def towards(self, peer: PeerName) -> tuple[Socket, int] | None:
-        """Where packets to this neighbour are sent to, and how many octets of UDP payload they may have."""
+        """Where packets to this neighbour are sent to, and how many bytes of UDP payload they may have."""
         session = self._sessions.get(peer)
         return (session.address, session.size) if session is not None else None
 
@@ -110,12 +110,12 @@ class Tunnel:
             session.address = source
 
     def forget(self) -> None:
-        """Routes, endpoints or paths have changed: decide anew where things go."""
+        """Routes, endpoints or paths have changed: decide again where things go."""
         self._ways.clear()
         self._relays.clear()
 
     def probe(self, peer: PeerName, nonce: int, size: int, now: int, answer: bool = False) -> None:
-        """Send a probe so that the UDP payload has `size` octets, or the answer to one of that size."""
+        """Send a probe so that the UDP payload has `size` bytes, or the answer to one of that size."""
         session = self._sessions.get(peer)
         if session is None:
             return
@@ -243,7 +243,7 @@ class Tunnel:
     # --- from the socket ----------------------------------------------------------------------------------------------
 
     def incoming(self, data: bytes, segment: int, source: Socket, now: int) -> None:
-        """Datagrams of `segment` octets (0: just one) from one sender; whatever is not right is counted and dropped."""
+        """Datagrams of `segment` bytes (0: just one) from one sender; whatever is not right is counted and dropped."""
         if not segment or segment >= len(data):
             if not self._train(data, len(data), source, now):
                 self._datagram(data, source, now)
@@ -448,7 +448,7 @@ class Tunnel:
 
 
 def _fit(frame: bytes, found: Layers | None, room: int, offload: int, cut: int) -> tuple[bool, list[bytes]]:
-    """The frame as frames of at most `room` octets, none if it must not be cut, and whether checksums are missing.
+    """The frame as frames of at most `room` bytes, none if it must not be cut, and whether checksums are missing.
 
     `found`: the frame's own is left to be completed. `cut`: the wanted payload of the segments of a super-packet.
     """

@@ -25,7 +25,7 @@ MAX_BATCH_OCTETS: Final = 65_000
 FIRST_SIZE: Final = 1452
 """UDP payload that is tried before a path is known: Ethernet's 1,500 less the headers of IPv6 and UDP."""
 _SMALL: Final = 512
-"""Frames of up to so many octets share a packet: those of questions, answers and acknowledgements, not of bulk."""
+"""Frames of up to so many bytes share a packet: those of questions, answers and acknowledgements, not of bulk."""
 _SEALED, _PARTIAL = int(Flag.SEALED), int(Flag.PARTIAL)
 
 
@@ -38,7 +38,7 @@ def datagrams(buffers: list[bytes], segment: int) -> list[bytes]:
 
 
 class TunnelRoute:
-    """The way to a peer: the neighbour that comes next and the packets' first octets."""
+    """The way to a peer: the neighbour that comes next and the packets' first bytes."""
 
     __slots__ = ("destination", "heads", "packed", "session")
 
@@ -87,7 +87,7 @@ class TunnelSession:
         self.resize(FIRST_SIZE)
 
     def resize(self, size: int) -> None:
-        """UDP payloads of up to `size` octets arrive."""
+        """UDP payloads of up to `size` bytes arrive."""
         self.size = size
         self.room = size - HEADER - (TAG if self.sealer is not None else 0)
 
@@ -107,7 +107,7 @@ class TunnelSession:
         self._waiting_way, self._waiting_octets, self._now = way, octets, now
 
     def pack(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """Queue packets with these first 16 octets and these contents (of one length, the last may be shorter)."""
+        """Queue packets with these first 16 bytes and these contents (of one length, the last may be shorter)."""
         if self._waiting:
             self._close()
         self._now = now
@@ -155,7 +155,7 @@ class TunnelSession:
         self.frames += number
 
     def _packets(self, head: bytes, frames: list[bytes], now: int) -> list[bytes]:
-        """Packets with these first 16 octets and these contents, as buffers."""
+        """Packets with these first 16 bytes and these contents, as buffers."""
         if self.sealer is None:
             first = self.counter
             self.counter = first + len(frames)

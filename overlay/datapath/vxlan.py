@@ -31,7 +31,7 @@ UDP_HEADER = 8
 VXLAN_HEADER = 8
 INNER_ETHERNET = 14
 TUNNEL_HEADER = 24
-"""Budget of the userspace tunnel's own header: two six-octet peer names, eight octets of sequence, four of flags."""
+"""Budget of the userspace tunnel's own header: two six-byte peer names, eight bytes of sequence, four of flags."""
 TUNNEL_TAG = 16
 """Authentication tag of an encrypted tunnel packet (AES-GCM or ChaCha20-Poly1305, RFC 5116)."""
 
@@ -46,7 +46,7 @@ MAX_MTU = 65535
 
 
 class Path(Enum):
-    """A kind of path between two peers; the value is what it adds to an inner IP packet, in octets."""
+    """A kind of path between two peers; the value is what it adds to an inner IP packet, in bytes."""
 
     VXLAN_IPV4 = IPV4_HEADER + UDP_HEADER + VXLAN_HEADER + INNER_ETHERNET
     VXLAN_IPV6 = IPV6_HEADER + UDP_HEADER + VXLAN_HEADER + INNER_ETHERNET
@@ -76,7 +76,7 @@ class VxlanPlan(Struct, frozen=True):
 
 
 def overlay_mtu(underlay: int, paths: tuple[Path, ...] = CLEAR_PATHS) -> int:
-    """The largest inner IP packet that every one of `paths` carries over links of MTU `underlay`, in octets.
+    """The largest inner IP packet that every one of `paths` carries over links of MTU `underlay`, in bytes.
 
     All peers must come to the same number whatever path each pair takes, so the costliest path decides: an encrypted
     tunnel over IPv6 adds 40 + 8 + 24 + 16 + 14 = 102, which leaves 1,398 on Ethernet. (VXLAN adds 50 or 70.) Of
@@ -85,7 +85,7 @@ def overlay_mtu(underlay: int, paths: tuple[Path, ...] = CLEAR_PATHS) -> int:
     mtu = min(underlay - max(path.value for path in paths), MAX_MTU)
     if mtu < MIN_MTU:
         raise ConfigError(
-            f"an underlay MTU of {underlay} leaves {mtu} octets for the overlay, expected at least {MIN_MTU}: "
+            f"an underlay MTU of {underlay} leaves {mtu} bytes for the overlay, expected at least {MIN_MTU}: "
             "raise the underlay's MTU or set one with --mtu"
         )
     return mtu

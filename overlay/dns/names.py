@@ -1,6 +1,6 @@
 """DNS names and addresses in the forms that are compared: folded names, reverse names. Knows no registry.
 
-Names are text with a final dot; octets beyond ASCII and dots inside of a label are not for us and give None.
+Names are text with a final dot; bytes beyond ASCII and dots inside of a label are not for us and give None.
 """
 
 from ipaddress import ip_address
@@ -42,13 +42,13 @@ def name_of_labels(labels: tuple[bytes, ...]) -> str | None:
 
 
 def within(labels: tuple[bytes, ...], domain: str) -> bool:
-    """Whether a question's labels, whatever octets they hold, are those of a folded domain or end with them."""
+    """Whether a question's labels, whatever bytes they hold, are those of a folded domain or end with them."""
     ends = tuple(label.encode() for label in domain.split(".")[:-1])
     return tuple(label.lower() for label in labels[-len(ends) :]) == ends
 
 
 def packed(address: str) -> bytes | None:
-    """An IP literal as 4 or 16 octets; None when it is none."""
+    """An IP literal as 4 or 16 bytes; None when it is none."""
     try:
         return ip_address(address).packed if "%" not in address else None
     except ValueError:

@@ -3,7 +3,7 @@
 Owns the format of answers, truncation, and what is left to the host's own name servers. Must not know sockets or how
 the registry is replicated. Whatever arrives, nothing is raised.
 
-Packets are parsed with dnslib. What a question leads to is kept as a plan, under the octets of the query behind its
+Packets are parsed with dnslib. What a question leads to is kept as a plan, under the bytes of the query behind its
 id, until the registry changes: a repeated question costs a shuffle and a join.
 """
 
@@ -100,7 +100,7 @@ class Resolver:
                 return self._malformed([DnsAnswer(input.query, b"")])
             try:
                 query = _parse(payload)
-            except Exception as error:  # dnslib raises many kinds on hostile octets; none may reach the daemon
+            except Exception as error:  # dnslib raises many kinds on hostile bytes; none may reach the daemon
                 return self._malformed([DnsAnswer(input.query, _format_error(payload))], type(error).__name__)
             plan = self._plan(query)
             if len(payload) <= MAX_PLANNED:

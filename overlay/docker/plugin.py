@@ -313,7 +313,7 @@ class Plugin:
         if not holders or any(one.container in self._young or self._ports.alive(one.container) for one in holders):
             return
         for record in holders:
-            log.info("endpoint %s of %.12s is gone: %s is claimed anew", record.container, record.shown, address)
+            log.info("endpoint %s of %.12s is gone: %s is claimed again", record.container, record.shown, address)
             await self._drop(record)
         for owner in self._owners(address):
             if owner not in self._young:

@@ -1,6 +1,6 @@
 """The waiter that the proxy puts in front of a container's own program, compiled from `waiter.c`: 2 KB a machine.
 
-Owns its bytes and where a container sees it. `make waiter` writes this file anew (it needs gcc, and
+Owns its bytes and where a container sees it. `make waiter` writes this file again (it needs gcc, and
 gcc-aarch64-linux-gnu); nobody else needs a compiler.
 """
 

@@ -105,7 +105,7 @@ class Ring:
     # --- changes ----------------------------------------------------------------------------------------------
 
     def found(self, lineage: Lineage, tokens: Iterable[Token]) -> None:
-        """Start anew with this lineage and these tokens; what was held is dropped."""
+        """Start again with this lineage and these tokens; what was held is dropped."""
         self.lineage = lineage
         self.slots.clear()
         self._starts.clear()
@@ -192,7 +192,7 @@ class Ring:
 
     @property
     def tokens(self) -> dict[int, Token]:
-        """All tokens, by where they start. Made anew each time."""
+        """All tokens, by where they start. Made again each time."""
         return {start: slot.token for start, slot in self.slots.items()}
 
     def _extent(self, index: int) -> Extent:

@@ -38,7 +38,7 @@ __all__ = [
 _CACHED = 4096
 """Expressions of a kind that are kept: thousands of rules are made of few different ones."""
 REGISTER = 8
-"""NFT_REG32_00: the first of sixteen registers of four octets; fields of a key stand in registers in a row."""
+"""NFT_REG32_00: the first of sixteen registers of four bytes; fields of a key stand in registers in a row."""
 _VERDICT_REGISTER = 0
 _EQUAL, _DIFFERS = 0, 1
 _FIB_INTERFACE = 1
@@ -64,12 +64,12 @@ def meta(key: int, register: int = REGISTER) -> bytes:
 
 @lru_cache(_CACHED)
 def load(header: int, offset: int, length: int, register: int = REGISTER) -> bytes:
-    """Load octets of a packet; a packet that lacks them does not match the rule."""
+    """Load bytes of a packet; a packet that lacks them does not match the rule."""
     return _expression("payload", number(1, register) + number(2, header) + number(3, offset) + number(4, length))
 
 
 def load6(kind: int, offset: int, length: int, register: int = REGISTER) -> bytes:
-    """Load octets of an IPv6 extension header; a packet without such a header does not match the rule."""
+    """Load bytes of an IPv6 extension header; a packet without such a header does not match the rule."""
     where = number(1, register) + attribute(2, bytes((kind,))) + number(3, offset) + number(4, length)
     return _expression("exthdr", where)
 

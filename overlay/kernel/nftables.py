@@ -49,7 +49,7 @@ START, END = b"\0", b"\1"
 
 
 class Set(Struct, frozen=True):
-    """A set. `kinds`: `nft`'s numbers of the types of its fields; `length`: octets of a key, each field padded to 4."""
+    """A set. `kinds`: `nft`'s numbers of the types of its fields; `length`: bytes of a key, each field padded to 4."""
 
     name: str
     kinds: tuple[int, ...]
@@ -396,7 +396,7 @@ def _set(each: Set, place: int) -> bytes:
     kind = 0
     for field in each.kinds:
         kind = kind << _TYPE_BITS | field
-    # The last says to `nft` alone that the octets of a single text stand in their order (NFTNL_UDATA_SET_KEYBYTEORDER).
+    # The last says to `nft` alone that the bytes of a single text stand in their order (NFTNL_UDATA_SET_KEYBYTEORDER).
     order = attribute(13, struct.pack("=BBI", 0, 4, 1)) if each.kinds == (IFNAME,) else b""
     flags = number(3, each.flags) if each.flags else b""
     description = nest(9, number(1, each.size)) if each.size else b""

@@ -23,12 +23,12 @@ _LEVELS = {4: socket.IPPROTO_IP, 6: socket.IPPROTO_IPV6}
 _GET_INFO, _GET_ENTRIES = 64, 65
 _INFO = struct.Struct("=32s I 5I 5I II")
 _ENTRIES_HEADER = 40
-"""Name, length, and what aligns the entries to eight octets."""
+"""Name, length, and what aligns the entries to eight bytes."""
 _TARGET_OFFSET = {4: 88, 6: 140}
 """Where an entry says how far its target and the next entry are; `comefrom` and the counters follow."""
 _ENTRY = {4: 112, 6: 168}
 _MATCHED = {4: 84, 6: 136}
-"""Octets of an entry that say what it matches."""
+"""Bytes of an entry that say what it matches."""
 _TARGET = 32
 _HOOKS = {"INPUT": 1, "FORWARD": 2, "POSTROUTING": 4}
 _LEGACY_DROP = -1

@@ -40,7 +40,7 @@ _IP, _IP6, _ARP = 0x0800, 0x86DD, 0x0806
 _ADVERTISEMENT, _SOLICITATION, _ROUTER, _REDIRECT = 136, 135, 134, 137
 _FRAGMENT = 44
 _BARE, _ONE_OPTION = 24, 32
-"""Payload of a neighbour message without options, and with one of eight octets."""
+"""Payload of a neighbour message without options, and with one of eight bytes."""
 
 
 class PortFilter:

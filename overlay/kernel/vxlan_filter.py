@@ -29,7 +29,7 @@ _INET = 1
 _FAMILIES = {4: 2, 6: 10}
 """NFPROTO_IPV4, NFPROTO_IPV6."""
 _KEYS = {4: (nft.IPV4, 4), 6: (nft.IPV6, 16)}
-"""Of a set: `nft`'s number of the type, and octets."""
+"""Of a set: `nft`'s number of the type, and bytes."""
 _SOURCES = {4: 12, 6: 8}
 """Where the source stands in the IP header."""
 _LINK_LOCAL = b"\xfe\x80" + bytes(6)

@@ -1,7 +1,7 @@
 """The WireGuard interface of the encrypted fast path: the kernel's, or the program `wireguard-go`.
 
 Owns the interface, its key pair (a new one for each life of the daemon) and its peers; the VXLAN device on top of it is
-`bridge.add_secure`. Decides nothing: peers come as an effect. What an earlier life left is removed and made anew, for
+`bridge.add_secure`. Decides nothing: peers come as an effect. What an earlier life left is removed and made again, for
 its keys are gone with it. Where there is no WireGuard, traffic with a password takes the userspace tunnel.
 """
 

@@ -23,7 +23,7 @@ from overlay.timers import Timers
 BACKOFF_FIRST: Final = 500 * MILLISECOND
 BACKOFF_MAX: Final = 60 * SECOND
 LASTING: Final = 10 * SECOND
-"""A connection that lived longer counts as a success: the back-off begins anew."""
+"""A connection that lived longer counts as a success: the back-off begins again."""
 URGE_PAUSE: Final = 300 * MILLISECOND
 """A dial that is younger than this is not overtaken by another one to the same address."""
 POLITE_DELAY: Final = 2 * SECOND

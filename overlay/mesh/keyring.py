@@ -47,7 +47,7 @@ class Keyring:
         return [Persist(PRIVATE, self._private)] if self._fresh else []
 
     def secret(self, peer: PeerName) -> bytes | None:
-        """What only this peer and `peer` can compute, 32 octets; None if its public key is not known."""
+        """What only this peer and `peer` can compute, 32 bytes; None if its public key is not known."""
         public = self._heard(peer) or self._others.get(peer, b"")
         if not public:
             return None

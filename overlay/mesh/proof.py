@@ -54,7 +54,7 @@ class ProofStage(Enum):
 
 
 class SessionKeys:
-    """All keys of one connection, 32 octets each; both sides hold the same pairs, crosswise."""
+    """All keys of one connection, 32 bytes each; both sides hold the same pairs, crosswise."""
 
     __slots__ = ("beat", "control", "data")
 

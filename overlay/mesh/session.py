@@ -1,7 +1,7 @@
 """One control connection as bytes: first frame, version negotiation, framing, sealing. Knows no peers and no meaning.
 
-Every frame is a length (4 octets, big-endian, of what follows) and so many octets. The first frame of each side is
-`MAGIC`, the lowest and the highest protocol version it speaks (one octet each), and whatever a later version adds;
+Every frame is a length (4 bytes, big-endian, of what follows) and so many bytes. The first frame of each side is
+`MAGIC`, the lowest and the highest protocol version it speaks (one byte each), and whatever a later version adds;
 both then speak the highest version that both know. All later frames hold one message each; whoever has not been
 accepted yet has nothing long to say, so that strangers cannot fill the memory of a peer. From `secure` on every frame
 is sealed (AES-256-GCM), under keys that change by time and volume: a `Rekey` is the last message under the old one.
@@ -32,7 +32,7 @@ MAX_HANDSHAKE: Final = 16 * 1024
 REKEY_TIME: Final = 3600 * SECOND
 REKEY_FRAMES: Final = 1 << 20
 REKEY_OCTETS: Final = 1 << 32
-"""A sender changes its key after so long, so many frames, so many octets, whichever comes first."""
+"""A sender changes its key after so long, so many frames, so many bytes, whichever comes first."""
 
 _LENGTH: Final = 4
 _TAG: Final = 16
@@ -53,7 +53,7 @@ _DECISIVE = (PakeShare, Resume, Confirm)
 
 
 class _Direction:
-    """One direction's keys and counters. A nonce is the frame's number under its key, 12 octets, big-endian."""
+    """One direction's keys and counters. A nonce is the frame's number under its key, 12 bytes, big-endian."""
 
     __slots__ = ("cipher", "frames", "octets", "root", "since")
 

@@ -273,7 +273,7 @@ class Topology:
 
     @property
     def records(self) -> dict[PeerName, PeerRecord]:
-        """One record for each known peer, this one among them. Made anew each time."""
+        """One record for each known peer, this one among them. Made again each time."""
         return {name: entry.record for name, entry in self.entries.items()}
 
     def established(self, peer: PeerName) -> dict[PeerName, None]:

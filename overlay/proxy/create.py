@@ -21,7 +21,7 @@ __all__ = ["ContainerDefaults", "Joining", "joining", "named_network", "rewrite"
 
 Json = dict[str, Any]
 _HOSTNAME_MOST = 64
-"""Octets that the kernel takes for a host name (HOST_NAME_MAX)."""
+"""Bytes that the kernel takes for a host name (HOST_NAME_MAX)."""
 
 
 class ContainerDefaults(Struct, frozen=True):

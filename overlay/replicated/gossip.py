@@ -51,7 +51,7 @@ PRUNE_GRACE: Final = 100 * MILLISECOND
 """So long after an answer, news that are none are its echo from the push and no sign of a second path."""
 FLUSH_GAP_MAX: Final = 64 * MILLISECOND
 """Between two flushes at the most. The gap doubles from `flush_delay` on while news keep coming, so that a burst of
-them (a heal, a boot of many) costs a few large messages and not a message for each; after a pause it begins anew."""
+them (a heal, a boot of many) costs a few large messages and not a message for each; after a pause it begins again."""
 FLUSH_PAUSE: Final = 8
 """Such a pause is so many gaps long."""
 HISTORY: Final = 128

@@ -22,7 +22,7 @@ MAX_FORGOTTEN = 4096
 """Incarnations remembered as forgotten, so that slower peers do not bring them back."""
 REISSUE_PAUSE = 1 * SECOND
 REISSUE_PAUSE_MAX = 60 * SECOND
-"""Our entries are published anew at once for the first time, then ever more slowly: a live namesake would answer."""
+"""Our entries are published again at once for the first time, then ever more slowly: a live namesake would answer."""
 
 
 class OriginMap:

@@ -12,7 +12,7 @@ __all__ = ["Known", "SortedKeys", "by_key", "concerned", "lacking"]
 
 Known = tuple[Any, ...]
 """(key, life, version). Kept and passed on as the object that it is: known for three values it would be taken apart and
-made anew where this is compiled, and where values are shared most comparisons end at the identity."""
+made again where this is compiled, and where values are shared most comparisons end at the identity."""
 
 
 class _Held(Protocol):

@@ -20,10 +20,10 @@ Source = tuple[str, int]
 
 _DONTWAIT: Final = 0x40
 _HEADER: Final = struct.Struct("@PIPNPNi4xI4x")
-"""`struct mmsghdr`: name, its length, iovecs, their number, control, its length, flags, octets received."""
+"""`struct mmsghdr`: name, its length, iovecs, their number, control, its length, flags, bytes received."""
 _IOVEC: Final = struct.Struct("@PN")
 _RESULT: Final = struct.Struct("@8xI28xN8xI4x")
-"""Of it, what the call leaves behind: lengths of the name and of the control data, octets received."""
+"""Of it, what the call leaves behind: lengths of the name and of the control data, bytes received."""
 assert _HEADER.size == _RESULT.size == 64, "the layout of 64-bit Linux"
 _NAME: Final = 28
 """`sizeof(struct sockaddr_in6)`."""
@@ -51,7 +51,7 @@ def keep_heap() -> None:
 
 
 class ReceiveBuffers:
-    """Room for `count` packets of up to `size` octets each, shared by all sockets of one kind."""
+    """Room for `count` packets of up to `size` bytes each, shared by all sockets of one kind."""
 
     def __init__(self, count: int, size: int) -> None:
         self.count = count
@@ -98,7 +98,7 @@ class ReceiveBuffers:
             yield view[slot * stride : slot * stride + length]
 
     def datagrams(self, number: int) -> list[tuple[bytes, int, Source]]:
-        """(octets, length of the pieces, source): datagrams of the last call; the length is 0 of one that is alone."""
+        """(bytes, length of the pieces, source): datagrams of the last call; the length is 0 of one that is alone."""
         if number == 1:
             ((named, controlled, length),) = self._filled(1)
             segment = self._segment(0) if controlled else 0
@@ -126,7 +126,7 @@ class ReceiveBuffers:
         return [(b"".join(row), piece if len(row) > 1 else 0, self._source(name)) for row, piece, name in rows]
 
     def _filled(self, number: int) -> Iterator[tuple[int, int, int]]:
-        """(length of the name, length of the control data, octets) of the first slots."""
+        """(length of the name, length of the control data, bytes) of the first slots."""
         return _RESULT.iter_unpack(memoryview(self._headers)[: number * _HEADER.size])
 
     def _segment(self, slot: int) -> int:

@@ -174,7 +174,7 @@ class Sleeve:
                     os.writev(descriptor, buffers)
                 except OSError as error:
                     self._tunnel.counts["lost"] += 1
-                    log.debug("the tunnel's port takes no frame of %d octets: %s", sum(map(len, buffers)), error)
+                    log.debug("the tunnel's port takes no frame of %d bytes: %s", sum(map(len, buffers)), error)
 
     def report(self) -> dict[str, Any]:
         """What the kernel helps with, for `status`."""

@@ -2,7 +2,7 @@
 
 Owns the two sockets (IPv4, IPv6) and the kernel's help for many datagrams at a time (UDP_SEGMENT and UDP_GRO, Linux
 4.18 and 5.0); where the first is missing, each datagram that is sent is a call of its own. Many are received at a time
-in either case (`receptions`). Knows no messages' meaning; the first octet tells tunnel packets from control datagrams.
+in either case (`receptions`). Knows no messages' meaning; the first byte tells tunnel packets from control datagrams.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class TunnelSink(Protocol):
     """Who takes tunnel packets (`overlay.runtime.sleeve`)."""
 
     def received(self, data: bytes, segment: int, source: Socket) -> None:
-        """Datagrams of `segment` octets each (0: just one)."""
+        """Datagrams of `segment` bytes each (0: just one)."""
         ...
 
     def turn_over(self) -> None:

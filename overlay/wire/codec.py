@@ -36,7 +36,7 @@ MAX_DATAGRAM = 512
 """Bytes of one control datagram at the most."""
 
 DATAGRAM_MAGIC = b"ovc\x01"
-"""Leads every control datagram; its last octet is the version of the datagram format."""
+"""Leads every control datagram; its last byte is the version of the datagram format."""
 
 _encoder = msgspec.msgpack.Encoder()
 _message_decoder: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)

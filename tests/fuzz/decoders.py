@@ -4,7 +4,7 @@
 
 A target takes bytes and must raise nothing; the protocol's own error counts as an answer. `pairs.py` has the targets
 that drive a driver together with its core. pytest does not collect
-this file; `tests/unit/mesh/test_fuzz_targets.py` runs every target on Hypothesis' octets, without atheris.
+this file; `tests/unit/mesh/test_fuzz_targets.py` runs every target on Hypothesis' bytes, without atheris.
 """
 
 import gc
@@ -67,7 +67,7 @@ def datagram(data: bytes) -> None:
 
 
 def stream(data: bytes) -> None:
-    """A stream from its first octet, in two pieces; the first octet says where it is cut, and whether it is sealed."""
+    """A stream from its first byte, in two pieces; the first byte says where it is cut, and whether it is sealed."""
     session = Session()
     session.receive(Session().outgoing() if data[:1] > b"\x20" else b"")
     if data[:1] > b"\x80" and session.agreed is not None:
@@ -81,7 +81,7 @@ def stream(data: bytes) -> None:
 
 
 def packet(data: bytes) -> None:
-    """A sealed packet; and a genuine one with these octets laid over it."""
+    """A sealed packet; and a genuine one with these bytes laid over it."""
     genuine = Sealer(ROOT, 0).seal(b"frame", b"header", 0)
     opener = Opener(ROOT)
     assert (opener.open(data, b"header") == b"frame") is (data == genuine)
@@ -92,9 +92,9 @@ def packet(data: bytes) -> None:
 
 
 def tunnel(data: bytes) -> None:
-    """A neighbour's tunnel packet whose content is these octets, and one that is these octets; both in clear.
+    """A neighbour's tunnel packet whose content is these bytes, and one that is these bytes; both in clear.
 
-    The first octet gives the genuine one its kind and flags, the second its way: for this peer, for another, a flood.
+    The first byte gives the genuine one its kind and flags, the second its way: for this peer, for another, a flood.
     """
     low, high = "00:00:00:00:00:01", "00:00:00:00:00:02"
     topology = Topology(low, "low", 1)

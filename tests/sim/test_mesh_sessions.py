@@ -220,7 +220,7 @@ def test_the_connection_limit_keeps_a_mesh_whole_and_sparse() -> None:
 
 
 def recorded(seed: int) -> tuple[VirtualMesh, list[bytes]]:
-    """A mesh of one peer whose neighbour has met it and is gone, and all octets that the neighbour sent it."""
+    """A mesh of one peer whose neighbour has met it and is gone, and all bytes that the neighbour sent it."""
     net = mesh(2, seed=seed, real=True)
     heard: list[bytes] = []
 
@@ -271,7 +271,7 @@ def test_a_recorded_handshake_replayed_does_nothing(resumed: bool) -> None:
     net.start(1, Replayer())  # type: ignore[arg-type]
     net._join(net.hosts[1], net.hosts[0], net.hosts[0].address)
     (endpoint,) = net.hosts[1].endpoints.values()
-    for chunk in heard[1:]:  # the first frame it says anew
+    for chunk in heard[1:]:  # the first frame it says again
         net._write(endpoint, chunk)
     net.run(3 * SECOND)
     assert not peer.neighbours

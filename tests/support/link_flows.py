@@ -16,17 +16,17 @@ try:
 except PermissionError:
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 25)
 s.bind(("", 9)); s.settimeout(90)
-count = octets = 0; first = last = 0.0
+count = bytes = 0; first = last = 0.0
 try:
     while True:
         data = s.recv(65536)
         if data:
-            octets += len(data); count += 1
+            bytes += len(data); count += 1
             last = time.monotonic(); first = first or last
         else:
             s.settimeout(0.5)  # the sender is done: only what is under way still counts
 except TimeoutError:
-    print(count, octets, last - first)
+    print(count, bytes, last - first)
 """
 _DONE = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'', ('127.0.0.1', 9))"
 _SEND = """
@@ -43,7 +43,7 @@ for number in range(count):
 async def flow(
     lab: NetnsLab, source: str, target: str, size: int, count: int, segment: int = 0
 ) -> tuple[int, int, float]:
-    """(datagrams, octets, seconds) that arrive of `count` that are sent."""
+    """(datagrams, bytes, seconds) that arrive of `count` that are sent."""
     receiver = asyncio.create_task(lab.hosts[target].exec(["python3", "-c", _RECEIVE], timeout=120))
     while ":9 " not in (await lab.hosts[target].exec(["ss", "-Hlun"])).out:
         pass

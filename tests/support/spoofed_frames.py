@@ -1,6 +1,6 @@
 """Frames that a container sends by hand, and which of them another container hears. For `overlay_hosts`.
 
-A listener knows frames by their octets: no two are equal from their source MAC on.
+A listener knows frames by their bytes: no two are equal from their source MAC on.
 """
 
 import json
@@ -65,7 +65,7 @@ def udp(source: int, to: int) -> bytes:
 
 
 def fragment(following: int, number: int, payload: bytes, *, more: bool = False) -> bytes:
-    """The `number`th eight octets of a packet, behind a fragment header."""
+    """The `number`th eight bytes of a packet, behind a fragment header."""
     return struct.pack("!BBHI", following, 0, number << 3 | more, 7) + payload
 
 

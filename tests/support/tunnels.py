@@ -49,7 +49,7 @@ class Tunnels:
         self.duplicate = 0.0
         self.shuffle = False
         self.limit: dict[Edge, int] = {}
-        """Octets of the largest UDP payload that passes from one to the other."""
+        """Bytes of the largest UDP payload that passes from one to the other."""
         self.delivered: list[list[bytes]] = [[] for _ in range(count)]
         """Frames written to each port, super-packets as they are."""
         self.written: list[list[bytes]] = [[] for _ in range(count)]

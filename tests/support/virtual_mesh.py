@@ -82,7 +82,7 @@ class VirtualNet(VirtualWorld):
         self.udp_blocked: set[tuple[int, int]] = set()
         self.vxlan_blocked: set[tuple[int, int]] = set()
         self.mtu = 1500
-        """Octets of the largest probe that passes."""
+        """Bytes of the largest probe that passes."""
         self.sent: Counter[str] = Counter()
         """Messages by kind (the name of their struct)."""
         self.bytes = 0

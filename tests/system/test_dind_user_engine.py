@@ -177,7 +177,7 @@ def test_a_path_too_long_for_sockets_is_said_before_anything_starts(theirs: str,
     file.write_text(SCENARIO)
     environment = {**os.environ, "LAB_ENGINE": f"unix://{theirs}", "XDG_CACHE_HOME": str(tmp_path / ("x" * 60))}
     out = lab("run", str(file), "--backend", "dind", "--out", str(tmp_path), env=environment, code=2)
-    assert "octets too long for unix sockets" in out and "XDG_CACHE_HOME" in out
+    assert "bytes too long for unix sockets" in out and "XDG_CACHE_HOME" in out
     assert not _left(theirs)
 
 

@@ -1,4 +1,4 @@
-"""A container made anew with its old address: simulator and real packets say the same of `scenarios/made-anew.yaml`."""
+"""A container made again with its old address: simulator and real packets agree on `scenarios/made-anew.yaml`."""
 
 import subprocess
 import sys

@@ -55,7 +55,7 @@ def test_a_link_with_a_small_mtu_swallows_what_is_larger() -> None:
     links = Links(pairs={("h1", "h2"): Link(mtu=1200)})
 
     async def check(lab: NetnsLab) -> None:
-        assert (await flow(lab, "h1", "h2", 1172, 50))[0] == 50  # 28 octets of headers make 1200
+        assert (await flow(lab, "h1", "h2", 1172, 50))[0] == 50  # 28 bytes of headers make 1200
         assert (await flow(lab, "h1", "h2", 1173, 50))[0] == 0
         assert (await flow(lab, "h1", "h2", 40_000, 10, segment=1173))[0] == 10  # the last, short segment of each
         assert (await flow(lab, "h2", "h1", 1400, 50))[0] == 50
@@ -99,7 +99,7 @@ def test_obstacles_drop_what_they_name_and_count_wire_packets() -> None:
         assert (await flow(lab, "h1", "h3", 100, 50))[0] == 50
         await lab.set_obstacle(2, Obstacle(("h1", "h2", "h3"), mtu=1200))
         await lab.set_obstacle(1, None)
-        assert (await flow(lab, "h1", "h2", 1172, 50))[0] == 50  # 28 octets of headers make 1200
+        assert (await flow(lab, "h1", "h2", 1172, 50))[0] == 50  # 28 bytes of headers make 1200
         assert (await flow(lab, "h1", "h2", 40_000, 10, segment=1173))[0] == 10  # the last, short segment of each
         await lab.set_obstacle(2, None)
         before = await crossed("p0.0")

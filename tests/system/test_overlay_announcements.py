@@ -68,7 +68,7 @@ def two(net: Underlay) -> Host:
 
 
 def runs(host: Host, *cidrs: str) -> str:
-    """Run `svc` with these addresses anew; its MAC."""
+    """Run `svc` with these addresses again; its MAC."""
     host.weave("run", *(cidrs or CIDRS), "--name", "svc", IMAGE, "svc")
     (link,) = json.loads(host.inside("svc", "ip", "-j", "link", "show", "ethwe").stdout)
     return str(link["address"])

@@ -1,4 +1,4 @@
-"""Passwords, and what looks without touching, on real hosts: one that has met pays no PAKE; octets tell nothing."""
+"""Passwords, and what looks without touching, on real hosts: one that has met pays no PAKE; bytes tell nothing."""
 
 import json
 import sys

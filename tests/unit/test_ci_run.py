@@ -46,6 +46,6 @@ def test_it_runs_where_a_name_has_a_space(folder: str, tmp_path: Path) -> None:
     assert done.returncode == 7
     where, *said = told.read_text().splitlines()
     assert " " in where and said[:3] == ["own", "facts", "hidden"]
-    assert (".venv" in said) == (folder != "plain")  # what names its own place is made anew
+    assert (".venv" in said) == (folder != "plain")  # what names its own place is made again
     assert (top / "reports" / "x" / "run").read_text() == "failed\n"
     assert not list(places.iterdir())

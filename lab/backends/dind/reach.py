@@ -22,7 +22,7 @@ from lab.images.layers import cache
 
 HELPER = "overlay-lab.helper"
 _SUN_PATH, _NAME = 107, 40
-"""Octets of a unix socket's path (unix(7), without the end mark), and those of them for a socket's own name."""
+"""Bytes of a unix socket's path (unix(7), without the end mark), and those of them for a socket's own name."""
 _CAPABILITIES = ("NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE", "DAC_READ_SEARCH", "KILL", "SYS_CHROOT")
 
 
@@ -37,7 +37,7 @@ def too_long(lab: str) -> str:
     if room >= 0:
         return ""
     return (
-        f"the sockets of hosts in your engine are made below {cache().parent}, a path {-room} octets too long for unix "
+        f"the sockets of hosts in your engine are made below {cache().parent}, a path {-room} bytes too long for unix "
         f"sockets (at most {_SUN_PATH}): set XDG_CACHE_HOME to a shorter one"
     )
 

@@ -25,7 +25,7 @@ _LOOK = SECOND
 """How often a daemon looks at what its kernel has forwarded (`overlay.runtime.sleeve`)."""
 _ETHERNET = 1500
 _HEADERS = 52
-"""Octets of IP, TCP and its options before a segment's own."""
+"""Bytes of IP, TCP and its options before a segment's own."""
 
 
 class Route(Struct, frozen=True):
@@ -115,7 +115,7 @@ class LabRoutes:
         return self._engines[route.host].containers.get(route.container) if route.container else None
 
     def exchange(self, route: Route, now: int, there: int, back: int) -> int | None:
-        """When the answer to a packet of `there` octets is in, if it has `back` octets; None: one of them was lost."""
+        """When the answer to a packet of `there` bytes is in, if it has `back` bytes; None: one of them was lost."""
         time = now + LOCAL
         for hops, size in ((route.there, there), (route.back, back)):
             for hop in hops:

@@ -1,6 +1,6 @@
-"""The exact conversation of two peers that meet, are cut apart, find each other again and part, octets included.
+"""The exact conversation of two peers that meet, are cut apart, find each other again and part, bytes included.
 
-`GOLDEN_REWRITE=1` writes the transcript anew; a difference is a change of the wire and belongs into `docs/wire.md`.
+`GOLDEN_REWRITE=1` writes the transcript again; a difference is a change of the wire and belongs into `docs/wire.md`.
 """
 
 import os

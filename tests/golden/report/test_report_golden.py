@@ -1,6 +1,6 @@
 """The report of a made-up run, to the letter: its numbers and its page (pictures left out: they change with fonts).
 
-`GOLDEN_REWRITE=1 pytest tests/golden/report` writes the files anew; read the diff before committing it.
+`GOLDEN_REWRITE=1 pytest tests/golden/report` writes the files again; read the diff before committing it.
 """
 
 import json

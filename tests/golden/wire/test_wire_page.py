@@ -1,6 +1,6 @@
 """`docs/wire.md` against the code: every struct has its row with the right tag and fields, every example decodes.
 
-`GOLDEN_REWRITE=1` writes the examples anew; read the difference, for it is a change of the wire.
+`GOLDEN_REWRITE=1` writes the examples again; read the difference, for it is a change of the wire.
 """
 
 import os
@@ -81,7 +81,7 @@ def example(kind: Any) -> Any:
 
 
 def examples() -> str:
-    """The block of the page: name and octets of one of each, then what needs more than one."""
+    """The block of the page: name and bytes of one of each, then what needs more than one."""
     lines = ["```"]
     for name, kind in structs().items():
         if kind.cls in DatagramMessage.__args__:

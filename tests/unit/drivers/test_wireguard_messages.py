@@ -1,4 +1,4 @@
-"""What the kernel's WireGuard is told, octet by octet as `include/uapi/linux/wireguard.h` lays it out.
+"""What the kernel's WireGuard is told, byte by byte as `include/uapi/linux/wireguard.h` lays it out.
 
 This machine's kernel may have no WireGuard; the layout is what stands between the driver and one that has.
 """

@@ -56,7 +56,7 @@ def test_points_of_small_order_and_reflections_are_refused() -> None:
 
 
 def test_hkdf_is_that_of_rfc_5869() -> None:
-    # Test case 1, of which the first 32 octets are one block.
+    # Test case 1, of which the first 32 bytes are one block.
     assert extract(bytes(range(13)), b"\x0b" * 22).hex().startswith("077709362c2e32df0ddc3f0dc47bba63")
     info = "".join(map(chr, range(0x61, 0x6B)))
     assert expand(bytes(32), info) != expand(bytes(32), info[:-1])

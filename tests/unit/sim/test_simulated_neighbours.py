@@ -83,7 +83,7 @@ def test_an_announcement_corrects_it_at_once():
 
 
 def test_the_answer_goes_by_the_servers_cache():
-    """A client that was made anew asks at once, but its server remembers the one before."""
+    """A client that was made again asks at once, but its server remembers the one before."""
     _, kernels, walks = pair()
     assert tried(walks)
     kernels["a"].unplug("c")
