@@ -6,7 +6,7 @@ They write `docs/performance.md` as well; `python -m benchmarks page` writes onl
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import bringup, datapath, dind, docker_run, heal, mesh, page, path, policy, sim, sim_seeds
+from benchmarks import bringup, datapath, dind, docker_run, heal, mesh, page, path, policy, sim, sim_seeds, versions
 from benchmarks.rows import Row, publish
 from lab.errors import LabError
 
@@ -19,6 +19,7 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "policy": policy.run,
     "sim": sim.run,
     "sim_seeds": sim_seeds.run,
+    "versions": versions.run,
 }
 """Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes
 minutes)."""
