@@ -44,7 +44,7 @@ async def complete(here: CommandEnvironment, words: list[str], known: Collection
                 here.say(word)
         return 0
     if len(words) != 1 or words[0] not in SCRIPTS:
-        raise Usage(f"completion for which shell? `weave completion {'|'.join(SCRIPTS)}`")
+        raise Usage("completion for which shell? Type `weave completion bash` or `weave completion zsh`")
     here.write(SCRIPTS[words[0]] + "\n")
     return 0
 
