@@ -21,6 +21,8 @@ from lab.compiled.parts import SWITCH
 os.environ[SWITCH] = "0"
 
 TURNS = 3
+collect_ignore = ["clients", "fuzz", "same", "support"]
+"""Folders whose scenarios are no tests: they are played by commands of their own, or with what a test installs."""
 
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
