@@ -51,7 +51,7 @@ def _install_and_crash(config: Path) -> None:
         mac, address = HOSTS[name]
         ssh(PLUG.format(mac=mac, address=address))
         ssh("cat > /usr/local/bin/weave && chmod 755 /usr/local/bin/weave", data=weave_file().read_bytes())
-    flags = "--ipalloc-range 10.40.0.0/16 --nickname 'a \"b\" c\\\\d' --password 'wh$re v%er'"
+    flags = "--ipalloc-range 10.40.0.0/16 --nickname 'a \"b\" c\\d' --password 'wh$re v%er'"
     proxy = "--proxy --hostname-match '(.*)' --hostname-replacement '$1'"
     said = h1(f"weave systemd install {flags} {proxy} 192.168.0.3")
     assert said == "weave.service and weave-proxy.service: started, now and at each boot\n"
