@@ -207,6 +207,11 @@ async def by_hand(host: Host, container: str, own: str, local: str, others: Sequ
         *(f"bridge fdb append 00:00:00:00:00:00 dev vxlan-hand dst {other}" for other in others),
         f"ip link add handport mtu {mtu} type veth peer name hand0 mtu {mtu} netns {pid}",
         "ip link set handport master hand up",
+        # Docker's policy drops bridged frames where they go through the packet filter.
+        "for tables in iptables ip6tables; do",
+        '[ "$(cat /proc/sys/net/bridge/bridge-nf-call-$tables 2>/dev/null)" != 1 ] ||',
+        "$tables -w -I FORWARD -i hand -o hand -j ACCEPT",
+        "done",
         f"nsenter -t {pid} -n ip addr add {own}/24 dev hand0",
         f"nsenter -t {pid} -n ip link set hand0 up",
     ]

@@ -29,7 +29,7 @@ _PATH = """
 import json
 from benchmarks.datapath import run
 from msgspec import to_builtins
-print(json.dumps([to_builtins(row) for row in run()]))
+print(json.dumps([to_builtins(row) for row in run(3, 1.0)]))
 """
 
 
