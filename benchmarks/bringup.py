@@ -97,7 +97,7 @@ def _memory(hosts: int) -> list[float]:
             await overlay.run(replica)
         found = []
         for name in names:
-            pid = (await must(lab.hosts[name], ["cat", "/var/run/weave/weave.pid"])).strip()
+            pid = (await must(lab.hosts[name], ["cat", "/var/run/weave/router.pid"])).strip()
             text = await must(lab.hosts[name], ["cat", f"/proc/{pid}/smaps_rollup"])
             kilobytes = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
             found.append(kilobytes / 1000)
