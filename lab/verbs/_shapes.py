@@ -1,12 +1,12 @@
 """Bodies that several verbs share: hosts, services, one peer and others."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from lab.contracts.fault import Bench
-from lab.kinds.verbs import Where
+from lab.kinds.verbs import Verb, Where
 from lab.scenario.base import ALL, NAMES_SCHEMA, Model, Name, Names, Problem, chosen
 from lab.scenario.check import Known
 from lab.scenario.without_effect import ScenarioReach
@@ -67,3 +67,16 @@ class Ends(Model):
         """The host and the others."""
         source = self.source or next(iter(bench.scenario.hosts))
         return source, tuple(name for name in chosen(self.target, bench.scenario.hosts) if name != source)
+
+
+E = TypeVar("E", bound=Ends)
+
+
+class EndsVerb(Verb[E]):
+    """A verb about one host and others: its body says what is wrong with it."""
+
+    def check(self, where: Where, body: E, known: Known) -> Iterator[Problem]:
+        yield from body.check(where, known)
+
+    def without_effect(self, where: Where, body: E, world: ScenarioReach) -> Iterator[Problem]:
+        yield from body.without_effect(where, world)

@@ -1,17 +1,14 @@
 """`connect`: tell a host's peer to connect to others."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, ClassVar
 
 from lab.contracts.fault import Bench
 from lab.contracts.overlay import together
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Planning, Verb, Where
-from lab.scenario.base import ALL, ALL_ONLY, Problem
-from lab.scenario.check import Known
-from lab.scenario.without_effect import ScenarioReach
-from lab.verbs._shapes import Ends
+from lab.kinds.verbs import Planning
+from lab.scenario.base import ALL, ALL_ONLY
+from lab.verbs._shapes import Ends, EndsVerb
 
 
 class Connect(Ends):
@@ -35,19 +32,13 @@ async def _connect(body: Connect, bench: Bench) -> Detail:
     return {"from": source, "to": list(targets)}
 
 
-class _Connect(Verb[Connect]):
+class _Connect(EndsVerb[Connect]):
     name = "connect"
     model = Connect
     form = "`connect: all`"
     about = "the first host connects to every other; or `{from: a, to: [b, c]}`"
     setup = "up"
     changes = "end"
-
-    def check(self, where: Where, body: Connect, known: Known) -> Iterator[Problem]:
-        yield from body.check(where, known)
-
-    def without_effect(self, where: Where, body: Connect, world: ScenarioReach) -> Iterator[Problem]:
-        yield from body.without_effect(where, world)
 
     def plan(self, body: Connect, planning: Planning) -> Action:
         return Action(f"connect {body.words}", partial(_connect, body))

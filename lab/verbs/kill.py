@@ -47,6 +47,14 @@ class Victim(Model):
         yield from known.place(where, self.host, self.service)
 
 
+def check_victim(deed: str, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
+    """Whether it exists, and the overlay has daemons to kill or to pause."""
+    yield from body.check(where, known)
+    kind = known.scenario.overlay.kind
+    if body.daemon is not None and not OVERLAYS.get(kind).has_daemons:
+        yield Problem(where, f"a daemon to {deed} on overlay {kind}", "a host or a service")
+
+
 class DaemonDeath(Restartable):
     """`kill -9` of a host's overlay daemon. The kernel's part of the data path goes on."""
 
@@ -154,10 +162,7 @@ class _Kill(Verb[Victim]):
     odds = 10
 
     def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
-        yield from body.check(where, known)
-        kind = known.scenario.overlay.kind
-        if body.daemon is not None and not OVERLAYS.get(kind).has_daemons:
-            yield Problem(where, f"a daemon to kill on overlay {kind}", "a host or a service")
+        yield from check_victim(self.name, where, body, known)
 
     def plan(self, body: Victim, planning: Planning) -> Fault:
         return death_of(body)

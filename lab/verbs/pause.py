@@ -10,13 +10,12 @@ from signal import SIGCONT, SIGSTOP
 
 from lab.contracts.fault import Bench, Fault, Mark
 from lab.errors import LabError
-from lab.kinds.overlays import OVERLAYS
 from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
 from lab.records.history import PeerGone
 from lab.scenario.base import Problem
 from lab.scenario.check import Known
 from lab.scenario.resolve import Replica
-from lab.verbs.kill import Victim
+from lab.verbs.kill import Victim, check_victim
 
 Stopped = tuple[str, str, str]
 """What has no turns: kind (host, daemon, container), name, and the host on which it is."""
@@ -101,14 +100,6 @@ async def _signal(bench: Bench, number: int, one: Stopped) -> None:
     await bench.lab.hosts[host].signal(number, container=container, daemon=kind == "daemon")
 
 
-def check_victim(where: Where, body: Victim, known: Known) -> Iterator[Problem]:
-    """Whether it is there to be paused."""
-    yield from body.check(where, known)
-    kind = known.scenario.overlay.kind
-    if body.daemon is not None and not OVERLAYS.get(kind).has_daemons:
-        yield Problem(where, f"a daemon to pause on overlay {kind}", "a host or a service")
-
-
 class _Pause(Verb[Victim]):
     name = "pause"
     model = Victim
@@ -127,7 +118,7 @@ class _Pause(Verb[Victim]):
     odds = 3
 
     def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
-        yield from check_victim(where, body, known)
+        yield from check_victim(self.name, where, body, known)
 
     def plan(self, body: Victim, planning: Planning) -> Fault:
         return PauseFault(body)

@@ -10,8 +10,8 @@ from lab.kinds.verbs import Planning, Verb, Where
 from lab.scenario.base import Problem, fault
 from lab.scenario.check import Known
 from lab.scenario.steps import Step
-from lab.verbs.kill import Victim
-from lab.verbs.pause import PauseFault, check_victim
+from lab.verbs.kill import Victim, check_victim
+from lab.verbs.pause import PauseFault
 
 
 async def _resume(pause: PauseFault, bench: Bench) -> Detail:
@@ -39,7 +39,7 @@ class _Resume(Verb[Victim]):
             raise fault("no `for`: what is resumed goes on", "`for` beside resume")
 
     def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
-        yield from check_victim(where, body, known)
+        yield from check_victim("pause", where, body, known)
 
     def plan(self, body: Victim, planning: Planning) -> Action:
         pause = PauseFault(body)
