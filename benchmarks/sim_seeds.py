@@ -1,7 +1,7 @@
 """Many seeds: how long the sweep of a small scenario takes on all cores, and what one run costs.
 
 The whole command's work is in it (workers that start, runs, judging, ledger), but for the page. Workers share the
-machine with whatever else goes on, so their processor time, divided by the cores, stands beside the wall time.
+machine with whatever else goes on, so their processor time, divided by the cores, stands next to the wall time.
 """
 
 import os

@@ -97,7 +97,7 @@ class Meter:
         self.by_kind: defaultdict[type, int] = defaultdict(int)
 
     def __call__(self, message: Any, size: int) -> None:
-        """A message of so many bytes is sent."""
+        """A message of that size, in bytes, is sent."""
         self.by_kind[type(message)] += size
 
     def gossip(self) -> int:

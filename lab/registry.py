@@ -5,7 +5,7 @@ A registry has two sources. The lab's own kinds are the modules of one folder: `
 of the folder as its `KIND`, an entry point as what it points at. No kind is imported before somebody asks for it, and
 a kind that cannot be imported hinders nobody who does not ask for it.
 
-Must not know any kind, nor the sorts that there are: whoever owns a sort makes its registry.
+Must not know any kind, nor the sorts that there are: the owner of a sort makes its registry.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Tables of a run: sequences of typed records, and the same as columns for whoever works with data frames.
+"""Tables of a run: sequences of typed records, and the same as columns for data frames.
 
 Owns the names and types of columns. Knows nothing of runs. pyarrow, which holds the columns, is imported only when a
 frame is asked for.

@@ -1,4 +1,4 @@
-"""The condition `dns`: a name has so many addresses, or exactly these, wherever it is asked."""
+"""The condition `dns`: a name has this number of addresses, or exactly these, in each container that asks."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any

@@ -33,7 +33,7 @@ Body = dict[str, Any]
 
 
 class Planning(Struct, frozen=True):
-    """What the plan of a step depends on beside what is said to its verb; `duration` is its `for`."""
+    """What the plan of a step depends on besides the verb's own body; `duration` is its `for`."""
 
     index: int
     hosts: tuple[str, ...]
@@ -59,7 +59,7 @@ class Chance(Struct, frozen=True):
     """Steps drawn so far."""
 
     def some_hosts(self, least: int) -> list[str]:
-        """So many hosts or more, in the scenario's order."""
+        """At least this many hosts, in the scenario's order."""
         found = self.rng.sample(list(self.hosts), self.rng.randint(least, len(self.hosts)))
         return sorted(found, key=self.hosts.index)
 
@@ -88,10 +88,10 @@ class Verb(Generic[B]):
     # Shape of a step
 
     takes_for: Literal["", "lasts", "holds"] = ""
-    """What `for` says beside it: how long its fault lasts, or how long its condition must hold; empty: it may not
+    """What `for` says next to it: how long its fault lasts, or how long its condition must hold; empty: it may not
     stand there."""
     may_fail: bool = False
-    """Whether `on_failure: continue` may stand beside it."""
+    """Whether `on_failure: continue` may stand next to it."""
     overlay_needs: Literal["", "verb", "daemons"] = ""
     """What the overlay must have: this verb among those that it lists, or daemons; empty: nothing."""
     needs: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Verb(Generic[B]):
     """Its part in a timeline's beginning: it brings the lab up, adds to it, or only watches and waits; empty: what
     it does is a disturbance."""
 
-    # What its events mean to whoever reads a history
+    # What its events mean to a reader of a history
 
     changes: Literal["", "end", "both"] = ""
     """When other things should be true than before: at the end of its step, at both ends of its fault, or never."""

@@ -28,7 +28,7 @@ DIAL_TIMEOUT = 3 * SECOND
 """As the daemon's."""
 SYN_RETRY = 1 * SECOND
 SEGMENT: Final = 1448
-"""What one TCP packet carries on Ethernet, beside `SEGMENT_HEADERS` bytes of IPv4, TCP and its timestamps."""
+"""What one TCP packet carries on Ethernet, besides `SEGMENT_HEADERS` bytes of IPv4, TCP and its timestamps."""
 SEGMENT_HEADERS: Final = 52
 
 

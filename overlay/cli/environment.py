@@ -22,7 +22,7 @@ class CommandEnvironment:
     """One host, for the time of one command."""
 
     simulated = False
-    """There are no processes here beside the daemon: no proxy, no container form, no systemd."""
+    """There are no processes here besides the daemon: no proxy, no container form, no systemd."""
 
     def __init__(self, environment: Mapping[str, str], client: DaemonClient) -> None:
         self.environment = environment
@@ -45,7 +45,7 @@ class CommandEnvironment:
         self.write(clean(text, keep=LINES) + "\n", complaint=True)
 
     def note(self, text: str) -> None:
-        """A word for people beside an exit code of 0; whoever reads the output gets none of it."""
+        """A word for people beside an exit code of 0; programs that read the output get none of it."""
         self.complain(f"weave: {text}")
 
     # --- the host ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ HELP = """\
 Usage: weave launch-proxy [FLAGS]         (`weave launch` takes these flags too; --proxy: none of them, but the proxy)
 
   -H ADDRESS                        tcp://IP:PORT or unix:///PATH, repeatable (tcp://127.0.0.1:12375 and a unix socket);
-                                    whoever reaches it is root on this host: use TLS where others can
+                                    a client that reaches it is root on this host: use TLS where others can
   --allow-host NAME,...             names of this host by which TCP is asked (localhost and IP addresses always are)
   --tls, --tlsverify                TLS on TCP; with client certificates
   --tlscacert, --tlscert, --tlskey FILE

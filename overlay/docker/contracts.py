@@ -1,4 +1,4 @@
-"""What the router's containers need of an engine and of the bridge, whoever gives it: a real host or a simulated one.
+"""What the router's containers need of an engine and of the bridge, on a real host or a simulated one.
 
 `engine.EngineClient` and `kernel.attach.Ports` are those of a real host. Of data alone: nothing is imported that they
 need.

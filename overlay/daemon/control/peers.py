@@ -1,4 +1,4 @@
-"""Peers: whom to dial, whom to forget, their clocks, and how this peer or another one goes."""
+"""Peers: which to dial, which to forget, their clocks, and how this peer or another one goes."""
 
 from collections.abc import Sequence
 from contextlib import suppress

@@ -113,7 +113,7 @@ class Access(Enum):
 
     LOOK = "everybody"
     REPORT = "everybody, one at a time: making the answer holds the loop"
-    CHANGE = "whoever has the token: it changes something, or tells more than it should"
+    CHANGE = "a client with the token: it changes something, or tells more than it should"
 
 
 class Takes(Enum):
