@@ -65,7 +65,7 @@ class Peer:
     """
 
     __slots__ = (
-        "_do", "_handled", "_waiting", "address", "busy_until", "clock", "disk", "ends", "life", "listening", "name",
+        "_do", "_handled", "_waiting", "address", "clock", "disk", "ends", "life", "listening", "name",
         "node", "port", "powered", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "world",
     )  # fmt: skip
 
@@ -89,8 +89,6 @@ class Peer:
         """On connections and in datagrams, without the headers of TCP, UDP and IP."""
         self.sent_messages = 0
         self.sent_datagrams = 0
-        self.busy_until = 0
-        """When it has handled what has arrived, on a machine that takes time for it."""
         self._handled = 0
         """Inputs of earlier lives."""
         self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
@@ -305,7 +303,7 @@ class Peer:
             self.feed(input)
             return
         size = world.size_of(message) if message is not None else 0
-        world.scheduler.at(world.machine.work(self, world.scheduler.now, size), self._taken, input, self.life)
+        world.machine.work(self, size, self._taken, input, self.life)
 
     def _taken(self, input: Input, life: int) -> None:
         if self.life == life:

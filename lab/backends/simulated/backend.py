@@ -106,7 +106,7 @@ class SimBackend:
         loop = current()
         world = World(scenario.seed, scenario.links, loop.scheduler)
         if (cost := scenario.machine) is not None:
-            world.machine = CpuModel(cost.cores, cost.per_message, cost.per_byte)
+            world.machine = CpuModel(world.scheduler, cost.cores, cost.per_message, cost.per_byte)
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
         reach = LabRoutes(world.network, kernels, engines, world.carriers, world.spoken_to)
