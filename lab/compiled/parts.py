@@ -48,7 +48,10 @@ def inputs() -> str:
 
     Constants of modules that stay as they are become part of the code too, so all that may be imported counts.
     """
-    files = [*(TOP / "overlay").rglob("*.py"), *(TOP / "lab" / "sim").glob("*.py"), TOP / "lab" / "links.py"]
+    files = [
+        *(TOP / "overlay").rglob("*.py"),
+        *(path for name in ("sim", "links") for path in (TOP / "lab" / name).glob("*.py")),
+    ]
     digest = sha256("\0".join((_RULES, sys.version, platform.machine(), *MODULES)).encode())
     for name, path in sorted((path.relative_to(TOP).as_posix(), path) for path in files):
         digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")

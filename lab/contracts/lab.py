@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
+from lab.links.changes import LinkChange
 from lab.records.history import PeerGone, Sample, View
 
 T = TypeVar("T")
@@ -145,6 +146,18 @@ class Obstructed(Protocol):
 
     async def set_obstacle(self, key: int, obstacle: Obstacle | None) -> None:
         """Set this obstacle, or take it away; those of other keys stay."""
+        ...
+
+
+class Linked(Protocol):
+    """A lab whose links can be changed while it runs."""
+
+    async def set_link(self, key: int, change: LinkChange | None) -> None:
+        """Set this change, or take it away; those of other keys stay.
+
+        Changes go over the scenario's links parameter by parameter; of several the one that was set last wins, and
+        setting a key again counts as the last. The new link holds for packets that are sent from then on, on each
+        direction as soon as it returns. `lab.links.changes.ChangedLinks` says what holds."""
         ...
 
 

@@ -1,125 +1,95 @@
-"""What one direction of a link does to one packet after another: the model of `lab.links`, in virtual time.
+"""One direction between two simulated hosts: the model of `lab.links`, and what else stands in the way for a while.
 
-Owns the state that a link needs for it (bursts of loss, the queue of a limited rate) and what stands in its way for a
-while (protocols that a firewall drops, a smaller MTU). Draws are compared, added and divided as integers, or as the
-generator's own fractions, so that every machine draws the same.
+Owns what only the simulator needs of it: cuts, protocols that a firewall drops, a smaller MTU, corrupt packets that no
+kernel takes, and what losses cost a TCP connection, whose packets are not simulated one by one.
 """
 
 from collections.abc import Iterable
 
-from lab.links import Distribution, Link
+from lab.links import Link
+from lab.links.model import DirectionModel
 from overlay.env import MILLISECOND, Random
 
 RTO_MIN = 200 * MILLISECOND
 """Linux's shortest retransmission time-out of TCP."""
 RTO_MAX = 120_000 * MILLISECOND
-_BITS = 16
-_ONE = 1 << _BITS
+NEVER = 10 * RTO_MAX
+"""Longer than anybody waits."""
 
 
-class LinkModel:
+class LinkModel(DirectionModel):
     """One direction between two hosts. `cut`: nothing passes. `plain`: whatever passes takes `delay`."""
 
-    __slots__ = ("_bad", "_busy_until", "_rng", "blocked", "cut", "delay", "limit", "link", "plain", "queue_limit")
+    __slots__ = ("_mtu", "blocked", "cut", "delay", "limit", "plain", "varies")
 
     def __init__(self, link: Link, base: int, rng: Random) -> None:
         """`base` is what the way takes even on a perfect link, in nanoseconds."""
+        super().__init__(link, rng, base)
         self.cut = False
-        self._rng = rng
-        self._bad = False
-        self._busy_until = 0
-        self.link = link
+        self.varies = False
+        """A step has changed it for a while: a lost segment is sent again on the link as it is by then."""
         self.delay = base + link.delay
+        self._mtu = 0
         self.obstruct((), 0)
-        self.queue_limit = MILLISECOND * 100
-        """How long a packet may wait for a limited rate before it is dropped, as `tbf` does."""
 
     def obstruct(self, blocked: Iterable[tuple[str, int]], mtu: int) -> None:
         """From now on these (protocol, port of destination; 0: all) are dropped, and packets above `mtu` (0: none)."""
-        link = self.link
         self.blocked = tuple(blocked)
-        self.limit = min(filter(None, (link.mtu, mtu)), default=0)
+        self._mtu = mtu
+        self._settle(busy=False)
+
+    def change(self, link: Link, now: int) -> None:
+        """See `DirectionModel`."""
+        super().change(link, now)
+        self.delay = self._base + link.delay
+        self._settle(busy=self._queue.busy_until > now)
+
+    def _settle(self, *, busy: bool) -> None:
+        link = self.link
+        self.limit = min(filter(None, (link.mtu, self._mtu)), default=0)
         """The largest IP packet that passes; 0: any."""
         self.plain = not (
             link.jitter or link.loss or link.burst or link.duplicate or link.reorder or link.corrupt or link.rate
-            or self.limit or self.blocked
+            or link.deliveries or self.limit or self.blocked or busy
         )  # fmt: skip
 
     def stops(self, protocol: str, port: int) -> bool:
         """Whether a packet of this protocol for this port does not pass."""
         return self.cut or any(protocol == what and number in (0, port) for what, number in self.blocked)
 
-    def packet(self, now: int, size: int) -> list[int]:
-        """When a packet of `size` bytes sent now arrives: once, never, or more often."""
-        link = self.link
+    def arrivals(self, now: int, size: int) -> list[int]:
+        """When a packet of `size` bytes sent now arrives: once, never, or more often. A flipped bit fails the
+        checksum, so a corrupt packet does not."""
         if self.limit and size > self.limit:
             return []
-        ready = self._queued(now, size)
-        if ready is None or self._lost() or (link.corrupt and self._rng.random() < link.corrupt):
-            return []  # a flipped bit fails the checksum
-        copies = 2 if link.duplicate and self._rng.random() < link.duplicate else 1
-        return [ready + self._way() for _ in range(copies)]
+        return [arrival.at for arrival in self.packet(now, size) if not arrival.corrupt]
 
-    def segment(self, now: int, size: int, rtt: int) -> int:
-        """When what is written to a TCP connection now arrives, retransmissions included.
+    def segment(self, now: int, size: int, rtt: int, *, lossy: bool = True) -> int:
+        """When what is written to a TCP connection now arrives, retransmissions included unless `lossy` is false.
 
         `rtt` is the round trip's time; loss costs a retransmission time-out at first and twice as much each time.
         """
-        ready = now
-        if self.link.rate:
-            # A stream is slowed down by its window, not dropped: it waits for its turn.
-            self._busy_until = ready = max(now, self._busy_until) + size * 8_000_000_000 // self.link.rate
+        # A stream is slowed down by its window, not dropped: it waits for its turn.
+        ready = self._queue.leaves(now, size, waits=True)
+        if ready is None:
+            return now + NEVER
         rto = max(RTO_MIN, 2 * rtt)
-        segments = max(1, -(-size // 1400))
-        for _ in range(segments):
+        for _ in range(_segments(size) if lossy else 0):
             pause = rto
-            while self._lost() or (self.link.corrupt and self._rng.random() < self.link.corrupt):
+            while ready - now < NEVER and self._gone():
                 ready += pause
                 pause = min(pause * 2, RTO_MAX)
-        return ready + self._way()
+        return self._arrives(ready)
 
-    def _queued(self, now: int, size: int) -> int | None:
-        if not self.link.rate:
-            return now
-        start = max(now, self._busy_until)
-        if start - now > self.queue_limit:
-            return None
-        self._busy_until = start + size * 8_000_000_000 // self.link.rate
-        return self._busy_until
+    def swallows(self, now: int, size: int) -> bool:
+        """Whether a link that varies takes what is written to a TCP connection now, and nothing arrives of it."""
+        if not self._queue.passes(now, size):
+            return True
+        return any(self._gone() for _ in range(_segments(size)))
 
-    def _lost(self) -> bool:
-        link, rng = self.link, self._rng
-        lost = bool(link.loss) and rng.random() < link.loss
-        if link.burst is not None:
-            self._bad = rng.random() >= link.burst.leave if self._bad else rng.random() < link.burst.enter
-            lost = rng.random() < (link.burst.bad if self._bad else link.burst.good) or lost
-        return lost
-
-    def _way(self) -> int:
-        link = self.link
-        if link.reorder and self._rng.random() < link.reorder:
-            return self.delay - link.delay
-        if not link.jitter:
-            return self.delay
-        return max(self.delay - link.delay, self.delay + self._spread())
-
-    def _spread(self) -> int:
-        jitter, rng = self.link.jitter, self._rng
-        match self.link.distribution:
-            case Distribution.UNIFORM:
-                return rng.randrange(-jitter, jitter + 1)
-            case Distribution.NORMAL:
-                # The sum of twelve uniform draws (Irwin and Hall): variance 1, and no logarithm.
-                return (sum(rng.getrandbits(_BITS) for _ in range(12)) - 6 * _ONE) * jitter // _ONE
-            case Distribution.PARETO:
-                # Shape 3: the inverse cube root of a uniform draw, mean 1.5, deviation sqrt(3)/2.
-                drawn = _cube_root((1 << 63) // (rng.getrandbits(15) + 1))
-                return (drawn - 98_304) * jitter // 56_756
+    def _gone(self) -> bool:
+        return self._loss.lost() or (bool(self.link.corrupt) and self._rng.random() < self.link.corrupt)
 
 
-def _cube_root(value: int) -> int:
-    low, high = 0, 1 << 22
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if middle**3 <= value else (low, middle - 1)
-    return low
+def _segments(size: int) -> int:
+    return max(1, -(-size // 1400))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from lab.links import Links
+from lab.links.changes import ChangedLinks, LinkChange
 from lab.sim.link_model import LinkModel
 from lab.sim.routers import Fate, Leg, Routers
 from lab.sim.scheduler import Scheduler
@@ -31,10 +32,10 @@ class SimNetwork(Streams):
     def __init__(self, scheduler: Scheduler, links: Links, rng: Random) -> None:
         super().__init__(scheduler)
         self.cuts = 0
-        """How often cuts and obstacles were changed."""
+        """How often cuts, obstacles and links were changed."""
         self.routers: Routers | None = None
         """What joins networks; None: there is one, and all are in it."""
-        self._links = links
+        self._links = ChangedLinks(links)
         self._rng = rng
         self._by_address: dict[str, Site] = {}
         self._addresses: dict[str, tuple[str, ...]] = {}
@@ -87,6 +88,15 @@ class SimNetwork(Streams):
         blocked = [(protocol, port) for _, protocol, port, _ in found if protocol]
         return blocked, min((mtu for *_, mtu in found if mtu), default=0)
 
+    def change_links(self, key: int, change: LinkChange | None) -> None:
+        """Put a change over the links, or take that of this key away."""
+        changed = self._links.set(key, change)
+        self.cuts += 1
+        for pair, way in self._ways.items():
+            way.varies = self._links.changed(*pair)
+            if pair in changed:
+                way.change(changed[pair], self.scheduler.now)
+
     # --- who reaches whom -------------------------------------------------------------------------------------------
 
     def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
@@ -117,6 +127,7 @@ class SimNetwork(Streams):
             base = BASE_DELAY if sender != receiver else BASE_DELAY // 10
             way = self._ways[sender, receiver] = LinkModel(self._links.between(sender, receiver), base, self._rng)
             way.cut = self._is_cut(sender, receiver)
+            way.varies = self._links.changed(sender, receiver)
             way.obstruct(*self._obstructed(sender, receiver))
         return way
 
@@ -153,7 +164,7 @@ class SimNetwork(Streams):
         if way.plain:
             scheduler.at(scheduler.now + way.delay, self._datagram, target, port, source, message, way)
         elif not way.stops("udp", outer):
-            for arrival in way.packet(scheduler.now, size + (IPV6_HEADERS if ":" in source.host else HEADERS)):
+            for arrival in way.arrivals(scheduler.now, size + (IPV6_HEADERS if ":" in source.host else HEADERS)):
                 scheduler.at(arrival, self._datagram, target, port, source, message, way)
 
     def _datagram(self, target: Site, port: int, source: Address, message: Any, way: LinkModel) -> None:

@@ -139,8 +139,8 @@ class Streams(ABC):
             there, back = self.way(site.name, leg.host), self.way(leg.host, site.name)
             if not there.stops("tcp", leg.port) and not back.stops("tcp", dial.near):
                 # Once there and once back; a lost packet costs the pause of a lost SYN.
-                arrivals = [now + there.delay] if there.plain else there.packet(now, 60)
-                returns = [a + back.delay if back.plain else b for a in arrivals for b in (back.packet(a, 60) or [0])]
+                arrivals = [now + there.delay] if there.plain else there.arrivals(now, 60)
+                returns = [a + back.delay if back.plain else b for a in arrivals for b in (back.arrivals(a, 60) or [0])]
                 if returns and returns[0] and returns[0] < deadline:
                     target = self._sites[leg.host]
                     if target.listening and leg.port == target.port:
@@ -196,14 +196,17 @@ class Streams(ABC):
             return
         if end.stuck is not None:
             end.stuck.append((message, size))
-        elif _held(end, size):
+        elif _held(end, size) or (end.way.varies and end.way.swallows(self.scheduler.now, size)):
             self._stick(end, message, size)
         else:
             self._send(end, message, size)
 
     def _send(self, end: End, message: Any, size: int) -> None:
         scheduler, way = self.scheduler, end.way
-        arrival = scheduler.now + way.delay if way.plain else way.segment(scheduler.now, size, way.delay * 2)
+        if way.plain:
+            arrival = scheduler.now + way.delay
+        else:
+            arrival = way.segment(scheduler.now, size, way.delay * 2, lossy=not way.varies)
         if arrival < end.arrival:
             arrival = end.arrival
         end.arrival = arrival
@@ -219,7 +222,9 @@ class Streams(ABC):
         if end.stuck is None or end.site.name not in self._ends or end.conn not in self._ends[end.site.name]:
             return
         moved = False
-        while end.stuck and not _held(end, end.stuck[0][1]):
+        while end.stuck and not _held(end, size := end.stuck[0][1]):
+            if end.way.varies and end.way.swallows(self.scheduler.now, size):
+                break
             moved = True
             self._send(end, *end.stuck.popleft())
         if not end.stuck:

@@ -17,6 +17,7 @@ from lab.backends.simulated.reach import LabRoutes
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError, Violation
 from lab.kinds.overlays import OVERLAYS
+from lab.links.changes import LinkChange
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.model import PROCESS
 from lab.scenario.resolve import Resolved
@@ -62,6 +63,11 @@ class SimLab:
         """See `lab.contracts.lab.Obstructed`."""
         found = (obstacle.hosts, obstacle.protocol, obstacle.port, obstacle.mtu) if obstacle is not None else None
         self.world.network.obstruct(key, found)
+        self.invariants.moved()
+
+    async def set_link(self, key: int, change: LinkChange | None) -> None:
+        """See `lab.contracts.lab.Linked`."""
+        self.world.network.change_links(key, change)
         self.invariants.moved()
 
     def now(self) -> int:

@@ -119,7 +119,7 @@ class LabRoutes:
         time = now + LOCAL
         for hops, size in ((route.there, there), (route.back, back)):
             for hop in hops:
-                arrivals = self._network.way(hop.sender, hop.receiver).packet(time, size + hop.overhead)
+                arrivals = self._network.way(hop.sender, hop.receiver).arrivals(time, size + hop.overhead)
                 if not arrivals:
                     return None
                 time = min(arrivals)

@@ -75,12 +75,12 @@ def test_all_modules_exist_and_define_no_structs() -> None:
 
 
 def test_the_name_of_a_build_follows_from_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("overlay/env.py", "lab/sim/world.py", "lab/links.py"):
+    for name in ("overlay/env.py", "lab/sim/world.py", "lab/links/values.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x = 1\n")
     monkeypatch.setattr("lab.compiled.parts.TOP", tmp_path)
     names = [inputs()]
-    for name in ("overlay/env.py", "lab/sim/world.py", "lab/links.py"):
+    for name in ("overlay/env.py", "lab/sim/world.py", "lab/links/values.py"):
         (tmp_path / name).write_text("x = 2\n")
         names.append(inputs())
     assert len(set(names)) == 4

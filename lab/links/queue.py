@@ -1,0 +1,132 @@
+"""When a packet's last byte leaves a link of limited rate, and which packets find no room in its queue. Pure.
+
+First in, first out, one packet at a time, in exact arithmetic: over any time the link lets pass what its rate allows
+and one packet more at most (the one that ends as the time begins). A rate that changes holds for the packets that come
+from then on; those that wait leave as was decided when they came, so that none overtakes.
+
+With `deliveries` a packet leaves at the first opportunity from now on that has enough bytes left, or over several; what
+an opportunity had left is lost when nothing waited for it (mm-link(1)).
+"""
+
+from bisect import bisect_left
+from collections import deque
+
+from lab.links.values import OPPORTUNITY, Link, QueueLimit
+from overlay.env import MILLISECOND
+
+__all__ = ["DEFAULT_DELIVERY_QUEUE", "DEFAULT_QUEUE", "SendQueue"]
+
+DEFAULT_QUEUE = QueueLimit(time=100 * MILLISECOND)
+"""In front of a rate."""
+DEFAULT_DELIVERY_QUEUE = QueueLimit(bytes=100 * OPPORTUNITY)
+"""In front of deliveries, which may have long pauses."""
+_BIT = 8_000_000_000
+"""Nanoseconds times bits per second, of one byte."""
+
+
+class SendQueue:
+    """What waits at the sending end of one direction."""
+
+    __slots__ = ("_limit", "_part", "_place", "_room", "_since", "_waiting", "_waiting_bytes", "busy_until", "link")
+
+    def __init__(self, link: Link) -> None:
+        self.busy_until = 0
+        """When what was taken last has left."""
+        self._part = 0
+        """What comes on top of it, in 1/rate nanoseconds."""
+        self._since = 0
+        """When the deliveries began."""
+        self._place = self._room = 0
+        """The opportunity that was used last, counted over all periods, and how many bytes it has left."""
+        self._waiting: deque[tuple[int, int]] = deque()
+        """(when it leaves, its bytes)."""
+        self._waiting_bytes = 0
+        self.link = link
+        self.change(link, 0)
+
+    def change(self, link: Link, now: int) -> None:
+        """Another link from now on; what waits has its time already."""
+        before, self.link = self.link.deliveries, link
+        self._limit = link.queue or (DEFAULT_DELIVERY_QUEUE if link.deliveries is not None else DEFAULT_QUEUE)
+        self._part = 0
+        if link.deliveries is not before:
+            self._since, self._place, self._room = now, -1, 0
+
+    def leaves(self, now: int, size: int, *, waits: bool = False) -> int | None:
+        """When a packet of `size` bytes that comes now has left; None: it never does. `waits`: however long it takes.
+
+        Packets come in the order of time."""
+        link = self.link
+        if not link.rate and link.deliveries is None:
+            return now if now >= self.busy_until else self.busy_until
+        if not waits and self._full(now, size):
+            return None
+        if link.deliveries is None:
+            if now > self.busy_until:
+                self.busy_until, self._part = now, 0
+            whole, self._part = divmod(size * _BIT + self._part, link.rate)
+            self.busy_until += whole
+        elif not self._take(max(now, self.busy_until), size):
+            return None
+        if self._limit.bytes:
+            self._waiting.append((self.busy_until, size))
+            self._waiting_bytes += size
+        return self.busy_until
+
+    def passes(self, now: int, size: int) -> bool:
+        """Whether so many bytes that come now will ever leave: not when a trace ends before."""
+        deliveries = self.link.deliveries
+        if deliveries is None or deliveries.period:
+            return True
+        first = self._first(max(now, self.busy_until))
+        return first is not None and (len(deliveries.times) - max(first, self._place + 1)) * OPPORTUNITY >= size
+
+    def _full(self, now: int, size: int) -> bool:
+        limit = self._limit
+        if not limit.bytes:
+            return self.busy_until - now > limit.time
+        while self._waiting and self._waiting[0][0] <= now:
+            self._waiting_bytes -= self._waiting.popleft()[1]
+        return bool(self._waiting) and self._waiting_bytes + size > limit.bytes
+
+    def _take(self, start: int, size: int) -> bool:
+        """Use opportunities from `start` on for one packet; False: there are not enough any more."""
+        if not self._room or self._when(self._place) < start:
+            first = self._first(start)
+            if first is None or not self._open(max(first, self._place + 1)):
+                return False
+        while size > self._room:
+            size -= self._room
+            if not self._open(self._place + 1):
+                return False
+        self._room -= size
+        self.busy_until = self._when(self._place)
+        return True
+
+    def _open(self, place: int) -> bool:
+        """Begin to use an opportunity; False: there is none so late."""
+        there = self._when(place) >= 0
+        self._place, self._room = place, OPPORTUNITY if there else 0
+        return there
+
+    def _when(self, place: int) -> int:
+        """When an opportunity is; -1: there is none so late."""
+        deliveries = self.link.deliveries
+        assert deliveries is not None
+        turn, index = divmod(place, len(deliveries.times))
+        if turn and not deliveries.period:
+            return -1
+        return self._since + turn * deliveries.period + deliveries.times[index]
+
+    def _first(self, start: int) -> int | None:
+        """The first opportunity at `start` or later."""
+        deliveries = self.link.deliveries
+        assert deliveries is not None
+        elapsed = max(0, start - self._since)
+        turn = elapsed // deliveries.period if deliveries.period else 0
+        index = bisect_left(deliveries.times, elapsed - turn * deliveries.period)
+        if index == len(deliveries.times):
+            if not deliveries.period:
+                return None
+            turn, index = turn + 1, 0
+        return turn * len(deliveries.times) + index
