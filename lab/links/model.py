@@ -13,10 +13,10 @@ from lab.links.queue import SendQueue
 from lab.links.values import Link
 from overlay.env import Random
 
-__all__ = ["Arrival", "DirectionModel"]
+__all__ = ["DirectionModel", "PacketCopy"]
 
 
-class Arrival(NamedTuple):
+class PacketCopy(NamedTuple):
     """One copy of a packet that comes out at the other end."""
 
     at: int
@@ -46,7 +46,7 @@ class DirectionModel:
         self.link = self._loss.link = self._jitter.link = link
         self._queue.change(link, now)
 
-    def packet(self, now: int, size: int) -> list[Arrival]:
+    def packet(self, now: int, size: int) -> list[PacketCopy]:
         """What arrives of a packet of `size` bytes (of IP) that is sent now: one copy, none, or two."""
         link = self.link
         if link.mtu and size > link.mtu:
@@ -57,7 +57,7 @@ class DirectionModel:
         rng = self._rng
         corrupt = bool(link.corrupt) and rng.random() < link.corrupt
         copies = 2 if link.duplicate and rng.random() < link.duplicate else 1
-        return [Arrival(self._arrives(ready), corrupt) for _ in range(copies)]
+        return [PacketCopy(self._arrives(ready), corrupt) for _ in range(copies)]
 
     def _arrives(self, ready: int) -> int:
         """When a copy arrives that left at `ready`; draws for it, so this is called once for each."""
