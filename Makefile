@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients vms demo docs check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
+.PHONY: help setup compile docker clients browser page vms demo docs check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -15,6 +15,15 @@ docker: setup             ## as root: an engine and mmdebstrap, for hosts that r
 clients: docker           ## real clients of the Docker API for the tests: docker's Python client, compose 1 and 2 (as root Podman too)
 	@sh .ci/setup clients
 	@sh .ci/clients || echo "could not fetch clients: what needs them will not be tested" >&2
+
+browser: setup            ## as root: Chromium and Node.js, for tests of the page; the parts of the page from npm
+	@sh .ci/setup browser
+	@.ci/web >/dev/null || echo "could not fetch the parts of the page: its bundle will not be compared" >&2
+
+page:                     ## build lab/report/bundle from lab/report/web again (needs node and npm)
+	@ln -sfn "$$(.ci/web)" lab/report/web/node_modules
+	@node lab/report/web/build.mjs
+	@rm lab/report/web/node_modules
 
 vms: setup                ## as root: Vagrant with libvirt and QEMU, and the box of real machines
 	@sh .ci/setup vms
@@ -44,7 +53,7 @@ check: setup lint         ## what to run before each commit (minutes): style, ty
 	@$(PY) -m pytest scenarios/walkthrough.yaml -q
 
 # Two processes: a file's tests stay in one of them. What needs virtual machines comes first (tests/conftest.py).
-test: setup clients lint  ## every tier of tests, and every scenario on real packets
+test: setup clients browser lint  ## every tier of tests, and every scenario on real packets
 	@sh .ci/setup compile
 	@code=0; \
 	$(PY) -m pytest $(PURE) -n 2 --dist worksteal -q || code=$$?; \

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
+from browser import Browser
 from docker_hosts import DockerHost, need_docker
 from hypothesis import settings
 from overlay_hosts import Host, Underlay, underlay
@@ -82,3 +83,21 @@ def orion(net: Underlay) -> Host:
 def macbook(net: Underlay) -> Host:
     """See `orion`."""
     return net.hosts["macbook"]
+
+
+@pytest.fixture(scope="session")
+def one_browser() -> Iterator[Browser]:
+    """Starting a browser takes a second: one for all tests of a process."""
+    made = Browser()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(one_browser: Browser) -> Browser:
+    """A headless Chromium with an empty page, 1280 by 900, light. Skips where there is none; in CI it fails."""
+    one_browser.without_scripts(False)
+    one_browser.open("about:blank")
+    one_browser.resize(1280, 900)
+    one_browser.scheme("light")
+    return one_browser

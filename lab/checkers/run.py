@@ -18,11 +18,11 @@ from lab.kinds.probes import asks_name
 from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
 
-__all__ = ["Epoch", "FaultBand", "PlayedStep", "RecordedRun", "in_order", "nearest_rank"]
+__all__ = ["COLOUR", "Epoch", "FaultBand", "PlayedStep", "RecordedRun", "in_order", "nearest_rank"]
 
 
 _T = TypeVar("_T")
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class PlayedStep(Struct, frozen=True, kw_only=True):
@@ -317,7 +317,7 @@ def _bands(events: list[Event], end: int) -> list[FaultBand]:
                 start=event.t,
                 end=end if healed is None else healed,
                 healed=healed is not None,
-                colour=colour if _COLOUR.fullmatch(colour := str(event.detail.get("colour") or "")) else "",
+                colour=colour if COLOUR.fullmatch(colour := str(event.detail.get("colour") or "")) else "",
             )
         )
     return bands

@@ -1,14 +1,17 @@
-"""The HTML page of a run: one file, with its style and pictures inside. Pure but for reading its own template.
+"""The HTML page of a run: one file, with its data, its style and its program inside. Pure but for reading its parts.
 
-Owns what is said where; the numbers come from `lab.report.summary`, the pictures from `lab.plots`.
+Owns what is said where without a program, and the frame around what the program draws (`lab/report/web`). The numbers
+come from `lab.report.summary`, the data of figures from `lab.report.feed`. `render_live` is the same page without a
+past: its records come while it is looked at.
 """
 
-from base64 import b64encode
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from lab.checkers import RecordedRun
 from lab.checkers.convergence import METRICS
@@ -16,11 +19,13 @@ from lab.checkers.run import PlayedStep
 from lab.checkers.world import HEAL
 from lab.kinds.probes import ordered_probes, title_of
 from lab.kinds.verbs import verb_of
-from lab.plots.style import Figure
+from lab.report.columns import columns
+from lab.report.embed import bundle, in_script
+from lab.report.feed import Feed, fed
 from lab.words import count, span, were
 from overlay.clean import LINES, clean_tree
 
-__all__ = ["render"]
+__all__ = ["data_of", "render", "render_live"]
 
 _HEADLINES = {
     "valid": ("Valid", "Everything that was expected came true."),
@@ -33,14 +38,15 @@ _BUSY_SHARE = 0.2
 _MACHINE = {"cores": "Cores", "kernel": "Kernel", "python": "Python", "cpu": "Processor"}
 
 
-def render(run: RecordedRun, summary: dict[str, Any], figures: list[Figure]) -> str:
-    """The page."""
-    return _template().render(
+def render(run: RecordedRun, summary: dict[str, Any], tables: Sequence[str] = ()) -> str:
+    """The page of a stored run; `tables` are the names of its figures that have a table next to it."""
+    data, notes = data_of(run, tables)
+    return _template("page.html.j2").render(
         summary=summary,
         verdict=summary["verdict"],
         headline=_HEADLINES[summary["verdict"]][0],
         verdict_text=_verdict_text(summary),
-        notes=_notes(run, summary),
+        notes=_notes(run, summary) + notes,
         tiles=_tiles(run, summary),
         steps=[_step(run, step) for step in run.steps],
         bands=[
@@ -51,34 +57,56 @@ def render(run: RecordedRun, summary: dict[str, Any], figures: list[Figure]) -> 
             }
             for band in run.bands
         ],
-        figures=[
-            {
-                "name": figure.name,
-                "title": figure.title,
-                "caption": figure.caption,
-                "data": b64encode(figure.png).decode(),
-            }
-            for figure in figures
-        ],
+        data=Markup(in_script(data)) if run.meta is not None else "",
+        bundle=_marked(bundle().script, bundle().style),
+        policy=bundle().policy,
         metrics=[metric for metric in METRICS if any(metric in row for row in summary["convergence"])],
         environment=_environment(run, summary),
         samples_shown=_SAMPLES_SHOWN,
     )
 
 
+def render_live(title: str, live: dict[str, Any]) -> str:
+    """The page of a lab that runs: `live` is for `lab/report/web/src/live.js`, which gets the records (of
+    `lab.report.feed.Feed`) and sends what hands do. It may talk to the server that it came from, and to nobody else."""
+    return _template("live.html.j2").render(
+        title=title,
+        data=Markup(in_script({"records": [], "series": [], "live": live})),
+        bundle=_marked(bundle().script, bundle().style),
+        policy=f"{bundle().policy}; connect-src 'self'",
+    )
+
+
+def data_of(run: RecordedRun, tables: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """(what the program draws, what a reader must know about it). `docs/results.md` says what is left out of it."""
+    feed = Feed()
+    records = fed(run.records, feed)
+    series, notes = columns(run, feed)
+    return {"records": records, "series": series, "tables": list(tables)}, notes
+
+
+def _marked(script: str, style: str) -> dict[str, Markup]:
+    """The bundle as it stands in a page; it was built here and holds no foreign word."""
+    return {"script": Markup(script), "style": Markup(style)}
+
+
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        finalize=partial(clean_tree, keep=LINES),  # words of scenarios, containers and peers
+        finalize=_harmless,  # words of scenarios, containers and peers
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["span"] = span
     environment.filters["clock"] = lambda t: f"{t / 1e9:.1f} s"
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
+
+
+def _harmless(value: Any) -> Any:
+    return value if isinstance(value, Markup) else clean_tree(value, keep=LINES)
 
 
 def _percent(run: RecordedRun, t: int) -> float:

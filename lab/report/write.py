@@ -43,7 +43,7 @@ def write(
             old.unlink()
     from lab.report.page import render
 
-    replace_file(run_dir / INDEX, render(run, raw, found).encode())
+    replace_file(run_dir / INDEX, render(run, raw, [figure.name for figure in found]).encode())
     summary["figures"] = [
         {"name": figure.name, "title": figure.title, "files": [f"{figure.name}.png", f"{figure.name}.csv"]}
         for figure in found

@@ -121,7 +121,7 @@ def test_every_place_tells_of_the_same_outages(
     if longest is None:
         assert re.match(r"Every pair reached each other: \d+ tr(y|ies), none failed", picture.title)
     else:
-        assert f"<b>{span(longest)}</b><span>longest outage of a pair</span>" in render(run, summary, [picture])
+        assert f"<b>{span(longest)}</b><span>longest outage of a pair</span>" in render(run, summary)
         if told["ended"]:
             name = told["series"].partition(" ")[2]
             assert picture.title.startswith(f"{name} unreachable for {span(longest)}")

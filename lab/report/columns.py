@@ -1,0 +1,107 @@
+"""The tries of a stored run as columns, small enough for a page however many there are. Pure.
+
+Up to `MOST` tries are given one by one. Of more, each series is cut where its state changes and at the edges of equal
+intervals; one entry then stands for all tries in between: their state, the median of their latencies, and their
+number (`w`). States stay exact. Where even these are too many, an interval of a series gets one entry, with the worst
+state in it.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby, pairwise
+from statistics import median_low
+from typing import Any
+
+from lab.checkers.run import RecordedRun
+from lab.checkers.schedule import interval
+from lab.checkers.world import SeriesKey
+from lab.kinds.probes import asks_name
+from lab.records.history import Sample
+from lab.report.feed import CUT, LEAKED, MISSED, NOTHING, REACHED, WRONG, Feed, microseconds, outcome
+
+__all__ = ["MOST", "MOST_SERIES", "columns"]
+
+MOST = 80_000
+"""Most tries that are given one by one."""
+MOST_SERIES = 8_500
+"""Most series of a page: all to all of 64 containers by two probes."""
+_FEWEST = 8
+_RANK = {NOTHING: 0, REACHED: 1, CUT: 2, MISSED: 4, WRONG: 5, LEAKED: 6}
+
+Entry = tuple[int, int, int, int, int]
+"""(due, state, latency in µs, number of answers, how many tries)."""
+
+
+def columns(run: RecordedRun, feed: Feed, most: int = MOST) -> tuple[list[dict[str, Any]], list[str]]:
+    """(the series, what a reader must know of what was left out)."""
+    keys = list(run.series)
+    notes: list[str] = []
+    if len(keys) > MOST_SERIES:
+        notes.append(f"This page shows {MOST_SERIES} of {len(keys)} series of tries; the tables (CSV) have all.")
+        keys = keys[:MOST_SERIES]
+    tries = sum(len(run.series[key]) for key in keys)
+    found: list[dict[str, Any]] = []
+    width = 0
+    coarse = False
+    if tries > most:
+        count = max(most // max(len(keys), 1), _FEWEST)
+        width = max((min(run.end, run.stop) - run.start) // count, 1)
+        changes = sum(sum(a[1] != b[1] for a, b in pairwise(_each(run, key))) for key in keys)
+        coarse = changes > most
+        notes.append(
+            f"{tries:,} tries are aggregated for this page, over {width / 1e9:.3g} s each: a point stands for all "
+            "tries of one pair in that time"
+            + (", with the worst of what became of them." if coarse else ", cut where what became of them changed.")
+            + " The tables (CSV) and the history have each try."
+        )
+    for key in keys:
+        entries = list(_each(run, key))
+        every = interval(run.series[key])
+        if width:
+            entries = list(_merged(entries, width, coarse))
+            every = max(every, width)
+        found.append(feed.series(key) | _columns(entries, every, named=asks_name(key[0]), whole=not width))
+    return found, notes
+
+
+def _each(run: RecordedRun, key: SeriesKey) -> Iterator[Entry]:
+    duties = [(epoch.start, epoch.should.get(key), epoch.answers.get(key)) for epoch in run.epochs]
+    place, should, answers = 0, None, None
+    for sample in run.series[key]:
+        while place < len(duties) and duties[place][0] <= sample.t:
+            _, should, answers = duties[place]
+            place += 1
+        yield _entry(sample, should, answers)
+
+
+def _entry(sample: Sample, should: bool | None, answers: tuple[str, ...] | None) -> Entry:
+    return sample.t, outcome(sample, should, answers), microseconds(sample), len(sample.answers), 1
+
+
+def _merged(entries: Iterable[Entry], width: int, coarse: bool) -> Iterator[Entry]:
+    for _, group in groupby(entries, lambda entry: (entry[0] // width, 0 if coarse else entry[1])):
+        tries = list(group)
+        answered = [latency for _, _, latency, _, _ in tries if latency]
+        yield (
+            tries[0][0],
+            max((state for _, state, *_ in tries), key=_RANK.__getitem__),
+            median_low(answered) if answered else 0,
+            tries[-1][3],
+            len(tries),
+        )
+
+
+def _columns(entries: list[Entry], every: int, *, named: bool, whole: bool) -> dict[str, Any]:
+    times = [entry[0] for entry in entries]
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    regular = bool(steps) and whole and every > 0 and all(step == every for step in steps)
+    made: dict[str, Any] = {
+        "every": every,
+        "t": times[:1] if regular else times[:1] + steps,
+        "s": "".join([str(entry[1]) for entry in entries]),
+        "l": [entry[2] for entry in entries],
+    }
+    if named:
+        made["n"] = [entry[3] for entry in entries]
+    if not whole:
+        made["w"] = [entry[4] for entry in entries]
+    return made

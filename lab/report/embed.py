@@ -1,0 +1,50 @@
+"""Puts the bundle and the data of a page into one HTML file that may load nothing and run nothing else.
+
+Owns how data stands in a page, and its Content-Security-Policy. Reads the files of `lab/report/bundle`, which
+`make page` builds from `lab/report/web`.
+"""
+
+import hashlib
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+__all__ = ["Bundle", "bundle", "in_script"]
+
+_FOLDER = Path(__file__).parent / "bundle"
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """The page's program and style."""
+
+    script: str
+    style: str
+    notice: str
+    """The licences of the parts of others that are in it."""
+    policy: str
+    """The Content-Security-Policy of a page that runs this script and asks nobody for anything."""
+
+
+@cache
+def bundle() -> Bundle:
+    """What `make page` built."""
+    script = (_FOLDER / "page.js").read_text(encoding="utf-8").strip()
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return Bundle(
+        script=script,
+        style=(_FOLDER / "page.css").read_text(encoding="utf-8").strip(),
+        notice=(_FOLDER / "THIRD-PARTY.txt").read_text(encoding="utf-8"),
+        policy=f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'",
+    )
+
+
+def in_script(data: Any) -> str:
+    """JSON that may stand within `<script type="application/json">`: nothing in it can end the element."""
+    text = msgspec.json.encode(data).decode()
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text

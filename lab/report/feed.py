@@ -1,0 +1,226 @@
+"""What the page gets of a history: each record, made small and harmless, with what JavaScript cannot know. Pure.
+
+Owns the records of the page (`lab/report/web/src/model.js` reads them). One `Feed` serves a stored run and a live one:
+records of a history go in one by one, dicts for JSON come out. What a verb means, whether a try should have succeeded,
+and which names a service has, is decided here, so that the page only shows it.
+
+Every record has `k`, its kind, and `t`, nanoseconds since the start of the run:
+
+- `meta`: scenario, hosts, services, backend; `event`: something was done. `fault` is the number of a fault that begins,
+  `over` the numbers of those that end; `rep` and `addr` are what changed about containers: {name: host, None: ended};
+- `view`, `gone`: what a peer believes (digests as small numbers; neighbours as what came and went), that it stopped;
+- `series`: from now on tries of this number are of this probe, source and target; `try`: one of them; `load`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any
+
+from lab.checkers.run import COLOUR
+from lab.checkers.world import ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.kinds.probes import asks_name, title_of
+from lab.kinds.verbs import verb_of
+from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
+from overlay.clean import clean_tree
+
+__all__ = ["CUT", "LEAKED", "MISSED", "NOTHING", "REACHED", "WRONG", "Feed", "outcome"]
+
+NOTHING, MISSED, REACHED, LEAKED, WRONG, CUT = range(6)
+"""What became of a try: none was made in time; it failed; it succeeded; it succeeded across a cut; a name got a wrong
+answer; it failed across a cut, as it should."""
+_LONGEST = 400
+"""Most characters of a foreign text on the page."""
+_DIGESTS = ("topology", "ring", "dns")
+
+
+def outcome(sample: Sample, should: bool | None, answers: tuple[str, ...] | None = None) -> int:
+    """What became of a try, given whether it should have succeeded when it was due, and what a name stood for."""
+    if sample.error == "late":
+        return NOTHING
+    if not sample.ok:
+        return CUT if should is False else MISSED
+    if should is False:
+        return LEAKED
+    return WRONG if answers is not None and sample.answers != answers else REACHED
+
+
+class Feed:
+    """Turns the records of one history, in their order, into those of its page."""
+
+    def __init__(self) -> None:
+        self._world = ExpectedState()
+        self._series: dict[SeriesKey, int] = {}
+        self._duty: dict[SeriesKey, list[tuple[int, bool | None, tuple[str, ...] | None]]] = {}
+        """Series -> from when on it should succeed or not, and the answer that it should get: the last few changes."""
+        self._digests: dict[str, dict[str, int]] = {name: {} for name in _DIGESTS}
+        self._neighbours: dict[str, tuple[str, ...]] = {}
+        self._replicas: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
+        self._faults: list[Event | None] = []
+        """Every fault so far by its number; None: over."""
+
+    def feed(self, record: AnyRecord) -> list[dict[str, Any]]:
+        """What the page gets of the next record."""
+        if isinstance(record, Sample):
+            return self._sample(record)
+        known = len(self._world.views)
+        self._world.feed(record)
+        if isinstance(record, View):
+            if len(self._world.views) != known:
+                self._judge_anew(record.t)
+            return [self._view(record)]
+        if isinstance(record, Load):
+            return [{"k": "load", "t": record.t, "cpu": record.cpu}]
+        self._judge_anew(record.t)
+        if isinstance(record, PeerGone):
+            self._neighbours.pop(record.host, None)
+            gone: dict[str, Any] = {"k": "gone", "t": record.t, "host": record.host} | _set(asked=record.asked)
+            return [_harmless(gone)]
+        return [_harmless(self._event(record) if isinstance(record, Event) else meta_record(record))]
+
+    def series(self, key: SeriesKey) -> dict[str, Any]:
+        """The record of a series; its number is that of the calls of this method."""
+        number = self._series.setdefault(key, len(self._series))
+        probe, source, target = key
+        return _harmless(
+            {"k": "series", "i": number, "probe": probe, "source": source, "target": target}
+            | _set(name=asks_name(probe))
+        )
+
+    def _event(self, event: Event) -> dict[str, Any]:
+        verb, detail = verb_of(event.what), event.detail
+        over = [
+            number
+            for number, fault in enumerate(self._faults)
+            if fault is not None
+            and (
+                (fault.what == event.what and fault.step == event.step and event.phase == "end")
+                or (fault.what in verb.ends and is_change(event))
+            )
+        ]
+        for number in over:
+            self._faults[number] = None
+        made: dict[str, Any] = {
+            "k": "event",
+            "t": event.t,
+            "step": event.step,
+            "what": event.what,
+            "phase": event.phase,
+            "label": label_of(event),
+        } | _set(over=over, lasts=verb.lasts, asks=verb.asks, change=is_change(event))
+        if event.ok is not None:
+            made["ok"] = event.ok
+        for key in ("took", "within", "expect", "error", "hosts", "by", "lease", "from", "to"):
+            if detail.get(key):
+                made[key] = detail[key]
+        if verb.lasts and event.phase != "end" and event.ok is not False:
+            made["fault"] = len(self._faults)
+            self._faults.append(event)
+            if COLOUR.fullmatch(colour := str(detail.get("colour") or "")):
+                made["colour"] = colour
+        if event.groups:
+            made["groups"] = event.groups
+        made |= _set(
+            rep=_difference(self._replicas, self._world.replicas),
+            addr=_difference(self._addresses, self._world.addresses),
+        )
+        self._replicas, self._addresses = dict(self._world.replicas), dict(self._world.addresses)
+        return made
+
+    def _view(self, view: View) -> dict[str, Any]:
+        before = set(self._neighbours.get(view.host, ()))
+        now = set(view.neighbours)
+        self._neighbours[view.host] = view.neighbours
+        digests = [self._digests[name].setdefault(getattr(view, name), len(self._digests[name])) for name in _DIGESTS]
+        return _harmless(
+            {"k": "view", "t": view.t, "host": view.host, "d": digests, "reach": view.reachable}
+            | _set(
+                peer=view.peer,
+                share=round(view.ring_share, 6),
+                plus=[name for name in view.neighbours if name not in before],
+                minus=sorted(before - now),
+            )
+        )
+
+    def _sample(self, sample: Sample) -> list[dict[str, Any]]:
+        key = series_of(sample)
+        made = []
+        if key not in self._series:
+            made.append(self.series(key))
+            self._duty[key] = [(0, *self._demand(key))]
+        duties = self._duty[key]
+        place = max(bisect_right(duties, sample.t, key=lambda duty: duty[0]) - 1, 0)
+        _, should, answers = duties[place]
+        tried: dict[str, Any] = {
+            "k": "try",
+            "t": sample.t,
+            "i": self._series[key],
+            "s": outcome(sample, should, answers),
+        } | _set(l=microseconds(sample), n=len(sample.answers))
+        return [*made, tried]
+
+    def _demand(self, key: SeriesKey) -> tuple[bool | None, tuple[str, ...] | None]:
+        should = self._world.should(key)
+        named = should and asks_name(key[0])
+        return should, self._world.should_answer(key[1], key[2]) if named else None
+
+    def _judge_anew(self, t: int) -> None:
+        """What should be true may have changed. Failed tries are reported late, so the last few changes are kept."""
+        for key, duties in self._duty.items():
+            now = self._demand(key)
+            if now != duties[-1][1:]:
+                duties.append((t, *now))
+                del duties[:-8]
+
+
+def meta_record(meta: AnyRecord) -> dict[str, Any]:
+    """The first record: what is run on what."""
+    if not isinstance(meta, Meta):
+        return {"k": "none", "t": meta.t}
+    scenario = meta.scenario
+    underlay = scenario.get("underlay") or {}
+    kinds = {str(plan.get("kind")) for plan in scenario.get("probes") or () if isinstance(plan, dict)}
+    return {
+        "k": "meta",
+        "t": meta.t,
+        "scenario": str(scenario.get("name") or ""),
+        "backend": meta.backend,
+        "seed": meta.seed,
+        "hosts": list(underlay.get("hosts") or ()),
+        "services": list(scenario.get("services") or ()),
+        "titles": {kind: title_of(kind) for kind in sorted(kinds | {"http", "icmp", "dns"})},
+        "planned": len(scenario.get("timeline") or ()),
+    }
+
+
+def microseconds(sample: Sample) -> int:
+    """How long an answer took; 0: there was none."""
+    return max(1, round(sample.latency / 1000)) if sample.ok and sample.latency is not None else 0
+
+
+def _difference(before: dict[str, str], now: dict[str, str]) -> dict[str, str | None]:
+    changed: dict[str, str | None] = {name: where for name, where in now.items() if before.get(name) != where}
+    return changed | {name: None for name in before if name not in now}
+
+
+def _set(**fields: Any) -> dict[str, Any]:
+    """Those of the fields that say something."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _harmless(record: dict[str, Any]) -> dict[str, Any]:
+    cleaned: dict[str, Any] = clean_tree(_short(record))
+    return cleaned
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
+    if isinstance(value, dict):
+        return {_short(key): _short(each) for key, each in value.items()}
+    return [_short(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def fed(records: Iterable[AnyRecord], feed: Feed) -> list[dict[str, Any]]:
+    """All of them, without the tries."""
+    return [made for record in records if not isinstance(record, Sample) for made in feed.feed(record)]

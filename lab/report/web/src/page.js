@@ -1,0 +1,76 @@
+// What all parts of the page share: the history, the moment that is shown, the filter. Draws nothing.
+import { History, view } from "./model.js";
+
+export class Page {
+  constructor(data) {
+    this.data = data;
+    this.history = new History().append(data.records ?? []).load(data.series ?? []);
+    this.live = !!data.live;
+    this.following = this.live; // the moment shown is the latest one
+    this.service = ""; // of which containers are shown; empty: all
+    this.probe = "";
+    this.onMove = null; // what hands do: (step as in a scenario) => Promise; set by a live page
+    this._listeners = {};
+    this._now = this.live ? this.last : Math.min(this.last, data.moment ?? this.last);
+    this._view = null;
+    this._waiting = false;
+  }
+
+  get first() { return 0; }
+  /** The end of the time axis: when the lab was taken down, or the latest record. */
+  get last() {
+    const down = this.history.events.find((event) => event.what === "down");
+    return Math.max(down ? down.t - 1 : this.history.end, 1);
+  }
+  get now() { return this.following ? this.last : this._now; }
+  /** How everything is at the moment that is shown. */
+  get view() { return (this._view ??= view(this.history, this.now)); }
+
+  on(what, listener) { (this._listeners[what] ??= []).push(listener); return this; }
+  emit(what, value) { for (const listener of this._listeners[what] ?? []) listener(value); }
+
+  /** Records of a running lab (lab/report/feed.py). */
+  append(records) {
+    this.history.append(records);
+    this._view = null;
+    this._later("records");
+  }
+
+  /** Shows the moment `t` (ns); null: follow the latest. */
+  setNow(t) {
+    this.following = t === null;
+    if (t !== null) this._now = Math.max(this.first, Math.min(Math.round(t), this.last));
+    this._view = null;
+    this._later("now");
+  }
+
+  setFilter({ service = this.service, probe = this.probe }) {
+    Object.assign(this, { service, probe });
+    this._later("filter");
+  }
+
+  /** Does a step by hand; only a live page can. */
+  move(step) {
+    return this.onMove ? this.onMove(step) : Promise.reject(new Error("this page shows a stored run"));
+  }
+
+  shows(series) {
+    return !this.service || this.history.serviceOf(series.source) === this.service ||
+      (!series.name && this.history.serviceOf(series.target) === this.service);
+  }
+
+  /** Many changes become one drawing. */
+  _later(what) {
+    (this._due ??= new Set()).add(what);
+    if (this._waiting) return;
+    this._waiting = true;
+    const draw = () => {
+      this._waiting = false;
+      const due = this._due;
+      this._due = new Set();
+      for (const each of due) this.emit(each);
+      this.emit("draw", due);
+    };
+    (document.hidden ? (f) => setTimeout(f, 50) : requestAnimationFrame)(draw);
+  }
+}

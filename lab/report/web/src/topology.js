@@ -1,0 +1,200 @@
+// Hosts, their connections and their containers at the moment, drawn by cytoscape.
+//
+// Owns places: a circle of few hosts, blocks of many (`FEW`); they stay the same over the whole run. Hosts that were
+// apart in the first fault stand together, so that a cut is a line. `page.topology` is for hands: {cy, hostAt}.
+import cytoscape from "cytoscape";
+
+import { figure, h, name, short, table } from "./dom.js";
+import { GROUPS, colours } from "./palette.js";
+import { hide, show } from "./tooltip.js";
+import { count, natural, percent } from "./words.js";
+
+const FEW = 24; // most hosts in a circle with all their connections and containers drawn
+const CONTAINERS = 12; // most containers drawn at one host
+
+export function topology(page) {
+  const canvas = h("div", { class: "graph", role: "img" });
+  const frame = figure({
+    id: "topology", title: "Hosts, peers and containers", rows,
+    caption: "Hosts that can reach each other have one colour and one letter. A solid line is a connection that both peers " +
+      "report, a dashed one only one of them; an empty, dashed circle is a host whose peer is down. Small dots are containers.",
+  }, canvas);
+  let cy = null, made = "";
+
+  const order = () => {
+    // Hosts of one side of the first cut next to each other.
+    const hosts = page.view.hosts.map((host) => host.name);
+    const cut = page.history.epochs.find((epoch) => epoch.groups.length > 1 && epoch.groups.length < hosts.length);
+    const side = new Map();
+    cut?.groups.forEach((group, index) => group.forEach((host) => side.set(host, index)));
+    const place = new Map(hosts.map((host, index) => [host, index]));
+    return hosts.sort((a, b) => (side.get(a) ?? 99) - (side.get(b) ?? 99) || place.get(a) - place.get(b));
+  };
+
+  function places(hosts) {
+    const found = new Map();
+    if (hosts.length === 1) found.set(hosts[0], [0, 0]);
+    else if (hosts.length === 2) hosts.forEach((host, index) => found.set(host, [index ? 190 : -190, 0]));
+    else if (hosts.length <= FEW) {
+      const radius = Math.max(150, hosts.length * 26);
+      hosts.forEach((host, index) => {
+        const angle = (2 * Math.PI * index) / hosts.length - Math.PI / 2;
+        found.set(host, [1.25 * radius * Math.cos(angle), radius * Math.sin(angle)]);
+      });
+    } else {
+      const columns = Math.ceil(Math.sqrt(hosts.length * 1.6));
+      hosts.forEach((host, index) => found.set(host, [(index % columns) * 84, Math.floor(index / columns) * 76]));
+    }
+    return found;
+  }
+
+  function build() {
+    const hosts = order(), few = hosts.length <= FEW, at = places(hosts);
+    cy?.destroy();
+    cy = cytoscape({
+      container: canvas, elements: hosts.map((host) => ({
+        group: "nodes", classes: "host", data: { id: `h:${host}`, host, colour: GROUPS[0], label: short(host.split(".")[0] || host, few ? 18 : 9) },
+        position: { x: at.get(host)[0], y: at.get(host)[1] }, locked: true,
+      })),
+      style: style(few), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3,
+      userZoomingEnabled: true, boxSelectionEnabled: false, autounselectify: true,
+    });
+    // A page is scrolled with the wheel; only with Ctrl does it zoom the figure.
+    canvas.addEventListener("wheel", (event) => { if (!event.ctrlKey && !event.metaKey) event.stopImmediatePropagation(); }, { capture: true, once: false });
+    cy.on("mouseover", "node, edge", (event) => tell(event.target, event.originalEvent));
+    cy.on("mouseout", "node, edge", hide);
+    cy.on("tap", "node.host", (event) => page.emit("host", event.target.data("host")));
+    page.topology = {
+      cy, canvas,
+      hostAt: (x, y) => {
+        const box = canvas.getBoundingClientRect();
+        const node = cy.nodes(".host").filter((each) => Math.hypot(each.renderedPosition("x") - (x - box.left), each.renderedPosition("y") - (y - box.top)) < each.renderedWidth() / 2 + 6);
+        return node.length ? node[0].data("host") : null;
+      },
+    };
+    page.emit("topology", page.topology);
+  }
+
+  function tell(element, event) {
+    if (!event) return;
+    const data = element.data();
+    if (element.isEdge()) return show([`${data.one} ↔ ${data.other}`, data.both ? "both peers report the connection" : "only one peer reports it"], event.clientX, event.clientY);
+    if (data.container) return show([short(data.container, 80), data.address, `on ${short(data.on, 60)}`], event.clientX, event.clientY);
+    const host = page.view.hosts.find((each) => each.name === data.host);
+    show(lines(host), event.clientX, event.clientY);
+  }
+  function lines(host) {
+    return [short(host.name, 80), { up: host.peer ? `peer ${short(host.peer, 40)}` : "peer runs", down: "its peer is down", unseen: "no peer has been seen" }[host.state],
+      host.state === "up" ? `${count(host.neighbours.length, "connection")}, reaches ${count(host.reachable, "peer")}` : null,
+      host.share ? `owns ${percent(host.share)} of the addresses` : null,
+      host.containers.length ? `${count(host.containers.length, "container")}: ${short(host.containers.map((each) => each.name).sort(natural).join(", "), 90)}` : "no container"];
+  }
+
+  function draw() {
+    const { view } = page, few = view.hosts.length <= FEW;
+    frame.root.hidden = !view.hosts.length;
+    const wanted = view.hosts.map((host) => host.name).join("\n");
+    if (wanted !== made) {
+      made = wanted;
+      build();
+      fit();
+    }
+    const apart = view.groups.length > 1, peers = view.hosts.some((host) => host.state !== "unseen");
+    cy.batch(() => {
+      const kept = new Set();
+      const put = (id, element) => {
+        kept.add(id);
+        const there = cy.getElementById(id);
+        if (there.length) there.data(element.data).classes(element.classes);
+        else cy.add({ ...element, data: { id, ...element.data } });
+      };
+      for (const host of view.hosts) {
+        const node = cy.getElementById(`h:${host.name}`);
+        const here = host.containers.filter((each) => !page.service || page.history.serviceOf(each.name) === page.service).sort((a, b) => natural(a.name, b.name));
+        const letter = apart && host.group !== null ? String.fromCharCode(65 + (host.group % 26)) : "";
+        node.data({
+          colour: host.group === null || !apart ? (host.group === null ? "#999999" : GROUPS[0]) : GROUPS[host.group % GROUPS.length],
+          mark: few ? letter : here.length ? `${letter}${here.length}` : letter,
+        });
+        node.classes(`host ${peers ? host.state : "up"}${host.group === null ? " alone" : ""}`);
+        if (!few) continue;
+        const [x, y] = [node.position("x"), node.position("y")];
+        const outward = x || y ? Math.atan2(y, x) : -Math.PI / 2, shown = here.slice(0, CONTAINERS);
+        shown.forEach((container, index) => {
+          const angle = outward + (index - (shown.length - 1) / 2) * Math.min(0.62, 3.8 / shown.length), far = 64 + (shown.length > 5 ? 18 * (index % 2) : 0);
+          const id = `c:${host.name}\n${container.name}`, where = { x: x + far * Math.cos(angle), y: y + far * Math.sin(angle) };
+          put(id, {
+            group: "nodes", position: where, locked: true,
+            classes: `container ${Math.cos(angle) < -0.3 ? "left" : Math.cos(angle) > 0.3 ? "right" : Math.sin(angle) > 0 ? "below" : "above"}`,
+            data: { container: container.name, address: container.address, on: host.name, label: view.hosts.length <= 8 ? short(container.name, 14) : "", colour: node.data("colour") },
+          });
+          put(`e:${id}`, { group: "edges", classes: "stem", data: { source: `h:${host.name}`, target: id } });
+        });
+      }
+      // Of many hosts the whole mesh says nothing: what is missing or half does.
+      const dense = !few && view.connections.length > 3 * view.hosts.length;
+      for (const [one, other, both] of view.connections) {
+        if (dense && both) continue;
+        if (!cy.getElementById(`h:${one}`).length || !cy.getElementById(`h:${other}`).length) continue;
+        put(`l:${one}\n${other}`, { group: "edges", classes: both ? "link" : "link half", data: { source: `h:${one}`, target: `h:${other}`, one, other, both } });
+      }
+      cy.elements().filter((element) => !element.hasClass("host") && !kept.has(element.id())).remove();
+    });
+    const words = sentence(view, few);
+    frame.say.textContent = words;
+    canvas.setAttribute("aria-label", words);
+    frame.refresh();
+  }
+
+  function sentence(view, few) {
+    const up = view.hosts.filter((host) => host.state === "up").length;
+    const whole = view.connections.filter(([, , both]) => both).length, half = view.connections.length - whole;
+    const parts = [];
+    if (view.hosts.some((host) => host.state !== "unseen")) {
+      parts.push(`${up} of ${count(view.hosts.length, "peer")} up`, `${count(whole, "connection")}${half ? ` and ${half} seen by one side only` : ""}`);
+      if (!few && whole > 3 * view.hosts.length) parts.push("connections that both sides report are not drawn");
+    } else parts.push(count(view.hosts.length, "host"));
+    if (view.groups.length > 1) parts.push(`${count(view.groups.length, "group")}: ${view.groups.map((group) => group.length).slice(0, 8).join(" | ")}`);
+    if (view.agreement) {
+      const open = Object.entries(view.agreement).filter(([, agrees]) => !agrees).map(([kind]) => kind);
+      parts.push(open.length ? `peers disagree about ${open.join(", ")}` : "all peers of a group agree");
+    }
+    return `${parts.join("; ")}.`;
+  }
+  function rows() {
+    return table(["host", "peer", "group", "connections", "reaches", "addresses owned", "containers"],
+      page.view.hosts.map((host) => [name(host.name), host.state, host.group === null ? "–" : String.fromCharCode(65 + (host.group % 26)),
+        String(host.neighbours.length), String(host.reachable), host.share ? percent(host.share) : "–",
+        h("bdi", {}, host.containers.map((each) => each.name).sort(natural).join(", "))]), "Hosts");
+  }
+  function fit() {
+    if (!cy) return;
+    canvas.style.height = page.view.hosts.length <= 2 ? "240px" : "";
+    cy.resize();
+    const few = page.view.hosts.length <= FEW;
+    cy.fit(cy.nodes(".host"), few ? (canvas.clientWidth < 500 ? 78 : 96) : 34);
+  }
+  return { root: frame.root, draw, resize: fit, recolour: () => cy?.style(style(page.view.hosts.length <= FEW)) };
+}
+
+function style(few) {
+  const colour = colours();
+  const text = { "font-family": "system-ui, sans-serif", color: colour.ink, "min-zoomed-font-size": 5 };
+  return [
+    { selector: "node.host", style: {
+      ...text, width: few ? 40 : 30, height: few ? 40 : 30, "background-color": "data(colour)", "border-width": 2, "border-color": "data(colour)",
+      label: "data(label)", "font-size": few ? 13 : 11, "text-valign": "bottom", "text-margin-y": 5,
+      "text-background-color": colour.card, "text-background-opacity": 0.85, "text-background-padding": 1 } },
+    { selector: "node.down", style: { "background-opacity": 0, "border-style": "dashed", "border-color": colour.missed, color: colour.missed } },
+    { selector: "node.unseen", style: { "background-opacity": 0.15, "border-style": "dotted" } },
+    { selector: "node.container", style: {
+      ...text, width: 13, height: 13, "background-color": "data(colour)", label: "data(label)", "font-size": 11, color: colour.muted, shape: "round-rectangle" } },
+    { selector: "node.left", style: { "text-halign": "left", "text-valign": "center", "text-margin-x": -4 } },
+    { selector: "node.right", style: { "text-halign": "right", "text-valign": "center", "text-margin-x": 4 } },
+    { selector: "node.below", style: { "text-valign": "bottom", "text-margin-y": 3 } },
+    { selector: "node.above", style: { "text-valign": "top", "text-margin-y": -3 } },
+    { selector: "edge", style: { "curve-style": "haystack", width: 2.2, "line-color": colour.ink, opacity: few ? 0.6 : 0.35 } },
+    { selector: "edge.half", style: { "line-style": "dashed", "line-color": colour.wrong, opacity: 0.9, "curve-style": "straight" } },
+    { selector: "edge.stem", style: { width: 1, "line-color": colour.muted, opacity: 0.5 } },
+  ];
+}
