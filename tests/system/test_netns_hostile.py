@@ -130,7 +130,7 @@ def test_down_ends_a_lab_whose_runner_hangs(monkeypatch: pytest.MonkeyPatch) -> 
     with held(name, 2, "detach") as command:
         assert command.wait(PATIENCE) == 0
     with LabClient(find(name)) as client:
-        supervisor = client._supervisor()
+        supervisor = client.supervisor()
         fields = open(f"/proc/self/fdinfo/{supervisor}").read().split()  # noqa: SIM115
         pids = family(int(fields[fields.index("Pid:") + 1]))
         os.kill(next(pid for pid, comm in pids.items() if comm == "lab-runner"), signal.SIGSTOP)
@@ -165,7 +165,7 @@ def test_a_lab_that_hangs_before_it_is_ready_ends_with_its_command(ends: str, de
         assert command.stdout.readline() == "up\n"
         lab = next(lab for lab in labs() if lab.name == argv[3])
         with LabClient(lab) as client:
-            supervisor = client._supervisor()
+            supervisor = client.supervisor()
         if ends == "kill -9":
             command.kill()
         else:
@@ -186,7 +186,7 @@ def test_a_hang_up_that_is_ignored_stays_so() -> None:
         assert command.stdout.readline() == "up\n"
         command.send_signal(signal.SIGHUP)
         with LabClient(find(argv[4])) as client:
-            supervisor = client._supervisor()
+            supervisor = client.supervisor()
         assert not control._ends(supervisor, 0.3)  # a hang-up that counts ends it in some milliseconds
         os.close(supervisor)
         command.send_signal(signal.SIGTERM)

@@ -55,7 +55,7 @@ def test_no_lab_outlives_pytest(number: signal.Signals, kind: str, tmp_path: Pat
 
         eventually(up, what="the lab")
         with LabClient(next(lab for lab in labs() if lab.name == name)) as client:
-            supervisor = client._supervisor()
+            supervisor = client.supervisor()
         process.send_signal(number)
         assert control._ends(supervisor, PATIENCE)
         os.close(supervisor)

@@ -158,7 +158,7 @@ class LabClient:
 
     def down(self) -> bool:
         """End the lab; returns once its last process is gone. False: it did not do so when asked, and was killed."""
-        supervisor = self._supervisor()
+        supervisor = self.supervisor()
         try:
             patience = _GOING_DOWN
             try:
@@ -175,7 +175,12 @@ class LabClient:
         finally:
             os.close(supervisor)
 
-    def _supervisor(self) -> int:
+    def give_up(self) -> None:
+        """End a call that waits in another thread; there is no other call after it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def supervisor(self) -> int:
         """A pidfd of the process that listens: the lab's PID 1 (or the command, until there is one), by the kernel's
         own word, so that a lab which does not answer can be ended.
 

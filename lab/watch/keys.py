@@ -1,0 +1,40 @@
+"""Who may do what on a page of `lab watch`: two tokens, one to change things and one to look on. Pure but for chance.
+
+A token travels in the fragment of the address, which a browser sends to nobody, and from then on in a header that only
+the page itself can set. There are no cookies: a browser sends those of 127.0.0.1 to every port of this machine, so
+to other users' servers too.
+"""
+
+import secrets
+from collections.abc import Iterable
+from typing import Literal
+
+from msgspec import Struct, field
+
+from overlay.http.guard import has_token
+
+__all__ = ["May", "WatchKeys"]
+
+May = Literal["nothing", "look", "change"]
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+class WatchKeys(Struct, frozen=True):
+    """The tokens of one page; `change` is empty where nobody may change anything."""
+
+    look: str = field(default_factory=_token)
+    change: str = field(default_factory=_token)
+
+    def only_looking(self) -> "WatchKeys":
+        """The same without the right to change anything."""
+        return WatchKeys(look=self.look, change="")
+
+    def may(self, headers: Iterable[tuple[str, str]]) -> May:
+        """What a request with these headers may do."""
+        found = list(headers)
+        if has_token(found, self.change):
+            return "change"
+        return "look" if has_token(found, self.look) else "nothing"

@@ -1,0 +1,99 @@
+"""A history that grows, and what pages are told of it: whole lines of a file, read from any offset.
+
+Readers have their own places in the file and no queues: what one has not read yet stays in the file, so a slow reader
+costs no memory, and one that comes back goes on where it was. Knows nothing of records.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+
+from lab.errors import LabError
+
+__all__ = ["GrowingLines", "Spool", "follow"]
+
+CHUNK = 1 << 16
+"""Bytes that are read at once, unless a single line is longer."""
+LONGEST = 1 << 26
+"""Bytes of a line; the first one holds a whole scenario."""
+_LOOK_AGAIN = 0.1
+"""Seconds between two looks at the size: a file that another process writes says nothing by itself."""
+
+
+class GrowingLines:
+    """One open file. An offset is a number of bytes from its beginning, always that of a line's first byte."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._fd = descriptor
+
+    def close(self) -> None:
+        """Read no more."""
+        os.close(self._fd)
+
+    def starts_line(self, offset: int) -> bool:
+        """Whether a line begins there, or will."""
+        if offset <= 0:
+            return offset == 0
+        return os.pread(self._fd, 1, offset - 1) == b"\n"
+
+    def read(self, offset: int) -> tuple[list[bytes], int]:
+        """Some whole lines from there, without their ends, and the offset behind them; none: there are no more now."""
+        size = CHUNK
+        while True:
+            data = os.pread(self._fd, size, offset)
+            end = data.rfind(b"\n") + 1
+            if end:
+                return data[: end - 1].split(b"\n"), offset + end
+            if len(data) < size:
+                return [], offset
+            if size >= LONGEST:
+                raise LabError(f"a line of more than {LONGEST >> 20} MiB in the history: no record is so long")
+            size *= 4
+
+
+class Spool(GrowingLines):
+    """Lines that one task writes and many read. The file has no name, so nothing stays of it however this ends."""
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            super().__init__(os.dup(file.fileno()))
+        self.size = 0
+        self.stirs = 0
+        """How often there was news."""
+        self._condition = asyncio.Condition()
+
+    async def append(self, lines: Iterable[bytes]) -> None:
+        """Add lines, each without its end, and wake who waits for them."""
+        data = memoryview(b"".join(line + b"\n" for line in lines))
+        while data:
+            written = os.pwrite(self._fd, data, self.size)
+            self.size += written
+            data = data[written:]
+        await self.stir()
+
+    async def stir(self) -> None:
+        """Let everybody who waits look again, although nothing was added."""
+        async with self._condition:
+            self.stirs += 1
+            self._condition.notify_all()
+
+    async def stirred(self, seen: int) -> None:
+        """Wait until there were more stirs than `seen`."""
+        async with self._condition:
+            await self._condition.wait_for(lambda: self.stirs > seen)
+
+
+async def follow(path: Path) -> AsyncGenerator[list[bytes], None]:
+    """All lines of a file that another process writes, some at a time, without end; an empty list each time that there
+    are no more for now. Raises `OSError`."""
+    lines = GrowingLines(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    try:
+        offset = 0
+        while True:
+            found, offset = lines.read(offset)
+            yield found
+            await asyncio.sleep(0 if found else _LOOK_AGAIN)
+    finally:
+        lines.close()

@@ -1,0 +1,296 @@
+"""`lab watch --tui`: the lab in the terminal, readable at 80 columns and 24 lines, with a line to type verbs in.
+
+Owns the layout and the keys. What is shown comes from `present` and from what the lab says is in force; what is typed
+becomes a step by the words of the command line, and is refused or done by the lab.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.suggester import Suggester
+from textual.widgets import DataTable, Footer, Input, RichLog, Static
+
+from lab.errors import LabError
+from lab.records.history import decode
+from lab.watch.present import CELLS, Cell, Present
+from lab.watch.standing import WatchedLab
+from lab.watch.tail import follow
+from lab.words import span
+from overlay.clean import LINES, clean
+
+__all__ = ["Typed", "WatchTerminal"]
+
+Typed = Callable[[str], tuple[dict[str, Any], int | None]]
+"""What a typed line means: (step, lease). Raises `LabError`."""
+Completed = Callable[[str, Sequence[str], Sequence[str]], list[str]]
+"""Words that may come next in a line, with hosts and services that there are."""
+
+_ASK_STATE = 1.0
+_DRAW = 0.25
+_STYLES: dict[Cell, str] = {"ok": "green", "cut": "yellow", "bad": "bold red", "leak": "bold magenta", "none": "dim"}
+_WIDE = 12
+"""Containers of which the matrix has whole names; of more it has numbers."""
+
+
+class WatchTerminal(App[None]):
+    """The view."""
+
+    CSS = """
+    #top { height: 1fr; } #bottom { height: 1fr; }
+    #left, #right { width: 1fr; }
+    .box { border: round $surface-lighten-2; border-title-color: $text; height: 1fr; }
+    DataTable, RichLog { height: 1fr; background: $background; scrollbar-size: 1 1; overflow-x: hidden; }
+    #head { height: 1; background: $boost; padding: 0 1; }
+    #said { height: auto; max-height: 4; padding: 0 1; }
+    #prompt { display: none; }
+    #prompt.open { display: block; }
+    """
+    AUTO_FOCUS = "#hosts"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("colon,slash", "type('')", "verb", key_display=":"),
+        Binding("p", "type('partition ')", "partition"),
+        Binding("k", "type('kill ')", "kill"),
+        Binding("h", "type('heal all')", "heal"),
+        Binding("u", "undo", "undo"),
+        Binding("e", "end", "end fault"),
+        Binding("question_mark", "signs", "signs", key_display="?"),
+        Binding("q", "quit", "quit"),
+        Binding("escape", "leave", "", show=False),
+    ]
+
+    def __init__(self, lab: WatchedLab, history: Path, typed: Typed, complete: Completed, by: str) -> None:
+        super().__init__()
+        self.present = Present()
+        self.state: dict[str, Any] = {}
+        self._lab = lab
+        self._history = history
+        self._typed = typed
+        self._complete = complete
+        self._by = by
+        self._shown_events = 0
+        self._changed = True
+
+    def compose(self) -> ComposeResult:
+        """The layout."""
+        yield Static(id="head", markup=False)
+        with Horizontal(id="top"):
+            with Vertical(classes="box", id="hosts-box"):
+                yield DataTable(id="hosts", cursor_type="row", cell_padding=0)
+            with Vertical(classes="box", id="matrix-box"):
+                yield Static(id="matrix", markup=False)
+        with Horizontal(id="bottom"):
+            with Vertical(classes="box", id="faults-box"):
+                yield DataTable(id="faults", cursor_type="row", cell_padding=0)
+            with Vertical(classes="box", id="events-box"):
+                yield RichLog(id="events", wrap=True, markup=False, max_lines=200, min_width=20)
+        yield Static(id="said", markup=False)
+        yield Input(id="prompt", suggester=_Completing(self), compact=True, select_on_focus=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Begin to read and to ask."""
+        for name, title in (
+            ("hosts", "hosts"),
+            ("matrix", "who reaches whom (? explains)"),
+            ("faults", "faults in force"),
+            ("events", "events"),
+        ):
+            self.query_one(f"#{name}-box").border_title = title
+        self.query_one("#hosts", DataTable).add_columns("host ", "state ", "peers ", "runs")
+        self.query_one("#faults", DataTable).add_columns("step ", "left ", "fault")
+        self.run_worker(self._read(), name="read")
+        self.run_worker(self._ask(), name="ask")
+        self.set_interval(_DRAW, self.draw)
+
+    # What comes in
+
+    async def _read(self) -> None:
+        async with aclosing(follow(self._history)) as batches:
+            async for lines in batches:
+                for line in lines:
+                    self.present.feed(decode(line))
+                self._changed = self._changed or bool(lines)
+
+    async def _ask(self) -> None:
+        while True:
+            try:
+                self.state = await self._lab.ask("state")
+            except LabError as error:
+                self.say(str(error), "bold red")
+                self.state = {}
+                return
+            self._changed = True
+            await asyncio.sleep(_ASK_STATE)
+
+    # What is shown
+
+    def draw(self) -> None:
+        """Show the present, if anything is new."""
+        if not self._changed:
+            return
+        self._changed = False
+        present = self.present
+        name = clean(self._lab.name)
+        took = span(max(present.now, int(self.state.get("now") or 0)))
+        rates = "  ".join(f"{probe} p50 {span(p50)} p99 {span(p99)}" for probe, p50, p99 in present.latencies())
+        self.query_one("#head", Static).update(Text(f"{name}  {took}  {rates}", no_wrap=True, overflow="ellipsis"))
+        self._draw_hosts()
+        self._draw_matrix()
+        self._draw_faults()
+        self._draw_events()
+
+    def _draw_hosts(self) -> None:
+        table = self.query_one("#hosts", DataTable)
+        rows = [
+            (
+                Text(clean(row.name, most=14) + " "),
+                Text(row.state + " ", style="" if row.state == "up" else "bold red"),
+                Text(f"{len(row.neighbours)}"),
+                Text(clean(" ".join(row.containers), most=60)),
+            )
+            for row in self.present.hosts()
+        ]
+        _fill(table, rows)
+
+    def _draw_matrix(self) -> None:
+        names, cells = self.present.matrix()
+        text = Text(no_wrap=True)
+        text.append(f"{clean(self.present.agreement(), most=60)}\n", style="italic")
+        width = max((min(len(name), 14) for name in names), default=0)
+        if len(names) > _WIDE:
+            text.append(" " * (width + 1) + "".join(f"{number % 10}" for number in range(1, len(names) + 1)) + "\n")
+        for number, source in enumerate(names, 1):
+            text.append(f"{clean(source, most=14):{width}} ")
+            for target in names:
+                cell = cells.get((source, target), "none")
+                text.append("\\" if source == target else CELLS[cell][0], style=_STYLES[cell])
+            text.append(f" {number % 10}\n" if len(names) > _WIDE else "\n")
+        self.query_one("#matrix", Static).update(text)
+
+    def _draw_faults(self) -> None:
+        table = self.query_one("#faults", DataTable)
+        now = int(self.state.get("now") or 0)
+        rows = []
+        for fault in self.state.get("faults") or ():
+            until = fault.get("until")
+            left = span(max(until - now, 0)) if isinstance(until, int) else "no end"
+            label = clean(str(fault.get("label")), most=40)
+            by = f" ({clean(str(fault['by']))})" if fault.get("by") else ""
+            rows.append((Text(str(fault["step"])), Text(f"{left} "), Text(label, style="bold yellow") + by))
+        _fill(table, rows)
+
+    def _draw_events(self) -> None:
+        log = self.query_one("#events", RichLog)
+        new = self.present.happened - self._shown_events
+        self._shown_events = self.present.happened
+        for event in list(self.present.events)[-new:] if new else ():
+            mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("•", "")}[event.ok]
+            line = Text(f"{event.t / 1e9:6.1f} ")
+            line.append(f"{mark} ", style=style)
+            line.append(clean(event.text, most=200) + (f" ({clean(event.by)})" if event.by else ""))
+            log.write(line)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Words for the one who types."""
+        self.query_one("#said", Static).update(Text(clean(text, keep=LINES), style=style))
+
+    # What hands do
+
+    def action_type(self, begun: str) -> None:
+        """Open the line, with its first word."""
+        prompt = self.query_one("#prompt", Input)
+        prompt.value = begun
+        prompt.add_class("open")
+        prompt.focus()
+        prompt.cursor_position = len(begun)
+
+    def action_leave(self) -> None:
+        """Close the line."""
+        prompt = self.query_one("#prompt", Input)
+        prompt.remove_class("open")
+        self.query_one("#hosts").focus()
+
+    def action_signs(self) -> None:
+        """Say what the signs mean."""
+        self.say("   ".join(f"{sign} {words}" for sign, words in CELLS.values()))
+
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        """A line was typed."""
+        self.action_leave()
+        if event.value.strip():
+            self.run_worker(self._do(event.value.strip()))
+
+    async def _do(self, line: str) -> None:
+        try:
+            step, lease = self._typed(line)
+            self.say(f"{line} …", "dim")
+            told = await self._lab.ask("step", step=step, lease=lease, by=self._by, seen=self.state.get("moves"))
+        except LabError as error:
+            self.say(str(error), "bold red")
+            return
+        self._said(told)
+
+    def action_undo(self) -> None:
+        """Take the last move back."""
+        self.run_worker(self._undo(None))
+
+    def action_end(self) -> None:
+        """End the fault under the cursor."""
+        faults, row = list(self.state.get("faults") or ()), self.query_one("#faults", DataTable).cursor_row
+        if not 0 <= row < len(faults):
+            self.say("no fault is in force")
+            return
+        self.run_worker(self._undo(faults[row]["step"]))
+
+    async def _undo(self, index: int | None) -> None:
+        try:
+            told = await self._lab.ask("undo", index=index, by=self._by)
+        except LabError as error:
+            self.say(str(error), "bold red")
+            return
+        self._said(told, "ended: ")
+
+    def _said(self, told: dict[str, Any], how: str = "") -> None:
+        event = told.get("event") or {}
+        detail = event.get("detail") or {}
+        error = f": {detail['error']}" if detail.get("error") else ""
+        style = "bold red" if event.get("ok") is False else "green"
+        self.say(f"{how}{detail.get('label', event.get('what', ''))}{error}", style)
+
+    def choices(self, line: str) -> list[str]:
+        """Words that may come next in a typed line."""
+        hosts = [row.name for row in self.present.hosts()]
+        services = list((self.state.get("scenario") or {}).get("services") or ())
+        return self._complete(line, hosts, services)
+
+
+class _Completing(Suggester):
+    """The rest of the word that is being typed."""
+
+    def __init__(self, view: WatchTerminal) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._view = view
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """See `Suggester`."""
+        last = value.replace(",", " ").rpartition(" ")[2]
+        found = next((word for word in self._view.choices(value) if word.startswith(last) and word != last), None)
+        return value + found[len(last) :] if found is not None else None
+
+
+def _fill(table: DataTable[Text], rows: Sequence[tuple[Text, ...]]) -> None:
+    """Put these rows into a table, with the cursor where it was."""
+    row = table.cursor_row
+    table.clear()
+    for cells in rows:
+        table.add_row(*cells)
+    if rows:
+        table.move_cursor(row=min(row, len(rows) - 1), scroll=False)
