@@ -165,12 +165,13 @@ def run(
 @_backend(DEFAULT)
 @_SEED
 @_PACE
+@_OUT
 @click.option("--name", default="", envvar="LAB_NAME", help="What to call the lab; the scenario's name by default.")
-def up(scenario: Path, backend: str, seed: int | None, pace: int | None, name: str) -> None:
+def up(scenario: Path, backend: str, seed: int | None, pace: int | None, out: Path, name: str) -> None:
     """Bring up the lab of SCENARIO and leave it running, its first launch, connect and run steps done."""
     from lab.cli.live import bring_up
 
-    sys.exit(bring_up(scenario, backend=backend, seed=seed, pace=pace, name=name))
+    sys.exit(bring_up(scenario, backend=backend, seed=seed, pace=pace, name=name, out=out))
 
 
 @lab.command(

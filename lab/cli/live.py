@@ -2,32 +2,41 @@
 
 import asyncio
 import json
-import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from lab.cli import interrupts, table
+from lab.cli.command import lab_command
 from lab.cli.ending import USAGE
-from lab.cli.play import answering, inside, prepare, staying
+from lab.cli.play import answering, begun, inside, prepare, report_on, settle, shown, staying
 from lab.cli.progress import ProgressPrinter
+from lab.cli.runs import refresh
 from lab.contracts.lab import Virtual
 from lab.errors import LabError
 from lab.records.history import Writer
-from lab.records.store import EXIT_CODES
-from lab.runner.runner import Runner, RunOutcome
+from lab.records.store import EXIT_CODES, SUMMARY, new_run, open_history, write_summary
+from lab.runner.hands import Hands
+from lab.runner.open_timeline import OpenTimeline
+from lab.runner.runner import Runner
+from lab.scenario.load import Scenario
 from lab.scenario.resolve import Resolved
 from lab.scenario.steps import Step
 from lab.words import natural
 from overlay import __version__
 from overlay.clean import LINES, clean, clean_json, clean_tree
 
+if TYPE_CHECKING:
+    from lab.backends.netns import LabClient
+
 SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -i || exec sh -i")
 
 
-def first_steps(scenario: Resolved) -> tuple[Step, ...]:
+def first_steps(scenario: Resolved | Scenario) -> tuple[Step, ...]:
     """The steps that bring something up before anything is changed or broken, without their times."""
     steps = []
     for step in scenario.timeline:
@@ -38,58 +47,87 @@ def first_steps(scenario: Resolved) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, name: str) -> int:
+def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, name: str, out: Path) -> int:
     """Bring a lab up and leave it running; the exit code of its first steps."""
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
-    scenario, chosen = prepared
+    model, scenario, chosen = prepared
     if isinstance(chosen, Virtual):
         raise LabError(
             f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; "
             "`lab up` takes netns, dind or vagrant"
         )
     name = name or scenario.name
+    run_dir = new_run(scenario.name, out.absolute())
     teller = ProgressPrinter()
     teller.head(scenario, backend)
+    blank = begun(path, chosen, scenario, run_dir)
 
     def work() -> int:
-        async def stay(outcome: RunOutcome) -> None:
-            from lab.backends.netns import ready
+        timeline = OpenTimeline(model, scenario, chosen, first_steps(model))
+        with open_history(run_dir) as file:
+            hands = Hands(timeline, Writer(file), stands=True, run_dir=run_dir)
 
-            if outcome.verdict == "valid":
+            async def steps() -> AsyncIterator[Step]:
+                from lab.backends.netns import ready
+
+                for step in timeline.first:
+                    yield step
+                hands.open()
                 ready()
                 await asyncio.Event().wait()
 
-        with open(os.devnull, "wb") as nowhere:
             runner = Runner(
-                scenario,
+                timeline.resolved,
                 chosen,
-                Writer(nowhere),
+                Writer(file),
                 version=__version__,
                 report=teller.progress,
-                beside=answering(chosen, scenario),
-                keep=stay,
+                beside=answering(scenario, hands),
+                hands=hands,
             )
-            outcome = interrupts.run(asyncio.run, lambda: runner.run(timeline=first_steps(scenario)))
+            outcome = interrupts.run(asyncio.run, lambda: runner.run(timeline=steps()))
+        timeline.conclude(run_dir)
+        settle(run_dir, blank, outcome)
         if outcome.reason:
             click.echo(f"lab: {clean(outcome.reason, keep=LINES)}", err=True)
         return EXIT_CODES[outcome.verdict]
 
-    code = inside(chosen, work, name=name, detach=True)
+    try:
+        code = inside(chosen, work, name=name, detach=True)
+    except LabError as error:
+        write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
+        raise
+    finally:
+        refresh(out.absolute())
     if code == 0:
         click.echo(f"the lab is up: {staying(name)}")
+        click.echo(f"its run is written to {shown(run_dir)}")
     return code
 
 
 def take_down(name: str) -> None:
-    """End a lab; returns when it is gone."""
+    """End a lab; returns when it is gone, and what it leaves behind is whole."""
     from lab.backends.netns import LabClient, find
 
     lab = find(name)
     with LabClient(lab) as client:
+        run_dir = _run_of(client)
         asked = client.down()
     click.echo(f"{lab.name} is down" + ("" if asked else ": it did not end by itself, so it was killed"))
+    if run_dir is not None and (run_dir / SUMMARY).is_file():
+        report_on(run_dir, lambda what: None, figures=False)
+        refresh(run_dir.parent.parent)
+        click.echo(f"draw:   {lab_command()} report {shlex.quote(str(shown(run_dir)))}")
+
+
+def _run_of(client: "LabClient") -> Path | None:
+    """Where a lab writes its run; None where it writes none, or does not answer."""
+    try:
+        return Path(client.call("state")["run_dir"])
+    except (LabError, KeyError, TypeError):
+        return None
 
 
 def show(name: str, *, as_json: bool) -> None:

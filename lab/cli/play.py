@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -32,13 +32,16 @@ from lab.records.store import (
     SUMMARY,
     Summary,
     new_run,
+    open_history,
     read_summary,
     write_json,
     write_summary,
 )
+from lab.runner.hands import Hands
+from lab.runner.open_timeline import OpenTimeline
 from lab.runner.runner import Runner, RunOutcome
 from lab.runner.stage import Stage
-from lab.scenario.load import ScenarioError, read
+from lab.scenario.load import Scenario, ScenarioError, read
 from lab.scenario.packaged import called
 from lab.scenario.resolve import Resolved
 from overlay import __version__
@@ -62,7 +65,7 @@ def play(
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
-    scenario, chosen = prepared
+    scenario, chosen = prepared.resolved, prepared.backend
     if keep and isinstance(chosen, Virtual):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     run_dir = new_run(scenario.name, out.absolute())
@@ -70,14 +73,14 @@ def play(
     teller.head(scenario, backend)
     blank = begun(path, chosen, scenario, run_dir)
     try:
-        inside(chosen, lambda: _play(scenario, chosen, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
+        inside(chosen, lambda: _play(prepared, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
     summary, told = report_on(run_dir, teller.report(run_dir / HISTORY), figures)
     refresh(out.absolute())
-    teller.end(summary, str(_shown(run_dir / INDEX)) if told and figures else "")
+    teller.end(summary, str(shown(run_dir / INDEX)) if told and figures else "")
     if told and not figures:
-        click.echo(f"draw:   {lab_command()} report {shlex.quote(str(_shown(run_dir)))}")
+        click.echo(f"draw:   {lab_command()} report {shlex.quote(str(shown(run_dir)))}")
     if keep:
         click.echo(f"the lab goes on: {staying(scenario.name)}")
     if as_json:
@@ -116,9 +119,17 @@ def settle(run_dir: Path, blank: Summary, outcome: RunOutcome) -> None:
     write_summary(run_dir, settled)
 
 
+class Prepared(NamedTuple):
+    """A scenario that can be played: its file, what is played of it, and on what."""
+
+    model: Scenario
+    resolved: Resolved
+    backend: Backend
+
+
 def prepare(
     path: Path, backend: str, seed: int | None, pace: int | None, *, text: str | None = None
-) -> tuple[Resolved, Backend] | None:
+) -> Prepared | None:
     """The scenario and its backend; None, with the reasons printed, when one of them cannot be had. `pace` None: the
     backend's own, which is said. `text`: what the file holds, if that was read."""
     try:
@@ -138,7 +149,8 @@ def prepare(
             click.echo(
                 f"{why}: all times of the scenario are {pace} times as long (--pace 1: as in the file)", err=True
             )
-    return scenario.at_pace(pace or 1), chosen
+    assert found.scenario is not None
+    return Prepared(found.scenario, scenario.at_pace(pace or 1), chosen)
 
 
 def inside(backend: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
@@ -151,7 +163,7 @@ def inside(backend: Backend, work: Callable[[], int], *, name: str, detach: bool
 def replay_command(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> str:
     """The command that plays the same run again: in virtual time from its history, to the byte."""
     if isinstance(backend, Virtual):
-        return f"{lab_command()} replay {shlex.quote(str(_shown(run_dir)))}"
+        return f"{lab_command()} replay {shlex.quote(str(shown(run_dir)))}"
     pace = f" --pace {scenario.pace}" if scenario.pace != 1 else ""
     return f"{lab_command()} run {shlex.quote(called(path))} --backend {backend.name} --seed {scenario.seed}{pace}"
 
@@ -162,9 +174,10 @@ def staying(name: str) -> str:
     return f"{lab} inspect, {lab} exec HOST -- CMD, {lab} shell HOST, {lab} down --name {name}"
 
 
-def answering(backend: Backend, scenario: Resolved) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
-    """What answers other terminals (`lab inspect`, `lab exec`) while a lab is up; None where nothing does."""
-    if not isinstance(backend, Housed):
+def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coroutine[Any, Any, None]] | None:
+    """What answers other terminals (`lab inspect`, `lab exec`) while a lab is up, with the hands that they have in it;
+    None where nothing does."""
+    if hands is None:
         return None
     from lab.backends.netns import serve
     from lab.cli.status import status
@@ -176,29 +189,40 @@ def answering(backend: Backend, scenario: Resolved) -> Callable[[Stage], Corouti
         async def told() -> dict[str, Any]:
             return status(stage)
 
-        await serve(lab, facts=facts, more={"status": told})
+        moves: dict[str, Any] = {"step": hands.step, "undo": hands.undo, "state": hands.state}
+        await serve(lab, facts=facts, more={"status": told, **moves})
 
     return answer
 
 
-def _play(
-    scenario: Resolved, backend: Backend, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool
-) -> int:
+def _play(prepared: Prepared, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool) -> int:
     """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
+    scenario, backend = prepared.resolved, prepared.backend
+    with open_history(run_dir) as file:
+        hands = None
+        if isinstance(backend, Housed):
+            timeline = OpenTimeline(prepared.model, scenario, backend, prepared.model.timeline)
+            hands = Hands(timeline, Writer(file), run_dir=run_dir)
+            hands.open()
 
-    with (run_dir / HISTORY).open("wb") as file:
+        def settled(outcome: RunOutcome) -> None:
+            if hands is not None:
+                hands.timeline.conclude(run_dir)
+            settle(run_dir, blank, outcome)
+
         runner = Runner(
             scenario,
             backend,
             Writer(file),
             version=__version__,
             report=teller.progress,
-            beside=answering(backend, scenario),
-            keep=_keeping(lambda outcome: settle(run_dir, blank, outcome)) if keep else None,
+            beside=answering(scenario, hands),
+            keep=_keeping(settled) if keep else None,
+            hands=hands,
         )
         outcome = interrupts.run(backend.run if isinstance(backend, Virtual) else asyncio.run, runner.run)
-    if not keep:
-        settle(run_dir, blank, outcome)
+        if not keep:
+            settled(outcome)
     return 0
 
 
@@ -249,7 +273,7 @@ def report_on(run_dir: Path, told_of: Callable[[str], None], figures: bool) -> t
     return summary, True
 
 
-def _shown(path: Path) -> Path:
+def shown(path: Path) -> Path:
     """A path as short as it can be said from here."""
     try:
         return path.relative_to(Path.cwd())

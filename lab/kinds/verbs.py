@@ -16,6 +16,7 @@ from lab.registry import KindError, Registry
 from overlay.env import Random
 
 if TYPE_CHECKING:
+    from lab.contracts.fault import Bench
     from lab.contracts.plan import Plan
     from lab.scenario.base import Problem
     from lab.scenario.check import Known
@@ -150,6 +151,11 @@ class Verb(Generic[B]):
     def without_effect(self, where: Where, body: B, world: "ScenarioReach") -> Iterator["Problem"]:
         """Why it would do nothing. Names that do not exist are passed over here."""
         return iter(())
+
+    def untimely(self, body: B, bench: "Bench") -> str:
+        """Why it would do nothing in this run as it is now, and what is possible instead; empty: it makes sense. Asked
+        of a step that somebody wants to be done at once, before anything is done."""
+        return ""
 
     def containers(self, body: B, services: "Mapping[str, Service]") -> Mapping[str, int]:
         """How many containers it leaves of each service that it starts or removes."""

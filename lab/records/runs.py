@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lab.records.store import HISTORY, INDEX, SUMMARY
+from lab.records.store import HISTORY, INDEX, SUMMARY, in_progress
 
-__all__ = ["BROKEN", "StoredRun", "stored_runs"]
+__all__ = ["BROKEN", "RUNNING", "StoredRun", "stored_runs"]
 
 BROKEN = "unreadable"
+RUNNING = "running"
+"""It is being played: its summary is that of a run that was killed, in case that it will be."""
 _VERDICTS = ("valid", "invalid", "unknown")
 _NAME = re.compile(r"(\d{8}T\d{6}Z)(?:-(\d{1,6}))?")
 _LARGEST = 64 << 20
@@ -36,7 +38,7 @@ class StoredRun(Struct, frozen=True, kw_only=True):
     when: str
     """When it began, in UTC, as 2026-11-30T01:02:03Z."""
     verdict: str
-    """`valid`, `invalid`, `unknown`, or `unreadable`."""
+    """`valid`, `invalid`, `unknown`, `running`, or `unreadable`."""
     reason: str = ""
     took: int | None = None
     """Nanoseconds from the start of the lab to its end; None: not known."""
@@ -117,14 +119,15 @@ def _read(path: Path, when: str) -> StoredRun:
         return _because(row, f"its {SUMMARY} is no summary: {error}")
     if seen.verdict not in _VERDICTS:
         return _because(row, f"its {SUMMARY} has no verdict: expected one of {', '.join(_VERDICTS)}")
+    running = seen.verdict == "unknown" and in_progress(path)
     return msgspec.structs.replace(
         row,
         scenario=_text(seen.scenario) or row.scenario,
         question=_text(seen.question),
         backend=_text(seen.backend),
         seed=seen.seed if isinstance(seen.seed, int) else None,
-        verdict=seen.verdict,
-        reason=_text(seen.reason),
+        verdict=RUNNING if running else seen.verdict,
+        reason="" if running else _text(seen.reason),
         took=seen.took if isinstance(seen.took, int) and seen.took > 0 else None,
     )
 

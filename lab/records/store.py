@@ -3,12 +3,15 @@
 Owns names, the `latest` link and the summary file. Knows nothing of how a run is carried out or drawn.
 """
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -78,6 +81,27 @@ def new_run(scenario: str, root: Path = ROOT) -> Path:
             f"cannot write run directories below {base}: {error.strerror}; choose another with --out"
         ) from None
     raise LabError(f"10,000 runs of {scenario} in one second")
+
+
+@contextlib.contextmanager
+def open_history(run_dir: Path) -> Iterator[IO[bytes]]:
+    """A run's new history, locked as long as it is written: the kernel drops the lock however the writer ends."""
+    with (run_dir / HISTORY).open("wb") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield file
+
+
+def in_progress(run_dir: Path) -> bool:
+    """Whether somebody writes this run's history now."""
+    try:
+        with (run_dir / HISTORY).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def write_summary(run_dir: Path, summary: Summary) -> None:

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from lab.records.runs import BROKEN, StoredRun, stored_runs
+from lab.records.runs import BROKEN, RUNNING, StoredRun, stored_runs
 from lab.records.store import INDEX, replace_file
 from lab.words import count, span
 from overlay.clean import LINES, clean
@@ -26,7 +26,8 @@ _HEAD = 2000
 """Characters in which the mark of an own page must be."""
 _LINES = 3
 """Lines of a reason that are shown."""
-_MARKS = {"valid": ("good", "✓"), "invalid": ("bad", "✗"), "unknown": ("unsure", "?"), BROKEN: ("unsure", "!")}
+_MARKS = {"valid": ("good", "✓"), "invalid": ("bad", "✗"), "unknown": ("unsure", "?")}
+_MARKS |= {RUNNING: ("running", "…"), BROKEN: ("unsure", "!")}
 _STYLE = """
 body { --tone: var(--accent); }
 td small { display: block; color: var(--muted); overflow-wrap: anywhere; }

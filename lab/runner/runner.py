@@ -21,6 +21,7 @@ from lab.errors import Exhausted, LabError, Violation, no_room
 from lab.kinds.verbs import Planning
 from lab.records.history import Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
+from lab.runner.hands import Hands
 from lab.runner.load import code_identity, machine
 from lab.runner.stage import Stage
 from lab.runner.state import LiveState
@@ -87,16 +88,19 @@ class Runner:
         report: Callable[[Progress], None] = lambda progress: None,
         beside: Callable[[Stage], Coroutine[Any, Any, None]] | None = None,
         keep: Callable[[RunOutcome], Coroutine[Any, Any, None]] | None = None,
+        hands: Hands | None = None,
     ) -> None:
         """`beside` runs as long as the lab is up, to answer other terminals, say; when it ends so does the run. `keep`
-        is told the settled outcome while the lab is still up, which goes down when it returns."""
+        is told the settled outcome while the lab is still up, which goes down when it returns. `hands` are those of
+        others in the run, who write with their writer."""
         self._scenario = scenario
         self._backend = backend
-        self._writer = writer
+        self._writer = writer if hands is None else hands.writer
         self._version = version
         self._report = report
         self._beside = beside
         self._keep = keep
+        self._hands = hands
         self._virtual = isinstance(backend, Virtual)
         """Whether time is simulated: then there is no wall clock and no load to write down."""
         self._expectations: list[Expectation] = []
@@ -155,6 +159,8 @@ class Runner:
         stage.watch(load=not self._virtual)
         if (watch := getattr(self._backend, "watch", None)) is not None:
             stage.beside(watch(lab, self._scenario))
+        if self._hands is not None:
+            self._hands.meet(stage, lambda step, index: self._play(stage, step, index))
         if self._beside is not None:
             stage.beside(self._companion(stage, self._beside))
         verdict: Verdict = "unknown"
@@ -170,6 +176,8 @@ class Runner:
             self._violated(stage, broken)
         except RunEnded as ended:
             reason = str(ended)
+            if self._stands:
+                verdict, reason = ("invalid", self._first_failure()) if self._failures else ("valid", "")
         except LabError as error:
             reason = str(error)
         except Exception as error:
@@ -177,6 +185,8 @@ class Runner:
             if not reason:
                 traceback.print_exc()
                 reason = f"the lab itself failed: {type(error).__name__}: {error}"
+        if self._hands is not None:
+            self._hands.close("the lab is going down")
         outcome = RunOutcome(
             verdict=verdict,
             reason=reason,
@@ -200,18 +210,15 @@ class Runner:
         """Play the timeline, until it ends or something beside it goes wrong."""
         playing = asyncio.create_task(timeline)
         try:
-            waiting: list[asyncio.Future[Any]] = [playing, stage.crash, stage.failure]
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            while True:
+                waiting: list[asyncio.Future[Any]] = [playing, stage.crash, stage.failure]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if not (self._stands and stage.crash.done()) or stage.failure.done() or playing.done():
+                    break
+                await self._crashed(stage)
+                stage.survive()
             if stage.crash.done() and not (playing.done() and playing.exception() is None and not playing.result()):
-                host = stage.crash.result()
-                tail = await self._last_words(stage, host)
-                text = f"the overlay's daemon on {host} stopped and nobody had asked for it" + (
-                    f":\n{tail}" if tail else ""
-                )
-                label = f"daemon of {host} crashed"
-                stage.event(-1, "crash", "point", ok=False, label=label, error=text, hosts=[host])
-                self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=tail))
-                raise _Failed(text)
+                raise _Failed(await self._crashed(stage))
             if stage.failure.done():
                 raise stage.failure.result()
             sound = await playing
@@ -220,6 +227,16 @@ class Runner:
             playing.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await playing
+
+    async def _crashed(self, stage: Stage) -> str:
+        """Write down that a daemon crashed; in a sentence."""
+        host = stage.crash.result()
+        tail = await self._last_words(stage, host)
+        text = f"the overlay's daemon on {host} stopped and nobody had asked for it" + (f":\n{tail}" if tail else "")
+        label = f"daemon of {host} crashed"
+        stage.event(-1, "crash", "point", ok=False, label=label, error=text, hosts=[host])
+        self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=tail))
+        return text
 
     def _violated(self, stage: Stage, broken: Violation) -> None:
         """Write down that an invariant does not hold."""
@@ -238,23 +255,27 @@ class Runner:
     async def _timeline(self, stage: Stage, steps: Timeline) -> bool:
         """Play all steps; False when an expectation failed that was not to abort the run."""
         origin = stage.lab.now()
-        sound = True
         index = -1
         async for step in _in_turn(steps):
             index += 1
             if step.at is not None:
                 await stage.lab.sleep_until(origin + step.at)
-            planning = Planning(index, tuple(stage.scenario.hosts), stage.scenario.seed, step.duration)
-            plan: Plan = step.kind.plan(step.body, planning)
-            if isinstance(plan, StepQuestion):
-                sound = await self._ask(stage, step, plan, index) and sound
-            else:
-                sound = await self._do(stage, step, plan, index) and sound
+            async with self._hands.turn(step) if self._hands is not None else contextlib.nullcontext():
+                await self._play(stage, step, index)
         await stage.all_healed()
         await stage.lab.sleep_until(stage.lab.now() + _TAIL)
-        return sound
+        return not self._failures
 
-    async def _do(self, stage: Stage, step: Step, plan: Action | Fault, index: int) -> bool:
+    async def _play(self, stage: Stage, step: Step, index: int) -> None:
+        """Carry out one step. Raises `_Failed` when the run ends with it."""
+        planning = Planning(index, tuple(stage.scenario.hosts), stage.scenario.seed, step.duration)
+        plan: Plan = step.kind.plan(step.body, planning)
+        if isinstance(plan, StepQuestion):
+            await self._ask(stage, step, plan, index)
+        else:
+            await self._do(stage, step, plan, index)
+
+    async def _do(self, stage: Stage, step: Step, plan: Action | Fault, index: int) -> None:
         label, begun = plan.label, stage.lab.now()
         self._report(Progress(t=begun, step=index, label=label))
         try:
@@ -267,14 +288,17 @@ class Runner:
         except LabError as error:
             took = stage.lab.now() - begun
             self._report(Progress(t=begun, step=index, label=label, ok=False, took=took, note=str(error)))
+            if index in stage.asked:  # by hand: who asked is told, and for the run it is as if nobody had
+                if isinstance(plan, Fault):
+                    await stage.abandon(index, plan, str(error))
+                return
             self._expectations.append(Expectation(step=index, text=label, ok=False, took=took, error=str(error)))
             if step.on_failure == "abort":
                 raise _Failed(f"{step_number(index)} failed: {label}: {error}") from None
-            return False
+            return
         self._report(Progress(t=begun, step=index, label=label, ok=True, took=stage.lab.now() - begun))
-        return True
 
-    async def _ask(self, stage: Stage, step: Step, question: StepQuestion, index: int) -> bool:
+    async def _ask(self, stage: Stage, step: Step, question: StepQuestion, index: int) -> None:
         begun, label, words, within = stage.lab.now(), question.label, question.words, question.within
         self._report(Progress(t=begun, step=index, label=label))
         stage.event(index, step.verb, "start", label=label, expect=words, within=within)
@@ -294,7 +318,6 @@ class Runner:
         )
         if not judgement.ok and step.on_failure == "abort":
             raise _Failed(f"{step_number(index)}: expected {words}; {error}")
-        return judgement.ok
 
     async def _until(self, stage: Stage, judge: Judge, deadline: int, hold: int) -> Judgement:
         """Judge again and again until it holds (and has held for `hold`), or the deadline passes while it does not."""
@@ -337,6 +360,15 @@ class Runner:
 
     def _over(self, t: int, step: int, label: str) -> None:
         self._report(Progress(t=t, step=step, label=f"healed: {label}", ok=True))
+
+    @property
+    def _stands(self) -> bool:
+        """Whether the run is a lab that stands until somebody takes it down."""
+        return self._hands is not None and self._hands.stands and self._hands.is_open
+
+    @property
+    def _failures(self) -> bool:
+        return any(not expectation.ok for expectation in self._expectations)
 
     def _first_failure(self) -> str:
         failed = next(expectation for expectation in self._expectations if not expectation.ok)

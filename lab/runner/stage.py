@@ -5,8 +5,11 @@ Owns writing records (and so their order), carrying out actions, and the faults 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from lab.contracts.fault import Fault, Restartable
 from lab.contracts.lab import Lab
@@ -23,6 +26,15 @@ from lab.scenario.resolve import Resolved
 
 Healed = Callable[[int, int, str], None]
 """Told (time, step, label) when a fault's time is over."""
+
+
+class FaultInForce(Struct, frozen=True):
+    """A fault that was not healed yet."""
+
+    fault: Fault
+    since: int
+    until: int | None
+    """When it ends by itself; None: when somebody ends it."""
 
 
 class Stage:
@@ -44,7 +56,11 @@ class Stage:
         self._writer = writer
         self._healed = healed
         self._muted = False
+        self.asked: dict[int, dict[str, Any]] = {}
+        """Of steps that are not the scenario's own: what their first event says of who asked for them."""
         self._faults: dict[int, Fault] = {}
+        self._times: dict[int, tuple[int, int | None]] = {}
+        """Of the faults in force: since when, and until when."""
         self._timers: dict[int, asyncio.Task[None]] = {}
         self._healing: dict[int, asyncio.Task[None]] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -99,10 +115,18 @@ class Stage:
                 what=what,
                 phase=phase,
                 ok=ok,
-                detail=detail,
+                detail=detail if phase == "end" else detail | self._told(step),
                 groups=self.live.groups() if groups else (),
             )
         )
+
+    def _told(self, step: int) -> dict[str, Any]:
+        """Who asked for a step; what they asked for is said once."""
+        told = self.asked.get(step)
+        if told is None:
+            return {}
+        self.asked[step] = {"by": told["by"]}
+        return told
 
     def containers(self) -> dict[str, Any]:
         """Where every container runs and what its overlay address is, as events say it."""
@@ -117,6 +141,11 @@ class Stage:
         """Something beside the timeline went wrong: the run cannot go on."""
         if not self.failure.done():
             self.failure.set_result(error)
+
+    def survive(self) -> None:
+        """A daemon crashed, and the run goes on."""
+        self.live.crash_survived()
+        self.crash = asyncio.get_running_loop().create_future()
 
     # Steps
 
@@ -140,6 +169,7 @@ class Stage:
         async with self.upkeep.working_on(fault.works_on(self)):
             begun = self.lab.now()
             self._faults[step] = fault
+            self._times[step] = begun, None if duration is None else begun + duration
             await fault.inject(self, step)
             await self.probing.sync()
             self.event(step, fault.what, "start", t=begun, ok=True, groups=True, **self._detail(fault))
@@ -147,8 +177,17 @@ class Stage:
             self._timers[step] = asyncio.create_task(self._heal_at(begun + duration, step))
             self._timers[step].add_done_callback(self._ended)
 
-    async def heal(self, step: int) -> None:
-        """Heal the fault of a step, now, and say so."""
+    async def abandon(self, step: int, fault: Fault, error: str) -> None:
+        """Take back what was begun of a fault that could not be injected, and say that it failed."""
+        if self._faults.pop(step, None) is not None:
+            async with self.upkeep.working_on(fault.works_on(self)):
+                with contextlib.suppress(LabError):
+                    await fault.heal(self, step)
+                await self.probing.sync()
+            self.event(step, fault.what, "point", ok=False, groups=True, label=fault.label, error=error)
+
+    async def heal(self, step: int, **more: Any) -> None:
+        """Heal the fault of a step, now, and say so; `more` is what else its event says."""
         self._cancel(step)
         fault = self._faults.pop(step)
         async with self.upkeep.working_on(fault.works_on(self)):
@@ -157,7 +196,7 @@ class Stage:
             await self.probing.sync()
             # A switch takes effect at once; what must start again is back when it has started.
             t = begun if fault.switch else self.lab.now()
-            detail = self._detail(fault)
+            detail = self._detail(fault) | more
             # Another fault may keep the daemon down still.
             detail["hosts"] = [host for host in fault.hosts if host in self.live.daemons]
             if t > begun:
@@ -183,6 +222,10 @@ class Stage:
     def in_force(self, what: str) -> dict[int, Fault]:
         """See `lab.contracts.fault.Bench`."""
         return {step: fault for step, fault in self._faults.items() if fault.what == what}
+
+    def faults(self) -> dict[int, FaultInForce]:
+        """By step, all that are in force and not being healed, in their order."""
+        return {step: FaultInForce(fault, *self._times[step]) for step, fault in self._faults.items()}
 
     async def all_healed(self) -> None:
         """Wait until every fault that ends by itself has ended."""

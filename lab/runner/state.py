@@ -87,6 +87,13 @@ class LiveState:
         self.daemons.pop(host, None)
         self._asked.pop(host, None)
 
+    def crash_survived(self) -> None:
+        """The run goes on without the daemon that crashed; somebody may start it again."""
+        if self.crashed is not None:
+            host, self.crashed = self.crashed.host, None
+            self.daemon_stops(host)
+            self._asked[host] = None
+
     def may_return(self, host: str) -> bool:
         """Whether its daemon was ended, or stopped, by somebody who may let it run again."""
         return host in self._asked

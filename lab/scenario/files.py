@@ -4,6 +4,7 @@ Owns where such files are looked for (beside the scenario) and what is wrong wit
 scenario: it works on the plain mapping, before the model checks it.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lab.errors import LabError
 from lab.images.archive import names_in
 from lab.scenario.base import Note, Problem
 from lab.scenario.graph_files import GraphFileError, underlay_of
+from lab.scenario.yaml import editor
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
@@ -31,6 +33,14 @@ def make_portable(plain: dict[str, Any], folder: Path) -> None:
     for service in (plain.get("services") or {}).values():
         if isinstance(image := service.get("image"), str) and image.endswith(_ARCHIVES):
             service["image"] = str((folder / image).absolute())
+
+
+def portable(text: str, name: str, folder: Path) -> Any:
+    """The tree of a valid scenario's text, with its name and so that it can stand in another folder; comments stay."""
+    tree = editor(4096).load(io.StringIO(text))
+    tree.setdefault("name", name)
+    make_portable(tree, folder)
+    return tree
 
 
 def _with_graph(plain: dict[str, Any], folder: Path, notes: list[Note]) -> tuple[dict[str, Any], Problem | None]:

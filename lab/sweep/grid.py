@@ -21,7 +21,7 @@ from lab.errors import LabError
 from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.scenario.base import listed
 from lab.scenario.check import nearest
-from lab.scenario.files import make_portable
+from lab.scenario.files import portable
 from lab.scenario.load import ScenarioError, parse
 from lab.scenario.load import _keys_at as keys_at
 from lab.scenario.resolve import Resolved, resolve
@@ -202,9 +202,7 @@ def _unknown(path: str, word: str, words: Sequence[str]) -> str:
 
 def variant_text(text: str, assignment: Assignment, name: str, folder: Path) -> str:
     """The file with the values put in, so that it can stand in another folder; comments stay."""
-    tree = _tree(text)
-    tree.setdefault("name", name)
-    make_portable(tree, folder)
+    tree = portable(text, name, folder)
     for path, value in assignment:
         *parents, last = full_path(path, tree)
         node = tree

@@ -37,6 +37,9 @@ class _Heal(Verb[Heal]):
     ends = ("partition",)
     heals = True
 
+    def untimely(self, body: Heal, bench: Bench) -> str:
+        return "" if any(bench.in_force(what) for what in self.ends) else "there is nothing to heal: nothing is cut"
+
     def plan(self, body: Heal, planning: Planning) -> Action:
         return Action("heal all", _heal)
 

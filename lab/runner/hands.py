@@ -1,0 +1,244 @@
+"""Hands on a run that goes on: steps of other terminals, pages and programs, beside or after its own timeline.
+
+Owns that one change is made at a time and whole, what the next hand is told of it, who did what (in the history), what
+is in force, and what undoing means. Each request either becomes one step of the run or is refused with nothing
+touched. Knows nothing of sockets and terminals; which steps there are is `lab.runner.open_timeline`'s affair.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from lab.errors import Exhausted, LabError, StepRefused
+from lab.records.history import AnyRecord, Event, Writer
+from lab.runner.open_timeline import OpenTimeline
+from lab.runner.stage import Stage
+from lab.scenario.steps import Step
+from lab.scenario.values import format_duration
+from lab.words import span, step_number
+from overlay.clean import clean
+
+__all__ = ["Hands", "Move"]
+
+_NAME = 64
+"""Characters of who did something."""
+_TOLD = 12
+"""Faults and moves that a sentence names."""
+_OWN = ("at", "on_failure")
+"""What a hand's step does not say: it is done now, and the lab goes on."""
+
+Play = Callable[[Step, int], Awaitable[None]]
+"""Carries out a step under a number."""
+
+
+class Move(Struct, frozen=True):
+    """A change that somebody made by hand."""
+
+    index: int
+    by: str
+    t: int
+    label: str
+
+
+class _Heard(Writer):
+    """A history, and the last word of it on each step that is being taken."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.waiting: dict[int, Event | None] = {}
+
+    def write(self, record: AnyRecord) -> None:
+        """See `Writer`."""
+        self._writer.write(record)
+        if isinstance(record, Event) and record.ok is not None and self.waiting.get(record.step, record) is None:
+            self.waiting[record.step] = record
+
+
+class Hands:
+    """What others may do in a run, and what they have done."""
+
+    def __init__(
+        self, timeline: OpenTimeline, writer: Writer, *, stands: bool = False, run_dir: Path | None = None
+    ) -> None:
+        """`stands`: the run has no end of its own, but goes on until somebody takes the lab down."""
+        self.timeline = timeline
+        self.stands = stands
+        self.run_dir = run_dir
+        self.writer = _Heard(writer)
+        """What the run is to write with."""
+        self.moves: list[Move] = []
+        self._turn = asyncio.Lock()
+        self._stage: Stage | None = None
+        self._play: Play | None = None
+        self._closed = "the lab is coming up: ask again when its first steps are done"
+
+    # What the run says
+
+    def meet(self, stage: Stage, play: Play) -> None:
+        """The lab is up, and this is how steps are carried out."""
+        self._stage, self._play = stage, play
+
+    def open(self) -> None:
+        """From now on steps are taken."""
+        self._closed = ""
+
+    def close(self, why: str) -> None:
+        """No more steps are taken."""
+        self._closed = why
+
+    @property
+    def is_open(self) -> bool:
+        """Whether steps are taken."""
+        return not self._closed
+
+    @contextlib.asynccontextmanager
+    async def turn(self, step: Step) -> AsyncIterator[None]:
+        """A turn to carry out a step; what only watches or waits goes on beside others."""
+        async with self._turn if step.kind.setup != "watch" else contextlib.nullcontext():
+            yield
+
+    # What hands ask
+
+    async def take(self, asked: Any) -> tuple[int, Event]:
+        """Take a step of the program that drives the run: it is the timeline's next, and may end the run. Raises
+        `StepRefused` where nothing was done."""
+        async with self._turn:
+            following = self.timeline.understood(asked)
+            index = self.timeline.take(following)
+            if following.changes:
+                return index, await self._carried_out(following.step, index)
+        return index, await self._carried_out(following.step, index)
+
+    async def step(
+        self, *, step: Any, by: str = "", lease: int | None = None, seen: int | None = None
+    ) -> dict[str, Any]:
+        """Take a step now. `lease`: nanoseconds that its fault may last; `seen`: how many moves the hand knows of."""
+        before = len(self.moves) if seen is None else seen
+        asked, by, stage = _leased(step, lease), _named(by), self._now()
+        async with self._turn:
+            self._now()
+            try:
+                following = self.timeline.understood(asked)
+                if why := following.step.kind.untimely(following.step.body, stage):
+                    raise StepRefused(f"{why}; {self._in_force()}")
+            except StepRefused as error:
+                raise StepRefused(f"{error}{self._since(before)}") from None
+            taken = following.step.model_copy(update={"on_failure": "continue"})
+            index, begun = self.timeline.take(following), stage.lab.now()
+            stage.asked[index] = {"by": by, "asked": following.plain}
+            meanwhile = [{"index": move.index, "by": move.by, "label": move.label} for move in self.moves[before:]]
+            if following.changes:
+                event = await self._or_fail(self._carried_out(taken, index))
+                if event.ok:
+                    self.moves.append(Move(index, by, begun, str(event.detail.get("label") or event.what)))
+        if not following.changes:
+            event = await self._or_fail(self._carried_out(taken, index))
+        answer = {"index": index, "event": msgspec.to_builtins(event)}
+        return answer | ({"meanwhile": meanwhile} if meanwhile else {})
+
+    async def undo(self, *, index: int | None = None, by: str = "") -> dict[str, Any]:
+        """Take the last move back that can be, or end the fault of a step."""
+        stage = self._now()
+        before = len(self.moves)
+        async with self._turn:
+            self._now()
+            faults = stage.faults()
+            if index is None:
+                index = next((move.index for move in reversed(self.moves) if move.index in faults), None)
+                if index is None:
+                    raise LabError(f"there is no move to undo; {self._in_force()}{self._since(before)}")
+            elif index not in faults:
+                raise LabError(f"no fault of {step_number(index)} is in force; {self._in_force()}{self._since(before)}")
+            event = await self._or_fail(self._heard(index, stage.heal(index, by=_named(by))))
+        return {"index": index, "event": msgspec.to_builtins(event)}
+
+    async def state(self) -> dict[str, Any]:
+        """What is in force, since when and by whom, and where the run is written."""
+        stage, by = self._stage, {move.index: move.by for move in self.moves}
+        faults = [
+            {
+                "step": step,
+                "what": found.fault.what,
+                "label": found.fault.label,
+                "by": by.get(step, ""),
+                "since": found.since,
+                "until": found.until,
+            }
+            for step, found in (stage.faults() if stage is not None else {}).items()
+        ]
+        return {
+            "faults": faults,
+            "moves": len(self.moves),
+            "run_dir": str(self.run_dir or ""),
+            "scenario": self.timeline.resolved.to_json(),
+            "now": stage.lab.now() if stage is not None else 0,
+            "open": self.is_open,
+        }
+
+    # Internals
+
+    def _now(self) -> Stage:
+        if self._closed or self._stage is None:
+            raise LabError(self._closed)
+        return self._stage
+
+    async def _carried_out(self, step: Step, index: int) -> Event:
+        """Carry out a step; the event that says what became of it."""
+        assert self._play is not None
+        return await self._heard(index, self._play(step, index))
+
+    async def _heard(self, index: int, work: Awaitable[Any]) -> Event:
+        """The event with which some work on a step ends."""
+        self.writer.waiting[index] = None
+        try:
+            await work
+        finally:
+            event = self.writer.waiting.pop(index)
+        if event is None:
+            raise Exhausted(f"nothing is known of what became of {step_number(index)}")
+        return event
+
+    async def _or_fail(self, work: Awaitable[Event]) -> Event:
+        """The same; whatever goes wrong leaves the run in no known state, and ends it."""
+        try:
+            return await work
+        except Exception as error:
+            assert self._stage is not None
+            self._stage.fail(error)
+            raise
+
+    def _in_force(self) -> str:
+        assert self._stage is not None
+        told = [f"{found.fault.label} ({step_number(step)})" for step, found in self._stage.faults().items()]
+        more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+        return f"in force: {', '.join(told[:_TOLD])}{more}" if told else "nothing is in force"
+
+    def _since(self, before: int) -> str:
+        assert self._stage is not None
+        now = self._stage.lab.now()
+        told = [f"{move.by} did `{move.label}` {span(now - move.t)} ago" for move in self.moves[before:][-_TOLD:]]
+        return f"; meanwhile {', '.join(told)}" if told else ""
+
+
+def _named(by: str) -> str:
+    """Who did something, fit to be printed."""
+    return clean(str(by))[:_NAME] or "somebody"
+
+
+def _leased(step: Any, lease: int | None) -> Any:
+    """A hand's step with its lease as a scenario says it."""
+    if not isinstance(step, dict):
+        return step
+    for key in _OWN:
+        if key in step:
+            raise LabError(f"found `{key}` in a step by hand, expected none: it is done now, and the lab goes on")
+    if lease is None:
+        return step
+    if not isinstance(lease, int) or isinstance(lease, bool) or lease <= 0:
+        raise LabError(f"found the lease {lease!r}, expected nanoseconds above 0, or null")
+    return {**step, "for": format_duration(lease)}
