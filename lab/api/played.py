@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +19,7 @@ from lab.checkers import CheckResult, RecordedRun, Validity, Verdict, check_run
 from lab.checkers.convergence import METRICS, EventConvergence
 from lab.checkers.outages import Outage
 from lab.checkers.run import FaultBand, PlayedStep
+from lab.checkers.steady import SteadyResult, results_of
 from lab.errors import LabError
 from lab.records.history import AnyRecord, Event, Load, PeerGone, Sample, View, read
 from lab.records.store import HISTORY, ROOT, SUMMARY, Expectation, find_run
@@ -55,6 +57,15 @@ _OUTAGES = (
     Column("end_ns", "whole", lambda row: row.end),
     Column("tries", "whole", lambda row: len(row.tries)),
     Column("ended", "truth", lambda row: row.ended),
+)
+
+_STEADY = (
+    *(
+        Column(name, "text", attrgetter(name))
+        for name in ("name", "words", "state", "reason", "before", "during", "after")
+    ),
+    *(Column(name, "whole", attrgetter(name)) for name in ("windows", "tries")),
+    Column("breaks", "whole", lambda row: len(row.breaks)),
 )
 
 
@@ -153,6 +164,11 @@ class PlayedRun:
     def convergence(self) -> RecordTable[EventConvergence]:
         """Each change, and how long after it each view agreed again."""
         return RecordTable(EventConvergence, self._run.convergence, _CONVERGENCE)
+
+    @cached_property
+    def steady(self) -> RecordTable[SteadyResult]:
+        """What became of each condition of the steady state: `state` is held, broken or unknown."""
+        return RecordTable(SteadyResult, results_of(self._run), _STEADY)
 
     @cached_property
     def expectations(self) -> RecordTable[Expectation]:

@@ -12,6 +12,7 @@ from lab.checkers.reachability import check_reachability
 from lab.checkers.run import RecordedRun
 from lab.checkers.schedule import check_schedule
 from lab.checkers.settled import check_settled
+from lab.checkers.steady import check_steady
 from lab.checkers.verdict import EXIT_CODES, CheckResult, Validity, Verdict, merge
 from lab.records.history import AnyRecord
 
@@ -29,7 +30,8 @@ CHECKERS: tuple[Callable[[RecordedRun], CheckResult], ...] = (
 
 def check_run(run: RecordedRun) -> Verdict:
     """All checkers over a history that is already sorted out."""
-    results = tuple(checker(run) for checker in CHECKERS)
+    checkers = (*CHECKERS, check_steady) if run.scenario.get("steady") else CHECKERS
+    results = tuple(checker(run) for checker in checkers)
     return Verdict(verdict=merge(result.verdict for result in results), results=results)
 
 

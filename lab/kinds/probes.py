@@ -35,6 +35,8 @@ class ProbeKind(KindWithOptions):
     """A try on real hosts: (probe, when it was due, its number in this agent, what it shares with others)."""
     simulate: "Callable[[SimulatedTry], None]"
     """A try on simulated hosts: calls one method of what it is given, which does the rest."""
+    measures: tuple[str, ...] = ()
+    """What its tries measure besides success and time: `loss`, `jitter`, `throughput` (`Sample.measured`)."""
     by_default: bool = False
     """It is measured, where it can be, in scenarios without `probes`: `port` where there is one, else `container`."""
 

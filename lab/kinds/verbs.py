@@ -173,6 +173,10 @@ class Verb(Generic[B]):
         """URLs of which it reads the answer: (place within the step, URL)."""
         return iter(())
 
+    def measures(self, body: B) -> Iterator[tuple[str, int]]:
+        """(probe, longest time of a try in ns) of what it measures by itself."""
+        return iter(())
+
     def plan(self, body: B, planning: Planning) -> "Plan":
         """What is done, decided once before anything is: a step, a fault or a question."""
         raise NotImplementedError

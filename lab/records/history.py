@@ -76,6 +76,9 @@ class Sample(Record, frozen=True, kw_only=True, tag="sample"):
     error: str = ""
     answers: tuple[str, ...] = ()
     """For dns: addresses, sorted."""
+    measured: dict[str, int] = {}
+    """What the try measured besides its time (`lab.kinds.probes`): `jitter` (ns), `sent` and `lost` (packets),
+    `throughput` (bits per second)."""
     late: int = 0
     """Nanoseconds between due and sent (the prober's own scheduling delay)."""
 

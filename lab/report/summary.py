@@ -7,11 +7,14 @@ Times are nanoseconds, as in the history. `docs/results.md` says what every fiel
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lab.checkers import RecordedRun, Verdict, check_run
 from lab.checkers.dns import staleness
 from lab.checkers.outages import Outage
 from lab.checkers.reachability import BUSY
 from lab.checkers.run import PlayedStep, nearest_rank
+from lab.checkers.steady import results_of
 from lab.checkers.world import name_of
 from lab.kinds.overlays import DEFAULT
 from lab.kinds.probes import ordered_probes
@@ -43,6 +46,7 @@ def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any
             for result in verdict.results
         ],
         "expectations": [_expectation(step) for step in run.steps if verb_of(step.what).asks],
+        "steady": [msgspec.to_builtins(result) for result in results_of(run)],
         "convergence": [
             {
                 "t": change.t,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from lab.checkers.steady import disturbs
 from lab.contracts.fault import Fault
 from lab.contracts.lab import Backend, Virtual
 from lab.contracts.plan import Action, Judge, Judgement, Plan, StepQuestion
@@ -25,6 +26,7 @@ from lab.runner.hands import Hands
 from lab.runner.load import code_identity, machine
 from lab.runner.stage import Stage
 from lab.runner.state import LiveState
+from lab.runner.steady import SteadyBroken, SteadyWatch
 from lab.scenario.resolve import Resolved
 from lab.scenario.steps import Step
 from lab.scenario.values import UNITS
@@ -105,6 +107,7 @@ class Runner:
         """Whether time is simulated: then there is no wall clock and no load to write down."""
         self._expectations: list[Expectation] = []
         self._live = LiveState(scenario)
+        self._steady = SteadyWatch(scenario)
 
     async def run(self, *, timeline: Timeline | None = None) -> RunOutcome:
         """Bring the lab up, play, take it down. `timeline` replaces the scenario's.
@@ -136,7 +139,7 @@ class Runner:
             # Not `ok=False`: that would say that the scenario was tried and found wanting.
             self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
             return RunOutcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
-        stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over)
+        stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over, seen=self._steady.feed)
         try:
             return await self._on(stage, self._scenario.timeline if timeline is None else timeline)
         finally:
@@ -157,6 +160,8 @@ class Runner:
             )
         )
         stage.watch(load=not self._virtual)
+        if self._steady:
+            stage.beside(self._steady.watch(stage))
         if (watch := getattr(self._backend, "watch", None)) is not None:
             stage.beside(watch(lab, self._scenario))
         if self._hands is not None:
@@ -169,7 +174,7 @@ class Runner:
         except asyncio.CancelledError:
             _keep_going()
             reason = "interrupted"
-        except _Failed as failed:
+        except (_Failed, SteadyBroken) as failed:
             verdict, reason = "invalid", str(failed)
         except Violation as broken:
             verdict, reason = "invalid", f"{broken}, {lab.now() / 1e9:.3f} s into the run"
@@ -222,7 +227,7 @@ class Runner:
             if stage.failure.done():
                 raise stage.failure.result()
             sound = await playing
-            return ("valid", "") if sound else ("invalid", self._first_failure())
+            return self._steady_verdict(stage) if sound else ("invalid", self._first_failure())
         finally:
             playing.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -237,6 +242,19 @@ class Runner:
         stage.event(-1, "crash", "point", ok=False, label=label, error=text, hosts=[host])
         self._report(Progress(t=stage.lab.now(), step=-1, label=label, ok=False, note=tail))
         return text
+
+    def _steady_verdict(self, stage: Stage) -> tuple[Verdict, str]:
+        """Of a timeline that went well: whether the steady state held when it had to."""
+        results = self._steady.results(stage.lab.now())
+        verdicts: tuple[tuple[str, Verdict, str], ...] = (
+            ("broken", "invalid", "did not hold"),
+            ("unknown", "unknown", "cannot be judged"),
+        )
+        for state, verdict, words in verdicts:
+            for result in results:
+                if result.state == state:
+                    return verdict, f"the steady state {result.name} {words}: {result.reason}"
+        return "valid", ""
 
     def _violated(self, stage: Stage, broken: Violation) -> None:
         """Write down that an invariant does not hold."""
@@ -263,6 +281,7 @@ class Runner:
             async with self._hands.turn(step) if self._hands is not None else contextlib.nullcontext():
                 await self._play(stage, step, index)
         await stage.all_healed()
+        await self._steady.finish(stage)
         await stage.lab.sleep_until(stage.lab.now() + _TAIL)
         return not self._failures
 
@@ -279,11 +298,12 @@ class Runner:
         label, begun = plan.label, stage.lab.now()
         self._report(Progress(t=begun, step=index, label=label))
         try:
-            if isinstance(plan, Fault):
-                await stage.strike(index, plan, step.duration)
-            else:
-                await stage.carry(index, step.kind, plan)
-        except Exhausted:
+            with self._steady.disturbing(stage) if disturbs(step.kind) else contextlib.nullcontext():
+                if isinstance(plan, Fault):
+                    await stage.strike(index, plan, step.duration)
+                else:
+                    await stage.carry(index, step.kind, plan)
+        except (Exhausted, SteadyBroken):
             raise
         except LabError as error:
             took = stage.lab.now() - begun

@@ -24,6 +24,9 @@ from lab.runner.state import LiveState
 from lab.runner.upkeep import Upkeep
 from lab.scenario.resolve import Resolved
 
+Seen = Callable[[AnyRecord], None]
+"""Is shown every record of the run."""
+
 Healed = Callable[[int, int, str], None]
 """Told (time, step, label) when a fault's time is over."""
 
@@ -40,7 +43,9 @@ class FaultInForce(Struct, frozen=True):
 class Stage:
     """What steps, faults and expectations work on."""
 
-    def __init__(self, lab: Lab, scenario: Resolved, writer: Writer, live: LiveState, *, healed: Healed) -> None:
+    def __init__(
+        self, lab: Lab, scenario: Resolved, writer: Writer, live: LiveState, *, healed: Healed, seen: Seen | None = None
+    ) -> None:
         self.lab = lab
         self.scenario = scenario
         self.overlay = make_overlay(lab, scenario)
@@ -55,6 +60,7 @@ class Stage:
         self.upkeep = Upkeep(self)
         self._writer = writer
         self._healed = healed
+        self._seen = seen
         self._muted = False
         self.asked: dict[int, dict[str, Any]] = {}
         """Of steps that are not the scenario's own: what their first event says of who asked for them."""
@@ -88,6 +94,8 @@ class Stage:
         if not self._muted:
             self._writer.write(record)
         self.live.feed(record)
+        if self._seen is not None:
+            self._seen(record)
         if self.live.crashed is not None and not self.crash.done():
             self.crash.set_result(self.live.crashed.host)
         self.changed.set()

@@ -20,6 +20,7 @@ from lab.scenario.model import PROCESS, Scenario, UnderlayModel
 from lab.scenario.names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
 from lab.scenario.overlay_ranges import ranges_of
 from lab.scenario.resolve import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
+from lab.scenario.steady import steady_problems
 from lab.scenario.without_effect import nothing
 from overlay.ranges import Network, misfit, overlapping, reserved, room
 
@@ -33,6 +34,7 @@ def check(scenario: Scenario) -> list[Problem]:
         *_options(("overlay", "options"), scenario, {}),
         *_services(scenario, known),
         *_probes(scenario, known),
+        *steady_problems(scenario, known),
         *_timeline(scenario, known),
         *nothing(scenario),
     ]

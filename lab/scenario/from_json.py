@@ -14,6 +14,7 @@ from lab.errors import LabError
 from lab.links import Burst, Distribution, Link, Links
 from lab.scenario.base import frozen
 from lab.scenario.resolve import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
+from lab.scenario.steady import SteadyCondition
 from lab.scenario.steps import Step, step_model
 from lab.scenario.values import RESOLVED
 
@@ -42,6 +43,7 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
             options=dict(data["overlay"]["options"]),
             services=msgspec.convert(data["services"], dict[str, ServiceSpec]),
             probes=msgspec.convert(data["probes"], tuple[ProbePlan, ...]),
+            steady=msgspec.convert(data.get("steady", ()), tuple[SteadyCondition, ...]),
             timeline=tuple(_step(step) for step in data["timeline"]),
             pace=data.get("pace", 1),
             notes=tuple(map(str, data.get("notes", ()))),

@@ -17,6 +17,7 @@ from lab.kinds.probes import PROBES
 from lab.links import Burst, Distribution, Link
 from lab.scenario.base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
 from lab.scenario.kind_names import KindName, enumeration
+from lab.scenario.steady import SteadyModel
 from lab.scenario.steps import Step, step_model
 from lab.scenario.values import UNITS, Duration, Percentage, Rate, Size
 
@@ -236,6 +237,7 @@ class Scenario(Model):
     overlay: OverlayModel = OverlayModel()
     services: dict[Name, Service] = Field(default_factory=dict)
     probes: tuple[ProbeSpec, ...] | None = None
+    steady: dict[Name, SteadyModel] = Field(default_factory=dict)
     timeline: tuple[Step, ...]
 
 

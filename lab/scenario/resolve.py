@@ -23,6 +23,7 @@ from lab.scenario.base import ALL, chosen
 from lab.scenario.generators import Edges
 from lab.scenario.model import PROCESS, LinkSpec, ProbeSpec, Scenario, Service, UnderlayModel
 from lab.scenario.names import domain_of, host_name_of
+from lab.scenario.steady import SteadyCondition, as_plain, resolved_conditions
 from lab.scenario.steps import Step, stretched
 from lab.scenario.values import UNITS
 
@@ -176,6 +177,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     services: dict[str, ServiceSpec]
     probes: tuple[ProbePlan, ...]
     timeline: tuple[Step, ...]
+    steady: tuple[SteadyCondition, ...] = ()
     machine: MachineCost | None = None
     """None: computing takes no time of a simulated run."""
     pace: int = 1
@@ -191,6 +193,15 @@ class Resolved(Struct, frozen=True, kw_only=True):
             probes=tuple(
                 msgspec.structs.replace(plan, every=plan.every * pace, timeout=plan.timeout * pace)
                 for plan in self.probes
+            ),
+            steady=tuple(
+                msgspec.structs.replace(
+                    one,
+                    window=one.window * pace,
+                    again_within=one.again_within * pace,
+                    timeout=one.timeout * pace,
+                )
+                for one in self.steady
             ),
             pace=self.pace * pace,
         )
@@ -226,6 +237,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
             "services": msgspec.to_builtins(self.services),
             "replicas": [msgspec.to_builtins(replica) for replica in self.replicas()],
             "probes": [_probe_plan(plan) for plan in self.probes],
+            **({"steady": [as_plain(condition) for condition in self.steady]} if self.steady else {}),
             "timeline": [_step(index, step) for index, step in enumerate(self.timeline)],
         }
 
@@ -261,6 +273,7 @@ def resolve(
         services=services,
         probes=tuple(_probes(scenario.probes, services)),
         timeline=scenario.timeline,
+        steady=tuple(resolved_conditions(scenario)),
         machine=MachineCost(machine.cores, machine.per_message, machine.per_byte) if machine is not None else None,
         notes=notes,
     )

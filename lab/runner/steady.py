@@ -1,0 +1,123 @@
+"""Watches the steady state while a run goes on: writes down when a condition breaks and holds again, and ends the run.
+
+Owns when a window is judged. How, and which windows count, is `lab.checkers.steady`'s, which judges the history by the
+same rules afterwards.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+from lab.checkers.steady import Disturbances, SteadyJudge, SteadyResult, SteadyWindow, judges_of
+from lab.errors import LabError
+from lab.records.history import AnyRecord, Event, Sample
+from lab.runner.stage import Stage
+from lab.scenario.resolve import Resolved
+from lab.scenario.values import UNITS
+
+__all__ = ["SteadyBroken", "SteadyWatch"]
+
+_SLACK = 200 * UNITS["ms"]
+"""After a window and its longest tries: until their samples are here."""
+_LOOK = 100 * UNITS["ms"]
+"""Between two looks at most so long, and at least."""
+
+
+class SteadyBroken(LabError):
+    """A condition with `abort: true` did not hold when it had to."""
+
+
+class SteadyWatch:
+    """The conditions of one run."""
+
+    def __init__(self, scenario: Resolved) -> None:
+        self._judges = judges_of(scenario.steady, scenario.services)
+        self._faults = Disturbances()
+        self._seen = [0] * len(self._judges)
+        """Per condition: up to where windows were looked at."""
+        self._held = [False] * len(self._judges)
+        self._state = [""] * len(self._judges)
+        self._busy: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._judges)
+
+    def feed(self, record: AnyRecord) -> None:
+        """Take the next record of the history."""
+        if isinstance(record, Sample):
+            for judge in self._judges:
+                judge.feed(record)
+        elif isinstance(record, Event):
+            self._faults.feed(record)
+
+    @contextlib.contextmanager
+    def disturbing(self, stage: Stage) -> Iterator[None]:
+        """While something is done to the lab nothing is judged that is due after it began: its event comes later.
+
+        Raises `SteadyBroken` if it is the first, and a condition that aborts did not hold before."""
+        self._gate(stage)
+        before, self._busy = self._busy, stage.lab.now() if self._busy is None else self._busy
+        try:
+            yield
+        finally:
+            self._busy = before
+
+    def _gate(self, stage: Stage) -> None:
+        if self._faults.all:
+            return
+        for judge in self._judges:
+            end = self._horizon(judge, stage.lab.now())
+            reading = judge.reading(end - judge.condition.window, end)
+            if judge.condition.abort and reading.state == "broken":
+                raise SteadyBroken(
+                    f"the steady state {judge.condition.name} did not hold before the first fault: {reading.text}"
+                )
+
+    async def watch(self, stage: Stage) -> None:
+        """Look again and again, until cancelled."""
+        pause = max(_LOOK, min(judge.condition.window for judge in self._judges) // 5)
+        while True:
+            await stage.lab.sleep_until(stage.lab.now() + pause)
+            self._look(stage)
+
+    async def finish(self, stage: Stage) -> None:
+        """The timeline is over: wait until it can be said of each condition whether it holds again."""
+        for judge in self._judges:
+            wait = judge.condition.timeout + _SLACK
+            ends = [judge.condition.window + first] if (first := judge.first_due) is not None else []
+            ends += [owed] if (owed := judge.owes_until(self._faults.all)) is not None else []
+            for end in ends:
+                await stage.lab.sleep_until(end + wait)
+        self._look(stage)
+
+    def results(self, now: int) -> tuple[SteadyResult, ...]:
+        """What became of the conditions."""
+        return tuple(judge.result(self._faults.all, now - judge.condition.timeout) for judge in self._judges)
+
+    def _horizon(self, judge: SteadyJudge, now: int) -> int:
+        end = now - judge.condition.timeout - _SLACK
+        return end if self._busy is None else min(end, self._busy)
+
+    def _look(self, stage: Stage) -> None:
+        now = stage.lab.now()
+        for index, judge in enumerate(self._judges):
+            until = self._horizon(judge, now)
+            for window in judge.windows(self._faults.all, until, since=self._seen[index], held=self._held[index]):
+                self._held[index] |= window.part == "before" and window.reading.state == "held"
+                self._tell(stage, index, judge, window)
+            self._seen[index] = max(self._seen[index], until)
+
+    def _tell(self, stage: Stage, index: int, judge: SteadyJudge, window: SteadyWindow) -> None:
+        """Write down a change of the condition; end the run if that is what it asks for."""
+        state, condition = window.reading.state, judge.condition
+        if not window.part or state == "unknown":
+            return
+        if state != self._state[index]:
+            if self._state[index] or state == "broken":
+                word = "holds again" if state == "held" else "broken"
+                allowed = f", as {window.cause} may" if state == "broken" and window.part == "during" else ""
+                label = f"steady state {condition.name} {word}{allowed}: {window.reading.text}"
+                stage.event(-1, "steady", "point", label=label, hosts=[])
+            self._state[index] = state
+        if state == "broken" and window.part != "during" and condition.abort:
+            cause = f" during {window.cause}" if window.cause else ""
+            stage.fail(SteadyBroken(f"the steady state {condition.name} broke{cause}: {window.reading.text}"))
