@@ -411,13 +411,20 @@ def replay(run_dir: str, as_json: bool) -> None:
     sys.exit(replay_run(run_dir, as_json=as_json))
 
 
-@lab.command(epilog=_examples("lab report partition"))
+@lab.command(epilog=_examples("lab report partition", "lab report partition --format svg,pdf"))
 @_RUN
-def report(run_dir: str) -> None:
+@click.option(
+    "--format",
+    "formats",
+    default="",
+    metavar="FORMATS",
+    help="Also write each figure as a picture, for paper: png, svg, pdf, or several with commas between.",
+)
+def report(run_dir: str, formats: str) -> None:
     """Make the report of a stored RUN again from its history."""
     from lab.cli.files import make_report
 
-    sys.exit(make_report(run_dir))
+    sys.exit(make_report(run_dir, formats))
 
 
 @lab.command(

@@ -75,16 +75,21 @@ def check_run(where: str, *, as_json: bool) -> int:
     return EXIT_CODES[verdict.verdict]
 
 
-def make_report(where: str) -> int:
-    """Draw a stored history again."""
+def make_report(where: str, formats: str = "") -> int:
+    """Write the report of a stored history again, with pictures in these formats (names with commas between)."""
     from lab.cli.progress import ProgressPrinter
+    from lab.figures import FORMATS
     from lab.report import write_report
 
+    wanted = list(dict.fromkeys(name.strip().lower() for name in formats.split(",") if name.strip()))
+    unknown = [name for name in wanted if name not in FORMATS]
+    if unknown:
+        raise click.UsageError(clean(f"no such format: {', '.join(unknown)}; there are {', '.join(FORMATS)}"))
     run_dir = find_run(where)
     teller = ProgressPrinter()
     doing = teller.report(run_dir / HISTORY)
     with understood(run_dir / HISTORY):
-        summary = write_report(run_dir, doing=doing)
+        summary = write_report(run_dir, formats=wanted, doing=doing)
     doing("")
     click.echo(f"{summary['verdict']}: {run_dir / INDEX}")
     return 0

@@ -1,10 +1,13 @@
-"""Figures of a stored history: each a pure function of a `RecordedRun` to a picture, its data as CSV, a title that
-states the finding and a caption. The same history gives the same bytes (with the same versions of the libraries).
+"""Pictures of a stored history, for paper, print and the gallery: each a pure function of a `RecordedRun`.
 
-Importing this package imports matplotlib: nothing that runs before or inside a lab may.
+What they say (title, caption, table) is in `lab.figures`. The same history gives the same bytes (with the same versions
+of the libraries). Importing this package imports matplotlib: nothing that runs before or inside a lab may, nor what
+makes a page.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+
+from matplotlib.figure import Figure as Canvas
 
 from lab.checkers.run import RecordedRun
 from lab.plots import advice  # noqa: F401
@@ -12,21 +15,29 @@ from lab.plots.convergence import convergence
 from lab.plots.dns import dns
 from lab.plots.latency import latency
 from lab.plots.reachability import matrices, timeline
-from lab.plots.style import Figure, context
+from lab.plots.style import context, render
 from lab.plots.topology import topology
 
-__all__ = ["FIGURES", "Figure", "figures"]
+__all__ = ["pictures"]
 
-FIGURES: tuple[Callable[[RecordedRun], Figure | None], ...] = (timeline, convergence, topology, matrices, latency, dns)
-"""In the order of the report; each gives None when the history has nothing for it."""
+_DRAW: dict[str, Callable[[RecordedRun], Canvas | None]] = {
+    "reachability": timeline,
+    "convergence": convergence,
+    "topology": topology,
+    "matrices": matrices,
+    "latency": latency,
+    "dns": dns,
+}
 
 
-def figures(run: RecordedRun, doing: Callable[[str], None] = lambda name: None) -> list[Figure]:
-    """All figures that this history has something for; `doing` hears the name of the next one."""
-    drawn = []
+def pictures(
+    run: RecordedRun, formats: Sequence[str], doing: Callable[[str], None] = lambda name: None
+) -> Iterator[tuple[str, str, bytes]]:
+    """(name, format, picture) of all figures that this history has something for; `doing` hears the next name."""
     with context():
-        for draw in FIGURES:
-            doing(draw.__name__)
-            figure = draw(run)
-            drawn += [] if figure is None else [figure]
-    return drawn
+        for name, draw in _DRAW.items():
+            doing(name)
+            canvas = draw(run)
+            if canvas is not None:
+                for form in formats:
+                    yield name, form, render(canvas, form)

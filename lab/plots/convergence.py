@@ -1,15 +1,16 @@
 """How long each change took to settle: one group of bars per change, one bar per metric."""
 
-from lab.checkers.convergence import METRICS, EventConvergence
+from matplotlib.figure import Figure as Canvas
+
+from lab.checkers.convergence import METRICS
 from lab.checkers.run import RecordedRun
-from lab.checkers.world import HEAL
-from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, Figure, canvas, render, seconds, table
+from lab.figures.convergence import SHOWN, metric_rows
+from lab.figures.told import seconds
+from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, canvas
 from lab.words import span
 
 __all__ = ["convergence"]
 
-_SHOWN = 14
-"""Most changes drawn (the last ones)."""
 _COLOURS = dict(zip(METRICS, SERIES, strict=False))
 _LABEL = 44
 """Most characters of a change's name."""
@@ -17,19 +18,13 @@ _DECADES = 100
 """Ratio of longest to shortest time from which the axis is logarithmic."""
 
 
-def _rows(changes: list[EventConvergence]) -> list[tuple[EventConvergence, str, int | None]]:
-    return [
-        (change, metric, change.metrics[metric]) for change in changes for metric in METRICS if metric in change.metrics
-    ]
-
-
-def convergence(run: RecordedRun) -> Figure | None:
+def convergence(run: RecordedRun) -> Canvas | None:
     """Bars of the time from a change until a metric was settled."""
     changes = [change for change in run.convergence if change.metrics]
     if not changes:
         return None
-    drawn = changes[-_SHOWN:]
-    rows = _rows(drawn)
+    drawn = changes[-SHOWN:]
+    rows = metric_rows(drawn)
     lines = sum(
         len({metric if took is not None else "" for metric, took in change.metrics.items()}) for change in drawn
     )
@@ -77,53 +72,8 @@ def convergence(run: RecordedRun) -> Figure | None:
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=GRID)
     axes.set_xlabel("time from the change until it had settled (s)" + (", logarithmic" if logarithmic else ""))
-    return Figure(
-        name="convergence",
-        title=_finding(drawn),
-        caption="Each bar is the time from a change until that part of the overlay agreed again and stayed so; "
-        "the number behind a change's name is when it happened.",
-        png=render(figure),
-        csv=table(
-            ("t_s", "step", "what", "phase", "label", "metric", "took_ns", "lapses"),
-            [
-                (
-                    f"{seconds(change.t):.6f}",
-                    change.step,
-                    change.what,
-                    change.phase,
-                    change.label,
-                    metric,
-                    "" if took is None else took,
-                    change.lapses.get(metric, 0),
-                )
-                for change in changes
-                for change, metric, took in [*_rows([change]), (change, "overall", change.overall)]
-            ],
-        ),
-    )
+    return figure
 
 
 def _short(label: str) -> str:
     return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
-
-
-def _finding(changes: list[EventConvergence]) -> str:
-    heals = [change for change in changes if change.label == HEAL]
-    if heals:
-        worst = max(heals, key=lambda change: float("inf") if change.overall is None else change.overall)
-        if worst.overall is None:
-            when = "before the next change came" if worst.ended_by else "before the record ended"
-            return f"After a heal not everything agreed again {when}"
-        return (
-            f"After the heal everything agreed again within {span(worst.overall)}"
-            if len(heals) == 1
-            else (f"After each of {len(heals)} heals everything agreed again within {span(worst.overall)}")
-        )
-    reached = [change for change in changes if change.overall is not None]
-    if not reached:
-        return "No change settled before the next one came, or the record ended"
-    slowest = max(reached, key=lambda change: change.overall or 0)
-    of = "change to settle" if len(reached) == len(changes) else f"of the {len(reached)} changes that settled"
-    if len(reached) == 1:
-        return f"{slowest.label} had settled after {span(slowest.overall)}"
-    return f"The slowest {of} was {slowest.label}: {span(slowest.overall)}"

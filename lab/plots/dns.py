@@ -1,35 +1,28 @@
 """What names answered with, over time: how many addresses each asker got, against how many it should have got."""
 
-from collections.abc import Collection
-from typing import Any
-
+from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from lab.checkers.dns import staleness
 from lab.checkers.run import RecordedRun
+from lab.figures.dns import asked_names
+from lab.figures.told import seconds
 from lab.kinds.probes import asks_name
-from lab.plots.style import FAIL, GRID, MUTED, SERIES, Figure, canvas, render, seconds, shade, table, tidy
+from lab.plots.style import FAIL, GRID, MUTED, SERIES, canvas, shade, tidy
 from lab.records.history import Sample
-from lab.words import count, natural, span, were
 
 __all__ = ["dns"]
 
-_NAMES = 8
-"""Most names drawn."""
 
-
-def dns(run: RecordedRun) -> Figure | None:
+def dns(run: RecordedRun) -> Canvas | None:
     """One panel per name: dots are answers, the grey step is what they should have been."""
     keys = [key for key in run.series if asks_name(key[0])]
-    names = sorted({key[2] for key in keys}, key=natural)
-    if not names:
+    drawn = asked_names(run)
+    if not drawn:
         return None
-    drawn = names[:_NAMES]
     start = min(run.series[key][0].t for key in keys)
     end = max(min(run.end, run.stop), start + 1)
     figure = canvas(11, 0.7 + 1.75 * len(drawn))
     panels = figure.subplots(len(drawn), 1, sharex=True, squeeze=False)[:, 0]
-    data: list[tuple[Any, ...]] = []
     for number, (axes, name) in enumerate(zip(panels, drawn, strict=True)):
         askers = [key for key in keys if key[2] == name]
         tidy(axes, start=start, end=end, label="")
@@ -41,20 +34,6 @@ def dns(run: RecordedRun) -> Figure | None:
             for sample in run.series[key]:
                 judged = run.judge(sample)
                 (wrong if judged is False else good).append(sample)
-                word = {True: "right", False: "wrong", None: ""}[judged]
-                data.append(
-                    (
-                        sample.t,
-                        number,
-                        index,
-                        f"{seconds(sample.t):.6f}",
-                        *key[1:],
-                        len(sample.answers),
-                        " ".join(sample.answers),
-                        sample.error,
-                        word,
-                    )
-                )
             steps = [(epoch.start, len(epoch.answers[key])) for epoch in run.epochs if key in epoch.answers]
             if steps:
                 times = [seconds(t) for t, _ in steps] + [seconds(end)]
@@ -102,32 +81,4 @@ def dns(run: RecordedRun) -> Figure | None:
         for t in changes[1:]:
             axes.axvline(seconds(t), color=MUTED, lw=0.5, alpha=0.3, zorder=0.4)
     panels[-1].set_xlabel("time since the start of the run (s)")
-    return Figure(
-        name="dns",
-        title=_finding(run, drawn, data),
-        caption="Each dot is one answer at its number of addresses, the grey line what the answer should have been; "
-        "crosses are answers with a wrong or a missing address.",
-        png=render(figure),
-        csv=table(
-            ("t_s", "source", "name", "count", "answers", "error", "judged"),
-            [row[3:] for row in sorted(data, key=lambda row: row[:3])],
-        ),
-    )
-
-
-def _finding(run: RecordedRun, drawn: Collection[str], data: list[tuple[Any, ...]]) -> str:
-    found = [finding for finding in staleness(run) if finding["name"] in drawn]
-    stale = max((finding["lasted"] for finding in found if finding["what"] == "stale"), default=0)
-    missing = max((finding["lasted"] for finding in found if finding["what"] == "missing"), default=0)
-    if stale or missing:
-        # Up to then, not all the time until then: there may have been right answers between.
-        parts = [f"gave a stale address up to {span(stale)}"] if stale else []
-        parts += [f"lacked a new one up to {span(missing)}"] if missing else []
-        return f"Names {' and '.join(parts)} after a change"
-    judged = [row[-1] for row in data if row[-1]]
-    if not judged:
-        return "No answer could be judged"
-    wrong = judged.count("wrong")
-    if wrong:
-        return f"{wrong} of {count(len(judged), 'answer')} {were(wrong)} wrong"
-    return f"All {len(judged)} answers were right" if len(judged) > 1 else "The answer was right"
+    return figure

@@ -4,9 +4,8 @@ Colours are those of Okabe and Ito, which people with colour-blindness tell apar
 too. Knows nothing of histories but the bands to shade.
 """
 
-import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
-from msgspec import Struct
 
 from lab.checkers.run import FaultBand
+from lab.figures.told import Told, seconds, table
 
 __all__ = [
     "BAND",
@@ -72,20 +71,18 @@ RC: dict[Any, Any] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "figure.dpi": 150,
+    "svg.hashsalt": "overlay-lab",
 }
 
 
-class Figure(Struct, frozen=True, kw_only=True):
-    """One figure: its picture, the same data as a table, and what is to be seen."""
+_BARE: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""What would change from run to run of the same data, by format."""
 
-    name: str
-    """Stem of its files."""
-    title: str
-    """The finding, in a few words."""
-    caption: str
-    """One sentence: what is drawn, and how to read it."""
+
+class Figure(Told, frozen=True, kw_only=True):
+    """One figure: what it says, and its picture."""
+
     png: bytes
-    csv: str
 
 
 def canvas(width: float, height: float) -> Canvas:
@@ -95,25 +92,11 @@ def canvas(width: float, height: float) -> Canvas:
     return figure
 
 
-def render(figure: Canvas) -> bytes:
-    """The PNG, without anything that changes from run to run of the same data."""
+def render(figure: Canvas, form: str = "png") -> bytes:
+    """The picture, without anything that changes from run to run of the same data."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", metadata={"Software": None})
+    figure.savefig(out, format=form, metadata=_BARE[form])
     return out.getvalue()
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """CSV (RFC 4180, but with plain newlines)."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def seconds(t: int) -> float:
-    """Nanoseconds as seconds, for axes."""
-    return t / 1e9
 
 
 def shade(axes: Axes, bands: Sequence[FaultBand], *, label: bool = True) -> None:

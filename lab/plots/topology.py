@@ -1,42 +1,21 @@
 """The overlay's mesh as the peers saw it, before, during and after the first fault (or at the end)."""
 
 import math
-from typing import Any
 
 import networkx as nx
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from lab.checkers.run import RecordedRun
-from lab.plots.style import BAND, GROUPS, INK, MUTED, Figure, canvas, render, seconds, table
-from lab.records.history import View
-from lab.words import count, natural
+from lab.figures.topology import mesh_edges, mesh_moments, views_at
+from lab.plots.style import BAND, GROUPS, INK, MUTED, canvas
 
 __all__ = ["topology"]
 
 _NAMED = 24
 """Most hosts that get their names written."""
-
-
-def _views_at(run: RecordedRun, t: int) -> dict[str, View]:
-    """What each live peer believed at a time."""
-    views: dict[str, View] = {}
-    for host, history in run.views.items():
-        last = next((entry for entry in reversed(history) if entry.t <= t), None)
-        if isinstance(last, View):
-            views[host] = last
-    return views
-
-
-def _edges(views: dict[str, View]) -> dict[tuple[str, str], int]:
-    """(host, host), sorted -> 2 when both say that the connection stands, 1 when only one does."""
-    edges: dict[tuple[str, str], int] = {}
-    for host in sorted(views):
-        for other in views[host].neighbours:
-            pair = (min(host, other), max(host, other))
-            edges[pair] = edges.get(pair, 0) + 1
-    return edges
 
 
 def _layout(run: RecordedRun, hosts: list[str], edges: dict[tuple[str, str], int]) -> dict[str, tuple[float, float]]:
@@ -55,24 +34,9 @@ def _layout(run: RecordedRun, hosts: list[str], edges: dict[tuple[str, str], int
     return {host: (float(x), float(y)) for host, (x, y) in placed.items()}
 
 
-def _moments(run: RecordedRun) -> list[tuple[str, int]]:
-    """(title, time): just before the first fault, just before it was healed, and at the end."""
-    last = min(run.end, run.stop - 1)
-    if not run.bands:
-        return [(f"at the end · {seconds(last):.1f} s", last)]
-    band = run.bands[0]
-    moments = [
-        (f"before · {seconds(band.start):.1f} s", band.start - 1),
-        (f"during · {seconds(band.end):.1f} s", band.end - 1),
-    ]
-    if band.healed:
-        moments.append((f"after · {seconds(last):.1f} s", last))
-    return moments
-
-
-def _draw(axes: Axes, run: RecordedRun, t: int, places: dict[str, tuple[float, float]]) -> dict[tuple[str, str], int]:
-    views = _views_at(run, t)
-    edges = {pair: count for pair, count in _edges(views).items() if pair[0] in places and pair[1] in places}
+def _draw(axes: Axes, run: RecordedRun, t: int, places: dict[str, tuple[float, float]]) -> None:
+    views = views_at(run, t)
+    edges = {pair: count for pair, count in mesh_edges(views).items() if pair[0] in places and pair[1] in places}
     epoch = run.epoch(t)
     groups = epoch.groups if epoch else ()
     colour = {host: GROUPS[index % len(GROUPS)] for index, group in enumerate(groups) for host in group}
@@ -144,30 +108,22 @@ def _draw(axes: Axes, run: RecordedRun, t: int, places: dict[str, tuple[float, f
                 zorder=5,
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.85},
             )
-    return edges
 
 
-def topology(run: RecordedRun) -> Figure | None:
+def topology(run: RecordedRun) -> Canvas | None:
     """Hosts, their connections and containers; hosts that can reach each other have one colour."""
     hosts = [host for host in run.hosts if run.views or host]
     if not hosts:
         return None
-    moments = _moments(run)
+    moments = mesh_moments(run)
     everything: dict[tuple[str, str], int] = {}
     for _, t in moments:
-        everything.update(_edges(_views_at(run, t)))
+        everything.update(mesh_edges(views_at(run, t)))
     places = _layout(run, hosts, everything)
     figure = canvas(11, 2.5 if len(hosts) <= 2 else 4.3)
     panels = figure.subplots(1, max(len(moments), 1), squeeze=False)[0]
-    data: list[tuple[Any, ...]] = []
-    counts: list[int] = []
     for axes, (title, t) in zip(panels, moments, strict=True):
-        edges = _draw(axes, run, t, places)
-        counts.append(sum(seen == 2 for seen in edges.values()))
-        data += [
-            (title.split(" · ")[0], f"{seconds(t):.3f}", *pair, "both" if seen == 2 else "one")
-            for pair, seen in sorted(edges.items(), key=lambda edge: [natural(host) for host in edge[0]])
-        ]
+        _draw(axes, run, t, places)
         axes.set_title(title, fontsize=9.5, color=MUTED)
         axes.set_axis_off()
         axes.set_xlim(*((-1.15, 1.15) if len(hosts) <= 2 else (-1.55, 1.55)))
@@ -183,19 +139,4 @@ def topology(run: RecordedRun) -> Figure | None:
         loc="outside lower right",
         ncols=4,
     )
-    if not run.views:
-        title = f"{count(len(hosts), 'host')}; this overlay has no peers that connect"
-    elif len(counts) == 1:
-        title = f"{count(counts[0], 'connection')} between {count(len(hosts), 'host')}"
-    else:
-        healed = run.bands[0].healed
-        words = ("before the fault", "just before it was healed" if healed else "when the record ends", "at the end")
-        title = "Connections: " + ", ".join(f"{n} {word}" for n, word in zip(counts, words, strict=False))
-    return Figure(
-        name="topology",
-        title=title,
-        caption="The mesh as the peers themselves reported it; hosts of one colour could reach each other at that "
-        "moment, small dots are their containers.",
-        png=render(figure),
-        csv=table(("when", "t_s", "host", "other", "seen_by"), data),
-    )
+    return figure

@@ -1,14 +1,15 @@
-"""From a run directory to its report: reads the history, writes figures, tables, page and summary. Owns the files.
+"""From a run directory to its report: reads the history, writes tables, page, pictures and summary. Owns the files.
 
-Checks come before drawings: what a run came to is known, and on the disk, before the first figure is drawn.
+Checks come before drawings: what a run came to is known, and on the disk, before anything is drawn.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.checkers import RecordedRun
+from lab.figures import FORMATS, told
 from lab.records.history import read
 from lab.records.store import HISTORY, INDEX, SUMMARY, replace_file, write_json
 from lab.report.summary import settled, summarise
@@ -18,7 +19,12 @@ __all__ = ["write"]
 
 
 def write(
-    run_dir: Path, *, drawn: bool, doing: Callable[[str], None], judged: Callable[[dict[str, Any]], None]
+    run_dir: Path,
+    *,
+    drawn: bool,
+    formats: Sequence[str],
+    doing: Callable[[str], None],
+    judged: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """See `lab.report.write_report`."""
     with rarely_collected():  # a long history is millions of objects, and none of them is garbage
@@ -31,23 +37,26 @@ def write(
         judged(summary)
         if not drawn:
             return summary
-        from lab.plots import figures  # matplotlib takes half a second to import
+        found = told(run, lambda name: doing(f"writing the table of {name}"))
+        files = {figure.name: [f"{figure.name}.csv"] for figure in found}
+        for figure in found:
+            replace_file(run_dir / f"{figure.name}.csv", figure.csv.encode())
+        doing("writing the page")
+        from lab.report.page import render
 
-        found = figures(run, lambda name: doing(f"drawing {name}"))
-    for figure in found:
-        replace_file(run_dir / f"{figure.name}.png", figure.png)
-        replace_file(run_dir / f"{figure.name}.csv", figure.csv.encode())
-    for old in (*run_dir.glob("*.png"), *run_dir.glob("*.csv")):
+        replace_file(run_dir / INDEX, render(run, raw, list(files)).encode())
+        if formats:
+            from lab.plots import pictures  # matplotlib takes half a second to import
+
+            for name, form, picture in pictures(run, formats, lambda name: doing(f"drawing {name}")):
+                replace_file(run_dir / f"{name}.{form}", picture)
+                files[name].append(f"{name}.{form}")
+    written = {file for each in files.values() for file in each}
+    for old in [path for form in ("csv", *FORMATS) for path in run_dir.glob(f"*.{form}")]:
         # Figures of an earlier report of the same run, which this one may not have.
-        if old.stem not in {figure.name for figure in found}:
+        if old.name not in written:
             old.unlink()
-    from lab.report.page import render
-
-    replace_file(run_dir / INDEX, render(run, raw, [figure.name for figure in found]).encode())
-    summary["figures"] = [
-        {"name": figure.name, "title": figure.title, "files": [f"{figure.name}.png", f"{figure.name}.csv"]}
-        for figure in found
-    ]
+    summary["figures"] = [{"name": figure.name, "title": figure.title, "files": files[figure.name]} for figure in found]
     write_json(run_dir / SUMMARY, summary)
     return summary
 

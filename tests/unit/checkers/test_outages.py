@@ -13,9 +13,8 @@ from synthetic_history import MS, S, Story
 from lab.checkers.outages import outages
 from lab.checkers.reachability import check_reachability
 from lab.checkers.run import RecordedRun
-from lab.plots import figures
-from lab.plots.reachability import timeline
-from lab.plots.style import Figure, context
+from lab.figures import Told, told
+from lab.figures.reachability import timeline
 from lab.records.history import AnyRecord, Sample
 from lab.report.page import render
 from lab.report.summary import summarise
@@ -86,8 +85,8 @@ keys = st.sampled_from([("http", "a", "b"), ("http", "a", "c"), ("icmp", "a", "c
 spans = st.tuples(st.integers(0, 6 * S), st.integers(1, 3 * S)).map(lambda pair: (pair[0], sum(pair)))
 
 
-def figure(run: RecordedRun, name: str) -> Figure:
-    return next(each for each in figures(run) if each.name == name)
+def figure(run: RecordedRun, name: str) -> Told:
+    return next(each for each in told(run) if each.name == name)
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -103,8 +102,7 @@ def test_every_place_tells_of_the_same_outages(
     made: dict[tuple[str, str, str], list[str]], faults: list[tuple[int, int]]
 ) -> None:
     run = RecordedRun(history(made, faults))
-    with context():
-        picture = timeline(run)
+    picture = timeline(run)
     assert picture is not None
     summary = summarise(run)
     stop = 4 * MS + 41 * EVERY

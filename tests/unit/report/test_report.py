@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 import synthetic_history
+from click.testing import CliRunner
 from synthetic_history import MS, ORION, S, Story
 
 from lab.checkers import RecordedRun
+from lab.cli import lab
 from lab.cli.progress import ProgressPrinter
-from lab.plots import figures
+from lab.figures import told
+from lab.plots import pictures
 from lab.records.history import AnyRecord, Load, Meta, Sample, Writer
 from lab.report import gallery, write_report
 from lab.report.embed import bundle
@@ -105,7 +108,7 @@ class Checker(html.parser.HTMLParser):
     ],
 )
 def test_every_run_gets_a_page_that_needs_nothing_else(records: list[AnyRecord], says: str, tmp_path: Path) -> None:
-    summary = write_report(stored(records, tmp_path))
+    summary = write_report(stored(records, tmp_path), formats=("png",))
     page = (tmp_path / "index.html").read_text()
     assert says in page
     checker = Checker()
@@ -119,12 +122,38 @@ def test_every_run_gets_a_page_that_needs_nothing_else(records: list[AnyRecord],
 
 
 def test_the_same_history_gives_the_same_bytes() -> None:
-    first, second = (figures(RecordedRun(synthetic_history.partition())) for _ in range(2))
-    assert first == second and len(first) == 6
+    runs = [RecordedRun(one_host()) for _ in range(2)]
+    first, second = (list(pictures(run, ("png", "svg", "pdf"))) for run in runs)
+    assert first == second and len(first) >= 3 * 3
+    heads = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    assert all(picture.startswith(heads[form]) for _, form, picture in first)
+    assert told(runs[0]) == told(runs[1]) and [each.name for each in told(runs[0])] == [name for name, *_ in first[::3]]
+
+
+def test_pictures_are_written_on_request_only(tmp_path: Path) -> None:
+    folder = stored(synthetic_history.scale(), tmp_path)
+    report = ["report", str(folder)]
+    for words, forms in (([], set()), (["--format", "SVG, pdf"], {"svg", "pdf"}), (["--format", "png"], {"png"})):
+        done = CliRunner().invoke(lab, [*report, *words])
+        assert done.exit_code == 0, done.output
+        files = {path.suffix[1:] for path in folder.glob("*.*")} - {"csv", "html", "json", "jsonl"}
+        assert files == forms
+    done = CliRunner().invoke(lab, [*report, "--format", "png,gif"])
+    assert done.exit_code == 2 and "no such format: gif; there are png, svg, pdf" in done.output
+
+
+def test_a_report_without_pictures_imports_nothing_that_draws(tmp_path: Path) -> None:
+    stored(synthetic_history.scale(), tmp_path)
+    script = (
+        "import sys, pathlib, lab.report; lab.report.write_report(pathlib.Path(sys.argv[1]))\n"
+        "print([name for name in ('matplotlib', 'numpy', 'networkx') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_titles_state_the_finding() -> None:
-    titles = {figure.name: figure.title for figure in figures(RecordedRun(synthetic_history.partition()))}
+    titles = {figure.name: figure.title for figure in told(RecordedRun(synthetic_history.partition()))}
     assert re.fullmatch(r"svc\d → svc\d unreachable for 10\.\d s, back \d+ ms after the heal", titles["reachability"])
     assert titles["topology"] == "Connections: 1 before the fault, 0 just before it was healed, 1 at the end"
     assert titles["matrices"] == "4 of 6 pairs were cut off while the fault lasted, all came back"
@@ -135,7 +164,7 @@ def test_names_asked_only_after_a_fault_leave_the_figure_its_room() -> None:
     records = synthetic_history.partition()
     begin = max(r.t for r in records if isinstance(r, Sample) and r.probe == "dns") - 500 * MS
     late = [r for r in records if not (isinstance(r, Sample) and r.probe == "dns" and r.t < begin)]
-    assert "dns" in [figure.name for figure in figures(RecordedRun(late))]
+    assert "dns" in [name for name, *_ in pictures(RecordedRun(late), ("png",))]
 
 
 def test_a_failed_expectation_is_shown_with_its_samples(tmp_path: Path) -> None:
@@ -224,8 +253,8 @@ def test_a_run_at_a_pace_of_its_own_says_so(tmp_path: Path) -> None:
     meta = records[0]
     assert isinstance(meta, Meta)
     slow = [msgspec.structs.replace(meta, scenario={**meta.scenario, "pace": 4}), *records[1:]]
-    for told, times in ((records, 0), (slow, 1)):
-        folder = stored(told, tmp_path / str(times))
+    for played, times in ((records, 0), (slow, 1)):
+        folder = stored(played, tmp_path / str(times))
         summary = write_report(folder)
         assert summary["replay"].count(" --pace 4") == times
         assert (folder / "index.html").read_text().count("4 times as long as in the file") == times
@@ -233,15 +262,17 @@ def test_a_run_at_a_pace_of_its_own_says_so(tmp_path: Path) -> None:
 
 def test_checks_come_before_drawings_and_both_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(synthetic_history.scale(), tmp_path)
-    told: list[str] = []
+    heard: list[str] = []
 
     def judged(summary: dict[str, Any]) -> None:
         assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8")) == summary
-        told.append(summary["verdict"])
+        heard.append(summary["verdict"])
 
-    write_report(tmp_path, doing=told.append, judged=judged)
-    assert told[:3] == ["reading the history", "checking", "valid"]
-    assert told[3:] and all(what.startswith("drawing ") for what in told[3:])
+    write_report(tmp_path, doing=heard.append, judged=judged)
+    heard.append("done")
+    assert heard[:3] == ["reading the history", "checking", "valid"]
+    assert all(what.startswith("writing the table of ") for what in heard[3:-2])
+    assert heard[-2:] == ["writing the page", "done"]
 
 
 @pytest.mark.parametrize(("size", "said"), [(0, False), (10_000_000, True)])

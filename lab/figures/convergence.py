@@ -1,0 +1,71 @@
+"""How long each change took to settle, in words and as a table."""
+
+from lab.checkers.convergence import METRICS, EventConvergence
+from lab.checkers.run import RecordedRun
+from lab.checkers.world import HEAL
+from lab.figures.told import Told, seconds, table
+from lab.words import span
+
+__all__ = ["SHOWN", "convergence", "metric_rows"]
+
+SHOWN = 14
+"""Most changes drawn (the last ones)."""
+
+
+def metric_rows(changes: list[EventConvergence]) -> list[tuple[EventConvergence, str, int | None]]:
+    """Each metric of each change, and how long it took."""
+    return [
+        (change, metric, change.metrics[metric]) for change in changes for metric in METRICS if metric in change.metrics
+    ]
+
+
+def convergence(run: RecordedRun) -> Told | None:
+    """The time from a change until a metric was settled."""
+    changes = [change for change in run.convergence if change.metrics]
+    if not changes:
+        return None
+    return Told(
+        name="convergence",
+        title=_finding(changes[-SHOWN:]),
+        caption="Each bar is the time from a change until that part of the overlay agreed again and stayed so; "
+        "the number behind a change's name is when it happened.",
+        csv=table(
+            ("t_s", "step", "what", "phase", "label", "metric", "took_ns", "lapses"),
+            [
+                (
+                    f"{seconds(change.t):.6f}",
+                    change.step,
+                    change.what,
+                    change.phase,
+                    change.label,
+                    metric,
+                    "" if took is None else took,
+                    change.lapses.get(metric, 0),
+                )
+                for change in changes
+                for change, metric, took in [*metric_rows([change]), (change, "overall", change.overall)]
+            ],
+        ),
+    )
+
+
+def _finding(changes: list[EventConvergence]) -> str:
+    heals = [change for change in changes if change.label == HEAL]
+    if heals:
+        worst = max(heals, key=lambda change: float("inf") if change.overall is None else change.overall)
+        if worst.overall is None:
+            when = "before the next change came" if worst.ended_by else "before the record ended"
+            return f"After a heal not everything agreed again {when}"
+        return (
+            f"After the heal everything agreed again within {span(worst.overall)}"
+            if len(heals) == 1
+            else (f"After each of {len(heals)} heals everything agreed again within {span(worst.overall)}")
+        )
+    reached = [change for change in changes if change.overall is not None]
+    if not reached:
+        return "No change settled before the next one came, or the record ended"
+    slowest = max(reached, key=lambda change: change.overall or 0)
+    of = "change to settle" if len(reached) == len(changes) else f"of the {len(reached)} changes that settled"
+    if len(reached) == 1:
+        return f"{slowest.label} had settled after {span(slowest.overall)}"
+    return f"The slowest {of} was {slowest.label}: {span(slowest.overall)}"

@@ -1,0 +1,93 @@
+"""Who reached whom, when: a row per pair over time. Owns what became of each try, for tables and pictures alike."""
+
+from collections.abc import Iterable, Sequence
+
+from lab.checkers.outages import failed
+from lab.checkers.reachability import transitions
+from lab.checkers.run import RecordedRun
+from lab.checkers.world import SeriesKey
+from lab.figures.told import Told, seconds, table
+from lab.kinds.verbs import verb_of
+from lab.words import count, span
+
+__all__ = ["LEAKED", "MISSED", "NOTHING", "REACHED", "WORDS", "named_pairs", "states", "timeline"]
+
+NOTHING, MISSED, REACHED, LEAKED = range(4)
+WORDS = {NOTHING: "no try", MISSED: "not reached", REACHED: "reached", LEAKED: "reached across a cut"}
+_COLUMNS_OF_TRIES = ("t_s", "probe", "source", "target", "state", "latency_ns", "error", "outage_s")
+
+
+def named_pairs(run: RecordedRun) -> list[tuple[str, SeriesKey]]:
+    """Rows: a pair and its series."""
+    return [(f"{key[1]} → {key[2]}", key) for key in run.pairs]
+
+
+def states(run: RecordedRun, key: SeriesKey) -> list[int]:
+    """What became of each try of a series."""
+    epochs = [(epoch.start, epoch.should.get(key) is False) for epoch in run.epochs]
+    place, cut = 0, False
+    found = []
+    for sample in run.series[key]:
+        while place < len(epochs) and epochs[place][0] <= sample.t:
+            cut = epochs[place][1]
+            place += 1
+        if sample.error == "late":
+            found.append(NOTHING)
+        else:
+            found.append(MISSED if not sample.ok else LEAKED if cut else REACHED)
+    return found
+
+
+def _lines(run: RecordedRun, key: SeriesKey, states: Sequence[int]) -> list[str]:
+    """The lines of the table, one a try. There may be a million: what is the same in all is put together once."""
+    part_of = {id(lost): f"{seconds(each.start):.6f}" for each in run.outages[key] for lost in each.tries}
+    head = "," + table(key, ()).rstrip("\n") + ","
+    ends: dict[str, str] = {}
+    lines = []
+    for sample, state in zip(run.series[key], states, strict=True):
+        end = ends.get(sample.error)
+        if end is None:
+            end = ends[sample.error] = table(("", sample.error, ""), ()).rstrip("\n")
+        latency = "" if sample.latency is None else sample.latency
+        outage = part_of.get(id(sample), "") if part_of else ""
+        lines.append(f"{sample.t / 1e9:.6f}{head}{WORDS[state]},{latency}{end}{outage}\n")
+    return lines
+
+
+def _finding(run: RecordedRun, drawn: Iterable[SeriesKey]) -> str:
+    """The title: the longest outage of the pairs that are drawn, and how it came about."""
+    worst = run.longest_outage
+    if worst is None:
+        tries = sum(failed(sample) is False for key in drawn for sample in run.series[key])
+        if not tries:
+            return "No try was made in time"
+        return f"Every pair reached each other: {count(tries, 'try', 'tries')}, none failed"
+    name = f"{worst.series[1]} → {worst.series[2]}"
+    band, back = run.cause(worst)
+    if not worst.ended:
+        until = "never back" if band is None or band.healed else "when the record ends the fault still lasts"
+        return f"{name} unreachable from {seconds(worst.start):.1f} s on, {until}"
+    text = f"{name} unreachable for {span(worst.lasted)}"
+    if band is None:
+        settling = any(start <= worst.end and worst.start <= end for start, end in transitions(run))
+        return f"{text}, {'while things were settling' if settling else 'with no fault in force'}"
+    what = "the heal" if verb_of(band.what).heals else "the end of the fault"
+    return f"{text}, back before {what}" if back is None else f"{text}, back {span(back)} after {what}"
+
+
+def timeline(run: RecordedRun) -> Told | None:
+    """Rows = pairs, cells = tries, in the order of time."""
+    rows = named_pairs(run)
+    if not rows:
+        return None
+    lines: list[tuple[int, str]] = []
+    for _, key in rows:
+        lines += zip((sample.t for sample in run.series[key]), _lines(run, key, states(run, key)), strict=True)
+    lines.sort(key=lambda line: line[0])  # of one moment in the order of pairs
+    return Told(
+        name="reachability",
+        title=_finding(run, run.pairs),
+        caption="Each row is a pair of services, each cell a try at the moment when it was due; "
+        "dashed lines mark when a fault struck and when it was healed.",
+        csv=table(_COLUMNS_OF_TRIES, ()) + "".join([line for _, line in lines]),
+    )

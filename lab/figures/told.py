@@ -1,0 +1,40 @@
+"""What every figure says besides its picture: the finding, how to read it, and its numbers as a table. Pure."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+__all__ = ["FORMATS", "Told", "seconds", "table"]
+
+
+FORMATS = ("png", "svg", "pdf")
+"""In which pictures of figures can be written."""
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """One figure without its picture."""
+
+    name: str
+    """Stem of its files."""
+    title: str
+    """The finding, in a few words."""
+    caption: str
+    """One sentence: what is drawn, and how to read it."""
+    csv: str
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """CSV (RFC 4180, but with plain newlines)."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def seconds(t: int) -> float:
+    """Nanoseconds as seconds, for axes."""
+    return t / 1e9
