@@ -100,7 +100,64 @@ class VerbMethods:
         what: str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `heal: all`: end all partitions"""
+        """In a scenario `heal: all`: end all partitions, and all `link`, `trace` and `flap`"""
+    def link(
+        self,
+        *,
+        delay: int | str | None = None,
+        jitter: int | str | None = None,
+        distribution: str | None = None,
+        table: str | Sequence[Any] | None = None,
+        correlation: int | str | None = None,
+        ordered: bool | None = None,
+        loss: int | str | None = None,
+        loss_correlation: int | str | None = None,
+        burst: str | Mapping[str, Any] | None = None,
+        duplicate: int | str | None = None,
+        reorder: int | str | None = None,
+        corrupt: int | str | None = None,
+        rate: int | str | None = None,
+        queue: str | Mapping[str, Any] | None = None,
+        mtu: int | str | None = None,
+        from_: str | Sequence[Any] | None = None,
+        to: str | Sequence[Any] | None = None,
+        both: bool | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `link: {from: a, to: b, delay: 50ms, loss: 1%, rate: 1mbit, both: true, for: 10s}`: links
+        change while they run, parameter by parameter, see docs/links.md; ends with `for` or `heal`"""
+    def trace(
+        self,
+        *,
+        from_: str | Sequence[Any] | None = None,
+        to: str | Sequence[Any] | None = None,
+        both: bool | None = None,
+        file: str | None = None,
+        data: str | None = None,
+        loop: bool | None = None,
+        queue: str | Mapping[str, Any] | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `trace: {file: lte.trace, from: a, to: b, for: 60s}`: a link follows a file: a Mahimahi trace
+        of packet deliveries, or CSV with `time` and columns of a link's parameters, see docs/links.md; ends with
+        `for` or `heal`"""
+    def flap(
+        self,
+        *,
+        host: str | None = None,
+        network: str | None = None,
+        between: str | Sequence[Any] | None = None,
+        every: int | str | None = None,
+        down: int | str | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `flap: {host: a, every: 2s, down: 500ms, for: 10s}`, `{between: [a, b], …}`: the cables of a
+        host (of one `network`) are pulled and plugged in, and the host sees the carrier go; or the way between two
+        hosts is cut. Down for `down` (half) of each `every`, from the start; without `every` all the time. Ends
+        with `for` or `heal`"""
     def block(
         self,
         *,

@@ -221,11 +221,12 @@ class ConvergenceTracker:
         if window is None:
             return ConvergenceState(since=0, metrics={}, converged=False, waiting=("no change has taken effect yet",))
         metrics = {name: since is not None for name, since in window.since.items() if name != "overall"}
+        going_on = dict.fromkeys(self.world.churning.values())
         return ConvergenceState(
             since=window.event.t,
             metrics=metrics,
-            converged=window.since.get("overall") is not None and not self.world.churning,
-            waiting=(*(["the churn goes on"] if self.world.churning else []), *self._waiting(metrics)),
+            converged=window.since.get("overall") is not None and not going_on,
+            waiting=(*(f"the {what} goes on" for what in going_on), *self._waiting(metrics)),
         )
 
     # Records

@@ -80,8 +80,8 @@ class ExpectedState:
         """Hosts whose peer stopped and has not been seen or started since."""
         self.launched: set[str] = set()
         """Hosts that should have a peer, as far as they are not gone."""
-        self.churning: dict[int, None] = {}
-        """Steps of the churns that go on."""
+        self.churning: dict[int, str] = {}
+        """Steps of the faults that go on and change things all the time until they end -> their verbs."""
         self._policies = Hearsay()
         self._closed = False
         self._services: dict[str, Any] = {}
@@ -250,7 +250,7 @@ class ExpectedState:
                 self._policies.forgotten(host)
         if verb.lasts and verb.changes == "end":  # it changes things all the time until then
             if event.phase == "start":
-                self.churning[event.step] = None
+                self.churning[event.step] = event.what
             else:
                 self.churning.pop(event.step, None)
         restarted = verb.launches and (not verb.lasts or event.phase == "end")

@@ -155,9 +155,17 @@ class Linked(Protocol):
     async def set_link(self, key: int, change: LinkChange | None) -> None:
         """Set this change, or take it away; those of other keys stay.
 
-        Changes go over the scenario's links parameter by parameter; of several the one that was set last wins, and
-        setting a key again counts as the last. The new link holds for packets that are sent from then on, on each
-        direction as soon as it returns. `lab.links.changes.ChangedLinks` says what holds."""
+        Changes go over the scenario's links parameter by parameter; of several the one whose key was set last wins,
+        and a key that is set again keeps its place (`lab.links.changes.ChangedLinks` says what holds). When this
+        returns, the new links hold for packets that are sent from then on."""
+        ...
+
+
+class Plugged(Protocol):
+    """A lab whose hosts' cables can be pulled, so that a host sees that its interface has no carrier."""
+
+    async def set_unplugged(self, key: int, plugs: frozenset[tuple[str, str]]) -> None:
+        """This key holds these (host, network) unplugged, and no others; one is plugged in when no key holds it."""
         ...
 
 

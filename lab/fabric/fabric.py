@@ -5,7 +5,7 @@ Owns the bridges, the ports and the one nft table; runs `ip`, `bridge`, `nft` an
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Container, Iterable, Sequence
 from typing import Protocol
 
 from lab.errors import Exhausted, LabError, no_room
@@ -32,6 +32,8 @@ class Fabric:
         self._impaired_ports |= {one.port for sender, _, _ in plan.routed(underlay) for one in self.interfaces[sender]}
         self._limited: set[str] = set()
         """Hosts of which every packet must cross the cables as itself for now."""
+        self._dark: frozenset[str] = frozenset()
+        """Ports that are down, so that the host at the other end sees no carrier."""
         self._classes = rules.class_map(self.interfaces, underlay.links)
         self._cutting = asyncio.Lock()
 
@@ -51,8 +53,9 @@ class Fabric:
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
         """Lay the cables of these (host, pid of a process in its network namespace)."""
         cables = "".join(plan.cable_commands(self.interfaces[host], pid) for host, pid in hosts)
-        await self._tool("ip", "-batch", "-", text=cables)
         everything = [interface for host, _ in hosts for interface in self.interfaces[host]]
+        cables += "".join(f"link set {one.port} down\n" for one in everything if one.port in self._dark)
+        await self._tool("ip", "-batch", "-", text=cables)
         shapes = "".join(
             queues.queue_commands(self.interfaces, self.underlay.links, self._classes, host) for host, _ in hosts
         )
@@ -88,6 +91,19 @@ class Fabric:
             ]
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=rules.cut_rules(ports, routed))
+
+    async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None:
+        """Leave exactly these (host, network) without a carrier; a host that boots finds its own so."""
+        everything = [(host, one) for host, interfaces in self.interfaces.items() for one in interfaces]
+        dark = frozenset(one.port for host, one in everything if (host, one.network) in plugs)
+        changed = sorted(dark ^ self._dark)
+        self._dark = dark
+        text = "".join(f"link set {port} {'down' if port in dark else 'up'}\n" for port in changed)
+        try:
+            await self._tool("ip", "-force", "-batch", "-", text=text)
+        except LabError as error:
+            if "Cannot find device" not in str(error):  # that of a host that is off; `plug` sees to it
+                raise
 
     async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None:
         """Drop exactly these: (hosts, protocol or "", its port or 0, MTU or 0)."""

@@ -5,7 +5,7 @@ runs on it. One machine's rules are replaced in one transaction; different machi
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
 from lab.errors import LabError
 from lab.fabric import guest_plan
@@ -57,6 +57,10 @@ class GuestFabric:
             before, self._obstacles = self._obstacles, list(obstacles)
             concerned = {host for hosts, *_ in [*before, *self._obstacles] for host in hosts}
             await self._everywhere(concerned, self._obstacle_rules)
+
+    async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None:
+        """Machines' cables are their hypervisor's; the backend refuses such steps before anything starts."""
+        raise LabError("the cables of machines cannot be pulled")
 
     def limit(self, host: str, limited: bool) -> list[list[str]]:
         """See `Fabric.limit`: every packet crosses the wire as itself."""

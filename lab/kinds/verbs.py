@@ -115,8 +115,8 @@ class Verb(Generic[B]):
     """Daemons run at its end: for the first time, or those that were there before."""
     forgets: bool = False
     """The hosts of its event forget what they knew."""
-    ends: tuple[str, ...] = ()
-    """The verbs whose faults it ends."""
+    healed: bool = False
+    """A `heal` step ends its faults."""
     heals: bool = False
     """Its end joins hosts that were apart."""
 
@@ -126,6 +126,11 @@ class Verb(Generic[B]):
     """How often it is drawn, compared with others."""
     hinders: bool = True
     """Commands may fail while its fault is in force."""
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """The verbs whose faults it ends."""
+        return ()
 
     @property
     def lasts(self) -> bool:
@@ -156,6 +161,10 @@ class Verb(Generic[B]):
         """Why it would do nothing in this run as it is now, and what is possible instead; empty: it makes sense. Asked
         of a step that somebody wants to be done at once, before anything is done."""
         return ""
+
+    def needed(self, body: B) -> tuple[str, ...]:
+        """What of `needs` this step needs."""
+        return self.needs
 
     def containers(self, body: B, services: "Mapping[str, Service]") -> Mapping[str, int]:
         """How many containers it leaves of each service that it starts or removes."""

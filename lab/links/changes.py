@@ -32,17 +32,18 @@ class ChangedLinks:
         self._changes: dict[int, LinkChange] = {}
 
     def set(self, key: int, change: LinkChange | None) -> dict[tuple[str, str], Link]:
-        """Set the change of this key, or take it away; those of other keys stay. A key that is set again counts as
-        the last one.
+        """Set the change of this key, or take it away; those of other keys stay. A key that is set again keeps its
+        place among them.
 
         Returns what holds now for the directions that the old and the new change name and that is another link than
         before."""
         old = self._changes.get(key)
         named = dict.fromkeys(pair for each in (old, change) if each is not None for pair in each.pairs)
         before = {pair: self.between(*pair) for pair in named}
-        self._changes.pop(key, None)
         if change is not None:
             self._changes[key] = change
+        else:
+            self._changes.pop(key, None)
         now = {pair: self.between(*pair) for pair in named}
         return {pair: link for pair, link in now.items() if link != before[pair]}
 

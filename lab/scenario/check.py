@@ -257,6 +257,7 @@ def _misfit(address: str, network: str) -> str | None:
 
 
 def _links(scenario: Scenario, known: Known) -> Iterator[Problem]:
+    default = own.link(Link()) if (own := scenario.underlay.links.get("default")) is not None else Link()
     for key, spec in scenario.underlay.links.items():
         where: Where = ("underlay", "links", key)
         pairs = link_pairs(key)
@@ -272,7 +273,7 @@ def _links(scenario: Scenario, known: Known) -> Iterator[Problem]:
                 elif name not in known.hosts:
                     problem = _unknown(where, "host", name, known.hosts)
                     yield Problem(where, problem.found, problem.expected, problem.hint, True)
-        for fault in spec.link(Link()).faults():
+        for fault in spec.link(Link() if key == "default" else default).faults():
             yield Problem(where, fault.split(", expected ")[0], fault.partition(", expected ")[2] or "values that fit")
 
 

@@ -11,7 +11,7 @@ import msgspec
 from pydantic import ValidationError
 
 from lab.errors import LabError
-from lab.links import Burst, Distribution, Link, Links
+from lab.links import Burst, Distribution, Link, Links, QueueLimit
 from lab.scenario.base import frozen
 from lab.scenario.resolve import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
 from lab.scenario.steady import SteadyCondition
@@ -74,6 +74,10 @@ def _link(values: dict[str, Any]) -> Link:
         values["distribution"] = Distribution(values["distribution"])
     if values.get("burst") is not None:
         values["burst"] = Burst(**values["burst"])
+    if values.get("queue") is not None:
+        values["queue"] = QueueLimit(**values["queue"])
+    if "table" in values:
+        values["table"] = tuple(values["table"])
     return Link(**values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.links import Link
 
-LINK_KEYS = tuple(name for name in Link.__dataclass_fields__ if name != "burst")
+LINK_KEYS = tuple(name for name in Link.__dataclass_fields__ if name not in ("burst", "table", "deliveries"))
 """A link's own words: taken as they stand, and checked as in a scenario."""
 _DELAYS = ("latency", "delay_ms", "latency_ms")
 _LOSSES = ("packetloss", "packet_loss", "loss_rate")

@@ -25,6 +25,7 @@ from lab.registry import Registry
 from lab.scenario.base import Problem, Written, frozen, listed, options_of, show
 from lab.scenario.check import check, nearest
 from lab.scenario.files import with_files
+from lab.scenario.link_files import with_link_files
 from lab.scenario.loops import SCHEMA, WrittenOut, inside_loops, is_loop, loop_keys, write_out
 from lab.scenario.model import Scenario, UnderlayModel, scenario_model
 from lab.scenario.notes import notes_on
@@ -190,6 +191,7 @@ def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnosti
 
     plain, missing, notes = with_files(plain, Path(file).parent)
     plain, loops = _without_loops(plain)
+    plain, unread = with_link_files(plain, Path(file).parent)
     problems += (_found(found.tree, problem) for problem in (*missing, *loops.problems))
     told_in_loops = set[tuple[int, int, str]]()
 
@@ -202,6 +204,7 @@ def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnosti
             told_in_loops.add(key)
             yield one
 
+    problems += (one for problem in unread for one in placed(problem))
     scenario, faults = _validate(plain)
     told_already = {(problem.line, problem.column) for problem in found.problems}
     seen = (one for fault in faults for one in placed(fault))
@@ -313,7 +316,7 @@ def _problem(plain: Any, error: dict[str, Any]) -> Problem:
     if kind == "extra_forbidden":
         words, key = _keys_at(where[:-1]), str(where[-1])
         hint = _unusable(where) or nearest(key, words)
-        return Problem(where, f"the key {where[-1]!r}", f"one of {listed(words, 30)}", hint, True)
+        return Problem(where, f"the key {where[-1]!r}", f"one of {listed(words, 50)}", hint, True)
     if kind == "missing":
         return Problem(where[:-1], f"no {where[-1]!r}", f"the key {where[-1]!r}")
     found = context.get("found") or show(_written(plain, where) or error["input"])

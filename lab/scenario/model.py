@@ -14,12 +14,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.kinds.probes import PROBES
-from lab.links import Burst, Distribution, Link
 from lab.scenario.base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
 from lab.scenario.kind_names import KindName, enumeration
+from lab.scenario.link_spec import LinkSpec
 from lab.scenario.steady import SteadyModel
 from lab.scenario.steps import Step, step_model
-from lab.scenario.values import UNITS, Duration, Percentage, Rate, Size
+from lab.scenario.values import UNITS, Duration, Percentage
 
 HTTP_PORTS = {"ksahnine/dummy-http": 8080}
 """Images whose service is known to answer HTTP, and where."""
@@ -95,40 +95,6 @@ class HostModel(Model):
     address: Address | None = None
     networks: dict[Name, Address | None] = Field(default_factory=dict)
     region: Name | None = None
-
-
-class BurstLoss(Model):
-    """Bursty loss after Gilbert and Elliott (see `lab.links.Burst`)."""
-
-    enter: Percentage
-    leave: Percentage
-    bad: Percentage = 1.0
-    good: Percentage = 0.0
-
-
-class LinkSpec(Model):
-    """What a link does to packets, in one direction (see `lab.links.Link`)."""
-
-    delay: Duration = 0
-    jitter: Duration = 0
-    distribution: Literal["uniform", "normal", "pareto"] = "uniform"
-    loss: Percentage = 0.0
-    burst: BurstLoss | None = None
-    duplicate: Percentage = 0.0
-    reorder: Percentage = 0.0
-    corrupt: Percentage = 0.0
-    rate: Rate = 0
-    mtu: Size = 0
-
-    def link(self, base: Link) -> Link:
-        """`base` with what this file says put over it."""
-        values = {name: getattr(self, name) for name in self.model_fields_set}
-        if "distribution" in values:
-            values["distribution"] = Distribution(values["distribution"])
-        if self.burst is not None:
-            values["burst"] = Burst(**self.burst.model_dump())
-        kept = {name: getattr(base, name) for name in Link.__dataclass_fields__}
-        return Link(**(kept | values))
 
 
 class RouterModel(Model):

@@ -21,7 +21,8 @@ from lab.links import Link, Links
 from lab.scenario import generators
 from lab.scenario.base import ALL, chosen
 from lab.scenario.generators import Edges
-from lab.scenario.model import PROCESS, LinkSpec, ProbeSpec, Scenario, Service, UnderlayModel
+from lab.scenario.link_spec import LinkSpec
+from lab.scenario.model import PROCESS, ProbeSpec, Scenario, Service, UnderlayModel
 from lab.scenario.names import domain_of, host_name_of
 from lab.scenario.steady import SteadyCondition, as_plain, resolved_conditions
 from lab.scenario.steps import Step, stretched
@@ -266,7 +267,7 @@ def resolve(
         networks=networks,
         hosts=hosts,
         routers=_routers(scenario.underlay, networks, hosts),
-        links=_links(scenario.underlay, tuple(hosts)),
+        links=links_of(scenario.underlay, tuple(hosts)),
         edges=edges,
         overlay=scenario.overlay.kind,
         options=_options(scenario, edges),
@@ -375,7 +376,8 @@ def _options(scenario: Scenario, edges: Edges | None) -> dict[str, bool | int | 
     return dict(OVERLAYS.get(scenario.overlay.kind).on_graph(options, generators.max_degree(edges)))
 
 
-def _links(underlay: UnderlayModel, hosts: tuple[str, ...]) -> Links:
+def links_of(underlay: UnderlayModel, hosts: tuple[str, ...]) -> Links:
+    """The link of each direction."""
     default = underlay.links["default"].link(Link()) if "default" in underlay.links else Link()
     regions = host_regions(underlay, hosts)
     regional: dict[tuple[str, str], Link] = {}
@@ -518,6 +520,7 @@ __all__ = [
     "host_networks",
     "host_regions",
     "link_pairs",
+    "links_of",
     "network_subnets",
     "resolve",
 ]

@@ -11,11 +11,12 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from lab.kinds.verbs import Verb, verbs
 from lab.scenario.base import Model, fault
+from lab.scenario.link_spec import LinkSpec
 from lab.scenario.values import Duration
 
 __all__ = ["Step", "step_model", "stretched"]
 
-_TIMES = ("at", "for_", "wait", "within", "timeout", "every", "rate", "downtime")
+_TIMES = ("at", "for_", "wait", "within", "timeout", "every", "down", "rate", "downtime")
 """Fields that say when, how long or how often; what is done (a latency, a clock's offset) is not among them."""
 
 M = TypeVar("M", bound=BaseModel)
@@ -24,11 +25,12 @@ M = TypeVar("M", bound=BaseModel)
 def stretched(model: M, pace: int) -> M:
     """The same, `pace` times as slowly."""
     changes: dict[str, Any] = {}
+    times = ("for_",) if isinstance(model, LinkSpec) else _TIMES  # a link is what it is; its rate is bits per second
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             changes[name] = stretched(value, pace)
-        elif name in _TIMES and isinstance(value, int):
+        elif name in times and isinstance(value, int):
             changes[name] = value * pace
     return model.model_copy(update=changes)
 

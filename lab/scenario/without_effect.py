@@ -6,13 +6,15 @@ Owns what "nothing" is for probes and links; each verb says it for its steps. Pu
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from lab.kinds.probes import PROBES
 from lab.kinds.verbs import Where
+from lab.links import Links
 from lab.scenario.base import ALL, Problem
 from lab.scenario.model import Scenario
-from lab.scenario.resolve import host_names, host_networks, link_pairs
+from lab.scenario.resolve import host_names, host_networks, link_pairs, links_of
 
 __all__ = ["ScenarioReach", "nothing"]
 
@@ -42,6 +44,7 @@ class ScenarioReach:
         underlay = scenario.underlay
         self.hosts = host_names(underlay)
         self.services = scenario.services
+        self._underlay = underlay
         self.running: dict[str, int] = {}
         """Service -> containers after the steps before, of those that were started."""
         self._most = {name: service.replicas or 1 for name, service in scenario.services.items()}
@@ -60,6 +63,13 @@ class ScenarioReach:
                 if (one := root(router.networks[0])) != (other := root(network)):
                     joined[other] = one
         self._reach = {host: {root(network) for network in host_networks(underlay, host)} for host in self.hosts}
+
+    @cached_property
+    def links(self) -> Links | None:
+        """The link of each direction; None while something is wrong with the links themselves."""
+        links = links_of(self._underlay, self.hosts)
+        every = (links.default, *links.regional.values(), *links.pairs.values())
+        return None if any(True for link in every for _ in link.faults()) else links
 
     def known(self, names: Iterable[str]) -> bool:
         """Whether these are all hosts."""

@@ -40,7 +40,10 @@ class SimNetwork(Streams):
         self._by_address: dict[str, Site] = {}
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._ways: dict[tuple[str, str], LinkModel] = {}
-        self._is_cut: Callable[[str, str], bool] = _nothing
+        self._cut_by: Callable[[str, str], bool] = _nothing
+        self._held: dict[int, frozenset[tuple[str, str]]] = {}
+        self._unplugged: frozenset[tuple[str, str]] = frozenset()
+        """(host, network) of cables that are out."""
         self._obstacles: dict[int, Obstacle] = {}
 
     def add(self, site: Site, others: Sequence[str] = ()) -> None:
@@ -67,11 +70,14 @@ class SimNetwork(Streams):
         """Let everything pass."""
         self._switch(_nothing)
 
-    def _switch(self, is_cut: Callable[[str, str], bool]) -> None:
-        self._is_cut = is_cut
+    def _switch(self, cut_by: Callable[[str, str], bool]) -> None:
+        self._cut_by = cut_by
         self.cuts += 1
         for (sender, receiver), way in self._ways.items():
-            way.cut = is_cut(sender, receiver)
+            way.cut = self._is_cut(sender, receiver)
+
+    def _is_cut(self, sender: str, receiver: str) -> bool:
+        return self._cut_by(sender, receiver) or self._apart(sender, receiver)
 
     def obstruct(self, key: int, obstacle: Obstacle | None) -> None:
         """Put an obstacle in the way, or take that of this key away."""
@@ -97,12 +103,33 @@ class SimNetwork(Streams):
             if pair in changed:
                 way.change(changed[pair], self.scheduler.now)
 
+    def unplug(self, key: int, plugs: frozenset[tuple[str, str]]) -> None:
+        """This key holds these (host, network) unplugged, and no others."""
+        self._held.pop(key, None)
+        if plugs:
+            self._held[key] = plugs
+        self._unplugged = frozenset(plug for held in self._held.values() for plug in held)
+        self._switch(self._cut_by)
+
+    def _apart(self, sender: str, receiver: str) -> bool:
+        """Whether a cable is out on every way from one host to the other."""
+        out = self._unplugged
+        if sender == receiver or not out:
+            return False
+        if self.routers is None:
+            return any(host in (sender, receiver) for host, _ in out)
+        return self.routers.apart(sender, receiver, out)
+
     # --- who reaches whom -------------------------------------------------------------------------------------------
 
     def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
         """Whom a packet is for, wherever it may get lost; see `Routers.trace`."""
         if self.routers is not None:
-            return self.routers.trace(sender, protocol, port, destination, self.scheduler.now)
+            found = self.routers.trace(sender, protocol, port, destination, self.scheduler.now)
+            out = self._unplugged
+            if out and isinstance(found, Leg) and self.routers.unplugged(sender, destination.host, found.host, out):
+                return Fate.SILENT
+            return found
         target = self._by_address.get(destination.host)
         if target is None:
             return Fate.SILENT

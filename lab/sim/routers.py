@@ -5,7 +5,7 @@ port kept where it is free, answers let in from where the question went). Pure; 
 links' business. The counterpart of `lab.fabric.plan.route_commands` and `lab.fabric.rules.router_rules`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -76,6 +76,32 @@ class Routers:
     def known(self, address: str) -> bool:
         """Whether a host or a router has it."""
         return address in self._places or address in self._gates
+
+    def unplugged(self, sender: str, address: str, receiver: str, out: Container[tuple[str, str]]) -> bool:
+        """Whether a cable of those that are `out` (host, network) is on the way to an address of `receiver`."""
+        way = self._way(sender, address, receiver)
+        return way is not None and ((sender, way[0]) in out or (receiver, way[1]) in out)
+
+    def apart(self, sender: str, receiver: str, out: Container[tuple[str, str]]) -> bool:
+        """Whether that is so for every address by which `sender` reaches `receiver`."""
+        addresses = [address for address, (host, _) in self._places.items() if host == receiver] + list(self._gates)
+        ways = [address for address in addresses if self._way(sender, address, receiver) is not None]
+        return bool(ways) and all(self.unplugged(sender, address, receiver, out) for address in ways)
+
+    def _way(self, sender: str, address: str, receiver: str) -> tuple[str, str] | None:
+        """The networks in which the two ends of a way to an address are; None: it does not lead to `receiver`."""
+        own = self._own[sender]
+        if (gate := self._gates.get(address)) is not None:  # what answers a hidden host
+            router, network = gate
+            hidden = router.nat if router.nat in self._own[receiver] and router.nat != network else ""
+            return (network, hidden) if hidden and network in own else None
+        host, network = self._places.get(address, ("", ""))
+        if host != receiver:
+            return None
+        if network in own:
+            return network, network
+        found = self._route(own, network)
+        return (found[1], network) if found is not None else None
 
     def trace(self, sender: str, protocol: str, port: int, destination: Address, now: int) -> Leg | Fate:
         """Follow a packet from a port of `sender` (0: one that need not be remembered) to `destination`."""

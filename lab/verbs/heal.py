@@ -1,15 +1,15 @@
-"""`heal`: undo all partitions."""
+"""`heal`: undo all partitions, and all changes of links."""
 
 from typing import Any, ClassVar, Literal
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Planning, Verb
+from lab.kinds.verbs import Planning, Verb, verbs
 from lab.scenario.base import ALL_ONLY, Model
 
 
 class Heal(Model):
-    """Undo partitions: all of them."""
+    """Undo partitions, `link`, `trace` and `flap`: all of them."""
 
     what: Literal["all"] = "all"
 
@@ -31,14 +31,17 @@ class _Heal(Verb[Heal]):
     name = "heal"
     model = Heal
     form = "`heal: all`"
-    about = "end all partitions"
+    about = "end all partitions, and all `link`, `trace` and `flap`"
     changes = "end"
     regroups = True
-    ends = ("partition",)
     heals = True
 
+    @property
+    def ends(self) -> tuple[str, ...]:
+        return tuple(verb.name for verb in verbs().values() if verb.healed)
+
     def untimely(self, body: Heal, bench: Bench) -> str:
-        return "" if any(bench.in_force(what) for what in self.ends) else "there is nothing to heal: nothing is cut"
+        return "" if any(bench.in_force(what) for what in self.ends) else "there is nothing to heal: nothing is cut, and no link is changed"
 
     def plan(self, body: Heal, planning: Planning) -> Action:
         return Action("heal all", _heal)

@@ -107,6 +107,7 @@ class _Partition(Verb[Partition]):
     form = "`partition: {…, for: 10s}`"
     about = "cut the underlay, see below"
     takes_for = "lasts"
+    healed = True
     changes = "both"
     heals = True
     odds = 8

@@ -7,7 +7,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -27,6 +27,7 @@ H = TypeVar("H", bound=ObservedHost)
 
 _LACKING = {
     "disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
+    "links": "links of the {} backend cannot be changed while they run; use sim",
     "clock": "hosts of the {} backend share this machine's clock (Linux cannot move it for one of them); use sim",
 }
 """What hosts cannot do where they are not machines of their own, and why."""
@@ -58,6 +59,8 @@ class CuttableNetwork(Protocol):
 
     async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None: ...
 
+    async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None: ...
+
     def limit(self, host: str, limited: bool) -> list[list[str]]: ...
 
 
@@ -71,6 +74,7 @@ class FabricLab(ABC, Generic[H]):
         """The directions (sender, receiver) that are cut now."""
         self._fabric = fabric
         self._obstacles: dict[int, Obstacle] = {}
+        self._unplugged: dict[int, frozenset[tuple[str, str]]] = {}
         self._origin = origin
         self._down = False
 
@@ -96,6 +100,11 @@ class FabricLab(ABC, Generic[H]):
         await self._fabric.set_obstacles(everything)
         if before is not None:
             await self._limit(before)
+
+    async def set_unplugged(self, key: int, plugs: frozenset[tuple[str, str]]) -> None:
+        """See `lab.contracts.lab.Plugged`."""
+        self._unplugged[key] = plugs
+        await self._fabric.set_unplugged(frozenset().union(*self._unplugged.values()))
 
     async def _limit(self, obstacle: Obstacle) -> None:
         for name in obstacle.hosts if obstacle.mtu else ():
@@ -180,7 +189,7 @@ def step_refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str]) 
     reasons = [
         f"timeline[{index}].{step.verb}: {lacking[need].format(backend)}"
         for index, step in enumerate(scenario.timeline)
-        for need in step.kind.needs
+        for need in step.kind.needed(step.body)
         if need in lacking
     ]
     hosts = BACKENDS.find(backend)

@@ -70,6 +70,11 @@ class SimLab:
         self.world.network.change_links(key, change)
         self.invariants.moved()
 
+    async def set_unplugged(self, key: int, plugs: frozenset[tuple[str, str]]) -> None:
+        """See `lab.contracts.lab.Plugged`."""
+        self.world.network.unplug(key, plugs)
+        self.invariants.moved()
+
     def now(self) -> int:
         """Nanoseconds of virtual time since the run started."""
         return self.world.now

@@ -30,7 +30,11 @@ from lab.fabric.guests import GuestFabric
 from lab.images import box, store
 from lab.scenario.resolve import Resolved
 
-_LACKING = {"disk": "the disks of the {} backend cannot be slowed or filled; use sim"}
+_LACKING = {
+    "disk": "the disks of the {} backend cannot be slowed or filled; use sim",
+    "links": "links of the {} backend cannot be changed while they run; use netns, dind or sim",
+    "carrier": "cables of the {} backend cannot be pulled; say `between: [a, b]`, or use netns, dind or sim",
+}
 
 
 _EMULATED = 4

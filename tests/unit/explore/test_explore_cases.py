@@ -117,7 +117,7 @@ def test_all_shapes_and_verbs_are_drawn() -> None:
     faults = [fault for seed in range(300) for fault in draw(HOSTS, {"s1": "a"}, seed, **CHANGING)]
     assert {fault.verb for fault in faults} == {
         "partition", "kill", "slow_disk", "clock", "churn", "block", "mtu", "scale", "remove", "attach", "policy",
-        "pause",
+        "pause", "link", "flap",
     }  # fmt: skip
     shapes = {key for fault in faults if fault.verb == "partition" for key in fault.body}
     assert shapes == {"groups", "one_way", "isolate", "bridge", "ring"}

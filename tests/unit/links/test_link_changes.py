@@ -21,13 +21,13 @@ def test_parameters_of_several_changes_hold_together() -> None:
     assert links.directions() == ()
 
 
-def test_a_change_that_is_set_again_is_the_last_one() -> None:
+def test_a_change_that_is_set_again_keeps_its_place() -> None:
     links = ChangedLinks(Links())
     links.set(1, LinkChange((AB,), {"delay": 1}))
     links.set(2, LinkChange((AB,), {"delay": 2}))
     assert links.between(*AB).delay == 2
-    assert links.set(1, LinkChange((AB,), {"delay": 3})) == {AB: Link(delay=3)}
-    assert links.set(2, None) == {}
+    assert links.set(1, LinkChange((AB,), {"delay": 3})) == {}
+    assert links.set(2, None) == {AB: Link(delay=3)}
 
 
 steps = st.lists(

@@ -1,0 +1,106 @@
+"""A link as a file says it: parameter by parameter, put over whatever holds without it.
+
+Owns the pydantic model of a link's parameters, in `underlay.links` and in steps; what they mean is `lab.links`'.
+"""
+
+import re
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from lab.links import Burst, Distribution, Link, QueueLimit
+from lab.scenario.base import Model, fault
+from lab.scenario.values import Duration, Percentage, Rate, Size
+
+__all__ = ["DISTRIBUTIONS", "BurstLoss", "LinkSpec", "QueueSpec"]
+
+DISTRIBUTIONS = ("uniform", "normal", "pareto")
+"""Those that need no file."""
+_TIME = re.compile(r"\s*[\d.]+\s*(ns|us|µs|ms|s|m|h)\s*")
+
+
+class BurstLoss(Model):
+    """Bursty loss after Gilbert and Elliott (see `lab.links.Burst`)."""
+
+    enter: Percentage
+    leave: Percentage
+    bad: Percentage = 1.0
+    good: Percentage = 0.0
+
+
+class QueueSpec(Model):
+    """What waits for a limited rate at most: so many bytes (`64KB`), or so long (`100ms`)."""
+
+    bytes: Size | None = None
+    time: Duration | None = None
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"type": ["string", "integer"], "examples": ["100ms", "64KB", 30000]},
+    )
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return {"time" if _TIME.fullmatch(str(value)) else "bytes": value}
+        return value
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> "QueueSpec":
+        if (self.bytes is None) == (self.time is None):
+            raise fault("either a time (100ms) or bytes (64KB)")
+        if not (self.bytes or self.time):
+            raise fault("a queue above 0: a packet under way is in it", "0")
+        return self
+
+    @property
+    def limit(self) -> QueueLimit:
+        """As data."""
+        return QueueLimit(bytes=self.bytes or 0, time=self.time or 0)
+
+
+class LinkSpec(Model):
+    """What a link does to packets, in one direction (see `lab.links.Link` and docs/links.md)."""
+
+    delay: Duration | None = None
+    jitter: Duration | None = None
+    distribution: str | None = Field(None, examples=[*DISTRIBUTIONS, "delays.txt"])
+    """A word, or a file of measured delays beside the scenario."""
+    table: SkipJsonSchema[tuple[int, ...] | None] = None
+    """What such a file came to."""
+    correlation: Percentage | None = None
+    ordered: bool | None = None
+    loss: Percentage | None = None
+    loss_correlation: Percentage | None = None
+    burst: BurstLoss | None = None
+    duplicate: Percentage | None = None
+    reorder: Percentage | None = None
+    corrupt: Percentage | None = None
+    rate: Rate | None = None
+    queue: QueueSpec | None = None
+    mtu: Size | None = None
+
+    @model_validator(mode="after")
+    def _known_distribution(self) -> "LinkSpec":
+        words = (*DISTRIBUTIONS, "table") if self.table else DISTRIBUTIONS
+        if self.distribution is not None and self.distribution not in words:
+            expected = f"{', '.join(DISTRIBUTIONS)}, or a file of delays"
+            raise fault(expected, repr(self.distribution))
+        return self
+
+    def values(self) -> dict[str, Any]:
+        """Names of `Link`'s fields -> values, of what is said."""
+        said = {name: value for name in LinkSpec.model_fields if (value := getattr(self, name)) is not None}
+        if self.distribution is not None:
+            said["distribution"] = Distribution(self.distribution)
+            said["table"] = self.table or ()
+        if self.burst is not None:
+            said["burst"] = Burst(**self.burst.model_dump())
+        if self.queue is not None:
+            said["queue"] = self.queue.limit
+        return said
+
+    def link(self, base: Link) -> Link:
+        """`base` with what this file says put over it."""
+        kept = {name: getattr(base, name) for name in Link.__dataclass_fields__}
+        return Link(**(kept | self.values()))
