@@ -41,7 +41,7 @@ class _Heal(Verb[Heal]):
         return tuple(verb.name for verb in verbs().values() if verb.healed)
 
     def untimely(self, body: Heal, bench: Bench) -> str:
-        return "" if any(bench.in_force(what) for what in self.ends) else "there is nothing to heal: nothing is cut, and no link is changed"
+        return "" if any(bench.in_force(what) for what in self.ends) else "there is nothing to heal: nothing is cut"
 
     def plan(self, body: Heal, planning: Planning) -> Action:
         return Action("heal all", _heal)
