@@ -36,7 +36,7 @@ class SendQueue:
         """What comes on top of it, in 1/rate nanoseconds."""
         self._since = 0
         """When the deliveries began."""
-        self._place = self._room = 0
+        self._place, self._room = -1, 0
         """The opportunity that was used last, counted over all periods, and how many bytes it has left."""
         self._waiting: deque[tuple[int, int]] = deque()
         """(when it leaves, its bytes)."""

@@ -79,7 +79,7 @@ class Track(Struct, frozen=True):
 
 def track_of(text: str) -> Track:
     """A Mahimahi trace (one number a line) or CSV with a `time` column; raises `LinkFileError`."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
     if not first:
         raise LinkFileError("line 1: found an empty file, expected a Mahimahi trace, or CSV with a column `time`")
     return _mahimahi(text) if re.fullmatch(r"\s*-?\d+\s*", first) else _columns(text)
@@ -264,7 +264,7 @@ class _Reading:
             track_of(text)
         except LinkFileError as error:
             self.problems.append(Problem(where, f"{name!r}", _expected(error)))
-            text = ""
+            text = "1\n"  # so that nothing else is said of it
         return {**body, "data": packed(text)}
 
     def _text(self, name: str) -> str:
