@@ -4,6 +4,8 @@
     play.py   run: a scenario from its file to its report
     drive.py  drive: a run whose steps come from another program
     live.py   up, down, inspect, exec, shell: labs that stay
+    hands.py  status, undo, and each verb: what is done in a running lab from another terminal
+    verbs.py  the verbs of the registry as commands
     many.py   sweep, compare, fidelity: many runs together
     explore.py  explore: random faults, until something breaks
     workshop.py   the walk-through, typed and checked
@@ -65,6 +67,16 @@ class ScenarioPath(click.Path):
         return value if isinstance(value, Path) else named(value)
 
 
+def _common(option: Callable[[Callable[..., None]], Callable[..., None]]) -> click.Option:
+    """The option itself that a decorator would add."""
+
+    def command() -> None: ...
+
+    option(command)
+    found: list[click.Option] = command.__dict__["__click_params__"]
+    return found[0]
+
+
 def _backend(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--backend",
@@ -99,7 +111,40 @@ _NAME = click.option(
 _JSON = click.option("--json", "as_json", is_flag=True, envvar="LAB_JSON", help="Print one JSON object.")
 
 
+class _LabGroup(click.Group):
+    """The commands of `lab`: those that are defined here, and one for each verb, which is made when it is asked for."""
+
+    def verbs(self) -> dict[str, str]:
+        """Command -> verb."""
+        from lab.cli.verbs import verb_commands
+
+        return verb_commands(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group`."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None and (verb := self.verbs().get(cmd_name)) is not None:
+            from lab.cli.verbs import command_for
+
+            return command_for(cmd_name, verb, _offering, (_common(_NAME), _common(_JSON)))
+        return found
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group`; these are offered by the shell."""
+        return [*super().list_commands(ctx), *sorted(self.verbs())]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The defined commands each with its help; of the verbs the names, for their help must not be imported."""
+        verbs = self.verbs()
+        room = formatter.width - 6 - max(map(len, self.commands))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(room)) for name, one in sorted(self.commands.items())])
+        with formatter.section("In a running lab (`lab VERB --help` says more)"):
+            formatter.write_text(", ".join(sorted(verbs)))
+
+
 @click.group(
+    cls=_LabGroup,
     epilog=_examples("lab run walkthrough", "lab run --help", "lab doctor"),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -212,6 +257,27 @@ def inspect(name: str, as_json: bool) -> None:
     from lab.cli.live import show
 
     show(name, as_json=as_json)
+
+
+@lab.command(epilog=_examples("lab status", "lab status --name mine --json"))
+@_NAME
+@_JSON
+def status(name: str, as_json: bool) -> None:
+    """Show what is in force in a running lab: each fault, who made it, since when and until when."""
+    from lab.cli.hands import status
+
+    status(name, as_json=as_json)
+
+
+@lab.command(epilog=_examples("lab undo", "lab undo 7"))
+@click.argument("step", required=False, type=click.IntRange(min=1), shell_complete=_offering("faults"))
+@_NAME
+@_JSON
+def undo(step: int | None, name: str, as_json: bool) -> None:
+    """Take back the last thing done by hand in a running lab, or end the fault of STEP."""
+    from lab.cli.hands import undo
+
+    undo(name, step, as_json=as_json)
 
 
 @lab.command(

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from lab.errors import LabError
 
-__all__ = ["backends", "hosts", "labs", "runs", "scenarios", "script"]
+__all__ = ["backends", "faults", "hosts", "labs", "only_hosts", "runs", "scenarios", "script", "services"]
 
 _SCENARIO_FILES = (".yaml", ".yml", ".json")
 _MOST = 200
@@ -47,6 +47,10 @@ def labs(_context: click.Context) -> Iterable[tuple[str, str]]:
 @_offering
 def hosts(context: click.Context) -> Iterable[tuple[str, str]]:
     """Hosts and containers of the lab that `--name` chooses, or of the only one."""
+    return _of_lab(context)
+
+
+def _of_lab(context: click.Context) -> list[tuple[str, str]]:
     from lab.backends.netns import LabClient, find
 
     with LabClient(find(context.params.get("name") or "")) as client:
@@ -55,6 +59,31 @@ def hosts(context: click.Context) -> Iterable[tuple[str, str]]:
             containers = client.call("status")["containers"]
             found += [(name, f"on {one['host']}") for name, one in containers.items()]
     return found
+
+
+@_offering
+def only_hosts(context: click.Context) -> Iterable[tuple[str, str]]:
+    """Hosts of the lab that `--name` chooses, or of the only one."""
+    return [(word, says) for word, says in _of_lab(context) if says == "host"]
+
+
+@_offering
+def services(context: click.Context) -> Iterable[tuple[str, str]]:
+    """Services of that lab, and their containers."""
+    from lab.backends.netns import LabClient, find
+
+    with LabClient(find(context.params.get("name") or "")) as client:
+        named = client.call("state")["scenario"]["services"]
+    return [*((name, "service") for name in named), *(one for one in _of_lab(context) if one[1] != "host")]
+
+
+@_offering
+def faults(context: click.Context) -> Iterable[tuple[str, str]]:
+    """Steps whose faults are in force in that lab."""
+    from lab.backends.netns import LabClient, find
+
+    with LabClient(find(context.params.get("name") or "")) as client:
+        return [(str(fault["step"] + 1), fault["label"]) for fault in client.call("state")["faults"]]
 
 
 @_offering

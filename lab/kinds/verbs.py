@@ -85,6 +85,8 @@ class Verb(Generic[B]):
     """How it is written, for the reference; Markdown."""
     about: str = ""
     """What it does, for the reference; Markdown."""
+    examples: tuple[str, ...] = ()
+    """Lines that can be typed behind `lab` for a running lab; empty: they are made from its fields."""
 
     # Shape of a step
 

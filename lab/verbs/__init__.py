@@ -13,3 +13,6 @@ ORDER = (
     *("scale", "remove", "reset", "expect", "wait"),
 )
 """The order of a lab's life, in which schema, documentation and messages list verbs; all others follow by name."""
+
+NO_COMMANDS = ("exec", "wait")
+"""Verbs that only watch or wait: `lab` has no command of them, for nothing happens in a running lab meanwhile."""

@@ -41,6 +41,7 @@ class _Block(ObstacleVerb[Block]):
     model = Block
     form = "`block: {udp: 6784, hosts: all, for: 10s}`"
     about = "drop a protocol (`udp` or `tcp`), one port of it or `all`, between these hosts"
+    examples = ("block --udp 6784 --for 10s", "block --tcp all --hosts a,b")
     does = "drop"
 
     def plan(self, body: Block, planning: Planning) -> Fault:

@@ -202,6 +202,7 @@ class _Churn(Verb[Churn]):
     model = Churn
     form = "`churn: {rate: 2/s, …}` with `for`"
     about = "peers leave and join, see below"
+    examples = ("churn --every 2s --for 30s", "churn --rate 30/m --target host --for 1m")
     takes_for = "lasts"
     overlay_needs = "daemons"
     # It is one change, at its end: what its single turns do is not judged, for the next one comes before they are over.

@@ -37,6 +37,7 @@ class _Connect(EndsVerb[Connect]):
     model = Connect
     form = "`connect: all`"
     about = "the first host connects to every other; or `{from: a, to: [b, c]}`"
+    examples = ("connect all", "connect a b,c")
     setup = "up"
     changes = "end"
 

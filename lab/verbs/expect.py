@@ -106,6 +106,11 @@ class _Expect(Verb[Expect]):
     model = _model
     form = "`expect: {…}`"
     about = "something must come true, see below"
+    examples = (
+        "expect --reachable all --within 5s",
+        "expect --converged all",
+        "expect --unreachable-from web --unreachable-to db",
+    )
     takes_for = "holds"
     may_fail = True
     setup = "watch"

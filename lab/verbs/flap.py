@@ -127,6 +127,7 @@ class _Flap(Verb[Flap]):
         "way between two hosts is cut. Down for `down` (half) of each `every`, from the start; without `every` all "
         "the time. Ends with `for` or `heal`"
     )
+    examples = ("flap --host a --every 2s --down 500ms --for 10s", "flap --between a,b --for 5s")
     takes_for = "lasts"
     healed = True
     needs = ("carrier",)

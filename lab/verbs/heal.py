@@ -32,6 +32,7 @@ class _Heal(Verb[Heal]):
     model = Heal
     form = "`heal: all`"
     about = "end all partitions, and all `link`, `trace` and `flap`"
+    examples = ("heal",)
     changes = "end"
     regroups = True
     heals = True
@@ -41,7 +42,11 @@ class _Heal(Verb[Heal]):
         return tuple(verb.name for verb in verbs().values() if verb.healed)
 
     def untimely(self, body: Heal, bench: Bench) -> str:
-        return "" if any(bench.in_force(what) for what in self.ends) else "there is nothing to heal: nothing is cut"
+        return (
+            ""
+            if any(bench.in_force(what) for what in self.ends)
+            else "there is nothing to heal: no partition, and no change of a link"
+        )
 
     def plan(self, body: Heal, planning: Planning) -> Action:
         return Action("heal all", _heal)

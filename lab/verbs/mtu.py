@@ -31,6 +31,7 @@ class _Mtu(ObstacleVerb[ShrinkMtu]):
         "packets above that size vanish between these hosts, without ICMP. On real packets offloads are off meanwhile, "
         "so that wire packets count"
     )
+    examples = ("mtu 1200 --for 10s", "mtu 1200 --hosts a,b")
     does = "shrink"
 
     def without_effect(self, where: Where, body: ShrinkMtu, world: ScenarioReach) -> Iterator[Problem]:

@@ -106,6 +106,7 @@ class _Partition(Verb[Partition]):
     model = Partition
     form = "`partition: {…, for: 10s}`"
     about = "cut the underlay, see below"
+    examples = ("partition a,b c --for 10s", "partition --isolate a", "partition --one-way-from a --one-way-to b,c")
     takes_for = "lasts"
     healed = True
     changes = "both"

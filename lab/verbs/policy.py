@@ -65,6 +65,7 @@ class _Policy(Verb[SetPolicy]):
         "`weave deny` or `allow` on a host, the first one if none is named (docs/policy.md); `force: true` sets one "
         "that names nobody yet. What `converged` demands follows"
     )
+    examples = ("policy deny from all to web", "policy allow from web to db --host a")
     overlay_needs = "verb"
     changes = "end"
     odds = 1

@@ -39,6 +39,7 @@ class _Scale(Verb[Scale]):
     model = Scale
     form = "`scale: {service, to: 6}`"
     about = "start or remove replicas, those with the highest numbers first"
+    examples = ("scale web 5",)
     changes = "end"
     moves = True
     removes = True

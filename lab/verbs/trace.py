@@ -103,6 +103,7 @@ class _Trace(Verb[Trace]):
         "a link follows a file: a Mahimahi trace of packet deliveries, or CSV with `time` and columns of a link's "
         "parameters, see docs/links.md; ends with `for` or `heal`"
     )
+    examples = ("trace lte.trace a b --for 60s",)
     takes_for = "lasts"
     healed = True
     needs = ("links",)

@@ -19,7 +19,7 @@ from lab.kinds.verbs import Verb
 from lab.scenario.base import Command, Model, Name, Names, options_of
 from lab.scenario.values import Duration, Frequency, Percentage, Rate, Size
 
-__all__ = ["FormField", "VerbForm", "forms"]
+__all__ = ["FormField", "VerbForm", "form_of", "forms"]
 
 # fmt: off
 Kind = Literal[
@@ -70,19 +70,20 @@ class VerbForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def forms(verbs: Iterable[Verb[Any]], overlay: OverlayKind) -> list[VerbForm]:
     """The verbs that can be done on an overlay, each with its fields."""
-    return [
-        VerbForm(
-            verb=verb.name,
-            about=_plain(verb.about),
-            form=_plain(verb.form),
-            fields=_fields(verb.model),
-            lasts=verb.lasts,
-            heals=bool(verb.ends),
-            setup=verb.setup,
-        )
-        for verb in verbs
-        if verb.allowed(overlay) and verb.setup != "watch"
-    ]
+    return [form_of(verb) for verb in verbs if verb.allowed(overlay) and verb.setup != "watch"]
+
+
+def form_of(verb: Verb[Any]) -> VerbForm:
+    """What one verb asks for."""
+    return VerbForm(
+        verb=verb.name,
+        about=_plain(verb.about),
+        form=_plain(verb.form),
+        fields=_fields(verb.model),
+        lasts=verb.lasts,
+        heals=bool(verb.ends),
+        setup=verb.setup,
+    )
 
 
 def _plain(markdown: str) -> str:
@@ -119,6 +120,8 @@ def _kind(key: str, hint: Any) -> tuple[Kind, str, Mapping[str, Any]]:
         origin, arguments = typing.get_origin(bare), typing.get_args(bare)
         if origin is tuple and arguments[0] == Names:
             return "groups", "", {}
+        if origin is tuple and arguments[0] == Name:
+            return ("services" if services else "hosts"), "", {}
         if origin is tuple and _model_of(arguments[0]):
             return "parts", "", {"fields": _fields(arguments[0])}
         if origin is Literal:

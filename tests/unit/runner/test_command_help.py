@@ -61,7 +61,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 ASKED = {
-    "lab ru": {"run", "runs"},
+    "lab ru": {"run", "runs", "run-service"},
+    "lab kil": {"kill"},
+    "lab partition --ring ": {"majorities"},
+    "lab kill ": set[str](),
     "lab images b": {"build", "box"},
     "lab run par": {"partition", "party.yaml"},
     "lab run x --backend s": {"sim"},

@@ -1,0 +1,132 @@
+"""Hands on a running lab, from another terminal: a verb done at once, `lab undo`, `lab status`.
+
+Owns who is said to have done it, and what is printed. What is possible, and what is true, the lab says itself.
+"""
+
+import getpass
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lab.cli import table, terminal
+from lab.words import count, sample_line, span, step_number
+from overlay.clean import clean_json, clean_tree
+
+if TYPE_CHECKING:
+    from lab.cli.verbs import VerbCommand
+
+__all__ = ["do", "status", "undo", "whoami"]
+
+_INVALID, _REFUSED = 1, 2
+
+
+def whoami() -> str:
+    """The user and the terminal, as the history names who did something."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"user {os.geteuid()}"
+    for stream in (0, 1, 2):
+        with suppress(OSError):
+            return f"{user} ({os.ttyname(stream).removeprefix('/dev/')})"
+    return user
+
+
+def do(context: click.Context, command: "VerbCommand") -> None:
+    """Do a verb in a running lab; exits with 1 where a question's answer is no, with 2 where it could not be done."""
+    step = _with_files(command.step(context.params))
+    answer = _asked(context.params["name"], "step", step=step, by=whoami())
+    event = answer["event"]
+    if context.params["as_json"]:
+        click.echo(clean_json(json.dumps(answer)))
+    else:
+        answer = clean_tree(answer)
+        _tell(answer["index"], answer["event"], step.get("for") if command.verb.lasts else None)
+        for move in answer.get("meanwhile") or ():
+            click.echo(f"meanwhile: {move['by']} did `{move['label']}` ({step_number(move['index'])})")
+    if not event["ok"]:
+        context.exit(_INVALID if command.verb.asks else _REFUSED)
+
+
+def _with_files(step: dict[str, Any]) -> dict[str, Any]:
+    """The step with what the files hold that it names, which are looked for here and not where the lab is."""
+    from lab.scenario.base import frozen
+    from lab.scenario.link_files import with_link_files
+
+    for body in step.values():
+        if isinstance(body, dict) and isinstance(file := body.get("file"), str):
+            body["file"] = str(Path(file).absolute())
+    plain, problems = with_link_files({"timeline": (frozen(step),)}, Path.cwd())
+    if problems:
+        raise click.UsageError("\n".join(problem.said for problem in problems))
+    return dict(plain["timeline"][0])
+
+
+def undo(name: str, step: int | None, *, as_json: bool) -> None:
+    """Take back the last move, or end the fault of a step."""
+    index = None if step is None else step - 1
+    answer = _asked(name, "undo", by=whoami(), **({} if index is None else {"index": index}))
+    if as_json:
+        click.echo(clean_json(json.dumps(answer)))
+        return
+    answer = clean_tree(answer)
+    _say(True, f"undone: {answer['event']['detail']['label']}", answer["index"], "")
+
+
+def status(name: str, *, as_json: bool) -> None:
+    """Print what is in force in a lab."""
+    from lab.backends.netns import LabClient, find
+
+    with LabClient(find(name)) as client:
+        facts = client.call("state")
+        facts |= {key: value for key, value in client.call("inspect").items() if key not in facts}
+    if as_json:
+        click.echo(clean_json(json.dumps(facts)))
+        return
+    facts = clean_tree(facts)
+    off = [host["name"] for host in facts["hosts"] if not host["on"]]
+    hosts = count(len(facts["hosts"]), "host") + (f" ({', '.join(off)} switched off)" if off else "")
+    up = span(facts["now"])
+    click.echo(f"{facts['lab']}: {facts['scenario']['name']} on {facts['backend']}, {hosts}, up {up}")
+    if facts["run_dir"]:
+        click.echo(f"its run is written to {facts['run_dir']}")
+    if not facts["faults"]:
+        click.echo("nothing is in force")
+        return
+    rows = []
+    for fault in facts["faults"]:
+        since = f"{span(max(facts['now'] - fault['since'], 0))} ago"
+        until = "somebody ends it" if fault["until"] is None else f"in {span(max(fault['until'] - facts['now'], 0))}"
+        rows.append([str(fault["step"] + 1), fault["label"], fault["by"] or "the scenario", since, until])
+    table.show(("step", "in force", "by", "since", "until"), rows, right=("step",))
+
+
+def _asked(name: str, do: str, **arguments: Any) -> dict[str, Any]:
+    from lab.backends.netns import LabClient, find
+
+    with LabClient(find(name)) as client:
+        return client.call(do, **arguments)
+
+
+def _tell(index: int, event: dict[str, Any], lease: str | None) -> None:
+    detail = event["detail"]
+    note = f"ends by itself after {lease}" if lease else ""
+    if "took" in detail and not lease:
+        note = span(detail["took"])
+    _say(event["ok"], detail.get("label") or event["what"], index, note)
+    if not event["ok"]:
+        for line in str(detail.get("error") or "").splitlines():
+            click.echo(f"  {line}", err=True)
+        for sample in detail.get("samples") or ():
+            click.echo(f"  {sample_line(sample)}")
+
+
+def _say(ok: bool, label: str, index: int, note: str) -> None:
+    mark, colour = ("✓", "green") if ok else ("✗", "red")
+    if terminal.live():
+        mark = click.style(mark, fg=colour)
+    click.echo(f"{mark} {label}  ({step_number(index)}{', ' + note if note else ''})")
