@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients browser page vms demo docs check test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
+.PHONY: help setup compile docker clients browser page vms demo docs check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -77,6 +77,9 @@ bench: setup              ## run the benchmarks; writes reports/bench/*.json and
 
 bench-sim: compile        ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
 	@$(PY) -m benchmarks sim_seeds sim
+
+check-statistics: setup   ## do intervals and tests of sweeps keep what they say? 2,000 made-up sweeps of each kind (minutes)
+	@$(PY) tests/check_statistics.py
 
 SAME := HEAD
 same: compile             ## are all simulated histories, compiled or not, those of commit SAME (HEAD)? for moves and merges of code

@@ -416,15 +416,22 @@ def explore(
     sys.exit(code)
 
 
-@lab.command(epilog=_examples("lab compare reports/before reports/after"))
+@lab.command(
+    epilog=_examples(
+        "lab compare reports/before reports/after",
+        "lab compare reports/before reports/after --primary heal:overall --margin 1.2",
+    )
+)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
+@click.option("--primary", default="", metavar="EVENT:METRIC", help="The outcome that decides, tested by itself.")
+@click.option("--margin", type=click.FloatRange(1, min_open=True), help="Alike: within this factor of each other.")
 @_JSON
-def compare(a: Path, b: Path, as_json: bool) -> None:
+def compare(a: Path, b: Path, primary: str, margin: float | None, as_json: bool) -> None:
     """Say whether the sweeps A and B differ (directories, or their tables). Exit codes: 0 no, 1 yes, 3 cannot tell."""
     from lab.cli.sweep import run_compare
 
-    sys.exit(run_compare(a, b, as_json=as_json))
+    sys.exit(run_compare(a, b, primary=primary, margin=margin, as_json=as_json))
 
 
 @lab.command(epilog=_examples("lab validate mine.yaml", "lab validate scenarios/*.yaml --backend sim"))

@@ -71,12 +71,12 @@ def run_sweep(
     return code
 
 
-def run_compare(a: Path, b: Path, *, as_json: bool) -> int:
-    """Say whether two sweeps differ: 0 no, 1 yes, 3 there are too few runs to tell."""
+def run_compare(a: Path, b: Path, *, primary: str, margin: float | None, as_json: bool) -> int:
+    """Say whether two sweeps differ: 0 no, 1 yes, 3 it cannot be told from so many runs."""
     from lab.sweep.compare import compare
     from lab.sweep.table import read_table
 
-    found = compare(read_table(a), read_table(b))
+    found = compare(read_table(a), read_table(b), primary=primary, margin=margin)
     if as_json:
         click.echo(json.dumps({"a": str(a), "b": str(b)} | msgspec.to_builtins(found)))
     else:
@@ -96,12 +96,12 @@ def run_compare(a: Path, b: Path, *, as_json: bool) -> int:
         for item in found.differences:
             if item.differs:
                 click.echo(f"- {item.words}")
-    return {"alike": 0, "differ": 1, "unknown": 3}[found.verdict]
+    return {"alike": 0, "no difference": 0, "differ": 1, "unknown": 3}[found.verdict]
 
 
 def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_json: bool) -> int:
     """Play a scenario in the simulator and on real packets; 0 when both agree that it is valid (or not), 1 when they
-    do not, 3 when one of them could not be played to its end."""
+    do not, 3 when so many runs do not tell, or one of them could not be played to its end."""
     from lab.sweep.fidelity import fidelity
     from lab.sweep.grid import parse_seeds
     from lab.sweep.run import plan, sweep
@@ -137,7 +137,10 @@ def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_j
                 click.echo(f"  {point.backend}, seed {point.seed}: {point.verdict}: {point.reason}\n    {point.replay}")
     if not all(swept.complete for swept in both) or any(p.verdict == "unknown" for s in both for p in s.points):
         return 3
-    return 0 if found.agree else 1
+    return {True: 0, False: 1, None: 3}[found.agree]
+
+
+_STYLES = {"close": "", "unclear": "dim", "off": "bold"}
 
 
 def _fidelity_table(found: Any, against: str) -> None:
@@ -148,11 +151,11 @@ def _fidelity_table(found: Any, against: str) -> None:
         shown = [
             "not reached" if v is None else f"{v:,.0f}" if counted else f"{v:.3f} s" for v in (line.sim, line.real)
         ]
-        ratio = f"{line.ratio:.2f}" if line.ratio is not None else "" if line.close else "–"
+        ratio = f"{line.ratio:.2f}" if line.ratio is not None else "" if line.closeness == "close" else "–"
         interval = f"{line.low:.2f} to {line.high:.2f}" if line.low is not None and line.high is not None else ""
         rows.append([line.event, line.metric.replace("_", " "), *shown, ratio, interval])
     click.echo()
-    styles = ["" if line.close else "bold" for line in found.lines]
+    styles = [_STYLES[line.closeness] for line in found.lines]
     table.show(("after", "metric", *numbers), rows, right=numbers, styles=styles)
     click.echo()
 

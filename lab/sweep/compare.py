@@ -1,7 +1,12 @@
 """Two sweeps: do they differ, where, by how much, in words. Pure; reads points only.
 
 Runs of equal assignments are compared event by event and metric by metric. Each comparison is a permutation test on
-censored times, with the ratio of medians as effect size; all together are held to one error rate (Holm).
+censored times, with the ratio of medians as effect size. Where both sweeps played the same seeds the runs are pairs.
+The verdict is that of the primary outcome, if one is named; otherwise all comparisons together are held to one error
+rate (Holm). What never varies, and what has the numbers of another comparison, is no comparison of its own.
+
+That no difference was found says nothing where none could have been found, and is no proof that there is none: for
+`alike` the whole interval of the ratio must lie within a margin that the user names (two one-sided tests).
 """
 
 from collections.abc import Sequence
@@ -10,17 +15,25 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
+from lab.errors import LabError
 from lab.sweep.grid import Assignment
 from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, metrics_of, sample_of
 from lab.sweep.measure import Point
-from lab.sweep.statistics import CensoredSample, holm, median, permutation_test, ratio_of_medians
+from lab.sweep.statistics import (
+    CensoredSample,
+    holm,
+    least_p,
+    median,
+    paired_test,
+    permutation_test,
+    ratio_of_medians,
+)
+from lab.words import count
 
 __all__ = ["ALPHA", "Comparison", "MetricDifference", "compare"]
 
 ALPHA = 0.05
 """The chance of a false alarm among all comparisons together."""
-FEWEST = 5
-"""With fewer runs on one side no test can tell anything."""
 _WORDS = {"overall": "until all has settled", "bytes_per_peer": "bytes sent per peer",
           "messages_per_peer": "messages per peer", "valid": "share of valid runs"}  # fmt: skip
 
@@ -44,8 +57,12 @@ class MetricDifference(Struct, frozen=True, kw_only=True):
     superiority: float
     """Probability that a run of B is above one of A, ties counting half."""
     p: float
-    """After Holm's correction."""
+    """After Holm's correction; of a primary outcome, among the primary ones alone."""
+    paired: bool
+    """Whether runs of equal seeds were compared."""
     differs: bool
+    alike: bool
+    """Whether the difference is certainly within the margin; False without one."""
     words: str
 
 
@@ -53,7 +70,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     """What there is to say of two sweeps."""
 
     verdict: str
-    """alike, differ, or unknown (too few runs to tell)."""
+    """`differ`; `alike` (within the margin); `no difference` (none was found); `unknown` (none could be found, or
+    neither a difference nor that it is within the margin could be shown)."""
     words: str
     differences: tuple[MetricDifference, ...]
     """Every comparison that was made, those that differ first, the clearest ahead."""
@@ -67,32 +85,119 @@ class _Pair(Struct):
     metric: str
     a: CensoredSample
     b: CensoredSample
+    paired: bool
     p: float = 1.0
     superiority: float = 0.5
 
+    @property
+    def name(self) -> str:
+        return f"{self.event}:{self.metric}" if self.event else self.metric
 
-def compare(a: Sequence[Point], b: Sequence[Point], *, seed: int = 0) -> Comparison:
-    """Compare the points of two sweeps; `seed` draws resamples and permutations."""
+    @property
+    def numbers(self) -> tuple[bytes, ...]:
+        """Comparisons of the same numbers are one."""
+        return tuple(part.tobytes() for side in (self.a, self.b) for part in (side.values, side.reached))
+
+    @property
+    def least(self) -> float:
+        return least_p(len(self.a), len(self.b), paired=self.paired)
+
+    @property
+    def constant(self) -> bool:
+        """Both sides are one and the same value."""
+        return (
+            self.a.constant
+            and self.b.constant
+            and bool(self.a.values[0] == self.b.values[0])
+            and self.a.censored == self.b.censored == 0
+        )
+
+
+def compare(
+    a: Sequence[Point], b: Sequence[Point], *, primary: str = "", margin: float | None = None, seed: int = 0
+) -> Comparison:
+    """Compare the points of two sweeps; `seed` draws resamples and permutations.
+
+    `primary`: the outcome that decides, as EVENT:METRIC or METRIC (of whole runs). `margin`: the ratio of medians,
+    above 1, within which two times or counts are called alike (of shares of valid runs: the difference, plus 1).
+    Raises `LabError` for a primary outcome that is in neither.
+    """
     matched, unmatched = _matched(grouped(a), grouped(b))
     pairs = [pair for setting, one, other in matched for pair in _pairs(setting, one, other)]
-    enough = [pair for pair in pairs if min(len(pair.a), len(pair.b)) >= FEWEST]
-    for pair in enough:
-        if _same_constant(pair):
-            continue
-        # The test's probability is that of A above B.
-        pair.p, above = permutation_test(pair.a, pair.b, seed=seed)
-        pair.superiority = 1 - above
-    corrected = holm([pair.p for pair in enough])
-    found = [_difference(pair, p, seed) for pair, p in zip(enough, corrected, strict=True)]
+    chosen = [pair for pair in pairs if pair.name == primary]
+    if primary and matched and not chosen:
+        raise LabError(f"found no outcome {primary} in runs of both; expected one of {_names(pairs)}")
+    first = _family(chosen, seed)
+    second = _family([pair for pair in pairs if pair.numbers not in first], seed)
+    adjusted = first | second
+    found = [_difference(pair, adjusted.get(pair.numbers, 1.0), margin, seed) for pair in pairs]
+    deciding = [item for item, pair in zip(found, pairs, strict=True) if pair.name == primary or not primary]
+    family = [pair for pair in (chosen if primary else pairs) if not pair.constant]
+    verdict, words = _verdict(deciding, family, len(first if primary else second), margin)
     found.sort(key=lambda item: (not item.differs, item.p, -abs(item.superiority - 0.5)))
-    differing = [item for item in found if item.differs]
-    verdict = "differ" if differing else "alike" if found else "unknown"
-    return Comparison(
-        verdict=verdict,
-        words=_summary(verdict, found, differing),
-        differences=tuple(found),
-        unmatched=tuple(unmatched),
+    return Comparison(verdict=verdict, words=words, differences=tuple(found), unmatched=tuple(unmatched))
+
+
+def _names(pairs: Sequence[_Pair]) -> str:
+    return ", ".join(dict.fromkeys(pair.name for pair in pairs)) or "none"
+
+
+def _family(pairs: Sequence[_Pair], seed: int) -> dict[tuple[bytes, ...], float]:
+    """Test these; their adjusted p values by their numbers. Constants are left out, duplicates are one."""
+    raw: dict[tuple[bytes, ...], float] = {}
+    for pair in pairs:
+        if not pair.constant:
+            # The test's probability is that of A above B.
+            pair.p, above = (paired_test if pair.paired else permutation_test)(pair.a, pair.b, seed=seed)
+            pair.superiority = 1 - above
+            raw[pair.numbers] = pair.p
+    return dict(zip(raw, holm(list(raw.values())), strict=True))
+
+
+def _verdict(
+    deciding: Sequence[MetricDifference], family: Sequence[_Pair], comparisons: int, margin: float | None
+) -> tuple[str, str]:
+    """The verdict and a sentence or two. `comparisons`: how many there are of the family, without duplicates."""
+    if not deciding:
+        return "unknown", "The two have no runs of a common setting."
+    made = f"{comparisons} comparison{'' if comparisons == 1 else 's'}"
+    if differing := [item for item in deciding if item.differs]:
+        clearest = next((item for item in differing if item.metric in ("overall", "valid")), differing[0])
+        where = f"in {len(differing)} of {count(len(deciding), 'outcome')}" if len(deciding) > 1 else ""
+        return "differ", f"The two differ{f' {where}' if where else ''}. Most telling: {clearest.words}."
+    if margin is not None and all(item.alike for item in deciding):
+        return "alike", f"The two are alike: every outcome within {_margin(margin)}."
+    least = min((pair.least for pair in family), default=1.0)
+    if family and least * comparisons >= ALPHA:
+        runs = _runs_needed(comparisons, paired=any(pair.paired for pair in family))
+        few = min(len(side) for pair in family for side in (pair.a, pair.b))
+        return "unknown", (
+            f"With {count(few, 'run')} on a side no difference could be found, whatever the runs say: the least p of "
+            f"{made} is {min(1.0, least * comparisons):.2f}. Play at least {runs} seeds on each side"
+            + (", or name the primary outcome (--primary)." if comparisons > 1 else ".")
+        )
+    if margin is not None:
+        open_ = [item for item in deciding if not item.alike]
+        return "unknown", (
+            f"No difference was found in {made}, nor are the two shown to be alike within {_margin(margin)}: "
+            f"{open_[0].words}. More seeds narrow the interval."
+        )
+    return "no difference", (
+        f"No difference was found in {made} (error rate {ALPHA:.0%}{' for all of them together' * (comparisons > 1)}). "
+        "That is no proof that there is none: --margin says within what the two have to be alike."
     )
+
+
+def _runs_needed(comparisons: int, *, paired: bool) -> int:
+    """The fewest runs on each side with which one of so many comparisons can differ."""
+    runs = 2
+    while least_p(runs, runs, paired=paired) * comparisons >= ALPHA:
+        runs += 1
+    return runs
+
+
+def _margin(margin: float) -> str:
+    return f"a factor of {margin:g}"
 
 
 def _matched(a: list[Group], b: list[Group]) -> tuple[list[tuple[str, Group, Group]], list[str]]:
@@ -114,35 +219,34 @@ def _key(assignment: Assignment) -> Assignment:
 
 
 def _pairs(setting: str, a: Group, b: Group) -> list[_Pair]:
-    pairs = [_Pair(setting, "", "valid", _valid(a), _valid(b))]
+    a, b, paired = _in_pairs(a, b)
+    pairs = [_Pair(setting, "", "valid", _valid(a), _valid(b), paired)]
     theirs = set(events_of([b]))
     for event in (event for event in events_of([a]) if event in theirs):
         metrics = [metric for metric in metrics_of([a], event) if metric in metrics_of([b], event)]
         for metric in (*metrics, *TRAFFIC):
-            one, other = sample_of(a.points, event, metric), sample_of(b.points, event, metric)
+            one, other = (sample_of(group.points, event, metric) for group in (a, b))
             if len(one) and len(other):
-                pairs.append(_Pair(setting, event, metric, one, other))
+                whole = len(one) == len(a.points) and len(other) == len(b.points)  # otherwise partners are missing
+                pairs.append(_Pair(setting, event, metric, one, other, paired and whole))
     return pairs
+
+
+def _in_pairs(a: Group, b: Group) -> tuple[Group, Group, bool]:
+    """Both in the order of their seeds, and whether these are the same: then the runs are pairs."""
+    a, b = (replace(group, points=tuple(sorted(group.points, key=lambda point: point.seed))) for group in (a, b))
+    seeds = [[point.seed for point in group.points] for group in (a, b)]
+    return a, b, seeds[0] == seeds[1] and len(set(seeds[0])) == len(seeds[0])
 
 
 def _valid(group: Group) -> CensoredSample:
     return CensoredSample([float(point.verdict == "valid") for point in group.points])
 
 
-def _same_constant(pair: _Pair) -> bool:
-    return (
-        pair.a.constant
-        and pair.b.constant
-        and bool(pair.a.values[0] == pair.b.values[0])
-        and pair.a.censored == pair.b.censored == 0
-    )
-
-
-def _difference(pair: _Pair, p: float, seed: int) -> MetricDifference:
-    differs = p < ALPHA
+def _difference(pair: _Pair, p: float, margin: float | None, seed: int) -> MetricDifference:
     shares = pair.metric == "valid"
     middles = [float(s.values.mean()) if shares else median(s, seed=seed, resamples=50).value for s in (pair.a, pair.b)]
-    ratio = None if shares else ratio_of_medians(pair.b, pair.a, seed=seed)
+    ratio = None if shares else ratio_of_medians(pair.b, pair.a, paired=pair.paired, seed=seed)
     known = [value if np.isfinite(value) else None for value in middles]
     found = MetricDifference(
         setting=pair.setting,
@@ -156,10 +260,37 @@ def _difference(pair: _Pair, p: float, seed: int) -> MetricDifference:
         high=None if ratio is None else ratio.high,
         superiority=round(pair.superiority, 4),
         p=p,
-        differs=differs,
+        paired=pair.paired,
+        differs=p < ALPHA,
+        alike=False,
         words="",
     )
-    return replace(found, words=_say(found))
+    return replace(found, words=_say(found), alike=margin is not None and _within(pair, found, margin))
+
+
+def _within(pair: _Pair, found: MetricDifference, margin: float) -> bool:
+    """Whether the 95 % interval, which is stricter than two one-sided tests at 5 % need, lies within the margin."""
+    if pair.constant:
+        return True
+    if pair.metric == "valid":
+        return _share_gap(len(pair.a), len(pair.b), middles=(found.a or 0.0, found.b or 0.0)) <= margin - 1
+    return found.low is not None and found.high is not None and 1 / margin <= found.low and found.high <= margin
+
+
+def _share_gap(a: int, b: int, *, middles: tuple[float, float]) -> float:
+    """The largest difference of two shares that agrees with these (Newcombe 1998, method 10)."""
+    (la, ua), (lb, ub) = (_wilson(share, runs) for share, runs in zip(middles, (a, b), strict=True))
+    gap = middles[1] - middles[0]
+    up = gap + float(np.hypot(ub - middles[1], middles[0] - la))
+    down = gap - float(np.hypot(middles[1] - lb, ua - middles[0]))
+    return max(abs(up), abs(down))
+
+
+def _wilson(share: float, runs: int) -> tuple[float, float]:
+    z2 = 1.959964**2
+    middle = (share + z2 / (2 * runs)) / (1 + z2 / runs)
+    half = float(np.sqrt(z2 * share * (1 - share) / runs + z2 * z2 / (4 * runs * runs))) / (1 + z2 / runs)
+    return middle - half, middle + half
 
 
 def _say(item: MetricDifference) -> str:
@@ -194,18 +325,9 @@ def _say(item: MetricDifference) -> str:
         text += f" (95 % interval {item.low:.2f} to {item.high:.2f})" if item.low is not None and item.high else ""
     share = max(item.superiority, 1 - item.superiority)
     if item.metric != "valid":
-        text += f"; so in {100 * share:.0f} of 100 pairs of runs"
+        pairs = "seeds" if item.paired else "pairs of runs"
+        text += f"; so in {100 * share:.0f} of 100 {pairs}"
     return f"{text}; {_p(item.p)}"
-
-
-def _summary(verdict: str, found: Sequence[MetricDifference], differing: Sequence[MetricDifference]) -> str:
-    if verdict == "unknown":
-        return f"There are too few runs of a common setting to tell ({FEWEST} on each side are the least)."
-    made = f"{len(found)} comparison{'s' if len(found) > 1 else ''}"
-    if verdict == "alike":
-        return f"No difference was found in {made} (error rate {ALPHA:.0%} for all of them together)."
-    clearest = next((item for item in differing if item.metric in ("overall", "valid")), differing[0])
-    return f"The two differ in {len(differing)} of {made}. Most telling: {clearest.words}."
 
 
 def _figure(metric: str, value: float | None) -> str:

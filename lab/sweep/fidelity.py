@@ -2,16 +2,19 @@
 
 Owns which figures are comparable, the ratio of the simulator's to the real one's, and what it says in words. A ratio
 near 1 means that the simulator foretells the figure; times shorter than `NOISE` on both sides are called equal, for
-they are made of a probe's phase and a scheduler's whim.
+they are made of a probe's phase and a scheduler's whim. What is not reached within the shorter of two windows counts as
+not reached on both sides. An event is not compared where one side began it settled and the other did not.
 """
 
 from collections.abc import Sequence
 from math import exp, log
+from typing import Literal
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
-from lab.sweep.groups import TRAFFIC, events_of, grouped, metrics_of, sample_of
+from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, metrics_of, sample_of
 from lab.sweep.measure import Point
 from lab.sweep.statistics import CensoredSample, median, ratio_of_medians
 
@@ -21,6 +24,9 @@ NOISE = 0.1
 """Seconds. What is shorter on both sides is not told apart."""
 _FACTOR = 2.0
 """Within this factor a figure is called close."""
+_ALPHA = 0.05
+
+Closeness = Literal["close", "unclear", "off"]
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -38,8 +44,10 @@ class Line(Struct, frozen=True, kw_only=True):
     low: float | None
     high: float | None
     """Its 95 % bootstrap interval."""
-    close: bool
-    """Within a factor of two, or both shorter than `NOISE`, or neither reached."""
+    closeness: Closeness
+    """`close`: the whole interval is within a factor of two, or both are equal, shorter than `NOISE`, or not reached.
+    `off`: the whole interval is outside, or one side was not reached. `unclear`: the interval has the limit in it, or
+    there is none."""
 
 
 class Fidelity(Struct, frozen=True, kw_only=True):
@@ -49,45 +57,93 @@ class Fidelity(Struct, frozen=True, kw_only=True):
     lines: tuple[Line, ...]
     verdicts: tuple[str, str]
     """How many runs of the simulator, and of the real backend, were valid: `5 of 5`."""
-    agree: bool
-    """Both call the scenario valid, or both do not."""
+    agree: bool | None
+    """All runs of both are valid, or none of both; False: their shares certainly differ (Fisher's exact test); None:
+    so many runs do not tell."""
+    left_out: tuple[str, ...] = ()
+    """Events that both have and that began in different states."""
 
 
 def fidelity(sim: Sequence[Point], real: Sequence[Point], *, seed: int = 0) -> Fidelity:
     """Compare the runs of one scenario on both."""
     ours, theirs = grouped(sim), grouped(real)
     lines: list[Line] = []
+    left_out: list[str] = []
     for event in (name for name in events_of(theirs) if name in set(events_of(ours))):
+        if _began_settled(ours, event) != _began_settled(theirs, event):
+            left_out.append(event)
+            continue
         known = [metric for metric in metrics_of(theirs, event) if metric in metrics_of(ours, event)]
         for metric in (*known, *TRAFFIC):
             one, other = (sample_of([p for g in groups for p in g.points], event, metric) for groups in (ours, theirs))
+            if metric not in TRAFFIC:
+                window = min(_window(ours, event), _window(theirs, event))
+                one, other = _within(one, window), _within(other, window)
             if len(one) and len(other) and (one.values.any() or other.values.any()):
                 lines.append(_line(event, metric, one, other, seed))
-    sound = [_all_valid(points) for points in (sim, real)]
     found = (_how_many(sim), _how_many(real))
-    return Fidelity(words=_words(lines, found), lines=tuple(lines), verdicts=found, agree=sound[0] == sound[1])
+    return Fidelity(
+        words=_words(lines, left_out, found),
+        lines=tuple(lines),
+        verdicts=found,
+        agree=_agree(_valid(sim), _valid(real)),
+        left_out=tuple(left_out),
+    )
+
+
+def _began_settled(groups: Sequence[Group], event: str) -> bool:
+    """Whether what the event before had disturbed was settled when this one began, in half of the runs at least."""
+    settled = runs = 0
+    for point in (point for group in groups for point in group.points):
+        names = [one.name for one in point.events]
+        if event in names:
+            place = names.index(event)
+            runs += 1
+            settled += place == 0 or point.events[place - 1].times.get("overall") is not None
+    return 2 * settled >= runs
+
+
+def _window(groups: Sequence[Group], event: str) -> float:
+    """The shortest time that a run gave this event, in seconds."""
+    points = (point for group in groups for point in group.points)
+    return min(one.window for point in points for one in point.events if one.name == event) / 1e9
+
+
+def _within(sample: CensoredSample, window: float) -> CensoredSample:
+    """The same, had nobody looked for longer than `window`."""
+    reached = sample.reached & (sample.values <= window)
+    return CensoredSample(list(np.minimum(sample.values, window)), list(reached))
 
 
 def _line(event: str, metric: str, sim: CensoredSample, real: CensoredSample, seed: int) -> Line:
     one, other = median(sim, seed=seed).value, median(real, seed=seed).value
     known = [value if np.isfinite(value) else None for value in (one, other)]
-    tiny = metric not in TRAFFIC and max(one, other) < NOISE
-    ratio = None if tiny else ratio_of_medians(sim, real, seed=seed)
-    value = None if ratio is None else ratio.value
-    return Line(
+    alike = known[0] == known[1] or (metric not in TRAFFIC and max(one, other) < NOISE)
+    ratio = None if alike else ratio_of_medians(sim, real, seed=seed)
+    found = Line(
         event=event,
         metric=metric,
         runs=(len(sim), len(real)),
         sim=known[0],
         real=known[1],
-        ratio=value,
+        ratio=None if ratio is None else ratio.value,
         low=None if ratio is None else ratio.low,
         high=None if ratio is None else ratio.high,
-        close=tiny or known == [None, None] or (value is not None and 1 / _FACTOR <= value <= _FACTOR),
+        closeness="close",
     )
+    return found if alike else msgspec.structs.replace(found, closeness=_closeness(found))
 
 
-def _words(lines: Sequence[Line], verdicts: tuple[str, str]) -> str:
+def _closeness(line: Line) -> Closeness:
+    if line.ratio is None:
+        return "off"  # reached, or sent, on one side only
+    low, high = line.low or 0.0, line.high or np.inf
+    if low >= 1 / _FACTOR and high <= _FACTOR:
+        return "close"
+    return "off" if low > _FACTOR or high < 1 / _FACTOR else "unclear"
+
+
+def _words(lines: Sequence[Line], left_out: Sequence[str], verdicts: tuple[str, str]) -> str:
     if not lines:
         return "There is nothing to compare: no event is in runs of both."
     parts = [f"Valid runs: {verdicts[0]} in the simulator, {verdicts[1]} on real packets."]
@@ -99,21 +155,39 @@ def _words(lines: Sequence[Line], verdicts: tuple[str, str]) -> str:
         if not chosen:
             continue
         ratios = [line.ratio for line in chosen if line.ratio]
-        close = sum(line.close for line in chosen)
-        text = f"{title}: {close} of {len(chosen)} within a factor of {_FACTOR:g}"
+        close, unclear = (sum(line.closeness == what for line in chosen) for what in ("close", "unclear"))
+        text = f"{title}: {close} of {len(chosen)} certainly within a factor of {_FACTOR:g}"
         text += f" (or both below {NOISE:g} s, or reached in neither)" if title == "Times to settle" else ""
+        text += f", {unclear} unclear with so few runs" if unclear else ""
         if ratios:
             middle = exp(sum(map(log, ratios)) / len(ratios))
             text += f"; the simulator's are {middle:.2f} times the real ones in the geometric mean"
             worst = max((line for line in chosen if line.ratio), key=lambda line: abs(log(line.ratio or 1)))
             text += f", farthest off {worst.metric.replace('_', ' ')} after {worst.event} ({worst.ratio:.2f} times)"
         parts.append(text + ".")
+    if left_out:
+        parts.append(f"Not compared, for only one side had settled before: {', '.join(left_out)}.")
     return " ".join(parts)
 
 
-def _all_valid(points: Sequence[Point]) -> bool:
-    return bool(points) and all(point.verdict == "valid" for point in points)
+def _agree(sim: tuple[int, int], real: tuple[int, int]) -> bool | None:
+    """Of (valid, all) runs of each side."""
+    shares = [valid / runs if runs else None for valid, runs in (sim, real)]
+    if shares[0] == shares[1] and shares[0] in (0, 1):
+        return True
+    if None in shares or set(shares) == {0, 1}:
+        return False
+    # Takes a second to import, and only this needs it.
+    from scipy.stats import fisher_exact
+
+    table = [[valid, runs - valid] for valid, runs in (sim, real)]
+    return False if fisher_exact(table).pvalue < _ALPHA else None
+
+
+def _valid(points: Sequence[Point]) -> tuple[int, int]:
+    return sum(point.verdict == "valid" for point in points), len(points)
 
 
 def _how_many(points: Sequence[Point]) -> str:
-    return f"{sum(point.verdict == 'valid' for point in points)} of {len(points)}"
+    valid, runs = _valid(points)
+    return f"{valid} of {runs}"

@@ -1,6 +1,7 @@
 """Two sweeps against each other, and the page: what is said of them."""
 
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from synthetic_points import point, points
 
 from lab.cli import lab
+from lab.errors import LabError
 from lab.sweep.compare import compare
 from lab.sweep.grid import Setting
 from lab.sweep.groups import events_of, grouped, headline, number, sample_of
@@ -45,8 +47,8 @@ def test_a_difference_is_found_and_put_in_words() -> None:
 
 def test_no_difference_is_not_invented() -> None:
     found = compare(points(range(60)), points(range(1000, 1060)))
-    assert found.verdict == "alike" and "No difference was found in" in found.words
-    assert compare(points(range(60)), points(range(60))).verdict == "alike"
+    assert found.verdict == "no difference" and "No difference was found in" in found.words
+    assert compare(points(range(60)), points(range(60))).verdict == "no difference"
 
 
 def test_more_invalid_runs_are_a_difference() -> None:
@@ -61,9 +63,61 @@ def test_settings_are_matched_and_the_rest_is_named() -> None:
     assert found.unmatched == ("hosts 4 (A only)", "hosts 16 (B only)")
 
 
-def test_too_few_runs_tell_nothing() -> None:
-    found = compare(points(range(3)), points(range(3), factor=9))
-    assert found.verdict == "unknown" and "too few" in found.words
+@pytest.mark.parametrize("runs", [3, 5])
+def test_where_no_difference_could_be_found_it_is_said_how_many_seeds_are_needed(runs: int) -> None:
+    """5 against 5 without overlap: p is 2 of 252 at least, times all comparisons more than 0.05."""
+    found = compare(points(range(runs)), points(range(100, 100 + runs), factor=9))
+    assert found.verdict == "unknown"
+    wanted = re.search(r"Play at least (\d+) seeds on each side", found.words)
+    assert wanted and int(wanted[1]) > runs
+    enough = int(wanted[1])
+    assert compare(points(range(enough)), points(range(100, 100 + enough), factor=99)).verdict == "differ"
+
+
+def test_a_primary_outcome_is_tested_by_itself() -> None:
+    few, other = points(range(6)), points(range(6), factor=2)
+    assert compare(few, other).verdict == "unknown"
+    found = compare(few, other, primary="heal:reachability")
+    assert found.verdict == "differ" and "reachability" in found.words
+    assert compare(few, other, primary="run:reachability").verdict != "differ"
+    with pytest.raises(LabError, match=r"found no outcome heal:nothing .* expected one of valid, run:overall"):
+        compare(few, other, primary="heal:nothing")
+
+
+def test_runs_of_equal_seeds_are_pairs() -> None:
+    """2 % longer in every run: within pairs it is seen, though runs of one side lie a factor of two apart."""
+    name = "heal:reachability"
+    paired = compare(points(range(20)), points(range(20), factor=1.02), primary=name)
+    assert paired.verdict == "differ" and "100 of 100 seeds" in paired.words
+    assert compare(points(range(20)), points(range(100, 120), factor=1.02), primary=name).verdict == "no difference"
+    backwards = compare(points(range(20)), points(reversed(range(20)), factor=1.02), primary=name)
+    assert backwards.verdict == "differ", "pairs are found by their seeds, not by their places"
+
+
+def test_constants_and_duplicates_are_no_comparisons_of_their_own() -> None:
+    """In these points the whole run's bytes, messages and all counts but one of each event are constant."""
+    found = compare(points(range(60)), points(range(1000, 1060)))
+    assert len(found.differences) == 19 and "in 14 comparisons" in found.words
+    twice = [
+        msgspec.structs.replace(
+            one, events=tuple(
+                msgspec.structs.replace(event, times=event.times | {"dns": event.times["topology"]})
+                for event in one.events
+            ),
+        )
+        for one in points(range(60))
+    ]  # fmt: skip
+    assert "in 12 comparisons" in compare(twice, [*reversed(twice[:30]), *twice[30:]]).words
+
+
+def test_alike_needs_a_margin() -> None:
+    a, b = points(range(60)), points(range(1000, 1060))
+    assert compare(a, b, margin=3.0).verdict == "alike"
+    close = compare(a, b, margin=1.001)
+    assert close.verdict == "unknown" and "nor are the two shown to be alike within a factor of 1.001" in close.words
+    worse = [point(seed, verdict="invalid" if seed == 3 else "valid") for seed in range(60)]
+    assert compare(worse, worse, primary="valid", margin=1.2).verdict == "alike"
+    assert compare(worse, a, primary="valid", margin=1.02).verdict == "unknown"
 
 
 def test_the_command_says_it_all(tmp_path: Path) -> None:

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as untyped
 
-from lab.sweep.statistics import CensoredSample, curve, holm, median, permutation_test, ratio_of_medians
+from lab.sweep.statistics import (
+    CensoredSample,
+    curve,
+    holm,
+    least_p,
+    median,
+    paired_test,
+    permutation_test,
+    ratio_of_medians,
+)
 
 stats: Any = untyped
 samples = st.lists(st.tuples(st.integers(1, 50), st.booleans()), min_size=1, max_size=30)
@@ -57,7 +66,45 @@ def test_curves_and_medians_are_those_of_scipy(items: list[tuple[int, bool]]) ->
     theirs = stats.ecdf(stats.CensoredData(values[reached], right=values[~reached]))
     assert found.share == pytest.approx(theirs.cdf.evaluate(found.at))
     half = theirs.cdf.quantiles[theirs.cdf.probabilities >= 0.5 - 1e-9]
-    assert median(sample, resamples=2).value == (half[0] if len(half) else math.inf)
+    more = theirs.cdf.quantiles[theirs.cdf.probabilities > 0.5 + 1e-9]
+    middle = (half[0] + (more[0] if len(more) else half[0])) / 2 if len(half) else math.inf
+    assert median(sample, resamples=2).value == middle
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30))
+def test_without_censoring_the_median_is_everybodys(values: list[int]) -> None:
+    assert median(CensoredSample(values), resamples=2).value == np.median(values)
+
+
+def test_a_test_within_pairs_counts_signs() -> None:
+    """Five pairs, all the same way: 2 of the 32 arrangements of signs are as extreme."""
+    a, b = CensoredSample([1, 2, 3, 4, 5]), CensoredSample([2, 3, 4, 5, 6])
+    assert paired_test(a, b) == (2 / 32, 0.0) and least_p(5, 5, paired=True) == 2 / 32
+    assert paired_test(b, a) == (2 / 32, 1.0)
+    assert paired_test(a, a) == (1.0, 0.5)
+    with pytest.raises(ValueError, match="5 and 1 runs are no pairs"):
+        paired_test(a, CensoredSample([1]))
+    longer = CensoredSample(list(np.random.default_rng(1).lognormal(0, 1, 40)))
+    p, above = paired_test(longer, CensoredSample([value * 1.001 for value in longer.values]))
+    assert p < 0.001 and above == 0.0
+
+
+def test_a_test_within_pairs_is_that_of_scipy() -> None:
+    """Without censoring and with one rank per run its scores are the ranks."""
+    rng = np.random.default_rng(7)
+    a, b = rng.exponential(1, 12), rng.exponential(1.3, 12)
+    ranks = stats.rankdata(np.concatenate([a, b]))
+    theirs = stats.permutation_test(
+        (ranks[:12] - ranks[12:],), lambda d, axis: abs(d.sum(axis=axis)), permutation_type="samples",
+        alternative="greater", vectorized=True, n_resamples=10_000,
+    ).pvalue  # fmt: skip
+    assert paired_test(CensoredSample(list(a)), CensoredSample(list(b)))[0] == pytest.approx(theirs)
+
+
+def test_the_least_p() -> None:
+    assert least_p(5, 5, paired=False) == pytest.approx(2 / 252)
+    assert permutation_test(CensoredSample(range(5)), CensoredSample(range(9, 14)))[0] == pytest.approx(2 / 252)
+    assert least_p(2, 5, paired=False) == pytest.approx(1 / 21) and least_p(0, 9, paired=True) == 1.0
 
 
 def test_a_band_is_that_of_scipy() -> None:

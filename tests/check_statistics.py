@@ -1,0 +1,82 @@
+"""`make check-statistics`: do the intervals and tests of sweeps keep what they say? Plays made-up sweeps and counts.
+
+Prints, for each kind of runs, how often the 95 % interval of the median covers the truth, how often two sweeps of one
+kind are said to differ, and how often a doubling is found. Ends with 1 where a figure is outside of what is promised.
+It is no part of `make test`: it takes minutes, and its figures are of chance.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from math import log
+
+import numpy as np
+
+from lab.sweep.statistics import CensoredSample, least_p, median, paired_test, permutation_test
+
+SETS = 2_000
+RUNS = 20
+ALPHA = 0.05
+Draw = Callable[[np.random.Generator, int], CensoredSample]
+"""(generator, number of runs) -> a made-up sweep."""
+
+
+def _lognormal(rng: np.random.Generator, runs: int) -> CensoredSample:
+    return CensoredSample(list(rng.lognormal(0.0, 0.6, runs)))
+
+
+def _exponential(rng: np.random.Generator, runs: int) -> CensoredSample:
+    return CensoredSample(list(rng.exponential(1.0, runs)))
+
+
+def _censored(rng: np.random.Generator, runs: int) -> CensoredSample:
+    """Exponential times, of which 30 % are cut short by windows of random length (also exponential)."""
+    times, windows = rng.exponential(1.0, runs), rng.exponential(0.7 / 0.3, runs)
+    return CensoredSample(list(np.minimum(times, windows)), list(times <= windows))
+
+
+KINDS: dict[str, tuple[Draw, float]] = {
+    "lognormal (sigma 0.6)": (_lognormal, 1.0),
+    "exponential": (_exponential, log(2)),
+    "exponential, 30 % censored": (_censored, log(2)),
+}
+"""Kind -> what draws it, and its true median."""
+
+
+def _doubled(sample: CensoredSample) -> CensoredSample:
+    return CensoredSample(list(2 * sample.values), list(sample.reached))
+
+
+def _share(hits: Iterator[bool]) -> float:
+    return sum(hits) / SETS
+
+
+def main() -> int:
+    """Print the table; 1 where a figure is outside of what is promised."""
+    broken = 0
+    print(f"{SETS} sweeps of {RUNS} runs each; in brackets what is promised")
+    for number, (kind, (draw, truth)) in enumerate(KINDS.items()):
+        rng = np.random.default_rng([1, number])
+        bands = (median(draw(rng, RUNS), seed=seed) for seed in range(SETS))
+        covered = _share(band.low <= truth <= band.high for band in bands)
+        pairs = [(draw(rng, RUNS), draw(rng, RUNS)) for _ in range(SETS)]
+        alarms = _share(permutation_test(a, b, permutations=2_000)[0] < ALPHA for a, b in pairs)
+        within = _share(paired_test(a, b, permutations=2_000)[0] < ALPHA for a, b in pairs)
+        power = _share(permutation_test(a, _doubled(b), permutations=2_000)[0] < ALPHA for a, b in pairs)
+        least = 0.9 if draw is _lognormal else 0.0
+        fine = 0.94 <= covered <= 0.96 and all(0.02 <= rate <= 0.0625 for rate in (alarms, within)) and power >= least
+        broken += not fine
+        print(
+            f"{kind}: the interval covers {covered:.3f} (0.94 to 0.96), false alarms {alarms:.3f} and in pairs "
+            f"{within:.3f} (0.05), a doubling is found {power:.3f}{' (0.9)' if least else ''}{'' if fine else '  <--'}",
+            flush=True,
+        )
+    print(f"fewest pairs with which one primary outcome can differ: {_fewest(paired=True)}; unpaired: {_fewest()}")
+    return 1 if broken else 0
+
+
+def _fewest(*, paired: bool = False) -> int:
+    return next(runs for runs in range(2, 99) if least_p(runs, runs, paired=paired) < ALPHA)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
