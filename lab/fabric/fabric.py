@@ -1,15 +1,23 @@
 """The network between the hosts of a lab, in the namespace of the process that uses this (or where its tools run).
 
-Owns the bridges, the ports and the one nft table; runs `ip`, `bridge`, `nft` and `tc` on the texts that `plan.py`,
-`rules.py` and `queues.py` make. Knows hosts as names and pids.
+Owns the bridges, the ports, the one nft table and the relay; runs `ip`, `bridge`, `nft` and `tc` on the texts that
+`plan.py`, `rules.py` and `impairments.py` make. Knows hosts as names and pids.
 """
 
 import asyncio
-from collections.abc import Awaitable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Container, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from lab.errors import Exhausted, LabError, no_room
-from lab.fabric import plan, queues, rules
+from lab.fabric import mechanisms, plan, rules, steering
+from lab.fabric.impairments import Impairments
+from lab.fabric.relay.orders import DirectionCounts, RelayReply
+from lab.fabric.relay.process import Relay, RelayLauncher
+from lab.links import Link
+from lab.links.changes import LinkChange
+
+_NAMED = 4
+"""Links that a complaint names."""
 
 
 class Tool(Protocol):
@@ -19,36 +27,49 @@ class Tool(Protocol):
 
 
 class Fabric:
-    """Bridges of an underlay and the cables into them. `tool`: how tools are run where the bridges are."""
+    """Bridges of an underlay and the cables into them.
 
-    def __init__(self, underlay: plan.Underlay, tool: Tool | None = None) -> None:
+    `tool`: how tools are run where the bridges are; `relay`: how the relay is started there; `seed`: of its draws.
+    """
+
+    def __init__(
+        self,
+        underlay: plan.Underlay,
+        tool: Tool | None = None,
+        relay: RelayLauncher | None = None,
+        seed: int = 0,
+    ) -> None:
         self.underlay = underlay
         self._tool = tool or run
+        self._launcher = relay
+        self._relay: Relay | None = None
         self.interfaces = underlay.all_interfaces()
-        impaired = [(sender, receiver) for sender, receiver, _ in underlay.links.impaired(list(underlay.hosts))]
-        self._impaired_ports = {
-            port for pair in impaired for ports in plan.ports_between(self.interfaces, *pair) for port in ports
-        }
-        self._impaired_ports |= {one.port for sender, _, _ in plan.routed(underlay) for one in self.interfaces[sender]}
+        self.links = Impairments(underlay, self.interfaces, mechanisms.this_kernel)
         self._limited: set[str] = set()
         """Hosts of which every packet must cross the cables as itself for now."""
         self._dark: frozenset[str] = frozenset()
         """Ports that are down, so that the host at the other end sees no carrier."""
-        self._classes = rules.class_map(self.interfaces, underlay.links)
+        self._cut: frozenset[tuple[str, str]] = frozenset()
+        self._standing: set[str] = set()
+        """Ports that are there."""
         self._cutting = asyncio.Lock()
+        self._relays = asyncio.Event()
+        """A relay has been started."""
+        self._seed = seed
 
     async def build(self) -> None:
         """The bridges and the rules; no host is plugged in yet."""
         networks = plan.bridge_commands(self.underlay.networks) + plan.router_commands(self.underlay)
         await asyncio.gather(
             self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
-            self._tool("nft", "-f", "-", text=rules.base_rules(self.interfaces, self.underlay.links, self._classes)),
+            self._tool("nft", "-f", "-", text=rules.base_rules(self.links.bridge_rules())),
         )
-
         if self.underlay.routers:
-            await self._tool("nft", "-f", "-", text=rules.router_rules(self.underlay))
+            text = rules.router_rules(self.underlay, self.links.router_rules())
+            await self._tool("nft", "-f", "-", text=text)
             for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
                 await self._tool("sh", "-c", f"echo 1 > /proc/sys/net/{family}")
+        await self._relay_these(self.links.relayed())
 
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
         """Lay the cables of these (host, pid of a process in its network namespace)."""
@@ -56,24 +77,26 @@ class Fabric:
         everything = [interface for host, _ in hosts for interface in self.interfaces[host]]
         cables += "".join(f"link set {one.port} down\n" for one in everything if one.port in self._dark)
         await self._tool("ip", "-batch", "-", text=cables)
-        shapes = "".join(
-            queues.queue_commands(self.interfaces, self.underlay.links, self._classes, host) for host, _ in hosts
-        )
+        ports = [one.port for one in everything]
+        self._standing.update(ports)
+        shapes = self.links.port_commands(ports)
         tools = [self._tool("bridge", "-batch", "-", text=plan.forwarding_commands(everything))]
         if shapes:
             tools.append(self._tool("tc", "-batch", "-", text=shapes))
         await asyncio.gather(*tools)
+        if self._relay is not None and not self._relay.died.done():
+            await self._relay.order(ports=tuple(ports))
 
     async def unplug(self, host: str) -> None:
         """Take a host's cables away at once; the kernel would do so some time after the host's last process."""
+        self._standing.difference_update(one.port for one in self.interfaces[host])
         text = "".join(f"link delete {interface.port}\n" for interface in self.interfaces[host])
         await self._tool("ip", "-force", "-batch", "-", text=text, check=False)
 
     def host_commands(self, host: str) -> str:
         """For `ip -batch` inside of the host, once it is plugged in: at every boot, for what holds now."""
-        impaired = [
-            one.name for one in self.interfaces[host] if host in self._limited or one.port in self._impaired_ports
-        ]
+        wire = self.links.wire_ports()
+        impaired = [one.name for one in self.interfaces[host] if host in self._limited or one.port in wire]
         commands = plan.host_commands(host, self.interfaces, impaired=impaired)
         return commands + plan.route_commands(self.underlay, host)
 
@@ -91,6 +114,9 @@ class Fabric:
             ]
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=rules.cut_rules(ports, routed))
+            self._cut = frozenset(ordered)
+            if self._relay is not None and not self._relay.died.done():  # what is under way there was in time for rules
+                await self._relay.order(cut=tuple(ordered))
 
     async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None:
         """Leave exactly these (host, network) without a carrier; a host that boots finds its own so."""
@@ -121,12 +147,87 @@ class Fabric:
 
         Returns the commands to be run on the host if it is on; one that boots later needs none."""
         (self._limited.add if limited else self._limited.discard)(host)
-        kept = [one.name for one in self.interfaces[host] if one.port in self._impaired_ports]
+        return self.wire_commands(host)
+
+    def wire_commands(self, host: str) -> list[list[str]]:
+        """For the host, if it is on: on which interfaces every packet must cross the cable as itself now."""
+        wire = self.links.wire_ports()
         return [
-            ["ip", "link", "set", one.name, "gso_max_segs", "1" if limited else "65535"]
+            [
+                "ip",
+                "link",
+                "set",
+                one.name,
+                "gso_max_segs",
+                "1" if one.port in wire or host in self._limited else "65535",
+            ]
             for one in self.interfaces[host]
-            if one.name not in kept
         ]
+
+    async def set_link(self, key: int, change: LinkChange | None) -> tuple[DirectionCounts, ...]:
+        """Set a change of links, or take it away; changes of other keys stay, and so does what is under way.
+
+        Returns what the relay did under links that have ended with this."""
+        async with self._cutting:
+            rooted, before = self.links.rooted(), self._link_rules()
+            changed = self.links.change(key, change)
+            relayed = {pair: link for pair, link in self.links.relayed().items() if pair in changed}
+            ended = await self._relay_these(relayed)
+            standing = {pair for pair in changed if all(one.port in self._standing for one in self.interfaces[pair[1]])}
+            if shapes := self.links.change_commands(standing, rooted):
+                await self._tool("tc", "-batch", "-", text=shapes)
+            if (after := self._link_rules()) != before:
+                await self._tool("nft", "-f", "-", text=after)
+            straight = [pair for pair in changed if pair not in relayed]
+            if straight and self._relay is not None and not self._relay.died.done():
+                links = tuple((*pair, Link()) for pair in straight)
+                ended += (await self._relay.order(links=links)).ended
+            return ended
+
+    def _link_rules(self) -> str:
+        text = rules.replace_links(rules.FABRIC.table, self.links.bridge_rules())
+        return text + (rules.replace_links(rules.ROUTERS, self.links.router_rules()) if self.underlay.routers else "")
+
+    # The relay
+
+    async def _relay_these(self, links: Mapping[tuple[str, str], Link]) -> tuple[DirectionCounts, ...]:
+        """Have the relay, which is started when it is first needed, make these links from now on."""
+        if not links:
+            return ()
+        if self._relay is None:
+            if self._launcher is None:
+                raise LabError("these links need the lab's relay, which hosts of this kind do not have")
+            await self._tool("ip", "-batch", "-", text=steering.sink_commands())
+            self._relay = await Relay.start(self._launcher, steering.SINK, self._relayed_names)
+            self._relays.set()
+        reply = await self._relay.order(
+            links=tuple((*pair, link) for pair, link in links.items()),
+            ways=tuple(self.links.ways(links)),
+            seed=self._seed,
+            cut=tuple(sorted(self._cut)),
+        )
+        return reply.ended
+
+    def _relayed_names(self) -> str:
+        names = [f"{sender} -> {receiver}" for sender, receiver in self.links.relayed()]
+        return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more links" if len(names) > _NAMED else "")
+
+    async def counts(self) -> RelayReply | None:
+        """What the relay has done so far; None where there is none, or it has died."""
+        if self._relay is None or self._relay.died.done():
+            return None
+        return await self._relay.order(count=True)
+
+    async def watch(self) -> None:
+        """Wait until the relay dies by itself, and raise what that means."""
+        await self._relays.wait()
+        assert self._relay is not None
+        raise await asyncio.shield(self._relay.died)
+
+    async def close(self) -> None:
+        """End the relay."""
+        if self._relay is not None:
+            await self._relay.close()
 
 
 async def run(*argv: str, text: str = "", check: bool = True) -> str:

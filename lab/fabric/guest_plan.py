@@ -77,11 +77,13 @@ def boot_script(host: str, everyone: Mapping[str, Sequence[Interface]], links: L
 
 def drop_rules(host: str, everyone: Mapping[str, Sequence[Interface]], links: Links) -> str:
     """The table of one receiver, nothing cut, as one `nft -f` transaction."""
-
-    def direction(sender: str, receiver: str) -> Iterable[str]:
-        return senders(everyone, sender, host) if receiver == host else ()
-
-    return rules.table(place_of(everyone[host]), list(everyone), links, direction)
+    place = place_of(everyone[host])
+    drops = [
+        (link, senders(everyone, sender, host))
+        for sender in everyone
+        if not (link := links.between(sender, host)).perfect
+    ]
+    return rules.table(place, rules.link_drops(place.match, drops))
 
 
 def cut_rules(host: str, everyone: Mapping[str, Sequence[Interface]], pairs: Iterable[tuple[str, str]]) -> str:
@@ -116,7 +118,7 @@ def hold_commands(host: str, everyone: Mapping[str, Sequence[Interface]], links:
     rooted: set[str] = set()
     for number, receiver in enumerate(everyone):
         link = links.between(host, receiver)
-        if not rules.queued(link):
+        if not (link.rate or link.timed):
             continue
         for source in everyone[host]:
             for target in everyone[receiver]:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from lab.errors import LabError
 from lab.fabric import guest_plan
 from lab.fabric.plan import Interface, Underlay
+from lab.fabric.relay.orders import DirectionCounts
+from lab.links.changes import LinkChange
 
 Shell = Callable[[str, Sequence[str]], Awaitable[str]]
 """Runs a command on the machine of this name; raises `LabError` with its complaint."""
@@ -66,6 +68,24 @@ class GuestFabric:
         """See `Fabric.limit`: every packet crosses the wire as itself."""
         (self._limited.add if limited else self._limited.discard)(host)
         return self._wire_commands(host, limited)
+
+    def wire_commands(self, host: str) -> list[list[str]]:
+        """See `Fabric.wire_commands`."""
+        return self._wire_commands(host, host in self._limited)
+
+    async def set_link(self, key: int, change: LinkChange | None) -> tuple[DirectionCounts, ...]:
+        """See `Fabric.set_link`; not done yet."""
+        raise LabError("links of virtual machines cannot be changed while they run; use netns, dind or sim")
+
+    async def counts(self) -> None:
+        """See `Fabric.counts`: there is no relay."""
+
+    async def watch(self) -> None:
+        """See `Fabric.watch`: there is no relay."""
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """See `Fabric.close`: there is no relay."""
 
     def _wire_commands(self, host: str, limited: bool) -> list[list[str]]:
         if host in self._impaired:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from lab.links import Link, Links
+from lab.links import Links
 
 MTU = 1500
 
@@ -159,14 +159,6 @@ def host_commands(host: str, everyone: Mapping[str, Sequence[Interface]], *, imp
             if peer != host and other.network == own.network and _family(other) == _family(own)
         ]
     return _batch(lines)
-
-
-def routed(underlay: Underlay) -> Iterator[tuple[str, str, Link]]:
-    """(sender, receiver, link) of every direction that is not perfect and leads over a router."""
-    networks = {host: {network for network, _ in places} for host, places in underlay.hosts.items()}
-    for sender, receiver, link in underlay.links.impaired(list(underlay.hosts)) if underlay.routers else ():
-        if not networks[sender] & networks[receiver]:
-            yield sender, receiver, link
 
 
 def ports_between(everyone: Mapping[str, Sequence[Interface]], sender: str, receiver: str) -> Iterator[tuple[str, str]]:

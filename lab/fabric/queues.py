@@ -5,11 +5,8 @@ its own, chosen by the priority that `rules.py` writes on the packet, and netem 
 delay and its kin. A class is a token bucket like tbf's, and one that several links can share a port with.
 """
 
-from collections.abc import Mapping, Sequence
-
-from lab.fabric.plan import MTU, Interface, ports_between
-from lab.fabric.rules import queued
-from lab.links import Distribution, Link, Links
+from lab.fabric.plan import MTU
+from lab.links import Distribution, Link
 
 UNLIMITED = 100_000_000_000
 """Bits per second of a class that must not limit."""
@@ -20,30 +17,19 @@ _BACKLOG_TIME = 100_000_000
 _SECOND = 1_000_000_000
 
 
-def queue_commands(
-    everyone: Mapping[str, Sequence[Interface]], links: Links, classes: Mapping[tuple[str, str], int], receiver: str
-) -> str:
-    """For `tc -batch` in the fabric: the queues at the ports of one host. `classes`: `rules.class_map` of them all."""
-    if not classes:
-        return ""
-    lines: list[str] = []
-    rooted: set[str] = set()
-    for sender in everyone:
-        link = links.between(sender, receiver)
-        if not queued(link):
-            continue
-        for ports in ports_between(everyone, sender, receiver):
-            port, minor = ports[1], classes[ports]
-            if port not in rooted:
-                rooted.add(port)
-                lines.append(f"qdisc add dev {port} root handle 1: htb default 1")
-                lines.append(htb_class(port, 1, UNLIMITED))
-            lines.append(htb_class(port, minor, link.rate or UNLIMITED))
-            if link.timed:
-                lines.append(f"qdisc add dev {port} parent 1:{minor:x} {netem(link)}")
-            elif link.rate:
-                lines.append(f"qdisc add dev {port} parent 1:{minor:x} bfifo limit {backlog(link.rate)}")
-    return "".join(line + "\n" for line in lines)
+def root_commands(port: str) -> list[str]:
+    """For `tc -batch` in the fabric: a port that can have a queue for each sender."""
+    return [f"qdisc add dev {port} root handle 1: htb default 1", htb_class(port, 1, UNLIMITED)]
+
+
+def queue_commands(port: str, minor: int, link: Link) -> list[str]:
+    """For `tc -batch` in the fabric: one sender's queue at a port, new or as it is from now on; what waits in it stays.
+
+    A perfect link lets go what waits."""
+    lines = [htb_class(port, minor, link.rate or UNLIMITED)]
+    if link.rate and not link.timed:
+        return [*lines, f"qdisc replace dev {port} parent 1:{minor:x} bfifo limit {backlog(link.rate)}"]
+    return [*lines, f"qdisc replace dev {port} parent 1:{minor:x} {netem(link)}"]
 
 
 def backlog(rate: int) -> int:
@@ -74,7 +60,7 @@ def netem(link: Link) -> str:
 def htb_class(port: str, minor: int, rate: int) -> str:
     """One class of a port: its share is `rate` bits per second."""
     burst = max(rate * _BURST_TIME // _SECOND // 8, 2 * MTU)
-    return f"class add dev {port} parent 1: classid 1:{minor:x} htb rate {rate}bit burst {burst} cburst {burst}"
+    return f"class replace dev {port} parent 1: classid 1:{minor:x} htb rate {rate}bit burst {burst} cburst {burst}"
 
 
 def _percent(value: float) -> str:

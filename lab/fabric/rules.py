@@ -7,23 +7,22 @@ MAC or IP address. What goes over a router enters and leaves by that router's po
 hosts' own addresses, which a forward hook sees in both directions (translation comes after it, and is undone before).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from lab.fabric.plan import Interface, Underlay, ports_between, routed
-from lab.links import Link, Links
+from lab.fabric.plan import Underlay
+from lab.links import Link
 
 CUT = "cut"
 ROUTERS = "inet routers"
 OBSTACLES = "obstacles"
+LINKS = "links"
 _L4 = {"icmp": "{ icmp, icmpv6 }"}
 _FAMILIES = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
 _SCALE = 1_000_000_000
 """Loss is drawn as an integer below this."""
 
 Ports = Iterable[tuple[str, str]]
-Direction = Callable[[str, str], Iterable[str]]
-"""(sender, receiver) -> the elements of a set that stand for this direction."""
 
 
 class HookPoint(NamedTuple):
@@ -41,48 +40,22 @@ class HookPoint(NamedTuple):
 FABRIC = HookPoint("bridge lab", "forward", "forward priority -200", "ifname . ifname", "iifname . oifname")
 
 
-def base_rules(
-    everyone: Mapping[str, Sequence[Interface]], links: Links, classes: Mapping[tuple[str, str], int]
-) -> str:
-    """The whole table of a lab with nothing cut, as one `nft -f` transaction. `classes`: `class_map` of them all."""
-    sets, rules = [], []
-    if classes:
-        elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
-        sets.append(f"  map classes {{ type ifname . ifname : classid; elements = {{ {elements} }} }}")
-        rules.append("    meta priority set iifname . oifname map @classes")
-
-    def direction(sender: str, receiver: str) -> Iterable[str]:
-        return _pairs(ports_between(everyone, sender, receiver))
-
-    return table(FABRIC, list(everyone), links, direction, sets, rules)
+def base_rules(lines: Iterable[str]) -> str:
+    """The whole table of a lab with nothing cut, as one `nft -f` transaction. `lines`: what links do at first."""
+    return table(FABRIC, lines)
 
 
-def table(
-    place: HookPoint,
-    hosts: Sequence[str],
-    links: Links,
-    direction: Direction,
-    more_sets: Sequence[str] = (),
-    more_rules: Sequence[str] = (),
-) -> str:
-    """A table with nothing cut that drops what these links drop, as one `nft -f` transaction."""
-    sets = [f"  set {CUT} {{ type {place.kind}; }}"]
-    rules = [f"    {place.match} @{CUT} counter drop"]
-    for number, (mtu, elements) in enumerate(_grouped(hosts, links, "mtu", direction).items()):
-        sets.append(_named_set(place, f"mtu{number}", elements))
-        rules.append(f"    meta length > {mtu} {place.match} @mtu{number} counter drop")
-    for number, (loss, elements) in enumerate(_grouped(hosts, links, "loss", direction).items()):
-        sets.append(_named_set(place, f"loss{number}", elements))
-        rules.append(f"    {place.match} @loss{number} {_drawn(loss)}counter drop")
+def table(place: HookPoint, lines: Iterable[str]) -> str:
+    """A table with nothing cut, in which links do what these rules say, as one `nft -f` transaction."""
     body = "\n".join(
         [
-            *sets,
-            *more_sets,
+            f"  set {CUT} {{ type {place.kind}; }}",
             f"  chain {OBSTACLES} {{ }}",
+            *_chain(LINKS, lines),
             f"  chain {place.chain} {{",
             f"    type filter hook {place.hook}",
-            *rules,
-            *more_rules,
+            f"    {place.match} @{CUT} counter drop",
+            f"    jump {LINKS}",
             f"    jump {OBSTACLES}",
             "  }",
         ]
@@ -91,16 +64,47 @@ def table(
     return f"add table {name}\ndelete table {name}\ntable {name} {{\n{body}\n}}\n"
 
 
-def router_rules(underlay: Underlay) -> str:
-    """What routers pass on and whose addresses they translate, as one `nft -f` transaction.
+def replace_links(table: str, lines: Iterable[str]) -> str:
+    """From now on links do exactly this, as one `nft -f` transaction."""
+    return "".join([f"flush chain {table} {LINKS}\n", *(f"add rule {table} {LINKS} {line}\n" for line in lines)])
+
+
+def link_drops(match: str, links: Iterable[tuple[Link, Sequence[str]]]) -> list[str]:
+    """Rules that drop what these links lose by chance or find too big; of each the elements that `match` looks up."""
+    lines = []
+    for name in ("mtu", "loss"):
+        groups: dict[float, list[str]] = {}
+        for link, elements in links:
+            if (value := getattr(link, name)) and elements:
+                groups.setdefault(value, []).extend(elements)
+        for value, elements in groups.items():
+            whose = f"{match} {{ {', '.join(elements)} }} "
+            lines.append(
+                f"meta length > {value} {whose}counter drop" if name == "mtu" else f"{whose}{_drawn(value)}counter drop"
+            )
+    return lines
+
+
+def class_rules(classes: Mapping[tuple[str, str], int]) -> list[str]:
+    """The rule that tells a packet's class at its port of exit: (entry, exit) -> minor number."""
+    if not classes:
+        return []
+    elements = ", ".join(f'"{entry}" . "{exit_}" : 1:{minor:x}' for (entry, exit_), minor in classes.items())
+    return [f"meta priority set iifname . oifname map {{ {elements} }}"]
+
+
+def _chain(name: str, lines: Iterable[str]) -> list[str]:
+    return [f"  chain {name} {{", *(f"    {line}" for line in lines), "  }"]
+
+
+def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
+    """What routers pass on and whose addresses they translate, as one `nft -f` transaction. `links`: what these do.
 
     The fabric's namespace is all routers at once, so that what is not said passes nowhere.
     """
     bridges = underlay.bridges
     forward = [f"    {family} saddr . {family} daddr @{CUT}{family} counter drop" for family in _FAMILIES]
-    forward.append(f"    jump {OBSTACLES}")
-    links, named = _routed_links(underlay)
-    forward += links
+    forward += [f"    jump {OBSTACLES}", f"    jump {LINKS}"]
     # Where the kernel shows bridged frames to this table (br_netfilter), they are none of the routers' business.
     forward += [f'    iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges.values()]
     translate = []
@@ -116,11 +120,12 @@ def router_rules(underlay: Underlay) -> str:
                 forward.append(f"    {way} {hidden}accept")
                 if source == router.nat:
                     translate.append(f"    {way} masquerade")
-    sets = [f"  set {CUT}{family} {{ type {kind} . {kind}; }}" for family, kind in _FAMILIES.items()] + named
+    sets = [f"  set {CUT}{family} {{ type {kind} . {kind}; }}" for family, kind in _FAMILIES.items()]
     lines = [
         f"table {ROUTERS} {{",
         *sets,
         f"  chain {OBSTACLES} {{ }}",
+        *_chain(LINKS, links),
         "  chain forward {",
         "    type filter hook forward priority 0; policy drop",
     ]
@@ -128,26 +133,20 @@ def router_rules(underlay: Underlay) -> str:
     return "\n".join([*lines, *translate, "  }", "}"]) + "\n"
 
 
-def _routed_links(underlay: Underlay) -> tuple[list[str], list[str]]:
-    """Rules and the sets that they name: loss and oversize packets from one host to another, by their addresses."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for sender, receiver, link in routed(underlay):
-        for _, source in underlay.hosts[sender]:
-            for _, target in underlay.hosts[receiver]:
-                if (family := _family(source)) == _family(target):
-                    for drop in _link_drops(link):
-                        groups.setdefault((family, drop), []).append(f"{source} . {target}")
-    rules, sets = [], []
-    for number, ((family, drop), pairs) in enumerate(groups.items()):
-        kind = _FAMILIES[family]
-        sets.append(f"  set link{number} {{ type {kind} . {kind}; elements = {{ {', '.join(pairs)} }} }}")
-        rules.append(f"    {family} saddr . {family} daddr @link{number} {drop}")
-    return rules, sets
-
-
-def _link_drops(link: Link) -> list[str]:
-    drops = [_dropped("", 0, link.mtu)] if link.mtu else []
-    return [*drops, f"{_drawn(link.loss)}counter drop"] if link.loss else drops
+def routed_drops(links: Iterable[tuple[Link, Sequence[tuple[str, str]]]]) -> list[str]:
+    """The rules of `link_drops` for what goes over routers: of each link its (sender's, receiver's) addresses."""
+    listed = list(links)
+    return [
+        line
+        for family in _FAMILIES
+        for line in link_drops(
+            f"{family} saddr . {family} daddr",
+            [
+                (link, [f"{one} . {other}" for one, other in pairs if family_of(one) == family])
+                for link, pairs in listed
+            ],
+        )
+    ]
 
 
 def _drawn(loss: float) -> str:
@@ -158,11 +157,11 @@ def _drawn(loss: float) -> str:
 
 def cut_rules(pairs: Ports, at_routers: Ports | None = None) -> str:
     """Cut exactly these (entry, exit) pairs, and at routers, if there are any, these pairs of addresses."""
-    text = replace_cut(FABRIC, _pairs(pairs))
+    text = replace_cut(FABRIC, port_pairs(pairs))
     if at_routers is not None:
         listed = list(at_routers)
         for family in _FAMILIES:
-            own = [" . ".join(pair) for pair in listed if [_family(one) for one in pair] == [family, family]]
+            own = [" . ".join(pair) for pair in listed if [family_of(one) for one in pair] == [family, family]]
             text += _replace(f"{ROUTERS} {CUT}{family}", own)
     return text
 
@@ -189,7 +188,7 @@ def obstacle_rules(
         ways = []
         for addresses, protocol, port, mtu in at_routers:
             for family in _FAMILIES:
-                own = [address for address in addresses if _family(address) == family]
+                own = [address for address in addresses if family_of(address) == family]
                 names = "{ " + ", ".join(own) + " }"
                 ways += [(f"{family} saddr {names} {family} daddr {names}", protocol, port, mtu)] if own else []
         text += replace_obstacles(ROUTERS, ways)
@@ -217,38 +216,11 @@ def _replace(where: str, elements: Iterable[str]) -> str:
     return f"flush set {where}\n" + (f"add element {where} {{ {listed} }}\n" if listed else "")
 
 
-def _family(address: str) -> str:
+def family_of(address: str) -> str:
+    """The family of an address, as nft calls it."""
     return "ip6" if ":" in address else "ip"
 
 
-def class_map(everyone: Mapping[str, Sequence[Interface]], links: Links) -> dict[tuple[str, str], int]:
-    """(entry, exit) -> minor number of the queue at the port of exit, for links that hold packets back."""
-    numbers = {host: number for number, host in enumerate(everyone)}
-    return {
-        ports: 2 + numbers[sender]
-        for sender, receiver, link in links.impaired(list(everyone))
-        if queued(link)
-        for ports in ports_between(everyone, sender, receiver)
-    }
-
-
-def queued(link: Link) -> bool:
-    """Whether a link needs a queue of its own, beyond rules that drop."""
-    return bool(link.rate or link.timed)
-
-
-def _grouped(hosts: Sequence[str], links: Links, name: str, direction: Direction) -> dict[float, list[str]]:
-    """Value of a parameter -> the elements of the directions that have it, in order; perfect ones left out."""
-    groups: dict[float, list[str]] = {}
-    for sender, receiver, link in links.impaired(hosts):
-        if value := getattr(link, name):
-            groups.setdefault(value, []).extend(direction(sender, receiver))
-    return {value: elements for value, elements in groups.items() if elements}
-
-
-def _pairs(ports: Ports) -> list[str]:
+def port_pairs(ports: Ports) -> list[str]:
+    """These pairs of ports as elements of a set."""
     return [f'"{entry}" . "{exit_}"' for entry, exit_ in ports]
-
-
-def _named_set(place: HookPoint, name: str, elements: Iterable[str]) -> str:
-    return f"  set {name} {{ type {place.kind}; elements = {{ {', '.join(elements)} }} }}"

@@ -51,27 +51,28 @@ def keep_heap() -> None:
 
 
 class ReceiveBuffers:
-    """Room for `count` packets of up to `size` bytes each, shared by all sockets of one kind."""
+    """Room for `count` packets of up to `size` bytes each, with `control` bytes of notes of the kernel on each, shared
+    by all sockets of one kind."""
 
-    def __init__(self, count: int, size: int) -> None:
+    def __init__(self, count: int, size: int, control: int = _CONTROL) -> None:
         self.count = count
         # A stride that is no power of two, so that all packets do not fall on the same lines of the processor's caches.
         self._stride = size + 25 * 64
         self._data = mmap.mmap(-1, count * self._stride)  # of which only what has been written to takes memory
         self._names = bytearray(count * _NAME)
-        self._control = bytearray(count * _CONTROL)
+        self._control = bytearray(count * control)
         self._iovecs = bytearray(count * _IOVEC.size)
         self._headers = bytearray(count * _HEADER.size)
         places = [
             ctypes.addressof(ctypes.c_char.from_buffer(each))
             for each in (self._data, self._names, self._control, self._iovecs, self._headers)
         ]
-        data, names, control, iovecs, self._first = places
+        data, names, notes, iovecs, self._first = places
         for slot in range(count):
             _IOVEC.pack_into(self._iovecs, slot * _IOVEC.size, data + slot * self._stride, size)
             _HEADER.pack_into(
                 self._headers, slot * _HEADER.size, names + slot * _NAME, _NAME, iovecs + slot * _IOVEC.size, 1,
-                control + slot * _CONTROL, _CONTROL, 0, 0,
+                notes + slot * control, control, 0, 0,
             )  # fmt: skip
         self._fresh = bytes(self._headers)
         self._used = 0

@@ -1,6 +1,7 @@
 """Labs of bare hosts for system tests: made in this process's children, or held by a script that a test may kill.
 
-Run as a script (`netns_labs.py NAME COUNT [detach]`) it holds a lab until it is interrupted or taken down.
+Run as a script (`netns_labs.py NAME COUNT [detach] [slow]`) it holds a lab until it is interrupted or taken down; the
+links of a slow one are relayed.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from lab.backends.netns import NetnsBackend, launch, ready, serve
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import Backend, Housed, Virtual
 from lab.fabric import features
-from lab.links import Links
+from lab.fabric.mechanisms import SWITCH
+from lab.links import Link, Links
 from lab.scenario.model import scenario_model
 from lab.scenario.resolve import Resolved, resolve
 
@@ -133,12 +135,14 @@ def _start(name: str, count: int, *words: str, user: str) -> "subprocess.Popen[s
     )
 
 
-def hold(name: str, count: int, *, detach: bool) -> int:
+def hold(name: str, count: int, *, detach: bool, slow: bool = False) -> int:
     """Bring up a lab and serve its control socket until it is taken down."""
+    links = Links(Link(delay=1_000_000)) if slow else None
+    os.environ[SWITCH] = "relay" if slow else "auto"
 
     def main() -> int:
         async def run() -> None:
-            lab = await NetnsBackend(engine=False).up(scenario(count))
+            lab = await NetnsBackend(engine=False).up(scenario(count, links))
             print("up", flush=True)
             if detach:
                 ready()
@@ -152,4 +156,5 @@ def hold(name: str, count: int, *, detach: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(hold(sys.argv[1], int(sys.argv[2]), detach="detach" in sys.argv[3:]))
+    words = sys.argv[3:]
+    sys.exit(hold(sys.argv[1], int(sys.argv[2]), detach="detach" in words, slow="slow" in words))

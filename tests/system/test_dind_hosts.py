@@ -19,6 +19,7 @@ version: 1
 name: dind
 underlay:
   hosts: {orion.local: {address: 192.168.0.2}, macbook.local: {address: 192.168.0.3}}
+  links: {"orion.local -> macbook.local": {delay: 25ms}}
 services:
   svc1: {image: ksahnine/dummy-http, args: [svc1], host: orion.local, address: 10.0.1.1/24}
   own: {image: ./own.tar, args: [own], host: macbook.local, address: 10.0.1.5/24, port: 8080}
@@ -73,6 +74,12 @@ def test_hosts_are_machines_with_an_engine_of_their_own(two: str) -> None:
     assert "svc1" not in on(two, "macbook.local", "docker", "ps", "--format", "{{.Names}}")
     assert "192.168.0.3" in on(two, "orion.local", "getent", "hosts", "macbook.local")
     _served(two)
+
+
+def test_a_link_is_slow_between_containers_too(two: str) -> None:
+    """By the kernel's queue or, where it has none, by the lab's relay."""
+    told = on(two, "orion.local", "ping", "-n", "-q", "-c", "3", "-i", "0.2", "192.168.0.3")
+    assert float(told.rsplit("=", 1)[1].split("/")[0]) >= 25, told
 
 
 def test_a_service_runs_the_image_of_an_archive(two: str) -> None:

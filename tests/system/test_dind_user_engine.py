@@ -26,6 +26,7 @@ version: 1
 name: theirs
 underlay:
   hosts: {orion.local: {address: 192.168.0.2}, macbook.local: {address: 192.168.0.3}}
+  links: {default: {delay: 5ms}}
 services:
   svc1: {image: ksahnine/dummy-http, args: [svc1], host: orion.local}
   own: {image: "nobody/own:1", args: [own], host: macbook.local, port: 8080}

@@ -50,7 +50,7 @@ def told(where: list[str], script: str) -> str:
 def test_everything_that_is_required_is_found_here() -> None:
     names = [one.name for one in features.detect()]
     assert len(names) == len(set(names))
-    assert {"ip", "nft", "namespaces", "bridges", "vxlan", "neigh-suppress", "netem", "mirred"} <= set(names)
+    assert {"ip", "nft", "namespaces", "bridges", "vxlan", "neigh-suppress", "netem", "relay"} <= set(names)
     assert all(one.remedy for one in features.detect() if not one.found)
 
 

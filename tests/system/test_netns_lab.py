@@ -8,13 +8,10 @@ from pathlib import Path
 import pytest
 from netns_labs import in_lab, pings, require_netns, scenario
 
-from lab.backends.netns import NetnsBackend
 from lab.backends.netns.backend import NetnsLab
 from lab.contracts.lab import KILLED_BY_TIMEOUT
 from lab.cuts import complete, with_rest
 from lab.errors import LabError
-from lab.fabric import features
-from lab.links import Link, Links
 
 
 @pytest.fixture(autouse=True)
@@ -161,15 +158,3 @@ def test_commands_in_a_host() -> None:
         assert [result.out for result in many] == [f"{number}\n" for number in range(50)]
 
     in_lab(scenario(2), check)
-
-
-def test_what_this_kernel_lacks_is_refused_with_the_link_that_asks_for_it() -> None:
-    links = Links(pairs={("h1", "h2"): Link(delay=1_000_000)})
-    reasons = NetnsBackend().refuse(scenario(2, links))
-    if features.check("netem").found:
-        assert reasons == []
-        return
-    assert len(reasons) == 1
-    assert "h1 -> h2 needs" in reasons[0]
-    assert "delay" in reasons[0]
-    assert "sch_netem" in reasons[0]

@@ -37,12 +37,13 @@ def machine() -> tuple[str, list[str], list[str]]:
 def test_kill_9_of_any_process_leaves_nothing(role: str, user: str) -> None:
     before = machine()
     name = f"leak-{os.getpid()}-{next(_numbers)}"
-    with held(name, 2, user=user) as command:
+    with held(name, 2, "slow", user=user) as command:
         with LabClient(find(name)) as client:
             client.call("exec", host="h1", argv=["sh", "-c", "setsid sleep 1000 > /dev/null 2>&1 & exit 0"])
         pids = family(command.pid)
         assert {"sleep", "setsid", "sh"} & {*pids.values()}  # the orphan, wherever it is on its way
         assert list(pids.values()).count("lab-host") == 2
+        assert "lab-relay" in pids.values()
         own = of_a_lab(pids)
         assert len(own) >= 3 * 4 + 1  # mnt, net, uts, ipc of the lab and of two hosts, and more
         ends = {pid: os.pidfd_open(pid) for pid in pids}

@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lab.backends.dind import cgroups
 from lab.backends.dind.client import ListedContainer, client, containers, remove, tags
@@ -19,6 +19,8 @@ from lab.backends.dind.engine import Choice, choose
 from lab.backends.dind.host import DindHost, HostAccess
 from lab.backends.dind.reach import HELPER, HelperAccess, LocalAccess, sockets, too_long
 from lab.backends.netns import runtime
+from lab.backends.netns.backend import relay_launcher
+from lab.backends.netns.spawn import Spawner
 from lab.backends.real.fabric_lab import (
     FabricLab,
     hosts_file,
@@ -60,6 +62,7 @@ class DindLab(FabricLab[DindHost]):
 
     async def end(self) -> None:
         """Remove all hosts with their disks from a user's engine; one of the lab's own goes with the supervisor."""
+        await self._fabric.close()
         if isinstance(self._outer.reach, HelperAccess):
             await asyncio.to_thread(remove_hosts, self._outer.socket, self._label)
             await self._outer.reach.close()
@@ -105,6 +108,10 @@ class DindBackend:
         cgroups.remove(self._cgroup)
         shutil.rmtree(sockets(self._cgroup), ignore_errors=True)
 
+    async def watch(self, lab: FabricLab[Any], scenario: Resolved) -> None:
+        """See `lab.runner.runner`: beside the timeline, for as long as the lab is up."""
+        await lab.watch()
+
     async def up(self, scenario: Resolved) -> DindLab:
         """Bring up all hosts, their engines with the scenario's images, and the network; no overlay yet."""
         origin = time.monotonic_ns()
@@ -116,7 +123,7 @@ class DindBackend:
         assert self._choice is not None
         label = f"{os.getuid()}/{inside.name}"
         outer = await self._outer(self._choice, image, label)
-        fabric = Fabric(underlay_of(scenario), outer.reach.tool)
+        fabric = Fabric(underlay_of(scenario), outer.reach.tool, outer.reach.relay, scenario.seed)
         hosts: dict[str, DindHost] = {}
         lab = DindLab(hosts, fabric, origin, outer, label)
         try:
@@ -143,7 +150,8 @@ class DindBackend:
             from lab.backends.dind.template import furnished
 
             own = await furnished(image, self._cgroup)
-            return OuterEngine(own.socket, LocalAccess(), self._cgroup)
+            relay = relay_launcher(Spawner(runtime.current().zygote))
+            return OuterEngine(own.socket, LocalAccess(relay), self._cgroup)
         await asyncio.to_thread(_offer, choice.socket, image)
         await asyncio.to_thread(sweep, choice.socket)
         return OuterEngine(

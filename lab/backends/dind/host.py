@@ -17,6 +17,7 @@ from lab.backends.real.observed import WEAVE_SOCKET, Agent, ObservedHost
 from lab.contracts.lab import CommandResult, overdue
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
+from lab.fabric.relay.process import RelayLauncher
 from lab.images import reference
 
 DOCKER_SOCKET = "/run/docker.sock"
@@ -29,6 +30,11 @@ class HostAccess(Protocol):
 
     async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
         """Run a tool where the fabric's bridges and the hosts' pids are, as `lab.fabric.fabric.run` does."""
+        ...
+
+    @property
+    def relay(self) -> RelayLauncher:
+        """How the relay of links is started where the fabric's bridges are."""
         ...
 
     async def open(self, pid: int, name: str, path: str) -> str:

@@ -16,14 +16,25 @@ import msgspec
 from lab.backends.dind.client import client
 from lab.backends.dind.helper import ENGINE, SOCKETS, HelperReply, HelperRequest
 from lab.backends.real.docker_client import Docker
+from lab.backends.real.observed import Agent
 from lab.errors import LabError
 from lab.fabric.fabric import run
+from lab.fabric.relay.process import RelayLauncher
 from lab.images.layers import cache
 
 HELPER = "overlay-lab.helper"
 _SUN_PATH, _NAME = 107, 40
 """Bytes of a unix socket's path (unix(7), without the end mark), and those of them for a socket's own name."""
-_CAPABILITIES = ("NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE", "DAC_OVERRIDE", "DAC_READ_SEARCH", "KILL", "SYS_CHROOT")
+_CAPABILITIES = (
+    "NET_ADMIN",
+    "NET_RAW",
+    "SYS_ADMIN",
+    "SYS_PTRACE",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "KILL",
+    "SYS_CHROOT",
+)
 
 
 def sockets(lab: str) -> Path:
@@ -43,7 +54,10 @@ def too_long(lab: str) -> str:
 
 
 class LocalAccess:
-    """Where the engine is the lab's own, everything is in the lab's namespaces."""
+    """Where the engine is the lab's own, everything is in the lab's namespaces. `relay`: how the relay is started."""
+
+    def __init__(self, relay: RelayLauncher) -> None:
+        self.relay = relay
 
     async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
         """See `lab.fabric.fabric.run`."""
@@ -67,6 +81,8 @@ class HelperAccess:
         self._stack = contextlib.AsyncExitStack()
         self._write: Any = None
         self._reading: asyncio.Task[None] | None = None
+        self._engine = Docker("")
+        self._container = ""
 
     @classmethod
     async def start(cls, outer: str, image: str, folder: Path, key: str, value: str) -> "HelperAccess":
@@ -75,7 +91,8 @@ class HelperAccess:
         far = cls(folder)
         container = await asyncio.to_thread(far._create, outer, image, {key: value, HELPER: "1"})
         command = ["python3", "-m", "lab.backends.dind.helper", f"{key}={value}"]
-        reader, far._write = await far._stack.enter_async_context(Docker(outer).attached(container, command))
+        far._engine, far._container = Docker(outer), container
+        reader, far._write = await far._stack.enter_async_context(far._engine.attached(container, command))
         far._reading = asyncio.create_task(far._read(reader))
         return far
 
@@ -98,6 +115,10 @@ class HelperAccess:
     async def tool(self, *argv: str, text: str = "", check: bool = True) -> str:
         """See `lab.fabric.fabric.run`; in the helper's namespaces."""
         return (await self._ask(argv=argv, text=text, check=check)).out
+
+    def relay(self, device: str) -> contextlib.AbstractAsyncContextManager[Agent]:
+        """Start the relay where the bridges are: in the helper's container, which it ends with at the latest."""
+        return self._engine.attached(self._container, ["python3", "-m", "lab.fabric.relay.worker", device])
 
     async def open(self, pid: int, name: str, path: str) -> str:
         """A socket that the helper passes on."""

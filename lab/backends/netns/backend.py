@@ -9,18 +9,32 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from lab.backends.netns import runtime
 from lab.backends.netns.host import NetnsHost
 from lab.backends.netns.init import HostPlan
-from lab.backends.netns.paths import host_dir, search_path
+from lab.backends.netns.paths import STATE, host_dir, search_path
 from lab.backends.netns.spawn import Spawner
+from lab.backends.netns.talking import talking
 from lab.backends.real.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
+from lab.backends.real.observed import Agent
 from lab.backends.real.process_images import foreign_images
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
+from lab.fabric.relay.process import LINE, RelayLauncher
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
+
+
+def relay_launcher(spawner: Spawner) -> RelayLauncher:
+    """Starts the relay in the lab's own namespaces."""
+
+    def launch(device: str) -> contextlib.AbstractAsyncContextManager[Agent]:
+        call, log = "lab.fabric.relay.worker:main", STATE / "relay.log"
+        return talking(spawner, call=call, argv=[device], log=log, limit=LINE)
+
+    return launch
 
 
 class NetnsLab(FabricLab[NetnsHost]):
@@ -32,6 +46,7 @@ class NetnsLab(FabricLab[NetnsHost]):
 
     async def end(self) -> None:
         """End all hosts. The rest goes with the supervisor, when the runner returns."""
+        await self._fabric.close()
         await asyncio.gather(*(host.end() for host in self.hosts.values()), return_exceptions=True)
         self._spawner.close()
 
@@ -54,14 +69,18 @@ class NetnsBackend:
         """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
         return [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
 
+    async def watch(self, lab: FabricLab[Any], scenario: Resolved) -> None:
+        """See `lab.runner.runner`: beside the timeline, for as long as the lab is up."""
+        await lab.watch()
+
     async def up(self, scenario: Resolved) -> NetnsLab:
         """Bring up all hosts, their engines and the network between them; no overlay yet."""
         origin = time.monotonic_ns()
         inside = runtime.current()
         if reasons := self.refuse(scenario):
             raise LabError("\n".join(reasons))
-        fabric = Fabric(underlay_of(scenario))
         spawner = Spawner(inside.zygote)
+        fabric = Fabric(underlay_of(scenario), relay=relay_launcher(spawner), seed=scenario.seed)
         addresses = {name: spec.address for name, spec in scenario.hosts.items()}
         hosts = {
             name: NetnsHost(self._plan(index, scenario, name, inside.keep), address, spawner, fabric, origin)

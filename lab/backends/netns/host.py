@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,8 +17,9 @@ from lab.backends.netns import init
 from lab.backends.netns.control import peer_pid
 from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
 from lab.backends.netns.spawn import Process, Spawner, preloaded
+from lab.backends.netns.talking import talking
 from lab.backends.real.docker_client import Docker
-from lab.backends.real.observed import LINE_LIMIT, ObservedHost
+from lab.backends.real.observed import LINE_LIMIT, Agent, ObservedHost
 from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
@@ -141,33 +142,16 @@ class NetnsHost(ObservedHost):
             host=self._powered(), call=call, argv=words, env={**self._plan.env, **env}, timeout=timeout
         )
 
-    @contextlib.asynccontextmanager
-    async def open_agent(self) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
+    def open_agent(self) -> contextlib.AbstractAsyncContextManager[Agent]:
         """See `ObservedHost`: a fork of the preloaded process."""
-        async with contextlib.AsyncExitStack() as stack:
-            loop = asyncio.get_running_loop()
-            their_input, commands = os.pipe2(os.O_CLOEXEC)
-            samples, their_output = os.pipe2(os.O_CLOEXEC)
-            orders = stack.enter_context(os.fdopen(commands, "wb", 0))
-            output = stack.enter_context(os.fdopen(samples, "rb", 0))
-            try:
-                process = await self._spawner.spawn(
-                    host=self._powered(),
-                    call="lab.probes.agent:main",
-                    env=self._plan.env,
-                    fds=(their_input, their_output, self._log("probes.log", stack)),
-                )
-            finally:
-                os.close(their_input)
-                os.close(their_output)
-            stack.callback(process.kill)
-            reader = asyncio.StreamReader(limit=LINE_LIMIT)
-            transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
-            stack.callback(transport.close)
-            # Not by os.write: an agent that does not read must not stop the runner.
-            writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, orders)
-            stack.callback(writer.close)
-            yield reader, writer.write
+        return talking(
+            self._spawner,
+            host=self._powered(),
+            call="lab.probes.agent:main",
+            env=self._plan.env,
+            log=Path(self._plan.disk, "log", "probes.log"),
+            limit=LINE_LIMIT,
+        )
 
     # Internals
 
@@ -175,11 +159,6 @@ class NetnsHost(ObservedHost):
         if not self.pid or not self.booted.is_set():
             raise LabError(f"host {self.name} is switched off")
         return self.pid
-
-    def _log(self, name: str, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> int:
-        log = os.open(Path(self._plan.disk, "log", name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        stack.callback(os.close, log)
-        return log
 
     async def _hear(self, expected: bytes) -> None:
         """The init's next word; raises `LabError` with its complaint when it is another."""

@@ -7,7 +7,7 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -16,18 +16,18 @@ from lab.backends.real.observed import ObservedHost
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError
 from lab.fabric import features
-from lab.fabric.plan import FabricRouter, Underlay, routed
-from lab.fabric.rules import queued
+from lab.fabric.mechanisms import lacks
+from lab.fabric.plan import FabricRouter, Underlay
+from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.kinds.backends import BACKENDS
 from lab.kinds.probes import PROBES
-from lab.links import TIMED
+from lab.links.changes import LinkChange
 from lab.scenario.resolve import Resolved
 
 H = TypeVar("H", bound=ObservedHost)
 
 _LACKING = {
     "disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
-    "links": "links of the {} backend cannot be changed while they run; use sim",
     "clock": "hosts of the {} backend share this machine's clock (Linux cannot move it for one of them); use sim",
 }
 """What hosts cannot do where they are not machines of their own, and why."""
@@ -63,6 +63,16 @@ class CuttableNetwork(Protocol):
 
     def limit(self, host: str, limited: bool) -> list[list[str]]: ...
 
+    def wire_commands(self, host: str) -> list[list[str]]: ...
+
+    async def set_link(self, key: int, change: LinkChange | None) -> tuple[DirectionCounts, ...]: ...
+
+    async def counts(self) -> RelayReply | None: ...
+
+    async def watch(self) -> None: ...
+
+    async def close(self) -> None: ...
+
 
 class FabricLab(ABC, Generic[H]):
     """A running lab on a fabric."""
@@ -75,6 +85,9 @@ class FabricLab(ABC, Generic[H]):
         self._fabric = fabric
         self._obstacles: dict[int, Obstacle] = {}
         self._unplugged: dict[int, frozenset[tuple[str, str]]] = {}
+        self._links: dict[int, LinkChange] = {}
+        self.relayed: Callable[[Sequence[DirectionCounts]], None] = lambda counts: None
+        """Told what relayed links did that have ended."""
         self._origin = origin
         self._down = False
 
@@ -109,12 +122,39 @@ class FabricLab(ABC, Generic[H]):
     async def _limit(self, obstacle: Obstacle) -> None:
         for name in obstacle.hosts if obstacle.mtu else ():
             limited = any(name in each.hosts for each in self._obstacles.values() if each.mtu)
-            commands, host = self._fabric.limit(name, limited), self.hosts[name]
-            async with host.booting:  # a host that boots from here on is limited from the start
-                for command in commands if host.booted.is_set() else ():
-                    result = await host.exec(command)
-                    if result.code and host.booted.is_set():
-                        raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
+            await self._on_host(name, self._fabric.limit(name, limited))
+
+    async def _on_host(self, name: str, commands: Sequence[Sequence[str]]) -> None:
+        """Carry out what the fabric wants of a host now; one that boots from here on does so from the start."""
+        host = self.hosts[name]
+        async with host.booting:
+            for command in commands if host.booted.is_set() else ():
+                result = await host.exec(command)
+                if result.code and host.booted.is_set():
+                    raise LabError(f"{name}: {' '.join(command)}: {result.err.strip()}")
+
+    async def set_link(self, key: int, change: LinkChange | None) -> None:
+        """See `lab.contracts.lab.Linked`. Of impaired links every packet crosses the cables as itself."""
+        changes = [each for each in (self._links.get(key), change) if each is not None]
+        named = {name for each in changes for pair in each.pairs for name in pair}
+        if unknown := named - set(self.hosts):
+            raise LabError(f"no host named {min(unknown)}; hosts: {', '.join(self.hosts)}")
+        before = {name: self._fabric.wire_commands(name) for name in self.hosts if name in named}
+        self.relayed(await self._fabric.set_link(key, change))
+        self._links.pop(key, None)
+        if change is not None:
+            self._links[key] = change
+        for name, commands in before.items():
+            if (now := self._fabric.wire_commands(name)) != commands:
+                await self._on_host(name, now)
+
+    async def link_counts(self) -> RelayReply | None:
+        """What relayed links did so far; None where no link is relayed."""
+        return await self._fabric.counts()
+
+    async def watch(self) -> None:
+        """Wait for a part of the lab that dies by itself, and raise what is known of it."""
+        await self._fabric.watch()
 
     def now(self) -> int:
         """Nanoseconds since the run started."""
@@ -161,27 +201,28 @@ def refusals(scenario: Resolved, backend: str) -> list[str]:
         for network, count in plugs.items()
         if count > _PORTS
     ]
-    impaired = list(scenario.links.impaired(list(scenario.hosts)))
-    if scenario.routers:
-        for sender, receiver, link in routed(underlay_of(scenario)):
-            if queued(link):
-                asked = ", ".join(word for word in link.asks() if word not in ("loss", "mtu"))
-                reasons.append(
-                    f"underlay.links: what goes over a router can be lost or too big, and no more, but {sender} -> "
-                    f"{receiver} asks for {asked}; say it of hosts of one network, or use sim"
-                )
-                break
-    for tool, wanted, keys in (("netem", lambda link: link.timed, TIMED), ("htb", queued, (*TIMED, "rate"))):
-        asking = [(sender, receiver, link) for sender, receiver, link in impaired if wanted(link)]
-        if asking and not (feature := features.check(tool)).found:
-            sender, receiver, link = asking[0]
-            more = f" and {len(asking) - 1} more" if len(asking) > 1 else ""
-            reasons.append(
-                f"underlay.links: this kernel has no {tool} ({feature.detail}), which the link "
-                f"{sender} -> {receiver}{more} needs for {', '.join(word for word in link.asks() if word in keys)}; "
-                f"{feature.remedy}"
-            )
-    return reasons
+    return [*reasons, *link_refusals(scenario)]
+
+
+def link_refusals(scenario: Resolved) -> list[str]:
+    """What of the links this machine can make by no means, one sentence for the first of them."""
+    networks = {name: {place.network for place in spec.interfaces} for name, spec in scenario.hosts.items()}
+    lacking = []
+    for sender, receiver, link in scenario.links.impaired(list(scenario.hosts)):
+        if why := lacks(link, routed=not networks[sender] & networks[receiver]):
+            lacking.append((f"{sender} -> {receiver}", link, why))
+    reasons = [
+        f"timeline[{index}].{step.verb}: {found.serves}: not found ({found.detail}); {found.remedy}"
+        for index, step in enumerate(scenario.timeline)
+        if "links" in step.kind.needs
+        for found in (features.check("relay"),)
+        if not found.found
+    ]
+    if not lacking:
+        return reasons
+    name, link, why = lacking[0]
+    more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+    return [*reasons, f"underlay.links: the link {name}{more} asks for {', '.join(link.asks())}, but {why}"]
 
 
 def step_refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str]) -> list[str]:

@@ -27,6 +27,7 @@ from lab.backends.vagrant.guest import Guest
 from lab.backends.vagrant.host import Machines, VagrantHost
 from lab.errors import LabError
 from lab.fabric.guests import GuestFabric
+from lab.fabric.mechanisms import KERNEL_MADE
 from lab.images import box, store
 from lab.scenario.resolve import Resolved
 
@@ -67,6 +68,12 @@ def refusals(scenario: Resolved) -> list[str]:
         for name in scenario.routers
     ]
     reasons += step_refusals(scenario, "vagrant", _LACKING)
+    reasons += [
+        f"underlay.links: {sender} -> {receiver} asks for {', '.join(more)}, which netem in the machines does not do "
+        "as the model does; use netns, dind or sim"
+        for sender, receiver, link in scenario.links.impaired(list(scenario.hosts))
+        if (more := [name for name in link.asks() if name not in KERNEL_MADE])
+    ][:1]
     reasons += [
         f"services: there is no image {name}: `image:` also takes the path of an archive of `docker save`"
         for name in store.missing(images_named(scenario))

@@ -1,6 +1,10 @@
 """What a scenario cannot have on real packets, and the words in which that is said."""
 
+import pytest
+
 from lab.backends.real.fabric_lab import refusals
+from lab.fabric import features
+from lab.fabric.features import Feature
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 
@@ -15,10 +19,20 @@ timeline: [{partition: {groups: [[a], [b]]}, for: 1s}, {block: {udp: 6784}, for:
 """
 
 
-def test_what_goes_over_a_router_can_be_lost_or_too_big_and_no_more() -> None:
+def test_what_goes_over_a_router_needs_the_relay_for_more_than_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    has = {"htb": True, "netem": True, "relay": False}
+
+    def check(name: str) -> Feature:
+        return Feature(name=name, serves="", required=False, found=has[name], remedy="load it", detail="unknown")
+
+    monkeypatch.setattr(features, "check", check)
+    slow = resolve(parse(ROUTED % ("b <-> a", "rate: 10mbit, ")))
     assert refusals(resolve(parse(ROUTED % ("b <-> a", ""))), "netns") == []
-    (reason,) = refusals(resolve(parse(ROUTED % ("b <-> a", "rate: 10mbit, "))), "netns")
-    assert reason.startswith("underlay.links: ") and "a -> b asks for rate" in reason
+    (reason,) = refusals(slow, "netns")
+    assert reason.startswith("underlay.links: the link a -> b and 1 more asks for loss, rate, mtu, but ")
+    assert reason.endswith("relay (unknown); load it")
+    has["relay"] = True
+    assert refusals(slow, "netns") == []
 
 
 def test_a_network_has_no_more_hosts_than_a_bridge_has_ports() -> None:

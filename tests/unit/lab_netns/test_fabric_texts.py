@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 from lab.fabric import plan, queues, rules
+from lab.fabric.impairments import Impairments
+from lab.fabric.mechanisms import LinkKernel
 from lab.links import Burst, Distribution, Link, Links
+from lab.links.changes import LinkChange
 
 
 def underlay(links: Links | None = None, hosts: int = 3) -> plan.Underlay:
@@ -59,36 +62,90 @@ def test_a_cut_names_every_pair_of_ports_in_one_transaction() -> None:
     )
 
 
+EVERYTHING = LinkKernel(htb=True, netem=True, relay=True)
+
+
+def impairments(of: plan.Underlay, kernel: LinkKernel = EVERYTHING) -> Impairments:
+    return Impairments(of, of.all_interfaces(), lambda: kernel)
+
+
 def test_equal_links_share_a_rule_and_perfect_ones_have_none() -> None:
-    plain = rules.base_rules(underlay().all_interfaces(), Links(), {})
-    assert "numgen" not in plain
-    assert "meta" not in plain
+    assert impairments(underlay()).bridge_rules() == []
     links = Links(Link(loss=0.01), {("a", "b"): Link(loss=0.5, mtu=1200), ("b", "a"): Link(loss=1.0)})
-    everyone = underlay(links).all_interfaces()
-    text = rules.base_rules(everyone, links, rules.class_map(everyone, links))
-    assert text.count("numgen random mod 1000000000 < 10000000") == 1
-    assert text.count("numgen random mod 1000000000 < 500000000") == 1
-    assert text.count("numgen") == 2  # certain loss draws nothing
-    assert 'set mtu0 { type ifname . ifname; elements = { "p0.0" . "p1.0" } }' in text
-    assert "classid" not in text
+    lines = impairments(underlay(links)).bridge_rules()
+    assert lines[0] == 'meta length > 1200 iifname . oifname { "p0.0" . "p1.0" } counter drop'
+    assert sum("numgen random mod 1000000000 < 10000000 " in line for line in lines) == 1
+    assert sum("numgen random mod 1000000000 < 500000000 " in line for line in lines) == 1
+    assert sum("numgen" in line for line in lines) == 2  # certain loss draws nothing
+    assert not any("priority" in line or "mark" in line for line in lines)
 
 
 def test_each_sender_has_a_class_of_its_own_at_the_port_of_exit() -> None:
     links = Links(pairs={("a", "b"): Link(rate=8_000_000), ("c", "b"): Link(delay=1_500_000)})
-    everyone = underlay(links).all_interfaces()
-    classes = rules.class_map(everyone, links)
-    assert classes == {("p0.0", "p1.0"): 2, ("p2.0", "p1.0"): 4}
-    text = rules.base_rules(everyone, links, classes)
-    assert '"p0.0" . "p1.0" : 1:2, "p2.0" . "p1.0" : 1:4' in text
-    assert queues.queue_commands(everyone, links, classes, "a") == ""
-    assert queues.queue_commands(everyone, links, classes, "b").splitlines() == [
-        "qdisc add dev p1.0 root handle 1: htb default 1",
-        "class add dev p1.0 parent 1: classid 1:1 htb rate 100000000000bit burst 12500000 cburst 12500000",
-        "class add dev p1.0 parent 1: classid 1:2 htb rate 8000000bit burst 3000 cburst 3000",
-        "qdisc add dev p1.0 parent 1:2 bfifo limit 100000",
-        "class add dev p1.0 parent 1: classid 1:4 htb rate 100000000000bit burst 12500000 cburst 12500000",
-        "qdisc add dev p1.0 parent 1:4 netem limit 100000 delay 1500us",
+    found = impairments(underlay(links))
+    assert found.bridge_rules() == [
+        'meta priority set iifname . oifname map { "p0.0" . "p1.0" : 1:2, "p2.0" . "p1.0" : 1:4 }'
     ]
+    assert found.port_commands(["p0.0", "p0.1"]) == ""
+    first = [
+        "qdisc add dev p1.0 root handle 1: htb default 1",
+        "class replace dev p1.0 parent 1: classid 1:1 htb rate 100000000000bit burst 12500000 cburst 12500000",
+        "class replace dev p1.0 parent 1: classid 1:2 htb rate 8000000bit burst 3000 cburst 3000",
+        "qdisc replace dev p1.0 parent 1:2 bfifo limit 100000",
+        "class replace dev p1.0 parent 1: classid 1:4 htb rate 100000000000bit burst 12500000 cburst 12500000",
+        "qdisc replace dev p1.0 parent 1:4 netem limit 100000 delay 1500us",
+    ]
+    assert found.port_commands(["p1.0"]).splitlines() == first
+    assert found.wire_ports() == {"p0.0", "p1.0", "p2.0"}
+
+
+def test_a_queue_changes_in_place_and_lets_go_what_waits_when_its_link_is_perfect_again() -> None:
+    found = impairments(underlay(Links(pairs={("c", "b"): Link(delay=1_500_000)})))
+    before = found.rooted()
+    changed = found.change(1, LinkChange((("c", "b"), ("a", "b")), {"delay": 0}))
+    assert changed == {("c", "b"): Link()}
+    assert found.change_commands(changed, before).splitlines() == [
+        "class replace dev p1.0 parent 1: classid 1:4 htb rate 100000000000bit burst 12500000 cburst 12500000",
+        "qdisc replace dev p1.0 parent 1:4 netem limit 100000",
+    ]
+    assert found.bridge_rules() == [] and found.wire_ports() == set()
+    changed = found.change(2, LinkChange((("a", "c"),), {"delay": 2_000_000}))
+    assert "qdisc add dev p2.0 root handle 1: htb default 1" in found.change_commands(changed, before)
+
+
+NOTHING = LinkKernel(htb=False, netem=False, relay=True)
+
+
+def test_what_the_kernel_cannot_make_is_marked_for_the_relay() -> None:
+    slow = Link(delay=1_500_000, loss=0.1, mtu=1200)
+    found = impairments(underlay(Links(pairs={("a", "c"): slow, ("b", "a"): Link(loss=0.5)})), NOTHING)
+    assert found.relayed() == {("a", "c"): slow}
+    assert [(way.mark, way.port) for way in found.ways([("a", "c")])] == [(1, "p2.0"), (2, "p2.1")]
+    loss, marks = found.bridge_rules()  # of the relayed link's loss and MTU the rules know nothing
+    assert '{ "p1.0" . "p0.0" } numgen' in loss
+    assert marks == 'meta mark set iifname . oifname map { "p0.0" . "p2.0" : 1, "p0.1" . "p2.1" : 2 }'
+    lines = found.port_commands(["p2.0", "p0.0"]).splitlines()
+    assert lines[0] == "qdisc replace dev p2.0 clsact" and lines[1].endswith("redirect dev relay0") and len(lines) == 2
+    changed = found.change(7, LinkChange((("b", "c"),), {"rate": 1_000_000}))
+    assert found.change_commands(changed, ()) == "", "the port is steered already"
+    assert [way.mark for way in found.ways(changed)] == [3]
+    found.change(7, None)
+    found.change(8, LinkChange((("b", "c"),), {"delay": 1}))
+    assert [way.mark for way in found.ways(changed)] == [3], "a direction keeps its mark"
+    changed = found.change(9, LinkChange((("a", "b"),), {"delay": 1}))
+    assert found.change_commands(changed, ()).splitlines()[0] == "qdisc replace dev p1.0 clsact"
+
+
+def test_over_a_router_the_relay_goes_by_addresses() -> None:
+    links = Links(pairs={("in", "out"): Link(delay=2_000_000), ("out", "in"): Link(loss=0.25, mtu=1300)})
+    found = impairments(replace(routed(), links=links))
+    assert found.bridge_rules() == []
+    assert found.router_rules() == [
+        "meta length > 1300 ip saddr . ip daddr { 192.168.0.2 . 10.1.0.2 } counter drop",
+        "ip saddr . ip daddr { 192.168.0.2 . 10.1.0.2 } numgen random mod 1000000000 < 250000000 counter drop",
+        "meta mark set ip saddr . ip daddr map { 10.1.0.2 . 192.168.0.2 : 1 }",
+    ]
+    assert [way.port for way in found.ways(found.relayed())] == ["p1.0"]
 
 
 def test_netem_in_its_own_words() -> None:
@@ -162,13 +219,10 @@ def test_at_routers_cuts_and_obstacles_go_by_the_hosts_addresses() -> None:
         "meta length > 1200 counter drop",
         "add rule inet routers obstacles ip6 saddr { fd00::2 } ip6 daddr { fd00::2 } meta length > 1200 counter drop",
     ]
-    links = Links(pairs={("in", "out"): Link(loss=0.25, mtu=1300), ("out", "in"): Link(mtu=1300)})
-    text = rules.router_rules(replace(routed(), links=links))
-    for line in (
-        "set link0 { type ipv4_addr . ipv4_addr; elements = { 10.1.0.2 . 192.168.0.2, 192.168.0.2 . 10.1.0.2 } }",
-        "ip saddr . ip daddr @link0 meta length > 1300 counter drop",
-        "set link1 { type ipv4_addr . ipv4_addr; elements = { 10.1.0.2 . 192.168.0.2 } }",
-        "ip saddr . ip daddr @link1 numgen random mod 1000000000 < 250000000 counter drop",
-    ):
-        assert f"{line}\n" in text
-    assert text.index("@cutip counter drop") < text.index("jump obstacles") < text.index("accept")
+    text = rules.router_rules(routed(), ["of links"])
+    assert (
+        text.index("@cutip counter drop")
+        < text.index("jump obstacles")
+        < text.index("jump links")
+        < text.index("accept")
+    )

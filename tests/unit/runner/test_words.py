@@ -39,19 +39,26 @@ def test_names_with_numbers_stand_in_the_order_of_the_numbers(numbers: list[int]
 
 
 @pytest.mark.parametrize(
-    ("more", "named"),
-    [("delay: 10ms", "delay"), ("delay: 10ms, jitter: 1ms", "delay, jitter"), ("rate: 10mbit", ""), ("mtu: 1400", "")],
+    ("more", "asks"),
+    [
+        ("delay: 10ms", "delay, loss"),
+        ("delay: 10ms, jitter: 1ms", "delay, jitter, loss"),
+        ("rate: 10mbit", ""),
+        ("mtu: 1400", ""),
+    ],
 )
-def test_a_kernel_without_netem_is_refused_for_what_needs_it(
-    more: str, named: str, monkeypatch: pytest.MonkeyPatch
+def test_a_kernel_without_netem_and_relay_is_refused_for_what_needs_them(
+    more: str, asks: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def check(name: str) -> Feature:
-        return Feature(name=name, serves="", required=False, found=name != "netem", remedy="load it", detail="unknown")
+        found = name not in ("netem", "relay")
+        return Feature(name=name, serves="", required=False, found=found, remedy="load it", detail="unknown")
 
     monkeypatch.setattr(features, "check", check)
     reasons = refusals(resolve(parse(LOSSY % more)), "netns")
-    if named:
-        assert [reason.partition(" needs for ")[2] for reason in reasons] == [f"{named}; load it"]
+    if asks:
+        assert [reason.partition(" asks for ")[2].partition(", but")[0] for reason in reasons] == [asks]
+        assert reasons[0].endswith("load it")
     else:
         assert reasons == []
 

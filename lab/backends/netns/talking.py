@@ -1,0 +1,50 @@
+"""A process of the lab that is told and answers in lines, as long as somebody listens: probe agents, the relay.
+
+Owns the two pipes. Knows nothing of what is said.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+from lab.backends.netns.spawn import Spawner
+
+__all__ = ["talking"]
+
+
+@contextlib.asynccontextmanager
+async def talking(
+    spawner: Spawner,
+    *,
+    call: str,
+    argv: Sequence[str] = (),
+    host: int = 0,
+    env: Mapping[str, str] = {},
+    log: Path,
+    limit: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
+    """Have a fork of the preloaded process call this (in a host, or else in the lab itself): what it writes, and what
+    writes to it. Killed with the context. `log`: what it complains of; `limit`: bytes of a line."""
+    async with contextlib.AsyncExitStack() as stack:
+        loop = asyncio.get_running_loop()
+        their_input, commands = os.pipe2(os.O_CLOEXEC)
+        answers, their_output = os.pipe2(os.O_CLOEXEC)
+        complaints = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        orders = stack.enter_context(os.fdopen(commands, "wb", 0))
+        output = stack.enter_context(os.fdopen(answers, "rb", 0))
+        theirs = (their_input, their_output, complaints)
+        try:
+            process = await spawner.spawn(host=host, call=call, argv=argv, env=env, fds=theirs)
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        stack.callback(process.kill)
+        reader = asyncio.StreamReader(limit=limit)
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), output)
+        stack.callback(transport.close)
+        # Not by os.write: one that does not read must not stop the runner.
+        writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, orders)
+        stack.callback(writer.close)
+        yield reader, writer.write

@@ -1,0 +1,187 @@
+"""Which direction of the underlay is impaired by what, now: the links in force, and the texts that make them so.
+
+Pure: knows the choice of `mechanisms.py`, and gives each relayed way a mark, each queued one a class. A direction is
+told by ports of entry and exit where its hosts share a network, and by addresses where it leads over routers.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from lab.fabric import plan, queues, rules, steering
+from lab.fabric.mechanisms import LinkKernel, Mechanism, choose
+from lab.fabric.plan import Interface, Underlay
+from lab.fabric.relay.orders import SteeredWay
+from lab.links import Link
+from lab.links.changes import ChangedLinks, LinkChange
+
+__all__ = ["Impairments"]
+
+Pair = tuple[str, str]
+_PERFECT = Link()
+
+
+class Impairments:
+    """The links of one fabric. `kernel` is asked once a link needs more than rules."""
+
+    def __init__(
+        self, underlay: Underlay, interfaces: Mapping[str, Sequence[Interface]], kernel: Callable[[], LinkKernel]
+    ) -> None:
+        self._underlay = underlay
+        self._interfaces = interfaces
+        self._kernel = kernel
+        self._changed = ChangedLinks(underlay.links)
+        self._minors = {host: 2 + number for number, host in enumerate(interfaces)}
+        self._links: dict[Pair, Link] = {}
+        """Of every direction that is not perfect now."""
+        self._by: dict[Pair, Mechanism] = {}
+        self._ports: dict[Pair, list[tuple[str, str]]] = {}
+        """(port of entry, port of exit) in the networks that both ends are in."""
+        self._ways: dict[Pair, list[tuple[tuple[str, str], SteeredWay]]] = {}
+        """(ports or addresses, way) of every direction that was ever relayed."""
+        self._last_mark = 0
+        self._steered: set[str] = set()
+        """Ports of exit at which marks are heeded."""
+        self._queued: set[Pair] = set()
+        """Directions that have a queue of the kernel's, in use or not."""
+        for sender, receiver, link in underlay.links.impaired(list(underlay.hosts)):
+            self._put((sender, receiver), link)
+
+    def change(self, key: int, change: LinkChange | None) -> dict[Pair, Link]:
+        """Set the change of this key, or take it away; returns the directions whose link is another now."""
+        changed = self._changed.set(key, change)
+        for pair, link in changed.items():
+            self._put(pair, link)
+        return changed
+
+    def _put(self, pair: Pair, link: Link) -> None:
+        if link.perfect:
+            self._links.pop(pair, None)
+            self._by.pop(pair, None)
+            return
+        if pair not in self._ports:
+            self._ports[pair] = list(plan.ports_between(self._interfaces, *pair))
+        self._links[pair] = link
+        self._by[pair] = self._choose(pair, link)
+        if self._by[pair] is Mechanism.RELAY and pair not in self._ways:
+            self._ways[pair] = [(ends, self._way(pair, port)) for ends, port in self._ends(pair)]
+        if self._by[pair] is Mechanism.QUEUES:
+            self._queued.add(pair)
+
+    def _choose(self, pair: Pair, link: Link) -> Mechanism:
+        return choose(link, self._kernel, routed=not self._ports[pair])
+
+    def _way(self, pair: Pair, port: str) -> SteeredWay:
+        self._last_mark += 1
+        return SteeredWay(self._last_mark, *pair, port)
+
+    def _ends(self, pair: Pair) -> Iterable[tuple[tuple[str, str], str]]:
+        """((entry, exit) or (address, address), port of exit) of a direction."""
+        if ports := self._ports[pair]:
+            return [(each, each[1]) for each in ports]
+        sources, targets = (self._interfaces[host] for host in pair)
+        return [
+            ((source.address, target.address), target.port)
+            for source in sources
+            for target in targets
+            if rules.family_of(source.address) == rules.family_of(target.address) and self._underlay.routers
+        ]
+
+    # What holds now
+
+    def mechanism(self, pair: Pair) -> Mechanism | None:
+        """What impairs a direction; None: nothing does."""
+        return self._by.get(pair)
+
+    def link(self, pair: Pair) -> Link:
+        """The link of a direction."""
+        return self._links.get(pair, _PERFECT)
+
+    def relayed(self) -> dict[Pair, Link]:
+        """Directions that the relay makes."""
+        return {pair: self._links[pair] for pair, by in self._by.items() if by is Mechanism.RELAY}
+
+    def ways(self, pairs: Iterable[Pair]) -> list[SteeredWay]:
+        """The marks of relayed directions."""
+        return [way for pair in pairs for _, way in self._ways[pair]]
+
+    def wire_ports(self) -> set[str]:
+        """Ports by which every packet must go as itself, no super-packets of offloads."""
+        found: set[str] = set()
+        for pair in self._links:
+            ports = self._ports[pair]
+            found.update(*ports) if ports else found.update(one.port for one in self._interfaces[pair[0]])
+        return found
+
+    # Texts
+
+    def bridge_rules(self) -> list[str]:
+        """What links do to packets between hosts of one network."""
+        told = [(pair, self._ports[pair]) for pair in self._links if self._ports[pair]]
+        classes = {
+            ports: self._minors[pair[0]]
+            for pair, listed in told
+            if self._by[pair] is Mechanism.QUEUES
+            for ports in listed
+        }
+        marks = self._marks(pair for pair, _ in told)
+        drops = [(self._links[pair], rules.port_pairs(ports)) for pair, ports in told if self._drops(pair)]
+        return [
+            *rules.link_drops(rules.FABRIC.match, drops),
+            *rules.class_rules(classes),
+            *steering.mark_ports(marks),
+        ]
+
+    def router_rules(self) -> list[str]:
+        """What links do to packets that go over routers."""
+        routed = [pair for pair in self._links if not self._ports[pair]]
+        drops = [(self._links[pair], [ends for ends, _ in self._ends(pair)]) for pair in routed if self._drops(pair)]
+        return [*rules.routed_drops(drops), *steering.mark_addresses(self._marks(routed))]
+
+    def _drops(self, pair: Pair) -> bool:
+        """Whether rules do what of a link is loss and MTU."""
+        return self._by[pair] is not Mechanism.RELAY
+
+    def _marks(self, pairs: Iterable[Pair]) -> dict[tuple[str, str], int]:
+        return {ends: way.mark for pair in pairs if self._by[pair] is Mechanism.RELAY for ends, way in self._ways[pair]}
+
+    def port_commands(self, ports: Iterable[str]) -> str:
+        """For `tc -batch`: what these ports of exit, which have just been made, need."""
+        wanted = set(ports)
+        steered = {way.port: None for ways in self._ways.values() for _, way in ways if way.port in wanted}
+        self._steered.update(steered)
+        lines = [steering.steer_commands(port) for port in steered]
+        queued = [(exit_, pair) for pair in self._queued_now() for _, exit_ in self._ports[pair] if exit_ in wanted]
+        for port in dict.fromkeys(port for port, _ in queued):
+            lines += [line + "\n" for line in queues.root_commands(port)]
+        lines += [line + "\n" for port, pair in queued for line in self._queue(port, pair)]
+        return "".join(lines)
+
+    def change_commands(self, pairs: Iterable[Pair], known: Iterable[str]) -> str:
+        """For `tc -batch`: what changes at ports that stand, because the links of these directions did.
+
+        `known`: the ports of exit that have queues already."""
+        rooted = set(known)
+        lines = []
+        for pair in pairs:
+            if self._by.get(pair) is Mechanism.RELAY:
+                ports = dict.fromkeys(way.port for _, way in self._ways[pair] if way.port not in self._steered)
+                lines += [steering.steer_commands(port) for port in ports]
+                self._steered.update(ports)
+            if pair not in self._queued:
+                continue
+            for _, port in self._ports[pair]:
+                if port not in rooted:
+                    rooted.add(port)
+                    lines += [line + "\n" for line in queues.root_commands(port)]
+                lines += [line + "\n" for line in self._queue(port, pair)]
+        return "".join(dict.fromkeys(lines))
+
+    def rooted(self) -> set[str]:
+        """The ports of exit that have queues."""
+        return {exit_ for pair in self._queued for _, exit_ in self._ports[pair]}
+
+    def _queued_now(self) -> list[Pair]:
+        return [pair for pair, by in self._by.items() if by is Mechanism.QUEUES]
+
+    def _queue(self, port: str, pair: Pair) -> list[str]:
+        link = self._links.get(pair, _PERFECT) if self._by.get(pair) is Mechanism.QUEUES else _PERFECT
+        return queues.queue_commands(port, self._minors[pair[0]], link)

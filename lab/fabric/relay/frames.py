@@ -1,0 +1,153 @@
+"""Frames with the kernel's notes on them: what comes through the relay's sink, what goes out of ports, and bit flips.
+
+Owns the packet sockets and the layout of their control data. A frame keeps the header that the kernel puts in front of
+it (PACKET_VNET_HDR), because checksums that the kernel left for a network card are finished by whoever sends the frame
+on. Knows nothing of links.
+"""
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from overlay.runtime.recvmmsg import ReceiveBuffers
+
+__all__ = ["VNET", "FrameTap", "Port", "flipped"]
+
+VNET: Final = 10
+"""Bytes of `struct virtio_net_hdr` in front of each frame."""
+_ETHERNET: Final = 14
+_ALL: Final = 3
+_SOL_PACKET, _STATISTICS, _VNET_HDR, _QDISC_BYPASS = 263, 6, 15, 20
+_TIMESTAMPNS, _RCVBUFFORCE, _RCVMARK = 35, 33, 75
+_BUFFER: Final = 32 << 20
+_HEADER: Final = struct.Struct("=BBHHHH")
+"""Flags, kind and size of segments, length of headers, where the checksum's data begin, where in them it goes."""
+_UNFINISHED: Final = 1
+_CONTROL: Final = 64
+_NOTES: Final = struct.Struct("@8xiiqq8xiiI12x")
+"""Of control data: level and type of the time stamp, seconds, nanoseconds; level and type of the mark, the mark."""
+_STAMP, _MARK = (socket.SOL_SOCKET, _TIMESTAMPNS), (socket.SOL_SOCKET, socket.SO_MARK)
+_OLDEST: Final = 200_000_000
+"""Nanoseconds that a frame may have waited for this process; an older time stamp is of a clock that was set."""
+
+
+class Marked(NamedTuple):
+    """One frame as it was sent."""
+
+    at: int
+    """When it came, nanoseconds of the monotonic clock."""
+    mark: int
+    size: int
+    """Bytes of the IP packet in it."""
+    frame: bytes
+    """With the kernel's header in front."""
+
+
+class FrameTap(ReceiveBuffers):
+    """What is steered to a device is read here, each frame with its mark and the time at which it came."""
+
+    def __init__(self, device: str, count: int = 64) -> None:
+        super().__init__(count, VNET + _ETHERNET + 65_535, control=_CONTROL)
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        for option in (_RCVBUFFORCE, socket.SO_RCVBUF):
+            with contextlib.suppress(PermissionError):  # the first goes beyond the machine's limit
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+                break
+        self._socket.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, _RCVMARK, 1)
+        self._socket.bind((device, _ALL))
+        self.fd = self._socket.fileno()
+
+    def frames(self) -> Iterator[Marked]:
+        """What has come, as much of it as there are buffers; nothing when nothing has."""
+        number = self.receive(self.fd)
+        if not number:
+            return
+        view, stride, start = self._view, self._stride, 0
+        now = time.monotonic_ns()
+        to_monotonic = now - time.time_ns()
+        earliest = now - _OLDEST
+        notes = _NOTES.iter_unpack(memoryview(self._control)[: number * _CONTROL])
+        for (_, _, length), (*stamp, seconds, rest, level, kind, mark) in zip(self._filled(number), notes, strict=True):
+            at = seconds * 1_000_000_000 + rest + to_monotonic
+            if not earliest < at <= now or tuple(stamp) != _STAMP:
+                at = now
+            if (level, kind) == _MARK:
+                yield Marked(at, mark, length - VNET - _ETHERNET, bytes(view[start : start + length]))
+            start += stride
+
+    def overruns(self) -> int:
+        """Frames that found no room since the last time this was asked."""
+        _, dropped = struct.unpack("@II", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
+        return int(dropped)
+
+
+class Port:
+    """Sends frames out of a device, past its queues and filters."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """Bind to the device that has this name now; it may not be there."""
+        self.close()
+        found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        try:
+            found.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
+            found.bind((self.name, 0))
+            found.setsockopt(_SOL_PACKET, _QDISC_BYPASS, 1)
+            found.setblocking(False)
+        except OSError:
+            found.close()
+            return
+        self._socket = found
+
+    def close(self) -> None:
+        """Send nothing more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def send(self, frame: bytes) -> bool:
+        """Whether the frame went out: the device may be gone, with its host."""
+        if self._socket is None:
+            return False
+        for _ in range(2):  # the first may tell of a carrier that was away meanwhile
+            with contextlib.suppress(OSError):
+                self._socket.send(frame)
+                return True
+        return False
+
+
+def flipped(frame: bytes, drawn: int) -> bytes:
+    """The frame with one bit of its IP packet flipped, chosen by a number that was drawn, and its checksum as it was.
+
+    A checksum that the kernel has not computed yet is finished first, or nobody would notice the flip.
+    """
+    data = bytearray(frame)
+    flags, _, _, _, start, offset = _HEADER.unpack_from(data)
+    if flags & _UNFINISHED:
+        place = VNET + start + offset
+        total = _sum(data[VNET + start :])
+        data[place : place + 2] = ((~total & 0xFFFF) or 0xFFFF).to_bytes(2, "big")
+        data[:VNET] = bytes(VNET)
+    first = VNET + _ETHERNET
+    if len(data) > first:
+        bit = drawn % ((len(data) - first) * 8)
+        data[first + bit // 8] ^= 1 << bit % 8
+    return bytes(data)
+
+
+def _sum(data: bytes | bytearray) -> int:
+    """The ones' complement sum of 16-bit words (RFC 1071)."""
+    if len(data) % 2:
+        data = data + b"\0"
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
