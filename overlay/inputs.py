@@ -88,6 +88,12 @@ class ProbeHeard(Input, frozen=True):
     answer: bool
 
 
+class HostReaddressed(Input, frozen=True):
+    """The host's own addresses have changed and are now these: IP literals without zone, sorted."""
+
+    addresses: tuple[str, ...]
+
+
 class TrafficSeen(Input, frozen=True):
     """The kernel has forwarded frames to or from containers of these peers lately."""
 
@@ -314,6 +320,13 @@ class NeighboursChanged(Input, frozen=True):
     """The established connections, sorted by peer, are now these; one is new if its `connection` is."""
 
     neighbours: tuple[Neighbour, ...]
+
+
+class NeighbourMoved(Input, frozen=True):
+    """A heartbeat, which nobody off the path can forge, says where datagrams of a neighbour come from now."""
+
+    peer: PeerName
+    source: Address
 
 
 class RoutesChanged(Input, frozen=True):

@@ -45,10 +45,12 @@ from overlay.inputs import (
     DnsQuery,
     Enforcing,
     Forget,
+    HostReaddressed,
     Idle,
     Input,
     Leave,
     NameServers,
+    NeighbourMoved,
     NeighboursChanged,
     OriginChanged,
     PathsChanged,
@@ -87,7 +89,7 @@ from overlay.wire.envelopes import News
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
 """Effects that concern the node itself (the last two also); all others are for whoever drives it."""
 
-_MESH_ALONE = frozenset((Wake, RoutesChanged, TcpOpened, TcpClosed, DialFailed, Computed))
+_MESH_ALONE = frozenset((Wake, NeighbourMoved, RoutesChanged, TcpOpened, TcpClosed, DialFailed, Computed))
 """Inputs after which no other core may want to be woken at another time than before; `_wake` sees to its own."""
 
 UID_KEY = "uid"
@@ -156,6 +158,7 @@ class Node:
             Forget: (ipam, mesh),
             Leave: (mesh,),
             AskClocks: (mesh,),
+            HostReaddressed: (mesh,),
             Prime: (ipam,),
             Allocate: (ipam,),
             Claim: (ipam,),
@@ -179,6 +182,7 @@ class Node:
             PeersChanged: (self._remember_nicknames, endpoints, registry, ipam),
             PathsChanged: (endpoints,),
             NeighboursChanged: (self._tell_tunnel, paths),
+            NeighbourMoved: (self._tunnel_follows,),
             RoutesChanged: (self._tunnel_forgets,),
             CarriersChanged: (self._tunnel_forgets, endpoints),
             ProbeHeard: (paths,),
@@ -374,6 +378,10 @@ class Node:
 
     def _tell_tunnel(self, input: NeighboursChanged, now: int) -> list[Effect]:
         self.tunnel.set_neighbours(input.neighbours, now)
+        return []
+
+    def _tunnel_follows(self, input: NeighbourMoved, now: int) -> list[Effect]:
+        self.tunnel.found_at(input.peer, (input.source.host, input.source.port), proven=True)
         return []
 
     def _tunnel_forgets(self, input: Input, now: int) -> list[Effect]:

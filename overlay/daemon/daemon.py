@@ -47,6 +47,7 @@ from overlay.kernel import bridge
 from overlay.kernel.attach import EndpointPorts, Ports, port_name, port_rule
 from overlay.kernel.audit import Audit
 from overlay.kernel.forwarding import Forwarding
+from overlay.kernel.host_addresses import HostAddresses
 from overlay.kernel.host_files import host_socket
 from overlay.kernel.kernel_tables import ports_of
 from overlay.kernel.netlink import Netlink
@@ -226,6 +227,9 @@ class Daemon:
             )
         )
         audit.start()
+        followed = HostAddresses(netlink, lambda addresses: router.feed(i.HostReaddressed(addresses)))
+        followed.start()
+        stack.callback(followed.close)
         log.info("router %s (%s) runs on port %d, overlay MTU %d", config.name, config.nickname, config.port, plan.mtu)
 
     async def _open_plugin(self, plugin: Plugin) -> None:

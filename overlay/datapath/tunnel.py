@@ -103,10 +103,15 @@ class Tunnel:
         session = self._sessions.get(peer)
         return (session.address, session.size) if session is not None else None
 
-    def found_at(self, peer: PeerName, source: Socket) -> None:
-        """The newest genuine packet of this neighbour came from there: a NAT's mapping, or the host's new address."""
+    def found_at(self, peer: PeerName, source: Socket, *, proven: bool = False) -> None:
+        """The newest packet of this neighbour came from there: a NAT's mapping, or the host's new address.
+
+        `proven`: by a heartbeat. What is sealed proves itself. A packet in clear has a tag of 32 bits, which somebody
+        could guess and so draw a peer's traffic to a host of his own; it may show another port of the same host alone,
+        as that of a NAT, and another host is believed when a heartbeat says so.
+        """
         session = self._sessions.get(peer)
-        if session is not None:
+        if session is not None and (proven or session.opener is not None or source[0] == session.address[0]):
             session.address = source
 
     def forget(self) -> None:
@@ -262,7 +267,8 @@ class Tunnel:
         frames = session.open_train(data, segment)
         if frames is None:
             return False
-        session.address = source
+        if source != session.address:
+            self.found_at(session.name, source)
         session.frames += len(frames)
         self.counts["received"] += len(frames)
         kind = head[0]

@@ -1,18 +1,18 @@
 """By which interfaces DNS clients may come: loopback, the overlay's and the engine's bridges, and the interface of an
 address that was given to listen on. Follows the kernel's links and the engine's networks as they come and go.
 
-Owns a netlink socket that hears of changes. Knows no DNS.
+Knows no DNS.
 """
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
 
 from overlay.docker.engine import EngineClient
 from overlay.errors import OverlayError
+from overlay.kernel.host_addresses import ADDRESSES, LINKS, NetlinkNews
 from overlay.kernel.netlink import LinkFacts, Netlink
 
 __all__ = ["DnsInterfaces", "chosen"]
@@ -20,10 +20,6 @@ __all__ = ["DnsInterfaces", "chosen"]
 log = logging.getLogger(__name__)
 
 _LOOPBACK = "lo"
-_GROUPS = 0x1 | 0x10 | 0x100
-"""RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
-_PAUSE = 0.05
-"""Seconds that a change is held back: a container's start makes a dozen."""
 
 
 def chosen(links: Iterable[LinkFacts], named: Collection[str], holder: int) -> tuple[int, ...]:
@@ -53,8 +49,7 @@ class DnsInterfaces:
         self._engine = engine
         self._engines: frozenset[str] = frozenset()
         self._changed: Callable[[], None] = lambda: None
-        self._socket: socket.socket | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._news = NetlinkNews(LINKS | ADDRESSES, self._look)
         self._asking: asyncio.Task[None] | None = None
 
     def indexes(self) -> tuple[int, ...] | None:
@@ -67,43 +62,20 @@ class DnsInterfaces:
     def follow(self, changed: Callable[[], None]) -> None:
         """Call `changed` when something has changed, until `close`."""
         self._changed = changed
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
-        self._socket.bind((0, _GROUPS))
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._heard)
-        self._soon()
+        self._news.open()
 
     def close(self) -> None:
         """Follow no more."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
-        if self._timer is not None:
-            self._timer.cancel()
+        self._news.close()
         if self._asking is not None:
             self._asking.cancel()
 
     def ask_engine(self) -> None:
         """Find out which bridges its networks have; some are named by the user."""
-        if self._socket is not None and (self._asking is None or self._asking.done()):
+        if self._news.opened and (self._asking is None or self._asking.done()):
             self._asking = asyncio.get_running_loop().create_task(self._ask())
 
-    def _heard(self) -> None:
-        assert self._socket is not None
-        # A queue that ran over (ENOBUFS) is news too.
-        with suppress(OSError):
-            while self._socket.recv(1 << 16):
-                pass
-        self._soon()
-
-    def _soon(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._look)
-
     def _look(self) -> None:
-        self._timer = None
         with suppress(OSError):  # of netlink; the next change comes by again
             self._changed()
         self.ask_engine()

@@ -222,6 +222,16 @@ class Netlink:
             found.append(LinkFacts(index, _text(fields.get(_IFLA_IFNAME, b"")), _text(kind)))
         return found
 
+    def addresses(self) -> list[str]:
+        """All addresses of this host, as literals without zone."""
+        found = []
+        for payload in self.raw(NetlinkRequest(RTM_GETADDR, AddressMessage(), flags=NLM_F_DUMP, what="dump addresses")):
+            fields = dict(attributes(payload[_HEADER + 8 :]))
+            packed = fields.get(_IFA_LOCAL, fields.get(_IFA_ADDRESS, b""))
+            if len(packed) in (4, 16):
+                found.append(str(ip_address(packed)))
+        return found
+
     def holder(self, literal: str) -> int:
         """The index of the interface that has this address, 0 if there is none."""
         wanted = ip_address(literal.partition("%")[0]).packed

@@ -87,6 +87,10 @@ class Connection:
     control: Address = field(init=False)
     udp_address: Address = field(init=False)
     """Where beats go: the source of the last one that came, which a translating router may have changed."""
+    beats_from: str = ""
+    """The host that beats come from; empty before the first. It may be another one than TCP's from the beginning."""
+    moved: bool = False
+    """Beats come from another host than before: TCP has probably no way there any more."""
     opened_at: int = 0
     heard_at: int = 0
     heard_udp_at: int = 0
@@ -322,8 +326,9 @@ class Connections:
         return [] if connection is None else self._drop(connection, Ending(None, reason, local=False), now)
 
     def silent(self, connection: Connection, now: int) -> bool:
-        """Whether so little was heard on it that a newer connection, or a beacon, is to be believed instead."""
-        return now - connection.heard_at > connection.interval
+        """Whether so little was heard on it that a newer connection, or a beacon, is to be believed instead; or its
+        other side has moved to another address."""
+        return connection.moved or now - connection.heard_at > connection.interval
 
     def between(self, peer: PeerName, address: Address | None = None) -> list[Connection]:
         """All connections with `peer`, and those to `address` on which nobody has greeted yet."""

@@ -75,18 +75,36 @@ class Liveness:
         if not self._connections:
             self._look_at = self._beat_due = None
 
-    def heard_beat(self, connection: Connection, beat: Beat, source: Address, now: int) -> None:
-        """A datagram has come on this connection's behalf, from `source`."""
+    def heard_beat(self, connection: Connection, beat: Beat, source: Address, now: int) -> bool:
+        """A datagram has come on this connection's behalf, from `source`. Returns whether that is a new place.
+
+        Nobody off the path can move it: a beat has the connection's 63-bit number, and a MAC where there is a password.
+        """
         if beat.connection != connection.id:
-            return
+            return False
         if connection.beat_keys is not None:
             # Of beats that overtake each other the later one counts; a recorded one counts no more.
             if beat.count <= connection.beats_heard or not authentic(beat, connection.beat_keys.receive):
-                return
+                return False
             connection.beats_heard = beat.count
         connection.heard_udp_at = now
-        connection.udp_address = source
         self._heard(connection, beat.interval, beat.hears, now)
+        if source == connection.udp_address and connection.beats_from:
+            return False
+        news = source != connection.udp_address
+        connection.moved = connection.moved or connection.beats_from not in ("", source.host)
+        connection.beats_from = source.host
+        connection.udp_address = source
+        return news
+
+    def stream_beat(self, connection: Connection, now: int) -> SendTcp:
+        """A heartbeat on TCP out of turn: where it has no way any more the kernel finds out, and ends it."""
+        return SendTcp(connection.conn, StreamBeat(self.interval, self._hears(connection, now)))
+
+    def last_beat(self, connection: Connection, now: int) -> SendDatagram:
+        """A beat for a connection that this side gives up because its own address changed: it shows the new one."""
+        beat = Beat(self._name, connection.id, self.interval, self._hears(connection, now))
+        return SendDatagram(connection.udp_address, self._sealed(connection, beat))
 
     def heard_stream_beat(self, connection: Connection, beat: StreamBeat, now: int) -> list[Effect]:
         """A heartbeat has come on TCP."""
@@ -184,10 +202,13 @@ class Liveness:
             beat = last  # nearly always the same one again
         else:
             beat = connection.beat = Beat(self._name, connection.id, interval, hears)
-        if connection.beat_keys is not None:
-            connection.beats_sent += 1
-            beat = authenticated(replace(beat, count=connection.beats_sent), connection.beat_keys.send)
-        effects.append(SendDatagram(connection.udp_address, beat))
+        effects.append(SendDatagram(connection.udp_address, self._sealed(connection, beat)))
         # If their datagrams do not come, ours may not arrive either, nor what they say of it in theirs.
         if not (hears and connection.heard_us):
             effects.append(SendTcp(connection.conn, StreamBeat(interval, hears)))
+
+    def _sealed(self, connection: Connection, beat: Beat) -> Beat:
+        if connection.beat_keys is None:
+            return beat
+        connection.beats_sent += 1
+        return authenticated(replace(beat, count=connection.beats_sent), connection.beat_keys.send)

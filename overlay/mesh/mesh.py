@@ -21,9 +21,11 @@ from overlay.inputs import (
     Deliver,
     DialFailed,
     Forget,
+    HostReaddressed,
     Input,
     Leave,
     Neighbour,
+    NeighbourMoved,
     NeighboursChanged,
     PathsChanged,
     PeerForgotten,
@@ -159,6 +161,7 @@ class Mesh:
             Forget: self._forget,
             Leave: self._leave,
             AskClocks: self._ask_clocks,
+            HostReaddressed: self._readdressed,
         }
 
     # --- contract -------------------------------------------------------------------------------------------------
@@ -167,8 +170,8 @@ class Mesh:
         """What to do about `input`; KeyError for one that is not the mesh's."""
         if type(input) is Datagram and type(input.message) is Beat and not self._left:
             # Most of what comes to an idle peer. It only lets a deadline pass later, which is noticed when it comes.
-            self._beat(input.message, input.source, now)
-            return []
+            moved = self._beat(input.message, input.source, now)
+            return self._count(moved) if moved else moved
         handler = self._handlers[type(input)]
         self._due_stale = True
         if self._left:
@@ -253,12 +256,16 @@ class Mesh:
         self.dialler.failed(input.address, input.reason, now)
         if target is None:
             return []
+        known = self.topology.addresses(target.peer) if target.peer else []
+        others = [address for address in known if address != input.address]
+        # Its neighbours may say that it is at another address now.
+        elsewhere = bool(others) and len(others) == len(known)
         if target.explicit:
             self.beacons.call(input.address, "", now)
-        elif target.attempts % 2 == 0:
-            others = [address for address in self.topology.addresses(target.peer) if address != input.address]
-            if others:
-                self.dialler.move(target, self._rng.choice(others))
+            if elsewhere and self.config.discovery:
+                self.dialler.discover(target.peer, others[0], now)
+        elif others and (elsewhere or target.attempts % 2 == 0):
+            self.dialler.move(target, self._rng.choice(others))
         return []
 
     def _closed(self, input: TcpClosed, now: int) -> list[Effect]:
@@ -371,10 +378,37 @@ class Mesh:
             return self.discovery.called(message, input.source, now)
         return []
 
-    def _beat(self, beat: Beat, source: Address, now: int) -> None:
+    def _beat(self, beat: Beat, source: Address, now: int) -> list[Effect]:
         connection = self.connections.established.get(beat.name)
-        if connection is not None and beat.name != self.config.name:
-            self.liveness.heard_beat(connection, beat, source, now)
+        if connection is None or beat.name == self.config.name:
+            return []
+        before = connection.moved
+        if not self.liveness.heard_beat(connection, beat, source, now):
+            return []
+        effects: list[Effect] = [Notify(NeighbourMoved(connection.peer, source))]
+        if connection.moved and not before:
+            text = f"{connection.peer} ({connection.nickname}) sends from {source} now"
+            effects += (Log("info", text), self.liveness.stream_beat(connection, now))
+        return effects
+
+    def _readdressed(self, input: HostReaddressed, now: int) -> list[Effect]:
+        """Give up the connections whose own end is at an address that the host has lost, and dial their peers again.
+
+        TCP would only find out by its time-out. The neighbour learns the new address by a last beat, so that it takes
+        the new connection instead of the old one at once.
+        """
+        effects: list[Effect] = []
+        for connection in list(self.connections.all.values()):
+            lost = connection.local.host.partition("%")[0]
+            if lost in input.addresses or connection.conn not in self.connections.all:
+                continue
+            established = self.connections.established.get(connection.peer) is connection
+            if established:
+                effects.append(self.liveness.last_beat(connection, now))
+            effects += self.connections.broken(connection, f"this host no longer has the address {lost}", now)
+            if established and connection.peer not in self.connections.established:
+                effects += self.dialler.urge(connection.control, connection.peer, now)
+        return effects
 
     # --- inputs: commands -------------------------------------------------------------------------------------------
 

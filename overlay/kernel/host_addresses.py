@@ -1,0 +1,106 @@
+"""Follows what the kernel says of this host's links and addresses; and which addresses the host has.
+
+Owns netlink sockets that hear of changes, and the pause in which changes that come together become one. Decides nothing.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+
+from overlay.errors import OverlayError
+from overlay.kernel.netlink import Netlink
+
+__all__ = ["ADDRESSES", "LINKS", "HostAddresses", "NetlinkNews"]
+
+log = logging.getLogger(__name__)
+
+LINKS = 0x1
+"""RTMGRP_LINK."""
+ADDRESSES = 0x10 | 0x100
+"""RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR."""
+_PAUSE = 0.05
+"""Seconds that a change is held back: a container's start makes a dozen, and a new address comes with the old one's
+end."""
+
+
+class NetlinkNews:
+    """Calls `changed` some time after something of these groups has changed, from `open` to `close`."""
+
+    def __init__(self, groups: int, changed: Callable[[], None]) -> None:
+        self._groups = groups
+        self._changed = changed
+        self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether it is open."""
+        return self._socket is not None
+
+    def open(self) -> None:
+        """Follow the kernel from now on; the first call of `changed` comes soon. Raises `OSError`."""
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        self._socket.bind((0, self._groups))
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._heard)
+        self._soon()
+
+    def close(self) -> None:
+        """Follow no more."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _heard(self) -> None:
+        assert self._socket is not None
+        # A queue that ran over (ENOBUFS) is news too.
+        with suppress(OSError):
+            while self._socket.recv(1 << 16):
+                pass
+        self._soon()
+
+    def _soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PAUSE, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        with suppress(OSError):  # of netlink; the next change comes by again
+            self._changed()
+
+
+class HostAddresses:
+    """Tells `sink` the host's addresses, sorted, whenever they are other ones than before."""
+
+    def __init__(self, netlink: Netlink, sink: Callable[[tuple[str, ...]], None]) -> None:
+        self._netlink = netlink
+        self._sink = sink
+        self._told: tuple[str, ...] = ()
+        self._news = NetlinkNews(ADDRESSES, self._look)
+
+    def start(self) -> None:
+        """Follow them from now on; without netlink a peer finds out by time-outs alone."""
+        try:
+            self._news.open()
+        except OSError as error:
+            log.warning("changes of this host's addresses are not followed: %s", error.strerror or error)
+
+    def close(self) -> None:
+        """Follow them no more."""
+        self._news.close()
+
+    def _look(self) -> None:
+        try:
+            found = tuple(sorted(self._netlink.addresses()))
+        except OverlayError as error:
+            log.debug("this host's addresses: %s", error)
+            return
+        if found != self._told:
+            self._told = found
+            self._sink(found)
