@@ -279,6 +279,18 @@ class VerbMethods:
         at: str | None = None,
     ) -> Event:
         """In a scenario `wait: 2s`: let time pass"""
+    def address(
+        self,
+        *,
+        host: str | None = None,
+        to: str | None = None,
+        network: str | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `address: {host: a, to: 192.168.0.99, for: 20s}`: the host's underlay address is replaced
+        while it runs (`network` says in which of its networks); names in /etc/hosts follow, and with `for` the old
+        address comes back"""
     def pause(
         self,
         *short: Any,

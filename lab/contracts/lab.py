@@ -169,6 +169,16 @@ class Plugged(Protocol):
         ...
 
 
+class Readdressable(Protocol):
+    """A lab whose hosts can get another underlay address while they run."""
+
+    async def set_address(self, host: str, network: str, address: str) -> None:
+        """From now on the host has this address in this network instead of the one before; its MAC stays.
+
+        Everything of the lab that names addresses follows: hosts files, neighbour entries, rules of routers."""
+        ...
+
+
 class Backend(Protocol):
     """One kind of host. Registered by name in `lab.kinds.backends`."""
 

@@ -6,6 +6,7 @@ Owns the bridges, the ports, the one nft table and the relay; runs `ip`, `bridge
 
 import asyncio
 from collections.abc import Awaitable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from lab.errors import Exhausted, LabError, no_room
@@ -56,6 +57,7 @@ class Fabric:
         self._relays = asyncio.Event()
         """A relay has been started."""
         self._seed = seed
+        self._obstacles: list[tuple[Sequence[str], str, int, int]] = []
 
     async def build(self) -> None:
         """The bridges and the rules; no host is plugged in yet."""
@@ -134,13 +136,42 @@ class Fabric:
     async def set_obstacles(self, obstacles: Iterable[tuple[Sequence[str], str, int, int]]) -> None:
         """Drop exactly these: (hosts, protocol or "", its port or 0, MTU or 0)."""
         found, routed = [], []
-        for hosts, protocol, port, mtu in obstacles:
+        self._obstacles = list(obstacles)
+        for hosts, protocol, port, mtu in self._obstacles:
             places = [one for host in hosts for one in self.interfaces[host]]
             found.append(([one.port for one in places], protocol, port, mtu))
             routed.append(([one.address for one in places], protocol, port, mtu))
         text = rules.obstacle_rules(found, routed if self.underlay.routers else None)
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=text)
+
+    async def readdress(self, host: str, network: str, address: str) -> dict[str, str]:
+        """From now on a host has this address in this network. Returns what the hosts do for it, each in a shell.
+
+        First come the neighbours, the host itself is the last. Rules that name addresses follow."""
+        number, before = next((n, one) for n, one in enumerate(self.interfaces[host]) if one.network == network)
+        if before.address == address:
+            return {}
+        after = self.interfaces[host][number] = replace(before, address=address)
+        places = [(one.network, one.address) for one in self.interfaces[host]]
+        self.underlay = replace(self.underlay, hosts={**self.underlay.hosts, host: places})
+        if self.underlay.routers:
+            await self._tool("nft", "-f", "-", text=self._link_rules())
+            await self._relay_these({pair: link for pair, link in self.links.relayed().items() if host in pair})
+            await self.set_cut(self._cut)
+            await self.set_obstacles(self._obstacles)
+        same = ":" in address
+        commands = {
+            name: "".join(
+                plan.neighbour_change(own, before.address, after)
+                for own in interfaces
+                if own.network == network and (":" in own.address) == same
+            )
+            for name, interfaces in self.interfaces.items()
+            if name != host
+        }
+        commands[host] = plan.address_change(before.address, after, plan.route_commands(self.underlay, host))
+        return {name: text for name, text in commands.items() if text}
 
     def limit(self, host: str, limited: bool) -> list[list[str]]:
         """From now on let every packet of a host cross its cables as itself, no super-packets, or let it be.

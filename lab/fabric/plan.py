@@ -161,6 +161,25 @@ def host_commands(host: str, everyone: Mapping[str, Sequence[Interface]], *, imp
     return _batch(lines)
 
 
+def neighbour_change(own: Interface, before: str, after: Interface) -> str:
+    """What a host of the same network does, as a shell's commands, when another one's address changes."""
+    return (
+        f"ip neighbour replace {after.address} lladdr {after.mac} dev {own.name} nud permanent; "
+        f"ip neighbour del {before} dev {own.name} 2>/dev/null; "
+    )
+
+
+def address_change(before: str, after: Interface, routes: str) -> str:
+    """What the host itself does: the old address first, because the kernel takes secondary ones of its subnet along."""
+    no_dad = " nodad" if ":" in after.address else ""
+    lines = [
+        f"address del {before}/{after.prefix} dev {after.name}",
+        f"address add {after.address}/{after.prefix} dev {after.name}{no_dad}",
+        *routes.splitlines(),
+    ]
+    return "; ".join(f"ip {line}" for line in lines)
+
+
 def ports_between(everyone: Mapping[str, Sequence[Interface]], sender: str, receiver: str) -> Iterator[tuple[str, str]]:
     """(port of the sender, port of the receiver) for each network that both are in."""
     for source in everyone[sender]:

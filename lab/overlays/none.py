@@ -69,7 +69,7 @@ class PlainOverlay:
             address = self._addresses.get(target.name)
             return (address, port) if address else None
         published = self._published.get(target.name, {}).get(port)
-        return (self._scenario.hosts[target.host].address, published) if published else None
+        return (self._lab.hosts[target.host].address, published) if published else None
 
     async def resolver(self, host: str) -> str:
         """There are no names."""

@@ -57,12 +57,12 @@ class WeaveOverlay(OnSubnets):
 
     async def connect(self, source: str, targets: Sequence[str]) -> None:
         """`weave connect` with the targets' underlay addresses."""
-        addresses = [self._scenario.hosts[target].address for target in targets]
+        addresses = [self._lab.hosts[target].address for target in targets]
         await must(self._lab.hosts[source], ["weave", "connect", *addresses])
 
     async def forget(self, source: str, targets: Sequence[str]) -> None:
         """`weave forget`."""
-        addresses = [self._scenario.hosts[target].address for target in targets]
+        addresses = [self._lab.hosts[target].address for target in targets]
         await must(self._lab.hosts[source], ["weave", "forget", *addresses])
 
     async def reset(self, hosts: Sequence[str]) -> None:

@@ -37,6 +37,8 @@ class LiveState:
         """Hosts whose daemon was ended by a command of the scenario's author; a later one may start it again."""
         self.hosts_down: dict[str, None] = {}
         self.cuts: dict[int, frozenset[tuple[str, str]]] = {}
+        self.addresses: dict[int, tuple[str, str, str]] = {}
+        """Step -> host, network and address, of the faults in force that have given a host another one."""
         self.latest: dict[Series, Sample] = {}
         """Per series the sample that was due last."""
         self.recent: dict[Series, deque[Sample]] = {}

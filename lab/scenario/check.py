@@ -230,7 +230,7 @@ def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem
             wanted[network] += 1
             if address is None:
                 continue
-            if (fault := _misfit(address, networks[network])) is not None:
+            if (fault := misplaced(address, networks[network])) is not None:
                 yield Problem(key, address, fault)
             if address in taken:
                 yield Problem(key, address, f"an address of its own: {taken[address]} has it already")
@@ -246,7 +246,7 @@ def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem
             yield Problem(_subnet_of(scenario.underlay, network), networks[network], f"{lacking}, hosts and routers")
 
 
-def _misfit(address: str, network: str) -> str | None:
+def misplaced(address: str, network: str) -> str | None:
     """Why this address cannot be a host's in this network."""
     subnet, ip = ipaddress.ip_network(network), ipaddress.ip_address(address)
     if ip.version != subnet.version or ip not in subnet:
@@ -329,7 +329,7 @@ def _services(scenario: Scenario, known: Known) -> Iterator[Problem]:
                 found = f"one address for {service.replicas} replicas"
                 yield Problem((*where, "address"), found, "no address: the overlay gives each replica its own")
             subnet = ipaddress.ip_interface(service.address)
-            if (fault := _misfit(str(subnet.ip), str(subnet.network))) is not None:
+            if (fault := misplaced(str(subnet.ip), str(subnet.network))) is not None:
                 yield Problem((*where, "address"), service.address, fault)
             elif why := reserved(ipaddress.ip_network(subnet.ip)):
                 yield Problem((*where, "address"), service.address, f"an address that containers can have: {why}")

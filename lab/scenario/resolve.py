@@ -305,6 +305,17 @@ def host_networks(underlay: UnderlayModel, name: str) -> dict[str, str | None]:
     return {host.network or next(iter(network_subnets(underlay))): host.address}
 
 
+def taken_addresses(underlay: UnderlayModel) -> dict[str, str]:
+    """Address to the host or router that has it from the beginning; empty where the underlay makes no sense."""
+    networks = network_subnets(underlay)
+    try:
+        hosts = _hosts(underlay, networks)
+        places: list[HostSpec | RouterSpec] = [*hosts.values(), *_routers(underlay, networks, hosts).values()]
+    except (KeyError, RuntimeError, StopIteration, ValueError):
+        return {}
+    return {place.address: spec.name for spec in places for place in spec.interfaces}
+
+
 def host_regions(underlay: UnderlayModel, hosts: tuple[str, ...]) -> dict[str, str]:
     """Host to region, of the hosts that have one."""
     if underlay.generate is not None:

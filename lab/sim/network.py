@@ -55,6 +55,21 @@ class SimNetwork(Streams):
             self._by_address[address] = site
         self._ends[site.name] = {}
 
+    def readdress(self, name: str, before: str, after: str) -> None:
+        """A host has another address in the place of one of its own; connections of the old one have no way now."""
+        site = self._sites[name]
+        del self._by_address[before]
+        self._by_address[after] = site
+        self._addresses[name] = tuple(after if one == before else one for one in self._addresses[name])
+        if site.address == before:
+            site.address = after
+        if self.routers is not None:
+            self.routers.readdress(name, before, after)
+        self.cuts += 1
+        own = self._addresses[name]
+        for end in self._ends[name].values():
+            end.lost = end.other.lost = end.local.host not in own
+
     # --- cuts -------------------------------------------------------------------------------------------------------
 
     def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
@@ -142,6 +157,11 @@ class SimNetwork(Streams):
             return None
         site = self._sites[found.host]
         return site if site.powered else None
+
+    def near(self, sender: str, destination: str) -> str:
+        """See `Streams`."""
+        own = self._sites[sender].address
+        return own if self.routers is None else self.routers.near(sender, destination) or own
 
     def known(self, address: str) -> bool:
         """Whether it is an address of the underlay."""

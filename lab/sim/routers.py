@@ -73,6 +73,21 @@ class Routers:
         self._back: dict[tuple[str, Address, int], _Flow] = {}
         """(router, who answers, the router's port that it answers to) -> flow."""
 
+    def readdress(self, host: str, before: str, after: str) -> None:
+        """A host has another address in one of its networks; what is remembered of the old one leads nowhere."""
+        _, network = self._places.pop(before)
+        self._places[after] = (host, network)
+        self._own[host][network] = after
+
+    def near(self, host: str, address: str) -> str:
+        """The host's own address on the way to another one; empty: there is no way."""
+        network = self._places[address][1] if address in self._places else self._gates.get(address, ("", ""))[1]
+        own = self._own[host]
+        if network not in own:
+            found = self._route(own, network)
+            network = found[1] if found is not None else ""
+        return own.get(network, "")
+
     def known(self, address: str) -> bool:
         """Whether a host or a router has it."""
         return address in self._places or address in self._gates
@@ -170,5 +185,7 @@ class Routers:
         flow = self._back.get((gate.name, source, destination.port)) if protocol == "udp" else None
         if flow is None or flow.expires <= now or protocol in gate.drop:
             return Fate.REFUSED if protocol == "tcp" else Fate.SILENT
+        if flow.inside.host not in self._own[flow.host].values():
+            return Fate.SILENT  # the hidden host has another address by now
         flow.used(now, answer=True)
         return Leg(flow.host, flow.inside.port, source)

@@ -57,7 +57,7 @@ class End:
     """One side of a TCP connection: what is written here goes to `other`."""
 
     __slots__ = (
-        "arrival", "back", "conn", "dialled", "local", "open", "other", "remote", "retry", "site", "stuck",
+        "arrival", "back", "conn", "dialled", "local", "lost", "open", "other", "remote", "retry", "site", "stuck",
         "stuck_since", "way",
     )  # fmt: skip
 
@@ -68,6 +68,8 @@ class End:
         self.remote = remote
         self.dialled = dialled
         self.open = True
+        self.lost = False
+        """One side's host no longer has the address of this connection."""
         self.other: End
         self.way: LinkModel
         self.back: LinkModel
@@ -115,6 +117,10 @@ class Streams(ABC):
     def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
         """Whom a packet is for, wherever it may get lost; see `Routers.trace`."""
 
+    @abstractmethod
+    def near(self, sender: str, destination: str) -> str:
+        """The sender's own address on the way to another one."""
+
     def dial(self, site: Site, address: Address, life: Callable[[], bool]) -> None:
         """Open a connection; `life()` tells whether the process that asked still lives."""
         self._conn += 2
@@ -161,7 +167,7 @@ class Streams(ABC):
         if not target.listening:
             site.failed(address, "connection reset")
             return
-        one = End(site, dial.conn, Address(site.address, dial.near), address, address)
+        one = End(site, dial.conn, Address(self.near(site.name, address.host), dial.near), address, address)
         other = End(target, dial.conn + 1, address, leg.source, None)
         one.other, other.other = other, one
         one.way = other.back = self.way(site.name, target.name)
@@ -243,7 +249,7 @@ class Streams(ABC):
         self.scheduler.after(min(end.retry, USER_TIMEOUT - waited), self._retransmit, end)
 
     def _arrive(self, end: End, message: Any, size: int) -> None:
-        if end.way.cut or (end.way.blocked and _held(end, size)):
+        if end.way.cut or end.lost or (end.way.blocked and _held(end, size)):
             # It was on its way when the cut came.
             if end.conn in self._ends[end.site.name]:
                 if end.stuck is None:
@@ -284,7 +290,7 @@ class Streams(ABC):
 
     def _reset(self, end: End) -> None:
         """The kernel of `end` tells the other side that there is no such connection."""
-        if not end.way.stops("tcp", end.remote.port):
+        if not end.lost and not end.way.stops("tcp", end.remote.port):
             self.scheduler.after(end.way.delay, self._reset_arrives, end)
 
     def _reset_arrives(self, end: End) -> None:
@@ -309,7 +315,7 @@ class Streams(ABC):
 def _held(end: End, size: int) -> bool:
     """Whether what is written now, and its acknowledgement, does not pass."""
     way, back = end.way, end.back
-    if way.cut or back.cut:
+    if way.cut or back.cut or end.lost:
         return True
     if way.limit and min(size, SEGMENT) + SEGMENT_HEADERS > way.limit:
         return True

@@ -29,6 +29,7 @@ from overlay.inputs import (
     Computed,
     Datagram,
     DialFailed,
+    HostReaddressed,
     Input,
     Leave,
     ProbeHeard,
@@ -44,6 +45,8 @@ from overlay.wire.codec import DATAGRAM_MAGIC
 
 EPOCH = 1_700_000_000 * SECOND
 """What a right wall clock shows when a run begins."""
+HEARS_OF_ADDRESS = 50 * MILLISECOND
+"""What a daemon waits for more changes of addresses (`overlay.kernel.host_addresses`)."""
 COMPUTING = 6 * MILLISECOND
 """What a PAKE takes on a real host; the stub takes nothing."""
 FRAME = 4
@@ -180,6 +183,16 @@ class Peer:
         self.clock.set(self.world.scheduler.now, offset, drift)
         if self.runner is not None:
             self.runner.clock_was_set()
+
+    def readdress(self, before: str, after: str) -> None:
+        """The host has another address from now on; the daemon hears of it as from a kernel, a moment later."""
+        network = self.world.network
+        network.readdress(self.name, before, after)
+        self.call_after(HEARS_OF_ADDRESS, self._readdressed, self.life)
+
+    def _readdressed(self, life: int) -> None:
+        if self.life == life:
+            self.feed(HostReaddressed(tuple(sorted(self.world.network.addresses(self.name)))))
 
     def kill(self) -> None:
         """`kill -9`: the kernel resets its connections."""

@@ -76,9 +76,8 @@ class DnsInterfaces:
             self._asking = asyncio.get_running_loop().create_task(self._ask())
 
     def _look(self) -> None:
-        with suppress(OSError):  # of netlink; the next change comes by again
-            self._changed()
         self.ask_engine()
+        self._changed()
 
     async def _ask(self) -> None:
         try:

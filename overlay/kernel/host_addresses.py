@@ -1,6 +1,7 @@
 """Follows what the kernel says of this host's links and addresses; and which addresses the host has.
 
-Owns netlink sockets that hear of changes, and the pause in which changes that come together become one. Decides nothing.
+Owns netlink sockets that hear of changes, and the pause in which changes that come together become one. Decides
+nothing.
 """
 
 import asyncio
@@ -9,7 +10,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from overlay.errors import OverlayError
 from overlay.kernel.netlink import Netlink
 
 __all__ = ["ADDRESSES", "LINKS", "HostAddresses", "NetlinkNews"]
@@ -23,6 +23,9 @@ ADDRESSES = 0x10 | 0x100
 _PAUSE = 0.05
 """Seconds that a change is held back: a container's start makes a dozen, and a new address comes with the old one's
 end."""
+
+_AGAIN = 1.0
+"""Seconds until what could not be read is read again."""
 
 
 class NetlinkNews:
@@ -71,8 +74,11 @@ class NetlinkNews:
 
     def _look(self) -> None:
         self._timer = None
-        with suppress(OSError):  # of netlink; the next change comes by again
+        try:
             self._changed()
+        except OSError as error:  # of netlink: the tables change too fast to be read, say
+            log.debug("netlink: %s", error)
+            self._timer = asyncio.get_running_loop().call_later(_AGAIN, self._look)
 
 
 class HostAddresses:
@@ -96,11 +102,7 @@ class HostAddresses:
         self._news.close()
 
     def _look(self) -> None:
-        try:
-            found = tuple(sorted(self._netlink.addresses()))
-        except OverlayError as error:
-            log.debug("this host's addresses: %s", error)
-            return
+        found = tuple(sorted(self._netlink.addresses()))
         if found != self._told:
             self._told = found
             self._sink(found)

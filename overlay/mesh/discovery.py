@@ -46,12 +46,20 @@ class Discovery:
         peers = [
             name
             for name, entry in sorted(known.items())
-            if name not in aimed and name not in self._dialler.connected and not entry.gone and name != own
+            if name not in self._dialler.connected
+            and (name not in aimed or self._has_moved(name))
+            and not entry.gone
+            and name != own
         ]
         for peer in peers if len(peers) <= room else self._rng.sample(peers, max(room, 0)):
             addresses = self._topology.addresses(peer)
             if addresses:
                 self._dialler.discover(peer, addresses[0], now)
+
+    def _has_moved(self, peer: PeerName) -> bool:
+        """Whether its neighbours find a peer at addresses of which none is dialled here."""
+        addresses = self._topology.addresses(peer)
+        return bool(addresses) and not any(address in self._dialler.targets for address in addresses)
 
     def found(self) -> dict[PeerName, Address]:
         """Where peers in reach are found, as many as are worth remembering: neighbours, and what neighbours say."""

@@ -256,16 +256,12 @@ class Mesh:
         self.dialler.failed(input.address, input.reason, now)
         if target is None:
             return []
-        known = self.topology.addresses(target.peer) if target.peer else []
-        others = [address for address in known if address != input.address]
-        # Its neighbours may say that it is at another address now.
-        elsewhere = bool(others) and len(others) == len(known)
         if target.explicit:
             self.beacons.call(input.address, "", now)
-            if elsewhere and self.config.discovery:
-                self.dialler.discover(target.peer, others[0], now)
-        elif others and (elsewhere or target.attempts % 2 == 0):
-            self.dialler.move(target, self._rng.choice(others))
+        elif target.attempts % 2 == 0:
+            others = [address for address in self.topology.addresses(target.peer) if address != input.address]
+            if others:
+                self.dialler.move(target, self._rng.choice(others))
         return []
 
     def _closed(self, input: TcpClosed, now: int) -> list[Effect]:

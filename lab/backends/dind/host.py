@@ -107,6 +107,8 @@ class DindHost(ObservedHost):
         except TimeoutError:
             raise LabError(f"the engine of {self.name} does not answer; its log ends: {await self._log()}") from None
         self.booted.set()
+        if self.hosts_text:
+            await self.exec(["sh", "-c", f"cat > /etc/hosts <<'END'\n{self.hosts_text}END\n"])
 
     async def load(self, archives: Iterable[Iterable[bytes]]) -> None:
         """Give the host's engine these images."""

@@ -69,6 +69,8 @@ class NetnsHost(ObservedHost):
         null = os.open(os.devnull, os.O_RDWR)
         try:
             plan = msgspec.structs.replace(self._plan, network=self._fabric.host_commands(self.name))
+            if self.hosts_text:
+                plan = msgspec.structs.replace(plan, files={**plan.files, "hosts": self.hosts_text})
             self._init = await self._spawner.spawn(init=plan, fds=(null, null, null, theirs.fileno()))
         except BaseException:
             ours.close()

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from lab.backends.real.observed import ObservedHost
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError
 from lab.fabric import features
 from lab.fabric.mechanisms import lacks
-from lab.fabric.plan import FabricRouter, Underlay
+from lab.fabric.plan import FabricRouter, Interface, Underlay
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.kinds.backends import BACKENDS
 from lab.kinds.probes import PROBES
@@ -72,6 +72,15 @@ class CuttableNetwork(Protocol):
     async def watch(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class ReaddressableNetwork(Protocol):
+    """One whose hosts can get other addresses (`lab.fabric.fabric`)."""
+
+    interfaces: dict[str, list[Interface]]
+
+    async def readdress(self, host: str, network: str, address: str) -> dict[str, str]: ...
 
 
 class FabricLab(ABC, Generic[H]):
@@ -155,6 +164,30 @@ class FabricLab(ABC, Generic[H]):
     async def watch(self) -> None:
         """Wait for a part of the lab that dies by itself, and raise what is known of it."""
         await self._fabric.watch()
+
+    async def set_address(self, host: str, network: str, address: str) -> None:
+        """See `lab.contracts.lab.Readdressable`. A host that is off has the new address when it boots."""
+        if not isinstance(self._fabric, ReaddressableNetwork):
+            raise LabError(f"hosts of the {self.backend} backend keep their addresses")
+        first = self.hosts[host].address == self._fabric.interfaces[host][0].address
+        commands = await self._fabric.readdress(host, network, address)
+        own = commands.pop(host, "")
+        await asyncio.gather(*(self._tell(name, text) for name, text in commands.items()))
+        await self._tell(host, own)
+        self.hosts[host].address = self._fabric.interfaces[host][0].address if first else self.hosts[host].address
+        text = hosts_file({name: one.address for name, one in self.hosts.items()})
+        for one in self.hosts.values():
+            one.hosts_text = text
+        written = f"cat > /etc/hosts <<'END'\n{text}END\n"
+        await asyncio.gather(*(self._tell(name, written) for name in self.hosts))
+
+    async def _tell(self, name: str, script: str) -> None:
+        """Have a host do this if it is on; one that boots later has it done then."""
+        host = self.hosts[name]
+        async with host.booting:
+            result = await host.exec(["sh", "-c", script]) if script and host.booted.is_set() else None
+        if result is not None and result.code and host.booted.is_set():
+            raise LabError(f"{name}: {script.strip()}: {result.err.strip()}")
 
     def now(self) -> int:
         """Nanoseconds since the run started."""

@@ -116,6 +116,8 @@ class ObservedHost(ABC):
     def __init__(self, name: str, address: str, origin: int) -> None:
         self.name = name
         self.address = address
+        self.hosts_text = ""
+        """What /etc/hosts holds since some address has changed; empty: what it was made with."""
         self.booted = asyncio.Event()
         """Set while the host is on."""
         self.booting = asyncio.Lock()

@@ -75,6 +75,11 @@ class SimLab:
         self.world.network.unplug(key, plugs)
         self.invariants.moved()
 
+    async def set_address(self, host: str, network: str, address: str) -> None:
+        """See `lab.contracts.lab.Readdressable`."""
+        self.hosts[host].readdress(network, address)
+        self.invariants.moved()
+
     def now(self) -> int:
         """Nanoseconds of virtual time since the run started."""
         return self.world.now
@@ -139,8 +144,7 @@ class SimBackend:
             peer = world.add(name, spec.address, [place.address for place in spec.interfaces[1:]])
             kernels[name] = Kernel(changed)
             engines[name] = SimEngine(name, scenario.seed, port_of, changed, bridge)
-            addresses = [f"{place.address}/{place.prefix}" for place in spec.interfaces]
-            hosts[name] = SimHost(peer, addresses, kernels[name], engines[name], reach, names, invariants, loop)
+            hosts[name] = SimHost(peer, spec.interfaces, kernels[name], engines[name], reach, names, invariants, loop)
         lab = SimLab(world, hosts, violation, invariants)
         await lab.sleep_until(BOOT)
         return lab

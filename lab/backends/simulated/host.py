@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import ip_interface
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from lab.backends.simulated.commands import CommandPlace, run_argv
 from lab.backends.simulated.daemon import SimDaemon
@@ -24,6 +24,7 @@ from lab.backends.simulated.weave import run_weave
 from lab.contracts.lab import CommandResult, Probe, overdue
 from lab.errors import LabError
 from lab.records.history import PeerGone, Sample, View
+from lab.scenario.resolve import HostInterface
 from lab.sim.filters import Files
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
@@ -60,18 +61,18 @@ class SimHost:
     def __init__(
         self,
         peer: Peer,
-        addresses: Sequence[str],
+        interfaces: Sequence[HostInterface],
         kernel: Kernel,
         engine: SimEngine,
         reach: LabRoutes,
-        names: Mapping[str, str],
+        names: dict[str, str],
         invariants: Invariants,
         loop: VirtualLoop,
     ) -> None:
-        """`addresses` are interfaces ("192.168.0.2/24"), the first first; `names` are all hosts and where they are."""
+        """`names` are all hosts and where they are."""
         self.name = peer.name
         self.address = peer.address
-        self.addresses = tuple(addresses)
+        self._interfaces = tuple(interfaces)
         self.world: World = peer.world
         self.kernel = kernel
         self.engine = engine
@@ -101,6 +102,23 @@ class SimHost:
     def powered(self) -> bool:
         """It is switched on."""
         return self._peer.powered
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of its interfaces ("192.168.0.2/24"), the first first."""
+        return tuple(f"{place.address}/{place.prefix}" for place in self._interfaces)
+
+    def readdress(self, network: str, address: str) -> None:
+        """It has another address in this network from now on, and all hosts' files of names say so."""
+        before = next(place.address for place in self._interfaces if place.network == network)
+        if before == address:
+            return
+        self._interfaces = tuple(
+            replace(place, address=address) if place.network == network else place for place in self._interfaces
+        )
+        self._peer.readdress(before, address)
+        self.address = self._names[self.name] = self._interfaces[0].address
+        self.reach.changed()
 
     # --- what places of this host ask -------------------------------------------------------------------------------
 

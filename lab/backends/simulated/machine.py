@@ -22,14 +22,17 @@ class SimMachine(Protocol):
     """See `lab.backends.simulated.host`."""
 
     name: str
-    addresses: tuple[str, ...]
-    """Interfaces, the first first: "192.168.0.2/24"."""
     world: World
     kernel: Kernel
     engine: SimEngine
     reach: LabRoutes
     files: Files
     daemon: SimDaemon | None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of its interfaces, the first first: "192.168.0.2/24"."""
+        ...
 
     @property
     def powered(self) -> bool:

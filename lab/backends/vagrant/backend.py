@@ -35,6 +35,8 @@ _LACKING = {
     "disk": "the disks of the {} backend cannot be slowed or filled; use sim",
     "links": "links of the {} backend cannot be changed while they run; use netns, dind or sim",
     "carrier": "cables of the {} backend cannot be pulled; say `between: [a, b]`, or use netns, dind or sim",
+    "address": "machines of the {} backend keep the addresses that Vagrant gives them, by which the rules inside of "
+    "them know each other; use netns, dind or sim",
 }
 
 
