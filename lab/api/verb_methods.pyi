@@ -291,6 +291,20 @@ class VerbMethods:
         """In a scenario `address: {host: a, to: 192.168.0.99, for: 20s}`: the host's underlay address is replaced
         while it runs (`network` says in which of its networks); names in /etc/hosts follow, and with `for` the old
         address comes back"""
+    def load(
+        self,
+        *,
+        from_: str | Sequence[Any] | None = None,
+        to: str | Sequence[Any] | None = None,
+        rate: int | str | None = None,
+        by: str | None = None,
+        timeout: int | str | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `load: {from: client, to: web, rate: 200/s, by: http}` with `for`: so many requests (`http`,
+        `icmp`, `udp`) a second from all of `from` together, whether they are answered or not (open loop); with
+        `for` until then. Times count from when a request was due. See below"""
     def pause(
         self,
         *short: Any,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from lab.checkers.world import SeriesKey
-from lab.kinds.probes import asks_name, ordered_probes
+from lab.kinds.probes import ordered_probes, says_reach
 from lab.records.history import Sample
 from lab.words import natural
 
@@ -86,7 +86,7 @@ def pairs(series: Mapping[SeriesKey, Sequence[Sample]]) -> tuple[SeriesKey, ...]
     probes: dict[tuple[str, str], str] = {}
     rank = {probe: index for index, probe in enumerate(ordered_probes(key[0] for key in series))}
     for probe, source, target in series:
-        if not asks_name(probe):
+        if says_reach(probe):
             probes[source, target] = min(probe, probes.get((source, target), probe), key=rank.__getitem__)
     keys: list[SeriesKey] = [(probe, source, target) for (source, target), probe in probes.items()]
     began = min((series[key][0].t for key in keys), default=0)

@@ -299,7 +299,7 @@ def _bands(events: list[Event], end: int) -> list[FaultBand]:
     """Faults from when they struck until they were healed."""
     bands: list[FaultBand] = []
     for index, event in enumerate(events):
-        if not verb_of(event.what).lasts or event.phase == "end" or event.ok is False:
+        if not verb_of(event.what).lasts or verb_of(event.what).setup or event.phase == "end" or event.ok is False:
             continue
         healed = next(
             (

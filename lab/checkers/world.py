@@ -7,7 +7,7 @@ from the events themselves, services from their `replicas` detail (see `lab.reco
 from typing import Any
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
-from lab.kinds.probes import asks_name, protocol_of
+from lab.kinds.probes import asks_name, port_of, protocol_of, says_reach
 from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 from lab.scenario.names import domain_of, full_name
@@ -145,6 +145,8 @@ class ExpectedState:
             if self._down(here):
                 return None
             return any(self._told(here, owner) for owner in self.owners(target))
+        if not says_reach(probe):
+            return None
         there = self.replicas.get(target)
         if there is None:
             return None if target in self.removed else False
@@ -159,12 +161,16 @@ class ExpectedState:
         ends = self._member(source), self._member(target)
         service = self._services.get(self._service_of(target)) or {}
         protocol = protocol_of(probe)
-        port = 0 if protocol == "icmp" else int(service.get("port") or 80)
+        port = 0 if protocol == "icmp" else self._own_port(probe) or int(service.get("port") or 80)
         for member in ends:
             verdict = judged(protocol, port, *ends, self._policies.policies(member.nickname))
             if not (not self._closed if verdict is None else verdict):
                 return False
         return True
+
+    def _own_port(self, probe: str) -> int:
+        plan = next((plan for plan in self._plans if plan.get("kind") == probe), {})
+        return port_of(probe, plan.get("options") or {})
 
     def _member(self, replica: str) -> Member:
         """A container as policies see it."""

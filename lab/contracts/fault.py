@@ -93,6 +93,8 @@ class Fault:
     mark: Mark
     hosts: tuple[str, ...] = ()
     """Hosts whose daemon it stops and starts."""
+    harmless: bool = False
+    """Whether it breaks nothing, so that nothing may fail because of it."""
     switch: bool = False
     """Whether its end takes effect the moment that it begins, and no container stops or starts."""
 

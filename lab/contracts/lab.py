@@ -51,6 +51,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     """Phase in nanoseconds: tries are due where the clock is `first` modulo `every`. 0 lets the agent spread probes."""
     options: dict[str, bool | int | str] = {}
     """As the scenario has them."""
+    serves: bool = False
+    """It asks nobody: it answers the probes of this kind in the container, at `port`."""
     netns: str = ""
     """Path of the container's network namespace as the agent sees it (`/proc/123/ns/net`); the backend fills it in."""
 

@@ -8,7 +8,7 @@ a container has come back under another pid.
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -109,6 +109,10 @@ class Poller(Protocol):
         """Wait for nothing of it any more; before it is closed."""
         ...
 
+    def call_at(self, when: int, ready: Callable[[], None]) -> None:
+        """Call `ready` when the agent's clock shows `when`, or soon after; it checks whether it is still wanted."""
+        ...
+
 
 class Shared(Protocol):
     """What the tries of one container share."""
@@ -146,7 +150,9 @@ class SimulatedTry(Protocol):
 
     probe: Probe
 
-    def exchange(self, there: int, back: int, *, port: int = 0) -> None:
+    def exchange(
+        self, there: int, back: int, *, port: int = 0, protocol: Literal["tcp", "udp", "icmp"] | None = None
+    ) -> None:
         """One packet there and one back; port 0 is ICMP. Good when the answer comes in time."""
         ...
 
@@ -156,4 +162,12 @@ class SimulatedTry(Protocol):
 
     def resolve(self) -> None:
         """The probe's target as a name, asked of the host's name server."""
+        ...
+
+    def train(self, packets: int, gap: int, size: int) -> None:
+        """So many datagrams to the probe's port and their answers, `gap` nanoseconds apart (`lab.probes.train`)."""
+        ...
+
+    def transfer(self, size: int) -> None:
+        """A TCP connection to the probe's port, so many bytes, and the answer that they are there."""
         ...

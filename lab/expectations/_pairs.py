@@ -8,7 +8,7 @@ from pydantic import Field
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Judgement
 from lab.kinds.checkers import Checker, Where
-from lab.kinds.probes import PROBES, asks_name, probes_that
+from lab.kinds.probes import probes_that, says_reach
 from lab.records.history import Sample
 from lab.scenario.base import ALL, ALL_ONLY, Model, Names, Problem
 from lab.scenario.check import Known
@@ -45,8 +45,8 @@ class PairChecker(Checker[Pair]):
         yield from known.services_of((*where, "from"), body.source, replicas=True)
         yield from known.services_of((*where, "to"), body.target, replicas=True)
         probes = known.scenario.probes
-        if probes is not None and all(PROBES.get(probe.kind).asks == "name" for probe in probes):
-            able = probes_that(lambda kind: kind.asks != "name")
+        if probes is not None and not any(says_reach(probe.kind) for probe in probes):
+            able = probes_that(lambda kind: says_reach(kind.name) and kind.by_default)
             yield Problem(where, "a question about reachability", f"an {able} that measures it")
 
     def without_effect(self, where: Where, body: Pair, world: ScenarioReach) -> Iterator[Problem]:
@@ -58,7 +58,7 @@ class PairChecker(Checker[Pair]):
         live = bench.live
         sources = {replica.name for replica in live.chosen(body.source, alive=True)}
         targets = {replica.name for replica in live.chosen(body.target, alive=False)}
-        running = [key for key in bench.probing.series if not asks_name(key[0])]
+        running = [key for key in bench.probing.series if says_reach(key[0])]
         series = [key for key in running if key[1] in sources and key[2] in targets]
         if not series:
             return Judgement(False, (f"no running probe measures {', '.join(body.source)} → {', '.join(body.target)}",))

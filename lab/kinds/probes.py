@@ -4,7 +4,7 @@ Owns `ProbeKind` and what may be asked about the probe of a record, whose packag
 agents on hosts: nothing here may import what a scenario is.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,9 +14,20 @@ from overlay.compiled_policy import Protocol
 
 if TYPE_CHECKING:
     from lab.contracts.lab import Probe
-    from lab.contracts.probe import Attempt, Shared, SimulatedTry
+    from lab.contracts.probe import Attempt, Closable, Poller, Shared, SimulatedTry
 
-__all__ = ["PROBES", "ProbeKind", "asks_name", "ordered_probes", "probes_that", "protocol_of", "title_of"]
+__all__ = [
+    "PROBES",
+    "ProbeKind",
+    "asks_name",
+    "is_open_loop",
+    "ordered_probes",
+    "port_of",
+    "probes_that",
+    "protocol_of",
+    "says_reach",
+    "title_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +46,15 @@ class ProbeKind(KindWithOptions):
     """A try on real hosts: (probe, when it was due, its number in this agent, what it shares with others)."""
     simulate: "Callable[[SimulatedTry], None]"
     """A try on simulated hosts: calls one method of what it is given, which does the rest."""
+    port: int = 0
+    """Where the lab itself answers this probe in the containers that are asked, unless the option `port` says another;
+    0: it asks what runs there."""
+    serve: "Callable[[Probe, Poller], Closable] | None" = None
+    """Begins to answer it, in the namespace of the container; raises `OSError`."""
+    open_loop: bool = False
+    """A try that is late is sent all the same, and its time counts from when it was due."""
+    judges: bool = True
+    """Whether its tries say who reaches whom; those of a load may fail because there is too much of it."""
     measures: tuple[str, ...] = ()
     """What its tries measure besides success and time: `loss`, `jitter`, `throughput` (`Sample.measured`)."""
     by_default: bool = False
@@ -49,6 +69,24 @@ def asks_name(probe: str) -> bool:
     """Whether the target of this probe's series is a name, and not a container."""
     kind = PROBES.find(probe)
     return kind is not None and kind.asks == "name"
+
+
+def says_reach(probe: str) -> bool:
+    """Whether this probe asks containers, and its tries say who reaches whom."""
+    kind = PROBES.find(probe)
+    return kind is None or (kind.asks != "name" and kind.judges)
+
+
+def is_open_loop(probe: str) -> bool:
+    """Whether tries of this probe are sent however late."""
+    kind = PROBES.find(probe)
+    return kind is not None and kind.open_loop
+
+
+def port_of(probe: str, options: Mapping[str, bool | int | str]) -> int:
+    """Where the lab answers this probe; 0: it asks the service's own port."""
+    kind = PROBES.find(probe)
+    return int(options.get("port", kind.port)) if kind is not None and kind.port else 0
 
 
 def protocol_of(probe: str) -> Protocol:

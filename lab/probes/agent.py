@@ -8,14 +8,19 @@ since it walks through the containers' network namespaces.
 The schedule is fixed: try k of a probe is due at its phase + k * every, whatever became of the tries before, and
 each try ends in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the
 interval. A try that could not be started in time (the machine was stalled, or cannot run so many) ends as
-`error="late"`: it says nothing about the network. How late a try may start is short of its timeout, so that a machine
-that cannot run all of its probes runs some well, and not all of them too late; and the longer for a probe that was
-passed over, so that each has its turn. A machine that is behind does not overlap tries either: servers that are asked
-more than they can answer answer all too late. One whose container is gone ends as `error="gone"`. `stop`, or the end of
-standard input, drops the tries under way.
+`error="late"`: it says nothing about the network. (In an open loop it is sent all the same: `lab.probes.kinds.load`.)
+How late a try may start is short of its timeout, so that a machine that cannot run all of its probes runs some well,
+and not all of them too late; and the longer for a probe that was passed over, so that each has its turn. A machine that
+is behind does not overlap tries either: servers that are asked more than they can answer answer all too late. One whose
+container is gone ends as `error="gone"`. `stop`, or the end of standard input, drops the tries under way.
+
+The agent also answers probes in the host's containers (`Probe.serves`), for kinds that need somebody to answer. A
+sample without a target says that it does, or why it cannot.
 """
 
+import contextlib
 import os
+import resource
 import select
 import sys
 import time
@@ -36,6 +41,8 @@ from lab.registry import KindError
 __all__ = ["Agent", "main"]
 
 _OUT_CHUNK = 1 << 16
+_STARTS_AT_ONCE = 64
+"""Tries that are started before answers are looked at again."""
 T = TypeVar("T", bound=Closable)
 _KINDS = tuple(PROBES)
 """Imported here, once for all agents that are forked from a process that has imported this."""
@@ -109,6 +116,9 @@ class Agent:
         self._containers: dict[str, _Container] = {}
         self._due: list[tuple[int, int, _ScheduledProbe]] = []
         self._deadlines: list[tuple[int, int, Attempt, _Container]] = []
+        self._calls: list[tuple[int, int, Callable[[], None]]] = []
+        self._serving: dict[Key, tuple[_Container, Closable]] = {}
+        """What answers probes here -> where, and the answering itself."""
         self._count = int.from_bytes(os.urandom(2), "big")
         self._secret = int.from_bytes(os.urandom(8), "big")
         self._commands = bytearray()
@@ -121,12 +131,18 @@ class Agent:
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         self.watch(self._in, select.EPOLLIN, self._read_commands)
+        _allow_many_sockets()
         try:
             while self._running:
-                for fd, _ in self._epoll.poll(self._patience()):
+                patience = self._patience()
+                if patience:
+                    # Epoll's own time-out is whole milliseconds, which is long for a load of 1,000 requests a second.
+                    select.select([self._epoll], [], [], None if patience < 0 else patience)
+                for fd, _ in self._epoll.poll(0):
                     ready = self._ready.get(fd)
                     if ready is not None:
                         ready()
+                self._make_calls()
                 self._expire()
                 self._start_due()
                 if self._samples and not self._writing:
@@ -152,12 +168,18 @@ class Agent:
         if self._ready.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def call_at(self, when: int, ready: Callable[[], None]) -> None:
+        self._count += 1
+        heappush(self._calls, (when, self._count, ready))
+
+    def _make_calls(self) -> None:
+        now = self._clock()
+        while self._calls and self._calls[0][0] <= now:
+            heappop(self._calls)[2]()
+
     def _patience(self) -> float:
-        """Seconds until something is due; -1 for ever. The kernel rounds up to whole milliseconds."""
-        due = min(
-            self._due[0][0] if self._due else sys.maxsize,
-            self._deadlines[0][0] if self._deadlines else sys.maxsize,
-        )
+        """Seconds until something is due; -1 for ever."""
+        due = min(queue[0][0] if queue else sys.maxsize for queue in (self._due, self._deadlines, self._calls))
         return -1 if due == sys.maxsize else max(0, due - self._clock()) / 1e9
 
     # Commands
@@ -198,6 +220,11 @@ class Agent:
             self._running = False
 
     def _remove(self, key: Key) -> None:
+        if key in self._serving:
+            container, answering = self._serving.pop(key)
+            container.shared.pop(key, None)
+            answering.close()
+            self._leave(container)
         series = self._series.pop(key, None)
         if series is not None:
             series.active = False
@@ -207,9 +234,34 @@ class Agent:
         container = self._container(probe.netns)
         container.users += 1
         self._remove(key_of(probe))
+        if probe.serves:
+            self._serve(probe, container)
+            return
         series = _ScheduledProbe(probe, container, first_due(probe, self._clock()))
         self._series[key_of(probe)] = series
         self._push(series)
+
+    def _serve(self, probe: Probe, container: _Container) -> None:
+        """Answer probes of a kind in a container, until it or its need is gone."""
+        serve, problem = PROBES.get(probe.probe).serve, ""
+        try:
+            if serve is None or container.gone:
+                raise NamespaceGone(container.path)
+            self._spaces.enter(container.path)
+            answering = serve(probe, self)
+        except NamespaceGone:
+            problem = "gone"
+        except OSError as error:
+            problem = error_text(error)
+        else:
+            container.shared[key_of(probe)] = answering
+            self._serving[key_of(probe)] = container, answering
+        finally:
+            self._spaces.home()
+        if problem:
+            self._leave(container)
+        said = Sample(t=self._clock(), probe=probe.probe, source=probe.source, target="", ok=not problem, error=problem)
+        self._samples += encode(said)
 
     def _push(self, series: _ScheduledProbe) -> None:
         self._count += 1
@@ -260,7 +312,9 @@ class Agent:
 
     def _start_due(self) -> None:
         now = self._clock()
-        while self._due and self._due[0][0] <= now:
+        for _ in range(_STARTS_AT_ONCE):
+            if not self._due or self._due[0][0] > now:
+                break
             series = heappop(self._due)[2]
             if not series.active:
                 continue
@@ -273,9 +327,14 @@ class Agent:
     def _start(self, series: _ScheduledProbe, due: int) -> None:
         probe, container = series.probe, series.container
         self._count += 1
-        attempt = PROBES.get(probe.probe).attempt(probe, due, self._count, _Shared(self, container))
+        kind = PROBES.get(probe.probe)
+        attempt = kind.attempt(probe, due, self._count, _Shared(self, container))
         attempt.sent = now = self._clock()
-        if now >= due + series.patience():
+        if kind.open_loop:
+            if now >= due + probe.timeout:
+                self._finish(attempt, container, False, "unsent")
+                return
+        elif now >= due + series.patience():
             series.passed += 1
             self._finish(attempt, container, False, "late")
             return
@@ -327,6 +386,9 @@ class Agent:
         if not container.users and not container.running:
             self._release(container)
         probe = attempt.probe
+        took = getattr(attempt, "took", None)
+        if took is None:
+            took = now - (attempt.due if PROBES.get(probe.probe).open_loop else attempt.sent)
         self._samples += encode(
             Sample(
                 t=attempt.due,
@@ -334,9 +396,10 @@ class Agent:
                 source=probe.source,
                 target=probe.target,
                 ok=ok,
-                latency=now - attempt.sent if ok else None,
+                latency=took if ok else None,
                 error=error,
                 answers=answers,
+                measured=getattr(attempt, "measured", {}),
                 late=attempt.sent - attempt.due,
             )
         )
@@ -357,6 +420,13 @@ class Agent:
         if self._writing:
             self._writing = False
             self.forget(self._out)
+
+
+def _allow_many_sockets() -> None:
+    """As many as this process may have: a load has one for each request that is not answered yet."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main(argv: Sequence[str] = ()) -> int:

@@ -37,7 +37,7 @@ def family_of(address: str) -> socket.AddressFamily:
 class Try:
     """What all kinds have in common."""
 
-    __slots__ = ("due", "number", "over", "probe", "sent")
+    __slots__ = ("due", "measured", "number", "over", "probe", "sent", "took")
 
     def __init__(self, probe: Probe, due: int, number: int) -> None:
         self.probe = probe
@@ -48,6 +48,10 @@ class Try:
         """Clock when it was started, 0 before."""
         self.over = False
         """True once its sample is written."""
+        self.took: int | None = None
+        """Nanoseconds that count as its time, where that is not from sending to its end."""
+        self.measured: dict[str, int] = {}
+        """What it has measured besides (`Sample.measured`)."""
 
     def start(self, poller: Poller, done: Done) -> None:
         """Make the socket and send; raises `OSError`."""

@@ -17,11 +17,14 @@ from lab.checkers.run import PlayedStep, nearest_rank
 from lab.checkers.steady import results_of
 from lab.checkers.world import name_of
 from lab.kinds.overlays import DEFAULT
-from lab.kinds.probes import ordered_probes
+from lab.kinds.probes import is_open_loop, ordered_probes
 from lab.kinds.verbs import verb_of
 from lab.scenario.packaged import called
 
 __all__ = ["settled", "summarise"]
+
+_PACKETS = ("sent", "lost", "duplicates", "reordered")
+"""What tries measure that is added up."""
 
 
 def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any]:
@@ -126,7 +129,23 @@ def _samples(run: RecordedRun) -> dict[str, Any]:
             "p95": nearest_rank(times, 95),
             "p99": nearest_rank(times, 99),
         }
+        if is_open_loop(kind):
+            kinds[kind]["late_p99"] = nearest_rank(sorted(sample.late for sample in samples), 99)
+            kinds[kind]["unsent"] = sum(sample.error == "unsent" for sample in samples)
+        if found := _measured([sample.measured for sample in samples if sample.measured]):
+            kinds[kind]["measured"] = found
     return kinds
+
+
+def _measured(tries: list[dict[str, int]]) -> dict[str, Any]:
+    """Numbers of packets, all together, and their loss; of everything else the median of the tries."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(key for measured in tries for key in measured):
+        values = sorted(measured[name] for measured in tries if name in measured)
+        found[name] = sum(values) if name in _PACKETS else nearest_rank(values, 50)
+    if found.get("sent"):
+        found["loss"] = round(found.get("lost", 0) / found["sent"], 6)
+    return found
 
 
 def _outage(outage: Outage | None) -> dict[str, Any] | None:

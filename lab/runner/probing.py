@@ -6,17 +6,26 @@ schedule hangs on the clock, so no series is shifted).
 """
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from lab.contracts.lab import Host, Lab, Probe
 from lab.contracts.overlay import Overlay
-from lab.kinds.probes import asks_name
+from lab.errors import LabError
+from lab.kinds.probes import PROBES, asks_name, port_of
 from lab.records.history import Sample
 from lab.runner.state import LiveState, Series
 from lab.scenario.resolve import ProbePlan, Replica
+from lab.scenario.values import UNITS
 
 T = TypeVar("T")
+_PATIENCE = 10 * UNITS["s"]
+"""How long to wait for containers to answer probes before they are asked all the same."""
+_TAKEN = os.strerror(errno.EADDRINUSE).lower()
 Failed = Callable[[BaseException], None]
 
 
@@ -43,13 +52,22 @@ class Probing:
         self._take = take
         self._failed = failed
         self._plans: dict[int, ProbePlan] = dict(enumerate(live.scenario.probes))
+        self._syncing = asyncio.Lock()
+        self._answers: dict[tuple[str, str], asyncio.Event] = {}
+        """(probe, container) -> set when the lab answers such probes there."""
         self._streams: dict[str, list[tuple[asyncio.Task[None], dict[Series, Probe]]]] = {}
         """Host -> its streams, each with what it measures."""
 
     @property
     def series(self) -> list[Series]:
         """Everything that is measured now."""
-        return [key for streams in self._streams.values() for _, probes in streams for key in probes]
+        return [
+            key
+            for streams in self._streams.values()
+            for _, probes in streams
+            for key, probe in probes.items()
+            if not probe.serves
+        ]
 
     def add_plan(self, plan: ProbePlan) -> int:
         """One more plan, from the next `sync` on; returns its number for `drop_plan`."""
@@ -63,7 +81,12 @@ class Probing:
 
     async def sync(self) -> None:
         """Make the streams measure what should be measured now."""
+        async with self._syncing:
+            await self._sync()
+
+    async def _sync(self) -> None:
         wanted = await self._wanted()
+        begun: list[asyncio.Event] = []
         for name, host in self._lab.hosts.items():
             left = wanted.get(name, {})
             kept, ended = [], []
@@ -76,8 +99,27 @@ class Probing:
                     ended.append(task)
             await _cancel(ended)
             self._streams[name] = kept
-            if left:
-                self._start(host, left)
+            serving = [key for key, probe in left.items() if probe.serves]
+            for container in dict.fromkeys(source for _, source, _ in serving):
+                # Each has a stream of its own: one that goes must not interrupt the answers of others.
+                answering = {key: left[key] for key in serving if key[1] == container}
+                for key in answering:
+                    self._answers[key[:2]] = asyncio.Event()
+                    begun.append(self._answers[key[:2]])
+                self._start(host, answering)
+            wanted[name] = {key: probe for key, probe in left.items() if not probe.serves}
+        if begun:
+            # Who asks before somebody answers is refused.
+            waiting: asyncio.Future[Any] = asyncio.gather(*(event.wait() for event in begun))
+            patience: asyncio.Future[Any] = asyncio.create_task(self._patience())
+            await asyncio.wait([waiting, patience], return_when=asyncio.FIRST_COMPLETED)
+            await _cancel([waiting, patience])
+        for name, host in self._lab.hosts.items():
+            if wanted.get(name):
+                self._start(host, wanted[name])
+
+    async def _patience(self) -> None:
+        await self._lab.sleep_until(self._lab.now() + _PATIENCE)
 
     async def stop(self) -> None:
         """End all streams."""
@@ -94,6 +136,16 @@ class Probing:
             self._failed(error)
 
     def _sample(self, sample: Sample) -> None:
+        if not sample.target:
+            if sample.ok:
+                self._answers.setdefault((sample.probe, sample.source), asyncio.Event()).set()
+            elif sample.error == _TAKEN:
+                port = PROBES.get(sample.probe).port
+                text = (
+                    f"{sample.probe} probes cannot be answered in {sample.source}: their port ({port}) is in use there"
+                )
+                self._failed(LabError(f"{text}; choose another by `options: {{port: N}}`"))
+            return
         # A try that was under way when its container was removed says nothing about anything that is there.
         asks = sample.source in self._live.running and sample.source not in self._live.stopped
         if asks and (asks_name(sample.probe) or sample.target in self._live.placed):
@@ -102,13 +154,48 @@ class Probing:
     async def _wanted(self) -> dict[str, dict[Series, Probe]]:
         wanted: dict[str, dict[Series, Probe]] = {}
         for plan in self._plans.values():
+            probes: list[tuple[str, Probe]] = []
             for source in self._live.awake().values():
-                if not plan.asks(source):
-                    continue
-                for probe in await self._from(plan, source):
-                    key = (probe.probe, probe.source, probe.target)
-                    wanted.setdefault(source.host, {}).setdefault(key, probe)
+                if plan.asks(source):
+                    probes += [(source.host, probe) for probe in await self._from(plan, source)]
+            for host, probe in [*self._in_turn(plan, probes), *self._answering(plan, probes)]:
+                wanted.setdefault(host, {}).setdefault((probe.probe, probe.source, probe.target), probe)
         return wanted
+
+    @staticmethod
+    def _in_turn(plan: ProbePlan, probes: list[tuple[str, Probe]]) -> list[tuple[str, Probe]]:
+        """Of a plan with a rate: its pairs take turns, evenly."""
+        if not plan.rate:
+            return probes
+        every = plan.rate * len(probes)
+        return [
+            (host, msgspec.structs.replace(probe, every=every, first=(number + 1) * plan.rate))
+            for number, (host, probe) in enumerate(probes)
+        ]
+
+    def _answering(self, plan: ProbePlan, probes: list[tuple[str, Probe]]) -> list[tuple[str, Probe]]:
+        """What the lab itself has to answer in the containers that are asked."""
+        kind = PROBES.find(_asked(plan))
+        if kind is None or kind.serve is None:
+            return []
+        asked = [name for name in dict.fromkeys(probe.target for _, probe in probes) if name in self._live.awake()]
+        return [
+            (
+                self._live.placed[name].host,
+                Probe(
+                    probe=kind.name,
+                    container=name,
+                    source=name,
+                    target="",
+                    address="",
+                    port=port_of(kind.name, plan.options),
+                    every=plan.every,
+                    timeout=plan.timeout,
+                    serves=True,
+                ),
+            )
+            for name in asked
+        ]
 
     async def _from(self, plan: ProbePlan, source: Replica) -> list[Probe]:
         if asks_name(plan.kind):
@@ -118,7 +205,8 @@ class Probing:
         for target in self._live.placed.values():
             if target.name == source.name or not plan.asked(target):
                 continue
-            endpoint = self._overlay.endpoint(source, target, target.port)
+            port = port_of(_asked(plan), plan.options) or target.port
+            endpoint = self._overlay.endpoint(source, target, port)
             if endpoint is not None:
                 probes.append(self._probe(plan, source, target.name, *endpoint, path=target.path))
         return probes
@@ -139,7 +227,12 @@ class Probing:
         )
 
 
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+def _asked(plan: ProbePlan) -> str:
+    """The kind of which its tries are."""
+    return str(plan.options.get("by", plan.kind))
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -276,7 +276,7 @@ class Stage:
     @property
     def broken(self) -> bool:
         """See `lab.contracts.fault.Bench`."""
-        return bool(self._faults)
+        return any(not fault.harmless for fault in self._faults.values())
 
     async def resumed(self, host: str) -> None:
         """See `lab.contracts.fault.Bench`."""

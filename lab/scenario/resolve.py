@@ -147,6 +147,8 @@ class ProbePlan(Struct, frozen=True, kw_only=True):
     every: int
     timeout: int
     options: dict[str, bool | int | str] = {}
+    rate: int = 0
+    """Nanoseconds from one try of the whole plan to the next, whose pairs take turns; 0: each pair tries `every`."""
 
     def asks(self, replica: Replica) -> bool:
         """Whether this replica is a source."""
@@ -503,7 +505,7 @@ def _link(sender: str, receiver: str, link: Link) -> dict[str, Any]:
 
 def _probe_plan(plan: ProbePlan) -> dict[str, Any]:
     body: dict[str, Any] = msgspec.to_builtins(plan)
-    return {key: value for key, value in body.items() if value or key != "options"}
+    return {key: value for key, value in body.items() if value or key not in ("options", "rate")}
 
 
 def _step(index: int, step: Step) -> dict[str, Any]:

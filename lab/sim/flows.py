@@ -21,8 +21,4 @@ class Flow(Struct, frozen=True):
     """The container."""
     destination: str
     port: int
-
-    @property
-    def protocol(self) -> Protocol:
-        """Probes know two."""
-        return "tcp" if self.port else "icmp"
+    protocol: Protocol

@@ -81,6 +81,10 @@ class LinkModel(DirectionModel):
                 pause = min(pause * 2, RTO_MAX)
         return self._arrives(ready)
 
+    def loses_segment(self) -> bool:
+        """Whether one segment of a stream is lost; a draw."""
+        return self._gone()
+
     def swallows(self, now: int, size: int) -> bool:
         """Whether a link that varies takes what is written to a TCP connection now, and nothing arrives of it."""
         if not self._queue.passes(now, size):

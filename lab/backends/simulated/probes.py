@@ -18,8 +18,10 @@ from lab.backends.simulated.reach import LOCAL, Route
 from lab.contracts.lab import Probe
 from lab.contracts.probe import first_due
 from lab.kinds.probes import PROBES
+from lab.probes.train import PacketTrain
 from lab.records.history import Sample
 from lab.sim.network import SYN_RETRY
+from overlay.compiled_policy import Protocol
 from overlay.errors import UsageError
 
 __all__ = ["Prober"]
@@ -60,6 +62,9 @@ class Prober:
         loop = asyncio.get_running_loop()
         scheduler = self.scheduler
         for probe in probes:
+            if probe.serves:  # on simulated hosts every container answers
+                stream.put(Sample(t=scheduler.now, probe=probe.probe, source=probe.source, target="", ok=True))
+                continue
             scheduler.at(first_due(probe, scheduler.now), self._due, stream, probe)
         try:
             while True:
@@ -98,12 +103,20 @@ class Prober:
             answer = self._names[key] = _ask(daemon.router.query, name)
         return answer
 
-    def end(self, stream: _Stream, probe: Probe, due: int, answer: _Answer) -> None:
+    def end(
+        self,
+        stream: _Stream,
+        probe: Probe,
+        due: int,
+        answer: _Answer,
+        took: int | None = None,
+        measured: dict[str, int] | None = None,
+    ) -> None:
         """A try is over: its sample."""
         if not stream.open:
             return
         ok, error, answers = answer
-        latency = self.scheduler.now - due if ok else None
+        latency = (self.scheduler.now - due if took is None else took) if ok else None
         stream.put(
             Sample(
                 t=due,
@@ -114,6 +127,7 @@ class Prober:
                 latency=latency,
                 error=error,
                 answers=answers,
+                measured=measured or {},
             )
         )
 
@@ -128,21 +142,37 @@ class Prober:
 class _Try:
     """One try under way (`lab.contracts.probe.SimulatedTry`)."""
 
-    __slots__ = ("_container", "_due", "_prober", "_stream", "probe")
+    __slots__ = ("_container", "_due", "_prober", "_size", "_stream", "_train", "measured", "probe")
 
     def __init__(self, prober: Prober, stream: _Stream, probe: Probe, due: int, container: SimContainer) -> None:
         self.probe = probe
         self._prober, self._stream, self._due, self._container = prober, stream, due, container
+        self.measured: dict[str, int] | None = None
+        self._size = 0
 
-    def exchange(self, there: int, back: int, *, port: int = 0) -> None:
+    def exchange(self, there: int, back: int, *, port: int = 0, protocol: Protocol | None = None) -> None:
         """One packet there and one back."""
         reach = self._prober.host.reach
-        route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port)
+        route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port, protocol)
         answered = reach.exchange(route, self._due, there, back) if route is not None else None
         if route is None or answered is None or answered > self._deadline:
             self._prober.scheduler.at(self._deadline, self._timeout)
         else:
-            self._prober.scheduler.at(answered, self._answered, route, port)
+            self._prober.scheduler.at(answered, self._answered, route, port, protocol)
+
+    def train(self, packets: int, gap: int, size: int) -> None:
+        """Datagrams with numbers, each on its own way."""
+        self._train = PacketTrain(packets)
+        scheduler, due = self._prober.scheduler, self._due
+        for number in range(packets):
+            if due + number * gap < self._deadline:
+                scheduler.at(due + number * gap, self._packet, number, size)
+        scheduler.at(due + self.probe.timeout * 9 // 10, self._train_over)
+
+    def transfer(self, size: int) -> None:
+        """A TCP connection that carries so many bytes."""
+        self._size = size
+        self._connect(size, 0, 0, SYN_RETRY)
 
     def connect(self, there: int = 0, back: int = 0, *, serving: int = 0) -> None:
         """A TCP connection, a request and its answer."""
@@ -169,24 +199,57 @@ class _Try:
                 scheduler.at(deadline, self._timeout)
             return
         target = reach.target(route)
-        if target is None or target.port != route.port:
+        if target is None or (target.port != route.port and not self._size):
             scheduler.at(min(opened, deadline), self._end, _REFUSED)
             return
         if target.stopped and (there or back):  # the kernel takes the connection
             scheduler.at(deadline, self._timeout)
             return
-        answered = reach.stream(route, opened, there, back) if there or back else opened
+        if self._size:
+            carried = reach.transfer(route, opened, self._size, deadline)
+            answered = carried[0] if carried is not None else None
+            if carried is not None:
+                self.measured = {"throughput": self._size * 8_000_000_000 // carried[1]}
+        else:
+            answered = reach.stream(route, opened, there, back) if there or back else opened
         if answered is None or answered + serving > deadline:
             scheduler.at(deadline, self._timeout)
         else:
             scheduler.at(answered + serving, self._answered, route, port)
 
-    def _answered(self, route: Route, port: int) -> None:
+    def _packet(self, number: int, size: int) -> None:
+        """A packet of a train sets out."""
+        host, now = self._prober.host, self._prober.scheduler.now
+        self._train.sent(number, now)
+        route = host.reach.route(host.name, self._container.id, self.probe.address, self.probe.port, "udp")
+        if route is None or not self._container.running:
+            return
+        arrived = host.reach.over(route.there, now + LOCAL, size)
+        answered = host.reach.over(route.back, arrived, size) if arrived is not None else None
+        if arrived is not None and answered is not None and answered + LOCAL < self._deadline:
+            self._prober.scheduler.at(answered + LOCAL, self._train_answered, number, arrived)
+
+    def _train_answered(self, number: int, arrived: int) -> None:
+        whole = self._train.whole
+        self._train.answered(number, arrived, self._prober.scheduler.now)
+        if self._train.whole and not whole:
+            self._train_ends()
+
+    def _train_over(self) -> None:
+        if not self._train.whole:
+            self._train_ends()
+
+    def _train_ends(self) -> None:
+        took = self._train.median_trip()
+        answer = _OK if took is not None else (False, "timeout", ())
+        self._prober.end(self._stream, self.probe, self._due, answer, took, self._train.measured())
+
+    def _answered(self, route: Route, port: int, protocol: Protocol | None = None) -> None:
         """The answer is in, if the way is still there."""
         host = self._prober.host
         if not self._container.running:
             self._end(_GONE)
-        elif host.reach.route(host.name, self._container.id, self.probe.address, port) == route:
+        elif host.reach.route(host.name, self._container.id, self.probe.address, port, protocol) == route:
             self._end(_OK)
         else:
             self._prober.scheduler.at(self._deadline, self._timeout)
@@ -201,7 +264,7 @@ class _Try:
         self._end((False, "timeout", ()))
 
     def _end(self, answer: _Answer) -> None:
-        self._prober.end(self._stream, self.probe, self._due, answer)
+        self._prober.end(self._stream, self.probe, self._due, answer, None, self.measured if answer[0] else None)
 
 
 def _ask(query: Callable[[bytes], bytes | None], target: str) -> _Answer:

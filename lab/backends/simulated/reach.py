@@ -4,7 +4,7 @@ Owns which kind of address leads where: the overlay (`lab.sim.walk`), the engine
 and hosts themselves. What it found is remembered until something that forwards changes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address, ip_interface
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from lab.sim.kernel import Kernel
 from lab.sim.link_model import RTO_MIN
 from lab.sim.network import SimNetwork
 from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
+from overlay.compiled_policy import Protocol
 from overlay.config import Address
 from overlay.docker.containers import EXPOSED
 from overlay.env import MICROSECOND, SECOND
@@ -24,6 +25,7 @@ LOCAL = 40 * MICROSECOND
 _LOOK = SECOND
 """How often a daemon looks at what its kernel has forwarded (`overlay.runtime.sleeve`)."""
 _ETHERNET = 1500
+_MSS = 1400
 _HEADERS = 52
 """Bytes of IP, TCP and its options before a segment's own."""
 
@@ -64,7 +66,7 @@ class LabRoutes:
         self._spoken_to = spoken_to
         self._spoken: dict[str, dict[str, None]] = {}
         """Host -> MACs elsewhere that it has sent frames to since it looked last."""
-        self._known: dict[tuple[str, str, str, int], _Found] = {}
+        self._known: dict[tuple[str, str, str, int, Protocol], _Found] = {}
         self._decided: dict[Flow, bool] = {}
         """What the packet filters of both hosts say, as long as nothing changes."""
         self.passed: Callable[[Flow], None] = lambda flow: None
@@ -85,17 +87,22 @@ class LabRoutes:
         self._decided.clear()
         self.walks.forget()
 
-    def route(self, host: str, container: str, address: str, port: int) -> Route | None:
-        """From a container (its id; empty: the host itself) to an address and port; None: no answer comes back."""
+    def route(
+        self, host: str, container: str, address: str, port: int, protocol: Protocol | None = None
+    ) -> Route | None:
+        """From a container (its id; empty: the host itself) to an address and port; None: no answer comes back.
+
+        By default ports are TCP's, and port 0 is ICMP."""
+        protocol = protocol or ("tcp" if port else "icmp")
         if self._cuts != self._network.cuts:
             self._cuts = self._network.cuts
             self._known.clear()
-        key = (host, container, address, port)
+        key = (host, container, address, port, protocol)
         if key in self._known:
             found = self._known[key]
         else:
             self.walks.tunnelled = False
-            found = self._find(host, container, address, port)
+            found = self._find(host, container, address, port, protocol)
             if not self.walks.tunnelled:
                 self._known[key] = found
         route = found.route
@@ -105,7 +112,7 @@ class LabRoutes:
                 route = self._along(heard, port)
             if route is not None and heard is not None:
                 there = heard.there
-                flow = Flow(host, container or EXPOSED, heard.own, there.host, there.container, address, port)
+                flow = Flow(host, container or EXPOSED, heard.own, there.host, there.container, address, port, protocol)
                 route = route if self._may(flow) else None
         self._note(host, container or EXPOSED, address, route)
         return route
@@ -116,14 +123,18 @@ class LabRoutes:
 
     def exchange(self, route: Route, now: int, there: int, back: int) -> int | None:
         """When the answer to a packet of `there` bytes is in, if it has `back` bytes; None: one of them was lost."""
-        time = now + LOCAL
-        for hops, size in ((route.there, there), (route.back, back)):
-            for hop in hops:
-                arrivals = self._network.way(hop.sender, hop.receiver).arrivals(time, size + hop.overhead)
-                if not arrivals:
-                    return None
-                time = min(arrivals)
-        return time + LOCAL
+        arrived = self.over(route.there, now + LOCAL, there)
+        answered = self.over(route.back, arrived, back) if arrived is not None else None
+        return answered + LOCAL if answered is not None else None
+
+    def over(self, hops: Sequence[Hop], time: int, size: int) -> int | None:
+        """When a packet that sets out at `time` is at the end of these hops; None: it was lost."""
+        for hop in hops:
+            arrivals = self._network.way(hop.sender, hop.receiver).arrivals(time, size + hop.overhead)
+            if not arrivals:
+                return None
+            time = min(arrivals)
+        return time
 
     def stream(self, route: Route, now: int, there: int, back: int) -> int | None:
         """When the answer on an open TCP connection is in, retransmissions included; None: full packets are too big."""
@@ -136,7 +147,35 @@ class LabRoutes:
                 time = way.segment(time, size + hop.overhead, max(RTO_MIN // 2, 2 * way.delay))
         return time + LOCAL
 
-    def _find(self, host: str, container: str, address: str, port: int) -> _Found:
+    def transfer(self, route: Route, now: int, size: int, deadline: int) -> tuple[int, int] | None:
+        """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of so many
+        bytes on an open TCP connection; None: not by the deadline, or full packets are too big.
+
+        TCP in rounds of one round trip: slow start from ten segments, halved by a loss, one more in each round after
+        that, no more than the slowest link and 100 ms of queue hold. It takes no turns from what else is under way."""
+        ways = [(self._network.way(hop.sender, hop.receiver), hop) for hop in route.there]
+        if any(way.limit and min(_MSS + _HEADERS + hop.overhead, hop.largest) > way.limit for way, hop in ways):
+            return None
+        back = [self._network.way(hop.sender, hop.receiver) for hop in route.back]
+        trip = 4 * LOCAL + sum(way.delay for way, _ in ways) + sum(way.delay for way in back)
+        rates = [way.link.rate for way, _ in ways if way.link.rate]
+        per_segment = (_MSS + _HEADERS) * 8 * SECOND // min(rates) if rates else 0
+        most = max(10, (trip + SECOND // 10) // per_segment) if per_segment else 1 << 20
+        left, window, threshold, time = -(-size // _MSS), 10, most, now
+        while left:
+            burst = min(window, left)
+            lost = sum(any(way.loses_segment() for way, _ in ways) for _ in range(burst))
+            time += max(trip, burst * per_segment) + (RTO_MIN if lost == burst else 0)
+            left -= burst - lost
+            if lost:
+                window = threshold = max(2, window // 2)
+            else:
+                window = min(window * 2 if window < threshold else window + 1, most)
+            if time > deadline:
+                return None
+        return time, max(time - now - trip, -(-size // _MSS) * per_segment, MICROSECOND)
+
+    def _find(self, host: str, container: str, address: str, port: int, protocol: Protocol) -> _Found:
         if container and not self.alive(host, container):
             return _Found(None)
         engine = self._engines[host]
@@ -147,7 +186,7 @@ class LabRoutes:
             if address == str(engine.bridge.ip):
                 return _Found(Route(host, "", (), (), port))
             if self._network.known(address):
-                return _Found(self._over_underlay(host, address, port))
+                return _Found(self._over_underlay(host, address, port, protocol))
         trip = self.walks.round_trip(host, container or EXPOSED, address)
         return _Found(self._along(trip, port), True, trip)
 
@@ -181,8 +220,7 @@ class LabRoutes:
         longest = max((net.prefixlen for net in nets if asked in net), default=-1)
         return longest >= 0 and not (asked in bridge and bridge.prefixlen >= longest)
 
-    def _over_underlay(self, host: str, address: str, port: int) -> Route | None:
-        protocol = "tcp" if port else "icmp"
+    def _over_underlay(self, host: str, address: str, port: int, protocol: Protocol) -> Route | None:
         site = self._network.reached(host, protocol, Address(address, port))
         if site is None or self._network.way(site.name, host).stops(protocol, 0):
             return None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lab.contracts.lab import Probe
@@ -16,6 +17,7 @@ from lab.contracts.probe import AgentCommand, encode_command, key_of, phase_of
 from lab.kinds.probes import PROBES
 from lab.probes.agent import Agent
 from lab.probes.kinds.http import HttpTry
+from lab.probes.tries import Try
 from lab.records.history import Sample, decode
 
 ROOT = Path(__file__).parents[3]
@@ -319,3 +321,103 @@ def test_bad_commands_are_named_and_survived(lab: Lab) -> None:
     lab.agent.stdin.close()
     assert lab.agent.wait(60) == 0
     lab.agent.stdin = None
+
+
+def answering(kind: str, container: subprocess.Popen[bytes], port: int) -> Probe:
+    return probe(kind, "", container, port=port, serves=True)
+
+
+def test_the_agent_answers_what_needs_an_answer(lab: Lab) -> None:
+    box = lab.container()
+    taken = answering("udp", box, 53)
+    lab.tell(
+        AgentCommand(
+            add=(
+                answering("udp", box, 7007),
+                answering("jitter", box, 7008),
+                answering("throughput", box, 7009),
+                replace_source(taken, "other"),
+            )
+        )
+    )
+    said = lab.read(lambda got: len(got) >= 4)
+    assert sorted((s.probe, s.source, s.target, s.ok, s.error) for s in said) == [
+        ("jitter", "c", "", True, ""),
+        ("throughput", "c", "", True, ""),
+        ("udp", "c", "", True, ""),
+        ("udp", "other", "", False, "address already in use"),
+    ]
+    asked = {"every": 100 * MS, "timeout": 20_000 * MS}
+    lab.tell(
+        AgentCommand(
+            add=(
+                probe("udp", "echo", box, port=7007, **asked),
+                probe("udp", "six", box, address="::1", port=7007, **asked),
+                probe("udp", "nobody", box, port=7010, **asked),
+                probe("jitter", "train", box, port=7008, options={"packets": 12, "gap_ms": 1}, **asked),
+                probe("throughput", "bulk", box, port=7009, options={"size_kb": 3000}, **asked),
+                probe("load", "load", box, port=7007, options={"by": "udp"}, **asked),
+            )
+        )
+    )
+    seen = {s.target: s for s in lab.read(lambda got: len({s.target for s in got}) == 6)}
+    assert {target: (s.ok, s.error) for target, s in seen.items()} == {
+        "echo": (True, ""),
+        "six": (True, ""),
+        "nobody": (False, "refused"),
+        "train": (True, ""),
+        "bulk": (True, ""),
+        "load": (True, ""),
+    }
+    train, bulk = seen["train"].measured, seen["bulk"].measured
+    assert (train["sent"], train["lost"]) == (12, 0) and train["jitter"] > 0
+    assert bulk["throughput"] > 0
+    assert (seen["load"].latency or 0) >= seen["load"].late > 0, "the time of a load counts from when it was due"
+    lab.tell(AgentCommand(remove=(("udp", "c", ""), ("udp", "c", "echo"), ("udp", "c", "six"))))
+    lab.read(lambda got: any(s.error == "refused" and s.probe == "load" for s in got))
+
+
+def replace_source(one: Probe, source: str) -> Probe:
+    return msgspec.structs.replace(one, source=source)
+
+
+def test_an_open_loop_sends_what_is_late_and_counts_from_when_it_was_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that stalls for 300 ms must not hide what a client would have waited meanwhile."""
+    clock = [0]
+    sent: list[int] = []
+
+    class Answered(Try):
+        def start(self, poller: object, done: Callable[..., None]) -> None:
+            sent.append(self.due)
+            done(self, True, "", ())
+
+        def close(self) -> None:
+            pass
+
+    at_once = replace(PROBES.get("http"), attempt=lambda asked, due, number, _: Answered(asked, due, number))
+    monkeypatch.setitem(PROBES._loaded, "http", at_once)
+    agent = Agent(-1, -1, lambda: clock[0])
+    fields = {"container": "c", "source": "c", "address": "127.0.0.1", "every": 10 * MS, "first": 10 * MS}
+    agent._add(Probe(probe="load", target="t", timeout=200 * MS, options={"by": "http"}, **fields))  # type: ignore[arg-type]
+    clock[0] = 310 * MS
+    agent._start_due()
+    samples = [sample for sample in map(decode, bytes(agent._samples).splitlines()) if isinstance(sample, Sample)]
+    assert [sample.t for sample in samples] == list(range(0, 320 * MS, 10 * MS)), "no try is left out"
+    assert sent == list(range(120 * MS, 320 * MS, 10 * MS))
+    assert {sample.error for sample in samples if not sample.ok} == {"unsent"}
+    good = [sample for sample in samples if sample.ok]
+    assert [sample.latency for sample in good] == [310 * MS - sample.t for sample in good]
+
+
+def test_stalls_are_caught_up_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are looked at between: a crowd of overdue tries cannot keep the agent from reading."""
+    clock = [0]
+    agent = Agent(-1, -1, lambda: clock[0])
+    asked = Probe(
+        probe="udp", container="c", source="c", target="t", address="127.0.0.1", port=1, every=MS, timeout=50 * MS
+    )
+    agent._add(asked)
+    clock[0] = 1000 * MS
+    agent._start_due()
+    assert len(agent._samples.splitlines()) == 64
+    assert agent._patience() == 0
