@@ -39,9 +39,9 @@ def outcome(sample: Sample, should: bool | None, answers: tuple[str, ...] | None
         return NOTHING
     if not sample.ok:
         return CUT if should is False else MISSED
-    if should is False:
-        return LEAKED
-    return WRONG if answers is not None and sample.answers != answers else REACHED
+    if answers is not None:  # a name: an answer from a moment ago is wrong, whatever it is now
+        return REACHED if sample.answers == answers else WRONG
+    return LEAKED if should is False else REACHED
 
 
 class Feed:
@@ -161,7 +161,7 @@ class Feed:
 
     def _demand(self, key: SeriesKey) -> tuple[bool | None, tuple[str, ...] | None]:
         should = self._world.should(key)
-        named = should and asks_name(key[0])
+        named = should is not None and asks_name(key[0])
         return should, self._world.should_answer(key[1], key[2]) if named else None
 
     def _judge_anew(self, t: int) -> None:

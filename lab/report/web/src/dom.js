@@ -23,6 +23,9 @@ export const name = (text, most = 40) =>
 
 export const short = (text, most = 40) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
+/** Cut in the middle: numbers at the end of names tell them apart. */
+export const brief = (text, most) => (text.length > most ? `${text.slice(0, Math.ceil(most / 2) - 1)}…${text.slice(-Math.floor(most / 2))}` : text);
+
 export function table(header, rows, caption) {
   return h("table", {},
     h("caption", { class: "off" }, caption),
@@ -39,7 +42,7 @@ export function figure({ id, title, caption, rows, csv }, ...content) {
   }, h("summary", {}, "As a table"), box);
   const root = h("section", { class: "figure", id, "aria-labelledby": `${id}-title` },
     h("h2", { id: `${id}-title` }, title),
-    h("figure", {}, say, content, h("figcaption", {}, caption, " ", csv ? h("a", { href: csv }, "Data (CSV)") : null)),
-    rows ? details : null);
+    h("figure", {}, say, content, h("figcaption", {}, caption, " ", csv ? h("a", { href: csv }, "Data (CSV)") : null),
+      rows ? details : null));
   return { root, say, refresh: () => rows && details.open && fill(box, [rows()]) };
 }

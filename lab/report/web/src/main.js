@@ -4,16 +4,20 @@ import "./page.css";
 
 import { h } from "./dom.js";
 import { start as startLive } from "./live.js";
+import { latency } from "./latency.js";
 import { matrix } from "./matrix.js";
 import { Page } from "./page.js";
 import { onScheme } from "./palette.js";
+import { ring } from "./ring.js";
+import { steps } from "./steps.js";
+import { strips } from "./strips.js";
 import { timebar } from "./timebar.js";
 import { topology } from "./topology.js";
 
 export function mount(root, data) {
   const page = new Page(data);
   const bar = timebar(page);
-  const parts = [topology(page), matrix(page)];
+  const parts = [topology(page), matrix(page), strips(page), steps(page), latency(page), strips(page, { names: true }), ring(page)];
   root.replaceChildren(bar.root, h("div", { class: "figures" }, parts.map((part) => part.root)));
   const all = [bar, ...parts];
   const draw = (due) => { for (const part of all) part.draw(due); };
@@ -27,6 +31,15 @@ export function mount(root, data) {
   }).observe(root);
   draw();
   bar.resize();
+  // `#t=12.5` is a moment of the run, `#step-3` a step of it.
+  const follow = () => {
+    const found = /^#t=(\d+(?:\.\d+)?)$/.exec(location.hash);
+    if (!found) return;
+    page.setNow(Number(found[1]) * 1e9);
+    root.scrollIntoView();
+  };
+  addEventListener("hashchange", follow);
+  follow();
   return page;
 }
 

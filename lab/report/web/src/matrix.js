@@ -1,6 +1,6 @@
 // Who reaches whom at the moment: a cell per pair of containers, source to the left, target on top.
 import { cell, sized } from "./cells.js";
-import { figure, h, name, short, table } from "./dom.js";
+import { brief, figure, h, name, short, table } from "./dom.js";
 import { CUT, LEAKED, MISSED, NOTHING, REACHED, WORDS } from "./model.js";
 import { colours } from "./palette.js";
 import { hide, show } from "./tooltip.js";
@@ -12,10 +12,11 @@ export function matrix(page) {
   const canvas = h("canvas", { tabindex: "0", role: "img", "aria-describedby": "matrix-keys" });
   const scroll = h("div", { class: "scroll matrix" }, canvas);
   const zoom = h("input", { type: "range", min: 0, max: 100, value: 0, "aria-label": "Zoom of the matrix", oninput: draw });
+  const key = legend();
   const frame = figure({
     id: "matrix", title: "Who reaches whom", rows,
     caption: "Each cell is the last try of one pair by then, source to the left, target on top. Arrow keys move between cells.",
-  }, h("label", { class: "zoom" }, "zoom ", zoom), scroll, legend());
+  }, h("label", { class: "zoom" }, "zoom ", zoom), scroll, key);
   let names = [], cells = new Map(), size = 20, edge = 90, focus = null;
 
   function collect() {
@@ -58,7 +59,7 @@ export function matrix(page) {
     for (let row = 0; row < names.length; row++) {
       if (labelled) {
         pen.fillStyle = names[row] in page.view.replicas ? colour.ink : colour.muted;
-        const text = short(names[row], LETTERS);
+        const text = brief(names[row], LETTERS);
         pen.textAlign = "right";
         pen.fillText(text, edge - 5, edge + size * (row + 0.5));
         pen.save();
@@ -89,8 +90,8 @@ export function matrix(page) {
     const asked = tally.reduce((sum, each) => sum + each, 0) - tally[NOTHING];
     if (!asked) return "No pair has been tried in time.";
     const parts = [`${tally[REACHED]} of ${count(asked, "pair")} reached`];
-    if (tally[CUT]) parts.push(`${tally[CUT]} cut off, as ${tally[CUT] === 1 ? "it" : "they"} should be`);
-    if (tally[MISSED]) parts.push(`${tally[MISSED]} not reached`);
+    if (tally[CUT]) parts.push(`${tally[CUT]} not, as expected`);
+    if (tally[MISSED]) parts.push(`${tally[MISSED]} not, unexpectedly`);
     if (tally[LEAKED]) parts.push(`${tally[LEAKED]} reached across a cut`);
     return `${parts.join(", ")}.`;
   }
@@ -127,14 +128,14 @@ export function matrix(page) {
     frame.say.textContent = said.filter(Boolean).join(", ");
     frame.say.setAttribute("aria-live", "polite");
   });
-  return { root: frame.root, draw, resize: draw };
+  return { root: frame.root, draw, resize: draw, recolour: key.redraw };
 }
 
 /** What the cells mean; drawn with the same pen as the cells. */
-export function legend(states = [REACHED, CUT, MISSED, LEAKED, NOTHING]) {
+export function legend(states = [REACHED, CUT, MISSED, LEAKED, NOTHING], words = {}) {
   const items = states.map((state) => {
     const canvas = h("canvas", { "aria-hidden": "true" });
-    return { state, canvas, item: h("li", {}, canvas, " ", WORDS[state]) };
+    return { state, canvas, item: h("li", {}, canvas, " ", words[state] ?? WORDS[state]) };
   });
   const root = h("ul", { class: "legend" }, items.map(({ item }) => item));
   root.redraw = () => items.forEach(({ state, canvas }) => cell(sized(canvas, 14, 14), state, 1, 1, 12, 12));

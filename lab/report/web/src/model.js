@@ -5,7 +5,7 @@
 // know how anything is drawn. What should be true was decided by Python; tests hold the two equal.
 
 export const NOTHING = 0, MISSED = 1, REACHED = 2, LEAKED = 3, WRONG = 4, CUT = 5;
-export const WORDS = ["no try", "not reached", "reached", "reached across a cut", "wrong answer", "cut off, as it should be"];
+export const WORDS = ["no try", "not reached", "reached", "reached across a cut", "wrong answer", "not reached, as expected"];
 // Of several tries in one place the one that matters most is shown.
 const RANK = [0, 4, 1, 6, 5, 2];
 export const worse = (one, other) => (RANK[other] > RANK[one] ? other : one);

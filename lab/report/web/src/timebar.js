@@ -13,7 +13,7 @@ export function timebar(page) {
   const track = h("canvas", { class: "bands", "aria-hidden": "true" });
   const at = h("output", { class: "at", for: "time" });
   const button = (label, text, onclick) => h("button", { type: "button", "aria-label": label, title: label, onclick }, text);
-  const play = button("Play", "▶", () => (timer ? stop() : start()));
+  const play = button(null, "Play", () => (timer ? stop() : start()));
   const follow = page.live ? button("Follow the running lab", "Now", () => page.setNow(null)) : null;
   const service = h("select", { "aria-label": "Show containers of one service", onchange: () => page.setFilter({ service: service.value }) });
   const probe = h("select", { "aria-label": "Probe", onchange: () => page.setFilter({ probe: probe.value }) });
@@ -21,7 +21,7 @@ export function timebar(page) {
   const hands = h("div", { class: "hands", id: "hands" });
   const root = h("div", { class: "timebar", role: "region", "aria-label": "Time" },
     h("div", { class: "line" },
-      button("Step before", "⏮", () => jump(-1)), play, button("Next step", "⏭", () => jump(1)),
+      button("Step before", "‹", () => jump(-1)), play, button("Next step", "›", () => jump(1)),
       h("div", { class: "slide" }, track, slider), at, follow,
       h("label", {}, h("span", {}, "service "), service), h("label", {}, h("span", {}, "probe "), probe)),
     happening, hands);
@@ -30,7 +30,7 @@ export function timebar(page) {
   function start() {
     if (page.now >= page.last) page.setNow(page.first);
     let then = performance.now();
-    play.textContent = "⏸";
+    play.textContent = "Pause";
     const tick = (time) => {
       const next = page.now + ((time - then) / 1e3) * (page.last / PLAY);
       then = time;
@@ -42,7 +42,7 @@ export function timebar(page) {
   function stop() {
     cancelAnimationFrame(timer);
     timer = 0;
-    play.textContent = "▶";
+    play.textContent = "Play";
   }
   function jump(way) {
     const times = [...new Set(page.history.steps.map((step) => step.start))];

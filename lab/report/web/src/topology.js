@@ -5,7 +5,7 @@
 import cytoscape from "cytoscape";
 
 import { figure, h, name, short, table } from "./dom.js";
-import { GROUPS, colours } from "./palette.js";
+import { FORMS, GROUPS, colours } from "./palette.js";
 import { hide, show } from "./tooltip.js";
 import { count, natural, percent } from "./words.js";
 
@@ -16,47 +16,53 @@ export function topology(page) {
   const canvas = h("div", { class: "graph", role: "img" });
   const frame = figure({
     id: "topology", title: "Hosts, peers and containers", rows,
-    caption: "Hosts that can reach each other have one colour and one letter. A solid line is a connection that both peers " +
+    caption: "Hosts that can reach each other have one colour and one form. A solid line is a connection that both peers " +
       "report, a dashed one only one of them; an empty, dashed circle is a host whose peer is down. Small dots are containers.",
   }, canvas);
-  let cy = null, made = "";
+  let cy = null, made = "", common = 0;
 
-  const order = () => {
-    // Hosts of one side of the first cut next to each other.
+  /** Hosts by the sides of the first cut: those of one side next to each other. */
+  function sides() {
     const hosts = page.view.hosts.map((host) => host.name);
-    const cut = page.history.epochs.find((epoch) => epoch.groups.length > 1 && epoch.groups.length < hosts.length);
+    const cut = page.history.epochs.find((epoch) => epoch.groups.length > 1 && epoch.groups.length < hosts.length / 2 + 1);
     const side = new Map();
     cut?.groups.forEach((group, index) => group.forEach((host) => side.set(host, index)));
-    const place = new Map(hosts.map((host, index) => [host, index]));
-    return hosts.sort((a, b) => (side.get(a) ?? 99) - (side.get(b) ?? 99) || place.get(a) - place.get(b));
-  };
+    const found = [];
+    for (const host of hosts) (found[side.get(host) ?? cut?.groups.length ?? 0] ??= []).push(host);
+    return found.filter(Boolean);
+  }
 
-  function places(hosts) {
-    const found = new Map();
+  function places(sides) {
+    const found = new Map(), hosts = sides.flat(), narrow = canvas.clientWidth < 500;
     if (hosts.length === 1) found.set(hosts[0], [0, 0]);
-    else if (hosts.length === 2) hosts.forEach((host, index) => found.set(host, [index ? 190 : -190, 0]));
+    else if (hosts.length === 2) hosts.forEach((host, index) => found.set(host, [(index ? 1 : -1) * (narrow ? 80 : 150), 0]));
     else if (hosts.length <= FEW) {
-      const radius = Math.max(150, hosts.length * 26);
+      const radius = Math.max(120, hosts.length * 15), wide = narrow ? 1 : 1.25;
       hosts.forEach((host, index) => {
-        const angle = (2 * Math.PI * index) / hosts.length - Math.PI / 2;
-        found.set(host, [1.25 * radius * Math.cos(angle), radius * Math.sin(angle)]);
+        const angle = (2 * Math.PI * (index + 0.5)) / hosts.length - Math.PI / 2;
+        found.set(host, [wide * radius * Math.cos(angle), radius * Math.sin(angle)]);
       });
     } else {
-      const columns = Math.ceil(Math.sqrt(hosts.length * 1.6));
-      hosts.forEach((host, index) => found.set(host, [(index % columns) * 84, Math.floor(index / columns) * 76]));
+      let from = 0;
+      for (const side of sides) {
+        const columns = Math.ceil(Math.sqrt(side.length * (sides.length > 1 ? 0.9 : 1.5)));
+        side.forEach((host, index) => found.set(host, [from + (index % columns) * 54, Math.floor(index / columns) * 54]));
+        from += columns * 54 + 40;
+      }
     }
     return found;
   }
 
   function build() {
-    const hosts = order(), few = hosts.length <= FEW, at = places(hosts);
+    const apart = sides(), hosts = apart.flat(), few = hosts.length <= FEW, at = places(apart);
+    common = few ? 0 : shared(hosts);
     cy?.destroy();
     cy = cytoscape({
       container: canvas, elements: hosts.map((host) => ({
-        group: "nodes", classes: "host", data: { id: `h:${host}`, host, colour: GROUPS[0], label: short(host.split(".")[0] || host, few ? 18 : 9) },
+        group: "nodes", classes: "host", data: { id: `h:${host}`, host, colour: GROUPS[0], form: FORMS[0], label: "" },
         position: { x: at.get(host)[0], y: at.get(host)[1] }, locked: true,
       })),
-      style: style(few), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3,
+      style: style(hosts.length), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3,
       userZoomingEnabled: true, boxSelectionEnabled: false, autounselectify: true,
     });
     // A page is scrolled with the wheel; only with Ctrl does it zoom the figure.
@@ -114,7 +120,8 @@ export function topology(page) {
         const letter = apart && host.group !== null ? String.fromCharCode(65 + (host.group % 26)) : "";
         node.data({
           colour: host.group === null || !apart ? (host.group === null ? "#999999" : GROUPS[0]) : GROUPS[host.group % GROUPS.length],
-          mark: few ? letter : here.length ? `${letter}${here.length}` : letter,
+          form: FORMS[apart && host.group !== null ? host.group % FORMS.length : 0],
+          label: few ? `${short(host.name.split(".")[0] || host.name, 18)}${letter && ` · ${letter}`}` : short(host.name.slice(common), 4),
         });
         node.classes(`host ${peers ? host.state : "up"}${host.group === null ? " alone" : ""}`);
         if (!few) continue;
@@ -133,8 +140,9 @@ export function topology(page) {
       }
       // Of many hosts the whole mesh says nothing: what is missing or half does.
       const dense = !few && view.connections.length > 3 * view.hosts.length;
+      const half = view.connections.filter(([, , both]) => !both).length;
       for (const [one, other, both] of view.connections) {
-        if (dense && both) continue;
+        if (dense && (both || half > view.hosts.length)) continue;
         if (!cy.getElementById(`h:${one}`).length || !cy.getElementById(`h:${other}`).length) continue;
         put(`l:${one}\n${other}`, { group: "edges", classes: both ? "link" : "link half", data: { source: `h:${one}`, target: `h:${other}`, one, other, both } });
       }
@@ -152,7 +160,7 @@ export function topology(page) {
     const parts = [];
     if (view.hosts.some((host) => host.state !== "unseen")) {
       parts.push(`${up} of ${count(view.hosts.length, "peer")} up`, `${count(whole, "connection")}${half ? ` and ${half} seen by one side only` : ""}`);
-      if (!few && whole > 3 * view.hosts.length) parts.push("connections that both sides report are not drawn");
+      if (!few && whole > 3 * view.hosts.length) parts.push("so many are not drawn");
     } else parts.push(count(view.hosts.length, "host"));
     if (view.groups.length > 1) parts.push(`${count(view.groups.length, "group")}: ${view.groups.map((group) => group.length).slice(0, 8).join(" | ")}`);
     if (view.agreement) {
@@ -169,22 +177,30 @@ export function topology(page) {
   }
   function fit() {
     if (!cy) return;
-    canvas.style.height = page.view.hosts.length <= 2 ? "240px" : "";
+    canvas.style.height = page.view.hosts.length <= 2 ? "220px" : "";
     cy.resize();
-    const few = page.view.hosts.length <= FEW;
-    cy.fit(cy.nodes(".host"), few ? (canvas.clientWidth < 500 ? 78 : 96) : 34);
+    const number = page.view.hosts.length;
+    cy.fit(cy.nodes(".host"), number > FEW ? 12 : number > 8 ? 52 : canvas.clientWidth < 500 ? 66 : 88);
   }
-  return { root: frame.root, draw, resize: fit, recolour: () => cy?.style(style(page.view.hosts.length <= FEW)) };
+  return { root: frame.root, draw, resize: fit, recolour: () => cy?.style(style(page.view.hosts.length)) };
 }
 
-function style(few) {
-  const colour = colours();
-  const text = { "font-family": "system-ui, sans-serif", color: colour.ink, "min-zoomed-font-size": 5 };
+/** How many letters all names begin with, digits left out. */
+function shared(names) {
+  const [first] = names;
+  let length = 0;
+  while (length < first.length && !/\d/.test(first[length]) && names.every((each) => each[length] === first[length])) length++;
+  return names.every((each) => each.length > length) ? length : 0;
+}
+
+function style(number) {
+  const colour = colours(), few = number <= FEW, most = number > 8;
+  const text = { "font-family": "system-ui, sans-serif", color: colour.ink, "min-zoomed-font-size": 4 };
   return [
     { selector: "node.host", style: {
-      ...text, width: few ? 40 : 30, height: few ? 40 : 30, "background-color": "data(colour)", "border-width": 2, "border-color": "data(colour)",
-      label: "data(label)", "font-size": few ? 13 : 11, "text-valign": "bottom", "text-margin-y": 5,
-      "text-background-color": colour.card, "text-background-opacity": 0.85, "text-background-padding": 1 } },
+      ...text, width: 40, height: 40, "background-color": "data(colour)", "border-width": 2, "border-color": "data(colour)", shape: "data(form)",
+      label: "data(label)", "font-size": few ? (most ? 20 : 13) : 16, "text-valign": few ? "bottom" : "center", "text-margin-y": few ? 5 : 0,
+      "text-background-color": colour.card, "text-background-opacity": few ? 0.85 : 0, "text-background-padding": 1, ...(few ? {} : { color: "#fff", "text-outline-color": "#222", "text-outline-width": 1.5 }) } },
     { selector: "node.down", style: { "background-opacity": 0, "border-style": "dashed", "border-color": colour.missed, color: colour.missed } },
     { selector: "node.unseen", style: { "background-opacity": 0.15, "border-style": "dotted" } },
     { selector: "node.container", style: {
