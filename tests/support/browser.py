@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-PATIENCE = 120.0
+PATIENCE = float(os.environ.get("BROWSER_PATIENCE", "120"))
 """Seconds that anything may take on a machine under load."""
 _ARGUMENTS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-quic"),
@@ -59,7 +59,7 @@ class Browser:
         # The browser reads commands from descriptor 3 and writes answers to 4.
         self._process = subprocess.Popen(
             [
-                *("/bin/sh", "-c", f'exec 3<&{read_there} 4>&{write_there}; exec "$@"', "sh"),
+                *("bash", "-c", f'exec 3<&{read_there} 4>&{write_there}; exec "$@"', "bash"),
                 *(chromium(), *_ARGUMENTS, f"--user-data-dir={self._profile.name}", f"--window-size={width},{height}"),
                 "about:blank",
             ],

@@ -140,7 +140,11 @@ export class History {
 
   get services() {
     const found = new Set(this.meta.services);
-    for (const series of this.series) if (series) found.add(this.serviceOf(series.source));
+    for (const series of this.series) {
+      if (!series) continue;
+      found.add(this.serviceOf(series.source));
+      if (!series.name) found.add(this.serviceOf(series.target));
+    }
     return [...found];
   }
 

@@ -99,6 +99,7 @@ export function topology(page) {
   function draw() {
     const { view } = page, few = view.hosts.length <= FEW;
     frame.root.hidden = !view.hosts.length;
+    if (!view.hosts.length) return;
     const wanted = view.hosts.map((host) => host.name).join("\n");
     if (wanted !== made) {
       made = wanted;
