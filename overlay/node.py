@@ -82,15 +82,19 @@ from overlay.policy.directory import Said
 from overlay.policy.policies import Policies
 from overlay.replicated.channel import Channel
 from overlay.stored import understood
-from overlay.timers import first_due
 from overlay.view import PeerView
 from overlay.wire.envelopes import News
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
 """Effects that concern the node itself (the last two also); all others are for whoever drives it."""
 
-_MESH_ALONE = frozenset((Wake, NeighbourMoved, RoutesChanged, TcpOpened, TcpClosed, DialFailed, Computed))
-"""Inputs after which no other core may want to be woken at another time than before; `_wake` sees to its own."""
+_SAME_DUE = frozenset(
+    (
+        Wake, NeighbourMoved, RoutesChanged, TcpOpened, TcpClosed, DialFailed, Computed, NeighboursChanged, ProbeHeard,
+        TrafficSeen,
+    )
+)  # fmt: skip
+"""Inputs of the mesh or of path choice alone: `_others_due` stays as it is. `_wake` sees to its own."""
 
 UID_KEY = "uid"
 MAX_NICKNAMES = 4096
@@ -142,7 +146,7 @@ class Node:
         self._seen: tuple[object, ...] = ()
         self._others_due: int | None = None
         self._others_stale = True
-        """Something other than the mesh may want to be woken at another time than it did."""
+        """Something other than the mesh and path choice may want to be woken at another time than it did."""
 
         mesh, ipam, registry = self.mesh.handle, self.ipam.handle, self.registry.handle
         endpoints, policies, paths = self.endpoints.handle, self.policies.handle, self.paths.handle
@@ -193,7 +197,8 @@ class Node:
         }
         """Who is told of which input, in this order."""
         self._sleepers: tuple[NodePart, ...] = (self.ipam, self.endpoints, self.paths, self.policies)
-        self._deadlines = tuple(core.deadline for core in self._sleepers)
+        self._path_timers = self.paths.timers
+        """Asked directly: probes come often, and change no other deadline."""
 
     # --- contract -------------------------------------------------------------------------------------------------
 
@@ -236,12 +241,17 @@ class Node:
     def deadline(self) -> int | None:
         """When `Wake` is wanted."""
         if self._others_stale:
-            self._others_due = first_due(self._deadlines)
+            self._others_due = self._first_of_others()
             self._others_stale = False
-        due = self.mesh.deadline()
-        if due is None or (self._others_due is not None and self._others_due < due):
-            return self._others_due
-        return due
+        first = self.mesh.deadline()
+        for due in (self._others_due, self._path_timers.first):
+            if due is not None and (first is None or due < first):
+                first = due
+        return first
+
+    def _first_of_others(self) -> int | None:
+        dues = (self.ipam.deadline(), self.endpoints.deadline(), self.policies.deadline())
+        return min([due for due in dues if due is not None], default=None)
 
     def surrender(self, now: int) -> list[Effect]:
         """Before this peer's state is wiped (`reset`): give its address space to another."""
@@ -252,7 +262,7 @@ class Node:
         """Assert what must always hold of every part."""
         for core in (self.mesh, self.ipam, self.registry, self.endpoints, self.policies):
             core.check_invariants()
-        assert self._others_stale or self._others_due == first_due(self._deadlines), "the deadline is an old one"
+        assert self._others_stale or self._others_due == self._first_of_others(), "the deadline is an old one"
 
     # --- what others ask ------------------------------------------------------------------------------------------
 
@@ -327,7 +337,7 @@ class Node:
 
     def _route(self, input: Input, now: int) -> list[Effect]:
         kind = type(input)
-        if kind not in _MESH_ALONE:
+        if kind not in _SAME_DUE:
             self._others_stale = True
         handlers = self._handlers.get(kind)
         if handlers is None:
@@ -374,6 +384,8 @@ class Node:
                 if due is not None and due <= now:
                     effects += core.handle(input, now)
             self._others_stale = True
+        elif self._path_timers.first is not None and self._path_timers.first <= now:
+            effects += self.paths.handle(input, now)
         return effects
 
     def _tell_tunnel(self, input: NeighboursChanged, now: int) -> list[Effect]:

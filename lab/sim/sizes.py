@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from overlay.replicated.interned import derived
+from overlay.replicated.interned import derived_each
 from overlay.wire.codec import Delta, Message, encode_message
 from overlay.wire.envelopes import News
 from overlay.wire.origins import OriginDelta
@@ -28,10 +28,10 @@ def size(message: Message) -> int:
     """`len(encode_message(message))`."""
     if type(message) is not News:
         return len(encode_message(message))
-    octets = _NEWS[message.answer] + _head(len(message.items)) - 1  # the head of an empty array is one byte
+    length = _NEWS[message.answer] + _head(len(message.items)) - 1  # the head of an empty array is one byte
     for name, delta in message.items:
-        octets += 1 + _name(name) + _delta(delta)
-    return octets
+        length += 1 + _name(name) + _delta(delta)
+    return length
 
 
 def _delta(delta: Delta) -> int:
@@ -45,10 +45,7 @@ def _delta(delta: Delta) -> int:
         return len(_encode(delta))
     else:
         parts, empty = delta.tokens, _ring(delta.range, delta.lineage)
-    octets = empty + _head(len(parts)) - 1
-    for part in parts:
-        octets += derived(part, "octets", _octets)
-    return octets
+    return empty + _head(len(parts)) - 1 + sum(derived_each(parts, "size", _encoded_size))
 
 
 @lru_cache(maxsize=64)
@@ -61,7 +58,7 @@ def _ring(range_text: str, lineage: Lineage) -> int:
     return len(_encode(RingDelta(range_text, lineage, ())))
 
 
-def _octets(part: Any) -> int:
+def _encoded_size(part: Any) -> int:
     return len(_encode(part))
 
 

@@ -356,7 +356,7 @@ class World:
 
     def sent(self, message: Any) -> int:
         """Bytes of a message that is sent now."""
-        size = self.size_of(message)
+        size = self._sizes.of(message, _framed)
         if self.meter is not None:
             self.meter(message, size)
         return size

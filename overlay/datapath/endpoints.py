@@ -111,7 +111,7 @@ class Endpoints:
     def start(self, now: int) -> list[Effect]:
         """Announce the ports of the earlier life, until they are attached again or `RECOVERY` is over."""
         for value in self._stored:
-            claim = _claim(value)
+            claim = _claim.of(value)
             if claim is not None:
                 self._unconfirmed[value.container] = None
                 self.channel.put(value.container, value)
@@ -182,7 +182,7 @@ class Endpoints:
             value = endpoint_value(input.container, input.mac, input.addresses, input.names, input.labels)
         except UsageError as error:
             return [Log("error", str(error))]
-        claim = _claim(value)
+        claim = _claim.of(value)
         assert claim is not None
         effects = self._evict_unconfirmed(input.container, claim, now)
         self._unconfirmed.pop(input.container, None)
@@ -242,7 +242,7 @@ class Endpoints:
         for change in changes:
             if change.key == ENFORCER:  # which is no endpoint
                 continue
-            claim = _claim(change.new) if change.new is not None else None
+            claim = _claim.of(change.new) if change.new is not None else None
             if isinstance(change.new, EndpointValue) and change.new.container != change.key:
                 claim = None
             if change.new is not None and claim is None and change.origin not in self._accused:
@@ -466,7 +466,7 @@ def endpoint_value(
     Of more names and labels than a peer may announce the first ones count.
     """
     value = EndpointValue(container, mac.lower().replace("-", ":"), addresses)
-    claim = _claim(value)
+    claim = _claim.of(value)
     if claim is None:
         raise UsageError(
             f"container {container!r}: found MAC {mac!r} and addresses {list(addresses)}, expected a unicast MAC as "

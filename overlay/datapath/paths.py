@@ -214,7 +214,7 @@ class Paths:
         self._fast = config.fastdp
         self._rng = rng
         self._neighbours: dict[PeerName, _Paths] = {}
-        self._timers: Timers[PeerName] = Timers()
+        self.timers: Timers[PeerName] = Timers()
         self._tunnelled: tuple[PeerName, ...] = ()
         self._phase = rng.randrange(TOGETHER)
         self._stale = False
@@ -232,7 +232,7 @@ class Paths:
                 for peer in input.peers:
                     self._busy(peer, now)
             case Wake():
-                while (due := self._timers.pop(now)) is not None:
+                while (due := self.timers.pop(now)) is not None:
                     self._work(self._neighbours[due], now, effects)
                     self._arm(due)
             case _:
@@ -242,10 +242,10 @@ class Paths:
         return effects
 
     def deadline(self) -> int | None:
-        return self._timers.deadline()
+        return self.timers.first
 
     def _arm(self, peer: PeerName) -> None:
-        self._timers.set(peer, self._neighbours[peer].due())
+        self.timers.set(peer, self._neighbours[peer].due())
 
     @property
     def tunnelled(self) -> tuple[PeerName, ...]:
@@ -283,7 +283,7 @@ class Paths:
             self._arm(neighbour.peer)
         for peer in before:
             if peer not in self._neighbours:
-                self._timers.cancel(peer)
+                self.timers.cancel(peer)
         self._stale = True
 
     def _busy(self, peer: PeerName, now: int) -> None:

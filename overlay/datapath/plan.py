@@ -58,7 +58,7 @@ class ForwardingPlan:
         self.generation += 1
         before = self._claims.get(origin, _NO_CLAIMS).get(container)
         if claim is not None:
-            identity, known, own = _alone(origin, container, claim)
+            identity, known, own = _alone.of(origin, container, claim)
         else:
             identity = EndpointId(origin, container)
         self._dirty_claims[identity] = None
@@ -336,7 +336,7 @@ class ForwardingPlan:
             return None
         winners = self._literal_winner
         addresses = [literal for literal in claims[winner].literals if winners.get(literal) == winner]
-        return _forwarding(mac, host, tuple(sorted(addresses))) if addresses else None
+        return _forwarding.of(mac, host, tuple(sorted(addresses))) if addresses else None
 
     def _quarantine(self, touched: dict[EndpointId, None]) -> list[Effect]:
         """Find who lost or got back what; say so to the DNS, and to the log of the loser's own host."""

@@ -215,7 +215,7 @@ class NameRegistry:
 
     def _answer(self, origin: PeerName, key: str, value: Value) -> "_Answer | None":
         """None: the value makes no sense, or is quarantined."""
-        answer = _answer(origin, key, value)
+        answer = _answer.of(origin, key, value)
         if answer is not None and self._quarantine and (origin, answer.container, answer.address) in self._quarantine:
             return None
         return answer

@@ -52,6 +52,8 @@ class Liveness:
         """Requests that wait for clocks."""
         self._look_at: int | None = None
         """When a connection may have fallen silent: one timer for all, moved on lazily as they are heard of."""
+        self.first: int | None = None
+        """When `wake` has something to do."""
 
     @property
     def interval(self) -> int:
@@ -68,12 +70,13 @@ class Liveness:
         silent_at = self._silent_at(connection)
         if self._look_at is None or silent_at < self._look_at:
             self._look_at = silent_at
+        self.first = min(self._beat_due, self._look_at)
 
     def remove(self, connection: Connection) -> None:
         """It is gone."""
         del self._connections[connection.conn]
         if not self._connections:
-            self._look_at = self._beat_due = None
+            self._look_at = self._beat_due = self.first = None
 
     def heard_beat(self, connection: Connection, beat: Beat, source: Address, now: int) -> bool:
         """A datagram has come on this connection's behalf, from `source`. Returns whether that is a new place.
@@ -140,14 +143,9 @@ class Liveness:
                     silent.append(connection)
                 elif self._look_at is None or silent_at < self._look_at:
                     self._look_at = silent_at
+        due, look = self._beat_due, self._look_at
+        self.first = look if due is None or (look is not None and look < due) else due
         return effects, silent
-
-    def deadline(self) -> int | None:
-        """When `wake` has something to do."""
-        due = self._beat_due
-        if due is None:
-            return self._look_at
-        return due if self._look_at is None or due < self._look_at else self._look_at
 
     def ask_clocks(self, request: int, wall: int, now: int) -> list[Effect]:
         """Ask the other side of every connection for its wall clock; `wall` is ours."""

@@ -34,7 +34,8 @@ class Memory:
             self.known = decode(MET_KEY, stored, dict[PeerName, Address])
         self._written = dict(self.known)
         self._recalled = False
-        self._due: int | None = 0 if self.known else None
+        self.first: int | None = 0 if self.known else None
+        """When `wake` has something to do."""
 
     def recall(self) -> list[tuple[PeerName, Address]]:
         """Whom to look for in this life, and where; once."""
@@ -43,8 +44,8 @@ class Memory:
 
     def touch(self, now: int) -> None:
         """Somebody may have come into reach."""
-        if self._discovery and self._due is None:
-            self._due = now + PAUSE
+        if self._discovery and self.first is None:
+            self.first = now + PAUSE
 
     def drop(self, peer: PeerName, now: int) -> None:
         """It has left, or is declared dead: there is nobody to be found any more."""
@@ -59,14 +60,10 @@ class Memory:
 
     def wake(self, found: Mapping[PeerName, Address]) -> list[Effect]:
         """Write down those in reach (`found`), and behind them whoever was met before."""
-        self._due = None
+        self.first = None
         kept = {peer: address for peer, address in self.known.items() if peer not in found}
         self.known = dict(list({**found, **kept}.items())[:MAX_REMEMBERED])
         if self.known == self._written:
             return []
         self._written = dict(self.known)
         return [Persist(MET_KEY, msgspec.msgpack.encode(self.known))]
-
-    def deadline(self) -> int | None:
-        """When `wake` has something to do."""
-        return self._due

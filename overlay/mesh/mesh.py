@@ -5,7 +5,6 @@ of the peer ask for. Everything that lasts is in the parts; here stands only how
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 from overlay.config import Address, Config, PeerName
@@ -51,7 +50,7 @@ from overlay.mesh.topology import Topology
 from overlay.mesh.trust import Trust
 from overlay.replicated.channel import Channel
 from overlay.replicated.gossip import Gossip, GossipMessage
-from overlay.timers import first_due
+from overlay.timers import Due, first_due
 from overlay.wire.codec import Body, Delta, Message
 from overlay.wire.envelopes import (
     Accept,
@@ -134,21 +133,18 @@ class Mesh:
         """Digest of all records, reachable peers, and the digest of theirs that follows from both."""
         self._neighbours: tuple[int, tuple[PeerName, ...]] = (-1, ())
         proofs = self.connections.proofs
-        self._parts: tuple[tuple[Callable[[], int | None], Callable[[int], list[Effect]]], ...] = (
-            (self.liveness.deadline, self._wake_liveness),
-            (self.connections.timers.deadline, self.connections.wake),
-            (self.gossip.timers.deadline, self.gossip.wake),
-            (self.beacons.timers.deadline, lambda now: self.beacons.wake(self.discovery.beacon, now)),
-            *([(proofs.deadline, proofs.wake)] if proofs is not None else []),
-            (self.trust.deadline, lambda now: self.trust.remember(self.topology.records)),
-            (self.memory.deadline, self._wake_memory),
-            (self.dialler.timers.deadline, lambda now: self.dialler.wake(self.admission.room(), now)),
-            (partial(self.topology.forget_due, config.hold), self._forget_records),
+        self._parts: tuple[tuple[Due, Callable[[int], list[Effect]]], ...] = (
+            (self.liveness, self._wake_liveness),
+            (self.connections.timers, self.connections.wake),
+            (self.gossip.timers, self.gossip.wake),
+            (self.beacons.timers, lambda now: self.beacons.wake(self.discovery.beacon, now)),
+            *([(proofs, proofs.wake)] if proofs is not None else []),
+            (self.trust, lambda now: self.trust.remember(self.topology.records)),
+            (self.memory, self._wake_memory),
+            (self.dialler.timers, lambda now: self.dialler.wake(self.admission.room(), now)),
         )
-        """What wants to be woken, in this order: when, and what is done then."""
-        settled = (self.topology.publish_due, lambda: self._routes_at if self.routes.stale else None)
-        self._deadlines = (*(deadline for deadline, _ in self._parts), *settled)
-        """With those of what `_settle` does, after whatever input comes."""
+        """What wants to be woken, in this order, and what is done then."""
+        self._dues = tuple(due for due, _ in self._parts)
         self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
             TcpOpened: self._opened,
             DialFailed: self._dial_failed,
@@ -183,9 +179,17 @@ class Mesh:
     def deadline(self) -> int | None:
         """When `Wake` has something to do."""
         if self._due_stale:
-            self._due = None if self._left else first_due(self._deadlines)
+            self._due = None if self._left else self._first_due()
             self._due_stale = False
         return self._due
+
+    def _first_due(self) -> int | None:
+        first = first_due(self._dues)
+        topology, routes_at = self.topology, self._routes_at if self.routes.stale else None
+        for due in (topology.publish_due(), topology.forget_due(self.config.hold), routes_at):
+            if due is not None and (first is None or due < first):
+                first = due
+        return first
 
     def broadcast(self, channel: str, delta: Delta, now: int) -> list[Effect]:
         """Spread news that `channel` has merged already. KeyError for a channel that is not this mesh's."""
@@ -210,7 +214,7 @@ class Mesh:
         """Assert what must always hold of the replicated topology and of the connections."""
         self.topology.check_invariants()
         self.routes.check_invariants()
-        due = None if self._left else first_due(self._deadlines)
+        due = None if self._left else self._first_due()
         assert self._due_stale or self._due == due, "the deadline is an old one"
         assert tuple(sorted(self.connections.established)) == self.neighbours
         for peer, connection in self.connections.established.items():
@@ -446,10 +450,13 @@ class Mesh:
 
     def _wake(self, _: Wake, now: int) -> list[Effect]:
         effects: list[Effect] = []
-        for deadline, wake in self._parts:
-            due = deadline()
+        for part, wake in self._parts:
+            due = part.first
             if due is not None and due <= now:
                 effects += wake(now)
+        due = self.topology.forget_due(self.config.hold)
+        if due is not None and due <= now:
+            effects += self._forget_records(now)
         return effects
 
     def _wake_liveness(self, now: int) -> list[Effect]:

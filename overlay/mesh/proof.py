@@ -202,7 +202,8 @@ class Proofs:
                 effects += self._start(proof)
         return effects
 
-    def deadline(self) -> int | None:
+    @property
+    def first(self) -> int | None:
         """When `wake` has something to do."""
         return self._look_at if self._queue else None
 

@@ -16,7 +16,7 @@ from overlay.config import Address, PeerName
 from overlay.effects import Effect, Log
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
-from overlay.mesh.topology_entry import Relinked, TopologyEntry, entry_of
+from overlay.mesh.topology_entry import Relinked, TopologyEntry, entries_of, entry_of
 from overlay.replicated.vectors import Known, SortedKeys, by_key, lacking
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink, TopologyVector
@@ -215,14 +215,10 @@ class Topology:
             raise RemoteError(f"news of the topology expected, {type(delta).__name__} found")
         held = self.entries.get
         candidates: list[TopologyEntry] = []
-        for record in delta.records:
-            old = held(record.name)
-            if old is None:
-                candidates.append(entry_of(record))
-            elif old.record is not record:
-                entry = entry_of(record)
-                if entry.stands_against(old):
-                    candidates.append(entry)
+        for entry in entries_of(delta.records):
+            old = held(entry.name)
+            if old is None or (old is not entry and entry.stands_against(old)):
+                candidates.append(entry)
         for entry in candidates:
             if not entry.sound:
                 raise RemoteError(

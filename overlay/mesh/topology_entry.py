@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from overlay.config import PeerName
-from overlay.replicated.interned import Memo, derived
+from overlay.replicated.interned import derived, derived_each
 from overlay.replicated.vectors import Known
 from overlay.wire.topology import PeerRecord, encode_record
 
@@ -24,7 +24,8 @@ class TopologyEntry:
     """One record as a topology holds it. Not to be changed."""
 
     __slots__ = (
-        "_relinked",
+        "_against",
+        "_change",
         "fingerprint",
         "gone",
         "known",
@@ -50,8 +51,10 @@ class TopologyEntry:
         """To whom it says to have established links, in order."""
         self.sound = 0 < len(self.name) <= 64 and all(one.peer < other.peer for one, other in pairwise(record.links))
         """Whether the name is of a length that is allowed, and the links are sorted, each once."""
-        self._relinked: Memo[Relinked | None] = Memo()
-        """What came of comparisons with other links; not with their entries, for these would keep all before them."""
+        self._against: dict[PeerName, None] | None = None
+        """The links of the last comparison; not their entry, which would keep all before it."""
+        self._change: Relinked | None = None
+        """What came of it. Where peers share entries, they ask for the same one after another."""
 
     def stands_against(self, old: "TopologyEntry") -> bool:
         """Whether it replaces `old`, an entry of the same peer."""
@@ -63,7 +66,11 @@ class TopologyEntry:
 
     def relinked(self, before: "TopologyEntry | None") -> Relinked | None:
         """Which links it has no more and which are new, compared with what was held of the peer; None: the same."""
-        return self._relinked.of(_NOBODY if before is None else before.linked, self._compare)
+        theirs = _NOBODY if before is None else before.linked
+        if theirs is not self._against:
+            self._change = self._compare(theirs)
+            self._against = theirs
+        return self._change
 
     def _compare(self, theirs: dict[PeerName, None]) -> Relinked | None:
         mine = self.linked
@@ -83,3 +90,8 @@ _NOBODY: dict[PeerName, None] = {}
 def entry_of(record: PeerRecord) -> TopologyEntry:
     """The entry of a record."""
     return derived(record, "entry", TopologyEntry)
+
+
+def entries_of(records: tuple[PeerRecord, ...]) -> list[TopologyEntry]:
+    """The entry of each record."""
+    return derived_each(records, "entry", TopologyEntry)

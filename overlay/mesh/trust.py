@@ -53,7 +53,8 @@ class Trust:
         self._warned: dict[str, None] = {}
         self._beacons_sent = 0
         self._beacons_heard: dict[PeerName, tuple[int, int]] = {}
-        self._remember_at: int | None = None
+        self.first: int | None = None
+        """When `remember` has something to do."""
 
     # --- subnets ----------------------------------------------------------------------------------------------------
 
@@ -116,17 +117,13 @@ class Trust:
         """All is well with that source again."""
         self.refusals.pop(connection.remote.host, None)
         self._warned.pop(source(connection.remote.host), None)
-        if self._ring is not None and self._remember_at is None:
-            self._remember_at = now + REMEMBER_PAUSE
+        if self._ring is not None and self.first is None:
+            self.first = now + REMEMBER_PAUSE
 
     # --- acquaintances ----------------------------------------------------------------------------------------------
 
     def remember(self, records: Mapping[PeerName, PeerRecord]) -> list[Effect]:
         """Write down the public keys that have come by gossip."""
-        self._remember_at = None
+        self.first = None
         assert self._ring is not None
         return self._ring.remember({name: record.key for name, record in records.items()})
-
-    def deadline(self) -> int | None:
-        """When `remember` has something to do."""
-        return self._remember_at

@@ -79,8 +79,8 @@ class GossipNeighbour:
     name: PeerName
     conn: int
     eager: bool
-    pending: dict[str, list[Delta]] = field(default_factory=dict)
-    """News of each channel for the next flush, in the order in which they came."""
+    pending: list[int] = field(default_factory=list)
+    """Which news go to it with the next flush: positions in `Gossip._fresh`, in their order."""
     announced: dict[str, int] = field(default_factory=dict)
     """The digest of each channel that this neighbour was last known to have."""
     suspects: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -103,6 +103,8 @@ class Gossip:
         self._round_interval = round_interval
         self._flush_delay = flush_delay
         self._neighbours: dict[PeerName, GossipNeighbour] = {}
+        self._fresh: list[tuple[str, Delta]] = []
+        """News since the last flush, with their channels. Neighbours to which the same go share one message."""
         self.timers: Timers[str] = Timers()
         self._unannounced: dict[str, None] = {}
         self._kinds: dict[str, type[Vector]] = {}
@@ -168,28 +170,35 @@ class Gossip:
         """Send what is pending, to everybody: a farewell cannot wait."""
         self.timers.cancel(_FLUSH)
         effects: list[Effect] = []
-        sent: list[tuple[dict[str, list[Delta]], News]] = []
+        made: dict[tuple[int, ...], News] = {}
         for neighbour in self._neighbours.values():
-            pending = neighbour.pending
-            if not pending:
-                continue
-            neighbour.pending = {}
-            # For most neighbours the very same objects are pending: these share the message.
-            news = next((news for same, news in sent if same == pending), None)
-            if news is None:
-                items = tuple(
-                    (name, deltas[0] if len(deltas) == 1 else self._channels[name].join(*deltas))
-                    for name, deltas in sorted(pending.items())
-                )
-                news = News(items)
-                sent.append((pending, news))
-            effects.append(SendTcp(neighbour.conn, news))
+            if neighbour.pending:
+                numbers = tuple(neighbour.pending)
+                neighbour.pending.clear()
+                news = made.get(numbers)
+                if news is None:
+                    news = made[numbers] = self._news_of(numbers)
+                effects.append(SendTcp(neighbour.conn, news))
+        self._fresh.clear()
         return effects
+
+    def _news_of(self, numbers: tuple[int, ...]) -> News:
+        by_channel: dict[str, list[Delta]] = {}
+        for number in numbers:
+            channel, delta = self._fresh[number]
+            by_channel.setdefault(channel, []).append(delta)
+        return News(
+            tuple(
+                (channel, deltas[0] if len(deltas) == 1 else self._channels[channel].join(*deltas))
+                for channel, deltas in sorted(by_channel.items())
+            )
+        )
 
     def farewell(self, channel: str, delta: Delta) -> list[Effect]:
         """Send this change to every neighbour at once, eager or not, with all that is pending."""
         for neighbour in self._neighbours.values():
-            neighbour.pending.setdefault(channel, []).append(delta)
+            neighbour.pending.append(len(self._fresh))
+        self._fresh.append((channel, delta))
         return self.flush()
 
     def receive(self, name: PeerName, message: GossipMessage, now: int) -> list[Effect]:
@@ -293,20 +302,19 @@ class Gossip:
 
     def _push(self, name: str, delta: Delta, sender: GossipNeighbour | None, now: int) -> None:
         waiting = False
+        number = len(self._fresh)
         for neighbour in self._neighbours.values():
             if neighbour is sender:
                 continue
             if not neighbour.eager:
                 neighbour.skipped = True
                 continue
+            neighbour.pending.append(number)
             waiting = True
-            pending = neighbour.pending.get(name)
-            if pending is None:
-                neighbour.pending[name] = [delta]
-            else:
-                pending.append(delta)
-        if waiting and _FLUSH not in self.timers:
-            self._schedule_flush(now)
+        if waiting:
+            self._fresh.append((name, delta))
+            if _FLUSH not in self.timers:
+                self._schedule_flush(now)
         self._note_change(name, now)
 
     def _schedule_flush(self, now: int) -> None:
@@ -479,7 +487,7 @@ class Gossip:
         if delta is not None:
             effects.append(SendTcp(sender.conn, News(((message.channel, delta),), answer=True)))
         # Whatever is pending the answer says too, or the sender's vector has said it.
-        sender.pending.pop(message.channel, None)
+        sender.pending = [number for number in sender.pending if self._fresh[number][0] != message.channel]
         sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
         asked = sender.wanted_at.get(message.channel)
         if message.echo and (asked is None or now - asked >= WANT_PAUSE):

@@ -6,24 +6,24 @@ and never what. The only place for tables of messages and records, and for keys 
 the values.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, wraps
-from typing import Any, Final, Generic, TypeVar, cast
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
-__all__ = ["Index", "Memo", "add", "derived", "discard", "shared", "switch"]
+__all__ = ["Index", "Memo", "Shared", "add", "derived", "derived_each", "discard", "shared", "switch"]
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 Made = TypeVar("Made")
-Maker = TypeVar("Maker", bound=Callable[..., Any])
+Question = ParamSpec("Question")
 
 
 class _Layer:
-    """Whether values are shared, and the tables to be emptied when they are not any more."""
+    """Whether values are shared, and what is told when that changes."""
 
     def __init__(self) -> None:
         self.on = False
-        self.clear: list[Callable[[], None]] = []
+        self.tell: list[Callable[[bool], None]] = []
 
 
 _layer: Final = _Layer()
@@ -32,9 +32,8 @@ _layer: Final = _Layer()
 def switch(on: bool) -> None:
     """Share values from now on, or compute each one where it is asked for."""
     _layer.on = on
-    if not on:
-        for clear in _layer.clear:
-            clear()
+    for tell in _layer.tell:
+        tell(on)
 
 
 def derived(value: Any, key: str, make: Callable[[Any], Made]) -> Made:
@@ -48,20 +47,36 @@ def derived(value: Any, key: str, make: Callable[[Any], Made]) -> Made:
     return found
 
 
-def shared(most: int) -> Callable[[Maker], Maker]:
-    """Let a function of immutable values return one object for all equal questions; the last `most` are kept."""
+def derived_each(values: Sequence[Any], key: str, make: Callable[[Any], Made]) -> list[Made]:
+    """`derived` of each."""
+    if not _layer.on:
+        return [make(value) for value in values]
+    try:  # a large world asks a million times, and nearly always all are there
+        return [value.__dict__[key] for value in values]
+    except KeyError:
+        return [derived(value, key, make) for value in values]
 
-    def wrap(make: Maker) -> Maker:
-        table = lru_cache(most)(make)
-        _layer.clear.append(table.cache_clear)
 
-        @wraps(make)
-        def ask(*question: Any) -> Any:
-            return table(*question) if _layer.on else make(*question)
+def shared(most: int) -> Callable[[Callable[Question, Made]], "Shared[Question, Made]"]:
+    """Decorates a function of immutable values: its `of` returns one object for all equal questions."""
+    return lambda make: Shared(make, most)
 
-        return cast(Maker, ask)
 
-    return wrap
+class Shared(Generic[Question, Made]):
+    """A function (`of`) that returns one object for all equal questions; the last `most` are kept."""
+
+    def __init__(self, make: Callable[Question, Made], most: int) -> None:
+        self._make = make
+        self._table = lru_cache(most)(make)
+        self.of: Callable[Question, Made] = make
+        """An attribute and not a method: a large world asks a million times."""
+        _layer.tell.append(self._switch)
+        self._switch(_layer.on)
+
+    def _switch(self, on: bool) -> None:
+        self.of = self._table if on else self._make
+        if not on:
+            self._table.cache_clear()
 
 
 class Memo(Generic[Made]):

@@ -13,7 +13,7 @@ from overlay.effects import Broadcast, Effect, Notify
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
-from overlay.replicated.origin_state import HeldOrigin, first_of, join_states, state_of, validate
+from overlay.replicated.origin_state import HeldOrigin, first_of, join_states, origin_states, validate
 from overlay.replicated.vectors import Known, SortedKeys, by_key, concerned, lacking
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.origins import Change, OriginDelta, OriginState, OriginVector, Value
@@ -65,7 +65,7 @@ class OriginMap:
         own, entry = self._own.advance(key, value)
         self._own = own
         self._hold(own)
-        return OriginDelta((state_of(self._owner, own.uid, own.version, own.version - 1, 0, (entry,)),))
+        return OriginDelta((origin_states.of(self._owner, own.uid, own.version, own.version - 1, 0, (entry,)),))
 
     # --- queries ------------------------------------------------------------------------------------------------
 
@@ -197,8 +197,7 @@ class OriginMap:
             or held.ahead
             or held is self._own
         ]  # of all others nothing is new, whatever else they say
-        for state in states:
-            validate(self.name, state)
+        validate(self.name, states)
         news: list[OriginState] = []
         changes: list[Change] = []
         effects: list[Effect] = []
@@ -211,7 +210,7 @@ class OriginMap:
                 elif self._owner not in self._origins and state.uid < self._own.uid:
                     # An earlier life had something: that this one has nothing ends it.
                     self._hold(self._own)
-                    nothing = state_of(self._owner, self._own.uid, 0, 0, 0, ())
+                    nothing = origin_states.of(self._owner, self._own.uid, 0, 0, 0, ())
                     effects.append(Broadcast(self.name, OriginDelta((nothing,))))
             elif self._forgotten.get(state.origin, 0) >= state.uid:
                 # A slower peer still has it, or a cut that outlasted the hold has healed: `admit` will tell.
@@ -276,7 +275,7 @@ class OriginMap:
             fresh, _ = fresh.advance(key, value)
         self._own = fresh
         self._hold(fresh)
-        return OriginDelta((state_of(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
+        return OriginDelta((origin_states.of(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
 
     def _hold(self, held: HeldOrigin) -> None:
         """This is held of its origin from now on."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from overlay.config import PeerName
 from overlay.errors import RemoteError
-from overlay.replicated.interned import Memo, derived, shared
+from overlay.replicated.interned import Memo, derived, derived_each, shared
 from overlay.replicated.vectors import Known
 from overlay.wire.origins import Change, OriginDelta, OriginEntry, OriginState, Value
 
@@ -19,8 +19,8 @@ MAX_AHEAD = 32
 """Pieces of one origin kept beyond a gap; a further piece is left to anti-entropy."""
 
 
-state_of = shared(1 << 14)(OriginState)
-"""A state, made of its fields."""
+origin_states = shared(1 << 14)(OriginState)
+"""States, made of their fields."""
 
 
 class MergeResult(NamedTuple):
@@ -60,7 +60,7 @@ class HeldOrigin:
     def _finish(self) -> "HeldOrigin":
         self._collect()
         self.known: Known = (self.origin, self.uid, self.version)
-        self.term = _said(self.origin, self.uid, self.version, self.ahead)
+        self.term = _said.of(self.origin, self.uid, self.version, self.ahead)
         return self
 
     # --- the origin's own changes -----------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class HeldOrigin:
         if state.since > self.version or self.version == 0 or self.version < state.floor:
             return state
         entries = tuple(entry for entry in state.entries if entry.version > self.version)
-        return state_of(state.origin, state.uid, state.version, self.version, 0, entries)
+        return origin_states.of(state.origin, state.uid, state.version, self.version, 0, entries)
 
     def _merge(self, state: OriginState) -> dict[str, Value | None]:
         """Take in a state of this incarnation. Returns the keys it touched, with their values before."""
@@ -139,10 +139,10 @@ class HeldOrigin:
             since = version if version >= self.floor else 0
             floor = self.floor if since == 0 else 0
             entries = self._above(since, self.version)
-            states.append(state_of(self.origin, self.uid, self.version, since, floor, entries))
+            states.append(origin_states.of(self.origin, self.uid, self.version, since, floor, entries))
         for since, end in self.ahead:
             if version < end:
-                states.append(state_of(self.origin, self.uid, end, since, 0, self._above(since, end)))
+                states.append(origin_states.of(self.origin, self.uid, end, since, 0, self._above(since, end)))
         return states
 
     def check_invariants(self) -> None:
@@ -157,7 +157,7 @@ class HeldOrigin:
         assert not versions or versions[-1] <= ends[-1], (versions[-1], ends)
         assert all(key == entry.key for key, entry in self.entries.items())
         assert self.known == (self.origin, self.uid, self.version)
-        assert self.term == _said(self.origin, self.uid, self.version, self.ahead)
+        assert self.term == _said.of(self.origin, self.uid, self.version, self.ahead)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -219,11 +219,11 @@ def _first(state: OriginState) -> MergeResult:
     return HeldOrigin(state.origin, state.uid).take(state)
 
 
-def validate(channel: str, state: OriginState) -> None:
-    """Raise `RemoteError` unless the numbers of `state` obey the format."""
-    fault = derived(state, "fault", OriginState.fault)
-    if fault:
-        raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {fault}")
+def validate(channel: str, states: list[OriginState]) -> None:
+    """Raise `RemoteError` unless the numbers of all `states` obey the format."""
+    for state, fault in zip(states, derived_each(states, "fault", OriginState.fault), strict=True):
+        if fault:
+            raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {fault}")
 
 
 def join_states(states: list[OriginState]) -> OriginDelta:
@@ -268,4 +268,4 @@ def _join_states(first: OriginState, second: OriginState) -> OriginState:
         if entry.version > first.version:
             entries.pop(entry.key, None)
             entries[entry.key] = entry
-    return state_of(first.origin, first.uid, second.version, first.since, first.floor, tuple(entries.values()))
+    return origin_states.of(first.origin, first.uid, second.version, first.since, first.floor, tuple(entries.values()))

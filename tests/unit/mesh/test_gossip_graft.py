@@ -93,3 +93,21 @@ def test_of_two_that_open_with_a_comparison_one_asks() -> None:
         assert len(sent(gossip.receive(name, opening, 0), Want)) == (0 if asks else 1)
     gossip.add_neighbour("lazy", 3, False, SECOND, asks=True)  # it has heard no opening from us
     assert len(sent(gossip.receive("lazy", opening, SECOND), Want)) == 1
+
+
+def test_neighbours_to_which_the_same_news_go_share_one_message_and_what_was_asked_for_is_left_out() -> None:
+    topology = Topology("own", "n", 1)
+    gossip = Gossip([topology], Random(1), 15 * SECOND, FLUSH_DELAY)
+    for conn, name in enumerate("abcd"):
+        gossip.add_neighbour(name, conn, True, 0)
+    for sender, name in (("a", "x"), ("b", "y")):
+        gossip.receive(sender, News((("topology", TopologyDelta((PeerRecord(name, 1, 1, name, ()),))),)), SECOND)
+    gossip.receive("d", Want("topology", topology.vector(), echo=False), SECOND)
+    news = dict(sent(gossip.flush(), News))
+    said = {conn: [record.name for record in cast(Any, each).items[0][1].records] for conn, each in news.items()}
+    assert said == {0: ["y"], 1: ["x"], 2: ["x", "y"]}
+    assert gossip.flush() == []
+    for sender, name in (("a", "v"), ("b", "w")):
+        gossip.receive(sender, News((("topology", TopologyDelta((PeerRecord(name, 1, 1, name, ()),))),)), SECOND)
+    news = dict(sent(gossip.flush(), News))
+    assert news[2] is news[3] and len({id(each) for each in news.values()}) == 3

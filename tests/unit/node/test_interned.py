@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overlay.replicated.interned import Index, Memo, add, derived, discard, shared, switch
+from overlay.replicated.interned import Index, Memo, add, derived, derived_each, discard, shared, switch
 from overlay.wire.origins import OriginState
 
 steps = st.lists(st.tuples(st.booleans(), st.sampled_from("ab"), st.integers(0, 3)), max_size=30)
@@ -29,16 +29,18 @@ def test_a_derived_value_is_made_once_for_each_value_or_each_time(on: bool) -> N
     states = [OriginState("a", 1, 1, 0, 0, ()) for _ in range(2)]
     assert [derived(state, "version", version) for state in (*states, *states)] == [1, 1, 1, 1]
     assert len(made) == (2 if on else 4)
+    assert derived_each([*states, *states], "version", version) == [1, 1, 1, 1]
+    assert len(made) == (2 if on else 8)
 
 
 def test_equal_questions_share_an_answer_while_the_layer_is_on(on: bool) -> None:
-    ask = shared(2)(lambda text: [text])
-    first = ask("a")
-    assert first == ask("a") == ["a"] and (ask("a") is first) == on
+    lists = shared(2)(lambda text: [text])
+    first = lists.of("a")
+    assert first == lists.of("a") == ["a"] and (lists.of("a") is first) == on
     switch(on=False)
-    assert ask("a") == ["a"] and ask("a") is not first
+    assert lists.of("a") == ["a"] and lists.of("a") is not first
     switch(on=True)
-    assert ask("a") is not first, "the tables are empty once the layer was off"
+    assert lists.of("a") is not first, "the tables are empty once the layer was off"
 
 
 def test_a_memo_tells_equal_objects_apart_and_begins_again_when_it_is_full(on: bool) -> None:

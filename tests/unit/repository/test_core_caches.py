@@ -55,8 +55,8 @@ def test_no_daemon_switches_the_layer_on() -> None:
 
 _TWICE = """
 import overlay.cli.main, overlay.daemon.daemon, overlay.node
-from overlay.replicated.origin_state import state_of
-one, other = state_of("a", 1, 0, 0, 0, ()), state_of("a", 1, 0, 0, 0, ())
+from overlay.replicated.origin_state import origin_states
+one, other = origin_states.of("a", 1, 0, 0, 0, ()), origin_states.of("a", 1, 0, 0, 0, ())
 assert one == other and one is not other
 """
 
