@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
+from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.links.changes import LinkChange
 from lab.records.history import PeerGone, Sample, View
 
@@ -178,6 +179,18 @@ class Readdressable(Protocol):
         """From now on the host has this address in this network instead of the one before; its MAC stays.
 
         Everything of the lab that names addresses follows: hosts files, neighbour entries, rules of routers."""
+        ...
+
+
+@runtime_checkable
+class Relayed(Protocol):
+    """A lab of which some links may be made by a relay, which counts what it does."""
+
+    relayed: Callable[[Sequence[DirectionCounts]], None]
+    """Told what links did that have been changed."""
+
+    async def link_counts(self) -> RelayReply | None:
+        """What relayed links did so far; None where no link is relayed."""
         ...
 
 

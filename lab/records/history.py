@@ -119,7 +119,35 @@ class Load(Record, frozen=True, kw_only=True, tag="load"):
     loadavg: float
 
 
-AnyRecord = Meta | Event | Sample | View | PeerGone | Load
+class LinkUse(Record, frozen=True, kw_only=True, tag="link"):
+    """What a relayed direction of the underlay did under one link, which has been changed or ends with the run."""
+
+    sender: str
+    receiver: str
+    asked: dict[str, Any]
+    """Parameters of `lab.links.Link` that are not those of a perfect one."""
+    lasted: int
+    """Nanoseconds for which the link held, up to `t`."""
+    packets: int
+    lost: int = 0
+    """On purpose: by loss, or because the queue of the rate was full."""
+    duplicated: int = 0
+    corrupted: int = 0
+    cut: int = 0
+    """Were under way when the direction was cut."""
+    failed: int = 0
+    """Could not be delivered."""
+    held_p50: int = 0
+    """Nanoseconds that packets were under way."""
+    held_p99: int = 0
+    late_p50: int = 0
+    """Nanoseconds by which they left later than they should have."""
+    late_p99: int = 0
+    overruns: int = 0
+    """Packets of any direction for which the relay had no room; in the first record of a moment."""
+
+
+AnyRecord = Meta | Event | Sample | View | PeerGone | Load | LinkUse
 
 _decoder = msgspec.json.Decoder(AnyRecord)
 _encoder = msgspec.json.Encoder()

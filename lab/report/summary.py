@@ -19,6 +19,7 @@ from lab.checkers.world import name_of
 from lab.kinds.overlays import DEFAULT
 from lab.kinds.probes import is_open_loop, ordered_probes
 from lab.kinds.verbs import verb_of
+from lab.report.links import link_rows
 from lab.scenario.packaged import called
 
 __all__ = ["settled", "summarise"]
@@ -67,6 +68,7 @@ def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any
         "samples": _samples(run),
         "longest_outage": _outage(run.longest_outage),
         "dns_staleness": max((found["lasted"] for found in staleness(run) if found["what"] == "stale"), default=None),
+        "links": link_rows(run),
         "load": _load(run),
     }
 

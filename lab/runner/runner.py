@@ -23,6 +23,7 @@ from lab.kinds.verbs import Planning
 from lab.records.history import Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
 from lab.runner.hands import Hands
+from lab.runner.link_use import follow_links, write_links
 from lab.runner.load import code_identity, machine
 from lab.runner.stage import Stage
 from lab.runner.state import LiveState
@@ -160,6 +161,7 @@ class Runner:
             )
         )
         stage.watch(load=not self._virtual)
+        follow_links(lab, stage.record)
         if self._steady:
             stage.beside(self._steady.watch(stage))
         if (watch := getattr(self._backend, "watch", None)) is not None:
@@ -199,6 +201,8 @@ class Runner:
             expectations=tuple(self._expectations),
             took=lab.now(),
         )
+        with contextlib.suppress(LabError):  # a relay that has died is the verdict's business
+            await write_links(lab, stage.record)
         if verdict != "unknown":
             # In the history this event says that the run was played to its end, whatever that was.
             stage.event(-1, "down", "point", label="take the lab down")

@@ -11,11 +11,10 @@ from lab.kinds.verbs import Body, Chance, Drawn, Planning, Verb, Where
 from lab.scenario.base import Problem, fault
 from lab.scenario.check import Known
 from lab.scenario.link_spec import LinkSpec
-from lab.scenario.values import Duration, format_duration
+from lab.scenario.link_words import link_words
+from lab.scenario.values import Duration
 from lab.scenario.without_effect import ScenarioReach
 from lab.verbs._links import LinkEnds, LinkFault, check_ends, simpler, without_host, without_link
-
-_FRACTIONS = ("loss", "duplicate", "reorder", "corrupt")
 
 
 class ChangeLink(LinkEnds, LinkSpec):
@@ -31,26 +30,7 @@ class ChangeLink(LinkEnds, LinkSpec):
 
     def said(self) -> str:
         """The parameters, in a few words."""
-        words = []
-        for name, value in self.values().items():
-            if name in ("delay", "jitter"):
-                words.append(f"{name} {format_duration(value)}")
-            elif name in _FRACTIONS:
-                words.append(f"{name} {value * 100:g}%")
-            elif name == "rate":
-                words.append(f"rate {_rate(value)}" if value else "no rate limit")
-            elif name == "mtu":
-                words.append(f"mtu {value}")
-            elif name in ("burst", "queue"):
-                words.append(name)
-        return ", ".join(words) or ", ".join(self.values())
-
-
-def _rate(value: int) -> str:
-    for unit, size in (("gbit", 10**9), ("mbit", 10**6), ("kbit", 10**3)):
-        if value >= size:
-            return f"{value / size:g}{unit}"
-    return f"{value}bit"
+        return link_words(self.values())
 
 
 class _Link(Verb[ChangeLink]):
