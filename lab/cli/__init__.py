@@ -6,6 +6,7 @@
     live.py   up, down, inspect, exec, shell: labs that stay
     hands.py  status, undo, and each verb: what is done in a running lab from another terminal
     verbs.py  the verbs of the registry as commands
+    saving.py save: what was done by hand as a scenario
     many.py   sweep, compare, fidelity: many runs together
     explore.py  explore: random faults, until something breaks
     workshop.py   the walk-through, typed and checked
@@ -267,6 +268,18 @@ def status(name: str, as_json: bool) -> None:
     from lab.cli.hands import status
 
     status(name, as_json=as_json)
+
+
+@lab.command(epilog=_examples("lab save lesson.yaml", "lab save lesson.yaml --run partition/latest"))
+@click.argument("file", type=click.Path(path_type=Path))
+@_NAME
+@click.option("--run", default="", help="Of a lab that is gone: its run.", shell_complete=_offering("runs"))
+@_JSON
+def save(file: Path, name: str, run: str, as_json: bool) -> None:
+    """Write what was done by hand in a running lab to FILE, as a scenario with its times that replays."""
+    from lab.cli.saving import save
+
+    save(file, name, run, as_json=as_json)
 
 
 @lab.command(epilog=_examples("lab undo", "lab undo 7"))

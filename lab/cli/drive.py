@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel
 
 from lab.cli import interrupts
 from lab.cli.ending import USAGE
 from lab.cli.live import first_steps
 from lab.cli.play import Prepared, answering, begun, inside, prepare, report_on, settle
 from lab.cli.runs import refresh
+from lab.cli.saving import SCENARIO, keep_scenario, scenario_text
 from lab.contracts.lab import Housed, Virtual
 from lab.errors import LabError, StepRefused
 from lab.records.history import Event, Writer
@@ -30,24 +30,19 @@ from lab.records.store import EXIT_CODES, Summary, new_run, open_history, write_
 from lab.runner.hands import Hands
 from lab.runner.open_timeline import OpenTimeline
 from lab.runner.runner import Runner
-from lab.scenario.files import portable
-from lab.scenario.load import text_of
 from lab.scenario.steps import Step
-from lab.scenario.yaml import editor
 from lab.words import step_number
 from overlay import __version__
 
 __all__ = ["drive"]
 
-SCENARIO = "scenario.yaml"
 _LONGEST = 1 << 22
 """Bytes of a request."""
 
 
 def drive(path: Path, *, backend: str, seed: int | None, pace: int | None, out: Path) -> int:
     """Obey steps until the input ends, and return the exit code of the run's verdict."""
-    text = text_of(path)
-    prepared = prepare(path, backend, seed, pace, text=text)
+    prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
     run_dir = new_run(prepared.resolved.name, out.absolute())
@@ -57,7 +52,8 @@ def drive(path: Path, *, backend: str, seed: int | None, pace: int | None, out: 
 
     def obey() -> int:
         timeline = _obey(prepared, run_dir, blank)
-        _write(timeline, text, path, file)
+        steps = [*timeline.plain_first(), *timeline.taken]
+        keep_scenario(run_dir, scenario_text(prepared.text, timeline.resolved.name, path.parent, steps))
         return 0
 
     try:
@@ -77,7 +73,7 @@ def _say(message: dict[str, Any]) -> None:
 
 def _obey(prepared: Prepared, run_dir: Path, blank: Summary) -> OpenTimeline:
     """The inside: play what comes, then make the history say what that was."""
-    model, resolved, backend = prepared
+    model, resolved, backend, _ = prepared
     timeline = OpenTimeline(model, resolved, backend, first_steps(model))
     with open_history(run_dir) as file:
         hands = Hands(timeline, Writer(file), run_dir=run_dir)
@@ -143,21 +139,6 @@ def _asked(line: bytes) -> Any:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise StepRefused('found no step, expected one JSON object a line, as {"step": {"kill": "a"}}') from None
-
-
-def _write(timeline: OpenTimeline, text: str, path: Path, file: Path) -> None:
-    """Write the scenario that does the same."""
-    tree = portable(text, timeline.resolved.name, path.parent)
-    tree["timeline"] = [*map(_plain, timeline.first), *timeline.taken]
-    with file.open("w", encoding="utf-8") as out:
-        editor(4096).dump(tree, out)
-
-
-def _plain(step: Step) -> dict[str, Any]:
-    """A step that brings something up as a file has it."""
-    body = step.body
-    said = body.model_dump(mode="json", by_alias=True, exclude_defaults=True) if isinstance(body, BaseModel) else body
-    return {step.verb: said}
 
 
 def _problem(index: int, event: Event) -> str:

@@ -16,6 +16,7 @@ from lab.cli.ending import USAGE
 from lab.cli.play import answering, begun, inside, prepare, report_on, settle, shown, staying
 from lab.cli.progress import ProgressPrinter
 from lab.cli.runs import refresh
+from lab.cli.saving import keep_scenario, scenario_text
 from lab.contracts.lab import Virtual
 from lab.errors import LabError
 from lab.records.history import Writer
@@ -52,7 +53,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
-    model, scenario, chosen = prepared
+    model, scenario, chosen, text = prepared
     if isinstance(chosen, Virtual):
         raise LabError(
             f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; "
@@ -66,6 +67,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
 
     def work() -> int:
         timeline = OpenTimeline(model, scenario, chosen, first_steps(model))
+        keep_scenario(run_dir, scenario_text(text, scenario.name, path.parent, timeline.plain_first()))
         with open_history(run_dir) as file:
             hands = Hands(timeline, Writer(file), stands=True, run_dir=run_dir)
 

@@ -41,7 +41,7 @@ from lab.runner.hands import Hands
 from lab.runner.open_timeline import OpenTimeline
 from lab.runner.runner import Runner, RunOutcome
 from lab.runner.stage import Stage
-from lab.scenario.load import Scenario, ScenarioError, read
+from lab.scenario.load import Scenario, ScenarioError, read, text_of
 from lab.scenario.packaged import called
 from lab.scenario.resolve import Resolved
 from overlay import __version__
@@ -73,7 +73,7 @@ def play(
     teller.head(scenario, backend)
     blank = begun(path, chosen, scenario, run_dir)
     try:
-        inside(chosen, lambda: _play(prepared, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
+        inside(chosen, lambda: _play(prepared, path, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
     summary, told = report_on(run_dir, teller.report(run_dir / HISTORY), figures)
@@ -125,14 +125,15 @@ class Prepared(NamedTuple):
     model: Scenario
     resolved: Resolved
     backend: Backend
+    text: str
+    """What the file holds."""
 
 
-def prepare(
-    path: Path, backend: str, seed: int | None, pace: int | None, *, text: str | None = None
-) -> Prepared | None:
+def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> Prepared | None:
     """The scenario and its backend; None, with the reasons printed, when one of them cannot be had. `pace` None: the
-    backend's own, which is said. `text`: what the file holds, if that was read."""
+    backend's own, which is said."""
     try:
+        text = text_of(path)
         found = read(path, seed, text=text)
         scenario = found.resolved
         chosen = find_backend(backend)
@@ -150,7 +151,7 @@ def prepare(
                 f"{why}: all times of the scenario are {pace} times as long (--pace 1: as in the file)", err=True
             )
     assert found.scenario is not None
-    return Prepared(found.scenario, scenario.at_pace(pace or 1), chosen)
+    return Prepared(found.scenario, scenario.at_pace(pace or 1), chosen, text)
 
 
 def inside(backend: Backend, work: Callable[[], int], *, name: str, detach: bool = False) -> int:
@@ -195,14 +196,20 @@ def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coro
     return answer
 
 
-def _play(prepared: Prepared, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool) -> int:
+def _play(prepared: Prepared, path: Path, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool) -> int:
     """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
     scenario, backend = prepared.resolved, prepared.backend
     with open_history(run_dir) as file:
         hands = None
+
+        def keep_file() -> None:
+            from lab.cli.saving import keep_scenario, scenario_text
+
+            keep_scenario(run_dir, scenario_text(prepared.text, scenario.name, path.parent))
+
         if isinstance(backend, Housed):
             timeline = OpenTimeline(prepared.model, scenario, backend, prepared.model.timeline)
-            hands = Hands(timeline, Writer(file), run_dir=run_dir)
+            hands = Hands(timeline, Writer(file), run_dir=run_dir, begun=keep_file)
             hands.open()
 
         def settled(outcome: RunOutcome) -> None:

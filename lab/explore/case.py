@@ -18,12 +18,11 @@ from lab.errors import LabError
 from lab.explore.schedule import Schedule, ScheduledFault, draw
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.verbs import verb_of
-from lab.scenario.base import Written
 from lab.scenario.files import make_portable
 from lab.scenario.loops import write_out
 from lab.scenario.resolve import Resolved
 from lab.scenario.values import UNITS, format_duration
-from lab.scenario.yaml import editor
+from lab.scenario.yaml import bare, editor, flow
 from lab.words import count
 
 __all__ = ["Case", "first_case", "with_faults"]
@@ -67,7 +66,7 @@ class Case(Struct, frozen=True, kw_only=True):
         """The file; each comment becomes a line before it."""
         tree = CommentedMap(self.tree)
         tree["seed"] = self.seed
-        tree["timeline"] = CommentedSeq([_flow(step) for step in self.timeline()])
+        tree["timeline"] = CommentedSeq([flow(step) for step in self.timeline()])
         for key in ("services", "probes"):
             if not tree.get(key):
                 tree.pop(key, None)
@@ -93,25 +92,16 @@ class Case(Struct, frozen=True, kw_only=True):
         return f"{count(len(self.faults), 'fault')} on {count(hosts, 'host')}"
 
 
-def _bare(node: Any) -> Any:
-    """The tree without comments and places; its scalars still know how they were written."""
-    if isinstance(node, dict):
-        return {key: _bare(item) for key, item in node.items()}
-    if isinstance(node, list | tuple):
-        return [_bare(item) for item in node]
-    return node.value if isinstance(node, Written) else node  # the number of a loop's round
-
-
 def first_case(text: str, name: str, folder: Path, *, deadline: int, hosts: Sequence[str] = ()) -> Case:
     """The case without faults of a valid scenario file in `folder`; cases can be played from anywhere. `hosts`: all
     that the scenario has.
 
     Raises `LabError` for one that never gets anything up.
     """
-    tree = _bare(editor(110).load(io.StringIO(text)))
+    tree = bare(editor(110).load(io.StringIO(text)))
     tree.setdefault("name", name)
     make_portable(tree, folder)
-    steps = _bare(write_out(tree.pop("timeline"), hosts).steps)
+    steps = bare(write_out(tree.pop("timeline"), hosts).steps)
     tree.pop("seed", None)
     setup: list[dict[str, Any]] = []
     for step in steps:
@@ -224,16 +214,3 @@ def _of_service(fault: ScheduledFault, name: str) -> bool:
 
 def _listed(names: Any) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
-
-
-def _flow(value: Any) -> Any:
-    """On one line."""
-    if isinstance(value, dict):
-        made = CommentedMap({key: _flow(item) for key, item in value.items()})
-        made.fa.set_flow_style()
-        return made
-    if isinstance(value, list | tuple):
-        listed = CommentedSeq([_flow(item) for item in value])
-        listed.fa.set_flow_style()
-        return listed
-    return value

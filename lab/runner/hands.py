@@ -29,6 +29,8 @@ _NAME = 64
 """Characters of who did something."""
 _TOLD = 12
 """Faults and moves that a sentence names."""
+_LAST_TURN = 10.0
+"""Seconds that a step under way gets when the run ends."""
 _OWN = ("at", "on_failure")
 """What a hand's step does not say: it is done now, and the lab goes on."""
 
@@ -63,12 +65,20 @@ class Hands:
     """What others may do in a run, and what they have done."""
 
     def __init__(
-        self, timeline: OpenTimeline, writer: Writer, *, stands: bool = False, run_dir: Path | None = None
+        self,
+        timeline: OpenTimeline,
+        writer: Writer,
+        *,
+        stands: bool = False,
+        run_dir: Path | None = None,
+        begun: Callable[[], None] | None = None,
     ) -> None:
-        """`stands`: the run has no end of its own, but goes on until somebody takes the lab down."""
+        """`stands`: the run has no end of its own, but goes on until somebody takes the lab down. `begun` is called
+        once, when the first step is taken by hand."""
         self.timeline = timeline
         self.stands = stands
         self.run_dir = run_dir
+        self._begun = begun
         self.writer = _Heard(writer)
         """What the run is to write with."""
         self.moves: list[Move] = []
@@ -87,9 +97,13 @@ class Hands:
         """From now on steps are taken."""
         self._closed = ""
 
-    def close(self, why: str) -> None:
-        """No more steps are taken."""
+    async def close(self, why: str) -> None:
+        """Take no more steps; returns when the one under way is done, or has had its time."""
         self._closed = why
+        if self._turn.locked():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_TURN), self._turn:
+                    pass
 
     @property
     def is_open(self) -> bool:
@@ -128,6 +142,9 @@ class Hands:
                     raise StepRefused(f"{why}; {self._in_force()}")
             except StepRefused as error:
                 raise StepRefused(f"{error}{self._since(before)}") from None
+            if self._begun is not None:
+                await asyncio.to_thread(self._begun)
+                self._begun = None
             taken = following.step.model_copy(update={"on_failure": "continue"})
             index, begun = self.timeline.take(following), stage.lab.now()
             stage.asked[index] = {"by": by, "asked": following.plain}

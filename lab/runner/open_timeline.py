@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from pydantic import BaseModel
 
 from lab.contracts.lab import Backend
 from lab.errors import StepRefused
@@ -53,6 +54,10 @@ class OpenTimeline:
         """The steps after the first ones, as a scenario has them."""
         self._model = model.model_copy(update={"timeline": tuple(first)})
 
+    def plain_first(self) -> list[dict[str, Any]]:
+        """The first steps, which bring a lab up and say no times, as a scenario has them."""
+        return [{step.verb: _said(step.body) or "all"} for step in self.first]
+
     def understood(self, asked: Any) -> NextStep:
         """The step that somebody asks for. Raises `StepRefused`, with every fault, for what is none here."""
         if not isinstance(asked, dict):
@@ -91,3 +96,7 @@ class OpenTimeline:
             new.write(encode(msgspec.structs.replace(meta, scenario=self.resolved.to_json())))
             shutil.copyfileobj(old, new)
         partial.replace(history)
+
+
+def _said(body: Any) -> Any:
+    return body.model_dump(mode="json", by_alias=True, exclude_defaults=True) if isinstance(body, BaseModel) else body

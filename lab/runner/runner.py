@@ -193,7 +193,7 @@ class Runner:
                 traceback.print_exc()
                 reason = f"the lab itself failed: {type(error).__name__}: {error}"
         if self._hands is not None:
-            self._hands.close("the lab is going down")
+            await self._hands.close("the lab is going down: nothing more can be done in it")
         outcome = RunOutcome(
             verdict=verdict,
             reason=reason,

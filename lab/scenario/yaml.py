@@ -17,7 +17,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from lab.scenario.base import Written, show
 from overlay.clean import clean
 
-__all__ = ["Diagnostic", "Text", "editor", "locate", "read_yaml"]
+__all__ = ["Diagnostic", "Text", "bare", "editor", "flow", "locate", "read_yaml"]
 
 _LIMIT = 200_000
 """Values in one file; more is an alias bomb, not a scenario."""
@@ -183,6 +183,28 @@ def editor(width: int) -> YAML:
     yaml.Constructor, yaml.Representer = _Editor, _Writer
     yaml.width = width
     return yaml
+
+
+def bare(node: Any) -> Any:
+    """The tree without comments and places; its scalars still know how they were written."""
+    if isinstance(node, dict):
+        return {key: bare(item) for key, item in node.items()}
+    if isinstance(node, list | tuple):
+        return [bare(item) for item in node]
+    return node.value if isinstance(node, Written) else node  # the number of a loop's round
+
+
+def flow(value: Any) -> Any:
+    """A value that is written on one line."""
+    if isinstance(value, dict):
+        made = CommentedMap({key: flow(item) for key, item in value.items()})
+        made.fa.set_flow_style()
+        return made
+    if isinstance(value, list | tuple):
+        listed = CommentedSeq([flow(item) for item in value])
+        listed.fa.set_flow_style()
+        return listed
+    return value
 
 
 def _position(node: Any, key: str | int, *, at_key: bool) -> tuple[int, int] | None:

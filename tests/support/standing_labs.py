@@ -18,7 +18,9 @@ SCENARIO = """\
 version: 1
 name: standing
 underlay: {hosts: {a: {}, b: {}, c: {}}}
-services: {web: {image: ksahnine/dummy-http, args: [web], replicas: 3}}
+services:
+  web: {image: ksahnine/dummy-http, args: [web], replicas: 3}
+  solo: {image: ksahnine/dummy-http, args: [solo], hosts: [c]}
 timeline: [{launch: all}, {connect: all}, {run: all}, {kill: a}]
 """
 _numbers = count(1)

@@ -44,7 +44,7 @@ def test_a_backend_that_is_slow_sets_the_pace_unless_told(
     for asked, pace in ((None, 4), (1, 1), (2, 2)):
         prepared = play.prepare(SCENARIOS / "partition.yaml", "slow", None, asked)
         assert prepared is not None
-        _, scenario, engine = prepared
+        _, scenario, engine, _ = prepared
         assert scenario.pace == pace
         assert ("--pace 1" in capsys.readouterr().err) == (asked is None)
         again = play.replay_command(SCENARIOS / "partition.yaml", engine, scenario, Path())
