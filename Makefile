@@ -104,6 +104,9 @@ bench-path: setup         ## every path of the overlay beside its peers (wiregua
 gallery: setup            ## make the README's pictures again (needs chromium)
 	@$(PY) -m lab.report.gallery
 
+sessions: setup           ## ten sessions by hand in standing labs, saved and replayed on real packets and in virtual time
+	SESSIONS=all $(PY) -m pytest -q tests/system/test_saved_sessions_replay.py
+
 schema: setup             ## write docs/scenario.schema.json and the table of steps in docs/scenarios.md again
 	@$(PY) -m lab.cli schema > docs/scenario.schema.json
 	@$(PY) -m lab.kinds.reference docs/scenarios.md

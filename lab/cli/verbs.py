@@ -118,6 +118,8 @@ class VerbCommand(click.Command):
             value = values.get(_name(flag))
             if (said := _said(field, value)) is None:
                 continue
+            if field in self._positional and field.key in found:
+                raise click.UsageError(f"found {found[field.key]!r} and --{flag} {value}, expected one of them")
             outer, _, inner = field.key.partition(".")
             if inner:
                 if not isinstance(part := found.setdefault(outer, {}), dict):
@@ -152,9 +154,9 @@ class VerbCommand(click.Command):
         import msgspec
 
         for field in self.form.fields:
-            if field in self._positional:
+            if field in self._positional and (field.required or field.kind not in ("host", "service")):
                 continue
-            yield field, _flag(field.key)
+            yield field, _flag(field.key)  # `lab kill a` and `lab kill --daemon a`
             for inner in field.fields:
                 key = f"{field.key}.{inner.key}"
                 if inner.kind != "part":

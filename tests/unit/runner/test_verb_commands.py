@@ -88,6 +88,7 @@ def test_what_is_no_command_line_is_refused() -> None:
         ("partition --ring minorities", "'minorities' is not 'majorities'"),
         ("expect --reachable '{from: ['", "expected a word or a mapping"),
         ("expect --reachable all --reachable-from web", "expected one of them"),
+        ("kill a --daemon b", "found 'a' and --daemon b"),
         ("heal some", "'some' is not 'all'"),
     ):
         with pytest.raises(click.UsageError, match=says):
