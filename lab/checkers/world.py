@@ -254,7 +254,7 @@ class ExpectedState:
         elif verb.forgets and event.ok and self._policies:
             for host in self._hosts_of(event):
                 self._policies.forgotten(host)
-        if verb.lasts and verb.changes == "end":  # it changes things all the time until then
+        if verb.lasts and verb.restless:
             if event.phase == "start":
                 self.churning[event.step] = event.what
             else:

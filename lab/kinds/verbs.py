@@ -109,6 +109,8 @@ class Verb(Generic[B]):
     """When other things should be true than before: at the end of its step, at both ends of its fault, or never."""
     regroups: bool = False
     """Other hosts may reach each other after its step than before."""
+    restless: bool = False
+    """Nothing is settled before its fault is over: it changes something again and again."""
     moves: bool = False
     """Containers start or stop, and probes with them."""
     removes: bool = False

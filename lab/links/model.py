@@ -48,10 +48,13 @@ class DirectionModel:
 
     def packet(self, now: int, size: int) -> list[PacketCopy]:
         """What arrives of a packet of `size` bytes (of IP) that is sent now: one copy, none, or two."""
-        link = self.link
-        if link.mtu and size > link.mtu:
+        if self.link.mtu and size > self.link.mtu:
             return []
-        ready = self._queue.leaves(now, size)
+        return self._sent(self._queue.leaves(now, size))
+
+    def _sent(self, ready: int | None) -> list[PacketCopy]:
+        """What arrives of a packet that leaves at `ready`; None: it found no room in the queue."""
+        link = self.link
         if ready is None or self._loss.lost():
             return []
         rng = self._rng

@@ -59,19 +59,32 @@ class SendQueue:
         link = self.link
         if not link.rate and link.deliveries is None:
             return now if now >= self.busy_until else self.busy_until
-        if not waits and self._full(now, size):
-            return None
-        if link.deliveries is None:
-            if now > self.busy_until:
-                self.busy_until, self._part = now, 0
-            whole, self._part = divmod(size * _BIT + self._part, link.rate)
-            self.busy_until += whole
-        elif not self._take(max(now, self.busy_until), size):
+        if (not waits and self._full(now, size)) or not self._send(now, size):
             return None
         if self._limit.bytes:
             self._waiting.append((self.busy_until, size))
             self._waiting_bytes += size
         return self.busy_until
+
+    def would_leave(self, now: int, size: int) -> int | None:
+        """The same of a packet that waits however long it takes, and that takes no place in the queue: what comes next
+        may come before it."""
+        if not self.link.rate and self.link.deliveries is None:
+            return now if now >= self.busy_until else self.busy_until
+        kept = self.busy_until, self._part, self._place, self._room
+        found = self.busy_until if self._send(now, size) else None
+        self.busy_until, self._part, self._place, self._room = kept
+        return found
+
+    def _send(self, now: int, size: int) -> bool:
+        """Move `busy_until` to when this packet has left; False: it never does."""
+        if self.link.deliveries is not None:
+            return self._take(max(now, self.busy_until), size)
+        if now > self.busy_until:
+            self.busy_until, self._part = now, 0
+        whole, self._part = divmod(size * _BIT + self._part, self.link.rate)
+        self.busy_until += whole
+        return True
 
     def passes(self, now: int, size: int) -> bool:
         """Whether so many bytes that come now will ever leave: not when a trace ends before."""

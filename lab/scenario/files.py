@@ -12,6 +12,7 @@ from lab.errors import LabError
 from lab.images.archive import names_in
 from lab.scenario.base import Note, Problem
 from lab.scenario.graph_files import GraphFileError, underlay_of
+from lab.scenario.link_files import make_links_portable
 from lab.scenario.yaml import editor
 
 _ARCHIVES = (".tar", ".tar.gz", ".tgz")
@@ -30,6 +31,7 @@ def make_portable(plain: dict[str, Any], folder: Path) -> None:
     underlay = plain["underlay"]
     if isinstance(underlay.get("file"), str):
         underlay["file"] = str((folder / underlay["file"]).absolute())
+    make_links_portable(plain, folder)
     for service in (plain.get("services") or {}).values():
         if isinstance(image := service.get("image"), str) and image.endswith(_ARCHIVES):
             service["image"] = str((folder / image).absolute())

@@ -25,7 +25,17 @@ from lab.scenario.base import Problem, Written, show
 from lab.scenario.link_spec import DISTRIBUTIONS, LinkSpec
 from lab.scenario.values import UNITS, parse_duration
 
-__all__ = ["LinkFileError", "Row", "Track", "delays_of", "packed", "track_of", "unpacked", "with_link_files"]
+__all__ = [
+    "LinkFileError",
+    "Row",
+    "Track",
+    "delays_of",
+    "make_links_portable",
+    "packed",
+    "track_of",
+    "unpacked",
+    "with_link_files",
+]
 
 _LARGEST = 32 << 20
 _MOST_LINES = 1_000_000
@@ -226,6 +236,27 @@ def with_link_files(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any]
     if isinstance(timeline, tuple):
         plain = {**plain, "timeline": tuple(reading.step(("timeline", n), step) for n, step in enumerate(timeline))}
     return plain, reading.problems
+
+
+def make_links_portable(plain: dict[str, Any], folder: Path) -> None:
+    """Make the names of such files in a valid scenario of `folder` absolute, those in its loops too."""
+
+    def name_whole(body: Any, key: str) -> None:
+        name = _text(body.get(key)) if isinstance(body, dict) else None
+        if isinstance(name, str) and name not in DISTRIBUTIONS and "$" not in name:
+            body[key] = str((folder / name).absolute())
+
+    def walk(steps: Any) -> None:
+        for step in steps or ():
+            name_whole(step.get("link"), "distribution")
+            name_whole(step.get("trace"), "file")
+            for loop in ("repeat", "for_each"):
+                if isinstance(step.get(loop), dict):
+                    walk(step[loop].get("steps"))
+
+    for spec in (plain["underlay"].get("links") or {}).values():
+        name_whole(spec, "distribution")
+    walk(plain.get("timeline"))
 
 
 class _Reading:

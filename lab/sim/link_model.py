@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from lab.links import Link
 from lab.links.model import DirectionModel
-from overlay.env import MILLISECOND, Random
+from lab.links.values import OPPORTUNITY
+from overlay.env import MILLISECOND, SECOND, Random
 
 RTO_MIN = 200 * MILLISECOND
 """Linux's shortest retransmission time-out of TCP."""
@@ -53,24 +54,35 @@ class LinkModel(DirectionModel):
             or link.deliveries or self.limit or self.blocked or busy
         )  # fmt: skip
 
+    @property
+    def mean_rate(self) -> int:
+        """Bits per second that it carries; 0: not limited."""
+        deliveries = self.link.deliveries
+        if deliveries is None:
+            return self.link.rate
+        return len(deliveries.times) * OPPORTUNITY * 8 * SECOND // (deliveries.period or deliveries.times[-1])
+
     def stops(self, protocol: str, port: int) -> bool:
         """Whether a packet of this protocol for this port does not pass."""
         return self.cut or any(protocol == what and number in (0, port) for what, number in self.blocked)
 
-    def arrivals(self, now: int, size: int) -> list[int]:
+    def arrivals(self, now: int, size: int, *, early: bool = False) -> list[int]:
         """When a packet of `size` bytes sent now arrives: once, never, or more often. A flipped bit fails the
-        checksum, so a corrupt packet does not."""
+        checksum, so a corrupt packet does not. `early`: it is asked for before that time has come, so the packet must
+        not be in the way of those that are sent before it."""
         if self.limit and size > self.limit:
             return []
-        return [arrival.at for arrival in self.packet(now, size) if not arrival.corrupt]
+        copies = self._sent(self._queue.would_leave(now, size)) if early else self.packet(now, size)
+        return [copy.at for copy in copies if not copy.corrupt]
 
-    def segment(self, now: int, size: int, rtt: int, *, lossy: bool = True) -> int:
+    def segment(self, now: int, size: int, rtt: int, *, lossy: bool = True, early: bool = False) -> int:
         """When what is written to a TCP connection now arrives, retransmissions included unless `lossy` is false.
 
         `rtt` is the round trip's time; loss costs a retransmission time-out at first and twice as much each time.
+        `early`: see `arrivals`.
         """
         # A stream is slowed down by its window, not dropped: it waits for its turn.
-        ready = self._queue.leaves(now, size, waits=True)
+        ready = self._queue.would_leave(now, size) if early else self._queue.leaves(now, size, waits=True)
         if ready is None:
             return now + NEVER
         rto = max(RTO_MIN, 2 * rtt)

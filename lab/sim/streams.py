@@ -16,7 +16,7 @@ from lab.sim.link_model import RTO_MIN, LinkModel
 from lab.sim.routers import Fate, Leg
 from lab.sim.scheduler import Scheduler
 from overlay.config import Address
-from overlay.env import MICROSECOND, SECOND
+from overlay.env import MICROSECOND, MILLISECOND, SECOND
 
 __all__ = ["BASE_DELAY", "SYN_RETRY", "End", "Site", "Streams"]
 
@@ -146,7 +146,11 @@ class Streams(ABC):
             if not there.stops("tcp", leg.port) and not back.stops("tcp", dial.near):
                 # Once there and once back; a lost packet costs the pause of a lost SYN.
                 arrivals = [now + there.delay] if there.plain else there.arrivals(now, 60)
-                returns = [a + back.delay if back.plain else b for a in arrivals for b in (back.arrivals(a, 60) or [0])]
+                returns = [
+                    a + back.delay if back.plain else b
+                    for a in arrivals
+                    for b in (back.arrivals(a, 60, early=a - now > MILLISECOND) or [0])
+                ]
                 if returns and returns[0] and returns[0] < deadline:
                     target = self._sites[leg.host]
                     if target.listening and leg.port == target.port:

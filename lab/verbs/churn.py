@@ -207,6 +207,7 @@ class _Churn(Verb[Churn]):
     overlay_needs = "daemons"
     # It is one change, at its end: what its single turns do is not judged, for the next one comes before they are over.
     changes = "end"
+    restless = True
     moves = True
     odds = 2
 

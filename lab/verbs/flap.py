@@ -133,6 +133,7 @@ class _Flap(Verb[Flap]):
     needs = ("carrier",)
     # It is one change, at its end: what its single turns do is not judged, for the next one comes before they are over.
     changes = "end"
+    restless = True
     regroups = True
     odds = 2
 

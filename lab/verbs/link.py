@@ -42,6 +42,8 @@ class _Link(Verb[ChangeLink]):
     takes_for = "lasts"
     healed = True
     needs = ("links",)
+    # What it costs while it lasts is not judged; from its end on all must be as it was.
+    changes = "end"
     odds = 3
 
     def check(self, where: Where, body: ChangeLink, known: Known) -> Iterator[Problem]:

@@ -107,6 +107,8 @@ class _Trace(Verb[Trace]):
     takes_for = "lasts"
     healed = True
     needs = ("links",)
+    # What it costs while it lasts is not judged; from its end on all must be as it was.
+    changes = "end"
 
     def check(self, where: Where, body: Trace, known: Known) -> Iterator[Problem]:
         yield from check_ends(where, body, known)

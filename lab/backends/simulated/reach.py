@@ -18,7 +18,7 @@ from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
 from overlay.compiled_policy import Protocol
 from overlay.config import Address
 from overlay.docker.containers import EXPOSED
-from overlay.env import MICROSECOND, SECOND
+from overlay.env import MICROSECOND, MILLISECOND, SECOND
 
 LOCAL = 40 * MICROSECOND
 """From one container to another of the same host."""
@@ -130,7 +130,8 @@ class LabRoutes:
     def over(self, hops: Sequence[Hop], time: int, size: int) -> int | None:
         """When a packet that sets out at `time` is at the end of these hops; None: it was lost."""
         for hop in hops:
-            arrivals = self._network.way(hop.sender, hop.receiver).arrivals(time, size + hop.overhead)
+            way = self._network.way(hop.sender, hop.receiver)
+            arrivals = way.arrivals(time, size + hop.overhead, early=self._is_early(time))
             if not arrivals:
                 return None
             time = min(arrivals)
@@ -144,7 +145,8 @@ class LabRoutes:
                 way = self._network.way(hop.sender, hop.receiver)
                 if way.limit and min(size + _HEADERS + hop.overhead, hop.largest) > way.limit:
                     return None
-                time = way.segment(time, size + hop.overhead, max(RTO_MIN // 2, 2 * way.delay))
+                rtt = max(RTO_MIN // 2, 2 * way.delay)
+                time = way.segment(time, size + hop.overhead, rtt, early=self._is_early(time))
         return time + LOCAL
 
     def transfer(self, route: Route, now: int, size: int, deadline: int) -> tuple[int, int] | None:
@@ -158,7 +160,7 @@ class LabRoutes:
             return None
         back = [self._network.way(hop.sender, hop.receiver) for hop in route.back]
         trip = 4 * LOCAL + sum(way.delay for way, _ in ways) + sum(way.delay for way in back)
-        rates = [way.link.rate for way, _ in ways if way.link.rate]
+        rates = [way.mean_rate for way, _ in ways if way.mean_rate]
         per_segment = (_MSS + _HEADERS) * 8 * SECOND // min(rates) if rates else 0
         most = max(10, (trip + SECOND // 10) // per_segment) if per_segment else 1 << 20
         left, window, threshold, time = -(-size // _MSS), 10, most, now
@@ -174,6 +176,10 @@ class LabRoutes:
             if time > deadline:
                 return None
         return time, max(time - now - trip, -(-size // _MSS) * per_segment, MICROSECOND)
+
+    def _is_early(self, time: int) -> bool:
+        """Whether a packet of that time is asked for before others that are sent earlier."""
+        return time - self._network.scheduler.now > MILLISECOND
 
     def _find(self, host: str, container: str, address: str, port: int, protocol: Protocol) -> _Found:
         if container and not self.alive(host, container):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab.links import Distribution
+from lab.scenario.files import portable
 from lab.scenario.from_json import from_json
 from lab.scenario.link_files import LinkFileError, delays_of, packed, track_of, unpacked
 from lab.scenario.load import ScenarioError, load, load_resolved
@@ -91,6 +92,20 @@ def test_a_scenario_holds_the_data_of_its_files(tmp_path: Path) -> None:
     assert first.body.track().times == second.body.track().times == (0, 5 * MS)
     values = link.body.values()
     assert values["delay"] == 50 * MS and values["queue"].bytes == 64_000 and len(values["table"]) == 3
+
+
+def test_names_of_files_become_whole_when_a_scenario_moves(tmp_path: Path) -> None:
+    text = (
+        "version: 1\nunderlay: {hosts: {a: {}, b: {}}, links: {default: {distribution: d.txt}}}\ntimeline:\n"
+        "  - link: {distribution: normal}\n"
+        "  - repeat: {count: 2, steps: [{trace: {file: up.trace}}, {link: {distribution: d.txt}}]}\n"
+    )
+    tree = portable(text, "x", tmp_path)
+    assert tree["underlay"]["links"]["default"]["distribution"] == str(tmp_path / "d.txt")
+    assert tree["timeline"][0]["link"]["distribution"] == "normal"
+    trace, link = tree["timeline"][1]["repeat"]["steps"]
+    assert trace["trace"]["file"] == str(tmp_path / "up.trace")
+    assert link["link"]["distribution"] == str(tmp_path / "d.txt")
 
 
 @pytest.mark.parametrize(
