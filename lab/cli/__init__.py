@@ -7,6 +7,7 @@
     hands.py  status, undo, and each verb: what is done in a running lab from another terminal
     verbs.py  the verbs of the registry as commands
     saving.py save: what was done by hand as a scenario
+    watch.py  watch: a running lab on a live page, or in the terminal
     many.py   sweep, compare, fidelity: many runs together
     explore.py  explore: random faults, until something breaks
     workshop.py   the walk-through, typed and checked
@@ -291,6 +292,31 @@ def undo(step: int | None, name: str, as_json: bool) -> None:
     from lab.cli.hands import undo
 
     undo(name, step, as_json=as_json)
+
+
+@lab.command(epilog=_examples("lab watch", "lab watch mine --open", "lab watch --tui"))
+@click.argument("lab_name", metavar="[NAME]", required=False, default="", shell_complete=_offering("labs"))
+@_NAME
+@click.option("--tui", is_flag=True, help="In this terminal instead of on a page.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the page [default: any that is free].")
+@click.option("--open", "browser", is_flag=True, help="Open the page in the browser.")
+@click.option("--read-only", is_flag=True, envvar="LAB_READ_ONLY", help="No address that may change the lab.")
+@click.option(
+    "--listen",
+    metavar="ADDRESS",
+    default="",
+    help="An address of this machine where a class may look on.",
+)
+def watch(lab_name: str, name: str, tui: bool, port: int, browser: bool, read_only: bool, listen: str) -> None:
+    """Show a running lab on a live page, with buttons for every verb; or, with --tui, in this terminal.
+
+    The page is served on loopback until Ctrl-C. It prints two addresses: one for your hands, and one to look on.
+    """
+    from lab.cli.watch import watch
+
+    if lab_name and name and lab_name != name:
+        raise click.UsageError(f"found two labs, {lab_name} and --name {name}, expected one")
+    watch(lab_name or name, port=port, listen=listen, read_only=read_only, browser=browser, tui=tui)
 
 
 @lab.command(

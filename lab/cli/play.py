@@ -190,7 +190,12 @@ def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coro
         async def told() -> dict[str, Any]:
             return status(stage)
 
-        moves: dict[str, Any] = {"step": hands.step, "undo": hands.undo, "state": hands.state}
+        async def log(*, host: str) -> dict[str, Any]:
+            if host not in lab.hosts:
+                raise LabError(f"no host named {host}; hosts: {', '.join(lab.hosts)}")
+            return {"log": await stage.overlay.log_tail(host)}
+
+        moves: dict[str, Any] = {"log": log, "step": hands.step, "undo": hands.undo, "state": hands.state}
         await serve(lab, facts=facts, more={"status": told, **moves})
 
     return answer

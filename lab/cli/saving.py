@@ -21,11 +21,11 @@ from lab.records.history import Event, Meta, decode
 from lab.records.store import HISTORY, find_run, replace_file
 from lab.scenario.files import portable
 from lab.scenario.load import ScenarioError, read
-from lab.scenario.saved import own_steps, saved
+from lab.scenario.saved import SavedSession, own_steps, saved
 from lab.scenario.yaml import editor, flow
 from lab.words import count
 
-__all__ = ["SCENARIO", "keep_scenario", "save", "scenario_text"]
+__all__ = ["SCENARIO", "keep_scenario", "save", "scenario_text", "session"]
 
 SCENARIO = "scenario.yaml"
 _REPLAYED = ("netns", "sim")
@@ -56,14 +56,7 @@ def save(file: Path, name: str, run: str, *, as_json: bool) -> None:
         raise LabError(f"{file} exists and stays as it is: give another name, or remove it first")
     if not file.parent.is_dir():
         raise LabError(f"{file.parent} is no folder: make it first, or give another")
-    run_dir, now = (find_run(run), None) if run else _of_lab(name)
-    base = run_dir / SCENARIO
-    if not base.is_file():
-        raise LabError(f"nothing was done by hand in {run_dir.parent.name}/{run_dir.name}: there is nothing to save")
-    text = base.read_text(encoding="utf-8")
-    meta, events, last = _events(run_dir)
-    tree = editor(4096).load(io.StringIO(text))
-    found = saved(tree, own_steps(text), events, pace=int(meta.scenario.get("pace") or 1), now=now or last)
+    found = session(*((find_run(run), None) if run else _of_lab(name)))
     with file.open("x", encoding="utf-8") as out:
         out.write(found.text)
     refused = list(_refused(file))
@@ -78,6 +71,17 @@ def save(file: Path, name: str, run: str, *, as_json: bool) -> None:
     able = [where for where in _REPLAYED if where not in dict(refused)]
     for where in able:
         click.echo(f"replay: {lab_command()} run {shlex.quote(str(file))} --backend {where}")
+
+
+def session(run_dir: Path, now: int | None) -> SavedSession:
+    """What was done by hand in a run, up to `now` or to its last event. Raises `LabError` where there is nothing."""
+    base = run_dir / SCENARIO
+    if not base.is_file():
+        raise LabError(f"nothing was done by hand in {run_dir.parent.name}/{run_dir.name}: there is nothing to save")
+    text = base.read_text(encoding="utf-8")
+    meta, events, last = _events(run_dir)
+    tree = editor(4096).load(io.StringIO(text))
+    return saved(tree, own_steps(text), events, pace=int(meta.scenario.get("pace") or 1), now=now or last)
 
 
 def _of_lab(name: str) -> tuple[Path, int]:

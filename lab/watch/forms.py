@@ -87,7 +87,7 @@ def form_of(verb: Verb[Any]) -> VerbForm:
 
 
 def _plain(markdown: str) -> str:
-    return re.sub(r"\s+", " ", markdown).replace("`", "")
+    return re.sub(r"\s+", " ", markdown).replace("`", "").replace(", see below", "")
 
 
 def _fields(model: Any) -> tuple[FormField, ...]:

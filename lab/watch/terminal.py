@@ -27,8 +27,8 @@ from overlay.clean import LINES, clean
 
 __all__ = ["Typed", "WatchTerminal"]
 
-Typed = Callable[[str], tuple[dict[str, Any], int | None]]
-"""What a typed line means: (step, lease). Raises `LabError`."""
+Typed = Callable[[str], dict[str, Any]]
+"""The step that a typed line means. Raises `LabError`."""
 Completed = Callable[[str, Sequence[str], Sequence[str]], list[str]]
 """Words that may come next in a line, with hosts and services that there are."""
 
@@ -230,9 +230,9 @@ class WatchTerminal(App[None]):
 
     async def _do(self, line: str) -> None:
         try:
-            step, lease = self._typed(line)
+            step = self._typed(line)
             self.say(f"{line} …", "dim")
-            told = await self._lab.ask("step", step=step, lease=lease, by=self._by, seen=self.state.get("moves"))
+            told = await self._lab.ask("step", step=step, by=self._by, seen=self.state.get("moves"))
         except LabError as error:
             self.say(str(error), "bold red")
             return

@@ -40,7 +40,7 @@ def typed(line: str):
     if line.startswith("?"):
         raise LabError("that is no verb")
     verb, _, rest = line.partition(" ")
-    return {verb: rest}, None
+    return {verb: rest}
 
 
 def completed(line, hosts, services):
@@ -94,7 +94,7 @@ def test_a_typed_verb_is_a_step_and_is_completed(tmp_path):
         await pilot.press("a", "enter")
         await until(pilot, lambda: lab.asked)
         await until(pilot, lambda: "kill daemon of a" in text(app))
-        assert lab.asked == [("step", {"step": {"kill": "a"}, "lease": None, "by": "jo (terminal)", "seen": 4})]
+        assert lab.asked == [("step", {"step": {"kill": "a"}, "by": "jo (terminal)", "seen": 4})]
         await pilot.press(":", "p", "a", "r")
         await until(pilot, lambda: "partition" in text(app).splitlines()[-2])
         await pilot.press("right")

@@ -1,6 +1,32 @@
 // Records of a running lab, and hands that change it. `lab watch` serves the page with `data.live` set.
+import "./live/live.css";
+import { ask, takeToken } from "./live/ask.js";
+import { hands } from "./live/hands.js";
+import { stream } from "./live/stream.js";
 
 /** Called once the page stands; `live` is what the server put into `data.live`. */
-export function start(page, live) {
-  void [page, live];
+export async function start(page, live) {
+  takeToken();
+  let here;
+  try {
+    here = hands(page, await ask("/about"));
+  } catch (error) {
+    document.getElementById("hands").append(Object.assign(document.createElement("p"), { className: "refusal", role: "alert", textContent: error.message }));
+    document.documentElement.dataset.link = "refused";
+    return;
+  }
+  const link = (state, text, bad) => {
+    document.documentElement.dataset.link = state;
+    here.link(text, bad);
+  };
+  link("connecting", "connecting");
+  await stream("/records", {
+    records: (records) => page.append(records),
+    now: () => link("live", "live"),
+    state: here.onState,
+    back: () => link("live", "live"),
+    away: (error, final) => link(final ? "refused" : "away", final ? error.message : "no connection to `lab watch`, trying again", true),
+    ended: ({ reason }) => { link("ended", reason, true); here.onState({ faults: [], moves: 0, now: 0 }); },
+  });
+  void live;
 }

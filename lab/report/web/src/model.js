@@ -32,6 +32,7 @@ export class History {
     this.series = []; // by number: {i, probe, source, target, name, t, s, l, n, w, every}
     this.loads = { t: [], cpu: [] };
     this.end = 0; // the latest moment that a record speaks of
+    this.tried = 0; // the latest due time of a try
     this.changed = 0; // counts appends
     this._epochs = null;
     this._services = new Set();
@@ -103,6 +104,9 @@ export class History {
 
   _try({ i, t, s, l, n }) {
     const series = this.series[i];
+    // A try that fails is told of a timeout later: until then silence means nothing.
+    series.delay = Math.max(series.delay ?? 0, this.tried - t);
+    if (t > this.tried) this.tried = t;
     let place = series.t.length;
     while (place && series.t[place - 1] > t) place--;
     for (const gap of [t - series.t[place - 1], series.t[place] - t])
@@ -275,6 +279,6 @@ export function pairAt(series, t, epoch) {
   if (place < 0 || epoch.down) return none;
   if (!(series.source in epoch.replicas)) return none;
   const due = series.t[place];
-  if (series.every && t - due > STALE * series.every) return none;
+  if (series.every && t - due > STALE * series.every + (series.delay ?? 0)) return none;
   return { i: series.i, state: series.s[place], latency: series.l[place], t: due };
 }

@@ -40,7 +40,7 @@ test("an event that is written late stands at its time, and tries become stale",
   history.append([{ k: "event", t: 1 * S, step: 9, what: "exec", phase: "point", label: "late" }]);
   assert.deepEqual(history.events.map((event) => event.t / S), [1, 3, 5, 8]);
   assert.equal(view(history, 8.9 * S).pairs[0].state, REACHED);
-  assert.equal(view(history, 9.5 * S).pairs[0].state, NOTHING);
+  assert.equal(view(history, 10.5 * S).pairs[0].state, NOTHING);
   assert.equal(history.steps.find((step) => step.what === "partition").end, 8 * S);
 });
 

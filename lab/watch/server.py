@@ -1,0 +1,269 @@
+"""The live page over HTTP: the page for everybody, the lab's history by Server-Sent Events and its verbs with a token.
+
+Owns the routes, what each asks of a request, and what a slow reader costs. Who may do what is `keys`'; what verbs mean
+is the lab's, which is asked over its control socket and refuses in its own words.
+
+The page itself says nothing of the lab but its name, so it needs no token. Everything else does.
+"""
+
+import asyncio
+import getpass
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from lab.errors import LabError
+from lab.records.history import decode
+from lab.report.feed import Feed
+from lab.watch.keys import May, WatchKeys
+from lab.watch.standing import WatchedLab
+from lab.watch.tail import Spool, follow
+from overlay.clean import LINES, clean
+from overlay.http.guard import refusal
+from overlay.http.listener import sentences
+
+__all__ = ["LivePage", "Save"]
+
+Save = Callable[[Mapping[str, Any]], str]
+"""The session so far as a scenario file, by the lab's `state`. Raises `LabError` where nothing was done by hand."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+MAX_STREAMS = 48
+"""Pages at once on one listener; a class has 30."""
+SLOW = 20.0
+"""Seconds that a page may take for what was sent to it; after them it is dropped, and comes back where it was."""
+BEAT = 10.0
+"""Seconds of silence after which a page is told that nothing happened, so that a dead one is noticed."""
+ASK_STATE = 1.0
+"""Seconds between two questions for the faults in force, while anybody looks."""
+MAX_BODY = 1 << 16
+MAY = web.RequestKey("may", str)
+"""What a request may do, once that is known."""
+
+_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Besides the policy that the page itself names: it runs its own script alone, and talks to this server alone."""
+
+
+class LivePage:
+    """The page of one lab, for any number of listeners."""
+
+    def __init__(self, lab: WatchedLab, spool: Spool, html: str, about: Mapping[str, Any], save: Save) -> None:
+        """`spool`: where the records of the page go, a line each. `html`: the page. `about`: what it is told at its
+        beginning besides what it may do (its verbs). `save`: the session so far as a scenario file."""
+        self._lab = lab
+        self._spool = spool
+        self._html = html
+        self._about = dict(about)
+        self._save = save
+        self._ended = ""
+        self._state: bytes = b""
+        self._looking = 0
+        self._stir = asyncio.Event()
+
+    def application(self, keys: WatchKeys, names: tuple[str, ...] = ()) -> web.Application:
+        """The routes of one listener; `names` are host names by which it is known."""
+        app = web.Application(middlewares=[sentences, _refusing(names)], client_max_size=MAX_BODY)
+        app.on_response_prepare.append(_dress)
+        streams: set[int] = set()
+        app.router.add_get("/", self._page)
+        for method, path, needs, handler in (
+            ("GET", "/about", "look", self._tell),
+            ("GET", "/records", "look", lambda request: self._records(request, streams)),
+            ("GET", "/log/{host}", "look", self._log),
+            ("GET", "/scenario", "look", self._scenario),
+            ("POST", "/step", "change", self._step),
+            ("POST", "/undo", "change", self._undo),
+        ):
+            app.router.add_route(method, path, _behind(keys, "look" if needs == "look" else "change", handler))
+        return app
+
+    async def follow(self, history: Path) -> None:
+        """Turn the history, as it grows, into the records of the page, until cancelled."""
+        feed = Feed()
+        async with aclosing(follow(history)) as batches:
+            async for lines in batches:
+                made = [msgspec.json.encode(each) for line in lines for each in feed.feed(decode(line))]
+                if made:
+                    await self._spool.append(made)
+
+    async def watch(self) -> None:
+        """Keep up with the faults in force while somebody looks, until cancelled."""
+        while True:
+            if not self._looking:
+                self._stir.clear()
+                await self._stir.wait()
+            with suppress(LabError):
+                state = msgspec.json.encode(await self._lab.ask("state"))
+                if state != self._state:
+                    self._state = state
+                    await self._spool.stir()
+            await asyncio.sleep(ASK_STATE)
+
+    async def end(self, reason: str) -> None:
+        """The lab is gone: every page is told so, and keeps what it shows."""
+        self._ended = reason
+        await self._spool.stir()
+
+    # Routes
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return web.Response(text=self._html, content_type="text/html")
+
+    async def _tell(self, request: web.Request) -> web.Response:
+        return _json({**self._about, "lab": self._lab.name, "may": request[MAY], "ended": self._ended})
+
+    async def _records(self, request: web.Request, streams: set[int]) -> web.StreamResponse:
+        offset = self._offset(request)
+        if len(streams) >= MAX_STREAMS:
+            raise _refused(503, f"{MAX_STREAMS} pages look at this lab already: close one of them, and load this again")
+        streams.add(id(request))
+        self._looking += 1
+        self._stir.set()
+        try:
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await response.prepare(request)
+            with suppress(ConnectionError, TimeoutError):
+                await self._stream(response, offset)
+            return response
+        finally:
+            streams.discard(id(request))
+            self._looking -= 1
+
+    def _offset(self, request: web.Request) -> int:
+        """Where a page wants to go on: an offset that it was told, or the beginning."""
+        last = request.headers.get("Last-Event-ID", "")
+        if not last:
+            return 0
+        if not (last.isascii() and last.isdigit() and len(last) < 16 and self._spool.starts_line(int(last))):
+            raise _refused(400, "Last-Event-ID is no place in this history: load the page again")
+        return int(last)
+
+    async def _stream(self, response: web.StreamResponse, offset: int) -> None:
+        """All records from there on, what is in force when it changes, and the lab's end."""
+        told, caught_up = b"", False
+        while True:
+            seen = self._spool.stirs
+            lines, offset = self._spool.read(offset)
+            if lines:
+                await _send(response, b"records", b"[" + b",".join(lines) + b"]", offset)
+                continue
+            if not caught_up:
+                caught_up = True
+                await _send(response, b"now", b"{}", offset)
+            if self._state != told:
+                told = self._state
+                await _send(response, b"state", told)
+            if self._ended:
+                await _send(response, b"ended", msgspec.json.encode({"reason": self._ended}))
+                return
+            try:
+                await asyncio.wait_for(self._spool.stirred(seen), BEAT)
+            except TimeoutError:
+                async with asyncio.timeout(SLOW):
+                    await response.write(b": beat\n\n")
+
+    async def _log(self, request: web.Request) -> web.Response:
+        """The end of the overlay daemon's log on a host."""
+        told = await self._lab.ask("log", host=request.match_info["host"])
+        return _json({"log": clean(str(told.get("log", "")), keep=LINES)})
+
+    async def _scenario(self, request: web.Request) -> web.Response:
+        """The session so far as a scenario file."""
+        text = await asyncio.to_thread(self._save, await self._lab.ask("state"))
+        named = {"Content-Disposition": 'attachment; filename="session.yaml"'}
+        return web.Response(text=text, content_type="application/yaml", headers=named)
+
+    async def _step(self, request: web.Request) -> web.Response:
+        asked = await _body(request)
+        step, lease, seen = asked.get("step"), asked.get("lease"), asked.get("seen")
+        if not isinstance(step, dict) or not all(each is None or type(each) is int for each in (lease, seen)):
+            raise _refused(400, 'found no step, expected {"step": {"kill": "a"}, "lease": nanoseconds or null}')
+        return _json(await self._lab.ask("step", step=step, by=_who(), lease=lease, seen=seen))
+
+    async def _undo(self, request: web.Request) -> web.Response:
+        index = (await _body(request)).get("step")
+        if index is not None and type(index) is not int:
+            raise _refused(400, 'found no step, expected the number of one that is in force, or null: {"step": 3}')
+        return _json(await self._lab.ask("undo", index=index, by=_who()))
+
+
+def _who() -> str:
+    """Who a step is said to be by."""
+    return f"{getpass.getuser()} (page)"
+
+
+def _json(content: Mapping[str, Any]) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), content_type="application/json")
+
+
+def _refused(status: int, text: str) -> web.HTTPException:
+    """A refusal that ends a request."""
+    kinds: dict[int, type[web.HTTPException]] = {400: web.HTTPBadRequest, 503: web.HTTPServiceUnavailable}
+    return kinds[status](text=text)
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        asked = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise _refused(400, "the body is no JSON object")
+    return asked
+
+
+async def _send(response: web.StreamResponse, event: bytes, data: bytes, offset: int | None = None) -> None:
+    """One event; a page that does not take it in time is dropped. JSON has no line ends of its own."""
+    place = b"id: %d\n" % offset if offset is not None else b""
+    async with asyncio.timeout(SLOW):
+        await response.write(b"%bevent: %b\ndata: %b\n\n" % (place, event, data))
+
+
+def _behind(keys: WatchKeys, needs: May, handler: Handler) -> Handler:
+    """`handler` for those who may."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        may = keys.may(request.headers.items())
+        if may == "nothing":
+            text = "this page needs its token: open the whole address that `lab watch` printed, with what is behind `#`"
+            return web.Response(status=401, text=text, headers={"WWW-Authenticate": "Bearer"})
+        if needs == "change" and may != "change":
+            return web.Response(status=403, text="this address is for looking on: it changes nothing in the lab")
+        request[MAY] = may
+        try:
+            return await handler(request)
+        except LabError as error:
+            return web.Response(status=409, text=clean(str(error), keep=LINES))
+
+    return checked
+
+
+def _refusing(names: tuple[str, ...]) -> Any:
+    """A middleware that turns away what pages of others send; a link to this page from elsewhere may be followed."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers = list(request.headers.items())
+        if request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate":
+            headers = [(key, value) for key, value in headers if key.lower() != "sec-fetch-site"]
+        reason = refusal(headers, names)
+        return await handler(request) if reason is None else web.Response(status=403, text=reason)
+
+    return guard
+
+
+async def _dress(_request: web.Request, response: web.StreamResponse) -> None:
+    """Every answer has the headers that keep it to this page."""
+    response.headers.update(_HEADERS)
