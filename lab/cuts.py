@@ -1,4 +1,4 @@
-"""Cuts of the underlay: who can no longer send to whom. Pure functions of host names.
+"""Cuts of the underlay: which hosts can no longer send to which. Pure functions of host names.
 
 A cut is a set of directions (sender, receiver). Cuts may be in force together: what is cut is the union of them. After
 Jepsen's "grudges" (complete, bridge, majorities ring) and blockade's rule that hosts not named form one more group.

@@ -181,7 +181,7 @@ class ResizeTunnel(Effect, frozen=True):
 
 
 class DnsAnswer(Effect, frozen=True):
-    """Send this packet back to whoever asked `query`, which is then forgotten; an empty one: send nothing."""
+    """Send this packet back to the client that asked `query`, which is then forgotten; an empty one: send nothing."""
 
     query: int
     payload: bytes

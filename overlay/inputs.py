@@ -55,7 +55,8 @@ class TcpMessage(Input, frozen=True):
 
 
 class TcpClosed(Input, frozen=True):
-    """A control connection is gone, whoever ended it. Never sent for one that `effects.CloseTcp` has ended."""
+    """A control connection is gone, no matter which side ended it. Never sent for one that `effects.CloseTcp` has
+    ended."""
 
     conn: int
     reason: str
@@ -197,7 +198,8 @@ class Release(Input, frozen=True):
 
 
 class Idle(Input, frozen=True):
-    """Whether `container` has stopped: an address that it keeps goes to whoever claims it, here or on another peer.
+    """Whether `container` has stopped: an address that it keeps goes to the container that claims it, here or on
+    another peer.
 
     True until it is said otherwise, or until the container itself asks for an address.
     """
@@ -207,7 +209,7 @@ class Idle(Input, frozen=True):
 
 
 class CancelRequest(Input, frozen=True):
-    """Whoever waited for the answer to `request` is gone; a pending one is dropped without a reply."""
+    """The client that waited for the answer to `request` is gone; a pending one is dropped without a reply."""
 
     request: int
 

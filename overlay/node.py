@@ -86,7 +86,7 @@ from overlay.view import PeerView
 from overlay.wire.envelopes import News
 
 _INWARD = frozenset((Notify, Broadcast, Unicast, ResizeTunnel, SetForwarding, RemoveForwarding))
-"""Effects that concern the node itself (the last two also); all others are for whoever drives it."""
+"""Effects that concern the node itself (the last two also); all others are for its driver."""
 
 _SAME_DUE = frozenset(
     (
@@ -415,7 +415,7 @@ class Node:
     def _remember_nicknames(self, input: PeersChanged, now: int) -> list[Effect]:
         """Keep the nicknames of peers that go out of reach: `rmpeer` is asked for them when their records are gone."""
         if len(input.reachable) == len(self.mesh.topology.entries):
-            return []  # whoever is reachable has a record, so all are
+            return []  # a reachable peer has a record, so all are
         reachable = input.members
         for name, entry in self.mesh.topology.entries.items():
             if name not in reachable:

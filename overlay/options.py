@@ -198,11 +198,11 @@ class DaemonPaths(Struct, frozen=True):
     db: Path
     socket: Path
     token: Path
-    """Beside the socket: what its owner shows to the control API over TCP."""
+    """Next to the socket: what its owner shows to the control API over TCP."""
     log: Path
     pid: Path
     proxy: Path
-    """The proxy's own unix socket; beside it, with other suffixes, its pid file and what it was told."""
+    """The proxy's own unix socket; next to it, with other suffixes, its pid file and what it was told."""
     waiter: Path
     """The directory that containers get mounted, with the waiter in it."""
 

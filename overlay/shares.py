@@ -1,7 +1,7 @@
 """A fixed number of places for many clients, so that none takes those of others. Pure: tickets in, who has to go out.
 
 When all places are taken the newcomer still gets one: of the source that has most, the address that has most gives up
-its oldest. So a flood pushes out itself. An IPv6 source is a /64, because whoever has one address there has all.
+its oldest. So a flood pushes out itself. An IPv6 source is a /64, because a host that has one address there has all.
 """
 
 from ipaddress import IPv6Address, ip_address

@@ -1,7 +1,7 @@
 """What earlier lives left on the disk, read in one place: data that cannot be understood ends the start in a sentence.
 
 The data came through its checksum, so it was written so: by another version of this program, or by a program that is
-none. It stays as it is, for whoever wrote it may still need it.
+none. It stays as it is, because its writer may still need it.
 """
 
 import contextlib

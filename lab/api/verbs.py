@@ -18,7 +18,7 @@ from lab.scenario.check import nearest
 __all__ = ["about", "step_of", "stub", "unknown"]
 
 _OF_STEPS = ("at", "for")
-"""What stands beside a verb in a step, not within it."""
+"""What stands next to a verb in a step, not within it."""
 
 
 def _model(verb: Verb[Any]) -> type[Model] | None:
@@ -51,7 +51,7 @@ def step_of(verb: str, short: Sequence[Any], arguments: Mapping[str, Any]) -> di
         return {verb: value, **step}
     full = model.expand(tuple(value) if isinstance(value, list) else value) if model is not None else value
     if not isinstance(full, dict):
-        raise StepRefused(f"{verb}: found {value!r} beside {', '.join(said)}, expected names for all arguments")
+        raise StepRefused(f"{verb}: found {value!r} next to {', '.join(said)}, expected names for all arguments")
     return {verb: {**full, **said}, **step}
 
 

@@ -175,7 +175,7 @@ class ConvergenceTracker:
 
     def __init__(self) -> None:
         self.world = ExpectedState()
-        """The present, for whoever wants to ask what should be true."""
+        """The present, for callers that ask what should be true."""
         self._now = 0
         self._window: _Window | None = None
         self._done: list[EventConvergence] = []

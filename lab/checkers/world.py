@@ -1,4 +1,5 @@
-"""What should be true at a moment of a run: who is up, who can reach whom, which probe should succeed. Pure.
+"""What should be true at a moment of a run: who is up, which containers can reach each other, which probe should
+succeed. Pure.
 
 `ExpectedState` follows the events of a history and answers for the present; it judges nothing. Groups of hosts come
 from the events themselves, services from their `replicas` detail (see `lab.records.history.Event`).

@@ -1,4 +1,4 @@
-"""The `lab` command. Owns the words, options and exit codes; what they do is in the modules beside this one.
+"""The `lab` command. Owns the words, options and exit codes; what they do is in the modules next to this one.
 
     first.py  init, scenarios: for somebody who has no scenario yet
     play.py   run: a scenario from its file to its report

@@ -1,7 +1,7 @@
 """`lab drive`: a run whose timeline comes from outside, step by step, from a program that holds the lab meanwhile.
 
 Owns the protocol (one JSON object a line, docs/api.md) and what the run leaves behind: its history names the steps that
-were taken as its timeline, so that report and `lab replay` treat it like any other, and `scenario.yaml` beside it is
+were taken as its timeline, so that report and `lab replay` treat it like any other, and `scenario.yaml` next to it is
 the scenario that does the same.
 
 What waits for the next step differs: on real hosts the lab's own loop, for probes go on meanwhile; in virtual time

@@ -173,7 +173,7 @@ def pool_for(backend: str, jobs: int | None, scheduler: str) -> Callable[[], Wor
         return OneByOne
     if scheduler:
         if jobs is not None:
-            raise LabError("--jobs beside --scheduler: how many run at once is the cluster's affair")
+            raise LabError("found --jobs and --scheduler, expected one of them: the cluster says how many runs go on")
         return lambda: Cluster(scheduler)
     return lambda: Processes(jobs or cores())
 

@@ -1,8 +1,8 @@
 """Standard output and error of a command: what they can show, who looks, and what became of them. The one place.
 
 Owns the three standard streams of the process: `prepare` makes them such that writing never raises. A character that
-the terminal cannot show is replaced, whoever stops reading (`| head`) stops nothing, and what cannot be written (a
-full disk, a closed descriptor) is said once on standard error and remembered, so that the command can end with the
+the terminal cannot show is replaced, a reader that stops reading (`| head`) stops nothing, and what cannot be written
+(a full disk, a closed descriptor) is said once on standard error and remembered, so that the command can end with the
 exit code that says so. Knows nothing of what is printed.
 """
 

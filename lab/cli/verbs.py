@@ -123,7 +123,7 @@ class VerbCommand(click.Command):
             outer, _, inner = field.key.partition(".")
             if inner:
                 if not isinstance(part := found.setdefault(outer, {}), dict):
-                    raise click.UsageError(f"found --{_flag(outer)} beside --{flag}, expected one of them")
+                    raise click.UsageError(f"found --{_flag(outer)} together with --{flag}, expected one of them")
                 part[inner] = said
             else:
                 found[outer] = said

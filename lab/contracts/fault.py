@@ -55,7 +55,7 @@ class Bench(Protocol):
         ...
 
     def beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run this beside the timeline, at most as long as the run; an error of it ends the run."""
+        """Run this in parallel with the timeline, at most as long as the run; an error of it ends the run."""
         ...
 
     def in_force(self, what: str) -> dict[int, "Fault"]:

@@ -1,4 +1,5 @@
-"""What the runner asks of an overlay, whatever its kind: launch, connect, run, remove, restart, and who reaches whom.
+"""What the runner asks of an overlay, whatever its kind: launch, connect, run, remove, restart, and which address
+reaches a service.
 
 Owns the protocol and how a command on a host is carried out or fails. Drives hosts through `lab.contracts.lab` only.
 """

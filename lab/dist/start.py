@@ -26,7 +26,7 @@ def find_newer():  # type: ignore[no-untyped-def]
     version = ".".join(str(number) for number in sys.version_info[:2])
     sys.exit(
         "weave: needs Python 3.11 or newer, and %s is %s: install a newer one "  # noqa: UP031
-        "(it may stand beside this one, as python3.11)" % (sys.executable, version)
+        "(it may stand next to this one, as python3.11)" % (sys.executable, version)
     )
 
 

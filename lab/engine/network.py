@@ -111,7 +111,7 @@ class BridgeNetwork:
     async def _close_forward(self) -> bool:
         """Docker's usual FORWARD: what nobody has allowed is dropped. False: this machine has no iptables that can.
 
-        Whoever plugs containers into a bridge of their own has to see to that, as on real hosts.
+        An overlay that plugs containers into a bridge of their own has to see to that, as on real hosts.
         """
         tables = Tables(_CHAIN)
         try:

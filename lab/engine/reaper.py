@@ -19,7 +19,7 @@ class Reaper:
         self._loop = loop
         self._watchers: dict[int, Callable[[int], None]] = {}
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})  # whoever forked us may have had it blocked
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})  # our parent may have had it blocked
 
     def close(self) -> None:
         """Stop reaping."""

@@ -1,4 +1,4 @@
-"""What `reachable` and `unreachable` share: from whom to whom, and the latest sample of each such pair."""
+"""What `reachable` and `unreachable` share: from which container to which, and the latest sample of each such pair."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -35,7 +35,7 @@ class PairChecker(Checker[Pair]):
     wanted = True
 
     def words(self, body: Pair) -> str:
-        """Of all, or from whom to whom."""
+        """Of all, or from which container to which."""
         if body.source == (ALL,) and body.target == (ALL,):
             return f"{self.name} all"
         return f"{self.name} {', '.join(body.source)} → {', '.join(body.target)}"

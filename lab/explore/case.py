@@ -85,7 +85,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> str:
-        """In words, for whoever watches."""
+        """In words, for the user who watches."""
         hosts = len(self.tree["underlay"].get("hosts") or ()) or self.tree["underlay"].get("generate", {}).get(
             "hosts", 0
         )

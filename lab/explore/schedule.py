@@ -35,8 +35,8 @@ class ScheduledFault(Struct, frozen=True, kw_only=True):
     """Of the step, without `for`."""
     lasts: int
     undo: dict[str, Any] | None = None
-    """The step that ends it: then it is a change of what runs, or who may speak to whom. None: it says itself for how
-    long it lasts."""
+    """The step that ends it: then it is a change of what runs, or which container may talk to which. None: it says
+    itself for how long it lasts."""
 
     def step(self) -> dict[str, Any]:
         """The step of a timeline with which it begins."""

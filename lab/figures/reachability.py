@@ -1,4 +1,5 @@
-"""Who reached whom, when: a row per pair over time. Owns what became of each try, for tables and pictures alike."""
+"""Which pairs reached each other, when: a row per pair over time. Owns what became of each try, for tables and pictures
+alike."""
 
 from collections.abc import Iterable, Sequence
 

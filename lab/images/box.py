@@ -3,7 +3,7 @@ beyond apt's.
 
     Debian   systemd, ssh, a cloud kernel, with or without the Docker Engine, by mmdebstrap; minutes, rarely
     on it    the layers `packages` and `project` of the host image (`layers.py`)
-    disk     a qcow2 with a boot loader of its own, beside what Vagrant wants to know of a box
+    disk     a qcow2 with a boot loader of its own, besides what Vagrant wants to know of a box
 
 Owns what goes into the box and where it lies in the cache. Knows nothing of Vagrant's commands and of who boots it.
 """
@@ -30,7 +30,7 @@ PACKAGES = (
     "systemd-sysv", "udev", "dbus", "openssh-server", "linux-image-cloud-amd64", "tiny-initramfs", "kmod", "netbase",
     "ethtool", "tcpdump",
 )  # fmt: skip
-"""From Debian, into a machine, beside what a host image has (`layers.PACKAGES`)."""
+"""From Debian, into a machine, besides what a host image has (`layers.PACKAGES`)."""
 ENGINE = ("docker.io", "iptables", "crun")
 """What only a machine with the Docker Engine has."""
 TOOLS = {

@@ -54,7 +54,7 @@ class ProbeKind(KindWithOptions):
     open_loop: bool = False
     """A try that is late is sent all the same, and its time counts from when it was due."""
     judges: bool = True
-    """Whether its tries say who reaches whom; those of a load may fail because there is too much of it."""
+    """Whether its tries say what is reachable; those of a load may fail because there is too much of it."""
     measures: tuple[str, ...] = ()
     """What its tries measure besides success and time: `loss`, `jitter`, `throughput` (`Sample.measured`)."""
     by_default: bool = False
@@ -72,7 +72,7 @@ def asks_name(probe: str) -> bool:
 
 
 def says_reach(probe: str) -> bool:
-    """Whether this probe asks containers, and its tries say who reaches whom."""
+    """Whether this probe asks containers, and its tries say what is reachable."""
     kind = PROBES.find(probe)
     return kind is None or (kind.asks != "name" and kind.judges)
 

@@ -22,7 +22,7 @@ class PacketCopy(NamedTuple):
     at: int
     """When, in nanoseconds."""
     corrupt: bool
-    """One bit of it is flipped; which one is drawn by whoever has the bits."""
+    """One bit of it is flipped; which one is drawn by the owner of the bits."""
 
 
 class DirectionModel:

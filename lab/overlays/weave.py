@@ -229,7 +229,7 @@ def _flag(key: str) -> str:
 
 
 def _on_graph(options: Options, degree: int) -> Options:
-    """A graph keeps its shape only when peers do not dial whom they hear of."""
+    """A graph keeps its shape only when peers do not dial those that they hear of."""
     shaped = dict(options)
     said = {key.replace("_", "-") for key in options}
     if not said & {"discovery", "no-discovery", "nodiscovery"}:

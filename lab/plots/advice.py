@@ -1,4 +1,4 @@
-"""Imported before matplotlib: its advice to whoever has no home directory is nothing for the output of a run."""
+"""Imported before matplotlib: its advice to users without a home directory is nothing for the output of a run."""
 
 import logging
 

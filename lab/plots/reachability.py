@@ -1,5 +1,5 @@
-"""Pictures of who reached whom, when: one row per pair over time, and small N×N matrices before, during and after each
-fault."""
+"""Pictures of which pairs reached each other, when: one row per pair over time, and small N×N matrices before, during
+and after each fault."""
 
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap

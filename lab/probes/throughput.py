@@ -1,4 +1,4 @@
-"""Bulk throughput and round trip of TCP between two places: two small processes, started by whoever measures.
+"""Bulk throughput and round trip of TCP between two places: two small processes, started by the measuring side.
 
     python -m lab.probes.throughput server [--netns PATH] [--port N]
     python -m lab.probes.throughput client ADDRESS [--netns PATH] [--port N] [--seconds S] [--rounds R]

@@ -1,7 +1,7 @@
 """Data that the lab has stored and reads again: what nobody of this version wrote ends in a sentence, in one place.
 
-A file may have the right form and hold what no run writes (another version's words, an edit by hand). Whoever works on
-it would fail somewhere; it is named, and what it would have come to is unknown (exit code 3).
+A file may have the right form and hold what no run writes (another version's words, an edit by hand). Code that works
+on it would fail somewhere; it is named, and what it would have come to is unknown (exit code 3).
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Hands on a run that goes on: steps of other terminals, pages and programs, beside or after its own timeline.
+"""Hands on a run that goes on: steps of other terminals, pages and programs, during or after its own timeline.
 
 Owns that one change is made at a time and whole, what the next hand is told of it, who did what (in the history), what
 is in force, and what undoing means. Each request either becomes one step of the run or is refused with nothing
@@ -112,7 +112,7 @@ class Hands:
 
     @contextlib.asynccontextmanager
     async def turn(self, step: Step) -> AsyncIterator[None]:
-        """A turn to carry out a step; what only watches or waits goes on beside others."""
+        """A turn to carry out a step; what only watches or waits goes on next to others."""
         async with self._turn if step.kind.setup != "watch" else contextlib.nullcontext():
             yield
 
@@ -175,7 +175,7 @@ class Hands:
         return {"index": index, "event": msgspec.to_builtins(event)}
 
     async def state(self) -> dict[str, Any]:
-        """What is in force, since when and by whom, and where the run is written."""
+        """What is in force, since when and who asked for it, and where the run is written."""
         stage, by = self._stage, {move.index: move.by for move in self.moves}
         faults = [
             {

@@ -27,7 +27,7 @@ def machine() -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def code_identity() -> dict[str, str]:
-    """What a run in virtual time depends on beside scenario and seed: Python's version, and a digest of this code."""
+    """What a run in virtual time depends on besides scenario and seed: Python's version, and a digest of this code."""
     digest = blake2b(digest_size=8)
     for package in _PACKAGES:
         root = Path(__file__).parents[2] / package

@@ -1,6 +1,6 @@
 """Keeps the right probes running while containers come and go: from the plans of a scenario to `Host.probe` streams.
 
-Owns which series should be measured now and the streams that do it. New series get a stream beside those that run, so
+Owns which series should be measured now and the streams that do it. New series get a stream next to those that run, so
 that nothing measured already is interrupted; a stream of which a series must end starts again without it (the agents'
 schedule hangs on the clock, so no series is shifted).
 """

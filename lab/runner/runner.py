@@ -49,7 +49,7 @@ Timeline = Iterable[Step] | AsyncIterable[Step]
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """One line for whoever watches a run. `ok` None: it has begun. `t` is when it began, `took` until it ended."""
+    """One line for somebody who watches a run. `ok` None: it has begun. `t` is when it began, `took` until it ended."""
 
     t: int
     step: int
@@ -216,7 +216,7 @@ class Runner:
         return outcome
 
     async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, bool]) -> tuple[Verdict, str]:
-        """Play the timeline, until it ends or something beside it goes wrong."""
+        """Play the timeline, until it ends or something in parallel goes wrong."""
         playing = asyncio.create_task(timeline)
         try:
             while True:

@@ -51,9 +51,9 @@ class Stage:
         self.overlay = make_overlay(lab, scenario)
         self.live = live
         self.changed = asyncio.Event()
-        """Set at every record; whoever waits for news clears it."""
+        """Set at every record; a task that waits for news clears it."""
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        """The first error of something that runs beside the timeline."""
+        """The first error of something that runs in parallel with the timeline."""
         self.crash: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """The first host whose daemon stopped although nobody asked for it."""
         self.probing = Probing(lab, self.overlay, live, self.record, self.fail)
@@ -115,7 +115,7 @@ class Stage:
         groups: bool = False,
         **detail: Any,
     ) -> None:
-        """Record that something was done; with `groups`, who can reach whom from now on."""
+        """Record that something was done; with `groups`, which hosts can reach each other from now on."""
         self.record(
             Event(
                 t=self.lab.now() if t is None else t,
@@ -146,7 +146,7 @@ class Stage:
         }
 
     def fail(self, error: BaseException) -> None:
-        """Something beside the timeline went wrong: the run cannot go on."""
+        """Something in parallel with the timeline went wrong: the run cannot go on."""
         if not self.failure.done():
             self.failure.set_result(error)
 

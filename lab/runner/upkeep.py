@@ -1,10 +1,10 @@
 """Keeps hosts, daemons, containers and devices as the faults in force leave them: one place kills and starts.
 
 Owns the holds: which fault (by its step) keeps which thing down, or disturbs it. A thing runs when nothing holds it and
-what it runs on is there. So faults may overlap in any way and each heals on its own time: whoever drops the last hold
-starts the thing, and what cannot be started (its host is off, its daemon is down) starts together with what it waits
-for; what fails to start beside another fault (a full disk, say) is tried again when that has ended. Works on one host
-at a time, under that host's lock. Knows no verb and no schedule.
+what it runs on is there. So faults may overlap in any way and each heals on its own time: the fault that drops the last
+hold starts the thing, and what cannot be started (its host is off, its daemon is down) starts together with what it
+waits for; what fails to start because of another fault (a full disk, say) is tried again when that has ended. Works on
+one host at a time, under that host's lock. Knows no verb and no schedule.
 """
 
 import asyncio
@@ -143,7 +143,7 @@ class Upkeep:
         """Whether a fault holds the thing."""
         return self._held(*thing)
 
-    # What steps of the timeline do beside faults
+    # What steps of the timeline do besides faults
 
     async def launched(self, host: str) -> None:
         """Somebody launched the daemon: no fault keeps it down any more, and containers may start that waited."""

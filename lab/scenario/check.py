@@ -131,9 +131,9 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
                 where: Where = (*place, "generate", key) if key else (*place, "generate")
                 yield Problem(where, found, expected)
         if underlay.edges is not None:
-            yield Problem((*place, "edges"), "`edges` beside `generate`", "one or the other")
+            yield Problem((*place, "edges"), "`edges` together with `generate`", "one or the other")
         if underlay.hosts or underlay.networks:
-            yield Problem((*place, "generate"), "`generate` beside hosts or networks", "one or the other")
+            yield Problem((*place, "generate"), "`generate` together with hosts or networks", "one or the other")
             return
     elif not underlay.hosts:
         yield Problem(place, "no hosts", "at least one host (or `generate`)")
@@ -160,7 +160,7 @@ def _host_names(scenario: Scenario) -> Iterator[Problem]:
             if why := unfit_for_host(name):
                 yield Problem(where, repr(name), f"another name than one {why}", at_key=True)
             if (other := taken.get(name.lower())) is not None:
-                yield Problem(where, f"{name!r} beside {other!r}", _ONE_NAME, at_key=True)
+                yield Problem(where, f"{name!r} next to {other!r}", _ONE_NAME, at_key=True)
             taken.setdefault(name.lower(), name)
 
 
@@ -217,7 +217,7 @@ def _addresses(scenario: Scenario, networks: dict[str, str]) -> Iterator[Problem
     for name, host in scenario.underlay.hosts.items():
         where: Where = ("underlay", "hosts", name)
         if host.networks and (host.network or host.address):
-            yield Problem(where, "`networks` beside `network` or `address`", "one or the other")
+            yield Problem(where, "`networks` together with `network` or `address`", "one or the other")
         if host.network is None and not host.networks and len(networks) > 1:
             yield Problem(where, "no network", f"`network`, one of {listed(networks)}")
         for network, address in host_networks(scenario.underlay, name).items():
@@ -306,14 +306,14 @@ def _services(scenario: Scenario, known: Known) -> Iterator[Problem]:
             expected = f"a name with which {full[:20]}…{full[-20:]} has at most {DNS_NAME} characters"
             yield Problem(where, repr(name), expected, at_key=True)
         if (other := named.get(full.lower())) not in (None, name):
-            yield Problem(where, f"{name!r} beside {other!r}", _ONE_NAME, at_key=True)
+            yield Problem(where, f"{name!r} next to {other!r}", _ONE_NAME, at_key=True)
         named.setdefault(full.lower(), name)
         if service.command is None and service.image is None:
             yield Problem(where, "neither image nor command", "`image` (with `args`), or `command`")
         if service.command is not None and (service.args or service.image not in (None, PROCESS)):
-            yield Problem((*where, "command"), "`command` beside `image` or `args`", "one or the other")
+            yield Problem((*where, "command"), "`command` together with `image` or `args`", "one or the other")
         if service.host is not None and service.hosts is not None:
-            yield Problem((*where, "hosts"), "`hosts` beside `host`", "one or the other")
+            yield Problem((*where, "hosts"), "`hosts` together with `host`", "one or the other")
         if service.host is not None:
             yield from known.host((*where, "host"), service.host)
         if service.hosts is not None:
@@ -323,7 +323,7 @@ def _services(scenario: Scenario, known: Known) -> Iterator[Problem]:
         if known.is_replica(name):
             yield Problem(where, f"{name!r}, which a replica bears", "a name of its own", at_key=True)
         elif (other := known.twin(name)) and other != name:
-            yield Problem(where, f"{name!r} beside the replicas of {other!r}", _ONE_NAME, at_key=True)
+            yield Problem(where, f"{name!r} next to the replicas of {other!r}", _ONE_NAME, at_key=True)
         if service.address is not None:
             if service.replicas is not None and service.replicas != 1:
                 found = f"one address for {service.replicas} replicas"

@@ -1,6 +1,6 @@
 """What a scenario takes from other files: its topology's graph, and archives of images.
 
-Owns where such files are looked for (beside the scenario) and what is wrong with them. Knows nothing of the rest of a
+Owns where such files are looked for (next to the scenario) and what is wrong with them. Knows nothing of the rest of a
 scenario: it works on the plain mapping, before the model checks it.
 """
 
@@ -54,7 +54,7 @@ def _with_graph(plain: dict[str, Any], folder: Path, notes: list[Note]) -> tuple
     where = ("underlay", "file")
     for key in ("generate", "edges"):
         if key in underlay:
-            return plain, Problem(where, f"`file` beside `{key}`", "one or the other")
+            return plain, Problem(where, f"`file` together with `{key}`", "one or the other")
     try:
         found, told = underlay_of(folder / name)
     except GraphFileError as error:

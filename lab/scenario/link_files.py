@@ -1,4 +1,5 @@
-"""What links take from files beside the scenario: measured delays, Mahimahi's packet deliveries, columns of parameters.
+"""What links take from files next to the scenario: measured delays, Mahimahi's packet deliveries, columns of
+parameters.
 
 Owns the formats and what is wrong with a file, with its line. A file's data takes the place of its name when the
 scenario is read, so that a run can be played again without the file. Text in, plain data out; `with_link_files` reads.

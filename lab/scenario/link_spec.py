@@ -65,7 +65,7 @@ class LinkSpec(Model):
     delay: Duration | None = None
     jitter: Duration | None = None
     distribution: str | None = Field(None, examples=[*DISTRIBUTIONS, "delays.txt"])
-    """A word, or a file of measured delays beside the scenario."""
+    """A word, or a file of measured delays next to the scenario."""
     table: SkipJsonSchema[tuple[int, ...] | None] = None
     """What such a file came to."""
     correlation: Percentage | None = None

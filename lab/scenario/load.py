@@ -84,7 +84,7 @@ class Reading(Struct, frozen=True):
 
     file: str
     scenario: Scenario | None
-    """The whole scenario, or, beside problems, what is left of it without its faulty parts; None: too little."""
+    """The whole scenario, or, next to problems, what is left of it without its faulty parts; None: too little."""
     resolved: Resolved | None
     """The concrete form of that."""
     problems: tuple[Diagnostic, ...]

@@ -156,7 +156,7 @@ class Service(Model):
     """A program in containers: an image with its arguments, or a command of one's own."""
 
     image: Text | None = None
-    """A name, or the path of an archive of `docker save`, beside the scenario: `./shop.tar`."""
+    """A name, or the path of an archive of `docker save`, next to the scenario: `./shop.tar`."""
     archive: SkipJsonSchema[Text | None] = None
     """That path, made absolute by `lab.scenario.files`; `image` is then the name in it."""
     args: tuple[str, ...] = ()

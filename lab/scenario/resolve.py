@@ -173,7 +173,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     routers: dict[str, RouterSpec]
     links: Links
     edges: Edges | None = None
-    """Who `connect: all` connects to whom, where a graph says it; None: the first host to all others."""
+    """Which host `connect: all` connects to which, where a graph says it; None: the first host to all others."""
     overlay: str
     """Its kind (`lab.kinds.overlays`)."""
     options: dict[str, bool | int | str]

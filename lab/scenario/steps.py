@@ -54,12 +54,12 @@ class Step(Model):
                     ", ".join(verb.name for verb in verbs().values() if verb.takes_for == meaning)
                     for meaning in ("lasts", "holds")
                 )
-                raise fault(f"`for` beside {lasting} or {holding} only", f"`for` beside {name}")
+                raise fault(f"`for` with {lasting} or {holding} only", f"`for` with {name}")
             if getattr(body, "for_", None):
                 raise fault(f"`for` once, not in the step and in its {name}", "two of them")
         if self.on_failure == "continue" and not kind.may_fail:
             forgiving = " or ".join(verb.name for verb in verbs().values() if verb.may_fail)
-            raise fault(f"`on_failure: continue` beside {forgiving} only", f"beside {name}")
+            raise fault(f"`on_failure: continue` with {forgiving} only", f"it with {name}")
         kind.complete(self, body)
         return self
 

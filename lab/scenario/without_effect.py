@@ -38,7 +38,7 @@ def nothing(scenario: Scenario) -> Iterator[Problem]:
 
 
 class ScenarioReach:
-    """Who can reach whom, and how many containers there may be, and are by now."""
+    """Which hosts can reach each other, and how many containers there may be, and are by now."""
 
     def __init__(self, scenario: Scenario) -> None:
         underlay = scenario.underlay

@@ -1,4 +1,4 @@
-"""The network between simulated hosts: who reaches whom, cuts, obstacles, datagrams. Knows no protocol.
+"""The network between simulated hosts: which hosts reach each other, cuts, obstacles, datagrams. Knows no protocol.
 
 One `LinkModel` for each direction between two hosts does to packets what links and obstacles do; networks are joined by
 `Routers`, if at all. Connections are `lab.sim.streams`' business.
@@ -47,7 +47,7 @@ class SimNetwork(Streams):
         self._obstacles: dict[int, Obstacle] = {}
 
     def add(self, site: Site, others: Sequence[str] = ()) -> None:
-        """Plug in one more host, which may have other addresses beside its own."""
+        """Plug in one more host, which may have other addresses besides its own."""
         assert site.name not in self._sites, f"two hosts are called {site.name}"
         self._sites[site.name] = self._by_address[site.address] = site
         self._addresses[site.name] = (site.address, *others)
@@ -135,10 +135,10 @@ class SimNetwork(Streams):
             return any(host in (sender, receiver) for host, _ in out)
         return self.routers.apart(sender, receiver, out)
 
-    # --- who reaches whom -------------------------------------------------------------------------------------------
+    # --- which hosts reach each other -------------------------------------------------------------------------------
 
     def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
-        """Whom a packet is for, wherever it may get lost; see `Routers.trace`."""
+        """Which host a packet is for, wherever it may get lost; see `Routers.trace`."""
         if self.routers is not None:
             found = self.routers.trace(sender, protocol, port, destination, self.scheduler.now)
             out = self._unplugged

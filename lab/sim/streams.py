@@ -83,7 +83,7 @@ class End:
 
 @dataclass(slots=True, eq=False)
 class _Dial:
-    """A connection that is being opened: who asked, how it will be called, and whom it goes to."""
+    """A connection that is being opened: who asked, how it will be called, and where it goes."""
 
     site: Site
     address: Address
@@ -101,7 +101,7 @@ _FIN = _Fin()
 
 
 class Streams(ABC):
-    """All connections. Whom a packet is for, and what becomes of it on the way, the network says."""
+    """All connections. Which host a packet is for, and what becomes of it on the way, the network says."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
@@ -115,7 +115,7 @@ class Streams(ABC):
 
     @abstractmethod
     def leg(self, sender: str, protocol: str, port: int, destination: Address) -> Leg | Fate:
-        """Whom a packet is for, wherever it may get lost; see `Routers.trace`."""
+        """Which host a packet is for, wherever it may get lost; see `Routers.trace`."""
 
     @abstractmethod
     def near(self, sender: str, destination: str) -> str:

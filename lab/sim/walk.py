@@ -216,7 +216,7 @@ class Walks:
         kernel = self._kernels[host]
         if known is not None and not known.remote:
             return self._through(host, address, known.mac)
-        # Without an entry the question for the address is flooded, and whoever has it answers.
+        # Without an entry the question for the address is flooded, and its owner answers.
         for remote in (known.remote,) if known is not None else kernel.flood:
             secure = kernel.secure.get(remote)
             if secure is not None:

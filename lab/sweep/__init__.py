@@ -9,7 +9,7 @@
     table.py       points -> one CSV (or Parquet) table, and back
     statistics.py  estimates with confidence bands, tests; censored times
     compare.py     two sweeps: do they differ, in words
-    fidelity.py    the simulator beside real packets
+    fidelity.py    the simulator against real packets
     groups.py      points by assignment, and metrics as samples
     figures.py     distributions, scaling curves, traffic
     page.py        the page

@@ -1,4 +1,4 @@
-"""The simulator beside real packets: how far times to settle and message counts differ. Pure; reads points only.
+"""The simulator against real packets: how far times to settle and message counts differ. Pure; reads points only.
 
 Owns which figures are comparable, the ratio of the simulator's to the real one's, and what it says in words. A ratio
 near 1 means that the simulator foretells the figure; times shorter than `NOISE` on both sides are called equal, for

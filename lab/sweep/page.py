@@ -1,4 +1,4 @@
-"""The page of a sweep: one self-contained HTML file beside its table, in the style of a run's report.
+"""The page of a sweep: one self-contained HTML file next to its table, in the style of a run's report.
 
 Owns what is said where, and the files in a sweep's directory that are drawn. Numbers come from `lab.sweep.groups` and
 `lab.sweep.statistics`, pictures from `lab.sweep.figures`.

@@ -160,7 +160,7 @@ def _play(todo: Iterable[Task], pool: WorkerPool, keep: Told, interrupt: "Interr
     """Hand tasks out and take points in, until all are done or somebody interrupts."""
     waiting = deque(todo)
     suspects: deque[Task] = deque()
-    """One of these killed a worker; each is tried again with nothing beside it, to see which."""
+    """One of these killed a worker; each is tried again with nothing next to it, to see which."""
     running: dict[Future[Point], Task] = {}
     alone = False
 

@@ -33,7 +33,7 @@ class LinkEnds(Model):
         return tuple(sorted(meant, key=lambda pair: (place.get(pair[0], -1), place.get(pair[1], -1))))
 
     def words(self) -> str:
-        """Who and whom, in a few words."""
+        """Both sides, in a few words."""
         if self.source == self.target == (ALL,):
             return "all"
         return f"{listed(self.source, 3)} {'<->' if self.both else '->'} {listed(self.target, 3)}"

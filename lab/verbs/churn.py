@@ -151,11 +151,11 @@ class ChurnFault(Fault):
         self._task: asyncio.Task[None] | None = None
 
     async def inject(self, bench: Bench, step: int) -> None:
-        """Begin; it goes on beside the timeline."""
+        """Begin; it goes on in parallel with the timeline."""
         self._task = bench.beside(self._play(bench, step, bench.lab.now()))
 
     async def heal(self, bench: Bench, step: int) -> None:
-        """Let the turn under way end, then bring back whoever is away."""
+        """Let the turn under way end, then bring back the hosts that are away."""
         if self._task is not None:
             await self._task
         for host in list(self._draw.away):

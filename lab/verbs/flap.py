@@ -41,7 +41,7 @@ class Flap(Model):
         if self.between is not None and (len(self.between) != 2 or self.between[0] == self.between[1]):
             raise fault("two hosts in `between`", ", ".join(self.between))
         if self.network is not None and self.host is None:
-            raise fault("`network` beside `host` only", "`network` beside `between`")
+            raise fault("`network` with `host` only", "`network` with `between`")
         if self.down is not None and self.every is None:
             raise fault("`down` with `every`; without it, `for` says how long", "`down` alone")
         if self.every is not None and self.every - self.lasting < _SHORTEST:
@@ -75,7 +75,7 @@ class FlapFault(Fault):
         self._task: asyncio.Task[None] | None = None
 
     async def inject(self, bench: Bench, step: int) -> None:
-        """Down; what comes after goes on beside the timeline."""
+        """Down; what comes after goes on in parallel with the timeline."""
         begun = bench.lab.now()
         await self._switch(bench, step, down=True)
         if self._body.every is not None:

@@ -34,7 +34,7 @@ class LoadGenerator(Model):
 
 
 class LoadFault(Fault):
-    """Not a fault: it goes on beside the timeline, and ends as faults do."""
+    """Not a fault: it goes on in parallel with the timeline, and ends as faults do."""
 
     what = "load"
     mark = Mark("load", "#7a7a7a")

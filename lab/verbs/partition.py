@@ -55,7 +55,7 @@ class Partition(Model):
         return majorities_ring(hosts)
 
     def words(self, hosts: Sequence[str]) -> str:
-        """Who is cut off from whom, in a few words."""
+        """Which hosts are cut off from which, in a few words."""
         if self.one_way is not None:
             return f"{_few(self.one_way.source)} -> {_few(self.one_way.target)}"
         if self.isolate is not None:

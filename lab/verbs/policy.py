@@ -1,4 +1,4 @@
-"""`policy`: say who may speak to whom, or take it back."""
+"""`policy`: say which container may talk to which, or take it back."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +17,8 @@ from overlay.policy.words import Policy, parse
 
 
 class SetPolicy(Model):
-    """Say who may speak to whom, on a host (the first one): `weave allow` or `deny`; `remove` takes it back.
+    """Say which container may talk to which, on a host (the first one): `weave allow` or `deny`; `remove` takes it
+    back.
 
     `force`: though nobody is meant yet, or another policy says the opposite.
     """

@@ -29,7 +29,7 @@ class _Restart(Verb[Victim]):
 
     def complete(self, step: Step, body: Victim) -> None:
         if body.for_ is not None:
-            raise fault("no `for`: a restart lasts", "`for` beside restart")
+            raise fault("no `for`: a restart lasts", "`for` with restart")
 
     def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
         yield from body.check(where, known)

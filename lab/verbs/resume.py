@@ -36,7 +36,7 @@ class _Resume(Verb[Victim]):
 
     def complete(self, step: Step, body: Victim) -> None:
         if body.for_ is not None:
-            raise fault("no `for`: what is resumed goes on", "`for` beside resume")
+            raise fault("no `for`: what is resumed goes on", "`for` with resume")
 
     def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
         yield from check_victim("pause", where, body, known)

@@ -23,7 +23,7 @@ class Trace(LinkEnds):
     otherwise."""
 
     file: Annotated[str, StringConstraints(min_length=1)]
-    """Beside the scenario: one number of milliseconds a line, or CSV with a column `time`."""
+    """Next to the scenario: one number of milliseconds a line, or CSV with a column `time`."""
     data: SkipJsonSchema[str | None] = None
     """What the file holds, packed."""
     loop: bool | None = None
@@ -41,7 +41,7 @@ class Trace(LinkEnds):
         if self.loop and not track.period:
             raise fault("two rows or more to be looped", f"{self.file!r}, which has one")
         if self.queue is not None and track.rows:
-            raise fault("`queue` with a Mahimahi trace only", f"`queue` beside {self.file!r}")
+            raise fault("`queue` with a Mahimahi trace only", f"`queue` with {self.file!r}")
         return self
 
     def track(self) -> Track:
@@ -63,7 +63,7 @@ class TraceFault(LinkFault):
         self._task: asyncio.Task[None] | None = None
 
     async def inject(self, bench: Bench, step: int) -> None:
-        """Begin; rows but the first are put over the links beside the timeline."""
+        """Begin; rows but the first are put over the links in parallel with the timeline."""
         if self._track.times:
             await super().inject(bench, step)
             return

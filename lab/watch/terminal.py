@@ -99,7 +99,7 @@ class WatchTerminal(App[None]):
         """Begin to read and to ask."""
         for name, title in (
             ("hosts", "hosts"),
-            ("matrix", "who reaches whom (? explains)"),
+            ("matrix", "which pairs reach each other (? explains)"),
             ("faults", "faults in force"),
             ("events", "events"),
         ):

@@ -52,7 +52,7 @@ def routes(facts: Facts) -> Iterator[Finding]:
 
 
 def policy(facts: Facts) -> Iterator[Finding]:
-    """Rules about who may speak to whom: every peer keeps the same ones."""
+    """Rules about which container may talk to which: every peer keeps the same ones."""
     if facts.report is None:
         yield unseen("the router does not answer")
         return

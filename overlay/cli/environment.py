@@ -45,7 +45,7 @@ class CommandEnvironment:
         self.write(clean(text, keep=LINES) + "\n", complaint=True)
 
     def note(self, text: str) -> None:
-        """A word for people beside an exit code of 0; programs that read the output get none of it."""
+        """A word for people next to an exit code of 0; programs that read the output get none of it."""
         self.complain(f"weave: {text}")
 
     # --- the host ---------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ Usage: weave COMMAND [ARGUMENTS]
   env [--restore], config           shell words, and docker flags, that lead to the proxy (also proxy-env, proxy-config)
   stop-proxy                        end it; containers stay on the overlay
 
-  allow [--force] [from X] [to Y[:PORT][/PROTOCOL]]   who may speak to whom, on all hosts (weave help policies)
+  allow [--force] [from X] [to Y[:PORT][/PROTOCOL]]   who may talk to which container (weave help policies)
   deny [--force] [from X] [to Y[:PORT][/PROTOCOL]]    who may not; the most specific policy decides
   policies                          all of them; --explain X Y[:PORT] which decides; --remove N ...
 

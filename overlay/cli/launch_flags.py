@@ -27,7 +27,7 @@ Usage: weave launch [FLAGS] [PEER ...]
   --host IP                         listen, and answer, on this address only (all)
   --password WORD                   what all peers share: sessions are encrypted (WEAVE_PASSWORD; none)
   --trusted-subnets a.b.c.0/n,...   where traffic stays in clear with a password, if both sides say so
-  --resume                          without PEER: dial whom the last launch and `connect` named, and peers that it met
+  --resume                          without PEER: dial the peers of the last launch and `connect`, and those it met
                                     (so does a launch that was not stopped, as after a crash; --resume=false: not)
   --no-discovery                    dial only the peers that are named
   --conn-limit N                    connections at most (200)
@@ -122,7 +122,7 @@ _OLD = {
     "api": "docker-api",
     "metrics-addr": "status-addr",
 }
-"""Spellings of 2015, beside those that only have one dash."""
+"""Spellings of 2015, besides those that only have one dash."""
 _LEVELS = ("debug", "info", "warning", "error")
 
 

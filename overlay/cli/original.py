@@ -97,7 +97,7 @@ def refuse_dns_flag(word: str) -> NoReturn:
 
 
 def dns_arguments(words: Sequence[str], resolver: str, domain: str) -> list[str]:
-    """The flags that `docker run WORDS` needs for the overlay's names, beside those among WORDS: name servers, and the
+    """The flags that `docker run WORDS` needs for the overlay's names, besides those among WORDS: name servers, and the
     host name that follows from `--name` if it fits. Other words are taken as they are."""
     from overlay.dns.search import full_host_name
 

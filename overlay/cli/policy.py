@@ -23,14 +23,14 @@ where no PROTOCOL (tcp, udp, icmp) is named.
   weave allow from web to db:5432        ... but web may open its port 5432
   weave policies --explain web db:5432   which policy decides
 
-The most specific policy decides: to whom first, then from whom, then for which port. A name (or one address) is more
+The most specific policy decides: by destination first, then source, then port. A name (or one address) is more
 specific than a label, a label than a subnet, a subnet than a host, a host than all. Of two equally specific ones deny
-decides. Who opens a connection counts: its answers pass. Policies are the same on all hosts, whoever typed them.
+decides. Who opens a connection counts: its answers pass. Policies are the same on all hosts.
 --force sets a policy that names nobody yet, contradicts another, or has no effect; --remove takes one back."""
 
 
 async def allow(here: CommandEnvironment, words: list[str]) -> int:
-    """Say who may speak to whom."""
+    """Say which container may talk to which."""
     return await _change(here, "allow", words)
 
 

@@ -21,7 +21,7 @@ def default_nickname() -> str:
 
 
 def peer_name(disk: Disk, files: dict[str, bytes], asked: str, bridge: str = "") -> str:
-    """The name asked for, else the one on disk, else that of whoever made the bridge that is there (its MAC; empty:
+    """The name asked for, else the one on disk, else that of the bridge that is there (its MAC; empty:
     none), else a new one: six bytes as in a locally administered MAC."""
     with understood(_NAME):
         stored = files.pop(_NAME, b"").decode()

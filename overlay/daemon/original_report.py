@@ -43,7 +43,7 @@ def target(address: str, port: int) -> str:
 
 
 def links(report: Report) -> Iterator[Link]:
-    """Connections, and targets and strangers with whom there is none."""
+    """Connections, and targets and strangers without one."""
     mesh = report["mesh"]
     for connection in mesh["connections"]:
         established = connection["state"] == "established"

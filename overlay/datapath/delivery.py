@@ -26,7 +26,7 @@ class _SegmentRun:
 
 
 class Delivery:
-    """What goes to the port, in order. Frames that make no sense are counted by whoever hands them in."""
+    """What goes to the port, in order. Frames that make no sense are counted by the caller."""
 
     def __init__(self) -> None:
         self._writes: list[list[bytes]] = []

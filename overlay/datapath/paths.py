@@ -1,7 +1,7 @@
 """Which path carries the traffic to each neighbour: the kernel's or the userspace tunnel ("sleeve").
 
-The kernel's is plain VXLAN ("fastdp"), or VXLAN within WireGuard ("wireguard") to neighbours with whom all is encrypted
-and who have it, too. A neighbour has one of the two at most.
+The kernel's is plain VXLAN ("fastdp"), or VXLAN within WireGuard ("wireguard") to neighbours with which all is
+encrypted and who have it, too. A neighbour has one of the two at most.
 
 Owns the probes of full packet size on both, what their silence means, and the size of packets that the tunnel's way
 takes (RFC 8899 in spirit: probes alone decide, no ICMP is believed). Must not know how a probe is sent, nor routes.

@@ -221,7 +221,7 @@ class ForwardingPlan:
         return True
 
     def _standing_highest(self, contenders: Iterator[EndpointId]) -> list[EndpointId]:
-        """Those of `contenders` to whom nobody is preferred for reachability; none that is gone."""
+        """Those of `contenders` to which none is preferred for reachability; none that is gone."""
         best: list[EndpointId] = []
         highest = Standing.HELD
         for identity in contenders:
@@ -240,7 +240,7 @@ class ForwardingPlan:
             self._mac_winner[mac] = winner
         for identity, claim in claims.items():
             touched[identity] = None
-            if winner != before:  # whoever loses its MAC loses all its addresses, and the other way about
+            if winner != before:  # a container that loses its MAC loses all its addresses, and the other way about
                 for literal in claim.literals:
                     self._dirty_literals[literal] = None
         if before is not None:

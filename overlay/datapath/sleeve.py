@@ -36,7 +36,7 @@ class Flag(IntFlag):
     """The other bits of the first byte."""
 
     PARTIAL = 0x04
-    """The transport checksum of the frame is left to be completed by whoever delivers it."""
+    """The transport checksum of the frame is left to be completed by the side that delivers it."""
     PASS_ON = 0x08
     """Of a flood: the receiver has had it by another path and only passes it on."""
     PACKED = 0x20

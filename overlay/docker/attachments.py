@@ -61,7 +61,7 @@ class Attachments:
     async def book(
         self, info: Container, addresses: Sequence[str], dns: bool | None = None, **fields: Any
     ) -> Attachment:
-        """Book what is asked for, beside what the container has already; `DEFAULT` where nobody said anything.
+        """Book what is asked for, besides what the container has already; `DEFAULT` where nobody said anything.
 
         `fields` are set in the record; `dns=None` leaves that as it was.
         """

@@ -239,7 +239,7 @@ class ContainerLifecycle:
                 elif info.running:
                     await self.revive(record, info, again=action == "look")
                 elif record is not None and record.mac:
-                    await self.forget(record)  # the engine gives its address to whoever comes next
+                    await self.forget(record)  # the engine gives its address to the next container
                 elif record is not None:
                     self._died(record)
         except (OverlayError, OSError) as error:  # the second: the kernel, the disk; the other containers come next
@@ -296,7 +296,9 @@ class ContainerLifecycle:
 
     def _evicted(self, effect: e.Evicted) -> None:
         """It is left as if its grace had run out."""
-        log.info("container %.12s has stopped: %s goes to whoever claimed it", effect.container, effect.address)
+        log.info(
+            "container %.12s has stopped: %s goes to the container that claimed it", effect.container, effect.address
+        )
         self._bookings.spawn(self._expire(effect.container))
 
     def _expired(self, container: str) -> None:

@@ -243,7 +243,7 @@ class Plugin:
     # --- requests --------------------------------------------------------------------------------------------------
 
     async def _serve(self, request: web.Request) -> web.Response:
-        """The engine shows what stands in `Err` to whoever asked it."""
+        """The engine shows what stands in `Err` to its client."""
         try:
             body = msgspec.json.decode(await request.read() or b"{}", type=dict[str, Any] | None) or {}
             answer = await self._handlers[request.path](body)

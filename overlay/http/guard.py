@@ -24,7 +24,7 @@ _SHOWN = 80
 def refusal(headers: Headers, names: Sequence[str] = ()) -> str | None:
     """Why a request with these headers is refused, as a sentence; None: it is not.
 
-    `names`: host names by which this listener is known (`--allow-host`), beside `localhost` and every IP address.
+    `names`: host names by which this listener is known (`--allow-host`), besides `localhost` and every IP address.
     """
     found: dict[str, list[str]] = {"host": [], "origin": [], "sec-fetch-site": []}
     for key, value in headers:

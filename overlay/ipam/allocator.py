@@ -1,8 +1,9 @@
 """Requests for addresses, answered from this peer's space or, once others have given some of theirs, later.
 
-Owns the requests that wait and whom it asked on their behalf; `overlay.ipam.space` knows what is free. A request waits
-at most `PATIENCE` once there is a ring. An address that is held here but owned elsewhere (this network lost against
-another one, or this peer was removed while it lived) is claimed from its owner likewise, for as long as it takes.
+Owns the requests that wait and the peers it asked on their behalf; `overlay.ipam.space` knows what is free. A request
+waits at most `PATIENCE` once there is a ring. An address that is held here but owned elsewhere (this network lost
+against another one, or this peer was removed while it lived) is claimed from its owner likewise, for as long as it
+takes.
 """
 
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ class Pending:
 
 @dataclass(slots=True)
 class _Search:
-    """Whom we asked for space within one extent, and who had none (with the container that holds it, if known)."""
+    """The peers asked for space within one extent, and those that had none (with the container that holds it, if
+    known)."""
 
     donor: PeerName = ""
     nonce: int = 0
@@ -118,7 +120,7 @@ class Allocator:
         self.pending.pop(request, None)
 
     def peers_changed(self, reachable: tuple[PeerName, ...]) -> None:
-        """The reachable peers are now these: whoever is new may be asked at once."""
+        """The reachable peers are now these: a new one may be asked at once."""
         before, self._reachable = self._reachable, dict.fromkeys(reachable)
         if not self._searches:
             return
@@ -130,7 +132,7 @@ class Allocator:
                 search.due = 0
 
     def ring_changed(self, gained: bool) -> None:
-        """News of the ring came (`gained`: also of this peer's own part): whom to ask may be another matter now."""
+        """News of the ring came (`gained`: also of this peer's own part): the peers to ask may be others now."""
         for (start, end), search in self._searches.items():
             if search.granted and gained:
                 search.donor, search.due, search.granted = "", 0, False

@@ -304,7 +304,7 @@ class Agreement:
     # --- messages ---------------------------------------------------------------------------------------------
 
     def deliver(self, source: PeerName, message: PaxosMessage, now: int) -> list[Effect]:
-        """A message of another peer. Whoever has a ring answers with it instead of calling this."""
+        """A message of another peer. A peer that has a ring answers with it instead of calling this."""
         match message:
             case Trigger():
                 return self._on_trigger(source, message, now)

@@ -1,8 +1,8 @@
 """This peer's own part of the ring and what is free in it: the ring joined with the holdings. No messages, no requests.
 
 It collects what has to be written down and announced; `flush` turns that into effects, everything that must be on disk
-first. Whoever changes a `Space` flushes it ahead of all other effects: that is how nothing is ever said before it is
-kept.
+first. A caller that changes a `Space` flushes it ahead of all other effects: that is how nothing is ever said before it
+is kept.
 """
 
 from collections.abc import Mapping

@@ -186,8 +186,8 @@ def plug(
 ) -> bool:
     """Give the container of process `pid` exactly these addresses ("a.b.c.d/n") on `ethwe`, made if need be.
 
-    The bridge's end goes up last: a carrier on `ethwe` says that all of it is in place, and whoever waits for that in
-    the container may go on. `multicast`: the route for 224.0.0.0/4 leads there too.
+    The bridge's end goes up last: a carrier on `ethwe` says that all of it is in place, and a process that waits for
+    that in the container may go on. `multicast`: the route for 224.0.0.0/4 leads there too.
 
     Idempotent; returns whether `ethwe` was made now. Raises `UsageError` (not running, host network) and
     `EnvironmentProblem`.

@@ -101,7 +101,7 @@ class Forwarding:
         if before != effect.remote:
             port = self.port(effect.remote)
             if before:
-                # Replacing would keep the old host beside the new one if the address families differ.
+                # Replacing would keep the old host next to the new one if the address families differ.
                 requests.append(rtnl.del_fdb(self.port(before), mac, rtnl.NTF_SELF))
             if effect.remote:
                 requests.append(rtnl.replace_vxlan_fdb(port, mac, effect.remote, self._over(effect.remote)))

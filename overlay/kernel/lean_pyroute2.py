@@ -21,7 +21,7 @@ def _stand_in(spec: ModuleSpec) -> ModuleType:
 
     def ask(name: str) -> Any:
         if name.startswith("__") or importlib.util.find_spec(f"{_NAME}.{name}") is not None:
-            raise AttributeError(name)  # whoever wants a module imports it
+            raise AttributeError(name)  # a caller that wants a module imports it
         del package.__dict__["__getattr__"]
         assert spec.loader is not None
         spec.loader.exec_module(package)

@@ -1,6 +1,6 @@
 """The networks that this host has routes to, by which an overlay's range can be told to be in the way of something.
 
-Asks the kernel. What an overlap means is decided by whoever asks (`overlay.cli.launch`).
+Asks the kernel. What an overlap means is decided by the caller (`overlay.cli.launch`).
 """
 
 from ipaddress import ip_network

@@ -198,7 +198,7 @@ def _destination(remote: str, over: int) -> list[tuple[str, Any]]:
 
 
 def replace_bridge_fdb(port: int, mac: str) -> NetlinkRequest:
-    """Bridge: frames for `mac` leave by this port, whatever was learned, and whoever sends with that MAC."""
+    """Bridge: frames for `mac` leave by this port, whatever was learned, and from any sender with that MAC."""
     message = _neigh(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER | NTF_STICKY, [("NDA_LLADDR", mac)])
     return NetlinkRequest(RTM_NEWNEIGH, message, flags=NLM_F_CREATE | NLM_F_REPLACE, what=f"bridge fdb {mac}")
 

@@ -1,6 +1,6 @@
 """Whose VXLAN packets the kernel takes: nftables sets of underlay hosts, and rules that drop all others'.
 
-The device itself asks nobody for a name: whoever can send a UDP packet to its port would be on the overlay. Owns the
+The device itself asks nobody for a name: anyone who can send a UDP packet to its port would be on the overlay. Owns the
 table `weave-vxlan` of this network namespace. Decides nothing: the hosts come as an effect. The table stands as long
 as the device does, so that it guards while no daemon runs. So its rules have to hold for bridges that are made later.
 """

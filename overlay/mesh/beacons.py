@@ -22,7 +22,7 @@ MAX_CALLED: Final = 1024
 
 
 class Beacons:
-    """Whom to call."""
+    """The peer to call."""
 
     def __init__(self, interval: int, rng: Random) -> None:
         self._interval = interval
@@ -31,7 +31,7 @@ class Beacons:
         self.timers: Timers[Address] = Timers()
 
     def call(self, address: Address, peer: PeerName, now: int) -> None:
-        """`peer` ("": whoever is there) is lost, last seen at `address`: call it until `hush`."""
+        """`peer` ("": any peer there) is lost, last seen at `address`: call it until `hush`."""
         if address in self._called or len(self._called) >= MAX_CALLED:
             return
         self._called[address] = (peer, now)
@@ -57,7 +57,7 @@ class Beacons:
         return tuple(sorted(self._called))
 
     def wake(self, message: Callable[[PeerName], Beacon], now: int) -> list[Effect]:
-        """The beacons that are due; `message` makes one for a peer ("": whoever is there)."""
+        """The beacons that are due; `message` makes one for a peer ("": any peer there)."""
         effects: list[Effect] = []
         while (address := self.timers.pop(now)) is not None:
             peer, since = self._called[address]

@@ -115,7 +115,7 @@ class Connection:
     data_keys: RootKeys | None = None
     """Roots of the data path's keys; None: it is in clear."""
     claimed_at: int | None = None
-    """When an earlier incarnation of its peer first came beside it."""
+    """When an earlier incarnation of its peer first came next to it."""
     clock: tuple[int, int] | None = None
     """How far the other side's wall clock was ahead of ours when it was last asked, and by how much that may be
     wrong; nanoseconds."""

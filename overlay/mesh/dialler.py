@@ -1,4 +1,4 @@
-"""Whom to dial, and when: targets, their back-off, and discovery. Knows no handshake and sends no messages.
+"""Which addresses to dial, and when: targets, their back-off, and discovery. Knows no handshake and sends no messages.
 
 A target is an address. *Explicit* ones come from the configuration and from `Connect` and are dialled for ever (which
 of them a new life of the daemon starts with, `overlay.mesh.launches` decides);

@@ -1,4 +1,5 @@
-"""Whom to look for and where: peers known by gossip, and those that call. Dials nobody itself; the dialler does."""
+"""Which peers to look for and where: peers known by gossip, and those that call. Dials nobody itself; the dialler
+does."""
 
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, SendDatagram

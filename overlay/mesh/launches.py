@@ -1,4 +1,5 @@
-"""Which launch a life of the daemon belongs to, and so whom it dials: kept on disk, decided before a node starts. Pure.
+"""Which launch a life of the daemon belongs to, and so which peers it dials: kept on disk, decided before a node
+starts. Pure.
 
 A launch makes exactly the peers that it names the targets. `connect` and `forget` change them, and the targets outlive
 the process as long as the launch lasts. A launch ends with `weave stop`. A daemon that ended otherwise (killed,
@@ -26,8 +27,8 @@ Peers = tuple[Address, ...]
 def begin(stored: MutableMapping[str, bytes], peers: Peers, resume: bool | None) -> list[tuple[str, bytes]]:
     """A daemon starts with what is stored: change that to what its life is to know; returns what is to be written.
 
-    `resume`: take up what earlier lives were told and whom they met; False: forget it; None: forget it unless this is
-    a launch that goes on.
+    `resume`: take up what earlier lives were told and which peers they met; False: forget it; None: forget it unless
+    this is a launch that goes on.
     """
     if resume is None:
         resume = _goes_on(stored, peers)

@@ -21,7 +21,7 @@ MAX_INTERVAL: Final = 60 * SECOND
 """More is not believed of a sender: its connection would never be found dead."""
 
 MAX_ASKING: Final = 8
-"""Requests for clocks that wait: some neighbour may never answer, and whoever asked has given up by then."""
+"""Requests for clocks that wait: some neighbour may never answer, and the client has given up by then."""
 
 Sign = TypeVar("Sign", Beat, Beacon)
 

@@ -38,7 +38,7 @@ class Memory:
         """When `wake` has something to do."""
 
     def recall(self) -> list[tuple[PeerName, Address]]:
-        """Whom to look for in this life, and where; once."""
+        """Which peers to look for in this life, and where; once."""
         first, self._recalled = not self._recalled, True
         return list(self.known.items()) if first else []
 
@@ -59,7 +59,7 @@ class Memory:
             self.drop(peer, now)
 
     def wake(self, found: Mapping[PeerName, Address]) -> list[Effect]:
-        """Write down those in reach (`found`), and behind them whoever was met before."""
+        """Write down those in reach (`found`), and behind them the peers met before."""
         self.first = None
         kept = {peer: address for peer, address in self.known.items() if peer not in found}
         self.known = dict(list({**found, **kept}.items())[:MAX_REMEMBERED])

@@ -102,7 +102,8 @@ class Routes:
         return neighbour in self._search(neighbour)
 
     def check_invariants(self) -> None:
-        """Assert that the tree is one, along declared links, and reaches whom a search from nothing reaches."""
+        """Assert that the tree is one, along declared links, and reaches the peers that a search from nothing
+        reaches."""
         for peer, before in self.tree.items():
             assert peer in self._children.get(before, {}) or peer == self._own, (peer, before)
         assert sum(map(len, self._children.values())) == len(self.tree) - 1

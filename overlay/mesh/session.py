@@ -2,7 +2,7 @@
 
 Every frame is a length (4 bytes, big-endian, of what follows) and so many bytes. The first frame of each side is
 `MAGIC`, the lowest and the highest protocol version it speaks (one byte each), and whatever a later version adds;
-both then speak the highest version that both know. All later frames hold one message each; whoever has not been
+both then speak the highest version that both know. All later frames hold one message each; a peer that has not been
 accepted yet has nothing long to say, so that strangers cannot fill the memory of a peer. From `secure` on every frame
 is sealed (AES-256-GCM), under keys that change by time and volume: a `Rekey` is the last message under the old one.
 

@@ -55,7 +55,7 @@ class Topology:
         self._order = SortedKeys()
         self.limbo: dict[PeerName, PeerRecord] = {}
         self.links_generation = 0
-        """Counts changes of who is linked to whom; a reader that saw the same number needs no new routes."""
+        """Counts changes of which peers are linked; a reader that saw the same number needs no new routes."""
         self.names_generation = 0
         """Counts the names that were not known before."""
         self.namesake = ""
@@ -137,7 +137,7 @@ class Topology:
         return TopologyDelta((record,))
 
     def meet_namesake(self, who: str, now: int) -> list[Effect]:
-        """A neighbour has met a live namesake of ours (`who` in words) beside us."""
+        """A neighbour has met a live namesake of ours (`who` in words) next to us."""
         known = self.name_conflict(now)
         self._namesake_at = now
         if known:
@@ -273,7 +273,7 @@ class Topology:
         return {name: entry.record for name, entry in self.entries.items()}
 
     def established(self, peer: PeerName) -> dict[PeerName, None]:
-        """To whom `peer` says it has established links, in the order of names; empty for an unknown peer."""
+        """The peers to which `peer` says it has established links, in the order of names; empty for an unknown peer."""
         entry = self.entries.get(peer)
         return entry.linked if entry is not None else _NOBODY
 
@@ -316,7 +316,7 @@ class Topology:
         if since:
             for name in [name for name in since if name in reachable]:
                 del since[name]
-        if len(reachable) + len(since) != len(self.entries):  # whoever is reachable has a record
+        if len(reachable) + len(since) != len(self.entries):  # a reachable peer has a record
             for name in [name for name in self.entries if name not in reachable]:
                 since.setdefault(name, now)
 

@@ -15,9 +15,9 @@ class Relinked(NamedTuple):
 
     peer: PeerName
     lost: tuple[PeerName, ...]
-    """With whom it says to be linked no more."""
+    """The peers to which it says it is no longer linked."""
     gained: tuple[PeerName, ...]
-    """With whom it says to be linked now."""
+    """The peers to which it says it is linked now."""
 
 
 class TopologyEntry:
@@ -48,7 +48,7 @@ class TopologyEntry:
         self.known: Known = (self.name, self.uid, self.version)
         """What a vector says of it."""
         self.linked: dict[PeerName, None] = {link.peer: None for link in record.links if link.established}
-        """To whom it says to have established links, in order."""
+        """The peers to which it says it has established links, in order."""
         self.sound = 0 < len(self.name) <= 64 and all(one.peer < other.peer for one, other in pairwise(record.links))
         """Whether the name is of a length that is allowed, and the links are sorted, each once."""
         self._against: dict[PeerName, None] | None = None

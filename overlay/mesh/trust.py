@@ -1,4 +1,4 @@
-"""Whom to believe outside of a session: beacons, trusted subnets, refusals to be shown. Knows no handshake.
+"""What to believe outside of a session: beacons, trusted subnets, refusals to be shown. Knows no handshake.
 
 Without a password everybody is believed. What is kept of those that were refused is little and for a short time, so
 that `status connections` can say on both sides what is wrong, and the log says it once.

@@ -1,4 +1,5 @@
-"""Who may speak to whom: the policies of all peers, what they mean for this host, and what is said of them beforehand.
+"""Which container may talk to which: the policies of all peers, what they mean for this host, and what is said of them
+beforehand.
 
 Owns the channel `policy`, its place on the disk, and when a packet filter is told again. Names and labels come from the
 endpoints, where each peer announces its own containers only. Must not know the kernel (a driver carries `SetPolicy`

@@ -48,7 +48,7 @@ class PolicyTable:
         self._owner = owner
         self._uid = uid
         self._writer = ""
-        """As whom this life writes; empty until it does."""
+        """The name under which this life writes; empty until it does."""
         self._known = Spans()
         self._standing: dict[Dot, PolicyEntry] = {}
         self._by_rule: dict[str, Dot] = {}
@@ -78,7 +78,7 @@ class PolicyTable:
         return delta
 
     def remove(self, rule: str) -> PolicyDelta | None:
-        """Take a policy back, whoever wrote it. Returns the news; None: there is none about this rule."""
+        """Take a policy back, no matter which peer wrote it. Returns the news; None: there is none about this rule."""
         entry = self.get(rule)
         if entry is None:
             return None

@@ -79,7 +79,7 @@ class Policy:
 
     @cached_property
     def rank(self) -> Rank:
-        """How specific it is: to whom, from whom, for what, in this order. Greater decides first."""
+        """How specific it is: destination, source, port, in this order. Greater decides first."""
         return self.target.rank, self.source.rank, 2 if self.ports else 1 if self.protocol else 0
 
     @cached_property

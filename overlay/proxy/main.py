@@ -132,7 +132,7 @@ class Main:
 
     @staticmethod
     def _share(path: Path, engine: str) -> None:
-        """Whoever may use the engine may use the proxy: the group of the engine's socket."""
+        """Anyone who may use the engine may use the proxy: the group of the engine's socket."""
         with contextlib.suppress(OSError):
             os.chown(path, -1, Path(engine).stat().st_gid)
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 __all__ = ["AttachmentPolicy", "Rejected"]
 
 MAX_NAME = 255
-"""Characters of a name that the administrator's expression is matched with: whoever makes a container chooses the name,
+"""Characters of a name that the administrator's expression is matched with: the maker of a container chooses the name,
 and a host name has fewer."""
 
 

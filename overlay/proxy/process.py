@@ -1,6 +1,6 @@
 """The proxy as others know it: what it was told, where it listens, and how it is started and ended.
 
-It is a process of its own beside the router: a build's gigabytes do not stand in the way of heartbeats, and while the
+It is a process of its own next to the router: a build's gigabytes do not stand in the way of heartbeats, and while the
 router is stopped or restarted the engine stays reachable and says why nothing can be put on the overlay. What runs in
 that process is `proxy_main`, which is imported there alone, because it takes an HTTP library that commands do without.
 """
@@ -47,7 +47,7 @@ class ProxyOptions(Struct, frozen=True, kw_only=True):
     in_container: bool = False
     """The proxy is a container of the engine, not a process of the host."""
     allow_host: tuple[str, ...] = ()
-    """Host names by which TCP is asked, beside `localhost` and IP addresses."""
+    """Host names by which TCP is asked, besides `localhost` and IP addresses."""
     log_level: str = "info"
     policy: AttachmentPolicy = AttachmentPolicy()
 

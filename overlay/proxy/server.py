@@ -64,7 +64,7 @@ class Proxy:
         names: tuple[str, ...] = (),
         install: Callable[[], None] = lambda: None,
     ) -> None:
-        """`names`: host names by which clients may ask over TCP, beside `localhost` and IP addresses.
+        """`names`: host names by which clients may ask over TCP, besides `localhost` and IP addresses.
 
         `install` puts the waiter where containers find it, should somebody have removed it.
         """

@@ -1,8 +1,8 @@
 """How changes of replicated states spread: along a broadcast tree that grows by itself, mended by digests.
 
 Plumtree (Leitão, Pereira, Rodrigues: "Epidemic Broadcast Trees", SRDS 2007), on states instead of messages. News go
-at once to the eager neighbours; whoever gets news that were none prunes that link. A few lazy neighbours are told
-digests; whoever still differs from one after the time that the tree needs asks for what it lacks, and if there is
+at once to the eager neighbours; a peer that gets nothing new over a link prunes it. A few lazy neighbours are told
+digests; a peer that still differs from one after the time that the tree needs asks for what it lacks, and if there is
 anything, the tree has failed and the link is grafted back. On new connections, and now and then with a random
 neighbour, digests of all states are compared.
 
@@ -114,7 +114,7 @@ class Gossip:
         """When news of each channel came over the tree last."""
         self._compared_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
         self._awaited: dict[str, tuple[PeerName, int]] = {}
-        """Of whom the whole difference of a channel was asked last, and when; until something came of it."""
+        """Which peer was asked last for the whole difference of a channel, and when; until something came of it."""
         self._announce_by = 0
         self._announce_delay = ANNOUNCE_DELAY
         self._announced_at = -ANNOUNCE_PAUSE

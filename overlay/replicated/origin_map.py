@@ -28,8 +28,8 @@ REISSUE_PAUSE_MAX = 60 * SECOND
 class OriginMap:
     """One replicated map, a `overlay.replicated.channel.Channel`. `owner` is the peer that holds this copy.
 
-    Whoever keeps an index of the entries calls `put`, `remove`, `forget` itself and is told of all other changes by
-    an `OriginChanged` among the effects of `merge`.
+    An owner that keeps an index of the entries calls `put`, `remove`, `forget` itself and is told of all other changes
+    by an `OriginChanged` among the effects of `merge`.
     """
 
     def __init__(self, name: str, owner: PeerName, uid: int) -> None:

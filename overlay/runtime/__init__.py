@@ -1,1 +1,1 @@
-"""What runs a node, whoever provides clock, disk and sockets: the daemon, the simulator and the tests' worlds."""
+"""What runs a node; others provide clock, disk and sockets: the daemon, the simulator and the tests' worlds."""

@@ -30,7 +30,7 @@ _RESERVE = "reserve"
 _PROBE = "probe.tmp"
 _RESERVE_BYTES = 1 << 18
 _MARGIN = 1 << 17
-"""Bytes that must be free beside the reserve before anything new is booked."""
+"""Bytes that must be free besides the reserve before anything new is booked."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

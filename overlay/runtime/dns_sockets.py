@@ -62,7 +62,7 @@ class DnsSockets:
         loop = asyncio.get_running_loop()
         self._interfaces = None if interfaces is None else tuple(interfaces)
         try:
-            # Whoever shares its port as well would get some of our clients, and nobody would know.
+            # A process that shares its port would get some of our clients, and nobody would know.
             self._bound(socket.SOCK_DGRAM, shared=False).close()
             for _ in range(QUEUES):
                 self._datagrams.append(self._bound(socket.SOCK_DGRAM, shared=True))

@@ -55,7 +55,7 @@ class Router:
         self.runner.feed(item)
 
     async def ask(self, make: Callable[[int], i.Input], timeout: float | None = None) -> Answer:
-        """Put a request to the node and wait for its answer; whoever stops waiting cancels it.
+        """Put a request to the node and wait for its answer; a caller that stops waiting cancels it.
 
         Raises `UsageError` with the node's words, and `TimeoutError`.
         """

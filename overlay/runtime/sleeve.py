@@ -2,7 +2,7 @@
 
 Owns the packet sockets and what one turn of the event loop does; `overlay.datapath.tunnel` decides, this moves bytes.
 The port is an AF_PACKET socket with virtio-net headers on one end of a veth, whose other end is plugged into the
-bridge: as fast as a TAP device, and open to whoever owns the network namespace.
+bridge: as fast as a TAP device, and open to the owner of the network namespace.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The replicated topology on the wire: who is linked to whom. Data; `docs/wire.md` explains."""
+"""The replicated topology on the wire: which peers are linked. Data; `docs/wire.md` explains."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Counter = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class TopologyLink(Wire, frozen=True):
-    """One connection as its owner sees it: to whom, at which address of the other side, and how far it is."""
+    """One connection as its owner sees it: to which peer, at which address of the other side, and how far it is."""
 
     peer: PeerName
     address: str

@@ -74,7 +74,7 @@ def test_what_makes_no_sense_now_is_refused_and_touches_nothing(tmp_path: Path) 
             ),
             ({"step": {"kill": "a", "at": "3s"}}, "found `at` in a step by hand"),
             ({"step": {"kill": "a"}, "lease": 0}, "the lease 0, expected nanoseconds above 0"),
-            ({"step": {"heal": "all"}, "lease": SECOND}, "`for` beside"),
+            ({"step": {"heal": "all"}, "lease": SECOND}, "`for` with"),
             ({"step": ["kill"]}, "found no step, expected one as a scenario has it"),
             ({"step": {"klil": "a"}}, "did you mean 'kill'"),
             ({"step": {"clock": {"host": "a", "offset": "1s"}}}, "netns refuses: clock: "),

@@ -109,7 +109,7 @@ class DindBackend:
         shutil.rmtree(sockets(self._cgroup), ignore_errors=True)
 
     async def watch(self, lab: FabricLab[Any], scenario: Resolved) -> None:
-        """See `lab.runner.runner`: beside the timeline, for as long as the lab is up."""
+        """See `lab.runner.runner`: in parallel with the timeline, for as long as the lab is up."""
         await lab.watch()
 
     async def up(self, scenario: Resolved) -> DindLab:

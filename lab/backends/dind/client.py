@@ -1,6 +1,6 @@
 """The `docker` SDK as the lab uses it: one client per piece of work, its errors as the lab's.
 
-The SDK blocks, so whoever has an event loop calls it in a thread.
+The SDK blocks, so code with an event loop calls it in a thread.
 """
 
 import contextlib

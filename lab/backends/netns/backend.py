@@ -70,7 +70,7 @@ class NetnsBackend:
         return [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
 
     async def watch(self, lab: FabricLab[Any], scenario: Resolved) -> None:
-        """See `lab.runner.runner`: beside the timeline, for as long as the lab is up."""
+        """See `lab.runner.runner`: in parallel with the timeline, for as long as the lab is up."""
         await lab.watch()
 
     async def up(self, scenario: Resolved) -> NetnsLab:

@@ -89,7 +89,7 @@ def labs() -> list[LabName]:
 
 
 def _claimed() -> set[LabName]:
-    """The names that look like a lab's, whoever holds them."""
+    """The names that look like a lab's, no matter who holds them."""
     found = set()
     with open("/proc/net/unix", encoding="utf-8", errors="replace", newline="\n") as table:
         for line in table:
@@ -307,7 +307,7 @@ class LabServer:
 
 
 async def _send(connection: socket.socket, data: bytes, fd: int) -> None:
-    """Send all, with a descriptor beside the first byte."""
+    """Send all, with a descriptor next to the first byte."""
     if fd >= 0:
         try:
             socket.send_fds(connection, [data[:1]], [fd])

@@ -1,6 +1,6 @@
 """What a running lab answers on its control socket: inspect, exec, partition, heal, kill, start, down.
 
-Owns the meaning of each operation; the wire is `control`'s. Runs in the runner, beside or in place of a timeline.
+Owns the meaning of each operation; the wire is `control`'s. Runs in the runner, during or in place of a timeline.
 """
 
 import asyncio

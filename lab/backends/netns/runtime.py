@@ -18,7 +18,8 @@ class Runtime:
     zygote: socket.socket
     """Where to ask for processes inside of hosts; see `zygote.py`."""
     listener: socket.socket
-    """Listening abstract socket of the control server, bound in the network namespace of whoever started the lab."""
+    """Listening abstract socket of the control server, bound in the network namespace of the user who started the
+    lab."""
     keep: tuple[str, ...]
     """Directories of the machine that hosts must see wherever they are (interpreter, import path)."""
     ready: Callable[[], None]

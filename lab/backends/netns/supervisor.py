@@ -6,9 +6,9 @@
         ├ zygote                  preloaded; forks everything Python into the hosts (`zygote.py`)
         └ runner                  the function given to `launch`
 
-Owns the order of forks and namespaces and who dies with whom. Each of the four may be killed by SIGKILL at any time:
-the supervisor has the keeper's death signal and the keeper the command's, and all namespaces are anonymous, so
-nothing stays. A detached lab has no death signals: it ends when its runner does, or when the command is gone before
+Owns the order of forks and namespaces and which process dies with which. Each of the four may be killed by SIGKILL at
+any time: the supervisor has the keeper's death signal and the keeper the command's, and all namespaces are anonymous,
+so nothing stays. A detached lab has no death signals: it ends when its runner does, or when the command is gone before
 the lab was ready. Knows nothing of hosts.
 """
 
@@ -67,7 +67,7 @@ def launch(
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     parent = os.getpid()
-    # From the fork on, whoever interrupts this process means the lab: until `_wait` can tell it, signals wait.
+    # From the fork on, a user who interrupts this process means the lab: until `_wait` can tell it, signals wait.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     try:
         held, janitor = _janitor(after) if after is not None else (-1, 0)
@@ -209,7 +209,9 @@ def _supervise(
         up = True
 
     signal.signal(_UP, runs)
-    listener.listen(_BACKLOG)  # once more: whoever connects learns this process's pid, and can end a lab that hangs
+    listener.listen(
+        _BACKLOG
+    )  # once more: a client that connects learns this process's pid, and can end a lab that hangs
     for number in _FORWARDED:
         signal.signal(number, signal.SIG_IGN)
     keep = mounts.interpreter_paths()
@@ -319,7 +321,8 @@ def _ready(status: socket.socket) -> Callable[[], None]:
 
 
 def _let_go() -> None:
-    """Write to the lab's own log from now on: whoever reads the command's output through a pipe waits for its end."""
+    """Write to the lab's own log from now on: a process that reads the command's output through a pipe waits for its
+    end."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     log = os.open(RUNNER_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -36,7 +36,7 @@ Program = Callable[[CommandPlace, Sequence[str], str], Awaitable[CommandResult]]
 """(where, words, standard input) -> how it ended."""
 
 PROGRAMS = ("weave", "curl", "ping", "ifconfig", "ip", "bridge", "nsenter", "hostname", "python3")
-"""What hosts and containers have beside filters and the shell's own words; `weave` on hosts only."""
+"""What hosts and containers have besides filters and the shell's own words; `weave` on hosts only."""
 _UNTOLD = ("bridge", "nsenter", "exit", "bash")
 """What there is for the lab's own use, and the shell's own words."""
 _OWN = ("sh", "bash", "sudo", "sleep", "exit")

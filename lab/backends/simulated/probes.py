@@ -34,7 +34,7 @@ _OK: _Answer = (True, "", ())
 
 
 class _Stream:
-    """Some probes that began together, and whoever takes their samples."""
+    """Some probes that began together, and the receiver of their samples."""
 
     def __init__(self) -> None:
         self.open = True

@@ -153,7 +153,7 @@ class _Hand:
             os.close(log)
 
     async def _line(self, connection: socket.socket) -> bytes:
-        """The next line; whoever sends it sends nothing more before its answer. Empty at the end."""
+        """The next line; its sender sends nothing more before its answer. Empty at the end."""
         data = bytearray()
         while not data.endswith(b"\n"):
             if not (more := await self._loop.sock_recv(connection, 1 << 16)):

@@ -120,7 +120,7 @@ class VagrantBackend:
         return _EMULATED, "emulated processors"
 
     async def watch(self, lab: Any, scenario: Resolved) -> None:
-        """See `lab.runner.runner`: beside the timeline, for as long as the lab is up."""
+        """See `lab.runner.runner`: in parallel with the timeline, for as long as the lab is up."""
         await lab.watch()
 
     async def up(self, scenario: Resolved) -> VagrantLab:

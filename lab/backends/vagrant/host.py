@@ -59,7 +59,7 @@ class Machines(Protocol):
         ...
 
     async def off(self, name: str) -> None:
-        """Wait until it has no power, whoever cut it."""
+        """Wait until it has no power, no matter why."""
         ...
 
     async def power_on(self, name: str) -> None:

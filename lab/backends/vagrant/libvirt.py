@@ -106,7 +106,7 @@ class Libvirt:
         return out
 
     async def ended(self, domain: str) -> None:
-        """Wait until the emulator of a running domain has ended, whoever ended it."""
+        """Wait until the emulator of a running domain has ended, no matter why."""
         process = os.pidfd_open(int((_RUN / f"{domain}.pid").read_text(encoding="utf-8")))
         gone = asyncio.Event()
         loop = asyncio.get_running_loop()

@@ -41,7 +41,7 @@ _ODD = "host_"
 MEMORY = 768
 """MB of a machine: enough for a Docker Engine and some containers."""
 _OVERHEAD = 250
-"""MB that an emulator takes beside its machine's own memory, and a machine's disk in the lab's tmpfs."""
+"""MB that an emulator takes besides its machine's own memory, and a machine's disk in the lab's tmpfs."""
 _MANAGEMENT = ("192.168.121.0/24", "172.30.121.0/24", "10.121.121.0/24")
 """Where Vagrant reaches machines: the first that no network of the scenario overlaps."""
 _DOCKER = "172.17.0.0/16"
@@ -175,7 +175,7 @@ class VagrantMachines:
         await self._domain("destroy", name)
 
     async def off(self, name: str) -> None:
-        """Wait until a machine has no power, whoever cut it."""
+        """Wait until a machine has no power, no matter why."""
         try:
             await self._libvirt.ended(PREFIX + machine_name(name))
         except (OSError, ValueError):  # there is no such process any more
@@ -280,13 +280,13 @@ def volume_name(found: Box) -> str:
 
 
 def vagrantfile() -> Path:
-    """The project's Vagrantfile: beside this package in a checkout, in it when installed."""
+    """The project's Vagrantfile: next to this package in a checkout, in it when installed."""
     inside = Path(__file__).parent / "Vagrantfile"
     return inside if inside.exists() else Path(str(lab.__file__)).parents[1] / "Vagrantfile"
 
 
 class Vagrant(vagrant.Vagrant):
-    """Vagrant, whose command can be ended: whoever interrupts a lab does not wait for a boot."""
+    """Vagrant, whose command can be ended: a user who interrupts a lab does not wait for a boot."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         super().__init__(root=str(vagrantfile().parent), env=dict(env))  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """Frames with the kernel's notes on them: what comes through the relay's sink, what goes out of ports, and bit flips.
 
 Owns the packet sockets and the layout of their control data. A frame keeps the header that the kernel puts in front of
-it (PACKET_VNET_HDR), because checksums that the kernel left for a network card are finished by whoever sends the frame
+it (PACKET_VNET_HDR), because checksums that the kernel left for a network card are finished by the sender of the frame
 on. Knows nothing of links.
 """
 

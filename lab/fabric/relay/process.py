@@ -1,6 +1,6 @@
 """The lab's end of its relay: starting it, ordering, and hearing at once when it is gone.
 
-Owns the pipe and the orders that are not answered. When the process ends, whoever killed it, what is steered to it goes
+Owns the pipe and the orders that are not answered. When the process ends, for any reason, what is steered to it goes
 nowhere: its directions carry nothing, and `died` says so.
 """
 

@@ -1,7 +1,7 @@
 """Waking in time: what a process may ask of Linux so that it runs soon after it could. Best effort, nothing is raised.
 
 Owns the numbers of the calls. Root gets a real-time class; an ordinary user gets timers that are not rounded up and
-short slices, with which the scheduler prefers whoever just woke (Linux 6.12 and later).
+short slices, with which the scheduler prefers a thread that just woke (Linux 6.12 and later).
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The engine, and this host's containers on the overlay: what is on their `ethwe`, and whom they ask for names."""
+"""The engine, and this host's containers on the overlay: what is on their `ethwe`, and which name servers they ask."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

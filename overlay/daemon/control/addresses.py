@@ -11,7 +11,7 @@ __all__ = ["ROUTES"]
 
 
 async def all_owned(parts: Parts) -> Json:
-    """What each owner holds, whoever has booked it: containers, this host, and others that asked by this API."""
+    """What each owner holds, no matter who booked it: containers, this host, and others that asked by this API."""
     held = parts.router.node.ipam.by_container()
     return Json({"owned": [{"containerid": owner, "addrs": addresses} for owner, addresses in held.items()]})
 

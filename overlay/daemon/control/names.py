@@ -25,7 +25,7 @@ async def remove_name(parts: Parts, owner: str, name: str, ip: str) -> None:
 
 
 async def remove_names(parts: Parts, name: str) -> None:
-    """A name of this host, whoever has it."""
+    """A name of this host, of any container."""
     fqdn = _qualified(parts, name)
     if not fqdn:
         raise UsageError("no name is given, and without one all names of this host would go: expected `fqdn`")

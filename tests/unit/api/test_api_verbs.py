@@ -72,7 +72,7 @@ def test_every_verb_is_a_method_and_other_words_are_not() -> None:
         live.kil  # type: ignore[attr-defined]  # noqa: B018
     with pytest.raises(lab.StepRefused, match="found no verb 'kil'"):
         live.do("kil", "a")
-    with pytest.raises(lab.StepRefused, match="wait: found '2s' beside host, expected names for all arguments"):
+    with pytest.raises(lab.StepRefused, match="wait: found '2s' next to host, expected names for all arguments"):
         live.do("wait", "2s", host="a")
     with pytest.raises(lab.LabError, match="bring it up first"):
         live.kill("a")

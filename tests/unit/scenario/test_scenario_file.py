@@ -127,7 +127,7 @@ def test_all_problems_come_at_once_with_their_places() -> None:
         ("wait: 5", "found 5, expected a duration"),
         ("{launch: all, run: all}", "found launch, run, expected exactly one verb"),
         ("{at: 5s}", "found none of them, expected exactly one verb"),
-        ("{wait: 1s, for: 1s}", "found `for` beside wait"),
+        ("{wait: 1s, for: 1s}", "found `for` with wait"),
         ("kill: {}", "expected exactly one of daemon, host, service"),
         ("kill: {service: t}", "found 't', expected a service: s"),
         ("kill: {host: c}", "found 'c', expected a host: a, b"),

@@ -1,4 +1,4 @@
-"""An image that a scenario names by its archive's path: found beside the scenario, and what is wrong with it."""
+"""An image that a scenario names by its archive's path: found next to the scenario, and what is wrong with it."""
 
 from pathlib import Path
 

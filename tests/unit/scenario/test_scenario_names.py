@@ -54,13 +54,13 @@ def test_names_that_only_look_a_little_like_that_are_not(name: str) -> None:
 
 
 def test_upper_and_lower_case_are_one_name() -> None:
-    assert "services.web: found 'web' beside 'Web', expected a name of its own" in refused(
+    assert "services.web: found 'web' next to 'Web', expected a name of its own" in refused(
         "{Web: {IMAGE}, web: {IMAGE}}"
     )
-    assert "'A' beside 'a'" in refused(hosts="{a: {}, A: {}}")
-    assert "found 'A' beside 'a'" in refused("{A: {IMAGE}}")
-    assert "'WEB-2' beside the replicas of 'web'" in refused("{web: {IMAGE, replicas: 2}, WEB-2: {IMAGE}}")
-    assert "'db.weave.local' beside 'db'" in refused("{db: {IMAGE}, db.weave.local: {IMAGE}}")
+    assert "'A' next to 'a'" in refused(hosts="{a: {}, A: {}}")
+    assert "found 'A' next to 'a'" in refused("{A: {IMAGE}}")
+    assert "'WEB-2' next to the replicas of 'web'" in refused("{web: {IMAGE, replicas: 2}, WEB-2: {IMAGE}}")
+    assert "'db.weave.local' next to 'db'" in refused("{db: {IMAGE}, db.weave.local: {IMAGE}}")
     assert scenario("{db: {IMAGE}, db.prod: {IMAGE}, web: {IMAGE, replicas: 2}, web-3: {IMAGE}}")
 
 

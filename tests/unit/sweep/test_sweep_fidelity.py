@@ -1,4 +1,4 @@
-"""The simulator beside real packets: ratios, and what is called close."""
+"""The simulator against real packets: ratios, and what is called close."""
 
 from pathlib import Path
 from typing import Any
