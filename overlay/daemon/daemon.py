@@ -61,6 +61,7 @@ from overlay.node import Node
 from overlay.options import DEFAULT_PLUGIN, DaemonPaths, LaunchOptions
 from overlay.proxy.process import running
 from overlay.runtime.disk import Disk
+from overlay.runtime.disturbance import VARIABLE, Disturbance, DisturbedDisk
 from overlay.runtime.dns_server import DnsServer, lookup
 from overlay.runtime.in_container import prepare
 from overlay.runtime.process import hide, hold, spawn
@@ -113,7 +114,10 @@ class Daemon:
 
     async def _start(self) -> None:
         options, places, stack = self._options, self._places, self._stack
-        disk = Disk(places.db)
+        disturbance = Disturbance.named(self._environment)
+        if disturbance is not None:
+            log.warning("a lab may disturb this router's clock and disk by %s (%s)", disturbance.path, VARIABLE)
+        disk = Disk(places.db) if disturbance is None else DisturbedDisk(places.db, disturbance)
         stack.callback(disk.close)
         files = disk.load()
         netlink = self._netlink = Netlink()
@@ -154,9 +158,10 @@ class Daemon:
         if wireguard is not None:
             config = replace(config, tunnel_key=wireguard.public)
             forwarding.devices = devices
-        node = Node(config, Random(int.from_bytes(os.urandom(16))), files, time.time_ns(), RealCrypto(os.urandom))
+        boot = time.time_ns() if disturbance is None else disturbance.wall()
+        node = Node(config, Random(int.from_bytes(os.urandom(16))), files, boot, RealCrypto(os.urandom))
         disk.persist(begun)  # only now: state that cannot be read stays as it is
-        router = DaemonRouter(node, disk=disk, forwarding=forwarding)
+        router = DaemonRouter(node, disk=disk, forwarding=forwarding, disturbance=disturbance)
         router.wireguard = wireguard
         stack.callback(router.stop)
         complaints = RateLimitedLog()

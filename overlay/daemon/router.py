@@ -20,6 +20,7 @@ from overlay.kernel.forwarding import Forwarding
 from overlay.kernel.wireguard import WireGuard
 from overlay.node import Node
 from overlay.runtime.disk import Disk
+from overlay.runtime.disturbance import Disturbance, DisturbedTimers
 from overlay.runtime.dns_server import DnsServer
 from overlay.runtime.node_runner import NodeRunner
 from overlay.runtime.router import Router
@@ -79,8 +80,12 @@ class LoopClock:
 class DaemonRouter(Router):
     """One running node and everything that its effects reach. `dns` may be missing."""
 
-    def __init__(self, node: Node, *, disk: Disk, forwarding: Forwarding, clock: Callable[[], int] = now) -> None:
-        super().__init__(disk=disk, forwarding=forwarding, clock=clock, wall=time.time_ns)
+    def __init__(
+        self, node: Node, *, disk: Disk, forwarding: Forwarding, disturbance: Disturbance | None = None
+    ) -> None:
+        clock, wall = (now, time.time_ns) if disturbance is None else (disturbance.now, disturbance.wall)
+        super().__init__(disk=disk, forwarding=forwarding, clock=clock, wall=wall)
+        self._disturbance = disturbance
         self.tcp: TcpDriver | None = None
         self.udp: UdpDriver | None = None
         self.dns: DnsServer | None = None
@@ -90,8 +95,17 @@ class DaemonRouter(Router):
         self._loop = asyncio.get_running_loop()
         self._worker: ThreadPoolExecutor | None = None
         self._runner = NodeRunner(
-            node, LoopClock(clock), disk, self._table(forwarding), after=self._flush, failed=self._failed
+            node,
+            LoopClock(clock) if disturbance is None else DisturbedTimers(clock),
+            disk,
+            self._table(forwarding),
+            after=self._flush,
+            failed=self._failed,
         )
+
+    def true_time(self, t: int) -> int:
+        """See `Router`: a lab may have made the clock wrong."""
+        return t if self._disturbance is None else t + now() - self.clock()
 
     @property
     def runner(self) -> NodeRunner:

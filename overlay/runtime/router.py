@@ -32,6 +32,10 @@ class Router:
         """A stopped container has lost an address."""
         self._waiting: set[asyncio.Future[Answer]] = set()
 
+    def true_time(self, t: int) -> int:
+        """What the host's own monotonic clock showed at `t` of this router's clock, lately."""
+        return t
+
     @property
     def runner(self) -> NodeRunner:
         """What runs the node; subclasses say."""

@@ -30,12 +30,14 @@ from lab.backends.real.fabric_lab import (
     underlay_of,
     wanted_images,
 )
+from lab.backends.real.observed import DISTURBANCE
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import store
 from lab.images.archive import BuiltImage, archive
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
+from overlay.runtime.disturbance import VARIABLE
 
 LABEL = "overlay-lab.lab"
 _STARTING = 60
@@ -128,7 +130,7 @@ class DindBackend:
         lab = DindLab(hosts, fabric, origin, outer, label)
         try:
             addresses = {name: spec.address for name, spec in scenario.hosts.items()}
-            told = {"LAB_HOSTS": hosts_file(addresses), "LAB_BRIDGE": bridge_of(scenario)}
+            told = {VARIABLE: DISTURBANCE, "LAB_HOSTS": hosts_file(addresses), "LAB_BRIDGE": bridge_of(scenario)}
             made = [asyncio.to_thread(_create, outer, image, name, label, told) for name in addresses]
             containers = (await asyncio.gather(fabric.build(), *made))[1:]
             for (name, address), container in zip(addresses.items(), containers, strict=True):

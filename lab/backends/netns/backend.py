@@ -18,13 +18,14 @@ from lab.backends.netns.paths import STATE, host_dir, search_path
 from lab.backends.netns.spawn import Spawner
 from lab.backends.netns.talking import talking
 from lab.backends.real.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
-from lab.backends.real.observed import Agent
+from lab.backends.real.observed import DISTURBANCE, Agent
 from lab.backends.real.process_images import foreign_images
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.fabric.relay.process import LINE, RelayLauncher
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
+from overlay.runtime.disturbance import VARIABLE
 
 
 def relay_launcher(spawner: Spawner) -> RelayLauncher:
@@ -104,6 +105,7 @@ class NetnsBackend:
             "USER": "root",
             "LANG": os.environ.get("LANG", "C.UTF-8"),
             "HOSTNAME": name,
+            VARIABLE: DISTURBANCE,
         }
         with contextlib.suppress(KeyError):
             env["PYTHONDONTWRITEBYTECODE"] = os.environ["PYTHONDONTWRITEBYTECODE"]

@@ -19,10 +19,11 @@ from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
 from lab.backends.netns.spawn import Process, Spawner, preloaded
 from lab.backends.netns.talking import talking
 from lab.backends.real.docker_client import Docker
-from lab.backends.real.observed import LINE_LIMIT, Agent, ObservedHost
+from lab.backends.real.observed import DISTURBANCE, LINE_LIMIT, Agent, ObservedHost
 from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
+from overlay.runtime import disturbance
 
 
 class NetnsHost(ObservedHost):
@@ -125,6 +126,12 @@ class NetnsHost(ObservedHost):
             await _readable(pidfd)
         finally:
             os.close(pidfd)
+
+    async def disturb(self, *words: str) -> None:
+        """See `ObservedHost`: the runner sees the host's files."""
+        self._powered()
+        if disturbance.main([str(self._run / Path(DISTURBANCE).name), *words]):
+            raise LabError(f"the daemon of {self.name} cannot be disturbed")
 
     # Commands
 

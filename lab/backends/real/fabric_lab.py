@@ -26,11 +26,6 @@ from lab.scenario.resolve import Resolved
 
 H = TypeVar("H", bound=ObservedHost)
 
-_LACKING = {
-    "disk": "hosts of the {} backend share one disk, which cannot be slowed for one of them; use sim",
-    "clock": "hosts of the {} backend share this machine's clock (Linux cannot move it for one of them); use sim",
-}
-"""What hosts cannot do where they are not machines of their own, and why."""
 HOST_SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
@@ -226,7 +221,7 @@ def underlay_of(scenario: Resolved) -> Underlay:
 
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
-    reasons = step_refusals(scenario, backend, _LACKING)
+    reasons = step_refusals(scenario, backend, {})
     plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
     reasons += [
         f"underlay: {count:,} hosts are in the network {network}, and a bridge of Linux has {_PORTS:,} ports; "

@@ -30,6 +30,8 @@ LINE_LIMIT = 1 << 22
 
 WEAVE_SOCKET = "/run/weave/router.sock"
 """The daemon's control socket, on the host."""
+DISTURBANCE = "/run/overlay-disturbance"
+"""Where the host's daemon looks for what the lab does to its clock and its disk."""
 _KILL_DAEMON = """\
 import os, signal, socket, struct, sys
 with socket.socket(socket.AF_UNIX) as control:
@@ -179,6 +181,20 @@ class ObservedHost(ABC):
         result = await self.exec(["python3", "-ISc", _SIGNAL, str(number), what, str(first), WEAVE_SOCKET])
         if result.code:
             raise LabError(f"signal {number} on {self.name}: {result.err.strip().rpartition(chr(10))[2]}")
+
+    async def set_clock(self, *, offset: int | None, drift: int) -> None:
+        """See `lab.contracts.lab.Adjustable`: the clock of the host's daemon, for hosts share the machine's."""
+        await self.disturb("clock", "-" if offset is None else str(offset), str(drift))
+
+    async def set_disk(self, *, latency: int, full: bool) -> None:
+        """See `lab.contracts.lab.Adjustable`: the writes of the host's daemon."""
+        await self.disturb("disk", str(latency), str(int(full)))
+
+    async def disturb(self, *words: str) -> None:
+        """Change the file that the host's daemon looks at (`overlay.runtime.disturbance`)."""
+        result = await self.exec(["python3", "-m", "overlay.runtime.disturbance", DISTURBANCE, *words])
+        if result.code:
+            raise LabError(f"the daemon of {self.name} cannot be disturbed: {result.err.strip() or result.out.strip()}")
 
     async def views(self) -> AsyncIterator[View | PeerGone]:
         """The overlay daemon's view from now on, and `PeerGone` when it stops; waits for a daemon that does not run."""

@@ -66,6 +66,7 @@ class Watcher:
     def _push(self, t: int, view: PeerView) -> None:
         while self._queue.qsize() >= WATCH_QUEUE:
             self._queue.get_nowait()
+        t = self._router.true_time(t)
         self._queue.put_nowait(_json.encode({"t": t, "view": {"peer": self._peer, **asdict(view)}}) + b"\n")
 
 

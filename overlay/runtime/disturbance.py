@@ -1,0 +1,214 @@
+"""What a lab does to one daemon's clock and disk: a wrong clock that drifts, a slow disk, a full one.
+
+Owns the file that both map, who may write it, and the clock and the store that follow it. A daemon looks for one only
+if the environment variable `OVERLAY_LAB_DISTURBANCE` names it, says so in its log at each launch, and takes only a file
+that belongs to its own user and that nobody else may write (docs/security.md). Decides nothing else.
+
+The file holds two states, of which one counts, so that nobody sees half of one. As a command it changes a file:
+`python3 -m overlay.runtime.disturbance FILE clock OFFSET DRIFT` or `… FILE disk LATENCY FULL`.
+"""
+
+import asyncio
+import errno
+import mmap
+import os
+import stat
+import struct
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from overlay.errors import EnvironmentProblem
+from overlay.runtime.disk import Disk
+
+__all__ = ["VARIABLE", "Disturbance", "DisturbedDisk", "DisturbedTimers", "disturb_clock", "disturb_disk", "main"]
+
+VARIABLE = "OVERLAY_LAB_DISTURBANCE"
+_MAGIC = b"disturb1"
+_HEAD = struct.Struct("=8sQ")
+_STATE = struct.Struct("=qqqq")
+"""Offset (ns), drift (parts per billion), latency of a write (ns), whether the disk is full."""
+_SIZE = _HEAD.size + 2 * _STATE.size
+_BILLION = 1_000_000_000
+_MOST = 366 * 24 * 3600 * _BILLION
+_LOOK = _BILLION // 2
+"""A clock that is set meanwhile is noticed by timers within this time."""
+State = tuple[int, int, int, int]
+
+
+def _opened(path: Path) -> mmap.mmap:
+    """The file, made if there is none. Raises `EnvironmentProblem` for one that another user could have written."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise EnvironmentProblem(f"{VARIABLE} names {path}, which cannot be opened: {error.strerror}") from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise EnvironmentProblem(
+                f"{VARIABLE} names {path}, expected a file of this user that nobody else may write: "
+                "it is for labs only, so unset the variable"
+            )
+        if found.st_size < _SIZE:
+            os.pwrite(descriptor, _HEAD.pack(_MAGIC, 0) + bytes(2 * _STATE.size), 0)
+        mapped = mmap.mmap(descriptor, _SIZE)
+    finally:
+        os.close(descriptor)
+    if mapped[: len(_MAGIC)] != _MAGIC:
+        mapped.close()
+        raise EnvironmentProblem(f"{VARIABLE} names {path}, which is no such file: unset the variable")
+    return mapped
+
+
+def _read(mapped: mmap.mmap) -> State:
+    _, which = _HEAD.unpack_from(mapped)
+    offset, drift, latency, full = _STATE.unpack_from(mapped, _HEAD.size + (which & 1) * _STATE.size)
+    return offset, max(-_BILLION // 2, min(drift, _BILLION)), max(0, min(latency, 3600 * _BILLION)), full
+
+
+def _changed(path: Path, change: Callable[[State], State]) -> None:
+    mapped = _opened(path)
+    try:
+        _, which = _HEAD.unpack_from(mapped)
+        other = (which & 1) ^ 1
+        _STATE.pack_into(mapped, _HEAD.size + other * _STATE.size, *change(_read(mapped)))
+        _HEAD.pack_into(mapped, 0, _MAGIC, other)
+    finally:
+        mapped.close()
+
+
+def _shown(state: State, time_ns: int) -> int:
+    return time_ns + state[0] + time_ns * state[1] // _BILLION
+
+
+def disturb_clock(path: Path, *, offset: int | None, drift: int) -> None:
+    """From now on the clock is so many nanoseconds ahead (None: as it is) and drifts, in parts per billion. No clock is
+    put back."""
+
+    def change(state: State) -> State:
+        now = time.monotonic_ns()
+        ahead = _shown(state, now) - now
+        wanted = ahead if offset is None else min(max(offset, ahead), _MOST)
+        return wanted - now * drift // _BILLION, drift, *state[2:]
+
+    _changed(path, change)
+
+
+def disturb_disk(path: Path, *, latency: int, full: bool) -> None:
+    """From now on a write takes so many nanoseconds, or finds no room."""
+    _changed(path, lambda state: (*state[:2], latency, int(full)))
+
+
+class Disturbance:
+    """The file, as the daemon sees it: read again for each question."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `EnvironmentProblem`."""
+        self.path = path
+        self._mapped = _opened(path)
+        self._latest = 0
+
+    @classmethod
+    def named(cls, environment: Mapping[str, str]) -> "Disturbance | None":
+        """The one that the environment names; None outside of labs."""
+        path = environment.get(VARIABLE)
+        return cls(Path(path)) if path else None
+
+    def now(self) -> int:
+        """The monotonic clock, as wrong as it is made; it never goes backwards."""
+        self._latest = max(self._latest, _shown(_read(self._mapped), time.monotonic_ns()))
+        return self._latest
+
+    def wall(self) -> int:
+        """The time of day, as wrong as the monotonic clock."""
+        now = time.monotonic_ns()
+        return time.time_ns() + _shown(_read(self._mapped), now) - now
+
+    @property
+    def latency(self) -> int:
+        """Nanoseconds that a write takes."""
+        return _read(self._mapped)[2]
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room."""
+        return bool(_read(self._mapped)[3])
+
+
+class DisturbedTimers:
+    """Implements `overlay.runtime.node_runner.Clock` on a clock that may jump and drift: timers look on the way."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.now = clock
+        self._loop = asyncio.get_running_loop()
+        self._pending: set[tuple[int, Callable[..., None]]] = set()
+
+    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
+        """See `Clock`."""
+        if (due, action) not in self._pending:
+            self._pending.add((due, action))
+            self._wait(due, action, arguments)
+
+    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
+        """See `Clock`; a delay is the same by any clock."""
+        self._loop.call_later(max(0, delay) / _BILLION, action, *arguments)
+
+    def _wait(self, due: int, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self.call_after(min(due - self.now(), _LOOK), self._fire, due, action, arguments)
+
+    def _fire(self, due: int, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        if self.now() < due:
+            self._wait(due, action, arguments)
+            return
+        self._pending.discard((due, action))
+        action(*arguments)
+
+
+class DisturbedDisk(Disk):
+    """A state directory whose writes take time, or find no room, as the file says."""
+
+    def __init__(self, directory: Path, disturbance: Disturbance) -> None:
+        self._disturbance = disturbance
+        super().__init__(directory)
+
+    @property
+    def latency(self) -> int:  # type: ignore[override]
+        """The runner waits so long before it writes, as in the simulator; all that is to be said waits with it."""
+        return self._disturbance.latency
+
+    def check_room(self) -> str:
+        """See `Disk`."""
+        if self._disturbance.full:
+            self.full = f"{self.directory} is full ({os.strerror(errno.ENOSPC)}): make room"
+            return self.full
+        return super().check_room()
+
+    def _write(self, latest: dict[str, bytes]) -> None:
+        if self._disturbance.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super()._write(latest)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    try:
+        path, what, first, second = argv
+        if what == "clock":
+            disturb_clock(Path(path), offset=None if first == "-" else int(first), drift=int(second))
+        elif what == "disk":
+            disturb_disk(Path(path), latency=int(first), full=bool(int(second)))
+        else:
+            raise ValueError(what)
+    except ValueError:
+        print(f"usage: FILE clock OFFSET|- DRIFT, or FILE disk LATENCY 0|1; found {argv}", file=sys.stderr)
+        return 2
+    except EnvironmentProblem as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
