@@ -101,8 +101,9 @@ bench-path: setup         ## every path of the overlay beside its peers (wiregua
 	@sh .ci/setup bench
 	@$(PY) -m benchmarks path
 
-gallery: setup            ## make the README's pictures again (needs chromium)
-	@$(PY) -m lab.report.gallery
+gallery: setup            ## make the README's picture again: the partition, as it is in its middle (needs chromium)
+	@$(PY) -m lab.cli run scenarios/partition.yaml --backend sim
+	@$(PY) -m lab.report.gallery reports/partition/latest --at 20 --height 1500
 
 sessions: setup           ## ten sessions by hand in standing labs, saved and replayed on real packets and in virtual time
 	SESSIONS=all $(PY) -m pytest -q tests/system/test_saved_sessions_replay.py

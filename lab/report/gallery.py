@@ -1,4 +1,4 @@
-"""A picture of a report, for the README: `python -m lab.report.gallery RUN [--out DIR] [--name NAME] [--dark]`.
+"""A picture of a report, for the README: `python -m lab.report.gallery RUN [--at SECONDS] [--out DIR] [--dark]`.
 
 Owns finding a headless Chromium (by name, on PATH) and taking the picture with it. The page is a local file and needs
 no network. Exit codes: 0 done, 2 wrong arguments or no report there, 3 no browser.
@@ -23,6 +23,9 @@ _QUIET = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 _HEIGHT = re.compile(r'data-height="(\d+)"')
+_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+_PATIENCE_MS = 10_000
+"""Virtual milliseconds that a page has to draw itself."""
 
 
 class NoBrowser(Exception):
@@ -34,8 +37,16 @@ def find_browser() -> str | None:
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
 
 
-def take(page: Path, picture: Path, *, width: int = _WIDTH, height: int | None = None, dark: bool = False) -> None:
-    """Write a PNG of a page, of its whole height unless told otherwise.
+def take(
+    page: Path,
+    picture: Path,
+    *,
+    width: int = _WIDTH,
+    height: int | None = None,
+    dark: bool = False,
+    at: float | None = None,
+) -> None:
+    """Write a PNG of a page, of its whole height unless told otherwise; `at`: as it shows that second of the run.
 
     Raises `NoBrowser`, or `RuntimeError` with what the browser said when it made no picture.
     """
@@ -48,19 +59,23 @@ def take(page: Path, picture: Path, *, width: int = _WIDTH, height: int | None =
             *_QUIET,
             f"--user-data-dir={profile}/profile",
             "--blink-settings=preferredColorScheme=" + ("0" if dark else "1"),
+            f"--virtual-time-budget={_PATIENCE_MS}",
         ]
         if height is None:
             # The page is measured by a copy that writes its own height down.
             measured = Path(profile) / "page.html"
-            script = "<script>onload=()=>document.body.setAttribute('data-height',document.body.scrollHeight)</script>"
-            measured.write_text(
-                page.read_text(encoding="utf-8").replace("</body>", f"{script}</body>"), encoding="utf-8"
+            script = (
+                "<script>onload=()=>requestAnimationFrame(()=>requestAnimationFrame(()=>"
+                "document.body.setAttribute('data-height',document.body.scrollHeight)))</script>"
             )
+            text = _POLICY.sub("", page.read_text(encoding="utf-8"), count=1)  # which allows no other script
+            measured.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
             dump = _run([*command, f"--window-size={width},800", "--dump-dom", measured.as_uri()])
             found = _HEIGHT.search(dump.stdout)
             height = min(_TALLEST, int(found[1])) if found else 4000
         made = Path(profile) / "picture.png"
-        done = _run([*command, f"--window-size={width},{height}", f"--screenshot={made}", page.resolve().as_uri()])
+        address = page.resolve().as_uri() + ("" if at is None else f"#at={at:g}")
+        done = _run([*command, f"--window-size={width},{height}", f"--screenshot={made}", address])
         if not made.exists():
             raise RuntimeError(f"{browser} made no picture: {done.stderr.strip()[-500:]}")
         picture.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("reports/gallery"), help="where the pictures go")
     parser.add_argument("--name", default="", help="stem of the picture (default: the scenario's name)")
     parser.add_argument("--height", type=int, help="cut the picture off here, in pixels")
+    parser.add_argument("--at", type=float, help="the second of the run that the page shows (default: its end)")
     parser.add_argument("--dark", action="store_true", help="as a reader with a dark desktop sees it")
     options = parser.parse_args(argv)
     page = options.run / "index.html"
@@ -87,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # reports/SCENARIO/TIME/index.html, or reports/SCENARIO/latest/index.html
     picture = options.out / f"{options.name or options.run.absolute().parent.name}.png"
     try:
-        take(page, picture, height=options.height, dark=options.dark)
+        take(page, picture, height=options.height, dark=options.dark, at=options.at)
     except NoBrowser as error:
         print(error, file=sys.stderr)
         return 3

@@ -61,6 +61,9 @@ def render(run: RecordedRun, summary: dict[str, Any], tables: Sequence[str] = ()
         bundle=_marked(bundle().script, bundle().style),
         policy=bundle().policy,
         metrics=[metric for metric in METRICS if any(metric in row for row in summary["convergence"])],
+        slowest=max(
+            (row[metric] or 0 for row in summary["convergence"] for metric in METRICS if metric in row), default=0
+        ),
         environment=_environment(run, summary),
         samples_shown=_SAMPLES_SHOWN,
     )

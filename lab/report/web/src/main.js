@@ -31,12 +31,12 @@ export function mount(root, data) {
   }).observe(root);
   draw();
   bar.resize();
-  // `#t=12.5` is a moment of the run, `#step-3` a step of it.
+  // `#t=12.5` is a moment of the run, `#at=12.5` the same with the page's head in view, `#step-3` a step of it.
   const follow = () => {
-    const found = /^#t=(\d+(?:\.\d+)?)$/.exec(location.hash);
+    const found = /^#(t|at)=(\d+(?:\.\d+)?)$/.exec(location.hash);
     if (!found) return;
-    page.setNow(Number(found[1]) * 1e9);
-    root.scrollIntoView();
+    page.setNow(Number(found[2]) * 1e9);
+    if (found[1] === "t") root.scrollIntoView();
   };
   addEventListener("hashchange", follow);
   follow();

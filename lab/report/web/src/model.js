@@ -34,7 +34,7 @@ export class History {
     this.end = 0; // the latest moment that a record speaks of
     this.tried = 0; // the latest due time of a try
     this.changed = 0; // counts appends
-    this._epochs = null;
+    this._epochs = this._steps = null;
     this._services = new Set();
   }
 
@@ -89,6 +89,7 @@ export class History {
     let place = this.events.length;
     while (place && this.events[place - 1].t > record.t) place--;
     this.events.splice(place, 0, record);
+    this._steps = null;
     for (const number of record.over ?? []) if (this.faults[number]) this.faults[number].end = record.t;
     if (record.fault !== undefined)
       this.faults[record.fault] = {
@@ -173,6 +174,10 @@ export class History {
 
   /** The steps: starts and ends joined, in the order of their starts. */
   get steps() {
+    return (this._steps ??= this._joined());
+  }
+
+  _joined() {
     const steps = [], open = new Map();
     for (const event of this.events) {
       const key = `${event.step} ${event.what}`;

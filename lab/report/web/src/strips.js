@@ -8,6 +8,7 @@ import { clock, count, natural, span } from "./words.js";
 
 const TALL = 18, LOW = 9, MOST = 560; // pixels: of a row, of one of very many, of all
 const SINGLE = 64; // most pairs with a row of their own; of more, a row is all pairs of one source
+const LATER = 2e9; // nanoseconds after the first pair from which a pair is a late-comer
 const STACKED = [REACHED, CUT, WRONG, LEAKED, MISSED]; // from the foot of a row of many pairs
 
 export function strips(page, { names = false } = {}) {
@@ -16,8 +17,10 @@ export function strips(page, { names = false } = {}) {
   function collect() {
     const kinds = page.history.series.filter((each) => each && each.name === names && each.t.length);
     const probe = names ? null : page.probe || kinds[0]?.probe;
+    const began = Math.min(...kinds.map((each) => each.t[0]));
+    const late = (each) => each.t[0] > began + LATER; // a service was scaled: below those that were there from the beginning
     rows = kinds.filter((each) => (names || each.probe === probe) && page.shows(each))
-      .sort((a, b) => (names ? natural(a.target, b.target) || natural(a.source, b.source) : natural(a.source, b.source) || natural(a.target, b.target)));
+      .sort((a, b) => late(a) - late(b) || (names ? natural(a.target, b.target) || natural(a.source, b.source) : natural(a.source, b.source) || natural(a.target, b.target)));
     worst = longest(rows, page.last);
     lanes = rows.map((row) => [row]);
     if (rows.length <= SINGLE || names) return;
@@ -128,8 +131,10 @@ export function strips(page, { names = false } = {}) {
       const asked = rows.reduce((sum, row) => sum + row.s.length, 0);
       return wrong ? `${wrong} of ${count(asked, "answer")} had a wrong or a missing address.` : `No answer of ${asked} was wrong.`;
     }
-    if (!worst) return `All ${count(rows.length, "pair")} were reached whenever they should have been.`;
-    return `Longest time without an answer, where there should have been one: ${pair(worst.row)}, ${span(worst.lasted)} from ${clock(worst.start)}.`;
+    const leaks = rows.reduce((sum, row) => sum + row.s.reduce((all, state, k) => all + (state === LEAKED ? row.w?.[k] ?? 1 : 0), 0), 0);
+    const across = leaks ? ` ${count(leaks, "try", "tries")} got across a cut.` : "";
+    if (!worst) return `${count(rows.length, "pair")}: each was reached whenever it should have been.${across}`;
+    return `Longest time without an answer, where there should have been one: ${pair(worst.row)}, ${span(worst.lasted)} from ${clock(worst.start)}.${across}`;
   }
   const body = () => table(names ? ["asked by", "name", "answers", "wrong", "none", "addresses now"] : ["from", "to", "tries", "reached", "not reached", "cut off", "longest not reached"],
     rows.slice(0, 1000).map((row) => {

@@ -45,8 +45,8 @@ export function timebar(page) {
     play.textContent = "Play";
   }
   function jump(way) {
-    const times = [...new Set(page.history.steps.map((step) => step.start))];
-    const next = way > 0 ? times.find((t) => t > page.now) : times.reverse().find((t) => t < page.now);
+    const times = page.history.steps.map((step) => step.start);
+    const next = way > 0 ? times.find((t) => t > page.now) : times.filter((t) => t < page.now).pop();
     page.setNow(next ?? (way > 0 ? page.last : page.first));
   }
   function options(select, first, values) {
