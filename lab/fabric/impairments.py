@@ -35,8 +35,8 @@ class Impairments:
         self._by: dict[Pair, Mechanism] = {}
         self._ports: dict[Pair, list[tuple[str, str]]] = {}
         """(port of entry, port of exit) in the networks that both ends are in."""
-        self._ways: dict[Pair, list[tuple[tuple[str, str], SteeredWay]]] = {}
-        """(ports or addresses, way) of every direction that was ever relayed."""
+        self._ways: dict[Pair, list[SteeredWay]] = {}
+        """Of every direction that was ever relayed, in the order of its ends; a host's addresses may change."""
         self._last_mark = 0
         self._steered: set[str] = set()
         """Ports of exit at which marks are heeded."""
@@ -62,7 +62,7 @@ class Impairments:
         self._links[pair] = link
         self._by[pair] = self._choose(pair, link)
         if self._by[pair] is Mechanism.RELAY and pair not in self._ways:
-            self._ways[pair] = [(ends, self._way(pair, port)) for ends, port in self._ends(pair)]
+            self._ways[pair] = [self._way(pair, port) for _, port in self._ends(pair)]
         if self._by[pair] is Mechanism.QUEUES:
             self._queued.add(pair)
 
@@ -101,7 +101,7 @@ class Impairments:
 
     def ways(self, pairs: Iterable[Pair]) -> list[SteeredWay]:
         """The marks of relayed directions."""
-        return [way for pair in pairs for _, way in self._ways[pair]]
+        return [way for pair in pairs for way in self._ways[pair]]
 
     def wire_ports(self) -> set[str]:
         """Ports by which every packet must go as itself, no super-packets of offloads."""
@@ -141,12 +141,17 @@ class Impairments:
         return self._by[pair] is not Mechanism.RELAY
 
     def _marks(self, pairs: Iterable[Pair]) -> dict[tuple[str, str], int]:
-        return {ends: way.mark for pair in pairs if self._by[pair] is Mechanism.RELAY for ends, way in self._ways[pair]}
+        return {
+            ends: way.mark
+            for pair in pairs
+            if self._by[pair] is Mechanism.RELAY
+            for (ends, _), way in zip(self._ends(pair), self._ways[pair], strict=False)
+        }
 
     def port_commands(self, ports: Iterable[str]) -> str:
         """For `tc -batch`: what these ports of exit, which have just been made, need."""
         wanted = set(ports)
-        steered = {way.port: None for ways in self._ways.values() for _, way in ways if way.port in wanted}
+        steered = {way.port: None for ways in self._ways.values() for way in ways if way.port in wanted}
         self._steered.update(steered)
         lines = [steering.steer_commands(port) for port in steered]
         queued = [(exit_, pair) for pair in self._queued_now() for _, exit_ in self._ports[pair] if exit_ in wanted]
@@ -163,7 +168,7 @@ class Impairments:
         lines = []
         for pair in pairs:
             if self._by.get(pair) is Mechanism.RELAY:
-                ports = dict.fromkeys(way.port for _, way in self._ways[pair] if way.port not in self._steered)
+                ports = dict.fromkeys(way.port for way in self._ways[pair] if way.port not in self._steered)
                 lines += [steering.steer_commands(port) for port in ports]
                 self._steered.update(ports)
             if pair not in self._queued:

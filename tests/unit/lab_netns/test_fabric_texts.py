@@ -148,6 +148,14 @@ def test_over_a_router_the_relay_goes_by_addresses() -> None:
     assert [way.port for way in found.ways(found.relayed())] == ["p1.0"]
 
 
+def test_marks_over_a_router_follow_a_host_to_another_address() -> None:
+    of = replace(routed(), links=Links(pairs={("in", "out"): Link(delay=2_000_000)}))
+    interfaces = of.all_interfaces()
+    found = Impairments(of, interfaces, lambda: EVERYTHING)
+    interfaces["in"][0] = replace(interfaces["in"][0], address="10.1.0.9")
+    assert found.router_rules() == ["meta mark set ip saddr . ip daddr map { 10.1.0.9 . 192.168.0.2 : 1 }"]
+
+
 def test_netem_in_its_own_words() -> None:
     link = Link(
         delay=10_000_000,
