@@ -655,11 +655,16 @@ def compile_cores(force: bool) -> None:
     compile_all(force=force)
 
 
-@lab.command(epilog=_examples("lab doctor"))
+@lab.command(epilog=_examples("lab doctor", "lab doctor --links"))
+@click.option("--links", is_flag=True, help="Measure what links achieve here, with packets between hosts of a lab.")
 @_JSON
-def doctor(as_json: bool) -> None:
+def doctor(links: bool, as_json: bool) -> None:
     """Say what this machine can do for a lab, and what to do about what it cannot."""
     from lab.cli.files import examine
+    from lab.cli.link_doctor import examine_links
+
+    if links:
+        sys.exit(examine_links(as_json=as_json))
 
     sys.exit(examine(as_json=as_json))
 

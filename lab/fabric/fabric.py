@@ -243,6 +243,10 @@ class Fabric:
         names = [f"{sender} -> {receiver}" for sender, receiver in self.links.relayed()]
         return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more links" if len(names) > _NAMED else "")
 
+    def mechanism(self, sender: str, receiver: str) -> str:
+        """By what a direction is impaired now: rules, queues or relay; empty when it is not."""
+        return self.links.mechanism((sender, receiver)) or ""
+
     async def counts(self) -> RelayReply | None:
         """What the relay has done so far; None where there is none, or it has died."""
         if self._relay is None or self._relay.died.done():

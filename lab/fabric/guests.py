@@ -77,6 +77,10 @@ class GuestFabric:
         """See `Fabric.set_link`; not done yet."""
         raise LabError("links of virtual machines cannot be changed while they run; use netns, dind or sim")
 
+    def mechanism(self, sender: str, receiver: str) -> str:
+        """See `Fabric.mechanism`: netem is in the machines."""
+        return "queues" if not self.underlay.links.between(sender, receiver).perfect else ""
+
     async def counts(self) -> None:
         """See `Fabric.counts`: there is no relay."""
 

@@ -42,6 +42,8 @@ class Impairments:
         """Ports of exit at which marks are heeded."""
         self._queued: set[Pair] = set()
         """Directions that have a queue of the kernel's, in use or not."""
+        self._delayed: set[Pair] = set()
+        """Those of them whose queue is netem."""
         for sender, receiver, link in underlay.links.impaired(list(underlay.hosts)):
             self._put((sender, receiver), link)
 
@@ -188,5 +190,9 @@ class Impairments:
         return [pair for pair, by in self._by.items() if by is Mechanism.QUEUES]
 
     def _queue(self, port: str, pair: Pair) -> list[str]:
-        link = self._links.get(pair, _PERFECT) if self._by.get(pair) is Mechanism.QUEUES else _PERFECT
-        return queues.queue_commands(port, self._minors[pair[0]], link)
+        minor = self._minors[pair[0]]
+        if self._by.get(pair) is not Mechanism.QUEUES:
+            return queues.drain_commands(port, minor, delayed=pair in self._delayed)
+        link = self._links[pair]
+        (self._delayed.add if link.timed else self._delayed.discard)(pair)
+        return queues.queue_commands(port, minor, link)

@@ -23,13 +23,17 @@ def root_commands(port: str) -> list[str]:
 
 
 def queue_commands(port: str, minor: int, link: Link) -> list[str]:
-    """For `tc -batch` in the fabric: one sender's queue at a port, new or as it is from now on; what waits in it stays.
-
-    A perfect link lets go what waits."""
+    """For `tc -batch` in the fabric: one sender's queue at a port, as it is from now on; what waits in it stays."""
     lines = [htb_class(port, minor, link.rate or UNLIMITED)]
     if link.rate and not link.timed:
         return [*lines, f"qdisc replace dev {port} parent 1:{minor:x} bfifo limit {backlog(link.rate)}"]
     return [*lines, f"qdisc replace dev {port} parent 1:{minor:x} {netem(link)}"]
+
+
+def drain_commands(port: str, minor: int, *, delayed: bool) -> list[str]:
+    """For `tc -batch` in the fabric: a queue that nothing enters now lets go what waits. `delayed`: it is netem."""
+    lines = [htb_class(port, minor, UNLIMITED)]
+    return [*lines, f"qdisc replace dev {port} parent 1:{minor:x} {netem(Link())}"] if delayed else lines
 
 
 def backlog(rate: int) -> int:

@@ -64,6 +64,8 @@ class CuttableNetwork(Protocol):
 
     async def counts(self) -> RelayReply | None: ...
 
+    def mechanism(self, sender: str, receiver: str) -> str: ...
+
     async def watch(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -151,6 +153,10 @@ class FabricLab(ABC, Generic[H]):
         for name, commands in before.items():
             if (now := self._fabric.wire_commands(name)) != commands:
                 await self._on_host(name, now)
+
+    def mechanism(self, sender: str, receiver: str) -> str:
+        """By what a direction is impaired now; empty when it is not."""
+        return self._fabric.mechanism(sender, receiver)
 
     async def link_counts(self) -> RelayReply | None:
         """What relayed links did so far; None where no link is relayed."""

@@ -65,6 +65,9 @@ def test_a_cut_names_every_pair_of_ports_in_one_transaction() -> None:
 EVERYTHING = LinkKernel(htb=True, netem=True, relay=True)
 
 
+NOTHING_BUT_HTB = LinkKernel(htb=True, netem=False, relay=True)
+
+
 def impairments(of: plan.Underlay, kernel: LinkKernel = EVERYTHING) -> Impairments:
     return Impairments(of, of.all_interfaces(), lambda: kernel)
 
@@ -101,6 +104,7 @@ def test_each_sender_has_a_class_of_its_own_at_the_port_of_exit() -> None:
 
 def test_a_queue_changes_in_place_and_lets_go_what_waits_when_its_link_is_perfect_again() -> None:
     found = impairments(underlay(Links(pairs={("c", "b"): Link(delay=1_500_000)})))
+    assert "netem" in found.port_commands(["p1.0"])
     before = found.rooted()
     changed = found.change(1, LinkChange((("c", "b"), ("a", "b")), {"delay": 0}))
     assert changed == {("c", "b"): Link()}
@@ -109,6 +113,10 @@ def test_a_queue_changes_in_place_and_lets_go_what_waits_when_its_link_is_perfec
         "qdisc replace dev p1.0 parent 1:4 netem limit 100000",
     ]
     assert found.bridge_rules() == [] and found.wire_ports() == set()
+    paced = impairments(underlay(Links(pairs={("c", "b"): Link(rate=8_000_000)})), NOTHING_BUT_HTB)
+    paced.port_commands(["p1.0"])
+    changed = paced.change(1, LinkChange((("c", "b"),), {"rate": 0}))
+    assert "netem" not in paced.change_commands(changed, paced.rooted()), "this kernel has none"
     changed = found.change(2, LinkChange((("a", "c"),), {"delay": 2_000_000}))
     assert "qdisc add dev p2.0 root handle 1: htb default 1" in found.change_commands(changed, before)
 
