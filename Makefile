@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients browser page vms demo docs check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
+.PHONY: help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -34,6 +34,9 @@ image: docker            ## the image overlay-lab/weave: the overlay as containe
 
 demo: setup               ## two hosts, the walk-through, a cut and its heal, a report to look at
 	@$(PY) -m lab.cli run scenarios/walkthrough.yaml
+
+docs-lines:              ## wrap the lines of README.md and docs/*.md at 100 columns
+	@python3 tests/docs_lines.py
 
 docs: setup               ## the documentation site, in dist/site; ends with an error at a link that leads nowhere
 	@$(PY) -c 'import material' 2>/dev/null || $(PY) -m pip --disable-pip-version-check -q install --require-hashes -r docs/site/requirements.txt

@@ -7,6 +7,7 @@ says when, at which commit and on which machine each file was made, because they
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from msgspec import Struct, ValidationError
 from msgspec.json import decode
@@ -56,15 +57,15 @@ def sections(names: Sequence[str], folder: Path = REPORTS) -> list[Section]:
 
 def written(found: Sequence[Section], missing: Sequence[str]) -> str:
     """The whole page, as Markdown."""
-    parts = [HEAD]
+    parts = [_paragraphs(HEAD) + "\n"]
     for section in found:
-        parts.append(f"## {_heading(section.title)}\n\n{section.text}\n")
+        parts.append(f"## {_heading(section.title)}\n\n{_paragraphs(section.text)}\n")
         parts += [_table(section.rows, metric) for metric in dict.fromkeys(row.metric for row in section.rows)]
         made = f", {section.made}" if section.made else ""
-        parts.append(f"`python -m benchmarks {section.name}`{made}.\n")
+        parts.append(_paragraphs(f"`python -m benchmarks {section.name}`{made}.") + "\n")
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        parts.append(f"## Not measured here\n\nNo file in `reports/bench/`: {names}.\n")
+        parts.append(_paragraphs(f"## Not measured here\n\nNo file in `reports/bench/`: {names}.") + "\n")
     return "\n".join(parts)
 
 
@@ -75,6 +76,14 @@ def write(names: Sequence[str]) -> Path:
         written(found, [name for name in names if name not in {each.name for each in found}]), encoding="utf-8"
     )
     return PAGE
+
+
+def _paragraphs(text: str) -> str:
+    """With lines of at most 100 columns, as on all pages."""
+    return "\n\n".join(
+        fill(" ".join(each.split()), 100, break_long_words=False, break_on_hyphens=False)
+        for each in text.strip().split("\n\n")
+    )
 
 
 def _heading(title: str) -> str:
