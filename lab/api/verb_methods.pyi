@@ -328,3 +328,17 @@ class VerbMethods:
         at: str | None = None,
     ) -> Event:
         """In a scenario `resume:` the same: SIGCONT: what was paused goes on"""
+    def stress(
+        self,
+        *,
+        host: str | None = None,
+        cores: int | str | None = None,
+        percent: int | str | None = None,
+        memory: int | str | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `stress: {host: a, cores: 2, memory: 64MiB}`, `{host: a, percent: 80%}`: so many cores' worth
+        of a host's processors (or such a part of all of them) is taken by processes of normal priority, and so much
+        memory is held; with `for` until then. Of several the loads add up. On `sim` the daemon gets its share of
+        `machine`'s cores (2 of 50 µs a message unless the underlay says others)"""

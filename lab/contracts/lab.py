@@ -110,6 +110,19 @@ class Adjustable(Protocol):
         ...
 
 
+class Stressed(Protocol):
+    """A host whose processors can be kept busy; what `stress` steps need."""
+
+    @property
+    def cores(self) -> int:
+        """How many it has."""
+        ...
+
+    async def set_stress(self, *, millicores: int, memory: int) -> None:
+        """From now on processes at normal priority keep so many thousandths of a core busy, and hold so many bytes."""
+        ...
+
+
 class Obstacle(Struct, frozen=True):
     """What is dropped between any two of these hosts: a protocol (port 0: all of it), or what exceeds an MTU."""
 

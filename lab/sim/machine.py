@@ -29,16 +29,25 @@ class CpuModel:
         self._idle = cores
         self._per_message = per_message
         self._per_byte = per_byte
+        self._wake = 0
         self._backlogs: dict[Hashable, deque[Work]] = {}
         """Peer -> its messages, the one on a core first; only peers that have any."""
         self._waiting: deque[Hashable] = deque()
         """Peers with a message and without a core, in the order in which they get one."""
+
+    def change(self, per_message: int, per_byte: int, wake: int) -> None:
+        """From now on messages cost so much, and a peer that had nothing to do waits `wake` for its turn first."""
+        self._per_message = per_message
+        self._per_byte = per_byte
+        self._wake = wake
 
     def work(self, who: Hashable, size: int, then: Callable[..., None], *arguments: Any) -> None:
         """Let `who` read a message of `size` bytes that arrives now, and do `then(*arguments)` once it is read."""
         cost = self._per_message + size * self._per_byte
         self.used += cost
         backlog = self._backlogs.get(who)
+        if backlog is None:
+            cost += self._wake
         if backlog is not None:
             backlog.append((cost, then, arguments))
             return

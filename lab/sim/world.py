@@ -69,7 +69,8 @@ class Peer:
 
     __slots__ = (
         "_do", "_handled", "_waiting", "address", "clock", "disk", "ends", "life", "listening", "name",
-        "node", "port", "powered", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "world",
+        "node", "port", "powered", "runner", "sent_bytes", "sent_datagrams", "sent_messages", "sink", "stressed",
+        "world",
     )  # fmt: skip
 
     def __init__(self, world: "World", name: str, address: str) -> None:
@@ -92,6 +93,8 @@ class Peer:
         """On connections and in datagrams, without the headers of TCP, UDP and IP."""
         self.sent_messages = 0
         self.sent_datagrams = 0
+        self.stressed: CpuModel | None = None
+        """What its node alone runs on, if something else has ever taken its turns."""
         self._handled = 0
         """Inputs of earlier lives."""
         self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
@@ -183,6 +186,12 @@ class Peer:
         self.clock.set(self.world.scheduler.now, offset, drift)
         if self.runner is not None:
             self.runner.clock_was_set()
+
+    def stress(self, per_message: int, per_byte: int, wake: int) -> None:
+        """From now on each message takes its node so long (`CpuModel.change`). What waits stays in its order."""
+        if self.stressed is None:
+            self.stressed = CpuModel(self.world.scheduler, 1, per_message, per_byte)
+        self.stressed.change(per_message, per_byte, wake)
 
     def readdress(self, before: str, after: str) -> None:
         """The host has another address from now on; the daemon hears of it as from a kernel, a moment later."""
@@ -293,7 +302,7 @@ class Peer:
         self._take(DialFailed(dialled, reason), None)
 
     def received(self, end: End, message: Any) -> None:
-        if self.world.machine is None:
+        if self.world.machine is None and self.stressed is None:
             self.feed(TcpMessage(end.conn, message))
         else:
             self._take(TcpMessage(end.conn, message), message)
@@ -312,11 +321,12 @@ class Peer:
     def _take(self, input: Input, message: Any) -> None:
         """Handle it now, or when the machine comes to it."""
         world = self.world
-        if world.machine is None:
+        machine = self.stressed or world.machine
+        if machine is None:
             self.feed(input)
             return
         size = world.size_of(message) if message is not None else 0
-        world.machine.work(self, size, self._taken, input, self.life)
+        machine.work(self, size, self._taken, input, self.life)
 
     def _taken(self, input: Input, life: int) -> None:
         if self.life == life:

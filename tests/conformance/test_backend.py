@@ -225,6 +225,20 @@ async def wrong_clocks_are_honoured(bench: Bench) -> None:
     await host.set_clock(offset=None, drift=0)
 
 
+async def stress_is_honoured(bench: Bench) -> None:
+    host: Any = bench.a
+    await bench.connected()
+    assert host.cores >= 1
+    await host.set_stress(millicores=1500, memory=1 << 20)
+    assert (await bench.a.exec(["weave", "status"], timeout=60.0)).code == 0
+    await host.set_stress(millicores=500, memory=0)
+    assert (await bench.a.exec(["curl", "-s", "-m", "20", "10.0.1.2:8080"], container="ask", timeout=60.0)).code == 0
+    await host.set_stress(millicores=0, memory=0)
+    if hasattr(host, "weave_socket"):
+        left = await bench.a.exec(["sh", "-c", "grep -l overlay-lab-stres[s] /proc/[0-9]*/cmdline; true"])
+        assert not left.out, "none goes on"
+
+
 CHECKS: tuple[Callable[[Bench], Coroutine[Any, Any, None]], ...] = (
     commands_end_with_code_and_output,
     files_stay_over_a_power_cut,
@@ -234,6 +248,7 @@ CHECKS: tuple[Callable[[Bench], Coroutine[Any, Any, None]], ...] = (
     probes_keep_their_grid,
     disturbed_disks_are_honoured,
     wrong_clocks_are_honoured,
+    stress_is_honoured,
     time_goes_forward_and_down_is_idempotent,
 )
 

@@ -78,3 +78,23 @@ def test_what_a_load_cannot_be_is_refused(tmp_path):
     refused("two containers", to="client")
     refused("expected a `load` step of the timeline", probes=({"kind": "load"},))
     refused("whole number from 2 to 1000", probes=({"kind": "jitter", "options": {"packets": 1}},))
+
+
+def test_stress_makes_messages_late_and_ends(tmp_path):
+    def took(stress):
+        timeline = [{"wait": "2s"}, *stress, {"scale": {"service": "web", "to": 4}}]
+        timeline += [{"expect": {"converged": "all", "within": "60s"}}, {"wait": "4s"}]
+        asked = scenario({}, [{"kind": "http", "every": "10ms"}], timeline)
+        asked["services"]["web"] = {"image": "ksahnine/dummy-http", "replicas": 1}
+        for probe in asked["probes"]:
+            probe |= {"from": "client", "to": "web"}
+        run = lab.play(asked, backend="sim", out=tmp_path)
+        assert run.verdict == "valid", run.reason
+        change = next(row for row in run.convergence if row.what == "scale")
+        return change.metrics["dns"]
+
+    calm = took([])
+    assert took([{"stress": {"host": "a", "cores": 64}, "for": "30s"}]) > 2 * calm
+    assert took([{"stress": {"host": "a", "cores": 64}, "for": "1s"}, {"wait": "2s"}]) <= 2 * calm
+    with pytest.raises(ScenarioError, match="expected `cores` or `percent`"):
+        took([{"stress": {"host": "a", "cores": 1, "percent": "10%"}}])

@@ -46,6 +46,50 @@ import select
 select.select([fd], [], [])
 """
 
+_STRESS = """\
+import os, signal, sys, time
+MARK = b"\\0overlay-lab-stress\\0"
+
+def ours(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return MARK in file.read()
+    except OSError:
+        return False
+
+def busy(share, memory):
+    held = bytearray(memory)
+    for at in range(0, memory, 4096):
+        held[at] = 1
+    while share == 0:
+        time.sleep(3600)
+    while True:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.02 * share:
+            pass
+        if share < 1:
+            time.sleep(0.02 * (1 - share))
+
+if len(sys.argv) > 3:
+    busy(int(sys.argv[1]) / 1000, int(sys.argv[2]))
+cores, memory = int(sys.argv[1]), int(sys.argv[2])
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if ours(pid):
+        os.kill(int(pid), signal.SIGKILL)
+with open(f"/proc/{os.getpid()}/cmdline", "rb") as file:
+    program = file.read().split(b"\\0")[2]
+while cores or memory:
+    share = min(cores, 1000)
+    if not os.fork():
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        words = ["python3", "-ISc", program, str(share), str(memory), "overlay-lab-stress", ""]
+        os.execv(sys.executable, words)
+    cores, memory = cores - share, 0
+"""
+
 _SIGNAL = """\
 import os, socket, struct, sys
 number, what, first = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -189,6 +233,17 @@ class ObservedHost(ABC):
     async def set_disk(self, *, latency: int, full: bool) -> None:
         """See `lab.contracts.lab.Adjustable`: the writes of the host's daemon."""
         await self.disturb("disk", str(latency), str(int(full)))
+
+    @property
+    def cores(self) -> int:
+        """See `lab.contracts.lab.Stressed`: those of this machine, which hosts share."""
+        return os.cpu_count() or 1
+
+    async def set_stress(self, *, millicores: int, memory: int) -> None:
+        """See `lab.contracts.lab.Stressed`: processes of the host, which end with it."""
+        result = await self.exec(["python3", "-ISc", _STRESS, str(millicores), str(memory)])
+        if result.code:
+            raise LabError(f"{self.name} cannot be kept busy: {result.err.strip().rpartition(chr(10))[2]}")
 
     async def disturb(self, *words: str) -> None:
         """Change the file that the host's daemon looks at (`overlay.runtime.disturbance`)."""

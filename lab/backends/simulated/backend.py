@@ -145,6 +145,7 @@ class SimBackend:
             kernels[name] = Kernel(changed)
             engines[name] = SimEngine(name, scenario.seed, port_of, changed, bridge)
             hosts[name] = SimHost(peer, spec.interfaces, kernels[name], engines[name], reach, names, invariants, loop)
+            hosts[name].cost = scenario.machine
         lab = SimLab(world, hosts, violation, invariants)
         await lab.sleep_until(BOOT)
         return lab

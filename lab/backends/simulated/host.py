@@ -24,7 +24,7 @@ from lab.backends.simulated.weave import run_weave
 from lab.contracts.lab import CommandResult, Probe, overdue
 from lab.errors import LabError
 from lab.records.history import PeerGone, Sample, View
-from lab.scenario.resolve import HostInterface
+from lab.scenario.resolve import HostInterface, MachineCost
 from lab.sim.filters import Files
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
@@ -33,7 +33,7 @@ from overlay.cli.client import NotRunning, RequestRefused
 from overlay.daemon.control.route import Fields
 from overlay.daemon.control.table import Asked
 from overlay.daemon.control.watching import WATCH_REFRESH
-from overlay.env import MILLISECOND, Random
+from overlay.env import MICROSECOND, MILLISECOND, Random
 from overlay.errors import OverlayError, UsageError
 from overlay.options import LaunchOptions
 from overlay.view import PeerView as Belief
@@ -49,6 +49,10 @@ BOOT = 120 * MILLISECOND
 SPREAD = 4
 """The times above vary by a quarter, and are drawn from the run's seed."""
 _DEAD = 137
+_COST = MachineCost(cores=2, per_message=50 * MICROSECOND, per_byte=0)
+"""What a host is like under stress whose scenario does not say."""
+_SLICE = 3 * MILLISECOND
+"""For so long Linux lets a process run before the next one has its turn."""
 """Exit code of a command that did not end by itself but was killed."""
 _LEAVE = "/leave"
 _REFRESHES = 50
@@ -79,6 +83,8 @@ class SimHost:
         self.reach = reach
         self.files: Files = {}
         self.daemon: SimDaemon | None = None
+        self.cost: MachineCost | None = None
+        """What a message costs here; None: nothing, as long as nothing keeps the cores busy."""
         self._peer = peer
         self._names = names
         self._invariants = invariants
@@ -226,6 +232,25 @@ class SimHost:
         """See `lab.contracts.lab.Adjustable`; no clock is put back."""
         ahead = self._peer.clock.read(self.world.now) - self.world.now
         self._peer.set_clock(ahead if offset is None else max(offset, ahead), drift)
+
+    @property
+    def cores(self) -> int:
+        """See `lab.contracts.lab.Stressed`."""
+        return (self.cost or _COST).cores
+
+    async def set_stress(self, *, millicores: int, memory: int) -> None:
+        """See `lab.contracts.lab.Stressed`: the daemon gets its share of the cores, and waits for its turn first.
+
+        Memory has no bounds here."""
+        cost = self.cost or _COST
+        cores = 1000 * cost.cores
+        share = max(cores, millicores + 1000)
+        if millicores:
+            wait = _SLICE * (share - cores) // cores
+            self._peer.stress(cost.per_message * share // cores, cost.per_byte * share // cores, wait)
+        elif self._peer.stressed is not None:
+            usual = self.cost
+            self._peer.stress(usual.per_message if usual else 0, usual.per_byte if usual else 0, 0)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 

@@ -94,3 +94,16 @@ def test_waits_are_those_of_a_queue_with_so_many_servers(cores: int) -> None:
     all_busy = offered**cores / factorial(cores) / (1 - load)
     queued = all_busy / (sum(offered**k / factorial(k) for k in range(cores)) + all_busy)
     assert waited == pytest.approx(queued * mean / (cores * (1 - load)), rel=0.1)
+
+
+def test_a_host_under_stress_waits_for_its_turn_and_keeps_its_order() -> None:
+    scheduler = Scheduler()
+    model = CpuModel(scheduler, 1, 10, 0)
+    done: list[tuple[str, int]] = []
+    model.change(30, 0, 100)
+    for name in ("first", "second"):
+        model.work("peer", 0, lambda name=name: done.append((name, scheduler.now)))
+    model.change(0, 0, 0)
+    model.work("peer", 0, lambda: done.append(("third", scheduler.now)))
+    scheduler.run(1000)
+    assert done == [("first", 130), ("second", 160), ("third", 160)]
