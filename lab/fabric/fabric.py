@@ -69,8 +69,13 @@ class Fabric:
         if self.underlay.routers:
             text = rules.router_rules(self.underlay, self.links.router_rules())
             await self._tool("nft", "-f", "-", text=text)
-            for family in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-                await self._tool("sh", "-c", f"echo 1 > /proc/sys/net/{family}")
+            settings = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
+            for router in self.underlay.routers:
+                if lifetime := router.translation.timeout // 1_000_000_000:
+                    names = ("nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream")
+                    settings |= dict.fromkeys((f"netfilter/{name}" for name in names), lifetime)
+            for name, value in settings.items():
+                await self._tool("sh", "-c", f"echo {value} > /proc/sys/net/{name}")
         await self._relay_these(self.links.relayed())
 
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:

@@ -91,6 +91,19 @@ _TRIALS = (
         ("nft table ip m { chain c { type nat hook postrouting priority 100\n masquerade\n }\n }",),
     ),
     _Trial(
+        "nft-nat-maps",
+        "kinds of address translation at routers (`nat: {kind: full-cone}` and the like)",
+        False,
+        f"needs Linux 5.6 or later and nft 0.9.4 or later; {_module('nft_nat')}",
+        (
+            "nft table inet q { map o { type ipv4_addr . inet_service : inet_service; flags dynamic,timeout; "
+            "timeout 9s; size 9; }\n chain f { type filter hook forward priority 0\n"
+            "meta l4proto udp update @o { ip saddr . udp sport : numgen inc mod 9 offset 4000 }\n }\n"
+            "chain s { type nat hook postrouting priority 100\n"
+            "meta l4proto udp snat ip to 192.0.2.1 : ip saddr . udp sport map @o\n }\n }",
+        ),
+    ),
+    _Trial(
         "vxlan",
         "the overlay's fast data path; without it traffic takes the userspace tunnel",
         False,

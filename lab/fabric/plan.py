@@ -10,6 +10,7 @@ from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from lab.links import Links
+from lab.translation import MASQUERADE, Translation
 
 MTU = 1500
 
@@ -39,6 +40,7 @@ class FabricRouter:
     nat: str = ""
     drop: tuple[str, ...] = ()
     """Protocols that it does not pass on."""
+    translation: Translation = MASQUERADE
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lab.fabric.plan import Underlay
+from lab.fabric.translation import nat_rules
 from lab.links import Link
 
 CUT = "cut"
@@ -105,9 +106,16 @@ def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
     bridges = underlay.bridges
     forward = [f"    {family} saddr . {family} daddr @{CUT}{family} counter drop" for family in _FAMILIES]
     forward += [f"    jump {OBSTACLES}", f"    jump {LINKS}"]
+    translating = [router for router in underlay.routers if router.nat and "udp" not in router.drop]
+    own = {
+        router.name: nat_rules(number, router, underlay.networks, bridges)
+        for number, router in enumerate(translating)
+        if not router.translation.linux
+    }
+    forward += [f"    {line}" for rules in own.values() for line in rules.forward]
     # Where the kernel shows bridged frames to this table (br_netfilter), they are none of the routers' business.
     forward += [f'    iifname "{bridge}" oifname "{bridge}" accept' for bridge in bridges.values()]
-    translate = []
+    translate = [f"    {line}" for rules in own.values() for line in rules.after]
     for router in underlay.routers:
         networks = [network for network, _ in router.places]
         for source in networks:
@@ -118,9 +126,12 @@ def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
                 forward += [f"    {way} meta l4proto {_L4.get(protocol, protocol)} drop" for protocol in router.drop]
                 hidden = "ct state established,related " if target == router.nat else ""
                 forward.append(f"    {way} {hidden}accept")
-                if source == router.nat:
-                    translate.append(f"    {way} masquerade")
+                if source == router.nat and router.name not in own:
+                    # Not by masquerade, which takes the first of all routers' addresses in that network.
+                    outer = next(address for network, address in router.places if network == target)
+                    translate.append(f"    {way} snat {family_of(outer)} to {outer}")
     sets = [f"  set {CUT}{family} {{ type {kind} . {kind}; }}" for family, kind in _FAMILIES.items()]
+    sets += [f"  {line}" for rules in own.values() for line in rules.sets]
     lines = [
         f"table {ROUTERS} {{",
         *sets,
@@ -130,7 +141,13 @@ def router_rules(underlay: Underlay, links: Iterable[str] = ()) -> str:
         "    type filter hook forward priority 0; policy drop",
     ]
     lines += [*forward, "  }", "  chain translate {", "    type nat hook postrouting priority 100"]
-    return "\n".join([*lines, *translate, "  }", "}"]) + "\n"
+    lines += [*translate, "  }"]
+    if own:
+        before = [line for rules in own.values() for line in rules.before]
+        known = [line for rules in own.values() for line in rules.known]
+        lines += _chain("before", ["type nat hook prerouting priority -100", *before])
+        lines += _chain("known", ["type filter hook postrouting priority 200", *known])
+    return "\n".join([*lines, "}"]) + "\n"
 
 
 def routed_drops(links: Iterable[tuple[Link, Sequence[tuple[str, str]]]]) -> list[str]:

@@ -147,8 +147,9 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
         for index, network in enumerate(router.networks):
             if network not in networks:
                 yield _unknown((*place, "routers", name, "networks", index), "network", network, networks)
-        if router.nat is not None and router.nat not in router.networks:
-            yield _unknown((*place, "routers", name, "nat"), "network of this router", router.nat, router.networks)
+        if router.nat is not None and router.nat.network not in router.networks:
+            hidden = router.nat.network
+            yield _unknown((*place, "routers", name, "nat"), "network of this router", hidden, router.networks)
 
 
 def _host_names(scenario: Scenario) -> Iterator[Problem]:

@@ -9,7 +9,15 @@ import re
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, create_model
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from lab.kinds.overlays import DEFAULT, OVERLAYS
@@ -20,6 +28,7 @@ from lab.scenario.link_spec import LinkSpec
 from lab.scenario.steady import SteadyModel
 from lab.scenario.steps import Step, step_model
 from lab.scenario.values import UNITS, Duration, Percentage
+from lab.translation import KINDS, LINUX, Behaviour, Translation
 
 HTTP_PORTS = {"ksahnine/dummy-http": 8080}
 """Images whose service is known to answer HTTP, and where."""
@@ -97,11 +106,48 @@ class HostModel(Model):
     region: Name | None = None
 
 
+class NatModel(Model):
+    """Which network a router hides, and how: the classic kind, or mapping and filtering in the words of RFC 4787."""
+
+    network: Name
+    kind: Literal["linux", "full-cone", "restricted-cone", "port-restricted-cone", "symmetric"] | None = None
+    mapping: Behaviour | None = None
+    filtering: Behaviour | None = None
+    hairpin: bool = False
+    timeout: Annotated[Duration, Field(ge=UNITS["s"])] | None = None
+
+    short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"network": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "NatModel":
+        if self.kind is not None and (self.mapping or self.filtering):
+            raise fault("either `kind`, or `mapping` and `filtering`", "both")
+        if (self.mapping is None) != (self.filtering is None):
+            raise fault("`mapping` and `filtering` together", "one of them")
+        if self.hairpin and self.translation.mapping != "endpoint-independent":
+            raise fault(
+                "an endpoint-independent mapping (a cone) for `hairpin`: else nobody knows another one's port",
+                self.kind or self.mapping or LINUX,
+            )
+        return self
+
+    @property
+    def translation(self) -> Translation:
+        """What that comes to."""
+        mapping, filtering = KINDS[self.kind or LINUX]
+        linux = self.mapping is None and self.kind in (None, LINUX)
+        return Translation(self.mapping or mapping, self.filtering or filtering, linux, self.hairpin, self.timeout or 0)
+
+
 class RouterModel(Model):
     """Joins networks; with `nat`, hides the hosts of that network behind its own addresses in the others."""
 
     networks: Annotated[tuple[Name, ...], at_least(2, "networks"), WithJsonSchema(_several)]
-    nat: Name | None = None
+    nat: NatModel | None = None
     drop: tuple[Literal["tcp", "udp", "icmp"], ...] = ()
 
 

@@ -27,6 +27,7 @@ from lab.scenario.names import domain_of, host_name_of
 from lab.scenario.steady import SteadyCondition, as_plain, resolved_conditions
 from lab.scenario.steps import Step, stretched
 from lab.scenario.values import UNITS
+from lab.translation import Translation
 
 DEFAULT_NETWORK = "lan"
 DEFAULT_SUBNET = "192.168.0.0/24"
@@ -61,6 +62,8 @@ class RouterSpec(Struct, frozen=True):
     interfaces: tuple[HostInterface, ...]
     nat: str = ""
     drop: tuple[str, ...] = ()
+    translation: Translation = Translation()
+    """How it hides it."""
 
 
 class Replica(Struct, frozen=True, kw_only=True):
@@ -371,7 +374,13 @@ def _routers(underlay: UnderlayModel, networks: dict[str, str], hosts: dict[str,
             address = next(str(candidate) for candidate in subnet.hosts() if str(candidate) not in taken)
             taken.add(address)
             places.append(HostInterface(network, address, subnet.prefixlen))
-        routers[name] = RouterSpec(name, tuple(places), router.nat or "", router.drop)
+        routers[name] = RouterSpec(
+            name,
+            tuple(places),
+            router.nat.network if router.nat is not None else "",
+            router.drop,
+            router.nat.translation if router.nat is not None else Translation(),
+        )
     return routers
 
 

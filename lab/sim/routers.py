@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from lab.scenario.resolve import HostInterface, RouterSpec
+from lab.sim.mappings import Mappings
 from overlay.config import Address
 from overlay.env import SECOND
 
@@ -53,9 +54,9 @@ class _Flow:
     answered: bool = False
     expires: int = 0
 
-    def used(self, now: int, *, answer: bool = False) -> None:
+    def used(self, now: int, lifetime: int, *, answer: bool = False) -> None:
         self.answered |= answer
-        self.expires = now + (ANSWERED if self.answered else UNANSWERED)
+        self.expires = now + (lifetime or (ANSWERED if self.answered else UNANSWERED))
 
 
 class Routers:
@@ -72,6 +73,8 @@ class Routers:
         """(router, hidden sender, destination) -> flow."""
         self._back: dict[tuple[str, Address, int], _Flow] = {}
         """(router, who answers, the router's port that it answers to) -> flow."""
+        self._mappings = {router.name: Mappings(router.translation) for router in routers if not _is_linux(router)}
+        self._lifetimes = {router.name: router.translation.timeout for router in routers}
 
     def readdress(self, host: str, before: str, after: str) -> None:
         """A host has another address in one of its networks; what is remembered of the old one leads nowhere."""
@@ -138,11 +141,13 @@ class Routers:
         if found is None:
             return Fate.NO_ROUTE
         router, network_before = found
+        source = Address(own[network_before], port)
         if gate is not None:
+            if gate is router and protocol == "udp" and port and network_before == router.nat:
+                return self._hairpin(router, network, sender, source, destination, now)
             return Fate.REFUSED if gate is router else Fate.SILENT
         if protocol in router.drop:
             return Fate.SILENT
-        source = Address(own[network_before], port)
         if router.nat == network_before:
             source = self._translated(router, network, sender, source, protocol, destination, now)
         return Leg(host, destination.port, source)
@@ -162,11 +167,26 @@ class Routers:
         outside = next(place.address for place in router.interfaces if place.network == network)
         if protocol != "udp" or not source.port:
             return Address(outside, source.port)
+        if (mappings := self._mappings.get(router.name)) is not None:
+            return Address(outside, mappings.outgoing(sender, source, target, now).port)
         flow = self._flows.get((router.name, source, target))
         if flow is None or flow.expires <= now:
             flow = self._remember(router.name, sender, source, target, now)
-        flow.used(now)
+        flow.used(now, self._lifetimes[router.name])
         return Address(outside, flow.port)
+
+    def _hairpin(
+        self, router: RouterSpec, network: str, sender: str, source: Address, target: Address, now: int
+    ) -> Leg | Fate:
+        """From a hidden host to the router's outer address: to another one behind the same router, if it does that."""
+        if not router.translation.hairpin or "udp" in router.drop:
+            return Fate.REFUSED
+        mappings = self._mappings[router.name]
+        seen = Address(target.host, mappings.outgoing(sender, source, target, now).port)
+        mapping = mappings.incoming(target.port, seen, now)
+        if mapping is None or mapping.inside.host not in self._own[mapping.host].values():
+            return Fate.SILENT
+        return Leg(mapping.host, mapping.inside.port, seen)
 
     def _remember(self, router: str, sender: str, source: Address, target: Address, now: int) -> _Flow:
         for port in (source.port, *_OTHER_PORTS):
@@ -182,10 +202,19 @@ class Routers:
     ) -> Leg | Fate:
         """A packet for a router's own address: for a hidden host if it answers one of its, else for nobody."""
         assert gate is not None
+        if protocol == "udp" and "udp" not in gate.drop and (mappings := self._mappings.get(gate.name)) is not None:
+            mapping = mappings.incoming(destination.port, source, now)
+            if mapping is None or mapping.inside.host not in self._own[mapping.host].values():
+                return Fate.SILENT
+            return Leg(mapping.host, mapping.inside.port, source)
         flow = self._back.get((gate.name, source, destination.port)) if protocol == "udp" else None
         if flow is None or flow.expires <= now or protocol in gate.drop:
             return Fate.REFUSED if protocol == "tcp" else Fate.SILENT
         if flow.inside.host not in self._own[flow.host].values():
             return Fate.SILENT  # the hidden host has another address by now
-        flow.used(now, answer=True)
+        flow.used(now, self._lifetimes[gate.name], answer=True)
         return Leg(flow.host, flow.inside.port, source)
+
+
+def _is_linux(router: RouterSpec) -> bool:
+    return router.translation.linux or not router.nat

@@ -19,6 +19,7 @@ from lab.fabric import features
 from lab.fabric.mechanisms import lacks
 from lab.fabric.plan import FabricRouter, Interface, Underlay
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
+from lab.fabric.translation import unfit
 from lab.kinds.backends import BACKENDS
 from lab.kinds.probes import PROBES
 from lab.links.changes import LinkChange
@@ -218,7 +219,11 @@ def underlay_of(scenario: Resolved) -> Underlay:
         links=scenario.links,
         routers=[
             FabricRouter(
-                spec.name, tuple((place.network, place.address) for place in spec.interfaces), spec.nat, spec.drop
+                spec.name,
+                tuple((place.network, place.address) for place in spec.interfaces),
+                spec.nat,
+                spec.drop,
+                spec.translation,
             )
             for spec in scenario.routers.values()
         ],
@@ -227,7 +232,7 @@ def underlay_of(scenario: Resolved) -> Underlay:
 
 def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
-    reasons = step_refusals(scenario, backend, {})
+    reasons = [*step_refusals(scenario, backend, {}), *_nat_refusals(scenario)]
     plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
     reasons += [
         f"underlay: {count:,} hosts are in the network {network}, and a bridge of Linux has {_PORTS:,} ports; "
@@ -304,3 +309,25 @@ def hosts_file(addresses: Mapping[str, str]) -> str:
 def _names(host: str) -> str:
     short = host.partition(".")[0]
     return host if short == host else f"{host} {short}"
+
+
+def _nat_refusals(scenario: Resolved) -> list[str]:
+    """What of the routers' address translation this kernel cannot do."""
+    hiding = {name: spec for name, spec in scenario.routers.items() if spec.nat}
+    reasons = [
+        f"underlay.routers.{name}.nat: {why}"
+        for name, spec in hiding.items()
+        if (why := unfit(spec.translation, scenario.networks, spec.nat))
+    ]
+    if len({spec.translation.timeout for spec in hiding.values()}) > 1:
+        reasons.append(
+            "underlay.routers: real routers share one kernel, whose mappings time out alike: say the same `timeout` "
+            "for all that have `nat`, or use sim"
+        )
+    kinds = [name for name, spec in hiding.items() if not spec.translation.linux]
+    if kinds and not (feature := features.check("nft-nat-maps")).found:
+        reasons.append(
+            f"underlay.routers.{kinds[0]}.nat: this kernel's nft has no maps that translation could fill "
+            f"({feature.detail}); {feature.remedy}, leave `kind` out, or use sim"
+        )
+    return reasons

@@ -202,9 +202,9 @@ def test_a_router_joins_its_networks_and_hides_one() -> None:
     assert plan.route_commands(hidden, "in") == "route replace 192.168.0.0/24 via 10.1.0.1\n"
     text = rules.router_rules(hidden)
     assert 'iifname "br1" oifname "br0" ct state established,related accept' in text
-    assert text.count("masquerade") == 1 and 'iifname "br0" oifname "br1" masquerade' in text
+    assert text.count("snat") == 1 and 'iifname "br0" oifname "br1" snat ip to 192.168.0.1' in text
     assert 'iifname "br0" oifname "br1" meta l4proto { icmp, icmpv6 } drop' in text
-    assert "masquerade" not in rules.router_rules(routed())
+    assert "snat" not in rules.router_rules(routed())
 
 
 def test_obstacles_are_replaced_whole() -> None:

@@ -1,0 +1,81 @@
+"""What a router's address translation remembers of UDP, for any mapping and filtering behaviour of RFC 4787. Pure.
+
+Owns mappings (a port at the router for a hidden host's address and port), whom each lets in, and when it is forgotten:
+some time after the last packet from inside. What Linux' own masquerade does is `lab.sim.routers`'.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from lab.translation import Behaviour, Translation
+from overlay.config import Address
+from overlay.env import SECOND
+
+__all__ = ["LIFETIME", "Mapping", "Mappings"]
+
+LIFETIME: Final = 120 * SECOND
+"""RFC 4787 REQ-5 asks for 2 minutes at least."""
+_FIRST_PORT: Final = 40_000
+_PORTS: Final = 20_000
+
+Remote = tuple[str, int]
+"""A host's address, and its port or 0: a part of a key."""
+
+
+@dataclass(slots=True, eq=False)
+class Mapping:
+    """One mapping: who is hidden behind which port, and when each remote was last sent to."""
+
+    host: str
+    inside: Address
+    port: int
+    expires: int = 0
+    sent_to: dict[Remote, int] = field(default_factory=dict)
+    """Remote -> until when it is let in."""
+
+
+class Mappings:
+    """All mappings of one router."""
+
+    def __init__(self, translation: Translation) -> None:
+        self._translation = translation
+        self._lifetime = translation.timeout or LIFETIME
+        self._made: dict[tuple[Address, Remote], Mapping] = {}
+        """(hidden sender, what of the destination counts) -> mapping."""
+        self._by_port: dict[int, Mapping] = {}
+        self._next = 0
+
+    def outgoing(self, host: str, source: Address, target: Address, now: int) -> Mapping:
+        """The mapping by which a packet of a hidden host leaves, made if there is none; it lives on from now."""
+        key = source, _counts(self._translation.mapping, target)
+        mapping = self._made.get(key)
+        if mapping is None or mapping.expires <= now:
+            mapping = Mapping(host, source, self._free_port(source, now))
+            self._made[key] = self._by_port[mapping.port] = mapping
+        mapping.expires = now + self._lifetime
+        mapping.sent_to[_counts(self._translation.filtering, target)] = mapping.expires
+        return mapping
+
+    def incoming(self, port: int, source: Address, now: int) -> Mapping | None:
+        """The mapping behind a port, if it lets this sender in; that keeps nothing alive (RFC 4787 REQ-6)."""
+        mapping = self._by_port.get(port)
+        if mapping is None or mapping.expires <= now:
+            return None
+        allowed = mapping.sent_to.get(_counts(self._translation.filtering, source), 0)
+        return mapping if allowed > now else None
+
+    def _free_port(self, source: Address, now: int) -> int:
+        for _ in range(_PORTS):
+            port = _FIRST_PORT + self._next % _PORTS
+            self._next += 1
+            other = self._by_port.get(port)
+            if other is None or other.expires <= now:
+                return port
+        return _FIRST_PORT + self._next % _PORTS
+
+
+def _counts(behaviour: Behaviour, remote: Address) -> Remote:
+    """What of a remote's address counts."""
+    if behaviour == "endpoint-independent":
+        return ("", 0)
+    return (remote.host, 0 if behaviour == "address-dependent" else remote.port)
