@@ -97,7 +97,9 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             universe = ipaddress.ip_network(self.ipalloc_range)
             subnet = ipaddress.ip_network(self.ipalloc_default_subnet or self.ipalloc_range)
         except ValueError as error:
-            raise ConfigError(f"--ipalloc-range and --ipalloc-default-subnet take a.b.c.0/n: {error}") from None
+            raise ConfigError(
+                f"--ipalloc-range or --ipalloc-default-subnet: {error}; expected a network as 10.32.0.0/12"
+            ) from None
         if not 4 <= universe.num_addresses <= 2**64:
             raise ConfigError(f"--ipalloc-range {universe}: expected a range of at least 4 and at most 2^64 addresses")
         if why := reserved(universe):

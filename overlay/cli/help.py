@@ -98,7 +98,7 @@ async def help_on(here: CommandEnvironment, words: list[str], known: Collection[
     topic = words[0] if words else ""
     if topic and topic not in known:
         refuse_command(topic)
-        raise Usage(f"there is no command `{topic}`{nearest(topic, known)}")
+        raise Usage(f"there is no command `{topic}`{nearest(topic, known)} (`weave help` lists all)")
     here.say(help_text(topic) if topic else HELP)
     return 0
 

@@ -161,7 +161,9 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
         if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
             refuse_flag(word, key)
             known = (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD)
-            raise Usage(f"launch has no flag `{word}`{nearest(key, known, dashes=True)}")
+            raise Usage(
+                f"launch has no flag `{word}`{nearest(key, known, dashes=True)} (`weave help launch` lists all)"
+            )
         if not equals:
             if not rest:
                 raise Usage(f"{word} lacks its value")

@@ -79,7 +79,7 @@ async def obey(here: CommandEnvironment, words: Sequence[str]) -> int:
     command = COMMANDS.get(name)
     if command is None:
         refuse_command(name)
-        raise Usage(f"there is no command `{name}`{nearest(name, COMMANDS)}; `weave help` lists all")
+        raise Usage(f"there is no command `{name}`{nearest(name, COMMANDS)} (`weave help` lists all)")
     if name not in ("run", "help") and (
         "--help" in rest or (rest == ["-h"] and name not in ("dns-add", "dns-remove", "expose"))
     ):
