@@ -217,7 +217,8 @@ def _step(run: RecordedRun, step: PlayedStep) -> dict[str, Any]:
         "text": text,
         "mark": mark,
         "tone": tone,
-        "took": step.detail["took"] if isinstance(step.detail.get("took"), int) else took,
+        # The end of a fault says how long what it brings back took to start.
+        "took": step.detail["took"] if isinstance(step.detail.get("took"), int) and not lasting else took,
         "lasting": lasting,
         "open": step.end is None,
         "error": str(step.detail.get("error") or ""),

@@ -13,7 +13,8 @@ export function steps(page) {
     items = page.history.steps.map((step) => {
       const interrupted = step.end === null && !step.lasts && !page.live && step.ok === null;
       const [mark, tone, word] = step.ok ? ["✓", "good", "done"] : step.ok === false ? ["✗", "bad", "failed"] : interrupted ? ["…", "plain-step", "not finished"] : ["•", "plain-step", ""];
-      const took = step.took ?? (step.end === null || step.end === step.start ? null : step.end - step.start);
+      const lasted = step.end === null || step.end === step.start ? null : step.end - step.start;
+      const took = step.lasts ? lasted : step.took ?? lasted; // the end of a fault says how long what it brings back took to start
       const id = step.number >= 0 && !named.has(step.number) ? `step-${step.number + 1}` : null;
       named.add(step.number);
       const end = step.end ?? (step.lasts || page.live ? page.last : step.start);
