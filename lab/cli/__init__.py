@@ -271,6 +271,39 @@ def status(name: str, as_json: bool) -> None:
     status(name, as_json=as_json)
 
 
+@lab.group()
+def add() -> None:
+    """Add a host to a running lab."""
+
+
+@add.command("host", epilog=_examples("lab add host d", "lab add host d --network lan"))
+@click.argument("host")
+@click.option("--network", help="Of the scenario's; its first one unless told otherwise.")
+@_NAME
+@_JSON
+def add_host(host: str, network: str | None, name: str, as_json: bool) -> None:
+    """Let a host of this name join a running lab: cables, container engine, the overlay launched and connected."""
+    from lab.cli.hands import change_hosts
+
+    change_hosts(name, "add_host", host, network, as_json=as_json)
+
+
+@lab.group()
+def remove() -> None:
+    """Remove a host from a running lab (`lab remove-service` removes containers)."""
+
+
+@remove.command("host", epilog=_examples("lab remove host d"))
+@click.argument("host", shell_complete=_offering("only_hosts"))
+@_NAME
+@_JSON
+def remove_host(host: str, name: str, as_json: bool) -> None:
+    """Let a host leave a running lab: the overlay is reset there, then its power and its cables are cut."""
+    from lab.cli.hands import change_hosts
+
+    change_hosts(name, "remove_host", host, None, as_json=as_json)
+
+
 @lab.command(epilog=_examples("lab save lesson.yaml", "lab save lesson.yaml --run partition/latest"))
 @click.argument("file", type=click.Path(path_type=Path))
 @_NAME

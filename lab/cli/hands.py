@@ -19,7 +19,7 @@ from overlay.clean import clean_json, clean_tree
 if TYPE_CHECKING:
     from lab.cli.verbs import VerbCommand
 
-__all__ = ["do", "status", "undo", "whoami"]
+__all__ = ["change_hosts", "do", "status", "undo", "whoami"]
 
 _INVALID, _REFUSED = 1, 2
 
@@ -75,6 +75,19 @@ def undo(name: str, step: int | None, *, as_json: bool) -> None:
         return
     answer = clean_tree(answer)
     _say(True, f"undone: {answer['event']['detail']['label']}", answer["index"], "")
+
+
+def change_hosts(name: str, do: str, host: str, network: str | None, *, as_json: bool) -> None:
+    """Let a host join or leave."""
+    answer = _asked(name, do, host=host, by=whoami(), **({"network": network} if network else {}))
+    if as_json:
+        click.echo(clean_json(json.dumps(answer)))
+        return
+    answer = clean_tree(answer)
+    if "address" in answer:
+        click.echo(f"{answer['host']} is up at {answer['address']}")
+    for step in answer["steps"]:
+        _tell(step["index"], step["event"], None)
 
 
 def status(name: str, *, as_json: bool) -> None:

@@ -196,6 +196,7 @@ def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coro
             return {"log": await stage.overlay.log_tail(host)}
 
         moves: dict[str, Any] = {"log": log, "step": hands.step, "undo": hands.undo, "state": hands.state}
+        moves |= {"add_host": hands.add_host, "remove_host": hands.remove_host}
         await serve(lab, facts=facts, more={"status": told, **moves})
 
     return answer

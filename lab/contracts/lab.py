@@ -207,6 +207,14 @@ class Relayed(Protocol):
         ...
 
 
+class Joinable(Protocol):
+    """A running lab that more hosts can join."""
+
+    async def join(self, scenario: Any, name: str) -> None:
+        """Boot a host that the scenario has by now, and plug it in; no overlay yet."""
+        ...
+
+
 class Backend(Protocol):
     """One kind of host. Registered by name in `lab.kinds.backends`."""
 

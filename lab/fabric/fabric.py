@@ -178,6 +178,25 @@ class Fabric:
         commands[host] = plan.address_change(before.address, after, plan.route_commands(self.underlay, host))
         return {name: text for name, text in commands.items() if text}
 
+    def join(self, host: str, places: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """One more host, with its (network, address) in each network; it is plugged in like any other.
+
+        Returns what the other hosts do for it, each in a shell."""
+        self.underlay = replace(self.underlay, hosts={**self.underlay.hosts, host: places})
+        self.interfaces[host] = self.underlay.interfaces(host)
+        self.links.join(self.underlay, host)
+        commands = {
+            name: "".join(
+                plan.neighbour_join(own, other)
+                for own in interfaces
+                for other in self.interfaces[host]
+                if own.network == other.network and (":" in own.address) == (":" in other.address)
+            )
+            for name, interfaces in self.interfaces.items()
+            if name != host
+        }
+        return {name: text for name, text in commands.items() if text}
+
     def limit(self, host: str, limited: bool) -> list[list[str]]:
         """From now on let every packet of a host cross its cables as itself, no super-packets, or let it be.
 

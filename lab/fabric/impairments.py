@@ -54,6 +54,11 @@ class Impairments:
             self._put(pair, link)
         return changed
 
+    def join(self, underlay: Underlay, host: str) -> None:
+        """One more host, whose links are perfect."""
+        self._underlay = underlay
+        self._minors[host] = 2 + len(self._minors)
+
     def _put(self, pair: Pair, link: Link) -> None:
         if link.perfect:
             self._links.pop(pair, None)

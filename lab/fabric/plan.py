@@ -171,6 +171,11 @@ def neighbour_change(own: Interface, before: str, after: Interface) -> str:
     )
 
 
+def neighbour_join(own: Interface, other: Interface) -> str:
+    """What a host of the same network does, as a shell's commands, when another one joins it."""
+    return f"ip neighbour replace {other.address} lladdr {other.mac} dev {own.name} nud permanent; "
+
+
 def address_change(before: str, after: Interface, routes: str) -> str:
     """What the host itself does: the old address first, because the kernel takes secondary ones of its subnet along."""
     no_dad = " nodad" if ":" in after.address else ""

@@ -9,15 +9,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
+from lab.contracts.lab import Joinable
 from lab.errors import Exhausted, LabError, StepRefused
+from lab.kinds.overlays import OVERLAYS
 from lab.records.history import AnyRecord, Event, Writer
-from lab.runner.open_timeline import OpenTimeline
+from lab.runner.open_timeline import NextStep, OpenTimeline
 from lab.runner.stage import Stage
+from lab.scenario.check import nearest
 from lab.scenario.steps import Step
 from lab.scenario.values import format_duration
 from lab.words import span, step_number
@@ -133,30 +136,56 @@ class Hands:
     ) -> dict[str, Any]:
         """Take a step now. `lease`: nanoseconds that its fault may last; `seen`: how many moves the hand knows of."""
         before = len(self.moves) if seen is None else seen
-        asked, by, stage = _leased(step, lease), _named(by), self._now()
+        asked, by = _leased(step, lease), _named(by)
         async with self._turn:
-            self._now()
-            try:
-                following = self.timeline.understood(asked)
-                if why := following.step.kind.untimely(following.step.body, stage):
-                    raise StepRefused(f"{why}; {self._in_force()}")
-            except StepRefused as error:
-                raise StepRefused(f"{error}{self._since(before)}") from None
-            if self._begun is not None:
-                await asyncio.to_thread(self._begun)
-                self._begun = None
-            taken = following.step.model_copy(update={"on_failure": "continue"})
-            index, begun = self.timeline.take(following), stage.lab.now()
-            stage.asked[index] = {"by": by, "asked": following.plain}
+            following = await self._meant(asked, before)
             meanwhile = [{"index": move.index, "by": move.by, "label": move.label} for move in self.moves[before:]]
+            index = self._taken(following, by)
             if following.changes:
-                event = await self._or_fail(self._carried_out(taken, index))
-                if event.ok:
-                    self.moves.append(Move(index, by, begun, str(event.detail.get("label") or event.what)))
+                event = await self._changed(following, index, by)
         if not following.changes:
-            event = await self._or_fail(self._carried_out(taken, index))
+            event = await self._or_fail(self._carried_out(_forgiving(following.step), index))
         answer = {"index": index, "event": msgspec.to_builtins(event)}
         return answer | ({"meanwhile": meanwhile} if meanwhile else {})
+
+    async def add_host(self, *, host: str, network: str | None = None, by: str = "") -> dict[str, Any]:
+        """Let one more host join: fabric and engine, then the overlay is launched there and told of the first host."""
+        stage, by, before = self._now(), _named(by), len(self.moves)
+        if not hasattr(stage.lab, "join"):
+            raise LabError(
+                "hosts join a running lab on netns only; elsewhere add it to the scenario, and `lab up` again"
+            )
+        async with self._turn:
+            self._now()
+            first = next(iter(stage.scenario.hosts))
+            spec = self.timeline.with_host(str(host), network)
+            await self._before_the_first()
+            try:
+                await cast(Joinable, stage.lab).join(self.timeline.resolved, spec.name)
+            except Exception:
+                self.timeline.without_host(spec.name)
+                raise
+            places = {place.network: place.address for place in spec.interfaces}
+            stage.host_joins(spec.name, by=by, added={"host": spec.name, "network": network or "", "places": places})
+            steps: list[dict[str, Any]] = [{"launch": [spec.name]}, {"connect": {"from": spec.name, "to": [first]}}]
+            done = [await self._one_of(step, before, by) for step in (steps if stage.overlay.has_daemons else [])]
+        return {"host": spec.name, "address": spec.address, "steps": done}
+
+    async def remove_host(self, *, host: str, by: str = "") -> dict[str, Any]:
+        """Let a host leave: its peer says farewell and forgets, then its power and its cables are cut."""
+        stage, by, before = self._now(), _named(by), len(self.moves)
+        async with self._turn:
+            self._now()
+            known = tuple(stage.scenario.hosts)
+            if host not in known:
+                hint = nearest(str(host), known)
+                raise LabError(f"no host named {host}; hosts: {', '.join(known)}" + (f"; {hint}" if hint else ""))
+            if host in stage.live.hosts_down:
+                raise LabError(f"{host} is switched off already; {self._in_force()}")
+            forgets = host in stage.live.daemons and OVERLAYS.get(stage.scenario.overlay).can("reset")
+            steps: list[dict[str, Any]] = [*([{"reset": [host]}] if forgets else []), {"kill": {"host": host}}]
+            done = [await self._one_of(step, before, by) for step in steps]
+        return {"host": host, "steps": done}
 
     async def undo(self, *, index: int | None = None, by: str = "") -> dict[str, Any]:
         """Take the last move back that can be, or end the fault of a step."""
@@ -199,6 +228,47 @@ class Hands:
 
     # Internals
 
+    async def _meant(self, asked: Any, before: int) -> NextStep:
+        """The step that is asked for, which makes sense now. Raises `StepRefused`; to be asked in one's turn."""
+        stage = self._now()
+        try:
+            following = self.timeline.understood(asked)
+            if why := following.step.kind.untimely(following.step.body, stage):
+                raise StepRefused(f"{why}; {self._in_force()}")
+        except StepRefused as error:
+            raise StepRefused(f"{error}{self._since(before)}") from None
+        await self._before_the_first()
+        return following
+
+    async def _before_the_first(self) -> None:
+        if self._begun is not None:
+            await asyncio.to_thread(self._begun)
+            self._begun = None
+
+    def _taken(self, following: NextStep, by: str) -> int:
+        index = self.timeline.take(following)
+        assert self._stage is not None
+        self._stage.asked[index] = {"by": by, "asked": following.plain}
+        return index
+
+    async def _changed(self, following: NextStep, index: int, by: str) -> Event:
+        """Make a change, and remember it if it was made."""
+        assert self._stage is not None
+        begun = self._stage.lab.now()
+        event = await self._or_fail(self._carried_out(_forgiving(following.step), index))
+        if event.ok:
+            self.moves.append(Move(index, by, begun, str(event.detail.get("label") or event.what)))
+        return event
+
+    async def _one_of(self, step: dict[str, Any], before: int, by: str) -> dict[str, Any]:
+        """One of several steps that a hand takes in one turn."""
+        following = await self._meant(step, before)
+        index = self._taken(following, by)
+        event = await self._changed(following, index, by)
+        if not event.ok:
+            raise LabError(f"{event.detail.get('label')} failed: {event.detail.get('error')}")
+        return {"index": index, "event": msgspec.to_builtins(event)}
+
     def _now(self) -> Stage:
         if self._closed or self._stage is None:
             raise LabError(self._closed)
@@ -240,6 +310,11 @@ class Hands:
         now = self._stage.lab.now()
         told = [f"{move.by} did `{move.label}` {span(now - move.t)} ago" for move in self.moves[before:][-_TOLD:]]
         return f"; meanwhile {', '.join(told)}" if told else ""
+
+
+def _forgiving(step: Step) -> Step:
+    """The step as a hand takes it: the run goes on whatever comes of it."""
+    return step.model_copy(update={"on_failure": "continue"})
 
 
 def _named(by: str) -> str:

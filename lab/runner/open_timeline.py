@@ -12,15 +12,18 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lab.contracts.lab import Backend
 from lab.errors import StepRefused
 from lab.kinds.verbs import verbs
 from lab.records.history import Meta, decode, encode
 from lab.records.store import HISTORY
+from lab.scenario.base import Name, listed
+from lab.scenario.check import check
 from lab.scenario.load import Scenario, one_more
-from lab.scenario.resolve import Resolved
+from lab.scenario.model import HostModel
+from lab.scenario.resolve import HostSpec, Resolved, host_names, resolve
 from lab.scenario.steps import Step, stretched
 from overlay.clean import LINES, clean
 
@@ -76,6 +79,37 @@ class OpenTimeline:
             told = "\n".join(f"{self.backend.name} refuses: {reason.removeprefix(place)}" for reason in reasons)
             raise StepRefused(clean(told, keep=LINES))
         return NextStep(step, plain, longer)
+
+    def with_host(self, name: str, network: str | None) -> HostSpec:
+        """One more host, at the end of the scenario's, as a resolved scenario has it. Raises `StepRefused`, with the
+        scenario as it was."""
+        underlay = self._model.underlay
+        if not underlay.hosts:
+            raise StepRefused("the hosts of this lab are generated, or a graph file's: none can join by its name")
+        if name in (known := host_names(underlay)):
+            raise StepRefused(f"there is a host named {name} already; hosts: {listed(known)}")
+        if not self.resolved.links.default.perfect:
+            raise StepRefused("`underlay.links` says how links are by default, which a host that joins would not have")
+        plain = {"networks": {network: None}} if network else {}
+        try:
+            more = {**underlay.hosts, str(TypeAdapter(Name).validate_python(name)): HostModel.model_validate(plain)}
+        except ValidationError as error:
+            raise StepRefused(f"found {name!r}, {error.errors()[0]['msg']}") from None
+        model = self._model.model_copy(update={"underlay": underlay.model_copy(update={"hosts": more})})
+        if problems := [problem for problem in check(model) if problem.where[:1] == ("underlay",)]:
+            raise StepRefused(clean("; ".join(problem.said for problem in problems), keep=LINES))
+        spec = resolve(model, seed=self.resolved.seed).hosts[name]
+        self._model = model
+        # Whoever knows the scenario knows its hosts from here on.
+        self.resolved.hosts[name] = spec
+        return spec
+
+    def without_host(self, name: str) -> None:
+        """The last host did not come up after all."""
+        underlay = self._model.underlay
+        hosts = {other: spec for other, spec in underlay.hosts.items() if other != name}
+        self._model = self._model.model_copy(update={"underlay": underlay.model_copy(update={"hosts": hosts})})
+        del self.resolved.hosts[name]
 
     def take(self, following: NextStep) -> int:
         """Make it the next step; its number. Between this and `understood` no other may be taken."""

@@ -79,6 +79,13 @@ class Stage:
         if load:
             self.beside(watch_load(self.lab, self.record))
 
+    def host_joins(self, host: str, **detail: Any) -> None:
+        """The lab has one more host, which is up; `detail` is what its event says."""
+        self.upkeep.host_joins(host)
+        if self.overlay.has_daemons:
+            self.beside(drain(self.lab.hosts[host].views(), self.record))
+        self.event(-1, "host", "point", ok=True, groups=True, label=f"add host {host}", hosts=[host], **detail)
+
     async def stop(self) -> None:
         """End probes, watchers and timers; what is broken stays so."""
         tasks = [*self._watchers, *self._timers.values(), *self._healing.values()]

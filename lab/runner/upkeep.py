@@ -45,6 +45,10 @@ class Upkeep:
         self._adjusting: dict[Thing, asyncio.Lock] = {}
         """Devices have locks of their own: what is under way on a host may be waiting for its disk."""
 
+    def host_joins(self, host: str) -> None:
+        """The lab has one more host."""
+        self._locks[host] = asyncio.Lock()
+
     @contextlib.asynccontextmanager
     async def working_on(self, hosts: Iterable[str]) -> AsyncIterator[None]:
         """Have these hosts for oneself: what is under way on them ends first. Not to be nested."""

@@ -2,16 +2,17 @@
 
 Owns which steps of a session a scenario keeps, their order and their times. Changes stand at the time at which they
 were begun. Questions stand where they were answered, for a timeline is in order and others went on while they waited.
-What failed, was refused or asked in vain is left out; a fault that somebody undid ends after the time that it lasted.
+What failed, was refused or asked in vain is left out. A fault that somebody undid is ended by a step, or else after
+the time that it lasted.
 """
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from lab.kinds.verbs import verb_of
+from lab.kinds.verbs import verb_of, verbs
 from lab.records.history import Event
 from lab.scenario.load import parse
 from lab.scenario.loops import write_out
@@ -39,8 +40,13 @@ class PlayedMove(Struct):
     ok: bool | None = None
     ended: int | None = None
     """When the question was answered, or the fault healed."""
-    undone: bool = False
-    """Somebody ended the fault by hand."""
+    undone_by: str = ""
+    """Who ended the fault by hand; empty: nobody did."""
+
+    @property
+    def undone(self) -> bool:
+        """Whether somebody ended the fault by hand."""
+        return bool(self.undone_by)
 
 
 class SavedSession(Struct, frozen=True):
@@ -61,8 +67,13 @@ def own_steps(text: str) -> list[dict[str, Any]]:
 def saved(tree: Any, first: Iterable[dict[str, Any]], events: Iterable[Event], *, pace: int, now: int) -> SavedSession:
     """The scenario of a session. `tree`: its file, `first`: the steps that are the scenario's own, `now`: when it
     ended, or the present."""
+    events = list(events)
     origin, played = _sorted_out(events)
-    own = dict(enumerate(first))
+    added = [event.detail["added"] for event in events if event.what == "host" and "added" in event.detail]
+    own = dict(enumerate(_without_later_hosts(tree, first, [str(one["host"]) for one in added])))
+    for one in added:
+        network = str(one.get("network") or "")
+        tree["underlay"]["hosts"][str(one["host"])] = flow({"networks": {network: None}} if network else {})
     by_hand = any(move.asked is not None for move in played.values())
     last_own = max((move.begun for number, move in played.items() if move.asked is None), default=0)
     setup = all(verb_of(next(iter(step))).setup in ("up", "more") for step in own.values())
@@ -81,7 +92,13 @@ def saved(tree: Any, first: Iterable[dict[str, Any]], events: Iterable[Event], *
         step = {key: value for key, value in plain.items() if key not in ("at", "on_failure")}
         at = (move.ended if watches and move.ended is not None else move.begun) - origin
         if move.undone and move.ended is not None:
-            step = _lasting(step, move.what, (move.ended - move.begun) // pace)
+            ending = _ending(step, number, played)
+            if ending is None:
+                step = _lasting(step, move.what, (move.ended - move.begun) // pace)
+            else:
+                step = {key: value for key, value in _without(step, move.what, "for").items() if key != "for"}
+                then = {"at": format_duration(max(move.ended - origin, 0) // pace // _GRAIN * _GRAIN), **ending}
+                steps.append((move.ended - origin, number, then, move.undone_by))
         if name := _FILES.get(move.what):
             step = _without(step, move.what, name)
         timed = not watches and not (setup and move.asked is None)
@@ -104,6 +121,18 @@ def saved(tree: Any, first: Iterable[dict[str, Any]], events: Iterable[Event], *
     first_line, newline, rest = text.partition("\n")
     text = f"{first_line}{newline}{said}{rest}" if first_line.startswith("#") else said + text
     return SavedSession(text, kept, left_out)
+
+
+def _without_later_hosts(tree: Any, first: Iterable[dict[str, Any]], added: list[str]) -> Iterator[dict[str, Any]]:
+    """The scenario's own steps, where `all` hosts are those that were there from the start."""
+    names = [str(name) for name in tree["underlay"].get("hosts") or ()]
+    for step in first:
+        if added and step.get("launch", "") in ("all", {}):
+            yield {**step, "launch": names}
+        elif added and step.get("connect", "") in ("all", {}) and len(names) > 1:
+            yield {**step, "connect": {"from": names[0], "to": names[1:]}}
+        else:
+            yield step
 
 
 def _sorted_out(events: Iterable[Event]) -> tuple[int, dict[int, PlayedMove]]:
@@ -129,8 +158,26 @@ def _sorted_out(events: Iterable[Event]) -> tuple[int, dict[int, PlayedMove]]:
             move.ok = event.ok
         if event.phase == "end":
             move.ended = event.t
-            move.undone = verb_of(event.what).lasts and bool(event.detail.get("by"))
+            move.undone_by = str(event.detail.get("by") or "") if verb_of(event.what).lasts else ""
     return origin, played
+
+
+def _ending(step: dict[str, Any], number: int, played: Mapping[int, PlayedMove]) -> dict[str, Any] | None:
+    """The step that ends just this fault, if there is one: then questions that were answered before are so again,
+    however long they take. None where its time must say it."""
+    move = played[number]
+    assert move.ended is not None
+    for verb in verbs().values():
+        if move.what not in verb.ends or verb.launches == "first":
+            continue
+        if verb.model is verb_of(move.what).model:
+            body = _without(step, move.what, "for")[move.what]
+            return {verb.name: body}
+        others = (other for key, other in played.items() if key != number and other.what in verb.ends)
+        if any(other.begun < move.ended and (other.ended or move.ended + 1) > move.ended for other in others):
+            return None
+        return {verb.name: "all"}
+    return None
 
 
 def _lasting(step: dict[str, Any], verb: str, lasted: int) -> dict[str, Any]:

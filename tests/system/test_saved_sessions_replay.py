@@ -23,11 +23,12 @@ SESSIONS = {
     "daemon killed and restarted": ["kill a", "restart a", "kill --daemon b --for 200ms", AGREE],
     "hosts switched off": ["kill --host b --for 1s", "kill --host c", "restart --host c", AGREE, REACH],
     "paused and resumed": ["pause --service web-2", "resume --service web-2", "pause c --for 300ms", REACH],
-    "scaled": ["scale web 5", REACH, "scale web 2", "remove web", "run-service web", REACH],
+    "scaled": ["scale web 5", REACH, "scale web 2", "remove-service web", "run-service web", REACH],
     "blocked": ["block --tcp 9999 --hosts a,b", REACH, "undo", "mtu 1400 --for 500ms", REACH],
     "addresses and policies": ["policy deny from web to web:9999 --force", "attach solo --address 10.99.0.1/24",
                                "detach solo --address 10.99.0.1/24", REACH],
-    "peers": ["forget a b", "connect a b", "reset c", "launch c", "connect c a", "restart --service web-3", AGREE],
+    "peers": ["forget a b", "connect a b", "reset c", "launch c", "connect c a",
+              "restart --service web-3", "restart --service solo", AGREE],
 }  # fmt: skip
 SAMPLE = ("cut, undone", "hosts switched off")
 CHOSEN = SESSIONS if os.environ.get("SESSIONS") == "all" else SAMPLE

@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from lab.backends.netns import runtime
@@ -44,6 +45,26 @@ class NetnsLab(FabricLab[NetnsHost]):
     def __init__(self, hosts: Mapping[str, NetnsHost], fabric: Fabric, spawner: Spawner, origin: int) -> None:
         super().__init__("netns", hosts, fabric, origin)
         self._spawner = spawner
+        self._cables = fabric
+        self.made: Callable[[Resolved, str], NetnsHost] | None = None
+        """Makes a host that a scenario has by now, switched off."""
+
+    async def join(self, scenario: Resolved, name: str) -> None:
+        """See `lab.contracts.lab.Joinable`. What fails leaves no host; its place in the fabric stays empty."""
+        assert self.made is not None
+        spec = scenario.hosts[name]
+        commands = self._cables.join(
+            name, [(place.network, str(ip_address(place.address))) for place in spec.interfaces]
+        )
+        host = self.made(scenario, name)
+        try:
+            await host.start()
+        except BaseException:
+            await host.kill()
+            raise
+        self.hosts = {**self.hosts, name: host}
+        await asyncio.gather(*(self._tell(other, text) for other, text in commands.items()))
+        await self.tell_names()
 
     async def end(self) -> None:
         """End all hosts. The rest goes with the supervisor, when the runner returns."""
@@ -88,6 +109,12 @@ class NetnsBackend:
             for index, (name, address) in enumerate(addresses.items())
         }
         lab = NetnsLab(hosts, fabric, spawner, origin)
+
+        def made(now: Resolved, name: str) -> NetnsHost:
+            plan = self._plan(list(now.hosts).index(name), now, name, inside.keep)
+            return NetnsHost(plan, now.hosts[name].address, spawner, fabric, origin)
+
+        lab.made = made
         try:
             await asyncio.gather(fabric.build(), *(host.prepare() for host in hosts.values()))
             await fabric.plug([(host.name, host.pid) for host in hosts.values()])

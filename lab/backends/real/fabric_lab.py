@@ -177,6 +177,10 @@ class FabricLab(ABC, Generic[H]):
         await asyncio.gather(*(self._tell(name, text) for name, text in commands.items()))
         await self._tell(host, own)
         self.hosts[host].address = self._fabric.interfaces[host][0].address if first else self.hosts[host].address
+        await self.tell_names()
+
+    async def tell_names(self) -> None:
+        """Let every host know the names and addresses of all."""
         text = hosts_file({name: one.address for name, one in self.hosts.items()})
         for one in self.hosts.values():
             one.hosts_text = text

@@ -68,16 +68,38 @@ def test_changes_stand_at_their_time_and_say_who() -> None:
     assert "# ada (pts/1)" in found.text and "kill" not in [key for step in steps(found) for key in step]
 
 
-def test_a_fault_that_somebody_undid_lasts_as_long_as_it_did() -> None:
+def test_a_fault_that_somebody_undid_is_ended_by_a_step_where_one_ends_just_it() -> None:
+    cut = {"partition": {"isolate": "a"}, "for": "1h"}
     found = session(
         event(2 * SECOND, 3, "kill", "start", **by({"kill": {"daemon": "a", "for": "1h"}})),
         event(4 * SECOND + 250 * MS, 3, "kill", "end", by="eve"),
         event(5 * SECOND, 4, "kill", "start", **by({"kill": {"host": "b"}})),
         event(6 * SECOND, 4, "kill", "end"),  # by a restart, say, which is a step of its own
+        event(7 * SECOND, 5, "partition", "start", **by(cut)),
+        event(9 * SECOND, 5, "partition", "end", by="eve"),
     )
-    assert steps(found)[3:5] == [
-        {"at": "1s", "kill": {"daemon": "a"}, "for": "2250ms"},
+    assert steps(found)[3:8] == [
+        {"at": "1s", "kill": {"daemon": "a"}},
+        {"at": "3250ms", "restart": {"daemon": "a"}},
         {"at": "4s", "kill": {"host": "b"}},
+        {"at": "6s", "partition": {"isolate": "a"}},
+        {"at": "8s", "heal": "all"},
+    ]
+    assert "# eve" in found.text
+
+
+def test_where_no_step_ends_just_a_fault_it_lasts_as_long_as_it_did() -> None:
+    found = session(
+        event(2 * SECOND, 3, "partition", "start", **by({"partition": {"isolate": "a"}})),
+        event(3 * SECOND, 4, "partition", "start", **by({"partition": {"isolate": "b"}})),
+        event(4 * SECOND, 3, "partition", "end", by="eve"),
+        event(5 * SECOND, 5, "mtu", "start", **by({"mtu": {"to": 1200}, "for": "1h"})),
+        event(7 * SECOND, 5, "mtu", "end", by="eve"),
+    )
+    assert steps(found)[3:6] == [
+        {"at": "1s", "partition": {"isolate": "a"}, "for": "2s"},
+        {"at": "2s", "partition": {"isolate": "b"}},
+        {"at": "4s", "mtu": {"to": 1200}, "for": "2s"},
     ]
 
 
@@ -128,4 +150,4 @@ def test_at_a_pace_times_are_those_of_the_file() -> None:
         event(17 * SECOND, 3, "kill", "end", by="eve"),
         pace=4,
     )
-    assert steps(found)[3] == {"at": "2s", "kill": "a", "for": "2s"}
+    assert steps(found)[3:5] == [{"at": "2s", "kill": "a"}, {"at": "4s", "restart": "a"}]
