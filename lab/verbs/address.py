@@ -78,6 +78,7 @@ class _Address(Verb[Readdress]):
         "the host's underlay address is replaced while it runs (`network` says in which of its networks); names in "
         "/etc/hosts follow, and with `for` the old address comes back"
     )
+    examples = ("address a 192.168.0.99 --for 20s",)
     takes_for = "lasts"
     needs = ("address",)
     changes = "both"
