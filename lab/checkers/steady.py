@@ -98,7 +98,7 @@ def disturbs(verb: Verb[Any]) -> bool:
     return bool(verb.name) and not verb.setup and not verb.ends
 
 
-class Disturbance(Struct):
+class FaultSpan(Struct):
     """Something that was done to the lab, from when until when (None: still in force)."""
 
     step: int
@@ -112,7 +112,7 @@ class Disturbances:
     """What was done to the lab, from its events."""
 
     def __init__(self) -> None:
-        self.all: list[Disturbance] = []
+        self.all: list[FaultSpan] = []
 
     def feed(self, event: Event) -> None:
         """Take the next event, in the order in which they were written."""
@@ -130,7 +130,7 @@ class Disturbances:
         elif event.phase != "end":
             over = event.t if event.phase == "point" and not verb.lasts else None
             label = str(event.detail.get("label") or event.what)
-            self.all.append(Disturbance(event.step, event.what, label, event.t, over))
+            self.all.append(FaultSpan(event.step, event.what, label, event.t, over))
 
     def first(self) -> int | None:
         """When the lab was disturbed for the first time."""
@@ -185,7 +185,7 @@ class SteadyJudge:
         return _reading(self.condition, tries)
 
     def windows(
-        self, faults: Sequence[Disturbance], until: int, *, since: int = 0, held: bool = False
+        self, faults: Sequence[FaultSpan], until: int, *, since: int = 0, held: bool = False
     ) -> Iterator[SteadyWindow]:
         """All windows that end after `since` and are complete at `until`, in the order of their ends.
 
@@ -210,7 +210,7 @@ class SteadyJudge:
                 continue
             yield SteadyWindow(start, end, part, self.reading(start, end), cause)
 
-    def _part(self, faults: Sequence[Disturbance], first: int | None, start: int, end: int) -> tuple[Part, str]:
+    def _part(self, faults: Sequence[FaultSpan], first: int | None, start: int, end: int) -> tuple[Part, str]:
         if first is None or end <= first:
             return "before", ""
         condition = self.condition
@@ -220,7 +220,7 @@ class SteadyJudge:
                 return "during", one.label
         return "after", ", ".join(one.label for one in near if one.end is None or start < one.end)
 
-    def owes_until(self, faults: Sequence[Disturbance]) -> int | None:
+    def owes_until(self, faults: Sequence[FaultSpan]) -> int | None:
         """When the window ends by which it must hold again after the last fault that may break it; None: it owes none,
         or the fault is in force still."""
         mine = [one for one in faults if one.what in self.condition.may_break]
@@ -230,7 +230,7 @@ class SteadyJudge:
         start = max(one.end or 0 for one in mine) + self.condition.again_within
         return -(-(start + self.condition.window) // pane) * pane
 
-    def result(self, faults: Sequence[Disturbance], until: int) -> SteadyResult:
+    def result(self, faults: Sequence[FaultSpan], until: int) -> SteadyResult:
         """What became of it, by all tries that had ended when the samples due at `until` had."""
         windows = list(self.windows(faults, until))
         first = min((one.start for one in faults), default=None)

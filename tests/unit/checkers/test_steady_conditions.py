@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.checkers.steady import Disturbance, Disturbances, SteadyJudge, in_words
+from lab.checkers.steady import Disturbances, FaultSpan, SteadyJudge, in_words
 from lab.records.history import Event, Sample
 from lab.scenario.steady import SteadyCondition
 
@@ -87,7 +87,7 @@ def test_only_what_it_names_is_counted():
     assert judge.reading(0, S).tries == 2
 
 
-FAULT = [Disturbance(3, "partition", "partition a | b", 5 * S, 8 * S)]
+FAULT = [FaultSpan(3, "partition", "partition a | b", 5 * S, 8 * S)]
 OUTAGE = [*every(0, 5 * S), *every(5 * S, 9 * S, ok=False), *every(9 * S, 14 * S)]
 
 
@@ -128,7 +128,7 @@ def test_a_run_that_ends_too_early_is_unknown():
     assert (result.state, result.after) == ("unknown", "unknown")
     assert result.reason == "the run ended before a window of 1.00 s could show it again"
     assert judge_of(wanted, every(0, 10 * S)).result(FAULT, 10 * S).state == "held"
-    for_ever = [Disturbance(3, "partition", "partition a | b", 5 * S)]
+    for_ever = [FaultSpan(3, "partition", "partition a | b", 5 * S)]
     assert judge_of(wanted, every(0, 9 * S)).result(for_ever, 9 * S).state == "held", "it may be broken to the end"
 
 
