@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean
+.PHONY: help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean bench-links
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -103,6 +103,9 @@ bench-docker: docker      ## as root: measure docker run through the proxy, and 
 bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc; as root installs them)
 	@sh .ci/setup bench
 	@$(PY) -m benchmarks path
+
+bench-links: setup        ## what impaired links achieve on real packets, asked against achieved
+	@$(PY) -m benchmarks links
 
 gallery: setup            ## make the README's picture again: the partition, as it is in its middle (needs chromium)
 	@$(PY) -m lab.cli run scenarios/partition.yaml --backend sim

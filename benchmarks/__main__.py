@@ -6,7 +6,21 @@ They write `docs/performance.md` as well; `python -m benchmarks page` writes onl
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import bringup, datapath, dind, docker_run, heal, mesh, page, path, policy, sim, sim_seeds, versions
+from benchmarks import (
+    bringup,
+    datapath,
+    dind,
+    docker_run,
+    heal,
+    links,
+    mesh,
+    page,
+    path,
+    policy,
+    sim,
+    sim_seeds,
+    versions,
+)
 from benchmarks.rows import Row, publish
 from lab.errors import LabError
 
@@ -14,6 +28,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath
 BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "dind": dind.run,
     "docker_run": docker_run.run,
+    "links": links.run,
     "mesh": mesh.run,
     "path": path.run,
     "policy": policy.run,

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from overlay.runtime.recvmmsg import ReceiveBuffers
 
@@ -29,21 +29,14 @@ _UNFINISHED: Final = 1
 _CONTROL: Final = 64
 _NOTES: Final = struct.Struct("@8xiiqq8xiiI12x")
 """Of control data: level and type of the time stamp, seconds, nanoseconds; level and type of the mark, the mark."""
-_STAMP, _MARK = (socket.SOL_SOCKET, _TIMESTAMPNS), (socket.SOL_SOCKET, socket.SO_MARK)
+_SOCKET, _MARK = int(socket.SOL_SOCKET), int(socket.SO_MARK)
 _OLDEST: Final = 200_000_000
 """Nanoseconds that a frame may have waited for this process; an older time stamp is of a clock that was set."""
 
 
-class Marked(NamedTuple):
-    """One frame as it was sent."""
-
-    at: int
-    """When it came, nanoseconds of the monotonic clock."""
-    mark: int
-    size: int
-    """Bytes of the IP packet in it."""
-    frame: bytes
-    """With the kernel's header in front."""
+MarkedFrame = tuple[int, int, int, bytes]
+"""When it came (nanoseconds of the monotonic clock), its mark, bytes of the IP packet in it, and the frame with the
+kernel's header in front. A plain tuple: there is one for each packet."""
 
 
 class FrameTap(ReceiveBuffers):
@@ -62,7 +55,7 @@ class FrameTap(ReceiveBuffers):
         self._socket.bind((device, _ALL))
         self.fd = self._socket.fileno()
 
-    def frames(self) -> Iterator[Marked]:
+    def frames(self) -> Iterator[MarkedFrame]:
         """What has come, as much of it as there are buffers; nothing when nothing has."""
         number = self.receive(self.fd)
         if not number:
@@ -72,12 +65,13 @@ class FrameTap(ReceiveBuffers):
         to_monotonic = now - time.time_ns()
         earliest = now - _OLDEST
         notes = _NOTES.iter_unpack(memoryview(self._control)[: number * _CONTROL])
-        for (_, _, length), (*stamp, seconds, rest, level, kind, mark) in zip(self._filled(number), notes, strict=True):
+        lengths = self._filled(number)
+        for (_, _, length), (level, kind, seconds, rest, above, sort, mark) in zip(lengths, notes, strict=True):
             at = seconds * 1_000_000_000 + rest + to_monotonic
-            if not earliest < at <= now or tuple(stamp) != _STAMP:
+            if not earliest < at <= now or kind != _TIMESTAMPNS or level != _SOCKET:
                 at = now
-            if (level, kind) == _MARK:
-                yield Marked(at, mark, length - VNET - _ETHERNET, bytes(view[start : start + length]))
+            if sort == _MARK and above == _SOCKET:
+                yield at, mark, length - VNET - _ETHERNET, bytes(view[start : start + length])
             start += stride
 
     def overruns(self) -> int:

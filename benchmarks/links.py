@@ -1,0 +1,109 @@
+"""Impaired links on real packets: what the lab's relay achieves, as an ordinary user.
+
+Datagrams of 1,000 bytes from host to host of a lab of namespaces (`lab.backends.netns.link_check`), every link made by
+the relay (`OVERLAY_LAB_LINKS=relay`), in a process of the user `nobody` where the benchmark is started as root. Delays
+count from the sender's call to the kernel's time stamp at the receiver, so they hold what the cables take, which the
+row "no link" has. Sender, relay and receiver share the machine's cores with whatever else runs: the load says how much.
+Where that is more than the cores can do, an ordinary user's relay gets its fair share and is late; root's has a
+real-time class. A packet costs the relay some 17 us of a core (measured at 25,000 a second: 9 in Python, 8 in the
+kernel).
+"""
+
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.rows import Row, asked, row
+from lab.backends.netns.link_check import Flow, Measured, measure_links
+from lab.errors import LabError
+from lab.fabric.mechanisms import SWITCH
+
+MS = 1_000_000
+DELAYS = (1, 10, 100)
+_MANY = tuple((1 + number // 4, 9 + (number // 4 + number % 4) % 8) for number in range(32))
+FLOWS = [
+    Flow(name="no link", link={}, rate=500, count=1500),
+    *(Flow(name=f"delay {delay} ms", link={"delay": delay * MS}, rate=500, count=1500) for delay in DELAYS),
+    Flow(name="delay 20 ms, jitter 5 ms", link={"delay": 20 * MS, "jitter": 5 * MS}, rate=1000, count=3000),
+    Flow(name="loss 1 %", link={"loss": 0.01}, rate=5000, count=20_000),
+    Flow(name="rate 10 Mbit/s", link={"rate": 10_000_000}, rate=1500, count=3000),
+    Flow(name="rate 100 Mbit/s", link={"rate": 100_000_000}, rate=16_000, count=32_000),
+    Flow(name="25,000 a second, delay 5 ms", link={"delay": 5 * MS}, rate=25_000, count=75_000),
+    Flow(name="32 pairs of 500 a second, delay 10 ms", link={"delay": 10 * MS}, pairs=_MANY, rate=500, count=1500),
+]
+
+
+def run() -> list[Row]:
+    """Delay, loss, rate and capacity of relayed links. OVERLAY_LAB_BENCH_RUNS: rounds."""
+    rounds = int(asked("RUNS", 3))
+    users, roots, loads = [], [], []
+    for _ in range(rounds):
+        loads.append(os.getloadavg()[0])
+        users.append(_round(ordinary=True))
+        loads.append(os.getloadavg()[0])
+        if os.geteuid() == 0:
+            roots.append(_round(ordinary=False))
+    rows = [row("this machine, one-minute load", "load", "", loads)]
+    rows += _rows(users, "", wanted=True)
+    return rows + (_rows(roots, ", as root", wanted=False) if roots else [])
+
+
+def _rows(found: Sequence[Sequence[Measured]], who: str, *, wanted: bool) -> list[Row]:
+    rows: list[Row] = []
+
+    def add(flow: Flow, metric: str, unit: str, values: list[float], goal: str) -> None:
+        rows.append(row(f"{flow.name}{who}", metric, unit, values, goal=goal if wanted else ""))
+
+    for place, flow in enumerate(FLOWS):
+        runs = [each[place] for each in found]
+        delay = int(flow.link.get("delay", 0))
+        near = "within 0.15 ms or 3 %" if delay else ""
+        if "jitter" in flow.link:
+            add(flow, "spread", "ms", [one.spread / MS for one in runs], "2.89")
+        elif "rate" not in flow.link and "loss" not in flow.link:
+            late = [(one.p50 - delay) / MS for one in runs]
+            add(flow, "delay above what is asked, median", "ms", late, near)
+            late = [(one.p99 - delay) / MS for one in runs]
+            add(flow, "delay above what is asked, p99", "ms", late, "within 0.5 ms" if delay else "")
+        if "loss" in flow.link:
+            lost = [100 * (1 - one.received / one.sent) for one in runs]
+            add(flow, "lost", "%", lost, "within 0.2 of it")
+        if rate := flow.link.get("rate"):
+            share = [one.octets * 8e9 / one.took / rate for one in runs]
+            add(flow, "rate, part of what is asked", "", share, "0.95 to 1.05")
+        if flow.rate * len(flow.pairs) >= 10_000 and "rate" not in flow.link:
+            arrived = [one.received * 1e6 / one.took for one in runs]
+            add(flow, "arrived", "k/s", arrived, "25" if len(flow.pairs) == 1 else "16")
+            gone = [float(one.sent - one.received) for one in runs]
+            add(flow, "lost unasked", "packets", gone, "0")
+    return rows
+
+
+def _round(*, ordinary: bool) -> list[Measured]:
+    """One round in a process of its own, of an ordinary user if that is wanted."""
+    who: dict[str, Any] = {}
+    if ordinary and os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.links"],
+        env={**os.environ, SWITCH: "relay", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        check=False,
+        **who,
+    )
+    try:
+        return msgspec.json.decode(done.stdout, type=list[Measured])
+    except msgspec.MsgspecError:
+        raise LabError(f"bench links: the measuring process failed: {done.stderr.decode()[-2000:]}") from None
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(measure_links(FLOWS, "bench-links")))
