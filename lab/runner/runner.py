@@ -211,6 +211,9 @@ class Runner:
                 await stage.probing.stop()
                 with contextlib.suppress(asyncio.CancelledError):
                     await _first(self._keep(outcome), _settled(stage.failure))
+                    if stage.failure.done():  # a part of the lab that was kept has died
+                        note = str(stage.failure.result())
+                        self._report(Progress(t=lab.now(), step=-1, label="the lab ends", ok=False, note=note))
                     return outcome
                 _keep_going()
         return outcome
