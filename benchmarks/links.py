@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.rows import Row, asked, row
-from lab.backends.netns.link_check import Flow, Measured, measure_links
+from lab.backends.netns.link_check import LinkFlow, Measured, measure_links
 from lab.errors import LabError
 from lab.fabric.mechanisms import SWITCH
 
@@ -28,14 +28,14 @@ MS = 1_000_000
 DELAYS = (1, 10, 100)
 _MANY = tuple((1 + number // 4, 9 + (number // 4 + number % 4) % 8) for number in range(32))
 FLOWS = [
-    Flow(name="no link", link={}, rate=500, count=1500),
-    *(Flow(name=f"delay {delay} ms", link={"delay": delay * MS}, rate=500, count=1500) for delay in DELAYS),
-    Flow(name="delay 20 ms, jitter 5 ms", link={"delay": 20 * MS, "jitter": 5 * MS}, rate=1000, count=3000),
-    Flow(name="loss 1 %", link={"loss": 0.01}, rate=5000, count=20_000),
-    Flow(name="rate 10 Mbit/s", link={"rate": 10_000_000}, rate=1500, count=3000),
-    Flow(name="rate 100 Mbit/s", link={"rate": 100_000_000}, rate=16_000, count=32_000),
-    Flow(name="25,000 a second, delay 5 ms", link={"delay": 5 * MS}, rate=25_000, count=75_000),
-    Flow(name="32 pairs of 500 a second, delay 10 ms", link={"delay": 10 * MS}, pairs=_MANY, rate=500, count=1500),
+    LinkFlow(name="no link", link={}, rate=500, count=1500),
+    *(LinkFlow(name=f"delay {delay} ms", link={"delay": delay * MS}, rate=500, count=1500) for delay in DELAYS),
+    LinkFlow(name="delay 20 ms, jitter 5 ms", link={"delay": 20 * MS, "jitter": 5 * MS}, rate=1000, count=3000),
+    LinkFlow(name="loss 1 %", link={"loss": 0.01}, rate=5000, count=20_000),
+    LinkFlow(name="rate 10 Mbit/s", link={"rate": 10_000_000}, rate=1500, count=3000),
+    LinkFlow(name="rate 100 Mbit/s", link={"rate": 100_000_000}, rate=16_000, count=32_000),
+    LinkFlow(name="25,000 a second, delay 5 ms", link={"delay": 5 * MS}, rate=25_000, count=75_000),
+    LinkFlow(name="32 pairs of 500 a second, delay 10 ms", link={"delay": 10 * MS}, pairs=_MANY, rate=500, count=1500),
 ]
 
 
@@ -57,7 +57,7 @@ def run() -> list[Row]:
 def _rows(found: Sequence[Sequence[Measured]], who: str, *, wanted: bool) -> list[Row]:
     rows: list[Row] = []
 
-    def add(flow: Flow, metric: str, unit: str, values: list[float], goal: str) -> None:
+    def add(flow: LinkFlow, metric: str, unit: str, values: list[float], goal: str) -> None:
         rows.append(row(f"{flow.name}{who}", metric, unit, values, goal=goal if wanted else ""))
 
     for place, flow in enumerate(FLOWS):

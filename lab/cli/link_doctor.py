@@ -10,7 +10,7 @@ from lab.cli import table
 from lab.scenario.link_words import link_words
 
 if TYPE_CHECKING:
-    from lab.backends.netns.link_check import Flow, Measured
+    from lab.backends.netns.link_check import LinkFlow, Measured
 
 __all__ = ["examine_links", "lay_out_links"]
 
@@ -18,19 +18,19 @@ _MS = 1_000_000
 _HEADERS = ("asked", "by", "median ms", "99 %", "spread", "lost %", "Mbit/s")
 
 
-def _flows() -> "list[Flow]":
-    from lab.backends.netns.link_check import Flow
+def _flows() -> "list[LinkFlow]":
+    from lab.backends.netns.link_check import LinkFlow
 
     return [
-        Flow(name="nothing", link={}, rate=250, count=500),
-        Flow(name="", link={"delay": 1 * _MS}, rate=250, count=500),
-        Flow(name="", link={"delay": 50 * _MS}, rate=250, count=500),
-        Flow(name="", link={"delay": 20 * _MS, "jitter": 5 * _MS}, rate=1000, count=2000),
-        Flow(name="", link={"loss": 0.01}, rate=4000, count=10_000),
-        Flow(name="", link={"delay": 1 * _MS, "loss": 0.05}, rate=4000, count=10_000),
-        Flow(name="", link={"delay": 1 * _MS, "rate": 10_000_000}, rate=2000, count=4000),
-        Flow(name="", link={"rate": 2_000_000}, rate=400, count=800),
-        Flow(name="10,000 a second", link={"delay": 5 * _MS}, rate=10_000, count=20_000),
+        LinkFlow(name="nothing", link={}, rate=250, count=500),
+        LinkFlow(name="", link={"delay": 1 * _MS}, rate=250, count=500),
+        LinkFlow(name="", link={"delay": 50 * _MS}, rate=250, count=500),
+        LinkFlow(name="", link={"delay": 20 * _MS, "jitter": 5 * _MS}, rate=1000, count=2000),
+        LinkFlow(name="", link={"loss": 0.01}, rate=4000, count=10_000),
+        LinkFlow(name="", link={"delay": 1 * _MS, "loss": 0.05}, rate=4000, count=10_000),
+        LinkFlow(name="", link={"delay": 1 * _MS, "rate": 10_000_000}, rate=2000, count=4000),
+        LinkFlow(name="", link={"rate": 2_000_000}, rate=400, count=800),
+        LinkFlow(name="10,000 a second", link={"delay": 5 * _MS}, rate=10_000, count=20_000),
     ]
 
 

@@ -15,7 +15,7 @@ from link_flows import flow, keeps_rate
 from netns_labs import in_lab, pings, require_netns, scenario
 
 from lab.backends.netns.backend import NetnsLab
-from lab.backends.netns.link_check import Flow, measure_links
+from lab.backends.netns.link_check import LinkFlow, measure_links
 from lab.errors import LabError
 from lab.fabric.mechanisms import SWITCH
 from lab.fabric.relay.orders import DirectionCounts
@@ -227,8 +227,8 @@ def test_a_relay_that_is_killed_is_named_and_its_links_carry_nothing() -> None:
 
 def test_the_doctor_measures_what_was_asked() -> None:
     flows = [
-        Flow(name="", link={"delay": 20 * MS}, rate=200, count=40),
-        Flow(name="", link={}, pairs=((1, 2), (2, 1)), rate=200, count=20),
+        LinkFlow(name="", link={"delay": 20 * MS}, rate=200, count=40),
+        LinkFlow(name="", link={}, pairs=((1, 2), (2, 1)), rate=200, count=20),
     ]
     slow, perfect = measure_links(flows, f"doctor-{os.getpid()}")
     assert (slow.by, slow.sent, slow.received, slow.duplicates) == ("relay", 40, 40, 0)

@@ -21,7 +21,7 @@ from lab.links.changes import LinkChange
 from lab.scenario.load import parse
 from lab.scenario.resolve import resolve
 
-__all__ = ["Flow", "Measured", "measure_links"]
+__all__ = ["LinkFlow", "Measured", "measure_links"]
 
 _QUIET = "1.0"
 """Seconds without a packet after which a flow is over; more than any delay that is measured."""
@@ -29,7 +29,7 @@ _PORT = "9"
 _DEADLINE = 120.0
 
 
-class Flow(Struct, frozen=True, kw_only=True):
+class LinkFlow(Struct, frozen=True, kw_only=True):
     """Datagrams over some directions at once, whose links are what `link` says."""
 
     name: str
@@ -74,7 +74,7 @@ class Measured(Struct, kw_only=True):
     overruns: int = 0
 
 
-def measure_links(flows: Sequence[Flow], name: str) -> list[Measured]:
+def measure_links(flows: Sequence[LinkFlow], name: str) -> list[Measured]:
     """One flow after the other in a fresh lab of bare hosts. Raises `LabError`."""
     hosts = max(number for flow in flows for pair in flow.pairs for number in pair)
     reading, writing = os.pipe()
@@ -101,7 +101,7 @@ def measure_links(flows: Sequence[Flow], name: str) -> list[Measured]:
     return msgspec.convert(found, list[Measured])
 
 
-async def _measure(flows: Sequence[Flow], hosts: int) -> list[Measured]:
+async def _measure(flows: Sequence[LinkFlow], hosts: int) -> list[Measured]:
     names = ", ".join(f"h{number}: {{}}" for number in range(1, hosts + 1))
     text = f"version: 1\nname: links\nunderlay: {{hosts: {{{names}}}}}\noverlay: none\ntimeline: [{{wait: 1s}}]\n"
     lab = await NetnsBackend(engine=False).up(resolve(parse(text)))
@@ -111,7 +111,7 @@ async def _measure(flows: Sequence[Flow], hosts: int) -> list[Measured]:
         await lab.down()
 
 
-async def _flow(lab: NetnsLab, flow: Flow) -> Measured:
+async def _flow(lab: NetnsLab, flow: LinkFlow) -> Measured:
     pairs = tuple((f"h{one}", f"h{other}") for one, other in flow.pairs)
     await lab.set_link(1, LinkChange(pairs, flow.link))
     try:
@@ -120,7 +120,7 @@ async def _flow(lab: NetnsLab, flow: Flow) -> Measured:
         await lab.set_link(1, None)
 
 
-async def _sent(lab: NetnsLab, flow: Flow, pairs: Sequence[tuple[str, str]]) -> Measured:
+async def _sent(lab: NetnsLab, flow: LinkFlow, pairs: Sequence[tuple[str, str]]) -> Measured:
     targets: dict[str, list[str]] = {}
     for sender, receiver in pairs:
         targets.setdefault(sender, []).append(receiver)
