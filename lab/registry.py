@@ -9,12 +9,13 @@ Must not know any kind, nor the sorts that there are: the owner of a sort makes 
 """
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from lab.errors import LabError
 
@@ -126,10 +127,10 @@ class Registry(Generic[K]):
 
     @cached_property
     def _foreign(self) -> dict[str, "list[EntryPoint]"]:
-        from importlib.metadata import entry_points  # slow to import, and few commands need it
-
         found: dict[str, list[EntryPoint]] = {}
-        for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, _package(point))):
+        for point in sorted(
+            _entry_points(tuple(sys.path)).select(group=self.group), key=lambda point: (point.name, _package(point))
+        ):
             found.setdefault(point.name, []).append(point)
         return found
 
@@ -172,6 +173,14 @@ class Registry(Generic[K]):
         return (
             f"the {self.sort} {name!r} is offered by {' and by '.join(owners)}, expected one of them: uninstall others"
         )
+
+
+@lru_cache(maxsize=1)
+def _entry_points(path: tuple[str, ...]) -> Any:
+    """Of all packages on this path: read once, because that takes as long for one group as for all."""
+    from importlib.metadata import entry_points  # slow to import, and few commands need it
+
+    return entry_points()
 
 
 def _package(point: "EntryPoint") -> str:
