@@ -94,6 +94,8 @@ def _methods() -> Iterator[str]:
 
 def _arguments(model: type[Model]) -> Iterator[str]:
     for name, field in model.model_fields.items():
+        if name in model.hidden:
+            continue
         word = field.alias or name
         python = f"{word}_" if word in ("from", "for") else word
         yield f"{python}: {_hint(field.annotation)} | None = None"

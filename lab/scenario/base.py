@@ -86,6 +86,8 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", serialize_by_alias=True)
 
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields that the lab fills in when a file is read; nobody is asked for them."""
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ()
     """JSON schemas of the short forms that `expand` knows."""
 

@@ -228,7 +228,7 @@ def unpacked(data: str) -> str:
 def with_link_files(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Problem]]:
     """The scenario with the data of the files that links and steps name in their place, and what is wrong with these.
 
-    The timeline's loops are written out already."""
+    The timeline's loops are written out already. A step that has its data, of a session that was saved, keeps it."""
     reading = _Reading(folder)
     underlay, timeline = plain.get("underlay"), plain.get("timeline")
     if isinstance(underlay, dict) and isinstance(links := underlay.get("links"), dict):
@@ -274,7 +274,7 @@ class _Reading:
         if isinstance(body := step.get("link"), dict):
             return {**step, "link": self.link((*where, "link"), body)}
         body = step.get("trace")
-        if isinstance(body, dict) and isinstance(name := _text(body.get("file")), str):
+        if isinstance(body, dict) and isinstance(name := _text(body.get("file")), str) and "data" not in body:
             return {**step, "trace": self._trace((*where, "trace", "file"), body, name)}
         return step
 

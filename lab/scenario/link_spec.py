@@ -62,6 +62,8 @@ class QueueSpec(Model):
 class LinkSpec(Model):
     """What a link does to packets, in one direction (see `lab.links.Link` and docs/links.md)."""
 
+    hidden: ClassVar[frozenset[str]] = frozenset({"table"})
+
     delay: Duration | None = None
     jitter: Duration | None = None
     distribution: str | None = Field(None, examples=[*DISTRIBUTIONS, "delays.txt"])

@@ -144,10 +144,14 @@ def read(path: Path, seed: int | None = None, *, text: str | None = None) -> Rea
 def one_more(scenario: Scenario, step: dict[str, Any]) -> tuple[Scenario, list[str]]:
     """A sound scenario with one more step at its end, and what is wrong with that step: then it is as it was."""
     place = ("timeline", len(scenario.timeline))
+    read, unread = with_link_files({"timeline": (frozen(step),)}, Path.cwd())
+    if unread:
+        return scenario, [str(Diagnostic(0, 0, dotted(problem.where[2:]), problem.said)) for problem in unread]
+    step = read["timeline"][0]
     try:
-        found = step_model().model_validate(frozen(step))
+        found = step_model().model_validate(step)
     except ValidationError as error:
-        plain = {"timeline": {place[1]: frozen(step)}}
+        plain = {"timeline": {place[1]: step}}
         faults = [_problem(plain, {**item, "loc": (*place, *item["loc"])}) for item in error.errors(include_url=False)]
     else:
         longer = scenario.model_copy(update={"timeline": (*scenario.timeline, found)})

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -21,6 +21,8 @@ from lab.verbs._links import LinkEnds, LinkFault, check_ends, without_link
 class Trace(LinkEnds):
     """A link follows a file over time. Mahimahi's begin again at their end, CSV holds its last row, unless `loop` says
     otherwise."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"data"})
 
     file: Annotated[str, StringConstraints(min_length=1)]
     """Next to the scenario: one number of milliseconds a line, or CSV with a column `time`."""

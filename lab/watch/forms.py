@@ -95,7 +95,8 @@ def _fields(model: Any) -> tuple[FormField, ...]:
     if kind is None:
         return (_field("", model, None),)
     hints = typing.get_type_hints(kind, include_extras=True)
-    named = ((info.alias or name, hints.get(name, info.annotation), info) for name, info in kind.model_fields.items())
+    asked = ((name, info) for name, info in kind.model_fields.items() if name not in kind.hidden)
+    named = ((info.alias or name, hints.get(name, info.annotation), info) for name, info in asked)
     return tuple(_field(key, hint, info) for key, hint, info in named if key != "for")
 
 

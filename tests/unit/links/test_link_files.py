@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.kinds.verbs import verbs
 from lab.links import Distribution
 from lab.scenario.files import portable
 from lab.scenario.from_json import from_json
 from lab.scenario.link_files import LinkFileError, delays_of, packed, track_of, unpacked
-from lab.scenario.load import ScenarioError, load, load_resolved
+from lab.scenario.load import ScenarioError, load, load_resolved, one_more, parse
+from lab.watch.forms import form_of
 
 MS = 1_000_000
 HEAD = "version: 1\nunderlay: {hosts: {a: {}, b: {}}}\ntimeline:\n"
@@ -92,6 +94,27 @@ def test_a_scenario_holds_the_data_of_its_files(tmp_path: Path) -> None:
     assert first.body.track().times == second.body.track().times == (0, 5 * MS)
     values = link.body.values()
     assert values["delay"] == 50 * MS and values["queue"].bytes == 64_000 and len(values["table"]) == 3
+
+
+def test_a_step_of_a_hand_brings_its_file(tmp_path: Path) -> None:
+    scenario = parse(HEAD + "  - launch: all\n")
+    file = tmp_path / "up.trace"
+    _, problems = one_more(scenario, {"trace": {"file": str(file)}})
+    assert problems == [f"trace.file: found {str(file)!r}, expected a file that can be used: no such file"]
+    file.write_text("0\n5\n", "utf-8")
+    longer, problems = one_more(scenario, {"trace": {"file": str(file), "from": "a", "to": "b"}})
+    assert not problems and longer.timeline[-1].body.track().times == (0, 5 * MS)
+    # What a session stores of it can be played where the file is not.
+    file.unlink()
+    data = longer.timeline[-1].body.data
+    again = parse(HEAD + f"  - trace: {{file: {file}, data: {data}, from: a, to: b}}\n")
+    assert again.timeline[0].body == longer.timeline[-1].body
+
+
+def test_nobody_is_asked_for_what_the_lab_fills_in() -> None:
+    for name, hidden, shown in (("trace", "data", "file"), ("link", "table", "distribution")):
+        keys = {field.key for field in form_of(verbs()[name]).fields}
+        assert hidden not in keys and shown in keys
 
 
 def test_names_of_files_become_whole_when_a_scenario_moves(tmp_path: Path) -> None:
