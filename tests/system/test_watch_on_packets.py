@@ -1,0 +1,132 @@
+"""`lab watch` on labs of real packets, in a real browser: a cut by a line, its heal, the saved session, and kills."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from browser import Browser
+from live_pages import CUT, REACHED, WatchCommand, around, cells, open_live, said
+from standing_labs import ask, lab, standing
+from waiting import eventually
+
+from lab.records.history import Event, read
+from lab.records.store import HISTORY
+from lab.scenario.load import load
+
+SCENARIO = """\
+# Does each side of a cut keep working?
+version: 1
+name: watched
+underlay: {hosts: {a: {}, b: {}, c: {}}}
+services: {web: {image: ksahnine/dummy-http, args: [web], replicas: 3}}
+timeline: [{launch: all}, {connect: all}, {run: all}]
+"""
+FAR = {f"web-{one} → web-{other}": CUT for one, other in ((1, 2), (1, 3), (2, 1), (3, 1))}
+PARTED = FAR | {"web-2 → web-3": REACHED, "web-3 → web-2": REACHED}
+WHOLE = dict.fromkeys(PARTED, REACHED)
+
+
+@pytest.fixture(scope="module")
+def watched_lab(tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp("a lab")
+    with standing(folder, SCENARIO) as name:
+        yield folder, name
+
+
+@pytest.fixture
+def page(watched_lab):
+    folder, name = watched_lab
+    command = WatchCommand(name, folder)
+    yield command
+    command.end()
+
+
+def until_cells(browser: Browser, wanted: dict[str, int]) -> None:
+    eventually(lambda: cells(browser) == wanted, what=f"{wanted}, now {cells(browser)}")
+
+
+def both_ends(history: Path, label: str) -> list[Event]:
+    """The two events of a fault; empty as long as there is only its beginning."""
+    events = [record for record in read(history) if isinstance(record, Event)]
+    found = [event for event in events if event.detail.get("label") == label]
+    return found if len(found) == 2 else []
+
+
+def labels(name: str) -> list[str]:
+    return [fault["label"] for fault in ask(name, "state")["faults"]]
+
+
+def test_a_cut_by_a_line_a_heal_and_a_saved_session_that_replays(watched_lab, page, browser: Browser, tmp_path):
+    _, name = watched_lab
+    open_live(browser, page.by_hand)
+    until_cells(browser, WHOLE)
+    browser.drag(*around(browser, "a"))
+    until_cells(browser, PARTED)
+    assert labels(name) == ["partition a | b, c"]
+    assert ["a", "b"] in ask(name, "inspect")["cut"]
+    browser.until("document.querySelectorAll('.faults button').length === 1")
+    browser.click(".faults button")
+    until_cells(browser, WHOLE)
+    eventually(lambda: not ask(name, "inspect")["cut"])
+    text = browser.script(
+        "fetch('/scenario', {headers: {Authorization: `Bearer ${sessionStorage.getItem('lab-watch')}`}})"
+        ".then(answer => answer.text())"
+    )
+    saved = tmp_path / "saved.yaml"
+    saved.write_text(text, encoding="utf-8")
+    assert [step.verb for step in load(saved).timeline][:4] == ["launch", "connect", "run", "partition"]
+    lab("run", str(saved), "--backend", "sim", "--no-figures", cwd=tmp_path)
+    assert browser.console == []
+
+
+def test_two_hands_at_once_each_hear_of_the_other(watched_lab, page, browser: Browser):
+    _, name = watched_lab
+    open_live(browser, page.by_hand)
+    browser.until("document.querySelector('#hands .link').textContent === 'live'")
+    ask(name, "step", step={"pause": {"daemon": "b"}}, by="jo")
+    browser.until("document.querySelector('.faults').textContent.includes('by jo')")
+    browser.script("labPage.move({pause: {daemon: 'c'}}).catch(() => null)")
+    eventually(lambda: len(labels(name)) == 2)
+    browser.script("labPage.move({kill: {daemon: 'nobody'}}).catch(() => null)")
+    browser.until("document.querySelector('#hands > .refusal').textContent.includes('nobody')")
+    assert "expected a host: a, b, c" in said(browser, "#hands > .refusal")
+    assert len(labels(name)) == 2
+    for _ in range(2):
+        ask(name, "undo", by="jo")
+    browser.until("document.querySelectorAll('.faults li').length === 0")
+
+
+def test_kill_9_of_the_page_leaves_the_lab_and_the_lease_as_they_are(watched_lab, page, browser: Browser):
+    folder, name = watched_lab
+    open_live(browser, page.by_hand)
+    browser.script("document.querySelector('#lease').value = '10s'")
+    browser.drag(*around(browser, "c"))
+    browser.until("labPage.history.faults.some(fault => fault && fault.label === 'partition a, b | c')")
+    assert page.end(signal.SIGKILL) == -signal.SIGKILL
+    browser.until("document.documentElement.dataset.link === 'away'")
+    eventually(lambda: not ask(name, "inspect")["cut"], what="the end of the lease")
+    history = Path(ask(name, "state")["run_dir"]) / HISTORY
+    begun, ended = eventually(lambda: both_ends(history, "partition a, b | c"), what="the end in the history")
+    assert ended.t - begun.t >= 10 * 10**9  # its own time, not the page's
+    again = WatchCommand(name, folder)
+    open_live(browser, again.to_look)
+    until_cells(browser, WHOLE)
+    assert again.end() == 0
+
+
+def test_what_cannot_be_watched_is_said(tmp_path):
+    told = lab("watch", "nobody", cwd=tmp_path, code=2)
+    assert "no lab named nobody runs" in told.stderr
+    told = lab("watch", "--tui", "nobody", cwd=tmp_path, code=2)
+    assert "no lab named nobody runs" in told.stderr
+
+
+def test_the_end_of_the_lab_is_told_and_the_page_keeps_its_past(watched_lab, page, browser: Browser):
+    """The last test: it takes the lab down that the others use."""
+    folder, name = watched_lab
+    open_live(browser, page.to_look)
+    lab("down", "--name", name, cwd=folder)
+    browser.until("document.documentElement.dataset.link === 'ended'")
+    assert "is down" in said(browser, "#hands .link")
+    assert browser.script("labPage.history.events.length") > 0
+    assert page.end() == 0
