@@ -219,11 +219,13 @@ class VerbMethods:
         host: str | None = None,
         latency: int | str | None = None,
         full: bool | None = None,
+        torn: bool | None = None,
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `slow_disk: {host: a, latency: 200ms}`, `{host: a, full: true}`: every synced write takes so
-        long, or there is no room; with `for` until then"""
+        """In a scenario `slow_disk: {host: a, latency: 200ms}`, `{host: a, full: true}`, `{host: a, torn: true}`:
+        every synced write takes so long, or there is no room; with `for` until then. With `torn` the disk lies
+        about syncs: what is written meanwhile is torn if the host's power is cut (`kill: {host: a}`)"""
     def clock(
         self,
         *,

@@ -101,8 +101,9 @@ class Host(Protocol):
 class Adjustable(Protocol):
     """A host whose devices can be disturbed; what `slow_disk` and `clock` steps need, for backends that offer them."""
 
-    async def set_disk(self, *, latency: int, full: bool) -> None:
-        """From now on a synced write takes so many nanoseconds, or waits until there is room."""
+    async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
+        """From now on a synced write takes so many nanoseconds, or waits until there is room; with `torn` what is
+        written from now on is torn when the power is cut."""
         ...
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:

@@ -17,6 +17,7 @@ class SimDisk:
         """Why there is no room; empty: there is."""
         self.writes = 0
         self._before: dict[str, bytes | None] | None = None
+        self._torn: dict[str, None] | None = None
 
     def persist(self, items: list[tuple[str, bytes]]) -> None:
         """Durable from now on. `EnvironmentProblem` when there is no room."""
@@ -29,6 +30,8 @@ class SimDisk:
         """Durable from now on, unless the disk loses."""
         if self._before is not None:
             self._before.setdefault(key, self.stored.get(key))
+        if self._torn is not None:
+            self._torn[key] = None
         self.stored[key] = data
         self.writes += 1
 
@@ -40,6 +43,16 @@ class SimDisk:
     @loses.setter
     def loses(self, value: bool) -> None:
         self._before = {} if value else None
+
+    @property
+    def tears(self) -> bool:
+        """Whether what is written is torn by a power cut: a peer that starts then goes without it."""
+        return self._torn is not None
+
+    @tears.setter
+    def tears(self, value: bool) -> None:
+        if value != self.tears:
+            self._torn = {} if value else None
 
     def settle(self) -> None:
         """What is in the cache is written."""
@@ -53,6 +66,10 @@ class SimDisk:
                 del self.stored[key]
             else:
                 self.stored[key] = data
+        for key in self._torn or ():
+            self.stored.pop(key, None)
+        if self._torn is not None:
+            self._torn.clear()
         self.settle()
 
     def erase(self) -> None:

@@ -17,18 +17,20 @@ from lab.scenario.without_effect import ScenarioReach
 
 
 class SlowDisk(Model):
-    """A host's disk takes so long for every synced write, or is full."""
+    """A host's disk takes so long for every synced write, or is full, or lies: a power cut tears what it has taken."""
 
     host: Name
     latency: Duration = 200 * UNITS["ms"]
     full: bool = False
+    torn: bool = False
     for_: Duration | None = Field(None, alias="for")
 
 
 async def _adjust(device: Adjustable, in_force: Sequence[SlowDisk], struck: bool) -> None:
     """Of several the slowest counts, and one that is full is enough."""
     latency = max((one.latency for one in in_force), default=0)
-    await device.set_disk(latency=latency, full=any(one.full for one in in_force))
+    full, torn = any(one.full for one in in_force), any(one.torn for one in in_force)
+    await device.set_disk(latency=latency, full=full, torn=torn)
 
 
 class DiskTrouble(Fault):
@@ -40,6 +42,7 @@ class DiskTrouble(Fault):
     def __init__(self, body: SlowDisk) -> None:
         self.victim = ("slow_disk", body.host)
         self.label = f"slow_disk {body.host} {'full' if body.full else format_duration(body.latency)}"
+        self.label += ", torn by a power cut" if body.torn else ""
         self._body = body
 
     async def inject(self, bench: Bench, step: int) -> None:
@@ -54,8 +57,11 @@ class DiskTrouble(Fault):
 class _SlowDisk(Verb[SlowDisk]):
     name = "slow_disk"
     model = SlowDisk
-    form = "`slow_disk: {host: a, latency: 200ms}`, `{host: a, full: true}`"
-    about = "every synced write takes so long, or there is no room; with `for` until then"
+    form = "`slow_disk: {host: a, latency: 200ms}`, `{host: a, full: true}`, `{host: a, torn: true}`"
+    about = (
+        "every synced write takes so long, or there is no room; with `for` until then. With `torn` the disk lies about "
+        "syncs: what is written meanwhile is torn if the host's power is cut (`kill: {host: a}`)"
+    )
     takes_for = "lasts"
     needs = ("disk",)
     odds = 2
@@ -64,8 +70,8 @@ class _SlowDisk(Verb[SlowDisk]):
         yield from known.host((*where, "host"), body.host)
 
     def without_effect(self, where: Where, body: SlowDisk, world: ScenarioReach) -> Iterator[Problem]:
-        if not body.latency and not body.full:
-            yield Problem(where, "a disk as fast as ever", "`latency` above 0, or `full: true`")
+        if not body.latency and not body.full and not body.torn:
+            yield Problem(where, "a disk as fast as ever", "`latency` above 0, `full: true` or `torn: true`")
 
     def plan(self, body: SlowDisk, planning: Planning) -> Fault:
         return DiskTrouble(body)

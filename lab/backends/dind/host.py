@@ -130,6 +130,7 @@ class DindHost(ObservedHost):
             await self.power_on()
             await self._fabric.plug([(self.name, self.pid)])
             await self.finish()
+            await self.tear()
 
     async def kill(self) -> None:
         """Power off: every process dies at once, the cables with them; the disk stays."""

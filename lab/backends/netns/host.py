@@ -97,6 +97,7 @@ class NetnsHost(ObservedHost):
             await self.prepare()
             await self._fabric.plug([(self.name, self.pid)])
             await self.finish()
+            await self.tear()
 
     async def kill(self) -> None:
         """Power off: every process dies at once, the cables with them; the disk stays."""

@@ -32,6 +32,14 @@ WEAVE_SOCKET = "/run/weave/router.sock"
 """The daemon's control socket, on the host."""
 DISTURBANCE = "/run/overlay-disturbance"
 """Where the host's daemon looks for what the lab does to its clock and its disk."""
+STATE_FILES = "/var/lib/weave"
+"""Where the host's daemon keeps its state."""
+_TEAR = """\
+import os, sys
+for entry in os.scandir(sys.argv[1]):
+    if entry.name.endswith(".state") and entry.stat().st_mtime_ns >= int(sys.argv[2]):
+        os.truncate(entry.path, entry.stat().st_size // 2)
+"""
 _KILL_DAEMON = """\
 import os, signal, socket, struct, sys
 with socket.socket(socket.AF_UNIX) as control:
@@ -176,6 +184,8 @@ class ObservedHost(ABC):
         """Whether that command is to be run in the lab's own namespaces; a whole command line is then added to it."""
         self.ahead = 0
         """Nanoseconds by which the host's monotonic clock is ahead of this process's; a kernel shared means none."""
+        self._lies_since = 0
+        """Since when (time of day, ns) the disk has been lying about what it has written; 0: it does not."""
         self._origin = origin
         """What this process's clock showed when the run started."""
 
@@ -230,8 +240,9 @@ class ObservedHost(ABC):
         """See `lab.contracts.lab.Adjustable`: the clock of the host's daemon, for hosts share the machine's."""
         await self.disturb("clock", "-" if offset is None else str(offset), str(drift))
 
-    async def set_disk(self, *, latency: int, full: bool) -> None:
+    async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
         """See `lab.contracts.lab.Adjustable`: the writes of the host's daemon."""
+        self._lies_since = (self._lies_since or time.time_ns()) if torn else 0
         await self.disturb("disk", str(latency), str(int(full)))
 
     @property
@@ -244,6 +255,14 @@ class ObservedHost(ABC):
         result = await self.exec(["python3", "-ISc", _STRESS, str(millicores), str(memory)])
         if result.code:
             raise LabError(f"{self.name} cannot be kept busy: {result.err.strip().rpartition(chr(10))[2]}")
+
+    async def tear(self) -> None:
+        """After a power cut, before anything else runs: what the disk had not really written is cut in half."""
+        if since := self._lies_since:
+            self._lies_since = 0
+            result = await self.exec(["python3", "-ISc", _TEAR, STATE_FILES, str(since)])
+            if result.code:
+                raise LabError(f"the disk of {self.name} cannot be torn: {result.err.strip()}")
 
     async def disturb(self, *words: str) -> None:
         """Change the file that the host's daemon looks at (`overlay.runtime.disturbance`)."""

@@ -223,8 +223,9 @@ class SimHost:
 
     # --- devices ----------------------------------------------------------------------------------------------------
 
-    async def set_disk(self, *, latency: int, full: bool) -> None:
+    async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
         """See `lab.contracts.lab.Adjustable`."""
+        self._peer.disk.tears = torn
         self._peer.disk.latency = latency
         self._peer.disk.full = "no space left on device" if full else ""
 

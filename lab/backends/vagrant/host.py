@@ -217,7 +217,7 @@ class VagrantHost(ObservedHost):
         self._powered()
         await self._guest.skew(offset, drift)
 
-    async def set_disk(self, *, latency: int, full: bool) -> None:
+    async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
         """See `lab.contracts.lab.Adjustable`; scenarios that want it are refused."""
         raise LabError(f"the disk of {self.name} cannot be disturbed: a hypervisor's disks have no such knob")
 
