@@ -7,6 +7,7 @@ import { hide, show } from "./tooltip.js";
 import { clock, count, natural, span } from "./words.js";
 
 const LETTERS = 14; // most letters of a name at the edge
+const READABLE = 11; // pixels of a cell from which names stand at the edge
 
 export function matrix(page) {
   const canvas = h("canvas", { tabindex: "0", role: "img", "aria-describedby": "matrix-keys" });
@@ -46,9 +47,10 @@ export function matrix(page) {
     if (!names.length) return;
     const room = scroll.clientWidth || 320;
     edge = Math.min(110, 12 + 6.2 * Math.min(LETTERS, Math.max(...names.map((each) => each.length))));
-    const fit = Math.max(4, Math.min(34, (room - edge - 4) / names.length));
+    let fit = Math.min(34, (room - edge - 4) / names.length);
+    if (fit < READABLE) fit = Math.max(4, Math.min(READABLE - 1, (room - 12) / names.length)); // without names there is more room
     size = Math.floor(fit + (Math.max(30, fit) - fit) * (zoom.valueAsNumber / 100));
-    const labelled = size >= 11;
+    const labelled = size >= READABLE;
     if (!labelled) edge = 8;
     const side = edge + size * names.length + 2;
     const pen = sized(canvas, side, side), colour = colours();
