@@ -115,7 +115,7 @@ class Feed:
         for key in ("took", "within", "expect", "error", "hosts", "by", "lease", "from", "to"):
             if detail.get(key):
                 made[key] = detail[key]
-        if verb.lasts and event.phase != "end" and event.ok is not False:
+        if verb.lasts and not verb.setup and event.phase != "end" and event.ok is not False:
             made["fault"] = len(self._faults)
             self._faults.append(event)
             if COLOUR.fullmatch(colour := str(detail.get("colour") or "")):

@@ -15,7 +15,7 @@ from lab.report.page import data_of
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 
 
-@pytest.mark.parametrize("name", ["partition", "churn", "policy", "scale", "ring"])
+@pytest.mark.parametrize("name", ["partition", "churn", "policy", "scale", "ring", "steady-load"])
 def test_the_page_shows_what_the_checkers_judge(name: str, tmp_path: Path) -> None:
     words = ["run", str(SCENARIOS / f"{name}.yaml"), "--backend", "sim", "--out", str(tmp_path), "--no-figures"]
     done = CliRunner().invoke(lab, words)
