@@ -82,7 +82,7 @@ async def serve_page(
             outer = await _listen(page, only, (wanted.listen,), wanted.port, ends)
             shown = f"[{wanted.listen}]" if ":" in wanted.listen else wanted.listen
             say(f"for the class   http://{shown}:{outer}/#{only.look}")
-            say(f"warning: whoever reaches {wanted.listen} and has this address, or reads it on the network, sees all")
+            say(f"warning: anyone who reaches {wanted.listen} and knows or overhears this address sees all")
             say("         that this lab records; nobody can change anything from there")
         if wanted.browser:
             ends.enter_context(_opened(f"http://127.0.0.1:{port}/#{keys.change or keys.look}"))

@@ -15,12 +15,12 @@ _MAX_JOINED: Final = 65_000
 class _SegmentRun:
     """Consecutive TCP packets of one flow that become one super-packet for the port."""
 
-    __slots__ = ("found", "frames", "length", "next", "octets", "open")
+    __slots__ = ("found", "frames", "length", "next", "open", "total")
 
     def __init__(self, frame: bytes, found: Layers) -> None:
         self.frames = [frame]
         self.found = found
-        self.length = self.octets = len(frame)
+        self.length = self.total = len(frame)
         self.next = int.from_bytes(frame[found.transport + 4 : found.transport + 8], "big") + len(frame) - found.end
         self.open = len(frame) > found.end
 
@@ -58,12 +58,12 @@ class Delivery:
                 run.open
                 and here == run.next & 0xFFFFFFFF
                 and found.end < len(frame) <= run.length
-                and run.octets < _MAX_JOINED - len(frame)
+                and run.total < _MAX_JOINED - len(frame)
                 and inner.same_flow(run.frames[0], frame, found)
             ):
                 run.frames.append(frame)
                 run.next += len(frame) - found.end
-                run.octets += len(frame) - found.end
+                run.total += len(frame) - found.end
                 run.open = len(frame) == run.length and not frame[found.transport + 13] & 9
                 return True
             self._end_run()
@@ -97,7 +97,7 @@ class Delivery:
                 if frame[:end] == before + (run.next & 0xFFFFFFFF).to_bytes(4, "big") + after:
                     run.frames.append(frame)
                     run.next += length - end
-                    run.octets += length - end
+                    run.total += length - end
                     room -= 1
                     continue
             refused += not self.frame(frame, True)
@@ -107,5 +107,5 @@ class Delivery:
                 length, end = run.length, run.found.end
                 if not first[transport + 13] & 9:
                     before, after = first[: transport + 4], first[transport + 8 : end]
-                    room = (_MAX_JOINED - run.octets) // (length - end)
+                    room = (_MAX_JOINED - run.total) // (length - end)
         return refused

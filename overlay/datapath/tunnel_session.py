@@ -58,7 +58,7 @@ class TunnelSession:
     """The session with one neighbour, as long as its connection lasts."""
 
     __slots__ = (
-        "_now", "_row", "_row_head", "_sends", "_waiting", "_waiting_octets", "_waiting_way", "address", "counter",
+        "_now", "_row", "_row_head", "_sends", "_waiting", "_waiting_size", "_waiting_way", "address", "counter",
         "frames", "frames_before", "name", "opener", "room", "sealed", "sealer", "sent", "size", "tag", "window",
     )  # fmt: skip
 
@@ -78,7 +78,7 @@ class TunnelSession:
         self._waiting: list[tuple[bytes, bool]] = []
         """Small frames for the peer of one way, not in a packet yet."""
         self._waiting_way: TunnelRoute | None = None
-        self._waiting_octets = 0
+        self._waiting_size = 0
         self._row: list[bytes] = []
         """Contents of packets that wait to be sent: of one length and with one prefix, the last may be shorter."""
         self._row_head = b""
@@ -99,12 +99,12 @@ class TunnelSession:
         if len(frame) > _SMALL or len(pieces) > 1:
             self.pack(way.heads[partial], pieces, now)
             return
-        octets = self._waiting_octets + BUNDLED + len(frame)
-        if self._waiting and (way is not self._waiting_way or octets > self.room):
+        filled = self._waiting_size + BUNDLED + len(frame)
+        if self._waiting and (way is not self._waiting_way or filled > self.room):
             self._close()
-            octets = BUNDLED + len(frame)
+            filled = BUNDLED + len(frame)
         self._waiting.append((frame, partial))
-        self._waiting_way, self._waiting_octets, self._now = way, octets, now
+        self._waiting_way, self._waiting_size, self._now = way, filled, now
 
     def pack(self, head: bytes, frames: list[bytes], now: int) -> None:
         """Queue packets with these first 16 bytes and these contents (of one length, the last may be shorter)."""
@@ -122,7 +122,7 @@ class TunnelSession:
         """What waits becomes a packet: one frame as any other, several as one content."""
         waiting, way = self._waiting, self._waiting_way
         assert way is not None
-        self._waiting, self._waiting_octets = [], 0
+        self._waiting, self._waiting_size = [], 0
         if len(waiting) == 1:
             ((frame, partial),) = waiting
             self._queue(way.heads[partial], [frame])

@@ -31,7 +31,7 @@ MAX_HANDSHAKE: Final = 16 * 1024
 """Bytes of one message until the other side's `Accept` has come."""
 REKEY_TIME: Final = 3600 * SECOND
 REKEY_FRAMES: Final = 1 << 20
-REKEY_OCTETS: Final = 1 << 32
+REKEY_BYTES: Final = 1 << 32
 """A sender changes its key after so long, so many frames, so many bytes, whichever comes first."""
 
 _LENGTH: Final = 4
@@ -55,7 +55,7 @@ _DECISIVE = (PakeShare, Resume, Confirm)
 class _Direction:
     """One direction's keys and counters. A nonce is the frame's number under its key, 12 bytes, big-endian."""
 
-    __slots__ = ("cipher", "frames", "octets", "root", "since")
+    __slots__ = ("cipher", "frames", "root", "sealed_bytes", "since")
 
     def __init__(self, root: bytes, now: int) -> None:
         self.begin(root, now)
@@ -67,7 +67,7 @@ class _Direction:
         self.root = root
         self.cipher = AESGCM(epoch_key(root))
         self.frames = 0
-        self.octets = 0
+        self.sealed_bytes = 0
         self.since = now
 
     def step(self, now: int) -> None:
@@ -76,12 +76,12 @@ class _Direction:
 
     @property
     def worn(self) -> bool:
-        return self.frames >= REKEY_FRAMES or self.octets >= REKEY_OCTETS
+        return self.frames >= REKEY_FRAMES or self.sealed_bytes >= REKEY_BYTES
 
     def nonce(self, size: int) -> bytes:
         nonce = self.frames.to_bytes(12, "big")
         self.frames += 1
-        self.octets += size
+        self.sealed_bytes += size
         return nonce
 
 

@@ -46,8 +46,8 @@ def keep_heap() -> None:
     the kernel with each of them, and get again page by page, zeroed. Other C libraries are left as they are."""
     mallopt = getattr(_libc, "mallopt", None)
     if mallopt is not None:
-        for what, octets in ((_M_TRIM_THRESHOLD, _KEPT), (_M_TOP_PAD, _KEPT // 4), (_M_MMAP_THRESHOLD, _KEPT // 4)):
-            mallopt(what, octets)
+        for what, value in ((_M_TRIM_THRESHOLD, _KEPT), (_M_TOP_PAD, _KEPT // 4), (_M_MMAP_THRESHOLD, _KEPT // 4)):
+            mallopt(what, value)
 
 
 class ReceiveBuffers:
@@ -108,21 +108,21 @@ class ReceiveBuffers:
         row: list[memoryview] = []
         rows: list[tuple[list[memoryview], int, bytes]] = []
         view, names, stride = self._view, self._names, self._stride
-        octets, piece, of = 0, 0, b""
+        total, piece, of = 0, 0, b""
         for slot, (named, controlled, length) in enumerate(self._filled(number)):
             name = names[slot * _NAME : slot * _NAME + named]
             data = view[slot * stride : slot * stride + length]
             segment = self._segment(slot) if controlled else 0
-            octets += length
+            total += length
             if segment and segment < length:
                 rows.append(([data, data[:0]], segment, bytes(name)))
                 of = b""
-            elif name == of and 0 < length <= piece and octets <= _MOST_JOINED:
+            elif name == of and 0 < length <= piece and total <= _MOST_JOINED:
                 row.append(data)
                 if length < piece:  # a shorter one is the last of its row
                     of = b""
             else:
-                row, octets, piece, of = [data], length, length, bytes(name)
+                row, total, piece, of = [data], length, length, bytes(name)
                 rows.append((row, piece, of))
         return [(b"".join(row), piece if len(row) > 1 else 0, self._source(name)) for row, piece, name in rows]
 
