@@ -111,7 +111,7 @@ gallery: setup            ## make the README's picture again: the partition, as 
 	@$(PY) -m lab.cli run scenarios/partition.yaml --backend sim
 	@$(PY) -m lab.report.gallery reports/partition/latest --at 20 --height 1500
 
-sessions: setup           ## ten sessions by hand in standing labs, saved and replayed on real packets and in virtual time
+sessions: setup           ## eleven sessions by hand in standing labs, saved and replayed on real packets and in virtual time
 	SESSIONS=all $(PY) -m pytest -q tests/system/test_saved_sessions_replay.py
 
 schema: setup             ## write docs/scenario.schema.json and the table of steps in docs/scenarios.md again

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ from overlay import __version__
 from overlay.clean import LINES, clean, clean_json, clean_tree
 
 if TYPE_CHECKING:
-    from lab.backends.netns import LabClient
+    from lab.backends.netns import LabName
 
 SHELL = ("sh", "-c", "command -v bash >/dev/null && exec bash -i || exec sh -i")
 
@@ -105,6 +106,8 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
         refresh(out.absolute())
     if code == 0:
         click.echo(f"the lab is up: {staying(name)}")
+        lab = lab_command()
+        click.echo(f"by hand:       {lab} partition A B --for 10s, {lab} status, {lab} undo, {lab} save FILE")
         click.echo(f"its run is written to {shown(run_dir)}")
     return code
 
@@ -114,8 +117,8 @@ def take_down(name: str) -> None:
     from lab.backends.netns import LabClient, find
 
     lab = find(name)
+    run_dir = _run_of(lab) if lab.uid == os.geteuid() else None
     with LabClient(lab) as client:
-        run_dir = _run_of(client)
         asked = client.down()
     click.echo(f"{lab.name} is down" + ("" if asked else ": it did not end by itself, so it was killed"))
     if run_dir is not None and (run_dir / SUMMARY).is_file():
@@ -124,10 +127,14 @@ def take_down(name: str) -> None:
         click.echo(f"draw:   {lab_command()} report {shlex.quote(str(shown(run_dir)))}")
 
 
-def _run_of(client: "LabClient") -> Path | None:
-    """Where a lab writes its run; None where it writes none, or does not answer."""
+def _run_of(lab: "LabName") -> Path | None:
+    """Where a standing lab writes its run; None where another command sees to that, or it does not answer."""
+    from lab.backends.netns import LabClient
+
     try:
-        return Path(client.call("state")["run_dir"])
+        with LabClient(lab) as client:
+            state = client.call("state")
+        return Path(state["run_dir"]) if state["stands"] else None
     except (LabError, KeyError, TypeError):
         return None
 

@@ -224,6 +224,7 @@ class Hands:
             "scenario": self.timeline.resolved.to_json(),
             "now": stage.lab.now() if stage is not None else 0,
             "open": self.is_open,
+            "stands": self.stands,
         }
 
     # Internals

@@ -1,6 +1,6 @@
 """Sessions by hand in standing labs, saved and replayed on real packets and in virtual time: each is valid on both.
 
-`make sessions` plays all ten, any other run two of them.
+`make sessions` plays all of them, any other run two.
 """
 
 import json
@@ -24,6 +24,7 @@ SESSIONS = {
     "hosts switched off": ["kill --host b --for 1s", "kill --host c", "restart --host c", AGREE, REACH],
     "paused and resumed": ["pause --service web-2", "resume --service web-2", "pause c --for 300ms", REACH],
     "scaled": ["scale web 5", REACH, "scale web 2", "remove-service web", "run-service web", REACH],
+    "links": ["link a b --delay 20ms --both", REACH, "link b c --rate 10mbit --for 500ms", "heal", REACH],
     "blocked": ["block --tcp 9999 --hosts a,b", REACH, "undo", "mtu 1400 --for 500ms", REACH],
     "addresses and policies": ["policy deny from web to web:9999 --force", "attach solo --address 10.99.0.1/24",
                                "detach solo --address 10.99.0.1/24", REACH],

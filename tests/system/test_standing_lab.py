@@ -77,7 +77,6 @@ def test_what_makes_no_sense_now_is_refused_and_touches_nothing(tmp_path: Path) 
             ({"step": {"heal": "all"}, "lease": SECOND}, "`for` with"),
             ({"step": ["kill"]}, "found no step, expected one as a scenario has it"),
             ({"step": {"klil": "a"}}, "did you mean 'kill'"),
-            ({"step": {"clock": {"host": "a", "offset": "1s"}}}, "netns refuses: clock: "),
         ):
             with pytest.raises(LabError, match=says):
                 ask(name, "step", **request)

@@ -36,7 +36,7 @@ _ENTRY = re.compile(rf"@{_PREFIX}/(0|[1-9][0-9]{{0,9}})/([^/\n]{{1,64}})")
 """A lab's name as /proc/net/unix shows it."""
 _NOBODY = (1 << 32) - 1
 """The uid that stands for none, so the last that is one is below it."""
-_PATIENCE = {"inspect": 20.0, "status": 20.0, "supervisor": 20.0, "down": 10.0}
+_PATIENCE = {"inspect": 20.0, "status": 20.0, "state": 20.0, "supervisor": 20.0, "down": 10.0}
 """Seconds in which a lab that is well answers this, on a machine that is busy."""
 _LONG = 120.0
 """The same for what takes the lab's own time (power on, a cut); the time of a command comes on top."""
