@@ -22,8 +22,9 @@ from lab.fabric.syscalls import set_process_name
 
 _AT_ONCE = 64
 """Frames that leave before it is seen what has come."""
-_ROOM = 512 << 20
-"""Bytes of frames under way, at most."""
+_ROOM = 256 << 20
+"""Bytes of frames under way, at most, with what each takes in memory on top."""
+_EACH = 250
 _IDLE = 1_000_000_000
 """Nanoseconds to sleep where nothing is under way."""
 _LOOK = 64
@@ -77,7 +78,7 @@ class Worker:
                     direction.fails()
                     continue
                 number += 1
-                self._held += len(frame)
+                self._held += len(frame) + _EACH
                 data = flipped(frame, direction.corrupts()) if corrupt else frame
                 heappush(queue, (due, number, came, data, direction, port))
         self._number = number
@@ -90,7 +91,7 @@ class Worker:
             if not queue or queue[0][0] > clock():
                 return
             due, _, came, frame, direction, port = heappop(queue)
-            self._held -= len(frame)
+            self._held -= len(frame) + _EACH
             if direction.cut:
                 direction.stopped()
             elif port.send(frame):
