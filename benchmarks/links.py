@@ -3,16 +3,21 @@
 Datagrams of 1,000 bytes from host to host of a lab of namespaces (`lab.backends.netns.link_check`), every link made by
 the relay (`OVERLAY_LAB_LINKS=relay`), in a process of the user `nobody` where the benchmark is started as root. Delays
 count from the sender's call to the kernel's time stamp at the receiver, so they hold what the cables take, which the
-row "no link" has. Sender, relay and receiver share the machine's cores with whatever else runs: the load says how much.
-Where that is more than the cores can do, an ordinary user's relay gets its fair share and is late; root's has a
-real-time class. A packet costs the relay some 17 us of a core (measured at 25,000 a second: 9 in Python, 8 in the
-kernel).
+row "no link" has. Sender, relay and receiver share the machine's cores. Started as root the benchmark gives all of its
+processes the same higher priority (nice -20), so that what else runs on the machine disturbs as little as on an idle
+one; the rights of an ordinary user stay those of an ordinary user. Rows "as root" are of a relay with its real-time
+class. Without that priority, at a load of 13 on 2 cores, an ordinary user's relay got its fair share of them and no
+more: 18,000 a second, half a second late; root's had all of it in time. A packet costs the relay some 17 us of a core
+(at 25,000 a second: 9 in Python, 8 in the kernel).
 """
 
+import contextlib
 import os
 import pwd
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,18 +96,38 @@ def _round(*, ordinary: bool) -> list[Measured]:
     if ordinary and os.geteuid() == 0:
         nobody = pwd.getpwnam("nobody")
         who = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.links"],
-        env={**os.environ, SWITCH: "relay", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"},
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        check=False,
-        **who,
-    )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.links"],
+            env={**os.environ, SWITCH: "relay", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=Path(__file__).parents[1],
+            stdout=out,
+            stderr=errors,
+            **who,
+        )
+        while process.poll() is None:
+            _prefer(process.pid)
+            time.sleep(0.05)
+        out.seek(0)
+        errors.seek(0)
+        text, complaint = out.read(), errors.read()
     try:
-        return msgspec.json.decode(done.stdout, type=list[Measured])
+        return msgspec.json.decode(text, type=list[Measured])
     except msgspec.MsgspecError:
-        raise LabError(f"bench links: the measuring process failed: {done.stderr.decode()[-2000:]}") from None
+        raise LabError(
+            f"bench links: the measuring process failed: {complaint.decode(errors='replace')[-2000:]}"
+        ) from None
+
+
+def _prefer(pid: int) -> None:
+    """Give a process, and all below it, the highest priority of its session and in it, as far as this user may."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text("-20", encoding="utf-8")
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, -20)
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split():
+            _prefer(int(child))
 
 
 if __name__ == "__main__":
