@@ -23,7 +23,7 @@ __all__ = [
     "Done",
     "Key",
     "Poller",
-    "Shared",
+    "SharedByTries",
     "SimulatedTry",
     "decode_command",
     "encode_command",
@@ -114,7 +114,7 @@ class Poller(Protocol):
         ...
 
 
-class Shared(Protocol):
+class SharedByTries(Protocol):
     """What the tries of one container share."""
 
     def once(self, key: object, make: Callable[[int, int, Poller], T]) -> T:

@@ -14,7 +14,7 @@ from overlay.compiled_policy import Protocol
 
 if TYPE_CHECKING:
     from lab.contracts.lab import Probe
-    from lab.contracts.probe import Attempt, Closable, Poller, Shared, SimulatedTry
+    from lab.contracts.probe import Attempt, Closable, Poller, SharedByTries, SimulatedTry
 
 __all__ = [
     "PROBES",
@@ -42,7 +42,7 @@ class ProbeKind(KindWithOptions):
     """container: any; port: one whose service has a port; name: a name server, for what stands in `name`."""
     protocol: Protocol
     """What packet filters and policies take it for."""
-    attempt: "Callable[[Probe, int, int, Shared], Attempt]"
+    attempt: "Callable[[Probe, int, int, SharedByTries], Attempt]"
     """A try on real hosts: (probe, when it was due, its number in this agent, what it shares with others)."""
     simulate: "Callable[[SimulatedTry], None]"
     """A try on simulated hosts: calls one method of what it is given, which does the rest."""

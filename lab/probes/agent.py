@@ -64,7 +64,7 @@ class _Container:
 
 
 class _Shared:
-    """What the tries of one container share (`lab.contracts.probe.Shared`)."""
+    """What the tries of one container share (`lab.contracts.probe.SharedByTries`)."""
 
     __slots__ = ("_agent", "_container")
 

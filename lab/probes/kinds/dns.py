@@ -6,7 +6,7 @@ from select import EPOLLIN
 from dnslib import AAAA, EDNS0, RCODE, A, DNSError, DNSRecord
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
 from lab.probes.tries import SocketTry, error_text
 
@@ -56,7 +56,7 @@ class DnsTry(SocketTry):
         self.done(self, not problem, problem, found)
 
 
-def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> DnsTry:
+def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> DnsTry:
     return DnsTry(probe, due, number)
 
 

@@ -5,7 +5,7 @@ import socket
 from select import EPOLLIN, EPOLLOUT
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
 from lab.probes.http import HttpError, HttpGet
 from lab.probes.tries import SocketTry, error_text
@@ -56,7 +56,7 @@ class HttpTry(SocketTry):
             self.done(self, status == 200, "" if status == 200 else f"status {status}", ())
 
 
-def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> HttpTry:
+def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> HttpTry:
     return HttpTry(probe, due, number)
 
 

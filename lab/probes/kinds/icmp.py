@@ -9,7 +9,7 @@ import struct
 from select import EPOLLIN
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
 from lab.probes.tries import Try, family_of
 
@@ -111,7 +111,7 @@ class IcmpTry(Try):
 
     __slots__ = ("_done", "_shared", "_used")
 
-    def __init__(self, probe: Probe, due: int, number: int, shared: Shared) -> None:
+    def __init__(self, probe: Probe, due: int, number: int, shared: SharedByTries) -> None:
         super().__init__(probe, due, number)
         self._shared = shared
         self._used: EchoSocket | None = None

@@ -6,7 +6,7 @@ import time
 from select import EPOLLIN
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
 from lab.probes.echo import HEADER, LARGEST, Echo, question, read_answer
 from lab.probes.kinds.udp import number_faults
@@ -85,7 +85,7 @@ class JitterTry(SocketTry):
         self.done(self, self.took is not None, "" if self.took is not None else "timeout", ())
 
 
-def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> JitterTry:
+def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> JitterTry:
     return JitterTry(probe, due, number)
 
 

@@ -9,7 +9,7 @@ how much of the time was the sender's own.
 from collections.abc import Iterator
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Attempt, Shared, SimulatedTry
+from lab.contracts.probe import Attempt, SharedByTries, SimulatedTry
 from lab.kinds.options import OptionFault, Options
 from lab.kinds.probes import PROBES, ProbeKind
 
@@ -19,7 +19,7 @@ ASKING = ("http", "icmp", "udp")
 """The kinds of which a load can be made."""
 
 
-def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> Attempt:
+def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> Attempt:
     return PROBES.get(str(probe.options["by"])).attempt(probe, due, number, shared)
 
 

@@ -12,7 +12,7 @@ import time
 from select import EPOLLIN, EPOLLOUT
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
 from lab.probes.echo import both_families
 from lab.probes.kinds.udp import number_faults
@@ -166,7 +166,7 @@ class ThroughputSink:
         self._poller.watch(sock.fileno(), EPOLLIN, receiving.ready)
 
 
-def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> ThroughputTry:
+def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> ThroughputTry:
     return ThroughputTry(probe, due, number)
 
 

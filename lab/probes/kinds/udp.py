@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from select import EPOLLIN
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.options import OptionFault, Options
 from lab.kinds.probes import ProbeKind
 from lab.probes.echo import HEADER, LARGEST, Echo, question, read_answer
@@ -59,7 +59,7 @@ def number_faults(options: Options, ranges: dict[str, tuple[int, int]]) -> Itera
 RANGES = {"port": (1, 65535), "size": (HEADER, LARGEST)}
 
 
-def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> UdpTry:
+def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> UdpTry:
     return UdpTry(probe, due, number)
 
 

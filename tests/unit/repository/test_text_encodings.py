@@ -24,7 +24,8 @@ def unsaid(source: str) -> Iterator[ast.Call]:
         if "encoding" in named or None in named:
             continue
         if method and name in ("read_text", "write_text"):
-            if len(node.args) == (name == "write_text"):
+            of_click = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "formatter"
+            if len(node.args) == (name == "write_text") and not of_click:
                 yield node
         elif name == "fdopen" or name == "open":
             own = method and name == "open"  # `path.open(mode)`, and things that are no paths
@@ -48,6 +49,7 @@ def unsaid(source: str) -> Iterator[ast.Call]:
         ("path.read_text()", True),
         ("path.write_text(text)", True),
         ("path.write_text(text, 'utf-8')", False),
+        ("formatter.write_text(text)", False),
     ],
 )
 def test_what_is_found(line: str, found: bool) -> None:

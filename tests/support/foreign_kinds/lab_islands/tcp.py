@@ -5,7 +5,7 @@ import socket
 from select import EPOLLOUT
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import Done, Poller, Shared, SimulatedTry
+from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
 from lab.probes.tries import SocketTry, error_text
 
@@ -29,7 +29,7 @@ def _words(probe: Probe) -> bytes:
     return str(probe.options.get("send", "")).encode()
 
 
-def _attempt(probe: Probe, due: int, number: int, shared: Shared) -> TcpTry:
+def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> TcpTry:
     return TcpTry(probe, due, number)
 
 
