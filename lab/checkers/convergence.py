@@ -10,7 +10,13 @@ After a change, and until the next one, four things are watched, each on its own
 
 A metric's time, counted from the change, is when it became true *and stayed so* for `HOLD`, or until the step of the
 next change began. What comes after that is not convergence but an incident of its own: it is counted in `lapses`. A
-probe counts with its first try that was due after the change, a good one from the moment when its answer was in.
+probe counts with its first try that was due after the change, a good one from the moment when its answer was in. Where
+links lose packets a series is bad only after more failures in a row than they would make by themselves
+(`lab.checkers.losses`).
+
+What holds when the history ends and has not held for `HOLD` is not reached: nobody knows whether it would have lasted.
+Cut short by the next step it is reached, for many steps wait for just that, and what ends a wait must not count as a
+time that nobody saw the end of.
 
 `ConvergenceTracker` works record by record (the runner's `expect: converged` asks its `state()`); `convergence` runs
 one over a whole history. A record costs O(1), but for changes, which cost one pass over hosts and series.
@@ -99,20 +105,29 @@ class _Tally:
 class _SeriesTries:
     """The tries of one series since the change, judged."""
 
-    __slots__ = ("bad", "good_since", "goods", "should")
+    __slots__ = ("bad", "failed", "good_since", "goods", "row", "should")
 
-    def __init__(self, should: bool | None) -> None:
+    def __init__(self, should: bool | None, row: int | None) -> None:
         self.should = should
+        self.row = row
+        """So many failures in a row are bad; None: failures say nothing."""
         self.bad = -1
         """Due time of the latest bad try."""
+        self.failed: list[int] = []
+        """When tries were due that failed and were not bad so far, the latest; of links that lose packets only."""
         self.goods: deque[tuple[int, int]] = deque(maxlen=_KEPT)
         """(due, answered) of good tries, in the order of their reports."""
         self.good_since: int | None = None
         """When the first good try after the latest bad one was answered."""
 
-    def judge(self, due: int, done: int, good: bool) -> bool:
-        """Take a verdict; True when `good_since` changed."""
+    def judge(self, due: int, done: int, good: bool, *, failed: bool) -> bool:
+        """Take a verdict; True when `good_since` changed. `failed`: it is bad because nothing came back."""
         before = self.good_since
+        if failed and self.row != 1:
+            worst = self._end_of_row(due)
+            if worst is None:
+                return False
+            due = worst
         if good:
             self.goods.append((due, done))
             if due > self.bad and (before is None or done < before):
@@ -121,6 +136,16 @@ class _SeriesTries:
             self.bad = due
             self.good_since = min((when for since, when in self.goods if since > due), default=None)
         return self.good_since != before
+
+    def _end_of_row(self, due: int) -> int | None:
+        """The last due time of the row of failures that a failed try makes bad; None when it is too short for that."""
+        self.failed = [*self.failed[-_KEPT:], due]
+        if self.row is None:
+            return None
+        after = max((since for since, _ in self.goods if since < due), default=-1)
+        before = min((since for since, _ in self.goods if since > due), default=None)
+        row = [since for since in self.failed if since > after and (before is None or since < before)]
+        return max(row) if len(row) >= self.row else None
 
 
 class _Window:
@@ -153,7 +178,8 @@ class _Window:
     def result(self, until: int, ended_by: str) -> EventConvergence:
         took: dict[str, int | None] = {}
         for name, since in self.since.items():
-            at = self.settled.get(name, since)
+            # At the end of the history what has not held for long enough is not known to have settled.
+            at = self.settled.get(name, since if ended_by else None)
             took[name] = None if at is None else at - self.event.t
         overall = took.pop("overall", None)
         return EventConvergence(
@@ -215,6 +241,11 @@ class ConvergenceTracker:
             return list(self._done)
         return [*self._done, self._window.result(self._now, "")]
 
+    @property
+    def holding_since(self) -> int | None:
+        """Since when everything has held, if it does."""
+        return None if self._window is None else self._window.since.get("overall")
+
     def state(self) -> ConvergenceState:
         """Whether everything holds now. Before the first change nothing does."""
         window = self._window
@@ -243,12 +274,15 @@ class ConvergenceTracker:
                 self._done.append(self._window.result(event.t, label_of(event)))
             self._window = _Window(event)
             # Tries that were due before the change say nothing about it.
-            self._series = {key: _SeriesTries(None) for key in self._series}
+            self._series = {key: _SeriesTries(None, self.world.row(key)) for key in self._series}
         elif changes and event.phase == "start" and self._window is not None:
             # From now on the next step disturbs what has been reached, though it takes effect only at its end.
             self._window.closing = True
             return
         elif before == after:
+            if "links" in event.detail:
+                for key, series in self._series.items():
+                    series.row = self.world.row(key)
             return
         self._recount()
         self._rejudge()
@@ -290,7 +324,7 @@ class ConvergenceTracker:
         metric = "dns" if asks_name(sample.probe) else "reachability"
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _SeriesTries(self.world.demands(key))
+            series = self._series[key] = _SeriesTries(self.world.demands(key), self.world.row(key))
             if series.should is not None:
                 self._judged[metric] += 1
                 self._unsettled[metric][key] = None
@@ -302,7 +336,8 @@ class ConvergenceTracker:
         # What should be true has been the same since the last change; of names there is more to ask than that.
         good = self.world.good(sample) if metric == "dns" else sample.ok == series.should
         before = series.good_since
-        if good is None or not series.judge(sample.t, done, good):
+        failed = series.should is True and not sample.ok
+        if good is None or not series.judge(sample.t, done, good, failed=failed):
             return
         if series.good_since is None:
             self._unsettled[metric][key] = None
@@ -346,7 +381,7 @@ class ConvergenceTracker:
         for key, series in self._series.items():
             should = self.world.demands(key)
             if should != series.should:
-                series = self._series[key] = _SeriesTries(should)
+                series = self._series[key] = _SeriesTries(should, self.world.row(key))
             if should is None:
                 continue
             metric = _metric_of(key)

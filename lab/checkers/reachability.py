@@ -3,8 +3,9 @@
 A *wrong negative* is a try that failed though source and target run in hosts that can reach each other; a *wrong
 positive* one that succeeded though they cannot. From a change until reachability has settled (or the next change,
 if it never does) is a transition, and not judged here: how long that takes is `convergence`'s, whether it was too
-long is an expectation's. Single wrong tries are counted; two in a row of one series are an outage and make the
-run invalid, unless the machine was busy, which makes it unknown.
+long is an expectation's. Single wrong tries are counted; two in a row of one series, or more than links that lose
+packets would make by themselves, are an outage and make the run invalid, unless the machine was busy, which makes it
+unknown. So does a transition that never ends, if it leaves more tries unjudged than were judged.
 
 Findings: {series, should, start, end (ns, first and last wrong try), tries, busy}.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 from lab.checkers.outages import failed, in_rows
 from lab.checkers.run import RecordedRun
+from lab.checkers.settled import PATIENCE
 from lab.checkers.verdict import CheckResult, merge
 from lab.checkers.world import name_of
 from lab.kinds.probes import asks_name
@@ -51,6 +53,15 @@ def transitions(run: RecordedRun) -> list[tuple[int, int]]:
     return sorted(spans)
 
 
+def _unended(run: RecordedRun) -> list[tuple[int, int]]:
+    """(start, end) of what is left of transitions that did not end, after the time that they should have taken."""
+    return [
+        (change.t + PATIENCE, change.until)
+        for change in run.convergence
+        if change.metrics.get("reachability", 0) is None and change.until - change.t > PATIENCE
+    ]
+
+
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """The same times without overlaps; `spans` are sorted."""
     merged: list[tuple[int, int]] = []
@@ -77,15 +88,17 @@ def check_reachability(run: RecordedRun) -> CheckResult:
     under_way = _merged(transitions(run))
     starts = [start for start, _ in under_way]
     edges = sorted([change.t for change in run.convergence] + [run.end])
+    lasting = _unended(run)
     findings: list[dict[str, Any]] = []
-    judged = wrong = 0
+    judged = wrong = unjudged = 0
+    lossy = False
     for key, samples in run.series.items():
         if asks_name(key[0]):
             continue
         timeout = run.timeout(key[0])
 
         def is_wrong(sample: Sample, timeout: int = timeout) -> bool | None:
-            nonlocal judged, wrong
+            nonlocal judged, wrong, unjudged
             if failed(sample) is None:
                 return None
             good = run.judge(sample)
@@ -96,15 +109,28 @@ def check_reachability(run: RecordedRun) -> CheckResult:
                 end = sample.t + (timeout if sample.latency is None else sample.late + sample.latency)
                 settled = not any(sample.t <= edge < end for edge in edges)
             judged += settled
+            unjudged += good is not None and not settled and any(start < sample.t < end for start, end in lasting)
             wrong += settled and not good
             return settled and not good
 
-        findings += [_finding(run, name_of(key), row) for row, _ in in_rows(samples, is_wrong) if len(row) > 1]
+        for row, _ in in_rows(samples, is_wrong):
+            least = 1 if row[0].ok else run.row(row[0])
+            lossy = lossy or least != 1
+            if least is not None and len(row) >= max(2, least):
+                findings.append(_finding(run, name_of(key), row))
+    if not findings and unjudged > judged:
+        return CheckResult(
+            checker="reachability",
+            verdict="unknown",
+            summary="Reachability did not settle for long: "
+            f"only {judged} of {count(judged + unjudged, 'try', 'tries')} could be judged.",
+        )
     if not judged:
         return CheckResult(checker="reachability", verdict="valid", summary="No try could be judged.")
     if not findings:
         tries = count(judged, "try", "tries")
-        single = f"; {wrong} of {tries} went wrong, none after another" if wrong else f": {tries}, none wrong"
+        rows = "fewer in a row than the links' own losses explain" if lossy else "none after another"
+        single = f"; {wrong} of {tries} went wrong, {rows}" if wrong else f": {tries}, none wrong"
         return CheckResult(
             checker="reachability", verdict="valid", summary=f"No outage outside of transitions{single}."
         )

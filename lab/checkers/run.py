@@ -62,6 +62,10 @@ class Epoch(Struct, frozen=True, kw_only=True):
     groups: tuple[tuple[str, ...], ...]
     replicas: dict[str, str]
     addresses: dict[str, str]
+    rows: dict[SeriesKey, int | None]
+    """Series over links that lose packets -> failures in a row that are wrong; see `ExpectedState.row`."""
+    denied: frozenset[SeriesKey]
+    """Series that policies forbid."""
 
 
 class RecordedRun:
@@ -125,8 +129,14 @@ class RecordedRun:
 
     @cached_property
     def outages(self) -> dict[SeriesKey, list[Outage]]:
-        """The outages of every pair."""
-        return {key: outages(key, self.series[key], end=self.end, stop=self.stop) for key in self.pairs}
+        """The outages of every pair. What a policy denies is none."""
+        return {key: outages(key, self._permitted(key), end=self.end, stop=self.stop) for key in self.pairs}
+
+    def _permitted(self, key: SeriesKey) -> Iterable[Sample]:
+        denied = [key in epoch.denied for epoch in self.epochs]
+        if not any(denied):
+            return self.series[key]
+        return (one for one in self.series[key] if not denied[bisect_right(self._starts, one.t) - 1])
 
     @property
     def longest_outage(self) -> Outage | None:
@@ -171,6 +181,11 @@ class RecordedRun:
             return sample.answers == epoch.answers[key]
         return sample.ok == should
 
+    def row(self, sample: Sample) -> int | None:
+        """How many failed tries in a row, from this one on, are wrong; None: no number of them."""
+        epoch = self.epoch(sample.t)
+        return 1 if epoch is None else epoch.rows.get(series_of(sample), 1)
+
     def timeout(self, probe: str) -> int:
         """The longest time that a try of this kind may take, in nanoseconds."""
         specs = self.scenario.get("probes") or ()
@@ -204,7 +219,18 @@ class RecordedRun:
             if not boundary:
                 continue
             if isinstance(record, Event) and record.what == "down":
-                epochs.append(Epoch(start=record.t, should={}, answers={}, groups=(), replicas={}, addresses={}))
+                epochs.append(
+                    Epoch(
+                        start=record.t,
+                        should={},
+                        answers={},
+                        groups=(),
+                        replicas={},
+                        addresses={},
+                        rows={},
+                        denied=frozenset(),
+                    )
+                )
                 break
             should = _known({key: world.should(key) for key in self.series})
             answers = _known({key: world.should_answer(key[1], key[2]) for key in should if asks_name(key[0])})
@@ -219,6 +245,8 @@ class RecordedRun:
                     groups=world.groups,
                     replicas=dict(world.replicas),
                     addresses=dict(world.addresses),
+                    rows={key: row for key in self.series if (row := world.row(key)) != 1},
+                    denied=frozenset(key for key in self.series if world.denies(key)),
                 )
             )
         return epochs

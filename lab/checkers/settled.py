@@ -1,5 +1,7 @@
 """Was everything back at the end? Pure. The last change had its time: then the overlay must have converged.
 
+How much time that is the scenario says where it waits for convergence after the change; else it is `PATIENCE`.
+
 Finding: the last change, as {label, t, until, waiting}.
 """
 
@@ -18,6 +20,15 @@ def check_settled(run: RecordedRun) -> CheckResult:
     if not changes:
         return CheckResult(checker="settled", verdict="valid", summary="Nothing was changed.")
     last = changes[-1]
+    patience = _patience(run, last.t)
+    if last.overall is not None and last.overall > patience:
+        return CheckResult(
+            checker="settled",
+            verdict="invalid",
+            summary=f"After the last change ({last.label}) everything agreed only within {last.overall / 1e9:.2f} s, "
+            f"expected {patience / 1e9:g} s.",
+            findings=({"label": last.label, "t": last.t, "until": last.until, "waiting": []},),
+        )
     if last.overall is not None:
         return CheckResult(
             checker="settled",
@@ -25,7 +36,7 @@ def check_settled(run: RecordedRun) -> CheckResult:
             summary=f"After the last change ({last.label}) everything agreed within {last.overall / 1e9:.2f} s.",
         )
     window = last.until - last.t
-    if window < PATIENCE:
+    if window < patience:
         return CheckResult(
             checker="settled",
             verdict="valid",
@@ -37,3 +48,15 @@ def check_settled(run: RecordedRun) -> CheckResult:
         summary=f"{window / 1e9:.1f} s after the last change ({last.label}) it had not converged.",
         findings=({"label": last.label, "t": last.t, "until": last.until, "waiting": list(run.final.waiting)},),
     )
+
+
+def _patience(run: RecordedRun, since: int) -> int:
+    """Nanoseconds in which what a change at `since` disturbed must be back."""
+    asked = [
+        step.start - since + within
+        for step in run.steps
+        if step.start >= since
+        and isinstance(within := step.detail.get("within"), int)
+        and str(step.detail.get("expect", "")).startswith("converged")
+    ]
+    return max([PATIENCE * int(run.scenario.get("pace", 1)), *asked])

@@ -7,6 +7,7 @@ from the events themselves, services from their `replicas` detail (see `lab.reco
 
 from typing import Any
 
+from lab.checkers.losses import ExpectedLoss
 from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.kinds.probes import asks_name, port_of, protocol_of, says_reach
 from lab.kinds.verbs import verb_of
@@ -83,6 +84,7 @@ class ExpectedState:
         """Hosts that should have a peer, as far as they are not gone."""
         self.churning: dict[int, str] = {}
         """Steps of the faults that go on and change things all the time until they end -> their verbs."""
+        self._losses = ExpectedLoss()
         self._policies = Hearsay()
         self._closed = False
         self._services: dict[str, Any] = {}
@@ -182,6 +184,21 @@ class ExpectedState:
         address = self.addresses.get(replica, "").partition("/")[0]
         return Member("", self.replicas[replica], replica, names, labels, (address,) if address else ())
 
+    def denies(self, series: SeriesKey) -> bool:
+        """Whether hosts that can reach each other keep these two containers apart, as policies want it."""
+        probe, source, target = series
+        here, there = self.replicas.get(source), self.replicas.get(target)
+        if here is None or there is None or asks_name(probe) or not self._joined(here, there):
+            return False
+        return not self._permitted(probe, source, target)
+
+    def row(self, series: SeriesKey) -> int | None:
+        """How many failed tries in a row say that something is wrong; see `ExpectedLoss.row`."""
+        probe, source, target = series
+        here, there = self.replicas.get(source), self.replicas.get(target)
+        # A name is asked of the container's own host.
+        return 1 if here is None or there is None else self._losses.row(probe, here, there)
+
     def demands(self, series: SeriesKey) -> bool | None:
         """As `should`, but None too when nobody probes this series all the time, so that no try need ever come: its
         target does not run, or no plan of the scenario has it (an expectation asks for a name on its own)."""
@@ -237,12 +254,14 @@ class ExpectedState:
         self._domain = domain_of(options or {})
         self._closed = str((options or {}).get("default-deny", "")).lower() == "true"
         self._named.clear()
+        self._losses.meta(scenario)
         self._regroup((self.hosts,))
 
     def _event(self, event: Event) -> None:
         if event.groups:
             self._regroup(event.groups)
         detail, verb = event.detail, verb_of(event.what)
+        self._losses.event(event)
         if isinstance(detail.get("replicas"), dict):
             before = self.replicas
             self.replicas = {str(replica): str(host) for replica, host in detail["replicas"].items()}

@@ -5,7 +5,7 @@ does and undoes.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -97,6 +97,8 @@ class Fault:
     """Whether it breaks nothing, so that nothing may fail because of it."""
     switch: bool = False
     """Whether its end takes effect the moment that it begins, and no container stops or starts."""
+    told: Mapping[str, Any] = {}
+    """What else its events say, as plain data."""
 
     def works_on(self, bench: Bench) -> Sequence[str]:
         """Hosts on which things are killed or started when it strikes and when it heals; nothing else is meanwhile."""

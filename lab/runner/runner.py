@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from lab.checkers.convergence import HOLD
 from lab.checkers.steady import disturbs
 from lab.contracts.fault import Fault
 from lab.contracts.lab import Backend, Virtual
@@ -289,7 +290,9 @@ class Runner:
                 await self._play(stage, step, index)
         await stage.all_healed()
         await self._steady.finish(stage)
-        await stage.lab.sleep_until(stage.lab.now() + _TAIL)
+        # What holds now is watched until it has held for long enough to be called settled.
+        now, since = stage.lab.now(), self._live.tracker.holding_since
+        await stage.lab.sleep_until(max(now + _TAIL, 0 if since is None else min(since, now) + HOLD))
         return not self._failures
 
     async def _play(self, stage: Stage, step: Step, index: int) -> None:

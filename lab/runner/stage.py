@@ -249,7 +249,7 @@ class Stage:
 
     def _detail(self, fault: Fault) -> dict[str, Any]:
         detail = {"label": fault.label, "hosts": list(fault.hosts)}
-        detail |= {"mark": fault.mark.label, "colour": fault.mark.colour}
+        detail |= {"mark": fault.mark.label, "colour": fault.mark.colour, **fault.told}
         return detail if fault.switch else detail | self.containers()
 
     async def _heal_at(self, t: int, step: int) -> None:

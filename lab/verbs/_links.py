@@ -1,8 +1,9 @@
 """What `link` and `trace` share: the directions that they change, and a fault that puts a change over links."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
 from pydantic import Field
 
 from lab.contracts.fault import Bench, Fault, Mark
@@ -51,6 +52,13 @@ class LinkFault(Fault):
         self.victim = (what, label)
         self.pairs = ends.pairs(hosts)
         self._values = values
+        self.told = {"links": [list(pair) for pair in self.pairs], "change": self._losses(values)}
+
+    @staticmethod
+    def _losses(values: Mapping[str, Any]) -> dict[str, Any]:
+        """What checks must know of a change: how many tries in a row may be expected to fail."""
+        return {name: msgspec.to_builtins(values[name]) for name in ("loss", "loss_correlation", "corrupt", "burst")
+                if name in values}  # fmt: skip
 
     async def inject(self, bench: Bench, step: int) -> None:
         """Put it over the links."""

@@ -2,13 +2,17 @@
 
 from typing import Any
 
+import pytest
 import synthetic_history
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_history import MS, S, Story
 
 from lab.checkers.convergence import HOLD, METRICS, ConvergenceTracker, convergence
+from lab.checkers.losses import ExpectedLoss
+from lab.checkers.reachability import check_reachability
 from lab.checkers.run import RecordedRun
+from lab.checkers.settled import check_settled
 from lab.checkers.world import ExpectedState, is_change, series_of
 from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 
@@ -131,7 +135,9 @@ def test_feeding_record_by_record_is_reading_the_definition_at_once(records: lis
         tracker.feed(record)
         expected = slowly(records[:index])
         assert tracker.state().metrics == {name: since is not None for name, since in expected.items()}
-    last = tracker.results()[-1]
+    # Cut short by one more change, what holds is reached.
+    tracker.feed(Event(t=max(record.t for record in records) + 60 * S, step=99, what="connect", phase="end", ok=True))
+    last = tracker.results()[-2]
     if any(isinstance(record, Event) and record.what == "scale" for record in records):
         return  # what a step under way undoes stays reached; the last state does not show that
     assert last.metrics == {name: None if since is None else since - last.t for name, since in slowly(records).items()}
@@ -170,8 +176,77 @@ def test_a_failure_reported_late_counts_where_it_was_due() -> None:
     for t in range(100 * MS, 2 * S, 100 * MS):
         # The try of 0.9 s is reported failed at 1.9 s, after nine later ones have succeeded.
         story.sample(t, "icmp", "x", "y", t != 900 * MS)
+    story.sample(5 * S, "icmp", "x", "y", True)
     (change,) = convergence(story.finish())
     assert change.overall is not None and change.overall > 1000 * MS - 10 * MS
+
+
+def test_what_has_not_held_for_long_enough_at_the_end_is_not_known_to_have_settled() -> None:
+    for end, reached in ((100 * MS + HOLD // 2, False), (100 * MS + HOLD, True)):
+        story = settled_story()
+        for t in range(100 * MS, end + 1, 100 * MS):
+            story.sample(t, "icmp", "x", "y", True)
+        (change,) = convergence(story.finish())
+        assert (change.overall is not None) is reached
+
+
+@pytest.mark.parametrize("links", [[{"from": "*", "to": "*", "loss": 0.2}], "changed"])
+def test_on_links_that_lose_packets_single_failures_are_expected(links: Any) -> None:
+    """Every fourth try fails, and later one after the other for 3 s."""
+    story = settled_story()
+    one, other = story.hosts
+    if links == "changed":
+        pairs = [[one, other], [other, one]]
+        story.event(20 * MS, "link", "start", label="link", ok=True, links=pairs, change={"loss": 0.2})
+    else:
+        story.meta.scenario["underlay"]["links"] = links
+    for t in range(100 * MS, 30 * S, 100 * MS):
+        story.sample(t, "icmp", "x", "y", t // (100 * MS) % 4 != 0 and not 20 * S < t < 23 * S)
+    run = RecordedRun(story.finish())
+    (change,) = run.convergence
+    assert change.overall is not None and change.overall < 100 * MS
+    assert change.lapses == {"reachability": 1}
+    (finding,) = check_reachability(run).findings
+    assert 20 * S <= finding["start"] < finding["end"] < 24 * S and finding["tries"] > 25
+
+
+def test_without_loss_the_same_failures_are_an_outage_of_their_own() -> None:
+    story = settled_story()
+    for t in range(100 * MS, 30 * S, 100 * MS):
+        story.sample(t, "icmp", "x", "y", t // (100 * MS) % 4 != 0)
+    run = RecordedRun(story.finish())
+    assert run.convergence[0].overall is None
+    assert check_reachability(run).verdict == "unknown", "it never held for three seconds, so nothing can be judged"
+    assert check_settled(run).verdict == "invalid"
+
+
+def test_how_many_failures_in_a_row_say_something() -> None:
+    expected = ExpectedLoss()
+    expected.meta({"underlay": {"regions": {"a": "eu", "b": "us"}, "links": [
+        {"from": "*", "to": "*", "loss": 0.1}, {"from": "region:eu", "to": "region:us"},
+        {"from": "region:us", "to": "region:eu"}, {"from": "c", "to": "d", "loss": 1.0},
+        {"from": "e", "to": "f", "burst": {"enter": 0.01, "leave": 0.5}}, {"from": "f", "to": "e"},
+    ]}})  # fmt: skip
+    assert expected.row("icmp", "a", "b") == expected.row("icmp", "x", "x") == 1
+    # 0.19 of the tries fail: 0.19 ** 7 is the first below 1e-5. TCP needs twice as many packets.
+    assert (expected.row("icmp", "x", "y"), expected.row("http", "x", "y")) == (7, 11)
+    assert expected.row("icmp", "c", "d") is None
+    assert expected.row("icmp", "e", "f") == 17, "in a burst every second packet is lost"
+    change = Event(t=1, step=4, what="link", phase="start", ok=True,
+                   detail={"links": [["a", "b"]], "change": {"loss": 0.5}})  # fmt: skip
+    expected.event(change)
+    assert expected.row("icmp", "a", "b") == 17
+    expected.event(Event(t=2, step=4, what="link", phase="end", ok=True, detail=change.detail))
+    assert expected.row("icmp", "a", "b") == 1
+
+
+def test_what_comes_back_only_later_than_the_scenario_waits_is_not_settled() -> None:
+    story = settled_story()
+    for t in range(100 * MS, 40 * S, 100 * MS):
+        story.sample(t, "icmp", "x", "y", t > 20 * S)
+    assert "only within 20" in check_settled(RecordedRun(story.finish())).summary
+    story.event(39 * S, "expect", "end", ok=True, label="expect", expect="converged all within 30s", within=30 * S)
+    assert check_settled(RecordedRun(story.finish())).verdict == "valid", "the scenario itself allows for more"
 
 
 def test_healing_said_twice_is_one_change() -> None:
@@ -192,6 +267,7 @@ def test_what_the_next_step_undoes_while_it_is_under_way_was_reached() -> None:
     story.sample(1100 * MS, "icmp", "x", "y", False, timeout=10 * MS)
     story.event(2 * S, "scale", "end", step=step, ok=True, label="scale", **story.place(story.replicas))
     story.sample(2100 * MS, "icmp", "x", "y", True)
+    story.sample(6 * S, "icmp", "x", "y", True)
     first, second = convergence(story.finish())
     assert first.overall is not None and first.overall < 95 * MS and not first.lapses
     assert first.until == 2 * S and second.overall is not None
@@ -206,6 +282,7 @@ def test_what_is_probed_no_more_is_not_waited_for() -> None:
     story.sample(1100 * MS, "icmp", "x", "z", True)
     # An expectation asked for a name for a while; no plan of the scenario does.
     story.sample(1200 * MS, "dns", "x", "z.weave.local", True, answers=(story.addresses["z"],))
+    story.sample(5 * S, "icmp", "x", "z", True)
     assert [change.overall is not None for change in convergence(story.finish())] == [True, True]
 
 
@@ -213,7 +290,7 @@ def test_an_event_that_was_written_late_counts_from_when_it_took_effect() -> Non
     story = settled_story()
     one, other = story.hosts
     cut = story.event(S, "partition", "start", label="cut", groups=((one,), (other,)))
-    for t in (1100 * MS, 1200 * MS, 2100 * MS):
+    for t in (1100 * MS, 1200 * MS, 2100 * MS, 6 * S):
         story.sample(t, "icmp", "x", "y", t > 2 * S, timeout=50 * MS)
     records = story.finish()
     healed = Event(t=2 * S, step=cut, what="partition", phase="end", groups=((one, other),))

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from lab.checkers.run import RecordedRun
 from lab.checkers.world import ExpectedState
-from lab.records.history import Event, Meta
+from lab.records.history import Event, Meta, Sample
 
 HOSTS = ("a", "b", "c")
 SCENARIO: dict[str, Any] = {
@@ -51,6 +52,30 @@ def test_probes_are_to_fail_where_policies_say_so() -> None:
     assert (may(made, "guest", "web"), may(made, "db", "guest"), may(made, "web", "guest")) == (False, False, True)
     typed(made, "a", "deny from all to db", removed=True)
     assert may(made, "guest", "db") is True
+
+
+def test_what_a_policy_denies_is_no_outage() -> None:
+    """A run in which db is denied from the second to the fifth second, and cut off from the seventh to the eighth."""
+    records: list[Any] = [Meta(t=0, scenario=SCENARIO, backend="sim", seed=1, version="1", started="")]
+    S = 1_000_000_000
+
+    def said(t: int, what: str, groups: Any = (), phase: Any = "end", **detail: Any) -> None:
+        records.append(Event(t=t * S, step=len(records), what=what, phase=phase, ok=True, groups=groups, detail=detail))
+
+    said(0, "launch", (HOSTS,), hosts=list(HOSTS))
+    said(0, "run", replicas={"guest": "c", "db": "b"})
+    said(2, "policy", host="c", policy="deny from all to db", removed=False)
+    said(5, "policy", host="c", policy="deny from all to db", removed=True)
+    said(7, "partition", (("a", "b"), ("c",)), "start")
+    said(8, "heal", (HOSTS,))
+    for tenth in range(1, 100):
+        ok = not (20 <= tenth < 50 or 70 <= tenth < 80)
+        sample = Sample(t=tenth * S // 10, probe="http", source="guest", target="db", ok=ok, latency=S // 100)
+        records.append(sample)
+    run = RecordedRun(sorted(records, key=lambda record: record.t))
+    assert not run.epochs[0].denied and any(("http", "guest", "db") in epoch.denied for epoch in run.epochs)
+    (outages,) = run.outages.values()
+    assert [outage.start // S for outage in outages] == [7]
 
 
 def test_each_half_goes_by_what_it_has_heard_until_they_meet() -> None:
