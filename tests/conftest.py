@@ -21,7 +21,7 @@ from lab.compiled.parts import SWITCH
 
 os.environ[SWITCH] = "0"
 
-TURNS = 3
+TURNS = 4
 collect_ignore = ["clients", "fuzz", "same", "support"]
 """Folders whose scenarios are no tests: they are played by commands of their own, or with what a test installs."""
 
