@@ -81,7 +81,7 @@ bench: setup              ## run the benchmarks; writes reports/bench/*.json and
 bench-sim: compile        ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
 	@$(PY) -m benchmarks sim_seeds sim
 
-check-statistics: setup   ## do intervals and tests of sweeps keep what they say? 2,000 made-up sweeps of each kind (minutes)
+check-statistics: setup   ## do intervals and tests of sweeps keep what they say? on made-up sweeps (minutes)
 	@$(PY) tests/check_statistics.py
 
 SAME := HEAD
