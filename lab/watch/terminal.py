@@ -50,7 +50,6 @@ class WatchTerminal(App[None]):
     #head { height: 1; background: $boost; padding: 0 1; }
     #said { height: auto; max-height: 4; padding: 0 1; }
     #prompt { display: none; }
-    #prompt.open { display: block; }
     """
     AUTO_FOCUS = "#hosts"
     ENABLE_COMMAND_PALETTE = False
@@ -208,15 +207,15 @@ class WatchTerminal(App[None]):
         """Open the line, with its first word."""
         prompt = self.query_one("#prompt", Input)
         prompt.value = begun
-        prompt.add_class("open")
-        prompt.focus()
+        prompt.display = True
+        self.screen.set_focus(prompt)  # at once: `focus()` would let the next key go elsewhere
         prompt.cursor_position = len(begun)
 
     def action_leave(self) -> None:
         """Close the line."""
         prompt = self.query_one("#prompt", Input)
-        prompt.remove_class("open")
-        self.query_one("#hosts").focus()
+        prompt.display = False
+        self.screen.set_focus(self.query_one("#hosts"))
 
     def action_signs(self) -> None:
         """Say what the signs mean."""

@@ -66,7 +66,7 @@ def said(browser: Browser, what: str) -> str:
 class WatchCommand:
     """`lab watch` as a process."""
 
-    def __init__(self, name: str, folder: Path, *more: str) -> None:
+    def __init__(self, name: str, folder: Path, *more: str, until: str = "to look on") -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lab.cli", "watch", name, *more],
@@ -78,7 +78,7 @@ class WatchCommand:
         )
         assert self._process.stdout is not None
         lines: list[str] = []
-        while not lines or not lines[-1].startswith("to look on"):
+        while not lines or not lines[-1].startswith(until):
             line = self._process.stdout.readline()
             assert line, f"lab watch ended: {''.join(lines)}"
             lines.append(line)

@@ -1,7 +1,9 @@
 """`lab watch` on labs of real packets, in a real browser: a cut by a line, its heal, the saved session, and kills."""
 
+import http.client
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from browser import Browser
@@ -112,6 +114,30 @@ def test_kill_9_of_the_page_leaves_the_lab_and_the_lease_as_they_are(watched_lab
     open_live(browser, again.to_look)
     until_cells(browser, WHOLE)
     assert again.end() == 0
+
+
+def test_where_a_class_looks_on_nobody_changes_anything(watched_lab):
+    folder, name = watched_lab
+    command = WatchCommand(name, folder, "--listen", "127.0.0.2", until="for the class")
+    address, _, look = command.addresses["for the class"].partition("#")
+    hand = command.by_hand.partition("#")[2]
+    outside = urlsplit(address)
+    assert outside.hostname == "127.0.0.2"
+
+    def status(method: str, path: str, token: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.2", outside.port, timeout=120)
+        connection.request(method, path, b"{}", {"Authorization": f"Bearer {token}"})
+        found = connection.getresponse().status
+        connection.close()
+        return found
+
+    assert status("GET", "/about", look) == 200
+    assert status("POST", "/undo", look) == 403
+    assert status("GET", "/about", hand) == status("POST", "/undo", hand) == 401
+    command.end()
+    closed = WatchCommand(name, folder, "--read-only")
+    assert "for your hands" not in closed.addresses
+    closed.end()
 
 
 def test_what_cannot_be_watched_is_said(tmp_path):
