@@ -62,11 +62,11 @@ def take(
             f"--virtual-time-budget={_PATIENCE_MS}",
         ]
         if height is None:
-            # The page is measured by a copy that writes its own height down.
+            # The page is measured by a copy that writes its own height down, for a busy browser draws no frame in time.
             measured = Path(profile) / "page.html"
             script = (
-                "<script>onload=()=>requestAnimationFrame(()=>requestAnimationFrame(()=>"
-                "document.body.setAttribute('data-height',document.body.scrollHeight)))</script>"
+                "<script>{const told=()=>document.body.setAttribute('data-height',document.body.scrollHeight);"
+                f"told();onload=()=>{{told();setTimeout(told,{_PATIENCE_MS // 4})}}}}</script>"
             )
             text = _POLICY.sub("", page.read_text(encoding="utf-8"), count=1)  # which allows no other script
             measured.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
