@@ -11,7 +11,7 @@ from lab.errors import LabError
 from lab.records.history import encode
 from lab.watch.terminal import WatchTerminal
 
-BOUND = 60.0
+BOUND = 240.0
 
 
 class StandIn:
