@@ -4,6 +4,7 @@
     play.py   run: a scenario from its file to its report
     drive.py  drive: a run whose steps come from another program
     live.py   up, down, inspect, exec, shell: labs that stay
+    capture.py  capture: packets of a running lab for Wireshark
     hands.py  status, undo, and each verb: what is done in a running lab from another terminal
     verbs.py  the verbs of the registry as commands
     saving.py save: what was done by hand as a scenario
@@ -375,6 +376,41 @@ def shell(host: str, name: str) -> None:
     from lab.cli.live import SHELL, enter
 
     sys.exit(enter(host, SHELL, name))
+
+
+@lab.command(
+    epilog=_examples(
+        "lab capture alpha -w alpha.pcapng",
+        "lab capture web -w - | wireshark -k -i -",
+        "lab capture 'alpha->beta' -w wire.pcapng --for 10s udp port 6783",
+    )
+)
+@click.argument("where", shell_complete=_offering("hosts"))
+@click.argument("words", nargs=-1, metavar="[FILTER]")
+@click.option("-w", "--write", "to", default="", metavar="FILE", help="Where to, as pcapng; - is standard output.")
+@click.option(
+    "-i",
+    "--interface",
+    "interfaces",
+    multiple=True,
+    help="This one; repeatable. [default: a host's cables, all of a container; `any`]",
+)
+@click.option("--for", "lasting", default="", metavar="TIME", help="Until so long after the beginning, as 10s.")
+@click.option("--limit", "most", default=100, show_default=True, type=click.IntRange(min=1), help="MB of the file.")
+@_NAME
+def capture(
+    where: str, words: tuple[str, ...], to: str, interfaces: tuple[str, ...], lasting: str, most: int, name: str
+) -> None:
+    """Capture the packets of a running lab at WHERE: a host, a service's container, or what two hosts exchange (A->B).
+
+    FILTER is in the words of tcpdump, which compiles it. Ctrl-C ends it, as does the end of the lab.
+    """
+    from lab.cli.capture import capture as work
+    from lab.scenario.values import parse_duration
+
+    seconds = parse_duration(lasting) / 1e9 if lasting else 0.0
+    path = Path(to) if to not in ("", "-") else None
+    sys.exit(work(where, words, name=name, to=path, interfaces=interfaces, seconds=seconds, most=most * 1_000_000))
 
 
 @lab.command(

@@ -1,0 +1,5 @@
+"""Packets of a lab in files that Wireshark reads.
+
+pcapng.py   the format
+sniff.py    what runs next to the interfaces of a host, and writes what passes there
+"""

@@ -1,0 +1,120 @@
+"""`lab capture`: packets of a running lab, live, into a file or a pipe that Wireshark reads.
+
+Owns how a place is named and the walk to it; what captures there is `lab.capture.sniff`. That process is a child of
+this command, and hears when it is gone, however it ends.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.words import natural
+
+__all__ = ["MOST", "capture"]
+
+MOST = 100_000_000
+"""Bytes of a file, unless told otherwise."""
+_PAIR = re.compile(r"(.+?)\s*(?:<->|->|:)\s*(.+)")
+
+
+def capture(
+    where: str,
+    words: Sequence[str],
+    *,
+    name: str,
+    to: Path | None,
+    interfaces: Sequence[str],
+    seconds: float,
+    most: int,
+) -> int:
+    """Capture at a host, a service's (first) container, or `A->B`: what host A exchanges with host B; the exit code."""
+    from lab.backends.netns import LabClient, find
+    from lab.backends.netns.entering import enter
+
+    if to is None and sys.stdout.isatty():
+        raise LabError("packets are no text for a terminal: say `-w FILE`, or `-w - | wireshark -k -i -`")
+    program = _compiled(" ".join(words)) if words else ""
+    lab = find(name)
+    with LabClient(lab) as client:
+        facts = client.call("inspect")
+        containers = client.call("status")["containers"]
+        addresses = {host["name"]: host["address"] for host in facts["hosts"]}
+        host, container, between = _place(where, addresses, containers)
+        answer, pidfd = client.call_pidfd("host", host=host, container=container)
+    if "doorway" in answer:
+        os.close(pidfd)
+        raise LabError(
+            f"hosts of this lab ({facts['backend']}) are entered by a program, not by their namespaces, so far"
+        )
+    python = sys.executable if facts["backend"] == "netns" else "python3"
+    argv = [python, "-m", "lab.capture.sniff", "--label", where, "--most", str(most), "--seconds", str(seconds)]
+    argv += ["--comment", f"lab {facts['lab']}: {facts.get('scenario', '')} on {facts['backend']}"]
+    argv += [word for one in interfaces for word in ("--interface", one)]
+    argv += ["--pid", str(answer["container"])] if container else []
+    argv += ["--filter", program] if program else []
+    argv += ["--between", between] if between else []
+    environment = dict(answer["environment"])
+    if facts["backend"] == "netns":
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and Path(path).is_dir())
+    try:
+        return _as_child(lambda: enter(pidfd, argv, environment=environment, uid=lab.uid), to)
+    finally:
+        os.close(pidfd)
+
+
+def _as_child(work: Any, to: Path | None) -> int:
+    """Do it in a child whose input ends with this process, and whose output is the file."""
+    if to is not None:
+        try:
+            os.dup2(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
+        except OSError as error:
+            raise LabError(f"cannot write {to}: {error.strerror}") from None
+    alive, here = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(here)
+        os.dup2(alive, 0)
+        os._exit(work())
+    os.close(alive)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)  # it is for the one that captures, which then ends in good order
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(here)
+    return code if code >= 0 else 128 - code
+
+
+def _place(where: str, addresses: dict[str, str], containers: dict[str, Any]) -> tuple[str, str, str]:
+    """Host, container and addresses that are meant."""
+    if where in addresses:
+        return where, "", ""
+    for replica, container in containers.items():
+        if where in (replica, container["service"]):
+            return container["host"], container.get("container", replica), ""
+    pair = _PAIR.fullmatch(where)
+    if pair is not None and pair[1] in addresses and pair[2] in addresses:
+        return pair[1], "", addresses[pair[2]]
+    raise LabError(
+        f"no host, service or pair of hosts named {where}; hosts: {', '.join(addresses)}; containers: "
+        f"{', '.join(sorted(containers, key=natural))}; a pair is written `{next(iter(addresses), 'a')}->b`"
+    )
+
+
+def _compiled(text: str) -> str:
+    """A filter in the words of tcpdump as a program of the kernel, lines joined with commas."""
+    tcpdump = shutil.which("tcpdump") or shutil.which("tcpdump", path="/usr/sbin:/sbin")
+    if tcpdump is None:
+        raise LabError(
+            "filters are compiled by tcpdump, which is not here (Debian: package tcpdump); without a filter all is "
+            "captured, and Wireshark filters what it shows"
+        )
+    done = subprocess.run([tcpdump, "-y", "EN10MB", "-ddd", text], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"tcpdump does not understand the filter `{text}`: {done.stderr.strip().splitlines()[-1]}")
+    return ",".join(done.stdout.split("\n")).strip(",")
