@@ -47,22 +47,20 @@ def capture(
         containers = client.call("status")["containers"]
         addresses = {host["name"]: host["address"] for host in facts["hosts"]}
         host, container, between = _place(where, addresses, containers)
+        if facts["backend"] != "netns":
+            raise LabError(
+                f"packets are captured on hosts of netns so far, and this lab is one of {facts['backend']}: "
+                f"`lab exec {host} -- tcpdump …` does it where the host has tcpdump"
+            )
         answer, pidfd = client.call_pidfd("host", host=host, container=container)
-    if "doorway" in answer:
-        os.close(pidfd)
-        raise LabError(
-            f"hosts of this lab ({facts['backend']}) are entered by a program, not by their namespaces, so far"
-        )
-    python = sys.executable if facts["backend"] == "netns" else "python3"
-    argv = [python, "-m", "lab.capture.sniff", "--label", where, "--most", str(most), "--seconds", str(seconds)]
+    argv = [sys.executable, "-m", "lab.capture.sniff", "--label", where, "--most", str(most), "--seconds", str(seconds)]
     argv += ["--comment", f"lab {facts['lab']}: {facts.get('scenario', '')} on {facts['backend']}"]
     argv += [word for one in interfaces for word in ("--interface", one)]
     argv += ["--pid", str(answer["container"])] if container else []
     argv += ["--filter", program] if program else []
     argv += ["--between", between] if between else []
     environment = dict(answer["environment"])
-    if facts["backend"] == "netns":
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and Path(path).is_dir())
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and Path(path).is_dir())
     try:
         return _as_child(lambda: enter(pidfd, argv, environment=environment, uid=lab.uid), to)
     finally:
