@@ -30,7 +30,7 @@ class VerbMethods:
         to: str | Sequence[Any] | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `forget: {from, to}`: undo that"""
+        """In a scenario `forget: {from, to}`: undo a `connect`"""
     def run(
         self,
         *short: Any,
@@ -38,8 +38,8 @@ class VerbMethods:
         ipam: bool | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `run: all`, `run: [svc1]`: start services; `{services, ipam: true}`: with addresses of the
-        overlay's choice, whatever the service says"""
+        """In a scenario `run: all`, `run: [svc1]`: start services; with `{services, ipam: true}` the overlay chooses
+        the addresses, even if a service sets one"""
     def attach(
         self,
         *short: Any,
@@ -47,7 +47,7 @@ class VerbMethods:
         address: str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `attach: svc1`, `{service, address}`: one more address for its containers"""
+        """In a scenario `attach: svc1`, `{service, address}`: give the containers of a service one more address"""
     def detach(
         self,
         *short: Any,
@@ -55,7 +55,8 @@ class VerbMethods:
         address: str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `detach: svc1`, `{service, address}`: one address less, or all of them"""
+        """In a scenario `detach: svc1`, `{service, address}`: take one address from the containers of a service, or
+        all of them"""
     def policy(
         self,
         *short: Any,
@@ -65,9 +66,9 @@ class VerbMethods:
         force: bool | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `policy: deny from all to db`, `{host, rule, remove: true}`: `weave deny` or `allow` on a
-        host, the first one if none is named (docs/policy.md); `force: true` sets one that names nobody yet. What
-        `converged` demands follows"""
+        """In a scenario `policy: deny from all to db`, `{host, rule, remove: true}`: `weave deny` or `weave allow` on
+        `host`, by default the first host (docs/policy.md); `force: true` sets a policy even if it matches no
+        container yet. `converged` then expects what the policies allow"""
     def exec(
         self,
         *,
@@ -81,7 +82,7 @@ class VerbMethods:
         """In a scenario `exec: {host or service, command, expect: {code, stdout}}`: run a command; `stdout` is a
         regular expression that must match somewhere in its output, in [RE2's
         syntax](https://github.com/google/re2/wiki/Syntax) (linear time). An expression that only Python's `re`
-        knows (lookahead, `\1`) works too, and is given up at the step's `timeout`"""
+        supports (lookahead, `\1`) works too; matching stops at the step's `timeout`"""
     def partition(
         self,
         *,
@@ -124,8 +125,8 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `link: {from: a, to: b, delay: 50ms, loss: 1%, rate: 1mbit, both: true, for: 10s}`: links
-        change while they run, parameter by parameter, see docs/links.md; ends with `for` or `heal`"""
+        """In a scenario `link: {from: a, to: b, delay: 50ms, loss: 1%, rate: 1mbit, both: true, for: 10s}`: change
+        parameters of links; the others stay, see docs/links.md. Ends with `for` or `heal`"""
     def trace(
         self,
         *,
@@ -138,9 +139,9 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `trace: {file: lte.trace, from: a, to: b, for: 60s}`: a link follows a file: a Mahimahi trace
-        of packet deliveries, or CSV with `time` and columns of a link's parameters, see docs/links.md; ends with
-        `for` or `heal`"""
+        """In a scenario `trace: {file: lte.trace, from: a, to: b, for: 60s}`: a link changes as a file says: a
+        Mahimahi trace of packet deliveries, or CSV with `time` and columns of link parameters, see docs/links.md;
+        ends with `for` or `heal`"""
     def flap(
         self,
         *,
@@ -152,10 +153,10 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `flap: {host: a, every: 2s, down: 500ms, for: 10s}`, `{between: [a, b], …}`: the cables of a
-        host (of one `network`) are pulled and plugged in, and the host sees the carrier go; or the way between two
-        hosts is cut. Down for `down` (half) of each `every`, from the start; without `every` all the time. Ends
-        with `for` or `heal`"""
+        """In a scenario `flap: {host: a, every: 2s, down: 500ms, for: 10s}`, `{between: [a, b], …}`: unplug the cables
+        of a host (or only its cable to `network`) again and again, so that the host loses the carrier; or cut the
+        path between two hosts. Each period of `every` begins with `down` (by default half of it) unplugged; without
+        `every` unplugged until the end. Ends with `for` or `heal`"""
     def block(
         self,
         *,
@@ -175,8 +176,9 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `mtu: {to: 1200, hosts: all, for: 10s}`: packets above that size vanish between these hosts,
-        without ICMP. On real packets offloads are off meanwhile, so that wire packets count"""
+        """In a scenario `mtu: {to: 1200, hosts: all, for: 10s}`: packets above that size are dropped between these
+        hosts, without ICMP. On real packets offloads are off meanwhile, so that the size of packets on the wire
+        counts"""
     def kill(
         self,
         *short: Any,
@@ -186,8 +188,8 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `kill: {daemon: a}`, `{host: a}`, `{service: s}`: SIGKILL of the overlay's daemon (also `kill:
-        a`), power off a host, kill containers; with `for` restarted by itself"""
+        """In a scenario `kill: {daemon: a}`, `{host: a}`, `{service: s}`: SIGKILL to the overlay's daemon (also `kill:
+        a`), power off a host, or kill containers; with `for` they start again by themselves"""
     def restart(
         self,
         *short: Any,
@@ -197,7 +199,7 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `restart:` the same: start it again; a host's containers too"""
+        """In a scenario `restart:` the same: start the daemon, host (with its containers) or containers again"""
     def churn(
         self,
         *,
@@ -212,7 +214,7 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `churn: {rate: 2/s, …}` with `for`: peers leave and join, see below"""
+        """In a scenario `churn: {rate: 2/s, …}` with `for`: peers leave and join at a rate, see below"""
     def slow_disk(
         self,
         *,
@@ -224,8 +226,8 @@ class VerbMethods:
         at: str | None = None,
     ) -> Event:
         """In a scenario `slow_disk: {host: a, latency: 200ms}`, `{host: a, full: true}`, `{host: a, torn: true}`:
-        every synced write takes so long, or there is no room; with `for` until then. With `torn` the disk lies
-        about syncs: what is written meanwhile is torn if the host's power is cut (`kill: {host: a}`)"""
+        every synced write takes `latency`, or the disk is full; ends with `for`. With `torn` the disk confirms
+        syncs that it has not done: data written meanwhile is torn if the host loses power (`kill: {host: a}`)"""
     def clock(
         self,
         *,
@@ -235,8 +237,8 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `clock: {host: a, offset: 3s, drift_ppm: 200}`: the host's clock is ahead and drifts; with
-        `for` the drift ends, what it gained it keeps"""
+        """In a scenario `clock: {host: a, offset: 3s, drift_ppm: 200}`: the host's clock is ahead by `offset` and
+        drifts; `for` ends the drift, but the clock keeps its error"""
     def scale(
         self,
         *,
@@ -244,7 +246,8 @@ class VerbMethods:
         to: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `scale: {service, to: 6}`: start or remove replicas, those with the highest numbers first"""
+        """In a scenario `scale: {service, to: 6}`: start or remove replicas until there are `to`; the highest numbers
+        are removed first"""
     def remove(
         self,
         *short: Any,
@@ -272,7 +275,8 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `expect: {…}`: something must come true, see below"""
+        """In a scenario `expect: {…}`: wait until a condition is true; the step fails if it does not come true in
+        time, see below"""
     def wait(
         self,
         *short: Any,
@@ -288,9 +292,8 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `address: {host: a, to: 192.168.0.99, for: 20s}`: the host's underlay address is replaced
-        while it runs (`network` says in which of its networks); names in /etc/hosts follow, and with `for` the old
-        address comes back"""
+        """In a scenario `address: {host: a, to: 192.168.0.99, for: 20s}`: replace the underlay address of a running
+        host (`network` says in which of its networks), and update /etc/hosts; with `for` the old address comes back"""
     def load(
         self,
         *,
@@ -302,9 +305,9 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `load: {from: client, to: web, rate: 200/s, by: http}` with `for`: so many requests (`http`,
-        `icmp`, `udp`) a second from all of `from` together, whether they are answered or not (open loop); with
-        `for` until then. Times count from when a request was due. See below"""
+        """In a scenario `load: {from: client, to: web, rate: 200/s, by: http}` with `for`: send requests (`http`,
+        `icmp`, `udp`) at `rate` from all containers of `from` together, whether they are answered or not (open
+        loop); ends with `for`. Latency counts from when a request was due. See below"""
     def pause(
         self,
         *short: Any,
@@ -314,10 +317,10 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `pause: {daemon: a}`, `{host: a}`, `{service: s}`: SIGSTOP of the overlay's daemon (also
-        `pause: a`), of all processes of a host, of containers; with `for` they go on by themselves. The kernel goes
-        on: it forwards, and answers pings. A container or peer that is paused is neither expected to answer nor not
-        to"""
+        """In a scenario `pause: {daemon: a}`, `{host: a}`, `{service: s}`: SIGSTOP to the overlay's daemon (also
+        `pause: a`), to all processes of a host, or to containers; with `for` they continue by themselves. The
+        kernel is not paused: it forwards and answers pings. Whether a paused container or peer answers is not
+        judged"""
     def resume(
         self,
         *short: Any,
@@ -327,7 +330,7 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `resume:` the same: SIGCONT: what was paused goes on"""
+        """In a scenario `resume:` the same: SIGCONT: the paused processes continue"""
     def stress(
         self,
         *,
@@ -338,7 +341,7 @@ class VerbMethods:
         for_: int | str | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `stress: {host: a, cores: 2, memory: 64MiB}`, `{host: a, percent: 80%}`: so many cores' worth
-        of a host's processors (or such a part of all of them) is taken by processes of normal priority, and so much
-        memory is held; with `for` until then. Of several the loads add up. On `sim` the daemon gets its share of
-        `machine`'s cores (2 of 50 µs a message unless the underlay says others)"""
+        """In a scenario `stress: {host: a, cores: 2, memory: 64MiB}`, `{host: a, percent: 80%}`: processes of normal
+        priority on a host use `cores` cores (or `percent` of all cores) and hold `memory`; ends with `for`. The
+        loads of several steps add up. On `sim` the daemon gets its share of the cores of `underlay.machine` (by
+        default 2 cores and 50 µs a message)"""

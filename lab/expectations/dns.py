@@ -41,7 +41,8 @@ class _Dns(Checker[DnsExpect]):
     model = DnsExpect
     form = "`dns: {name, answers: 6, from}`"
     about = (
-        "the latest answer in each container of `from` has so many addresses; or `answers: [10.0.1.1]`: exactly these"
+        "in each container of `from`, the latest answer has this number of addresses; with `answers: [10.0.1.1]` "
+        "exactly these addresses"
     )
 
     def words(self, body: DnsExpect) -> str:

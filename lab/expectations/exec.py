@@ -18,7 +18,7 @@ class _CommandEnds(Checker[Exec]):
     name = "exec"
     model = Exec
     form = "`exec: {…}`"
-    about = "the command ends as expected"
+    about = "the command ends with the expected exit code and output"
     polls = True
 
     def words(self, body: Exec) -> str:

@@ -6,7 +6,7 @@ from lab.expectations._pairs import PairChecker
 class _Unreachable(PairChecker):
     name = "unreachable"
     form = "`unreachable: all`, `{from, to}`"
-    about = "it failed"
+    about = "the latest try of each probe between every such pair failed"
     wanted = False
 
 

@@ -91,6 +91,6 @@ class PlainOverlay:
 
 KIND = OverlayKind(
     name="none",
-    about="containers on their engine's own network; from another host `HOST:PUBLISHED-PORT`",
+    about="containers on their engine's own network; other hosts reach them at `HOST:PUBLISHED-PORT`",
     make=PlainOverlay,
 )

@@ -139,7 +139,7 @@ def _faults(options: Options) -> Iterator[OptionFault]:
 
 KIND = OverlayKind(
     name="vxlan",
-    about="a hand-configured static kernel VXLAN of the same shape and MTU, for comparison; no names, no daemon",
+    about="a static kernel VXLAN with the same topology and MTU, for comparison; no names, no daemon",
     make=VxlanOverlay,
     default_range=DEFAULT_RANGE,
     options=lambda: OPTIONS,

@@ -251,7 +251,7 @@ def weave_of(overlay: Overlay) -> WeaveOverlay:
 
 KIND = OverlayKind(
     name="weave",
-    about="ours, driven by its own `weave` command",
+    about="the overlay of this project, driven by its own `weave` command",
     make=WeaveOverlay,
     has_daemons=True,
     has_names=True,

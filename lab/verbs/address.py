@@ -75,8 +75,8 @@ class _Address(Verb[Readdress]):
     model = Readdress
     form = "`address: {host: a, to: 192.168.0.99, for: 20s}`"
     about = (
-        "the host's underlay address is replaced while it runs (`network` says in which of its networks); names in "
-        "/etc/hosts follow, and with `for` the old address comes back"
+        "replace the underlay address of a running host (`network` says in which of its networks), and update "
+        "/etc/hosts; with `for` the old address comes back"
     )
     examples = ("address a 192.168.0.99 --for 20s",)
     takes_for = "lasts"

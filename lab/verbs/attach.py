@@ -43,7 +43,7 @@ class _Attach(Verb[Attach]):
     name = "attach"
     model = Attach
     form = "`attach: svc1`, `{service, address}`"
-    about = "one more address for its containers"
+    about = "give the containers of a service one more address"
     overlay_needs = "verb"
     setup = "more"
     changes = "end"

@@ -201,7 +201,7 @@ class _Churn(Verb[Churn]):
     name = "churn"
     model = Churn
     form = "`churn: {rate: 2/s, …}` with `for`"
-    about = "peers leave and join, see below"
+    about = "peers leave and join at a rate, see below"
     examples = ("churn --every 2s --for 30s", "churn --rate 30/m --target host --for 1m")
     takes_for = "lasts"
     overlay_needs = "daemons"

@@ -54,7 +54,7 @@ class _Clock(Verb[ClockSkew]):
     name = "clock"
     model = ClockSkew
     form = "`clock: {host: a, offset: 3s, drift_ppm: 200}`"
-    about = "the host's clock is ahead and drifts; with `for` the drift ends, what it gained it keeps"
+    about = "the host's clock is ahead by `offset` and drifts; `for` ends the drift, but the clock keeps its error"
     takes_for = "lasts"
     needs = ("clock",)
     odds = 2

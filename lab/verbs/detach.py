@@ -25,7 +25,7 @@ class _Detach(Verb[Attach]):
     name = "detach"
     model = Attach
     form = "`detach: svc1`, `{service, address}`"
-    about = "one address less, or all of them"
+    about = "take one address from the containers of a service, or all of them"
     overlay_needs = "verb"
     changes = "end"
     moves = True

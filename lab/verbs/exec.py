@@ -95,7 +95,7 @@ class _Exec(Verb[Exec]):
     about = (
         "run a command; `stdout` is a regular expression that must match somewhere in its output, in "
         "[RE2's syntax](https://github.com/google/re2/wiki/Syntax) (linear time). An expression that only Python's "
-        "`re` knows (lookahead, `\\1`) works too, and is given up at the step's `timeout`"
+        "`re` supports (lookahead, `\\1`) works too; matching stops at the step's `timeout`"
     )
     may_fail = True
     setup = "watch"

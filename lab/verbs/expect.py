@@ -105,7 +105,7 @@ class _Expect(Verb[Expect]):
     name = "expect"
     model = _model
     form = "`expect: {…}`"
-    about = "something must come true, see below"
+    about = "wait until a condition is true; the step fails if it does not come true in time, see below"
     examples = (
         "expect --reachable all --within 5s",
         "expect --converged all",

@@ -123,9 +123,9 @@ class _Flap(Verb[Flap]):
     model = Flap
     form = "`flap: {host: a, every: 2s, down: 500ms, for: 10s}`, `{between: [a, b], …}`"
     about = (
-        "the cables of a host (of one `network`) are pulled and plugged in, and the host sees the carrier go; or the "
-        "way between two hosts is cut. Down for `down` (half) of each `every`, from the start; without `every` all "
-        "the time. Ends with `for` or `heal`"
+        "unplug the cables of a host (or only its cable to `network`) again and again, so that the host loses the "
+        "carrier; or cut the path between two hosts. Each period of `every` begins with `down` (by default half of "
+        "it) unplugged; without `every` unplugged until the end. Ends with `for` or `heal`"
     )
     examples = ("flap --host a --every 2s --down 500ms --for 10s", "flap --between a,b --for 5s")
     takes_for = "lasts"

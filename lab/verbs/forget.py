@@ -23,7 +23,7 @@ class _Forget(EndsVerb[Forget]):
     name = "forget"
     model = Forget
     form = "`forget: {from, to}`"
-    about = "undo that"
+    about = "undo a `connect`"
     overlay_needs = "verb"
     changes = "end"
 

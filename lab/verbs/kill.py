@@ -152,8 +152,8 @@ class _Kill(Verb[Victim]):
     model = Victim
     form = "`kill: {daemon: a}`, `{host: a}`, `{service: s}`"
     about = (
-        "SIGKILL of the overlay's daemon (also `kill: a`), power off a host, kill containers; with `for` restarted by "
-        "itself"
+        "SIGKILL to the overlay's daemon (also `kill: a`), power off a host, or kill containers; with `for` they start "
+        "again by themselves"
     )
     takes_for = "lasts"
     changes = "both"

@@ -37,7 +37,7 @@ class _Link(Verb[ChangeLink]):
     name = "link"
     model = ChangeLink
     form = "`link: {from: a, to: b, delay: 50ms, loss: 1%, rate: 1mbit, both: true, for: 10s}`"
-    about = "links change while they run, parameter by parameter, see docs/links.md; ends with `for` or `heal`"
+    about = "change parameters of links; the others stay, see docs/links.md. Ends with `for` or `heal`"
     examples = ("link a b --delay 50ms --for 10s", "link a b --loss 1% --both")
     takes_for = "lasts"
     healed = True

@@ -77,8 +77,8 @@ class _Load(Verb[LoadGenerator]):
     model = LoadGenerator
     form = "`load: {from: client, to: web, rate: 200/s, by: http}` with `for`"
     about = (
-        "so many requests (`http`, `icmp`, `udp`) a second from all of `from` together, whether they are answered or "
-        "not (open loop); with `for` until then. Times count from when a request was due. See below"
+        "send requests (`http`, `icmp`, `udp`) at `rate` from all containers of `from` together, whether they are "
+        "answered or not (open loop); ends with `for`. Latency counts from when a request was due. See below"
     )
     takes_for = "lasts"
     setup = "more"

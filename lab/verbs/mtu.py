@@ -28,8 +28,8 @@ class _Mtu(ObstacleVerb[ShrinkMtu]):
     model = ShrinkMtu
     form = "`mtu: {to: 1200, hosts: all, for: 10s}`"
     about = (
-        "packets above that size vanish between these hosts, without ICMP. On real packets offloads are off meanwhile, "
-        "so that wire packets count"
+        "packets above that size are dropped between these hosts, without ICMP. On real packets offloads are off "
+        "meanwhile, so that the size of packets on the wire counts"
     )
     examples = ("mtu 1200 --for 10s", "mtu 1200 --hosts a,b")
     does = "shrink"

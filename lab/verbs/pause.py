@@ -105,9 +105,9 @@ class _Pause(Verb[Victim]):
     model = Victim
     form = "`pause: {daemon: a}`, `{host: a}`, `{service: s}`"
     about = (
-        "SIGSTOP of the overlay's daemon (also `pause: a`), of all processes of a host, of containers; with `for` "
-        "they go on by themselves. The kernel goes on: it forwards, and answers pings. A container or peer that is "
-        "paused is neither expected to answer nor not to"
+        "SIGSTOP to the overlay's daemon (also `pause: a`), to all processes of a host, or to containers; with `for` "
+        "they continue by themselves. The kernel is not paused: it forwards and answers pings. Whether a paused "
+        "container or peer answers is not judged"
     )
     takes_for = "lasts"
     needs = ("signals",)

@@ -63,8 +63,8 @@ class _Policy(Verb[SetPolicy]):
     model = SetPolicy
     form = "`policy: deny from all to db`, `{host, rule, remove: true}`"
     about = (
-        "`weave deny` or `allow` on a host, the first one if none is named (docs/policy.md); `force: true` sets one "
-        "that names nobody yet. What `converged` demands follows"
+        "`weave deny` or `weave allow` on `host`, by default the first host (docs/policy.md); `force: true` sets a "
+        "policy even if it matches no container yet. `converged` then expects what the policies allow"
     )
     examples = ("policy deny from all to web", "policy allow from web to db --host a")
     overlay_needs = "verb"

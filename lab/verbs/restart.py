@@ -20,7 +20,7 @@ class _Restart(Verb[Victim]):
     name = "restart"
     model = Victim
     form = "`restart:` the same"
-    about = "start it again; a host's containers too"
+    about = "start the daemon, host (with its containers) or containers again"
     changes = "end"
     regroups = True
     moves = True

@@ -27,7 +27,7 @@ class _Resume(Verb[Victim]):
     name = "resume"
     model = Victim
     form = "`resume:` the same"
-    about = "SIGCONT: what was paused goes on"
+    about = "SIGCONT: the paused processes continue"
     changes = "end"
     regroups = True
     moves = True

@@ -31,7 +31,7 @@ class _Run(Verb[Run]):
     model = Run
     form = "`run: all`, `run: [svc1]`"
     about = (
-        "start services; `{services, ipam: true}`: with addresses of the overlay's choice, whatever the service says"
+        "start services; with `{services, ipam: true}` the overlay chooses the addresses, even if a service sets one"
     )
     setup = "up"
     changes = "end"

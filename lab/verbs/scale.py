@@ -38,7 +38,7 @@ class _Scale(Verb[Scale]):
     name = "scale"
     model = Scale
     form = "`scale: {service, to: 6}`"
-    about = "start or remove replicas, those with the highest numbers first"
+    about = "start or remove replicas until there are `to`; the highest numbers are removed first"
     examples = ("scale web 5",)
     changes = "end"
     moves = True

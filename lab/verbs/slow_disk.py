@@ -59,8 +59,8 @@ class _SlowDisk(Verb[SlowDisk]):
     model = SlowDisk
     form = "`slow_disk: {host: a, latency: 200ms}`, `{host: a, full: true}`, `{host: a, torn: true}`"
     about = (
-        "every synced write takes so long, or there is no room; with `for` until then. With `torn` the disk lies about "
-        "syncs: what is written meanwhile is torn if the host's power is cut (`kill: {host: a}`)"
+        "every synced write takes `latency`, or the disk is full; ends with `for`. With `torn` the disk confirms syncs "
+        "that it has not done: data written meanwhile is torn if the host loses power (`kill: {host: a}`)"
     )
     takes_for = "lasts"
     needs = ("disk",)

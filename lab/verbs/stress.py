@@ -77,9 +77,9 @@ class _Stress(Verb[StressFactor]):
     model = StressFactor
     form = "`stress: {host: a, cores: 2, memory: 64MiB}`, `{host: a, percent: 80%}`"
     about = (
-        "so many cores' worth of a host's processors (or such a part of all of them) is taken by processes of normal "
-        "priority, and so much memory is held; with `for` until then. Of several the loads add up. On `sim` the "
-        "daemon gets its share of `machine`'s cores (2 of 50 µs a message unless the underlay says others)"
+        "processes of normal priority on a host use `cores` cores (or `percent` of all cores) and hold `memory`; ends "
+        "with `for`. The loads of several steps add up. On `sim` the daemon gets its share of the cores of "
+        "`underlay.machine` (by default 2 cores and 50 µs a message)"
     )
     takes_for = "lasts"
 

@@ -105,7 +105,7 @@ class _Trace(Verb[Trace]):
     model = Trace
     form = "`trace: {file: lte.trace, from: a, to: b, for: 60s}`"
     about = (
-        "a link follows a file: a Mahimahi trace of packet deliveries, or CSV with `time` and columns of a link's "
+        "a link changes as a file says: a Mahimahi trace of packet deliveries, or CSV with `time` and columns of link "
         "parameters, see docs/links.md; ends with `for` or `heal`"
     )
     examples = ("trace lte.trace a b --for 60s",)

@@ -99,7 +99,7 @@ KIND = ProbeKind(
     title="Train of datagrams",
     about=f"`packets` ({_PACKETS}) numbered datagrams of `size` bytes ({_SIZE}), `gap_ms` ({_GAP_MS}) apart, to UDP "
     f"port `port` ({_PORT}), where the lab answers; measures loss, order and jitter (RFC 3550); good when any is "
-    "answered, its time is the median round trip",
+    "answered; the latency is the median round trip",
     asks="container",
     protocol="udp",
     attempt=_attempt,

@@ -34,8 +34,8 @@ def _faults(options: Options) -> Iterator[OptionFault]:
 KIND = ProbeKind(
     name="load",
     title="Load",
-    about="what `load` steps send (not a probe by itself): requests in an open loop; their time counts from when they "
-    "were due",
+    about="requests of `load` steps, in an open loop (not for the list `probes`); latency counts from when a request "
+    "was due",
     asks="container",
     protocol="tcp",
     attempt=_attempt,
