@@ -378,11 +378,20 @@ def shell(host: str, name: str) -> None:
     sys.exit(enter(host, SHELL, name))
 
 
+def _print_dissector(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from lab.capture.dissector import dissector
+
+        click.echo(dissector(), nl=False)
+        context.exit()
+
+
 @lab.command(
     epilog=_examples(
         "lab capture alpha -w alpha.pcapng",
         "lab capture web -w - | wireshark -k -i -",
         "lab capture 'alpha->beta' -w wire.pcapng --for 10s udp port 6783",
+        "lab capture --dissector > overlay.lua",
     )
 )
 @click.argument("where", shell_complete=_offering("hosts"))
@@ -397,6 +406,14 @@ def shell(host: str, name: str) -> None:
 )
 @click.option("--for", "lasting", default="", metavar="TIME", help="Until so long after the beginning, as 10s.")
 @click.option("--limit", "most", default=100, show_default=True, type=click.IntRange(min=1), help="MB of the file.")
+@click.option(
+    "--dissector",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_dissector,
+    help="Print the Wireshark dissector (Lua) of the overlay's protocol, and do nothing else.",
+)
 @_NAME
 def capture(
     where: str, words: tuple[str, ...], to: str, interfaces: tuple[str, ...], lasting: str, most: int, name: str

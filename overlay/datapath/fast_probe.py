@@ -13,7 +13,7 @@ from overlay.datapath.vxlan import bridge_mac
 from overlay.errors import RemoteError
 
 ETHERTYPE: Final = 0x88B5
-_MAGIC: Final = b"ovp\x01"
+MAGIC: Final = b"ovp\x01"
 _FIXED: Final = 14 + 4 + 1 + 8 + 2 + 1
 _MAX_NAME: Final = 64
 
@@ -31,14 +31,14 @@ def encode(probe: FastProbe, receiver: PeerName) -> bytes:
     """The frame; a probe is padded to its size."""
     name = probe.sender.encode()
     frame = bytes.fromhex((bridge_mac(receiver) + bridge_mac(probe.sender)).replace(":", ""))
-    frame += ETHERTYPE.to_bytes(2, "big") + _MAGIC + bytes((probe.answer,)) + probe.nonce.to_bytes(8, "big")
+    frame += ETHERTYPE.to_bytes(2, "big") + MAGIC + bytes((probe.answer,)) + probe.nonce.to_bytes(8, "big")
     frame += probe.size.to_bytes(2, "big") + bytes((len(name),)) + name
     return frame if probe.answer else frame.ljust(probe.size, b"\0")
 
 
 def decode(frame: bytes) -> FastProbe:
     """What `encode` made. Raises `RemoteError` for anything else."""
-    if len(frame) < _FIXED or frame[12:18] != ETHERTYPE.to_bytes(2, "big") + _MAGIC or frame[18] > 1:
+    if len(frame) < _FIXED or frame[12:18] != ETHERTYPE.to_bytes(2, "big") + MAGIC or frame[18] > 1:
         raise RemoteError(f"frame of {len(frame)} bytes is no probe")
     length = frame[29]
     name = frame[30 : 30 + length]

@@ -34,6 +34,7 @@ def test_a_wheel_has_all_that_its_commands_read(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert all(line.startswith(str(installed)) for line in done.stdout.splitlines()), done.stdout
     assert (installed / "lab/backends/vagrant/Vagrantfile").is_file()
+    assert (installed / "lab/capture/overlay.lua").is_file()
     manual = {path.name for path in installed.glob("*.data/data/share/man/man1/*")}
     assert manual == {"lab.1", "weave.1"}
     empty = tmp_path / "empty"
