@@ -103,6 +103,11 @@ class Verb(Generic[B]):
     """Its part in a timeline's beginning: it brings the lab up, adds to it, or only watches and waits; empty: what
     it does is a disturbance."""
 
+    file_data: str = ""
+    """The key of its body that holds the content of a file which a step names, once the scenario is resolved."""
+    only_time: bool = False
+    """It only lets time pass: a saved session has the times of its steps instead."""
+
     # What its events mean to a reader of a history
 
     changes: Literal["", "end", "both"] = ""

@@ -26,8 +26,6 @@ __all__ = ["SavedSession", "own_steps", "saved"]
 
 _GRAIN = UNITS["ms"]
 """Times are written in milliseconds."""
-_FILES = {"trace": "data", "link": "table"}
-"""What stands for the content of a file that a step names."""
 
 
 class PlayedMove(Struct):
@@ -83,7 +81,7 @@ def saved(tree: Any, first: Iterable[dict[str, Any]], events: Iterable[Event], *
         plain = own.get(number) if move.asked is None else move.asked
         verb = verb_of(move.what)
         watches = verb.setup == "watch"
-        if plain is None or (move.asked is None and move.what == "wait"):
+        if plain is None or (move.asked is None and verb.only_time):
             continue
         if move.ok is False or (watches and move.ok is None):
             left_out += 1
@@ -99,8 +97,8 @@ def saved(tree: Any, first: Iterable[dict[str, Any]], events: Iterable[Event], *
                 step = {key: value for key, value in _without(step, move.what, "for").items() if key != "for"}
                 then = {"at": format_duration(max(move.ended - origin, 0) // pace // _GRAIN * _GRAIN), **ending}
                 steps.append((move.ended - origin, number, then, move.undone_by))
-        if name := _FILES.get(move.what):
-            step = _without(step, move.what, name)
+        if verb.file_data:
+            step = _without(step, move.what, verb.file_data)
         timed = not watches and not (setup and move.asked is None)
         when = {"at": format_duration(max(at // pace, 0) // _GRAIN * _GRAIN)} if timed else {}
         steps.append((at if timed or watches else number - len(own), number, {**when, **step}, move.by))

@@ -39,6 +39,7 @@ class _Link(Verb[ChangeLink]):
     form = "`link: {from: a, to: b, delay: 50ms, loss: 1%, rate: 1mbit, both: true, for: 10s}`"
     about = "change parameters of links; the others stay, see docs/links.md. Ends with `for` or `heal`"
     examples = ("link a b --delay 50ms --for 10s", "link a b --loss 1% --both")
+    file_data = "table"
     takes_for = "lasts"
     healed = True
     needs = ("links",)

@@ -109,6 +109,7 @@ class _Trace(Verb[Trace]):
         "parameters, see docs/links.md; ends with `for` or `heal`"
     )
     examples = ("trace lte.trace a b --for 60s",)
+    file_data = "data"
     takes_for = "lasts"
     healed = True
     needs = ("links",)

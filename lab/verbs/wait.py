@@ -19,6 +19,7 @@ class _Wait(Verb[int]):
     form = "`wait: 2s`"
     about = "let time pass"
     setup = "watch"
+    only_time = True
 
     def plan(self, body: int, planning: Planning) -> Action:
         return Action(f"wait {format_duration(body)}", partial(_wait, body))
