@@ -5,7 +5,6 @@ this command, and hears when it is gone, however it ends.
 """
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +20,8 @@ __all__ = ["MOST", "capture"]
 
 MOST = 100_000_000
 """Bytes of a file, unless told otherwise."""
-_PAIR = re.compile(r"(.+?)\s*(?:<->|->|:)\s*(.+)")
+_PAIR = ("<->", "->", ":")
+"""What stands between the hosts of a pair."""
 
 
 def capture(
@@ -95,9 +95,10 @@ def _place(where: str, addresses: dict[str, str], containers: dict[str, Any]) ->
     for replica, container in containers.items():
         if where in (replica, container["service"]):
             return container["host"], container.get("container", replica), ""
-    pair = _PAIR.fullmatch(where)
-    if pair is not None and pair[1] in addresses and pair[2] in addresses:
-        return pair[1], "", addresses[pair[2]]
+    for arrow in _PAIR:
+        one, _, other = (part.strip() for part in where.partition(arrow))
+        if one in addresses and other in addresses:
+            return one, "", addresses[other]
     raise LabError(
         f"no host, service or pair of hosts named {where}; hosts: {', '.join(addresses)}; containers: "
         f"{', '.join(sorted(containers, key=natural))}; a pair is written `{next(iter(addresses), 'a')}->b`"

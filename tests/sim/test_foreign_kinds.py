@@ -45,7 +45,8 @@ def test_a_scenario_with_kinds_of_another_package_is_played(tmp_path: Path, envi
 def test_its_kinds_are_in_the_schema_and_its_options_are_checked(tmp_path: Path, environment: dict[str, str]) -> None:
     schema = json.loads(lab("schema", cwd=tmp_path, environment=environment).stdout)
     assert "Storm" in schema["$defs"] and "storm" in schema["$defs"]["Step"]["properties"]
-    assert schema["$defs"]["ProbeSpec"]["properties"]["kind"]["enum"] == ["http", "icmp", "dns", "tcp"]
+    probes = schema["$defs"]["ProbeSpec"]["properties"]["kind"]["enum"]
+    assert probes[:3] == ["http", "icmp", "dns"] and probes[-1] == "tcp"
     text = SCENARIO.read_text(encoding="utf-8")
     (tmp_path / "nowhere.yaml").write_text(text.replace("around: south", "around: sout"), encoding="utf-8")
     done = lab("validate", "nowhere.yaml", cwd=tmp_path, environment=environment)
@@ -70,7 +71,7 @@ def test_without_the_package_the_scenario_is_refused_and_its_runs_can_be_read(
     refused = lab("validate", str(SCENARIO), cwd=tmp_path, environment=bare)
     assert refused.returncode == 2
     assert "overlay.kind: found 'islands', expected 'weave', 'vxlan' or 'none'" in refused.stderr
-    assert "probes[0].kind: found 'tcp', expected 'http', 'icmp' or 'dns'" in refused.stderr
+    assert "probes[0].kind: found 'tcp', expected 'http', 'icmp', 'dns', 'jitter', " in refused.stderr
     assert "found the key 'storm', expected one of at, for, on_failure, launch" in refused.stderr
     assert "found the key 'running', expected one of reachable, unreachable, converged, " in refused.stderr
     drawn = lab("report", told["run_dir"], cwd=tmp_path, environment=bare)

@@ -32,7 +32,7 @@ from lab.images import box, store
 from lab.scenario.resolve import Resolved
 
 _LACKING = {
-    "disk": "the disks of the {} backend cannot be slowed or filled; use sim",
+    "disk": "the disks of the {} backend cannot be slowed or filled; use netns, dind or sim",
     "links": "links of the {} backend cannot be changed while they run; use netns, dind or sim",
     "carrier": "cables of the {} backend cannot be pulled; say `between: [a, b]`, or use netns, dind or sim",
     "address": "machines of the {} backend keep the addresses that Vagrant gives them, by which the rules inside of "

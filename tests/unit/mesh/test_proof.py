@@ -183,11 +183,11 @@ def test_a_changed_octet_of_a_sealed_frame_is_noticed(data: st.DataObject) -> No
         b.receive(bytes(frame))
 
 
-def test_keys_change_with_time_frames_and_octets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_change_with_time_frames_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0]
     a, b = secured(clock)
     lengths = []
-    for limit in ("time", "frames", "octets"):
+    for limit in ("time", "frames", "bytes"):
         if limit == "time":
             clock[0] += session.REKEY_TIME
         else:
