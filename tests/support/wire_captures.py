@@ -52,10 +52,15 @@ Field = tuple[str, str]
 
 
 def dissected(folder: Path, frames: Sequence[bytes], *words: str) -> list[list[Field]]:
-    """Of each frame the fields that tshark finds with the dissector: name (without `overlay.`) and value."""
+    """What `shown` says of a capture with these frames."""
     file = folder / "frames.pcapng"
     blocks = [pcapng.packet(0, START + number, frame) for number, frame in enumerate(frames)]
     file.write_bytes(b"".join([pcapng.section("tests"), pcapng.interface("a eth0"), *blocks]))
+    return shown(file, *words)
+
+
+def shown(file: Path, *words: str) -> list[list[Field]]:
+    """Of each frame the fields that tshark finds with the dissector: name (without `overlay.`) and value."""
     found = []
     for packet in ElementTree.fromstring(tshark(file, "-T", "pdml", *words)).findall("packet"):
         found.append(

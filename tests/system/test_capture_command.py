@@ -6,23 +6,29 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from netns_labs import require_netns
 from tiers import cannot_run
+from wire_captures import shown
+
+from overlay.wire.codec import DATAGRAM_MAGIC
 
 LAB = [sys.executable, "-m", "lab.cli"]
 NAME = f"capture-{os.getpid()}"
 SCENARIO = """
 version: 1
 name: capture
-underlay: {hosts: {a: {address: 192.168.0.2}, b: {address: 192.168.0.3}, c: {}}}
-overlay: none
+underlay: {hosts: {a: {address: 192.168.0.2}, b: {address: 192.168.0.3}, c: {}, d: {}}}
+overlay: weave
 services:
-  one: {image: ksahnine/dummy-http, args: [one], host: a}
+  one: {image: ksahnine/dummy-http, args: [one], host: a, address: 10.0.1.1/24}
 timeline:
+  - launch: [a, b]
+  - launch: {hosts: [c, d], options: {password: wherever you go}}
   - run: all
 """
 
@@ -104,10 +110,31 @@ def test_a_pair_and_a_filter_leave_only_what_was_asked_for(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("_up")
+@pytest.mark.parametrize(("dialler", "listener", "sealed"), [("b", "a", False), ("d", "c", True)])
+def test_what_daemons_say_when_they_meet_is_dissected(
+    tmp_path: Path, dialler: str, listener: str, sealed: bool
+) -> None:
+    file = tmp_path / "meeting.pcapng"
+    capture = begun(f"{dialler}->{listener}", "-w", str(file))
+    done = lab("connect", dialler, listener, "--name", NAME)
+    assert done.returncode == 0, done.stderr
+    deadline = time.monotonic() + 90
+    while file.read_bytes().count(DATAGRAM_MAGIC) < 4:
+        assert time.monotonic() < deadline, "no heartbeats"
+        time.sleep(0.1)
+    ended(capture)
+    seen = Counter(name for frame in shown(file) for name, _ in frame)
+    assert seen["hello"] and seen["beat"] >= 4
+    assert all(bool(seen[name]) == sealed for name in ("confirm", "sealed.length"))
+    assert all(bool(seen[name]) == (not sealed) for name in ("accept", "digests"))
+    assert not {"broken", "dark", "malformed", "_ws.lua.error"} & set(seen)
+
+
+@pytest.mark.usefixtures("_up")
 def test_it_ends_by_itself_and_a_container_is_a_place_too(tmp_path: Path) -> None:
     file = tmp_path / "one.pcapng"
     done = lab("capture", "one", "-w", str(file), "--for", "1s", "--name", NAME)
-    assert done.returncode == 0 and "capturing on eth0 of one" in done.stderr
+    assert done.returncode == 0 and "capturing on eth0" in done.stderr and " of one\n" in done.stderr
     assert file.stat().st_size > 0
 
 
@@ -136,7 +163,7 @@ def lives(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nobody", "-w", "x"], "no host, service or pair of hosts named nobody; hosts: a, b, c; containers: one"),
+        (["nobody", "-w", "x"], "no host, service or pair of hosts named nobody; hosts: a, b, c, d; containers: one"),
         (["a", "-w", "no/such/folder/x"], "cannot write no/such/folder/x: No such file or directory"),
         (["a", "-i", "eth7", "-w", "/dev/null"], "no interface eth7 here; there are"),
     ],
