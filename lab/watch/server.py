@@ -41,6 +41,8 @@ BEAT = 10.0
 """Seconds of silence after which a page is told that nothing happened, so that a dead one is noticed."""
 ASK_STATE = 1.0
 """Seconds between two questions for the faults in force, while anybody looks."""
+LAST_LOOK = 5.0
+"""Seconds in which the last records of a lab are read, at most."""
 MAX_BODY = 1 << 16
 MAY = web.RequestKey("may", str)
 """What a request may do, once that is known."""
@@ -71,6 +73,8 @@ class LivePage:
         self._state: bytes = b""
         self._looking = 0
         self._stir = asyncio.Event()
+        self._at_its_end = asyncio.Event()
+        """The history was read to its end since this was cleared."""
 
     def application(self, keys: WatchKeys, names: tuple[str, ...] = ()) -> web.Application:
         """The routes of one listener; `names` are host names by which it is known."""
@@ -97,6 +101,8 @@ class LivePage:
                 made = [msgspec.json.encode(each) for line in lines for each in feed.feed(decode(line))]
                 if made:
                     await self._spool.append(made)
+                if not lines:
+                    self._at_its_end.set()
 
     async def watch(self) -> None:
         """Keep up with the faults in force while somebody looks, until cancelled."""
@@ -112,7 +118,10 @@ class LivePage:
             await asyncio.sleep(ASK_STATE)
 
     async def end(self, reason: str) -> None:
-        """The lab is gone: every page is told so, and keeps what it shows."""
+        """The lab is gone: every page is told so after the last record, and keeps what it shows."""
+        self._at_its_end.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._at_its_end.wait(), LAST_LOOK)
         self._ended = reason
         await self._spool.stir()
 

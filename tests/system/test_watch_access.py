@@ -48,7 +48,9 @@ class Stream:
         """(name, id, data) of the next event of these names."""
         while True:
             found: dict[str, str] = {}
-            while (line := self._answer.readline().decode().rstrip("\n")) or not found:
+            while (read := self._answer.readline()).strip() or not found:
+                assert read, f"the stream ended before {' or '.join(names)}"
+                line = read.decode().rstrip("\n")
                 key, _, value = line.partition(": ")
                 if key and line:
                     found[key] = value
