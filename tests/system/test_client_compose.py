@@ -8,6 +8,8 @@ from docker_hosts import DockerHost, gone, need_docker, two_hosts
 from overlay_hosts import eventually
 from tiers import cannot_run
 
+pytestmark = pytest.mark.turn(1)
+
 Pair = tuple[DockerHost, DockerHost]
 IMAGE = "alpine:3.10"
 PROJECT = f"""

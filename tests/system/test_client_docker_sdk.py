@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
 from client_tools import SKIPS, load_expected_images, python, sdk
 from docker_hosts import DockerHost, gone, need_docker
 from overlay_hosts import underlay
+
+pytestmark = pytest.mark.turn(1)
 
 FULL = os.environ.get("CLIENTS") == "full"
 IMAGES = ("alpine:3.10", "alpine:latest", "busybox:latest")

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
 from client_tools import load_expected_images, python
 from docker_hosts import DockerHost, gone
 from overlay_hosts import ROOT
+
+pytestmark = pytest.mark.turn(1)
 
 
 def test_containers_of_a_test_suite_are_on_the_overlay(docker_host: DockerHost) -> None:

@@ -16,6 +16,8 @@ from lab.images import router
 from lab.images.archive import BuiltImage
 from overlay.cli.container import PROXY_MAY, ROUTER_MAY
 
+pytestmark = pytest.mark.turn(1)
+
 Pair = tuple[BareHost, BareHost]
 
 

@@ -5,8 +5,11 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import pytest
 from dind_labs import LAB, OWN, require_dind
 from tiers import cannot_run
+
+pytestmark = pytest.mark.turn(3)
 
 SCENARIO = """\
 version: 1

@@ -14,6 +14,8 @@ from lab.backends.netns import LabClient, find
 from lab.images import store
 from lab.images.archive import BuiltImage, archive
 
+pytestmark = pytest.mark.turn(0)
+
 SCENARIO = """\
 version: 1
 name: dind

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from dind_labs import lab, require_dind, summary
+
+pytestmark = pytest.mark.turn(0)
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 

@@ -21,6 +21,8 @@ from lab.backends.dind.engine import program
 from lab.errors import LabError
 from lab.images import layers, reference
 
+pytestmark = pytest.mark.turn(2)
+
 SCENARIO = """\
 version: 1
 name: theirs

@@ -4,11 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from dind_labs import require_dind
 from dist_file import weave_file
 
 from lab.workshop.course import Course
 from lab.workshop.hosts import page, read, two_hosts
+
+pytestmark = pytest.mark.turn(2)
 
 ENTER = """
 import sys

@@ -8,6 +8,8 @@ import pytest
 from dist_file import DistHost, of_version, weave_file
 from overlay_hosts import IMAGE, eventually, underlay
 
+pytestmark = pytest.mark.turn(2)
+
 PATIENCE = 90.0
 
 

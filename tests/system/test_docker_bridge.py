@@ -3,9 +3,12 @@
 import json
 import signal
 
+import pytest
 from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches
 from overlay_hosts import eventually, underlay
 from spoofed_frames import foreign_frames, heard, mac_of, own_frames
+
+pytestmark = pytest.mark.turn(2)
 
 VICTIM = "fd00:1::2"
 FLAGS = ("--bridge=weave", "--fixed-cidr=10.40.1.0/25", "--mtu=1398", "--dns=10.40.1.100", "--dns-search=weave.local")

@@ -8,6 +8,8 @@ import pytest
 from docker_hosts import BUSYBOX, DockerHost, need_docker
 from overlay_hosts import eventually, underlay
 
+pytestmark = pytest.mark.turn(2)
+
 Pair = tuple[DockerHost, DockerHost]
 
 

@@ -11,6 +11,8 @@ from spoofed_frames import ethernet, heard, ipv4, mac_of, udp
 
 from overlay.plugin.requests import ADDRESS_SPACE
 
+pytestmark = pytest.mark.turn(3)
+
 Pair = tuple[DockerHost, DockerHost]
 
 

@@ -8,6 +8,8 @@ from docker_hosts import BUSYBOX, DockerHost, clients
 from overlay_hosts import PYTHON
 from tiers import cannot_run
 
+pytestmark = pytest.mark.turn(3)
+
 HOST = "tcp://127.0.0.1:12376"
 
 

@@ -6,6 +6,8 @@ import pytest
 from docker_hosts import BUSYBOX, DockerHost, need_docker, reaches, two_hosts
 from overlay_hosts import eventually
 
+pytestmark = pytest.mark.turn(0)
+
 Pair = tuple[DockerHost, DockerHost]
 
 

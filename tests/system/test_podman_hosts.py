@@ -10,6 +10,8 @@ from docker_hosts import BUSYBOX, SCRATCH, gone, two_hosts
 from overlay_hosts import eventually
 from podman_hosts import PodmanHost, need_podman
 
+pytestmark = pytest.mark.turn(3)
+
 Pair = tuple[PodmanHost, PodmanHost]
 
 

@@ -6,6 +6,8 @@ import pytest
 from docker_hosts import BUSYBOX, DockerHost, need_docker, two_hosts
 from overlay_hosts import eventually
 
+pytestmark = pytest.mark.turn(3)
+
 Pair = tuple[DockerHost, DockerHost]
 SERVE = "while true; do echo hello | nc -l -p 5432; done"
 

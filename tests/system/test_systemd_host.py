@@ -8,6 +8,8 @@ from dist_file import weave_file
 from overlay_hosts import eventually
 from systemd_host import SystemdHost, need_systemd
 
+pytestmark = pytest.mark.turn(3)
+
 PATIENCE = 90.0
 UNITS = ("weave", "weave-proxy")
 BRIDGE = "ip link add docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0; ip link set docker0 up"
