@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def lab_command() -> str:
-    """`lab` where that is this installation's command on PATH, else the path of that command as seen from here."""
+    """`lab` if that is this installation's command on PATH, else its path, relative to the working directory."""
     own = Path(sys.executable).parent / "lab"
     found = shutil.which("lab")
     if found is not None and Path(found).resolve() == own.resolve():

@@ -1,7 +1,7 @@
 """Compiles the modules into the user's cache: a copy of the sources, mypyc, a C compiler. Loads nothing of it.
 
-A build appears under its name when it is whole. Builders wait for each other, and what a killed one left goes with
-the next.
+A build gets its name when it is complete. Builders wait for each other; the next one removes what a killed one
+left.
 """
 
 import fcntl

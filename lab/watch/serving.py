@@ -1,6 +1,6 @@
 """`lab watch`: the listeners of a live page, the addresses that are printed, and when it all ends.
 
-Owns sockets and tokens' way to the user; what is served stands in `server`.
+Owns sockets and tokens' way to the user; `server` has what is served.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The daemon: puts the drivers together around one node, and takes them apart again.
 
-Owns the order of start and stop. How it comes to be a process of its own stands in `process`.
+Owns the order of start and stop. `process` makes it a process of its own.
 """
 
 import asyncio

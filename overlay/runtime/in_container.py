@@ -1,6 +1,6 @@
 """What a router or proxy does first where it is a container: finds the host's files, and the host's kind of iptables.
 
-Owns nothing that lasts; how such a container is made stands in `overlay.cli.container`.
+Owns nothing that lasts; `overlay.cli.container` makes such a container.
 """
 
 import logging

@@ -1,9 +1,9 @@
-"""The hand of a lab inside of a user's engine: a container that plugs hosts in where the lab itself may not.
+"""A lab's helper inside of a user's engine: a container that plugs hosts in where the lab itself may not.
 
 Runs in a container of the host image with the engine's pids, a network namespace of its own (the lab's fabric) and the
 few capabilities that plugging takes (`python3 -m lab.backends.dind.helper LABEL`). Owns its wire (JSON lines:
-`HelperRequest` in, `HelperReply` out), the sockets that it passes on, and the clean-up: when its input ends, for the
-lab is gone however that came about, it removes every container of the lab, itself last. Decides nothing else.
+`HelperRequest` in, `HelperReply` out), the sockets that it passes on, and the clean-up: its input ends when the
+lab is gone, for whatever reason, and then it removes every container of the lab, itself last. Decides nothing else.
 """
 
 import asyncio
