@@ -114,10 +114,12 @@ def _hint(annotation: Any) -> str:
         elif option is bool:
             found["bool"] = None
         elif option in (int, float):
-            found["int | str"] = None
+            found["int | str" if option is int else "float | str"] = None
         elif option is not type(None):
             found["str"] = None
     words = dict.fromkeys(word for hint in found for word in hint.split(" | "))
+    if "float" in words:  # which takes an int too
+        words.pop("int", None)
     return " | ".join(words)
 
 
