@@ -110,7 +110,7 @@ class _SeriesTries:
     def __init__(self, should: bool | None, row: int | None) -> None:
         self.should = should
         self.row = row
-        """So many failures in a row are bad; None: failures say nothing."""
+        """How many failures in a row are bad; None: failures say nothing."""
         self.bad = -1
         """Due time of the latest bad try."""
         self.failed: list[int] = []

@@ -11,13 +11,14 @@ one* counts, and a try may need as many packets as `_PACKETS` says. What cuts an
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import ceil, log
 from typing import Any
 
 from lab.kinds.probes import protocol_of
-from lab.links import Burst, Link
+from lab.links import Link, Links
+from lab.links.changes import ChangedLinks, LinkChange
 from lab.records.history import Event
+from lab.scenario.from_json import link_values, links_from_json
 
 __all__ = ["CHANCE", "ExpectedLoss"]
 
@@ -27,75 +28,54 @@ _NEVER = 0.99
 """From this chance on nothing can be said of a try that fails."""
 _PACKETS = {"icmp": 1, "udp": 1}
 """Protocol -> packets each way on which a try depends; of others (TCP) two, for a handshake and an exchange."""
-_LOSSES = ("loss", "loss_correlation", "corrupt")
 
 
 class ExpectedLoss:
     """The present of a run, moved on by `meta` and `event`."""
 
     def __init__(self) -> None:
-        self._base: dict[tuple[str, str], Link] = {}
-        """(sender, receiver) by host, region (`region:eu`) or `*`, as the resolved scenario has them."""
-        self._regions: Mapping[str, str] = {}
-        self._changes: dict[int, tuple[frozenset[tuple[str, str]], Mapping[str, Any]]] = {}
-        """Step -> the directions that it changes, and how."""
+        self._links = ChangedLinks(Links())
+        self._lossless = True
+        """No link loses anything unless a step changes it."""
 
     def meta(self, scenario: Mapping[str, Any]) -> None:
         """Begin with the links of a resolved scenario."""
         underlay = scenario.get("underlay") or {}
-        self._regions = underlay.get("regions") or {}
-        for said in underlay.get("links") or ():
-            link = _lossy(Link(), said)
-            if "from" in said and "to" in said:
-                self._base[str(said["from"]), str(said["to"])] = link
+        links = links_from_json(underlay.get("links") or (), underlay.get("regions") or {})
+        self._links = ChangedLinks(links)
+        every = (links.default, *links.pairs.values(), *links.regional.values())
+        self._lossless = not any(_after_a_loss(link) for link in every)
 
     def event(self, event: Event) -> None:
         """Take an event that may change links, or end such a change."""
-        if event.phase == "end":
-            self._changes.pop(event.step, None)
         pairs, values = event.detail.get("links"), event.detail.get("change")
-        if event.phase != "end" and event.ok is not False and isinstance(pairs, list) and isinstance(values, dict):
-            self._changes[event.step] = (frozenset((str(one), str(other)) for one, other in pairs), values)
+        if pairs is None or values is None or event.ok is False:
+            return
+        directions = tuple((str(sender), str(receiver)) for sender, receiver in pairs)
+        change = None if event.phase == "end" else LinkChange(directions, link_values(values))
+        self._links.set(event.step, change)
 
     def row(self, probe: str, here: str, there: str) -> int | None:
         """Failed tries in a row, between these hosts, that say that something else than the links is wrong: 1 where
         links lose nothing; None where tries fail nearly always."""
-        if here == there or not (self._base or self._changes):
+        if here == there or (self._lossless and not self._links.directions()):
             return 1
         packets = _PACKETS.get(protocol_of(probe), 2)
-        passes = (1 - self._after_a_loss(here, there)) * (1 - self._after_a_loss(there, here))
+        passes = 1.0
+        for ends in ((here, there), (there, here)):
+            passes *= 1 - _after_a_loss(self._links.between(*ends))
         fails = 1 - passes**packets
         if fails >= _NEVER:
             return None
         return 1 if fails == 0 else max(2, ceil(log(CHANCE) / log(fails)))
 
-    def _after_a_loss(self, sender: str, receiver: str) -> float:
-        """The chance that a packet is lost after one that was."""
-        link = self._link(sender, receiver)
-        lost = link.loss + (1 - link.loss) * link.loss_correlation if link.loss else 0.0
-        lost = 1 - (1 - lost) * (1 - link.corrupt)
-        if link.burst is not None:
-            burst = link.burst
-            stays = (1 - burst.leave) * burst.bad + burst.leave * burst.good
-            lost = 1 - (1 - lost) * (1 - max(stays, burst.good))
-        return lost
 
-    def _link(self, sender: str, receiver: str) -> Link:
-        ends = [f"region:{self._regions.get(host, '')}" for host in (sender, receiver)]
-        found = self._base.get((sender, receiver)) or self._base.get((ends[0], ends[1])) or self._base.get(("*", "*"))
-        link = found or Link()
-        for pairs, values in self._changes.values():
-            if (sender, receiver) in pairs:
-                link = _lossy(link, values)
-        return link
-
-
-def _lossy(link: Link, said: Mapping[str, Any]) -> Link:
-    """A link with what is said of its losses; anything else of it is of no matter here."""
-    numbers: dict[str, Any] = {name: float(said[name]) for name in _LOSSES if isinstance(said.get(name), int | float)}
-    link = replace(link, **numbers)
-    if "burst" in said:
-        burst = said["burst"]
-        known = isinstance(burst, Mapping) and "enter" in burst and "leave" in burst
-        link = replace(link, burst=Burst(**{key: float(burst[key]) for key in burst}) if known else None)
-    return link
+def _after_a_loss(link: Link) -> float:
+    """The chance that a packet is lost after one that was."""
+    lost = link.loss + (1 - link.loss) * link.loss_correlation if link.loss else 0.0
+    lost = 1 - (1 - lost) * (1 - link.corrupt)
+    if link.burst is not None:
+        burst = link.burst
+        stays = (1 - burst.leave) * burst.bad + burst.leave * burst.good
+        lost = 1 - (1 - lost) * (1 - max(stays, burst.good))
+    return lost

@@ -188,9 +188,9 @@ class ExpectedState:
         """Whether hosts that can reach each other keep these two containers apart, as policies want it."""
         probe, source, target = series
         here, there = self.replicas.get(source), self.replicas.get(target)
-        if here is None or there is None or asks_name(probe) or not self._joined(here, there):
+        if here is None or there is None or asks_name(probe) or self._permitted(probe, source, target):
             return False
-        return not self._permitted(probe, source, target)
+        return self._joined(here, there)
 
     def row(self, series: SeriesKey) -> int | None:
         """How many failed tries in a row say that something is wrong; see `ExpectedLoss.row`."""

@@ -18,7 +18,7 @@ from lab.scenario.steady import SteadyCondition
 from lab.scenario.steps import Step, step_model
 from lab.scenario.values import RESOLVED
 
-__all__ = ["from_json"]
+__all__ = ["from_json", "link_values", "links_from_json"]
 
 
 def from_json(data: Mapping[str, Any]) -> Resolved:
@@ -37,7 +37,7 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
             networks={name: network["subnet"] for name, network in underlay["networks"].items()},
             hosts=hosts,
             routers=msgspec.convert(underlay["routers"], dict[str, RouterSpec]),
-            links=_links(underlay["links"], underlay.get("regions", {})),
+            links=links_from_json(underlay["links"], underlay.get("regions", {})),
             edges=tuple((a, b) for a, b in underlay["edges"]) if "edges" in underlay else None,
             overlay=data["overlay"]["kind"],
             options=dict(data["overlay"]["options"]),
@@ -53,13 +53,14 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
         raise LabError(f"this is no resolved scenario of this version: {type(error).__name__}: {error}") from None
 
 
-def _links(entries: Iterable[Mapping[str, Any]], regions: Mapping[str, str]) -> Links:
+def links_from_json(entries: Iterable[Mapping[str, Any]], regions: Mapping[str, str]) -> Links:
+    """The links of an underlay. Raises `KeyError`, `TypeError` or `ValueError` for entries that are none."""
     default = Link()
     pairs: dict[tuple[str, str], Link] = {}
     regional: dict[tuple[str, str], Link] = {}
     for entry in entries:
         ends = entry["from"], entry["to"]
-        link = _link({key: value for key, value in entry.items() if key not in ("from", "to")})
+        link = Link(**link_values({key: value for key, value in entry.items() if key not in ("from", "to")}))
         if ends == ("*", "*"):
             default = link
         elif all(end.startswith(REGION) for end in ends):
@@ -69,7 +70,9 @@ def _links(entries: Iterable[Mapping[str, Any]], regions: Mapping[str, str]) -> 
     return Links(default, pairs, dict(regions), regional)
 
 
-def _link(values: dict[str, Any]) -> Link:
+def link_values(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a link, by the names of `Link`'s fields, from plain data. Raises as `links_from_json`."""
+    values = dict(plain)
     if "distribution" in values:
         values["distribution"] = Distribution(values["distribution"])
     if values.get("burst") is not None:
@@ -78,7 +81,7 @@ def _link(values: dict[str, Any]) -> Link:
         values["queue"] = QueueLimit(**values["queue"])
     if "table" in values:
         values["table"] = tuple(values["table"])
-    return Link(**values)
+    return values
 
 
 def _step(entry: Mapping[str, Any]) -> Step:

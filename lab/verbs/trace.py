@@ -61,8 +61,10 @@ class TraceFault(LinkFault):
         if body.queue is not None:
             values["queue"] = body.queue.limit
         super().__init__("trace", f"trace {body.words()}: {body.file}", body, hosts, values)
-        rows = [row.values for row in track.rows]
-        worst = {name: max(row.get(name, 0) for row in rows) for name in ("loss", "corrupt") for _ in rows[:1]}
+        worst: dict[str, float] = {}
+        for row in track.rows:
+            for name, value in self._losses(row.values).items():
+                worst[name] = max(value, worst.get(name, 0.0))
         self.told = {**self.told, "change": worst}
         self._setting = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
