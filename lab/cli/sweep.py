@@ -72,7 +72,7 @@ def run_sweep(
 
 
 def run_compare(a: Path, b: Path, *, primary: str, margin: float | None, as_json: bool) -> int:
-    """Say whether two sweeps differ: 0 no, 1 yes, 3 it cannot be told from so many runs."""
+    """Say whether two sweeps differ: 0 no, 1 yes, 3 there are too few runs to tell."""
     from lab.sweep.compare import compare
     from lab.sweep.table import read_table
 
@@ -101,7 +101,7 @@ def run_compare(a: Path, b: Path, *, primary: str, margin: float | None, as_json
 
 def run_fidelity(path: Path, *, seeds: str, against: str, out: Path | None, as_json: bool) -> int:
     """Play a scenario in the simulator and on real packets; 0 when both agree that it is valid (or not), 1 when they
-    do not, 3 when so many runs do not tell, or one of them could not be played to its end."""
+    do not, 3 when there are too few runs to tell, or one of them could not be played to its end."""
     from lab.sweep.fidelity import fidelity
     from lab.sweep.grid import parse_seeds
     from lab.sweep.run import plan, sweep

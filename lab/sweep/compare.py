@@ -20,6 +20,7 @@ from lab.sweep.grid import Assignment
 from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, metrics_of, sample_of
 from lab.sweep.measure import Point
 from lab.sweep.statistics import (
+    CONFIDENCE,
     CensoredSample,
     holm,
     least_p,
@@ -160,11 +161,11 @@ def _verdict(
     """The verdict and a sentence or two. `comparisons`: how many there are of the family, without duplicates."""
     if not deciding:
         return "unknown", "The two have no runs of a common setting."
-    made = f"{comparisons} comparison{'' if comparisons == 1 else 's'}"
+    made = count(comparisons, "comparison")
     if differing := [item for item in deciding if item.differs]:
         clearest = next((item for item in differing if item.metric in ("overall", "valid")), differing[0])
-        where = f"in {len(differing)} of {count(len(deciding), 'outcome')}" if len(deciding) > 1 else ""
-        return "differ", f"The two differ{f' {where}' if where else ''}. Most telling: {clearest.words}."
+        where = f" in {len(differing)} of {count(len(deciding), 'outcome')}" if len(deciding) > 1 else ""
+        return "differ", f"The two differ{where}. Most telling: {clearest.words}."
     if margin is not None and all(item.alike for item in deciding):
         return "alike", f"The two are alike: every outcome within {_margin(margin)}."
     least = min((pair.least for pair in family), default=1.0)
@@ -189,7 +190,7 @@ def _verdict(
 
 
 def _runs_needed(comparisons: int, *, paired: bool) -> int:
-    """The fewest runs on each side with which one of so many comparisons can differ."""
+    """The fewest runs on each side with which one of this many comparisons can differ."""
     runs = 2
     while least_p(runs, runs, paired=paired) * comparisons >= ALPHA:
         runs += 1
@@ -279,18 +280,16 @@ def _within(pair: _Pair, found: MetricDifference, margin: float) -> bool:
 
 def _share_gap(a: int, b: int, *, middles: tuple[float, float]) -> float:
     """The largest difference of two shares that agrees with these (Newcombe 1998, method 10)."""
-    (la, ua), (lb, ub) = (_wilson(share, runs) for share, runs in zip(middles, (a, b), strict=True))
+    # Takes a second to import, and only this needs it.
+    from scipy.stats import binomtest  # type: ignore[attr-defined]
+
+    wilson = [binomtest(round(share * runs), runs).proportion_ci(CONFIDENCE, "wilson")
+              for share, runs in zip(middles, (a, b), strict=True)]  # fmt: skip
+    (la, ua), (lb, ub) = ((each.low, each.high) for each in wilson)
     gap = middles[1] - middles[0]
     up = gap + float(np.hypot(ub - middles[1], middles[0] - la))
     down = gap - float(np.hypot(middles[1] - lb, ua - middles[0]))
     return max(abs(up), abs(down))
-
-
-def _wilson(share: float, runs: int) -> tuple[float, float]:
-    z2 = 1.959964**2
-    middle = (share + z2 / (2 * runs)) / (1 + z2 / runs)
-    half = float(np.sqrt(z2 * share * (1 - share) / runs + z2 * z2 / (4 * runs * runs))) / (1 + z2 / runs)
-    return middle - half, middle + half
 
 
 def _say(item: MetricDifference) -> str:

@@ -59,7 +59,7 @@ class Fidelity(Struct, frozen=True, kw_only=True):
     """How many runs of the simulator, and of the real backend, were valid: `5 of 5`."""
     agree: bool | None
     """All runs of both are valid, or none of both; False: their shares certainly differ (Fisher's exact test); None:
-    so many runs do not tell."""
+    there are too few runs to tell."""
     left_out: tuple[str, ...] = ()
     """Events that both have and that began in different states."""
 
@@ -74,10 +74,10 @@ def fidelity(sim: Sequence[Point], real: Sequence[Point], *, seed: int = 0) -> F
             left_out.append(event)
             continue
         known = [metric for metric in metrics_of(theirs, event) if metric in metrics_of(ours, event)]
+        window = min(_window(ours, event), _window(theirs, event))
         for metric in (*known, *TRAFFIC):
             one, other = (sample_of([p for g in groups for p in g.points], event, metric) for groups in (ours, theirs))
             if metric not in TRAFFIC:
-                window = min(_window(ours, event), _window(theirs, event))
                 one, other = _within(one, window), _within(other, window)
             if len(one) and len(other) and (one.values.any() or other.values.any()):
                 lines.append(_line(event, metric, one, other, seed))

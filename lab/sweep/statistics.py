@@ -205,22 +205,26 @@ def paired_test(
     differences = scores[: len(a)] - scores[len(a) :]
     superiority = float(((differences < 0) + (differences == 0) / 2).mean()) if len(a) else 0.5
     moved = differences[differences != 0]
-    if not len(moved):
+    if len(moved) < 2:  # scipy takes no single pair; either of its signs is as extreme
         return 1.0, superiority
-    seen = abs(int(moved.sum()))
-    if 2 ** len(moved) <= permutations:
-        signs = 1 - 2 * ((np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1)
-        return float((abs(signs @ moved) >= seen).mean()), superiority
-    rng = np.random.default_rng([seed, len(moved)])
-    extreme, rows = 1, max(1, _CHUNK // len(moved))  # one more: what was seen is one of the arrangements
-    for first in range(0, permutations, rows):
-        signs = 1 - 2 * rng.integers(0, 2, (min(rows, permutations - first), len(moved)))
-        extreme += int((abs(signs @ moved) >= seen).sum())
-    return extreme / (permutations + 1), superiority
+    # Takes a second to import, and only comparisons need it.
+    from scipy.stats import permutation_test as permute  # type: ignore[attr-defined]
+
+    found = permute(
+        (moved,),
+        lambda one, axis: abs(one.sum(axis=axis)),
+        permutation_type="samples",
+        n_resamples=permutations,
+        batch=max(1, _CHUNK // len(moved)),
+        vectorized=True,
+        alternative="greater",
+        rng=seed,
+    )
+    return float(found.pvalue), superiority
 
 
 def least_p(a: int, b: int, *, paired: bool) -> float:
-    """The least p value that samples of so many runs can have, if no two runs are equal; 1 without runs."""
+    """The least p value that samples of `a` and of `b` runs can have, if no two runs are equal; 1 without runs."""
     if min(a, b) == 0:
         return 1.0
     if paired:
@@ -241,7 +245,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @cache
 def _tails(runs: int) -> tuple[float, float]:
-    """The parts of resamples below and above an interval of so many runs, 2 at least."""
+    """The parts of resamples below and above an interval; `runs` is 2 at least."""
     normal = NormalDist()
     tail = normal.cdf(normal.inv_cdf((1 - CONFIDENCE) / 2) * sqrt((runs + 1) / (runs - 1)))
     return tail, 1 - tail
