@@ -2,5 +2,5 @@
 
 pcapng.py       the format
 sniff.py        what runs next to the interfaces of a host, and writes what passes there
-dissector.py    writes overlay.lua, by which Wireshark reads the overlay's protocol: tables, then dissector.lua
+dissector.py    the Lua file by which Wireshark reads the overlay's protocol: tables, then dissector.lua
 """

@@ -1,9 +1,9 @@
 -- Wireshark dissector of the overlay's wire (docs/wire.md). `lab capture --dissector` prints it whole.
 --
 -- Owns how MessagePack, frames, tunnel packets and probes are read and shown. Must not know a struct: those are in the
--- generated tables above (`python -m lab.capture.dissector` writes them again). It runs in Wireshark 4.0 and later
--- (Lua 5.2 to 5.4), so no operators of 5.3. What it reads is hostile: every read is bounded, and a message shows at
--- most ITEMS values.
+-- tables that lab/capture/dissector.py puts above. It runs in Wireshark 4.0 and later (Lua 5.2
+-- to 5.4), so no operators of 5.3. What it reads is hostile: every read is bounded, and a message shows at most ITEMS
+-- values.
 
 local ITEMS = 20000
 local DEEPEST = 32

@@ -10,7 +10,7 @@ from pathlib import Path
 from tiers import cannot_run
 
 from lab.capture import pcapng
-from lab.capture.dissector import COMMITTED
+from lab.capture.dissector import dissector
 
 START = 1_700_000_000_000_000_000
 TCP, UDP = 6, 17
@@ -79,8 +79,10 @@ def tshark(file: Path, *words: str) -> str:
     """What tshark prints of a capture with the dissector."""
     if shutil.which("tshark") is None:
         cannot_run("no tshark here (Debian: package tshark)")
+    script = file.with_name("overlay.lua")
+    script.write_text(dissector(), encoding="utf-8")
     done = subprocess.run(
-        ["tshark", "-X", f"lua_script:{COMMITTED}", "-r", str(file), *words],
+        ["tshark", "-X", f"lua_script:{script}", "-r", str(file), *words],
         capture_output=True, text=True, errors="replace", check=True, timeout=120,
     )  # fmt: skip
     assert "Lua" not in done.stderr, done.stderr

@@ -10,12 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ASK = """
 import lab
 from lab.backends.vagrant import machines
+from lab.capture import dissector
 from lab.scenario import packaged
 from lab.workshop.hosts import page, read
 print(lab.__file__)
 for language in ("en", "fr"):
     print(page(language), len(read(page(language))))
 print(machines.__file__)
+print(dissector.__file__, len(dissector.dissector()))
 for path in packaged.names().values():
     print(path)
 """
@@ -34,7 +36,6 @@ def test_a_wheel_has_all_that_its_commands_read(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert all(line.startswith(str(installed)) for line in done.stdout.splitlines()), done.stdout
     assert (installed / "lab/backends/vagrant/Vagrantfile").is_file()
-    assert (installed / "lab/capture/overlay.lua").is_file()
     manual = {path.name for path in installed.glob("*.data/data/share/man/man1/*")}
     assert manual == {"lab.1", "weave.1"}
     empty = tmp_path / "empty"
