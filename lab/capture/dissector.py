@@ -43,7 +43,7 @@ def dissector() -> str:
     for union in (Envelope, DatagramMessage):
         _collect(inspect.type_info(union), structs)
     lines = [
-        "-- Printed by `lab capture --dissector`: tables of the structs of overlay/wire, then lab/capture/dissector.lua.",
+        "-- Printed by `lab capture --dissector`: tables of the structs of overlay/wire, then dissector.lua.",
         "",
         f"local MAX_MESSAGE, MAX_DATAGRAM = {MAX_MESSAGE}, {MAX_DATAGRAM}",
         f"local MAGIC, DATAGRAM, PROBE = {_quoted(MAGIC)}, {_quoted(DATAGRAM_MAGIC)}, {_quoted(fast_probe.MAGIC)}",
@@ -143,4 +143,3 @@ def _map(words: Mapping[Any, str]) -> str:
 def _quoted(data: bytes) -> str:
     """Bytes as a string of Lua."""
     return '"' + "".join(chr(byte) if 32 <= byte < 127 else f"\\{byte:03d}" for byte in data) + '"'
-

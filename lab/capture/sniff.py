@@ -1,7 +1,7 @@
 """Writes what passes the interfaces of a network namespace to standard output, as pcapng.
 
 Runs on a host of a lab (or in a container's network, entered from there) as a child of the command that captures
-(`python3 -m lab.capture.sniff`): it ends with its input, with the host, after so many bytes or seconds, and on SIGINT.
+(`python3 -m lab.capture.sniff`): it ends with its input, with the host, at a size or a time, and on SIGINT.
 Imports little, because hosts have little. A filter is a program of the kernel's own kind (classic BPF) that tcpdump has
 made; this file knows no words of filters.
 """
@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--most", type=int, required=True, help="bytes of the file")
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--filter", default="", help="classic BPF as `tcpdump -ddd` prints it, with commas")
+    parser.add_argument("--overwrite", action="store_true", help="empty the file before the first packet")
     parser.add_argument("--between", default="", help="IPv4 or IPv6 addresses, of which one must be in each packet")
     options = parser.parse_args()
     if options.pid:
@@ -84,6 +85,9 @@ def _capture(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: ended.append(1))
     until = time.monotonic() + options.seconds if options.seconds else None
     written, packets = len(head), 0
+    if options.overwrite:
+        with contextlib.suppress(OSError):  # a device or a pipe
+            os.ftruncate(1, 0)
     try:
         out.write(head)
         out.flush()
@@ -94,7 +98,7 @@ def _capture(options: argparse.Namespace) -> int:
                 break
             for descriptor, _ in poll.poll(left):
                 if descriptor in (0, told):
-                    ended.append(1)  # whoever captures is gone, or wants an end
+                    ended.append(1)  # the command is gone, or wants an end
                     continue
                 for block in _blocks(*sockets[descriptor], others):
                     if written + len(block) > options.most:

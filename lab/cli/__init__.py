@@ -423,9 +423,9 @@ def capture(
     FILTER is in the words of tcpdump, which compiles it. Ctrl-C ends it, as does the end of the lab.
     """
     from lab.cli.capture import capture as work
-    from lab.scenario.values import parse_duration
+    from lab.cli.option_values import duration
 
-    seconds = parse_duration(lasting) / 1e9 if lasting else 0.0
+    seconds = duration("--for", lasting) / 1e9 if lasting else 0.0
     path = Path(to) if to not in ("", "-") else None
     sys.exit(work(where, words, name=name, to=path, interfaces=interfaces, seconds=seconds, most=most * 1_000_000))
 

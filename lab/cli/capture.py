@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +59,21 @@ def capture(
     argv += ["--pid", str(answer["container"])] if container else []
     argv += ["--filter", program] if program else []
     argv += ["--between", between] if between else []
+    argv += ["--overwrite"] if to is not None else []
     environment = dict(answer["environment"])
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and Path(path).is_dir())
     try:
-        return _as_child(lambda: enter(pidfd, argv, environment=environment, uid=lab.uid), to)
+        return _as_child(lambda: enter(pidfd, argv, environment=environment, uid=lab.uid), where, to)
     finally:
         os.close(pidfd)
 
 
-def _as_child(work: Any, to: Path | None) -> int:
+def _as_child(work: Callable[[], int], where: str, to: Path | None) -> int:
     """Do it in a child whose input ends with this process, and whose output is the file."""
+    made = to if to is not None and not to.exists() else None
     if to is not None:
         try:
-            os.dup2(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 1)
+            os.dup2(os.open(to, os.O_WRONLY | os.O_CREAT, 0o644), 1)
         except OSError as error:
             raise LabError(f"cannot write {to}: {error.strerror}") from None
     alive, here = os.pipe()
@@ -85,7 +87,12 @@ def _as_child(work: Any, to: Path | None) -> int:
         signal.signal(number, signal.SIG_IGN)  # it is for the one that captures, which then ends in good order
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(here)
-    return code if code >= 0 else 128 - code
+    code = code if code >= 0 else 128 - code
+    if code == 128 + signal.SIGKILL:
+        print(f"{where} is gone, and the capture ends with it", file=sys.stderr)
+    if code and made is not None and not os.fstat(1).st_size:
+        made.unlink()
+    return code
 
 
 def _place(where: str, addresses: dict[str, str], containers: dict[str, Any]) -> tuple[str, str, str]:

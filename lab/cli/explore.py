@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from lab.cli.command import lab_command
+from lab.cli.option_values import duration
 from lab.cli.sweep import USAGE
 from lab.errors import LabError
 from lab.explore.case import Case
 from lab.explore.search import Search, kind_of, write_case
 from lab.kinds.backends import is_virtual, virtual_backends
 from lab.scenario.load import ScenarioError
-from lab.scenario.values import UNITS, parse_duration
+from lab.scenario.values import UNITS
 from lab.sweep.grid import parse_seeds
 from lab.sweep.measure import Point
 from lab.sweep.pools import Processes, cores
@@ -42,10 +43,7 @@ def explore(
         if not is_virtual(backend):
             able = ", ".join(virtual_backends())
             raise LabError(f"--backend {backend}: only runs in virtual time can be searched: {able}")
-        try:
-            within = parse_duration(deadline)
-        except ValueError as error:
-            raise LabError(f"--deadline {deadline}: {error}") from None
+        within = duration("--deadline", deadline)
         pool = Processes(jobs or cores())
         with Interrupt() as interrupt:
             try:

@@ -166,8 +166,28 @@ def lives(pid: int) -> bool:
         (["nobody", "-w", "x"], "no host, service or pair of hosts named nobody; hosts: a, b, c, d; containers: one"),
         (["a", "-w", "no/such/folder/x"], "cannot write no/such/folder/x: No such file or directory"),
         (["a", "-i", "eth7", "-w", "/dev/null"], "no interface eth7 here; there are"),
+        (["a", "--for", "soon", "-w", "x"], "--for: found 'soon', expected a duration as 200ms, 1s or 2m"),
     ],
 )
 def test_what_cannot_be_captured_is_said(words: list[str], said: str) -> None:
     done = lab("capture", *words, "--name", NAME)
     assert done.returncode != 0 and said in done.stderr
+
+
+@pytest.mark.usefixtures("_up")
+def test_a_wrong_interface_makes_no_file_and_spoils_none(tmp_path: Path) -> None:
+    new, old = tmp_path / "new.pcapng", tmp_path / "old.pcapng"
+    old.write_bytes(b"an earlier capture")
+    for file in (new, old):
+        assert lab("capture", "a", "-i", "eth7", "-w", str(file), "--name", NAME).returncode == 2
+    assert not new.exists() and old.read_bytes() == b"an earlier capture"
+    assert lab("capture", "a", "-w", str(old), "--for", "100ms", "--name", NAME).returncode == 0
+    assert old.read_bytes().startswith(b"\x0a\x0d\x0d\x0a")
+
+
+@pytest.mark.usefixtures("_up")
+def test_a_capture_says_when_its_host_is_gone(tmp_path: Path) -> None:
+    capture = begun("b", "-w", str(tmp_path / "b.pcapng"))
+    assert lab("kill", "--host", "b", "--name", NAME).returncode == 0
+    _, errors = capture.communicate(timeout=60)
+    assert capture.returncode != 0 and "b is gone, and the capture ends with it" in errors
