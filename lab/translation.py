@@ -1,6 +1,6 @@
 """How a router translates addresses, in the terms of RFC 4787: one model for the simulator and for real routers. Pure.
 
-A *mapping* is the port at the router that stands for a hidden host's address and port. Its behaviour says for which
+A *mapping* is the port at the router that represents a hidden host's address and port. Its behaviour says for which
 destinations it is the same; the *filtering* says who may send to it. The classic kinds (RFC 3489) are four pairs of
 these.
 """

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from overlay import effects as e
 from overlay import inputs as i
 from overlay.compiled_policy import CompiledPolicy
-from overlay.env import SECOND
 from overlay.kernel.forwarding import Forwarding
 from overlay.kernel.wireguard import WireGuard
 from overlay.node import Node
 from overlay.runtime.disk import Disk
 from overlay.runtime.disturbance import Disturbance, DisturbedTimers
 from overlay.runtime.dns_server import DnsServer
+from overlay.runtime.loop_clock import LoopClock
 from overlay.runtime.node_runner import NodeRunner
 from overlay.runtime.router import Router
 from overlay.runtime.sleeve import Sleeve
@@ -50,31 +50,6 @@ class PolicyDriver(Protocol):
     def apply(self, policy: CompiledPolicy) -> str:
         """Have this policy decide from now on; returns how it knows replies."""
         ...
-
-
-class LoopClock:
-    """Implements `overlay.runtime.node_runner.Clock`.
-
-    The same action for the same time is one timer, because a runner asks again for a far deadline each time that a
-    nearer one has passed.
-    """
-
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self.now = clock
-        self._loop = asyncio.get_running_loop()
-        self._pending: set[tuple[int, Callable[..., None]]] = set()
-
-    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
-        if (due, action) not in self._pending:
-            self._pending.add((due, action))
-            self.call_after(due - self.now(), self._fire, due, action, arguments)
-
-    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
-        self._loop.call_later(max(0, delay) / SECOND, action, *arguments)
-
-    def _fire(self, due: int, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        self._pending.discard((due, action))
-        action(*arguments)
 
 
 class DaemonRouter(Router):

@@ -8,7 +8,6 @@ The file holds two states, of which one counts, so that nobody sees half of one.
 `python3 -m overlay.runtime.disturbance FILE clock OFFSET DRIFT` or `… FILE disk LATENCY FULL`.
 """
 
-import asyncio
 import errno
 import mmap
 import os
@@ -22,6 +21,7 @@ from typing import Any
 
 from overlay.errors import EnvironmentProblem
 from overlay.runtime.disk import Disk
+from overlay.runtime.loop_clock import LoopClock
 
 __all__ = ["VARIABLE", "Disturbance", "DisturbedDisk", "DisturbedTimers", "disturb_clock", "disturb_disk", "main"]
 
@@ -84,8 +84,8 @@ def _shown(state: State, time_ns: int) -> int:
 
 
 def disturb_clock(path: Path, *, offset: int | None, drift: int) -> None:
-    """From now on the clock is so many nanoseconds ahead (None: as it is) and drifts, in parts per billion. No clock is
-    put back."""
+    """From now on the clock is `offset` nanoseconds ahead (None: as it is) and drifts, in parts per billion. No clock
+    is put back."""
 
     def change(state: State) -> State:
         now = time.monotonic_ns()
@@ -97,7 +97,7 @@ def disturb_clock(path: Path, *, offset: int | None, drift: int) -> None:
 
 
 def disturb_disk(path: Path, *, latency: int, full: bool) -> None:
-    """From now on a write takes so many nanoseconds, or finds no room."""
+    """From now on a write takes `latency` nanoseconds, or finds no room."""
     _changed(path, lambda state: (*state[:2], latency, int(full)))
 
 
@@ -137,23 +137,8 @@ class Disturbance:
         return bool(_read(self._mapped)[3])
 
 
-class DisturbedTimers:
-    """Implements `overlay.runtime.node_runner.Clock` on a clock that may jump and drift: timers look on the way."""
-
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self.now = clock
-        self._loop = asyncio.get_running_loop()
-        self._pending: set[tuple[int, Callable[..., None]]] = set()
-
-    def call_at(self, due: int, action: Callable[..., None], *arguments: Any) -> None:
-        """See `Clock`."""
-        if (due, action) not in self._pending:
-            self._pending.add((due, action))
-            self._wait(due, action, arguments)
-
-    def call_after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
-        """See `Clock`; a delay is the same by any clock."""
-        self._loop.call_later(max(0, delay) / _BILLION, action, *arguments)
+class DisturbedTimers(LoopClock):
+    """Timers on a clock that may jump and drift: they look on the way. A delay is the same by any clock."""
 
     def _wait(self, due: int, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         self.call_after(min(due - self.now(), _LOOK), self._fire, due, action, arguments)
@@ -161,9 +146,8 @@ class DisturbedTimers:
     def _fire(self, due: int, action: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         if self.now() < due:
             self._wait(due, action, arguments)
-            return
-        self._pending.discard((due, action))
-        action(*arguments)
+        else:
+            super()._fire(due, action, arguments)
 
 
 class DisturbedDisk(Disk):

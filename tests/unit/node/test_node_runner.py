@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from overlay.daemon.router import LoopClock
 from overlay.effects import Effect, Log, Persist, RemoveForwarding, Reply
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import EnvironmentProblem
 from overlay.inputs import CancelRequest, Input, Prime, Wake
+from overlay.runtime.loop_clock import LoopClock
 from overlay.runtime.node_runner import AFTER_FAULT, COALESCE, DISK_RETRY, NodeRunner
 
 SENT = RemoveForwarding("02:00:00:00:00:01")
