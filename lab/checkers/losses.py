@@ -58,7 +58,7 @@ class ExpectedLoss:
     def row(self, probe: str, here: str, there: str) -> int | None:
         """Failed tries in a row, between these hosts, that say that something else than the links is wrong: 1 where
         links lose nothing; None where tries fail nearly always."""
-        if here == there or (self._lossless and not self._links.directions()):
+        if here == there or (self._lossless and not self._links.any_changed):
             return 1
         packets = _PACKETS.get(protocol_of(probe), 2)
         passes = 1.0

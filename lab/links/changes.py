@@ -29,7 +29,8 @@ class ChangedLinks:
 
     def __init__(self, base: Links) -> None:
         self.base = base
-        self._changes: dict[int, LinkChange] = {}
+        self._changes: dict[int, tuple[frozenset[tuple[str, str]], LinkChange]] = {}
+        """With its pairs as a set: a change of all links names each of them."""
 
     def set(self, key: int, change: LinkChange | None) -> dict[tuple[str, str], Link]:
         """Set the change of this key, or take it away; those of other keys stay. A key that is set again keeps its
@@ -37,11 +38,11 @@ class ChangedLinks:
 
         Returns what holds now for the directions that the old and the new change name and that is another link than
         before."""
-        old = self._changes.get(key)
+        _, old = self._changes.get(key, (None, None))
         named = dict.fromkeys(pair for each in (old, change) if each is not None for pair in each.pairs)
         before = {pair: self.between(*pair) for pair in named}
         if change is not None:
-            self._changes[key] = change
+            self._changes[key] = frozenset(change.pairs), change
         else:
             self._changes.pop(key, None)
         now = {pair: self.between(*pair) for pair in named}
@@ -50,15 +51,16 @@ class ChangedLinks:
     def between(self, sender: str, receiver: str) -> Link:
         """The link from one host to another, as it is now."""
         link = self.base.between(sender, receiver)
-        for change in self._changes.values():
-            if (sender, receiver) in change.pairs:
+        for pairs, change in self._changes.values():
+            if (sender, receiver) in pairs:
                 link = replace(link, **change.values)
         return link
 
+    @property
+    def any_changed(self) -> bool:
+        """Whether any change is in force."""
+        return bool(self._changes)
+
     def changed(self, sender: str, receiver: str) -> bool:
         """Whether any change is in force for this direction."""
-        return any((sender, receiver) in change.pairs for change in self._changes.values())
-
-    def directions(self) -> tuple[tuple[str, str], ...]:
-        """All directions for which a change is in force, each once."""
-        return tuple(dict.fromkeys(pair for change in self._changes.values() for pair in change.pairs))
+        return any((sender, receiver) in pairs for pairs, _ in self._changes.values())

@@ -1,7 +1,7 @@
 """All links of an underlay: which link holds from one host to another. Pure; knows nothing of what a link does."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lab.links.values import Link
 
@@ -44,7 +44,3 @@ class Links:
             for receiver in hosts:
                 if not (link := self.between(sender, receiver)).perfect:
                     yield sender, receiver, link
-
-    def with_pair(self, sender: str, receiver: str, link: Link) -> "Links":
-        """The same table with one direction replaced."""
-        return replace(self, pairs={**self.pairs, (sender, receiver): link})

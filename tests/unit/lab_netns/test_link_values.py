@@ -37,7 +37,7 @@ def test_values_that_make_no_sense_are_named(link: Link, words: str) -> None:
 
 
 def test_a_pair_overrides_the_default_in_its_direction_only() -> None:
-    links = Links(Link(loss=0.1)).with_pair("a", "b", Link(delay=1, distribution=Distribution.NORMAL))
+    links = Links(Link(loss=0.1), {("a", "b"): Link(delay=1, distribution=Distribution.NORMAL)})
     assert links.between("a", "b").delay == 1
     assert links.between("b", "a") == links.default
     assert links.between("a", "a").perfect

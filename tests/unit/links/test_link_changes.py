@@ -18,7 +18,7 @@ def test_parameters_of_several_changes_hold_together() -> None:
     assert links.set(2, LinkChange((AB,), {"loss": 0.0, "rate": 1000})) == {AB: Link(delay=5, rate=1000)}
     assert links.set(1, None) == {BA: Link(delay=5, loss=0.1)}
     assert links.set(2, None) == {AB: Link(delay=5, loss=0.1)}
-    assert links.directions() == ()
+    assert not links.any_changed
 
 
 def test_a_change_that_is_set_again_keeps_its_place() -> None:
@@ -50,4 +50,4 @@ def test_what_is_told_to_have_changed_is_what_has_changed(done: list[tuple[int, 
         assert seen == {pair: links.between(*pair) for pair in (AB, BA)}
     for key in range(4):
         links.set(key, None)
-    assert not links.directions() and links.between(*AB) == Link()
+    assert not links.any_changed and links.between(*AB) == Link()
