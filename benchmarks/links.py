@@ -80,7 +80,7 @@ def _rows(found: Sequence[Sequence[Measured]], who: str, *, wanted: bool) -> lis
             lost = [100 * (1 - one.received / one.sent) for one in runs]
             add(flow, "lost", "%", lost, "within 0.2 of it")
         if rate := flow.link.get("rate"):
-            share = [one.octets * 8e9 / one.took / rate for one in runs]
+            share = [one.bytes * 8e9 / one.took / rate for one in runs]
             add(flow, "rate, part of what is asked", "", share, "0.95 to 1.05")
         if flow.rate * len(flow.pairs) >= 10_000 and "rate" not in flow.link:
             arrived = [one.received * 1e6 / one.took for one in runs]

@@ -62,7 +62,7 @@ def lay_out_links(found: "Sequence[Measured]") -> list[list[str]]:
     for one in found:
         words = ", ".join(filter(None, (link_words(one.link) if one.link else "", one.name)))
         lost = 100 * (one.sent - one.received) / max(one.sent, 1)
-        rate = f"{one.octets * 8e3 / one.took:.2f}" if one.took else ""
+        rate = f"{one.bytes * 8e3 / one.took:.2f}" if one.took else ""
         rows.append(
             [
                 words,

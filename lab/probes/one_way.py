@@ -35,7 +35,7 @@ class NumberedFlow:
 
     def __init__(self) -> None:
         self.delays: list[int] = []
-        self.octets = 0
+        self.bytes = 0
         self.first = self.last = 0
         self._seen: set[int] = set()
         self.duplicates = self.overtaken = 0
@@ -47,7 +47,7 @@ class NumberedFlow:
             return
         number, sent = _HEAD.unpack_from(data)
         self.last, self.first = at, self.first or at
-        self.octets += len(data)
+        self.bytes += len(data)
         if number in self._seen:
             self.duplicates += 1
             return
@@ -64,7 +64,7 @@ class NumberedFlow:
         spread = (sum((value - mean) ** 2 for value in ordered) / count) ** 0.5 if count else 0.0
         percents = {f"p{part}": ordered[min(count * part // 100, count - 1)] if count else 0 for part in (1, 50, 99)}
         return {
-            "count": count, "octets": self.octets, "took": self.last - self.first, "spread": round(spread),
+            "count": count, "bytes": self.bytes, "took": self.last - self.first, "spread": round(spread),
             "duplicates": self.duplicates, "overtaken": self.overtaken, **percents,
         }  # fmt: skip
 

@@ -51,8 +51,8 @@ async def flow(
     result = await lab.hosts[source].exec(["python3", "-c", _SEND, *words], timeout=120)
     assert result.code == 0, result.err
     assert (await lab.hosts[target].exec(["python3", "-c", _DONE])).code == 0
-    datagrams, octets, seconds = (await receiver).out.split()
-    return int(datagrams), int(octets), float(seconds)
+    datagrams, arrived, seconds = (await receiver).out.split()
+    return int(datagrams), int(arrived), float(seconds)
 
 
 async def keeps_rate(
@@ -61,8 +61,8 @@ async def keeps_rate(
     """Whether the bits per second that arrive fit; some tries, because a machine that stalls makes one slow."""
     found = []
     for _ in range(_TRIES):
-        datagrams, octets, seconds = await flow(lab, source, target, size, count)
-        found.append((octets + headers * datagrams) * 8 / seconds)
+        datagrams, arrived, seconds = await flow(lab, source, target, size, count)
+        found.append((arrived + headers * datagrams) * 8 / seconds)
         if fits(found[-1]):
             return True
     print(f"{source} -> {target}: bits per second {found}", file=sys.stderr)

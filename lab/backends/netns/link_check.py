@@ -59,7 +59,7 @@ class Measured(Struct, kw_only=True):
     """From the first arrival to the last."""
     offered: int = 0
     """Nanoseconds in which they were sent."""
-    octets: int = 0
+    bytes: int = 0
     """Of IP packets that arrived."""
     p50: int = 0
     """The largest of any direction, and so below."""
@@ -166,7 +166,7 @@ async def _sent(lab: NetnsLab, flow: LinkFlow, pairs: Sequence[tuple[str, str]])
         duplicates=sum(one["duplicates"] for one in found),
         took=max((one["took"] for one in found), default=0),
         offered=offered,
-        octets=sum(one["octets"] for one in found) + 28 * received,
+        bytes=sum(one["bytes"] for one in found) + 28 * received,
         p50=max((one["p50"] for one in found), default=0),
         p99=max((one["p99"] for one in found), default=0),
         spread=max((one["spread"] for one in found), default=0),

@@ -46,7 +46,7 @@ class RelayedDirection:
     """From one host to another."""
 
     __slots__ = (
-        "_corrupted", "_duplicated", "_failed", "_held", "_late", "_lost", "_model", "_octets", "_packets", "_since",
+        "_bytes", "_corrupted", "_duplicated", "_failed", "_held", "_late", "_lost", "_model", "_packets", "_since",
         "_stopped", "cut", "receiver", "rng", "sender",
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ class RelayedDirection:
 
     def _reset(self, now: int) -> None:
         self._since = now
-        self._packets = self._octets = self._lost = self._duplicated = self._corrupted = self._failed = 0
+        self._packets = self._bytes = self._lost = self._duplicated = self._corrupted = self._failed = 0
         self._stopped = 0
         self._held, self._late = Sampled(), Sampled()
 
@@ -79,7 +79,7 @@ class RelayedDirection:
     def packet(self, now: int, size: int) -> list[PacketCopy]:
         """When a packet of `size` bytes that comes now leaves: once, never, or more often."""
         self._packets += 1
-        self._octets += size
+        self._bytes += size
         arrivals = self._model.packet(now, size)
         if len(arrivals) != 1:
             if arrivals:
@@ -115,7 +115,7 @@ class RelayedDirection:
             link=self._model.link,
             since=now - self._since,
             packets=self._packets,
-            octets=self._octets,
+            bytes=self._bytes,
             lost=self._lost,
             duplicated=self._duplicated,
             corrupted=self._corrupted,

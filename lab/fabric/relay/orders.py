@@ -29,7 +29,7 @@ class DirectionCounts(Struct, frozen=True, kw_only=True):
     """Nanoseconds for which it holds."""
     packets: int = 0
     """That were to pass."""
-    octets: int = 0
+    bytes: int = 0
     """Of them, as IP packets."""
     lost: int = 0
     """On purpose: by loss, or because the queue of the rate was full."""

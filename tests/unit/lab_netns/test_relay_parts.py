@@ -64,7 +64,7 @@ def test_a_direction_counts_what_its_model_does_and_starts_again_with_a_new_link
     assert fates == [len(again.packet(now, 100)) for now in range(400)], "the same seed, the same packets"
     one.left(10, 30, 35)
     done = one.change(Link(delay=5), 2_000)
-    assert done is not None and (done.packets, done.lost, done.octets) == (400, fates.count(0), 40_000)
+    assert done is not None and (done.packets, done.lost, done.bytes) == (400, fates.count(0), 40_000)
     assert (done.since, done.held_p50, done.late_p99, done.link) == (1_000, 25, 5, Link(loss=0.25))
     assert 60 < done.lost < 140
     assert [each.at for each in one.packet(10, 100)] == [15]

@@ -68,9 +68,9 @@ def test_without_jitter_and_reorder_or_if_asked_order_is_kept(link: Link, traffi
 
 @given(st.integers(8_000, 10**9), st.none() | st.integers(1, 200 * MILLISECOND), st.integers(0, 20_000), traffic)
 def test_a_rate_is_never_exceeded_and_its_queue_has_an_end(
-    rate: int, time: int | None, octets: int, traffic: Sent
+    rate: int, time: int | None, room: int, traffic: Sent
 ) -> None:
-    queue = QueueLimit(time=time) if time else QueueLimit(bytes=octets) if octets else None
+    queue = QueueLimit(time=time) if time else QueueLimit(bytes=room) if room else None
     model = DirectionModel(Link(rate=rate, queue=queue), Random(1))
     left: Sent = []
     for now, size in sent_at(traffic):

@@ -10,7 +10,7 @@ def test_a_row_says_what_was_asked_and_what_came_of_it_in_80_columns() -> None:
         Measured(name="nothing", link={}, by="", sent=10, received=10, duplicates=0, took=0),
         Measured(
             name="10,000 a second", link={"delay": 5_000_000}, by="relay", sent=20_000, received=19_990, duplicates=0,
-            took=2_000_000_000, octets=20_000_000, p50=5_010_000, p99=105_230_000, spread=10_123_000,
+            took=2_000_000_000, bytes=20_000_000, p50=5_010_000, p99=105_230_000, spread=10_123_000,
         ),
     ]  # fmt: skip
     rows = lay_out_links(found)
