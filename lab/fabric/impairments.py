@@ -16,7 +16,6 @@ from lab.links.changes import ChangedLinks, LinkChange
 __all__ = ["Impairments"]
 
 Pair = tuple[str, str]
-_PERFECT = Link()
 
 
 class Impairments:
@@ -67,14 +66,11 @@ class Impairments:
         if pair not in self._ports:
             self._ports[pair] = list(plan.ports_between(self._interfaces, *pair))
         self._links[pair] = link
-        self._by[pair] = self._choose(pair, link)
+        self._by[pair] = choose(link, self._kernel, routed=not self._ports[pair])
         if self._by[pair] is Mechanism.RELAY and pair not in self._ways:
             self._ways[pair] = [self._way(pair, port) for _, port in self._ends(pair)]
         if self._by[pair] is Mechanism.QUEUES:
             self._queued.add(pair)
-
-    def _choose(self, pair: Pair, link: Link) -> Mechanism:
-        return choose(link, self._kernel, routed=not self._ports[pair])
 
     def _way(self, pair: Pair, port: str) -> SteeredWay:
         self._last_mark += 1
@@ -97,10 +93,6 @@ class Impairments:
     def mechanism(self, pair: Pair) -> Mechanism | None:
         """What impairs a direction; None: nothing does."""
         return self._by.get(pair)
-
-    def link(self, pair: Pair) -> Link:
-        """The link of a direction."""
-        return self._links.get(pair, _PERFECT)
 
     def relayed(self) -> dict[Pair, Link]:
         """Directions that the relay makes."""
@@ -158,6 +150,9 @@ class Impairments:
     def port_commands(self, ports: Iterable[str]) -> str:
         """For `tc -batch`: what these ports of exit, which have just been made, need."""
         wanted = set(ports)
+        made_again = {pair for pair in self._queued if any(port in wanted for _, port in self._ports[pair])}
+        self._queued -= made_again.difference(self._queued_now())
+        self._delayed -= made_again
         steered = {way.port: None for ways in self._ways.values() for way in ways if way.port in wanted}
         self._steered.update(steered)
         lines = [steering.steer_commands(port) for port in steered]

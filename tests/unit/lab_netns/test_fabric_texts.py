@@ -121,6 +121,19 @@ def test_a_queue_changes_in_place_and_lets_go_what_waits_when_its_link_is_perfec
     assert "qdisc add dev p2.0 root handle 1: htb default 1" in found.change_commands(changed, before)
 
 
+def test_a_port_that_is_made_again_has_only_the_queues_that_are_in_use() -> None:
+    found = impairments(underlay(Links()))
+    (slow,) = found.change(1, LinkChange((("c", "b"),), {"delay": 1_500_000}))
+    first = found.change_commands([slow], ())
+    assert first.startswith("qdisc add dev p1.0 root handle 1: htb default 1\n") and "netem" in first
+    found.change(1, None)
+    assert found.port_commands(["p0.0"]) == "" and found.rooted() == {"p1.0"}, "another host's port"
+    assert found.port_commands(["p1.0"]) == ""
+    before = found.rooted()
+    found.change(2, LinkChange((slow,), {"delay": 1_500_000}))
+    assert found.change_commands([slow], before) == first
+
+
 NOTHING = LinkKernel(htb=False, netem=False, relay=True)
 
 
