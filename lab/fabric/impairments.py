@@ -31,6 +31,8 @@ class Impairments:
         self._minors = {host: 2 + number for number, host in enumerate(interfaces)}
         self._links: dict[Pair, Link] = {}
         """Of every direction that is not perfect now."""
+        self._wire_ports: set[str] | None = None
+        """Those of `_links`, once they were asked for: every host asks as it boots."""
         self._by: dict[Pair, Mechanism] = {}
         self._ports: dict[Pair, list[tuple[str, str]]] = {}
         """(port of entry, port of exit) in the networks that both ends are in."""
@@ -59,6 +61,7 @@ class Impairments:
         self._minors[host] = 2 + len(self._minors)
 
     def _put(self, pair: Pair, link: Link) -> None:
+        self._wire_ports = None
         if link.perfect:
             self._links.pop(pair, None)
             self._by.pop(pair, None)
@@ -104,11 +107,13 @@ class Impairments:
 
     def wire_ports(self) -> set[str]:
         """Ports by which every packet must go as itself, no super-packets of offloads."""
-        found: set[str] = set()
-        for pair in self._links:
-            ports = self._ports[pair]
-            found.update(*ports) if ports else found.update(one.port for one in self._interfaces[pair[0]])
-        return found
+        if self._wire_ports is None:
+            found: set[str] = set()
+            for pair in self._links:
+                ports = self._ports[pair]
+                found.update(*ports) if ports else found.update(one.port for one in self._interfaces[pair[0]])
+            self._wire_ports = found
+        return self._wire_ports
 
     # Texts
 

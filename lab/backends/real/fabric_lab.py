@@ -92,7 +92,6 @@ class FabricLab(ABC, Generic[H]):
         self._fabric = fabric
         self._obstacles: dict[int, Obstacle] = {}
         self._unplugged: dict[int, frozenset[tuple[str, str]]] = {}
-        self._links: dict[int, LinkChange] = {}
         self.relayed: Callable[[Sequence[DirectionCounts]], None] = lambda counts: None
         """Told what relayed links did that have ended."""
         self._origin = origin
@@ -142,15 +141,11 @@ class FabricLab(ABC, Generic[H]):
 
     async def set_link(self, key: int, change: LinkChange | None) -> None:
         """See `lab.contracts.lab.Linked`. Of impaired links every packet crosses the cables as itself."""
-        changes = [each for each in (self._links.get(key), change) if each is not None]
-        named = {name for each in changes for pair in each.pairs for name in pair}
+        named = {name for pair in change.pairs for name in pair} if change is not None else set()
         if unknown := named - set(self.hosts):
             raise LabError(f"no host named {min(unknown)}; hosts: {', '.join(self.hosts)}")
-        before = {name: self._fabric.wire_commands(name) for name in self.hosts if name in named}
+        before = {name: self._fabric.wire_commands(name) for name in self.hosts}
         self.relayed(await self._fabric.set_link(key, change))
-        self._links.pop(key, None)
-        if change is not None:
-            self._links[key] = change
         for name, commands in before.items():
             if (now := self._fabric.wire_commands(name)) != commands:
                 await self._on_host(name, now)
