@@ -162,7 +162,6 @@ class Fabric:
         self.underlay = replace(self.underlay, hosts={**self.underlay.hosts, host: places})
         if self.underlay.routers:
             await self._tool("nft", "-f", "-", text=self._link_rules())
-            await self._relay_these({pair: link for pair, link in self.links.relayed().items() if host in pair})
             await self.set_cut(self._cut)
             await self.set_obstacles(self._obstacles)
         same = ":" in address
