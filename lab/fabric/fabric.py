@@ -5,7 +5,7 @@ Owns the bridges, the ports, the one nft table and the relay; runs `ip`, `bridge
 """
 
 import asyncio
-from collections.abc import Awaitable, Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -91,8 +91,8 @@ class Fabric:
         if shapes:
             tools.append(self._tool("tc", "-batch", "-", text=shapes))
         await asyncio.gather(*tools)
-        if self._relay is not None and not self._relay.died.done():
-            await self._relay.order(ports=tuple(ports))
+        if (relay := self._running) is not None:
+            await relay.order(ports=tuple(ports))
 
     async def unplug(self, host: str) -> None:
         """Take a host's cables away at once; the kernel would do so some time after the host's last process."""
@@ -122,8 +122,8 @@ class Fabric:
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=rules.cut_rules(ports, routed))
             self._cut = frozenset(ordered)
-            if self._relay is not None and not self._relay.died.done():  # what is under way there was in time for rules
-                await self._relay.order(cut=tuple(ordered))
+            if (relay := self._running) is not None:  # what is under way there was in time for rules
+                await relay.order(cut=tuple(ordered))
 
     async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None:
         """Leave exactly these (host, network) without a carrier; a host that boots finds its own so."""
@@ -164,18 +164,9 @@ class Fabric:
             await self._tool("nft", "-f", "-", text=self._link_rules())
             await self.set_cut(self._cut)
             await self.set_obstacles(self._obstacles)
-        same = ":" in address
-        commands = {
-            name: "".join(
-                plan.neighbour_change(own, before.address, after)
-                for own in interfaces
-                if own.network == network and (":" in own.address) == same
-            )
-            for name, interfaces in self.interfaces.items()
-            if name != host
-        }
+        commands = self._neighbours(host, [after], lambda own, one: plan.neighbour_change(own, before.address, one))
         commands[host] = plan.address_change(before.address, after, plan.route_commands(self.underlay, host))
-        return {name: text for name, text in commands.items() if text}
+        return commands
 
     def join(self, host: str, places: Sequence[tuple[str, str]]) -> dict[str, str]:
         """One more host, with its (network, address) in each network; it is plugged in like any other.
@@ -184,12 +175,18 @@ class Fabric:
         self.underlay = replace(self.underlay, hosts={**self.underlay.hosts, host: places})
         self.interfaces[host] = self.underlay.interfaces(host)
         self.links.join(self.underlay, host)
+        return self._neighbours(host, self.interfaces[host], plan.neighbour_join)
+
+    def _neighbours(
+        self, host: str, changed: Sequence[plan.Interface], told: Callable[[plan.Interface, plan.Interface], str]
+    ) -> dict[str, str]:
+        """What the other hosts do in a shell about changed interfaces of a host: `told` says it of (theirs, its)."""
         commands = {
             name: "".join(
-                plan.neighbour_join(own, other)
+                told(own, one)
                 for own in interfaces
-                for other in self.interfaces[host]
-                if own.network == other.network and (":" in own.address) == (":" in other.address)
+                for one in changed
+                if own.network == one.network and rules.family_of(own.address) == rules.family_of(one.address)
             )
             for name, interfaces in self.interfaces.items()
             if name != host
@@ -205,16 +202,9 @@ class Fabric:
 
     def wire_commands(self, host: str) -> list[list[str]]:
         """For the host, if it is on: on which interfaces every packet must cross the cable as itself now."""
-        wire = self.links.wire_ports()
+        wire, limited = self.links.wire_ports(), host in self._limited
         return [
-            [
-                "ip",
-                "link",
-                "set",
-                one.name,
-                "gso_max_segs",
-                "1" if one.port in wire or host in self._limited else "65535",
-            ]
+            ["ip", "link", "set", one.name, "gso_max_segs", "1" if limited or one.port in wire else "65535"]
             for one in self.interfaces[host]
         ]
 
@@ -233,9 +223,9 @@ class Fabric:
             if (after := self._link_rules()) != before:
                 await self._tool("nft", "-f", "-", text=after)
             straight = [pair for pair in changed if pair not in relayed]
-            if straight and self._relay is not None and not self._relay.died.done():
+            if straight and (relay := self._running) is not None:
                 links = tuple((*pair, Link()) for pair in straight)
-                ended += (await self._relay.order(links=links)).ended
+                ended += (await relay.order(links=links)).ended
             return ended
 
     def _link_rules(self) -> str:
@@ -243,6 +233,11 @@ class Fabric:
         return text + (rules.replace_links(rules.ROUTERS, self.links.router_rules()) if self.underlay.routers else "")
 
     # The relay
+
+    @property
+    def _running(self) -> Relay | None:
+        """The relay, if there is one and it has not died."""
+        return self._relay if self._relay is not None and not self._relay.died.done() else None
 
     async def _relay_these(self, links: Mapping[tuple[str, str], Link]) -> tuple[DirectionCounts, ...]:
         """Have the relay, which is started when it is first needed, make these links from now on."""
@@ -272,9 +267,7 @@ class Fabric:
 
     async def counts(self) -> RelayReply | None:
         """What the relay has done so far; None where there is none, or it has died."""
-        if self._relay is None or self._relay.died.done():
-            return None
-        return await self._relay.order(count=True)
+        return await relay.order(count=True) if (relay := self._running) is not None else None
 
     async def watch(self) -> None:
         """Wait until the relay dies by itself, and raise what that means."""
