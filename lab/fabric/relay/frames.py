@@ -12,20 +12,18 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
+from overlay.datapath import inner
+from overlay.datapath.inner import ETHERNET
 from overlay.runtime.recvmmsg import ReceiveBuffers
 
 __all__ = ["VNET", "FrameTap", "Port", "flipped"]
 
-VNET: Final = 10
+VNET: Final = inner.VNET.size
 """Bytes of `struct virtio_net_hdr` in front of each frame."""
-_ETHERNET: Final = 14
 _ALL: Final = 3
 _SOL_PACKET, _STATISTICS, _VNET_HDR, _QDISC_BYPASS = 263, 6, 15, 20
 _TIMESTAMPNS, _RCVBUFFORCE, _RCVMARK = 35, 33, 75
 _BUFFER: Final = 32 << 20
-_HEADER: Final = struct.Struct("=BBHHHH")
-"""Flags, kind and size of segments, length of headers, where the checksum's data begin, where in them it goes."""
-_UNFINISHED: Final = 1
 _CONTROL: Final = 64
 _NOTES: Final = struct.Struct("@8xiiqq8xiiI12x")
 """Of control data: level and type of the time stamp, seconds, nanoseconds; level and type of the mark, the mark."""
@@ -43,7 +41,7 @@ class FrameTap(ReceiveBuffers):
     """What is steered to a device is read here, each frame with its mark and the time at which it came."""
 
     def __init__(self, device: str, count: int = 64) -> None:
-        super().__init__(count, VNET + _ETHERNET + 65_535, control=_CONTROL)
+        super().__init__(count, VNET + ETHERNET + 65_535, control=_CONTROL)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         for option in (_RCVBUFFORCE, socket.SO_RCVBUF):
             with contextlib.suppress(PermissionError):  # the first goes beyond the machine's limit
@@ -71,7 +69,7 @@ class FrameTap(ReceiveBuffers):
             if not earliest < at <= now or kind != _TIMESTAMPNS or level != _SOCKET:
                 at = now
             if sort == _MARK and above == _SOCKET:
-                yield at, mark, length - VNET - _ETHERNET, bytes(view[start : start + length])
+                yield at, mark, length - VNET - ETHERNET, bytes(view[start : start + length])
             start += stride
 
     def overruns(self) -> int:
@@ -123,25 +121,11 @@ def flipped(frame: bytes, drawn: int) -> bytes:
 
     A checksum that the kernel has not computed yet is finished first, or nobody would notice the flip.
     """
-    data = bytearray(frame)
-    flags, _, _, _, start, offset = _HEADER.unpack_from(data)
-    if flags & _UNFINISHED:
-        place = VNET + start + offset
-        total = _sum(data[VNET + start :])
-        data[place : place + 2] = ((~total & 0xFFFF) or 0xFFFF).to_bytes(2, "big")
-        data[:VNET] = bytes(VNET)
-    first = VNET + _ETHERNET
+    flags, _, _, _, start, offset = inner.VNET.unpack_from(frame)
+    if flags & inner.NEEDS_CSUM:
+        frame = bytes(VNET) + inner.completed(frame[VNET:], start, offset)
+    data, first = bytearray(frame), VNET + ETHERNET
     if len(data) > first:
         bit = drawn % ((len(data) - first) * 8)
         data[first + bit // 8] ^= 1 << bit % 8
     return bytes(data)
-
-
-def _sum(data: bytes | bytearray) -> int:
-    """The ones' complement sum of 16-bit words (RFC 1071)."""
-    if len(data) % 2:
-        data = data + b"\0"
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
