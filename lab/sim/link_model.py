@@ -88,23 +88,20 @@ class LinkModel(DirectionModel):
         rto = max(RTO_MIN, 2 * rtt)
         for _ in range(_segments(size) if lossy else 0):
             pause = rto
-            while ready - now < NEVER and self._gone():
+            while ready - now < NEVER and self.loses_segment():
                 ready += pause
                 pause = min(pause * 2, RTO_MAX)
         return self._arrives(ready)
 
     def loses_segment(self) -> bool:
         """Whether one segment of a stream is lost; a draw."""
-        return self._gone()
+        return self._loss.lost() or (bool(self.link.corrupt) and self._rng.random() < self.link.corrupt)
 
     def swallows(self, now: int, size: int) -> bool:
         """Whether a link that varies takes what is written to a TCP connection now, and nothing arrives of it."""
         if not self._queue.passes(now, size):
             return True
-        return any(self._gone() for _ in range(_segments(size)))
-
-    def _gone(self) -> bool:
-        return self._loss.lost() or (bool(self.link.corrupt) and self._rng.random() < self.link.corrupt)
+        return any(self.loses_segment() for _ in range(_segments(size)))
 
 
 def _segments(size: int) -> int:

@@ -46,12 +46,10 @@ class CpuModel:
         cost = self._per_message + size * self._per_byte
         self.used += cost
         backlog = self._backlogs.get(who)
-        if backlog is None:
-            cost += self._wake
         if backlog is not None:
             backlog.append((cost, then, arguments))
             return
-        self._backlogs[who] = deque([(cost, then, arguments)])
+        self._backlogs[who] = deque([(self._wake + cost, then, arguments)])
         self._waiting.append(who)
         self._begin()
 

@@ -50,7 +50,7 @@ class Mappings:
         key = source, _counts(self._translation.mapping, target)
         mapping = self._made.get(key)
         if mapping is None or mapping.expires <= now:
-            mapping = Mapping(host, source, self._free_port(source, now))
+            mapping = Mapping(host, source, self._free_port(now))
             self._made[key] = self._by_port[mapping.port] = mapping
         mapping.expires = now + self._lifetime
         mapping.sent_to[_counts(self._translation.filtering, target)] = mapping.expires
@@ -64,7 +64,7 @@ class Mappings:
         allowed = mapping.sent_to.get(_counts(self._translation.filtering, source), 0)
         return mapping if allowed > now else None
 
-    def _free_port(self, source: Address, now: int) -> int:
+    def _free_port(self, now: int) -> int:
         for _ in range(_PORTS):
             port = _FIRST_PORT + self._next % _PORTS
             self._next += 1

@@ -98,28 +98,29 @@ class Routers:
     def unplugged(self, sender: str, address: str, receiver: str, out: Container[tuple[str, str]]) -> bool:
         """Whether a cable of those that are `out` (host, network) is on the way to an address of `receiver`."""
         way = self._way(sender, address, receiver)
-        return way is not None and ((sender, way[0]) in out or (receiver, way[1]) in out)
+        return way is not None and (way[0] in out or way[1] in out)
 
     def apart(self, sender: str, receiver: str, out: Container[tuple[str, str]]) -> bool:
         """Whether that is so for every address by which `sender` reaches `receiver`."""
         addresses = [address for address, (host, _) in self._places.items() if host == receiver] + list(self._gates)
-        ways = [address for address in addresses if self._way(sender, address, receiver) is not None]
-        return bool(ways) and all(self.unplugged(sender, address, receiver, out) for address in ways)
+        found = (self._way(sender, address, receiver) for address in addresses)
+        ways = [way for way in found if way is not None]
+        return bool(ways) and all(way[0] in out or way[1] in out for way in ways)
 
-    def _way(self, sender: str, address: str, receiver: str) -> tuple[str, str] | None:
-        """The networks in which the two ends of a way to an address are; None: it does not lead to `receiver`."""
+    def _way(self, sender: str, address: str, receiver: str) -> tuple[tuple[str, str], tuple[str, str]] | None:
+        """The cables (host, network) at both ends of the way to an address; None: it does not lead to `receiver`."""
         own = self._own[sender]
         if (gate := self._gates.get(address)) is not None:  # what answers a hidden host
             router, network = gate
             hidden = router.nat if router.nat in self._own[receiver] and router.nat != network else ""
-            return (network, hidden) if hidden and network in own else None
+            return ((sender, network), (receiver, hidden)) if hidden and network in own else None
         host, network = self._places.get(address, ("", ""))
         if host != receiver:
             return None
         if network in own:
-            return network, network
+            return (sender, network), (receiver, network)
         found = self._route(own, network)
-        return (found[1], network) if found is not None else None
+        return ((sender, found[1]), (receiver, network)) if found is not None else None
 
     def trace(self, sender: str, protocol: str, port: int, destination: Address, now: int) -> Leg | Fate:
         """Follow a packet from a port of `sender` (0: one that need not be remembered) to `destination`."""
@@ -183,10 +184,18 @@ class Routers:
             return Fate.REFUSED
         mappings = self._mappings[router.name]
         seen = Address(target.host, mappings.outgoing(sender, source, target, now).port)
-        mapping = mappings.incoming(target.port, seen, now)
-        if mapping is None or mapping.inside.host not in self._own[mapping.host].values():
+        return self._let_in(mappings, target.port, seen, now)
+
+    def _let_in(self, mappings: Mappings, port: int, source: Address, now: int) -> Leg | Fate:
+        """From `source` to a port of a router with mappings."""
+        mapping = mappings.incoming(port, source, now)
+        if mapping is None or not self._has(mapping.host, mapping.inside.host):
             return Fate.SILENT
-        return Leg(mapping.host, mapping.inside.port, seen)
+        return Leg(mapping.host, mapping.inside.port, source)
+
+    def _has(self, host: str, address: str) -> bool:
+        """Whether a host that is remembered with an address has no other one by now."""
+        return address in self._own[host].values()
 
     def _remember(self, router: str, sender: str, source: Address, target: Address, now: int) -> _Flow:
         for port in (source.port, *_OTHER_PORTS):
@@ -203,15 +212,12 @@ class Routers:
         """A packet for a router's own address: for a hidden host if it answers one of its, else for nobody."""
         assert gate is not None
         if protocol == "udp" and "udp" not in gate.drop and (mappings := self._mappings.get(gate.name)) is not None:
-            mapping = mappings.incoming(destination.port, source, now)
-            if mapping is None or mapping.inside.host not in self._own[mapping.host].values():
-                return Fate.SILENT
-            return Leg(mapping.host, mapping.inside.port, source)
+            return self._let_in(mappings, destination.port, source, now)
         flow = self._back.get((gate.name, source, destination.port)) if protocol == "udp" else None
         if flow is None or flow.expires <= now or protocol in gate.drop:
             return Fate.REFUSED if protocol == "tcp" else Fate.SILENT
-        if flow.inside.host not in self._own[flow.host].values():
-            return Fate.SILENT  # the hidden host has another address by now
+        if not self._has(flow.host, flow.inside.host):
+            return Fate.SILENT
         flow.used(now, self._lifetimes[gate.name], answer=True)
         return Leg(flow.host, flow.inside.port, source)
 

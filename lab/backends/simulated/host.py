@@ -49,11 +49,11 @@ BOOT = 120 * MILLISECOND
 SPREAD = 4
 """The times above vary by a quarter, and are drawn from the run's seed."""
 _DEAD = 137
+"""Exit code of a command that did not end by itself but was killed."""
 _COST = MachineCost(cores=2, per_message=50 * MICROSECOND, per_byte=0)
 """What a host is like under stress whose scenario does not say."""
 _SLICE = 3 * MILLISECOND
 """For so long Linux lets a process run before the next one has its turn."""
-"""Exit code of a command that did not end by itself but was killed."""
 _LEAVE = "/leave"
 _REFRESHES = 50
 """Views a second of all hosts together, at most, that say nothing new but how much was sent."""
