@@ -1,8 +1,8 @@
 """What makes a link bad on real hosts: rules that drop, the kernel's queues, or the lab's own relay. The one place that
 chooses.
 
-Rules and queues cost nothing where they are not; the relay does what the kernel cannot, for
-the directions that need it.
+Rules and queues cost nothing where they are not; the relay does what the kernel cannot, for the directions that need
+it.
 """
 
 import os

@@ -13,7 +13,7 @@ from typing import Protocol
 from lab.backends.dind.client import client, load
 from lab.backends.dind.engine import answers
 from lab.backends.real.docker_client import Docker
-from lab.backends.real.observed import WEAVE_SOCKET, Agent, ObservedHost
+from lab.backends.real.observed import WEAVE_SOCKET, Agent, ObservedHost, write_hosts_file
 from lab.contracts.lab import CommandResult, overdue
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
@@ -108,7 +108,7 @@ class DindHost(ObservedHost):
             raise LabError(f"the engine of {self.name} does not answer; its log ends: {await self._log()}") from None
         self.booted.set()
         if self.hosts_text:
-            await self.exec(["sh", "-c", f"cat > /etc/hosts <<'END'\n{self.hosts_text}END\n"])
+            await self.exec(["sh", "-c", write_hosts_file(self.hosts_text)])
 
     async def load(self, archives: Iterable[Iterable[bytes]]) -> None:
         """Give the host's engine these images."""

@@ -42,21 +42,27 @@ def relay_launcher(spawner: Spawner) -> RelayLauncher:
 class NetnsLab(FabricLab[NetnsHost]):
     """A running lab of namespaces."""
 
-    def __init__(self, hosts: Mapping[str, NetnsHost], fabric: Fabric, spawner: Spawner, origin: int) -> None:
+    def __init__(
+        self,
+        hosts: Mapping[str, NetnsHost],
+        fabric: Fabric,
+        spawner: Spawner,
+        origin: int,
+        made: Callable[[Resolved, str], NetnsHost],
+    ) -> None:
+        """`made` makes a host that a scenario has by now, switched off."""
         super().__init__("netns", hosts, fabric, origin)
         self._spawner = spawner
         self._cables = fabric
-        self.made: Callable[[Resolved, str], NetnsHost] | None = None
-        """Makes a host that a scenario has by now, switched off."""
+        self._made = made
 
     async def join(self, scenario: Resolved, name: str) -> None:
         """See `lab.contracts.lab.Joinable`. What fails leaves no host; its place in the fabric stays empty."""
-        assert self.made is not None
         spec = scenario.hosts[name]
         commands = self._cables.join(
             name, [(place.network, str(ip_address(place.address))) for place in spec.interfaces]
         )
-        host = self.made(scenario, name)
+        host = self._made(scenario, name)
         try:
             await host.start()
         except BaseException:
@@ -103,18 +109,13 @@ class NetnsBackend:
             raise LabError("\n".join(reasons))
         spawner = Spawner(inside.zygote)
         fabric = Fabric(underlay_of(scenario), relay=relay_launcher(spawner), seed=scenario.seed)
-        addresses = {name: spec.address for name, spec in scenario.hosts.items()}
-        hosts = {
-            name: NetnsHost(self._plan(index, scenario, name, inside.keep), address, spawner, fabric, origin)
-            for index, (name, address) in enumerate(addresses.items())
-        }
-        lab = NetnsLab(hosts, fabric, spawner, origin)
 
         def made(now: Resolved, name: str) -> NetnsHost:
             plan = self._plan(list(now.hosts).index(name), now, name, inside.keep)
             return NetnsHost(plan, now.hosts[name].address, spawner, fabric, origin)
 
-        lab.made = made
+        hosts = {name: made(scenario, name) for name in scenario.hosts}
+        lab = NetnsLab(hosts, fabric, spawner, origin, made)
         try:
             await asyncio.gather(fabric.build(), *(host.prepare() for host in hosts.values()))
             await fabric.plug([(host.name, host.pid) for host in hosts.values()])

@@ -209,9 +209,8 @@ def _supervise(
         up = True
 
     signal.signal(_UP, runs)
-    listener.listen(
-        _BACKLOG
-    )  # once more: a client that connects learns this process's pid, and can end a lab that hangs
+    # Once more: a client that connects learns this process's pid, and can end a lab that hangs.
+    listener.listen(_BACKLOG)
     for number in _FORWARDED:
         signal.signal(number, signal.SIG_IGN)
     keep = mounts.interpreter_paths()

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
-from lab.backends.real.observed import ObservedHost
+from lab.backends.real.observed import ObservedHost, write_hosts_file
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError
 from lab.fabric import features
@@ -179,8 +179,7 @@ class FabricLab(ABC, Generic[H]):
         text = hosts_file({name: one.address for name, one in self.hosts.items()})
         for one in self.hosts.values():
             one.hosts_text = text
-        written = f"cat > /etc/hosts <<'END'\n{text}END\n"
-        await asyncio.gather(*(self._tell(name, written) for name in self.hosts))
+        await asyncio.gather(*(self._tell(name, write_hosts_file(text)) for name in self.hosts))
 
     async def _tell(self, name: str, script: str) -> None:
         """Have a host do this if it is on; one that boots later has it done then."""

@@ -164,6 +164,11 @@ class _Sight(msgspec.Struct, frozen=True):
     leaves: bool = False
 
 
+def write_hosts_file(text: str) -> str:
+    """For a host's shell: this is its /etc/hosts from now on."""
+    return f"cat > /etc/hosts <<'END'\n{text}END\n"
+
+
 class ObservedHost(ABC):
     """The observing half of a `Host`."""
 
