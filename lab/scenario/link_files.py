@@ -10,6 +10,7 @@ import io
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zlib import compress, decompressobj
@@ -88,8 +89,11 @@ class Track(Struct, frozen=True):
         return Deliveries(times=self.times, period=self.period if loop else 0)
 
 
+@lru_cache(maxsize=8)
 def track_of(text: str) -> Track:
-    """A Mahimahi trace (one number a line) or CSV with a `time` column; raises `LinkFileError`."""
+    """A Mahimahi trace (one number a line) or CSV with a `time` column; raises `LinkFileError`.
+
+    Cached, because a trace is asked for when its file is read, when its step is validated, and when it is played."""
     first = next((line for line in text.splitlines() if line.strip() and not line.startswith("#")), "")
     if not first:
         raise LinkFileError("line 1: found an empty file, expected a Mahimahi trace, or CSV with a column `time`")
