@@ -4,6 +4,7 @@ Owns the pydantic model of a link's parameters, in `underlay.links` and in steps
 """
 
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -104,5 +105,4 @@ class LinkSpec(Model):
 
     def link(self, base: Link) -> Link:
         """`base` with what this file says put over it."""
-        kept = {name: getattr(base, name) for name in Link.__dataclass_fields__}
-        return Link(**(kept | self.values()))
+        return replace(base, **self.values())
