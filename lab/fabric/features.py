@@ -51,10 +51,18 @@ class _Trial(Struct, frozen=True):
     remedy: str
     steps: tuple[str, ...]
     """Commands that must all succeed; `nft` gets the text after it on standard input."""
+    first: Callable[[], None] | None = None
+    """A call that must succeed before them, or raise `OSError`."""
 
 
 def _module(name: str) -> str:
     return f"needs the kernel module {name}: `sudo modprobe {name}`, or a kernel that has it"
+
+
+def _marks_received() -> None:
+    """Whether a packet socket tells the marks of what it receives (SO_RCVMARK, Linux 6.0)."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as one:
+        one.setsockopt(socket.SOL_SOCKET, 75, 1)
 
 
 _TRIALS = (
@@ -153,6 +161,7 @@ _TRIALS = (
             "nft table bridge r { chain c { type filter hook forward priority 0\n"
             f"{mark_ports({('v0', 'v1'): 1})[0]}\n }}\n }}",
         ),
+        _marks_received,
     ),
 )
 
@@ -266,11 +275,8 @@ def _try_all() -> str:
     answers = {"proc": _complaint(_mount_proc), "packet": _complaint(_packet_socket)}
     environment = {**os.environ, "PATH": tool_path()}
     for trial in _TRIALS:
-        answers[trial.name] = ""
-        if trial.name == "relay" and (complaint := _complaint(_marks_received)):
-            answers[trial.name] = complaint
-            continue
-        for step in trial.steps:
+        answers[trial.name] = _complaint(trial.first) if trial.first is not None else ""
+        for step in trial.steps if not answers[trial.name] else ():
             tool, _, rest = step.partition(" ")
             argv, text = (["nft", "-f", "-"], rest) if tool == "nft" else (shlex.split(step), "")
             try:
@@ -299,12 +305,6 @@ def _mount_proc() -> None:
 
 def _packet_socket() -> None:
     socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
-
-
-def _marks_received() -> None:
-    """Whether a packet socket tells the marks of what it receives (SO_RCVMARK, Linux 6.0)."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as one:
-        one.setsockopt(socket.SOL_SOCKET, 75, 1)
 
 
 def _in_throwaway(work: Callable[[], str]) -> str:
