@@ -62,8 +62,10 @@ def test_probes_see_what_was_asked(name: str, tmp_path: Path) -> None:
         assert found and min(found) >= 90 * MS, "on one network, and over a router"
     (begun,) = run.events("trace", "start")
     healed = run.events("heal", "start")[0].t
-    assert min(answered(run, "one", "two", begun.t + 4000 * MS, healed - 900 * MS), default=150 * MS) >= 150 * MS
-    assert min(answered(run, "one", "two", begun.t, healed), default=70 * MS) < 150 * MS or name == "netns"
+    second = answered(run, "one", "two", begun.t + 4000 * MS, healed - 900 * MS)
+    assert all(each >= 150 * MS for each in second)
+    if name != "netns":  # a machine that stalls may answer late, and nothing in time
+        assert second and min(answered(run, "one", "two", begun.t, healed)) < 150 * MS
 
     last = run.events("flap", "end")[-1].t
     assert min(answered(run, "one", "two", last, last + 60_000 * MS)) < 70 * MS
