@@ -120,7 +120,7 @@ class Stressed(Protocol):
         ...
 
     async def set_stress(self, *, millicores: int, memory: int) -> None:
-        """From now on processes at normal priority keep so many thousandths of a core busy, and hold so many bytes."""
+        """From now on processes at normal priority keep `millicores` busy, and hold `memory` bytes."""
         ...
 
 

@@ -165,9 +165,9 @@ class SimulatedTry(Protocol):
         ...
 
     def train(self, packets: int, gap: int, size: int) -> None:
-        """So many datagrams to the probe's port and their answers, `gap` nanoseconds apart (`lab.probes.train`)."""
+        """Datagrams to the probe's port and their answers, `gap` nanoseconds apart (`lab.probes.train`)."""
         ...
 
     def transfer(self, size: int) -> None:
-        """A TCP connection to the probe's port, so many bytes, and the answer that they are there."""
+        """A TCP connection to the probe's port, `size` bytes, and the answer that they are there."""
         ...

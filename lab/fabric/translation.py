@@ -1,8 +1,8 @@
 """Address translation of routers as nft text, for the kinds that the kernel's masquerade is not. Pure.
 
 Maps hold what a mapping of RFC 4787 is: a hidden host's address and port -> the router's port, made by the first packet
-in the forward hook and renewed by each; a filter behind the translation writes down the way back. A set says whom a
-mapping lets in. Names end with the router's number. Only for UDP over IPv4.
+in the forward hook and renewed by each; a filter behind the translation writes down the way back. A set says which
+remotes a mapping lets in. Names end with the router's number. Only for UDP over IPv4.
 """
 
 from collections.abc import Mapping

@@ -87,7 +87,7 @@ class SendQueue:
         return True
 
     def passes(self, now: int, size: int) -> bool:
-        """Whether so many bytes that come now will ever leave: not when a trace ends before."""
+        """Whether `size` bytes that come now ever leave: not if a trace ends before."""
         deliveries = self.link.deliveries
         if deliveries is None or deliveries.period:
             return True

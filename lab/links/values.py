@@ -59,7 +59,7 @@ class Deliveries:
     times: tuple[int, ...]
     """Nanoseconds from the change on, in order; equal ones are several packets."""
     period: int
-    """After so many nanoseconds it begins again; 0: it does not, and nothing leaves any more."""
+    """Nanoseconds after which it begins again; 0: it does not, and nothing leaves any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Link:
     deliveries: Deliveries | None = None
     """A rate that follows a trace; goes before `rate`."""
     mtu: int = 0
-    """Largest IP packet that passes; larger ones vanish without a word. 0: whatever the interfaces carry."""
+    """Largest IP packet that passes; larger ones are dropped without ICMP. 0: whatever the interfaces carry."""
 
     @property
     def perfect(self) -> bool:

@@ -31,7 +31,7 @@ class BurstLoss(Model):
 
 
 class QueueSpec(Model):
-    """What waits for a limited rate at most: so many bytes (`64KB`), or so long (`100ms`)."""
+    """The most that may wait for a limited rate: bytes (`64KB`), or a time (`100ms`)."""
 
     bytes: Size | None = None
     time: Duration | None = None

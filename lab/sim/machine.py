@@ -1,4 +1,4 @@
-"""One machine on which all simulated hosts run: so many cores, and what a message costs. Integer arithmetic.
+"""One machine on which all simulated hosts run: its cores, and what a message costs. Integer arithmetic.
 
 With it a run shows the delay that a real machine would add by being busy, without it the protocol's own. A peer is one
 thread: it handles one message after the other. It waits for a core only when it has something to do, behind those that

@@ -1,7 +1,7 @@
 """What a router's address translation remembers of UDP, for any mapping and filtering behaviour of RFC 4787. Pure.
 
-Owns mappings (a port at the router for a hidden host's address and port), whom each lets in, and when it is forgotten:
-some time after the last packet from inside. What Linux' own masquerade does is `lab.sim.routers`'.
+Owns mappings (a port at the router for a hidden host's address and port), which remotes each lets in, and when it is
+forgotten: some time after the last packet from inside. What Linux' own masquerade does is `lab.sim.routers`'.
 """
 
 from dataclasses import dataclass, field

@@ -16,7 +16,7 @@ from lab.verbs._obstacle import ObstacleFault, ObstacleVerb
 
 
 class ShrinkMtu(Model):
-    """Packets between these hosts that are larger than `to` vanish without a word (a black hole; RFC 2923)."""
+    """Packets between these hosts that are larger than `to` are dropped without ICMP (a black hole; RFC 2923)."""
 
     to: Annotated[int, Field(ge=576, le=65535)]
     hosts: Names = (ALL,)

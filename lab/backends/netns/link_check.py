@@ -1,7 +1,7 @@
 """What links achieve on this machine, measured with real packets in a lab of its own: for `lab doctor` and benchmarks.
 
-Owns how a measurement is made: which hosts, which flows, and how a result leaves the lab. What is measured, and what
-it means, is said by who asks.
+Owns how a measurement is made: which hosts, which flows, and how a result leaves the lab. Callers say what is measured
+and what it means.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The commands of a simulated host that look at its network or use it: curl, ping, ifconfig, ip, bridge, hostname.
 
-Owns what they print, after the programs of the same names. `NetworkPlace` says what is on a host, and `reach` who
-reaches whom. `ip` and `bridge` make the devices of the lab's static VXLAN and show addresses; no more.
+Owns what they print, after the programs of the same names. `NetworkPlace` says what is on a host, and `reach` which
+hosts reach each other. `ip` and `bridge` make the devices of the lab's static VXLAN and show addresses; no more.
 """
 
 import asyncio

@@ -170,7 +170,7 @@ class _Try:
         scheduler.at(due + self.probe.timeout * 9 // 10, self._train_over)
 
     def transfer(self, size: int) -> None:
-        """A TCP connection that carries so many bytes."""
+        """A TCP connection that carries `size` bytes."""
         self._size = size
         self._connect(size, 0, 0, SYN_RETRY)
 

@@ -150,7 +150,7 @@ class LabRoutes:
         return time + LOCAL
 
     def transfer(self, route: Route, now: int, size: int, deadline: int) -> tuple[int, int] | None:
-        """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of so many
+        """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of `size`
         bytes on an open TCP connection; None: not by the deadline, or full packets are too big.
 
         TCP in rounds of one round trip: slow start from ten segments, halved by a loss, one more in each round after

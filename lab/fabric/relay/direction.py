@@ -35,7 +35,7 @@ class Sampled:
             self._every *= 2
 
     def at(self, *percents: int) -> list[int]:
-        """The values that so many percent do not exceed; 0 where there are none."""
+        """The values at these percentiles; 0 where there are none."""
         ordered = sorted(self._values)
         if not ordered:
             return [0 for _ in percents]

@@ -79,7 +79,7 @@ class Relay:
                     waiting.set_result(reply)
         error = LabError(
             f"the lab's relay has ended by itself or was killed: {self._names()}, which it carried, "
-            "carry nothing any more; no other link is concerned. Start the lab again"
+            "carry nothing any more; other links work as before. Start the lab again"
         )
         self.died.set_result(error)
         for waiting in self._waiting.values():
