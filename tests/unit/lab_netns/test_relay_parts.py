@@ -46,6 +46,12 @@ def test_one_bit_is_flipped_and_an_unfinished_checksum_is_finished_first(payload
     assert ones(bytes(data)) == 0xFFFF
 
 
+def test_a_frame_whose_checksum_would_lie_nowhere_is_flipped_as_it_is() -> None:
+    for start, offset in ((0, 4), (14, 60_000)):
+        frame = struct.pack("=BBHHHH", 1, 0, 0, 0, start, offset) + HEAD + bytes(40)
+        assert flipped(frame, 9) == frame[: VNET + 15] + b"\2" + frame[VNET + 16 :]
+
+
 def test_figures_of_a_long_period_are_thinned_out_evenly() -> None:
     found = Sampled()
     assert found.at(50, 99) == [0, 0]
