@@ -55,3 +55,8 @@ def span(ns: int | None) -> str:
     if ns < 1_000_000_000:
         return f"{ns / 1e6:.0f} ms"
     return f"{ns / 1e9:.2f} s" if ns < 10_000_000_000 else f"{ns / 1e9:.1f} s"
+
+
+def file_name(file: str) -> str:
+    """A file's name without its folder."""
+    return file.rpartition("/")[2]

@@ -24,6 +24,7 @@ from lab.cli.runs import refresh
 from lab.contracts.lab import Backend, Housed, Paced, Virtual
 from lab.errors import LabError
 from lab.kinds.backends import backend as find_backend
+from lab.records import provenance
 from lab.records.history import Writer
 from lab.records.store import (
     EXIT_CODES,
@@ -103,6 +104,9 @@ def begun(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> Su
         version=__version__,
     )
     write_summary(run_dir, blank)
+    provenance.started(
+        run_dir, file=str(path), scenario=scenario.name, backend=backend.name, seed=scenario.seed, pace=scenario.pace
+    )
     return blank
 
 
@@ -117,6 +121,7 @@ def settle(run_dir: Path, blank: Summary, outcome: RunOutcome) -> None:
         took=outcome.took,
     )
     write_summary(run_dir, settled)
+    provenance.ended(run_dir)
 
 
 class Prepared(NamedTuple):

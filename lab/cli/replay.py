@@ -11,9 +11,9 @@ from lab.contracts.lab import Virtual
 from lab.errors import LabError, Unreadable
 from lab.kinds.backends import backend as find_backend
 from lab.records.history import Meta, Writer, read
+from lab.records.provenance import code_identity, read_provenance
 from lab.records.store import HISTORY, find_run
 from lab.records.unreadable import understood
-from lab.runner.load import code_identity
 from lab.runner.runner import Runner, RunOutcome
 from lab.scenario.from_json import from_json
 from lab.scenario.resolve import Resolved
@@ -47,8 +47,8 @@ def replay_run(where: str, *, as_json: bool) -> int:
     runner = Runner(scenario, backend, Writer(made), version=meta.version)
     outcome: RunOutcome = backend.run(runner.run())
     same = made.getvalue() == stored
-    now = code_identity()
-    differs = [f"{key} is {now[key]}, was {meta.machine.get(key)}" for key in now if meta.machine.get(key) != now[key]]
+    now, then = code_identity(), _made_by(path.parent)
+    differs = [f"{key} is {now[key]}, was {then[key]}" for key in now if then[key] != now[key]]
     place = None if same else first_difference(stored, made.getvalue())
     if as_json:
         found = {"same": same, "verdict": outcome.verdict, "run_dir": str(path.parent), "code": differs}
@@ -68,6 +68,13 @@ def _scenario(path: Path, meta: Meta) -> Resolved:
         return from_json(meta.scenario)
     except LabError as error:
         raise Unreadable(f"{path}:1: {error}") from None
+
+
+def _made_by(run_dir: Path) -> dict[str, object]:
+    """Python's version and the code's digest of a stored run, None where its provenance does not say."""
+    told = read_provenance(run_dir)
+    code = told.get("code")
+    return {"python": told.get("python"), "code": code.get("digest") if isinstance(code, dict) else None}
 
 
 def first_difference(stored: bytes, made: bytes) -> tuple[int, bytes, bytes]:

@@ -5,7 +5,7 @@ come from `lab.report.summary`, the data of figures from `lab.report.feed`. `ren
 past: its records come while it is looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,11 @@ _BUSY_SHARE = 0.2
 _MACHINE = {"cores": "Cores", "kernel": "Kernel", "python": "Python", "cpu": "Processor"}
 
 
-def render(run: RecordedRun, summary: dict[str, Any], tables: Sequence[str] = ()) -> str:
-    """The page of a stored run; `tables` are the names of its figures that have a table next to it."""
+def render(
+    run: RecordedRun, summary: dict[str, Any], tables: Sequence[str] = (), made: Mapping[str, Any] | None = None
+) -> str:
+    """The page of a stored run; `tables` are the names of its figures that have a table next to it, `made` is its
+    provenance."""
     data, notes = data_of(run, tables)
     return _template("page.html.j2").render(
         summary=summary,
@@ -64,7 +67,7 @@ def render(run: RecordedRun, summary: dict[str, Any], tables: Sequence[str] = ()
         slowest=max(
             (row[metric] or 0 for row in summary["convergence"] for metric in METRICS if metric in row), default=0
         ),
-        environment=_environment(run, summary),
+        environment=_environment(run, summary, made or {}),
         samples_shown=_SAMPLES_SHOWN,
     )
 
@@ -227,7 +230,7 @@ def _step(run: RecordedRun, step: PlayedStep) -> dict[str, Any]:
     }
 
 
-def _environment(run: RecordedRun, summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _environment(run: RecordedRun, summary: dict[str, Any], made: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("Backend", summary["backend"]),
         ("Overlay", summary["overlay"]),
@@ -239,6 +242,7 @@ def _environment(run: RecordedRun, summary: dict[str, Any]) -> list[tuple[str, s
             else ()
         ),
         ("Version", summary["version"]),
+        ("Code", _code(made)),
         ("Started", summary["started"]),
         ("Length of the run", span(summary["duration"])),
     ]
@@ -259,3 +263,13 @@ def _environment(run: RecordedRun, summary: dict[str, Any]) -> list[tuple[str, s
             )
         )
     return [(name, value) for name, value in rows if value]
+
+
+def _code(made: Mapping[str, Any]) -> str:
+    """The commit that made it, or the digest of the code; empty where nothing says it."""
+    code = made.get("code")
+    if not isinstance(code, dict):
+        return ""
+    commit = str(code.get("commit") or "")[:12]
+    changed = " with changes" if code.get("dirty") else ""
+    return f"{commit}{changed}, digest {code.get('digest')}" if commit else f"digest {code.get('digest')}"

@@ -4,6 +4,7 @@ question: whether a scenario is a packaged one.
 Times are nanoseconds, as in the history. `docs/results.md` says what every field means.
 """
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,13 @@ def settled(summary: dict[str, Any]) -> dict[str, Any]:
     return summary | {"expectations": [_judged(expectation) for expectation in summary["expectations"]]}
 
 
-def replay(run: RecordedRun) -> str:
-    """The command that does the same run again."""
+def replay(run: RecordedRun, file: str = "") -> str:
+    """The command that does the same run again; `file` is the scenario's as it was typed, if that is known."""
     if run.meta is None:
         return ""
     scenario = run.scenario
-    file = called(Path(str(scenario.get("file") or f"scenarios/{scenario.get('name') or 'SCENARIO'}.yaml")))
+    told = file or str(scenario.get("file") or f"scenarios/{scenario.get('name') or 'SCENARIO'}.yaml")
+    file = shlex.quote(called(Path(told)))
     pace = f" --pace {scenario['pace']}" if scenario.get("pace", 1) != 1 else ""
     return f"lab run {file} --backend {run.meta.backend} --seed {run.meta.seed}{pace}"
 

@@ -11,8 +11,9 @@ from typing import Any
 from lab.checkers import RecordedRun
 from lab.figures import FORMATS, told
 from lab.records.history import read
+from lab.records.provenance import read_provenance
 from lab.records.store import HISTORY, INDEX, SUMMARY, replace_file, write_json
-from lab.report.summary import settled, summarise
+from lab.report.summary import replay, settled, summarise
 from lab.sim.garbage import rarely_collected
 
 __all__ = ["write"]
@@ -32,6 +33,8 @@ def write(
         run = RecordedRun(read(run_dir / HISTORY))
         doing("checking")
         raw = summarise(run)
+        made = read_provenance(run_dir)
+        raw["replay"] = replay(run, str(made.get("file") or ""))
         summary = _read_summary(run_dir / SUMMARY) | settled(raw) | {"figures": []}
         write_json(run_dir / SUMMARY, summary)
         judged(summary)
@@ -44,7 +47,7 @@ def write(
         doing("writing the page")
         from lab.report.page import render
 
-        replace_file(run_dir / INDEX, render(run, raw, list(files)).encode())
+        replace_file(run_dir / INDEX, render(run, raw, list(files), made).encode())
         if formats:
             from lab.plots import pictures  # matplotlib takes half a second to import
 

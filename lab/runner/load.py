@@ -1,18 +1,14 @@
-"""How busy the machine is while a run goes on, once a second, what machine it is, and what code. Reads files only."""
+"""How busy the machine is while a run goes on, once a second, and what machine it is. Reads files only."""
 
 import os
 import platform
 from collections.abc import Callable
-from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from lab.contracts.lab import Lab
 from lab.records.history import Load
 from lab.scenario.values import UNITS
-
-_PACKAGES = ("overlay", "lab")
 
 
 def machine() -> dict[str, Any]:
@@ -23,17 +19,6 @@ def machine() -> dict[str, Any]:
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "python": platform.python_version(),
     }
-
-
-@lru_cache(maxsize=1)
-def code_identity() -> dict[str, str]:
-    """What a run in virtual time depends on besides scenario and seed: Python's version, and a digest of this code."""
-    digest = blake2b(digest_size=8)
-    for package in _PACKAGES:
-        root = Path(__file__).parents[2] / package
-        for path in sorted(root.rglob("*.py")):
-            digest.update(f"{path.relative_to(root)} ".encode() + path.read_bytes())
-    return {"python": platform.python_version(), "code": digest.hexdigest()}
 
 
 class LoadMeter:

@@ -127,7 +127,7 @@ class OpenTimeline:
         with history.open("rb") as old, partial.open("wb") as new:
             meta = decode(old.readline())
             assert isinstance(meta, Meta)
-            new.write(encode(msgspec.structs.replace(meta, scenario=self.resolved.to_json())))
+            new.write(encode(msgspec.structs.replace(meta, scenario=self.resolved.recorded())))
             shutil.copyfileobj(old, new)
         partial.replace(history)
 

@@ -25,7 +25,7 @@ from lab.records.history import Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
 from lab.runner.hands import Hands
 from lab.runner.link_use import follow_links, write_links
-from lab.runner.load import code_identity, machine
+from lab.runner.load import machine
 from lab.runner.stage import Stage
 from lab.runner.state import LiveState
 from lab.runner.steady import SteadyBroken, SteadyWatch
@@ -119,12 +119,12 @@ class Runner:
         self._write(
             Meta(
                 t=0,
-                scenario=self._scenario.to_json(),
+                scenario=self._scenario.recorded(),
                 backend=self._backend.name,
                 seed=self._scenario.seed,
                 version=self._version,
                 started="" if self._virtual else datetime.now(UTC).isoformat(timespec="milliseconds"),
-                machine=code_identity() if self._virtual else machine(),
+                machine={} if self._virtual else machine(),
             )
         )
         self._write(Event(t=0, step=-1, what="up", phase="start", detail={"label": _UP}))

@@ -28,6 +28,7 @@ from lab.scenario.steady import SteadyCondition, as_plain, resolved_conditions
 from lab.scenario.steps import Step, stretched
 from lab.scenario.values import UNITS
 from lab.translation import Translation
+from lab.words import file_name
 
 DEFAULT_NETWORK = "lan"
 DEFAULT_SUBNET = "192.168.0.0/24"
@@ -217,6 +218,20 @@ class Resolved(Struct, frozen=True, kw_only=True):
         for service in self.services.values():
             for index in range(1, service.replicas + 1):
                 yield service.replica(index)
+
+    def recorded(self) -> dict[str, Any]:
+        """As `to_json`, with the names of files without their folders: what a history begins with. Two equal runs have
+        equal histories wherever their files are."""
+        plain = self.to_json()
+        plain["file"] = file_name(self.file)
+        for service in plain["services"].values():
+            service["archive"] = file_name(service["archive"])
+        for step in plain["timeline"]:
+            body = step[step["verb"]]
+            for key in ("file", "distribution"):
+                if isinstance(body, dict) and isinstance(file := body.get(key), str):
+                    body[key] = file_name(file)
+        return plain
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, for other languages and for the history: durations in nanoseconds, replicas expanded."""

@@ -6,6 +6,7 @@
     play.py        one run, in a worker
     pools.py       where runs run: processes of this machine, a Dask cluster
     run.py         the sweep as a whole
+    columns.py     a point's rows: columns of one type each, with their units
     table.py       points -> one CSV (or Parquet) table, and back
     statistics.py  estimates with confidence bands, tests; censored times
     compare.py     two sweeps: do they differ, in words

@@ -257,7 +257,7 @@ def _digest(scenario: Resolved) -> str:
     """Twelve hex digits of the resolved scenario without its seed, file and words."""
     import msgspec
 
-    meaning = scenario.to_json()
+    meaning = scenario.recorded()
     for key in ("seed", "file", "question"):
         del meaning[key]
     return sha256(msgspec.json.encode(meaning, order="sorted")).hexdigest()[:12]

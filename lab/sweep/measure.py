@@ -60,6 +60,8 @@ class Point(Struct, frozen=True, kw_only=True):
     failed: bool = False
     """The run itself could not be carried out: it counts as not done."""
     backend: str = ""
+    scenario_file: str = ""
+    """The scenario with its parameters, in the sweep's folder."""
     replay: str = ""
     """The command that plays it again."""
 

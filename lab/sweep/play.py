@@ -52,6 +52,12 @@ class Task(Struct, frozen=True, kw_only=True):
     folder: str
     """The sweep's."""
 
+    @property
+    def scenario_file(self) -> str:
+        """Where that text stands, in the sweep's folder."""
+        file, folder = Path(self.file), Path(self.folder)
+        return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
+
     def point(self, wall: float, fields: dict[str, Any]) -> Point:
         """Its result; `fields` as `measure` gives them."""
         return Point(
@@ -59,6 +65,7 @@ class Task(Struct, frozen=True, kw_only=True):
             parameters=dict(self.assignment),
             seed=self.seed,
             backend=self.backend,
+            scenario_file=self.scenario_file,
             replay=self.replay,
             wall=round(wall, 4),
             **fields,

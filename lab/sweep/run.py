@@ -3,7 +3,6 @@
 Owns the order, what happens on Ctrl-C and when a worker dies, and the files of a sweep's directory.
 """
 
-import shlex
 import signal
 import threading
 from collections import deque
@@ -16,12 +15,14 @@ import msgspec
 from msgspec import Struct
 
 from lab.errors import LabError
+from lab.records import provenance
 from lab.scenario.load import load_resolved, text_of
 from lab.sweep.grid import Setting, Variant, parse_set, variants
 from lab.sweep.ledger import Ledger, code_version, key_of
 from lab.sweep.measure import Point
 from lab.sweep.play import Task, refused
 from lab.sweep.pools import WorkerPool
+from lab.sweep.table import replay_of
 
 __all__ = ["Interrupt", "SweepDescription", "SweepPlan", "SweepResults", "plan", "sweep"]
 
@@ -125,6 +126,7 @@ def sweep(
     """
     with Ledger(planned.folder) as ledger:
         _write(planned)
+        provenance.started(planned.folder, goes_on=True, **_told(planned.about))
         todo = [task for task in planned.tasks if task.key not in ledger.points]
         failed: dict[str, Point] = {}
         interrupted = False
@@ -146,6 +148,7 @@ def sweep(
                 finally:
                     workers.close()
                 interrupted = bool(interrupt)
+        provenance.ended(planned.folder)
         found = (ledger.points.get(task.key) or failed.get(task.key) for task in planned.tasks)
         return SweepResults(
             about=planned.about,
@@ -212,9 +215,13 @@ def _task(variant: Variant, path: Path, seed: int, backend: str, code: str, ques
         text=variant.text,
         file=str(path),
         question=question,
-        replay=f"lab run {shlex.quote(_shown(path))} --backend {backend} --seed {seed}",
+        replay=replay_of(path, backend, seed),
         folder=str(folder.absolute()),
     )
+
+
+def _told(about: SweepDescription) -> dict[str, Any]:
+    return {"file": about.file, "scenario": about.scenario, "backend": about.backend, "code_version": about.code}
 
 
 def _write(planned: SweepPlan) -> None:
@@ -225,14 +232,6 @@ def _write(planned: SweepPlan) -> None:
         path.write_text(text, encoding="utf-8")
     text = msgspec.json.format(msgspec.json.encode(planned.about)).decode()
     (planned.folder / ABOUT).write_text(text + "\n", encoding="utf-8")
-
-
-def _shown(path: Path) -> str:
-    """A path as short as it can be said from here."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 class Interrupt:

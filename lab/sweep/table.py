@@ -1,57 +1,27 @@
 """The points of a sweep as one table: a row per run and event, in CSV, and in Parquet (`parquet.py`).
 
-Owns the columns and their order. Reading back is exact, so that `lab compare` needs a table only.
+Owns the files and reading them back, which is exact but for how long each run took to compute: that is no result, and
+would make tables of equal sweeps differ. What the columns are is in `columns.py`.
 """
 
 import csv
 import io
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from lab.errors import LabError, Unreadable
 from lab.records.store import replace_file
 from lab.sweep import parquet
+from lab.sweep.columns import CENSORED, rows
 from lab.sweep.ledger import LEDGER, read_points
 from lab.sweep.measure import TIMES, EventResult, Point
-from lab.sweep.parquet import NOT_REACHED
 
-__all__ = ["CSV", "PARQUET", "read_table", "rows", "write_tables"]
+__all__ = ["CSV", "PARQUET", "read_table", "write_tables"]
 
 CSV, PARQUET = "sweep.csv", "sweep.parquet"
-_PARAMETER = "set:"
-"""Begins the name of a parameter's column, so that no parameter can be taken for something else."""
-_RUN = (
-    *("seed", "verdict", "reason", "peers", "run_bytes_per_peer", "run_messages_per_peer"),
-    *("duration_ns", "wall_s", "backend", "replay", "key"),
-)
-_EVENT = ("event", "label", "window_ns", *(f"{metric}_ns" for metric in TIMES), "bytes_per_peer", "messages_per_peer")
-
-
-def rows(points: Iterable[Point]) -> tuple[list[str], list[list[Any]]]:
-    """Header and rows. A time is a number, `not reached`, or empty where the metric does not apply."""
-    points = list(points)
-    parameters = list(dict.fromkeys(path for point in points for path in point.parameters))
-    header = [*(_PARAMETER + path for path in parameters), *_RUN[:2], *_EVENT, *_RUN[2:]]
-    found = []
-    for point in points:
-        run = {
-            "seed": point.seed,
-            "verdict": point.verdict,
-            "reason": " ".join(point.reason.split()),
-            "peers": point.peers,
-            "run_bytes_per_peer": point.bytes_per_peer,
-            "run_messages_per_peer": point.messages_per_peer,
-            "duration_ns": point.duration,
-            "wall_s": point.wall,
-            "backend": point.backend,
-            "replay": point.replay,
-            "key": point.key,
-        } | {_PARAMETER + path: value for path, value in point.parameters.items()}
-        for event in point.events or (None,):
-            cells = run | (_cells(event) if event is not None else {})
-            found.append([cells.get(column) for column in header])
-    return header, found
 
 
 def write_tables(folder: Path, points: Iterable[Point]) -> list[Path]:
@@ -85,37 +55,25 @@ def read_table(where: Path) -> list[Point]:
     return _points(path, rows)
 
 
-def _cells(event: EventResult) -> dict[str, Any]:
-    times = {
-        f"{metric}_ns": NOT_REACHED if took is None else took for metric, took in event.times.items() if metric in TIMES
-    }
-    return times | {
-        "event": event.name,
-        "label": event.label,
-        "window_ns": event.window,
-        "bytes_per_peer": event.bytes_per_peer,
-        "messages_per_peer": event.messages_per_peer,
-    }
-
-
 def _points(path: Path, body: Sequence[dict[str, str]]) -> list[Point]:
     points: dict[str, Point] = {}
     for number, row in enumerate(body, 2):
         try:
             key = row["key"]
             events = points[key].events if key in points else ()
-            points[key] = _point(row, (*events, *_event(row)))
-        except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise Unreadable(f"{path}:{number}: no row of a sweep's table: {type(error).__name__} {error}") from None
+            points[key] = _point(path.parent, row, (*events, *_event(row)))
+        except (KeyError, ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
+            raise Unreadable(
+                f"{path}:{number}: no row of a sweep's table of this version: {type(error).__name__} {error}"
+            ) from None
     return list(points.values())
 
 
-def _point(row: dict[str, str], events: tuple[EventResult, ...]) -> Point:
+def _point(folder: Path, row: dict[str, str], events: tuple[EventResult, ...]) -> Point:
+    text = row["parameters"]
     return Point(
         key=row["key"],
-        parameters={
-            name.removeprefix(_PARAMETER): value for name, value in row.items() if name.startswith(_PARAMETER) and value
-        },
+        parameters=msgspec.json.decode(text, type=dict[str, str]) if text else {},
         seed=int(row["seed"]),
         verdict=row["verdict"],
         reason=row["reason"],
@@ -124,22 +82,35 @@ def _point(row: dict[str, str], events: tuple[EventResult, ...]) -> Point:
         bytes_per_peer=_number(row["run_bytes_per_peer"]),
         messages_per_peer=_number(row["run_messages_per_peer"]),
         duration=int(row["duration_ns"]),
-        wall=float(row["wall_s"]),
         backend=row["backend"],
-        replay=row["replay"],
+        scenario_file=row["scenario_file"],
+        replay=replay_of(folder / row["scenario_file"], row["backend"], int(row["seed"])),
     )
+
+
+def replay_of(file: Path, backend: str, seed: int) -> str:
+    """The command that plays a point again."""
+    return f"lab run {shlex.quote(str(_shown(file)))} --backend {backend} --seed {seed}"
+
+
+def _shown(path: Path) -> Path:
+    """A path as short as it can be said from here."""
+    try:
+        return path.absolute().relative_to(Path.cwd())
+    except ValueError:
+        return path
 
 
 def _event(row: dict[str, str]) -> tuple[EventResult, ...]:
     if not row["event"]:
         return ()
-    cells = {metric: row[f"{metric}_ns"] for metric in TIMES if row[f"{metric}_ns"] != ""}
+    there = [metric for metric in TIMES if row[f"{metric}{CENSORED}"] != ""]
     return (
         EventResult(
             name=row["event"],
             label=row["label"],
             window=int(row["window_ns"]),
-            times={metric: None if cell == NOT_REACHED else int(cell) for metric, cell in cells.items()},
+            times={metric: None if int(row[f"{metric}{CENSORED}"]) else int(row[f"{metric}_ns"]) for metric in there},
             bytes_per_peer=_number(row["bytes_per_peer"]),
             messages_per_peer=_number(row["messages_per_peer"]),
         ),

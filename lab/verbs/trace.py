@@ -16,6 +16,7 @@ from lab.scenario.link_spec import QueueSpec
 from lab.scenario.values import Duration
 from lab.scenario.without_effect import ScenarioReach
 from lab.verbs._links import LinkEnds, LinkFault, check_ends, without_link
+from lab.words import file_name
 
 
 class Trace(LinkEnds):
@@ -60,7 +61,7 @@ class TraceFault(LinkFault):
         values: dict[str, Any] = {"deliveries": track.deliveries(loop=self._loop)} if track.times else {}
         if body.queue is not None:
             values["queue"] = body.queue.limit
-        super().__init__("trace", f"trace {body.words()}: {body.file}", body, hosts, values)
+        super().__init__("trace", f"trace {body.words()}: {file_name(body.file)}", body, hosts, values)
         worst: dict[str, float] = {}
         for row in track.rows:
             for name, value in self._losses(row.values).items():

@@ -27,8 +27,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 SWITCH = "OVERLAY_LAB_COMPILED"
-CODE = re.compile(r'"code":"[0-9a-f]+"')
-"""What the first line of a history says of the code that made it; of course different."""
+CODE = re.compile(r',"machine":\{"python":"[^"]*","code":"[0-9a-f]+"\}|(?<="file":")[^"]*/(?=[^"/]*",)')
+"""What only histories of earlier commits say in their first line: the code that made it, and the scenario's folder."""
 SHOWN = 100
 """Characters of a differing line on each side of the first difference."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from lab.cli.replay import first_difference, replay_run
 from lab.errors import LabError
+from lab.records.provenance import PROVENANCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,11 +41,11 @@ def test_stored_run_is_made_again_and_every_change_of_it_is_seen(
     out = capsys.readouterr().out
     assert f"line {number} differs" in out and "This is a bug" in out
 
-    lines[0] = lines[0].replace(b'"code":"', b'"code":"f')
-    history.write_bytes(b"".join(lines))
+    made = run_dir / PROVENANCE
+    made.write_text(made.read_text().replace('"digest": "', '"digest": "f'))
     assert replay_run(str(run_dir), as_json=False) == 1
     out = capsys.readouterr().out
-    assert "line 1 differs" in out and "other code" in out
+    assert f"line {number} differs" in out and "other code" in out
 
 
 def test_run_on_packets_cannot_be_replayed(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_run_without_figures_is_judged_and_can_be_drawn_later(tmp_path: Path) ->
     summary = json.loads(out.splitlines()[-1])
     place = Path(summary["run_dir"])
     assert (summary["verdict"], summary["figures"]) == ("valid", [])
-    assert {path.name for path in place.iterdir()} == {"history.jsonl", "summary.json"}
+    assert {path.name for path in place.iterdir()} == {"history.jsonl", "provenance.json", "summary.json"}
     assert "report:" not in out
     assert "draw:   " in out
     lab("report", str(place))

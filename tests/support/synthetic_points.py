@@ -6,6 +6,7 @@ from random import Random
 from lab.sweep.measure import EventResult, Point
 
 S = 1_000_000_000
+FILE = "scenarios/partition-0123456789ab.yaml"
 
 
 def point(seed: int, hosts: int | None = None, *, factor: float = 1.0, verdict: str = "valid") -> Point:
@@ -57,7 +58,8 @@ def point(seed: int, hosts: int | None = None, *, factor: float = 1.0, verdict: 
         duration=40 * S,
         wall=0.2,
         backend="sim",
-        replay=f"lab run reports/partition/sweep/scenarios/partition-0123456789ab.yaml --backend sim --seed {seed}",
+        scenario_file=FILE,
+        replay=f"lab run reports/partition/sweep/{FILE} --backend sim --seed {seed}",
     )
 
 

@@ -7,8 +7,9 @@ from runpy import run_path
 import pytest
 
 SAME = run_path(str(Path(__file__).parents[2] / "same" / "__main__.py"), run_name="same")
-META = '{"kind":"meta","t":0,"machine":{"python":"3.11.2","code":"%s"}}\n'
-LINES = META % "0a" + '{"kind":"sample","t":1,"ok":true}\n{"kind":"end","t":2}\n'
+META = '{"kind":"meta","t":0,"scenario":{"file":"x.yaml","seed":1},"version":"1"%s}\n'
+EARLIER = META.replace("x.yaml", "scenarios/x.yaml") % ',"machine":{"python":"3.11.2","code":"0a"}'
+LINES = META % "" + '{"kind":"sample","t":1,"ok":true}\n{"kind":"end","t":2}\n'
 
 
 def found(tmp_path: Path, here: str, there: str) -> str:
@@ -19,13 +20,18 @@ def found(tmp_path: Path, here: str, there: str) -> str:
     return told
 
 
-def test_another_hash_of_the_code_is_no_difference(tmp_path: Path) -> None:
-    assert not found(tmp_path, LINES, LINES.replace("0a", "0b"))
+def test_what_earlier_commits_said_of_code_and_folder_is_no_difference(tmp_path: Path) -> None:
+    assert not found(tmp_path, LINES, LINES.replace(META % "", EARLIER))
 
 
 @pytest.mark.parametrize(
     ("change", "line"),
-    [(("true", "false"), 2), (('"t":2', '"t":3'), 3), (('{"kind":"end","t":2}\n', ""), 3), (("3.11.2", "3.12.0"), 1)],
+    [
+        (("true", "false"), 2),
+        (('"t":2', '"t":3'), 3),
+        (('{"kind":"end","t":2}\n', ""), 3),
+        (('"seed":1', '"seed":2'), 1),
+    ],
 )
 def test_each_other_change_is_told_with_its_line(tmp_path: Path, change: tuple[str, str], line: int) -> None:
     changed = LINES.replace(*change)

@@ -1,16 +1,18 @@
 """The points that are done: what a kill may tear, who may write, what a key is made of."""
 
-import math
+import csv
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_points import point, points
+from msgspec.structs import replace
+from synthetic_points import FILE, point, points
 
 from lab.errors import LabError
+from lab.sweep.columns import numeric
 from lab.sweep.ledger import LEDGER, Ledger, code_version, key_of, read_points
-from lab.sweep.table import CSV, PARQUET, read_table, write_tables
+from lab.sweep.table import CSV, PARQUET, read_table, replay_of, write_tables
 
 
 def test_points_are_there_again(tmp_path: Path) -> None:
@@ -84,20 +86,50 @@ def test_a_table_reads_back_exactly(which: list[tuple[int, int | None]]) -> None
     made = [point(seed, hosts, verdict="valid" if seed % 2 else "invalid") for seed, hosts in which]
     with tempfile.TemporaryDirectory() as folder:
         write_tables(Path(folder), made)
+        # How long a run took to compute is no result: tables of equal sweeps are equal.
+        file = Path(folder) / FILE
+        made = [replace(one, wall=0.0, replay=replay_of(file, "sim", one.seed)) for one in made]
         assert read_table(Path(folder)) == read_table(Path(folder) / CSV) == made
         assert read_table(Path(folder) / PARQUET) == made
 
 
-def test_parquet_has_times_as_numbers_and_infinity_for_those_not_reached(tmp_path: Path) -> None:
+def test_every_column_has_one_type_and_says_its_unit(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     late = next(one for one in points(range(200)) if any(None in event.times.values() for event in one.events))
-    write_tables(tmp_path, [late, point(1, 2)])
+    short, long = (replace(point(seed, 2), parameters={"hosts": "2", "overlay.hold": hold, "kind": "ring"})
+                   for seed, hold in ((1, "500ms"), (2, "2m")))  # fmt: skip
+    write_tables(tmp_path, [replace(late, parameters={}), short, long])
     table = parquet.read_table(tmp_path / PARQUET)
     kinds = {name: str(table.schema.field(name).type) for name in table.column_names}
-    assert kinds["overall_ns"] == kinds["wall_s"] == "double" and kinds["seed"] == kinds["window_ns"] == "int64"
-    assert kinds["set:topology.hosts"] == kinds["event"] == "string"
-    assert math.inf in table.column("overall_ns").to_pylist() and None in table.column("ring_ns").to_pylist()
+    assert kinds["overall_ns"] == kinds["overall_censored"] == kinds["seed"] == kinds["window_ns"] == "int64"
+    assert kinds["set:hosts"] == kinds["set:overlay.hold_s"] == kinds["bytes_per_peer"] == "double"
+    assert kinds["set:kind"] == kinds["event"] == "string" and "wall_s" not in kinds
+    with (tmp_path / CSV).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name, kind in kinds.items():
+        for cell in (row[name] for row in rows):
+            assert kind == "string" or cell == "" or float(cell) == float(cell), (name, cell)
+    assert {row["set:overlay.hold_s"] for row in rows} == {"", "0.5", "120.0"}
+    times = [(row["overall_ns"], row["overall_censored"]) for row in rows]
+    assert ("", "1") in times, "a time that was not reached is no time, and says so next to it"
+    assert all((time == "") == (censored != "0") for time, censored in times)
+    assert not any("not reached" in cell for row in rows for cell in row.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1%", "0"], ("_fraction", {"1%": 0.01, "0": 0.0})),
+        (["10mbit", "1gbit"], ("_bit_per_s", {"10mbit": 1e7, "1gbit": 1e9})),
+        (["8", "1e3"], ("", {"8": 8.0, "1e3": 1000.0})),
+        (["8", "1s"], None),
+        (["ring"], None),
+        (["true"], None),
+    ],
+)
+def test_values_are_numbers_in_one_unit_or_text(values: list[str], expected: object) -> None:
+    assert numeric(values) == expected
 
 
 def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
