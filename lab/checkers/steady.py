@@ -35,15 +35,18 @@ __all__ = [
     "check_steady",
     "conditions_of",
     "disturbs",
+    "first_start",
     "in_words",
     "judges_of",
     "results_of",
+    "verdict_of",
 ]
 
 _PANES = 5
 """Windows that begin within the length of one."""
 _SAYS_NOTHING = ("late", "gone")
 State = Literal["held", "broken", "unknown"]
+_WORST_FIRST: tuple[State, ...] = ("broken", "unknown", "held")
 Part = Literal["before", "during", "after", ""]
 """Before the first fault, while a fault may break it, at any other time; empty: before it held for the first time."""
 
@@ -132,9 +135,10 @@ class Disturbances:
             label = str(event.detail.get("label") or event.what)
             self.all.append(FaultSpan(event.step, event.what, label, event.t, over))
 
-    def first(self) -> int | None:
-        """When the lab was disturbed for the first time."""
-        return min((one.start for one in self.all), default=None)
+
+def first_start(faults: Iterable[FaultSpan]) -> int | None:
+    """When the lab was disturbed for the first time."""
+    return min((one.start for one in faults), default=None)
 
 
 def _key(event: Event) -> tuple[int, str]:
@@ -169,6 +173,11 @@ class SteadyJudge:
             self._tries.insert(at, sample)
 
     @property
+    def pane(self) -> int:
+        """From the beginning of one window to that of the next."""
+        return self.condition.window // _PANES
+
+    @property
     def first_due(self) -> int | None:
         """When the first try was due."""
         return self._due[0] if self._due else None
@@ -192,9 +201,8 @@ class SteadyJudge:
         The window that ends at the first fault is one of them. `held`: it held once before `since`."""
         if not self._due:
             return
-        length = self.condition.window
-        pane = length // _PANES
-        first = min((one.start for one in faults), default=None)
+        length, pane = self.condition.window, self.pane
+        first = first_start(faults)
         ends = list(range((max(since, self._due[0]) // pane + 1) * pane, until + 1, pane))
         if first is not None and max(since, self._due[0]) < first <= until and first not in ends:
             insort(ends, first)
@@ -226,19 +234,18 @@ class SteadyJudge:
         mine = [one for one in faults if one.what in self.condition.may_break]
         if not mine or any(one.end is None for one in mine):
             return None
-        pane = self.condition.window // _PANES
         start = max(one.end or 0 for one in mine) + self.condition.again_within
-        return -(-(start + self.condition.window) // pane) * pane
+        return -(-(start + self.condition.window) // self.pane) * self.pane
 
     def result(self, faults: Sequence[FaultSpan], until: int) -> SteadyResult:
         """What became of it, by all tries that had ended when the samples due at `until` had."""
         windows = list(self.windows(faults, until))
-        first = min((one.start for one in faults), default=None)
+        first = first_start(faults)
         states: dict[str, State] = {}
         reasons: dict[State, str] = {}
 
         def say(part: str, state: State, reason: str) -> None:
-            states[part] = _worse(states.get(part, "held"), state)
+            states[part] = _worst((states.get(part, "held"), state))
             if part != "during":
                 reasons.setdefault(state, reason)
 
@@ -260,8 +267,7 @@ class SteadyJudge:
                 "unknown",
                 f"the run ended before a window of {span(self.condition.window)} could show it again",
             )
-        judged = [state for part, state in states.items() if part != "during"]
-        state = "broken" if "broken" in judged else "unknown" if "unknown" in judged else "held"
+        state = _worst([state for part, state in states.items() if part != "during"])
         return SteadyResult(
             name=self.condition.name,
             words=in_words(self.condition),
@@ -277,12 +283,12 @@ class SteadyJudge:
 
 
 def _told(window: SteadyWindow) -> str:
-    beside = f" during {window.cause}" if window.cause else ""
-    return f"{window.reading.text} from {window.start / 1e9:.1f} s to {window.end / 1e9:.1f} s{beside}"
+    cause = f" during {window.cause}" if window.cause else ""
+    return f"{window.reading.text} from {window.start / 1e9:.1f} s to {window.end / 1e9:.1f} s{cause}"
 
 
-def _worse(one: State, other: State) -> State:
-    return next(state for state in ("broken", "unknown", "held") if state in (one, other))
+def _worst(states: Sequence[State]) -> State:
+    return next(state for state in _WORST_FIRST if state in states)
 
 
 def _breaks(windows: Iterable[SteadyWindow]) -> Iterator[SteadyBreak]:
@@ -437,21 +443,25 @@ def results_of(run: RecordedRun) -> tuple[SteadyResult, ...]:
 _VALIDITY: dict[State, Validity] = {"held": "valid", "broken": "invalid", "unknown": "unknown"}
 
 
+def verdict_of(results: Sequence[SteadyResult]) -> tuple[Validity, str]:
+    """Of all conditions together, and what is wrong with the first of those that decide it; empty where all held."""
+    verdict = merge(_VALIDITY[result.state] for result in results) if results else "valid"
+    if verdict == "valid":
+        return verdict, ""
+    bad = next(result for result in results if _VALIDITY[result.state] == verdict)
+    word = "did not hold" if verdict == "invalid" else "cannot be judged"
+    return verdict, f"{bad.name} {word}: {bad.reason}"
+
+
 def check_steady(run: RecordedRun) -> CheckResult:
     """Every condition of the steady state held when it had to."""
     results = results_of(run)
     if not results:
         return CheckResult(checker="steady", verdict="valid", summary="The scenario has no steady state.")
-    verdict = merge(_VALIDITY[result.state] for result in results)
-    bad = [result for result in results if _VALIDITY[result.state] == verdict]
-    if verdict == "valid":
-        summary = f"{count(len(results), 'condition')} of the steady state held."
-    else:
-        word = "did not hold" if verdict == "invalid" else "cannot be judged"
-        summary = f"{bad[0].name} {word}: {bad[0].reason}."
+    verdict, wrong = verdict_of(results)
     return CheckResult(
         checker="steady",
         verdict=verdict,
-        summary=summary,
+        summary=f"{wrong}." if wrong else f"{count(len(results), 'condition')} of the steady state held.",
         findings=tuple(msgspec.to_builtins(result) for result in results),
     )

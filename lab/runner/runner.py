@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from lab.checkers.convergence import HOLD
-from lab.checkers.steady import disturbs
+from lab.checkers.steady import disturbs, verdict_of
 from lab.contracts.fault import Fault
 from lab.contracts.lab import Backend, Virtual
 from lab.contracts.plan import Action, Judge, Judgement, Plan, StepQuestion
@@ -253,16 +253,8 @@ class Runner:
 
     def _steady_verdict(self, stage: Stage) -> tuple[Verdict, str]:
         """Of a timeline that went well: whether the steady state held when it had to."""
-        results = self._steady.results(stage.lab.now())
-        verdicts: tuple[tuple[str, Verdict, str], ...] = (
-            ("broken", "invalid", "did not hold"),
-            ("unknown", "unknown", "cannot be judged"),
-        )
-        for state, verdict, words in verdicts:
-            for result in results:
-                if result.state == state:
-                    return verdict, f"the steady state {result.name} {words}: {result.reason}"
-        return "valid", ""
+        verdict, wrong = verdict_of(self._steady.results(stage.lab.now()))
+        return verdict, f"the steady state {wrong}" if wrong else ""
 
     def _violated(self, stage: Stage, broken: Violation) -> None:
         """Write down that an invariant does not hold."""

@@ -74,7 +74,7 @@ class SteadyWatch:
 
     async def watch(self, stage: Stage) -> None:
         """Look again and again, until cancelled."""
-        pause = max(_LOOK, min(judge.condition.window for judge in self._judges) // 5)
+        pause = max(_LOOK, min(judge.pane for judge in self._judges))
         while True:
             await stage.lab.sleep_until(stage.lab.now() + pause)
             self._look(stage)

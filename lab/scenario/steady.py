@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 from msgspec import Struct
 from pydantic import Field, model_validator
 
@@ -195,7 +196,4 @@ def _tries(model: SteadyModel, known: "Known", each: int) -> int:
 
 def as_plain(condition: SteadyCondition) -> dict[str, Any]:
     """For the resolved form of a scenario: without the limits that it does not set."""
-    values = {name: getattr(condition, name) for name in condition.__struct_fields__}
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value is not None
-    }
+    return {key: value for key, value in msgspec.to_builtins(condition).items() if value is not None}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.checkers.steady import Disturbances, FaultSpan, SteadyJudge, in_words
+from lab.checkers.steady import Disturbances, FaultSpan, SteadyJudge, first_start, in_words
 from lab.records.history import Event, Sample
 from lab.scenario.steady import SteadyCondition
 
@@ -164,7 +164,7 @@ def test_faults_are_found_in_events():
     ):
         seen.feed(Event(t=t, step=step, what=what, phase=phase, ok=True))  # type: ignore[arg-type]
     assert [(one.what, one.start, one.end) for one in seen.all] == [("kill", 3, 8), ("scale", 4, 5)]
-    assert seen.first() == 3
+    assert first_start(seen.all) == 3
 
 
 def test_a_condition_is_said_in_a_line():
