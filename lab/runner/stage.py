@@ -64,9 +64,7 @@ class Stage:
         self._muted = False
         self.asked: dict[int, dict[str, Any]] = {}
         """Of steps that are not the scenario's own: what their first event says of who asked for them."""
-        self._faults: dict[int, Fault] = {}
-        self._times: dict[int, tuple[int, int | None]] = {}
-        """Of the faults in force: since when, and until when."""
+        self._faults: dict[int, FaultInForce] = {}
         self._timers: dict[int, asyncio.Task[None]] = {}
         self._healing: dict[int, asyncio.Task[None]] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -183,8 +181,7 @@ class Stage:
         """Inject a fault, and heal it by itself after `duration` nanoseconds."""
         async with self.upkeep.working_on(fault.works_on(self)):
             begun = self.lab.now()
-            self._faults[step] = fault
-            self._times[step] = begun, None if duration is None else begun + duration
+            self._faults[step] = FaultInForce(fault, begun, None if duration is None else begun + duration)
             await fault.inject(self, step)
             await self.probing.sync()
             self.event(step, fault.what, "start", t=begun, ok=True, groups=True, **self._detail(fault))
@@ -204,7 +201,7 @@ class Stage:
     async def heal(self, step: int, **more: Any) -> None:
         """Heal the fault of a step, now, and say so; `more` is what else its event says."""
         self._cancel(step)
-        fault = self._faults.pop(step)
+        fault = self._faults.pop(step).fault
         async with self.upkeep.working_on(fault.works_on(self)):
             begun = self.lab.now()
             await fault.heal(self, step)
@@ -225,7 +222,7 @@ class Stage:
         """Start again what `fault` would have killed; kills in force of the same victim are over. Writes no event.
 
         Returns the hosts whose daemon runs again."""
-        for step in [step for step, other in self._faults.items() if other.victim == fault.victim]:
+        for step in [step for step, other in self._faults.items() if other.fault.victim == fault.victim]:
             self._cancel(step)
             del self._faults[step]
         async with self.upkeep.working_on(fault.works_on(self)):
@@ -236,11 +233,11 @@ class Stage:
 
     def in_force(self, what: str) -> dict[int, Fault]:
         """See `lab.contracts.fault.Bench`."""
-        return {step: fault for step, fault in self._faults.items() if fault.what == what}
+        return {step: found.fault for step, found in self._faults.items() if found.fault.what == what}
 
     def faults(self) -> dict[int, FaultInForce]:
         """By step, all that are in force and not being healed, in their order."""
-        return {step: FaultInForce(fault, *self._times[step]) for step, fault in self._faults.items()}
+        return dict(self._faults)
 
     async def all_healed(self) -> None:
         """Wait until every fault that ends by itself has ended."""
@@ -254,7 +251,7 @@ class Stage:
 
     async def _heal_at(self, t: int, step: int) -> None:
         await self.lab.sleep_until(t)
-        label = self._faults[step].label
+        label = self._faults[step].fault.label
         self._healing[step] = self._timers.pop(step)  # from here on it must not be cancelled half-way
         try:
             await self.heal(step)
@@ -283,7 +280,7 @@ class Stage:
     @property
     def broken(self) -> bool:
         """See `lab.contracts.fault.Bench`."""
-        return any(not fault.harmless for fault in self._faults.values())
+        return any(not found.fault.harmless for found in self._faults.values())
 
     async def resumed(self, host: str) -> None:
         """See `lab.contracts.fault.Bench`."""
