@@ -76,7 +76,7 @@ def _obey(prepared: Prepared, run_dir: Path, blank: Summary) -> OpenTimeline:
     model, resolved, backend, _ = prepared
     timeline = OpenTimeline(model, resolved, backend, first_steps(model))
     with open_history(run_dir) as file:
-        hands = Hands(timeline, Writer(file), run_dir=run_dir)
+        hands = Hands(timeline, run_dir=run_dir)
         runner = Runner(
             timeline.resolved,
             backend,

@@ -70,7 +70,7 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
         timeline = OpenTimeline(model, scenario, chosen, first_steps(model))
         keep_scenario(run_dir, scenario_text(text, scenario.name, path.parent, timeline.plain_first()))
         with open_history(run_dir) as file:
-            hands = Hands(timeline, Writer(file), stands=True, run_dir=run_dir)
+            hands = Hands(timeline, stands=True, run_dir=run_dir)
 
             async def steps() -> AsyncIterator[Step]:
                 from lab.backends.netns import ready

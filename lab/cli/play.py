@@ -220,7 +220,7 @@ def _play(prepared: Prepared, path: Path, run_dir: Path, blank: Summary, teller:
 
         if isinstance(backend, Housed):
             timeline = OpenTimeline(prepared.model, scenario, backend, prepared.model.timeline)
-            hands = Hands(timeline, Writer(file), run_dir=run_dir, begun=keep_file)
+            hands = Hands(timeline, run_dir=run_dir, begun=keep_file)
             hands.open()
 
         def settled(outcome: RunOutcome) -> None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from lab.contracts.lab import Joinable
 from lab.errors import Exhausted, LabError, StepRefused
 from lab.kinds.overlays import OVERLAYS
-from lab.records.history import AnyRecord, Event, Writer
+from lab.records.history import AnyRecord, Event
 from lab.runner.open_timeline import NextStep, OpenTimeline
 from lab.runner.stage import Stage
 from lab.scenario.check import nearest
@@ -50,27 +50,12 @@ class Move(Struct, frozen=True):
     label: str
 
 
-class _Heard(Writer):
-    """A history, and the last word of it on each step that is being taken."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self.waiting: dict[int, Event | None] = {}
-
-    def write(self, record: AnyRecord) -> None:
-        """See `Writer`."""
-        self._writer.write(record)
-        if isinstance(record, Event) and record.ok is not None and self.waiting.get(record.step, record) is None:
-            self.waiting[record.step] = record
-
-
 class Hands:
     """What others may do in a run, and what they have done."""
 
     def __init__(
         self,
         timeline: OpenTimeline,
-        writer: Writer,
         *,
         stands: bool = False,
         run_dir: Path | None = None,
@@ -82,9 +67,9 @@ class Hands:
         self.stands = stands
         self.run_dir = run_dir
         self._begun = begun
-        self.writer = _Heard(writer)
-        """What the run is to write with."""
         self.moves: list[Move] = []
+        self._waiting: dict[int, Event | None] = {}
+        """The steps that are being taken, each with the event that says what became of it."""
         self._turn = asyncio.Lock()
         self._stage: Stage | None = None
         self._play: Play | None = None
@@ -95,6 +80,11 @@ class Hands:
     def meet(self, stage: Stage, play: Play) -> None:
         """The lab is up, and this is how steps are carried out."""
         self._stage, self._play = stage, play
+
+    def feed(self, record: AnyRecord) -> None:
+        """Take the next record of the history."""
+        if isinstance(record, Event) and record.ok is not None and self._waiting.get(record.step, record) is None:
+            self._waiting[record.step] = record
 
     def open(self) -> None:
         """From now on steps are taken."""
@@ -282,11 +272,11 @@ class Hands:
 
     async def _heard(self, index: int, work: Awaitable[Any]) -> Event:
         """The event with which some work on a step ends."""
-        self.writer.waiting[index] = None
+        self._waiting[index] = None
         try:
             await work
         finally:
-            event = self.writer.waiting.pop(index)
+            event = self._waiting.pop(index)
         if event is None:
             raise Exhausted(f"nothing is known of what became of {step_number(index)}")
         return event

@@ -21,7 +21,7 @@ from lab.contracts.lab import Backend, Virtual
 from lab.contracts.plan import Action, Judge, Judgement, Plan, StepQuestion
 from lab.errors import Exhausted, LabError, Violation, no_room
 from lab.kinds.verbs import Planning
-from lab.records.history import Event, Meta, Writer
+from lab.records.history import AnyRecord, Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
 from lab.runner.hands import Hands
 from lab.runner.link_use import follow_links, write_links
@@ -96,10 +96,10 @@ class Runner:
     ) -> None:
         """`beside` runs as long as the lab is up, to answer other terminals, say; when it ends so does the run. `keep`
         is told the settled outcome while the lab is still up, which goes down when it returns. `hands` are those of
-        others in the run, who write with their writer."""
+        others in the run."""
         self._scenario = scenario
         self._backend = backend
-        self._writer = writer if hands is None else hands.writer
+        self._writer = writer
         self._version = version
         self._report = report
         self._beside = beside
@@ -141,7 +141,7 @@ class Runner:
             # Not `ok=False`: that would say that the scenario was tried and found wanting.
             self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
             return RunOutcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
-        stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over, seen=self._steady.feed)
+        stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over, seen=self._seen)
         try:
             return await self._on(stage, self._scenario.timeline if timeline is None else timeline)
         finally:
@@ -379,6 +379,11 @@ class Runner:
             return await stage.overlay.log_tail(host)
         except LabError:
             return ""
+
+    def _seen(self, record: AnyRecord) -> None:
+        self._steady.feed(record)
+        if self._hands is not None:
+            self._hands.feed(record)
 
     def _over(self, t: int, step: int, label: str) -> None:
         self._report(Progress(t=t, step=step, label=f"healed: {label}", ok=True))

@@ -31,7 +31,7 @@ def stand(deed: Deed) -> tuple[RunOutcome, list[Event]]:
     model = parse(TEXT)
     backend, file = MemoryBackend(), io.BytesIO()
     timeline = OpenTimeline(model, resolve(model), backend, model.timeline)
-    hands = Hands(timeline, Writer(file), stands=True)
+    hands = Hands(timeline, stands=True)
 
     async def go() -> RunOutcome:
         done = asyncio.Event()
@@ -141,4 +141,4 @@ def test_before_its_first_steps_are_done_a_lab_takes_none() -> None:
     model = parse(TEXT)
     timeline = OpenTimeline(model, resolve(model), MemoryBackend(), model.timeline)
     with pytest.raises(LabError, match="the lab is coming up"):
-        run_virtual(Hands(timeline, Writer(io.BytesIO())).step(step={"heal": "all"}))
+        run_virtual(Hands(timeline).step(step={"heal": "all"}))
