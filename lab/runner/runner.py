@@ -185,7 +185,8 @@ class Runner:
         except RunEnded as ended:
             reason = str(ended)
             if self._stands:
-                verdict, reason = ("invalid", self._first_failure()) if self._failures else ("valid", "")
+                reason = self._first_failure()
+                verdict = "invalid" if reason else "valid"
         except LabError as error:
             reason = str(error)
         except Exception as error:
@@ -219,7 +220,7 @@ class Runner:
                 _keep_going()
         return outcome
 
-    async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, bool]) -> tuple[Verdict, str]:
+    async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, None]) -> tuple[Verdict, str]:
         """Play the timeline, until it ends or something in parallel goes wrong."""
         playing = asyncio.create_task(timeline)
         try:
@@ -230,12 +231,13 @@ class Runner:
                     break
                 await self._crashed(stage)
                 stage.survive()
-            if stage.crash.done() and not (playing.done() and playing.exception() is None and not playing.result()):
+            if stage.crash.done() and not (playing.done() and playing.exception() is None and self._first_failure()):
                 raise _Failed(await self._crashed(stage))
             if stage.failure.done():
                 raise stage.failure.result()
-            sound = await playing
-            return self._steady_verdict(stage) if sound else ("invalid", self._first_failure())
+            await playing
+            failure = self._first_failure()
+            return ("invalid", failure) if failure else self._steady_verdict(stage)
         finally:
             playing.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -270,8 +272,8 @@ class Runner:
         await work(stage)
         stage.fail(RunEnded("the lab was taken down by another command"))
 
-    async def _timeline(self, stage: Stage, steps: Timeline) -> bool:
-        """Play all steps; False when an expectation failed that was not to abort the run."""
+    async def _timeline(self, stage: Stage, steps: Timeline) -> None:
+        """Play all steps, and wait until all is over that they have begun."""
         origin = stage.lab.now()
         index = -1
         async for step in _in_turn(steps):
@@ -285,7 +287,6 @@ class Runner:
         # What holds now is watched until it has held for long enough to be called settled.
         now, since = stage.lab.now(), self._live.tracker.holding_since
         await stage.lab.sleep_until(max(now + _TAIL, 0 if since is None else min(since, now) + HOLD))
-        return not self._failures
 
     async def _play(self, stage: Stage, step: Step, index: int) -> None:
         """Carry out one step. Raises `_Failed` when the run ends with it."""
@@ -393,13 +394,10 @@ class Runner:
         """Whether the run is a lab that stands until somebody takes it down."""
         return self._hands is not None and self._hands.stands and self._hands.is_open
 
-    @property
-    def _failures(self) -> bool:
-        return any(not expectation.ok for expectation in self._expectations)
-
     def _first_failure(self) -> str:
-        failed = next(expectation for expectation in self._expectations if not expectation.ok)
-        return f"{step_number(failed.step)}: {failed.text}: {failed.error}"
+        """What became of the first step or expectation that failed; empty: none did."""
+        failed = (expectation for expectation in self._expectations if not expectation.ok)
+        return next((f"{step_number(one.step)}: {one.text}: {one.error}" for one in failed), "")
 
     def _write(self, record: Meta | Event) -> None:
         self._writer.write(record)
