@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from lab.errors import LabError
 from lab.kinds.probes import PROBES, asks_name, port_of
 from lab.records.history import Sample
 from lab.runner.state import LiveState, Series
+from lab.runner.waiting import first_of
 from lab.scenario.resolve import ProbePlan, Replica
 from lab.scenario.values import UNITS
 
@@ -110,16 +111,10 @@ class Probing:
             wanted[name] = {key: probe for key, probe in left.items() if not probe.serves}
         if begun:
             # Who asks before somebody answers is refused.
-            waiting: asyncio.Future[Any] = asyncio.gather(*(event.wait() for event in begun))
-            patience: asyncio.Future[Any] = asyncio.create_task(self._patience())
-            await asyncio.wait([waiting, patience], return_when=asyncio.FIRST_COMPLETED)
-            await _cancel([waiting, patience])
+            await first_of(_all_set(begun), self._lab.sleep_until(self._lab.now() + _PATIENCE))
         for name, host in self._lab.hosts.items():
             if wanted.get(name):
                 self._start(host, wanted[name])
-
-    async def _patience(self) -> None:
-        await self._lab.sleep_until(self._lab.now() + _PATIENCE)
 
     async def stop(self) -> None:
         """End all streams."""
@@ -232,7 +227,12 @@ def _asked(plan: ProbePlan) -> str:
     return str(plan.options.get("by", plan.kind))
 
 
-async def _cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
+async def _all_set(events: Sequence[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

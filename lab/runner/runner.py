@@ -29,6 +29,7 @@ from lab.runner.load import machine
 from lab.runner.stage import Stage
 from lab.runner.state import LiveState
 from lab.runner.steady import SteadyBroken, SteadyWatch
+from lab.runner.waiting import first_of
 from lab.scenario.resolve import Resolved
 from lab.scenario.steps import Step
 from lab.scenario.values import UNITS
@@ -212,7 +213,7 @@ class Runner:
                 stage.mute()
                 await stage.probing.stop()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await _first(self._keep(outcome), _settled(stage.failure))
+                    await first_of(self._keep(outcome), _settled(stage.failure))
                     if stage.failure.done():  # a part of the lab that was kept has died
                         note = str(stage.failure.result())
                         self._report(Progress(t=lab.now(), step=-1, label="the lab ends", ok=False, note=note))
@@ -363,7 +364,7 @@ class Runner:
                 await lab.sleep_until(min(deadline, now + _ASK_AGAIN))
                 continue
             # Nothing can have changed before the next record; a burst of them is judged once.
-            await _first(stage.changed.wait(), lab.sleep_until(deadline))
+            await first_of(stage.changed.wait(), lab.sleep_until(deadline))
             await lab.sleep_until(min(deadline, lab.now() + _LOOK_AGAIN))
 
     async def _down(self, stage: Stage) -> None:
@@ -422,14 +423,3 @@ def _keep_going() -> None:
 
 async def _settled(future: asyncio.Future[BaseException]) -> None:
     await asyncio.wait([future])
-
-
-async def _first(*work: Coroutine[Any, Any, Any]) -> None:
-    """Wait for whichever ends first, and cancel the rest."""
-    tasks = [asyncio.create_task(item) for item in work]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
