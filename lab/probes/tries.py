@@ -86,6 +86,18 @@ class SocketTry(Try):
         """The socket is readable, writable or broken."""
         raise NotImplementedError
 
+    def received(self, most: int) -> bytes | None:
+        """The datagram that is here; None: there is none, or an error has ended the try."""
+        if self.socket is None:
+            return None
+        try:
+            return self.socket.recv(most)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.done(self, False, error_text(error), ())
+            return None
+
     def close(self) -> None:
         if self.socket is not None:
             if self.socket.fileno() >= 0:

@@ -8,7 +8,7 @@ from dnslib import AAAA, EDNS0, RCODE, A, DNSError, DNSRecord
 from lab.contracts.lab import Probe
 from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
-from lab.probes.tries import SocketTry, error_text
+from lab.probes.tries import SocketTry
 
 __all__ = ["KIND", "DnsTry"]
 
@@ -29,14 +29,8 @@ class DnsTry(SocketTry):
         self.open(poller, done, socket.SOCK_DGRAM, self.probe.port or 53, EPOLLIN).send(query.pack())
 
     def ready(self) -> None:
-        if self.socket is None:
-            return
-        try:
-            data = self.socket.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.done(self, False, error_text(error), ())
+        data = self.received(65536)
+        if data is None:
             return
         try:
             answer = DNSRecord.parse(data)  # type: ignore[no-untyped-call]

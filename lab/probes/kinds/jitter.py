@@ -44,14 +44,7 @@ class JitterTry(SocketTry):
         self._next()
 
     def ready(self) -> None:
-        while self.socket is not None and not self.over:
-            try:
-                data = self.socket.recv(LARGEST + 1)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self.done(self, False, error_text(error), ())
-                return
+        while not self.over and (data := self.received(LARGEST + 1)) is not None:
             found = read_answer(data, self._secret, self.number)
             if found is not None:
                 self._train.answered(*found, time.monotonic_ns())

@@ -10,7 +10,7 @@ from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.options import OptionFault, Options
 from lab.kinds.probes import ProbeKind
 from lab.probes.echo import HEADER, LARGEST, Echo, question, read_answer
-from lab.probes.tries import SocketTry, error_text
+from lab.probes.tries import SocketTry
 
 __all__ = ["KIND", "UDP_PORT", "UdpTry", "number_faults"]
 
@@ -31,16 +31,8 @@ class UdpTry(SocketTry):
         sock.send(question(self._secret, self.number, 0, int(self.probe.options.get("size", _SIZE))))
 
     def ready(self) -> None:
-        if self.socket is None:
-            return
-        try:
-            data = self.socket.recv(LARGEST + 1)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.done(self, False, error_text(error), ())
-            return
-        if read_answer(data, self._secret, self.number) is not None:
+        data = self.received(LARGEST + 1)
+        if data is not None and read_answer(data, self._secret, self.number) is not None:
             self.done(self, True, "", ())
 
 
