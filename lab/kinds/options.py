@@ -1,7 +1,7 @@
 """Options of a kind that has some: `options: {key: value}` of an overlay or a probe, and what is wrong with them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 
@@ -30,8 +30,10 @@ class KindWithOptions:
     name: str
     options: Callable[[], Iterable[str]] = _no_options
     """The names of its options."""
+    numbers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Those of them that are whole numbers, each with the least and the most."""
     faults: Callable[[Options], Iterator[OptionFault]] | None = None
-    """What is wrong with options; None: every name of `options` takes every value."""
+    """What is wrong with options; None: every name of `options` takes every value, but for `numbers`."""
 
     def option_faults(self, options: Options) -> Iterator[OptionFault]:
         """What is wrong with the options, each by itself where that can be told."""
@@ -39,9 +41,13 @@ class KindWithOptions:
             yield from self.faults(options)
             return
         names = list(self.options())
-        for key in options:
+        for key, value in options.items():
             if key not in names:
                 yield self.unknown(key)
+            elif key in self.numbers:
+                least, most = self.numbers[key]
+                if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                    yield OptionFault(key, repr(value), f"a whole number from {least} to {most}")
 
     def unknown(self, key: str) -> OptionFault:
         """An option that it does not have."""

@@ -13,13 +13,15 @@ from select import EPOLLIN
 from lab.contracts.lab import Probe
 from lab.contracts.probe import Poller
 
-__all__ = ["HEADER", "LARGEST", "Echo", "answer_to", "both_families", "question", "read_answer"]
+__all__ = ["HEADER", "LARGEST", "OVERHEAD", "Echo", "answer_to", "both_families", "question", "read_answer"]
 
 _PACKET = struct.Struct("!8sQQIq")
 HEADER = _PACKET.size
 """Bytes that a packet has at least."""
 LARGEST = 1400
 """Bytes of payload that a packet may have: it fits into every overlay's MTU."""
+OVERHEAD = 28
+"""Bytes of IP and UDP headers of a simulated packet."""
 _ASKS, _ANSWERS = b"labecho?", b"labecho!"
 _AT_ONCE = 256
 

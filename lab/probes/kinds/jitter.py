@@ -8,8 +8,7 @@ from select import EPOLLIN
 from lab.contracts.lab import Probe
 from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
-from lab.probes.echo import HEADER, LARGEST, Echo, question, read_answer
-from lab.probes.kinds.udp import number_faults
+from lab.probes.echo import HEADER, LARGEST, OVERHEAD, Echo, question, read_answer
 from lab.probes.train import PacketTrain
 from lab.probes.tries import SocketTry, error_text
 
@@ -18,7 +17,6 @@ __all__ = ["KIND", "JitterTry"]
 _PORT = 7008
 _PACKETS, _GAP_MS, _SIZE = 20, 5, 172
 """By default as a voice call of RTP: 160 bytes of sound and a header; denser, so that a train is short."""
-_OVERHEAD = 28
 RANGES = {"port": (1, 65535), "packets": (2, 1000), "gap_ms": (1, 1000), "size": (HEADER, LARGEST)}
 
 
@@ -84,7 +82,7 @@ def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> Jitt
 
 def _simulate(attempt: SimulatedTry) -> None:
     packets, gap, size = _shape(attempt.probe)
-    attempt.train(packets, gap, size + _OVERHEAD)
+    attempt.train(packets, gap, size + OVERHEAD)
 
 
 KIND = ProbeKind(
@@ -97,8 +95,8 @@ KIND = ProbeKind(
     protocol="udp",
     attempt=_attempt,
     simulate=_simulate,
-    options=lambda: RANGES,
-    faults=lambda options: number_faults(options, RANGES),
+    options=RANGES.keys,
+    numbers=RANGES,
     port=_PORT,
     serve=Echo,
     measures=("loss", "jitter"),

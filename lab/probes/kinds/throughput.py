@@ -15,7 +15,6 @@ from lab.contracts.lab import Probe
 from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
 from lab.kinds.probes import ProbeKind
 from lab.probes.echo import both_families
-from lab.probes.kinds.udp import number_faults
 from lab.probes.tries import SocketTry, error_text
 
 __all__ = ["KIND", "ThroughputSink", "ThroughputTry"]
@@ -183,8 +182,8 @@ KIND = ProbeKind(
     protocol="tcp",
     attempt=_attempt,
     simulate=_simulate,
-    options=lambda: RANGES,
-    faults=lambda options: number_faults(options, RANGES),
+    options=RANGES.keys,
+    numbers=RANGES,
     port=_PORT,
     serve=ThroughputSink,
     judges=False,

@@ -2,22 +2,18 @@
 
 import os
 import socket
-from collections.abc import Iterator
 from select import EPOLLIN
 
 from lab.contracts.lab import Probe
 from lab.contracts.probe import Done, Poller, SharedByTries, SimulatedTry
-from lab.kinds.options import OptionFault, Options
 from lab.kinds.probes import ProbeKind
-from lab.probes.echo import HEADER, LARGEST, Echo, question, read_answer
+from lab.probes.echo import HEADER, LARGEST, OVERHEAD, Echo, question, read_answer
 from lab.probes.tries import SocketTry
 
-__all__ = ["KIND", "UDP_PORT", "UdpTry", "number_faults"]
+__all__ = ["KIND", "UdpTry"]
 
-UDP_PORT = 7007
+_PORT = 7007
 _SIZE = 64
-_OVERHEAD = 28
-"""Bytes of IP and UDP headers of a simulated packet."""
 
 
 class UdpTry(SocketTry):
@@ -36,18 +32,6 @@ class UdpTry(SocketTry):
             self.done(self, True, "", ())
 
 
-def number_faults(options: Options, ranges: dict[str, tuple[int, int]]) -> Iterator[OptionFault]:
-    """What is wrong with options that are all whole numbers within a range."""
-    for key, value in options.items():
-        if key not in ranges:
-            known = f"one of {', '.join(ranges)}"
-            yield OptionFault(key, f"the option {key!r}", known, unknown=True)
-            continue
-        least, most = ranges[key]
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            yield OptionFault(key, repr(value), f"a whole number from {least} to {most}")
-
-
 RANGES = {"port": (1, 65535), "size": (HEADER, LARGEST)}
 
 
@@ -56,21 +40,21 @@ def _attempt(probe: Probe, due: int, number: int, shared: SharedByTries) -> UdpT
 
 
 def _simulate(attempt: SimulatedTry) -> None:
-    size = int(attempt.probe.options.get("size", _SIZE)) + _OVERHEAD
+    size = int(attempt.probe.options.get("size", _SIZE)) + OVERHEAD
     attempt.exchange(size, size, port=attempt.probe.port, protocol="udp")
 
 
 KIND = ProbeKind(
     name="udp",
     title="UDP echo",
-    about=f"a datagram of `size` bytes ({_SIZE}) to UDP port `port` ({UDP_PORT}), where the lab answers in the "
+    about=f"a datagram of `size` bytes ({_SIZE}) to UDP port `port` ({_PORT}), where the lab answers in the "
     "container itself; good when the answer comes",
     asks="container",
     protocol="udp",
     attempt=_attempt,
     simulate=_simulate,
-    options=lambda: RANGES,
-    faults=lambda options: number_faults(options, RANGES),
-    port=UDP_PORT,
+    options=RANGES.keys,
+    numbers=RANGES,
+    port=_PORT,
     serve=Echo,
 )
