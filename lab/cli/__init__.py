@@ -70,16 +70,6 @@ class ScenarioPath(click.Path):
         return value if isinstance(value, Path) else named(value)
 
 
-def _common(option: Callable[[Callable[..., None]], Callable[..., None]]) -> click.Option:
-    """The option itself that a decorator would add."""
-
-    def command() -> None: ...
-
-    option(command)
-    found: list[click.Option] = command.__dict__["__click_params__"]
-    return found[0]
-
-
 def _backend(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         "--backend",
@@ -129,7 +119,7 @@ class _LabGroup(click.Group):
         if found is None and (verb := self.verbs().get(cmd_name)) is not None:
             from lab.cli.verbs import command_for
 
-            return command_for(cmd_name, verb, _offering, (_common(_NAME), _common(_JSON)))
+            return _JSON(_NAME(command_for(cmd_name, verb, _offering)))
         return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -746,11 +736,11 @@ def compile_cores(force: bool) -> None:
 @_JSON
 def doctor(links: bool, as_json: bool) -> None:
     """Say what this machine can do for a lab, and what to do about what it cannot."""
-    from lab.cli.files import examine
-    from lab.cli.link_doctor import examine_links
-
     if links:
+        from lab.cli.link_doctor import examine_links
+
         sys.exit(examine_links(as_json=as_json))
+    from lab.cli.files import examine
 
     sys.exit(examine(as_json=as_json))
 

@@ -16,10 +16,8 @@ from typing import Any
 from lab.errors import LabError
 from lab.words import natural
 
-__all__ = ["MOST", "capture"]
+__all__ = ["capture"]
 
-MOST = 100_000_000
-"""Bytes of a file, unless told otherwise."""
 _PAIR = ("<->", "->", ":")
 """What stands between the hosts of a pair."""
 

@@ -4,7 +4,7 @@ Owns how a verb's form (`lab.watch.forms`) becomes words and options, how they b
 called. Knows no verb by name; those of other packages are commands too. A verb is imported when its command is used.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,18 +49,18 @@ def verb_commands(taken: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
-def command_for(word: str, name: str, offering: Offering, common: Sequence[click.Option]) -> click.Command:
-    """The command of a verb."""
+def command_for(word: str, name: str, offering: Offering) -> click.Command:
+    """The command of a verb, without the options that all of them have."""
     from lab.kinds.verbs import VERBS
 
     try:
-        return VerbCommand(word, VERBS.get(name), offering, common)
+        return VerbCommand(word, VERBS.get(name), offering)
     except KindError as error:
         return _broken(word, str(error))
 
 
 def _broken(word: str, why: str) -> click.Command:
-    def refuse() -> None:
+    def refuse(**_: Any) -> None:
         raise click.UsageError(why)
 
     return click.Command(word, callback=refuse, help=why, hidden=True)
@@ -69,7 +69,7 @@ def _broken(word: str, why: str) -> click.Command:
 class VerbCommand(click.Command):
     """One verb, done at once in a running lab."""
 
-    def __init__(self, word: str, verb: "Verb[Any]", offering: Offering, common: Sequence[click.Option]) -> None:
+    def __init__(self, word: str, verb: "Verb[Any]", offering: Offering) -> None:
         from lab.watch.forms import VerbForm, form_of
 
         self.verb = verb
@@ -98,10 +98,10 @@ class VerbCommand(click.Command):
         if verb.takes_for:
             does = "It ends by itself after this time." if verb.lasts else "It must hold for this time."
             params.append(click.Option(["--for", "for_"], metavar="DURATION", help=does))
-        about = _sentence(self.form.about.replace(", see below", ""))
+        about = _sentence(self.form.about)
         super().__init__(
             word,
-            params=[*params, *common],
+            params=params,
             callback=None,
             help=f"{about}\n\nIn a scenario: {self.form.form}",
             short_help=about.partition(". ")[0].partition("; ")[0],

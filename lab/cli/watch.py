@@ -89,9 +89,8 @@ def choices(line: str, hosts: Sequence[str], services: Sequence[str]) -> list[st
 
 def _verbs() -> list[str]:
     from lab.cli import lab as commands
-    from lab.cli.verbs import verb_commands
 
-    return sorted(verb_commands(commands.commands))
+    return sorted(commands.verbs())
 
 
 def _command(word: str) -> Any:
