@@ -12,19 +12,13 @@ from typing import Any
 
 from lab.errors import StepRefused
 from lab.kinds.verbs import Verb, verbs
-from lab.scenario.base import Model, options_of
+from lab.scenario.base import Model, model_of, options_of
 from lab.scenario.check import nearest
 
 __all__ = ["about", "step_of", "stub", "unknown"]
 
 _OF_STEPS = ("at", "for")
 """What stands next to a verb in a step, not within it."""
-
-
-def _model(verb: Verb[Any]) -> type[Model] | None:
-    """What is said to a verb; None where that is a plain value."""
-    kinds = (kind for kind in options_of(verb.model) if isinstance(kind, type))
-    return next((kind for kind in kinds if issubclass(kind, Model)), None)
 
 
 def about(verb: Verb[Any]) -> str:
@@ -43,7 +37,7 @@ def step_of(verb: str, short: Sequence[Any], arguments: Mapping[str, Any]) -> di
         raise StepRefused(unknown(verb))
     said = {name.rstrip("_"): value for name, value in arguments.items() if value is not None}
     step = {name: said.pop(name) for name in _OF_STEPS if name in said}
-    model = _model(verbs()[verb])
+    model = model_of(verbs()[verb].model)
     if not short:
         return {verb: said, **step}
     value = short[0] if len(short) == 1 else list(short)
@@ -81,7 +75,7 @@ _HEAD = (
 
 def _methods() -> Iterator[str]:
     for name, verb in verbs().items():
-        model = _model(verb)
+        model = model_of(verb.model)
         short = ["*short: Any"] if model is None or model.short_schema else ["*"]
         arguments = [*(_arguments(model) if model is not None else ()), "at: str | None = None"]
         if verb.takes_for and not any(line.startswith("for_:") for line in arguments):

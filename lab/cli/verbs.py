@@ -181,10 +181,9 @@ class VerbCommand(click.Command):
 
 def _short_field(verb: "Verb[Any]") -> str:
     """The field that the short form of a verb's body means; empty: it has no short form, or one that names nothing."""
-    from lab.scenario.base import Model, options_of
+    from lab.scenario.base import model_of
 
-    kinds = (kind for kind in options_of(verb.model) if isinstance(kind, type) and issubclass(kind, Model))
-    model = next(kinds, None)
+    model = model_of(verb.model)
     full = model.expand("all") if model is not None and model.short_schema else None
     return next(iter(full), "") if isinstance(full, dict) else ""
 

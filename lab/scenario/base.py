@@ -174,6 +174,12 @@ def options_of(kind: Any) -> tuple[Any, ...]:
     return (kind,)
 
 
+def model_of(kind: Any) -> type[Model] | None:
+    """The model among the members of a union; None where all are plain values."""
+    models = (option for option in options_of(kind) if isinstance(option, type) and issubclass(option, Model))
+    return next(models, None)
+
+
 def frozen(value: Any) -> Any:
     """Plain data with its lists as tuples, as a file's values come to the model."""
     if isinstance(value, dict):

@@ -16,13 +16,13 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from lab.kinds.checkers import CHECKERS
 from lab.kinds.verbs import VERBS
 from lab.named_file import read_named
 from lab.registry import Registry
-from lab.scenario.base import Problem, Written, frozen, listed, options_of, show
+from lab.scenario.base import Problem, Written, frozen, listed, model_of, options_of, show
 from lab.scenario.check import check, nearest
 from lab.scenario.files import with_files
 from lab.scenario.link_files import with_link_files
@@ -355,13 +355,13 @@ def _keys_at(where: tuple[str | int, ...]) -> list[str]:
     kind: Any = scenario_model()
     for key in inside_loops(where):
         kind = _inner(kind, key)
-    model = _model(kind)
+    model = model_of(kind)
     own = [field.alias or name for name, field in model.model_fields.items()] if model else []
     return [*own, *loop_keys(where)]
 
 
 def _inner(kind: Any, key: str | int) -> Any:
-    model = _model(kind)
+    model = model_of(kind)
     if model is not None:
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         return fields[str(key)].annotation if key in fields else None
@@ -372,11 +372,6 @@ def _inner(kind: Any, key: str | int) -> Any:
         if typing.get_origin(option) is tuple:
             return arguments[0]
     return None
-
-
-def _model(kind: Any) -> type[BaseModel] | None:
-    models = (option for option in options_of(kind) if isinstance(option, type) and issubclass(option, BaseModel))
-    return next(models, None)
 
 
 def _found(tree: Any, problem: Problem) -> Diagnostic:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from lab.kinds.verbs import verb_of, verbs
+from lab.kinds.verbs import Verb, verb_of, verbs
 from lab.records.history import Event
 from lab.scenario.load import parse
 from lab.scenario.loops import write_out
@@ -42,9 +42,39 @@ class PlayedMove(Struct):
     """Who ended the fault by hand; empty: nobody did."""
 
     @property
-    def undone(self) -> bool:
-        """Whether somebody ended the fault by hand."""
-        return bool(self.undone_by)
+    def verb(self) -> Verb[Any]:
+        """What kind of step it is."""
+        return verb_of(self.what)
+
+    @property
+    def watches(self) -> bool:
+        """Whether it changes nothing."""
+        return self.verb.setup == "watch"
+
+
+class SavedStep(Struct, frozen=True):
+    """A step of the scenario, and where it stands."""
+
+    order: int
+    """From the beginning of the timeline, in the run's time; below 0: it brings the lab up."""
+    number: int
+    plain: dict[str, Any]
+    by: str
+
+
+class SessionClock(Struct, frozen=True):
+    """When the timeline began, and how many times as slowly as the file says it was played."""
+
+    origin: int
+    pace: int
+
+    def time(self, t: int) -> int:
+        """A time of the run as a scenario has it."""
+        return max(t - self.origin, 0) // self.pace // _GRAIN * _GRAIN
+
+    def said(self, t: int) -> str:
+        """The same in the words of a file."""
+        return format_duration(self.time(t))
 
 
 class SavedSession(Struct, frozen=True):
@@ -66,59 +96,78 @@ def saved(tree: Any, first: Iterable[dict[str, Any]], events: Iterable[Event], *
     """The scenario of a session. `tree`: its file, `first`: the steps that are the scenario's own, `now`: when it
     ended, or the present."""
     events = list(events)
+    own = dict(enumerate(_with_later_hosts(tree, first, events)))
     origin, played = _sorted_out(events)
-    added = [event.detail["added"] for event in events if event.what == "host" and "added" in event.detail]
-    own = dict(enumerate(_without_later_hosts(tree, first, [str(one["host"]) for one in added])))
-    for one in added:
-        network = str(one.get("network") or "")
-        tree["underlay"]["hosts"][str(one["host"])] = flow({"networks": {network: None}} if network else {})
-    by_hand = any(move.asked is not None for move in played.values())
-    last_own = max((move.begun for number, move in played.items() if move.asked is None), default=0)
+    clock = SessionClock(origin, pace)
     setup = all(verb_of(next(iter(step))).setup in ("up", "more") for step in own.values())
-    steps: list[tuple[int, int, dict[str, Any], str]] = []
+    steps: list[SavedStep] = []
     kept = left_out = 0
     for number, move in sorted(played.items()):
         plain = own.get(number) if move.asked is None else move.asked
-        verb = verb_of(move.what)
-        watches = verb.setup == "watch"
-        if plain is None or (move.asked is None and verb.only_time):
+        if plain is None or (move.asked is None and move.verb.only_time):
             continue
-        if move.ok is False or (watches and move.ok is None):
+        if move.ok is False or (move.watches and move.ok is None):
             left_out += 1
             continue
         kept += move.asked is not None
-        step = {key: value for key, value in plain.items() if key not in ("at", "on_failure")}
-        at = (move.ended if watches and move.ended is not None else move.begun) - origin
-        if move.undone and move.ended is not None:
-            ending = _ending(step, number, played)
-            if ending is None:
-                step = _lasting(step, move.what, (move.ended - move.begun) // pace)
-            else:
-                step = {key: value for key, value in _without(step, move.what, "for").items() if key != "for"}
-                then = {"at": format_duration(max(move.ended - origin, 0) // pace // _GRAIN * _GRAIN), **ending}
-                steps.append((move.ended - origin, number, then, move.undone_by))
-        if verb.file_data:
-            step = _without(step, move.what, verb.file_data)
-        timed = not watches and not (setup and move.asked is None)
-        when = {"at": format_duration(max(at // pace, 0) // _GRAIN * _GRAIN)} if timed else {}
-        steps.append((at if timed or watches else number - len(own), number, {**when, **step}, move.by))
-    ended = max(now - origin, 0) // pace // _GRAIN * _GRAIN
-    if by_hand and ended > max(last_own - origin, 0) // pace:
-        steps.append((max(now - origin, 0), len(played), {"at": format_duration(ended), "wait": "0s"}, "the end"))
+        place = number - len(own) if setup and move.asked is None else None
+        steps += _replayed(plain, number, played, clock, place)
+    last_own = max((move.begun for move in played.values() if move.asked is None), default=0)
+    if any(move.asked is not None for move in played.values()) and clock.time(now) > clock.time(last_own):
+        steps.append(SavedStep(now - origin, len(played), {"at": clock.said(now), "wait": "0s"}, "the end"))
+    head = f"# Saved from a running lab after {format_duration(clock.time(now) // UNITS['s'] * UNITS['s'])}: "
+    head += f"{count(kept, 'step')} by hand.\n"
+    return SavedSession(_written(tree, steps, head), kept, left_out)
+
+
+def _replayed(
+    plain: dict[str, Any], number: int, played: Mapping[int, PlayedMove], clock: SessionClock, place: int | None
+) -> Iterator[SavedStep]:
+    """A step as the scenario has it, and the one that ends its fault. `place`: of one that brings the lab up, without
+    a time."""
+    move = played[number]
+    step = {key: value for key, value in plain.items() if key not in ("at", "on_failure")}
+    if move.undone_by and move.ended is not None:
+        ending = _ending(step, number, played)
+        if ending is None:
+            step = _lasting(step, move.what, (move.ended - move.begun) // clock.pace)
+        else:
+            step = {key: value for key, value in _without(step, move.what, "for").items() if key != "for"}
+            yield SavedStep(move.ended - clock.origin, number, {"at": clock.said(move.ended), **ending}, move.undone_by)
+    if move.verb.file_data:
+        step = _without(step, move.what, move.verb.file_data)
+    if move.watches:
+        answered = move.ended if move.ended is not None else move.begun
+        yield SavedStep(answered - clock.origin, number, step, move.by)
+    elif place is not None:
+        yield SavedStep(place, number, step, move.by)
+    else:
+        yield SavedStep(move.begun - clock.origin, number, {"at": clock.said(move.begun), **step}, move.by)
+
+
+def _written(tree: Any, steps: Iterable[SavedStep], head: str) -> str:
+    """The text of a scenario with these steps, and a line that says where it is from."""
     tree["timeline"] = flow([])
     tree["timeline"].fa.set_block_style()
-    for index, (_, _, step, by) in enumerate(sorted(steps, key=lambda each: each[:2])):
-        tree["timeline"].append(flow(step))
-        if by:
-            tree["timeline"].yaml_add_eol_comment(clean(by), index)
+    for index, step in enumerate(sorted(steps, key=lambda each: (each.order, each.number))):
+        tree["timeline"].append(flow(step.plain))
+        if step.by:
+            tree["timeline"].yaml_add_eol_comment(clean(step.by), index)
     out = io.StringIO()
     editor(4096).dump(tree, out)
     text = out.getvalue()
-    said = f"# Saved from a running lab after {format_duration(ended // UNITS['s'] * UNITS['s'])}: "
-    said += f"{count(kept, 'step')} by hand.\n"
     first_line, newline, rest = text.partition("\n")
-    text = f"{first_line}{newline}{said}{rest}" if first_line.startswith("#") else said + text
-    return SavedSession(text, kept, left_out)
+    return f"{first_line}{newline}{head}{rest}" if first_line.startswith("#") else head + text
+
+
+def _with_later_hosts(tree: Any, first: Iterable[dict[str, Any]], events: Iterable[Event]) -> list[dict[str, Any]]:
+    """The scenario's own steps; the hosts that joined are in its file from the start."""
+    added = [event.detail["added"] for event in events if event.what == "host" and "added" in event.detail]
+    own = list(_without_later_hosts(tree, first, [str(one["host"]) for one in added]))
+    for one in added:
+        network = str(one.get("network") or "")
+        tree["underlay"]["hosts"][str(one["host"])] = flow({"networks": {network: None}} if network else {})
+    return own
 
 
 def _without_later_hosts(tree: Any, first: Iterable[dict[str, Any]], added: list[str]) -> Iterator[dict[str, Any]]:

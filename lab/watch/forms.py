@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lab.kinds.overlays import OverlayKind
 from lab.kinds.verbs import Verb
-from lab.scenario.base import Command, Model, Name, Names, options_of
+from lab.scenario.base import Command, Name, Names, model_of
 from lab.scenario.values import Duration, Frequency, Percentage, Rate, Size
 
 __all__ = ["FormField", "VerbForm", "form_of", "forms"]
@@ -91,7 +91,7 @@ def _plain(markdown: str) -> str:
 
 
 def _fields(model: Any) -> tuple[FormField, ...]:
-    kind = next((each for each in options_of(model) if isinstance(each, type) and issubclass(each, Model)), None)
+    kind = model_of(model)
     if kind is None:
         return (_field("", model, None),)
     hints = typing.get_type_hints(kind, include_extras=True)
@@ -123,11 +123,11 @@ def _kind(key: str, hint: Any) -> tuple[Kind, str, Mapping[str, Any]]:
             return "groups", "", {}
         if origin is tuple and arguments[0] == Name:
             return ("services" if services else "hosts"), "", {}
-        if origin is tuple and _model_of(arguments[0]):
+        if origin is tuple and model_of(arguments[0]):
             return "parts", "", {"fields": _fields(arguments[0])}
         if origin is Literal:
             return "choice", "", {"choices": tuple(map(str, arguments))}
-        if _model_of(bare):
+        if model_of(bare):
             return "part", "", {"fields": _fields(bare)}
         if bare is bool:
             return "switch", "", {}
@@ -148,10 +148,6 @@ def _options(hint: Any) -> tuple[Any, ...]:
     if type(None) in (arguments := typing.get_args(hint)) or typing.get_origin(hint) in (typing.Union, types.UnionType):
         return tuple(option for part in arguments for option in _options(part))
     return () if hint is type(None) else (hint,)
-
-
-def _model_of(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Model)
 
 
 def _bounds(option: Any) -> dict[str, int]:
