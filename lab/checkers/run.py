@@ -18,11 +18,21 @@ from lab.kinds.probes import asks_name
 from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, Load, Meta, PeerGone, Sample, View
 
-__all__ = ["COLOUR", "Epoch", "FaultBand", "PlayedStep", "RecordedRun", "in_order", "nearest_rank"]
+__all__ = [
+    "Epoch",
+    "FaultBand",
+    "PlayedStep",
+    "RecordedRun",
+    "begins_fault",
+    "colour_of",
+    "ends_fault",
+    "in_order",
+    "nearest_rank",
+]
 
 
 _T = TypeVar("_T")
-COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class PlayedStep(Struct, frozen=True, kw_only=True):
@@ -323,21 +333,32 @@ def _steps(events: list[Event]) -> list[PlayedStep]:
     return steps
 
 
+def begins_fault(event: Event) -> bool:
+    """Whether from here on a fault is in force."""
+    verb = verb_of(event.what)
+    return verb.lasts and not verb.setup and event.phase != "end" and event.ok is not False
+
+
+def ends_fault(event: Event, fault: Event) -> bool:
+    """Whether a later event ends the fault that `fault` began: it is its own end, or a heal of its kind."""
+    if event.what == fault.what and event.step == fault.step and event.phase == "end":
+        return True
+    return fault.what in verb_of(event.what).ends and is_change(event)
+
+
+def colour_of(fault: Event) -> str:
+    """What a fault wants to be drawn in, as `#rrggbb`; empty when it does not care."""
+    colour = str(fault.detail.get("colour") or "")
+    return colour if _COLOUR.fullmatch(colour) else ""
+
+
 def _bands(events: list[Event], end: int) -> list[FaultBand]:
     """Faults from when they struck until they were healed."""
     bands: list[FaultBand] = []
     for index, event in enumerate(events):
-        if not verb_of(event.what).lasts or verb_of(event.what).setup or event.phase == "end" or event.ok is False:
+        if not begins_fault(event):
             continue
-        healed = next(
-            (
-                later.t
-                for later in events[index + 1 :]
-                if (later.what == event.what and later.step == event.step and later.phase == "end")
-                or (event.what in verb_of(later.what).ends and is_change(later))
-            ),
-            None,
-        )
+        healed = next((later.t for later in events[index + 1 :] if ends_fault(later, event)), None)
         bands.append(
             FaultBand(
                 what=event.what,
@@ -345,7 +366,7 @@ def _bands(events: list[Event], end: int) -> list[FaultBand]:
                 start=event.t,
                 end=end if healed is None else healed,
                 healed=healed is not None,
-                colour=colour if COLOUR.fullmatch(colour := str(event.detail.get("colour") or "")) else "",
+                colour=colour_of(event),
             )
         )
     return bands

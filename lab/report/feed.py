@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
-from lab.checkers.run import COLOUR
+from lab.checkers.run import begins_fault, colour_of, ends_fault
 from lab.checkers.world import ExpectedState, SeriesKey, is_change, label_of, series_of
 from lab.kinds.probes import asks_name, title_of
 from lab.kinds.verbs import verb_of
@@ -91,15 +91,7 @@ class Feed:
 
     def _event(self, event: Event) -> dict[str, Any]:
         verb, detail = verb_of(event.what), event.detail
-        over = [
-            number
-            for number, fault in enumerate(self._faults)
-            if fault is not None
-            and (
-                (fault.what == event.what and fault.step == event.step and event.phase == "end")
-                or (fault.what in verb.ends and is_change(event))
-            )
-        ]
+        over = [number for number, fault in enumerate(self._faults) if fault is not None and ends_fault(event, fault)]
         for number in over:
             self._faults[number] = None
         made: dict[str, Any] = {
@@ -115,11 +107,9 @@ class Feed:
         for key in ("took", "within", "expect", "error", "hosts", "by", "lease", "from", "to"):
             if detail.get(key):
                 made[key] = detail[key]
-        if verb.lasts and not verb.setup and event.phase != "end" and event.ok is not False:
-            made["fault"] = len(self._faults)
+        if begins_fault(event):
+            made |= {"fault": len(self._faults)} | _set(colour=colour_of(event))
             self._faults.append(event)
-            if COLOUR.fullmatch(colour := str(detail.get("colour") or "")):
-                made["colour"] = colour
         if event.groups:
             made["groups"] = event.groups
         made |= _set(
