@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from markupsafe import Markup
 
 __all__ = ["Bundle", "bundle", "in_script"]
 
@@ -18,12 +19,10 @@ _FOLDER = Path(__file__).parent / "bundle"
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """The page's program and style."""
+    """The page's program and style, built here: they hold no foreign word."""
 
-    script: str
-    style: str
-    notice: str
-    """The licences of the parts of others that are in it."""
+    script: Markup
+    style: Markup
     policy: str
     """The Content-Security-Policy of a page that runs this script and asks nobody for anything."""
 
@@ -31,20 +30,19 @@ class Bundle(msgspec.Struct, frozen=True):
 @cache
 def bundle() -> Bundle:
     """What `make page` built."""
-    script = (_FOLDER / "page.js").read_text(encoding="utf-8").strip()
+    script = Markup((_FOLDER / "page.js").read_text(encoding="utf-8").strip())
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Bundle(
         script=script,
-        style=(_FOLDER / "page.css").read_text(encoding="utf-8").strip(),
-        notice=(_FOLDER / "THIRD-PARTY.txt").read_text(encoding="utf-8"),
+        style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8").strip()),
         policy=f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
     )
 
 
-def in_script(data: Any) -> str:
+def in_script(data: Any) -> Markup:
     """JSON that may stand within `<script type="application/json">`: nothing in it can end the element."""
     text = msgspec.json.encode(data).decode()
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
+    return Markup(text)

@@ -6,10 +6,12 @@ and which names a service has, is decided here, so that the page only shows it.
 
 Every record has `k`, its kind, and `t`, nanoseconds since the start of the run:
 
-- `meta`: scenario, hosts, services, backend; `event`: something was done. `fault` is the number of a fault that begins,
-  `over` the numbers of those that end; `rep` and `addr` are what changed about containers: {name: host, None: ended};
+- `meta`: scenario, hosts, services, titles of probes;
+- `event`: something was done. `fault` is the number of a fault that begins, `over` the numbers of those that end; `rep`
+  and `addr` are what changed about containers: {name: host, None: ended};
 - `view`, `gone`: what a peer believes (digests as small numbers; neighbours as what came and went), that it stopped;
-- `series`: from now on tries of this number are of this probe, source and target; `try`: one of them; `load`.
+- `series`: from now on tries of this number are of this probe, source and target; `try`: one of them;
+- `load`: the lab goes on (the page shows no load).
 """
 
 from bisect import bisect_right
@@ -17,7 +19,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lab.checkers.run import begins_fault, colour_of, ends_fault
-from lab.checkers.world import ExpectedState, SeriesKey, is_change, label_of, series_of
+from lab.checkers.world import ExpectedState, SeriesKey, label_of, series_of
 from lab.kinds.probes import asks_name, title_of
 from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, LinkUse, Load, Meta, PeerGone, Sample, View
@@ -72,13 +74,12 @@ class Feed:
                 self._judge_anew(record.t)
             return [self._view(record)]
         if isinstance(record, Load):
-            return [{"k": "load", "t": record.t, "cpu": record.cpu}]
+            return [{"k": "load", "t": record.t}]
         self._judge_anew(record.t)
         if isinstance(record, PeerGone):
             self._neighbours.pop(record.host, None)
-            gone: dict[str, Any] = {"k": "gone", "t": record.t, "host": record.host} | _set(asked=record.asked)
-            return [_harmless(gone)]
-        return [_harmless(self._event(record) if isinstance(record, Event) else meta_record(record))]
+            return [_harmless({"k": "gone", "t": record.t, "host": record.host})]
+        return [_harmless(self._event(record) if isinstance(record, Event) else _meta(record))]
 
     def series(self, key: SeriesKey) -> dict[str, Any]:
         """The record of a series; its number is that of the calls of this method."""
@@ -101,10 +102,10 @@ class Feed:
             "what": event.what,
             "phase": event.phase,
             "label": label_of(event),
-        } | _set(over=over, lasts=verb.lasts, asks=verb.asks, change=is_change(event))
+        } | _set(over=over, lasts=verb.lasts, asks=verb.asks)
         if event.ok is not None:
             made["ok"] = event.ok
-        for key in ("took", "within", "expect", "error", "hosts", "by", "lease", "from", "to"):
+        for key in ("took", "expect", "error", "by"):
             if detail.get(key):
                 made[key] = detail[key]
         if begins_fault(event):
@@ -165,10 +166,8 @@ class Feed:
                 del duties[:-8]
 
 
-def meta_record(meta: AnyRecord) -> dict[str, Any]:
+def _meta(meta: Meta) -> dict[str, Any]:
     """The first record: what is run on what."""
-    if not isinstance(meta, Meta):
-        return {"k": "none", "t": meta.t}
     scenario = meta.scenario
     underlay = scenario.get("underlay") or {}
     kinds = {str(plan.get("kind")) for plan in scenario.get("probes") or () if isinstance(plan, dict)}
@@ -176,12 +175,9 @@ def meta_record(meta: AnyRecord) -> dict[str, Any]:
         "k": "meta",
         "t": meta.t,
         "scenario": str(scenario.get("name") or ""),
-        "backend": meta.backend,
-        "seed": meta.seed,
         "hosts": list(underlay.get("hosts") or ()),
         "services": list(scenario.get("services") or ()),
         "titles": {kind: title_of(kind) for kind in sorted(kinds | {"http", "icmp", "dns"})},
-        "planned": len(scenario.get("timeline") or ()),
     }
 
 

@@ -60,9 +60,8 @@ def render(
             }
             for band in run.bands
         ],
-        data=Markup(in_script(data)) if run.meta is not None else "",
-        bundle=_marked(bundle().script, bundle().style),
-        policy=bundle().policy,
+        data=in_script(data) if run.meta is not None else "",
+        bundle=bundle(),
         metrics=[metric for metric in METRICS if any(metric in row for row in summary["convergence"])],
         slowest=max(
             (row[metric] or 0 for row in summary["convergence"] for metric in METRICS if metric in row), default=0
@@ -72,13 +71,13 @@ def render(
     )
 
 
-def render_live(title: str, live: dict[str, Any]) -> str:
-    """The page of a lab that runs: `live` is for `lab/report/web/src/live.js`, which gets the records (of
+def render_live(title: str) -> str:
+    """The page of a lab that runs: its program (`lab/report/web/src/live.js`) gets the records (of
     `lab.report.feed.Feed`) and sends what hands do. It may talk to the server that it came from, and to nobody else."""
     return _template("live.html.j2").render(
         title=title,
-        data=Markup(in_script({"records": [], "series": [], "live": live})),
-        bundle=_marked(bundle().script, bundle().style),
+        data=in_script({"records": [], "series": [], "live": True}),
+        bundle=bundle(),
         policy=f"{bundle().policy}; connect-src 'self'",
     )
 
@@ -89,11 +88,6 @@ def data_of(run: RecordedRun, tables: Sequence[str] = ()) -> tuple[dict[str, Any
     records = fed(run.records, feed)
     series, notes = columns(run, feed)
     return {"records": records, "series": series, "tables": list(tables)}, notes
-
-
-def _marked(script: str, style: str) -> dict[str, Markup]:
-    """The bundle as it stands in a page; it was built here and holds no foreign word."""
-    return {"script": Markup(script), "style": Markup(style)}
 
 
 @cache

@@ -74,7 +74,7 @@ async def serve_page(
         history = history_of(lab.name, state)
         spool = Spool()
         ends.callback(spool.close)
-        page = LivePage(standing, spool, render_live(lab.name, {}), about(state), save)
+        page = LivePage(standing, spool, render_live(lab.name), about(state), save)
         port = await _listen(page, keys, LOOPBACK, wanted.port, ends)
         _tell(say, lab.name, f"http://127.0.0.1:{port}/", keys)
         if wanted.listen:

@@ -84,9 +84,8 @@ class WatchedPage:
         """Until `stop`."""
         spool = Spool()
         state = await self.lab.ask("state")
-        self.page = LivePage(
-            self.lab, spool, render_live(self.lab.name, {}), about(state), lambda state: "version: 1\n"
-        )
+        html = render_live(self.lab.name)
+        self.page = LivePage(self.lab, spool, html, about(state), lambda state: "version: 1\n")
         runner = make_runner(self.page.application(self.keys), handler_cancellation=True, keepalive_timeout=IDLE)
         await runner.setup()
         server = await serve_tcp(runner, "127.0.0.1", self.port)

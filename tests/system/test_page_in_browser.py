@@ -221,7 +221,7 @@ def test_without_scripts_the_page_says_what_came_of_the_run(browser: Browser, pa
 def test_a_live_page_follows_its_records(browser: Browser, tmp_path: Path) -> None:
     records = synthetic_history.partition()
     page = tmp_path / "live.html"
-    page.write_text(render_live("A lab", {}), encoding="utf-8")
+    page.write_text(render_live("A lab"), encoding="utf-8")
     browser.open(page)  # which looks in vain for the server that would send its records (test_watch_page.py has one)
     browser.until("document.documentElement.dataset.link === 'refused'")
     feed = Feed()

@@ -1,17 +1,18 @@
 // Records of a running lab, and hands that change it. `lab watch` serves the page with `data.live` set.
 import "./live/live.css";
+import { h } from "./dom.js";
 import { ask, takeToken } from "./live/ask.js";
 import { hands } from "./live/hands.js";
 import { stream } from "./live/stream.js";
 
-/** Called once the page stands; `live` is what the server put into `data.live`. */
-export async function start(page, live) {
+/** Called once the page stands. */
+export async function start(page) {
   takeToken();
   let here;
   try {
     here = hands(page, await ask("/about"));
   } catch (error) {
-    document.getElementById("hands").append(Object.assign(document.createElement("p"), { className: "refusal", role: "alert", textContent: error.message }));
+    document.getElementById("hands").append(h("p", { class: "refusal", role: "alert" }, error.message));
     document.documentElement.dataset.link = "refused";
     return;
   }
@@ -28,5 +29,4 @@ export async function start(page, live) {
     away: (error, final) => link(final ? "refused" : "away", final ? error.message : "no connection to `lab watch`, trying again", true),
     ended: ({ reason }) => { link("ended", reason, true); here.onState({ faults: [], moves: 0, now: 0 }); },
   });
-  void live;
 }

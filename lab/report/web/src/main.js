@@ -47,5 +47,4 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const page = mount(document.getElementById("app"), data);
 document.documentElement.classList.add("scripted");
 window.labPage = page;
-if (data.live) startLive(page, data.live);
-page.emit("ready");
+if (data.live) startLive(page);

@@ -25,15 +25,13 @@ export function before(times, t) {
 
 export class History {
   constructor() {
-    this.meta = { scenario: "", backend: "", hosts: [], services: [], titles: {}, planned: 0 };
+    this.meta = { scenario: "", hosts: [], services: [], titles: {} };
     this.hosts = new Map(); // name -> {t: [], v: []}, what its peer believed from when on
     this.events = []; // by time
-    this.faults = []; // by number: {id, what, label, step, start, end (null: in force), colour}
+    this.faults = []; // by number: {label, step, start, end (null: in force), colour}
     this.series = []; // by number: {i, probe, source, target, name, t, s, l, n, w, every}
-    this.loads = { t: [], cpu: [] };
     this.end = 0; // the latest moment that a record speaks of
     this.tried = 0; // the latest due time of a try
-    this.changed = 0; // counts appends
     this._epochs = this._steps = null;
     this._services = new Set();
   }
@@ -44,7 +42,6 @@ export class History {
       if (take) take.call(this, record);
       if (record.t > this.end) this.end = record.t;
     }
-    this.changed++;
     return this;
   }
 
@@ -79,11 +76,6 @@ export class History {
     host.v.push(null);
   }
 
-  _load(record) {
-    this.loads.t.push(record.t);
-    this.loads.cpu.push(record.cpu);
-  }
-
   _event(record) {
     // An event is written when it is done, and bears the time at which it took effect.
     let place = this.events.length;
@@ -93,8 +85,7 @@ export class History {
     for (const number of record.over ?? []) if (this.faults[number]) this.faults[number].end = record.t;
     if (record.fault !== undefined)
       this.faults[record.fault] = {
-        id: record.fault, what: record.what, label: record.label, step: record.step, by: record.by ?? "",
-        start: record.t, end: null, colour: record.colour ?? "",
+        label: record.label, step: record.step, start: record.t, end: null, colour: record.colour ?? "",
       };
     this._epochs = null;
   }
@@ -133,7 +124,6 @@ export class History {
       };
       if (count && t[count - 1] > this.end) this.end = t[count - 1];
     }
-    this.changed++;
     return this;
   }
 
@@ -231,7 +221,6 @@ export function view(history, t) {
     hosts.push({
       name,
       state: belief ? "up" : place < 0 ? "unseen" : "down",
-      since: place < 0 ? null : times[place],
       group: group.get(name) ?? null,
       peer: belief?.peer ?? "",
       neighbours: belief?.near ?? [],
@@ -242,12 +231,11 @@ export function view(history, t) {
     });
   }
   return {
-    t, hosts, groups: epoch.groups, replicas: epoch.replicas, addresses: epoch.addresses, over: epoch.down,
+    t, hosts, groups: epoch.groups, replicas: epoch.replicas, addresses: epoch.addresses,
     connections: connections(hosts),
     agreement: agreement(hosts),
     faults: history.faults.filter((fault) => fault && fault.start <= t && (fault.end === null || fault.end > t)),
     pairs: history.series.map((series) => series && pairAt(series, t, epoch)),
-    load: history.loads.cpu[before(history.loads.t, t)] ?? null,
   };
 }
 

@@ -9,9 +9,9 @@ export class Page {
     this.following = this.live; // the moment shown is the latest one
     this.service = ""; // of which containers are shown; empty: all
     this.probe = "";
-    this.onMove = null; // what hands do: (step as in a scenario) => Promise; set by a live page
+    this.onMove = null; // what hands do: (step as in a scenario, lease) => Promise; set by a live page
     this._listeners = {};
-    this._now = this.live ? this.last : Math.min(this.last, data.moment ?? this.last);
+    this._now = this.last;
     this._view = null;
     this._waiting = false;
   }
@@ -49,9 +49,9 @@ export class Page {
     this._later("filter");
   }
 
-  /** Does a step by hand; only a live page can. */
-  move(step) {
-    return this.onMove ? this.onMove(step) : Promise.reject(new Error("this page shows a stored run"));
+  /** Does a step by hand, a fault for `lease` ns (null: until it is ended); only a live page can. */
+  move(step, lease = null) {
+    return this.onMove ? this.onMove(step, lease) : Promise.reject(new Error("this page shows a stored run"));
   }
 
   shows(series) {
@@ -68,7 +68,6 @@ export class Page {
       this._waiting = false;
       const due = this._due;
       this._due = new Set();
-      for (const each of due) this.emit(each);
       this.emit("draw", due);
     };
     (document.hidden ? (f) => setTimeout(f, 50) : requestAnimationFrame)(draw);

@@ -6,7 +6,7 @@ import { CUT, History, LEAKED, MISSED, NOTHING, REACHED, before, view, worse } f
 
 const S = 1e9;
 const records = [
-  { k: "meta", t: 0, hosts: ["a", "b"], services: ["x", "web"], titles: {}, planned: 2 },
+  { k: "meta", t: 0, hosts: ["a", "b"], services: ["x", "web"], titles: {} },
   { k: "view", t: 1 * S, host: "a", d: [0, 0, 0], reach: 1, share: 1 },
   { k: "view", t: 2 * S, host: "a", d: [1, 1, 1], reach: 2, share: 0.5, plus: ["b"] },
   { k: "view", t: 2 * S, host: "b", d: [1, 1, 0], reach: 2, share: 0.5, plus: ["a"] },
