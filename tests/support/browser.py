@@ -166,6 +166,12 @@ class Browser:
             self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, buttons=1, **press)
         self.send("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, **press)
 
+    def wheel(self, selector: str, down: float, *, ctrl: bool = False) -> None:
+        """Turn the wheel over the middle of an element."""
+        left, top, width, height = self.box(selector)
+        at = {"x": left + width / 2, "y": top + height / 2}
+        self.send("Input.dispatchMouseEvent", type="mouseWheel", deltaX=0, deltaY=down, modifiers=2 * ctrl, **at)
+
     def key(self, name: str, code: int = 0) -> None:
         """Press a key, by its DOM name: `ArrowRight`, `Tab`, `Enter`."""
         codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "Enter": 13, "Escape": 27}

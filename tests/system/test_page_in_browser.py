@@ -130,6 +130,21 @@ def test_a_filter_and_tables_and_tooltips(browser: Browser, partition: Path) -> 
     assert browser.console == []
 
 
+def test_the_wheel_scrolls_the_page_and_zooms_a_figure_only_with_ctrl(browser: Browser, partition: Path) -> None:
+    opened(browser, partition)
+    browser.box("#topology .graph")
+    rests = "!labPage.topology.cy.renderer().scrollingPage"  # meanwhile the figure would ignore the wheel anyway
+    browser.until(rests)
+    zoom, top = browser.script("labPage.topology.cy.zoom()"), browser.script("scrollY")
+    browser.wheel("#topology .graph", 100)
+    browser.until(f"scrollY > {top}")
+    assert browser.script("labPage.topology.cy.zoom()") == zoom
+    browser.box("#topology .graph")
+    browser.until(rests)
+    browser.wheel("#topology .graph", 100, ctrl=True)
+    browser.until(f"labPage.topology.cy.zoom() !== {zoom}")
+
+
 HOSTILE = ("<img src=x onerror=alert(1)>", "\u202egnp.exe\u2066", "n" * 300, "</script><script>alert(2)</script>")
 
 

@@ -2,7 +2,7 @@
 import { CUT, LEAKED, MISSED, NOTHING, WRONG } from "./model.js";
 import { colours } from "./palette.js";
 
-/** A canvas of so many CSS pixels, sharp on every screen; returns its pen. */
+/** Makes a canvas this large in CSS pixels, and sharp on every screen; returns its pen. */
 export function sized(canvas, width, height) {
   const ratio = Math.min(devicePixelRatio || 1, 2);
   canvas.style.width = `${width}px`;

@@ -3,6 +3,7 @@
 // Owns the axis, pointer and cursor; `paint` of each figure draws its rows. A click goes to that moment.
 import { sized } from "./cells.js";
 import { fill, figure, h, short } from "./dom.js";
+import { newSeries } from "./page.js";
 import { colours } from "./palette.js";
 import { hide, show } from "./tooltip.js";
 import { clock } from "./words.js";
@@ -13,7 +14,7 @@ const TICKS = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
 /** Left margin for names: the same in all charts of a page, so that moments stand above each other. */
 export const left = (width) => (width < 560 ? 92 : 132);
 
-export function ticks(from, to, most) {
+function ticks(from, to, most) {
   const span = (to - from) / 1e9;
   let step = TICKS.find((each) => span / each <= most) ?? 7200 * Math.ceil(span / 7200 / most);
   if (span <= 2) step = 0.2;
@@ -22,13 +23,16 @@ export function ticks(from, to, most) {
   return found;
 }
 
-/** `parts`: {height(width), paint(pen, axis), lines(t, y, axis)}; `axis`: {left, width, x(t), top, height}. */
+/**
+ * `parts`: {collect(), ready(), height(width), paint(pen, axis), lines(t, y, axis), say()}; `collect` is called when there
+ * is something else to show, `say` for each moment. `axis`: {left, width, x(t), top, height}.
+ */
 export function chart(page, options, parts) {
   const canvas = h("canvas", { role: "img" });
   const line = h("div", { class: "moment" });
   const names = h("div", { class: "faults" });
   const box = h("div", { class: "chart" }, canvas, names, line);
-  const frame = figure(options, options.before ?? null, box, options.legend ?? null);
+  const frame = figure(options, box, options.legend ?? null);
   frame.root.classList.add("wide");
   let axis = null, width = 0;
 
@@ -57,10 +61,9 @@ export function chart(page, options, parts) {
   function faults(pen, { x, height }, colour) {
     const links = [];
     let last = -Infinity;
-    for (const fault of page.history.faults) {
-      if (!fault) continue;
-      const end = fault.end ?? page.last, tone = fault.colour || colour.wrong;
-      pen.fillStyle = tone;
+    for (const fault of page.faults) {
+      const end = fault.until;
+      pen.fillStyle = fault.colour || colour.wrong;
       pen.globalAlpha = options.over ? 0.16 : 0;
       pen.fillRect(x(fault.start), TOP, x(end) - x(fault.start), height);
       pen.globalAlpha = 1;
@@ -101,12 +104,12 @@ export function chart(page, options, parts) {
   });
 
   function draw(due) {
-    const there = parts.ready ? parts.ready() : true;
-    frame.root.hidden = !there;
-    if (!there) return;
-    if (!due || due.has("records") || due.has("filter") || !axis) paint();
+    if (newSeries(due)) parts.collect();
+    frame.root.hidden = !parts.ready();
+    if (frame.root.hidden) return;
+    if (newSeries(due) || !axis) paint();
     move();
-    const words = parts.say?.() ?? "";
+    const words = parts.say();
     frame.say.textContent = words;
     canvas.setAttribute("aria-label", `${options.title}. ${words}`);
     frame.refresh();

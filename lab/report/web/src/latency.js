@@ -4,6 +4,7 @@ import uPlot from "uplot";
 import { left } from "./chart.js";
 import { figure, h, table } from "./dom.js";
 import { MISSED } from "./model.js";
+import { newSeries } from "./page.js";
 import { colours } from "./palette.js";
 import { clock, count, span } from "./words.js";
 
@@ -14,15 +15,14 @@ export function latency(page) {
   const box = h("div", { class: "latency" });
   const frame = figure({
     id: "latency", title: "How long answers took", rows,
-    csv: (page.data.tables ?? []).includes("latency") ? "latency.csv" : null,
+    csv: page.csv("latency"),
     caption: "Median, 95th and 99th percentile of the answers of each interval, on a logarithmic scale; bars at the foot are the share of tries that failed though they should not have.",
   }, box);
   frame.root.classList.add("wide");
   let plot = null, bins = null;
 
   function compute() {
-    const all = page.history.series.filter((each) => each && !each.name && each.t.length);
-    const probe = page.probe || all[0]?.probe, chosen = all.filter((each) => each.probe === probe && page.shows(each));
+    const chosen = page.shownPairs();
     const tries = chosen.reduce((sum, each) => sum + each.t.length, 0);
     const wanted = Math.max(page.last / BINS, (page.last * 8) / Math.max(tries, 1));
     const width = WIDTHS.find((each) => each >= wanted) ?? page.last, number = Math.floor(page.last / width) + 1;
@@ -38,7 +38,7 @@ export function latency(page) {
     values.forEach((each) => each.sort((a, b) => a - b));
     const rank = (each, percent) => (each.length ? each[Math.max(0, Math.ceil((each.length * percent) / 100) - 1)] / 1e3 : null);
     bins = {
-      probe, width, all: values.flat().sort((a, b) => a - b),
+      width, all: values.flat().sort((a, b) => a - b),
       x: values.map((_, bin) => ((bin + 0.5) * width) / 1e9),
       lines: [50, 95, 99].map((percent) => values.map((each) => rank(each, percent))),
       failed: failed.map((each, bin) => (made[bin] ? each / made[bin] : 0)), made,
@@ -50,9 +50,8 @@ export function latency(page) {
     const shade = (u) => {
       const { top, height } = u.bbox, pen = u.ctx;
       pen.save();
-      for (const fault of page.history.faults) {
-        if (!fault) continue;
-        const a = u.valToPos(fault.start / 1e9, "x", true), b = u.valToPos((fault.end ?? page.last) / 1e9, "x", true);
+      for (const fault of page.faults) {
+        const a = u.valToPos(fault.start / 1e9, "x", true), b = u.valToPos(fault.until / 1e9, "x", true);
         pen.fillStyle = fault.colour || colour.wrong;
         pen.globalAlpha = 0.13;
         pen.fillRect(a, top, b - a, height);
@@ -93,14 +92,14 @@ export function latency(page) {
     if (width) plot = new uPlot(options(width), [bins.x, ...bins.lines], box);
   }
   function draw(due) {
-    if (!due || due.has("records") || due.has("filter")) {
+    if (newSeries(due)) {
       compute();
       frame.root.hidden = !bins.all.length;
       if (frame.root.hidden) return;
       if (plot && due?.has("records")) plot.setData([bins.x, ...bins.lines]);
       else build();
       const half = bins.all[Math.ceil(bins.all.length / 2) - 1], high = bins.all[Math.ceil(bins.all.length * 0.99) - 1];
-      const title = page.history.meta.titles[bins.probe] ?? bins.probe;
+      const title = page.titleOf(page.shownProbe);
       const merged = page.history.series.some((each) => each?.w);
       frame.say.textContent = `${title}: half of the answers came within ${span(half * 1e3)}, 99 % within ${span(high * 1e3)}${merged ? " (of medians: see the note above)" : ""}; one point per ${span(bins.width)}.`;
       frame.refresh();

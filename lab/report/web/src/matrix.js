@@ -2,6 +2,7 @@
 import { cell, sized } from "./cells.js";
 import { brief, figure, h, name, short, table } from "./dom.js";
 import { CUT, LEAKED, MISSED, NOTHING, REACHED, WORDS } from "./model.js";
+import { newSeries } from "./page.js";
 import { colours } from "./palette.js";
 import { hide, show } from "./tooltip.js";
 import { clock, count, natural, span } from "./words.js";
@@ -12,7 +13,7 @@ const READABLE = 11; // pixels of a cell from which names stand at the edge
 export function matrix(page) {
   const canvas = h("canvas", { tabindex: "0", role: "img", "aria-describedby": "matrix-keys" });
   const scroll = h("div", { class: "scroll matrix" }, canvas);
-  const zoom = h("input", { type: "range", min: 0, max: 100, value: 0, "aria-label": "Zoom of the matrix", oninput: draw });
+  const zoom = h("input", { type: "range", min: 0, max: 100, value: 0, "aria-label": "Zoom of the matrix", oninput: () => draw() });
   const key = legend();
   const frame = figure({
     id: "matrix", title: "Who reaches whom", rows,
@@ -21,9 +22,7 @@ export function matrix(page) {
   let names = [], cells = new Map(), size = 20, edge = 90, focus = null;
 
   function collect() {
-    const probes = page.history.series.filter((each) => each && !each.name);
-    const probe = page.probe || probes[0]?.probe;
-    const shown = probes.filter((each) => each.probe === probe && page.shows(each));
+    const shown = page.shownPairs();
     names = [...new Set(shown.flatMap((each) => [each.source, each.target]))].sort(natural);
     cells = new Map(shown.map((each) => [`${each.source}\n${each.target}`, each]));
   }
@@ -41,8 +40,8 @@ export function matrix(page) {
   }
   const hostOf = (replica) => (page.view.replicas[replica] ? `on ${short(page.view.replicas[replica], 40)}` : "not running");
 
-  function draw() {
-    collect();
+  function draw(due) {
+    if (newSeries(due)) collect();
     frame.root.hidden = !names.length;
     if (!names.length) return;
     const room = scroll.clientWidth || 320;
@@ -130,7 +129,7 @@ export function matrix(page) {
     frame.say.textContent = said.filter(Boolean).join(", ");
     frame.say.setAttribute("aria-live", "polite");
   });
-  return { root: frame.root, draw, resize: draw, recolour: key.redraw };
+  return { root: frame.root, draw, resize: () => draw(), recolour: key.redraw };
 }
 
 /** What the cells mean; drawn with the same pen as the cells. */

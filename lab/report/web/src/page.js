@@ -1,6 +1,9 @@
 // What all parts of the page share: the history, the moment that is shown, the filter. Draws nothing.
 import { History, view } from "./model.js";
 
+/** Whether there is another series to show since the last drawing; `due` is what a drawing is for, if not for all. */
+export const newSeries = (due) => !due || due.has("records") || due.has("filter");
+
 export class Page {
   constructor(data) {
     this.data = data;
@@ -19,12 +22,27 @@ export class Page {
   get first() { return 0; }
   /** The end of the time axis: when the lab was taken down, or the latest record. */
   get last() {
-    const down = this.history.events.find((event) => event.what === "down");
-    return Math.max(down ? down.t - 1 : this.history.end, 1);
+    const { epochs, end } = this.history, { down, t } = epochs[epochs.length - 1];
+    return Math.max(down ? t - 1 : end, 1);
   }
   get now() { return this.following ? this.last : this._now; }
   /** How everything is at the moment that is shown. */
   get view() { return (this._view ??= view(this.history, this.now)); }
+
+  /** Faults, each with `until`: when it ended, or the latest moment. */
+  get faults() { return this.history.faults.filter(Boolean).map((fault) => ({ ...fault, until: fault.end ?? this.last })); }
+
+  /** Series of pairs of containers that had a try; with `names` those of names that were asked. */
+  tried(names = false) { return this.history.series.filter((each) => each && each.name === names && each.t.length); }
+  /** The probe whose pairs are shown. */
+  get shownProbe() { return this.probe || this.tried()[0]?.probe; }
+  shownPairs() {
+    const probe = this.shownProbe;
+    return this.tried().filter((each) => each.probe === probe && this.shows(each));
+  }
+  titleOf(probe) { return this.history.meta.titles[probe] ?? probe; }
+  /** Where the table of a figure is; null: it has none. */
+  csv(figure) { return (this.data.tables ?? []).includes(figure) ? `${figure}.csv` : null; }
 
   on(what, listener) { (this._listeners[what] ??= []).push(listener); return this; }
   emit(what, value) { for (const listener of this._listeners[what] ?? []) listener(value); }

@@ -9,7 +9,7 @@ export function steps(page) {
 
   const left = (t) => `${(100 * t) / page.last}%`;
   function build() {
-    const named = new Set();
+    const named = new Set(), { faults } = page;
     items = page.history.steps.map((step) => {
       const interrupted = step.end === null && !step.lasts && !page.live && step.ok === null;
       const [mark, tone, word] = step.ok ? ["✓", "good", "done"] : step.ok === false ? ["✗", "bad", "failed"] : interrupted ? ["…", "plain-step", "not finished"] : ["•", "plain-step", ""];
@@ -25,7 +25,7 @@ export function steps(page) {
           h("bdi", {}, step.asks && !step.text.startsWith(step.what) ? `${step.what} ${step.text}` : step.text),
           step.by ? h("small", {}, " by ", h("bdi", {}, step.by)) : null, step.error ? h("em", {}, h("bdi", {}, step.error)) : null),
         h("span", { class: "took" }, took !== null ? `${step.lasts ? "lasted " : ""}${span(took)}` : step.end === null && step.lasts ? (page.live ? "in force" : "to the end") : interrupted ? "not finished" : ""),
-        h("span", { class: "track" }, page.history.faults.map((fault) => fault && bar("band", fault.start, fault.end ?? page.last, fault.colour)), bar("bar", step.start, end)));
+        h("span", { class: "track" }, faults.map((fault) => bar("band", fault.start, fault.until, fault.colour)), bar("bar", step.start, end)));
       return { step, item };
     });
     fill(list, items.map(({ item }) => item));

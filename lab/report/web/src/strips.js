@@ -12,16 +12,15 @@ const LATER = 2e9; // nanoseconds after the first pair from which a pair is a la
 const STACKED = [REACHED, CUT, WRONG, LEAKED, MISSED]; // from the foot of a row of many pairs
 
 export function strips(page, { names = false } = {}) {
-  let rows = [], lanes = [], size = TALL, worst = null;
+  let rows = [], lanes = [], size = TALL, words = "";
 
   function collect() {
-    const kinds = page.history.series.filter((each) => each && each.name === names && each.t.length);
-    const probe = names ? null : page.probe || kinds[0]?.probe;
-    const began = Math.min(...kinds.map((each) => each.t[0]));
+    const all = page.tried(names);
+    const began = Math.min(...all.map((each) => each.t[0]));
     const late = (each) => each.t[0] > began + LATER; // a service was scaled: below those that were there from the beginning
-    rows = kinds.filter((each) => (names || each.probe === probe) && page.shows(each))
+    rows = (names ? all.filter((each) => page.shows(each)) : page.shownPairs())
       .sort((a, b) => late(a) - late(b) || (names ? natural(a.target, b.target) || natural(a.source, b.source) : natural(a.source, b.source) || natural(a.target, b.target)));
-    worst = longest(rows, page.last);
+    words = sentence(longest(rows, page.last));
     lanes = rows.map((row) => [row]);
     if (rows.length <= SINGLE || names) return;
     const by = new Map();
@@ -125,7 +124,7 @@ export function strips(page, { names = false } = {}) {
   const pair = (row) => (names ? `${short(row.source, 40)} asks for ${short(row.target, 60)}` : `${short(row.source, 40)} → ${short(row.target, 40)}`);
   const word = (row, place) => (names && row.s[place] === REACHED ? `right answer: ${count(row.n[place], "address", "addresses")}` : WORDS[row.s[place]]);
 
-  function say() {
+  function sentence(worst) {
     if (names) {
       const wrong = rows.reduce((sum, row) => sum + row.s.filter((state) => state === WRONG).length, 0);
       const asked = rows.reduce((sum, row) => sum + row.s.length, 0);
@@ -145,16 +144,15 @@ export function strips(page, { names = false } = {}) {
       return names ? [name(row.source), name(row.target), String(all), String(tally[WRONG]), String(tally[MISSED] + tally[CUT]), now < 0 ? "–" : String(row.n[now])]
         : [name(row.source), name(row.target), String(all), String(tally[REACHED]), String(tally[MISSED]), String(tally[CUT]), found ? span(found.lasted) : "–"];
     }), names ? "Names over the whole run" : "Pairs over the whole run");
-  const csv = (page.data.tables ?? []).includes(names ? "dns" : "reachability") ? `${names ? "dns" : "reachability"}.csv` : null;
   const key = legend(names ? [REACHED, WRONG, MISSED, CUT] : [REACHED, CUT, MISSED, LEAKED, NOTHING], names ? { [REACHED]: "right answer", [MISSED]: "no answer" } : {});
   const made = chart(page, {
-    id: names ? "names" : "pairs", title: names ? "What names answered" : "Who reached whom over time", rows: body, csv, legend: key,
+    id: names ? "names" : "pairs", title: names ? "What names answered" : "Who reached whom over time", rows: body, csv: page.csv(names ? "dns" : "reachability"), legend: key,
     caption: names ? "Each row is one container that asks for a name; numbers are how many addresses it got, where that changed."
       : "Each row is a pair, each cell a try when it was due; a failure fills its row, a failure that is expected is a thin band. Of very many pairs a row is all of one source, with their shares. Click to go to a moment.",
   }, {
-    ready: () => (collect(), rows.length > 0),
+    collect, ready: () => rows.length > 0,
     height: () => (size = Math.max(LOW, Math.min(lanes.length > 20 ? 14 : TALL, Math.floor(MOST / lanes.length))), size * lanes.length),
-    paint, lines, say,
+    paint, lines, say: () => words,
   });
   return { ...made, recolour: key.redraw };
 }

@@ -65,10 +65,9 @@ export function timebar(page) {
     pen.scale(ratio, ratio);
     const x = (t) => 8 + (t / page.last) * (width - 16); // the thumb of the slider is 16 wide
     pen.globalAlpha = 0.35;
-    for (const fault of page.history.faults) {
-      if (!fault) continue;
+    for (const fault of page.faults) {
       pen.fillStyle = fault.colour || colour.wrong;
-      pen.fillRect(x(fault.start), 0, Math.max(2, x(fault.end ?? page.last) - x(fault.start)), height);
+      pen.fillRect(x(fault.start), 0, Math.max(2, x(fault.until) - x(fault.start)), height);
     }
     pen.globalAlpha = 1;
     pen.fillStyle = colour.muted;
@@ -93,9 +92,8 @@ export function timebar(page) {
   function draw(due) {
     if (!due || due.has("records")) {
       options(service, "all", page.history.services.sort(natural).map((each) => [each, each]));
-      const kinds = [...new Set(page.history.series.filter((each) => each && !each.name).map((each) => each.probe))];
-      options(probe, kinds.length ? page.history.meta.titles[kinds[0]] ?? kinds[0] : "none",
-        kinds.slice(1).map((kind) => [kind, page.history.meta.titles[kind] ?? kind]));
+      const kinds = [...new Set(page.tried().map((each) => each.probe))];
+      options(probe, kinds.length ? page.titleOf(kinds[0]) : "none", kinds.slice(1).map((kind) => [kind, page.titleOf(kind)]));
       bands();
     }
     say();

@@ -20,6 +20,8 @@ export function topology(page) {
       "report, a dashed one only one of them; an empty, dashed circle is a host whose peer is down. Small dots are containers.",
   }, canvas);
   let cy = null, made = "", common = 0;
+  // A page is scrolled with the wheel; only with Ctrl does it zoom the figure.
+  canvas.addEventListener("wheel", (event) => { if (!event.ctrlKey && !event.metaKey) event.stopImmediatePropagation(); }, { capture: true });
 
   /** Hosts by the sides of the first cut: those of one side next to each other. */
   function sides() {
@@ -65,8 +67,6 @@ export function topology(page) {
       style: style(hosts.length), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3,
       userZoomingEnabled: true, boxSelectionEnabled: false, autounselectify: true,
     });
-    // A page is scrolled with the wheel; only with Ctrl does it zoom the figure.
-    canvas.addEventListener("wheel", (event) => { if (!event.ctrlKey && !event.metaKey) event.stopImmediatePropagation(); }, { capture: true, once: false });
     cy.on("mouseover", "node, edge", (event) => tell(event.target, event.originalEvent));
     cy.on("mouseout", "node, edge", hide);
     cy.on("tap", "node.host", (event) => page.emit("host", event.target.data("host")));
@@ -118,9 +118,9 @@ export function topology(page) {
       for (const host of view.hosts) {
         const node = cy.getElementById(`h:${host.name}`);
         const here = host.containers.filter((each) => !page.service || page.history.serviceOf(each.name) === page.service).sort((a, b) => natural(a.name, b.name));
-        const letter = apart && host.group !== null ? String.fromCharCode(65 + (host.group % 26)) : "";
+        const letter = apart && host.group !== null ? letterOf(host.group) : "";
         node.data({
-          colour: host.group === null || !apart ? (host.group === null ? "#999999" : GROUPS[0]) : GROUPS[host.group % GROUPS.length],
+          colour: host.group === null ? "#999999" : GROUPS[apart ? host.group % GROUPS.length : 0],
           form: FORMS[apart && host.group !== null ? host.group % FORMS.length : 0],
           label: few ? `${short(host.name.split(".")[0] || host.name, 18)}${letter && ` · ${letter}`}` : short(host.name.slice(common), 4),
         });
@@ -161,7 +161,7 @@ export function topology(page) {
     const parts = [];
     if (view.hosts.some((host) => host.state !== "unseen")) {
       parts.push(`${up} of ${count(view.hosts.length, "peer")} up`, `${count(whole, "connection")}${half ? ` and ${half} seen by one side only` : ""}`);
-      if (!few && whole > 3 * view.hosts.length) parts.push("so many are not drawn");
+      if (!few && whole > 3 * view.hosts.length) parts.push("too many to be drawn");
     } else parts.push(count(view.hosts.length, "host"));
     if (view.groups.length > 1) parts.push(`${count(view.groups.length, "group")}: ${view.groups.map((group) => group.length).slice(0, 8).join(" | ")}`);
     if (view.agreement) {
@@ -172,7 +172,7 @@ export function topology(page) {
   }
   function rows() {
     return table(["host", "peer", "group", "connections", "reaches", "addresses owned", "containers"],
-      page.view.hosts.map((host) => [name(host.name), host.state, host.group === null ? "–" : String.fromCharCode(65 + (host.group % 26)),
+      page.view.hosts.map((host) => [name(host.name), host.state, host.group === null ? "–" : letterOf(host.group),
         String(host.neighbours.length), String(host.reachable), host.share ? percent(host.share) : "–",
         h("bdi", {}, host.containers.map((each) => each.name).sort(natural).join(", "))]), "Hosts");
   }
@@ -185,6 +185,8 @@ export function topology(page) {
   }
   return { root: frame.root, draw, resize: fit, recolour: () => cy?.style(style(page.view.hosts.length)) };
 }
+
+const letterOf = (group) => String.fromCharCode(65 + (group % 26));
 
 /** How many letters all names begin with, digits left out. */
 function shared(names) {
