@@ -3,7 +3,7 @@
 const side = (a, b, p) => (b.x - a.x) * (p.y - a.y) - (b.y - a.y) * (p.x - a.x);
 
 /** Whether two segments cross. */
-export function crosses(a, b, c, d) {
+function crosses(a, b, c, d) {
   return side(a, b, c) * side(a, b, d) < 0 && side(c, d, a) * side(c, d, b) < 0;
 }
 
@@ -28,12 +28,15 @@ export function cutBy(a, b, places) {
     const [from, to] = [names([...left]), names([...right])];
     return {
       pairs, words: `${from.join(", ")} from ${to.join(", ")}; others still reach both`,
-      steps: [{ partition: { one_way: { from, to } } }, { partition: { one_way: { from: to, to: from } } }],
+      steps: bothWays(from, to),
     };
   }
   const halves = [places.filter((each) => side(a, b, each) > 0), places.filter((each) => side(a, b, each) <= 0)];
   return separated(halves, halves[0].flatMap((one) => halves[1].map((other) => [one, other])));
 }
+
+/** The steps that cut all cables between hosts, and leave them joined by others. */
+export const bothWays = (from, to) => [{ partition: { one_way: { from, to } } }, { partition: { one_way: { from: to, to: from } } }];
 
 function separated(groups, pairs) {
   const named = groups.map(names);

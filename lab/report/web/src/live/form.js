@@ -26,19 +26,18 @@ export function fields(list, known, given = {}) {
 }
 
 function input(field, known, given) {
-  const id = `field-${++count}`;
+  const id = `field-${++count}`, start = given ?? "";
   const label = h("label", { for: id }, field.key || "value", field.required ? h("span", { class: "needed" }, " needed") : null);
   const row = (control, ...more) => h("div", { class: "field" }, label, control, more);
-  const given_ = given ?? "";
   switch (field.kind) {
-    case "host": case "service": {
-      const names = field.kind === "host" ? known.hosts : known.services;
-      const select = h("select", { id }, h("option", { value: "" }, "–"), names.map((each) => h("option", { value: each }, each)));
-      select.value = given_;
+    case "host": case "service": case "choice": {
+      const choices = { host: known.hosts, service: known.services, choice: field.choices }[field.kind];
+      const select = h("select", { id }, h("option", { value: "" }, "–"), choices.map((each) => h("option", { value: each }, each)));
+      select.value = start;
       return { root: row(select), value: () => select.value || undefined };
     }
     case "hosts": case "services": {
-      const names = field.kind === "hosts" ? known.hosts : known.services, chosen = new Set([given_].flat());
+      const names = field.kind === "hosts" ? known.hosts : known.services, chosen = new Set([start].flat());
       const boxes = names.map((each) => h("input", { type: "checkbox", value: each, checked: chosen.has(each) }));
       const root = h("fieldset", { class: "field" }, h("legend", {}, field.key, field.required ? h("span", { class: "needed" }, " needed") : null),
         boxes.map((box) => h("label", { class: "box" }, box, name(box.value, 24))));
@@ -62,13 +61,8 @@ function input(field, known, given) {
       const box = h("input", { type: "checkbox", id, checked: !!given });
       return { root: row(box), value: () => box.checked || undefined };
     }
-    case "choice": {
-      const select = h("select", { id }, h("option", { value: "" }, "–"), field.choices.map((each) => h("option", { value: each }, each)));
-      select.value = given_;
-      return { root: row(select), value: () => select.value || undefined };
-    }
     case "number": {
-      const box = h("input", { type: "number", id, step: "any", min: field.least, max: field.most, value: given_ });
+      const box = h("input", { type: "number", id, step: "any", min: field.least, max: field.most, value: start });
       return { root: row(box), value: () => (box.value === "" ? undefined : box.valueAsNumber) };
     }
     case "part": {
@@ -76,7 +70,7 @@ function input(field, known, given) {
       return { root: h("fieldset", { class: "field" }, h("legend", {}, field.key), inner.root),
         value: () => { const said = inner.value(); return Object.keys(said).length ? said : undefined; } };
     }
-    default: return text(field, id, row, given_);
+    default: return text(field, id, row, start);
   }
 }
 
@@ -102,14 +96,16 @@ function meant(said) {
   }
 }
 
-/** A dialog with a title; closes with Escape. Returns {dialog, close}. */
+export const closeDialog = () => document.querySelector("dialog.move")?.close();
+
+/** A dialog with a title, in place of the one that is open; closes with Escape. */
 export function dialog(title, ...content) {
+  closeDialog();
   const before = document.activeElement;
-  const close = () => box.close();
   const box = h("dialog", { class: "move", "aria-labelledby": "move-title", onclose: () => { box.remove(); before?.focus?.(); } },
     h("h2", { id: "move-title" }, title), h("div", { class: "content" }));
   fill(box.lastChild, content);
   document.body.append(box);
   box.showModal();
-  return { dialog: box, close };
+  return box;
 }

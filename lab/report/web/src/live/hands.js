@@ -5,15 +5,15 @@
 import { fill, h, name, short } from "../dom.js";
 import { natural, span } from "../words.js";
 import { ask, call } from "./ask.js";
-import { cutBy } from "./cut.js";
+import { bothWays, cutBy } from "./cut.js";
 import { dragLine } from "./drag.js";
-import { dialog, fields } from "./form.js";
+import { closeDialog, dialog, fields } from "./form.js";
 import { duration, onOne, onTwo } from "./moves.js";
 
 const KEPT = 40; // messages that are shown
 
 export function hands(page, about) {
-  const may = about.may === "change", verbs = about.verbs ?? [];
+  const may = about.may === "change", verbs = about.verbs ?? [], running = verbs.filter((verb) => !verb.setup);
   let state = { faults: [], moves: 0, now: 0 }, told = performance.now();
 
   // What is said
@@ -42,8 +42,11 @@ export function hands(page, about) {
     if (event.ok === false) refuse(new Error(`${detail.label ?? event.what} failed: ${detail.error ?? ""}`));
     else say(`${before}${detail.label ?? event.what}`);
   };
-  const lasting = () => leased.value === "" ? null : duration(leased.value);
-  const quiet = (promise) => promise.catch(() => {});
+  const lasting = () => duration(leased.value);
+  const quiet = (promise) => promise.catch(() => {}); // a refusal is said already
+  async function moveAll(steps) {
+    for (const step of steps) await move(step, lasting());
+  }
   async function undo(step = null) {
     try {
       outcome((await ask("/undo", { step })).event, "ended: ");
@@ -85,9 +88,9 @@ export function hands(page, about) {
   }
   const can = (which) => which.map(({ verb, given, label, atOnce }) => h("button", {
     type: "button", onclick: () => {
-      document.querySelector("dialog.move")?.close();
-      if (atOnce) quiet(move({ [verb.verb]: given }, verb.lasts ? lasting() : null));
-      else open(verb, given);
+      if (!atOnce) return open(verb, given);
+      closeDialog();
+      quiet(move({ [verb.verb]: given }, verb.lasts ? lasting() : null));
     },
   }, atOnce ? label : `${label} …`));
   function openHost(host) {
@@ -98,24 +101,20 @@ export function hands(page, about) {
       try { log.textContent = (await ask(`/log/${encodeURIComponent(host)}`)).log || "the log is empty"; } catch (error) { log.textContent = error.message; }
     };
     const containers = (seen?.containers ?? []).map((each) => each.name).sort(natural);
-    dialog(h("bdi", {}, host), may ? h("div", { class: "line moves" }, can(onOne(verbs.filter((verb) => !verb.setup), "host", host))) : null,
+    dialog(h("bdi", {}, host), may ? h("div", { class: "line moves" }, can(onOne(running, "host", host))) : null,
       may && containers.length ? containers.map((each) => h("details", {}, h("summary", {}, "container ", name(each)),
-        h("div", { class: "line moves" }, can(onOne(verbs.filter((verb) => !verb.setup), "service", each))))) : null,
+        h("div", { class: "line moves" }, can(onOne(running, "service", each))))) : null,
       h("details", { ontoggle: (event) => event.target.open && read() }, h("summary", {}, "End of the daemon's log"), log));
   }
   function openLink(one, other) {
     dialog(`${one} ↔ ${other}`, h("div", { class: "line moves" },
-      h("button", { type: "button", onclick: () => { document.querySelector("dialog.move")?.close(); quiet(cutPair(one, other)); } }, "cut this cable"),
-      can(onTwo(verbs.filter((verb) => !verb.setup), one, other))));
+      h("button", { type: "button", onclick: () => { closeDialog(); quiet(moveAll(cable(one, other))); } }, "cut this cable"),
+      can(onTwo(running, one, other))));
   }
-  async function cutPair(one, other) {
-    if (page.view.hosts.length === 2) return move({ partition: { groups: [[one], [other]] } }, lasting());
-    await move({ partition: { one_way: { from: [one], to: [other] } } }, lasting());
-    return move({ partition: { one_way: { from: [other], to: [one] } } }, lasting());
-  }
+  const cable = (one, other) => page.view.hosts.length === 2 ? [{ partition: { groups: [[one], [other]] } }] : bothWays([one], [other]);
   function openAll() {
-    dialog("Verbs", h("ul", { class: "verbs" }, verbs.map((verb) => h("li", {}, h("button", {
-      type: "button", onclick: () => { document.querySelector("dialog.move")?.close(); open(verb); } }, verb.verb), " ", h("span", {}, verb.about)))));
+    dialog("Verbs", h("ul", { class: "verbs" }, verbs.map((verb) => h("li", {},
+      h("button", { type: "button", onclick: () => open(verb) }, verb.verb), " ", h("span", {}, verb.about)))));
   }
 
   // The bar
@@ -188,22 +187,22 @@ export function hands(page, about) {
     const places = () => page.topology.cy.nodes(".host").map((node) => ({ name: node.data("host"), x: node.renderedPosition("x"), y: node.renderedPosition("y") }));
     const marked = (pairs) => {
       const cut = new Set(pairs.flatMap(([one, other]) => [`l:${one.name}\n${other.name}`, `l:${other.name}\n${one.name}`]));
-      page.topology.cy.edges(".link").forEach((edge) => { edge.style("line-color", cut.has(edge.id()) ? "#d55e00" : ""); if (!cut.has(edge.id())) edge.removeStyle("line-color"); });
+      page.topology.cy.edges(".link").forEach((edge) => { if (cut.has(edge.id())) edge.style("line-color", "#d55e00"); else edge.removeStyle("line-color"); });
     };
     dragLine(canvas, {
       begins: (x, y) => page.topology.hostAt(x, y) === null,
       along: (a, b) => { const cut = cutBy(a, b, places()); marked(cut.pairs); done.textContent = cut.pairs.length ? `cuts ${cut.words}` : ""; },
       cancelled: () => { marked([]); done.textContent = ""; },
-      done: async (a, b) => {
+      done: (a, b) => {
         const cut = cutBy(a, b, places());
         marked([]);
-        if (!cut.steps.length) return say(cut.words);
-        for (const step of cut.steps) if (!await move(step, lasting()).catch(() => null)) return;
+        if (cut.steps.length) quiet(moveAll(cut.steps));
+        else say(cut.words);
       },
     });
   }
   page.on("topology", onTopology);
   if (page.topology) onTopology(page.topology);
 
-  return { onState, refuse, say, link: (text, bad) => { link.textContent = text; link.className = bad ? "link bad" : "link"; } };
+  return { onState, link: (text, bad) => { link.textContent = text; link.className = bad ? "link bad" : "link"; } };
 }

@@ -4,19 +4,16 @@ const NAMES = new Set(["host", "hosts", "service", "services"]);
 const ofHosts = (field) => field.kind === "host" || field.kind === "hosts";
 const ofServices = (field) => field.kind === "service" || field.kind === "services";
 
-/** Whether a verb needs nothing but the name of what it is done to. */
-const plain = (verb) => verb.fields.every((field) => NAMES.has(field.kind) || (!field.required && verb.fields.some((each) => NAMES.has(each.kind))));
-
-/** [{verb, field, given, atOnce}]: what can be done to one thing, `kind` "host" or "service". */
+/** [{verb, given, label, atOnce}]: what can be done to one thing, `kind` "host" or "service". */
 export function onOne(verbs, kind, name) {
   const fits = kind === "host" ? ofHosts : ofServices;
   const found = [];
   for (const verb of verbs) {
     if (verb.fields.some((field) => field.key === "from" || field.required && !fits(field) && NAMES.has(field.kind))) continue;
-    for (const field of verb.fields.filter(fits)) {
+    const ways = verb.fields.filter(fits), atOnce = verb.fields.every((each) => NAMES.has(each.kind));
+    for (const field of ways) {
       const given = { [field.key]: field.kind.endsWith("s") ? [name] : name };
-      const several = verb.fields.filter(fits).length > 1;
-      found.push({ verb, given, label: several && field.key !== kind ? `${verb.verb} ${field.key}` : several ? `${verb.verb} ${kind}` : verb.verb, atOnce: plain(verb) && verb.fields.every((each) => NAMES.has(each.kind)) });
+      found.push({ verb, given, label: ways.length > 1 ? `${verb.verb} ${field.key}` : verb.verb, atOnce });
     }
   }
   return found;

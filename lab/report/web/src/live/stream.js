@@ -49,7 +49,7 @@ async function* events(body) {
   }
 }
 
-export function parsed(block) {
+function parsed(block) {
   const event = { event: "message", data: "", id: "" };
   for (const line of block.split("\n")) {
     const colon = line.indexOf(":");
