@@ -64,7 +64,6 @@ class VerbForm(Struct, frozen=True, kw_only=True, omit_defaults=True):
     fields: tuple[FormField, ...]
     lasts: bool = False
     """It is a fault, which ends by itself after a time if it is told to."""
-    heals: bool = False
     setup: str = ""
 
 
@@ -81,7 +80,6 @@ def form_of(verb: Verb[Any]) -> VerbForm:
         form=_plain(verb.form),
         fields=_fields(verb.model),
         lasts=verb.lasts,
-        heals=bool(verb.ends),
         setup=verb.setup,
     )
 

@@ -76,21 +76,23 @@ class LivePage:
         self._at_its_end = asyncio.Event()
         """The history was read to its end since this was cleared."""
 
-    def application(self, keys: WatchKeys, names: tuple[str, ...] = ()) -> web.Application:
-        """The routes of one listener; `names` are host names by which it is known."""
-        app = web.Application(middlewares=[sentences, _refusing(names)], client_max_size=MAX_BODY)
+    def application(self, keys: WatchKeys) -> web.Application:
+        """The routes of one listener."""
+        app = web.Application(middlewares=[sentences, _guard], client_max_size=MAX_BODY)
         app.on_response_prepare.append(_dress)
         streams: set[int] = set()
         app.router.add_get("/", self._page)
-        for method, path, needs, handler in (
-            ("GET", "/about", "look", self._tell),
-            ("GET", "/records", "look", lambda request: self._records(request, streams)),
-            ("GET", "/log/{host}", "look", self._log),
-            ("GET", "/scenario", "look", self._scenario),
-            ("POST", "/step", "change", self._step),
-            ("POST", "/undo", "change", self._undo),
-        ):
-            app.router.add_route(method, path, _behind(keys, "look" if needs == "look" else "change", handler))
+        looking: dict[str, Handler] = {
+            "/about": self._tell,
+            "/records": lambda request: self._records(request, streams),
+            "/log/{host}": self._log,
+            "/scenario": self._scenario,
+        }
+        changing: dict[str, Handler] = {"/step": self._step, "/undo": self._undo}
+        for path, handler in looking.items():
+            app.router.add_get(path, _behind(keys, "look", handler), allow_head=False)
+        for path, handler in changing.items():
+            app.router.add_post(path, _behind(keys, "change", handler))
         return app
 
     async def follow(self, history: Path) -> None:
@@ -136,7 +138,8 @@ class LivePage:
     async def _records(self, request: web.Request, streams: set[int]) -> web.StreamResponse:
         offset = self._offset(request)
         if len(streams) >= MAX_STREAMS:
-            raise _refused(503, f"{MAX_STREAMS} pages look at this lab already: close one of them, and load this again")
+            full = f"{MAX_STREAMS} pages look at this lab already: close one of them, and load this again"
+            raise web.HTTPServiceUnavailable(text=full)
         streams.add(id(request))
         self._looking += 1
         self._stir.set()
@@ -156,7 +159,7 @@ class LivePage:
         if not last:
             return 0
         if not (last.isascii() and last.isdigit() and len(last) < 16 and self._spool.starts_line(int(last))):
-            raise _refused(400, "Last-Event-ID is no place in this history: load the page again")
+            raise web.HTTPBadRequest(text="Last-Event-ID is no place in this history: load the page again")
         return int(last)
 
     async def _stream(self, response: web.StreamResponse, offset: int) -> None:
@@ -198,13 +201,15 @@ class LivePage:
         asked = await _body(request)
         step, lease, seen = asked.get("step"), asked.get("lease"), asked.get("seen")
         if not isinstance(step, dict) or not all(each is None or type(each) is int for each in (lease, seen)):
-            raise _refused(400, 'found no step, expected {"step": {"kill": "a"}, "lease": nanoseconds or null}')
+            wanted = '{"step": {"kill": "a"}, "lease": nanoseconds or null}'
+            raise web.HTTPBadRequest(text=f"found no step, expected {wanted}")
         return _json(await self._lab.ask("step", step=step, by=_who(), lease=lease, seen=seen))
 
     async def _undo(self, request: web.Request) -> web.Response:
         index = (await _body(request)).get("step")
         if index is not None and type(index) is not int:
-            raise _refused(400, 'found no step, expected the number of one that is in force, or null: {"step": 3}')
+            wanted = 'the number of one that is in force, or null: {"step": 3}'
+            raise web.HTTPBadRequest(text=f"found no step, expected {wanted}")
         return _json(await self._lab.ask("undo", index=index, by=_who()))
 
 
@@ -217,19 +222,13 @@ def _json(content: Mapping[str, Any]) -> web.Response:
     return web.Response(body=msgspec.json.encode(content), content_type="application/json")
 
 
-def _refused(status: int, text: str) -> web.HTTPException:
-    """A refusal that ends a request."""
-    kinds: dict[int, type[web.HTTPException]] = {400: web.HTTPBadRequest, 503: web.HTTPServiceUnavailable}
-    return kinds[status](text=text)
-
-
 async def _body(request: web.Request) -> dict[str, Any]:
     try:
         asked = json.loads(await request.read())
     except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
-        raise _refused(400, "the body is no JSON object")
+        raise web.HTTPBadRequest(text="the body is no JSON object")
     return asked
 
 
@@ -259,18 +258,14 @@ def _behind(keys: WatchKeys, needs: May, handler: Handler) -> Handler:
     return checked
 
 
-def _refusing(names: tuple[str, ...]) -> Any:
-    """A middleware that turns away what pages of others send; a link to this page from elsewhere may be followed."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        headers = list(request.headers.items())
-        if request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate":
-            headers = [(key, value) for key, value in headers if key.lower() != "sec-fetch-site"]
-        reason = refusal(headers, names)
-        return await handler(request) if reason is None else web.Response(status=403, text=reason)
-
-    return guard
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns away what pages of others send; a link to this page from elsewhere may be followed."""
+    headers = list(request.headers.items())
+    if request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate":
+        headers = [(key, value) for key, value in headers if key.lower() != "sec-fetch-site"]
+    reason = refusal(headers)
+    return await handler(request) if reason is None else web.Response(status=403, text=reason)
 
 
 async def _dress(_request: web.Request, response: web.StreamResponse) -> None:
