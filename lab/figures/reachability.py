@@ -1,19 +1,19 @@
-"""Which pairs reached each other, when: a row per pair over time. Owns what became of each try, for tables and pictures
-alike."""
+"""Which pairs reached each other, when: a row per pair over time. Owns how tables and pictures name what became of
+each try."""
 
 from collections.abc import Iterable, Sequence
 
 from lab.checkers.outages import failed
 from lab.checkers.reachability import transitions
 from lab.checkers.run import RecordedRun
+from lab.checkers.tries import CUT, LEAKED, MISSED, NOTHING, REACHED, outcomes
 from lab.checkers.world import SeriesKey
 from lab.figures.told import Told, seconds, table
 from lab.kinds.verbs import verb_of
 from lab.words import count, span
 
-__all__ = ["LEAKED", "MISSED", "NOTHING", "REACHED", "WORDS", "named_pairs", "states", "timeline"]
+__all__ = ["WORDS", "named_pairs", "states", "timeline"]
 
-NOTHING, MISSED, REACHED, LEAKED = range(4)
 WORDS = {NOTHING: "no try", MISSED: "not reached", REACHED: "reached", LEAKED: "reached across a cut"}
 _COLUMNS_OF_TRIES = ("t_s", "probe", "source", "target", "state", "latency_ns", "error", "outage_s")
 
@@ -24,19 +24,8 @@ def named_pairs(run: RecordedRun) -> list[tuple[str, SeriesKey]]:
 
 
 def states(run: RecordedRun, key: SeriesKey) -> list[int]:
-    """What became of each try of a series."""
-    epochs = [(epoch.start, epoch.should.get(key) is False) for epoch in run.epochs]
-    place, cut = 0, False
-    found = []
-    for sample in run.series[key]:
-        while place < len(epochs) and epochs[place][0] <= sample.t:
-            cut = epochs[place][1]
-            place += 1
-        if sample.error == "late":
-            found.append(NOTHING)
-        else:
-            found.append(MISSED if not sample.ok else LEAKED if cut else REACHED)
-    return found
+    """What became of each try of a pair; across a cut too, one that failed is not reached."""
+    return [MISSED if state == CUT else state for state in outcomes(run, key)]
 
 
 def _lines(run: RecordedRun, key: SeriesKey, states: Sequence[int]) -> list[str]:

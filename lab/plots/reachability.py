@@ -7,8 +7,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
 from lab.checkers.run import RecordedRun
+from lab.checkers.tries import LEAKED, MISSED, NOTHING, REACHED
 from lab.figures.matrices import shares
-from lab.figures.reachability import LEAKED, MISSED, NOTHING, REACHED, WORDS, named_pairs, states
+from lab.figures.reachability import WORDS, named_pairs, states
 from lab.figures.told import seconds
 from lab.plots.style import FAIL, INK, MUTED, NONE, OK, UNWANTED, canvas, shade, tidy
 from lab.words import natural

@@ -1,9 +1,9 @@
 """The tries of a stored run as columns, small enough for a page however many there are. Pure.
 
 Up to `MOST` tries are given one by one. Of more, each series is cut where its state changes and at the edges of equal
-intervals; one entry then stands for all tries in between: their state, the median of their latencies, and their
-number (`w`). States stay exact. Where even these are too many, an interval of a series gets one entry, with the worst
-state in it.
+intervals; one entry then covers all tries in between: their state, the median of their latencies, and their number
+(`w`). States stay exact. Where even these are too many, an interval of a series gets one entry, with the worst state in
+it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,10 +13,9 @@ from typing import Any
 
 from lab.checkers.run import RecordedRun
 from lab.checkers.schedule import interval
-from lab.checkers.world import SeriesKey
+from lab.checkers.tries import CUT, LEAKED, MISSED, NOTHING, REACHED, WRONG, outcomes
 from lab.kinds.probes import asks_name
-from lab.records.history import Sample
-from lab.report.feed import CUT, LEAKED, MISSED, NOTHING, REACHED, WRONG, Feed, microseconds, outcome
+from lab.report.feed import Feed, microseconds
 
 __all__ = ["MOST", "MOST_SERIES", "columns"]
 
@@ -38,43 +37,33 @@ def columns(run: RecordedRun, feed: Feed, most: int = MOST) -> tuple[list[dict[s
     if len(keys) > MOST_SERIES:
         notes.append(f"This page shows {MOST_SERIES} of {len(keys)} series of tries; the tables (CSV) have all.")
         keys = keys[:MOST_SERIES]
-    tries = sum(len(run.series[key]) for key in keys)
+    became = {key: outcomes(run, key) for key in keys}
+    tries = sum(map(len, became.values()))
     found: list[dict[str, Any]] = []
     width = 0
     coarse = False
     if tries > most:
         count = max(most // max(len(keys), 1), _FEWEST)
         width = max((min(run.end, run.stop) - run.start) // count, 1)
-        changes = sum(sum(a[1] != b[1] for a, b in pairwise(_each(run, key))) for key in keys)
+        changes = sum(sum(a != b for a, b in pairwise(states)) for states in became.values())
         coarse = changes > most
         notes.append(
-            f"{tries:,} tries are aggregated for this page, over {width / 1e9:.3g} s each: a point stands for all "
+            f"{tries:,} tries are aggregated for this page, over {width / 1e9:.3g} s each: a point covers all "
             "tries of one pair in that time"
             + (", with the worst of what became of them." if coarse else ", cut where what became of them changed.")
             + " The tables (CSV) and the history have each try."
         )
-    for key in keys:
-        entries = list(_each(run, key))
+    for key, states in became.items():
+        entries = [
+            (sample.t, state, microseconds(sample), len(sample.answers), 1)
+            for sample, state in zip(run.series[key], states, strict=True)
+        ]
         every = interval(run.series[key])
         if width:
             entries = list(_merged(entries, width, coarse))
             every = max(every, width)
         found.append(feed.series(key) | _columns(entries, every, named=asks_name(key[0]), whole=not width))
     return found, notes
-
-
-def _each(run: RecordedRun, key: SeriesKey) -> Iterator[Entry]:
-    duties = [(epoch.start, epoch.should.get(key), epoch.answers.get(key)) for epoch in run.epochs]
-    place, should, answers = 0, None, None
-    for sample in run.series[key]:
-        while place < len(duties) and duties[place][0] <= sample.t:
-            _, should, answers = duties[place]
-            place += 1
-        yield _entry(sample, should, answers)
-
-
-def _entry(sample: Sample, should: bool | None, answers: tuple[str, ...] | None) -> Entry:
-    return sample.t, outcome(sample, should, answers), microseconds(sample), len(sample.answers), 1
 
 
 def _merged(entries: Iterable[Entry], width: int, coarse: bool) -> Iterator[Entry]:

@@ -19,31 +19,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from lab.checkers.run import begins_fault, colour_of, ends_fault
+from lab.checkers.tries import outcome
 from lab.checkers.world import ExpectedState, SeriesKey, label_of, series_of
 from lab.kinds.probes import asks_name, title_of
 from lab.kinds.verbs import verb_of
 from lab.records.history import AnyRecord, Event, LinkUse, Load, Meta, PeerGone, Sample, View
 from overlay.clean import clean_tree
 
-__all__ = ["CUT", "LEAKED", "MISSED", "NOTHING", "REACHED", "WRONG", "Feed", "outcome"]
+__all__ = ["Feed", "fed", "microseconds"]
 
-NOTHING, MISSED, REACHED, LEAKED, WRONG, CUT = range(6)
-"""What became of a try: none was made in time; it failed; it succeeded; it succeeded across a cut; a name got a wrong
-answer; it failed across a cut, as it should."""
 _LONGEST = 400
 """Most characters of a foreign text on the page."""
 _DIGESTS = ("topology", "ring", "dns")
-
-
-def outcome(sample: Sample, should: bool | None, answers: tuple[str, ...] | None = None) -> int:
-    """What became of a try, given whether it should have succeeded when it was due, and what a name stood for."""
-    if sample.error == "late":
-        return NOTHING
-    if not sample.ok:
-        return CUT if should is False else MISSED
-    if answers is not None:  # a name: an answer from a moment ago is wrong, whatever it is now
-        return REACHED if sample.answers == answers else WRONG
-    return LEAKED if should is False else REACHED
 
 
 class Feed:

@@ -10,10 +10,10 @@ import node_tools
 from lab.checkers import RecordedRun
 from lab.checkers.outages import failed
 from lab.checkers.schedule import interval
+from lab.checkers.tries import CUT, LEAKED, MISSED, NOTHING, REACHED, WRONG
 from lab.checkers.world import series_of
 from lab.kinds.probes import asks_name
 from lab.records.history import Sample, View
-from lab.report.feed import CUT, LEAKED, MISSED, NOTHING, REACHED, WRONG
 
 SCRIPT = """
 import { readFileSync } from "node:fs";

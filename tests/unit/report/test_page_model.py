@@ -9,8 +9,9 @@ from synthetic_history import MS, S, Story
 
 from lab.checkers import RecordedRun
 from lab.checkers.reachability import transitions
+from lab.checkers.tries import MISSED
 from lab.report.columns import columns
-from lab.report.feed import MISSED, Feed
+from lab.report.feed import Feed
 from lab.report.page import data_of
 
 STORIES = {
@@ -80,7 +81,7 @@ def test_many_tries_are_aggregated_and_states_stay_exact() -> None:
 
 
 def test_even_a_million_changes_are_a_small_page() -> None:
-    """A pair that fails every other time: then one entry stands for an interval, with the worst in it."""
+    """A pair that fails every other time: then one entry covers an interval, with the worst in it."""
     hosts = ("a", "b")
     story = Story(hosts, {"x": "a", "y": "b"}, name="flapping")
     story.took(0, 100 * MS, "run", label="run all", groups=(hosts,), **story.place({"x": "a", "y": "b"}))
