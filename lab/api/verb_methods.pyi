@@ -186,10 +186,13 @@ class VerbMethods:
         host: str | None = None,
         service: str | None = None,
         for_: int | str | None = None,
+        engine: str | None = None,
+        live_restore: bool | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `kill: {daemon: a}`, `{host: a}`, `{service: s}`: SIGKILL to the overlay's daemon (also `kill:
-        a`), power off a host, or kill containers; with `for` they start again by themselves"""
+        """In a scenario `kill: {daemon: a}`, `{host: a}`, `{engine: a}`, `{service: s}`: SIGKILL to the overlay's
+        daemon (also `kill: a`), power off a host, SIGKILL to its container engine (see below), or kill containers;
+        with `for` they start again by themselves"""
     def restart(
         self,
         *short: Any,
@@ -197,9 +200,12 @@ class VerbMethods:
         host: str | None = None,
         service: str | None = None,
         for_: int | str | None = None,
+        engine: str | None = None,
+        live_restore: bool | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `restart:` the same: start the daemon, host (with its containers) or containers again"""
+        """In a scenario `restart:` the same: start the daemon, host (with its containers), engine or containers again.
+        An engine that runs is ended by SIGTERM first, as by `systemctl restart docker`"""
     def churn(
         self,
         *,

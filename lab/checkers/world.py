@@ -265,7 +265,7 @@ class ExpectedState:
         if isinstance(detail.get("replicas"), dict):
             before = self.replicas
             self.replicas = {str(replica): str(host) for replica, host in detail["replicas"].items()}
-            if verb.removes:
+            if verb.removes or detail.get("unjudged"):
                 self.removed.update(before)
             self.removed.difference_update(self.replicas)
             self.addresses = {str(name): str(where) for name, where in (detail.get("addresses") or {}).items()}

@@ -124,6 +124,22 @@ class Stressed(Protocol):
         ...
 
 
+class Engined(Protocol):
+    """A host whose container engine can be ended and started; what `engine` of `kill` and `restart` needs."""
+
+    async def end_engine(self, number: int, *, live_restore: bool) -> None:
+        """Send this signal (SIGKILL, SIGTERM) to the engine, wait for its end, and keep it down.
+
+        With SIGTERM it takes its containers along, unless it has `live_restore`."""
+        ...
+
+    async def start_engine(self, *, live_restore: bool) -> None:
+        """Start it again after `end_engine`, and wait until it answers.
+
+        With `live_restore` it takes over the containers that still run, else it ends them."""
+        ...
+
+
 class Obstacle(Struct, frozen=True):
     """What is dropped between any two of these hosts: a protocol (port 0: all of it), or what exceeds an MTU."""
 

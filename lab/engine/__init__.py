@@ -17,6 +17,6 @@ talk to, and needs neither root nor images on disk. From the bottom up:
 """
 
 from lab.engine.reaper import Reaper
-from lab.engine.server import serve_engine
+from lab.engine.server import serve_engine, until_signalled
 
-__all__ = ["Reaper", "serve_engine"]
+__all__ = ["Reaper", "serve_engine", "until_signalled"]

@@ -10,8 +10,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -23,7 +24,7 @@ from lab.engine.reaper import Reaper
 from lab.fabric.features import tool_path
 from lab.images import IMAGES, Image
 
-__all__ = ["main", "serve_engine"]
+__all__ = ["main", "serve_engine", "until_signalled"]
 
 
 async def serve_engine(
@@ -74,6 +75,15 @@ async def serve_engine(
             reaper.close()
 
 
+async def until_signalled(service: Coroutine[Any, Any, None]) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    task = asyncio.ensure_future(service)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 def _make_way(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -93,22 +103,15 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     os.environ["PATH"] = tool_path()
 
-    async def serve() -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await serve_engine(
-                hostname=chosen.hostname,
-                socket_path=chosen.socket,
-                state_dir=chosen.state,
-                ready=lambda: print("ready", flush=True),
-                bridge=chosen.bridge,
-                bridge_address=chosen.bridge_address,
-            )
-
-    asyncio.run(serve())
+    service = serve_engine(
+        hostname=chosen.hostname,
+        socket_path=chosen.socket,
+        state_dir=chosen.state,
+        ready=lambda: print("ready", flush=True),
+        bridge=chosen.bridge,
+        bridge_address=chosen.bridge_address,
+    )
+    asyncio.run(until_signalled(service))
     return 0
 
 

@@ -53,6 +53,7 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
     - `hosts`: list of hosts that the step is about (launched, killed, restarted …);
     - `replicas`: {replica: host}, where every service replica runs from now on (the whole map, not a change);
     - `addresses`: {replica: overlay address}, the whole map, besides `replicas`;
+    - `unjudged`: nothing is demanded of the replicas that `replicas` does not name any more;
     - `label`: the step in a few words, as `partition orion | macbook`; `expect`: the expectation in words;
     - `within`: its deadline (ns); `took`: what a step or an expectation needed (ns); `error`: why it failed;
     - `samples`: the last samples of a failed expectation (as dicts).

@@ -10,9 +10,10 @@ one host at a time, under that host's lock. Knows no verb and no schedule.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING, Any, cast
 
-from lab.contracts.lab import Adjustable
+from lab.contracts.lab import Adjustable, Engined
 from lab.errors import LabError
 from lab.scenario.resolve import Replica
 
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["Adjust", "Thing", "Upkeep"]
 
 Thing = tuple[str, str]
-"""Kind and name: ("host", a), ("daemon", a), ("container", web-1), ("disk", a) and other devices of hosts."""
+"""Kind and name: ("host", a), ("daemon", a), ("engine", a), ("container", web-1), ("disk", a) and other devices."""
 
 Adjust = Callable[[Adjustable, Sequence[Any], bool], Awaitable[None]]
 """Sets a device of a host: given what its faults in force say, the first first, and whether one of them strikes now."""
+
+
+_BY_HAND = -1
+"""The step of a hold that ends within the same step."""
 
 
 class Upkeep:
@@ -83,6 +88,17 @@ class Upkeep:
             self._bench.live.container_stops(replica.name)
             await self._bench.overlay.kill(replica)
 
+    async def engine_down(self, host: str, step: int, *, live_restore: bool, number: int = SIGKILL) -> None:
+        """End the host's container engine, and keep it down. Without `live_restore` nothing is demanded of its
+        containers until it is back: they run on, or have ended with it."""
+        thing, live = ("engine", host), self._bench.live
+        if host not in live.hosts_down and not self._held(*thing):
+            await engined(self._bench, host).end_engine(number, live_restore=live_restore)
+        self._take(thing, step, live_restore)
+        for replica in () if live_restore else [one for one in live.running.values() if one.host == host]:
+            live.stopped[replica.name] = None
+            self._take(_turns(replica), step)
+
     async def disturb(self, device: Thing, step: int, how: Any, adjust: Adjust) -> None:
         """Disturb a host's device; `adjust` sets it, again when another fault ends and when the host is back."""
         adjustable(self._bench, device[1])
@@ -100,6 +116,8 @@ class Upkeep:
                 return
             await self._bench.lab.hosts[host].start()
             self._bench.live.host_runs(host)
+            if self._held("engine", host):  # it boots with one
+                await engined(self._bench, host).end_engine(SIGKILL, live_restore=True)
             for device in list(self._disturbed):
                 if device[1] == host:
                     await self._adjust(device, struck=bool(self._holds.get(device)))
@@ -117,6 +135,26 @@ class Upkeep:
         if step is None and host in self._bench.live.daemons:
             raise LabError(f"the overlay's daemon on {host} is running already")
         await self._start_daemon(host)
+        await self.start_containers(host)
+
+    async def engine_up(self, host: str, step: int | None, *, live_restore: bool) -> None:
+        """Start the engine again, unless something else keeps it down, and the containers that it has not kept.
+
+        Without a step an engine that runs is ended first."""
+        thing, live = ("engine", host), self._bench.live
+        if step is None and not self._held(*thing):
+            if host in live.hosts_down:
+                raise LabError(f"host {host} is switched off")
+            await self.engine_down(host, _BY_HAND, live_restore=live_restore, number=SIGTERM)
+        restores = all(self._holds.get(thing, {}).values())
+        ours = [replica for replica in live.placed.values() if replica.host == host]
+        if self._drop(thing, step) or host in live.hosts_down:
+            return
+        await engined(self._bench, host).start_engine(live_restore=restores)
+        for replica in ours:
+            self._drop(_turns(replica), step)
+            if not restores:
+                live.container_stops(replica.name)
         await self.start_containers(host)
 
     async def containers_up(self, replicas: Iterable[Replica], step: int | None) -> None:
@@ -163,7 +201,8 @@ class Upkeep:
     async def start_containers(self, host: str) -> None:
         """Start what is placed on a host, does not run and is not held, once it can run."""
         bench = self._bench
-        if host in bench.live.hosts_down or (bench.overlay.has_daemons and host not in bench.live.daemons):
+        waits = self._held("engine", host) or (bench.overlay.has_daemons and host not in bench.live.daemons)
+        if host in bench.live.hosts_down or waits:
             return
         for replica in list(bench.live.placed.values()):
             if (
@@ -227,6 +266,19 @@ class Upkeep:
 
     def _held(self, kind: str, name: str) -> bool:
         return bool(self._holds.get((kind, name)))
+
+
+def _turns(replica: Replica) -> Thing:
+    """What a pause of a container holds too: whether it gets turns."""
+    return "turns of container", replica.name
+
+
+def engined(bench: "Bench", host: str) -> Engined:
+    """The host as one whose engine can be ended; raises `LabError` where it cannot."""
+    found = bench.lab.hosts[host]
+    if not hasattr(found, "end_engine"):
+        raise LabError(f"the container engine of {host} cannot be ended: its backend has no way to do so")
+    return cast(Engined, found)
 
 
 def adjustable(bench: "Bench", host: str) -> Adjustable:

@@ -1,4 +1,4 @@
-"""`kill`: SIGKILL of the overlay's daemon, of a whole host, or of the containers of a service.
+"""`kill`: SIGKILL of the overlay's daemon, of a whole host, of its container engine, or of the containers of a service.
 
 Everything dies without a farewell. What survives is what a crash leaves: the kernel's state when only a daemon dies,
 the disk when a host does. Who else keeps the victim down is `lab.runner.upkeep`'s.
@@ -20,7 +20,7 @@ from lab.scenario.values import Duration
 
 
 class Victim(Model):
-    """One thing to kill or to restart: the overlay's daemon on a host, the host, or a service's containers."""
+    """One thing to pause: the overlay's daemon on a host, the host, or a service's containers."""
 
     daemon: Name | None = None
     host: Name | None = None
@@ -28,6 +28,7 @@ class Victim(Model):
     for_: Duration | None = Field(None, alias="for")
 
     short_schema: ClassVar[tuple[dict[str, Any], ...]] = ({"type": "string"},)
+    kinds: ClassVar[tuple[str, ...]] = ("daemon", "host", "service")
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -35,9 +36,9 @@ class Victim(Model):
 
     @model_validator(mode="after")
     def _one_victim(self) -> "Victim":
-        given = [name for name in ("daemon", "host", "service") if getattr(self, name) is not None]
+        given = [name for name in self.kinds if getattr(self, name) is not None]
         if len(given) != 1:
-            raise fault("exactly one of daemon, host, service", ", ".join(given) or "none of them")
+            raise fault(f"exactly one of {', '.join(self.kinds)}", ", ".join(given) or "none of them")
         return self
 
     def check(self, where: Where, known: Known) -> Iterator[Problem]:
@@ -45,6 +46,27 @@ class Victim(Model):
         if self.daemon is not None:
             yield from known.host((*where, "daemon"), self.daemon)
         yield from known.place(where, self.host, self.service)
+
+
+class KillVictim(Victim):
+    """One thing to kill or to restart: also the container engine of a host, with or without its live-restore."""
+
+    engine: Name | None = None
+    live_restore: bool = False
+
+    kinds: ClassVar[tuple[str, ...]] = ("daemon", "host", "engine", "service")
+
+    @model_validator(mode="after")
+    def _restore_of_an_engine(self) -> "KillVictim":
+        if self.live_restore and self.engine is None:
+            raise fault("`live_restore` next to `engine`", "no `engine`")
+        return self
+
+    def check(self, where: Where, known: Known) -> Iterator[Problem]:
+        """Whether it exists."""
+        yield from super().check(where, known)
+        if self.engine is not None:
+            yield from known.host((*where, "engine"), self.engine)
 
 
 def check_victim(deed: str, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
@@ -137,34 +159,72 @@ class ContainerDeath(Restartable):
         return [item for item in bench.live.placed.values() if name in (item.service, item.name)]
 
 
-def death_of(body: Victim) -> Restartable:
+class EngineDeath(Restartable):
+    """The end of a host's container engine. What its containers do meanwhile is the engine's affair."""
+
+    what = "kill"
+    mark = Mark("engine killed", "#7f5539")
+
+    def __init__(self, host: str, *, live_restore: bool) -> None:
+        self.victim = ("engine", host)
+        self.label = f"kill engine of {host}" + (" with live-restore" if live_restore else "")
+        self.told = {} if live_restore else {"unjudged": True}
+        self._host, self._live_restore = host, live_restore
+
+    def works_on(self, bench: Bench) -> Sequence[str]:
+        """See `Fault`."""
+        return (self._host,)
+
+    async def inject(self, bench: Bench, step: int) -> None:
+        """Kill it, and keep it down."""
+        await bench.upkeep.engine_down(self._host, step, live_restore=self._live_restore)
+
+    async def heal(self, bench: Bench, step: int | None) -> None:
+        """Start it again, and the containers that it has not kept."""
+        await bench.upkeep.engine_up(self._host, step, live_restore=self._live_restore)
+
+
+def death_of(body: KillVictim) -> Restartable:
     """The fault of a victim."""
     if body.daemon is not None:
         return DaemonDeath(body.daemon)
     if body.host is not None:
         return HostDeath(body.host)
+    if body.engine is not None:
+        return EngineDeath(body.engine, live_restore=body.live_restore)
     assert body.service is not None
     return ContainerDeath(body.service)
 
 
-class _Kill(Verb[Victim]):
+def engine_needs(body: KillVictim) -> tuple[str, ...]:
+    """What hosts must be able to do for it."""
+    if body.engine is None:
+        return ()
+    return ("engine", "live-restore") if body.live_restore else ("engine",)
+
+
+class _Kill(Verb[KillVictim]):
     name = "kill"
-    model = Victim
-    form = "`kill: {daemon: a}`, `{host: a}`, `{service: s}`"
+    model = KillVictim
+    form = "`kill: {daemon: a}`, `{host: a}`, `{engine: a}`, `{service: s}`"
     about = (
-        "SIGKILL to the overlay's daemon (also `kill: a`), power off a host, or kill containers; with `for` they start "
-        "again by themselves"
+        "SIGKILL to the overlay's daemon (also `kill: a`), power off a host, SIGKILL to its container engine (see "
+        "below), or kill containers; with `for` they start again by themselves"
     )
+    needs = ("engine", "live-restore")
     takes_for = "lasts"
     changes = "both"
     moves = True
     launches = "again"
     odds = 10
 
-    def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
+    def check(self, where: Where, body: KillVictim, known: Known) -> Iterator[Problem]:
         yield from check_victim(self.name, where, body, known)
 
-    def plan(self, body: Victim, planning: Planning) -> Fault:
+    def needed(self, body: KillVictim) -> tuple[str, ...]:
+        return engine_needs(body)
+
+    def plan(self, body: KillVictim, planning: Planning) -> Fault:
         return death_of(body)
 
     def draw(self, chance: Chance) -> Drawn | None:

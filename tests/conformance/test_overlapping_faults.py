@@ -58,6 +58,15 @@ SCHEDULES = {
   - kill: {host: b, for: 900ms}
   - kill: {service: web, for: 600ms}
 """,
+    "an engine, its host, its daemon and a container": """
+  - kill: {engine: b, for: 1500ms}
+  - kill: {engine: b, for: 500ms}
+  - kill: {daemon: b, for: 1s}
+  - wait: 200ms
+  - kill: {host: b, for: 600ms}
+  - pause: {service: one, for: 900ms}
+  - kill: {engine: a, for: 400ms}
+""",
     "what was removed and restarted meanwhile": """
   - kill: {host: b}
   - scale: {service: web, to: 0}

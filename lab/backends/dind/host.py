@@ -25,6 +25,22 @@ _BOOT = 60.0
 """Seconds that a host's engine may need, on a machine that is busy with many of them."""
 
 
+_END_ENGINE = """\
+pid=$(pidof dockerd) || { echo 'no Docker Engine runs' >&2; exit 1; }
+touch /run/lab-engine-held
+kill -"$1" $pid
+while kill -0 $pid 2> /dev/null; do sleep 0.02; done
+"""
+_START_ENGINE = """\
+config=/etc/docker/daemon.json
+sed 's/"live-restore": *[a-z]*/"live-restore": '"$1"/ $config > $config.once
+rm -f /run/lab-engine-held
+until curl -s -f --unix-socket /run/docker.sock http://engine/_ping > /dev/null; do sleep 0.02; done
+rm $config.once
+"""
+"""Only this once without `live-restore`: an engine that ends by other means leaves its containers alone."""
+
+
 class HostAccess(Protocol):
     """How the runner gets at what is inside of a host."""
 
@@ -146,6 +162,21 @@ class DindHost(ObservedHost):
                 container.wait(timeout=30)
 
         await asyncio.gather(asyncio.to_thread(work), self._fabric.unplug(self.name))
+
+    # The engine
+
+    async def end_engine(self, number: int, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`: `dockerd` alone; containerd's shims hold the containers until it is back."""
+        await self._engine_command(_END_ENGINE, str(number))
+
+    async def start_engine(self, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`."""
+        await self._engine_command(_START_ENGINE, str(live_restore).lower())
+
+    async def _engine_command(self, script: str, *words: str) -> None:
+        result = await self.exec(["sh", "-c", script, "sh", *words], timeout=_BOOT)
+        if result.code:
+            raise LabError(f"the engine of {self.name}: {result.err.strip() or await self._log()}")
 
     # Commands
 

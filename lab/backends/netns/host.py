@@ -7,6 +7,7 @@ are reached through its disk, which the runner sees. Knows nothing of scenarios 
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -113,20 +114,21 @@ class NetnsHost(ObservedHost):
 
     async def kill_daemon(self) -> None:
         """`kill -9` of the overlay's daemon, which is found through its control socket."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(self.weave_socket)
-                pid = peer_pid(connection)
-            except OSError:
-                pid = 0
-        if pid <= 1:
+        if not await _end(self.weave_socket, signal.SIGKILL):
             raise LabError(f"no overlay daemon runs on {self.name}")
-        pidfd = os.pidfd_open(pid)
-        try:
-            os.kill(pid, 9)
-            await _readable(pidfd)
-        finally:
-            os.close(pidfd)
+
+    async def end_engine(self, number: int, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`: the engine is found through its socket. Its containers end with it."""
+        self._powered()
+        if not await _end(self._docker.path, number):
+            raise LabError(f"no container engine runs on {self.name}")
+
+    async def start_engine(self, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`."""
+        call, words = "lab.backends.netns.init:engine_again", [self.name, self._plan.bridge]
+        done = await self._spawner.collect(host=self._powered(), call=call, argv=words, env=self._plan.env, timeout=60)
+        if done.code:
+            raise LabError(done.err.strip() or f"the container engine of {self.name} did not come up")
 
     async def disturb(self, *words: str) -> None:
         """See `ObservedHost`: the runner sees the host's files."""
@@ -181,6 +183,25 @@ class NetnsHost(ObservedHost):
         if word.startswith(init.FAILED):
             raise LabError(f"host {self.name} did not come up:\n{word.removeprefix(init.FAILED).decode()}")
         raise LabError(f"host {self.name} died while it came up")
+
+
+async def _end(path: str, number: int) -> bool:
+    """Send a signal to the process that listens at a socket, and wait for its end; False: there is none."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+            pid = peer_pid(connection)
+        except OSError:
+            return False
+    if pid <= 1:
+        return False
+    pidfd = os.pidfd_open(pid)
+    try:
+        os.kill(pid, number)
+        await _readable(pidfd)
+    finally:
+        os.close(pidfd)
+    return True
 
 
 async def _readable(fd: int) -> None:

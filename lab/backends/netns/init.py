@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -93,11 +94,25 @@ def _batch(argv: list[str], text: str) -> None:
         raise OSError(f"{' '.join(argv)}: {done.stderr.strip()}\n{text}")
 
 
-def _start_engine(plan: HostPlan, channel: socket.socket) -> None:
+def engine_again(argv: Sequence[str]) -> int:
+    """Start the engine of a host whose engine was ended: `argv` is the host's name and its bridge's address.
+
+    To be run in the host; the engine goes on when this ends, as a child of the host's init."""
+    name, bridge = argv
+    try:
+        _start_engine(HostPlan(name=name, disk="", bridge=bridge), None)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _start_engine(plan: HostPlan, channel: socket.socket | None) -> None:
     """Fork the container engine and wait until it answers on its socket."""
     pid = os.fork()
     if pid == 0:
-        channel.close()
+        if channel is not None:
+            channel.close()
         os.setsid()
         _serve_engine(plan)
     deadline = time.monotonic() + _ENGINE_DEADLINE
@@ -125,16 +140,12 @@ def _serve_engine(plan: HostPlan) -> NoReturn:
         os.dup2(log, 2)
         os.close(log)
         set_process_name("lab-engine")
-        from lab.engine import serve_engine
+        from lab.engine import serve_engine, until_signalled
 
-        asyncio.run(
-            serve_engine(
-                hostname=plan.name,
-                socket_path=ENGINE_SOCKET,
-                state_dir=ENGINE_STATE,
-                bridge_address=plan.bridge,
-            ),
+        service = serve_engine(
+            hostname=plan.name, socket_path=ENGINE_SOCKET, state_dir=ENGINE_STATE, bridge_address=plan.bridge
         )
+        asyncio.run(until_signalled(service))
         code = 0
     except BaseException:
         traceback.print_exc()

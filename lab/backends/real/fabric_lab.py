@@ -228,9 +228,9 @@ def underlay_of(scenario: Resolved) -> Underlay:
     )
 
 
-def refusals(scenario: Resolved, backend: str) -> list[str]:
+def refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str] = {}) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
-    reasons = [*step_refusals(scenario, backend, {}), *_nat_refusals(scenario)]
+    reasons = [*step_refusals(scenario, backend, lacking), *_nat_refusals(scenario)]
     plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
     reasons += [
         f"underlay: {count:,} hosts are in the network {network}, and a bridge of Linux has {_PORTS:,} ports; "

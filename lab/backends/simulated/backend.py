@@ -5,6 +5,7 @@ scenario, seed and code: no clock, no randomness and no file of this machine has
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -32,6 +33,9 @@ from lab.this_machine import free_memory
 __all__ = ["SimBackend", "SimLab"]
 
 T = TypeVar("T")
+
+# What daemons note of their engines is for the log of a host; here it would be on the terminal of whoever plays.
+logging.getLogger("overlay.docker").addHandler(logging.NullHandler())
 
 
 class SimLab:

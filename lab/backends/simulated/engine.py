@@ -18,7 +18,7 @@ from lab.scenario.engine_pools import DEFAULT
 from lab.scenario.model import PROCESS
 from lab.scenario.names import HOST_NAME, unfit_for_container
 from overlay.docker.engine_facts import Container, EngineEvent
-from overlay.errors import UsageError
+from overlay.errors import EnvironmentProblem, UsageError
 from overlay.policy.names import labels_of
 
 _FIRST_PORT = 32768
@@ -81,15 +81,18 @@ class SimEngine:
         self._port_of = port_of
         self._changed = changed
         self._made = 0
-        self._listeners: list[asyncio.Queue[EngineEvent]] = []
+        self._listeners: list[asyncio.Queue[EngineEvent | None]] = []
         self._published: dict[int, tuple[str, int]] = {}
         """Port of the host -> container, port inside."""
         self.containers: dict[str, SimContainer] = {}
+        self.answers = True
+        """It runs; its containers may without it."""
 
     # --- overlay.docker.engine.EngineClient ---------------------------------------------------------------------------
 
     async def create(self, body: Mapping[str, Any], name: str = "") -> str:
         """Make a container; returns its id. Raises `UsageError`."""
+        self._must_answer()
         image = str(body.get("Image") or "")
         if find(image) is None:
             raise UsageError(f"no such image: {image}; the lab has {', '.join(IMAGES)}")
@@ -109,6 +112,7 @@ class SimEngine:
 
     async def inspect(self, reference: str) -> Container:
         """One container by id, prefix of an id, or name. Raises `UsageError` for none."""
+        self._must_answer()
         found = self.find(reference)
         return Container(
             id=found.id,
@@ -121,14 +125,17 @@ class SimEngine:
 
     async def list(self) -> list[str]:
         """Ids of all containers, stopped ones too."""
+        self._must_answer()
         return list(self.containers)
 
     async def running(self) -> tuple[str, ...]:
         """Ids of all running containers."""
+        self._must_answer()
         return tuple(each.id for each in self.containers.values() if each.running)
 
     async def start(self, container: str) -> None:
         """Start a container."""
+        self._must_answer()
         found = self.find(container)
         if found.running:
             return
@@ -146,23 +153,27 @@ class SimEngine:
 
     async def kill(self, container: str) -> None:
         """Kill a container at once."""
+        self._must_answer()
         self._stop(self.find(container))
 
     async def remove(self, container: str) -> None:
         """Remove a container, running or not."""
+        self._must_answer()
         found = self.find(container)
         self._stop(found)
         del self.containers[found.id]
         self._tell("destroy", found)
 
     async def events(self) -> AsyncIterator[EngineEvent]:
-        """Container events from now on, after one `connected`."""
-        queue: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        """Container events from now on, after one `connected`. Ends when the engine goes away."""
+        if not self.answers:
+            return
+        queue: asyncio.Queue[EngineEvent | None] = asyncio.Queue()
         self._listeners.append(queue)
         try:
             yield EngineEvent("connected", "")
-            while True:
-                yield await queue.get()
+            while (event := await queue.get()) is not None:
+                yield event
         finally:
             self._listeners.remove(queue)
 
@@ -183,6 +194,16 @@ class SimEngine:
         """The container whose first process that is."""
         return next((found for found in self.containers.values() if found.pid == pid > 0), None)
 
+    def end(self) -> None:
+        """The engine ends; its containers go on."""
+        self.answers = False
+        for queue in self._listeners:
+            queue.put_nowait(None)
+
+    def begin(self) -> None:
+        """It answers again."""
+        self.answers = True
+
     def power_off(self) -> None:
         """All die, and nobody is told."""
         self._published.clear()
@@ -193,7 +214,8 @@ class SimEngine:
         self._changed()
 
     async def request(self, method: str, path: str, body: str) -> tuple[int, str]:
-        """What the lab asks over the engine's socket: (status, text)."""
+        """What the lab asks over the engine's socket: (status, text). Raises `EnvironmentProblem` without an engine."""
+        self._must_answer()
         what, _, query = path.partition("?")
         name, _, verb = what.partition("/containers/")[2].partition("/")
         try:
@@ -219,6 +241,10 @@ class SimEngine:
         except UsageError as error:
             return 404, str(error)
         return 204, ""
+
+    def _must_answer(self) -> None:
+        if not self.answers:
+            raise EnvironmentProblem(f"the container engine does not answer at {self.path}: start it")
 
     def _described(self, container: SimContainer) -> dict[str, Any]:
         ports: dict[str, Any] = {}

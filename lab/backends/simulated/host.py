@@ -189,6 +189,25 @@ class SimHost:
             self._peer.go_on()
             self._going.set()
 
+    async def end_engine(self, number: int, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`. Asked to end it takes its containers along; killed it leaves them alone."""
+        if number != SIGKILL and not live_restore:
+            await self._end_containers()
+        self.engine.end()
+
+    async def start_engine(self, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`."""
+        await self._pass(START)
+        if not live_restore:
+            await self._end_containers()
+        self.engine.begin()
+
+    async def _end_containers(self) -> None:
+        """All die, and nobody is told: the daemon finds out when it hears of the engine again."""
+        for container in [found.id for found in self.engine.containers.values() if found.running]:
+            self.kernel.unplug(container)
+        self.engine.power_off()
+
     @property
     def daemon_stopped(self) -> bool:
         """The daemon is there and gets no turns."""
@@ -213,6 +232,7 @@ class SimHost:
         if self._peer.powered:
             raise LabError(f"host {self.name} is running already")
         await self._pass(BOOT)
+        self.engine.begin()
         self._peer.power_on()
         self.reach.changed()
 
@@ -263,6 +283,8 @@ class SimHost:
         if not self._peer.powered:
             raise LabError(f"host {self.name} is switched off")
         if container:
+            if not self.engine.answers:
+                raise LabError(f"the container engine of {self.name} does not answer")
             try:
                 found = self.engine.find(container)
             except UsageError as error:

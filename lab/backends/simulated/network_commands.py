@@ -16,6 +16,7 @@ from lab.backends.simulated.commands import CommandPlace, Program, run_argv
 from lab.contracts.lab import CommandResult
 from lab.images.dummy_http import greeting
 from lab.sim.filters import NULL, BadUse, options_of
+from overlay.errors import EnvironmentProblem
 
 __all__ = ["NETWORK", "HttpFetch", "NetworkPlace", "ShownInterface"]
 
@@ -234,7 +235,10 @@ async def _hostname(place: CommandPlace, argv: Sequence[str], stdin: str) -> Com
 
 async def _engine(place: CommandPlace, argv: Sequence[str], stdin: str) -> CommandResult:
     """The lab's own client of the container engine (`lab.host_engine.CLIENT`)."""
-    status, text = await cast(NetworkPlace, place).engine(argv[3], argv[4], argv[5] if len(argv) > 5 else "")
+    try:
+        status, text = await cast(NetworkPlace, place).engine(argv[3], argv[4], argv[5] if len(argv) > 5 else "")
+    except EnvironmentProblem as error:
+        return CommandResult(1, "", f"{error}\n")
     return CommandResult(0, f"{status}\n{text}", "")
 
 

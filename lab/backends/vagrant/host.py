@@ -38,6 +38,24 @@ modprobe vxlan 2>/dev/null || true
 """
 
 
+_END_ENGINE = """\
+pid=$(systemctl show --property MainPID --value docker)
+[ "$pid" -gt 0 ] || {{ echo 'no Docker Engine runs' >&2; exit 1; }}
+systemctl mask --runtime --quiet docker.service docker.socket
+kill -{number} $pid
+while kill -0 $pid 2> /dev/null; do sleep 0.1; done
+"""
+_START_ENGINE = """\
+config=/etc/docker/daemon.json
+sed -i 's/"live-restore": *[a-z]*/"live-restore": {live_restore}/' $config
+systemctl unmask --runtime --quiet docker.service docker.socket
+systemctl reset-failed docker.service docker.socket 2> /dev/null || true
+systemctl start docker.socket docker.service
+sed -i 's/"live-restore": *[a-z]*/"live-restore": true/' $config
+"""
+"""Without `live-restore` only this once: an engine that ends by other means leaves its containers alone."""
+
+
 class Machines(Protocol):
     """The machines of a lab, whatever runs them. All of it raises `LabError` that names the machine."""
 
@@ -220,6 +238,18 @@ class VagrantHost(ObservedHost):
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
         """See `lab.contracts.lab.Adjustable`; scenarios that want it are refused."""
         raise LabError(f"the disk of {self.name} cannot be disturbed: a hypervisor's disks have no such knob")
+
+    # The engine
+
+    async def end_engine(self, number: int, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`: masked, so that neither systemd nor its socket starts it again."""
+        self._powered()
+        await self._guest.shell(_END_ENGINE.format(number=number))
+
+    async def start_engine(self, *, live_restore: bool) -> None:
+        """See `lab.contracts.lab.Engined`."""
+        self._powered()
+        await self._guest.shell(_START_ENGINE.format(live_restore=str(live_restore).lower()))
 
     # Commands
 

@@ -128,7 +128,7 @@ def test_all_problems_come_at_once_with_their_places() -> None:
         ("{launch: all, run: all}", "found launch, run, expected exactly one verb"),
         ("{at: 5s}", "found none of them, expected exactly one verb"),
         ("{wait: 1s, for: 1s}", "found `for` with wait"),
-        ("kill: {}", "expected exactly one of daemon, host, service"),
+        ("kill: {}", "expected exactly one of daemon, host, engine, service"),
         ("kill: {service: t}", "found 't', expected a service: s"),
         ("kill: {host: c}", "found 'c', expected a host: a, b"),
         ("partition: {groups: [[a], [a]]}", "found 'a' twice, expected each host in one group"),

@@ -23,7 +23,13 @@ def test_an_overlay_without_daemons_has_fewer():
 
 
 def test_names_of_hosts_and_services_are_choices():
-    assert kinds(WEAVE["kill"]) == {"daemon": "host", "host": "host", "service": "service"}
+    assert kinds(WEAVE["kill"]) == {
+        "daemon": "host",
+        "host": "host",
+        "service": "service",
+        "engine": "host",
+        "live_restore": "switch",
+    }
     assert kinds(WEAVE["run"])["services"] == "services"
     assert kinds(WEAVE["reset"])["hosts"] == "hosts"
 
