@@ -117,6 +117,7 @@ sessions: setup           ## eleven sessions by hand in standing labs, saved and
 schema: setup             ## write docs/scenario.schema.json and the table of steps in docs/scenarios.md again
 	@$(PY) -m lab.cli schema > docs/scenario.schema.json
 	@$(PY) -m lab.kinds.reference docs/scenarios.md
+	@$(PY) -m lab.kinds.constants docs/constants.md
 	@$(PY) -m lab.api.verbs > lab/api/verb_methods.pyi
 
 man: setup                ## write the manual pages man/*.1 from the commands' definitions

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from overlay.env import MILLISECOND, SECOND
+from overlay.tuning import STANDARD, Tuning
 
 PeerName = str
 """A peer's name: six bytes in hex, colon separated and lower case, as `7a:9f:eb:b6:0c:6e`. Stable across restarts."""
@@ -105,3 +106,5 @@ class Config(Struct, frozen=True, kw_only=True):
     """Between two UDP beacons to one peer that was lost: the first that arrives ends the wait of the re-dial."""
     hold: int = 300 * SECOND
     """How long what is known of a peer that went away without a farewell is kept (forwarding entries, records)."""
+    tuning: Tuning = STANDARD
+    """All other timers of the protocol."""

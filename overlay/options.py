@@ -17,6 +17,7 @@ from overlay.config import Config
 from overlay.env import SECOND
 from overlay.errors import ConfigError, UsageError
 from overlay.ranges import reserved
+from overlay.tuning import Tuning, constants, senseless, shown
 
 __all__ = [
     "TUNING",
@@ -32,7 +33,7 @@ WIREGUARD_PROGRAM = "wireguard-go"
 WIREGUARD_MODES = ("auto", "off", WIREGUARD_PROGRAM)
 """Of `--wireguard`: the kernel's if it has it; none; the program."""
 
-TUNING = ("gossip_interval", "flush_delay", "beat_interval", "beat_losses", "beacon_interval", "hold")
+TUNING = ("gossip_interval", "flush_delay", "beat_interval", "beat_losses", "beat_budget", "beacon_interval", "hold")
 """Options for experiments, as `Config` has them."""
 
 
@@ -87,8 +88,11 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
     flush_delay: int = 0
     beat_interval: int = 0
     beat_losses: int = 0
+    beat_budget: int = 0
     beacon_interval: int = 0
     hold: int = 0
+    tuning: dict[str, int] = {}
+    """Fields of `overlay.tuning.Tuning` that were given; times in nanoseconds."""
 
     def config(self, name: str, nickname: str) -> Config:
         """The node's configuration; `name` and `nickname` stand in where none was given. Raises `ConfigError`."""
@@ -106,6 +110,7 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"--ipalloc-range {universe}: no container can have an address of it: {why}")
         if subnet.version != universe.version or not subnet.subnet_of(universe):  # type: ignore[arg-type]
             raise ConfigError(f"--ipalloc-default-subnet {subnet} is not within the range {universe}")
+        tuning = _tuning(self.tuning)
         try:
             peers = tuple(parse_target(peer, self.port) for peer in self.peers)
         except UsageError as error:
@@ -130,8 +135,20 @@ class LaunchOptions(Struct, frozen=True, kw_only=True):
             dns_ttl=self.dns_ttl,
             default_deny=self.default_deny,
             mtu=self.mtu,
+            tuning=tuning,
             **{field: value for field in TUNING if (value := getattr(self, field))},
         )
+
+
+def _tuning(given: Mapping[str, int]) -> Tuning:
+    """The protocol's other timers. Raises `ConfigError`."""
+    for name in given:
+        if name not in constants():
+            raise ConfigError(f"found the timer {name!r}, expected one that docs/constants.md lists")
+    tuning = Tuning(**given)
+    if why := senseless(tuning):
+        raise ConfigError(why)
+    return tuning
 
 
 def _subnets(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -163,12 +180,21 @@ def _init(text: str) -> tuple[Literal["consensus", "seed", "observer"], tuple[st
 
 def differences(running: Struct, asked: Struct) -> list[str]:
     """How `asked` differs from what runs, one phrase for each option; a password is not told."""
-    ours, theirs = asdict(running), asdict(asked)
+    ours, theirs = _flat(running), _flat(asked)
     return [
         f"--{key.replace('_', '-')} is {_show(key, ours[key])}, asked for {_show(key, theirs[key], other=True)}"
-        for key in ours
+        for key in dict.fromkeys((*ours, *theirs))
         if ours[key] != theirs[key] and key != "resume"
     ]
+
+
+def _flat(options: Struct) -> dict[str, object]:
+    """Option -> value, the other timers with their defaults."""
+    found = asdict(options)
+    given = found.pop("tuning", {})
+    if isinstance(options, LaunchOptions):
+        found |= {name: given.get(name, constant.default) for name, constant in constants().items()}
+    return found
 
 
 def _show(key: str, value: object, other: bool = False) -> str:
@@ -176,8 +202,16 @@ def _show(key: str, value: object, other: bool = False) -> str:
         return ("another one" if other else "set") if value else "(none)"
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "(none)"
+    if (constant := constants().get(key)) is not None and isinstance(value, int):
+        return shown(constant, value)
     if key in (*TUNING, "dns_fallback_timeout") and isinstance(value, int):
-        return "(default)" if not value else str(value) if key == "beat_losses" else f"{value / SECOND:g}s"
+        return (
+            "(default)"
+            if not value
+            else str(value)
+            if key in ("beat_losses", "beat_budget")
+            else f"{value / SECOND:g}s"
+        )
     return str(value) if value != "" else "(default)"
 
 

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from overlay.addresses import parse_peer_name
 from overlay.cli.original import refuse_flag
@@ -10,7 +11,8 @@ from overlay.cli.variables import from_environment
 from overlay.cli.words import Usage, engine_socket, host_names, nearest, number
 from overlay.env import MILLISECOND, SECOND
 from overlay.errors import ConfigError, UsageError
-from overlay.options import WIREGUARD_MODES, LaunchOptions
+from overlay.options import TUNING, WIREGUARD_MODES, LaunchOptions
+from overlay.tuning import Constant, constants
 
 __all__ = ["HELP", "is_given", "known_flags", "parse_launch"]
 
@@ -57,8 +59,10 @@ For experiments (docs/design.md says how they belong together); a TIME is writte
   --flush-delay TIME                how long news for one neighbour is held back to be sent together (2ms)
   --beat-interval TIME              between two heartbeats on one connection (1s)
   --beat-losses N                   heartbeats missed before a connection is closed (4)
+  --beat-budget N                   heartbeats a second that one peer sends at most, on all connections (32)
   --beacon-interval TIME            between two beacons to a peer that was lost (400ms)
   --hold TIME                       how long what is known of a peer that went silently is kept (5m)
+All other timers of the protocol are flags too, with limits: docs/constants.md.
 
 The proxy's flags are taken too: `weave help launch-proxy`.
 Variables, where no flag says otherwise: WEAVE_PASSWORD, WEAVE_MTU, WEAVE_PORT, WEAVE_NO_FASTDP, WEAVE_HTTP_ADDR and
@@ -91,6 +95,7 @@ _NUMBERS = {
     "dns-ttl": ("dns_ttl", 0, 86_400),
     "init-peer-count": ("ipalloc_init", 1, 10_000),
     "beat-losses": ("beat_losses", 2, 100),
+    "beat-budget": ("beat_budget", 1, 100_000),
 }
 _TIMES = {
     "gossip-interval": ("gossip_interval", 10 * MILLISECOND),
@@ -101,8 +106,14 @@ _TIMES = {
     "dns-fallback-timeout": ("dns_fallback_timeout", 100 * MILLISECOND),
 }
 """Flag -> field, and the shortest time that makes sense."""
-_UNITS = {"ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_OTHERS = {constant.flag: constant for constant in constants().values()}
+"""Timers and counts that are no fields of their own."""
+_UNITS = {"us": MILLISECOND // 1000, "ms": MILLISECOND, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
 _LONGEST = 24 * 3600 * SECOND
+BOUNDS: dict[str, tuple[Literal["time", "count"], int, int]] = {
+    field: ("time", low, _LONGEST) for field, low in _TIMES.values() if field in TUNING
+} | {field: ("count", low, high) for field, low, high in _NUMBERS.values() if field in TUNING}
+"""The timers with a field of their own: what each is counted in, and its limits."""
 _SWITCHES = {
     "default-deny": "default_deny",
     "no-discovery": "no_discovery",
@@ -129,7 +140,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 def known_flags() -> tuple[str, ...]:
     """All flags of a scenario's options, in today's spelling, without dashes; a switch without its `no-`."""
     switches = (switch.removeprefix("no-") for switch in _SWITCHES if switch != "in-container")
-    return (*_TEXT, *_NUMBERS, *_TIMES, *switches)
+    return (*_TEXT, *_NUMBERS, *_TIMES, *_OTHERS, *switches)
 
 
 def is_given(flag: str, words: Sequence[str]) -> bool:
@@ -158,9 +169,9 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
                 raise Usage(f"{word}: expected no value")
             found[_SWITCHES[key]] = value != "false"
             continue
-        if key not in _TEXT and key not in _NUMBERS and key not in _TIMES:
+        if key not in _TEXT and key not in _NUMBERS and key not in _TIMES and key not in _OTHERS:
             refuse_flag(word, key)
-            known = (*_TEXT, *_NUMBERS, *_TIMES, *_SWITCHES, *_OLD)
+            known = (*_TEXT, *_NUMBERS, *_TIMES, *_OTHERS, *_SWITCHES, *_OLD)
             raise Usage(
                 f"launch has no flag `{word}`{nearest(key, known, dashes=True)} (`weave help launch` lists all)"
             )
@@ -176,6 +187,8 @@ def parse_launch(words: Sequence[str], environment: Mapping[str, str]) -> Launch
         elif key in _TIMES:
             field, low = _TIMES[key]
             found[field] = _time(word, value, low)
+        elif key in _OTHERS:
+            found["tuning"] = {**found.get("tuning", {}), _OTHERS[key].name: _other(word, value, _OTHERS[key])}
         elif key == "trusted-subnets":
             found["trusted_subnets"] = tuple(_whole(part.strip()) for part in value.split(",") if part.strip())
         elif key == "dns-listen-address":
@@ -265,10 +278,20 @@ def _dns_address(text: str) -> str:
     return host
 
 
-def _time(flag: str, text: str, low: int) -> int:
+def _other(flag: str, text: str, constant: Constant) -> int:
+    if constant.unit == "count":
+        return number(flag, text, constant.low, constant.high)
+    return _time(flag, text, constant.low, constant.high)
+
+
+def _time(flag: str, text: str, low: int, high: int = _LONGEST) -> int:
     """Nanoseconds of `500ms`, `1.5s`, `2m`."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", text)
-    value = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if not low <= value <= _LONGEST:
-        raise Usage(f"{flag} {text}: expected a time from {low // MILLISECOND}ms to 24h, as 500ms, 15s or 2m")
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)(us|ms|s|m|h)", text)
+    value = round(float(match[1]) * _UNITS[match[2]]) if match else -1
+    if not low <= value <= high:
+        least, most = (
+            f"{low / MILLISECOND:g}ms",
+            f"{high // _UNITS['h']}h" if high >= _UNITS["h"] else f"{high // SECOND}s",
+        )
+        raise Usage(f"{flag} {text}: expected a time from {least} to {most}, as 500ms, 15s or 2m")
     return value

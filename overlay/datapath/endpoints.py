@@ -16,7 +16,7 @@ from overlay.datapath.announcer import Announcer
 from overlay.datapath.claims import Arbiter, EndpointClaim, EndpointId, Standing
 from overlay.datapath.plan import ForwardingPlan
 from overlay.effects import Broadcast, Effect, Log, Notify, Persist, SetSecurePeers, SetSources
-from overlay.env import MILLISECOND, SECOND
+from overlay.env import MILLISECOND
 from overlay.errors import UsageError
 from overlay.inputs import (
     Attached,
@@ -47,27 +47,22 @@ from overlay.wire.origins import (
 
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"
-NEWCOMER = SECOND // 2
-"""The same for a peer that was not reached before: most are connected with at once."""
-DETOUR = 3 * SECOND
-"""How long after a connection is lost traffic waits before it goes over others: they may be about to lose it too."""
 GRAIN = 50 * MILLISECOND
 """What waits for one of the two ends at multiples of it, so that many who came one after another are one wake."""
-RECOVERY = 10 * SECOND
-"""After a restart, how long ports of the earlier life are announced without being attached again."""
 
 
 class Endpoints:
     """The data path's core of one peer.
 
     Ports that were attached before a restart are announced again at once, so that no peer's forwarding flickers; those
-    that are not `Attached` again within `RECOVERY` are taken back.
+    that are not `Attached` again within `endpoint_recovery` are taken back.
     """
 
     def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes], arbiter: Arbiter) -> None:
         self._config = config
         self._own = config.name
-        self.channel = OriginMap(CHANNEL, config.name, uid)
+        self._newcomer, self._patience = config.tuning.detour_newcomer, config.tuning.detour_lost
+        self.channel = OriginMap(CHANNEL, config.name, uid, config.tuning)
         self._plan = ForwardingPlan(config.name, arbiter)
         self._announcer = Announcer()
         self._stored: list[EndpointValue] = []
@@ -90,8 +85,8 @@ class Endpoints:
         self._pathless_since: dict[PeerName, int] = {}
         self._newcomers: dict[PeerName, int] = {}
         self._lost: dict[PeerName, int] = {}
-        """Since when a peer in reach has no connection: after `NEWCOMER` or `DETOUR` its frames go over others. Both in
-        the order of time; a peer is in one of them at most."""
+        """Since when a peer in reach has no connection: after `detour_newcomer` or `detour_lost` its frames go over
+        others. Both in the order of time; a peer is in one of them at most."""
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
@@ -109,7 +104,7 @@ class Endpoints:
         }
 
     def start(self, now: int) -> list[Effect]:
-        """Announce the ports of the earlier life, until they are attached again or `RECOVERY` is over."""
+        """Announce the ports of the earlier life, until they are attached again or `endpoint_recovery` is over."""
         for value in self._stored:
             claim = _claim.of(value)
             if claim is not None:
@@ -117,7 +112,7 @@ class Endpoints:
                 self.channel.put(value.container, value)
                 self._plan.announce(self._own, value.container, claim)
         if self._unconfirmed:
-            self._recovery_at = now + RECOVERY
+            self._recovery_at = now + self._config.tuning.endpoint_recovery
         effects = self._plan.flush()
         self._plan.take_news()  # told in the earlier life
         return effects
@@ -166,8 +161,8 @@ class Endpoints:
         for since, delay in (
             (self._unreachable_since, hold),
             (self._pathless_since, hold),
-            (self._newcomers, NEWCOMER),
-            (self._lost, DETOUR),
+            (self._newcomers, self._newcomer),
+            (self._lost, self._patience),
         ):
             if since:  # the delay is the same for all: the first that began ends first
                 due = next(iter(since.values())) + delay
@@ -231,7 +226,7 @@ class Endpoints:
         for change in input.changes:
             self._left.pop(change.origin, None)
             if self._plan.host(change.origin) is None and change.origin in self._reachable:
-                self._detour(change.origin, now, NEWCOMER)
+                self._detour(change.origin, now, self._newcomer)
         effects = self._announce(input.changes)
         effects.extend(self._plan.flush())
         return effects
@@ -265,7 +260,11 @@ class Endpoints:
             effects.extend(self._announce(changes))
             self._plan.stand(peer, Standing.REACHABLE)
             if peer not in self._paths:
-                self._detour(peer, now, DETOUR if self._plan.host(peer) else NEWCOMER)
+                self._detour(
+                    peer,
+                    now,
+                    self._patience if self._plan.host(peer) else self._newcomer,
+                )
         for peer in sorted(before - after):
             self.channel.retire(peer)
             if peer in self._left:
@@ -299,7 +298,7 @@ class Endpoints:
             else:
                 self._pathless_since[peer] = now
                 if peer in self._reachable:
-                    self._detour(peer, now, DETOUR)
+                    self._detour(peer, now, self._patience)
         return self._plan.flush()
 
     def _carriers_changed(self, input: CarriersChanged, now: int) -> list[Effect]:
@@ -311,7 +310,7 @@ class Endpoints:
     def _detour(self, peer: PeerName, now: int, delay: int) -> None:
         """Let frames for `peer` go over others when it has had no connection for `delay`, one of the two."""
         self._detoured(peer)
-        (self._newcomers if delay == NEWCOMER else self._lost)[peer] = now + -now % GRAIN
+        (self._newcomers if delay == self._newcomer else self._lost)[peer] = now + -now % GRAIN
 
     def _detoured(self, peer: PeerName) -> None:
         """There is nothing to wait for any more."""
@@ -364,7 +363,7 @@ class Endpoints:
         for peer in _expired(self._pathless_since, now - self._config.hold):
             self._plan.move(peer, None)
             self._no_sender(peer)
-        for moved in _expired(self._newcomers, now - NEWCOMER) + _expired(self._lost, now - DETOUR):
+        for moved in _expired(self._newcomers, now - self._newcomer) + _expired(self._lost, now - self._patience):
             if moved in self._reachable and moved not in self._paths:
                 self._pathless_since.pop(moved, None)
                 self._place(moved)

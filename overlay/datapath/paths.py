@@ -15,32 +15,14 @@ from overlay.config import Config, PeerName
 from overlay.datapath.sleeve import HEADER
 from overlay.datapath.vxlan import INNER_ETHERNET, TUNNEL_TAG, mtu_of
 from overlay.effects import Effect, Log, Notify, ResizeTunnel, SendProbe
-from overlay.env import MILLISECOND, SECOND, Random
+from overlay.env import SECOND, Random
 from overlay.inputs import CarriersChanged, Input, Neighbour, NeighboursChanged, ProbeHeard, TrafficSeen, Wake
 from overlay.timers import Timers
+from overlay.tuning import Tuning
 
-BUSY_INTERVAL: Final = 700 * MILLISECOND
-IDLE_INTERVAL: Final = 10 * SECOND
-FAILED_INTERVAL: Final = 2 * SECOND
-BUSY_FOR: Final = 5 * SECOND
-"""How long a neighbour counts as busy after traffic was seen."""
-BUDGET: Final = 8
-"""Probes a second that idle paths may cost a peer, all together."""
-BUSY_BUDGET: Final = 32
-TOGETHER: Final = 2 * SECOND
-"""Probes of idle paths wait for each other for so long, so that a peer wakes for some at once and not for each."""
-TIMEOUT: Final = 250 * MILLISECOND
-"""No answer after this, or after three times what answers usually take, is a miss."""
-MAX_TIMEOUT: Final = 2 * SECOND
-MISSES: Final = 4
-"""In a row: the path has failed."""
-LOSSY: Final = 6
-"""Of the last sixteen: the path is too lossy, though it answers."""
 ANSWERS: Final = 4
 """In a row: a path that had failed works again; doubled with each failure that follows soon."""
 MAX_ANSWERS: Final = 32
-RAISE_INTERVAL: Final = 10 * SECOND
-"""How often a tunnel with smaller packets than it wants tries the full size again."""
 LADDER: Final = (1400, 1300, 1260, 1200, 1172, 1100, 1000, 900, 800, 700, 600, 548)
 """Sizes (UDP payload) tried at the same time when the wanted one gets no answer: usual links', and down to what every
 IPv4 link should take (576 bytes, RFC 1122, 3.3.3)."""
@@ -106,9 +88,10 @@ class TunnelState(Enum):
 class _Prober:
     """Probes of one path under way, and how long answers take."""
 
-    __slots__ = ("asked", "due", "history", "misses", "round_trip", "streak", "waiting")
+    __slots__ = ("_tuning", "asked", "due", "history", "misses", "round_trip", "streak", "waiting")
 
-    def __init__(self, due: int) -> None:
+    def __init__(self, due: int, tuning: Tuning) -> None:
+        self._tuning = tuning
         self.due = due
         self.waiting: tuple[int, int] | None = None
         """When the probe that counts was sent, and when it counts as missed."""
@@ -122,13 +105,13 @@ class _Prober:
 
     @property
     def timeout(self) -> int:
-        return min(max(TIMEOUT, 3 * self.round_trip), MAX_TIMEOUT)
+        return min(max(self._tuning.probe_timeout, 3 * self.round_trip), self._tuning.probe_timeout_max)
 
     def ask(self, nonce: int, size: int, now: int) -> None:
         while len(self.asked) >= 32:
             del self.asked[next(iter(self.asked))]
         self.asked[nonce] = (now, size)
-        self.waiting = (now, now + (self.timeout if self.round_trip else 2 * TIMEOUT))
+        self.waiting = (now, now + (self.timeout if self.round_trip else 2 * self._tuning.probe_timeout))
 
     def answered(self, nonce: int, now: int) -> int:
         """The size of the probe that is answered; 0 if none is."""
@@ -163,7 +146,7 @@ class _Paths:
         "want",
     )  # fmt: skip
 
-    def __init__(self, neighbour: Neighbour, want: int, fast: Fast, now: int) -> None:
+    def __init__(self, neighbour: Neighbour, want: int, fast: Fast, now: int, tuning: Tuning) -> None:
         self.peer = neighbour.peer
         self.connection = neighbour.connection
         self.encrypted = neighbour.keys is not None
@@ -187,9 +170,9 @@ class _Paths:
         self.fast_heard_at: int | None = None
         """When a probe of the neighbour, or an answer, last came by the kernel's path."""
         self.needed = ANSWERS
-        self.busy_until = now + BUSY_FOR
-        self.probe = _Prober(now)
-        self.tube_probe = _Prober(now)
+        self.busy_until = now + tuning.probe_busy_for
+        self.probe = _Prober(now, tuning)
+        self.tube_probe = _Prober(now, tuning)
 
     @property
     def kind(self) -> str:
@@ -213,10 +196,11 @@ class Paths:
         self._mtu = mtu_of(config, 1500)
         self._fast = config.fastdp
         self._rng = rng
+        self._tuning = config.tuning
         self._neighbours: dict[PeerName, _Paths] = {}
         self.timers: Timers[PeerName] = Timers()
         self._tunnelled: tuple[PeerName, ...] = ()
-        self._phase = rng.randrange(TOGETHER)
+        self._phase = rng.randrange(self._tuning.probe_together)
         self._stale = False
         """`_tunnelled` may be another one now."""
 
@@ -269,7 +253,7 @@ class Paths:
                 fast = Fast.RECOVERING if encrypted else Fast.TRUSTED
                 if not self._fast or (encrypted and neighbour.tunnel is None):
                     fast = Fast.FORBIDDEN
-                fresh = _Paths(neighbour, want, fast, now)
+                fresh = _Paths(neighbour, want, fast, now, self._tuning)
                 if (
                     known is not None
                     and known.address.host == fresh.address.host
@@ -290,8 +274,8 @@ class Paths:
         paths = self._neighbours.get(peer)
         if paths is None:
             return
-        paths.busy_until = now + BUSY_FOR
-        soon = now + BUSY_INTERVAL
+        paths.busy_until = now + self._tuning.probe_busy_for
+        soon = now + self._tuning.probe_busy_interval
         paths.probe.due = min(paths.probe.due, soon)
         if paths.fast not in IN_USE:
             paths.tube_probe.due = min(paths.tube_probe.due, soon)
@@ -325,7 +309,9 @@ class Paths:
         if paths.fast is not Fast.FORBIDDEN and probe.next <= now:
             if probe.waiting is not None:
                 probe.missed()
-                lossy = probe.misses >= MISSES or probe.history.bit_count() >= LOSSY
+                lossy = (
+                    probe.misses >= self._tuning.probe_misses or probe.history.bit_count() >= self._tuning.probe_lossy
+                )
                 over = lossy and paths.fast in IN_USE
                 self._advance(paths, PathEvent.TOO_MANY if over else PathEvent.MISS, now, effects)
                 probe.due = now if paths.fast in IN_USE else now + self._pause(paths, now)
@@ -343,20 +329,22 @@ class Paths:
     def _pause(self, paths: _Paths, now: int) -> int:
         """Until the next probe of the kernel's path when the last one was answered, or lost on a path not in use."""
         if paths.fast is Fast.RECOVERING:
-            return TIMEOUT
+            return self._tuning.probe_timeout
         if paths.fast is Fast.FAILED:
-            return FAILED_INTERVAL
+            return self._tuning.probe_failed_interval
         return self._usual(paths, now)
 
     def _usual(self, paths: _Paths, now: int) -> int:
         if paths.busy_until > now:
-            return max(BUSY_INTERVAL, len(self._neighbours) * SECOND // BUSY_BUDGET)
+            return max(
+                self._tuning.probe_busy_interval, len(self._neighbours) * SECOND // self._tuning.probe_busy_budget
+            )
         return self._idle(now)
 
     def _idle(self, now: int) -> int:
-        pause = max(IDLE_INTERVAL, len(self._neighbours) * SECOND // BUDGET)
+        pause = max(self._tuning.probe_idle_interval, len(self._neighbours) * SECOND // self._tuning.probe_budget)
         due = now + pause - pause // 8 + self._rng.randrange(pause // 4)
-        return due + (self._phase - due) % TOGETHER - now
+        return due + (self._phase - due) % self._tuning.probe_together - now
 
     def _advance(self, paths: _Paths, event: PathEvent, now: int, effects: list[Effect]) -> None:
         before = paths.fast
@@ -384,7 +372,7 @@ class Paths:
                 self._round_over(paths, now, effects)
                 return
             paths.tube = TunnelState.DOUBTED if paths.tube is not TunnelState.SILENT else TunnelState.SILENT
-            if probe.misses >= MISSES - 1 or paths.tube is TunnelState.SILENT:
+            if probe.misses >= self._tuning.probe_misses - 1 or paths.tube is TunnelState.SILENT:
                 self._search(paths, now, effects)
                 return
         if paths.tube is TunnelState.SILENT:
@@ -392,7 +380,7 @@ class Paths:
             return
         size = paths.size
         if size < paths.want and now >= paths.raise_at:
-            paths.raise_at = now + RAISE_INTERVAL
+            paths.raise_at = now + self._tuning.probe_raise_interval
             nonce = self._rng.getrandbits(63)
             probe.asked[nonce] = (now, paths.want)
             effects.append(SendProbe(paths.peer, paths.address, False, nonce, paths.want, False))
@@ -420,7 +408,7 @@ class Paths:
         probe.due = now + (self._idle(now) if paths.fast in IN_USE else self._usual(paths, now))
         if size != paths.size:
             paths.size = size
-            paths.raise_at = now + RAISE_INTERVAL
+            paths.raise_at = now + self._tuning.probe_raise_interval
             effects.append(ResizeTunnel(paths.peer, size))
             effects.append(Log("info", f"the tunnel to {paths.peer} takes packets of {size} bytes now"))
 
@@ -431,7 +419,7 @@ class Paths:
             return
         if silent:
             paths.fast = TRANSITIONS[paths.fast, PathEvent.HEALED]
-            paths.probe.misses = MISSES // 2
+            paths.probe.misses = self._tuning.probe_misses // 2
             paths.probe.waiting, paths.probe.due = None, paths.tube_probe.due
         else:
             paths.switched, self._stale = True, True
@@ -451,7 +439,7 @@ class Paths:
         """No more answers of this round: narrow the gap, or take what there is."""
         if not paths.best:
             paths.tube, paths.silent = TunnelState.SILENT, True
-            paths.tube_probe.due = now + FAILED_INTERVAL
+            paths.tube_probe.due = now + self._tuning.probe_failed_interval
             return
         paths.failing = min((size for size in paths.tried if size > paths.best), default=paths.failing)
         gap = paths.failing - paths.best

@@ -53,7 +53,7 @@ class NameRegistry:
     def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes]) -> None:
         self._config = config
         self._own = config.name
-        self.channel = OriginMap(CHANNEL, config.name, uid)
+        self.channel = OriginMap(CHANNEL, config.name, uid, config.tuning)
         self.generation = 0
         """Counts the changes of what is answered."""
         self._domain = fold(config.dns_domain)

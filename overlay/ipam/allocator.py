@@ -1,7 +1,7 @@
 """Requests for addresses, answered from this peer's space or, once others have given some of theirs, later.
 
 Owns the requests that wait and the peers it asked on their behalf; `overlay.ipam.space` knows what is free. A request
-waits at most `PATIENCE` once there is a ring. An address that is held here but owned elsewhere (this network lost
+waits at most `ipam_patience` once there is a ring. An address that is held here but owned elsewhere (this network lost
 against another one, or this peer was removed while it lived) is claimed from its owner likewise, for as long as it
 takes.
 """
@@ -16,16 +16,8 @@ from overlay.ipam.ring import Extent, lineage_rank
 from overlay.ipam.space import CHANNEL, Space
 from overlay.ipam.universe import Subnet, parse_address, parse_interface
 from overlay.owners import release_command, replace_command, short
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.ring import Decided, SpaceDenial, SpaceDonation, SpaceRequest
-
-PATIENCE = 5 * SECOND
-"""How long a request for an address may take once there is a ring."""
-ANSWER_TIME = 1 * SECOND
-"""How long one peer is waited for before another is asked."""
-PAUSE = 1 * SECOND
-"""After everybody has been asked in vain."""
-RECLAIM = 10 * SECOND
-"""Between two claims of an address that a container of another peer holds."""
 
 
 @dataclass(slots=True)
@@ -56,7 +48,8 @@ class _Search:
 class Allocator:
     """Answers requests, asks donors, and is a donor itself."""
 
-    def __init__(self, space: Space, rng: Random) -> None:
+    def __init__(self, space: Space, rng: Random, tuning: Tuning = STANDARD) -> None:
+        self._tuning = tuning
         self.pending: dict[int, Pending] = {}
         self.contested: dict[int, tuple[PeerName, str]] = {}
         """Offsets held here that (peer, container) rightfully holds: quarantined."""
@@ -205,7 +198,7 @@ class Allocator:
 
     def _expire(self, pending: Pending, now: int) -> Reply | None:
         if pending.expires is None:
-            pending.expires = now + PATIENCE
+            pending.expires = now + self._tuning.ipam_patience
         return Reply(pending.request, error=self._explain(pending)) if now >= pending.expires else None
 
     def _review_disowned(self) -> list[Effect]:
@@ -255,11 +248,11 @@ class Allocator:
             if peer in self._reachable and peer not in search.denied
         }
         if not weights:
-            search.due = now + PAUSE
+            search.due = now + self._tuning.ipam_pause
             return []
         search.donor = self._choose(weights)
         search.nonce = self._rng.getrandbits(64)
-        search.due = now + ANSWER_TIME
+        search.due = now + self._tuning.ipam_answer_time
         ring = self._space.ring
         assert ring.lineage is not None
         question = SpaceRequest(search.nonce, ring.range, ring.lineage, extent[0], extent[1] - 1)
@@ -292,7 +285,7 @@ class Allocator:
         if here:
             search.donor, search.due = "", 0
         else:
-            search.granted, search.due = True, now + ANSWER_TIME
+            search.granted, search.due = True, now + self._tuning.ipam_answer_time
 
     def denied(self, source: PeerName, message: SpaceDenial, now: int) -> list[Effect]:
         """`source` has nothing, or a container of it holds the one address."""
@@ -309,7 +302,7 @@ class Allocator:
         for pending in [pending for pending in self.pending.values() if pending.extent == (offset, end)]:
             del self.pending[pending.request]
             effects.append(Reply(pending.request, error=_in_use(pending.text, message.holder, f"peer {source}")))
-        search.due = now + RECLAIM + self._rng.randrange(RECLAIM // 4)
+        search.due = now + self._tuning.ipam_reclaim + self._rng.randrange(self._tuning.ipam_reclaim // 4)
         holder = self._space.holdings.holder(offset)
         if holder is not None and self.contested.get(offset) != (source, message.holder):
             self.contested[offset] = (source, message.holder)
@@ -384,7 +377,7 @@ class Allocator:
         away = [peer for peer in sorted(owners) if peer not in self._reachable]
         asked = [peer for peer in sorted(owners) if peer in self._reachable]
         if pending.subnet is None:
-            text = f"address {pending.text} could not be claimed within {PATIENCE // SECOND} s"
+            text = f"address {pending.text} could not be claimed within {self._tuning.ipam_patience // SECOND} s"
         else:
             own = sum(
                 high - low
@@ -392,7 +385,7 @@ class Allocator:
                 if token.owner == space.name
             )
             text = (
-                f"no free address in {pending.text} within {PATIENCE // SECOND} s: "
+                f"no free address in {pending.text} within {self._tuning.ipam_patience // SECOND} s: "
                 f"this peer owns {own} of its {pending.extent[1] - pending.extent[0]} addresses"
             )
         if asked:

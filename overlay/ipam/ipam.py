@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Broadcast, Effect, Log, Reply, Unicast
-from overlay.env import MILLISECOND, SECOND, Random
+from overlay.env import Random
 from overlay.errors import ConfigError, RemoteError, UsageError
 from overlay.inputs import (
     Allocate,
@@ -48,11 +48,6 @@ from overlay.wire.ring import (
     Trigger,
 )
 
-GOSSIP_TIME = 300 * MILLISECOND
-"""How long gossip may take to bring what a unicast has told already."""
-CLASH_MEMORY = 60 * SECOND
-"""How long `report` shows a range clash after it was last heard of."""
-
 
 class Ipam:
     """One peer's address management. `channel` is its replicated state."""
@@ -65,9 +60,9 @@ class Ipam:
             raise ConfigError("ipam_init is `seed` but the seed names no peer; give the names, equal on every peer")
         self._config = config
         self._universe = Universe(config.iprange, config.default_subnet)
-        self._space = Space(config.name, self._universe, stored)
+        self._space = Space(config.name, self._universe, stored, config.tuning)
         self._agreement = Agreement(config, self._universe.text, rng, stored)
-        self._allocator = Allocator(self._space, rng)
+        self._allocator = Allocator(self._space, rng, config.tuning)
         self._reachable: tuple[PeerName, ...] = (config.name,)
         self._primes: dict[int, None] = {}
         self._clashes: dict[str, int] = {}
@@ -223,7 +218,7 @@ class Ipam:
             return [Log("warning", str(error))]
         if not self._space.ring.knows(delta):
             if self._gift is None:
-                self._gift_due = now + GOSSIP_TIME
+                self._gift_due = now + self._config.tuning.ipam_gossip_time
             self._gift = delta if self._gift is None else join_deltas(self._gift, delta)
         return []
 
@@ -414,7 +409,9 @@ class Ipam:
                 peer, holder = allocator.contested[offset]
                 conflict |= {"kind": "quarantined", "owner": peer, "holder": holder, "remedy": allocator.remedy(offset)}
             found.append(conflict)
-        ranges = {text: "" for text, heard in self._clashes.items() if now - heard < CLASH_MEMORY}
+        ranges = {
+            text: "" for text, heard in self._clashes.items() if now - heard < self._config.tuning.ipam_clash_memory
+        }
         ranges |= {text: peer for peer, text in self._agreement.other_ranges.items()}
         for text, peer in sorted(ranges.items()):
             remedy = f"`weave reset`, then launch with --ipalloc-range {text} here (or {self._universe.text} there)"

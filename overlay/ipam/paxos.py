@@ -15,7 +15,7 @@ import msgspec
 
 from overlay.config import Address, Config, PeerName
 from overlay.effects import Effect, Log, Persist, Unicast
-from overlay.env import MILLISECOND, SECOND, Random
+from overlay.env import Random
 from overlay.stored import decode
 from overlay.wire.ring import (
     Abstention,
@@ -32,12 +32,6 @@ from overlay.wire.ring import (
 
 CHANNEL = "ipam"
 KEY = "ipam.paxos"
-GRACE = 100 * MILLISECOND
-"""After a quorum of promises, how long the other electors are waited for, so that observers among them are known."""
-BACKOFF = 1 * SECOND
-BACKOFF_LIMIT = 8 * SECOND
-PATIENCE = 5 * SECOND
-"""After so long without an agreement the log says what it waits for."""
 
 
 class Acceptor(msgspec.Struct, frozen=True, array_like=True):
@@ -156,7 +150,7 @@ class Agreement:
     def wake(self, now: int) -> list[Effect]:
         """The deadline has come."""
         effects: list[Effect] = []
-        if self._since is not None and now - self._since >= PATIENCE:
+        if self._since is not None and now - self._since >= self._config.tuning.paxos_patience:
             self._since = None
             effects.append(Log("warning", f"no address can be given yet: {self.waiting_for(now)}"))
         current = self._round
@@ -176,7 +170,7 @@ class Agreement:
             return None
         times = [time for time in (self._deadline, self._round.grace if self._round else None) if time is not None]
         if self._since is not None:
-            times.append(self._since + PATIENCE)
+            times.append(self._since + self._config.tuning.paxos_patience)
         return min(times, default=None)
 
     # --- electors ---------------------------------------------------------------------------------------------
@@ -221,7 +215,7 @@ class Agreement:
         return not self._observer and len(self._electors()) >= self.quorum(now)
 
     def _wait(self, now: int, base: int) -> None:
-        limit = min(base << min(self._attempts, 5), BACKOFF_LIMIT)
+        limit = min(base << min(self._attempts, 5), self._config.tuning.paxos_backoff_limit)
         self._attempts += 1
         self._deadline = now + limit // 2 + self._rng.randrange(limit)
 
@@ -230,9 +224,9 @@ class Agreement:
         if not electors or (not self._observer and electors[0] == self._name):
             if self._turn(now):
                 return self._propose(now)
-            self._wait(now, BACKOFF)
+            self._wait(now, self._config.tuning.paxos_backoff)
             return []
-        self._wait(now, BACKOFF)
+        self._wait(now, self._config.tuning.paxos_backoff)
         # An observer tries one after the other: it can do nothing else, and the first may be of no use.
         index = (self._attempts - 1) % len(electors) if self._observer else 0
         return [Unicast(electors[index], CHANNEL, Trigger(self._range, self._observer))]
@@ -242,7 +236,7 @@ class Agreement:
         ballot = Ballot(self._highest, self._name)
         electors = self._electors()
         current = self._round = _Round(ballot, electors, self.quorum(now))
-        self._wait(now, BACKOFF)
+        self._wait(now, self._config.tuning.paxos_backoff)
         # One's own promise on disk is also what keeps a round from being used twice after a crash.
         effects, promise = self._promise(ballot)
         current.promises[self._name] = promise
@@ -255,7 +249,7 @@ class Agreement:
         if len(current.promises) >= len(current.electors):
             return self._second_phase(current, now)
         if current.grace is None:
-            current.grace = now + GRACE
+            current.grace = now + self._config.tuning.paxos_grace
         return []
 
     def _second_phase(self, current: _Round, now: int) -> list[Effect]:
@@ -354,7 +348,7 @@ class Agreement:
                 self._highest = max(self._highest, message.promised.round)
                 if current.value is None or len(current.accepted) < current.quorum:
                     self._round = None
-                    self._wait(now, BACKOFF // 4)
+                    self._wait(now, self._config.tuning.paxos_backoff // 4)
             case Abstention():
                 if message.range == self._range:
                     self._observers.add(source)

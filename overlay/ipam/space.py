@@ -11,24 +11,25 @@ import msgspec
 
 from overlay.config import PeerName
 from overlay.effects import Broadcast, Effect, Persist
-from overlay.env import SECOND
 from overlay.ipam.holdings import KEY as ADDRESSES_KEY
 from overlay.ipam.holdings import Holdings, largest_block
 from overlay.ipam.ring import SEED, Extent, Ring, divide, make_lineage
 from overlay.ipam.universe import Subnet, Universe
 from overlay.stored import decode, understood
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.ring import Lineage, StoredRing, Token
 
 CHANNEL = "ipam"
 RING_KEY = "ipam.ring"
-LAZY = 10 * SECOND
-"""How long news of other peers' tokens may stay off the disk: they can be learned again."""
 
 
 class Space:
     """Ring, holdings, and what of them is not yet on disk or announced."""
 
-    def __init__(self, name: PeerName, universe: Universe, stored: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, name: PeerName, universe: Universe, stored: Mapping[str, bytes], tuning: Tuning = STANDARD
+    ) -> None:
+        self._tuning = tuning
         """A stored ring of another name or range is dropped. Raises `EnvironmentProblem` if it cannot be read."""
         self.name = name
         self.universe = universe
@@ -183,12 +184,12 @@ class Space:
 
     def deadline(self) -> int | None:
         """When news of others should go to disk at the latest."""
-        return None if self._stale_since is None else self._stale_since + LAZY
+        return None if self._stale_since is None else self._stale_since + self._tuning.ipam_lazy
 
     def flush(self, now: int) -> list[Effect]:
         """What has to be written and announced; goes ahead of all other effects of the same input."""
         effects: list[Effect] = []
-        if self._urgent or (self._stale_since is not None and now - self._stale_since >= LAZY):
+        if self._urgent or (self._stale_since is not None and now - self._stale_since >= self._tuning.ipam_lazy):
             stored = StoredRing(self.name, self.ring.whole())
             effects.append(Persist(RING_KEY, msgspec.msgpack.encode(stored)))
             self._urgent = False

@@ -10,21 +10,17 @@ from overlay.config import Address, PeerName
 from overlay.effects import Effect, SendDatagram
 from overlay.env import SECOND, Random
 from overlay.timers import Timers
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.envelopes import Beacon
 
-BUDGET: Final = 50
-"""Beacons a second that one peer sends at the most."""
-LONG_LOST: Final = 600 * SECOND
-LONG_LOST_INTERVAL: Final = 2 * SECOND
-GIVEN_UP: Final = 24 * 3600 * SECOND
-"""A lost peer that nobody asked for is called no more after so long."""
 MAX_CALLED: Final = 1024
 
 
 class Beacons:
     """The peer to call."""
 
-    def __init__(self, interval: int, rng: Random) -> None:
+    def __init__(self, interval: int, rng: Random, tuning: Tuning = STANDARD) -> None:
+        self._tuning = tuning
         self._interval = interval
         self._rng = rng
         self._called: dict[Address, tuple[PeerName, int]] = {}
@@ -61,7 +57,7 @@ class Beacons:
         effects: list[Effect] = []
         while (address := self.timers.pop(now)) is not None:
             peer, since = self._called[address]
-            if peer and now - since >= GIVEN_UP:
+            if peer and now - since >= self._tuning.beacon_given_up:
                 del self._called[address]
                 continue
             self._schedule(address, now)
@@ -69,7 +65,7 @@ class Beacons:
         return effects
 
     def _schedule(self, address: Address, now: int) -> None:
-        interval = max(self._interval, len(self._called) * SECOND // BUDGET)
-        if now - self._called[address][1] >= LONG_LOST:
-            interval = max(interval, LONG_LOST_INTERVAL)
+        interval = max(self._interval, len(self._called) * SECOND // self._tuning.beacon_budget)
+        if now - self._called[address][1] >= self._tuning.beacon_long_lost:
+            interval = max(interval, self._tuning.beacon_long_lost_interval)
         self.timers.set(address, now + self._rng.randrange(interval * 3 // 4, interval * 5 // 4 + 1))

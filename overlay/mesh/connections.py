@@ -21,10 +21,9 @@ from overlay.errors import RemoteError
 from overlay.mesh.proof import Proofs, Proving, SessionKeys
 from overlay.shares import Shares
 from overlay.timers import Timers
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.envelopes import Accept, Beat, Goodbye, Hello, Namesake, Reason
 
-HANDSHAKE_TIMEOUT: Final = 5 * SECOND
-PROOF_TIMEOUT: Final = 20 * SECOND
 """The same where there is a password: diallers wait for their turn."""
 MAX_HANDSHAKES: Final = 512
 """Incoming handshakes under way at the same time. One more takes the place of the oldest of the source that has most,
@@ -177,8 +176,9 @@ class Connections:
 
     def __init__(
         self, hello: Callable[[int, str], Hello], rng: Random, beat_interval: int, listener: Listener, own: PeerName,
-        tunnel_key: bytes = b"",
+        tunnel_key: bytes = b"", tuning: Tuning = STANDARD,
     ) -> None:  # fmt: skip
+        self._tuning = tuning
         self._hello = hello
         self._rng = rng
         self._beat_interval = beat_interval
@@ -348,7 +348,7 @@ class Connections:
 
     @property
     def _timeout(self) -> int:
-        return HANDSHAKE_TIMEOUT if self.proofs is None else PROOF_TIMEOUT
+        return self._tuning.handshake_timeout if self.proofs is None else self._tuning.proof_timeout
 
     def _outranks(self, hello: Hello, rival: Connection, now: int) -> bool:
         """Whether the arbiter keeps a new connection rather than `rival`."""

@@ -16,25 +16,15 @@ import msgspec
 
 from overlay.config import Address, PeerName
 from overlay.effects import Dial, Effect, Persist
-from overlay.env import MILLISECOND, SECOND, Random
+from overlay.env import Random
 from overlay.stored import decode
 from overlay.timers import Timers
+from overlay.tuning import STANDARD, Tuning
 
-BACKOFF_FIRST: Final = 500 * MILLISECOND
-BACKOFF_MAX: Final = 60 * SECOND
-LASTING: Final = 10 * SECOND
-"""A connection that lived longer counts as a success: the back-off begins again."""
-URGE_PAUSE: Final = 300 * MILLISECOND
-"""A dial that is younger than this is not overtaken by another one to the same address."""
-POLITE_DELAY: Final = 2 * SECOND
-"""The peer with the higher name leaves so much time to the other before it dials a peer it has heard of."""
-SPREAD: Final = 100 * MILLISECOND
 MAX_DISCOVERY_DIALS: Final = 32
 """Dials to discovered targets under way at the same time."""
 MAX_TARGETS: Final = 1024
 """Beyond so many targets a beacon from somewhere else makes no further one: its source is easily forged."""
-ROOM_PAUSE: Final = 5 * SECOND
-"""When a discovered target for which there is no room asks again."""
 STORED_KEY: Final = "targets"
 
 
@@ -80,13 +70,13 @@ class Target:
     explicit: bool
     peer: PeerName
     """Who answered there last, or is expected to; "" if nobody knows."""
+    backoff: int
+    dialled_at: int
     state: TargetState = TargetState.WAITING
-    backoff: int = BACKOFF_FIRST
     attempts: int = 0
     dials: int = 0
     """Under way; more than one if a dial overtook another."""
     conns: int = 0
-    dialled_at: int = -URGE_PAUSE
     reason: str = ""
 
     def advance(self, event: TargetEvent) -> None:
@@ -97,8 +87,12 @@ class Target:
 class Dialler:
     """Keeps the targets of one peer."""
 
-    def __init__(self, own: PeerName, explicit: Iterable[Address], stored: bytes | None, rng: Random) -> None:
+    def __init__(
+        self, own: PeerName, explicit: Iterable[Address], stored: bytes | None, rng: Random,
+        tuning: Tuning = STANDARD,
+    ) -> None:  # fmt: skip
         self._own = own
+        self._tuning = tuning
         self._rng = rng
         self.timers: Timers[Address] = Timers()
         self.targets: dict[Address, Target] = {}
@@ -126,7 +120,7 @@ class Dialler:
                 self._add(address, explicit=True, peer="", due=now)
                 continue
             target.explicit = True
-            target.backoff = BACKOFF_FIRST
+            target.backoff = self._tuning.dial_first
             if target.state is TargetState.WAITING:
                 self.timers.set(address, now)
         return [self._persist()]
@@ -181,8 +175,8 @@ class Dialler:
             target.conns = max(0, target.conns - 1)
             if target.conns == 0 and target.state is TargetState.CONNECTED:
                 target.advance(TargetEvent.FAIL)
-                if lived > LASTING:
-                    target.backoff = BACKOFF_FIRST
+                if lived > self._tuning.dial_lasting:
+                    target.backoff = self._tuning.dial_first
                 if target.explicit or target.peer:
                     self._retry(target, now)
                 else:
@@ -191,7 +185,7 @@ class Dialler:
             return
         for other in self.targets.values():
             if other.peer == peer and other.state is TargetState.WAITING and other.address not in self.timers:
-                other.backoff = BACKOFF_FIRST if lived > LASTING else other.backoff
+                other.backoff = self._tuning.dial_first if lived > self._tuning.dial_lasting else other.backoff
                 self._retry(other, now)
 
     def refused(self, address: Address, reason: str) -> None:
@@ -221,7 +215,9 @@ class Dialler:
         """A peer without target or connection is said to be at `address`. The lower name of two dials first."""
         if address in self.targets:
             return
-        delay = self._rng.randrange(SPREAD) + (0 if self._own < peer else POLITE_DELAY)
+        delay = self._rng.randrange(self._tuning.dial_spread) + (
+            0 if self._own < peer else self._tuning.dial_polite_delay
+        )
         self._add(address, explicit=False, peer=peer, due=now + delay)
 
     def urge(self, address: Address, peer: PeerName, now: int, delay: int = 0) -> list[Effect]:
@@ -232,11 +228,11 @@ class Dialler:
         if target.state in (TargetState.CONNECTED, TargetState.REFUSED):
             return []
         target.peer = peer
-        target.backoff = BACKOFF_FIRST
+        target.backoff = self._tuning.dial_first
         if delay:
             self.timers.set_earlier(address, now + delay)
             return []
-        return self._dial(target, now) if now - target.dialled_at >= URGE_PAUSE else []
+        return self._dial(target, now) if now - target.dialled_at >= self._tuning.dial_urge_pause else []
 
     def refer(self, address: Address, now: int) -> None:
         """A peer that had no room says that somebody at `address` may have some: dial once."""
@@ -281,7 +277,7 @@ class Dialler:
             if not target.explicit:
                 if room <= 0:
                     if target.peer:
-                        self.timers.set(address, now + ROOM_PAUSE)
+                        self.timers.set(address, now + self._tuning.dial_room_pause)
                     else:
                         self._remove(address)
                     continue
@@ -296,7 +292,9 @@ class Dialler:
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _add(self, address: Address, explicit: bool, peer: PeerName, due: int) -> Target:
-        target = self.targets[address] = Target(address, explicit, peer)
+        target = self.targets[address] = Target(
+            address, explicit, peer, self._tuning.dial_first, -self._tuning.dial_urge_pause
+        )
         self.timers.set(address, due)
         return target
 
@@ -315,7 +313,7 @@ class Dialler:
     def _retry(self, target: Target, now: int) -> None:
         backoff = target.backoff
         self.timers.set(target.address, now + self._rng.randrange(backoff // 2, backoff * 3 // 2))
-        target.backoff = min(backoff * 3 // 2, BACKOFF_MAX)
+        target.backoff = min(backoff * 3 // 2, self._tuning.dial_longest)
 
     def _persist(self) -> Persist:
         return Persist(STORED_KEY, msgspec.msgpack.encode(tuple(self._kept)))

@@ -7,7 +7,7 @@ from overlay.env import Random
 from overlay.mesh.admission import Admission
 from overlay.mesh.beacons import Beacons
 from overlay.mesh.connections import Connections
-from overlay.mesh.dialler import URGE_PAUSE, Dialler
+from overlay.mesh.dialler import Dialler
 from overlay.mesh.memory import MAX_REMEMBERED
 from overlay.mesh.routes import Routes
 from overlay.mesh.topology import Topology
@@ -103,7 +103,7 @@ class Discovery:
         if known and (beacon.answer or self._config.name < peer):
             return effects + self._dialler.urge(address, peer, now)
         if known:
-            effects += self._dialler.urge(address, peer, now, delay=URGE_PAUSE)
+            effects += self._dialler.urge(address, peer, now, delay=self._config.tuning.dial_urge_pause)
         if not beacon.answer:
             effects.append(SendDatagram(source, self.beacon(peer, answer=True)))
         return effects

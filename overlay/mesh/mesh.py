@@ -10,7 +10,7 @@ from typing import Any, Final
 from overlay.config import Address, Config, PeerName
 from overlay.crypto.pake import Crypto
 from overlay.effects import CloseTcp, Effect, Log, Notify, Reply, SendTcp
-from overlay.env import MILLISECOND, Random
+from overlay.env import Random
 from overlay.errors import RemoteError
 from overlay.inputs import (
     AskClocks,
@@ -71,9 +71,6 @@ from overlay.wire.topology import TopologyLink
 
 TTL: Final = 64
 """Hops that a unicast may take."""
-ROUTES_PAUSE: Final = 20 * MILLISECOND
-ROUTES_PAUSE_PER_PEER: Final = MILLISECOND // 5
-"""Between two computations of the routes; more in a large mesh, where each costs more and changes come in crowds."""
 NOT_LOST: Final = (
     Reason.LEAVING,
     Reason.DUPLICATE,
@@ -104,17 +101,22 @@ class Mesh:
             assert crypto is not None, "a password needs cryptography"
             self.keyring = Keyring(crypto, config.password, stored, lambda peer: self.topology.key(peer))
         self.trust = Trust(config, self.keyring)
-        self.topology = Topology(config.name, config.nickname, uid, self.keyring.public if self.keyring else b"")
+        tuning, key = config.tuning, self.keyring.public if self.keyring else b""
+        self.topology = Topology(config.name, config.nickname, uid, key, tuning)
         self.routes = Routes(self.topology)
-        self.gossip = Gossip([self.topology, *channels], rng, config.gossip_interval, config.flush_delay)
-        self.connections = Connections(self._hello, rng, config.beat_interval, self, config.name, config.tunnel_key)
+        self.gossip = Gossip([self.topology, *channels], rng, config.gossip_interval, config.flush_delay, tuning)
+        self.connections = Connections(
+            self._hello, rng, config.beat_interval, self, config.name, config.tunnel_key, tuning
+        )
         if self.keyring is not None:
             assert crypto is not None
-            self.connections.proofs = Proofs(config.name, config.password, crypto, self.keyring, self.connections)
-        self.dialler = Dialler(config.name, config.peers, stored.get(STORED_KEY), rng)
+            self.connections.proofs = Proofs(
+                config.name, config.password, crypto, self.keyring, self.connections, tuning
+            )
+        self.dialler = Dialler(config.name, config.peers, stored.get(STORED_KEY), rng, tuning)
         self.memory = Memory(config, stored.get(MET_KEY))
         self.liveness = Liveness(config, rng)
-        self.beacons = Beacons(config.beacon_interval, rng)
+        self.beacons = Beacons(config.beacon_interval, rng, tuning)
         self.admission = Admission(config, self.topology, self.routes, self.connections, self.dialler, rng)
         self.discovery = Discovery(
             config, self.topology, self.routes, self.connections, self.dialler, self.beacons, self.trust,
@@ -505,7 +507,8 @@ class Mesh:
             self.gossip.broadcast(self.topology.name, promoted, now)
             self.routes.refresh()
         after = self.routes.reachable
-        self._routes_at = now + ROUTES_PAUSE + ROUTES_PAUSE_PER_PEER * len(self.topology.entries)
+        tuning = self.config.tuning
+        self._routes_at = now + tuning.routes_pause + tuning.routes_pause_per_peer * len(self.topology.entries)
         if after is not before or self.topology.names_generation != self._noted:
             self._noted = self.topology.names_generation
             self.topology.note_reachable(self.routes.tree, now)

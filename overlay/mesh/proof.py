@@ -20,18 +20,14 @@ from overlay.config import PeerName
 from overlay.crypto.derive import RootKeys, equal, expand, extract, mac
 from overlay.crypto.pake import SEED, Crypto, Pake
 from overlay.effects import Compute, Effect, Secure, SendTcp
-from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
 from overlay.mesh.keyring import Keyring
 from overlay.mesh.throttle import Throttle
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.envelopes import Confirm, Decline, Hello, PakeShare, Reason, Resume
 
 MAX_PAKES: Final = 2
 """PAKEs that this peer has dialled into at the same time."""
-PAKE_TURN: Final = 3 * SECOND
-"""After so long one that does not come forward is not counted any more."""
-PAKE_PAUSE: Final = 100 * MILLISECOND
-"""After one has succeeded: gossip may make the next ones unnecessary. Those that wait look about so often."""
 
 Proving = PakeShare | Resume | Decline | Confirm
 """The messages of a proof."""
@@ -125,7 +121,11 @@ class ProofListener(Protocol):
 class Proofs:
     """All proofs under way at one peer."""
 
-    def __init__(self, own: PeerName, password: str, crypto: Crypto, ring: Keyring, judge: ProofListener) -> None:
+    def __init__(
+        self, own: PeerName, password: str, crypto: Crypto, ring: Keyring, judge: ProofListener,
+        tuning: Tuning = STANDARD,
+    ) -> None:  # fmt: skip
+        self._tuning = tuning
         self._own = own
         self._password = password
         self._crypto = crypto
@@ -186,9 +186,9 @@ class Proofs:
     def wake(self, now: int) -> list[Effect]:
         """Let those go on whose turn it is, or whose peer has become known in the meantime."""
         effects: list[Effect] = []
-        self._look_at = now + PAKE_PAUSE
+        self._look_at = now + self._tuning.pake_pause
         for conn, since in list(self._turns.items()):
-            if now - since >= PAKE_TURN:
+            if now - since >= self._tuning.pake_turn:
                 del self._turns[conn]
         for conn in list(self._queue):
             proof = self._proofs[conn]
@@ -264,7 +264,7 @@ class Proofs:
         if not equal(confirmation, mac(expand(proof.root, "confirm listener"), b"listener")):
             return [confirm, *self._refuse(proof, Reason.PASSWORD, "wrong password", now)]
         if self._turns.pop(proof.conn, None) is not None:
-            self._next_at = now + PAKE_PAUSE
+            self._next_at = now + self._tuning.pake_pause
         return [confirm, *self._conclude(proof, now)]
 
     # --- listener ---------------------------------------------------------------------------------------------------

@@ -14,23 +14,13 @@ from typing import Final
 
 from overlay.config import Address, PeerName
 from overlay.effects import Effect, Log
-from overlay.env import MILLISECOND, SECOND
 from overlay.errors import RemoteError
 from overlay.mesh.topology_entry import Relinked, TopologyEntry, entries_of, entry_of
 from overlay.replicated.vectors import Known, SortedKeys, by_key, lacking
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink, TopologyVector
 
-PUBLISH_PAUSE: Final = 50 * MILLISECOND
-"""Between two publications of this peer's links: a burst of new connections becomes few versions."""
-SPARE_PAUSE: Final = 250 * MILLISECOND
-"""A link to a peer that is reachable without it is published so much later: at a boot or a heal of many most links
-are of that kind, and a record is spread once for several of them."""
-
-JUMP_PAUSE: Final = 1 * SECOND
-JUMP_PAUSE_MAX: Final = 60 * SECOND
-JUMP_QUIET: Final = 300 * SECOND
-"""After so long without a foreign record of our name the jumps are forgotten."""
 NAMESAKE_JUMPS: Final = 3
 """So many jumps are not explained by leftovers any more: another live peer bears our name."""
 
@@ -48,8 +38,9 @@ class Topology:
 
     name = "topology"
 
-    def __init__(self, own: PeerName, nickname: str, uid: int, key: bytes = b"") -> None:
+    def __init__(self, own: PeerName, nickname: str, uid: int, key: bytes = b"", tuning: Tuning = STANDARD) -> None:
         self.own = own
+        self._tuning = tuning
         self._key = key
         self.entries: dict[PeerName, TopologyEntry] = {}
         self._order = SortedKeys()
@@ -91,7 +82,7 @@ class Topology:
 
         `urgent`: some peer is reachable by this change, or is not any more.
         """
-        due = now if urgent else now + SPARE_PAUSE
+        due = now if urgent else now + self._tuning.publish_spare_pause
         self._due = min(self._due, due) if self._changed else due
         self._links = links
         self._changed = links != self.entries[self.own].record.links
@@ -129,9 +120,9 @@ class Topology:
             self._foreign_uid = -1
             self._jumps += 1
             self._jumped_at = now
-            self._jump_at = now + min(JUMP_PAUSE << min(self._jumps - 1, 16), JUMP_PAUSE_MAX)
+            self._jump_at = now + min(self._tuning.jump_pause << min(self._jumps - 1, 16), self._tuning.jump_pause_max)
         self._changed = False
-        self._publish_at = now + PUBLISH_PAUSE
+        self._publish_at = now + self._tuning.publish_pause
         record = PeerRecord(self.own, uid, version, old.nickname, () if gone else self._links, gone, self._key)
         self._put(entry_of(record))
         return TopologyDelta((record,))
@@ -147,7 +138,7 @@ class Topology:
 
     def name_conflict(self, now: int) -> str:
         """`namesake`, if there was a sign of it lately."""
-        return self.namesake if now - self._namesake_at <= JUMP_QUIET else ""
+        return self.namesake if now - self._namesake_at <= self._tuning.jump_quiet else ""
 
     def _see_foreign(self, record: PeerRecord, now: int) -> list[Effect]:
         own = self.entries[self.own].record
@@ -155,7 +146,7 @@ class Topology:
             return []
         if record.uid >= _MAX_COUNTER:
             raise RemoteError(f"record of this peer with uid {record.uid}: there is none higher")
-        if now - self._jumped_at > JUMP_QUIET:
+        if now - self._jumped_at > self._tuning.jump_quiet:
             self._jumps, self._jump_at, self.namesake = 0, now, ""
         self._foreign_uid = max(self._foreign_uid, record.uid)
         self._namesake_at = now

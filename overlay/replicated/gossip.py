@@ -7,7 +7,7 @@ anything, the tree has failed and the link is grafted back. On new connections, 
 neighbour, digests of all states are compared.
 
 Knows neighbours by name and connection number, and channels by their contract; who is a neighbour is decided in
-`overlay.mesh.mesh`. Lazy announcements go to `ANNOUNCE_FANOUT` neighbours and not to all (as in the paper), so that a
+`overlay.mesh.mesh`. Lazy announcements go to `announce_fanout` neighbours and not to all (as in the paper), so that a
 change costs a full mesh of N peers O(N) messages, not O(N²).
 """
 
@@ -17,10 +17,11 @@ from typing import Final
 
 from overlay.config import PeerName
 from overlay.effects import Effect, Log, SendTcp
-from overlay.env import MILLISECOND, SECOND, Random
+from overlay.env import SECOND, Random
 from overlay.errors import RemoteError
 from overlay.replicated.channel import Channel
 from overlay.timers import Timers
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.envelopes import DigestKind, Digests, Graft, News, Prune, Want
 from overlay.wire.origins import OriginDelta, OriginVector
@@ -28,32 +29,6 @@ from overlay.wire.policy import PolicyDelta, PolicyVector
 from overlay.wire.ring import RingDelta, RingVector
 from overlay.wire.topology import TopologyDelta, TopologyVector
 
-ANNOUNCE_DELAY: Final = 50 * MILLISECOND
-ANNOUNCE_DELAY_MAX: Final = 400 * MILLISECOND
-ANNOUNCE_LATEST: Final = 4
-"""Digests are announced when the channels have been quiet for the delay, or so many delays after the first change: a
-state that is about to pass tells nobody anything."""
-ANNOUNCE_PAUSE: Final = 1 * SECOND
-"""The delay doubles while announcements follow each other within it."""
-ANNOUNCE_FANOUT: Final = 3
-GRAFT_DELAY: Final = 150 * MILLISECOND
-GRAFT_HOPS: Final = 4
-"""How long an announced difference must last before it is asked about: the time that the tree needs, which is the
-delay and, where news wait for each other at every hop, so many times the wait."""
-BROKEN: Final = 1 * SECOND
-"""For so long after a graft, the tree near by is taken for broken: announcements go to all who may lack the news."""
-GRAFT_PATIENCE: Final = 6
-"""For so many times as long changes of the own state excuse a difference."""
-WANT_PAUSE: Final = 500 * MILLISECOND
-"""An answer to an earlier `Want` is awaited for so long before the same is asked for again by way of an echo."""
-PRUNE_PAUSE: Final = 1 * SECOND
-PRUNE_GRACE: Final = 100 * MILLISECOND
-"""So long after an answer, news that are none are its echo from the push and no sign of a second path."""
-FLUSH_GAP_MAX: Final = 64 * MILLISECOND
-"""Between two flushes at the most. The gap doubles from `flush_delay` on while news keep coming, so that a burst of
-them (a heal, a boot of many) costs a few large messages and not a message for each; after a pause it begins again."""
-FLUSH_PAUSE: Final = 8
-"""Such a pause is so many gaps long."""
 HISTORY: Final = 128
 """Past digests of each channel that are remembered: who announces one of them knows nothing new."""
 
@@ -97,7 +72,11 @@ class GossipNeighbour:
 class Gossip:
     """Spreads the channels' news among this peer's neighbours."""
 
-    def __init__(self, channels: Sequence[Channel], rng: Random, round_interval: int, flush_delay: int) -> None:
+    def __init__(
+        self, channels: Sequence[Channel], rng: Random, round_interval: int, flush_delay: int,
+        tuning: Tuning = STANDARD,
+    ) -> None:  # fmt: skip
+        self._tuning = tuning
         self._channels = {channel.name: channel for channel in sorted(channels, key=lambda channel: channel.name)}
         self._rng = rng
         self._round_interval = round_interval
@@ -112,15 +91,15 @@ class Gossip:
         self._changed_at = dict.fromkeys(self._channels, 0)
         self._pushed_at = dict.fromkeys(self._channels, -SECOND)
         """When news of each channel came over the tree last."""
-        self._compared_at = dict.fromkeys(self._channels, -GRAFT_DELAY)
+        self._compared_at = dict.fromkeys(self._channels, -self._tuning.graft_delay)
         self._awaited: dict[str, tuple[PeerName, int]] = {}
         """Which peer was asked last for the whole difference of a channel, and when; until something came of it."""
         self._announce_by = 0
-        self._announce_delay = ANNOUNCE_DELAY
-        self._announced_at = -ANNOUNCE_PAUSE
+        self._announce_delay = self._tuning.announce_delay
+        self._announced_at = -self._tuning.announce_pause
         self._broken_until = 0
         self._flush_gap = flush_delay
-        self._flushed_at = -FLUSH_GAP_MAX
+        self._flushed_at = -self._tuning.flush_gap_max
         self.conflicts: dict[tuple[PeerName, str], str] = {}
         """(neighbour, channel) whose states cannot be merged, and why; until they can."""
 
@@ -134,7 +113,7 @@ class Gossip:
         eager = joins or not self._neighbours
         neighbour = self._neighbours[name] = GossipNeighbour(name, conn, eager)
         neighbour.asks = asks and eager
-        neighbour.prune_from = now + PRUNE_GRACE
+        neighbour.prune_from = now + self._tuning.prune_grace
         if len(self._neighbours) == 1:
             self._schedule_round(now)
         return [self._digests(neighbour, DigestKind.OPENING if eager else DigestKind.ANNOUNCE)]
@@ -260,7 +239,7 @@ class Gossip:
             if message.answer:
                 self._answered(sender, name)
                 sender.wanted_at.pop(name, None)
-                sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
+                sender.prune_from = max(sender.prune_from, now + self._tuning.prune_grace)
             if news is not None:
                 fresh += _weight(news)
                 # While the tree brings news all the time an answer is but ahead of it.
@@ -297,7 +276,7 @@ class Gossip:
         if not others or now < sender.prune_from:
             return []
         sender.eager = False
-        sender.prune_from = now + PRUNE_PAUSE
+        sender.prune_from = now + self._tuning.prune_pause
         return [SendTcp(sender.conn, Prune())]
 
     def _push(self, name: str, delta: Delta, sender: GossipNeighbour | None, now: int) -> None:
@@ -320,8 +299,8 @@ class Gossip:
     def _schedule_flush(self, now: int) -> None:
         pause = now - self._flushed_at
         if pause < 2 * self._flush_gap:
-            self._flush_gap = min(2 * self._flush_gap, FLUSH_GAP_MAX)
-        elif pause >= FLUSH_PAUSE * self._flush_gap:
+            self._flush_gap = min(2 * self._flush_gap, self._tuning.flush_gap_max)
+        elif pause >= self._tuning.flush_pause * self._flush_gap:
             self._flush_gap = self._flush_delay
         self.timers.set(_FLUSH, max(now + self._flush_delay, self._flushed_at + self._flush_gap))
 
@@ -338,11 +317,11 @@ class Gossip:
 
     def _schedule_announcement(self, now: int) -> None:
         if _ANNOUNCE not in self.timers:
-            if now - self._announced_at < ANNOUNCE_PAUSE:
-                self._announce_delay = min(2 * self._announce_delay, ANNOUNCE_DELAY_MAX)
+            if now - self._announced_at < self._tuning.announce_pause:
+                self._announce_delay = min(2 * self._announce_delay, self._tuning.announce_delay_max)
             else:
-                self._announce_delay = ANNOUNCE_DELAY
-            self._announce_by = now + ANNOUNCE_LATEST * self._announce_delay
+                self._announce_delay = self._tuning.announce_delay
+            self._announce_by = now + self._tuning.announce_latest * self._announce_delay
         self.timers.set(_ANNOUNCE, min(now + self._announce_delay, self._announce_by))
 
     # --- digests --------------------------------------------------------------------------------------------------
@@ -356,7 +335,7 @@ class Gossip:
 
     def _broken(self, now: int) -> None:
         """A branch of the tree is missing: others that were skipped may be cut off just the same."""
-        self._broken_until = now + BROKEN
+        self._broken_until = now + self._tuning.graft_broken
         if any(neighbour.skipped for neighbour in self._neighbours.values()):
             self._unannounced.update(dict.fromkeys(self._channels))
             self._schedule_announcement(now)
@@ -373,8 +352,8 @@ class Gossip:
         # One that has become eager in between is told in any case: no later push repeats what it was not sent.
         chosen = [neighbour for neighbour in behind if neighbour.eager]
         lazy = [neighbour for neighbour in behind if not neighbour.eager]
-        everybody = len(lazy) <= ANNOUNCE_FANOUT or now < self._broken_until
-        chosen += lazy if everybody else self._rng.sample(lazy, ANNOUNCE_FANOUT)
+        everybody = len(lazy) <= self._tuning.announce_fanout or now < self._broken_until
+        chosen += lazy if everybody else self._rng.sample(lazy, self._tuning.announce_fanout)
         for neighbour in chosen:
             neighbour.announced.update(items)
             neighbour.skipped = False
@@ -419,7 +398,7 @@ class Gossip:
     @property
     def _tree_time(self) -> int:
         """How long news take to reach everybody."""
-        return GRAFT_DELAY + GRAFT_HOPS * self._flush_gap
+        return self._tuning.graft_delay + self._tuning.graft_hops * self._flush_gap
 
     def _check_suspects(self, now: int) -> list[Effect]:
         """Ask those whose announced difference has lasted for long enough; the others are looked at again later."""
@@ -448,7 +427,7 @@ class Gossip:
     def _ready_at(self, channel: str, since: int) -> int:
         """When a difference that was announced at `since` has lasted for long enough, as it looks now."""
         wait = self._tree_time
-        quiet_at = min(self._changed_at[channel] + wait, since + GRAFT_PATIENCE * wait)
+        quiet_at = min(self._changed_at[channel] + wait, since + self._tuning.graft_patience * wait)
         return max(since + wait, quiet_at, self._compared_at[channel] + wait)
 
     def _graft(self, neighbour: GossipNeighbour, now: int) -> list[Effect]:
@@ -466,8 +445,8 @@ class Gossip:
 
         Who differs all the same is found by the digest that it has sent, a moment later.
         """
-        _, at = self._awaited.get(channel, ("", now - WANT_PAUSE))
-        return now - at < WANT_PAUSE
+        _, at = self._awaited.get(channel, ("", now - self._tuning.want_pause))
+        return now - at < self._tuning.want_pause
 
     def _answered(self, neighbour: GossipNeighbour, channel: str) -> None:
         if self._awaited.get(channel, ("", 0))[0] == neighbour.name:
@@ -488,9 +467,9 @@ class Gossip:
             effects.append(SendTcp(sender.conn, News(((message.channel, delta),), answer=True)))
         # Whatever is pending the answer says too, or the sender's vector has said it.
         sender.pending = [number for number in sender.pending if self._fresh[number][0] != message.channel]
-        sender.prune_from = max(sender.prune_from, now + PRUNE_GRACE)
+        sender.prune_from = max(sender.prune_from, now + self._tuning.prune_grace)
         asked = sender.wanted_at.get(message.channel)
-        if message.echo and (asked is None or now - asked >= WANT_PAUSE):
+        if message.echo and (asked is None or now - asked >= self._tuning.want_pause):
             effects += self._ask_back(sender, message, delta is not None, now)
         return effects
 

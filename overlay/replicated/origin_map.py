@@ -10,19 +10,16 @@ from typing import Final
 
 from overlay.config import PeerName
 from overlay.effects import Broadcast, Effect, Notify
-from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.inputs import OriginChanged
 from overlay.replicated.origin_state import HeldOrigin, first_of, join_states, origin_states, validate
 from overlay.replicated.vectors import Known, SortedKeys, by_key, concerned, lacking
+from overlay.tuning import STANDARD, Tuning
 from overlay.wire.codec import Delta, Vector
 from overlay.wire.origins import Change, OriginDelta, OriginState, OriginVector, Value
 
 MAX_FORGOTTEN = 4096
 """Incarnations remembered as forgotten, so that slower peers do not bring them back."""
-REISSUE_PAUSE = 1 * SECOND
-REISSUE_PAUSE_MAX = 60 * SECOND
-"""Our entries are published again at once for the first time, then ever more slowly: a live namesake would answer."""
 
 
 class OriginMap:
@@ -32,7 +29,8 @@ class OriginMap:
     by an `OriginChanged` among the effects of `merge`.
     """
 
-    def __init__(self, name: str, owner: PeerName, uid: int) -> None:
+    def __init__(self, name: str, owner: PeerName, uid: int, tuning: Tuning = STANDARD) -> None:
+        self._tuning = tuning
         self.name = name
         self._owner = owner
         self._digest = 0
@@ -44,7 +42,7 @@ class OriginMap:
         self._forgotten: dict[PeerName, int] = {}
         self._limbo: dict[PeerName, OriginDelta] = {}
         self._reissue_from = 0
-        self._reissue_pause = REISSUE_PAUSE
+        self._reissue_pause = self._tuning.reissue_pause
         self._own = HeldOrigin(owner, uid)
         """Among `_origins` once there is something to tell: at the start of many, most have nothing yet."""
 
@@ -206,7 +204,7 @@ class OriginMap:
                 if now >= self._reissue_from and self._contradicted_by(state):
                     effects.append(Broadcast(self.name, self._reissue(state.uid + 1)))
                     self._reissue_from = now + self._reissue_pause
-                    self._reissue_pause = min(2 * self._reissue_pause, REISSUE_PAUSE_MAX)
+                    self._reissue_pause = min(2 * self._reissue_pause, self._tuning.reissue_pause_max)
                 elif self._owner not in self._origins and state.uid < self._own.uid:
                     # An earlier life had something: that this one has nothing ends it.
                     self._hold(self._own)

@@ -5,7 +5,7 @@ import pytest
 from overlay.config import Address, Config
 from overlay.crypto.secure_peer import SecurePeer, tunnel_address
 from overlay.datapath import announcer
-from overlay.datapath.endpoints import DETOUR, GRAIN, NEWCOMER, RECOVERY, Endpoints
+from overlay.datapath.endpoints import GRAIN, Endpoints
 from overlay.effects import (
     Announce,
     Broadcast,
@@ -30,6 +30,7 @@ from overlay.inputs import (
     PeersChanged,
     Wake,
 )
+from overlay.tuning import STANDARD
 from overlay.wire.origins import EndpointValue, NameValue, OriginDelta, OriginEntry, OriginState
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -163,8 +164,12 @@ def test_a_peer_whose_connection_is_lost_is_reached_over_others_after_a_while():
     neighbour(core)
     tell(core, state(1, 1, 0, OriginEntry("c", 1, endpoint())))
     assert feed(core, PathsChanged(())) == []
-    assert core.deadline() == DETOUR
-    assert feed(core, Wake(), now=DETOUR) == [SetSources(()), SetForwarding(MAC, "", ("10.0.1.1",)), SetFlood(())]
+    assert core.deadline() == STANDARD.detour_lost
+    assert feed(core, Wake(), now=STANDARD.detour_lost) == [
+        SetSources(()),
+        SetForwarding(MAC, "", ("10.0.1.1",)),
+        SetFlood(()),
+    ]
     assert core.deadline() is None
     assert feed(core, PathsChanged(((B, "192.0.2.2"),))) == [
         SetSources(("192.0.2.2",)),
@@ -184,7 +189,7 @@ def test_newcomers_without_a_connection_are_reached_over_others_one_group_after_
         reached = (*reached, name)
         feed(core, PeersChanged(tuple(sorted(reached))), now=now)
         tell(core, OriginDelta((OriginState(name, 1, 1, 0, 0, (OriginEntry("c", 1, value),)),)), now)
-    for due, names in ((GRAIN + NEWCOMER, "bcd"), (2 * GRAIN + NEWCOMER, "ef")):
+    for due, names in ((GRAIN + STANDARD.detour_newcomer, "bcd"), (2 * GRAIN + STANDARD.detour_newcomer, "ef")):
         assert core.deadline() == due
         found = feed(core, Wake(), now=due)
         assert {e.mac for e in found if isinstance(e, SetForwarding) and not e.remote} == {macs[n] for n in names}
@@ -302,8 +307,8 @@ def test_what_was_attached_survives_a_restart_until_the_recovery_is_over():
     assert feed(again, Attached("c0", "02:00:0a:00:01:00", ("10.0.1.0/24",))) == []
     evicted = feed(again, Attached("new", "02:00:0a:00:01:09", ("10.0.1.1/16",)))  # has c1's address now
     assert Notify(Detached("c1")) in evicted
-    assert again.deadline() == RECOVERY
-    effects = feed(again, Wake(), now=RECOVERY)
+    assert again.deadline() == STANDARD.endpoint_recovery
+    effects = feed(again, Wake(), now=STANDARD.endpoint_recovery)
     assert [type(e) for e in effects] == [Log, Notify] and effects[1].input == Detached("c2")
     feed(again, effects[1].input)
     assert [value.container for _, value in again.channel.entries_of(A)] == ["c0", "new"]

@@ -6,7 +6,8 @@ from typing import Any, cast
 from overlay.effects import Effect, SendTcp
 from overlay.env import MILLISECOND, SECOND
 from overlay.mesh.topology import Topology
-from overlay.replicated.gossip import GRAFT_DELAY, GRAFT_HOPS, Gossip
+from overlay.replicated.gossip import Gossip
+from overlay.tuning import STANDARD
 from overlay.wire.envelopes import DigestKind, Digests, Graft, News, Want
 from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyVector
 
@@ -30,7 +31,7 @@ def sent(effects: list[Effect], kind: type) -> list[tuple[int, object]]:
 def test_a_digest_that_differs_is_asked_about_and_not_grafted() -> None:
     gossip, topology = lazy_and_eager()
     gossip.receive("l", Digests(DigestKind.ANNOUNCE, (("topology", 12345),)), SECOND)
-    effects = gossip.wake(SECOND + GRAFT_DELAY + GRAFT_HOPS * FLUSH_DELAY)
+    effects = gossip.wake(SECOND + STANDARD.graft_delay + STANDARD.graft_hops * FLUSH_DELAY)
     assert sent(effects, Graft) == []
     assert sent(effects, Digests) == [(2, Digests(DigestKind.ROUND, (("topology", topology.digest()),)))]
     assert gossip.eager == ("e",)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from overlay.env import SECOND
 from overlay.errors import RemoteError
 from overlay.mesh.routes import Routes
-from overlay.mesh.topology import NAMESAKE_JUMPS, SPARE_PAUSE, Topology, rank
+from overlay.mesh.topology import NAMESAKE_JUMPS, Topology, rank
 from overlay.mesh.topology_entry import entry_of
+from overlay.tuning import STANDARD
 from overlay.wire.origins import OriginDelta, OriginVector
 from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink
 
@@ -241,12 +242,12 @@ def test_a_spare_link_is_published_later_and_with_an_urgent_one_at_once() -> Non
     topology = observer()
     spare, urgent = TopologyLink("a", "10.0.0.1:1", True, True), TopologyLink("b", "10.0.0.2:1", True, True)
     topology.set_links((spare,), SECOND, urgent=False)
-    assert topology.publish_due() == SECOND + SPARE_PAUSE
+    assert topology.publish_due() == SECOND + STANDARD.publish_spare_pause
     assert topology.publish(SECOND) is None
     topology.set_links((spare, urgent), SECOND + 1)
     assert topology.publish_due() == SECOND + 1
     published = topology.publish(SECOND + 1)
     assert published is not None and published.records[0].links == (spare, urgent)
     topology.set_links((urgent,), 2 * SECOND, urgent=False)
-    published = topology.publish(2 * SECOND + SPARE_PAUSE)
+    published = topology.publish(2 * SECOND + STANDARD.publish_spare_pause)
     assert published is not None and published.records[0].links == (urgent,)
