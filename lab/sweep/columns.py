@@ -14,7 +14,7 @@ import msgspec
 
 from lab.sweep.measure import TIMES, EventResult, Point
 
-__all__ = ["CENSORED", "PARAMETER", "kind_of", "numeric", "rows", "time_columns"]
+__all__ = ["CENSORED", "PARAMETER", "kind_of", "numeric", "rows", "time_columns", "unit_of"]
 
 PARAMETER = "set:"
 """Begins the name of a parameter's column, so that no parameter can be taken for something else."""
@@ -86,6 +86,14 @@ def numeric(values: Iterable[str | None]) -> tuple[str, dict[str, float]] | None
         if number:
             ends.add(end)  # 0 has the unit of the others
     return (ends.pop() if ends else "", found) if len(ends) < 2 else None
+
+
+def unit_of(value: str) -> tuple[str, float]:
+    """The unit of a number as it is typed, and what one of it is in the base unit. Raises `ValueError`."""
+    match = _QUANTITY.fullmatch(value)
+    if match is None or match[2] not in _UNITS:
+        raise ValueError(f"{value} is no number with a unit")
+    return match[2], _UNITS[match[2]][1]
 
 
 def _column(path: str, values: list[str | None]) -> tuple[str, dict[str | None, Any]]:

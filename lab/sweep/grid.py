@@ -100,8 +100,18 @@ def assignments(settings: Sequence[Setting]) -> list[Assignment]:
     return list(itertools.product(*choices))
 
 
-def variants(text: str, settings: Sequence[Setting], *, file: str, name: str, question: str) -> list[Variant]:
+def variants(
+    text: str,
+    settings: Sequence[Setting],
+    *,
+    file: str,
+    name: str,
+    question: str,
+    rows: Sequence[Assignment] | None = None,
+) -> list[Variant]:
     """The scenario once per assignment, each checked; raises `LabError` that names every wrong path and value.
+
+    `rows` are the assignments; None: every combination of the settings' values.
 
     `text` must be a valid scenario, `file` where it stands. `name` and `question` are the file's, for variants have
     none.
@@ -111,7 +121,7 @@ def variants(text: str, settings: Sequence[Setting], *, file: str, name: str, qu
         raise LabError("\n".join(wrong))
     problems: dict[str, None] = {}
     found = []
-    for assignment in assignments(settings):
+    for assignment in assignments(settings) if rows is None else rows:
         try:
             changed = variant_text(text, assignment, name, Path(file).parent)
             scenario = parse(changed, file)

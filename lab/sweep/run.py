@@ -17,7 +17,7 @@ from msgspec import Struct
 from lab.errors import LabError
 from lab.records import provenance
 from lab.scenario.load import load_resolved, text_of
-from lab.sweep.grid import Setting, Variant, parse_set, variants
+from lab.sweep.grid import Assignment, Setting, Variant, parse_set, variants
 from lab.sweep.ledger import Ledger, code_version, key_of
 from lab.sweep.measure import Point
 from lab.sweep.play import Task, refused
@@ -78,9 +78,15 @@ class SweepResults(Struct, frozen=True, kw_only=True):
 
 
 def plan(
-    file: Path, settings: Sequence[str | Setting], seeds: Sequence[int], *, backend: str, folder: Path
+    file: Path,
+    settings: Sequence[str | Setting],
+    seeds: Sequence[int],
+    *,
+    backend: str,
+    folder: Path,
+    rows: Sequence[Assignment] | None = None,
 ) -> SweepPlan:
-    """Check everything that can be checked before a run starts; writes nothing.
+    """Check everything that can be checked before a run starts; writes nothing. `rows`: as `variants` has it.
 
     Raises `LabError` for wrong settings and for scenarios that the backend cannot honour, `ScenarioError` for a wrong
     file.
@@ -88,7 +94,7 @@ def plan(
     text = text_of(file)
     resolved = load_resolved(file, text=text)
     parsed = tuple(parse_set(setting) if isinstance(setting, str) else setting for setting in settings)
-    found = variants(text, parsed, file=str(file), name=resolved.name, question=resolved.question)
+    found = variants(text, parsed, file=str(file), name=resolved.name, question=resolved.question, rows=rows)
     code = code_version()
     about = SweepDescription(
         scenario=resolved.name,
