@@ -300,6 +300,22 @@ class VerbMethods:
     ) -> Event:
         """In a scenario `address: {host: a, to: 192.168.0.99, for: 20s}`: replace the underlay address of a running
         host (`network` says in which of its networks), and update /etc/hosts; with `for` the old address comes back"""
+    def capture(
+        self,
+        *short: Any,
+        on: str | Sequence[Any] | None = None,
+        filter: str | None = None,
+        interfaces: str | Sequence[Any] | None = None,
+        name: str | None = None,
+        limit: int | str | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `capture: a`, `{on: [a, web, a->b], filter: udp port 6783, name: wire, limit: 10MB}` with
+        `for`: write the packets of hosts, containers or pairs of hosts into `captures/NAME.pcapng` of the run
+        directory, with the steps of the timeline as comments; ends with `for`, at `limit` (100 MB) or with the run.
+        `filter` is a tcpdump expression, `interfaces` are names or `any`. On `sim` the packets are made from what
+        simulated hosts send. See [capture.md](capture.md)"""
     def load(
         self,
         *,

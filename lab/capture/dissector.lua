@@ -441,10 +441,24 @@ function probe.dissector(tvb, pinfo, root)
     return tvb:len()
 end
 
+-- What the lab did, between the packets: frames of no network, of the interface "lab steps".
+local mark = Proto("lab_step", "Lab step")
+local mark_text = ProtoField.string("lab_step.text", "Text")
+mark.fields = {mark_text}
+function mark.dissector(tvb, pinfo, root)
+    if tvb:len() == 0 then return 0 end
+    pinfo.cols.protocol:set("Lab")
+    local text = tvb(0):string(ENC_UTF_8)
+    root:add(mark, tvb()):add(mark_text, tvb(0), text)
+    pinfo.cols.info:set(text)
+    return tvb:len()
+end
+
 -- Where it is looked for. Another --port: *Decode As*, or `-d tcp.port==7000,overlay -d udp.port==7000,overlay_udp`.
 DissectorTable.get("tcp.port"):add(CONTROL_PORT, proto)
 DissectorTable.get("udp.port"):add(CONTROL_PORT, udp)
 DissectorTable.get("ethertype"):add(ETHERTYPE, probe)
+DissectorTable.get("ethertype"):add(MARK_ETHERTYPE, mark)
 local vxlan = DissectorTable.get("udp.port"):get_dissector(4789) -- the registered port of VXLAN
 for _, port in ipairs(vxlan and VXLAN_PORTS or {}) do
     DissectorTable.get("udp.port"):add(port, vxlan) -- else 6784 is taken for BFD

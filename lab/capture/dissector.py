@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from msgspec import NODEFAULT, inspect
 
+from lab.capture.file import MARK_ETHERTYPE
 from overlay.crypto.secure_peer import SECURE_PORT
 from overlay.datapath import fast_probe
 from overlay.datapath.vxlan import VXLAN_PORT
@@ -48,6 +49,7 @@ def dissector() -> str:
         f"local MAX_MESSAGE, MAX_DATAGRAM = {MAX_MESSAGE}, {MAX_DATAGRAM}",
         f"local MAGIC, DATAGRAM, PROBE = {_quoted(MAGIC)}, {_quoted(DATAGRAM_MAGIC)}, {_quoted(fast_probe.MAGIC)}",
         f"local CONTROL_PORT, ETHERTYPE = {LaunchOptions().port}, 0x{fast_probe.ETHERTYPE:04x}",
+        f"local MARK_ETHERTYPE = 0x{MARK_ETHERTYPE:04x}",
         f"local VXLAN_PORTS = {{{VXLAN_PORT}, {SECURE_PORT}}}",
         "",
         f"local MESSAGES = {_tags(inspect.type_info(Envelope))}",

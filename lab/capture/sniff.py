@@ -1,9 +1,9 @@
 """Writes what passes the interfaces of a network namespace to standard output, as pcapng.
 
-Runs on a host of a lab (or in a container's network, entered from there) as a child of the command that captures
-(`python3 -m lab.capture.sniff`): it ends with its input, with the host, at a size or a time, and on SIGINT.
-Imports little, because hosts have little. A filter is a program of the kernel's own kind (classic BPF) that tcpdump has
-made; this file knows no words of filters.
+Runs on a host of a lab (or in a container's network, entered from there) for the command or the run that captures
+(`python3 -m lab.capture.sniff`): it ends with its input, with the host or the container, at a size or a time, and on
+SIGINT. Each write is of whole blocks. Imports little, because hosts have little. A filter is a program of the kernel's
+own kind (classic BPF) that tcpdump has made; this file knows no words of filters.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Sequence
 
 from lab.capture import pcapng
 from lab.fabric.syscalls import Clone, setns
@@ -28,111 +29,184 @@ _SO_TIMESTAMPNS = 35
 _OUTGOING = 4
 _MOST = 1 << 18
 _BUFFER = 16 << 20
+_AT_ONCE = 256
+"""Packets of one interface before the others have their turn."""
 
 
-def main() -> int:
+class _Refused(Exception):
+    """Nothing can be captured here."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Capture until the end; the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--label", default="")
     parser.add_argument("--comment", default="")
-    parser.add_argument("--pid", type=int, default=0, help="of a process in whose network it is")
+    parser.add_argument("--pid", type=int, default=0, help="in whose network it is, and with which it ends")
     parser.add_argument("--interface", action="append", default=[])
     parser.add_argument("--most", type=int, required=True, help="bytes of the file")
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--filter", default="", help="classic BPF as `tcpdump -ddd` prints it, with commas")
     parser.add_argument("--overwrite", action="store_true", help="empty the file before the first packet")
     parser.add_argument("--between", default="", help="IPv4 or IPv6 addresses, of which one must be in each packet")
-    options = parser.parse_args()
-    if options.pid:
-        with open(f"/proc/{options.pid}/ns/net", "rb") as network:
+    parser.add_argument("--told", action="store_true", help="say what is wrong in the comment of a section, too")
+    parser.add_argument("--clock", type=int, help="by how much a right wall clock is ahead of this monotonic one (ns)")
+    options = parser.parse_args(argv)
+    try:
+        return _Sniffer(options).run()
+    except _Refused as refused:
+        print(refused, file=sys.stderr)
+        if options.told:
+            _write(pcapng.section("overlay-lab", str(refused)))
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever has read it is gone
+        return 0
+
+
+class _Sniffer:
+    """Sockets, one for each interface, and what is counted."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._life = _enter(options.pid) if options.pid else -1
+        self._names = _chosen(options.interface, bool(options.pid))
+        self._others = [
+            socket.inet_pton(socket.AF_INET6 if ":" in one else socket.AF_INET, one) for one in options.between.split()
+        ]
+        program = _program(options.filter)
+        opened = [_opened(name, program) for name in self._names]
+        self._sockets = {sock.fileno(): (sock, number) for number, sock in enumerate(opened)}
+        clock: int | None = options.clock
+        self._shift = 0 if clock is None else clock - (time.time_ns() - time.monotonic_ns())
+        self._written = 0
+        self._packets = 0
+
+    def run(self) -> int:
+        """Until the end."""
+        options = self._options
+        told, tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(tell)  # a signal alone does not end a poll
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        # A socket keeps its network alive, so this must not be there longer than the container whose network it is.
+        ends = {0, told, self._life} - {-1}
+        poll = select.poll()
+        for descriptor in (*ends, *self._sockets):
+            poll.register(descriptor, select.POLLIN | select.POLLHUP)
+        until = time.monotonic() + options.seconds if options.seconds else None
+        head = pcapng.section("overlay-lab", options.comment)
+        if options.overwrite:
+            with contextlib.suppress(OSError):  # a device or a pipe
+                os.ftruncate(1, 0)
+        self._put(head + b"".join(pcapng.interface(f"{options.label} {name}".strip()) for name in self._names))
+        print(f"capturing on {', '.join(self._names)} of {options.label}", file=sys.stderr, flush=True)
+        over = False
+        while not over:
+            left = None if until is None else max(until - time.monotonic(), 0.0)
+            ready = {descriptor for descriptor, _ in poll.poll(None if left is None else left * 1000)}
+            over = bool(ready & ends) or left == 0.0
+            # What has come by the end is still taken.
+            full = [self._take(descriptor) for descriptor in (self._sockets if over else ready & self._sockets.keys())]
+            over = over or any(full)
+        self._count()
+        return 0
+
+    def _take(self, descriptor: int) -> bool:
+        """Write what an interface has; whether there is no room for more."""
+        sock, number = self._sockets[descriptor]
+        room, data = self._options.most - self._written, bytearray()
+        for block in self._blocks(sock, number):
+            if len(data) + len(block) > room:
+                self._put(bytes(data))
+                print(f"the file would have more than {self._options.most} bytes: it ends here", file=sys.stderr)
+                return True
+            data += block
+            self._packets += 1
+        self._put(bytes(data))
+        return False
+
+    def _blocks(self, sock: socket.socket, number: int) -> list[bytes]:
+        found = []
+        for _ in range(_AT_ONCE):
+            try:
+                data, more, _, address = sock.recvmsg(_MOST, 64)
+            except OSError:
+                break
+            if self._others and not any(one in data[12:54] for one in self._others):
+                continue
+            t = next((struct.unpack("=qq", value) for _, kind, value in more if kind == _SO_TIMESTAMPNS), None)
+            at = (t[0] * 1_000_000_000 + t[1] if t is not None else time.time_ns()) + self._shift
+            flags = pcapng.OUTGOING if address[2] == _OUTGOING else pcapng.INCOMING
+            found.append(pcapng.packet(number, at, data, 0, flags))
+        return found
+
+    def _count(self) -> None:
+        """Say how many packets there were, and for how many the kernel had no room."""
+        lost, blocks = 0, b""
+        for sock, number in self._sockets.values():
+            received, dropped = struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            lost += dropped
+            blocks += pcapng.statistics(number, time.time_ns() + self._shift, received, dropped)
+        if self._written + len(blocks) <= self._options.most:
+            self._put(blocks)
+        words = f"{self._packets} packets, {self._written} bytes"
+        print(words + (f"; {lost} lost" if lost else ""), file=sys.stderr)
+
+    def _put(self, data: bytes) -> None:
+        if data:
+            _write(data)
+        self._written += len(data)
+
+
+def _enter(pid: int) -> int:
+    """Into the network of a process; a descriptor that is ready when the process ends."""
+    try:
+        life = os.pidfd_open(pid)
+        with open(f"/proc/{pid}/ns/net", "rb") as network:
             setns(network.fileno(), Clone.NEWNET)
-    return _capture(options)
+    except OSError as error:
+        raise _Refused(f"the container is gone ({error.strerror})") from None
+    return life
 
 
-def _capture(options: argparse.Namespace) -> int:
+def _chosen(asked: Sequence[str], container: bool) -> list[str]:
     names = [name for _, name in socket.if_nameindex()]
-    usual = [name for name in names if name != "lo" and (options.pid or name.startswith("eth"))]
-    wanted = names if options.interface == ["any"] else options.interface or usual
+    usual = [name for name in names if name != "lo" and (container or name.startswith("eth"))]
+    wanted = names if list(asked) == ["any"] else list(asked) or usual
     for name in wanted:
         if name not in names:
-            print(f"no interface {name} here; there are {', '.join(names)}", file=sys.stderr)
-            return 2
-    program = _program(options.filter)
-    others = [
-        socket.inet_pton(socket.AF_INET6 if ":" in one else socket.AF_INET, one) for one in options.between.split()
-    ]
-    out = sys.stdout.buffer
-    poll = select.poll()
-    poll.register(0, select.POLLHUP | select.POLLIN)
-    sockets: dict[int, tuple[socket.socket, int]] = {}
-    head = pcapng.section("overlay-lab", options.comment)
-    for number, name in enumerate(wanted):
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        if program is not None:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
-        sock.bind((name, _ETH_P_ALL))
-        sockets[sock.fileno()] = sock, number
-        poll.register(sock.fileno(), select.POLLIN)
-        head += pcapng.interface(f"{options.label} {name}".strip())
-    ended: list[int] = []
-    told, tell = os.pipe2(os.O_NONBLOCK)
-    signal.set_wakeup_fd(tell)  # a signal alone does not end a poll
-    poll.register(told, select.POLLIN)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.append(1))
-    until = time.monotonic() + options.seconds if options.seconds else None
-    written, packets = len(head), 0
-    if options.overwrite:
-        with contextlib.suppress(OSError):  # a device or a pipe
-            os.ftruncate(1, 0)
-    try:
-        out.write(head)
-        out.flush()
-        print(f"capturing on {', '.join(wanted)} of {options.label}", file=sys.stderr, flush=True)
-        while not ended and written < options.most:
-            left = None if until is None else (until - time.monotonic()) * 1000
-            if left is not None and left <= 0:
-                break
-            for descriptor, _ in poll.poll(left):
-                if descriptor in (0, told):
-                    ended.append(1)  # the command is gone, or wants an end
-                    continue
-                for block in _blocks(*sockets[descriptor], others):
-                    if written + len(block) > options.most:
-                        print(f"the file would have more than {options.most} bytes: it ends here", file=sys.stderr)
-                        ended.append(1)
-                        break
-                    out.write(block)
-                    written, packets = written + len(block), packets + 1
-            out.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Wireshark was closed
-    lost = sum(
-        struct.unpack("II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1] for sock, _ in sockets.values()
-    )
-    print(f"{packets} packets, {written} bytes" + (f"; {lost} lost" if lost else ""), file=sys.stderr)
-    return 0
+            raise _Refused(f"no interface {name} here; there are {', '.join(names)}")
+    return wanted
 
 
-def _blocks(sock: socket.socket, number: int, others: list[bytes]) -> list[bytes]:
-    """What is there to be read now."""
-    found = []
-    for _ in range(256):
+def _opened(name: str, program: bytes | None) -> socket.socket:
+    """A socket that gets what passes an interface."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+    if program is not None:
         try:
-            data, more, _, address = sock.recvmsg(_MOST, 64)
-        except OSError:
-            break
-        if others and not any(one in data[12:54] for one in others):
-            continue
-        t = next((struct.unpack("=qq", value) for _, kind, value in more if kind == _SO_TIMESTAMPNS), None)
-        at = t[0] * 1_000_000_000 + t[1] if t is not None else time.time_ns()
-        found.append(
-            pcapng.packet(number, at, data, 0, pcapng.OUTGOING if address[2] == _OUTGOING else pcapng.INCOMING)
-        )
-    return found
+            sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        except OSError as error:
+            raise _Refused(f"the kernel does not take the filter: {error.strerror}") from None
+    sock.bind((name, _ETH_P_ALL))
+    return sock
+
+
+def _write(data: bytes) -> None:
+    """All of it. Where a file's disk is full, what was cut off is taken back, and the capture ends."""
+    done = 0
+    while done < len(data):
+        try:
+            done += os.write(1, data[done:])
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(1, os.lseek(1, 0, os.SEEK_CUR) - done)
+            raise _Refused(f"it cannot be written: {error.strerror}") from None
 
 
 _keep: list[object] = []

@@ -97,6 +97,14 @@ _OUT = click.option(
     envvar="LAB_OUT",
     help="Where run directories go: OUT/<scenario>/<time>.",
 )
+_CAPTURE = click.option(
+    "--capture",
+    "captures",
+    multiple=True,
+    metavar="WHERE",
+    help="Write all packets of a host, a service, A->B or `all` hosts to the run directory; repeatable.",
+    shell_complete=_offering("hosts"),
+)
 _RUN = click.argument("run_dir", metavar="RUN", shell_complete=_offering("runs"))
 _NAME = click.option(
     "--name", default="", envvar="LAB_NAME", help="Which lab, when several run.", shell_complete=_offering("labs")
@@ -179,6 +187,7 @@ def scenarios(as_json: bool) -> None:
 @click.option(
     "--no-figures", is_flag=True, envvar="LAB_NO_FIGURES", help="Only history and summary (`lab report` draws later)."
 )
+@_CAPTURE
 def run(
     scenario: Path,
     backend: str,
@@ -188,13 +197,23 @@ def run(
     as_json: bool,
     keep: bool,
     no_figures: bool,
+    captures: tuple[str, ...],
 ) -> None:
     """Play SCENARIO: bring its hosts up, follow its timeline, write a report."""
     from lab.cli.play import play
 
-    figures = not no_figures
     sys.exit(
-        play(scenario, backend=backend, seed=seed, pace=pace, out=out, as_json=as_json, keep=keep, figures=figures)
+        play(
+            scenario,
+            backend=backend,
+            seed=seed,
+            pace=pace,
+            out=out,
+            as_json=as_json,
+            keep=keep,
+            figures=not no_figures,
+            captures=captures,
+        )
     )
 
 
@@ -205,11 +224,20 @@ def run(
 @_PACE
 @_OUT
 @click.option("--name", default="", envvar="LAB_NAME", help="What to call the lab; the scenario's name by default.")
-def up(scenario: Path, backend: str, seed: int | None, pace: int | None, out: Path, name: str) -> None:
+@_CAPTURE
+def up(
+    scenario: Path,
+    backend: str,
+    seed: int | None,
+    pace: int | None,
+    out: Path,
+    name: str,
+    captures: tuple[str, ...],
+) -> None:
     """Bring up the lab of SCENARIO and leave it running, its first launch, connect and run steps done."""
     from lab.cli.live import bring_up
 
-    sys.exit(bring_up(scenario, backend=backend, seed=seed, pace=pace, name=name, out=out))
+    sys.exit(bring_up(scenario, backend=backend, seed=seed, pace=pace, name=name, out=out, captures=captures))
 
 
 @lab.command(

@@ -5,21 +5,18 @@ this command, and hears when it is gone, however it ends.
 """
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.capture.filters import compiled
+from lab.capture.places import halves
 from lab.errors import LabError
 from lab.words import natural
 
 __all__ = ["capture"]
-
-_PAIR = ("<->", "->", ":")
-"""What stands between the hosts of a pair."""
 
 
 def capture(
@@ -38,7 +35,6 @@ def capture(
 
     if to is None and sys.stdout.isatty():
         raise LabError("packets are no text for a terminal: say `-w FILE`, or `-w - | wireshark -k -i -`")
-    program = _compiled(" ".join(words)) if words else ""
     lab = find(name)
     with LabClient(lab) as client:
         facts = client.call("inspect")
@@ -50,6 +46,7 @@ def capture(
                 f"packets are captured on hosts of netns so far, and this lab is one of {facts['backend']}: "
                 f"`lab exec {host} -- tcpdump …` does it where the host has tcpdump"
             )
+        program = compiled(" ".join(words), addresses)
         answer, pidfd = client.call_pidfd("host", host=host, container=container)
     argv = [sys.executable, "-m", "lab.capture.sniff", "--label", where, "--most", str(most), "--seconds", str(seconds)]
     argv += ["--comment", f"lab {facts['lab']}: {facts.get('scenario', '')} on {facts['backend']}"]
@@ -100,25 +97,10 @@ def _place(where: str, addresses: dict[str, str], containers: dict[str, Any]) ->
     for replica, container in containers.items():
         if where in (replica, container["service"]):
             return container["host"], container.get("container", replica), ""
-    for arrow in _PAIR:
-        one, _, other = (part.strip() for part in where.partition(arrow))
-        if one in addresses and other in addresses:
-            return one, "", addresses[other]
+    pair = halves(where)
+    if pair is not None and pair[0] in addresses and pair[1] in addresses:
+        return pair[0], "", addresses[pair[1]]
     raise LabError(
         f"no host, service or pair of hosts named {where}; hosts: {', '.join(addresses)}; containers: "
         f"{', '.join(sorted(containers, key=natural))}; a pair is written `{next(iter(addresses), 'a')}->b`"
     )
-
-
-def _compiled(text: str) -> str:
-    """A filter in the words of tcpdump as a program of the kernel, lines joined with commas."""
-    tcpdump = shutil.which("tcpdump") or shutil.which("tcpdump", path="/usr/sbin:/sbin")
-    if tcpdump is None:
-        raise LabError(
-            "filters are compiled by tcpdump, which is not here (Debian: package tcpdump); without a filter all is "
-            "captured, and Wireshark filters what it shows"
-        )
-    done = subprocess.run([tcpdump, "-y", "EN10MB", "-ddd", text], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabError(f"tcpdump does not understand the filter `{text}`: {done.stderr.strip().splitlines()[-1]}")
-    return ",".join(done.stdout.split("\n")).strip(",")

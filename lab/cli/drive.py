@@ -20,7 +20,8 @@ import msgspec
 from lab.cli import interrupts
 from lab.cli.ending import USAGE
 from lab.cli.live import first_steps
-from lab.cli.play import Prepared, answering, begun, inside, prepare, report_on, settle
+from lab.cli.play import answering, begun, inside, prepare, report_on, settle
+from lab.cli.prepared import Prepared
 from lab.cli.runs import refresh
 from lab.cli.saving import SCENARIO, keep_scenario, scenario_text
 from lab.contracts.lab import Housed, Virtual
@@ -84,6 +85,7 @@ def _obey(prepared: Prepared, run_dir: Path, blank: Summary) -> OpenTimeline:
             version=__version__,
             beside=answering(resolved, hands if isinstance(backend, Housed) else None),
             hands=hands,
+            run_dir=run_dir,
         )
         run = backend.run if isinstance(backend, Virtual) else asyncio.run
         outcome = interrupts.run(run, lambda: runner.run(timeline=_Driven(prepared, hands).steps(run_dir)))

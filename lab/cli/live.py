@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from lab.cli import interrupts, table
+from lab.cli.captures import requests_for
 from lab.cli.command import lab_command
 from lab.cli.ending import USAGE
 from lab.cli.play import answering, begun, inside, prepare, report_on, settle, shown, staying
@@ -49,7 +50,16 @@ def first_steps(scenario: Resolved | Scenario) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, name: str, out: Path) -> int:
+def bring_up(
+    path: Path,
+    *,
+    backend: str,
+    seed: int | None,
+    pace: int | None,
+    name: str,
+    out: Path,
+    captures: Sequence[str] = (),
+) -> int:
     """Bring a lab up and leave it running; the exit code of its first steps."""
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
@@ -60,6 +70,9 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
             f"a lab on {backend} lives in virtual time and cannot stay: `lab run` plays it; "
             "`lab up` takes netns, dind or vagrant"
         )
+    captured = requests_for(prepared, captures)
+    if captured is None:
+        return USAGE
     name = name or scenario.name
     run_dir = new_run(scenario.name, out.absolute())
     teller = ProgressPrinter()
@@ -89,6 +102,8 @@ def bring_up(path: Path, *, backend: str, seed: int | None, pace: int | None, na
                 report=teller.progress,
                 beside=answering(scenario, hands),
                 hands=hands,
+                run_dir=run_dir,
+                captures=captured,
             )
             outcome = interrupts.run(asyncio.run, lambda: runner.run(timeline=steps()))
         timeline.conclude(run_dir)

@@ -6,19 +6,23 @@ drawn outside again, when the lab is gone (or, with `--keep`, goes on without us
 
 import asyncio
 import contextlib
+import functools
 import json
 import shlex
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import msgspec
 
+from lab.capture.places import CaptureRequest
 from lab.cli import interrupts
+from lab.cli.captures import requests_for
 from lab.cli.command import lab_command
 from lab.cli.ending import UNKNOWN, USAGE, code_within, in_words
 from lab.cli.files import tell
+from lab.cli.prepared import Prepared
 from lab.cli.progress import ProgressPrinter
 from lab.cli.runs import refresh
 from lab.contracts.lab import Backend, Housed, Paced, Virtual
@@ -42,7 +46,7 @@ from lab.runner.hands import Hands
 from lab.runner.open_timeline import OpenTimeline
 from lab.runner.runner import Runner, RunOutcome
 from lab.runner.stage import Stage
-from lab.scenario.load import Scenario, ScenarioError, read, text_of
+from lab.scenario.load import ScenarioError, read, text_of
 from lab.scenario.packaged import called
 from lab.scenario.resolve import Resolved
 from overlay import __version__
@@ -61,6 +65,7 @@ def play(
     as_json: bool,
     keep: bool,
     figures: bool = True,
+    captures: Sequence[str] = (),
 ) -> int:
     """Play a scenario and return the exit code of its verdict."""
     prepared = prepare(path, backend, seed, pace)
@@ -69,12 +74,15 @@ def play(
     scenario, chosen = prepared.resolved, prepared.backend
     if keep and isinstance(chosen, Virtual):
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
+    if (captured := requests_for(prepared, captures)) is None:
+        return USAGE
     run_dir = new_run(scenario.name, out.absolute())
     teller = ProgressPrinter()
     teller.head(scenario, backend)
     blank = begun(path, chosen, scenario, run_dir)
     try:
-        inside(chosen, lambda: _play(prepared, path, run_dir, blank, teller, keep), name=scenario.name, detach=keep)
+        work = functools.partial(_play, prepared, path, run_dir, blank, teller, keep, captured)
+        inside(chosen, work, name=scenario.name, detach=keep)
     except LabError as error:
         write_summary(run_dir, msgspec.structs.replace(blank, reason=str(error)))
     summary, told = report_on(run_dir, teller.report(run_dir / HISTORY), figures)
@@ -122,16 +130,6 @@ def settle(run_dir: Path, blank: Summary, outcome: RunOutcome) -> None:
     )
     write_summary(run_dir, settled)
     provenance.ended(run_dir)
-
-
-class Prepared(NamedTuple):
-    """A scenario that can be played: its file, what is played of it, and on what."""
-
-    model: Scenario
-    resolved: Resolved
-    backend: Backend
-    text: str
-    """What the file holds."""
 
 
 def prepare(path: Path, backend: str, seed: int | None, pace: int | None) -> Prepared | None:
@@ -207,7 +205,15 @@ def answering(scenario: Resolved, hands: Hands | None) -> Callable[[Stage], Coro
     return answer
 
 
-def _play(prepared: Prepared, path: Path, run_dir: Path, blank: Summary, teller: ProgressPrinter, keep: bool) -> int:
+def _play(
+    prepared: Prepared,
+    path: Path,
+    run_dir: Path,
+    blank: Summary,
+    teller: ProgressPrinter,
+    keep: bool,
+    captured: Sequence[CaptureRequest],
+) -> int:
     """The inside: play, write the summary; with `keep`, let the starter go and stay until somebody says `down`."""
     scenario, backend = prepared.resolved, prepared.backend
     with open_history(run_dir) as file:
@@ -237,6 +243,8 @@ def _play(prepared: Prepared, path: Path, run_dir: Path, blank: Summary, teller:
             beside=answering(scenario, hands),
             keep=_keeping(settled) if keep else None,
             hands=hands,
+            run_dir=run_dir,
+            captures=captured,
         )
         outcome = interrupts.run(backend.run if isinstance(backend, Virtual) else asyncio.run, runner.run)
         if not keep:

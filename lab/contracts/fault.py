@@ -16,6 +16,7 @@ from lab.records.history import AnyRecord
 from lab.scenario.resolve import Resolved
 
 if TYPE_CHECKING:
+    from lab.runner.captures import Captures
     from lab.runner.probing import Probing
     from lab.runner.state import LiveState
     from lab.runner.upkeep import Upkeep
@@ -38,6 +39,8 @@ class Bench(Protocol):
     """What is true now: containers, daemons, cuts, the latest samples."""
     probing: "Probing"
     """The probes that run; `sync` after every change of containers."""
+    captures: "Captures"
+    """Files of packets that grow."""
     upkeep: "Upkeep"
     """Kills and starts things, for as long as faults in force hold them."""
 

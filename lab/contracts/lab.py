@@ -4,6 +4,7 @@ A backend turns the underlay of a resolved scenario into a `Lab` of `Host`s. Eve
 through here and through `lab.fabric`; the overlay on the hosts is driven by its own `weave` command (`Host.exec`).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -140,6 +141,32 @@ class Engined(Protocol):
         ...
 
 
+class Sniffing(Struct, frozen=True, kw_only=True):
+    """What is captured on one host."""
+
+    label: str
+    """What the interfaces are called in the file, before their own names."""
+    container: str = ""
+    """Engine name of the container whose interfaces are meant; empty: the host's."""
+    interfaces: tuple[str, ...] = ()
+    """Names, or `any`; empty: the cables of a host, all of a container."""
+    program: str = ""
+    """Classic BPF (`lab.capture.filters`)."""
+    between: tuple[str, ...] = ()
+    """Addresses of which one must be in each packet; empty: any packet."""
+    most: int
+    """Bytes."""
+
+
+class Sniffed(Protocol):
+    """A host whose packets can be captured; what `capture` steps need."""
+
+    async def sniff(self, wanted: Sniffing, take: Callable[[bytes], None], enough: asyncio.Event) -> None:
+        """Give pcapng to `take` as packets pass, until there is enough or the place is gone; waits for a host that is
+        off and a container that does not run. Raises `LabError` for what cannot be captured here."""
+        ...
+
+
 class Obstacle(Struct, frozen=True):
     """What is dropped between any two of these hosts: a protocol (port 0: all of it), or what exceeds an MTU."""
 
@@ -163,6 +190,10 @@ class Lab(Protocol):
 
     def now(self) -> int:
         """Nanoseconds since the run started (virtual on `sim`)."""
+        ...
+
+    def wall_clock(self) -> int:
+        """The time of day, in nanoseconds since 1970 (virtual on `sim`)."""
         ...
 
     async def sleep_until(self, t: int) -> None:

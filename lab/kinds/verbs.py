@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lab.scenario.base import Problem
     from lab.scenario.check import Known
     from lab.scenario.model import Service
+    from lab.scenario.resolve import Resolved
     from lab.scenario.steps import Step
     from lab.scenario.without_effect import ScenarioReach
 
@@ -174,6 +175,10 @@ class Verb(Generic[B]):
     def needed(self, body: B) -> tuple[str, ...]:
         """What of `needs` this step needs."""
         return self.needs
+
+    def lacking(self, body: B, scenario: "Resolved") -> Iterator[str]:
+        """What this machine has not got that this step needs wherever hosts are, one sentence each."""
+        return iter(())
 
     def containers(self, body: B, services: "Mapping[str, Service]") -> Mapping[str, int]:
         """How many containers it leaves of each service that it starts or removes."""

@@ -7,13 +7,15 @@ verdict. Works through the protocols of `lab.contracts.lab` only, so virtual tim
 import asyncio
 import contextlib
 import traceback
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from lab.capture.places import FOLDER, CaptureRequest
 from lab.checkers.convergence import HOLD
 from lab.checkers.steady import disturbs, verdict_of
 from lab.contracts.fault import Fault
@@ -23,6 +25,7 @@ from lab.errors import Exhausted, LabError, Violation, no_room
 from lab.kinds.verbs import Planning
 from lab.records.history import AnyRecord, Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
+from lab.runner.captures import Captures
 from lab.runner.hands import Hands
 from lab.runner.link_use import follow_links, write_links
 from lab.runner.load import machine
@@ -94,10 +97,13 @@ class Runner:
         beside: Callable[[Stage], Coroutine[Any, Any, None]] | None = None,
         keep: Callable[[RunOutcome], Coroutine[Any, Any, None]] | None = None,
         hands: Hands | None = None,
+        run_dir: Path | None = None,
+        captures: Sequence[CaptureRequest] = (),
     ) -> None:
         """`beside` runs as long as the lab is up, to answer other terminals, say; when it ends so does the run. `keep`
         is told the settled outcome while the lab is still up, which goes down when it returns. `hands` are those of
-        others in the run."""
+        others in the run. `captures` are made from when the lab is up until the run is over; those and the steps' are
+        in `run_dir`."""
         self._scenario = scenario
         self._backend = backend
         self._writer = writer
@@ -106,6 +112,8 @@ class Runner:
         self._beside = beside
         self._keep = keep
         self._hands = hands
+        self._run_dir = run_dir
+        self._captures = tuple(captures)
         self._virtual = isinstance(backend, Virtual)
         """Whether time is simulated: then there is no wall clock and no load to write down."""
         self._expectations: list[Expectation] = []
@@ -142,7 +150,18 @@ class Runner:
             # Not `ok=False`: that would say that the scenario was tried and found wanting.
             self._write(Event(t=0, step=-1, what="up", phase="end", detail=detail))
             return RunOutcome(verdict="unknown", reason=f"the lab did not come up: {reason}")
-        stage = Stage(lab, self._scenario, self._writer, self._live, healed=self._over, seen=self._seen)
+        scenario, where = self._scenario, "virtual time of " if self._virtual else ""
+        about = f"lab run of {scenario.name} in {where}{self._backend.name}, seed {scenario.seed}"
+        captures = Captures(lab, self._live, self._run_dir, about=about, virtual=self._virtual)
+        stage = Stage(
+            lab,
+            scenario,
+            self._writer,
+            self._live,
+            healed=self._over,
+            captures=captures,
+            seen=self._seen,
+        )
         try:
             return await self._on(stage, self._scenario.timeline if timeline is None else timeline)
         finally:
@@ -174,6 +193,7 @@ class Runner:
             stage.beside(self._companion(stage, self._beside))
         verdict: Verdict = "unknown"
         try:
+            await self._captured(stage)
             verdict, reason = await self._guarded(stage, self._timeline(stage, steps))
         except asyncio.CancelledError:
             _keep_going()
@@ -204,6 +224,7 @@ class Runner:
             expectations=tuple(self._expectations),
             took=lab.now(),
         )
+        await stage.captures.close(f"the run ends: {verdict}" + (f" ({reason})" if reason else ""))
         with contextlib.suppress(LabError):  # a relay that has died is the verdict's business
             await write_links(lab, stage.record)
         if verdict != "unknown":
@@ -220,6 +241,14 @@ class Runner:
                     return outcome
                 _keep_going()
         return outcome
+
+    async def _captured(self, stage: Stage) -> None:
+        """Begin what is captured from beginning to end."""
+        for number, request in enumerate(self._captures):
+            begun = stage.lab.now()
+            file = await stage.captures.begin(("run", number), request)
+            label = f"capture {', '.join(request.on)} into {FOLDER}/{file}"
+            self._report(Progress(t=begun, step=-1, label=label, ok=True, took=stage.lab.now() - begun))
 
     async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, None]) -> tuple[Verdict, str]:
         """Play the timeline, until it ends or something in parallel goes wrong."""

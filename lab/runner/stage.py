@@ -18,6 +18,7 @@ from lab.errors import Exhausted, LabError
 from lab.kinds.verbs import Verb
 from lab.overlays import make_overlay
 from lab.records.history import AnyRecord, Event, Writer
+from lab.runner.captures import Captures
 from lab.runner.load import watch_load
 from lab.runner.probing import Probing, drain
 from lab.runner.state import LiveState
@@ -44,7 +45,15 @@ class Stage:
     """What steps, faults and expectations work on."""
 
     def __init__(
-        self, lab: Lab, scenario: Resolved, writer: Writer, live: LiveState, *, healed: Healed, seen: Seen | None = None
+        self,
+        lab: Lab,
+        scenario: Resolved,
+        writer: Writer,
+        live: LiveState,
+        *,
+        healed: Healed,
+        captures: Captures,
+        seen: Seen | None = None,
     ) -> None:
         self.lab = lab
         self.scenario = scenario
@@ -57,6 +66,7 @@ class Stage:
         self.crash: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """The first host whose daemon stopped although nobody asked for it."""
         self.probing = Probing(lab, self.overlay, live, self.record, self.fail)
+        self.captures = captures
         self.upkeep = Upkeep(self)
         self._writer = writer
         self._healed = healed
@@ -91,6 +101,7 @@ class Stage:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.probing.stop()
+        await self.captures.close("the run was ended before its time")
 
     # History
 
@@ -101,6 +112,8 @@ class Stage:
         self.live.feed(record)
         if self._seen is not None:
             self._seen(record)
+        if isinstance(record, Event) and not self._muted:
+            self.captures.feed(record)
         if self.live.crashed is not None and not self.crash.done():
             self.crash.set_result(self.live.crashed.host)
         self.changed.set()

@@ -213,6 +213,10 @@ class Resolved(Struct, frozen=True, kw_only=True):
             pace=self.pace * pace,
         )
 
+    def with_step(self, step: Step) -> "Resolved":
+        """The same with one more step at its end."""
+        return msgspec.structs.replace(self, timeline=(*self.timeline, step))
+
     def replicas(self) -> Iterator[Replica]:
         """All replicas as they are before anything is scaled, in the file's order."""
         for service in self.services.values():

@@ -14,5 +14,6 @@ ORDER = (
 )
 """The order of a lab's life, in which schema, documentation and messages list verbs; all others follow by name."""
 
-NO_COMMANDS = ("exec", "wait")
-"""Verbs that only watch or wait: `lab` has no command of them, for nothing happens in a running lab meanwhile."""
+NO_COMMANDS = ("capture", "exec", "wait")
+"""Verbs that only watch or wait: `lab` has no command of them, for nothing happens in a running lab meanwhile. (`lab
+capture` is a command by itself, which writes where it is told.)"""

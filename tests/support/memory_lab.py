@@ -197,6 +197,9 @@ class MemoryLab:
     def now(self) -> int:
         return round((asyncio.get_running_loop().time() - self._origin) * 1e9)
 
+    def wall_clock(self) -> int:
+        return self.now()
+
     async def sleep_until(self, t: int) -> None:
         while (left := t - self.now()) > 0:  # noqa: ASYNC110  # the loop's clock is a float, and rounds
             await asyncio.sleep(left / 1e9)

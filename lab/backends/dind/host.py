@@ -206,6 +206,14 @@ class DindHost(ObservedHost):
         async with self._engine.attached(self.container, ["python3", "-m", "lab.probes.agent"]) as (reader, write):
             yield reader, write
 
+    @contextlib.asynccontextmanager
+    async def open_sniffer(self, argv: Sequence[str]) -> AsyncIterator[Agent]:
+        """See `ObservedHost`: the host image's own program, by the outer engine's exec."""
+        if not self.booted.is_set():
+            raise LabError(f"host {self.name} is switched off")
+        async with self._engine.attached(self.container, ["python3", "-m", "lab.capture.sniff", *argv]) as stream:
+            yield stream
+
     async def _log(self) -> str:
         with contextlib.suppress(LabError):
             result, _ = await self._engine.exec(

@@ -165,6 +165,18 @@ class NetnsHost(ObservedHost):
             limit=LINE_LIMIT,
         )
 
+    def open_sniffer(self, argv: Sequence[str]) -> contextlib.AbstractAsyncContextManager[Agent]:
+        """See `ObservedHost`: a fork of the preloaded process."""
+        return talking(
+            self._spawner,
+            host=self._powered(),
+            call="lab.capture.sniff:main",
+            argv=argv,
+            env=self._plan.env,
+            log=Path(self._plan.disk, "log", "captures.log"),
+            limit=LINE_LIMIT,
+        )
+
     # Internals
 
     def _powered(self) -> int:

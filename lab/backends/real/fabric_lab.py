@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from lab.backends.real.observed import ObservedHost, write_hosts_file
+from lab.backends.real.process_images import lacking_here
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError
 from lab.fabric import features
@@ -193,6 +194,10 @@ class FabricLab(ABC, Generic[H]):
         """Nanoseconds since the run started."""
         return time.monotonic_ns() - self._origin
 
+    def wall_clock(self) -> int:
+        """The time of day, in nanoseconds since 1970."""
+        return time.time_ns()
+
     async def sleep_until(self, t: int) -> None:
         """Wait until `now()` is at least `t`."""
         # In a loop, for the event loop's clock may wake a little early.
@@ -270,6 +275,7 @@ def step_refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str]) 
         for need in step.kind.needed(step.body)
         if need in lacking
     ]
+    reasons += lacking_here(scenario)
     hosts = BACKENDS.find(backend)
     for index, plan in enumerate(scenario.probes):
         package = PROBES.package_of(plan.kind)

@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from lab.backends.real.docker_client import Docker
-from lab.contracts.lab import CommandResult, Probe, overdue
+from lab.contracts.lab import CommandResult, Probe, Sniffing, overdue
 from lab.contracts.probe import AgentCommand, encode_command
 from lab.errors import LabError
 from lab.records.history import PeerGone, Sample, View, decode
@@ -27,6 +27,11 @@ _RETRY = 0.01
 """Seconds between two looks for a socket that is not there (yet)."""
 LINE_LIMIT = 1 << 22
 """Bytes of one line of a daemon's or an agent's output, at most."""
+
+_PIECE = 1 << 17
+"""Bytes of packets that are read at once."""
+_LAST_PACKETS = 10.0
+"""Seconds in which those come that a host had before there was enough."""
 
 WEAVE_SOCKET = "/run/weave/router.sock"
 """The daemon's control socket, on the host."""
@@ -156,6 +161,25 @@ Agent = tuple[asyncio.StreamReader, Callable[[bytes], object]]
 """An agent's output, and what writes to its input."""
 
 
+async def _passed_on(
+    reader: asyncio.StreamReader, take: Callable[[bytes], None], until: asyncio.Future[Any] | None = None
+) -> None:
+    """Give what is read to `take`, until its end or until this is done."""
+    while True:
+        reading = asyncio.ensure_future(reader.read(_PIECE))
+        try:
+            await asyncio.wait({reading} if until is None else {reading, until}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                return
+            if not (data := reading.result()):
+                return
+        finally:
+            reading.cancel()
+        take(data)
+        if until is not None and until.done():
+            return
+
+
 class _Sight(msgspec.Struct, frozen=True):
     """One line of the daemon's watch: a clock and what it believes; the last may say that it was asked to end."""
 
@@ -207,6 +231,10 @@ class ObservedHost(ABC):
     @abstractmethod
     def open_agent(self) -> AbstractAsyncContextManager[Agent]:
         """Start a probe agent on the host; it ends with the context. Raises `LabError` on a host that is off."""
+
+    def open_sniffer(self, argv: Sequence[str]) -> AbstractAsyncContextManager[Agent]:
+        """Start `lab.capture.sniff` on the host with these arguments; it ends with the context."""
+        raise LabError("packets of hosts of this backend cannot be captured")
 
     @abstractmethod
     async def exec(
@@ -323,6 +351,35 @@ class ObservedHost(ABC):
                     finally:
                         feeder.cancel()
             await asyncio.sleep(_RETRY)  # the agent ended, with its host most likely
+
+    async def sniff(self, wanted: Sniffing, take: Callable[[bytes], None], enough: asyncio.Event) -> None:
+        """See `lab.contracts.lab.Sniffed`."""
+        await self.booted.wait()
+        words = ["--told", "--label", wanted.label, "--most", str(wanted.most)]
+        words += ["--clock", str(time.time_ns() - time.monotonic_ns() - self.ahead)]
+        words += [word for name in wanted.interfaces for word in ("--interface", name)]
+        words += ["--filter", wanted.program] if wanted.program else []
+        words += ["--between", " ".join(wanted.between)] if wanted.between else []
+        if wanted.container:
+            words += ["--pid", str(await self._running(wanted.container))]
+        async with self.open_sniffer(words) as (reader, write):
+            asked = asyncio.create_task(enough.wait())
+            try:
+                await _passed_on(reader, take, asked)
+                if asked.done():
+                    write(b"\n")
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LAST_PACKETS):
+                            await _passed_on(reader, take)
+            finally:
+                asked.cancel()
+
+    async def _running(self, container: str) -> int:
+        """The pid of a container, once it runs."""
+        async for name in self.docker.starts():
+            if name in ("", container) and (pid := await self.docker.pid(container)):
+                return pid
+        raise LabError(f"the engine of {self.name} has gone")
 
     def _since(self, t: int) -> int:
         """Nanoseconds of the run at which the host's clock showed `t`."""

@@ -1,6 +1,7 @@
-"""Which images a backend without Docker Engines has: those whose containers are processes, or simulated ones.
+"""Which images a backend without Docker Engines has: those whose containers are processes, or simulated ones; and what
+this machine lacks for steps wherever hosts are.
 
-Shared by such backends so that they refuse the same in the same words. Knows nothing of hosts.
+Shared by backends so that they refuse the same in the same words. Knows nothing of hosts.
 """
 
 from collections.abc import Iterator
@@ -18,3 +19,10 @@ def foreign_images(scenario: Resolved, host: str) -> Iterator[str]:
                 f"services.{name}: no {host} runs the image {image}; there are {', '.join(IMAGES)}, "
                 "`command:` runs any program, and hosts with a Docker Engine (dind, vagrant) run any image"
             )
+
+
+def lacking_here(scenario: Resolved) -> Iterator[str]:
+    """What this machine has not got that steps need, one sentence each."""
+    for index, step in enumerate(scenario.timeline):
+        for why in step.kind.lacking(step.body, scenario):
+            yield f"timeline[{index}].{step.verb}: {why}"

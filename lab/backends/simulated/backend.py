@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, TypeVar
 
-from lab.backends.real.process_images import foreign_images
+from lab.backends.real.process_images import foreign_images, lacking_here
 from lab.backends.simulated.commands import unknown
 from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.host import BOOT, SimHost
@@ -27,7 +27,7 @@ from lab.sim.kernel import Kernel
 from lab.sim.machine import CpuModel
 from lab.sim.memory import estimate
 from lab.sim.routers import Routers
-from lab.sim.world import World
+from lab.sim.world import EPOCH, World
 from lab.this_machine import free_memory
 
 __all__ = ["SimBackend", "SimLab"]
@@ -87,6 +87,10 @@ class SimLab:
     def now(self) -> int:
         """Nanoseconds of virtual time since the run started."""
         return self.world.now
+
+    def wall_clock(self) -> int:
+        """Virtual time of day, in nanoseconds since 1970."""
+        return EPOCH + self.world.now
 
     async def sleep_until(self, t: int) -> None:
         """Let time pass until `now()` is at least `t`."""
@@ -184,10 +188,13 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
     if why := _too_many(scenario):
         yield why
     yield from foreign_images(scenario, "simulated host")
+    yield from lacking_here(scenario)
     for words in OVERLAYS.get(scenario.overlay).needs(scenario.options).values():
         yield f"{words}, which a simulated host has not; use netns or dind"
     for index, step in enumerate(scenario.timeline):
         place = f"timeline[{index}].{step.verb}"
+        if "packets" in step.kind.needed(step.body):
+            yield f"{place}: packets of simulated hosts are not captured; use netns or dind"
         for part, url in step.kind.urls(step.body):
             if name := _own_program(scenario, url):
                 yield (

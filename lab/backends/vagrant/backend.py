@@ -37,6 +37,8 @@ _LACKING = {
     "carrier": "cables of the {} backend cannot be pulled; say `between: [a, b]`, or use netns, dind or sim",
     "address": "machines of the {} backend keep the addresses that Vagrant gives them, by which the rules inside of "
     "them know each other; use netns, dind or sim",
+    "packets": "packets of machines of the {} backend are not captured; use netns, dind or sim, or "
+    "`lab exec HOST -- tcpdump …` where a machine has tcpdump",
 }
 
 

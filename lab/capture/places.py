@@ -1,0 +1,71 @@
+"""Where packets are captured: a host, a service or one of its containers, or what two hosts exchange (`a->b`). Pure.
+
+Owns the words for a place and for the file of a capture. Knows no lab: which names there are, others say.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+__all__ = ["FOLDER", "CapturePlace", "CaptureRequest", "file_stem", "halves", "proper_stem", "unique"]
+
+FOLDER: Final = "captures"
+"""Of a run directory."""
+_ARROWS: Final = ("<->", "->")
+_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+
+class CaptureRequest(Struct, frozen=True, kw_only=True):
+    """What is captured into one file."""
+
+    on: tuple[str, ...]
+    filter: str = ""
+    interfaces: tuple[str, ...] = ()
+    name: str
+    """Of the file, without its ending."""
+    most: int
+    """Bytes."""
+
+
+class CapturePlace(Struct, frozen=True, kw_only=True):
+    """One network namespace: a host's, or that of a container on it."""
+
+    label: str
+    host: str
+    container: str = ""
+    between: tuple[str, ...] = ()
+    """Addresses of the other host of a pair."""
+
+
+def halves(place: str) -> tuple[str, str] | None:
+    """The two hosts of a pair; None for any other place."""
+    for arrow in _ARROWS:
+        one, found, other = place.partition(arrow)
+        if found:
+            return one.strip(), other.strip()
+    return None
+
+
+def file_stem(places: tuple[str, ...]) -> str:
+    """What the file of such a capture is called, unless told otherwise."""
+    words = "+".join(places)
+    for arrow in _ARROWS:
+        words = words.replace(arrow, "-to-")
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-.")[:60]
+    return stem if _STEM.fullmatch(stem) else "capture"
+
+
+def proper_stem(name: str) -> bool:
+    """Whether a file may be called this."""
+    return bool(_STEM.fullmatch(name))
+
+
+def unique(stem: str, taken: Mapping[str, object]) -> str:
+    """The name, or the next one that is free."""
+    number, name = 1, stem
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    return name
