@@ -5,6 +5,7 @@ as `{"message": …}`.
 """
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -83,6 +84,10 @@ async def _errors(request: web.Request, handler: _Handler) -> web.StreamResponse
         if error.status == 304:
             return web.Response(status=304)
         return _json({"message": error.message}, error.status)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _json({"message": f"write {error.filename or 'state'}: no space left on device"}, 500)
     except web.HTTPNotFound:
         return _json({"message": "page not found"}, 404)
     except web.HTTPException as error:

@@ -66,9 +66,15 @@ class ContainerStore:
         """Write a record; a crash leaves the old one or the new one."""
         folder = self.folder(record.id)
         folder.mkdir(exist_ok=True)
-        new = folder / "config.json.new"
-        new.write_bytes(msgspec.json.encode(record))
-        new.replace(folder / "config.json")
+        new, whole = folder / "config.json.new", folder / "config.json"
+        try:
+            new.write_bytes(msgspec.json.encode(record))
+            new.replace(whole)
+        except OSError as error:
+            new.unlink(missing_ok=True)
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise OSError(error.errno, error.strerror, str(whole)) from None
 
     def load(self) -> Iterator[ContainerRecord]:
         """All records, oldest first. A folder without a readable one was never completely made, and is removed."""

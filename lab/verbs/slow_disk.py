@@ -34,7 +34,7 @@ async def _adjust(device: Adjustable, in_force: Sequence[SlowDisk], struck: bool
 
 
 class DiskTrouble(Fault):
-    """Every synced write takes longer, or there is no room."""
+    """Every synced write takes longer, or there is no room; where hosts have no disks of their own, for the daemon."""
 
     what = "slow_disk"
     mark = Mark("slow disk", "#a23b72")
@@ -48,6 +48,8 @@ class DiskTrouble(Fault):
     async def inject(self, bench: Bench, step: int) -> None:
         """Slow it down, or fill it."""
         await bench.upkeep.disturb(("disk", self._body.host), step, self._body, _adjust)
+        if self._body.full and not getattr(bench.lab.hosts[self._body.host], "fills", True):
+            self.label += " for the daemon only"
 
     async def heal(self, bench: Bench, step: int) -> None:
         """As fast as before, or as another fault in force has it."""

@@ -24,6 +24,8 @@ timeline:
   - connect: all
   - run: all
   - expect: {converged: all, within: 90s}
+  - slow_disk: {host: orion.local, full: true, for: 2s}
+  - exec: {host: orion.local, command: "dd if=/dev/zero of=/tmp/x bs=4k count=64", expect: {code: 1}}
   - partition: {groups: [[orion.local], [macbook.local]], for: 5s}
   - expect: {unreachable: {from: web-1, to: web-2}, within: 5s}
   - wait: 5s

@@ -20,6 +20,7 @@ from lab.backends.dind.host import DindHost, HostAccess
 from lab.backends.dind.reach import HELPER, HelperAccess, LocalAccess, sockets, too_long
 from lab.backends.netns import runtime
 from lab.backends.netns.backend import relay_launcher
+from lab.backends.netns.paths import STATE
 from lab.backends.netns.spawn import Spawner
 from lab.backends.real.fabric_lab import (
     FabricLab,
@@ -31,6 +32,7 @@ from lab.backends.real.fabric_lab import (
     wanted_images,
 )
 from lab.backends.real.observed import DISTURBANCE
+from lab.backends.real.small_disk import MOST, SmallDisk
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.images import store
@@ -40,9 +42,11 @@ from lab.scenario.resolve import Resolved
 from overlay.runtime.disturbance import VARIABLE
 
 LABEL = "overlay-lab.lab"
+"""On every container of a lab: which lab it belongs to."""
+_DISK = {"weave": "/var/lib/weave", "docker": "/var/lib/docker", "tmp": "/tmp", "log": "/var/log"}
+"""Folder of a host's small disk -> where the host sees it."""
 _STARTING = 60
 """Seconds that a helper may take from when it is made until it runs."""
-"""On every container of a lab: which lab it belongs to."""
 
 
 class OuterEngine(NamedTuple):
@@ -131,10 +135,12 @@ class DindBackend:
         try:
             addresses = {name: spec.address for name, spec in scenario.hosts.items()}
             told = {VARIABLE: DISTURBANCE, "LAB_HOSTS": hosts_file(addresses), "LAB_BRIDGE": bridge_of(scenario)}
-            made = [asyncio.to_thread(_create, outer, image, name, label, told) for name in addresses]
+            disks = self._disks(list(addresses))
+            made = [asyncio.to_thread(_create, outer, image, name, label, told, disks.get(name)) for name in addresses]
             containers = (await asyncio.gather(fabric.build(), *made))[1:]
             for (name, address), container in zip(addresses.items(), containers, strict=True):
                 hosts[name] = DindHost(name, address, str(container), outer.socket, fabric, outer.reach, origin)
+                hosts[name].small_disk = disks.get(name)
                 if isinstance(outer.reach, HelperAccess):
                     hosts[name].doorway = ("docker", "--host", f"unix://{outer.socket}", "exec", str(container))
             await asyncio.gather(*(host.power_on() for host in hosts.values()))
@@ -145,6 +151,14 @@ class DindBackend:
             await lab.down()
             raise
         return lab
+
+    def _disks(self, names: Sequence[str]) -> dict[str, SmallDisk]:
+        """File systems for hosts of an engine of the lab's own. A user's engine has its own place for their disks."""
+        assert self._choice is not None
+        if not self._choice.own or len(names) > MOST:
+            return {}
+        made = {name: SmallDisk.made(STATE / "disks" / str(n), list(_DISK), suid=True) for n, name in enumerate(names)}
+        return {name: disk for name, disk in made.items() if disk is not None}
 
     async def _outer(self, choice: Choice, image: BuiltImage, label: str) -> OuterEngine:
         """The engine: the user's with a helper in it, or one of the lab's own."""
@@ -207,7 +221,9 @@ def _in_engine(outer: str, name: str) -> bool:
     return True
 
 
-def _create(outer: OuterEngine, image: BuiltImage, name: str, label: str, told: dict[str, str]) -> str:
+def _create(
+    outer: OuterEngine, image: BuiltImage, name: str, label: str, told: dict[str, str], disk: SmallDisk | None
+) -> str:
     """Make a host's container, switched off; returns its id.
 
     Not `--privileged`, which asks for every capability there is: engines that run without CAP_SYS_RESOURCE refuse that.
@@ -220,6 +236,7 @@ def _create(outer: OuterEngine, image: BuiltImage, name: str, label: str, told: 
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
             devices=["/dev/net/tun:/dev/net/tun:rwm"] if Path("/dev/net/tun").exists() else [],
             device_cgroup_rules=["c *:* rwm", "b *:* rwm"],
+            binds=[f"{disk.path / folder}:{place}" for folder, place in _DISK.items()] if disk is not None else [],
             **({"cgroup_parent": f"/{outer.cgroup}"} if outer.cgroup else {}),
         )
         settings |= {"MaskedPaths": [], "ReadonlyPaths": []}  # `--security-opt systempaths=unconfined`

@@ -151,6 +151,7 @@ class DindHost(ObservedHost):
     async def kill(self) -> None:
         """Power off: every process dies at once, the cables with them; the disk stays."""
         self.booted.clear()
+        self.has_room()
         pid, self.pid = self.pid, 0
         if not pid:
             return

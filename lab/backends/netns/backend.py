@@ -15,12 +15,13 @@ from typing import Any
 from lab.backends.netns import runtime
 from lab.backends.netns.host import NetnsHost
 from lab.backends.netns.init import HostPlan
-from lab.backends.netns.paths import STATE, host_dir, search_path
+from lab.backends.netns.paths import HOST_MOUNTS, STATE, VOLATILE, host_dir, search_path
 from lab.backends.netns.spawn import Spawner
 from lab.backends.netns.talking import talking
 from lab.backends.real.fabric_lab import HOST_SYSCTLS, FabricLab, hosts_file, refusals, underlay_of
 from lab.backends.real.observed import DISTURBANCE, Agent
 from lab.backends.real.process_images import foreign_images
+from lab.backends.real.small_disk import MOST, SmallDisk
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
 from lab.fabric.relay.process import LINE, RelayLauncher
@@ -42,6 +43,17 @@ def relay_launcher(spawner: Spawner) -> RelayLauncher:
         return talking(spawner, call=call, argv=[device], log=log, limit=LINE)
 
     return launch
+
+
+def _disk(index: int, scenario: Resolved) -> SmallDisk | None:
+    """What of a host's disk survives a power cut, on a file system of its own; None: it is in the lab's."""
+    place = host_dir(index)
+    names = [name for name in HOST_MOUNTS if name not in VOLATILE]
+    disk = SmallDisk.made(place / "disk", names) if len(scenario.hosts) <= MOST else None
+    for name in names if disk is not None else ():
+        if not (place / name).is_symlink():
+            (place / name).symlink_to(f"disk/{name}")
+    return disk
 
 
 class NetnsLab(FabricLab[NetnsHost]):
@@ -116,8 +128,9 @@ class NetnsBackend:
         fabric = Fabric(underlay_of(scenario), relay=relay_launcher(spawner), seed=scenario.seed)
 
         def made(now: Resolved, name: str) -> NetnsHost:
-            plan = self._plan(list(now.hosts).index(name), now, name, inside.keep)
-            return NetnsHost(plan, now.hosts[name].address, spawner, fabric, origin)
+            index = list(now.hosts).index(name)
+            plan = self._plan(index, now, name, inside.keep)
+            return NetnsHost(plan, now.hosts[name].address, spawner, fabric, origin, _disk(index, now))
 
         hosts = {name: made(scenario, name) for name in scenario.hosts}
         lab = NetnsLab(hosts, fabric, spawner, origin, made)

@@ -21,6 +21,7 @@ from lab.backends.netns.spawn import Process, Spawner, preloaded
 from lab.backends.netns.talking import talking
 from lab.backends.real.docker_client import Docker
 from lab.backends.real.observed import DISTURBANCE, LINE_LIMIT, Agent, ObservedHost
+from lab.backends.real.small_disk import SmallDisk
 from lab.contracts.lab import CommandResult
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
@@ -30,8 +31,17 @@ from overlay.runtime import disturbance
 class NetnsHost(ObservedHost):
     """A machine made of namespaces. Made switched off; `NetnsLab` boots all at once, `start` one again."""
 
-    def __init__(self, plan: init.HostPlan, address: str, spawner: Spawner, fabric: Fabric, origin: int) -> None:
+    def __init__(
+        self,
+        plan: init.HostPlan,
+        address: str,
+        spawner: Spawner,
+        fabric: Fabric,
+        origin: int,
+        disk: SmallDisk | None = None,
+    ) -> None:
         super().__init__(plan.name, address, origin)
+        self.small_disk = disk
         self._plan = plan
         self._run = Path(plan.disk, "run")
         self._spawner = spawner
@@ -107,6 +117,7 @@ class NetnsHost(ObservedHost):
     async def end(self) -> None:
         """End every process; the cables are left to go with the lab."""
         self.booted.clear()
+        self.has_room()
         if self._init is not None:
             self._init.kill()
             await self._init.ended

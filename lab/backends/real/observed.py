@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from lab.backends.real.docker_client import Docker
+from lab.backends.real.small_disk import SmallDisk
 from lab.contracts.lab import CommandResult, Probe, Sniffing, overdue
 from lab.contracts.probe import AgentCommand, encode_command
 from lab.errors import LabError
@@ -213,6 +214,8 @@ class ObservedHost(ABC):
         """Whether that command is to be run in the lab's own namespaces; a whole command line is then added to it."""
         self.ahead = 0
         """Nanoseconds by which the host's monotonic clock is ahead of this process's; a kernel shared means none."""
+        self.small_disk: SmallDisk | None = None
+        """What of its disk can be made full; None: only the daemon can be told that it is."""
         self._lies_since = 0
         """Since when (time of day, ns) the disk has been lying about what it has written; 0: it does not."""
         self._origin = origin
@@ -274,9 +277,21 @@ class ObservedHost(ABC):
         await self.disturb("clock", "-" if offset is None else str(offset), str(drift))
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
-        """See `lab.contracts.lab.Adjustable`: the writes of the host's daemon."""
+        """See `lab.contracts.lab.Adjustable`: the writes of the host's daemon; one that is full is so for all."""
         self._lies_since = (self._lies_since or time.time_ns()) if torn else 0
-        await self.disturb("disk", str(latency), str(int(full)))
+        if self.small_disk is not None:
+            self.small_disk.set_full(full)
+        await self.disturb("disk", str(latency), str(int(full and self.small_disk is None)))
+
+    @property
+    def fills(self) -> bool:
+        """Whether a full disk is so for all that is on it, not for the daemon only."""
+        return self.small_disk is not None
+
+    def has_room(self) -> None:
+        """The power is cut: its disk has room until somebody fills it again, or its engine would not come up."""
+        if self.small_disk is not None:
+            self.small_disk.set_full(False)
 
     @property
     def cores(self) -> int:
