@@ -19,6 +19,7 @@ from benchmarks import (
     policy,
     sim,
     sim_seeds,
+    spread,
     versions,
 )
 from benchmarks.rows import Row, publish
@@ -34,6 +35,7 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "policy": policy.run,
     "sim": sim.run,
     "sim_seeds": sim_seeds.run,
+    "spread": spread.run,
     "versions": versions.run,
 }
 """Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes

@@ -106,7 +106,7 @@ def _round(*, ordinary: bool) -> list[Measured]:
             **who,
         )
         while process.poll() is None:
-            _prefer(process.pid)
+            prefer(process.pid)
             time.sleep(0.05)
         out.seek(0)
         errors.seek(0)
@@ -119,7 +119,7 @@ def _round(*, ordinary: bool) -> list[Measured]:
         ) from None
 
 
-def _prefer(pid: int) -> None:
+def prefer(pid: int) -> None:
     """Give a process, and all below it, the highest priority of its session and in it, as far as this user may."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text("-20", encoding="utf-8")
@@ -127,7 +127,7 @@ def _prefer(pid: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, -20)
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split():
-            _prefer(int(child))
+            prefer(int(child))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ class Probe(Struct, frozen=True, kw_only=True):
     every: int
     timeout: int
     first: int = 0
-    """Phase in nanoseconds: tries are due where the clock is `first` modulo `every`. 0 lets the agent spread probes."""
+    """Phase in nanoseconds, drawn from the run's seed: tries are due where the clock is `first` modulo `every`. 0: its
+    name gives one."""
     options: dict[str, bool | int | str] = {}
     """As the scenario has them."""
     serves: bool = False

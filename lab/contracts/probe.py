@@ -8,6 +8,7 @@ a container has come back under another pid.
 """
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Literal, Protocol, TypeVar
 from zlib import crc32
 
@@ -30,6 +31,7 @@ __all__ = [
     "first_due",
     "key_of",
     "phase_of",
+    "seeded_phase",
 ]
 
 T = TypeVar("T", bound="Closable")
@@ -67,11 +69,21 @@ def key_of(probe: Probe) -> Key:
 def phase_of(probe: Probe) -> int:
     """Nanoseconds in [0, every): where in its interval a probe is due.
 
-    Without a phase of its own it gets one from its name, so that a lab's probes spread evenly, the same in every run.
+    Without a phase of its own it gets one from its name, so that a host's probes spread evenly.
     """
     if probe.first:
         return probe.first % probe.every
     return crc32("\0".join(key_of(probe)).encode()) * probe.every >> 32
+
+
+def seeded_phase(seed: int, key: Key, every: int) -> int:
+    """A phase in [1, every] for this series in runs of this seed.
+
+    Phases of different seeds and series have nothing to do with each other: if an event always met a probe at the same
+    place of its interval, then the time until the probe sees the event would be the same in all runs.
+    """
+    digest = blake2b("\0".join((str(seed), *key)).encode(), digest_size=8).digest()
+    return 1 + (int.from_bytes(digest, "big") * every >> 64)
 
 
 def first_due(probe: Probe, now: int) -> int:

@@ -15,6 +15,7 @@ import msgspec
 
 from lab.contracts.lab import Host, Lab, Probe
 from lab.contracts.overlay import Overlay
+from lab.contracts.probe import seeded_phase
 from lab.errors import LabError
 from lab.kinds.probes import PROBES, asks_name, port_of
 from lab.records.history import Sample
@@ -53,6 +54,7 @@ class Probing:
         self._take = take
         self._failed = failed
         self._plans: dict[int, ProbePlan] = dict(enumerate(live.scenario.probes))
+        self._phases: dict[tuple[Series, int], int] = {}
         self._syncing = asyncio.Lock()
         self._answers: dict[tuple[str, str], asyncio.Event] = {}
         """(probe, container) -> set when the lab answers such probes there."""
@@ -157,14 +159,22 @@ class Probing:
                 wanted.setdefault(host, {}).setdefault((probe.probe, probe.source, probe.target), probe)
         return wanted
 
-    @staticmethod
-    def _in_turn(plan: ProbePlan, probes: list[tuple[str, Probe]]) -> list[tuple[str, Probe]]:
+    def _phase(self, kind: str, source: str, target: str, every: int) -> int:
+        """See `seeded_phase`."""
+        key = (kind, source, target), every
+        phase = self._phases.get(key)
+        if phase is None:
+            phase = self._phases[key] = seeded_phase(self._live.scenario.seed, *key)
+        return phase
+
+    def _in_turn(self, plan: ProbePlan, probes: list[tuple[str, Probe]]) -> list[tuple[str, Probe]]:
         """Of a plan with a rate: its pairs take turns, evenly."""
         if not plan.rate:
             return probes
         every = plan.rate * len(probes)
+        begin = self._phase(plan.kind, "", "", plan.rate)
         return [
-            (host, msgspec.structs.replace(probe, every=every, first=(number + 1) * plan.rate))
+            (host, msgspec.structs.replace(probe, every=every, first=begin + number * plan.rate))
             for number, (host, probe) in enumerate(probes)
         ]
 
@@ -206,8 +216,7 @@ class Probing:
                 probes.append(self._probe(plan, source, target.name, *endpoint, path=target.path))
         return probes
 
-    @staticmethod
-    def _probe(plan: ProbePlan, source: Replica, target: str, address: str, port: int, path: str = "/") -> Probe:
+    def _probe(self, plan: ProbePlan, source: Replica, target: str, address: str, port: int, path: str = "/") -> Probe:
         return Probe(
             probe=plan.kind,
             container=source.name,
@@ -218,6 +227,7 @@ class Probing:
             path=path,
             every=plan.every,
             timeout=plan.timeout,
+            first=self._phase(plan.kind, source.name, target, plan.every),
             options=plan.options,
         )
 

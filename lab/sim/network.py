@@ -12,6 +12,7 @@ from lab.links.changes import ChangedLinks, LinkChange
 from lab.sim.link_model import LinkModel
 from lab.sim.routers import Fate, Leg, Routers
 from lab.sim.scheduler import Scheduler
+from lab.sim.spread import Spread
 from lab.sim.streams import BASE_DELAY, SYN_RETRY, End, Site, Streams
 from overlay.config import Address
 from overlay.env import Random
@@ -29,7 +30,7 @@ Obstacle = tuple[Sequence[str], str, int, int]
 class SimNetwork(Streams):
     """All sites, joined pairwise by `links`."""
 
-    def __init__(self, scheduler: Scheduler, links: Links, rng: Random) -> None:
+    def __init__(self, scheduler: Scheduler, links: Links, rng: Random, spread: Spread) -> None:
         super().__init__(scheduler)
         self.cuts = 0
         """How often cuts, obstacles and links were changed."""
@@ -37,6 +38,7 @@ class SimNetwork(Streams):
         """What joins networks; None: there is one, and all are in it."""
         self._links = ChangedLinks(links)
         self._rng = rng
+        self._spread = spread
         self._by_address: dict[str, Site] = {}
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._ways: dict[tuple[str, str], LinkModel] = {}
@@ -171,7 +173,7 @@ class SimNetwork(Streams):
         """The direction from one host to another."""
         way = self._ways.get((sender, receiver))
         if way is None:
-            base = BASE_DELAY if sender != receiver else BASE_DELAY // 10
+            base = self._spread.of_pair(sender, receiver, BASE_DELAY) if sender != receiver else BASE_DELAY // 10
             way = self._ways[sender, receiver] = LinkModel(self._links.between(sender, receiver), base, self._rng)
             way.cut = self._is_cut(sender, receiver)
             way.varies = self._links.changed(sender, receiver)

@@ -21,7 +21,7 @@ from overlay.env import MICROSECOND, MILLISECOND, SECOND
 __all__ = ["BASE_DELAY", "SYN_RETRY", "End", "Site", "Streams"]
 
 BASE_DELAY = 100 * MICROSECOND
-"""One way between two hosts over a perfect link, their network stacks included."""
+"""One way between two hosts over a perfect link, their network stacks included: the median (`lab.sim.spread`)."""
 USER_TIMEOUT = 10 * SECOND
 """TCP_USER_TIMEOUT of the daemon (`overlay.runtime.tcp`)."""
 DIAL_TIMEOUT = 3 * SECOND

@@ -17,6 +17,7 @@ from lab.sim.disk import SimDisk
 from lab.sim.machine import CpuModel
 from lab.sim.network import End, SimNetwork
 from lab.sim.scheduler import Scheduler
+from lab.sim.spread import Spread
 from lab.sim.walk import Carrier
 from overlay.config import Address, Config
 from overlay.crypto.pake import StubCrypto
@@ -339,7 +340,8 @@ class World:
     def __init__(self, seed: int, links: Links | None = None, scheduler: Scheduler | None = None) -> None:
         self.seed = seed
         self.scheduler = scheduler or Scheduler()
-        self.network = SimNetwork(self.scheduler, links or Links(), Random(f"{seed} network"))
+        self.spread = Spread(seed)
+        self.network = SimNetwork(self.scheduler, links or Links(), Random(f"{seed} network"), self.spread)
         self.machine: CpuModel | None = None
         """What all peers run on together; None: each on a machine of its own that takes no time."""
         self.peers: dict[str, Peer] = {}

@@ -52,7 +52,7 @@ def test_a_load_is_sent_at_its_rate_whatever_becomes_of_it(tmp_path):
         {"wait": "3s"},
         {"partition": {"groups": [["a"], ["b"]]}, "for": "3s"},
     ]
-    steady = {"shop": {"probe": "load", "from": "client", "success": "99%", "p99": "1ms", "window": "2s",
+    steady = {"shop": {"probe": "load", "from": "client", "success": "99%", "p99": "2ms", "window": "2s",
                        "may_break": "partition", "again_within": "1s"}}  # fmt: skip
     probes = [{"kind": "http", "every": "100ms"}]
     run = lab.play(scenario({}, probes, timeline, steady=steady), backend="sim", out=tmp_path)

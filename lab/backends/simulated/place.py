@@ -97,8 +97,9 @@ class HostPlace:
             done = None
             if route is not None and not target.stopped:
                 done = reach.stream(route, world.now, REQUEST, ANSWER + len(answer.body))
-            if done is not None and done + SERVING < deadline:
-                await host.until(done + SERVING)
+            done = done + reach.spread.around(SERVING) if done is not None else None
+            if done is not None and done < deadline:
+                await host.until(done)
                 if reach.route(host.name, self.container, address, port) == route:
                     return answer
             await host.until(min(world.now + pause, deadline))

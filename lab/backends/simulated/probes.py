@@ -180,7 +180,7 @@ class _Try:
 
     def resolve(self) -> None:
         """The probe's target as a name."""
-        self._prober.scheduler.at(self._due + 2 * LOCAL, self._resolved)
+        self._prober.scheduler.at(self._due + self._prober.host.reach.spread.around(2 * LOCAL), self._resolved)
 
     @property
     def _deadline(self) -> int:
@@ -212,10 +212,11 @@ class _Try:
                 self.measured = {"throughput": self._size * 8_000_000_000 // carried[1]}
         else:
             answered = reach.stream(route, opened, there, back) if there or back else opened
-        if answered is None or answered + serving > deadline:
+        done = answered + reach.spread.around(serving) if answered is not None else None
+        if done is None or done > deadline:
             scheduler.at(deadline, self._timeout)
         else:
-            scheduler.at(answered + serving, self._answered, route, port)
+            scheduler.at(done, self._answered, route, port)
 
     def _packet(self, number: int, size: int) -> None:
         """A packet of a train sets out."""

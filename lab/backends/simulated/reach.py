@@ -14,6 +14,8 @@ from lab.sim.flows import Flow
 from lab.sim.kernel import Kernel
 from lab.sim.link_model import RTO_MIN
 from lab.sim.network import SimNetwork
+from lab.sim.spread import Spread
+from lab.sim.streams import BASE_DELAY
 from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
 from overlay.compiled_policy import Protocol
 from overlay.config import Address
@@ -59,11 +61,13 @@ class LabRoutes:
         engines: Mapping[str, SimEngine],
         tunnel: Tunnel,
         spoken_to: Callable[[str, tuple[str, ...]], None],
+        spread: Spread,
     ) -> None:
         self._network = network
         self._kernels = kernels
         self._engines = engines
         self._spoken_to = spoken_to
+        self.spread = spread
         self._spoken: dict[str, dict[str, None]] = {}
         """Host -> MACs elsewhere that it has sent frames to since it looked last."""
         self._known: dict[tuple[str, str, str, int, Protocol], _Found] = {}
@@ -125,7 +129,12 @@ class LabRoutes:
         """When the answer to a packet of `there` bytes is in, if it has `back` bytes; None: one of them was lost."""
         arrived = self.over(route.there, now + LOCAL, there)
         answered = self.over(route.back, arrived, back) if arrived is not None else None
-        return answered + LOCAL if answered is not None else None
+        return answered + LOCAL + self._deviation(route) if answered is not None else None
+
+    def _deviation(self, route: Route) -> int:
+        """How much longer than usual the kernels on a way take this time; may be negative."""
+        usual = 2 * LOCAL + BASE_DELAY * (len(route.there) + len(route.back))
+        return self.spread.around(usual) - usual
 
     def over(self, hops: Sequence[Hop], time: int, size: int) -> int | None:
         """When a packet that sets out at `time` is at the end of these hops; None: it was lost."""
@@ -147,7 +156,7 @@ class LabRoutes:
                     return None
                 rtt = max(RTO_MIN // 2, 2 * way.delay)
                 time = way.segment(time, size + hop.overhead, rtt, early=self._is_early(time))
-        return time + LOCAL
+        return time + LOCAL + self._deviation(route)
 
     def transfer(self, route: Route, now: int, size: int, deadline: int) -> tuple[int, int] | None:
         """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of `size`

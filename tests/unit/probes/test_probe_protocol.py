@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.contracts.lab import Probe
-from lab.contracts.probe import AgentCommand, decode_command, encode_command, first_due, key_of, phase_of
+from lab.contracts.probe import AgentCommand, decode_command, encode_command, first_due, key_of, phase_of, seeded_phase
 from lab.probes.kinds.icmp import checksum
 
 
@@ -41,6 +41,15 @@ def test_the_grid_does_not_depend_on_when_it_was_entered(every: int, first: int,
     assert now <= due < now + every
     assert due % every == phase_of(one)
     assert first_due(one, due + 1) == due + every
+
+
+def test_phases_of_seeds_and_series_have_nothing_to_do_with_each_other() -> None:
+    every = 200_000_000
+    one, other = ([seeded_phase(seed, ("icmp", name, "b"), every) for seed in range(400)] for name in "ac")
+    for phases in (one, other, [(a - b) % every for a, b in zip(one, other, strict=True)]):
+        assert len(set(phases)) == 400 and all(0 <= phase <= every for phase in phases)
+        assert min(sum(phase * 4 // every == quarter for phase in phases) for quarter in range(4)) > 60
+    assert seeded_phase(1, ("icmp", "a", "b"), every) == one[1] > 0, "0 would be none"
 
 
 def test_probes_spread_over_their_interval() -> None:
