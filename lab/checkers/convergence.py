@@ -14,23 +14,30 @@ probe counts with its first try that was due after the change, a good one from t
 links lose packets a series is bad only after more failures in a row than they would make by themselves
 (`lab.checkers.losses`).
 
+Views say at once when they change; probes say it with their next try. So a time that ends with a probe is only known
+to be within bounds: above the due time of the last bad try, which is `after`, and up to the first good answer. The
+same bounds hold for the latest of many series. `half` is the time of the middle one of the series that the change
+disturbed (those with another duty than before, and those with a bad try).
+
 What holds when the history ends and has not held for `HOLD` is not reached: nobody knows whether it would have lasted.
-Cut short by the next step it is reached, for many steps wait for just that, and what ends a wait must not count as a
-time that nobody saw the end of.
+It took longer than the last bad try, and more is not known. Cut short by the next step it is reached, for many steps
+wait for just that, and what ends a wait must not count as a time that nobody saw the end of (`waited`).
 
 `ConvergenceTracker` works record by record (the runner's `expect: converged` asks its `state()`); `convergence` runs
 one over a whole history. A record costs O(1), but for changes, which cost one pass over hosts and series.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from lab.checkers.world import ExpectedState, SeriesKey, heals, is_change, label_of, series_of
 from lab.kinds.probes import asks_name
 from lab.kinds.verbs import verb_of
-from lab.records.history import AnyRecord, Event, PeerGone, Sample, View
+from lab.records.history import AnyRecord, Event, Meta, PeerGone, Sample, View
 from lab.words import count
 
 __all__ = ["HOLD", "METRICS", "ConvergenceState", "ConvergenceTracker", "EventConvergence", "convergence"]
@@ -65,6 +72,13 @@ class EventConvergence(Struct, frozen=True, kw_only=True):
     """Until all of them held together."""
     lapses: dict[str, int]
     """Metric -> how often it was lost after it had settled."""
+    half: int | None = None
+    """As `metrics`: until half of the disturbed pairs were as they should be. None too where none was disturbed."""
+    after: dict[str, int] = {}
+    """Metric (and "overall", "half") -> nanoseconds that it certainly took longer than, in which it was last known not
+    to hold; equal to the time where that is known exactly."""
+    waited: bool = False
+    """The next change waited for this one (`expect: converged`): when the window ends depends on what is measured."""
 
 
 class ConvergenceState(Struct, frozen=True, kw_only=True):
@@ -76,6 +90,13 @@ class ConvergenceState(Struct, frozen=True, kw_only=True):
     converged: bool
     waiting: tuple[str, ...]
     """What is missing, in words, worst first; at most a few entries."""
+
+
+class _Bounds(NamedTuple):
+    """A time in nanoseconds since the change: longer than `after`, and up to `at`, if it has come."""
+
+    after: int
+    at: int | None
 
 
 class _Tally:
@@ -105,10 +126,16 @@ class _Tally:
 class _SeriesTries:
     """The tries of one series since the change, judged."""
 
-    __slots__ = ("bad", "failed", "good_since", "goods", "row", "should")
+    __slots__ = ("bad", "disturbed", "duty", "failed", "good_since", "goods", "row", "should")
 
-    def __init__(self, should: bool | None, row: int | None) -> None:
+    def __init__(
+        self, should: bool | None, row: int | None, *, duty: bool | None = None, disturbed: bool = False
+    ) -> None:
         self.should = should
+        self.duty = duty
+        """What should have been true before the change, until it is known what should be true now."""
+        self.disturbed = disturbed
+        """Its duty is another than before the change."""
         self.row = row
         """How many failures in a row are bad; None: failures say nothing."""
         self.bad = -1
@@ -151,8 +178,20 @@ class _SeriesTries:
 class _Window:
     """The time from one change to the next."""
 
-    def __init__(self, event: Event) -> None:
+    def __init__(
+        self, event: Event, bounds: Callable[[str], int], half: "Callable[[int, bool], _Bounds | None]"
+    ) -> None:
         self.event = event
+        self._bounds = bounds
+        """Metric -> when it was last known not to hold."""
+        self._half = half
+        self.half: _Bounds | None = None
+        """Of the middle one of the disturbed pairs, once it is settled."""
+        self.after: dict[str, int] = {}
+        """Metric that is settled -> since when it may have held."""
+        self.asked = False
+        """Something was expected since the change, and waited for."""
+        self.waited = False
         self.since: dict[str, int | None] = {}
         """Metric (and "overall") -> since when it has held."""
         self.agreed: dict[str, int | None] = {}
@@ -174,14 +213,23 @@ class _Window:
         for name, since in self.since.items():
             if since is not None and name not in self.settled and (self.closing or now - since >= HOLD):
                 self.settled[name] = since
+                self.after[name] = max(self.event.t, min(since, self._bounds(name)))
+                if name == "reachability":
+                    self.half = self._half(now, False)
 
     def result(self, until: int, ended_by: str) -> EventConvergence:
         took: dict[str, int | None] = {}
+        after: dict[str, int] = {}
         for name, since in self.since.items():
             # At the end of the history what has not held for long enough is not known to have settled.
             at = self.settled.get(name, since if ended_by else None)
             took[name] = None if at is None else at - self.event.t
+            known = max(self.event.t, min(until if at is None else at, self._bounds(name)))
+            after[name] = self.after.get(name, known) - self.event.t
         overall = took.pop("overall", None)
+        half = self.half or self._half(until, not ended_by)
+        if half is not None:
+            after["half"] = half.after
         return EventConvergence(
             t=self.event.t,
             step=self.event.step,
@@ -193,6 +241,9 @@ class _Window:
             metrics=took,
             overall=overall,
             lapses={name: count for name, count in sorted(self.lapses.items()) if name in took},
+            half=None if half is None else half.at,
+            after=after,
+            waited=self.waited,
         )
 
 
@@ -212,6 +263,10 @@ class ConvergenceTracker:
         """Metric -> series that should be judged and are not good now."""
         self._good_since: dict[str, int | None] = {}
         """Metric -> latest `good_since` of its series; missing when it must be computed again."""
+        self._timed: frozenset[int] = frozenset()
+        """Steps that begin at a time of their own."""
+        self._last_bad: dict[str, int] = {}
+        """Metric -> when the latest bad try of its series was due."""
         self._judged: Counter[str] = Counter()
         """Metric -> how many series it is judged by."""
 
@@ -232,6 +287,9 @@ class ConvergenceTracker:
             self._sample(record)
         else:
             self.world.feed(record)
+            if isinstance(record, Meta):
+                steps = record.scenario.get("timeline") or ()
+                self._timed = frozenset(index for index, step in enumerate(steps) if step.get("at") is not None)
         if self._window is not None:
             self._window.settle(self._now)
 
@@ -266,15 +324,26 @@ class ConvergenceTracker:
         before = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
         self.world.feed(event)
         after = (self.world.groups, self.world.replicas, frozenset(self.world.launched), frozenset(self.world.gone))
-        changes = bool(verb_of(event.what).changes)
+        verb = verb_of(event.what)
+        changes = bool(verb.changes)
         if changes and self._echoes(event):
             return
+        if self._window is not None:
+            self._window.asked = self._window.asked or verb.asks
+            if changes and event.phase != "end" and self._window.asked and event.step not in self._timed:
+                self._window.waited = True
         if is_change(event):
             if self._window is not None:
                 self._done.append(self._window.result(event.t, label_of(event)))
-            self._window = _Window(event)
+            self._window = _Window(event, self._not_before, self._half)
+            self._last_bad.clear()
             # Tries that were due before the change say nothing about it.
-            self._series = {key: _SeriesTries(None, self.world.row(key)) for key in self._series}
+            self._series = {
+                key: _SeriesTries(
+                    None, self.world.row(key), duty=series.duty if series.should is None else series.should
+                )
+                for key, series in self._series.items()
+            }
         elif changes and event.phase == "start" and self._window is not None:
             # From now on the next step disturbs what has been reached, though it takes effect only at its end.
             self._window.closing = True
@@ -324,7 +393,7 @@ class ConvergenceTracker:
         metric = "dns" if asks_name(sample.probe) else "reachability"
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _SeriesTries(self.world.demands(key), self.world.row(key))
+            series = self._series[key] = _SeriesTries(self.world.demands(key), self.world.row(key), disturbed=True)
             if series.should is not None:
                 self._judged[metric] += 1
                 self._unsettled[metric][key] = None
@@ -337,7 +406,12 @@ class ConvergenceTracker:
         good = self.world.good(sample) if metric == "dns" else sample.ok == series.should
         before = series.good_since
         failed = series.should is True and not sample.ok
-        if good is None or not series.judge(sample.t, done, good, failed=failed):
+        if good is None:
+            return
+        moved = series.judge(sample.t, done, good, failed=failed)
+        if not good and series.bad > self._last_bad.get(metric, -1):
+            self._last_bad[metric] = series.bad
+        if not moved:
             return
         if series.good_since is None:
             self._unsettled[metric][key] = None
@@ -377,14 +451,21 @@ class ConvergenceTracker:
         """What should be true may have changed: series whose duty changed start again."""
         self._unsettled = {metric: {} for metric in self._unsettled}
         self._good_since.clear()
+        self._last_bad.clear()
         self._judged.clear()
         for key, series in self._series.items():
             should = self.world.demands(key)
             if should != series.should:
-                series = self._series[key] = _SeriesTries(should, self.world.row(key))
+                was = series.duty if series.should is None else series.should
+                series = _SeriesTries(
+                    should, self.world.row(key), duty=was, disturbed=series.disturbed or was != should
+                )
+                self._series[key] = series
             if should is None:
                 continue
             metric = _metric_of(key)
+            if series.bad > self._last_bad.get(metric, -1):
+                self._last_bad[metric] = series.bad
             self._judged[metric] += 1
             if series.good_since is None:
                 self._unsettled[metric][key] = None
@@ -426,6 +507,38 @@ class ConvergenceTracker:
                 ]
             )
         return self._good_since[metric]
+
+    def _not_before(self, name: str) -> int:
+        """When a metric, or all together, was last known not to hold; the present where it does not hold now."""
+        if name == "overall":
+            return max(self._not_before(metric) for metric in METRICS if self._window and metric in self._window.since)
+        known = self._last_bad.get(name, -1)
+        if name != "reachability" and self.world.has_views and self._window is not None:
+            agreed = self._window.agreed.get(name)
+            known = max(known, self._now if agreed is None else agreed)
+        return known
+
+    def _half(self, now: int, asks_hold: bool) -> "_Bounds | None":
+        """Until when the middle one of the disturbed pairs was as it should be; None when none was disturbed.
+
+        `asks_hold`: it counts only if it has stayed so for `HOLD`."""
+        if self._window is None:
+            return None
+        begun = self._window.event.t
+        lows: list[int] = []
+        highs: list[float] = []
+        for key, series in self._series.items():
+            if series.should is None or _metric_of(key) != "reachability" or not (series.disturbed or series.bad >= 0):
+                continue
+            since = series.good_since
+            lows.append(max(0, series.bad - begun))
+            highs.append(inf if since is None or (asks_hold and now - since < HOLD) else max(since - begun, 0))
+        if not lows:
+            return None
+        # The middle one of all is above the middle one of the lower bounds, and not above that of the upper ones.
+        middle = (len(lows) - 1) // 2
+        at = sorted(highs)[middle]
+        return _Bounds(sorted(lows)[middle], None if at == inf else int(at))
 
     def _waiting(self, metrics: dict[str, bool]) -> list[str]:
         reasons: list[str] = []
