@@ -1,14 +1,18 @@
-"""Estimates with confidence bands, and tests, for samples some of which are only known to be longer than something.
+"""Estimates with confidence bands, and tests, for samples of which only bounds are known.
 
 A `CensoredSample` is times, and for each whether it was reached; one that was not is right-censored: longer than its
-window.
+value. One that was reached may be interval-censored: longer than `after`, and no longer than its value.
 Distributions are estimated after Kaplan and Meier (JASA 1958), which without censored values is the plain empirical
-distribution. Bands are percentile bootstrap (Efron 1979): the runs are drawn again with replacement. As resamples of
-few runs lie too close together (Hesterberg, The American Statistician 2015) tails are widened, by a factor that
-simulations confirm (`make check-statistics`). Two samples are compared by Gehan's generalisation of the Mann-Whitney
-test (Biometrika 1965), with its permutation distribution; where their runs are pairs (equal seeds), by the same scores
-within pairs (O'Brien and Fleming, Biometrics 1987). Many comparisons together are held to one error rate after Holm
-(1979). Everything is a function of its arguments: the generators are seeded. Pure but for numpy and scipy.
+distribution, or after Turnbull (`lab.sweep.turnbull`) where there are intervals. Bands are percentile bootstrap (Efron
+1979): the runs are drawn again with replacement. As resamples of few runs lie too close together (Hesterberg, The
+American Statistician 2015) tails are widened, by a factor that simulations confirm (`make check-statistics`). A median
+within bounds may be anywhere between them, so its interval reaches to the outer ones; where most bounds lie further
+apart than the times do, no resample says how far, and the interval is that of the sign test, of ordered bounds. Two
+samples are compared by Gehan's generalisation of the Mann-Whitney test (Biometrika 1965), with its permutation
+distribution (with intervals by the scores of Fay, Statistics in Medicine 1999, of their common estimate, which hold
+where both were looked at equally often); where their runs are pairs (equal seeds), by the same scores within pairs
+(O'Brien and Fleming, Biometrics 1987). Many comparisons together are held to one error rate after Holm (1979).
+Everything is a function of its arguments: the generators are seeded. Pure but for numpy and scipy.
 
 scipy permutes. Its `bootstrap` interpolates between resamples, which has no meaning towards infinity, and its `ecdf`
 estimates one censored sample at a time: 1,000 resamples of 100 runs would take 0.2 s instead of 15 ms. So these
@@ -24,6 +28,8 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+
+from lab.sweep import turnbull
 
 __all__ = [
     "BOOTSTRAP",
@@ -55,17 +61,23 @@ FEWEST_FOR_AN_INTERVAL = 2
 """With one run there is nothing to draw again."""
 _GRID = 200
 """Most points at which a band is computed."""
+_ROUNDS = 40
+"""Steps of the estimation for each resample (`lab.sweep.turnbull`): the interval moves by less than a hundredth of its
+width with more."""
 _CHUNK = 4_000_000
 """Numbers held at once."""
 
 
 class CensoredSample:
-    """Values of one metric, one per run; `reached` false: longer than the value."""
+    """Values of one metric, one per run; `reached` false: longer than the value. `after`: and longer than this."""
 
-    __slots__ = ("reached", "values")
+    __slots__ = ("after", "reached", "values")
 
-    def __init__(self, values: Sequence[float], reached: Sequence[bool] | None = None) -> None:
+    def __init__(
+        self, values: Sequence[float], reached: Sequence[bool] | None = None, after: Sequence[float] | None = None
+    ) -> None:
         self.values: Floats = np.asarray(values, dtype=np.float64)
+        self.after: Floats = self.values if after is None else np.asarray(after, dtype=np.float64)
         self.reached: NDArray[np.bool_] = (
             np.ones(len(self.values), dtype=bool) if reached is None else np.asarray(reached, dtype=bool)
         )
@@ -79,9 +91,32 @@ class CensoredSample:
         return int((~self.reached).sum())
 
     @property
+    def intervals(self) -> bool:
+        """Whether any time that was reached is known within bounds only."""
+        return bool((self.reached & (self.after < self.values)).any())
+
+    @property
+    def vague(self) -> bool:
+        """Whether bounds lie further apart than times do, so that they say little about each other."""
+        if not self.intervals:
+            return False
+        low, high = self.bounds
+        middles = np.where(self.reached, (low + high) / 2, low)
+        first, third = np.quantile(middles, (0.25, 0.75))
+        return bool(np.median((high - low)[self.reached]) > third - first)
+
+    @property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """(longer than, and no longer than) of each run; equal where it is known exactly."""
+        return np.where(self.reached, self.after, self.values), np.where(self.reached, self.values, np.inf)
+
+    @property
     def constant(self) -> bool:
         """Nothing in it differs."""
-        return len(self) == 0 or (bool((self.values == self.values[0]).all()) and self.censored in (0, len(self)))
+        return len(self) == 0 or (
+            bool((self.values == self.values[0]).all() and (self.after == self.after[0]).all())
+            and self.censored in (0, len(self))
+        )
 
 
 class Estimate(Struct, frozen=True):
@@ -103,16 +138,20 @@ class Ratio(Struct, frozen=True):
 
 
 class Curve(Struct, frozen=True):
-    """A distribution function: the share that had settled `at` each time, and its band. Steps go to the right."""
+    """A distribution function: the share that had settled `at` each time, and its band. Steps go to the right; of times
+    within bounds (`sloped`) it is a line from each point to the next."""
 
     at: Any
     share: Any
     low: Any
     high: Any
+    sloped: bool = False
 
 
 def curve(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Curve:
     """The distribution of a sample, at most at `_GRID` points of it."""
+    if sample.intervals:
+        return _sloped(sample, seed, resamples)
     times = np.unique(sample.values[sample.reached])
     if len(times) == 0:
         empty = np.zeros(0)
@@ -128,15 +167,60 @@ def curve(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) 
     return Curve(times, share, low, high)
 
 
+def _sloped(sample: CensoredSample, seed: int, resamples: int) -> Curve:
+    """The curve of times within bounds: at both ends of each innermost interval."""
+    where, found = _turnbull(sample, np.ones((1, len(sample))))
+    ends = np.stack([where.low, where.high], axis=1)[np.isfinite(where.high) & (found[0] > 0)]
+    times = np.unique(ends.reshape(-1))
+    share = turnbull.shares(where, found, times)[0]
+    if len(sample) < FEWEST_FOR_AN_INTERVAL:
+        return Curve(times, share, np.full(len(times), np.nan), np.full(len(times), np.nan), sloped=True)
+    again, drawn = _turnbull(sample, _weights(len(sample), seed, resamples))
+    low, high = np.quantile(turnbull.shares(again, drawn, times), _tails(len(sample)), axis=0)
+    return Curve(times, share, np.minimum(low, share), np.maximum(high, share), sloped=True)
+
+
+def _turnbull(sample: CensoredSample, weights: Floats) -> tuple[turnbull.Support, Floats]:
+    """Where probability can be, and how much is there, per row of weights. Of many rows not to the last digit."""
+    low, high = sample.bounds
+    if len(weights) == 1:
+        where = turnbull.support(low, high)
+        return where, turnbull.masses(where, weights)
+    where = turnbull.support(*turnbull.coarse(low, high))
+    begin = turnbull.masses(where, np.ones((1, len(sample))))
+    return where, turnbull.masses(where, weights, begin=begin, rounds=_ROUNDS)
+
+
 def median(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) -> Estimate:
-    """The median; inf when fewer than half of the runs got there."""
+    """The median; inf when fewer than half of the runs got there. Within an innermost interval of times of which bounds
+    are known all places are as likely, so it is there where a straight line puts it."""
     if len(sample) == 0:
         return Estimate(np.inf, np.inf, np.inf)
     value = float(_medians_of(sample, np.ones((1, len(sample))))[0])
     if len(sample) < FEWEST_FOR_AN_INTERVAL:
         return Estimate(value, np.nan, np.nan)
+    if sample.vague:
+        return Estimate(value, *_by_order(sample))
+    if sample.intervals:
+        tails = _tails(len(sample))
+        ends = turnbull.within(*_turnbull(sample, _weights(len(sample), seed, resamples)))
+        low, high = (
+            float(np.quantile(end, tail, method="inverted_cdf")) for end, tail in zip(ends, tails, strict=True)
+        )
+        return Estimate(value, min(low, value), max(high, value))
     low, high = _quantiles(_medians(sample, seed, resamples), len(sample))
     return Estimate(value, low, high)
+
+
+def _by_order(sample: CensoredSample) -> tuple[float, float]:
+    """The interval of the median that holds whatever the distribution is: of n times no more than so few are above it,
+    or below, so it lies between these of the ordered bounds."""
+    runs, place, tail = len(sample), 0, 0.5 ** len(sample)
+    while place < runs // 2 and tail + comb(runs, place + 1) * 0.5**runs <= (1 - CONFIDENCE) / 2:
+        place += 1
+        tail += comb(runs, place) * 0.5**runs
+    low, high = sample.bounds
+    return float(np.sort(low)[place]), float(np.sort(high)[runs - 1 - place])
 
 
 def ratio_of_medians(
@@ -149,7 +233,7 @@ def ratio_of_medians(
     first, second = _medians_of(a, np.ones((1, len(a))))[0], _medians_of(b, np.ones((1, len(b))))[0]
     if not (np.isfinite(first) and np.isfinite(second) and second > 0 and first > 0):
         return Ratio(None, None, None)
-    if min(len(a), len(b)) < FEWEST_FOR_AN_INTERVAL:
+    if min(len(a), len(b)) < FEWEST_FOR_AN_INTERVAL or a.vague or b.vague:
         return Ratio(float(first / second), None, None)
     tops, bottoms = _medians(a, seed, resamples), _medians(b, seed if paired else seed + 1, resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -172,7 +256,7 @@ def permutation_test(
     # Takes a second to import, and only comparisons need it.
     from scipy.stats import permutation_test as permute  # type: ignore[attr-defined]
 
-    scores = _scores(np.concatenate([a.values, b.values]), np.concatenate([a.reached, b.reached]))
+    scores = _scores(a, b)
     first = len(a)
     superiority = float(0.5 - scores[:first].sum() / (2 * first * len(b)))
     if min(first, len(b)) == 1:  # scipy takes no single run, which may be any
@@ -201,7 +285,7 @@ def paired_test(
     """
     if len(a) != len(b):
         raise ValueError(f"{len(a)} and {len(b)} runs are no pairs")
-    scores = _scores(np.concatenate([a.values, b.values]), np.concatenate([a.reached, b.reached]))
+    scores = _scores(a, b)
     differences = scores[: len(a)] - scores[len(a) :]
     superiority = float(((differences < 0) + (differences == 0) / 2).mean()) if len(a) else 0.5
     moved = differences[differences != 0]
@@ -299,6 +383,8 @@ def _medians_of(sample: CensoredSample, weights: Floats) -> Floats:
 
     Where it is half of them exactly, the middle between this time and the next, as for a median without censoring.
     """
+    if sample.intervals:
+        return turnbull.quantiles(*_turnbull(sample, weights))
     times = np.unique(sample.values[sample.reached])
     if len(times) == 0:
         return np.full(len(weights), np.inf)
@@ -311,8 +397,16 @@ def _medians_of(sample: CensoredSample, weights: Floats) -> Floats:
     return middle
 
 
-def _scores(values: Floats, reached: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Gehan's scores: runs that certainly took longer, less those that certainly took less time."""
+def _scores(a: CensoredSample, b: CensoredSample) -> NDArray[Any]:
+    """Gehan's scores of all runs: how many certainly took longer, less how many certainly took less time. Of times
+    within bounds: how many took longer, less how many less time, by what the estimate of all expects."""
+    values, reached = np.concatenate([a.values, b.values]), np.concatenate([a.reached, b.reached])
+    if a.intervals or b.intervals:
+        both = CensoredSample(list(values), list(reached), [*a.after, *b.after])
+        where, found = _turnbull(both, np.ones((1, len(both))))
+        left = 1 - np.concatenate([[0.0], np.cumsum(found[0])])
+        expected: NDArray[Any] = len(both) * (left[where.first] + left[where.last + 1] - 1)
+        return expected.round(9)
     known = np.sort(values[reached])
     everything = np.sort(values)
     censored = np.sort(values[~reached])
