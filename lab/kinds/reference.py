@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.kinds.abilities import ABILITIES
 from lab.kinds.backends import BACKENDS
 from lab.kinds.checkers import CHECKERS
 from lab.kinds.overlays import OVERLAYS
@@ -31,6 +32,20 @@ def _named(registry: Registry[Any]) -> Iterable[tuple[str, str]]:
     return ((f"`{kind.name}`", kind.about) for kind in _own(registry))
 
 
+def _abilities() -> str:
+    kinds = list(_own(BACKENDS))
+    heads = "".join(f" `{kind.name}` |" for kind in kinds)
+    lines = [f"| feature of a scenario |{heads}\n", f"|---|{'---|' * len(kinds)}\n"]
+    for ability, title in ABILITIES.items():
+        cells = (_refused(kind, ability) if ability in kind.lacks else kind.can[ability] for kind in kinds)
+        lines.append(f"| {title} |{''.join(f' {cell} |' for cell in cells)}\n")
+    return "".join(lines)
+
+
+def _refused(kind: Any, ability: str) -> str:
+    return f"refused: {kind.lacks[ability].format(kind.name).partition(';')[0]}"
+
+
 def _formed(registry: Registry[Any]) -> Iterable[tuple[str, str]]:
     return ((kind.form, kind.about) for kind in _own(registry))
 
@@ -41,6 +56,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "probes": lambda: _table("kind | what is sent, and when a try is good", _named(PROBES)),
     "conditions": lambda: _table("condition | holds when", _formed(CHECKERS)),
     "backends": lambda: _table("backend | what its hosts are", _named(BACKENDS)),
+    "abilities": _abilities,
 }
 """Each table by the name that its marks have."""
 

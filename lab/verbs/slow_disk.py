@@ -65,11 +65,15 @@ class _SlowDisk(Verb[SlowDisk]):
         "that it has not done: data written meanwhile is torn if the host loses power (`kill: {host: a}`)"
     )
     takes_for = "lasts"
-    needs = ("disk",)
+    needs = ("disk", "full")
     odds = 2
 
     def check(self, where: Where, body: SlowDisk, known: Known) -> Iterator[Problem]:
         yield from known.host((*where, "host"), body.host)
+
+    def needed(self, body: SlowDisk) -> tuple[str, ...]:
+        # How long writes take says nothing where none is possible.
+        return ("full", *(("disk",) if body.torn else ())) if body.full else ("disk",)
 
     def without_effect(self, where: Where, body: SlowDisk, world: ScenarioReach) -> Iterator[Problem]:
         if not body.latency and not body.full and not body.torn:

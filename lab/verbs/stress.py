@@ -82,6 +82,7 @@ class _Stress(Verb[StressFactor]):
         "`underlay.machine` (by default 2 cores and 50 µs a message)"
     )
     takes_for = "lasts"
+    needs = ("stress",)
 
     def check(self, where: Where, body: StressFactor, known: Known) -> Iterator[Problem]:
         yield from known.host((*where, "host"), body.host)

@@ -29,11 +29,6 @@ from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
 from overlay.runtime.disturbance import VARIABLE
 
-_LACKING = {
-    "live-restore": "containers of the {} backend end with their engine, which holds their output; leave "
-    "`live_restore` out, or use dind or sim",
-}
-
 
 def relay_launcher(spawner: Spawner) -> RelayLauncher:
     """Starts the relay in the lab's own namespaces."""
@@ -112,7 +107,7 @@ class NetnsBackend:
 
     def refuse(self, scenario: Resolved) -> list[str]:
         """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
-        return [*refusals(scenario, self.name, _LACKING), *foreign_images(scenario, "host made of namespaces")]
+        return [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
 
     async def watch(self, lab: FabricLab[Any], scenario: Resolved) -> None:
         """See `lab.runner.runner`: in parallel with the timeline, for as long as the lab is up."""

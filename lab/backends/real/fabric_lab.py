@@ -21,7 +21,7 @@ from lab.fabric.mechanisms import lacks
 from lab.fabric.plan import FabricRouter, Interface, Underlay
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.fabric.translation import unfit
-from lab.kinds.backends import BACKENDS
+from lab.kinds.backends import BACKENDS, lacking
 from lab.kinds.probes import PROBES
 from lab.links.changes import LinkChange
 from lab.scenario.resolve import Resolved
@@ -233,9 +233,9 @@ def underlay_of(scenario: Resolved) -> Underlay:
     )
 
 
-def refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str] = {}) -> list[str]:
+def refusals(scenario: Resolved, backend: str) -> list[str]:
     """What of a scenario a lab on the fabric cannot honour, one sentence each; starts nothing."""
-    reasons = [*step_refusals(scenario, backend, lacking), *_nat_refusals(scenario)]
+    reasons = [*step_refusals(scenario, backend), *_nat_refusals(scenario)]
     plugs = Counter(place.network for spec in scenario.hosts.values() for place in spec.interfaces)
     reasons += [
         f"underlay: {count:,} hosts are in the network {network}, and a bridge of Linux has {_PORTS:,} ports; "
@@ -267,13 +267,14 @@ def link_refusals(scenario: Resolved) -> list[str]:
     return [*reasons, f"underlay.links: the link {name}{more} asks for {', '.join(link.asks())}, but {why}"]
 
 
-def step_refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str]) -> list[str]:
-    """What of a scenario no real host can honour, nor these hosts: what they are `lacking`, with the reason why."""
+def step_refusals(scenario: Resolved, backend: str) -> list[str]:
+    """What of a scenario's steps, probes and machine these hosts cannot honour, with the reason why."""
+    lacks = lacking(backend)
     reasons = [
-        f"timeline[{index}].{step.verb}: {lacking[need].format(backend)}"
+        f"timeline[{index}].{step.verb}: {lacks[need]}"
         for index, step in enumerate(scenario.timeline)
         for need in step.kind.needed(step.body)
-        if need in lacking
+        if need in lacks
     ]
     reasons += lacking_here(scenario)
     hosts = BACKENDS.find(backend)
@@ -283,8 +284,8 @@ def step_refusals(scenario: Resolved, backend: str, lacking: Mapping[str, str]) 
             able = " or ".join(kind.name for kind in BACKENDS if kind.shares_python)
             text = f"{plan.kind} is in the package {package}, which hosts of {backend} do not have; use {able}"
             reasons.append(f"probes[{index}].kind: {text}")
-    if scenario.machine is not None:
-        reasons.append("underlay.machine: real hosts take the time that they take; it is for sim, leave it out here")
+    if scenario.machine is not None and "machine" in lacks:
+        reasons.append(f"underlay.machine: {lacks['machine']}")
     return reasons
 
 

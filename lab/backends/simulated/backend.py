@@ -17,6 +17,7 @@ from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import LabRoutes
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError, Violation
+from lab.kinds.backends import lacking
 from lab.kinds.overlays import OVERLAYS
 from lab.links.changes import LinkChange
 from lab.scenario.engine_pools import bridge_of
@@ -185,6 +186,7 @@ def _too_many(scenario: Resolved) -> str:
 
 
 def _refusals(scenario: Resolved) -> Iterator[str]:
+    lacks = lacking("sim")
     if why := _too_many(scenario):
         yield why
     yield from foreign_images(scenario, "simulated host")
@@ -193,8 +195,7 @@ def _refusals(scenario: Resolved) -> Iterator[str]:
         yield f"{words}, which a simulated host has not; use netns or dind"
     for index, step in enumerate(scenario.timeline):
         place = f"timeline[{index}].{step.verb}"
-        if "packets" in step.kind.needed(step.body):
-            yield f"{place}: packets of simulated hosts are not captured; use netns or dind"
+        yield from (f"{place}: {lacks[need]}" for need in step.kind.needed(step.body) if need in lacks)
         for part, url in step.kind.urls(step.body):
             if name := _own_program(scenario, url):
                 yield (

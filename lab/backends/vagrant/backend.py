@@ -29,18 +29,8 @@ from lab.errors import LabError
 from lab.fabric.guests import GuestFabric
 from lab.fabric.mechanisms import KERNEL_MADE
 from lab.images import box, store
+from lab.kinds.backends import lacking
 from lab.scenario.resolve import Resolved
-
-_LACKING = {
-    "disk": "the disks of the {} backend cannot be slowed or filled; use netns, dind or sim",
-    "links": "links of the {} backend cannot be changed while they run; use netns, dind or sim",
-    "carrier": "cables of the {} backend cannot be pulled; say `between: [a, b]`, or use netns, dind or sim",
-    "address": "machines of the {} backend keep the addresses that Vagrant gives them, by which the rules inside of "
-    "them know each other; use netns, dind or sim",
-    "packets": "packets of machines of the {} backend are not captured; use netns, dind or sim, or "
-    "`lab exec HOST -- tcpdump …` where a machine has tcpdump",
-}
-
 
 _EMULATED = 4
 """How many times as long as on real processors a scenario may take: they are ten times faster, its waits no slower."""
@@ -67,14 +57,11 @@ class VagrantLab(FabricLab[VagrantHost]):
 
 def refusals(scenario: Resolved) -> list[str]:
     """What of a scenario machines cannot honour, one sentence each; starts nothing."""
-    reasons = [
-        f"underlay.routers.{name}: machines are plugged into networks without routers so far; use netns or sim"
-        for name in scenario.routers
-    ]
-    reasons += step_refusals(scenario, "vagrant", _LACKING)
+    lacks = lacking("vagrant")
+    reasons = [f"underlay.routers.{name}: {lacks['routers']}" for name in scenario.routers]
+    reasons += step_refusals(scenario, "vagrant")
     reasons += [
-        f"underlay.links: {sender} -> {receiver} asks for {', '.join(more)}, which netem in the machines does not do "
-        "as the model does; use netns, dind or sim"
+        f"underlay.links: {sender} -> {receiver} asks for {', '.join(more)}: {lacks['models']}"
         for sender, receiver, link in scenario.links.impaired(list(scenario.hosts))
         if (more := [name for name in link.asks() if name not in KERNEL_MADE])
     ][:1]

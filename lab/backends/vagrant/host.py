@@ -38,6 +38,20 @@ modprobe vxlan 2>/dev/null || true
 """
 
 
+_FILL = """\
+echo 'r! /var/lib/overlay-lab/filler' > /etc/tmpfiles.d/overlay-lab.conf
+mkdir -p /var/lib/overlay-lab
+sync
+for share in 1 2 4 8 16; do
+    free=$(($(df --output=avail -k /var/lib | tail -n 1) / share))
+    [ $free -gt 0 ] && fallocate -l ${free}K -o $(stat -c %s /var/lib/overlay-lab/filler 2> /dev/null || echo 0) \
+        /var/lib/overlay-lab/filler 2> /dev/null || true
+done
+cat /dev/zero >> /var/lib/overlay-lab/filler 2> /dev/null || true
+sync
+"""
+"""The rest that no extent takes is written. A machine that boots drops the file, or its engine would not come up."""
+_MAKE_ROOM = "rm -f /var/lib/overlay-lab/filler /etc/tmpfiles.d/overlay-lab.conf"
 _END_ENGINE = """\
 pid=$(systemctl show --property MainPID --value docker)
 [ "$pid" -gt 0 ] || {{ echo 'no Docker Engine runs' >&2; exit 1; }}
@@ -236,8 +250,16 @@ class VagrantHost(ObservedHost):
         await self._guest.skew(offset, drift)
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
-        """See `lab.contracts.lab.Adjustable`; scenarios that want it are refused."""
-        raise LabError(f"the disk of {self.name} cannot be disturbed: a hypervisor's disks have no such knob")
+        """See `lab.contracts.lab.Adjustable`; scenarios that want a slow disk are refused. Full is really full."""
+        self._powered()
+        if torn or (latency and not full):
+            raise LabError(f"the disk of {self.name} cannot be slowed: a hypervisor's disks have no such knob")
+        await self._guest.shell(_FILL if full else _MAKE_ROOM)
+
+    @property
+    def fills(self) -> bool:
+        """See `ObservedHost`."""
+        return True
 
     # The engine
 

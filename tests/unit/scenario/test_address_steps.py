@@ -56,5 +56,5 @@ def test_what_makes_no_sense_is_said(step: str, message: str) -> None:
 )
 def test_what_makes_sense_is_taken_and_machines_refuse_it(steps: list[str]) -> None:
     scenario = resolve(parse(HEAD + "".join(f"  - address: {step}\n" for step in steps)))
-    assert step_refusals(scenario, "netns", {}) == []
+    assert step_refusals(scenario, "netns") == []
     assert any("timeline[1].address: machines of the vagrant backend keep" in why for why in refusals(scenario))
