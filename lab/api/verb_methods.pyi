@@ -300,6 +300,32 @@ class VerbMethods:
     ) -> Event:
         """In a scenario `address: {host: a, to: 192.168.0.99, for: 20s}`: replace the underlay address of a running
         host (`network` says in which of its networks), and update /etc/hosts; with `for` the old address comes back"""
+    def cable(
+        self,
+        *,
+        delay: int | str | None = None,
+        jitter: int | str | None = None,
+        distribution: str | None = None,
+        correlation: float | str | None = None,
+        ordered: bool | None = None,
+        loss: float | str | None = None,
+        loss_correlation: float | str | None = None,
+        burst: str | Mapping[str, Any] | None = None,
+        duplicate: float | str | None = None,
+        reorder: float | str | None = None,
+        corrupt: float | str | None = None,
+        rate: int | str | None = None,
+        queue: str | Mapping[str, Any] | None = None,
+        mtu: int | str | None = None,
+        between: str | Sequence[Any] | None = None,
+        down: bool | None = None,
+        routes: str | None = None,
+        for_: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `cable: {between: [A, B], down: true, for: 10s}`, `cable: {between: [A, B], delay: 50ms, loss:
+        1%}`: break the cables between two nodes of the topology, or change their parameters. Routes go around what
+        is down; with `routes: static` they do not. Ends with `for` or `heal`"""
     def capture(
         self,
         *short: Any,

@@ -16,9 +16,11 @@ from typing import Any
 
 from lab.kinds.probes import protocol_of
 from lab.links import Link, Links
+from lab.links.changed_topology import ChangedTopology
 from lab.links.changes import ChangedLinks, LinkChange
+from lab.links.topology import EdgeChange
 from lab.records.history import Event
-from lab.scenario.from_json import link_values, links_from_json
+from lab.scenario.from_json import link_values, links_from_json, topology_from_json
 
 __all__ = ["CHANCE", "ExpectedLoss"]
 
@@ -35,6 +37,7 @@ class ExpectedLoss:
 
     def __init__(self) -> None:
         self._links = ChangedLinks(Links())
+        self._cables: ChangedTopology | None = None
         self._lossless = True
         """No link loses anything unless a step changes it."""
 
@@ -45,9 +48,14 @@ class ExpectedLoss:
         self._links = ChangedLinks(links)
         every = (links.default, *links.pairs.values(), *links.regional.values())
         self._lossless = not any(_after_a_loss(link) for link in every)
+        if (topology := underlay.get("topology")) is not None:
+            self._cables = ChangedTopology(topology_from_json(topology))
 
     def event(self, event: Event) -> None:
         """Take an event that may change links, or end such a change."""
+        if self._cables is not None and "cable" in event.detail and event.ok is not False:
+            self._cable(self._cables, event)
+            return
         pairs, values = event.detail.get("links"), event.detail.get("change")
         if pairs is None or values is None or event.ok is False:
             return
@@ -55,15 +63,30 @@ class ExpectedLoss:
         change = None if event.phase == "end" else LinkChange(directions, link_values(values))
         self._links.set(event.step, change)
 
+    def _cable(self, cables: ChangedTopology, event: Event) -> None:
+        one, other = map(str, event.detail["cable"])
+        values = link_values(event.detail.get("change") or {})
+        down, reroute = bool(event.detail.get("down")), not event.detail.get("static")
+        change = EdgeChange(((one, other), (other, one)), values, down, reroute)
+        cables.set(event.step, None if event.phase == "end" else change)
+
+    def _passes(self, sender: str, receiver: str) -> float:
+        """The probability that a packet gets from one host to another, as far as links lose it."""
+        passes = 1 - _after_a_loss(self._links.between(sender, receiver))
+        if self._cables is not None:
+            for number in self._cables.path(sender, receiver) or ():
+                passes *= 1 - _after_a_loss(self._cables.links[number])
+        return passes
+
     def row(self, probe: str, here: str, there: str) -> int | None:
         """Failed tries in a row, between these hosts, that say that something else than the links is wrong: 1 where
         links lose nothing; None where tries fail nearly always."""
-        if here == there or (self._lossless and not self._links.any_changed):
+        if here == there or (self._lossless and not self._links.any_changed and self._cables is None):
             return 1
         packets = _PACKETS.get(protocol_of(probe), 2)
         passes = 1.0
         for ends in ((here, there), (there, here)):
-            passes *= 1 - _after_a_loss(self._links.between(*ends))
+            passes *= self._passes(*ends)
         fails = 1 - passes**packets
         if fails >= _NEVER:
             return None

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.links.changes import LinkChange
+from lab.links.topology import EdgeChange
 from lab.records.history import PeerGone, Sample, View
 
 T = TypeVar("T")
@@ -223,6 +224,14 @@ class Linked(Protocol):
         Changes go over the scenario's links parameter by parameter; of several the one whose key was set last wins,
         and a key that is set again keeps its place (`lab.links.changes.ChangedLinks` says what holds). When this
         returns, the new links hold for packets that are sent from then on."""
+        ...
+
+
+class Cabled(Protocol):
+    """A lab with a topology between its hosts whose cables can change while it runs."""
+
+    async def set_cable(self, key: int, change: EdgeChange | None) -> None:
+        """Put this change over cables, or take it away; those of other keys stay, and of several the last one wins."""
         ...
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 __all__ = ["ABILITIES"]
 
 ABILITIES: Mapping[str, str] = {
-    "hosts": "hosts, several networks, `edges`, `generate`, GraphML",
+    "hosts": "hosts, several networks, `edges`, `generate`",
+    "topology": "topologies (`topology`, `file`, topohub), `cable` steps",
     "routers": "`routers`",
     "nat": "kinds of `nat`",
     "cuts": "partitions of every form",

@@ -15,12 +15,14 @@ from lab.kinds.verbs import Where
 from lab.links import Link
 from lab.scenario.base import ALL, Problem, listed
 from lab.scenario.engine_pools import first_free
+from lab.scenario.files import CATALOGUE
 from lab.scenario.generators import KINDS, faults
 from lab.scenario.model import PROCESS, Scenario, UnderlayModel
 from lab.scenario.names import DNS_NAME, domain_of, full_name, unfit_for_container, unfit_for_host
 from lab.scenario.overlay_ranges import ranges_of
 from lab.scenario.resolve import REGION, host_names, host_networks, host_regions, link_pairs, network_subnets
 from lab.scenario.steady import steady_problems
+from lab.scenario.topology_check import topology_problems
 from lab.scenario.without_effect import nothing
 from overlay.ranges import Network, misfit, overlapping, reserved, room
 
@@ -124,7 +126,7 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
     if underlay.generate is not None:
         kind = underlay.generate.kind
         if kind not in KINDS:
-            expected = f"a generator that exists: {listed(KINDS)}"
+            expected = f"a generator that exists: {listed((*KINDS, CATALOGUE))}"
             yield Problem((*place, "generate", "kind"), repr(kind), expected, nearest(kind, KINDS))
         else:
             for key, found, expected in faults(underlay.generate):
@@ -140,6 +142,7 @@ def _underlay(scenario: Scenario) -> Iterator[Problem]:
     else:
         yield from _edges(scenario)
     yield from _host_names(scenario)
+    yield from topology_problems(scenario.underlay)
     networks = network_subnets(underlay)
     yield from _networks(scenario, networks)
     yield from _addresses(scenario, networks)

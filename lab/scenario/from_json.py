@@ -12,13 +12,14 @@ from pydantic import ValidationError
 
 from lab.errors import LabError
 from lab.links import Burst, Distribution, Link, Links, QueueLimit
+from lab.links.topology import Topology, TopologyEdge
 from lab.scenario.base import frozen
 from lab.scenario.resolve import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
 from lab.scenario.steady import SteadyCondition
 from lab.scenario.steps import Step, step_model
 from lab.scenario.values import RESOLVED
 
-__all__ = ["from_json", "link_values", "links_from_json"]
+__all__ = ["from_json", "link_values", "links_from_json", "topology_from_json"]
 
 
 def from_json(data: Mapping[str, Any]) -> Resolved:
@@ -39,6 +40,7 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
             routers=msgspec.convert(underlay["routers"], dict[str, RouterSpec]),
             links=links_from_json(underlay["links"], underlay.get("regions", {})),
             edges=tuple((a, b) for a, b in underlay["edges"]) if "edges" in underlay else None,
+            topology=topology_from_json(underlay["topology"]) if "topology" in underlay else None,
             overlay=data["overlay"]["kind"],
             options=dict(data["overlay"]["options"]),
             services=msgspec.convert(data["services"], dict[str, ServiceSpec]),
@@ -68,6 +70,15 @@ def links_from_json(entries: Iterable[Mapping[str, Any]], regions: Mapping[str, 
         else:
             pairs[ends] = link
     return Links(default, pairs, dict(regions), regional)
+
+
+def topology_from_json(plain: Mapping[str, Any]) -> Topology:
+    """A topology and the places of hosts. Raises as `links_from_json`."""
+    edges = []
+    for entry in plain["edges"]:
+        rest = {key: value for key, value in entry.items() if key not in ("from", "to", "weight")}
+        edges.append(TopologyEdge(entry["from"], entry["to"], Link(**link_values(rest)), entry["weight"]))
+    return Topology(tuple(plain["nodes"]), tuple(edges), dict(plain["places"]))
 
 
 def link_values(plain: Mapping[str, Any]) -> dict[str, Any]:

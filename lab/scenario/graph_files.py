@@ -1,28 +1,32 @@
-"""Topologies from files: GraphML and GML (networkx reads them) as the `hosts`, `edges` and `links` of an underlay.
+"""Topologies from files: GraphML, GML and node-link JSON (networkx reads them) as an underlay's `hosts`, `edges` and
+`topology`, and those of the catalogue of the package topohub.
 
-Node attributes: `region`, `address`. Edge attributes: those of a link (`delay`, `loss`, `rate` …), written as in a
-scenario, and the words that other programs have for them (`lab.scenario.graph_words`); all others (weights, labels,
-coordinates) are left alone. Owns the translation, the names of hosts, and the notes on what was changed; what is valid
-is the scenario model's. Reads files, starts nothing.
+Node attributes: `region`, `address`, coordinates. Edge attributes: those of a link (`delay`, `loss`, `rate` …), written
+as in a scenario, the words that other programs have for them (`lab.scenario.graph_words`), lengths and weights; all
+others (labels, ids) are left alone. Owns the translation, the names of nodes, and the notes on what was changed; what
+is valid is the scenario model's. Reads files, starts nothing.
 """
 
 import io
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
 from lab.named_file import read_named
 from lab.scenario.base import listed
-from lab.scenario.graph_words import link_of
+from lab.scenario.distances import delay_of_length, great_circle, length_of, position_of
+from lab.scenario.graph_words import Unreadable, link_of
 from lab.scenario.names import unfit_for_host
 
-SUFFIXES = (".graphml", ".gml")
+SUFFIXES = (".graphml", ".gml", ".json")
 SUBNET = "192.168.0.0/16"
 _LARGEST = 64 << 20
 _MOST = 100_000
 """Nodes, as many as a generator makes hosts."""
+_MOST_EDGES = 500_000
 _SHOWN = 4
 """Examples in a note."""
 
@@ -34,7 +38,7 @@ class GraphFileError(LabError):
 def read_graph(path: Path) -> Any:
     """The graph of a file; raises `GraphFileError`."""
 
-    readers = {".graphml": _read_graphml, ".gml": _read_gml}
+    readers = {".graphml": _read_graphml, ".gml": _read_gml, ".json": _read_json}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise GraphFileError(f"a file named *{' or *'.join(SUFFIXES)}")
@@ -52,9 +56,25 @@ def read_graph(path: Path) -> Any:
         # The library lets whatever its parsers raise through: XML errors, KeyError, ValueError, its own.
         reason = " ".join(str(error).split())[:120]
         raise GraphFileError(f"a graph ({type(error).__name__}: {reason})") from None
+    return _bounded(graph)
+
+
+def _bounded(graph: Any) -> Any:
     if not 1 <= graph.number_of_nodes() <= _MOST:
         raise GraphFileError(f"a graph of 1 to {_MOST:,} nodes")
+    if graph.number_of_edges() > _MOST_EDGES:
+        raise GraphFileError(f"a graph of at most {_MOST_EDGES:,} edges")
     return graph
+
+
+def _read_json(data: bytes) -> Any:
+    """Node-link JSON, as networkx and topohub write it; edges may be called `links`."""
+    import networkx
+
+    plain = json.loads(data)
+    if not isinstance(plain, dict) or not isinstance(plain.get("nodes"), list):
+        raise GraphFileError("node-link JSON: an object with `nodes` and `edges` (or `links`)")
+    return networkx.node_link_graph(plain, edges="edges" if "edges" in plain else "links")
 
 
 def _read_graphml(data: bytes) -> Any:
@@ -79,10 +99,26 @@ def _read_gml(data: bytes) -> Any:
     return networkx.parse_gml(text.splitlines(), label=None)
 
 
-def underlay_of(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """`hosts`, `edges`, `links` and `networks` as they would stand in a scenario, and what was changed on the way;
-    raises `GraphFileError`."""
-    graph = read_graph(path)
+def read_catalogue(name: str) -> Any:
+    """A topology of the `topohub` package; raises `GraphFileError`."""
+    expected = "a name of topohub as sndlib/germany50 or topozoo/Abilene"
+    try:
+        import topohub
+    except ImportError:
+        raise GraphFileError("the package topohub, which is missing: `pip install 'overlay-lab[topohub]'`") from None
+    import networkx
+
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){1,3}", name) or ".." in name:
+        raise GraphFileError(expected)
+    try:
+        return _bounded(networkx.node_link_graph(topohub.get(name), edges="edges"))
+    except KeyError:
+        raise GraphFileError(f"{expected}, and it has none called so") from None
+
+
+def underlay_of(graph: Any, units: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """`hosts` (one a node), `edges` (neighbours), `topology` and `networks` as they would stand in a scenario, and what
+    was changed on the way; raises `GraphFileError`. `units`: see `link_of`."""
     notes: list[str] = []
     labels = {node: str(data.get("name") or data.get("label") or node) for node, data in graph.nodes(data=True)}
     names = _names(labels, "host")
@@ -96,25 +132,70 @@ def underlay_of(path: Path) -> tuple[dict[str, Any], list[str]]:
     for node, data in graph.nodes(data=True):
         host = {"address": str(data["address"])} if data.get("address") else {}
         hosts[names[node]] = host | ({"region": regions[str(data["region"])]} if data.get("region") else {})
+    cables, told = _cables(graph, names, units)
+    notes += told
     order = {name: index for index, name in enumerate(hosts)}
-    edges: dict[tuple[str, str], None] = {}
-    links: dict[str, dict[str, Any]] = {}
-    words: dict[str, str] = {}
-    arrow = "->" if graph.is_directed() else "<->"
-    for one, other, data in graph.edges(data=True):
-        if one == other:
-            continue
-        ends = names[one], names[other]
-        edges[min(ends, key=order.__getitem__), max(ends, key=order.__getitem__)] = None
-        link, told = link_of(data)
-        words = told | words
-        if link:
-            links.setdefault(f"{ends[0]} {arrow} {ends[1]}", link)
-    notes += words.values()
-    found: dict[str, Any] = {"hosts": hosts, "edges": tuple(edges), "links": links}
+    ends = ((cable["from"], cable["to"]) for cable in cables)
+    edges = dict.fromkeys((min(pair, key=order.__getitem__), max(pair, key=order.__getitem__)) for pair in ends)
+    found: dict[str, Any] = {"hosts": hosts, "edges": tuple(edges)}
+    if cables:
+        found["topology"] = {"nodes": tuple(hosts), "cables": tuple(cables)}
     if len(hosts) > 250:
         found["networks"] = {"lan": {"subnet": SUBNET}}
     return found, notes
+
+
+def _cables(graph: Any, names: Mapping[Any, str], units: Mapping[str, str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The cables of a graph as a scenario says them, and notes."""
+    cables: list[dict[str, Any]] = []
+    words: dict[str, str] = {}
+    places = {node: position_of(data) for node, data in graph.nodes(data=True)}
+    weights: dict[str, list[float | None]] = {key: [] for key in _WEIGHTS}
+    unknown = 0
+    for one, other, data in graph.edges(data=True):
+        if one == other:
+            continue
+        try:
+            link, told = link_of(data, units)
+        except Unreadable as error:
+            raise GraphFileError(str(error)) from None
+        if "delay" not in link:
+            here, there = places[one], places[other]
+            if (length := length_of(data)) is not None:
+                link["delay"] = delay_of_length(length[0])
+                told[length[1]] = f"the edges' `{length[1]}` is taken as kilometres of fibre, at two thirds of c"
+            elif here is not None and there is not None:
+                link["delay"] = delay_of_length(great_circle(here, there))
+                told["position"] = "delays are those of the great circle between the nodes, at two thirds of c"
+            else:
+                unknown += 1
+        words = told | words
+        cables.append({"from": names[one], "to": names[other], "both": not graph.is_directed(), **link})
+        for key in _WEIGHTS:
+            weights[key].append(_weight(data.get(key)))
+    notes = list(words.values())
+    if unknown and unknown < len(cables):
+        notes.append(f"{unknown} of {len(cables)} edges have neither delay, length nor ends with coordinates: no delay")
+    for key, found in weights.items():
+        if found and all(found):
+            notes.append(f"the edges' `{key}` is the cost by which paths are chosen")
+            cables = [{**cable, "weight": weight} for cable, weight in zip(cables, found, strict=True)]
+            break
+        if any(found):
+            notes.append(f"the edges' `{key}` is ignored: some have none, so paths are chosen by their delays")
+    return cables, notes
+
+
+_WEIGHTS = ("weight", "metric", "cost")
+
+
+def _weight(value: object) -> float | None:
+    """A cost that an edge may have; None: it says none."""
+    try:
+        found = float(str(value))
+    except ValueError:
+        return None
+    return found if 0 < found <= 1_000_000_000 else None
 
 
 def _count(items: Iterable[Any], noun: str) -> str:

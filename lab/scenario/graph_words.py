@@ -1,14 +1,15 @@
 """The words that programs have for what a link does (shadow's `latency` and `packet_loss`, a Zoo's `LinkSpeedRaw`), as
 a scenario's own.
 
-Pure. What cannot be read for sure is named as ignored, never guessed; where a number has no unit but its word has one
-by convention, a note says which was taken.
+Pure. What says something of a link and cannot be read for sure is refused, never guessed; where a number has no unit
+but its word has one by convention, a note says which was taken.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from lab.errors import LabError
 from lab.links import Link
 
 LINK_KEYS = tuple(name for name in Link.__dataclass_fields__ if name not in ("burst", "table", "deliveries"))
@@ -28,8 +29,14 @@ _TIME_NAMES = {
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:bits?|bps|bit/s|b/s)", re.IGNORECASE)
 
 
-def link_of(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The parameters of a link that an edge's attributes say, and a note on each that was guessed or left."""
+class Unreadable(LabError):
+    """An attribute that says something of a link, but not what."""
+
+
+def link_of(data: Mapping[str, Any], units: Mapping[str, str] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
+    """The parameters of a link that an edge's attributes say, and a note on each that was guessed or left.
+
+    `units`: in what the bare numbers of an attribute count. Raises `Unreadable`."""
     link = {key: data[key] for key in LINK_KEYS if key in data}
     notes: dict[str, str] = {}
     for key, value in data.items():
@@ -41,10 +48,13 @@ def link_of(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         ):
             if word not in words:
                 continue
-            found, exact = read(str(value).strip())
+            said = str(value).strip()
+            if mine == "rate":
+                said = with_unit(key, said, data, units or {})
+            found, exact = read(said)
             if not found:
-                notes[key] = f"the edges' `{key}` is ignored (found {value!r}): write `{mine}: {_AS[mine]}`"
-            elif mine in link:
+                raise Unreadable(_unreadable(key, value, mine))
+            if mine in link:
                 notes[key] = f"the edges' `{key}` is ignored where `{mine}` says it too"
             else:
                 link[mine] = found
@@ -55,6 +65,26 @@ def link_of(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return link, notes
 
 
+def with_unit(key: str, said: str, data: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    """A rate's text with its unit: what the scenario says of the attribute, or the Topology Zoo's two conventions."""
+    try:
+        number = float(said)
+    except ValueError:
+        return said
+    unit = units.get(key)
+    if unit is None and key.lower() == "linkspeedraw":
+        unit = "bit"
+    if unit is None and key.lower() == "linkspeed":
+        unit = {"k": "kbit", "m": "mbit", "g": "gbit", "": "bit"}.get(str(data.get("LinkSpeedUnits", "?")).lower())
+    return f"{round(number * UNITS_OF_RATES[unit])} bit" if unit is not None and number > 0 else said
+
+
+def _unreadable(key: str, value: object, mine: str) -> str:
+    found = f"edges whose `{key}` can be read (found {value!r}): write `{mine}: {_AS[mine]}` on them"
+    return found + (f", or `units: {{{key}: mbit}}` next to `file`" if mine == "rate" else "")
+
+
+UNITS_OF_RATES = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 _AS = {"delay": "40ms", "loss": "1%", "rate": "10mbit"}
 
 

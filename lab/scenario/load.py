@@ -213,7 +213,7 @@ def _checked(text: str, file: str) -> tuple[Any, Scenario | None, list[Diagnosti
     told_already = {(problem.line, problem.column) for problem in found.problems}
     seen = (one for fault in faults for one in placed(fault))
     problems += (one for one in seen if (one.line, one.column) not in told_already)
-    if any(problem.where[:2] == ("underlay", "file") for problem in missing):
+    if any(problem.where[:2] in (("underlay", "file"), ("underlay", "generate")) for problem in missing):
         scenario = None  # without its hosts nothing else of it makes sense
     if scenario is not None:
         if more := check(scenario):

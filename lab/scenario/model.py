@@ -27,6 +27,7 @@ from lab.scenario.kind_names import KindName, enumeration
 from lab.scenario.link_spec import LinkSpec
 from lab.scenario.steady import SteadyModel
 from lab.scenario.steps import Step, step_model
+from lab.scenario.topology_model import TopologyModel
 from lab.scenario.values import UNITS, Duration, Percentage
 from lab.translation import KINDS, LINUX, Behaviour, Translation
 
@@ -72,6 +73,7 @@ Subnet = Annotated[str, AfterValidator(_subnet)]
 Cidr = Annotated[str, AfterValidator(_interface)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+RateUnit = Literal["bit", "kbit", "mbit", "gbit"]
 Environment = Annotated[
     dict[Text, str],
     BeforeValidator(_texts),
@@ -104,6 +106,8 @@ class HostModel(Model):
     address: Address | None = None
     networks: dict[Name, Address | None] = Field(default_factory=dict)
     region: Name | None = None
+    at: Name | None = None
+    """The node of the topology that it is attached to."""
 
 
 class NatModel(Model):
@@ -155,7 +159,9 @@ class Generate(Model):
     """Hosts, and who is whose neighbour, by rule instead of by hand (see `lab.scenario.generators`)."""
 
     kind: Text
-    hosts: Annotated[int, Field(ge=1, le=100_000)]
+    hosts: Annotated[int, Field(ge=1, le=100_000)] = 0
+    name: Text | None = None
+    """Of the catalogue's topology, where the kind is one (`topohub`)."""
     degree: Annotated[int, Field(ge=1)] | None = None
     branching: Annotated[int, Field(ge=1)] | None = None
     rewire: Percentage | None = None
@@ -182,6 +188,11 @@ class UnderlayModel(Model):
     edges: tuple[tuple[Name, Name], ...] | None = None
     generate: Generate | None = None
     file: Text | None = None
+    topology: TopologyModel | None = None
+    peers: Literal["all", "topology"] | None = None
+    """Whom `connect: all` connects, without `edges`: all hosts, or those of the same and of neighbouring nodes."""
+    units: dict[Text, RateUnit] = Field(default_factory=dict)
+    """In what a file's attribute counts, where its numbers do not say."""
     machine: MachineSpec | None = None
 
 

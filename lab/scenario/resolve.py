@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.probes import PROBES
 from lab.links import Link, Links
+from lab.links.topology import Topology
 from lab.scenario import generators
 from lab.scenario.base import ALL, chosen
 from lab.scenario.generators import Edges
@@ -26,6 +27,7 @@ from lab.scenario.model import PROCESS, ProbeSpec, Scenario, Service, UnderlayMo
 from lab.scenario.names import domain_of, host_name_of
 from lab.scenario.steady import SteadyCondition, as_plain, resolved_conditions
 from lab.scenario.steps import Step, stretched
+from lab.scenario.topology_model import topology_of
 from lab.scenario.values import UNITS
 from lab.translation import Translation
 from lab.words import file_name
@@ -178,6 +180,8 @@ class Resolved(Struct, frozen=True, kw_only=True):
     links: Links
     edges: Edges | None = None
     """Which host `connect: all` connects to which, where a graph says it; None: the first host to all others."""
+    topology: Topology | None = None
+    """Routers and cables between the hosts; None: all hosts share their networks, pair by pair."""
     overlay: str
     """Its kind (`lab.kinds.overlays`)."""
     options: dict[str, bool | int | str]
@@ -257,6 +261,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
                 **({"machine": msgspec.to_builtins(self.machine)} if self.machine is not None else {}),
                 **({"regions": dict(self.links.regions)} if self.links.regions else {}),
                 **({"edges": [list(edge) for edge in self.edges]} if self.edges is not None else {}),
+                **({"topology": _topology_json(self.topology)} if self.topology is not None else {}),
             },
             "overlay": {"kind": self.overlay, "options": dict(self.options)},
             "services": msgspec.to_builtins(self.services),
@@ -281,7 +286,8 @@ def resolve(
     hosts = _hosts(scenario.underlay, networks)
     services = dict(_services(scenario, tuple(hosts)))
     seed = scenario.seed if seed is None else seed
-    edges = _edges(scenario.underlay, tuple(hosts), seed)
+    topology = underlay_topology(scenario.underlay)
+    edges = _edges(scenario.underlay, tuple(hosts), seed, topology)
     machine = scenario.underlay.machine
     return Resolved(
         name=scenario.name or name or "scenario",
@@ -293,6 +299,7 @@ def resolve(
         routers=_routers(scenario.underlay, networks, hosts),
         links=links_of(scenario.underlay, tuple(hosts)),
         edges=edges,
+        topology=topology,
         overlay=scenario.overlay.kind,
         options=_options(scenario, edges),
         services=services,
@@ -403,10 +410,31 @@ def _routers(underlay: UnderlayModel, networks: dict[str, str], hosts: dict[str,
     return routers
 
 
-def _edges(underlay: UnderlayModel, hosts: tuple[str, ...], seed: int) -> Edges | None:
+def _edges(underlay: UnderlayModel, hosts: tuple[str, ...], seed: int, topology: Topology | None) -> Edges | None:
     if underlay.generate is not None:
         return generators.edges(underlay.generate, hosts, seed)
+    if underlay.edges is None and underlay.peers == "topology" and topology is not None:
+        joined = {frozenset((edge.sender, edge.receiver)) for edge in topology.edges}
+        places = topology.places
+        return tuple(
+            (one, other)
+            for one, other in itertools.combinations(hosts, 2)
+            if places[one] == places[other] or frozenset((places[one], places[other])) in joined
+        )
     return underlay.edges
+
+
+def underlay_topology(underlay: UnderlayModel) -> Topology | None:
+    """The topology of an underlay with all hosts in their places; None: it has none."""
+    if underlay.topology is None:
+        return None
+    said = {name: host.at for name, host in underlay.hosts.items()}
+    return topology_of(underlay.topology, host_names(underlay), said, default_link(underlay))
+
+
+def default_link(underlay: UnderlayModel) -> Link:
+    """What `links: {default: …}` says: of all pairs of hosts, or of all cables of a topology."""
+    return underlay.links["default"].link(Link()) if "default" in underlay.links else Link()
 
 
 def _options(scenario: Scenario, edges: Edges | None) -> dict[str, bool | int | str]:
@@ -419,7 +447,7 @@ def _options(scenario: Scenario, edges: Edges | None) -> dict[str, bool | int | 
 
 def links_of(underlay: UnderlayModel, hosts: tuple[str, ...]) -> Links:
     """The link of each direction."""
-    default = underlay.links["default"].link(Link()) if "default" in underlay.links else Link()
+    default = default_link(underlay) if underlay.topology is None else Link()
     regions = host_regions(underlay, hosts)
     regional: dict[tuple[str, str], Link] = {}
     single: list[tuple[tuple[str, str], LinkSpec]] = []
@@ -531,6 +559,14 @@ def _link(sender: str, receiver: str, link: Link) -> dict[str, Any]:
     return {"from": sender, "to": receiver} | {name: msgspec.to_builtins(getattr(link, name)) for name in link.asks()}
 
 
+def _topology_json(topology: Topology) -> dict[str, Any]:
+    return {
+        "nodes": list(topology.nodes),
+        "edges": [_link(edge.sender, edge.receiver, edge.link) | {"weight": edge.weight} for edge in topology.edges],
+        "places": dict(topology.places),
+    }
+
+
 def _probe_plan(plan: ProbePlan) -> dict[str, Any]:
     body: dict[str, Any] = msgspec.to_builtins(plan)
     return {key: value for key, value in body.items() if value or key not in ("options", "rate")}
@@ -557,6 +593,7 @@ __all__ = [
     "Resolved",
     "RouterSpec",
     "ServiceSpec",
+    "default_link",
     "host_names",
     "host_networks",
     "host_regions",
@@ -564,4 +601,5 @@ __all__ = [
     "links_of",
     "network_subnets",
     "resolve",
+    "underlay_topology",
 ]

@@ -12,9 +12,18 @@ from typing import Any
 from lab.kinds.probes import PROBES
 from lab.kinds.verbs import Where
 from lab.links import Links
+from lab.links.topology import Topology
 from lab.scenario.base import ALL, Problem
 from lab.scenario.model import Scenario
-from lab.scenario.resolve import host_names, host_networks, link_pairs, links_of
+from lab.scenario.resolve import (
+    default_link,
+    host_names,
+    host_networks,
+    link_pairs,
+    links_of,
+    underlay_topology,
+)
+from lab.scenario.topology_model import topology_faults
 
 __all__ = ["ScenarioReach", "nothing"]
 
@@ -70,6 +79,14 @@ class ScenarioReach:
         links = links_of(self._underlay, self.hosts)
         every = (links.default, *links.regional.values(), *links.pairs.values())
         return None if any(True for link in every for _ in link.faults()) else links
+
+    @cached_property
+    def topology(self) -> Topology | None:
+        """Nodes and cables; None while there are none, or something is wrong with them."""
+        underlay = self._underlay
+        if underlay.topology is None or any(topology_faults(underlay.topology, default_link(underlay))):
+            return None
+        return underlay_topology(underlay)
 
     def known(self, names: Iterable[str]) -> bool:
         """Whether these are all hosts."""

@@ -1,35 +1,37 @@
 """One direction between two simulated hosts: the model of `lab.links`, and what else stands in the way for a while.
 
 Owns what only the simulator needs of it: cuts, protocols that a firewall drops, a smaller MTU, corrupt packets that no
-kernel takes, and what losses cost a TCP connection, whose packets are not simulated one by one.
+kernel takes, the cables of a topology behind it, and whether TCP's packets have to be simulated one by one.
 """
 
 from collections.abc import Iterable
 
 from lab.links import Link
 from lab.links.model import DirectionModel
-from lab.links.values import OPPORTUNITY
-from overlay.env import MILLISECOND, SECOND, Random
+from lab.sim.paths import EdgeModel
+from overlay.env import MILLISECOND, Random
 
 RTO_MIN = 200 * MILLISECOND
 """Linux's shortest retransmission time-out of TCP."""
-RTO_MAX = 120_000 * MILLISECOND
-NEVER = 10 * RTO_MAX
-"""Longer than anybody waits."""
 
 
 class LinkModel(DirectionModel):
     """One direction between two hosts. `cut`: nothing passes. `plain`: whatever passes takes `delay`."""
 
-    __slots__ = ("_mtu", "blocked", "cut", "delay", "limit", "plain", "varies")
+    __slots__ = (
+        "_alone", "_mtu", "blocked", "cut", "delay", "edges", "limit", "packets", "plain", "severed", "stepped",
+    )  # fmt: skip
 
     def __init__(self, link: Link, base: int, rng: Random) -> None:
         """`base` is what the way takes even on a perfect link, in nanoseconds."""
         super().__init__(link, rng, base)
+        self._alone = base
+        """`base` without the cables of a topology."""
+        self.edges: tuple[EdgeModel, ...] = ()
+        """What it crosses behind the link."""
+        self.severed = False
+        """The topology has no way there now."""
         self.cut = False
-        self.varies = False
-        """A step has changed it for a while: a lost segment is sent again on the link as it is by then."""
-        self.delay = base + link.delay
         self._mtu = 0
         self.obstruct((), 0)
 
@@ -42,25 +44,32 @@ class LinkModel(DirectionModel):
     def change(self, link: Link, now: int) -> None:
         """See `DirectionModel`."""
         super().change(link, now)
-        self.delay = self._base + link.delay
+        self._settle(busy=self._queue.busy_until > now)
+
+    def route(self, edges: tuple[EdgeModel, ...] | None, now: int) -> None:
+        """From now on packets cross these cables behind the link; None: they get lost."""
+        self.edges = edges or ()
+        self.severed = edges is None or any(edge.down for edge in edges)
         self._settle(busy=self._queue.busy_until > now)
 
     def _settle(self, *, busy: bool) -> None:
-        link = self.link
-        self.limit = min(filter(None, (link.mtu, self._mtu)), default=0)
+        link, edges = self.link, self.edges
+        self.limit = min(filter(None, (link.mtu, self._mtu, *(edge.link.mtu for edge in edges))), default=0)
         """The largest IP packet that passes; 0: any."""
+        far = sum(edge.link.delay for edge in edges)
+        self.stepped = not all(edge.plain for edge in edges)
+        """Packets wait or get lost on the way: they go from cable to cable, and it is not known when they arrive."""
+        self._base = self._alone if self.stepped else self._alone + far
+        self.delay = self._alone + link.delay + far
+        self.packets = self.stepped or bool(
+            link.rate or link.deliveries or link.loss or link.burst or link.corrupt or busy
+        )
+        """The packets of TCP connections are simulated one by one: some may be lost, or wait for each other."""
         self.plain = not (
+            self.stepped or
             link.jitter or link.loss or link.burst or link.duplicate or link.reorder or link.corrupt or link.rate
             or link.deliveries or self.limit or self.blocked or busy
         )  # fmt: skip
-
-    @property
-    def mean_rate(self) -> int:
-        """Bits per second that it carries; 0: not limited."""
-        deliveries = self.link.deliveries
-        if deliveries is None:
-            return self.link.rate
-        return len(deliveries.times) * OPPORTUNITY * 8 * SECOND // (deliveries.period or deliveries.times[-1])
 
     def stops(self, protocol: str, port: int) -> bool:
         """Whether a packet of this protocol for this port does not pass."""
@@ -75,34 +84,6 @@ class LinkModel(DirectionModel):
         copies = self._sent(self._queue.would_leave(now, size)) if early else self.packet(now, size)
         return [copy.at for copy in copies if not copy.corrupt]
 
-    def segment(self, now: int, size: int, rtt: int, *, lossy: bool = True, early: bool = False) -> int:
-        """When what is written to a TCP connection now arrives, retransmissions included unless `lossy` is false.
-
-        `rtt` is the round trip's time; loss costs a retransmission time-out at first and twice as much each time.
-        `early`: see `arrivals`.
-        """
-        # A stream is slowed down by its window, not dropped: it waits for its turn.
-        ready = self._queue.would_leave(now, size) if early else self._queue.leaves(now, size, waits=True)
-        if ready is None:
-            return now + NEVER
-        rto = max(RTO_MIN, 2 * rtt)
-        for _ in range(_segments(size) if lossy else 0):
-            pause = rto
-            while ready - now < NEVER and self.loses_segment():
-                ready += pause
-                pause = min(pause * 2, RTO_MAX)
-        return self._arrives(ready)
-
-    def loses_segment(self) -> bool:
-        """Whether one segment of a stream is lost; a draw."""
-        return self._loss.lost() or (bool(self.link.corrupt) and self._rng.random() < self.link.corrupt)
-
-    def swallows(self, now: int, size: int) -> bool:
-        """Whether a link that varies takes what is written to a TCP connection now, and nothing arrives of it."""
-        if not self._queue.passes(now, size):
-            return True
-        return any(self.loses_segment() for _ in range(_segments(size)))
-
-
-def _segments(size: int) -> int:
-    return max(1, -(-size // 1400))
+    def in_order(self, now: int) -> int:
+        """When what is written to a TCP connection now arrives, if no packet of it is lost or waits (not `packets`)."""
+        return self._arrives(now)

@@ -9,7 +9,9 @@ from typing import Any
 
 from lab.links import Links
 from lab.links.changes import ChangedLinks, LinkChange
+from lab.links.topology import EdgeChange
 from lab.sim.link_model import LinkModel
+from lab.sim.paths import EdgeModel, RoutedPaths
 from lab.sim.routers import Fate, Leg, Routers
 from lab.sim.scheduler import Scheduler
 from lab.sim.spread import Spread
@@ -36,6 +38,8 @@ class SimNetwork(Streams):
         """How often cuts, obstacles and links were changed."""
         self.routers: Routers | None = None
         """What joins networks; None: there is one, and all are in it."""
+        self.paths: RoutedPaths | None = None
+        """Cables and routers between hosts; None: each pair has a link of its own."""
         self._links = ChangedLinks(links)
         self._rng = rng
         self._spread = spread
@@ -94,7 +98,21 @@ class SimNetwork(Streams):
             way.cut = self._is_cut(sender, receiver)
 
     def _is_cut(self, sender: str, receiver: str) -> bool:
-        return self._cut_by(sender, receiver) or self._apart(sender, receiver)
+        severed = self.paths is not None and self.way(sender, receiver).severed
+        return severed or self._cut_by(sender, receiver) or self._apart(sender, receiver)
+
+    def change_edges(self, key: int, change: EdgeChange | None) -> None:
+        """Put a change over cables of the topology, or take that of this key away."""
+        assert self.paths is not None
+        self.paths.change(key, change, self.scheduler.now)
+        for pair, way in self._ways.items():
+            way.route(self._routed(*pair), self.scheduler.now)
+        self._switch(self._cut_by)
+
+    def _routed(self, sender: str, receiver: str) -> tuple[EdgeModel, ...] | None:
+        if self.paths is None or sender == receiver:
+            return ()
+        return self.paths.between(sender, receiver)
 
     def obstruct(self, key: int, obstacle: Obstacle | None) -> None:
         """Put an obstacle in the way, or take that of this key away."""
@@ -116,7 +134,6 @@ class SimNetwork(Streams):
         changed = self._links.set(key, change)
         self.cuts += 1
         for pair, way in self._ways.items():
-            way.varies = self._links.changed(*pair)
             if pair in changed:
                 way.change(changed[pair], self.scheduler.now)
 
@@ -175,8 +192,9 @@ class SimNetwork(Streams):
         if way is None:
             base = self._spread.of_pair(sender, receiver, BASE_DELAY) if sender != receiver else BASE_DELAY // 10
             way = self._ways[sender, receiver] = LinkModel(self._links.between(sender, receiver), base, self._rng)
+            if self.paths is not None:
+                way.route(self._routed(sender, receiver), self.scheduler.now)
             way.cut = self._is_cut(sender, receiver)
-            way.varies = self._links.changed(sender, receiver)
             way.obstruct(*self._obstructed(sender, receiver))
         return way
 
@@ -213,8 +231,38 @@ class SimNetwork(Streams):
         if way.plain:
             scheduler.at(scheduler.now + way.delay, self._datagram, target, port, source, message, way)
         elif not way.stops("udp", outer):
-            for arrival in way.arrivals(scheduler.now, size + (IPV6_HEADERS if ":" in source.host else HEADERS)):
-                scheduler.at(arrival, self._datagram, target, port, source, message, way)
+            size += IPV6_HEADERS if ":" in source.host else HEADERS
+            self.transit(way, size, self._datagram, target, port, source, message, way)
+
+    def transit(self, way: LinkModel, size: int, arrives: Callable[..., None], *arguments: Any) -> None:
+        """Send an IP packet over a direction now: `arrives` is called when it is there, however often, or never.
+
+        Over cables that are shared it goes from one to the next when its time has come, so that each queue meets its
+        packets in the order in which they get there."""
+        scheduler = self.scheduler
+        if way.stepped:
+            for arrival in way.arrivals(scheduler.now, size):
+                scheduler.at(arrival, self._hop, way.edges, 0, size, arrives, arguments)
+        else:
+            for arrival in way.arrivals(scheduler.now, size):
+                scheduler.at(arrival, arrives, *arguments)
+
+    def _hop(
+        self,
+        edges: tuple[EdgeModel, ...],
+        number: int,
+        size: int,
+        arrives: Callable[..., None],
+        arguments: tuple[Any, ...],
+    ) -> None:
+        """A packet is at the beginning of a cable."""
+        scheduler = self.scheduler
+        last = number + 1 == len(edges)
+        for arrival in edges[number].arrivals(scheduler.now, size):
+            if last:
+                scheduler.at(arrival, arrives, *arguments)
+            else:
+                scheduler.at(arrival, self._hop, edges, number + 1, size, arrives, arguments)
 
     def _datagram(self, target: Site, port: int, source: Address, message: Any, way: LinkModel) -> None:
         if target.listening and not way.cut and port == target.port:

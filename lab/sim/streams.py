@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from lab.sim.link_model import RTO_MIN, LinkModel
+from lab.sim.reno import HEADERS, MSS
 from lab.sim.routers import Fate, Leg
 from lab.sim.scheduler import Scheduler
+from lab.sim.tcp import USER_TIMEOUT, TcpFlow
 from overlay.config import Address
 from overlay.env import MICROSECOND, MILLISECOND, SECOND
 
@@ -22,14 +24,11 @@ __all__ = ["BASE_DELAY", "SYN_RETRY", "End", "Site", "Streams"]
 
 BASE_DELAY = 100 * MICROSECOND
 """One way between two hosts over a perfect link, their network stacks included: the median (`lab.sim.spread`)."""
-USER_TIMEOUT = 10 * SECOND
-"""TCP_USER_TIMEOUT of the daemon (`overlay.runtime.tcp`)."""
 DIAL_TIMEOUT = 3 * SECOND
 """As the daemon's."""
 SYN_RETRY = 1 * SECOND
-SEGMENT: Final = 1448
-"""What one TCP packet carries on Ethernet, besides `SEGMENT_HEADERS` bytes of IPv4, TCP and its timestamps."""
-SEGMENT_HEADERS: Final = 52
+SYN: Final = 60
+"""Bytes of an IP packet that opens a connection."""
 
 
 class Site(Protocol):
@@ -57,8 +56,8 @@ class End:
     """One side of a TCP connection: what is written here goes to `other`."""
 
     __slots__ = (
-        "arrival", "back", "conn", "dialled", "local", "lost", "open", "other", "remote", "retry", "site", "stuck",
-        "stuck_since", "way",
+        "arrival", "back", "conn", "dialled", "flow", "local", "lost", "open", "other", "remote", "retry", "site",
+        "stuck", "stuck_since", "way",
     )  # fmt: skip
 
     def __init__(self, site: Site, conn: int, local: Address, remote: Address, dialled: Address | None) -> None:
@@ -79,6 +78,8 @@ class End:
         """What waits for retransmission, in order."""
         self.stuck_since = 0
         self.retry = 0
+        self.flow: TcpFlow | None = None
+        """Carries what is written packet by packet, once the way has made that necessary."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +92,8 @@ class _Dial:
     conn: int
     near: int
     leg: Leg | None
+    answered: bool = False
+    """By one of several SYNs that were under way together."""
 
 
 class _Fin:
@@ -118,6 +121,10 @@ class Streams(ABC):
         """Which host a packet is for, wherever it may get lost; see `Routers.trace`."""
 
     @abstractmethod
+    def transit(self, way: LinkModel, size: int, arrives: Callable[..., None], *arguments: Any) -> None:
+        """Send an IP packet over a direction; `arrives` is called if and when it is there."""
+
+    @abstractmethod
     def near(self, sender: str, destination: str) -> str:
         """The sender's own address on the way to another one."""
 
@@ -134,7 +141,7 @@ class Streams(ABC):
 
     def _syn(self, dial: "_Dial", deadline: int, pause: int) -> None:
         site, address, leg = dial.site, dial.address, dial.leg
-        if not dial.life():
+        if dial.answered or not dial.life():
             return
         scheduler = self.scheduler
         now = scheduler.now
@@ -143,7 +150,10 @@ class Streams(ABC):
             return
         if leg is not None and self._sites[leg.host].powered:
             there, back = self.way(site.name, leg.host), self.way(leg.host, site.name)
-            if not there.stops("tcp", leg.port) and not back.stops("tcp", dial.near):
+            if there.stepped or back.stepped:
+                if not there.stops("tcp", leg.port):
+                    self.transit(there, SYN, self._syn_arrives, dial, leg, deadline)
+            elif not there.stops("tcp", leg.port) and not back.stops("tcp", dial.near):
                 # Once there and once back; a lost packet costs the pause of a lost SYN.
                 arrivals = [now + there.delay] if there.plain else there.arrivals(now, 60)
                 returns = [
@@ -159,6 +169,23 @@ class Streams(ABC):
                         scheduler.at(returns[0], self._refused, site, address, dial.life, Fate.REFUSED.value)
                     return
         scheduler.at(min(now + pause, deadline), self._syn, dial, deadline, pause * 2)
+
+    def _syn_arrives(self, dial: "_Dial", leg: Leg, deadline: int) -> None:
+        """A SYN is at the other host, whose kernel answers it."""
+        target = self._sites[leg.host]
+        back = self.way(leg.host, dial.site.name)
+        if target.powered and not back.stops("tcp", dial.near):
+            taken = target.listening and leg.port == target.port
+            self.transit(back, SYN, self._syn_answered, dial, leg, deadline, taken)
+
+    def _syn_answered(self, dial: "_Dial", leg: Leg, deadline: int, taken: bool) -> None:
+        if dial.answered or self.scheduler.now >= deadline:
+            return
+        dial.answered = True
+        if taken:
+            self._connect(dial, leg)
+        else:
+            self._refused(dial.site, dial.address, dial.life, Fate.REFUSED.value)
 
     def _refused(self, site: Site, address: Address, life: Callable[[], bool], reason: str) -> None:
         if life():
@@ -206,21 +233,75 @@ class Streams(ABC):
             return
         if end.stuck is not None:
             end.stuck.append((message, size))
-        elif _held(end, size) or (end.way.varies and end.way.swallows(self.scheduler.now, size)):
+        elif end.way.packets or end.back.packets or (end.flow is not None and not end.flow.idle):
+            self._flow(end).write(message, size)
+        elif _held(end, size):
             self._stick(end, message, size)
         else:
             self._send(end, message, size)
 
     def _send(self, end: End, message: Any, size: int) -> None:
+        if end.way.packets or end.back.packets:
+            self._flow(end).write(message, size)
+            return
         scheduler, way = self.scheduler, end.way
-        if way.plain:
-            arrival = scheduler.now + way.delay
-        else:
-            arrival = way.segment(scheduler.now, size, way.delay * 2, lossy=not way.varies)
+        arrival = scheduler.now + way.delay if way.plain else way.in_order(scheduler.now)
         if arrival < end.arrival:
             arrival = end.arrival
         end.arrival = arrival
         scheduler.at(arrival, self._arrive, end, message, size)
+
+    # --- packet by packet -------------------------------------------------------------------------------------------
+
+    def _flow(self, end: End) -> TcpFlow:
+        """What carries an end's packets, from the first time on that its ways lose some or let them wait."""
+        flow = end.flow
+        if flow is None:
+            flow = end.flow = TcpFlow(
+                self.scheduler,
+                end.way.delay + end.back.delay,
+                lambda size, arrives, what: self._packet(end, end.way, end.remote.port, size, arrives, what),
+                lambda size, arrives, what: self._packet(end, end.back, end.local.port, size, arrives, what),
+                lambda message, size: self._delivered(end, message, size),
+                lambda: self._times_out(end),
+            )
+        return flow
+
+    def _packet(
+        self, end: End, way: LinkModel, port: int, size: int, arrives: Callable[[Any], None], what: Any
+    ) -> None:
+        """Send a packet of a flow, if nothing stands in its way now and when it arrives."""
+        if not end.lost and not way.stops("tcp", port):
+            self.transit(way, size, self._packet_arrives, end, way, arrives, what)
+
+    def _packet_arrives(self, end: End, way: LinkModel, arrives: Callable[[Any], None], what: Any) -> None:
+        if way.cut or end.lost:
+            return
+        receiver = end.other
+        if way is end.way and not receiver.open and end.flow is not None and end.flow.unheard(what):
+            if receiver.site.powered:
+                self._reset(receiver)
+            return
+        if way is end.back or receiver.site.powered:
+            arrives(what)
+        if not end.open and end.flow is not None and end.flow.idle and end.stuck is None:
+            self._drop(end)  # closed, and the other side has all of it
+
+    def _delivered(self, end: End, message: Any, size: int) -> None:
+        """All bytes of a message are there; what was written before it may not be, on a way that was better then."""
+        now = self.scheduler.now
+        if end.stuck is not None:
+            end.stuck.append((message, size))
+        elif end.arrival > now:
+            self.scheduler.at(end.arrival, self._received, end, message, size)
+        else:
+            self._received(end, message, size)
+
+    def _times_out(self, end: End) -> None:
+        was = end.open
+        self.abort(end)
+        if was:
+            self._tell(end, "connection timed out")
 
     def _stick(self, end: End, message: Any, size: int) -> None:
         end.stuck = deque(((message, size),))
@@ -232,9 +313,9 @@ class Streams(ABC):
         if end.stuck is None or end.site.name not in self._ends or end.conn not in self._ends[end.site.name]:
             return
         moved = False
-        while end.stuck and not _held(end, size := end.stuck[0][1]):
-            if end.way.varies and end.way.swallows(self.scheduler.now, size):
-                break
+        # What was written later may go packet by packet already: when it arrives it queues up behind this.
+        waits = end.flow is not None and not end.flow.idle
+        while end.stuck and not waits and not _held(end, end.stuck[0][1]):
             moved = True
             self._send(end, *end.stuck.popleft())
         if not end.stuck:
@@ -244,10 +325,7 @@ class Streams(ABC):
             end.stuck_since = self.scheduler.now
         waited = self.scheduler.now - end.stuck_since
         if waited >= USER_TIMEOUT:
-            was = end.open
-            self.abort(end)
-            if was:
-                self._tell(end, "connection timed out")
+            self._times_out(end)
             return
         end.retry *= 2
         self.scheduler.after(min(end.retry, USER_TIMEOUT - waited), self._retransmit, end)
@@ -261,6 +339,9 @@ class Streams(ABC):
                 else:
                     end.stuck.append((message, size))
             return
+        self._received(end, message, size)
+
+    def _received(self, end: End, message: Any, size: int) -> None:
         receiver = end.other
         if not receiver.open:
             if receiver.site.powered:
@@ -277,12 +358,14 @@ class Streams(ABC):
         if end.open:
             self.write(end, _FIN, 0)
             end.open = False
-            if end.stuck is None:
+            if end.stuck is None and (end.flow is None or end.flow.idle):
                 self._drop(end)
 
     def abort(self, end: End) -> None:
         """Forget a connection; the other side is not told."""
         end.stuck = None
+        if end.flow is not None:
+            end.flow.end()
         self._drop(end)
 
     def die(self, site: Site, *, power: bool) -> None:
@@ -321,7 +404,7 @@ def _held(end: End, size: int) -> bool:
     way, back = end.way, end.back
     if way.cut or back.cut or end.lost:
         return True
-    if way.limit and min(size, SEGMENT) + SEGMENT_HEADERS > way.limit:
+    if way.limit and min(size, MSS) + HEADERS > way.limit:
         return True
     return bool(way.blocked or back.blocked) and (
         way.stops("tcp", end.remote.port) or back.stops("tcp", end.local.port)

@@ -52,13 +52,7 @@ class LinkFault(Fault):
         self.victim = (what, label)
         self.pairs = ends.pairs(hosts)
         self._values = values
-        self.told = {"links": [list(pair) for pair in self.pairs], "change": self._losses(values)}
-
-    @staticmethod
-    def _losses(values: Mapping[str, Any]) -> dict[str, Any]:
-        """What checks must know of a change: how many tries in a row may be expected to fail."""
-        return {name: msgspec.to_builtins(values[name]) for name in ("loss", "loss_correlation", "corrupt", "burst")
-                if name in values}  # fmt: skip
+        self.told = {"links": [list(pair) for pair in self.pairs], "change": loss_of(values)}
 
     async def inject(self, bench: Bench, step: int) -> None:
         """Put it over the links."""
@@ -70,6 +64,15 @@ class LinkFault(Fault):
 
     async def _set(self, bench: Bench, step: int, values: dict[str, Any]) -> None:
         await linked(bench).set_link(step, LinkChange(self.pairs, values))
+
+
+def loss_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What checks must know of a change: how many tries in a row may be expected to fail."""
+    return {
+        name: msgspec.to_builtins(values[name])
+        for name in ("loss", "loss_correlation", "corrupt", "burst")
+        if name in values
+    }
 
 
 def linked(bench: Bench) -> Linked:

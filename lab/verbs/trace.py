@@ -15,7 +15,7 @@ from lab.scenario.link_files import LinkFileError, Track, track_of, unpacked
 from lab.scenario.link_spec import QueueSpec
 from lab.scenario.values import Duration
 from lab.scenario.without_effect import ScenarioReach
-from lab.verbs._links import LinkEnds, LinkFault, check_ends, without_link
+from lab.verbs._links import LinkEnds, LinkFault, check_ends, loss_of, without_link
 from lab.words import file_name
 
 
@@ -64,7 +64,7 @@ class TraceFault(LinkFault):
         super().__init__("trace", f"trace {body.words()}: {file_name(body.file)}", body, hosts, values)
         worst: dict[str, float] = {}
         for row in track.rows:
-            for name, value in self._losses(row.values).items():
+            for name, value in loss_of(row.values).items():
                 worst[name] = max(value, worst.get(name, 0.0))
         self.told = {**self.told, "change": worst}
         self._setting = asyncio.Lock()

@@ -12,11 +12,10 @@ from lab.links.changes import LinkChange
 from lab.records.history import AnyRecord, Event, Sample, Writer, decode
 from lab.runner.runner import Runner
 from lab.scenario.load import load_resolved
-from lab.sim.link_model import NEVER, LinkModel
 from lab.sim.world import World
 from overlay.config import Address
 from overlay.env import MILLISECOND as MS
-from overlay.env import SECOND, Random
+from overlay.env import SECOND
 
 HEAD = """
 version: 1
@@ -239,24 +238,19 @@ def test_a_cable_that_several_pull_is_in_when_none_does() -> None:
     assert passes()
 
 
-def test_a_link_that_loses_everything_ends_what_is_sent_on_it() -> None:
-    way = LinkModel(Link(loss=1.0), 100, Random(1))
-    assert way.segment(0, 5000, 0) >= NEVER
-
-
 def test_a_way_that_was_used_before_takes_a_change_and_its_end() -> None:
     world = World(1, Links(Link(delay=5 * MS)))
     for name in ("a", "b"):
         world.add(name, f"192.168.0.{ord(name)}")
     way = world.network.way("a", "b")
-    assert way.plain and not way.varies
+    assert way.plain
     world.network.change_links(
         1, LinkChange((("a", "b"),), {"rate": 8_000, "queue": QueueLimit(bytes=3000), "mtu": 1000})
     )
-    assert way.varies and not way.plain and way.limit == 1000
+    assert not way.plain and way.limit == 1000
     assert [len(way.arrivals(0, 1000)) for _ in range(5)] == [1, 1, 1, 0, 0]
     assert way.arrivals(0, 1001) == []
     world.network.change_links(1, None)
-    assert not way.varies and not way.plain, "what waits must not be overtaken"
+    assert not way.plain, "what waits must not be overtaken"
     times = [way.arrivals(number * SECOND, 100)[0] for number in range(6)]
     assert all(one <= other for one, other in pairwise(times)) and times[-1] == 5 * SECOND + way.delay

@@ -19,6 +19,7 @@ KIND = BackendKind(
     virtual=True,
     can={
         "hosts": "yes",
+        "topology": "yes",
         "routers": "yes: routes, filters, mappings that time out as Linux's; links from host to host",
         "nat": "yes, every pair of mapping and filtering",
         "cuts": "yes",

@@ -284,6 +284,8 @@ def step_refusals(scenario: Resolved, backend: str) -> list[str]:
             able = " or ".join(kind.name for kind in BACKENDS if kind.shares_python)
             text = f"{plan.kind} is in the package {package}, which hosts of {backend} do not have; use {able}"
             reasons.append(f"probes[{index}].kind: {text}")
+    if scenario.topology is not None and "topology" in lacks:
+        reasons.append(f"underlay.topology: {lacks['topology']}")
     if scenario.machine is not None and "machine" in lacks:
         reasons.append(f"underlay.machine: {lacks['machine']}")
     return reasons

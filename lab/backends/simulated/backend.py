@@ -20,6 +20,7 @@ from lab.errors import LabError, Violation
 from lab.kinds.backends import lacking
 from lab.kinds.overlays import OVERLAYS
 from lab.links.changes import LinkChange
+from lab.links.topology import EdgeChange
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.model import PROCESS
 from lab.scenario.resolve import Resolved
@@ -27,9 +28,11 @@ from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.machine import CpuModel
 from lab.sim.memory import estimate
+from lab.sim.paths import RoutedPaths
 from lab.sim.routers import Routers
 from lab.sim.world import EPOCH, World
 from lab.this_machine import free_memory
+from overlay.env import Random
 
 __all__ = ["SimBackend", "SimLab"]
 
@@ -73,6 +76,11 @@ class SimLab:
     async def set_link(self, key: int, change: LinkChange | None) -> None:
         """See `lab.contracts.lab.Linked`."""
         self.world.network.change_links(key, change)
+        self.invariants.moved()
+
+    async def set_cable(self, key: int, change: EdgeChange | None) -> None:
+        """See `lab.contracts.lab.Cabled`."""
+        self.world.network.change_edges(key, change)
         self.invariants.moved()
 
     async def set_unplugged(self, key: int, plugs: frozenset[tuple[str, str]]) -> None:
@@ -132,6 +140,8 @@ class SimBackend:
         world = World(scenario.seed, scenario.links, loop.scheduler)
         if (cost := scenario.machine) is not None:
             world.machine = CpuModel(world.scheduler, cost.cores, cost.per_message, cost.per_byte)
+        if scenario.topology is not None:
+            world.network.paths = RoutedPaths(scenario.topology, Random(f"{scenario.seed} topology"))
         kernels: dict[str, Kernel] = {}
         engines: dict[str, SimEngine] = {}
         reach = LabRoutes(world.network, kernels, engines, world.carriers, world.spoken_to, world.spread)

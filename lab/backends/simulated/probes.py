@@ -8,6 +8,7 @@ by its timeout at the latest.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import cast
 
 from dnslib import AAAA, RCODE, A, DNSRecord
@@ -21,11 +22,15 @@ from lab.kinds.probes import PROBES
 from lab.probes.train import PacketTrain
 from lab.records.history import Sample
 from lab.sim.network import SYN_RETRY
+from lab.sim.tcp import TcpFlow
 from overlay.compiled_policy import Protocol
+from overlay.env import MICROSECOND
 from overlay.errors import UsageError
 
 __all__ = ["Prober"]
 
+_COUNTED = 16
+"""Bytes in which a receiver says what it has counted (`lab.probes.kinds.throughput`)."""
 _Answer = tuple[bool, str, tuple[str, ...]]
 """(ok, error, answers)."""
 _REFUSED: _Answer = (False, "refused", ())
@@ -142,18 +147,23 @@ class Prober:
 class _Try:
     """One try under way (`lab.contracts.probe.SimulatedTry`)."""
 
-    __slots__ = ("_container", "_due", "_prober", "_size", "_stream", "_train", "measured", "probe")
+    __slots__ = ("_container", "_due", "_over", "_prober", "_size", "_stream", "_train", "measured", "probe")
 
     def __init__(self, prober: Prober, stream: _Stream, probe: Probe, due: int, container: SimContainer) -> None:
         self.probe = probe
         self._prober, self._stream, self._due, self._container = prober, stream, due, container
         self.measured: dict[str, int] | None = None
         self._size = 0
+        self._over = False
 
     def exchange(self, there: int, back: int, *, port: int = 0, protocol: Protocol | None = None) -> None:
         """One packet there and one back."""
         reach = self._prober.host.reach
         route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port, protocol)
+        if route is not None and reach.shared(route):
+            self._prober.scheduler.at(self._deadline, self._timeout)
+            reach.ask(route, there, back, partial(self._answered, route, port, protocol))
+            return
         answered = reach.exchange(route, self._due, there, back) if route is not None else None
         if route is None or answered is None or answered > self._deadline:
             self._prober.scheduler.at(self._deadline, self._timeout)
@@ -191,6 +201,9 @@ class _Try:
         reach, scheduler, port = self._prober.host.reach, self._prober.scheduler, self.probe.port or 80
         now, deadline = scheduler.now, self._deadline
         route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port)
+        if route is not None and reach.shared(route):
+            self._connect_over(route, there, back, serving, pause)
+            return
         opened = reach.exchange(route, now, 60, 60) if route is not None else None
         if route is None or opened is None:
             if now + pause < deadline:
@@ -198,25 +211,91 @@ class _Try:
             else:
                 scheduler.at(deadline, self._timeout)
             return
+        if opened > deadline:
+            scheduler.at(deadline, self._timeout)
+        elif reach.by_packets(route):
+            scheduler.at(opened, self._opened, route, there, back, serving)
+        else:
+            self._converse(route, opened, there, back, serving)
+
+    def _connect_over(self, route: Route, there: int, back: int, serving: int, pause: int) -> None:
+        """The same where it is not known beforehand when the answer to a SYN comes, if it does."""
+        scheduler, opened = self._prober.scheduler, False
+
+        def answered() -> None:
+            nonlocal opened
+            if not opened and not self._over:
+                opened = True
+                self._opened(route, there, back, serving)
+
+        def again(pause: int) -> None:
+            if opened or self._over:
+                return
+            if scheduler.now + pause < self._deadline:
+                scheduler.after(pause, again, 2 * pause)
+            self._prober.host.reach.ask(route, 60, 60, answered)
+
+        scheduler.at(self._deadline, self._timeout)
+        again(pause)
+
+    def _taken(self, route: Route) -> bool:
+        """Whether somebody listens there; if not it is over."""
+        target = self._prober.host.reach.target(route)
+        if target is None or (target.port != route.port and not self._size):
+            self._end(_REFUSED)
+            return False
+        return True
+
+    def _converse(self, route: Route, opened: int, there: int, back: int, serving: int) -> None:
+        """What is asked and answered on a connection on whose way nothing gets lost or waits."""
+        reach, scheduler, deadline = self._prober.host.reach, self._prober.scheduler, self._deadline
         target = reach.target(route)
         if target is None or (target.port != route.port and not self._size):
-            scheduler.at(min(opened, deadline), self._end, _REFUSED)
+            scheduler.at(opened, self._end, _REFUSED)
             return
         if target.stopped and (there or back):  # the kernel takes the connection
             scheduler.at(deadline, self._timeout)
             return
         if self._size:
-            carried = reach.transfer(route, opened, self._size, deadline)
-            answered = carried[0] if carried is not None else None
-            if carried is not None:
-                self.measured = {"throughput": self._size * 8_000_000_000 // carried[1]}
+            answered, took = reach.transfer(route, opened, self._size)
+            self.measured = {"throughput": self._size * 8_000_000_000 // took}
         else:
-            answered = reach.stream(route, opened, there, back) if there or back else opened
-        done = answered + reach.spread.around(serving) if answered is not None else None
-        if done is None or done > deadline:
+            found = reach.stream(route, opened, there, back) if there or back else opened
+            answered = found if found is not None else deadline + 1
+        done = answered + reach.spread.around(serving)
+        if done > deadline:
             scheduler.at(deadline, self._timeout)
         else:
-            scheduler.at(done, self._answered, route, port)
+            scheduler.at(done, self._answered, route, self.probe.port or 80)
+
+    def _opened(self, route: Route, there: int, back: int, serving: int) -> None:
+        """The connection is open; its packets take their places in the queues of the way."""
+        scheduler, port = self._prober.scheduler, self.probe.port or 80
+        scheduler.at(self._deadline, self._timeout)
+        if not self._taken(route):
+            return
+        target = self._prober.host.reach.target(route)
+        if not (there or back):
+            self._answered(route, port)
+            return
+        if target is not None and target.stopped:
+            return
+        reach, first = self._prober.host.reach, 0
+
+        def heard(last: bool) -> None:
+            nonlocal first
+            if not last:
+                first = scheduler.now
+                return
+            if self._size:
+                self.measured = {"throughput": self._size * 8_000_000_000 // max(scheduler.now - first, MICROSECOND)}
+            scheduler.after(reach.spread.around(serving), answers.write, None, _COUNTED if self._size else back)
+
+        asks, answers = reach.flows(route, heard, lambda _: self._answered(route, port, flows=flows))
+        flows = (asks, answers)
+        if self._size:
+            asks.write(False, 1)
+        asks.write(True, there)
 
     def _packet(self, number: int, size: int) -> None:
         """A packet of a train sets out."""
@@ -225,10 +304,17 @@ class _Try:
         route = host.reach.route(host.name, self._container.id, self.probe.address, self.probe.port, "udp")
         if route is None or not self._container.running:
             return
+        if host.reach.shared(route):
+            host.reach.ask_timed(route, size, partial(self._train_packet_back, number))
+            return
         arrived = host.reach.over(route.there, now + LOCAL, size)
         answered = host.reach.over(route.back, arrived, size) if arrived is not None else None
         if arrived is not None and answered is not None and answered + LOCAL < self._deadline:
             self._prober.scheduler.at(answered + LOCAL, self._train_answered, number, arrived)
+
+    def _train_packet_back(self, number: int, arrived: int) -> None:
+        if self._prober.scheduler.now < self._deadline:
+            self._train_answered(number, arrived)
 
     def _train_answered(self, number: int, arrived: int) -> None:
         whole = self._train.whole
@@ -245,9 +331,13 @@ class _Try:
         answer = _OK if took is not None else (False, "timeout", ())
         self._prober.end(self._stream, self.probe, self._due, answer, took, self._train.measured())
 
-    def _answered(self, route: Route, port: int, protocol: Protocol | None = None) -> None:
+    def _answered(
+        self, route: Route, port: int, protocol: Protocol | None = None, flows: Sequence[TcpFlow] = ()
+    ) -> None:
         """The answer is in, if the way is still there."""
         host = self._prober.host
+        for flow in flows:
+            flow.end()
         if not self._container.running:
             self._end(_GONE)
         elif host.reach.route(host.name, self._container.id, self.probe.address, port, protocol) == route:
@@ -265,6 +355,9 @@ class _Try:
         self._end((False, "timeout", ()))
 
     def _end(self, answer: _Answer) -> None:
+        if self._over:
+            return
+        self._over = True
         self._prober.end(self._stream, self.probe, self._due, answer, None, self.measured if answer[0] else None)
 
 

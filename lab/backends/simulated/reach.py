@@ -5,17 +5,20 @@ and hosts themselves. What it found is remembered until something that forwards 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address, ip_interface
+from typing import Any
 
 from msgspec import Struct
 
 from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.sim.flows import Flow
 from lab.sim.kernel import Kernel
-from lab.sim.link_model import RTO_MIN
 from lab.sim.network import SimNetwork
+from lab.sim.reno import HEADERS, INITIAL_WINDOW, MSS, RECEIVE_WINDOW
 from lab.sim.spread import Spread
 from lab.sim.streams import BASE_DELAY
+from lab.sim.tcp import TcpFlow
 from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
 from overlay.compiled_policy import Protocol
 from overlay.config import Address
@@ -27,9 +30,6 @@ LOCAL = 40 * MICROSECOND
 _LOOK = SECOND
 """How often a daemon looks at what its kernel has forwarded (`overlay.runtime.sleeve`)."""
 _ETHERNET = 1500
-_MSS = 1400
-_HEADERS = 52
-"""Bytes of IP, TCP and its options before a segment's own."""
 
 
 class Route(Struct, frozen=True):
@@ -146,45 +146,85 @@ class LabRoutes:
             time = min(arrivals)
         return time
 
+    def by_packets(self, route: Route) -> bool:
+        """Whether the packets of a TCP connection have to be simulated one by one: some get lost, or wait."""
+        hops = (*route.there, *route.back)
+        return any(self._network.way(hop.sender, hop.receiver).packets for hop in hops)
+
+    def shared(self, route: Route) -> bool:
+        """Whether its packets cross cables with others, so that it is not known beforehand when they arrive."""
+        hops = (*route.there, *route.back)
+        return any(self._network.way(hop.sender, hop.receiver).stepped for hop in hops)
+
+    def send(self, hops: Sequence[Hop], size: int, arrives: Callable[[Any], None], what: Any, number: int = 0) -> None:
+        """Send a packet over these hops now; `arrives` is called if and when it is there."""
+        if number == len(hops):
+            arrives(what)
+            return
+        hop = hops[number]
+        way = self._network.way(hop.sender, hop.receiver)
+        if way.cut:
+            return
+        self._network.transit(way, size + hop.overhead, self.send, hops, size, arrives, what, number + 1)
+
+    def ask(self, route: Route, there: int, back: int, answered: Callable[[], None]) -> None:
+        """Send a packet that is answered by one of `back` bytes."""
+        self.ask_timed(route, there, lambda arrived: answered(), back)
+
+    def ask_timed(self, route: Route, there: int, answered: Callable[[int], None], back: int = 0) -> None:
+        """The same (`back`: of `there` bytes unless said); `answered` is told when the question was there."""
+        scheduler = self._network.scheduler
+
+        def arrived(what: None) -> None:
+            now = scheduler.now
+            late = max(0, LOCAL + self._deviation(route))
+            self.send(route.back, back or there, lambda what: scheduler.after(late, answered, now), None)
+
+        scheduler.after(LOCAL, self.send, route.there, there, arrived, None)
+
     def stream(self, route: Route, now: int, there: int, back: int) -> int | None:
-        """When the answer on an open TCP connection is in, retransmissions included; None: full packets are too big."""
+        """When the answer on an open TCP connection is in; None: full packets are too big."""
         time = now + LOCAL
         for hops, size in ((route.there, there), (route.back, back)):
             for hop in hops:
                 way = self._network.way(hop.sender, hop.receiver)
-                if way.limit and min(size + _HEADERS + hop.overhead, hop.largest) > way.limit:
+                if way.limit and min(size + HEADERS + hop.overhead, hop.largest) > way.limit:
                     return None
-                rtt = max(RTO_MIN // 2, 2 * way.delay)
-                time = way.segment(time, size + hop.overhead, rtt, early=self._is_early(time))
+                time = way.in_order(time)
         return time + LOCAL + self._deviation(route)
 
-    def transfer(self, route: Route, now: int, size: int, deadline: int) -> tuple[int, int] | None:
-        """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of `size`
-        bytes on an open TCP connection; None: not by the deadline, or full packets are too big.
+    def transfer(self, route: Route, now: int, size: int) -> tuple[int, int]:
+        """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of so many
+        bytes on an open TCP connection that loses and limits nothing: slow start, a round for each round trip."""
+        ways = [self._network.way(hop.sender, hop.receiver) for hop in (*route.there, *route.back)]
+        trip = 4 * LOCAL + sum(way.delay for way in ways)
+        left, window, rounds = -(-size // MSS), INITIAL_WINDOW, 0
+        while left > 0:
+            left -= window
+            window = min(2 * window, RECEIVE_WINDOW // MSS)
+            rounds += 1
+        return now + rounds * trip, max((rounds - 1) * trip, MICROSECOND)
 
-        TCP in rounds of one round trip: slow start from ten segments, halved by a loss, one more in each round after
-        that, no more than the slowest link and 100 ms of queue hold. It takes no turns from what else is under way."""
-        ways = [(self._network.way(hop.sender, hop.receiver), hop) for hop in route.there]
-        if any(way.limit and min(_MSS + _HEADERS + hop.overhead, hop.largest) > way.limit for way, hop in ways):
-            return None
-        back = [self._network.way(hop.sender, hop.receiver) for hop in route.back]
-        trip = 4 * LOCAL + sum(way.delay for way, _ in ways) + sum(way.delay for way in back)
-        rates = [way.mean_rate for way, _ in ways if way.mean_rate]
-        per_segment = (_MSS + _HEADERS) * 8 * SECOND // min(rates) if rates else 0
-        most = max(10, (trip + SECOND // 10) // per_segment) if per_segment else 1 << 20
-        left, window, threshold, time = -(-size // _MSS), 10, most, now
-        while left:
-            burst = min(window, left)
-            lost = sum(any(way.loses_segment() for way, _ in ways) for _ in range(burst))
-            time += max(trip, burst * per_segment) + (RTO_MIN if lost == burst else 0)
-            left -= burst - lost
-            if lost:
-                window = threshold = max(2, window // 2)
-            else:
-                window = min(window * 2 if window < threshold else window + 1, most)
-            if time > deadline:
-                return None
-        return time, max(time - now - trip, -(-size // _MSS) * per_segment, MICROSECOND)
+    def flows(self, route: Route, heard: Callable[[Any], None], answered: Callable[[Any], None]) -> tuple[TcpFlow, ...]:
+        """Both directions of an open TCP connection, packet by packet: what is written to the first one is `heard` by
+        the other side, what is written to the second `answered`."""
+        ways = [self._network.way(hop.sender, hop.receiver) for hop in (*route.there, *route.back)]
+        trip = 2 * LOCAL + sum(way.delay for way in ways)
+        found = []
+        for hops, other, delivered in ((route.there, route.back, heard), (route.back, route.there, answered)):
+            largest = min([MSS, *(hop.largest - hop.overhead - HEADERS for hop in hops)])
+            found.append(
+                TcpFlow(
+                    self._network.scheduler,
+                    trip,
+                    partial(self.send, hops),
+                    partial(self.send, other),
+                    lambda message, size, delivered=delivered: delivered(message),  # type: ignore[misc]
+                    _nothing,
+                    largest,
+                )
+            )
+        return tuple(found)
 
     def _is_early(self, time: int) -> bool:
         """Whether a packet of that time is asked for before others that are sent earlier."""
@@ -267,3 +307,7 @@ class LabRoutes:
 
     def _look(self, host: str) -> None:
         self._spoken_to(host, tuple(self._spoken.pop(host)))
+
+
+def _nothing() -> None:
+    """A probe has its own deadline."""

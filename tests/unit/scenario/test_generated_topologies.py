@@ -131,7 +131,7 @@ def test_hosts_by_hand_have_regions_and_edges_too() -> None:
         ("{hosts: {a: {}, b: {}}, edges: [[a, b], [b, a]]}", "expected each edge once"),
         ("{hosts: {a: {region: eu}}, links: {region:eu <-> region:us: {delay: 1ms}}}", "found 'us', expected a region"),
         ("{file: nowhere.graphml}", "expected a file that can be read (No such file or directory)"),
-        ("{file: x.txt}", "expected a file named *.graphml or *.gml"),
+        ("{file: x.txt}", "expected a file named *.graphml or *.gml or *.json"),
     ],
 )
 def test_what_is_wrong_is_said(underlay: str, message: str) -> None:
@@ -158,8 +158,10 @@ def test_files(tmp_path: Path, suffix: str) -> None:
     assert list(scenario.hosts) == ["Frankfurt-am-Main", "NYC", "host2"]
     assert scenario.edges == (("Frankfurt-am-Main", "NYC"), ("NYC", "host2"))
     assert scenario.hosts["NYC"].address == "192.168.0.77" and scenario.options == {"discovery": False}
-    assert [scenario.links.between(*pair).delay for pair in scenario.edges] == [40_000_000, 2_000_000]
-    assert scenario.links.between("NYC", "Frankfurt-am-Main").loss == 0.01
+    assert scenario.topology is not None and scenario.links.default.perfect
+    links = {(edge.sender, edge.receiver): edge.link for edge in scenario.topology.edges}
+    assert [links[pair].delay for pair in scenario.edges] == [40_000_000, 2_000_000], "`default` is of all cables"
+    assert links["NYC", "Frankfurt-am-Main"].loss == 0.01 and len(links) == 4
 
 
 def test_broken_files_are_refused_with_their_place(tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""The routed topology of an underlay as data: nodes (routers), directed edges with their links, and where hosts sit.
+
+Owns which way packets take: shortest paths, as a link-state protocol would find them, each node towards each
+destination. A path costs the sum of its edges' weights; of equal ones the one with the fewest edges, of these the one
+whose next node stands first, of parallel edges the first. Pure; what an edge does to packets is `lab.links.model`'s.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any
+
+from lab.links.values import Link
+
+__all__ = ["EdgeChange", "PathFinder", "Topology", "TopologyEdge", "spread"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyEdge:
+    """One direction of a cable between two nodes."""
+
+    sender: str
+    receiver: str
+    link: Link
+    weight: int
+    """What a path over it costs; without weights in the file its delay, in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeChange:
+    """What a step does to all cables between two nodes, while it lasts."""
+
+    pairs: tuple[tuple[str, str], ...]
+    """(sender, receiver), names of nodes."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Names of `Link`'s fields -> what holds instead."""
+    down: bool = False
+    """Nothing passes."""
+    reroute: bool = True
+    """Routes go around what is down; else they lead into it, as static ones do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Nodes, edges and places."""
+
+    nodes: tuple[str, ...]
+    edges: tuple[TopologyEdge, ...]
+    places: Mapping[str, str]
+    """Host -> the node that it is attached to."""
+
+    def between(self, sender: str, receiver: str) -> tuple[int, ...]:
+        """The numbers of the edges from one node to another: several where cables are parallel."""
+        return tuple(
+            number for number, edge in enumerate(self.edges) if (edge.sender, edge.receiver) == (sender, receiver)
+        )
+
+
+class PathFinder:
+    """The routes of a topology without the edges that are down; each destination's are found when first asked for."""
+
+    def __init__(self, nodes: Sequence[str], edges: Sequence[TopologyEdge], down: Iterable[int] = ()) -> None:
+        self._edges = edges
+        self._order = {node: number for number, node in enumerate(nodes)}
+        self._into: dict[str, list[int]] = {node: [] for node in nodes}
+        self._out: dict[str, list[int]] = {node: [] for node in nodes}
+        gone = frozenset(down)
+        for number, edge in enumerate(edges):
+            if number not in gone:
+                self._into[edge.receiver].append(number)
+                self._out[edge.sender].append(number)
+        self._next: dict[str, dict[str, int]] = {}
+        self._costs: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def path(self, sender: str, receiver: str) -> tuple[int, ...] | None:
+        """The numbers of the edges from one node to another; None: no way leads there."""
+        towards = self.towards(receiver)
+        found: list[int] = []
+        node = sender
+        while node != receiver:
+            number = towards.get(node)
+            if number is None:
+                return None
+            found.append(number)
+            node = self._edges[number].receiver
+        return tuple(found)
+
+    def towards(self, receiver: str) -> Mapping[str, int]:
+        """Node -> the edge by which it sends what is for `receiver`."""
+        if receiver not in self._next:
+            costs = self.costs(receiver)
+            self._next[receiver] = {
+                node: min(
+                    (
+                        (self._over(number, costs), self._order[self._edges[number].receiver], number)
+                        for number in self._out[node]
+                        if self._edges[number].receiver in costs
+                    ),
+                )[2]
+                for node in costs
+                if node != receiver
+            }
+        return self._next[receiver]
+
+    def costs(self, receiver: str) -> Mapping[str, tuple[int, int]]:
+        """Node -> (cost, edges) of its path to `receiver`, of all nodes that have one."""
+        if receiver not in self._costs:
+            found: dict[str, tuple[int, int]] = {}
+            heap = [((0, 0), self._order[receiver], receiver)]
+            while heap:
+                cost, _, node = heappop(heap)
+                if node in found:
+                    continue
+                found[node] = cost
+                for number in self._into[node]:
+                    edge = self._edges[number]
+                    if edge.sender not in found:
+                        heappush(heap, (self._over(number, found), self._order[edge.sender], edge.sender))
+            self._costs[receiver] = found
+        return self._costs[receiver]
+
+    def _over(self, number: int, costs: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+        edge = self._edges[number]
+        cost, edges = costs[edge.receiver]
+        return cost + edge.weight, edges + 1
+
+
+def spread(count: int, nodes: Sequence[str], edges: Sequence[TopologyEdge], taken: Iterable[str] = ()) -> list[str]:
+    """The nodes for `count` hosts, far apart from each other and from those that are taken.
+
+    The first is the node from which the others are nearest in sum, each next one the node that is farthest from its
+    nearest host, of equal ones the first. When all nodes have a host, it begins again."""
+    if count + len(set(taken)) >= len(nodes) and not taken:
+        whole, rest = divmod(count, len(nodes))
+        return [*nodes] * whole + (spread(rest, nodes, edges) if rest else [])
+    finder = PathFinder(nodes, edges)
+    far = (1 << 62, 0)
+    free = [node for node in nodes if node not in set(taken)] or list(nodes)
+    nearest = dict.fromkeys(free, far)
+    chosen: list[str] = []
+
+    def occupy(place: str) -> None:
+        costs = finder.costs(place)
+        for node in nearest:
+            nearest[node] = min(nearest[node], costs.get(node, far))
+
+    for place in dict.fromkeys(taken):
+        occupy(place)
+    while len(chosen) < count:
+        if not nearest:
+            return chosen + spread(count - len(chosen), nodes, edges)
+        if chosen or set(taken):
+            place = max(nearest, key=lambda node: (nearest[node], -free.index(node)))
+        else:
+            place = min(free, key=lambda node: (sum(finder.costs(node).get(one, far)[0] for one in free),))
+        chosen.append(place)
+        del nearest[place]
+        occupy(place)
+    return chosen
