@@ -20,6 +20,7 @@ from benchmarks import (
     sim,
     sim_seeds,
     spread,
+    tcp,
     versions,
 )
 from benchmarks.rows import Row, publish
@@ -36,6 +37,7 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "sim": sim.run,
     "sim_seeds": sim_seeds.run,
     "spread": spread.run,
+    "tcp": tcp.run,
     "versions": versions.run,
 }
 """Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes

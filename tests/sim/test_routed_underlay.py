@@ -139,7 +139,10 @@ timeline:
     assert len(far) > 15 and fibre < min(one for one in far if one > 0) < 2 * fibre
     two = text.replace("}, links", "}, hosts: {a: {at: Kiel}, b: {at: Konstanz}}, links")
     near = good(
-        played(tmp_path, two.replace("host: Kiel", "host: a").replace("host: Konstanz", "host: b")), "icmp", 0, 100 * SECOND
+        played(tmp_path, two.replace("host: Kiel", "host: a").replace("host: Konstanz", "host: b")),
+        "icmp",
+        0,
+        100 * SECOND,
     )
     assert near and all(fibre < one < fibre + 1 for one in near if one > 0)
 
