@@ -3,8 +3,8 @@
 The kernel's is a bulk transfer between two hosts of a lab of namespaces whose congestion control is `reno`, over links
 that the lab's relay delays and lets lose packets (`OVERLAY_LAB_LINKS=relay`); the simulator's is a flow of
 `lab.sim.tcp` over the same links in virtual time. Both send without end for the same time and count what the receiver
-gets. The formula is sqrt(3/2) full segments for each round trip, over the root of the loss (Mathis et al. 1997); it knows
-no time-outs. All of the kernel's corners run at the same time, in pairs of hosts of their own.
+gets. The formula is sqrt(3/2) full segments for each round trip, over the root of the loss (Mathis et al. 1997); it
+knows no time-outs. All of the kernel's corners run at the same time, in pairs of hosts of their own.
 """
 
 import asyncio
@@ -35,7 +35,10 @@ CORNERS = ((20, 0.001), (20, 0.01), (100, 0.001), (100, 0.01), (50, 0.003))
 _FLOWS = (1, 2, 3, 4, 2)
 """Pairs of hosts of each corner, for slow ones meet few losses in the time."""
 _BLOCK = 1 << 16
-_WARM = 3
+_LONG = 300
+"""Seconds of virtual time for the comparison with a formula of the steady state."""
+_KERNEL_WARM = 300 * MILLISECOND
+"""What `lab.probes.throughput` leaves out: its figure has slow start's overshoot in it, and so has this one."""
 _GOAL = "0.8 to 1.2"
 
 
@@ -48,17 +51,17 @@ def run() -> list[Row]:
         name = f"{trip} ms, {100 * loss:g} %"
         formula = sqrt(1.5 / loss) * MSS * 8_000 / trip
         mean = sum(real) / len(real)
-        long = max(seconds, 300)
-        simulated = [_simulated(trip, loss, long, seed) for seed in (1, 2, 3)]
+        simulated = [_simulated(trip, loss, _LONG, seed) for seed in (1, 2, 3)]
+        alike = [_simulated(trip, loss, seconds, seed, warm=_KERNEL_WARM) for seed in range(10)]
         rows.append(row(name, "Mathis", "Mbit/s", [formula / 1e6]))
         rows.append(row(name, "kernel", "Mbit/s", [rate / 1e6 for rate in real]))
         rows.append(row(name, "simulator", "Mbit/s", [rate / 1e6 for rate in simulated]))
         rows.append(row(name, "simulator / Mathis", "", [rate / formula for rate in simulated], goal=_GOAL))
-        rows.append(row(name, "simulator / kernel", "", [rate / mean for rate in simulated], goal=_GOAL))
+        rows.append(row(name, "simulator / kernel, equal times", "", [sum(alike) / 10 / mean], goal=_GOAL))
     return rows
 
 
-def _simulated(trip: int, loss: float, seconds: int, seed: int) -> float:
+def _simulated(trip: int, loss: float, seconds: int, seed: int, warm: int = 3 * SECOND) -> float:
     """Bits per second of a transfer without end in virtual time."""
     scheduler, rng = Scheduler(), Random(seed)
     delay = trip * MILLISECOND // 2
@@ -82,9 +85,9 @@ def _simulated(trip: int, loss: float, seconds: int, seed: int) -> float:
     flow = TcpFlow(scheduler, 2 * delay, there, back, delivered, lambda: None)
     for _ in range(100):
         flow.write(None, _BLOCK)
-    scheduler.run(_WARM * SECOND)
+    scheduler.run(warm)
     before = octets
-    scheduler.run((_WARM + seconds) * SECOND)
+    scheduler.run(warm + seconds * SECOND)
     return (octets - before) * 8 / seconds
 
 
@@ -156,7 +159,7 @@ async def _flow(lab: NetnsLab, sender: str, receiver: str, corner: tuple[int, fl
             timeout=seconds + 120,
         )
     )
-    while ":5201 " not in (await server.exec(["ss", "-Hltn"])).out:  # noqa: ASYNC110
+    while ":5201 " not in (await server.exec(["ss", "-Hltn"])).out:
         if serving.done():
             raise LabError(f"the receiver of a transfer ended: {serving.result().err.strip()[-500:]}")
         await asyncio.sleep(0.1)

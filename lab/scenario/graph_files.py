@@ -111,7 +111,7 @@ def read_catalogue(name: str) -> Any:
     if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){1,3}", name) or ".." in name:
         raise GraphFileError(expected)
     try:
-        return _bounded(networkx.node_link_graph(topohub.get(name), edges="edges"))
+        return _bounded(networkx.node_link_graph(topohub.get(name), edges="edges"))  # type: ignore[no-untyped-call]
     except KeyError:
         raise GraphFileError(f"{expected}, and it has none called so") from None
 

@@ -38,8 +38,8 @@ class Field:
         self.arrived: list[tuple[int, int]] = []
         """(packet, when)."""
 
-    def send(self, at: int, sender: str, receiver: str, number: int, size: int) -> None:
-        way = self.network.way(sender, receiver)
+    def send(self, at: int, ends: str, number: int, size: int) -> None:
+        way = self.network.way(ends[0], ends[1])
         self.scheduler.at(at, self.network.transit, way, size, self._arrives, number)
 
     def _arrives(self, number: int) -> None:
@@ -60,8 +60,8 @@ def test_queues_keep_the_order_and_the_rate_and_lose_nothing_else(
     queue = QueueLimit(bytes=limit) if limit else QueueLimit(time=10 * SECOND)
     made = edges(("A", "B", 3), ("B", "C", 0), ("C", "D", 7), rate=rate * MBIT, queue=queue)
     field = Field(made)
-    for number, (at, (sender, receiver), size) in enumerate(sent):
-        field.send(at, sender, receiver, number, size)
+    for number, (at, ends, size) in enumerate(sent):
+        field.send(at, ends, number, size)
     field.scheduler.run(100 * SECOND)
     times = dict(field.arrived)
     assert len(times) == len(field.arrived), "no packet arrives twice"
@@ -87,7 +87,7 @@ def test_two_flows_share_a_cable_and_a_third_one_elsewhere_does_not() -> None:
     rng = Random(5)
     for number in range(1000):
         for offset, ends in enumerate(("ad", "bd", "ef")):
-            field.send(number * MILLISECOND + rng.randrange(MILLISECOND), *ends, 3 * number + offset, 1000)
+            field.send(number * MILLISECOND + rng.randrange(MILLISECOND), ends, 3 * number + offset, 1000)
     field.scheduler.run(SECOND)
     counts = Counter(number % 3 for number, _ in field.arrived)
     # Eight megabits a second are a thousand of these packets; two flows of as many each get half.
