@@ -7,7 +7,7 @@ that was set last wins, parameter by parameter.
 from dataclasses import replace
 from typing import Any
 
-from lab.links.topology import EdgeChange, PathFinder, Topology
+from lab.links.topology import EdgeChange, PathFinder, RoutedTopology
 from lab.links.values import Link
 
 __all__ = ["ChangedTopology"]
@@ -16,7 +16,7 @@ __all__ = ["ChangedTopology"]
 class ChangedTopology:
     """Edges are told by their numbers in the topology."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: RoutedTopology) -> None:
         self.topology = topology
         self.links: list[Link] = [edge.link for edge in topology.edges]
         """What each edge does to packets now."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.links.values import Link
 
-__all__ = ["EdgeChange", "PathFinder", "Topology", "TopologyEdge", "spread"]
+__all__ = ["EdgeChange", "PathFinder", "RoutedTopology", "TopologyEdge", "spread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class EdgeChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Topology:
+class RoutedTopology:
     """Nodes, edges and places."""
 
     nodes: tuple[str, ...]

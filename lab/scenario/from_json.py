@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lab.errors import LabError
 from lab.links import Burst, Distribution, Link, Links, QueueLimit
-from lab.links.topology import Topology, TopologyEdge
+from lab.links.topology import RoutedTopology, TopologyEdge
 from lab.scenario.base import frozen
 from lab.scenario.resolve import REGION, HostSpec, MachineCost, ProbePlan, Resolved, RouterSpec, ServiceSpec
 from lab.scenario.steady import SteadyCondition
@@ -72,13 +72,13 @@ def links_from_json(entries: Iterable[Mapping[str, Any]], regions: Mapping[str, 
     return Links(default, pairs, dict(regions), regional)
 
 
-def topology_from_json(plain: Mapping[str, Any]) -> Topology:
+def topology_from_json(plain: Mapping[str, Any]) -> RoutedTopology:
     """A topology and the places of hosts. Raises as `links_from_json`."""
     edges = []
     for entry in plain["edges"]:
         rest = {key: value for key, value in entry.items() if key not in ("from", "to", "weight")}
         edges.append(TopologyEdge(entry["from"], entry["to"], Link(**link_values(rest)), entry["weight"]))
-    return Topology(tuple(plain["nodes"]), tuple(edges), dict(plain["places"]))
+    return RoutedTopology(tuple(plain["nodes"]), tuple(edges), dict(plain["places"]))
 
 
 def link_values(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.named_file import read_named
 from lab.scenario.base import listed
 from lab.scenario.distances import delay_of_length, great_circle, length_of, position_of
-from lab.scenario.graph_words import Unreadable, link_of
+from lab.scenario.graph_words import UnclearAttribute, link_of
 from lab.scenario.names import unfit_for_host
 
 SUFFIXES = (".graphml", ".gml", ".json")
@@ -157,7 +157,7 @@ def _cables(graph: Any, names: Mapping[Any, str], units: Mapping[str, str]) -> t
             continue
         try:
             link, told = link_of(data, units)
-        except Unreadable as error:
+        except UnclearAttribute as error:
             raise GraphFileError(str(error)) from None
         if "delay" not in link:
             here, there = places[one], places[other]

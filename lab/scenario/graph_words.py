@@ -29,14 +29,14 @@ _TIME_NAMES = {
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:bits?|bps|bit/s|b/s)", re.IGNORECASE)
 
 
-class Unreadable(LabError):
+class UnclearAttribute(LabError):
     """An attribute that says something of a link, but not what."""
 
 
 def link_of(data: Mapping[str, Any], units: Mapping[str, str] | None = None) -> tuple[dict[str, Any], dict[str, str]]:
     """The parameters of a link that an edge's attributes say, and a note on each that was guessed or left.
 
-    `units`: in what the bare numbers of an attribute count. Raises `Unreadable`."""
+    `units`: in what the bare numbers of an attribute count. Raises `UnclearAttribute`."""
     link = {key: data[key] for key in LINK_KEYS if key in data}
     notes: dict[str, str] = {}
     for key, value in data.items():
@@ -53,7 +53,7 @@ def link_of(data: Mapping[str, Any], units: Mapping[str, str] | None = None) -> 
                 said = with_unit(key, said, data, units or {})
             found, exact = read(said)
             if not found:
-                raise Unreadable(_unreadable(key, value, mine))
+                raise UnclearAttribute(_unreadable(key, value, mine))
             if mine in link:
                 notes[key] = f"the edges' `{key}` is ignored where `{mine}` says it too"
             else:

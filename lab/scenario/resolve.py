@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.probes import PROBES
 from lab.links import Link, Links
-from lab.links.topology import Topology
+from lab.links.topology import RoutedTopology
 from lab.scenario import generators
 from lab.scenario.base import ALL, chosen
 from lab.scenario.generators import Edges
@@ -180,7 +180,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     links: Links
     edges: Edges | None = None
     """Which host `connect: all` connects to which, where a graph says it; None: the first host to all others."""
-    topology: Topology | None = None
+    topology: RoutedTopology | None = None
     """Routers and cables between the hosts; None: all hosts share their networks, pair by pair."""
     overlay: str
     """Its kind (`lab.kinds.overlays`)."""
@@ -410,7 +410,7 @@ def _routers(underlay: UnderlayModel, networks: dict[str, str], hosts: dict[str,
     return routers
 
 
-def _edges(underlay: UnderlayModel, hosts: tuple[str, ...], seed: int, topology: Topology | None) -> Edges | None:
+def _edges(underlay: UnderlayModel, hosts: tuple[str, ...], seed: int, topology: RoutedTopology | None) -> Edges | None:
     if underlay.generate is not None:
         return generators.edges(underlay.generate, hosts, seed)
     if underlay.edges is None and underlay.peers == "topology" and topology is not None:
@@ -424,7 +424,7 @@ def _edges(underlay: UnderlayModel, hosts: tuple[str, ...], seed: int, topology:
     return underlay.edges
 
 
-def underlay_topology(underlay: UnderlayModel) -> Topology | None:
+def underlay_topology(underlay: UnderlayModel) -> RoutedTopology | None:
     """The topology of an underlay with all hosts in their places; None: it has none."""
     if underlay.topology is None:
         return None
@@ -559,7 +559,7 @@ def _link(sender: str, receiver: str, link: Link) -> dict[str, Any]:
     return {"from": sender, "to": receiver} | {name: msgspec.to_builtins(getattr(link, name)) for name in link.asks()}
 
 
-def _topology_json(topology: Topology) -> dict[str, Any]:
+def _topology_json(topology: RoutedTopology) -> dict[str, Any]:
     return {
         "nodes": list(topology.nodes),
         "edges": [_link(edge.sender, edge.receiver, edge.link) | {"weight": edge.weight} for edge in topology.edges],

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from lab.links import Link
-from lab.links.topology import Topology, TopologyEdge, spread
+from lab.links.topology import RoutedTopology, TopologyEdge, spread
 from lab.scenario.base import Model, Name, Problem, at_least
 from lab.scenario.link_spec import LinkSpec
 
@@ -57,7 +57,9 @@ def topology_faults(model: TopologyModel, default: Link) -> Iterator[Problem]:
             yield Problem(where, found, expected or "values that fit")
 
 
-def topology_of(model: TopologyModel, hosts: Sequence[str], said: Mapping[str, str | None], default: Link) -> Topology:
+def topology_of(
+    model: TopologyModel, hosts: Sequence[str], said: Mapping[str, str | None], default: Link
+) -> RoutedTopology:
     """The topology with all hosts in their places: where `said` puts them, else at the node of their own name, else
     spread. `default`: what cables do that say nothing."""
     nodes = model.names()
@@ -69,7 +71,7 @@ def topology_of(model: TopologyModel, hosts: Sequence[str], said: Mapping[str, s
         places |= zip(
             loose, spread(len(loose), nodes, edges, [place for place in places.values() if place]), strict=True
         )
-    return Topology(nodes, edges, places)
+    return RoutedTopology(nodes, edges, places)
 
 
 def _edges(model: TopologyModel, default: Link) -> Iterator[TopologyEdge]:

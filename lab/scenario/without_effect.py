@@ -12,7 +12,7 @@ from typing import Any
 from lab.kinds.probes import PROBES
 from lab.kinds.verbs import Where
 from lab.links import Links
-from lab.links.topology import Topology
+from lab.links.topology import RoutedTopology
 from lab.scenario.base import ALL, Problem
 from lab.scenario.model import Scenario
 from lab.scenario.resolve import (
@@ -81,7 +81,7 @@ class ScenarioReach:
         return None if any(True for link in every for _ in link.faults()) else links
 
     @cached_property
-    def topology(self) -> Topology | None:
+    def topology(self) -> RoutedTopology | None:
         """Nodes and cables; None while there are none, or something is wrong with them."""
         underlay = self._underlay
         if underlay.topology is None or any(topology_faults(underlay.topology, default_link(underlay))):

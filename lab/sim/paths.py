@@ -7,7 +7,7 @@ a packet goes from edge to edge in time is `lab.sim.network`'s.
 from lab.links import Link
 from lab.links.changed_topology import ChangedTopology
 from lab.links.model import DirectionModel
-from lab.links.topology import EdgeChange, Topology
+from lab.links.topology import EdgeChange, RoutedTopology
 from overlay.env import Random
 
 __all__ = ["EdgeModel", "RoutedPaths"]
@@ -43,7 +43,7 @@ class EdgeModel(DirectionModel):
 class RoutedPaths:
     """A topology whose cables can change."""
 
-    def __init__(self, topology: Topology, rng: Random) -> None:
+    def __init__(self, topology: RoutedTopology, rng: Random) -> None:
         self._changed = ChangedTopology(topology)
         self.edges = [EdgeModel(edge.link, rng) for edge in topology.edges]
 

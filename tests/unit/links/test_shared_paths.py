@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lab.links import Link, Links, QueueLimit
 from lab.links.changed_topology import ChangedTopology
-from lab.links.topology import EdgeChange, PathFinder, Topology, TopologyEdge, spread
+from lab.links.topology import EdgeChange, PathFinder, RoutedTopology, TopologyEdge, spread
 from lab.sim.network import SimNetwork
 from lab.sim.paths import RoutedPaths
 from lab.sim.scheduler import Scheduler
@@ -34,7 +34,7 @@ class Field:
         self.scheduler = Scheduler()
         self.network = SimNetwork(self.scheduler, Links(), Random(seed), Spread(seed))
         places = {node.lower(): node for node in nodes}
-        self.paths = self.network.paths = RoutedPaths(Topology(nodes, made, places), Random(seed))
+        self.paths = self.network.paths = RoutedPaths(RoutedTopology(nodes, made, places), Random(seed))
         self.arrived: list[tuple[int, int]] = []
         """(packet, when)."""
 
@@ -134,7 +134,7 @@ def test_routes_agree_hop_by_hop_with_the_whole_path(count: int, data: st.DataOb
 
 
 def test_cables_that_break_and_come_back() -> None:
-    topology = Topology(tuple("ABC"), edges(("A", "B", 1), ("B", "C", 1), ("A", "C", 9)), {"a": "A", "c": "C"})
+    topology = RoutedTopology(tuple("ABC"), edges(("A", "B", 1), ("B", "C", 1), ("A", "C", 9)), {"a": "A", "c": "C"})
     cables = ChangedTopology(topology)
     pairs = (("B", "C"), ("C", "B"))
     assert cables.path("a", "c") == (0, 2)

@@ -11,7 +11,7 @@ import networkx
 import pytest
 
 from lab.links.changed_topology import ChangedTopology
-from lab.links.topology import Topology
+from lab.links.topology import RoutedTopology
 from lab.scenario import graph_files
 from lab.scenario.from_json import from_json
 from lab.scenario.graph_words import link_of
@@ -78,7 +78,7 @@ def test_a_unit_that_the_scenario_gives(tmp_path: Path) -> None:
     assert link_of({"capacity": 2.5}, {"capacity": "gbit"}) == ({"rate": "2500000000bit"}, {})
 
 
-def topology(found: Reading) -> Topology:
+def topology(found: Reading) -> RoutedTopology:
     assert found.resolved is not None and found.resolved.topology is not None, found.problems
     return found.resolved.topology
 
