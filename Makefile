@@ -83,6 +83,7 @@ bench-sim: compile        ## measure the simulator: many seeds, speed, growth to
 
 check-statistics: setup   ## do intervals and tests of sweeps keep what they say? on made-up sweeps (minutes)
 	@$(PY) tests/check_statistics.py
+	@$(PY) tests/check_sequential.py
 
 SAME := HEAD
 same: compile             ## are all simulated histories, compiled or not, those of commit SAME (HEAD)? for moves and merges of code

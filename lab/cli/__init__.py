@@ -10,6 +10,8 @@
     saving.py save: what was done by hand as a scenario
     watch.py  watch: a running lab on a live page, or in the terminal
     many.py   sweep, compare, fidelity: many runs together
+    artifact.py    artifact: what an artifact evaluation asks for, written and replayed
+    experiment.py  experiment: from a question to the figures of a paper
     explore.py  explore: random faults, until something breaks
     workshop.py   the walk-through, typed and checked
     images.py     images of hosts that run a Docker Engine, and the box of real machines
@@ -493,6 +495,103 @@ def sweep(
         as_json=as_json,
     )
     sys.exit(code)
+
+
+@lab.group()
+def experiment() -> None:
+    """Answer a question with as many runs as it takes, and write what a paper needs (docs/experiments.md)."""
+
+
+_FILE = click.argument("file", type=click.Path(path_type=Path))
+_EXPERIMENT_OUT = click.option(
+    "--out", type=click.Path(path_type=Path), help="The experiment's directory [default: reports/experiments/NAME]."
+)
+
+
+@experiment.command("run", epilog=_examples("lab experiment run experiments/heal-after-cut.yaml"))
+@_FILE
+@_EXPERIMENT_OUT
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs at once on this machine [default: its cores].")
+@click.option(
+    "--scheduler", default="", metavar="tcp://…", help="Play them on the workers of a Dask scheduler instead."
+)
+@click.option("--amend", is_flag=True, help="Take hypotheses that were changed after runs; the report shows both.")
+@_JSON
+def experiment_run(file: Path, out: Path | None, jobs: int | None, scheduler: str, amend: bool, as_json: bool) -> None:
+    """Play FILE until every interval is as narrow as it asks; runs that are done are not played again.
+
+    Exit codes: 0 all hypotheses are supported, 1 one is refuted, 3 undecided, too wide or interrupted.
+    """
+    from lab.cli.experiment import run
+
+    sys.exit(run(file, out=out, jobs=jobs, scheduler=scheduler, amend=amend, as_json=as_json))
+
+
+@experiment.command("status", epilog=_examples("lab experiment status experiments/heal-after-cut.yaml"))
+@_FILE
+@_EXPERIMENT_OUT
+@_JSON
+def experiment_status(file: Path, out: Path | None, as_json: bool) -> None:
+    """Say how far the experiment of FILE is, and how wide its intervals are."""
+    from lab.cli.experiment import status
+
+    sys.exit(status(file, out=out, as_json=as_json))
+
+
+@experiment.command("report", epilog=_examples("lab experiment report experiments/heal-after-cut.yaml"))
+@_FILE
+@_EXPERIMENT_OUT
+@_JSON
+def experiment_report(file: Path, out: Path | None, as_json: bool) -> None:
+    """Write the page and paper/ of the experiment of FILE again, from the runs that are there."""
+    from lab.cli.experiment import report
+
+    sys.exit(report(file, out=out, as_json=as_json))
+
+
+class _ArtifactGroup(click.Group):
+    """`lab artifact FILE` writes; `lab artifact check DIR` is a command of its own."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """What is no command is a file to write the artifact of."""
+        known = args and args[0] in self.commands
+        return super().resolve_command(ctx, args if known else ["write", *args])
+
+
+@lab.group(cls=_ArtifactGroup)
+def artifact() -> None:
+    """Write what an artifact evaluation asks for, and replay it: `lab artifact FILE`, `lab artifact check DIR`."""
+
+
+@artifact.command("write", epilog=_examples("lab artifact experiments/heal-after-cut.yaml --out artifact-of-ours"))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--runs", type=click.Path(path_type=Path), help="The experiment's directory, as `lab experiment --out`.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where it goes [default: reports/artifacts/NAME].")
+@click.option("--author", "authors", multiple=True, metavar="NAME", help="For CITATION.cff; may be repeated.")
+@_JSON
+def artifact_write(file: Path, runs: Path | None, out: Path | None, authors: tuple[str, ...], as_json: bool) -> None:
+    """Write the artifact of the experiment FILE, or of a description of benchmarks: claims with their commands, costs
+    and tolerances, a container recipe, CITATION.cff, RO-Crate, data and code."""
+    from lab.cli.artifact import write_artifact
+
+    sys.exit(write_artifact(file, runs=runs, out=out, authors=authors, as_json=as_json))
+
+
+@artifact.command("check", epilog=_examples("lab artifact check reports/artifacts/heal-after-cut"))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--claim", "names", multiple=True, metavar="NAME", help="Replay these only; may be repeated.")
+@click.option("--all", "everything", is_flag=True, help="Replay those too that take long or need packets.")
+@_JSON
+def artifact_check(folder: Path, names: tuple[str, ...], everything: bool, as_json: bool) -> None:
+    """Replay the artifact in DIR and print each claim as reproduced or not.
+
+    Exit codes: 0 all that was run is reproduced, 1 something is not, 3 nothing was run.
+    """
+    from lab.cli.artifact import check_artifact
+
+    sys.exit(check_artifact(folder, names=names, everything=everything, as_json=as_json))
 
 
 @lab.command(epilog=_examples("lab fidelity partition --seeds 3"))

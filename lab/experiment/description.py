@@ -93,7 +93,7 @@ class Precision(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """As a sentence has it."""
-        return f"{self.relative:.3g} of the median" if self.relative is not None else f"{self.absolute:g}"
+        return f"{100 * self.relative:.3g} % of the median" if self.relative is not None else f"{self.absolute:g}"
 
 
 class Hypothesis(_Part):

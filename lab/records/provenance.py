@@ -8,6 +8,7 @@ A fact that cannot be had is null, because a missing program must not stop a run
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from lab.this_machine import program
 from overlay import __version__
 from overlay.clean import clean
 
-__all__ = ["PROVENANCE", "code_identity", "ended", "made_by", "read_provenance", "started"]
+__all__ = ["PROVENANCE", "code_facts", "code_identity", "ended", "made_by", "read_provenance", "started"]
 
 PROVENANCE = "provenance.json"
 SCHEMA = 1
@@ -63,13 +64,18 @@ def made_by(**facts: Any) -> dict[str, Any]:
         **facts,
         "started": _now(),
         "ended": None,
-        "code": {"version": __version__, "digest": code_identity()["code"], **_commit(), "compiled": _compiled()},
+        "code": code_facts(),
         "python": platform.python_version(),
         "libraries": _libraries(),
         "tools": _tools(),
         "machine": _machine(),
         "load": {"before": _load(), "after": None},
     }
+
+
+def code_facts() -> dict[str, Any]:
+    """Version, digest and commit of this code."""
+    return {"version": __version__, "digest": code_identity()["code"], **_commit(), "compiled": _compiled()}
 
 
 def started(folder: Path, *, goes_on: bool = False, **facts: Any) -> dict[str, Any]:
@@ -91,6 +97,9 @@ def ended(folder: Path) -> None:
     found = read_provenance(folder)
     if found:
         found["ended"] = _now()
+        found["peak_memory_bytes"] = 1024 * sum(
+            resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
         load = found.get("load")
         found["load"] = (load if isinstance(load, dict) else {}) | {"after": _load()}
         _write(folder, found)

@@ -22,7 +22,7 @@ from overlay import __version__
 __all__ = ["LEDGER", "Ledger", "code_version", "key_of"]
 
 LEDGER = "points.jsonl"
-_SILENT = ("bench", "cli", "images", "plots", "report", "sweep")
+_SILENT = ("artifact", "bench", "cli", "experiment", "figures", "images", "plots", "report", "sweep")
 """Parts of the lab that cannot change what a run comes to."""
 
 
