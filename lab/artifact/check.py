@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lab.artifact.claims import Artifact, Claim, Group, Verdict, judged, refused, rows_of
+from lab.artifact.claims import Artifact, ArtifactClaim, ClaimGroup, Verdict, judged, refused, rows_of
 from lab.errors import LabError
 from overlay.clean import clean
 
@@ -30,7 +30,7 @@ _LAST_WORDS = 300
 class Checked(Struct, frozen=True, kw_only=True):
     """What became of one claim."""
 
-    claim: Claim
+    claim: ArtifactClaim
     verdict: Verdict
     found: str
     """The number that came out, or why there is none."""
@@ -39,7 +39,7 @@ class Checked(Struct, frozen=True, kw_only=True):
 class Replay(Struct, frozen=True, kw_only=True):
     """What became of one group."""
 
-    group: Group
+    group: ClaimGroup
     checked: tuple[Checked, ...]
     seconds: float = 0.0
     memory_mb: float = 0.0
@@ -51,7 +51,7 @@ def code_folder() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
-def chosen(artifact: Artifact, names: Sequence[str], everything: bool) -> list[Group]:
+def chosen(artifact: Artifact, names: Sequence[str], everything: bool) -> list[ClaimGroup]:
     """The groups to run: those that are named, or all, or those that are quick and need nothing. Raises `LabError`."""
     known = {group.id: group for group in artifact.groups}
     if wrong := [name for name in names if name not in known]:
@@ -60,8 +60,8 @@ def chosen(artifact: Artifact, names: Sequence[str], everything: bool) -> list[G
 
 
 def check(
-    artifact: Artifact, folder: Path, run: Sequence[Group], *, smaller: dict[str, str] | None = None,
-    doing: Callable[[Group], None] = lambda group: None,
+    artifact: Artifact, folder: Path, run: Sequence[ClaimGroup], *, smaller: dict[str, str] | None = None,
+    doing: Callable[[ClaimGroup], None] = lambda group: None,
 ) -> Iterator[Replay]:  # fmt: skip
     """Replay these groups of an artifact whose data lie in `folder`; the others are told as not run."""
     for group in artifact.groups:
@@ -77,7 +77,7 @@ def check(
             yield _replay(group, folder, Path(name), smaller or {})
 
 
-def _replay(group: Group, folder: Path, place: Path, more: dict[str, str]) -> Replay:
+def _replay(group: ClaimGroup, folder: Path, place: Path, more: dict[str, str]) -> Replay:
     if (folder / "data").is_dir():
         shutil.copytree(folder / "data", place / "data")
     (place / "docs").mkdir()
@@ -99,7 +99,7 @@ def _replay(group: Group, folder: Path, place: Path, more: dict[str, str]) -> Re
     return Replay(group=group, checked=tuple(found), seconds=seconds, memory_mb=memory)
 
 
-def _run(group: Group, place: Path, more: dict[str, str]) -> tuple[str, float]:
+def _run(group: ClaimGroup, place: Path, more: dict[str, str]) -> tuple[str, float]:
     """(how the command ended, in words; megabytes of its largest process)."""
     words = [*_program(group.command)]
     path = os.pathsep.join(filter(None, (str(code_folder()), os.environ.get("PYTHONPATH", ""))))
@@ -151,6 +151,6 @@ def _program(words: Sequence[str]) -> list[str]:
     return [sys.executable, *words[1:]]
 
 
-def _all(group: Group, verdict: Verdict, why: str) -> Iterator[Checked]:
+def _all(group: ClaimGroup, verdict: Verdict, why: str) -> Iterator[Checked]:
     for claim in group.claims:
         yield Checked(claim=claim, verdict=verdict, found=why)

@@ -15,7 +15,17 @@ from msgspec import Struct
 
 from lab.errors import LabError, Unreadable
 
-__all__ = ["CLAIMS", "Artifact", "Claim", "Group", "Verdict", "judged", "read_claims", "rows_of", "written"]
+__all__ = [
+    "CLAIMS",
+    "Artifact",
+    "ArtifactClaim",
+    "ClaimGroup",
+    "Verdict",
+    "judged",
+    "read_claims",
+    "rows_of",
+    "written",
+]
 
 CLAIMS = "claims.json"
 SCHEMA = 1
@@ -24,7 +34,7 @@ _LARGEST = 64 << 20
 _MOST_MINUTES = 7 * 24 * 60
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class ArtifactClaim(Struct, frozen=True, kw_only=True):
     """One number of one row of the table that a command makes; or a word, where `equals` is not empty."""
 
     id: str
@@ -42,7 +52,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     """The table with this row, where it is not the group's."""
 
 
-class Group(Struct, frozen=True, kw_only=True):
+class ClaimGroup(Struct, frozen=True, kw_only=True):
     """A command, and what is claimed of its outcome."""
 
     id: str
@@ -54,7 +64,7 @@ class Group(Struct, frozen=True, kw_only=True):
     memory_mb: float
     needs: tuple[str, ...] = ()
     """`packets`: a Linux machine whose user may make network namespaces; `docker`: root and an engine's programs …"""
-    claims: tuple[Claim, ...]
+    claims: tuple[ArtifactClaim, ...]
 
     @property
     def quick(self) -> bool:
@@ -70,7 +80,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
     title: str
     made_by: dict[str, Any] = {}
     """The code: version, digest, commit."""
-    groups: tuple[Group, ...]
+    groups: tuple[ClaimGroup, ...]
 
 
 def read_claims(path: Path) -> Artifact:
@@ -89,7 +99,7 @@ def read_claims(path: Path) -> Artifact:
     return found
 
 
-def refused(group: Group) -> str:
+def refused(group: ClaimGroup) -> str:
     """Why a group is not run: an artifact may come from anywhere, and may start nothing but the lab."""
     words = group.command
     ours = words[:2] in (("lab", "experiment"), ("lab", "sweep"))
@@ -119,7 +129,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         raise LabError(f"{path.name} is no table: {error}") from None
 
 
-def judged(claim: Claim, rows: list[dict[str, str]]) -> tuple[Verdict, str]:
+def judged(claim: ArtifactClaim, rows: list[dict[str, str]]) -> tuple[Verdict, str]:
     """(what became of a claim, what was found)."""
     found = [row for row in rows if all(row.get(key) == value for key, value in claim.where.items())]
     if len(found) != 1:

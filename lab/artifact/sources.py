@@ -9,11 +9,11 @@ import io
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
-from lab.artifact.claims import Artifact, Claim, Group, rows_of
+from lab.artifact.claims import Artifact, ArtifactClaim, ClaimGroup, rows_of
 from lab.errors import LabError
-from lab.experiment.description import ExperimentFile, read_experiment
+from lab.experiment.description import ExperimentFile, FilePart, read_experiment
 from lab.experiment.paper import estimates, hypotheses_table
 from lab.experiment.results import Results, results_of
 from lab.experiment.run import state_of
@@ -29,11 +29,7 @@ _NO_MEMORY = 500.0
 Text = Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Benchmark(_Part):
+class Benchmark(FilePart):
     """One benchmark: its file of rows is what is claimed."""
 
     minutes: Annotated[float, Field(gt=0, le=10_000)]
@@ -47,7 +43,7 @@ class Benchmark(_Part):
     """Added to both limits, for numbers near zero."""
 
 
-class Description(_Part):
+class Description(FilePart):
     """`artifact/performance.yaml`."""
 
     artifact: Literal[1]
@@ -91,21 +87,21 @@ def of_benchmarks(path: Path) -> Artifact:
     return Artifact(name=described.name, title=described.title, made_by=code_facts(), groups=tuple(groups))
 
 
-def _benchmark(name: str, one: Benchmark, rows: list[dict[str, str]]) -> Group:
+def _benchmark(name: str, one: Benchmark, rows: list[dict[str, str]]) -> ClaimGroup:
     claims = []
     for number, row in enumerate(rows, 1):
         where = {key: row.get(key, "") for key in ("name", "metric")}
         value = float(row["median"])
         text = f"{row['name']}: {row['metric']}"
         low, high = (value / one.factor - one.absolute, value * one.factor + one.absolute) if value else (0.0, 0.0)
-        claims.append(Claim(id=f"{name}.{number}", text=text, where=where, column="median", value=value,
+        claims.append(ArtifactClaim(id=f"{name}.{number}", text=text, where=where, column="median", value=value,
                             unit=row.get("unit", ""), low=low, high=high))  # fmt: skip
         if row.get("ratio"):
             ratio = float(row["ratio"])
             low, high = ratio - one.ratio, ratio + one.ratio
-            claims.append(Claim(id=f"{name}.{number}r", text=f"{text}, ratio to {row['ratio_to']}", where=where,
+            claims.append(ArtifactClaim(id=f"{name}.{number}r", text=f"{text}, ratio to {row['ratio_to']}", where=where,
                                 column="ratio", value=ratio, low=low, high=high))  # fmt: skip
-    return Group(
+    return ClaimGroup(
         id=name, title=f"benchmark {name}", command=("python", "-m", "benchmarks", name),
         produces=f"reports/bench/{name}.json", minutes=one.minutes, memory_mb=one.memory_mb, needs=one.needs,
         claims=tuple(claims),
@@ -123,7 +119,7 @@ def of_experiment(path: Path, folder: Path) -> tuple[Artifact, ExperimentFile, R
     needs = () if file.experiment.backend == "sim" else ("packets",)
     minutes = max(0.1, sum(point.wall for point in state.points) / 60)
     claims = [*_estimates(results), *_hypotheses(results)]
-    group = Group(
+    group = ClaimGroup(
         id="experiment",
         title=file.question or file.experiment.name,
         command=("lab", "experiment", "run", EXPERIMENT, "--out", "out", "--jobs", "1"),
@@ -137,7 +133,7 @@ def of_experiment(path: Path, folder: Path) -> tuple[Artifact, ExperimentFile, R
     return Artifact(name=name, title=file.question or name, made_by=code_facts(), groups=(group,)), file, results
 
 
-def _estimates(results: Results) -> list[Claim]:
+def _estimates(results: Results) -> list[ArtifactClaim]:
     found = []
     for number, row in enumerate(_rows(estimates(results)), 1):
         if row["median"] == "":
@@ -149,14 +145,14 @@ def _estimates(results: Results) -> list[Claim]:
         setting = ", ".join(f"{key} {value}" for key, value in factors.items() if key != "outcome")
         text = f"median {row['outcome']}" + (f" with {setting}" if setting else "")
         low, high = min(low, value), max(high, value)
-        found.append(Claim(id=f"estimate.{number}", text=text, where=factors, column="median", value=value,
+        found.append(ArtifactClaim(id=f"estimate.{number}", text=text, where=factors, column="median", value=value,
                            unit=row["unit"], low=low, high=high))  # fmt: skip
     return found
 
 
-def _hypotheses(results: Results) -> list[Claim]:
+def _hypotheses(results: Results) -> list[ArtifactClaim]:
     return [
-        Claim(id=f"hypothesis.{row['hypothesis']}", text=row["claim"], where={"hypothesis": row["hypothesis"]},
+        ArtifactClaim(id=f"hypothesis.{row['hypothesis']}", text=row["claim"], where={"hypothesis": row["hypothesis"]},
               column="judgement", equals=row["judgement"], produces="out/paper/hypotheses.csv")
         for row in _rows(hypotheses_table(results))
     ]  # fmt: skip

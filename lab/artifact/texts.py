@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lab.artifact.claims import Artifact, Group
+from lab.artifact.claims import Artifact, ClaimGroup
 from lab.words import count
 
 __all__ = ["citation", "containerfile", "crate", "readme"]
@@ -53,7 +53,7 @@ def readme(artifact: Artifact, code: str) -> str:
     return "\n".join(lines)
 
 
-def _group(group: Group) -> str:
+def _group(group: ClaimGroup) -> str:
     command, needs = f"`{' '.join(group.command)}`", ", ".join(group.needs) or "nothing"
     return (
         f"| {group.id} | {_cell(group.title)} | {command} | {group.minutes:g} | {group.memory_mb:g} | {needs} | "

@@ -565,7 +565,7 @@ def artifact() -> None:
     """Write what an artifact evaluation asks for, and replay it: `lab artifact FILE`, `lab artifact check DIR`."""
 
 
-@artifact.command("write", epilog=_examples("lab artifact write experiments/heal-after-cut.yaml --out artifact-of-ours"))
+@artifact.command("write", epilog=_examples("lab artifact write experiments/heal-after-cut.yaml --out ours"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--runs", type=click.Path(path_type=Path), help="The experiment's directory, as `lab experiment --out`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where it goes [default: reports/artifacts/NAME].")

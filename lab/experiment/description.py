@@ -24,7 +24,7 @@ from lab.sweep.columns import numeric
 from lab.sweep.groups import TRAFFIC
 from lab.sweep.measure import TIMES
 
-__all__ = ["Experiment", "ExperimentFile", "Hypothesis", "Precision", "Range", "Sobol", "read_experiment"]
+__all__ = ["Experiment", "ExperimentFile", "FilePart", "Hypothesis", "Precision", "Range", "Sobol", "read_experiment"]
 
 MOST_CELLS = 10_000
 _OUTCOME = re.compile(r"(?:([a-z_]+(?:-[0-9]+)?):)?([a-z_]+)")
@@ -32,11 +32,13 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Values = dict[str, str]
 
 
-class _Part(BaseModel):
+class FilePart(BaseModel):
+    """A part of such a file: frozen, no unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Range(_Part):
+class Range(FilePart):
     """A factor of a Sobol design: all values from `from` to `to`."""
 
     start: Text = Field(alias="from")
@@ -56,7 +58,7 @@ class Range(_Part):
         return self
 
 
-class Sobol(_Part):
+class Sobol(FilePart):
     """Sobol's sequence after Saltelli: `samples` (a power of two) times the number of factors plus 2 assignments."""
 
     samples: Annotated[int, Field(ge=2, le=4096)]
@@ -69,7 +71,7 @@ class Sobol(_Part):
         return self
 
 
-class Seeds(_Part):
+class Seeds(FilePart):
     """How many seeds each assignment gets; all get the same ones, so that runs of equal seeds are pairs."""
 
     first: Annotated[int, Field(ge=0, lt=1 << 62)] = 1
@@ -96,7 +98,7 @@ class Precision(msgspec.Struct, frozen=True):
         return f"{100 * self.relative:.3g} % of the median" if self.relative is not None else f"{self.absolute:g}"
 
 
-class Hypothesis(_Part):
+class Hypothesis(FilePart):
     """What is expected of two settings, written down before the first run."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
@@ -120,7 +122,7 @@ class Hypothesis(_Part):
         return self
 
 
-class Experiment(_Part):
+class Experiment(FilePart):
     """The whole file."""
 
     experiment: Literal["1"]

@@ -21,7 +21,7 @@ from lab.sweep.grid import Assignment
 from lab.sweep.groups import grouped, sample_of, short
 from lab.sweep.statistics import curve
 
-__all__ = ["FORMATS", "WIDTH", "Drawn", "drawn", "unit_of_outcome", "with_unit", "words_of"]
+__all__ = ["FORMATS", "WIDTH", "PaperFigure", "drawn", "unit_of_outcome", "with_unit", "words_of"]
 
 WIDTH = 84 / 25.4
 """Inches of a column."""
@@ -37,13 +37,13 @@ PAPER: dict[Any, Any] = RC | {
 """TrueType in PDF, as publishers ask, and text as text in SVG."""
 
 
-class Drawn(Told, frozen=True, kw_only=True):
+class PaperFigure(Told, frozen=True, kw_only=True):
     """One figure in all formats."""
 
     pictures: dict[str, bytes]
 
 
-def drawn(results: Results) -> list[Drawn]:
+def drawn(results: Results) -> list[PaperFigure]:
     """All figures that these results have something for."""
     found = []
     with mpl.rc_context(PAPER):
@@ -52,7 +52,7 @@ def drawn(results: Results) -> list[Drawn]:
             if figure is not None:
                 picture, title, caption, data = figure
                 pictures = {form: render(picture, form) for form in (*FORMATS, "png")}
-                found.append(Drawn(name=name, title=title, caption=caption, csv=data, pictures=pictures))
+                found.append(PaperFigure(name=name, title=title, caption=caption, csv=data, pictures=pictures))
     return found
 
 

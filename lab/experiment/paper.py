@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lab.experiment.figures import FORMATS, Drawn, unit_of_outcome, with_unit, words_of
+from lab.experiment.figures import FORMATS, PaperFigure, unit_of_outcome, with_unit, words_of
 from lab.experiment.results import Cell, Judged, Results
 from lab.figures.told import table
 from lab.records.store import replace_file
@@ -23,7 +23,7 @@ __all__ = ["PAPER", "estimates", "hypotheses_table", "latex_table", "sentences",
 PAPER = "paper"
 
 
-def write(folder: Path, results: Results, drawn: Sequence[Drawn]) -> Path:
+def write(folder: Path, results: Results, drawn: Sequence[PaperFigure]) -> Path:
     """Write all of it; returns the folder."""
     place = folder / PAPER
     place.mkdir(exist_ok=True)
