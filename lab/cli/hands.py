@@ -19,7 +19,7 @@ from overlay.clean import clean_json, clean_tree
 if TYPE_CHECKING:
     from lab.cli.verbs import VerbCommand
 
-__all__ = ["change_hosts", "do", "status", "undo", "whoami"]
+__all__ = ["change_hosts", "do", "status", "undo", "whoami", "with_files"]
 
 _INVALID, _REFUSED = 1, 2
 
@@ -38,7 +38,7 @@ def whoami() -> str:
 
 def do(context: click.Context, command: "VerbCommand") -> None:
     """Do a verb in a running lab; exits with 1 where a question's answer is no, with 2 where it could not be done."""
-    step = _with_files(command.step(context.params))
+    step = with_files(command.step(context.params))
     answer = _asked(context.params["name"], "step", step=step, by=whoami())
     event = answer["event"]
     if context.params["as_json"]:
@@ -52,7 +52,7 @@ def do(context: click.Context, command: "VerbCommand") -> None:
         context.exit(_INVALID if command.verb.asks else _REFUSED)
 
 
-def _with_files(step: dict[str, Any]) -> dict[str, Any]:
+def with_files(step: dict[str, Any]) -> dict[str, Any]:
     """The step with what the files hold that it names, which are looked for here and not where the lab is."""
     from lab.scenario.base import frozen
     from lab.scenario.link_files import with_link_files

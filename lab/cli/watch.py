@@ -8,6 +8,7 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,24 +51,33 @@ def _in_terminal(lab: Any) -> None:
         history = history_of(lab.name, client.call("state"))
     standing = StandingLab(lab)
     try:
-        WatchTerminal(standing, history, meant, choices, whoami()).run()
+        WatchTerminal(standing, history, partial(meant, lab.name), choices, whoami()).run()
     finally:
         standing.close()
 
 
-def meant(line: str) -> dict[str, Any]:
-    """The step of a line as it could be typed behind `lab`: `partition a,b c --for 10s`. Raises `LabError`."""
+def meant(lab: str, line: str) -> dict[str, Any]:
+    """The step of a line as it could be typed behind `lab`: `partition a,b c --for 10s`. Raises `LabError`.
+
+    A line that was copied whole from a terminal, `$ lab partition a,b c`, means the same."""
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise LabError(f"found {line!r}, expected words ({str(error).lower()})") from None
+    words = words[1:] if words[:1] == ["$"] else words
+    words = words[1:] if words[:1] == ["lab"] else words
     if not words:
         raise LabError("found nothing, expected a verb: `partition a b --for 10s`")
     command = _command(words[0])
+    from lab.cli.hands import with_files
+
     try:
         with command.make_context(words[0], words[1:]) as context:
-            step: dict[str, Any] = command.step(context.params)
-            return step
+            typed = context.get_parameter_source("name") is click.core.ParameterSource.COMMANDLINE
+            if typed and context.params["name"] != lab:
+                other = context.params["name"]
+                raise LabError(f"found --name {other}, but this view is of the lab {lab}: type the verb in a shell")
+            return with_files(command.step(context.params))
     except click.ClickException as error:
         raise LabError(error.format_message()) from None
     except click.exceptions.Exit:  # --help was shown

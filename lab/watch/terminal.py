@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rich.text import Text
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -54,16 +55,19 @@ class WatchTerminal(App[None]):
     AUTO_FOCUS = "#hosts"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("colon,slash", "type('')", "verb", key_display=":"),
-        Binding("p", "type('partition ')", "partition"),
-        Binding("k", "type('kill ')", "kill"),
-        Binding("h", "type('heal all')", "heal"),
-        Binding("u", "undo", "undo"),
-        Binding("e", "end", "end fault"),
-        Binding("question_mark", "signs", "signs", key_display="?"),
+        Binding("colon,slash", "type('')", "verb", key_display=":", priority=True),
+        Binding("p", "type('partition ')", "partition", priority=True),
+        Binding("k", "type('kill ')", "kill", priority=True),
+        Binding("h", "type('heal all')", "heal", priority=True),
+        Binding("u", "undo", "undo", priority=True),
+        Binding("e", "end", "end fault", priority=True),
+        Binding("question_mark", "signs", "signs", key_display="?", priority=True),
         Binding("q", "quit", "quit"),
         Binding("escape", "leave", "", show=False),
     ]
+
+    """Those that open the line take effect before the next key is looked at, because a terminal without bracketed paste
+    hands over a pasted line as keys. While a verb is typed they are letters (`check_action`)."""
 
     def __init__(self, lab: WatchedLab, history: Path, typed: Typed, complete: Completed, by: str) -> None:
         super().__init__()
@@ -91,7 +95,7 @@ class WatchTerminal(App[None]):
             with Vertical(classes="box", id="events-box"):
                 yield RichLog(id="events", wrap=True, markup=False, max_lines=200, min_width=20)
         yield Static(id="said", markup=False)
-        yield Input(id="prompt", suggester=_Completing(self), compact=True, select_on_focus=False)
+        yield _Prompt(id="prompt", suggester=_Completing(self), compact=True, select_on_focus=False)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -203,6 +207,25 @@ class WatchTerminal(App[None]):
 
     # What hands do
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a verb is typed, letters are letters."""
+        return action in ("leave", "quit") or not self._typing
+
+    @property
+    def _typing(self) -> bool:
+        return any(prompt.display for prompt in self.query("#prompt"))
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is pasted is a verb that is typed, wherever the cursor is; Enter does it."""
+        if isinstance(event, events.Paste) and not event.is_forwarded:
+            lines = [clean(line.strip()) for line in event.text.splitlines() if line.strip()]
+            if not self._typing:
+                self.action_type("")
+            if len(lines) > 1:
+                self.say(f"{len(lines)} lines were pasted, expected one verb: the first is kept, Enter does it")
+            event = events.Paste(lines[0] if lines else "")
+        await super().on_event(event)
+
     def action_type(self, begun: str) -> None:
         """Open the line, with its first word."""
         prompt = self.query_one("#prompt", Input)
@@ -210,12 +233,14 @@ class WatchTerminal(App[None]):
         prompt.display = True
         self.screen.set_focus(prompt)  # at once: `focus()` would let the next key go elsewhere
         prompt.cursor_position = len(begun)
+        self.refresh_bindings()
 
     def action_leave(self) -> None:
         """Close the line."""
         prompt = self.query_one("#prompt", Input)
         prompt.display = False
         self.screen.set_focus(self.query_one("#hosts"))
+        self.refresh_bindings()
 
     def action_signs(self) -> None:
         """Say what the signs mean."""
@@ -223,7 +248,6 @@ class WatchTerminal(App[None]):
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """A line was typed."""
-        self.action_leave()
         if event.value.strip():
             self.run_worker(self._do(event.value.strip()))
 
@@ -269,6 +293,19 @@ class WatchTerminal(App[None]):
         hosts = [row.name for row in self.present.hosts()]
         services = list((self.state.get("scenario") or {}).get("services") or ())
         return self._complete(line, hosts, services)
+
+
+class _Prompt(Input):
+    """The line to type in. It closes with Enter; what came behind it in one paste is dropped."""
+
+    async def on_key(self, event: events.Key) -> None:
+        """Take Enter in its turn: as a key of the view it would be looked at behind the letters that follow it."""
+        if event.key == "enter" or not self.display:
+            event.stop()
+            event.prevent_default()
+        if event.key == "enter" and self.display:
+            await self.action_submit()
+            cast(WatchTerminal, self.app).action_leave()
 
 
 class _Completing(Suggester):

@@ -1,12 +1,16 @@
-"""A terminal on which a class runs. What is typed passes a line discipline, so ^C is a signal, as for a learner."""
+"""A terminal on which a `lab` command runs: a class (`lab workshop`), or the view of a lab (`lab watch --tui`). What is
+typed passes a line discipline, so ^C is a signal, as for a learner."""
 
 import codecs
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import sys
+import termios
 import time
 from collections.abc import Sequence
 
@@ -16,15 +20,18 @@ _QUIET = 1.0
 
 
 class ClassTerminal:
-    """`lab workshop …` as the leader of a session of its own, with a controlling terminal."""
+    """`lab workshop …`, or another command, as the leader of a session of its own, with a controlling terminal."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: dict[str, str], command: Sequence[str] = ("workshop",)
+    ) -> None:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.environ.update(environment)
-            os.execv(sys.executable, [sys.executable, "-m", "lab.cli", "workshop", *arguments])
+            os.execv(sys.executable, [sys.executable, "-m", "lab.cli", *command, *arguments])
         self._code: int | None = None
         self.seen = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end in the midst of a character
@@ -35,7 +42,7 @@ class ClassTerminal:
         """Type a line at the next prompt: what is typed before it goes away with the terminal's old mode."""
         deadline = time.monotonic() + PATIENCE
         while not self._prompted():
-            assert self._read(deadline), f"the class ended before {line!r} could be typed:\n{self.seen}"
+            assert self._read(deadline), f"it ended before {line!r} could be typed:\n{self.seen}"
         self.press(line.encode() + b"\n")
 
     def press(self, key: bytes) -> None:
@@ -49,7 +56,7 @@ class ClassTerminal:
         self.press(b"\x03")
         while not self._prompted():
             if select.select([self._fd], [], [], _QUIET)[0]:
-                assert self._read(deadline), f"the class ended by ^C:\n{self.seen}"
+                assert self._read(deadline), f"it ended by ^C:\n{self.seen}"
             else:
                 assert time.monotonic() < deadline, f"no prompt after ^C:\n{self.seen}"
                 self.press(b"\x03")
@@ -61,7 +68,7 @@ class ClassTerminal:
         """Read until this is on the screen behind what was awaited before; returns what came, the text included."""
         deadline = time.monotonic() + timeout
         while text not in self.seen:
-            assert self._read(deadline), f"the class ended before it said {text!r}:\n{self.seen}"
+            assert self._read(deadline), f"it ended before it said {text!r}:\n{self.seen}"
         at = self.seen.index(text) + len(text)
         came, self.seen = self.seen[:at], self.seen[at:]
         return came

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.widgets import DataTable, Input
 from two_hosts_history import CUT, META, S, records, sample
 
@@ -110,6 +111,38 @@ def test_a_refusal_is_shown_in_the_labs_words(tmp_path, line, why):
         app.query_one("#prompt", Input).value = line
         await pilot.press("enter")
         await until(pilot, lambda: why in text(app))
+
+    drive(tmp_path, lab=lab, work=work)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_pasted_verb_is_typed_wherever_the_cursor_is_and_done_by_enter(tmp_path, opened):
+    lab = StandIn()
+
+    async def work(app, pilot):
+        prompt = app.query_one("#prompt", Input)
+        if opened:
+            await pilot.press(":")
+        app.post_message(events.Paste("\n kill a \nheal all\n"))
+        await until(pilot, lambda: prompt.value == "kill a" and "2 lines were pasted" in text(app))
+        assert lab.asked == []
+        await pilot.press("enter")
+        await until(pilot, lambda: lab.asked)
+        assert lab.asked[0][1]["step"] == {"kill": "a"}
+
+    drive(tmp_path, lab=lab, work=work)
+
+
+def test_a_line_that_comes_as_keys_at_once_is_one_verb(tmp_path):
+    lab = StandIn()
+
+    async def work(app, pilot):
+        for key in (":", *"kill a", "\r", ":", *"heal all", "\r"):  # as fast as a terminal hands them over
+            names = {":": "colon", " ": "space", "\r": "enter"}
+            app.post_message(events.Key(names.get(key, key), key))
+        await until(pilot, lambda: lab.asked and not app.query_one("#prompt", Input).display)
+        await pilot.pause()
+        assert [said["step"] for _, said in lab.asked] == [{"kill": "a"}]
 
     drive(tmp_path, lab=lab, work=work)
 

@@ -1,5 +1,7 @@
 """What is typed in `lab watch --tui` means what it means behind `lab`."""
 
+import json
+
 import pytest
 
 from lab.cli.watch import choices, meant
@@ -16,21 +18,28 @@ from lab.errors import LabError
     ],
 )
 def test_a_line_is_a_step(line, step):
-    assert meant(line) == step
+    for typed in (line, f"$ lab {line} --name mine"):
+        assert json.loads(json.dumps(meant("mine", typed))) == step, "as the lab is asked"
 
 
 @pytest.mark.parametrize(
     ("line", "why"),
-    [("down", "expected a verb"), ("", "expected a verb"), ("'", "expected words"), ("kill --nonsense", "--nonsense")],
+    [
+        ("down", "expected a verb"),
+        ("", "expected a verb"),
+        ("'", "expected words"),
+        ("kill --nonsense", "--nonsense"),
+        ("kill a --name other", "this view is of the lab mine"),
+    ],
 )
 def test_what_is_none_is_refused_in_a_sentence(line, why):
     with pytest.raises(LabError, match=why):
-        meant(line)
+        meant("mine", line)
 
 
 def test_help_of_a_verb_is_a_sentence_not_an_end():
     with pytest.raises(LabError, match="partition"):
-        meant("partition --help")
+        meant("mine", "partition --help")
 
 
 def test_what_may_come_next():
