@@ -48,6 +48,12 @@ def around(browser: Browser, host: str) -> tuple[Spot, Spot, Spot]:
     return (cx + far * dy, cy - far * dx), (cx, cy), (cx - far * dy, cy + far * dx)
 
 
+def between(browser: Browser, one: str, other: str) -> Spot:
+    """The middle of the cable of two hosts."""
+    (x, y), (far_x, far_y) = (spots(browser)[host] for host in (one, other))
+    return (x + far_x) / 2, (y + far_y) / 2
+
+
 def cells(browser: Browser) -> dict[str, int]:
     """What the matrix shows: {`a → b`: state}."""
     found: dict[str, int] = browser.script(

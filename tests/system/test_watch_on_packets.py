@@ -1,13 +1,17 @@
 """`lab watch` on labs of real packets, in a real browser: a cut by a line, its heal, the saved session, and kills."""
 
 import http.client
+import os
 import signal
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from browser import Browser
-from live_pages import CUT, REACHED, WatchCommand, around, cells, open_live, said
+from class_terminal import ClassTerminal
+from live_pages import CUT, REACHED, WatchCommand, around, between, cells, open_live, said
+from netns_labs import ROOT
 from standing_labs import ask, lab, standing
 from waiting import eventually
 
@@ -81,6 +85,38 @@ def test_a_cut_by_a_line_a_heal_and_a_saved_session_that_replays(watched_lab, pa
     assert browser.console == []
 
 
+def test_a_click_on_a_cable_changes_its_link_for_a_time(watched_lab, page, browser: Browser):
+    folder, name = watched_lab
+    open_live(browser, page.by_hand)
+    cable = between(browser, "a", "b")
+    browser.hover(*cable)
+    browser.drag(cable)
+    browser.until("document.querySelector('dialog.move h2')?.textContent === 'a ↔ b'")
+    browser.script(
+        "[...document.querySelectorAll('dialog.move button')].find(each => each.textContent === 'link …').click()"
+    )
+    browser.until("document.querySelector('dialog.move h2').textContent === 'link'")
+    for field, value in (("delay", "150ms"), ("ends by itself after", "5m")):
+        browser.script(
+            "[...document.querySelectorAll('dialog.move .field')].find(each => each.querySelector('label')?.textContent"
+            f" === {field!r}).querySelector('input[type=text]').value = {value!r}"
+        )
+    browser.click("dialog.move button.go")
+    eventually(lambda: labels(name) == ["link a -> b: delay 150ms"], what=f"the link, now {labels(name)}")
+    (fault,) = ask(name, "state")["faults"]
+    assert fault["until"] - fault["since"] == 300 * 10**9, "the lease of the form"
+    browser.until("!document.querySelector('dialog.move')")
+    said = lab("exec", "a", "--name", name, "--", "ping", "-c", "1", "-W", "60", "b", cwd=folder).stdout
+    assert float(said.partition("time=")[2].partition(" ")[0]) >= 150, "packets are late"
+    browser.script("document.querySelector('.faults button').click()")
+    eventually(lambda: not labels(name))
+
+    browser.script("labPage.move({link: {from: ['a'], to: ['b'], delay: '20ms'}}, 9e9).then(() => null)")
+    browser.until("labPage.history.faults.filter(fault => fault && fault.label.startsWith('link')).length === 2")
+    eventually(lambda: not labels(name), what="the end of the lease of a program's step")
+    assert browser.console == []
+
+
 def test_two_hands_at_once_each_hear_of_the_other(watched_lab, page, browser: Browser):
     _, name = watched_lab
     open_live(browser, page.by_hand)
@@ -114,6 +150,27 @@ def test_kill_9_of_the_page_leaves_the_lab_and_the_lease_as_they_are(watched_lab
     open_live(browser, again.to_look)
     until_cells(browser, WHOLE)
     assert again.end() == 0
+
+
+def test_a_verb_is_pasted_in_a_terminal_and_done(watched_lab):
+    _, name = watched_lab
+    environment = {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    terminal = ClassTerminal([name], environment, ("watch", "--tui"))
+    try:
+        terminal.until("faults in force")
+        terminal.until("a    up")  # it has read the history, and takes keys
+        for pasted in (b"\x1b[200~$ lab partition a b,c --for 10m\n\x1b[201~\r", b":kill c --for 10m\r"):
+            terminal.press(pasted)
+            terminal.until("✓ kill daemon of c" if b"kill" in pasted else "partition a | b, c")
+        assert labels(name) == ["partition a | b, c", "kill daemon of c"]
+        for left in (1, 0):
+            terminal.press(b"u")
+            terminal.until("ended: ")
+            assert len(labels(name)) == left
+        terminal.press(b"q")
+        assert terminal.end() == 0
+    finally:
+        terminal.close()
 
 
 def test_where_a_class_looks_on_nobody_changes_anything(watched_lab):
