@@ -21,8 +21,8 @@ from lab.cli.runs import refresh
 from lab.cli.saving import keep_scenario, scenario_text
 from lab.contracts.lab import Virtual
 from lab.errors import LabError
-from lab.records.history import Writer
-from lab.records.store import EXIT_CODES, SUMMARY, new_run, open_history, write_summary
+from lab.records.bounded import BoundedHistory
+from lab.records.store import EXIT_CODES, HISTORY, SUMMARY, new_run, open_history, write_summary
 from lab.runner.hands import Hands
 from lab.runner.open_timeline import OpenTimeline
 from lab.runner.runner import Runner
@@ -97,7 +97,7 @@ def bring_up(
             runner = Runner(
                 timeline.resolved,
                 chosen,
-                Writer(file),
+                BoundedHistory(file, run_dir / HISTORY),
                 version=__version__,
                 report=teller.progress,
                 beside=answering(scenario, hands),

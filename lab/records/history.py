@@ -34,6 +34,9 @@ class Meta(Record, frozen=True, kw_only=True, tag="meta"):
     started: str
     """Wall-clock start, ISO 8601 with zone; empty in simulated runs (which have none)."""
     machine: dict[str, Any] = {}
+    kept_from: int = 0
+    """From here on the history is whole; of what was before, only steps and ends of peers are left, and each host's
+    last view (`lab.records.bounded`)."""
 
 
 class Event(Record, frozen=True, kw_only=True, tag="event"):

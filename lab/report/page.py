@@ -140,6 +140,11 @@ def _notes(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
             f"This run was cut short after {span(run.end - run.start)}. "
             "Everything below is what it had recorded by then."
         )
+    if run.meta is not None and run.meta.kept_from:
+        notes.append(
+            f"The history of a standing lab is bounded: tries before {run.meta.kept_from / 1e9:.0f} s were dropped. "
+            "All steps are kept."
+        )
     if run.meta is not None and not run.series:
         notes.append("No probe ever ran, so there is nothing to say about reachability, latency or names.")
     if len(run.hosts) == 1:

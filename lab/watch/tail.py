@@ -38,6 +38,27 @@ class GrowingLines:
             return offset == 0
         return os.pread(self._fd, 1, offset - 1) == b"\n"
 
+    def replaced(self, path: Path) -> bool:
+        """Whether another file has this name by now: a history that became too long was shortened."""
+        mine = os.fstat(self._fd)
+        try:
+            now = path.stat()
+        except OSError:
+            return False
+        return (mine.st_dev, mine.st_ino) != (now.st_dev, now.st_ino)
+
+    def behind(self, line: bytes) -> int:
+        """The offset behind the last copy of a line; the end if there is none."""
+        found = offset = 0
+        while True:
+            lines, after = self.read(offset)
+            if not lines:
+                return found or offset
+            for each in lines:
+                offset += len(each) + 1
+                found = offset if each == line else found
+            assert offset == after
+
     def read(self, offset: int) -> tuple[list[bytes], int]:
         """Some whole lines from there, without their ends, and the offset behind them; none: there are no more now."""
         size = CHUNK
@@ -89,11 +110,18 @@ async def follow(path: Path) -> AsyncGenerator[list[bytes], None]:
     """All lines of a file that another process writes, some at a time, without end; an empty list each time that there
     are no more for now. Raises `OSError`."""
     lines = GrowingLines(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    last = b""
     try:
         offset = 0
         while True:
+            replaced = lines.replaced(path)  # looked at first: nothing is added to the old file afterwards
             found, offset = lines.read(offset)
             yield found
-            await asyncio.sleep(0 if found else _LOOK_AGAIN)
+            last = found[-1] if found else last
+            if replaced and not found:
+                lines.close()
+                lines = GrowingLines(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                offset = lines.behind(last)
+            await asyncio.sleep(0 if found or replaced else _LOOK_AGAIN)
     finally:
         lines.close()

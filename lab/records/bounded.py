@@ -1,0 +1,132 @@
+"""The history of a run that has no end of its own, with a limit: the tries, beliefs and load of long ago are dropped.
+
+Owns what stays, and that a reader finds a whole file at any moment. All steps stay, because a saved session and the
+report need them; of what else happened, the last `limit / 2` bytes stay at least. `Meta.kept_from` says from when on
+the history is whole. Knows nothing of runs.
+"""
+
+import contextlib
+import fcntl
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from lab.records.history import AnyRecord, Event, LinkUse, Meta, PeerGone, View, Writer, encode
+
+__all__ = ["LIMIT", "BoundedHistory"]
+
+LIMIT = 128 << 20
+"""Bytes of tries, beliefs and load: half a day of six pairs that are asked ten times a second."""
+
+Line = tuple[int, int]
+"""(offset, length)."""
+
+
+class BoundedHistory(Writer):
+    """Appends records to a history, and rewrites it without its older half when it is too long."""
+
+    def __init__(self, file: IO[bytes], path: Path, limit: int = LIMIT) -> None:
+        """`file` is the history, open and empty."""
+        super().__init__(file)
+        self._path = path
+        self._half = limit // 2
+        self._meta: Meta | None = None
+        self._size = self._head = 0
+        """Bytes of the file, and of those lines at its beginning that outlived others."""
+        self._cut: int | None = None
+        """The offset from which on everything stays the next time."""
+        self._cut_at = 0
+        """The time of it."""
+        self._before, self._behind = _Kept(), _Kept()
+        """What stays of the lines before the cut, and what will of those behind it."""
+
+    def write(self, record: AnyRecord) -> None:
+        """See `Writer`."""
+        line = encode(record)
+        self._file.write(line)
+        self._file.flush()
+        if isinstance(record, Meta):
+            self._meta = record
+        else:
+            (self._before if self._cut is None else self._behind).note(record, (self._size, len(line)))
+        self._size += len(line)
+        if self._cut is None and self._size - self._head >= self._half:
+            self._cut, self._cut_at = self._size, record.t
+        elif self._cut is not None and self._size - self._cut >= self._half:
+            self._shorten(self._cut)
+            self._cut, self._cut_at = self._size, record.t
+
+    def _shorten(self, cut: int) -> None:
+        """Write the file again with what stays of it."""
+        partial = self._path.with_name(f"{self._path.name}.new")
+        try:
+            with self._path.open("rb") as old:
+                new, places = self._written(partial, old, cut)
+            partial.replace(self._path)
+        except OSError:  # no room for both: it grows on, and this is tried again after another half
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            self._before, self._behind = self._before.followed_by(self._behind, 0), _Kept()
+            return
+        self._file.close()
+        self._file = new
+        self._head, self._size = places.end, new.tell()
+        self._before, self._behind = places.followed_by(self._behind, places.end - cut), _Kept()
+
+    def _written(self, partial: Path, old: IO[bytes], cut: int) -> tuple[IO[bytes], "_Kept"]:
+        assert self._meta is not None
+        places = _Kept()
+        new = partial.open("wb")
+        try:
+            with contextlib.suppress(OSError):  # who holds the lock writes this run, see `open_history`
+                fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            new.write(encode(msgspec.structs.replace(self._meta, kept_from=self._cut_at)))
+            for (place, length), host in self._before.ordered():
+                places.put(host, (new.tell(), length))
+                old.seek(place)
+                new.write(old.read(length))
+            places.end = new.tell()
+            old.seek(cut)
+            while data := old.read(1 << 20):
+                new.write(data)
+            new.flush()
+        except BaseException:
+            new.close()
+            raise
+        return new, places
+
+
+class _Kept:
+    """Lines that stay: all that say what was done, and the last belief of each host."""
+
+    def __init__(self) -> None:
+        self.steps: list[Line] = []
+        self.views: dict[str, Line] = {}
+        self.end = 0
+        """Behind the last one, in a file that begins with them."""
+
+    def note(self, record: AnyRecord, line: Line) -> None:
+        """Take a line if it stays."""
+        if isinstance(record, View):
+            self.views[record.host] = line
+        elif isinstance(record, Event | PeerGone | LinkUse):
+            self.steps.append(line)
+
+    def put(self, host: str, line: Line) -> None:
+        """Take the line of a belief of a host, or of something else."""
+        if host:
+            self.views[host] = line
+        else:
+            self.steps.append(line)
+
+    def ordered(self) -> list[tuple[Line, str]]:
+        """As they follow each other; with the host, if it is a belief."""
+        return sorted([*((line, "") for line in self.steps), *((line, host) for host, line in self.views.items())])
+
+    def followed_by(self, later: "_Kept", moved: int) -> "_Kept":
+        """Both, of which the later ones stand `moved` bytes further on by now."""
+        found = _Kept()
+        found.steps = self.steps + [(place + moved, length) for place, length in later.steps]
+        found.views = self.views | {host: (place + moved, length) for host, (place, length) in later.views.items()}
+        return found
