@@ -66,7 +66,7 @@ class ExpectedState:
     def __init__(self) -> None:
         self.kind = DEFAULT
         """The overlay's kind."""
-        self._has_daemons = True
+        self._has_views = True
         self.hosts: tuple[str, ...] = ()
         self.groups: tuple[tuple[str, ...], ...] = ()
         """Hosts that can reach each other; a host in none of them is down."""
@@ -97,7 +97,7 @@ class ExpectedState:
     @property
     def has_views(self) -> bool:
         """Whether this overlay has peers that believe something."""
-        return self._has_daemons or (self.kind not in OVERLAYS and bool(self.views or self.gone))
+        return self._has_views or (self.kind not in OVERLAYS and bool(self.views or self.gone))
 
     def feed(self, record: AnyRecord) -> None:
         """Take one record, in the order of the history."""
@@ -245,7 +245,7 @@ class ExpectedState:
         scenario = meta.scenario
         overlay = scenario.get("overlay") or {}
         self.kind = str(overlay.get("kind", DEFAULT) if isinstance(overlay, dict) else overlay)
-        self._has_daemons = self.kind in OVERLAYS and OVERLAYS.get(self.kind).has_daemons
+        self._has_views = self.kind in OVERLAYS and OVERLAYS.get(self.kind).has_views
         self.hosts = tuple((scenario.get("underlay") or {}).get("hosts") or ())
         plans = scenario.get("probes")
         self._plans = [{}] if plans is None else [plan for plan in plans if isinstance(plan, dict)]

@@ -6,6 +6,7 @@ through here and through `lab.fabric`; the overlay on the hosts is driven by its
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from msgspec import Struct
@@ -98,6 +99,31 @@ class Host(Protocol):
 
     async def start(self) -> None:
         """Power on again after `kill`."""
+        ...
+
+
+class LineReader(Protocol):
+    """What a program writes, as `asyncio.StreamReader` gives it."""
+
+    async def readline(self) -> bytes:
+        """The next line; b"" at the end. Raises `ValueError` for one that is too long."""
+        ...
+
+    def at_eof(self) -> bool:
+        """Whether all was read and nothing will come."""
+        ...
+
+
+@runtime_checkable
+class Conversing(Protocol):
+    """A host on which a program can run that is told and answers in lines; what drivers of overlays need."""
+
+    def converse(
+        self, argv: Sequence[str], *, env: Mapping[str, str], complain: Callable[[str], None], limit: int
+    ) -> AbstractAsyncContextManager[tuple[LineReader, Callable[[bytes], object]]]:
+        """Run a program on the host until the context ends: what it writes, and what writes to it.
+
+        `complain` gets each line of its standard error, cut where it is long; `limit`: bytes of a line of output."""
         ...
 
 

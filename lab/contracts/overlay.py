@@ -7,7 +7,7 @@ Owns the protocol and how a command on a host is carried out or fails. Drives ho
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from lab.contracts.lab import Host, Lab
 from lab.errors import LabError
@@ -83,7 +83,9 @@ class Overlay(Protocol):
 
     kind: str
     has_daemons: bool
-    """Whether hosts run a daemon with views, which can be killed and restarted."""
+    """Whether hosts run a daemon, which can be killed and restarted."""
+    has_views: bool
+    """Whether these daemons tell what they believe, as ours do (`Host.views`)."""
     has_dns: bool
 
     async def launch(self, hosts: Sequence[str], options: Options) -> None:
@@ -120,6 +122,10 @@ class Overlay(Protocol):
         """End the overlay's daemon on a host in good order, with a farewell; containers are not touched."""
         ...
 
+    async def kill_daemon(self, host: str) -> None:
+        """`kill -9` of the overlay's daemon on a host."""
+        ...
+
     def address_of(self, replica: str) -> str:
         """The overlay address of a running replica, without prefix; empty when it has none."""
         ...
@@ -134,6 +140,15 @@ class Overlay(Protocol):
 
     async def log_tail(self, host: str) -> str:
         """The last lines of a host's daemon, for a person; empty when there are none."""
+        ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """An overlay that holds something outside of its hosts."""
+
+    async def close(self) -> None:
+        """The lab ends: let it go."""
         ...
 
 

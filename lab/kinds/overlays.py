@@ -5,7 +5,7 @@ not import what a scenario is.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,9 @@ class OverlayKind(KindWithOptions):
     make: "OverlayFactory"
     """The overlay on a running lab; nothing is launched yet."""
     has_daemons: bool = False
-    """Hosts run a daemon with views, which can be killed, and can leave and join."""
+    """Hosts run a daemon, which can be killed, and can leave and join."""
+    has_views: bool = False
+    """These daemons tell what they believe, as ours do: topology, ring, names."""
     has_names: bool = False
     """Containers find each other by DNS."""
     verbs: frozenset[str] = frozenset()
@@ -52,6 +54,11 @@ class OverlayKind(KindWithOptions):
     """The options with which it keeps to the edges of a graph, in which a host has at most so many."""
     needs: Callable[[Options], Mapping[str, str]] = _no_needs
     """What these options need that not every backend's hosts have (`docker-proxy`), each with the words for it."""
+
+    commands: tuple[str, ...] = ()
+    """Options that are command lines of a program, whose path counts from the scenario's folder."""
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """Programs that hosts must have, each with its package of Debian."""
 
     def can(self, verb: str) -> bool:
         """Whether it does a step that not every overlay can do."""

@@ -18,6 +18,7 @@ class PlainOverlay:
 
     kind = "none"
     has_daemons = False
+    has_views = False
     has_dns = False
 
     def __init__(self, lab: Lab, scenario: Resolved) -> None:
@@ -58,6 +59,9 @@ class PlainOverlay:
 
     async def stop(self, host: str) -> None:
         """No daemon runs that could be stopped."""
+
+    async def kill_daemon(self, host: str) -> None:
+        """No daemon runs that could be killed."""
 
     def address_of(self, replica: str) -> str:
         """Its address on its engine's network, which other hosts do not reach."""

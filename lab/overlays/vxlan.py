@@ -31,6 +31,7 @@ class VxlanOverlay(OnSubnets):
 
     kind = "vxlan"
     has_daemons = False
+    has_views = False
     has_dns = False
 
     def __init__(self, lab: Lab, scenario: Resolved) -> None:
@@ -81,6 +82,9 @@ class VxlanOverlay(OnSubnets):
 
     async def stop(self, host: str) -> None:
         """No daemon runs that could be stopped."""
+
+    async def kill_daemon(self, host: str) -> None:
+        """No daemon runs that could be killed."""
 
     async def resolver(self, host: str) -> str:
         """There are no names."""

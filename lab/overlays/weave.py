@@ -36,6 +36,7 @@ class WeaveOverlay(OnSubnets):
 
     kind = "weave"
     has_daemons = True
+    has_views = True
 
     def __init__(self, lab: Lab, scenario: Resolved) -> None:
         self._lab = lab
@@ -139,6 +140,10 @@ class WeaveOverlay(OnSubnets):
         """`weave stop`."""
         self._stopped.add(host)
         await must(self._lab.hosts[host], ["weave", "stop"])
+
+    async def kill_daemon(self, host: str) -> None:
+        """`kill -9`, by the backend, which finds the daemon by its control socket."""
+        await self._lab.hosts[host].kill_daemon()
 
     async def resolver(self, host: str) -> str:
         """The address of the engine's bridge, where the daemon's name server listens."""
@@ -254,6 +259,7 @@ KIND = OverlayKind(
     about="the overlay of this project, driven by its own `weave` command",
     make=WeaveOverlay,
     has_daemons=True,
+    has_views=True,
     has_names=True,
     verbs=frozenset({"attach", "detach", "forget", "policy", "reset"}),
     default_range=DEFAULT_RANGE,

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from lab.contracts.fault import Fault, Restartable
 from lab.contracts.lab import Lab
+from lab.contracts.overlay import Closable
 from lab.contracts.plan import Action
 from lab.errors import Exhausted, LabError
 from lab.kinds.verbs import Verb
@@ -81,7 +82,7 @@ class Stage:
 
     def watch(self, *, load: bool) -> None:
         """Start following every host's daemon, and the machine's load."""
-        if self.overlay.has_daemons:
+        if self.overlay.has_views:
             for host in self.lab.hosts.values():
                 self.beside(drain(host.views(), self.record))
         if load:
@@ -90,7 +91,7 @@ class Stage:
     def host_joins(self, host: str, **detail: Any) -> None:
         """The lab has one more host, which is up; `detail` is what its event says."""
         self.upkeep.host_joins(host)
-        if self.overlay.has_daemons:
+        if self.overlay.has_views:
             self.beside(drain(self.lab.hosts[host].views(), self.record))
         self.event(-1, "host", "point", ok=True, groups=True, label=f"add host {host}", hosts=[host], **detail)
 
@@ -102,6 +103,8 @@ class Stage:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.probing.stop()
         await self.captures.close("the run was ended before its time")
+        if isinstance(self.overlay, Closable):
+            await self.overlay.close()
 
     # History
 

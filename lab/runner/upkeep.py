@@ -78,7 +78,7 @@ class Upkeep:
         thing = ("daemon", host)
         if host not in self._bench.live.hosts_down and (host in self._bench.live.daemons or not self._holds.get(thing)):
             self._bench.live.daemon_stops(host)
-            await (self._bench.overlay.stop(host) if farewell else self._bench.lab.hosts[host].kill_daemon())
+            await (self._bench.overlay.stop(host) if farewell else self._bench.overlay.kill_daemon(host))
         self._take(thing, step)
 
     async def container_down(self, replica: Replica, step: int) -> None:

@@ -1,4 +1,4 @@
-"""What a scenario takes from other files: its topology's graph, and archives of images.
+"""What a scenario takes from other files: its topology's graph, archives of images, programs of overlays.
 
 Owns where such files are looked for (next to the scenario) and what is wrong with them. Knows nothing of the rest of a
 scenario: it works on the plain mapping, before the model checks it.
@@ -11,6 +11,7 @@ from typing import Any
 from lab.errors import LabError
 from lab.images.archive import names_in
 from lab.scenario.base import Note, Problem, Written, show
+from lab.scenario.command_files import make_commands_portable, with_commands
 from lab.scenario.graph_files import SUBNET, GraphFileError, read_catalogue, read_graph, underlay_of
 from lab.scenario.graph_words import UNITS_OF_RATES
 from lab.scenario.link_files import make_links_portable
@@ -26,7 +27,8 @@ def with_files(plain: dict[str, Any], folder: Path) -> tuple[dict[str, Any], lis
     notes: list[Note] = []
     plain, wrong = _with_graph(plain, folder, notes)
     plain, faults = _with_images(plain, folder)
-    return plain, [*([] if wrong is None else [wrong]), *faults], notes
+    plain, missing = with_commands(plain, folder)
+    return plain, [*([] if wrong is None else [wrong]), *faults, *missing], notes
 
 
 def make_portable(plain: dict[str, Any], folder: Path) -> None:
@@ -35,6 +37,7 @@ def make_portable(plain: dict[str, Any], folder: Path) -> None:
     if isinstance(underlay.get("file"), str):
         underlay["file"] = str((folder / underlay["file"]).absolute())
     make_links_portable(plain, folder)
+    make_commands_portable(plain, folder)
     for service in (plain.get("services") or {}).values():
         if isinstance(image := service.get("image"), str) and image.endswith(_ARCHIVES):
             service["image"] = str((folder / image).absolute())

@@ -10,6 +10,7 @@ from signal import SIGCONT, SIGSTOP
 
 from lab.contracts.fault import Bench, Fault, Mark
 from lab.errors import LabError
+from lab.kinds.overlays import OVERLAYS
 from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
 from lab.records.history import PeerGone
 from lab.scenario.base import Problem
@@ -119,6 +120,9 @@ class _Pause(Verb[Victim]):
 
     def check(self, where: Where, body: Victim, known: Known) -> Iterator[Problem]:
         yield from check_victim(self.name, where, body, known)
+        kind = OVERLAYS.get(known.scenario.overlay.kind)
+        if body.daemon is not None and kind.has_daemons and not kind.has_views:
+            yield Problem(where, f"a daemon to pause on overlay {kind.name}", "a host or a service")
 
     def plan(self, body: Victim, planning: Planning) -> Fault:
         return PauseFault(body)

@@ -7,7 +7,7 @@ host are reached by paths that a `HostAccess` gives. Knows nothing of scenarios 
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from lab.backends.dind.client import client, load
@@ -198,6 +198,17 @@ class DindHost(ObservedHost):
         if pid:
             await self._reach.tool(*kill, check=False)
         return overdue(timeout)
+
+    @contextlib.asynccontextmanager
+    async def converse(
+        self, argv: Sequence[str], *, env: Mapping[str, str], complain: Callable[[str], None], limit: int
+    ) -> AsyncIterator[Agent]:
+        """See `lab.contracts.lab.Conversing`; the program must be in the host's image, and complains into its log."""
+        if not self.booted.is_set():
+            raise LabError(f"host {self.name} is switched off")
+        words = ["env", *(f"{key}={value}" for key, value in env.items()), *argv]
+        async with self._engine.attached(self.container, words) as pipes:
+            yield pipes
 
     @contextlib.asynccontextmanager
     async def open_agent(self) -> AsyncIterator[Agent]:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ from lab.backends.netns import init
 from lab.backends.netns.control import peer_pid
 from lab.backends.netns.paths import ENGINE_SOCKET, WEAVE_SOCKET
 from lab.backends.netns.spawn import Process, Spawner, preloaded
-from lab.backends.netns.talking import talking
+from lab.backends.netns.talking import conversing, talking
 from lab.backends.real.docker_client import Docker
 from lab.backends.real.observed import DISTURBANCE, LINE_LIMIT, Agent, ObservedHost
 from lab.backends.real.small_disk import SmallDisk
@@ -163,6 +163,19 @@ class NetnsHost(ObservedHost):
         call, words = preloaded(argv)
         return await self._spawner.collect(
             host=self._powered(), call=call, argv=words, env={**self._plan.env, **env}, timeout=timeout
+        )
+
+    def converse(
+        self, argv: Sequence[str], *, env: Mapping[str, str], complain: Callable[[str], None], limit: int
+    ) -> contextlib.AbstractAsyncContextManager[Agent]:
+        """See `lab.contracts.lab.Conversing`."""
+        return conversing(
+            self._spawner,
+            argv=argv,
+            host=self._powered(),
+            env={**self._plan.env, **env},
+            complain=complain,
+            limit=limit,
         )
 
     def open_agent(self) -> contextlib.AbstractAsyncContextManager[Agent]:

@@ -1,4 +1,4 @@
-"""A process of the lab that is told and answers in lines, as long as somebody listens: probe agents, the relay.
+"""A process that is told and answers in lines, as long as somebody listens: probe agents, the relay, drivers.
 
 Owns the two pipes. Knows nothing of what is said.
 """
@@ -11,7 +11,10 @@ from pathlib import Path
 
 from lab.backends.netns.spawn import Spawner
 
-__all__ = ["talking"]
+__all__ = ["conversing", "talking"]
+
+_COMPLAINT = 1000
+"""Characters of a line of somebody else's program that are kept."""
 
 
 @contextlib.asynccontextmanager
@@ -27,11 +30,58 @@ async def talking(
 ) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
     """Have a fork of the preloaded process call this (in a host, or else in the lab itself): what it writes, and what
     writes to it. Killed with the context. `log`: what it complains of; `limit`: bytes of a line."""
+    complaints = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    async with _pipes(spawner, complaints, call=call, argv=argv, host=host, env=env, limit=limit) as pipes:
+        yield pipes
+
+
+@contextlib.asynccontextmanager
+async def conversing(
+    spawner: Spawner,
+    *,
+    argv: Sequence[str],
+    host: int,
+    env: Mapping[str, str],
+    complain: Callable[[str], None],
+    limit: int,
+) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
+    """The same for somebody else's program, which may write to its standard error whatever it likes."""
+    errors, complaints = os.pipe2(os.O_CLOEXEC)
+    reader = asyncio.StreamReader(limit=_COMPLAINT)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(errors, "rb", 0)
+    )
+    hearing = asyncio.create_task(_hear(reader, complain))
+    try:
+        async with _pipes(spawner, complaints, call="", argv=argv, host=host, env=env, limit=limit) as pipes:
+            yield pipes
+    finally:
+        hearing.cancel()
+        transport.close()
+
+
+async def _hear(reader: asyncio.StreamReader, complain: Callable[[str], None]) -> None:
+    kept = bytearray()
+    while data := await reader.read(_COMPLAINT):
+        for part in data.splitlines(keepends=True):
+            kept += part[: _COMPLAINT - len(kept)]
+            if part.endswith((b"\n", b"\r")):
+                complain(kept.decode(errors="replace").rstrip())
+                kept.clear()
+    if kept:
+        complain(kept.decode(errors="replace"))
+
+
+@contextlib.asynccontextmanager
+async def _pipes(
+    spawner: Spawner, complaints: int, *, call: str, argv: Sequence[str], host: int, env: Mapping[str, str], limit: int
+) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[bytes], object]]]:
+    """Owns `complaints`, which is closed here."""
     async with contextlib.AsyncExitStack() as stack:
         loop = asyncio.get_running_loop()
         their_input, commands = os.pipe2(os.O_CLOEXEC)
         answers, their_output = os.pipe2(os.O_CLOEXEC)
-        complaints = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         orders = stack.enter_context(os.fdopen(commands, "wb", 0))
         output = stack.enter_context(os.fdopen(answers, "rb", 0))
         theirs = (their_input, their_output, complaints)

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+from lab import this_machine
 from lab.backends.real.observed import ObservedHost, write_hosts_file
 from lab.backends.real.process_images import lacking_here
 from lab.contracts.lab import Obstacle
@@ -22,6 +23,7 @@ from lab.fabric.plan import FabricRouter, Interface, Underlay
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.fabric.translation import unfit
 from lab.kinds.backends import BACKENDS, lacking
+from lab.kinds.overlays import OVERLAYS
 from lab.kinds.probes import PROBES
 from lab.links.changes import LinkChange
 from lab.scenario.resolve import Resolved
@@ -286,6 +288,16 @@ def step_refusals(scenario: Resolved, backend: str) -> list[str]:
             reasons.append(f"probes[{index}].kind: {text}")
     if scenario.topology is not None and "topology" in lacks:
         reasons.append(f"underlay.topology: {lacks['topology']}")
+    overlay = OVERLAYS.get(scenario.overlay)
+    if hosts is not None and not hosts.shares_python and "programs" in (needs := overlay.needs(scenario.options)):
+        able = " or ".join(kind.name for kind in BACKENDS if kind.shares_python and not kind.virtual)
+        reasons.append(f"{needs['programs']}, and those of {backend} do not: use {able}")
+    else:
+        reasons += [
+            f"overlay.kind: {overlay.name} needs the program {program}, which is not installed: apt install {package}"
+            for program, package in overlay.programs.items()
+            if this_machine.program(program) is None
+        ]
     if scenario.machine is not None and "machine" in lacks:
         reasons.append(f"underlay.machine: {lacks['machine']}")
     return reasons

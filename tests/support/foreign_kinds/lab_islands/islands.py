@@ -15,6 +15,7 @@ class Islands:
 
     kind = "islands"
     has_daemons = False
+    has_views = False
     has_dns = False
 
     def __init__(self, lab: Lab, scenario: Resolved) -> None:
@@ -54,6 +55,9 @@ class Islands:
 
     async def stop(self, host: str) -> None:
         """No daemon to end."""
+
+    async def kill_daemon(self, host: str) -> None:
+        """No daemon runs that could be killed."""
 
     def address_of(self, replica: str) -> str:
         """On its engine's network."""

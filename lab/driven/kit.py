@@ -1,0 +1,180 @@
+"""What drivers in Python have in common: commands on their host, a bridge with containers' ports, a container's route.
+
+Owns no overlay's words. Names of devices have 15 characters at most, so they are made of digests.
+"""
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from ipaddress import ip_interface
+from typing import ClassVar
+
+from lab.contracts.driver import Attachment, Peer, Place, Status
+from lab.contracts.lab import Host
+from lab.contracts.overlay import must
+from lab.errors import LabError
+
+__all__ = ["INSIDE", "BridgeDriver", "HostDriver", "RouteDriver", "port_name"]
+
+INSIDE = "ethwe"
+"""The overlay's interface in a container, as that of our overlay is called."""
+
+
+def port_name(container: str) -> str:
+    """The host's end of a container's cable."""
+    return f"vl{hashlib.blake2b(container.encode(), digest_size=5).hexdigest()}"
+
+
+class HostDriver:
+    """One host's driver in Python: a subclass says how its overlay starts, ends, and is told of peers."""
+
+    processes: ClassVar[Sequence[str]] = ()
+    """Names of the overlay's programs, for `kill`, `stop` and `status`."""
+
+    def __init__(self, host: Host, place: Place) -> None:
+        self.host = host
+        self.place = place
+        self.attached: dict[str, Attachment] = {}
+        """Containers that have an interface, by name."""
+
+    async def sh(self, script: str, *, timeout: float = 60.0) -> str:
+        """What a shell on the host writes; raises `CommandFailed` when a line of it fails."""
+        return await must(self.host, ["sh", "-ec", script], timeout=timeout)
+
+    async def put(self, path: str, text: str, *, mode: int = 0o600) -> None:
+        """Write a file on the host; its folders are made."""
+        quoted = shlex.quote(path)
+        await self.sh(
+            f'mkdir -p "$(dirname {quoted})"\n(umask 077; printf %s {shlex.quote(text)} > {quoted})\n'
+            f"chmod {mode:o} {quoted}"
+        )
+
+    async def connect(self, peers: Sequence[Peer]) -> None:
+        """Nothing to tell."""
+
+    async def stop(self) -> None:
+        """SIGTERM, and wait until all are gone; SIGKILL after 5 s."""
+        await self._end("TERM")
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        await self._end("KILL")
+
+    async def status(self) -> Status:
+        """Whether a process of each name runs."""
+        running = True
+        for name in self.processes:
+            found = await self.host.exec(["sh", "-c", _pids(name)])
+            running = running and bool(found.out.strip())
+        return Status(running=running)
+
+    async def logs(self) -> str:
+        """The end of what the program wrote to `log` in the driver's folder."""
+        folder = shlex.quote(self.place.directory)
+        return (await self.host.exec(["sh", "-c", f"tail -n 20 {folder}/log 2>/dev/null"])).out
+
+    async def close(self) -> None:
+        """Nothing is held outside of the host."""
+
+    async def _end(self, signal: str) -> None:
+        if not self.processes:
+            raise LabError(f"{self.place.host}: no process of this overlay runs that could be ended")
+        for name in self.processes:
+            await self.sh(
+                f'for i in $(seq 100); do\n  pids=$({_pids(name)})\n  [ -n "$pids" ] || exit 0\n'
+                f"  [ $i -gt 50 ] && kill -KILL $pids || [ $i -gt 1 ] || kill -{signal} $pids || true\n"
+                "  sleep 0.1\ndone\nexit 1",
+                timeout=30.0,
+            )
+
+
+class BridgeDriver(HostDriver):
+    """An overlay of frames: containers hang on a bridge, to which the overlay's own device belongs too."""
+
+    bridge: ClassVar[str] = "overlay0"
+    mtu: ClassVar[int] = 1500
+    """Of containers' interfaces: what a frame may carry so that it fits into the underlay's packets."""
+
+    async def make_bridge(self) -> None:
+        """The bridge, open for its own frames where Docker's policy would drop them; again is fine."""
+        await self.sh(
+            f"ip link show {self.bridge} >/dev/null 2>&1 || ip link add {self.bridge} mtu {self.mtu} type bridge\n"
+            f"ip link set {self.bridge} up\n"
+            "for family in iptables ip6tables; do\n"
+            '  [ "$(cat /proc/sys/net/bridge/bridge-nf-call-$family 2>/dev/null)" = 1 ] || continue\n'
+            f"  $family -w -C FORWARD -i {self.bridge} -o {self.bridge} -j ACCEPT 2>/dev/null ||\n"
+            f"    $family -w -I FORWARD -i {self.bridge} -o {self.bridge} -j ACCEPT\n"
+            "done"
+        )
+
+    async def attach(self, what: Attachment) -> str:
+        """A veth pair between the bridge and the container."""
+        port = port_name(what.container)
+        await self.sh(
+            f"ip link delete {port} 2>/dev/null || true\n"
+            f"ip link add {port} mtu {self.mtu} type veth peer name {INSIDE} mtu {self.mtu} netns {what.pid}\n"
+            f"ip link set {port} master {self.bridge} up\n"
+            f"nsenter -t {what.pid} -n ip addr add {what.address} dev {INSIDE}\n"
+            f"nsenter -t {what.pid} -n ip link set {INSIDE} up"
+        )
+        self.attached[what.container] = what
+        return what.address
+
+    async def detach(self, what: Attachment) -> None:
+        """The cable is deleted."""
+        self.attached.pop(what.container, None)
+        await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
+
+
+class RouteDriver(HostDriver):
+    """An overlay of packets: containers have addresses of the host's prefix, and the host forwards for them."""
+
+    mtu: ClassVar[int] = 1500
+
+    async def open_forwarding(self) -> None:
+        """Let the host forward between containers and the overlay's device, where Docker's policy would drop it."""
+        await self.sh(
+            "sysctl -qw net.ipv4.ip_forward=1\nsysctl -qw net.ipv6.conf.all.forwarding=1 || true\n"
+            "for family in iptables ip6tables; do\n"
+            "  for way in -i -o; do\n"
+            "    $family -w -C FORWARD $way vl+ -j ACCEPT 2>/dev/null ||\n"
+            "      $family -w -I FORWARD $way vl+ -j ACCEPT || true\n"
+            "  done\ndone"
+        )
+
+    def via(self) -> str:
+        """What containers reach by their interface: the overlay's range."""
+        return self.place.subnet
+
+    async def attach(self, what: Attachment) -> str:
+        """A veth pair; the container's gateway is an address that only this cable has."""
+        port, address = port_name(what.container), ip_interface(what.address)
+        six = address.version == 6
+        family, gateway, full = ("-6", "fe80::1", 128) if six else ("-4", "169.254.1.1", 32)
+        inside = f"nsenter -t {what.pid} -n ip"
+        await self.sh(
+            f"ip link delete {port} 2>/dev/null || true\n"
+            f"ip link add {port} mtu {self.mtu} type veth peer name {INSIDE} mtu {self.mtu} netns {what.pid}\n"
+            f"ip {family} addr add {gateway}/{64 if six else 32} dev {port}{' nodad' if six else ''}\n"
+            f"ip link set {port} up\n"
+            f"{inside} {family} addr add {address.ip}/{full} dev {INSIDE}{' nodad' if six else ''}\n"
+            f"{inside} link set {INSIDE} up\n"
+            f"{inside} {family} route add {gateway} dev {INSIDE} 2>/dev/null || true\n"
+            f"{inside} {family} route add {self.via()} via {gateway} dev {INSIDE} src {address.ip}\n"
+            f"ip {family} route replace {address.ip}/{full} dev {port}"
+        )
+        self.attached[what.container] = what
+        return what.address
+
+    async def detach(self, what: Attachment) -> None:
+        """The cable is deleted, its route with it."""
+        self.attached.pop(what.container, None)
+        await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
+
+
+def _pids(name: str) -> str:
+    """A shell command that prints the pids of the host's processes of this name: /proc of a host shows only its own."""
+    return (
+        "for stat in /proc/[0-9]*/stat; do read -r pid comm state rest < $stat 2>/dev/null || continue; "
+        f'[ "$comm" = "({name[:15]})" ] && [ "$state" != Z ] && echo $pid; done; true'
+    )

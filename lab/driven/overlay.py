@@ -1,0 +1,272 @@
+"""The lab's overlay over a driver on each host: containers by the engine, addresses, who is told of whom.
+
+Owns what is the same for all drivers. Knows no overlay by name, and does not ask what kind of driver it is.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+
+from lab.contracts.driver import Attachment, Driver, DriverFactory, DriverFault, Hello, Peer, Place
+from lab.contracts.lab import Lab
+from lab.contracts.overlay import together
+from lab.errors import LabError
+from lab.host_engine import HostEngine
+from lab.kinds.options import Options
+from lab.scenario.resolve import Replica, Resolved
+
+DIRECTORY = "/root/overlay"
+"""Of a driver's files, below the home directory, which each host has for itself."""
+PREFIX = 24
+"""Length of the prefix that a host gets from the range, where addresses come by prefixes."""
+
+
+class DrivenOverlay:
+    """An overlay behind drivers."""
+
+    has_views = False
+    has_dns = False
+
+    def __init__(
+        self,
+        lab: Lab,
+        scenario: Resolved,
+        kind: str,
+        make: DriverFactory,
+        subnet: IPv4Network | IPv6Network,
+        *,
+        has_daemons: bool = True,
+    ) -> None:
+        self.kind = kind
+        self.has_daemons = has_daemons
+        self._lab = lab
+        self._scenario = scenario
+        self._make = make
+        self._subnet = subnet
+        self._drivers: dict[str, Driver] = {}
+        self._hellos: dict[str, Hello] = {}
+        self._options: dict[str, Options] = {}
+        self._groups: list[dict[str, None]] = []
+        """Hosts that connections join, for overlays whose peers are told of all others."""
+        self._asked: dict[str, dict[str, None]] = {}
+        """Host -> the other ends of its connections, for overlays that find the rest."""
+        self._addresses: dict[str, IPv4Interface | IPv6Interface] = {}
+        self._next: dict[str, int] = {}
+        """Prefix, or "" for the whole range -> the number of the address to give out next."""
+
+    @property
+    def hello(self) -> Hello | None:
+        """What the first driver has said of its overlay; None before the first launch."""
+        return next(iter(self._hellos.values()), None)
+
+    # Hosts
+
+    async def launch(self, hosts: Sequence[str], options: Options) -> None:
+        """Start the overlay on all of them."""
+        for name in hosts:
+            self._options[name] = {**self._scenario.options, **options}
+        await together(self._launch(name) for name in hosts)
+
+    async def connect(self, source: str, targets: Sequence[str]) -> None:
+        """Tell the peers of each other: all of a group, unless the overlay finds the rest or a graph says who."""
+        for name in (source, *targets):
+            if name not in self._hellos:
+                raise LabError(f"connect: the overlay was not launched on {name}")
+        self._asked.setdefault(source, {}).update(dict.fromkeys(targets))
+        for target in targets:
+            self._asked.setdefault(target, {})[source] = None
+        joined: dict[str, None] = dict.fromkeys((source, *targets))
+        apart = []
+        for group in self._groups:
+            if group.keys() & joined.keys():
+                joined = {**group, **joined}
+            else:
+                apart.append(group)
+        self._groups = [*apart, joined]
+        told = [source, *targets] if self._hellos[source].discovers else [*joined]
+        await together(self._connect(name) for name in told)
+
+    async def relaunch(self, host: str) -> bool:
+        """Start the overlay again, and tell its peer of the others as before."""
+        if host not in self._options:
+            return False
+        await self._launch(host)
+        await self._connect(host)
+        return self.has_daemons
+
+    async def stop(self, host: str) -> None:
+        """The overlay's own way to end."""
+        await self._driver(host).stop()
+
+    async def kill_daemon(self, host: str) -> None:
+        """See `Driver.kill`."""
+        await self._driver(host).kill()
+
+    # Containers
+
+    async def run(self, replica: Replica) -> None:
+        """`docker run`, then the interface."""
+        hello = self._said(replica.host)
+        if replica.address and hello.addresses != "chosen":
+            how = {"prefix": "come from its host's prefix", "own": "follow from keys"}[hello.addresses]
+            raise LabError(
+                f"service {replica.service} asks for the address {replica.address}, but addresses of the overlay "
+                f"{self.kind} {how}: leave `address` out"
+            )
+        await HostEngine(self._lab.hosts[replica.host]).run(replica)
+        await self._attach(replica, replica.address or self._choose(replica.host))
+
+    async def remove(self, replica: Replica) -> None:
+        """Detach, then `docker rm -f`."""
+        address = self._addresses.pop(replica.name, None)
+        engine = HostEngine(self._lab.hosts[replica.host])
+        if address is not None and replica.host in self._drivers:
+            await self._driver(replica.host).detach(
+                Attachment(container=replica.name, pid=await self._pid(replica), address=str(address))
+            )
+        await engine.remove(replica.name)
+
+    async def kill(self, replica: Replica) -> None:
+        """`docker kill`."""
+        await HostEngine(self._lab.hosts[replica.host]).kill(replica.name)
+
+    async def restart(self, replica: Replica) -> None:
+        """`docker start`, then the interface with the address that it had."""
+        await HostEngine(self._lab.hosts[replica.host]).start(replica.name)
+        before = self._addresses.get(replica.name)
+        await self._attach(replica, str(before) if before else replica.address or self._choose(replica.host))
+
+    def address_of(self, replica: str) -> str:
+        """Its overlay address."""
+        interface = self._addresses.get(replica)
+        return str(interface.ip) if interface else ""
+
+    def endpoint(self, source: Replica, target: Replica, port: int) -> tuple[str, int] | None:
+        """Addresses that the lab chooses keep subnets apart; elsewhere everybody reaches everybody."""
+        ours, theirs = self._addresses.get(source.name), self._addresses.get(target.name)
+        if ours is None or theirs is None:
+            return None
+        chosen = self._said(source.host).addresses == "chosen"
+        if chosen and (theirs.ip not in ours.network or ours.ip not in theirs.network):
+            return None
+        return str(theirs.ip), port
+
+    async def resolver(self, host: str) -> str:
+        """There are no names."""
+        return ""
+
+    async def log_tail(self, host: str) -> str:
+        """See `Driver.logs`."""
+        if host not in self._drivers:
+            return ""
+        return await self._drivers[host].logs()
+
+    async def close(self) -> None:
+        """The lab ends: let all drivers go."""
+        with contextlib.suppress(LabError, OSError):
+            await asyncio.gather(*(driver.close() for driver in self._drivers.values()))
+
+    # Internals
+
+    def _driver(self, host: str) -> Driver:
+        if host not in self._drivers:
+            raise LabError(f"the overlay {self.kind} was not launched on {host}")
+        return self._drivers[host]
+
+    def _said(self, host: str) -> Hello:
+        if host not in self._hellos:
+            raise LabError(f"the overlay {self.kind} was not launched on {host}")
+        return self._hellos[host]
+
+    async def _launch(self, name: str) -> None:
+        host = self._lab.hosts[name]
+        if name not in self._drivers:
+            hosts = {other: self._lab.hosts[other].address for other in self._lab.hosts}
+            self._drivers[name] = self._make(
+                host,
+                Place(
+                    host=name,
+                    address=host.address,
+                    hosts=hosts,
+                    directory=DIRECTORY,
+                    subnet=str(self._subnet),
+                    prefix=self._prefix_of(name),
+                    options=self._options[name],
+                ),
+            )
+        driver = self._drivers[name]
+        hello = await driver.hello()
+        first = self.hello
+        if first is not None and (hello.addresses, hello.carries) != (first.addresses, first.carries):
+            raise DriverFault(
+                f"{name}: the driver says that addresses are {hello.addresses} and that it carries {hello.carries}, "
+                f"those of other hosts {first.addresses} and {first.carries}; all must say the same"
+            )
+        if hello.addresses == "prefix" and not self._prefix_of(name):
+            raise LabError(f"{self._subnet} has no /{PREFIX} left for {name}: `iprange` names a larger range")
+        self._hellos[name] = hello
+        await driver.launch()
+
+    async def _connect(self, name: str) -> None:
+        """Tell one peer of the others that it should know."""
+        hello = self._hellos[name]
+        if hello.discovers:
+            others = list(self._asked.get(name, {}))
+        else:
+            group = next((group for group in self._groups if name in group), {})
+            others = [other for other in group if other != name]
+        edges = self._scenario.edges
+        if edges is not None:
+            near = {end for edge in edges for end in edge if name in edge}
+            others = [other for other in others if other in near]
+        peers = [
+            Peer(
+                name=other,
+                address=self._lab.hosts[other].address,
+                prefix=self._prefix_of(other),
+                card=self._hellos[other].card,
+            )
+            for other in others
+            if other in self._hellos
+        ]
+        await self._driver(name).connect(peers)
+
+    async def _attach(self, replica: Replica, address: str) -> None:
+        what = Attachment(container=replica.name, pid=await self._pid(replica), address=address)
+        answer = await self._driver(replica.host).attach(what)
+        try:
+            self._addresses[replica.name] = ipaddress.ip_interface(answer)
+        except ValueError:
+            raise DriverFault(
+                f"{replica.host}: the driver attached {replica.name} and says that its address is {answer[:80]!r}, "
+                "expected an address with its prefix length, as 10.32.0.1/12"
+            ) from None
+
+    async def _pid(self, replica: Replica) -> int:
+        state = (await HostEngine(self._lab.hosts[replica.host]).inspect(replica.name))["State"]
+        return int(state["Pid"])
+
+    def _choose(self, host: str) -> str:
+        """The next free address of the whole range, or of the host's prefix; empty where the overlay has its own."""
+        hello = self._said(host)
+        if hello.addresses == "own":
+            return ""
+        network = self._subnet if hello.addresses == "chosen" else ipaddress.ip_network(self._prefix_of(host))
+        key = str(network) if hello.addresses == "prefix" else ""
+        # The first one of a prefix is for the host itself, which many overlays want.
+        number = self._next.get(key, 1 if hello.addresses == "chosen" else 2)
+        if number >= network.num_addresses - 1:
+            raise LabError(f"{network} has no free address left")
+        self._next[key] = number + 1
+        return f"{network[number]}/{network.prefixlen}"
+
+    def _prefix_of(self, name: str) -> str:
+        """The host's part of the range, by its place among the hosts of the lab."""
+        length = min(max(PREFIX, self._subnet.prefixlen), self._subnet.max_prefixlen)
+        index = list(self._lab.hosts).index(name)
+        if index >= 1 << (length - self._subnet.prefixlen):
+            return ""
+        first = int(self._subnet.network_address) + (index << (self._subnet.max_prefixlen - length))
+        return str(ipaddress.ip_network((first, length)))

@@ -1,0 +1,86 @@
+"""`overlay.kind: tinc`: tinc 1.0 in switch mode, a mesh in userspace that carries Ethernet frames.
+
+Defaults, as the manual's example has them, but for the mode: keys of 2048 bits, direct connections where they are
+possible, ciphers of the release. A peer dials those that it is told of and learns of the rest by itself.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from lab.contracts.driver import Hello, Peer, Status
+from lab.driven.kind import driven
+from lab.driven.kit import BridgeDriver
+
+_NET = "lab"
+
+
+class TincDriver(BridgeDriver):
+    """tincd on one host, with a TAP device on the bridge."""
+
+    processes: ClassVar[Sequence[str]] = ("tincd",)
+    mtu: ClassVar[int] = 1400
+    """tinc finds a path's MTU by itself; this leaves room for its header and Ethernet's."""
+
+    async def hello(self) -> Hello:
+        """Makes the host's keys at the first time."""
+        config = self._config
+        version = await self.sh("tincd --version | head -n 1 | cut -d' ' -f1-3")
+        await self.sh(
+            f"mkdir -p {config}/hosts\n"
+            f"[ -s {config}/rsa_key.priv ] && exit 0\n"
+            f"printf 'Address = %s\\n' {self.place.address} > {config}/hosts/{self._name(self.place.host)}\n"
+            f"cat > {config}/tinc.conf <<END\n{self._conf()}END\n"
+            f"tincd -c {config} -K2048 </dev/null >/dev/null 2>&1"
+        )
+        card = await self.sh(f"cat {config}/hosts/{self._name(self.place.host)}")
+        return Hello(
+            name="tinc",
+            version=version.strip(),
+            addresses="chosen",
+            carries="frames",
+            moves=True,
+            discovers=True,
+            card=card,
+        )
+
+    async def launch(self) -> None:
+        """tincd, whose `tinc-up` puts its device on the bridge."""
+        await self.make_bridge()
+        up = f"#!/bin/sh\nip link set $INTERFACE mtu {self.mtu} master {self.bridge} up\n"
+        await self.put(f"{self._config}/tinc-up", up, mode=0o700)
+        await self.sh(
+            f"tincd -c {self._config} --pidfile={self.place.directory}/pid --logfile={self.place.directory}/log\n"
+            "for i in $(seq 100); do ip link show tinc0 >/dev/null 2>&1 && exit 0; sleep 0.05; done; exit 1"
+        )
+
+    async def connect(self, peers: Sequence[Peer]) -> None:
+        """Their keys and addresses, and whom to dial; a running tincd reads them again."""
+        names = [self._name(peer.name) for peer in peers]
+        for name, peer in zip(names, peers, strict=True):
+            await self.put(f"{self._config}/hosts/{name}", peer.card)
+        await self.put(f"{self._config}/tinc.conf", self._conf() + "".join(f"ConnectTo = {name}\n" for name in names))
+        await self.sh(f"tincd -c {self._config} --pidfile={self.place.directory}/pid -kHUP")
+
+    async def status(self) -> Status:
+        """Whether it runs; tinc 1.0 tells its peers to its log only."""
+        return await super().status()
+
+    def _conf(self) -> str:
+        return f"Name = {self._name(self.place.host)}\nMode = switch\nInterface = tinc0\n"
+
+    @property
+    def _config(self) -> str:
+        return f"{self.place.directory}/{_NET}"
+
+    @staticmethod
+    def _name(host: str) -> str:
+        """tinc's names have letters, digits and _ only."""
+        return "".join(char if char.isalnum() else "_" for char in host)
+
+
+KIND = driven(
+    name="tinc",
+    about="tinc 1.0 in switch mode: a userspace mesh of Ethernet frames, encrypted",
+    make=TincDriver,
+    programs={"tincd": "tinc"},
+)
