@@ -24,7 +24,7 @@ class DriverFault(LabError):
     """A driver failed, did not answer in time, or answered something else than the words allow."""
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class DriverPlace(Struct, frozen=True, kw_only=True):
     """Where one driver works."""
 
     host: str
@@ -43,7 +43,7 @@ class Place(Struct, frozen=True, kw_only=True):
     """The scenario's `overlay.options`."""
 
 
-class Hello(Struct, frozen=True, kw_only=True):
+class DriverHello(Struct, frozen=True, kw_only=True):
     """What a driver says of its overlay, before anything is launched."""
 
     name: str
@@ -60,20 +60,20 @@ class Hello(Struct, frozen=True, kw_only=True):
     daemon: bool = True
     """Whether a process of the overlay runs on the host, which `kill` ends; a kernel's own device needs none."""
     card: str = ""
-    """What other peers need to know to connect to this one, a public key for example; given to them in `Peer`."""
+    """What other peers need to know to connect to this one, a public key for example; given to them in `DriverPeer`."""
 
 
-class Peer(Struct, frozen=True, kw_only=True):
+class DriverPeer(Struct, frozen=True, kw_only=True):
     """Another host of the overlay."""
 
     name: str
     address: str
     prefix: str
-    """See `Place.prefix`."""
+    """See `DriverPlace.prefix`."""
     card: str = ""
 
 
-class Attachment(Struct, frozen=True, kw_only=True):
+class DriverPlug(Struct, frozen=True, kw_only=True):
     """A container that is to have an interface of the overlay. `pid`: of a process in its network namespace."""
 
     container: str
@@ -82,7 +82,7 @@ class Attachment(Struct, frozen=True, kw_only=True):
     """With its prefix length; empty where the overlay has its own way to addresses (`own`)."""
 
 
-class Status(Struct, frozen=True, kw_only=True):
+class DriverStatus(Struct, frozen=True, kw_only=True):
     """What a peer believes."""
 
     running: bool
@@ -95,7 +95,7 @@ class Status(Struct, frozen=True, kw_only=True):
 class Driver(Protocol):
     """One host's driver. Every method may raise `LabError`; each is called for one thing at a time."""
 
-    async def hello(self) -> Hello:
+    async def hello(self) -> DriverHello:
         """What overlay this is. Makes keys if the overlay has some; starts nothing."""
         ...
 
@@ -105,19 +105,19 @@ class Driver(Protocol):
         Containers that were attached before a `kill` or `stop`, and still run, must be reached again afterwards."""
         ...
 
-    async def connect(self, peers: Sequence[Peer]) -> None:
+    async def connect(self, peers: Sequence[DriverPeer]) -> None:
         """From now on these are the peers to connect to, and no others. May be called again with more."""
         ...
 
-    async def attach(self, what: Attachment) -> str:
+    async def attach(self, what: DriverPlug) -> str:
         """Give a container its interface; returns its address, with its prefix length."""
         ...
 
-    async def detach(self, what: Attachment) -> None:
+    async def detach(self, what: DriverPlug) -> None:
         """Take the interface away; a container without one is fine."""
         ...
 
-    async def status(self) -> Status:
+    async def status(self) -> DriverStatus:
         """What it believes now."""
         ...
 
@@ -138,16 +138,16 @@ class Driver(Protocol):
         ...
 
 
-DriverFactory = Callable[[Host, Place], Driver]
+DriverFactory = Callable[[Host, DriverPlace], Driver]
 """Makes the driver of one host; nothing runs yet."""
 
 WORDS: Mapping[str, type[Any] | None] = {
-    "hello": Hello,
+    "hello": DriverHello,
     "launch": None,
     "connect": None,
     "attach": None,
     "detach": None,
-    "status": Status,
+    "status": DriverStatus,
     "stop": None,
     "kill": None,
     "logs": None,

@@ -144,7 +144,7 @@ class Overlay(Protocol):
 
 
 @runtime_checkable
-class Closable(Protocol):
+class ClosableOverlay(Protocol):
     """An overlay that holds something outside of its hosts."""
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ipaddress import ip_interface
 from typing import ClassVar
 
-from lab.contracts.driver import Attachment, Peer, Place, Status
+from lab.contracts.driver import DriverPeer, DriverPlace, DriverPlug, DriverStatus
 from lab.contracts.lab import Host
 from lab.contracts.overlay import must
 from lab.errors import LabError
@@ -31,10 +31,10 @@ class HostDriver:
     processes: ClassVar[Sequence[str]] = ()
     """Names of the overlay's programs, for `kill`, `stop` and `status`."""
 
-    def __init__(self, host: Host, place: Place) -> None:
+    def __init__(self, host: Host, place: DriverPlace) -> None:
         self.host = host
         self.place = place
-        self.attached: dict[str, Attachment] = {}
+        self.attached: dict[str, DriverPlug] = {}
         """Containers that have an interface, by name."""
 
     async def sh(self, script: str, *, timeout: float = 60.0) -> str:
@@ -49,7 +49,7 @@ class HostDriver:
             f"chmod {mode:o} {quoted}"
         )
 
-    async def connect(self, peers: Sequence[Peer]) -> None:
+    async def connect(self, peers: Sequence[DriverPeer]) -> None:
         """Nothing to tell."""
 
     async def stop(self) -> None:
@@ -60,13 +60,13 @@ class HostDriver:
         """SIGKILL."""
         await self._end("KILL")
 
-    async def status(self) -> Status:
+    async def status(self) -> DriverStatus:
         """Whether a process of each name runs."""
         running = True
         for name in self.processes:
             found = await self.host.exec(["sh", "-c", _pids(name)])
             running = running and bool(found.out.strip())
-        return Status(running=running)
+        return DriverStatus(running=running)
 
     async def logs(self) -> str:
         """The end of what the program wrote to `log` in the driver's folder."""
@@ -107,7 +107,7 @@ class BridgeDriver(HostDriver):
             "done"
         )
 
-    async def attach(self, what: Attachment) -> str:
+    async def attach(self, what: DriverPlug) -> str:
         """A veth pair between the bridge and the container."""
         port = port_name(what.container)
         await self.sh(
@@ -120,7 +120,7 @@ class BridgeDriver(HostDriver):
         self.attached[what.container] = what
         return what.address
 
-    async def detach(self, what: Attachment) -> None:
+    async def detach(self, what: DriverPlug) -> None:
         """The cable is deleted."""
         self.attached.pop(what.container, None)
         await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")
@@ -146,7 +146,7 @@ class RouteDriver(HostDriver):
         """What containers reach by their interface: the overlay's range."""
         return self.place.subnet
 
-    async def attach(self, what: Attachment) -> str:
+    async def attach(self, what: DriverPlug) -> str:
         """A veth pair; the container's gateway is an address that only this cable has."""
         port, address = port_name(what.container), ip_interface(what.address)
         six = address.version == 6
@@ -166,7 +166,7 @@ class RouteDriver(HostDriver):
         self.attached[what.container] = what
         return what.address
 
-    async def detach(self, what: Attachment) -> None:
+    async def detach(self, what: DriverPlug) -> None:
         """The cable is deleted, its route with it."""
         self.attached.pop(what.container, None)
         await self.sh(f"ip link delete {port_name(what.container)} 2>/dev/null || true")

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, cast
 
 import msgspec
 
-from lab.contracts.driver import WORDS, Attachment, DriverFault, Hello, Peer, Place, Status
+from lab.contracts.driver import WORDS, DriverFault, DriverHello, DriverPeer, DriverPlace, DriverPlug, DriverStatus
 from lab.contracts.lab import Conversing, Host, LineReader
 from lab.errors import LabError
 from lab.named_file import read_named
@@ -40,7 +40,7 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}/[0-9]{1,3}")
 class LineDriver:
     """See `lab.contracts.driver.Driver`."""
 
-    def __init__(self, host: Host, place: Place, command: Sequence[str]) -> None:
+    def __init__(self, host: Host, place: DriverPlace, command: Sequence[str]) -> None:
         self._host = host
         self._place = place
         self._command = list(command)
@@ -52,22 +52,22 @@ class LineDriver:
         self._spoiled = ""
         """Why this program gets no more requests."""
 
-    async def hello(self) -> Hello:
+    async def hello(self) -> DriverHello:
         """Starts the program, unless it runs; a power cut or a fault has ended it."""
         if self._spoiled or self._talk is None or self._talk[0].at_eof():
             await self.close()
             self._spoiled = ""
-        return cast(Hello, await self._ask("hello", **msgspec.to_builtins(self._place)))
+        return cast(DriverHello, await self._ask("hello", **msgspec.to_builtins(self._place)))
 
     async def launch(self) -> None:
         """See `Driver`."""
         await self._ask("launch")
 
-    async def connect(self, peers: Sequence[Peer]) -> None:
+    async def connect(self, peers: Sequence[DriverPeer]) -> None:
         """See `Driver`."""
         await self._ask("connect", peers=[msgspec.to_builtins(peer) for peer in peers])
 
-    async def attach(self, what: Attachment) -> str:
+    async def attach(self, what: DriverPlug) -> str:
         """See `Driver`."""
         answer = await self._ask("attach", **msgspec.to_builtins(what))
         address = answer.get("address", what.address)
@@ -75,13 +75,13 @@ class LineDriver:
             self._spoil(f"answered `attach` with the address {_shown(address)}, expected one as 10.32.0.1/12")
         return address
 
-    async def detach(self, what: Attachment) -> None:
+    async def detach(self, what: DriverPlug) -> None:
         """See `Driver`."""
         await self._ask("detach", **msgspec.to_builtins(what))
 
-    async def status(self) -> Status:
+    async def status(self) -> DriverStatus:
         """See `Driver`."""
-        return cast(Status, await self._ask("status"))
+        return cast(DriverStatus, await self._ask("status"))
 
     async def stop(self) -> None:
         """See `Driver`."""

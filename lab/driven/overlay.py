@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from lab.contracts.driver import Attachment, Driver, DriverFactory, DriverFault, Hello, Peer, Place
+from lab.contracts.driver import Driver, DriverFactory, DriverFault, DriverHello, DriverPeer, DriverPlace, DriverPlug
 from lab.contracts.lab import Lab
 from lab.contracts.overlay import together
 from lab.errors import LabError
@@ -46,7 +46,7 @@ class DrivenOverlay:
         self._make = make
         self._subnet = subnet
         self._drivers: dict[str, Driver] = {}
-        self._hellos: dict[str, Hello] = {}
+        self._hellos: dict[str, DriverHello] = {}
         self._options: dict[str, Options] = {}
         self._groups: list[dict[str, None]] = []
         """Hosts that connections join, for overlays whose peers are told of all others."""
@@ -57,7 +57,7 @@ class DrivenOverlay:
         """Prefix, or "" for the whole range -> the number of the address to give out next."""
 
     @property
-    def hello(self) -> Hello | None:
+    def hello(self) -> DriverHello | None:
         """What the first driver has said of its overlay; None before the first launch."""
         return next(iter(self._hellos.values()), None)
 
@@ -124,7 +124,7 @@ class DrivenOverlay:
         engine = HostEngine(self._lab.hosts[replica.host])
         if address is not None and replica.host in self._drivers:
             await self._driver(replica.host).detach(
-                Attachment(container=replica.name, pid=await self._pid(replica), address=str(address))
+                DriverPlug(container=replica.name, pid=await self._pid(replica), address=str(address))
             )
         await engine.remove(replica.name)
 
@@ -175,7 +175,7 @@ class DrivenOverlay:
             raise LabError(f"the overlay {self.kind} was not launched on {host}")
         return self._drivers[host]
 
-    def _said(self, host: str) -> Hello:
+    def _said(self, host: str) -> DriverHello:
         if host not in self._hellos:
             raise LabError(f"the overlay {self.kind} was not launched on {host}")
         return self._hellos[host]
@@ -186,7 +186,7 @@ class DrivenOverlay:
             hosts = {other: self._lab.hosts[other].address for other in self._lab.hosts}
             self._drivers[name] = self._make(
                 host,
-                Place(
+                DriverPlace(
                     host=name,
                     address=host.address,
                     hosts=hosts,
@@ -222,7 +222,7 @@ class DrivenOverlay:
             near = {end for edge in edges for end in edge if name in edge}
             others = [other for other in others if other in near]
         peers = [
-            Peer(
+            DriverPeer(
                 name=other,
                 address=self._lab.hosts[other].address,
                 prefix=self._prefix_of(other),
@@ -234,7 +234,7 @@ class DrivenOverlay:
         await self._driver(name).connect(peers)
 
     async def _attach(self, replica: Replica, address: str) -> None:
-        what = Attachment(container=replica.name, pid=await self._pid(replica), address=address)
+        what = DriverPlug(container=replica.name, pid=await self._pid(replica), address=address)
         answer = await self._driver(replica.host).attach(what)
         try:
             self._addresses[replica.name] = ipaddress.ip_interface(answer)

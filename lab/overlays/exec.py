@@ -6,7 +6,7 @@
 import shlex
 from collections.abc import Iterator
 
-from lab.contracts.driver import Driver, DriverFactory, Place
+from lab.contracts.driver import Driver, DriverFactory, DriverPlace
 from lab.contracts.lab import Host
 from lab.driven.kind import driven
 from lab.driven.lines import LineDriver
@@ -20,7 +20,7 @@ COMMAND = "command"
 def _making(scenario: Resolved) -> DriverFactory:
     command = shlex.split(str(scenario.options[COMMAND]))
 
-    def make(host: Host, place: Place) -> Driver:
+    def make(host: Host, place: DriverPlace) -> Driver:
         return LineDriver(host, place, command)
 
     return make

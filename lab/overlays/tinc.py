@@ -7,7 +7,7 @@ possible, ciphers of the release. A peer dials those that it is told of and lear
 from collections.abc import Sequence
 from typing import ClassVar
 
-from lab.contracts.driver import Hello, Peer, Status
+from lab.contracts.driver import DriverHello, DriverPeer, DriverStatus
 from lab.driven.kind import driven
 from lab.driven.kit import BridgeDriver
 
@@ -21,7 +21,7 @@ class TincDriver(BridgeDriver):
     mtu: ClassVar[int] = 1400
     """tinc finds a path's MTU by itself; this leaves room for its header and Ethernet's."""
 
-    async def hello(self) -> Hello:
+    async def hello(self) -> DriverHello:
         """Makes the host's keys at the first time."""
         config = self._config
         version = await self.sh("tincd --version | head -n 1 | cut -d' ' -f1-3")
@@ -33,7 +33,7 @@ class TincDriver(BridgeDriver):
             f"tincd -c {config} -K2048 </dev/null >/dev/null 2>&1"
         )
         card = await self.sh(f"cat {config}/hosts/{self._name(self.place.host)}")
-        return Hello(
+        return DriverHello(
             name="tinc",
             version=version.strip(),
             addresses="chosen",
@@ -53,7 +53,7 @@ class TincDriver(BridgeDriver):
             "for i in $(seq 100); do ip link show tinc0 >/dev/null 2>&1 && exit 0; sleep 0.05; done; exit 1"
         )
 
-    async def connect(self, peers: Sequence[Peer]) -> None:
+    async def connect(self, peers: Sequence[DriverPeer]) -> None:
         """Their keys and addresses, and whom to dial; a running tincd reads them again."""
         names = [self._name(peer.name) for peer in peers]
         for name, peer in zip(names, peers, strict=True):
@@ -61,7 +61,7 @@ class TincDriver(BridgeDriver):
         await self.put(f"{self._config}/tinc.conf", self._conf() + "".join(f"ConnectTo = {name}\n" for name in names))
         await self.sh(f"tincd -c {self._config} --pidfile={self.place.directory}/pid -kHUP")
 
-    async def status(self) -> Status:
+    async def status(self) -> DriverStatus:
         """Whether it runs; tinc 1.0 tells its peers to its log only."""
         return await super().status()
 

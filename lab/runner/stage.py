@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from lab.contracts.fault import Fault, Restartable
 from lab.contracts.lab import Lab
-from lab.contracts.overlay import Closable
+from lab.contracts.overlay import ClosableOverlay
 from lab.contracts.plan import Action
 from lab.errors import Exhausted, LabError
 from lab.kinds.verbs import Verb
@@ -103,7 +103,7 @@ class Stage:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.probing.stop()
         await self.captures.close("the run was ended before its time")
-        if isinstance(self.overlay, Closable):
+        if isinstance(self.overlay, ClosableOverlay):
             await self.overlay.close()
 
     # History

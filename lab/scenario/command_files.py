@@ -1,6 +1,6 @@
 """Programs that a scenario's overlay names by a path: looked for in the scenario's folder.
 
-Owns where they are looked for and what is wrong with them. Which options are command lines is said by the overlay's kind.
+Owns where they are looked for and what is wrong with them. The overlay's kind says which options are command lines.
 """
 
 import shlex

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from programs_here import ProgramsHere
 
-from lab.contracts.driver import Attachment, DriverFault, Hello, Peer, Place, Status
+from lab.contracts.driver import DriverFault, DriverHello, DriverPeer, DriverPlace, DriverPlug, DriverStatus
 from lab.driven import lines
 from lab.driven.lines import LineDriver
 
@@ -28,11 +28,11 @@ for line in sys.stdin:
     }.get(asked["op"], {})
     print(json.dumps({"id": asked["id"], "ok": True, **more}), flush=True)
 """
-THERE = Attachment(container="web", pid=7, address="10.0.0.2/24")
+THERE = DriverPlug(container="web", pid=7, address="10.0.0.2/24")
 
 
 def driver(folder: Path, program: str) -> LineDriver:
-    place = Place(
+    place = DriverPlace(
         host="a",
         address="192.0.2.1",
         hosts={"a": "192.0.2.1", "b": "192.0.2.2"},
@@ -56,12 +56,14 @@ def played(folder: Path, program: str, work: Callable[[LineDriver], Awaitable[An
 
 def test_every_word_is_asked_and_answered(tmp_path: Path) -> None:
     async def work(made: LineDriver) -> None:
-        assert await made.hello() == Hello(name="good", version="1", addresses="own", carries="packets", card="key")
+        assert await made.hello() == DriverHello(
+            name="good", version="1", addresses="own", carries="packets", card="key"
+        )
         await made.launch()
-        await made.connect([Peer(name="b", address="192.0.2.2", prefix="10.0.1.0/24", card="other")])
+        await made.connect([DriverPeer(name="b", address="192.0.2.2", prefix="10.0.1.0/24", card="other")])
         assert await made.attach(THERE) == "10.0.0.9/24"
         await made.detach(THERE)
-        assert await made.status() == Status(running=True, peers=("b",))
+        assert await made.status() == DriverStatus(running=True, peers=("b",))
         asked = json.loads(await made.logs())
         assert (asked["op"], asked["id"]) == ("logs", 7)
         await made.stop()
