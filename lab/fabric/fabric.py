@@ -5,26 +5,22 @@ Owns the bridges, the ports, the one nft table and the relay; runs `ip`, `bridge
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from lab.errors import Exhausted, LabError, no_room
 from lab.fabric import mechanisms, plan, rules, steering
 from lab.fabric.impairments import Impairments
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.fabric.relay.process import Relay, RelayLauncher
+from lab.fabric.routed import RoutedPlan
+from lab.fabric.router_namespaces import RoutedNamespaces, Tool
 from lab.links import Link
 from lab.links.changes import LinkChange
+from lab.links.topology import EdgeChange
 
 _NAMED = 4
 """Links that a complaint names."""
-
-
-class Tool(Protocol):
-    """Runs a tool in the fabric's network namespace, as `run` does in the process's own."""
-
-    def __call__(self, *argv: str, text: str = "", check: bool = True) -> Awaitable[str]: ...
 
 
 class Fabric:
@@ -39,8 +35,10 @@ class Fabric:
         tool: Tool | None = None,
         relay: RelayLauncher | None = None,
         seed: int = 0,
+        routed: RoutedPlan | None = None,
     ) -> None:
-        self.underlay = underlay
+        self._routed = RoutedNamespaces(routed, tool or run) if routed is not None else None
+        self.underlay = underlay = underlay if routed is None else routed.underlay
         self._tool = tool or run
         self._launcher = relay
         self._relay: Relay | None = None
@@ -51,6 +49,8 @@ class Fabric:
         self._dark: frozenset[str] = frozenset()
         """Ports that are down, so that the host at the other end sees no carrier."""
         self._cut: frozenset[tuple[str, str]] = frozenset()
+        self._asked: frozenset[tuple[str, str]] = frozenset()
+        """What of this the lab wants cut, apart from cables that are down."""
         self._standing: set[str] = set()
         """Ports that are there."""
         self._cutting = asyncio.Lock()
@@ -64,7 +64,9 @@ class Fabric:
         networks = plan.bridge_commands(self.underlay.networks) + plan.router_commands(self.underlay)
         await asyncio.gather(
             self._tool("ip", "-batch", "-", text="link set lo up\n" + networks),
-            self._tool("nft", "-f", "-", text=rules.base_rules(self.links.bridge_rules())),
+            self._tool(
+                "nft", "-f", "-", text=rules.base_rules(self.links.bridge_rules(), senders=self._routed is not None)
+            ),
         )
         if self.underlay.routers:
             text = rules.router_rules(self.underlay, self.links.router_rules())
@@ -77,6 +79,8 @@ class Fabric:
             for name, value in settings.items():
                 await self._tool("sh", "-c", f"echo {value} > /proc/sys/net/{name}")
         await self._relay_these(self.links.relayed())
+        if self._routed is not None:
+            await self._routed.build(self)
 
     async def plug(self, hosts: Sequence[tuple[str, int]]) -> None:
         """Lay the cables of these (host, pid of a process in its network namespace)."""
@@ -105,11 +109,19 @@ class Fabric:
         wire = self.links.wire_ports()
         impaired = [one.name for one in self.interfaces[host] if host in self._limited or one.port in wire]
         commands = plan.host_commands(host, self.interfaces, impaired=impaired)
+        if self._routed is not None:
+            return commands + self._routed.routes_of(host)
         return commands + plan.route_commands(self.underlay, host)
+
+    async def set_cable(self, key: int, change: EdgeChange | None) -> None:
+        """See `lab.contracts.lab.Cabled`."""
+        assert self._routed is not None
+        await self._routed.change(self, key, change)
 
     async def set_cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver); one transaction of the kernel."""
-        ordered = sorted(pairs)
+        self._asked = frozenset(pairs)
+        ordered = sorted(self._asked if self._routed is None else self._asked | self._routed.cut)
         ports = [ports for pair in ordered for ports in plan.ports_between(self.interfaces, *pair)]
         routed = None
         if self.underlay.routers:
@@ -120,15 +132,34 @@ class Fabric:
                 for other in self.interfaces[receiver]
             ]
         async with self._cutting:
-            await self._tool("nft", "-f", "-", text=rules.cut_rules(ports, routed))
+            text = rules.cut_rules(ports, routed)
+            if self._routed is not None:
+                text += rules.cut_senders(self._from_senders(ordered))
+            await self._tool("nft", "-f", "-", text=text)
             self._cut = frozenset(ordered)
             if (relay := self._running) is not None:  # what is under way there was in time for rules
                 await relay.order(cut=tuple(ordered))
 
+    def _from_senders(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
+        """Of pairs that share no network, what tells packets at the receiver's port."""
+        return [
+            rules.from_sender(source.address, target.port)
+            for sender, receiver in pairs
+            if not list(plan.ports_between(self.interfaces, sender, receiver))
+            for source in self.interfaces[sender]
+            for target in self.interfaces[receiver]
+        ]
+
+    async def cut_again(self) -> None:
+        """Cut what was asked for last, and what the topology cuts now."""
+        await self.set_cut(self._asked)
+
     async def set_unplugged(self, plugs: Container[tuple[str, str]]) -> None:
         """Leave exactly these (host, network) without a carrier; a host that boots finds its own so."""
         everything = [(host, one) for host, interfaces in self.interfaces.items() for one in interfaces]
-        dark = frozenset(one.port for host, one in everything if (host, one.network) in plugs)
+        dark = frozenset(
+            one.port for host, one in everything if (host, self.underlay.aliases.get(one.network, one.network)) in plugs
+        )
         changed = sorted(dark ^ self._dark)
         self._dark = dark
         text = "".join(f"link set {port} {'down' if port in dark else 'up'}\n" for port in changed)
@@ -147,6 +178,8 @@ class Fabric:
             found.append(([one.port for one in places], protocol, port, mtu))
             routed.append(([one.address for one in places], protocol, port, mtu))
         text = rules.obstacle_rules(found, routed if self.underlay.routers else None)
+        if self._routed is not None:
+            text += rules.obstacles_by_sender(zip(found, routed, strict=True))
         async with self._cutting:
             await self._tool("nft", "-f", "-", text=text)
 
@@ -276,7 +309,9 @@ class Fabric:
         raise await asyncio.shield(self._relay.died)
 
     async def close(self) -> None:
-        """End the relay."""
+        """End the relay, and the routers."""
+        if self._routed is not None:
+            await self._routed.close()
         if self._relay is not None:
             await self._relay.close()
 

@@ -88,7 +88,8 @@ class Impairments:
             ((source.address, target.address), target.port)
             for source in sources
             for target in targets
-            if rules.family_of(source.address) == rules.family_of(target.address) and self._underlay.routers
+            if rules.family_of(source.address) == rules.family_of(target.address)
+            and (self._underlay.routers or self._underlay.aliases)
         ]
 
     # What holds now
@@ -132,7 +133,26 @@ class Impairments:
             *rules.link_drops(rules.FABRIC.match, drops),
             *rules.class_rules(classes),
             *steering.mark_ports(marks),
+            *self._sender_rules(),
         ]
+
+    def _sender_rules(self) -> list[str]:
+        """The same between hosts of different nodes of a topology: where packets of a sender leave for the receiver."""
+        if not self._underlay.aliases:
+            return []
+        far = [pair for pair in self._links if not self._ports[pair]]
+        drops = [
+            (self._links[pair], [rules.from_sender(ends[0], port) for ends, port in self._ends(pair)])
+            for pair in far
+            if self._drops(pair)
+        ]
+        marks = {
+            rules.from_sender(ends[0], port): way.mark
+            for pair in far
+            if self._by[pair] is Mechanism.RELAY
+            for (ends, port), way in zip(self._ends(pair), self._ways[pair], strict=False)
+        }
+        return [*rules.link_drops(rules.SENDERS, drops), *steering.mark_elements(rules.SENDERS, marks)]
 
     def router_rules(self) -> list[str]:
         """What links do to packets that go over routers."""

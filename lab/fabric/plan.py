@@ -53,6 +53,9 @@ class Underlay:
     """Name -> (network, address) of each interface."""
     links: Links = field(default_factory=Links)
     routers: Sequence[FabricRouter] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Network -> what it is called by those who ask, where that is not its name: the networks of a topology's nodes are
+    parts of one. Then hosts of different ones are told by the port of exit and the sender's address."""
 
     @property
     def bridges(self) -> dict[str, str]:

@@ -24,6 +24,8 @@ _SCALE = 1_000_000_000
 """Loss is drawn as an integer below this."""
 
 Ports = Iterable[tuple[str, str]]
+Obstruction = tuple[Sequence[str], str, int, int]
+"""Ports or addresses of hosts, a protocol (or empty) and its port (0: all) that is dropped, an MTU (0: none)."""
 
 
 class HookPoint(NamedTuple):
@@ -38,12 +40,27 @@ class HookPoint(NamedTuple):
     """What of a packet is looked up in such a set."""
 
 
+CUT_SENDERS = "cutfrom"
+SENDERS = "oifname . ip saddr"
+"""By what packets between hosts of different nodes of a topology are told, where they leave for the receiver."""
 FABRIC = HookPoint("bridge lab", "forward", "forward priority -200", "ifname . ifname", "iifname . oifname")
 
 
-def base_rules(lines: Iterable[str]) -> str:
-    """The whole table of a lab with nothing cut, as one `nft -f` transaction. `lines`: what links do at first."""
-    return table(FABRIC, lines)
+def base_rules(lines: Iterable[str], *, senders: bool = False) -> str:
+    """The whole table of a lab with nothing cut, as one `nft -f` transaction. `lines`: what links do at first.
+    `senders`: of a topology."""
+    text = table(FABRIC, lines)
+    if not senders:
+        return text
+    return text.replace(
+        f"  set {CUT} {{",
+        f"  set {CUT_SENDERS} {{ type ifname . ipv4_addr; }}\n  set {CUT} {{",
+    ).replace(f"    jump {LINKS}\n", f"    {SENDERS} @{CUT_SENDERS} counter drop\n    jump {LINKS}\n", 1)
+
+
+def from_sender(address: str, port: str) -> str:
+    """What `SENDERS` looks up of packets from an address that leave by a port."""
+    return f'"{port}" . {address}'
 
 
 def table(place: HookPoint, lines: Iterable[str]) -> str:
@@ -183,6 +200,11 @@ def cut_rules(pairs: Ports, at_routers: Ports | None = None) -> str:
     return text
 
 
+def cut_senders(elements: Iterable[str]) -> str:
+    """Cut exactly these (port of exit, address of the sender), as part of a transaction."""
+    return _replace(f"{FABRIC.table} {CUT_SENDERS}", elements)
+
+
 def replace_cut(place: HookPoint, elements: Iterable[str]) -> str:
     """Cut exactly these, as one `nft -f` transaction."""
     return _replace(f"{place.table} {CUT}", elements)
@@ -210,6 +232,17 @@ def obstacle_rules(
                 ways += [(f"{family} saddr {names} {family} daddr {names}", protocol, port, mtu)] if own else []
         text += replace_obstacles(ROUTERS, ways)
     return text
+
+
+def obstacles_by_sender(obstacles: Iterable[tuple[Obstruction, Obstruction]]) -> str:
+    """More rules behind those of `obstacle_rules`: the same where hosts of a topology's nodes are told by the port of
+    exit and the sender's address. Of each: with the hosts' ports, and with their addresses."""
+    lines = []
+    for (ports, protocol, port, mtu), (addresses, *_) in obstacles:
+        names = "{ " + ", ".join(f'"{name}"' for name in ports) + " }"
+        whose = f"oifname {names} ip saddr {{ {', '.join(addresses)} }}"
+        lines.append(f"add rule {FABRIC.table} {OBSTACLES} {whose} {_dropped(protocol, port, mtu)}\n")
+    return "".join(lines)
 
 
 def replace_obstacles(table: str, obstacles: Iterable[tuple[str, str, int, int]]) -> str:

@@ -8,7 +8,7 @@ when the relay is not there, nothing passes.
 
 from collections.abc import Mapping
 
-__all__ = ["PROGRAM", "SINK", "mark_addresses", "mark_ports", "sink_commands", "steer_commands"]
+__all__ = ["PROGRAM", "SINK", "mark_addresses", "mark_elements", "mark_ports", "sink_commands", "steer_commands"]
 
 SINK = "relay0"
 PROGRAM = "4,32 0 0 4294963220,21 0 1 0,6 0 0 0,6 0 0 4294967295"
@@ -36,8 +36,15 @@ def mark_ports(marks: Mapping[tuple[str, str], int]) -> list[str]:
     """nft rules for the bridge: (port of entry, port of exit) -> mark."""
     if not marks:
         return []
-    elements = ", ".join(f'"{entry}" . "{exit_}" : {mark}' for (entry, exit_), mark in marks.items())
-    return [f"meta mark set iifname . oifname map {{ {elements} }}"]
+    return mark_elements("iifname . oifname", {f'"{one}" . "{other}"': mark for (one, other), mark in marks.items()})
+
+
+def mark_elements(match: str, marks: Mapping[str, int]) -> list[str]:
+    """nft rules: what `match` finds of a packet -> mark."""
+    if not marks:
+        return []
+    elements = ", ".join(f"{element} : {mark}" for element, mark in marks.items())
+    return [f"meta mark set {match} map {{ {elements} }}"]
 
 
 def mark_addresses(marks: Mapping[tuple[str, str], int]) -> list[str]:

@@ -33,6 +33,6 @@ REAL: Mapping[str, str] = {
     "repeat": "the same seed; the history differs in its times",
 }
 REAL_LACKS: Mapping[str, str] = {
-    "topology": "routers and cables are not built around hosts of the {} backend so far; use sim",
+    "topology": "routers and cables are not built around hosts of the {} backend so far; use netns or sim",
     "machine": "real hosts take the time that they take; it is for sim, leave it out here",
 }

@@ -10,7 +10,7 @@ __all__ = ["KIND"]
 
 
 _LACKS: Mapping[str, str] = {
-    **REAL_LACKS,
+    **{ability: why for ability, why in REAL_LACKS.items() if ability != "topology"},
     "live-restore": "containers of the {} backend end with their engine, which holds their output; leave "
     "`live_restore` out, or use dind or sim",
 }
@@ -30,7 +30,8 @@ KIND = BackendKind(
         **{ability: how for ability, how in REAL.items() if ability not in _LACKS},
         "engine": "yes: `SIGKILL` or `SIGTERM` to the lab's own engine",
         "full": "yes, for all that is on it",
-        "join": "yes",
+        "topology": "a namespace for each router, a route to each host; cables as links; IPv4 only",
+        "join": "yes; not into a topology",
         "foreign-probes": "yes",
         "images": "`ksahnine/dummy-http`, `tutum/curl`",
     },

@@ -24,9 +24,13 @@ from lab.backends.real.process_images import foreign_images
 from lab.backends.real.small_disk import MOST, SmallDisk
 from lab.errors import LabError
 from lab.fabric.fabric import Fabric
+from lab.fabric.mechanisms import lacks
 from lab.fabric.relay.process import LINE, RelayLauncher
+from lab.fabric.routed import RoutedPlan, refusal
+from lab.links.topology import EdgeChange
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.resolve import Resolved
+from lab.this_machine import free_memory
 from overlay.runtime.disturbance import VARIABLE
 
 
@@ -70,6 +74,8 @@ class NetnsLab(FabricLab[NetnsHost]):
 
     async def join(self, scenario: Resolved, name: str) -> None:
         """See `lab.contracts.lab.Joinable`. What fails leaves no host; its place in the fabric stays empty."""
+        if scenario.topology is not None:
+            raise LabError("a lab with a topology takes no further hosts so far")
         spec = scenario.hosts[name]
         commands = self._cables.join(
             name, [(place.network, str(ip_address(place.address))) for place in spec.interfaces]
@@ -83,6 +89,10 @@ class NetnsLab(FabricLab[NetnsHost]):
         self.hosts = {**self.hosts, name: host}
         await asyncio.gather(*(self._tell(other, text) for other, text in commands.items()))
         await self.tell_names()
+
+    async def set_cable(self, key: int, change: EdgeChange | None) -> None:
+        """See `lab.contracts.lab.Cabled`."""
+        await self._cables.set_cable(key, change)
 
     async def end(self) -> None:
         """End all hosts. The rest goes with the supervisor, when the runner returns."""
@@ -107,7 +117,21 @@ class NetnsBackend:
 
     def refuse(self, scenario: Resolved) -> list[str]:
         """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
-        return [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
+        reasons = [*refusals(scenario, self.name), *foreign_images(scenario, "host made of namespaces")]
+        if (topology := scenario.topology) is not None:
+            addresses = [spec.address for spec in scenario.hosts.values()]
+            if why := refusal(topology, addresses, free_memory()):
+                reasons.append(f"underlay.topology: {why}")
+            for edge in topology.edges:
+                if why := lacks(edge.link, routed=False):
+                    reasons.append(f"underlay.topology: the cable {edge.sender} -> {edge.receiver}: {why}")
+                    break
+            reasons += [
+                f"timeline[{index}].address: routes of a topology's routers do not follow addresses so far; use sim"
+                for index, step in enumerate(scenario.timeline)
+                if step.verb == "address"
+            ]
+        return reasons
 
     async def watch(self, lab: FabricLab[Any], scenario: Resolved) -> None:
         """See `lab.runner.runner`: in parallel with the timeline, for as long as the lab is up."""
@@ -120,7 +144,9 @@ class NetnsBackend:
         if reasons := self.refuse(scenario):
             raise LabError("\n".join(reasons))
         spawner = Spawner(inside.zygote)
-        fabric = Fabric(underlay_of(scenario), relay=relay_launcher(spawner), seed=scenario.seed)
+        underlay = underlay_of(scenario)
+        routed = RoutedPlan(scenario.topology, underlay) if scenario.topology is not None else None
+        fabric = Fabric(underlay, relay=relay_launcher(spawner), seed=scenario.seed, routed=routed)
 
         def made(now: Resolved, name: str) -> NetnsHost:
             index = list(now.hosts).index(name)
