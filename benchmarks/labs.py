@@ -25,7 +25,7 @@ def scenario(text: str, name: str) -> Resolved:
 
 
 def hosts_yaml(number: int) -> str:
-    """The underlay part of a scenario: so many hosts on one network, every peer dialling every other."""
+    """The underlay part of a scenario: hosts on one network, and every peer dials every other."""
     return f"underlay:\n  generate: {{kind: full_mesh, hosts: {number}}}\n"
 
 

@@ -86,7 +86,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     ] = 50 * _MS
     announce_delay_max: Annotated[int, a_time(_MS, "longest such delay")] = 400 * _MS
     announce_latest: Annotated[
-        int, a_count(1, 1000, "digests are announced so many delays after the first change at the latest")
+        int, a_count(1, 1000, "digests are announced at most this many delays after the first change")
     ] = 4
     announce_pause: Annotated[int, a_time(0, "announcements that follow within this time double the delay")] = SECOND
     announce_fanout: Annotated[int, a_count(1, 10_000, "lazy neighbours that an announcement goes to")] = 3
@@ -102,7 +102,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
             0, "after a graft the tree is taken for broken for so long: announcements go to all who may lack the news"
         ),
     ] = SECOND
-    graft_patience: Annotated[int, a_count(1, 1000, "own changes excuse a difference for so many delays")] = 6
+    graft_patience: Annotated[int, a_count(1, 1000, "own changes excuse a difference for this many delays")] = 6
     want_pause: Annotated[int, a_time(0, "before the same difference is asked for again")] = 500 * _MS
     prune_pause: Annotated[int, a_time(0, "between two prunes of one neighbour")] = SECOND
     prune_grace: Annotated[int, a_time(0, "so long after an answer news are its echo and no sign of a second path")] = (
@@ -111,7 +111,9 @@ class Tuning(Struct, frozen=True, kw_only=True):
     flush_gap_max: Annotated[
         int, a_time(_MS, "longest gap between two flushes; it doubles from flush-delay on while news keep coming")
     ] = 64 * _MS
-    flush_pause: Annotated[int, a_count(1, 10_000, "after so many gaps of quiet the gap begins again")] = 8
+    flush_pause: Annotated[
+        int, a_count(1, 10_000, "after this many quiet gaps the gap starts again at its minimum")
+    ] = 8
     reissue_pause: Annotated[int, a_time(_MS, "between two reissues of own entries that others deny; doubles")] = SECOND
     reissue_pause_max: Annotated[int, a_time(_MS, "longest such pause")] = 60 * SECOND
     ipam_patience: Annotated[int, a_time(10 * _MS, "a request for an address fails after so long")] = 5 * SECOND

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _write(pcapng.section("overlay-lab", str(refused)))
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever has read it is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # its reader is gone
         return 0
 
 

@@ -90,7 +90,7 @@ class ExpectedState:
         self._services: dict[str, Any] = {}
         self._domain = domain_of({})
         self._named: dict[str, list[str]] = {}
-        """DNS name -> the services that it stands for."""
+        """DNS name -> the services that it names."""
         self._plans: list[dict[str, Any]] = [{}]
         self._group_of: dict[str, int] = {}
 
@@ -120,7 +120,7 @@ class ExpectedState:
         return [host for host in group if host in self.launched and host not in self.gone]
 
     def owners(self, name: str) -> list[str]:
-        """Running replicas that a DNS name stands for: `files.weave.local` -> files, files-1, files-2 …"""
+        """Running replicas that a DNS name names: `files.weave.local` -> files, files-1, files-2 …"""
         if name not in self._named:
             full = full_name(name, self._domain).lower()
             known = self._services or {self._service_of(replica): {} for replica in self.replicas}

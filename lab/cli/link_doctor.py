@@ -52,7 +52,7 @@ def examine_links(*, as_json: bool) -> int:
         "queues of the kernel, or the lab's relay. Rates count IP packets (1028 bytes here)."
     )
     if over := sum(one.overruns for one in found):
-        click.echo(f"The relay had no room for {over} packets: this machine is too slow or too busy for so many.")
+        click.echo(f"The relay had no room for {over} packets: this machine is too slow or too busy.")
     return 0
 
 

@@ -220,7 +220,7 @@ def _type(field: Any) -> Any:
 
 
 def _number(value: str) -> Any:
-    """A number, or a word that stands for one: whether it may is the lab's to say."""
+    """A number, or a word in place of one: the lab says whether it accepts it."""
     for kind in (int, float):
         try:
             return kind(value)

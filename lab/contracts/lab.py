@@ -32,7 +32,7 @@ KILLED_BY_TIMEOUT = 124
 
 
 def overdue(timeout: float, out: str = "", err: str = "") -> CommandResult:
-    """How a command ended that was killed after so many seconds."""
+    """How a command ended that was killed after its timeout."""
     return CommandResult(KILLED_BY_TIMEOUT, out, f"{err}killed: not done after {timeout:g} s\n")
 
 
@@ -131,12 +131,12 @@ class Adjustable(Protocol):
     """A host whose devices can be disturbed; what `slow_disk` and `clock` steps need, for backends that offer them."""
 
     async def set_disk(self, *, latency: int, full: bool, torn: bool = False) -> None:
-        """From now on a synced write takes so many nanoseconds, or waits until there is room; with `torn` what is
+        """From now on a synced write takes `latency` ns, or waits until there is room; with `torn` what is
         written from now on is torn when the power is cut."""
         ...
 
     async def set_clock(self, *, offset: int | None, drift: int) -> None:
-        """From now on the clock is so many nanoseconds ahead (None: as it is) and drifts, in parts per billion."""
+        """From now on the clock is `offset` ns ahead (None: as it is) and drifts, in parts per billion."""
         ...
 
 

@@ -169,7 +169,7 @@ class SimulatedTry(Protocol):
         ...
 
     def connect(self, there: int = 0, back: int = 0, *, serving: int = 0) -> None:
-        """A TCP connection to the probe's port, a request and its answer, which takes so many nanoseconds to make."""
+        """A TCP connection to the probe's port, a request and its answer, which takes `serving` ns to make."""
         ...
 
     def resolve(self) -> None:

@@ -289,7 +289,7 @@ _KEYS = [name for part in (Experiment, Range, Sobol, Seeds, Hypothesis) for name
 
 
 def _typed(value: Any) -> Any:
-    """The plain form with every number as the text that stands for it."""
+    """The plain form with every number as it is written."""
     if isinstance(value, Written):
         return value.text
     if isinstance(value, Mapping):

@@ -58,7 +58,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def planned_for(file: ExperimentFile, design: Design, folder: Path, seeds: int) -> SweepPlan:
-    """The sweep of so many seeds. Raises `LabError` for factors that the scenario does not have, in words of the
+    """The sweep of these seeds. Raises `LabError` for factors that the scenario does not have, in words of the
     experiment file."""
     experiment = file.experiment
     first = experiment.seeds.first

@@ -86,7 +86,7 @@ class Figure(Told, frozen=True, kw_only=True):
 
 
 def canvas(width: float, height: float) -> Canvas:
-    """A figure of so many inches; use inside `mpl.rc_context(RC)` only (see `render`)."""
+    """A figure of this size in inches; use inside `mpl.rc_context(RC)` only (see `render`)."""
     figure = Canvas(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

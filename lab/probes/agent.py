@@ -7,7 +7,7 @@ since it walks through the containers' network namespaces.
 
 The schedule is fixed: try k of a probe is due at its phase + k * every, whatever became of the tries before, and
 each try ends in exactly one sample, by its timeout at the latest. Tries overlap when the timeout is longer than the
-interval. A try that could not be started in time (the machine was stalled, or cannot run so many) ends as
+interval. A try that could not be started in time (the machine was stalled, or has too many tries to run) ends as
 `error="late"`: it says nothing about the network. (In an open loop it is sent all the same: `lab.probes.kinds.load`.)
 How late a try may start is short of its timeout, so that a machine that cannot run all of its probes runs some well,
 and not all of them too late; and the longer for a probe that was passed over, so that each has its turn. A machine that

@@ -1,7 +1,7 @@
 """What a link does to numbered datagrams, measured from both ends: for `lab doctor --links` and the benchmarks.
 
-    python -m lab.probes.one_way receive PORT SECONDS       prints a JSON line once nothing came for so many seconds
-    python -m lab.probes.one_way send SIZE RATE COUNT PORT ADDRESS...   so many a second, to these in turn
+    python -m lab.probes.one_way receive PORT SECONDS       prints a JSON line once nothing came for SECONDS
+    python -m lab.probes.one_way send SIZE RATE COUNT PORT ADDRESS...   RATE a second, to these in turn
 
 Both ends must be on one machine, because they compare its clock. Arrival is the kernel's time stamp, so that a receiver
 which is not scheduled for a while measures nothing of itself. Owns the form of the datagrams and the arithmetic.
@@ -70,7 +70,7 @@ class NumberedFlow:
 
 
 def receive(port: int, quiet: float) -> dict[str, dict[str, Any]]:
-    """What comes at a port until nothing came for so many seconds: address of the sender -> in numbers."""
+    """What comes at a port until nothing came for `quiet` seconds: address of the sender -> in numbers."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
         for option in (_RCVBUFFORCE, socket.SO_RCVBUF):
             with contextlib.suppress(PermissionError):
@@ -90,7 +90,7 @@ def receive(port: int, quiet: float) -> dict[str, dict[str, Any]]:
 
 
 def send(size: int, rate: float, count: int, port: int, addresses: Sequence[str]) -> None:
-    """Send so many datagrams to each address, `rate` a second to all of them together; never one before its time."""
+    """Send `count` datagrams to each address, `rate` a second to all of them together; never one before its time."""
     found = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     targets = [(address, port) for address in addresses]
     padding = bytes(max(size - _HEAD.size, 0))

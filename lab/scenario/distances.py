@@ -52,5 +52,5 @@ def great_circle(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 
 def delay_of_length(km: float) -> str:
-    """What so many kilometres of fibre take, as a scenario writes it: whole microseconds."""
+    """The delay of this length of fibre, as a scenario writes it: whole microseconds."""
     return f"{round(km / FIBRE * 1_000_000)}us"

@@ -1,4 +1,4 @@
-"""A session in a running lab as a scenario with its times: what was done by hand, when, and by whom. Pure.
+"""A session in a running lab as a scenario with its times: what was done by hand, when, and who did it. Pure.
 
 Owns which steps of a session a scenario keeps, their order and their times. Changes stand at the time at which they
 were begun. Questions stand where they were answered, for a timeline is in order and others went on while they waited.

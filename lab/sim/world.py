@@ -183,7 +183,7 @@ class Peer:
             action(*arguments)
 
     def set_clock(self, offset: int, drift: int) -> None:
-        """From now on the clock is wrong by so many nanoseconds, and drifts (parts per billion)."""
+        """From now on the clock is wrong by `offset` ns, and drifts (parts per billion)."""
         self.clock.set(self.world.scheduler.now, offset, drift)
         if self.runner is not None:
             self.runner.clock_was_set()

@@ -120,7 +120,7 @@ class CensoredSample:
 
 
 class Estimate(Struct, frozen=True):
-    """An estimate and its confidence interval; inf: not reached in so many runs that it cannot be said. The bounds are
+    """An estimate and its confidence interval; inf: too many runs did not reach it to say. The bounds are
     nan where there is no interval: one run says nothing of how far runs lie apart."""
 
     value: float

@@ -71,7 +71,7 @@ class Counters:
 
 
 def send(host: Host, container: str, first: int, count: int, pause: float, *targets: str) -> None:
-    """Send so many numbered frames to each of these MACs out of a container."""
+    """Send numbered frames to each of these MACs out of a container."""
     process = _inside(host, container, _SEND, ",".join(targets), str(first), str(count), str(pause))
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err

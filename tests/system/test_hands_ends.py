@@ -57,7 +57,7 @@ def test_kill_9_of_the_command_leaves_its_step_whole(tmp_path: Path) -> None:
             with started("kill", "--host", "b", "--for", "100ms", "--name", name, cwd=tmp_path) as front:
                 eventually(lambda front=front: front.poll() is not None or ask(name, "state")["faults"])
                 front.kill()
-            eventually(lambda: ask(name, "state")["faults"] == [])  # the lease ends it, whoever has gone
+            eventually(lambda: ask(name, "state")["faults"] == [])  # the lease ends it, although the command is gone
         done = ask(name, "step", step={"expect": {"reachable": "all", "within": "60s"}})
         assert done["event"]["ok"]
 

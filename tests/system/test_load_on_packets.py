@@ -1,6 +1,6 @@
 """UDP, trains, transfers and a load on real packets, from container to container over the overlay.
 
-Nothing here is timed: a busy machine may answer late, but it answers. What is asserted is what was sent, and by whom.
+Nothing here is timed: a busy machine may answer late, but it answers. It asserts what was sent, and by which one.
 """
 
 from itertools import pairwise

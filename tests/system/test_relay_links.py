@@ -63,7 +63,7 @@ async def counted(lab: NetnsLab, enough: Callable[[DirectionCounts], bool]) -> D
 
 
 async def listening(lab: NetnsLab, host: str, number: int) -> "asyncio.Task[Any]":
-    """A task that prints so many datagrams; it is ready."""
+    """A task that prints datagrams as they come; it is ready."""
     task = asyncio.create_task(lab.hosts[host].exec(["python3", "-c", _LISTEN, str(number)], timeout=90))
     while ":9 " not in (await lab.hosts[host].exec(["ss", "-Hlun"])).out:
         pass

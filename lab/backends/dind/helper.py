@@ -84,7 +84,7 @@ async def _obey(order: HelperRequest, listening: dict[str, asyncio.Server]) -> N
 
 
 async def _pass_on(order: HelperRequest, listening: dict[str, asyncio.Server]) -> None:
-    """Listen for a host's socket; a name that was listened for stands for the host's new init from now on."""
+    """Listen for a host's socket; a name that it listened for already means the host's new init from now on."""
     target = f"/proc/{order.pid}/root{order.path}"
     file = f"{SOCKETS}/{order.name}"
     if order.name in listening:

@@ -248,7 +248,7 @@ def _signal(pidfd: int, number: signal.Signals) -> None:
 
 
 def _ends(pidfd: int, patience: float) -> bool:
-    """Whether this process is gone, or goes in so many seconds."""
+    """Whether this process is gone, or ends within this many seconds."""
     return bool(select.select([pidfd], [], [], patience)[0])
 
 

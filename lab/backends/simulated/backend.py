@@ -38,7 +38,7 @@ __all__ = ["SimBackend", "SimLab"]
 
 T = TypeVar("T")
 
-# What daemons note of their engines is for the log of a host; here it would be on the terminal of whoever plays.
+# What daemons note of their engines is for the log of a host; here it would be on the terminal of the user who plays.
 logging.getLogger("overlay.docker").addHandler(logging.NullHandler())
 
 
@@ -181,7 +181,7 @@ def _port_of(scenario: Resolved) -> Callable[[str], int]:
 
 
 def _too_many(scenario: Resolved) -> str:
-    """Why this machine has not the memory for so many peers; empty when it has."""
+    """Why this machine has too little memory for these peers; empty if it has enough."""
     hosts = len(scenario.hosts)
     pairs = len(scenario.edges) if scenario.edges is not None else hosts * (hosts - 1) // 2
     containers = sum(service.replicas for service in scenario.services.values())

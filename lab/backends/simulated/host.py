@@ -144,7 +144,7 @@ class SimHost:
         return found[:1]
 
     async def until(self, time: int) -> None:
-        """Wait until the run's clock shows so many nanoseconds."""
+        """Wait until the run's clock shows this time (ns)."""
         await self._loop.until(time)
 
     def configure(self, argv: Sequence[str]) -> CommandResult:

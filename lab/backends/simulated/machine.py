@@ -59,7 +59,7 @@ class SimMachine(Protocol):
         ...
 
     async def until(self, time: int) -> None:
-        """Wait until the run's clock shows so many nanoseconds."""
+        """Wait until the run's clock shows this time (ns)."""
         ...
 
     def configure(self, argv: Sequence[str]) -> CommandResult:

@@ -59,7 +59,7 @@ class NetworkPlace(CommandPlace, Protocol):
     async def fetch(self, address: str, port: int, path: str, timeout: float) -> HttpFetch: ...
 
     async def echo(self, address: str, timeout: float, size: int) -> int | None:
-        """Nanoseconds until the answer to one echo request with so many bytes of data; None: there was none."""
+        """Nanoseconds until the answer to one echo request with `size` bytes of data; None: there was none."""
         ...
 
     def configure(self, argv: Sequence[str]) -> CommandResult:

@@ -1,4 +1,4 @@
-"""The probe `throughput`: so many bytes over a TCP connection of its own, counted where the lab receives them.
+"""The probe `throughput`: `size` bytes over a TCP connection of its own, counted where the lab receives them.
 
 What counts is the goodput of a transfer of that size as an application sees it, slow start included, from the first
 byte that arrives to the last. Sender and receiver are in the agents of both hosts and share their time with the other

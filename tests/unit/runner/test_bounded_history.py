@@ -24,7 +24,7 @@ def written(folder: Path, records, limit: int = LIMIT) -> list:
         history = BoundedHistory(file, folder / HISTORY, limit)
         for record in records:
             history.write(record)
-        assert in_progress(folder), "whoever writes it holds the lock, also of a file that was made meanwhile"
+        assert in_progress(folder), "its writer holds the lock, also of a file that was made meanwhile"
     return list(read(folder / HISTORY))
 
 

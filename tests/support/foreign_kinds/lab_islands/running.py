@@ -1,4 +1,4 @@
-"""The condition `running`: so many containers should run."""
+"""The condition `running`: this many containers should run."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ class _Running(Checker[Number]):
     name = "running"
     model = Number
     form = "`running: 3`"
-    about = "so many containers run"
+    about = "this many containers run"
 
     async def judge(self, body: Number, bench: Bench, since: int) -> Judgement:
         found = len(bench.live.running)
