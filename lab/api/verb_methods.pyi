@@ -191,8 +191,9 @@ class VerbMethods:
         at: str | None = None,
     ) -> Event:
         """In a scenario `kill: {daemon: a}`, `{host: a}`, `{engine: a}`, `{service: s}`: SIGKILL to the overlay's
-        daemon (also `kill: a`), power off a host, SIGKILL to its container engine (see below), or kill containers;
-        with `for` they start again by themselves"""
+        daemon (also `kill: a`), power off a host, SIGKILL to its container engine, or kill containers; with `for`
+        they start again by themselves. With `live_restore: true` an engine that is back takes over its containers,
+        else it ends them, see below"""
     def restart(
         self,
         *short: Any,

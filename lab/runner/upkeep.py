@@ -29,6 +29,7 @@ Adjust = Callable[[Adjustable, Sequence[Any], bool], Awaitable[None]]
 """Sets a device of a host: given what its faults in force say, the first first, and whether one of them strikes now."""
 
 
+_TURNS = "turns of container"
 _BY_HAND = -1
 """The step of a hold that ends within the same step."""
 
@@ -42,6 +43,8 @@ class Upkeep:
         """Thing -> step of each fault that holds it -> how (of disks and clocks), the first first."""
         self._disturbed: dict[Thing, Adjust] = {}
         """Devices that were disturbed once -> how they are set."""
+        self._engines: dict[str, bool] = {}
+        """Hosts whose engine nothing keeps down, but which has not started yet -> whether it takes over containers."""
         self._leftovers: dict[str, Replica] = {}
         """Containers that were removed while their host was off, which are on its disk still."""
         self.waiting: dict[str, str] = {}
@@ -116,6 +119,7 @@ class Upkeep:
                 return
             await self._bench.lab.hosts[host].start()
             self._bench.live.host_runs(host)
+            self._engines.pop(host, None)
             if self._held("engine", host):  # it boots with one
                 await engined(self._bench, host).end_engine(SIGKILL, live_restore=True)
             for device in list(self._disturbed):
@@ -142,19 +146,22 @@ class Upkeep:
 
         Without a step an engine that runs is ended first."""
         thing, live = ("engine", host), self._bench.live
-        if step is None and not self._held(*thing):
+        if step is None and not self._held(*thing) and host not in self._engines:
             if host in live.hosts_down:
                 raise LabError(f"host {host} is switched off")
             await self.engine_down(host, _BY_HAND, live_restore=live_restore, number=SIGTERM)
         restores = all(self._holds.get(thing, {}).values())
         ours = [replica for replica in live.placed.values() if replica.host == host]
+        names = {replica.name for replica in ours}
+        for held in [one for one in self._holds if one[0] == _TURNS and (step is not None or one[1] in names)]:
+            self._drop(held, step)
         if self._drop(thing, step) or host in live.hosts_down:
             return
-        await engined(self._bench, host).start_engine(live_restore=restores)
-        for replica in ours:
-            self._drop(_turns(replica), step)
-            if not restores:
+        if not restores:
+            for replica in ours:
                 live.container_stops(replica.name)
+        self._engines[host] = restores
+        await self._start_engine(host)
         await self.start_containers(host)
 
     async def containers_up(self, replicas: Iterable[Replica], step: int | None) -> None:
@@ -201,7 +208,11 @@ class Upkeep:
     async def start_containers(self, host: str) -> None:
         """Start what is placed on a host, does not run and is not held, once it can run."""
         bench = self._bench
-        waits = self._held("engine", host) or (bench.overlay.has_daemons and host not in bench.live.daemons)
+        waits = (
+            self._held("engine", host)
+            or host in self._engines
+            or (bench.overlay.has_daemons and host not in bench.live.daemons)
+        )
         if host in bench.live.hosts_down or waits:
             return
         for replica in list(bench.live.placed.values()):
@@ -220,12 +231,19 @@ class Upkeep:
             async with self.working_on((host,)):
                 if self.waiting.pop(host, ""):
                     before = (host in self._bench.live.daemons, *self._bench.live.running)
+                    await self._start_engine(host)
                     await self._start_daemon(host)
                     await self.start_containers(host)
                     if before != (host in self._bench.live.daemons, *self._bench.live.running):
                         await self._bench.resumed(host)
 
     # Internals
+
+    async def _start_engine(self, host: str) -> None:
+        if host not in self._bench.live.hosts_down and host in self._engines and not self._held("engine", host):
+            with self._excused(host):
+                await engined(self._bench, host).start_engine(live_restore=self._engines[host])
+                del self._engines[host]
 
     async def _start_daemon(self, host: str) -> None:
         bench = self._bench
@@ -270,7 +288,7 @@ class Upkeep:
 
 def _turns(replica: Replica) -> Thing:
     """What a pause of a container holds too: whether it gets turns."""
-    return "turns of container", replica.name
+    return _TURNS, replica.name
 
 
 def engined(bench: "Bench", host: str) -> Engined:

@@ -208,8 +208,9 @@ class _Kill(Verb[KillVictim]):
     model = KillVictim
     form = "`kill: {daemon: a}`, `{host: a}`, `{engine: a}`, `{service: s}`"
     about = (
-        "SIGKILL to the overlay's daemon (also `kill: a`), power off a host, SIGKILL to its container engine (see "
-        "below), or kill containers; with `for` they start again by themselves"
+        "SIGKILL to the overlay's daemon (also `kill: a`), power off a host, SIGKILL to its container engine, or kill "
+        "containers; with `for` they start again by themselves. With `live_restore: true` an engine that is back takes "
+        "over its containers, else it ends them, see below"
     )
     needs = ("engine", "live-restore")
     takes_for = "lasts"

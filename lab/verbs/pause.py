@@ -77,7 +77,9 @@ class PauseFault(Fault):
         for one in self._stopped:
             kind, name, host = one
             held = upkeep.is_held(_turns(one))
-            if host not in live.hosts_down and (kind == "host" or not upkeep.is_held(("turns of host", host))):
+            with_host = self._kind == "host" and kind != "host"
+            turns = kind == "host" or not upkeep.is_held(("turns of host", host))
+            if host not in live.hosts_down and turns and (held or not with_host):
                 # All of a host goes on with it, so what is held by itself is stopped again.
                 await _signal(bench, SIGSTOP if held else SIGCONT, one)
             if kind == "daemon" and not held and live.may_return(host):

@@ -64,7 +64,7 @@ class EngineApi:
                 f"the container engine does not answer at {self.path}: start it, or set DOCKER_HOST"
             ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise EnvironmentProblem(f"the container engine broke off: {error or 'no answer in time'}") from None
+            raise EnvironmentProblem(f"the container engine broke off: {str(error) or 'no answer in time'}") from None
         except ValueError as error:
             raise EnvironmentProblem(f"the container engine's answer cannot be read: {error}") from None
 

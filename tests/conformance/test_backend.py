@@ -9,6 +9,7 @@ import contextlib
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from itertools import pairwise
+from signal import SIGKILL
 from typing import Any, cast
 
 import pytest
@@ -28,8 +29,10 @@ from lab.scenario.resolve import Resolved, resolve
 BACKENDS = ("sim", "netns")
 LACKS: dict[tuple[str, str], str] = {
     ("vagrant", "disturbed_disks_are_honoured"): "a hypervisor's disks have no such knob",
+    ("vagrant", "full_disks_are_honoured"): "minutes where processors are emulated; played by hand",
+    ("vagrant", "engines_end_and_come_back"): "minutes where processors are emulated; played by hand",
 }
-"""(backend, check) -> the capability that is missing."""
+"""(backend, check) -> the capability that is missing, or why it is not played here."""
 
 MS = 1_000_000
 SCENARIO = """
@@ -208,11 +211,29 @@ async def disturbed_disks_are_honoured(bench: Bench) -> None:
     begun = bench.lab.now()
     assert (await bench.a.exec(["weave", "run", "ksahnine/dummy-http", "slow"])).code == 0
     assert bench.lab.now() - begun >= 300 * MS
+    await host.set_disk(latency=0, full=False)
+
+
+async def full_disks_are_honoured(bench: Bench) -> None:
+    host: Any = bench.a
+    await bench.connected()
     await host.set_disk(latency=0, full=True)
-    full = await bench.a.exec(["weave", "run", "ksahnine/dummy-http", "full"])
+    full = await bench.a.exec(["weave", "run", "ksahnine/dummy-http", "full"], timeout=120.0)
     assert full.code == 1 and "space" in full.err
     await host.set_disk(latency=0, full=False)
-    assert (await bench.a.exec(["weave", "run", "ksahnine/dummy-http", "again"])).code == 0
+    assert (await bench.a.exec(["weave", "run", "ksahnine/dummy-http", "again"], timeout=120.0)).code == 0
+
+
+async def engines_end_and_come_back(bench: Bench) -> None:
+    host: Any = bench.a
+    await bench.connected()
+    await host.end_engine(SIGKILL, live_restore=False)
+    assert (await bench.a.exec(["weave", "attach", "ask"], timeout=60.0)).code == 1
+    assert (await bench.a.exec(["weave", "status"], timeout=60.0)).code == 0
+    await host.start_engine(live_restore=False)
+    await bench.overlay.restart(next(one for one in bench.scenario.replicas() if one.name == "ask"))
+    answer = await bench.a.exec(["curl", "-s", "-m", "20", "10.0.1.2:8080"], container="ask", timeout=60.0)
+    assert answer.code == 0 and "[two]" in answer.out
 
 
 async def wrong_clocks_are_honoured(bench: Bench) -> None:
@@ -247,6 +268,8 @@ CHECKS: tuple[Callable[[Bench], Coroutine[Any, Any, None]], ...] = (
     views_follow_the_daemon,
     probes_keep_their_grid,
     disturbed_disks_are_honoured,
+    full_disks_are_honoured,
+    engines_end_and_come_back,
     wrong_clocks_are_honoured,
     stress_is_honoured,
     time_goes_forward_and_down_is_idempotent,

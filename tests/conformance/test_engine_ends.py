@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from both_backends import BACKENDS, Played, played
 
+from lab.backends.simulated.host import SimHost
+from lab.errors import LabError
 from lab.kinds.backends import backend
 from lab.records.history import Event, View
 from lab.scenario.load import parse
@@ -78,3 +80,36 @@ def test_live_restore_is_refused_where_containers_end_with_their_engine() -> Non
     reasons = backend("netns").refuse(resolve(parse(SCENARIO + steps)))
     assert [reason.partition(":")[0] for reason in reasons] == ["timeline[4].kill", "timeline[5].restart"]
     assert "use dind or sim" in reasons[0]
+
+
+def test_a_pause_and_an_engine_that_is_back_while_its_host_is_off_leave_nothing_behind(tmp_path: Path) -> None:
+    """A container that is paused, without engine and without power in turn runs at the end, and gets turns."""
+    steps = """
+  - kill: {engine: a, for: 1s}
+  - kill: {host: a, for: 3s}
+  - wait: 4s
+  - pause: {service: one, for: 1s}
+  - wait: 2s
+"""
+    run = valid(steps, "sim", tmp_path)
+    assert named(run.events("pause", "end")[0]) == {"one", "web-1", "web-2"}
+
+
+def test_an_engine_that_cannot_start_is_started_when_another_fault_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full."""
+    start, full = SimHost.start_engine, [True]
+
+    async def fails_first(host: SimHost, *, live_restore: bool) -> None:
+        if full.pop():
+            full.append(False)
+            raise LabError("no space left on device")
+        full.append(False)
+        await start(host, live_restore=live_restore)
+
+    monkeypatch.setattr(SimHost, "start_engine", fails_first)
+    steps = "  - slow_disk: {host: a, latency: 1ms, for: 3s}\n  - kill: {engine: a, for: 1s}\n  - wait: 4s\n"
+    run = valid(steps, "sim", tmp_path)
+    (ended,) = run.events("kill", "end")
+    assert ended.detail["waiting"] == {"a": "no space left on device"} and named(ended) == {"web-2"}
