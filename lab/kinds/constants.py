@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from lab.calibration import model_constants
 from overlay.cli.launch_flags import BOUNDS
 from overlay.config import Config
 from overlay.tuning import Constant, constants, shown
@@ -34,6 +35,19 @@ overlay:
 ```
 
 """
+_MODEL = """
+## The simulator's model: `model.NAME`
+
+How long what a simulated machine does takes. Each is a key of a scenario's `model:` (on `sim` only;
+real hosts take the time that they take), and a path of sweeps and experiments (`model.boot_time`).
+Base delays and round trips are spread around these medians as measured
+([performance.md](performance.md)).
+
+```yaml
+model: {base_delay: 50us, boot_time: 2s}
+```
+
+"""
 _OWN = {
     "gossip_interval": "between two rounds of anti-entropy with a random neighbour",
     "flush_delay": "news for one neighbour are held back for so long, to be sent together",
@@ -56,7 +70,7 @@ def own_options() -> list[Constant]:
 
 def page() -> str:
     """The whole page."""
-    return _HEAD + table([*own_options(), *constants().values()])
+    return _HEAD + table([*own_options(), *constants().values()]) + _MODEL + table(model_constants().values())
 
 
 def table(rows: Iterable[Constant]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
+from lab.calibration import Calibration
 from lab.errors import LabError
 from lab.links import Burst, Distribution, Link, Links, QueueLimit
 from lab.links.topology import RoutedTopology, TopologyEdge
@@ -48,6 +49,7 @@ def from_json(data: Mapping[str, Any]) -> Resolved:
             steady=msgspec.convert(data.get("steady", ()), tuple[SteadyCondition, ...]),
             timeline=tuple(_step(step) for step in data["timeline"]),
             pace=data.get("pace", 1),
+            model=msgspec.convert(data.get("model", {}), Calibration),
             notes=tuple(map(str, data.get("notes", ()))),
             machine=msgspec.convert(underlay["machine"], MachineCost) if "machine" in underlay else None,
         )

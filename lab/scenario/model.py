@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from lab.calibration import model_constants
 from lab.kinds.overlays import DEFAULT, OVERLAYS
 from lab.kinds.probes import PROBES
 from lab.scenario.base import ALL, Command, DnsName, Model, Name, Names, Scalar, at_least, fault
@@ -250,6 +251,18 @@ class ProbeSpec(Model):
     options: dict[Text, Scalar] = Field(default_factory=dict)
 
 
+def _constants() -> type[Model]:
+    """The simulator's constants, each within its limits (`lab.calibration`)."""
+    fields: dict[str, Any] = {}
+    for name, constant in model_constants().items():
+        kind: Any = Duration if constant.unit == "time" else int
+        fields[name] = (Annotated[kind, Field(ge=constant.low, le=constant.high)], constant.default)
+    return create_model("ModelConstants", __base__=Model, __module__=__name__, __doc__=_constants.__doc__, **fields)
+
+
+ModelConstants = _constants()
+
+
 class Scenario(Model):
     """A scenario file, valid by itself and frozen. `lab.scenario.resolve.resolve` makes it concrete."""
 
@@ -258,6 +271,7 @@ class Scenario(Model):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     underlay: UnderlayModel
     overlay: OverlayModel = OverlayModel()
+    model: ModelConstants = ModelConstants()  # type: ignore[valid-type]
     services: dict[Name, Service] = Field(default_factory=dict)
     probes: tuple[ProbeSpec, ...] | None = None
     steady: dict[Name, SteadyModel] = Field(default_factory=dict)

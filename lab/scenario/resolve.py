@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from pydantic import BaseModel
 
+from lab.calibration import CALIBRATION, Calibration
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.probes import PROBES
 from lab.links import Link, Links
@@ -191,6 +192,8 @@ class Resolved(Struct, frozen=True, kw_only=True):
     steady: tuple[SteadyCondition, ...] = ()
     machine: MachineCost | None = None
     """None: computing takes no time of a simulated run."""
+    model: Calibration = CALIBRATION
+    """Constants of the simulator."""
     pace: int = 1
     """How many times as long as in the file everything takes."""
     notes: tuple[str, ...] = ()
@@ -251,6 +254,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
             "seed": self.seed,
             **({"pace": self.pace} if self.pace != 1 else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
+            **({"model": msgspec.to_builtins(self.model)} if self.model != CALIBRATION else {}),
             "underlay": {
                 "networks": {name: {"subnet": subnet} for name, subnet in self.networks.items()},
                 "hosts": {
@@ -289,6 +293,7 @@ def resolve(
     topology = underlay_topology(scenario.underlay)
     edges = _edges(scenario.underlay, tuple(hosts), seed, topology)
     machine = scenario.underlay.machine
+    constants: Any = scenario.model
     return Resolved(
         name=scenario.name or name or "scenario",
         question=question,
@@ -306,6 +311,7 @@ def resolve(
         probes=tuple(_probes(scenario.probes, services)),
         timeline=scenario.timeline,
         steady=tuple(resolved_conditions(scenario)),
+        model=Calibration(**constants.model_dump()),
         machine=MachineCost(machine.cores, machine.per_message, machine.per_byte) if machine is not None else None,
         notes=notes,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from lab.calibration import CALIBRATION, Calibration
 from lab.sim.neighbours import Neighbours
 from overlay.compiled_policy import CompiledPolicy
 from overlay.crypto.secure_peer import SecurePeer, in_tunnel
@@ -30,8 +31,9 @@ class BridgePort(Struct, frozen=True):
 class Kernel:
     """One host's forwarding. `changed` is called whenever anything of it changes."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], model: Calibration = CALIBRATION) -> None:
         self._changed = changed
+        self._model = model
         self.remote: dict[str, SetForwarding] = {}
         """MAC to where it is and which addresses it has."""
         self.by_address: dict[str, SetForwarding] = {}
@@ -139,7 +141,7 @@ class Kernel:
         """A container is on the bridge, with exactly these addresses, and has announced them."""
         before = self.ports.get(port.container)
         if before is None or before.mac != port.mac:
-            self.neighbours[port.container] = Neighbours(port.container)
+            self.neighbours[port.container] = Neighbours(port.container, self._model)
         self.ports[port.container] = port
         for address in port.addresses:
             self._told(address, port.mac)

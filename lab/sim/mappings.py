@@ -7,14 +7,12 @@ forgotten: some time after the last packet from inside. What Linux' own masquera
 from dataclasses import dataclass, field
 from typing import Final
 
+from lab.calibration import CALIBRATION, Calibration
 from lab.translation import Behaviour, Translation
 from overlay.config import Address
-from overlay.env import SECOND
 
-__all__ = ["LIFETIME", "Mapping", "Mappings"]
+__all__ = ["Mapping", "Mappings"]
 
-LIFETIME: Final = 120 * SECOND
-"""RFC 4787 REQ-5 asks for 2 minutes at least."""
 _FIRST_PORT: Final = 40_000
 _PORTS: Final = 20_000
 
@@ -37,9 +35,9 @@ class Mapping:
 class Mappings:
     """All mappings of one router."""
 
-    def __init__(self, translation: Translation) -> None:
+    def __init__(self, translation: Translation, model: Calibration = CALIBRATION) -> None:
         self._translation = translation
-        self._lifetime = translation.timeout or LIFETIME
+        self._lifetime = translation.timeout or model.nat_mapping
         self._made: dict[tuple[Address, Remote], Mapping] = {}
         """(hidden sender, what of the destination counts) -> mapping."""
         self._by_port: dict[int, Mapping] = {}

@@ -6,14 +6,11 @@ know who answers: `lab.sim.walk` says what a question or a probe would bring, `l
 
 from hashlib import blake2b
 
-from overlay.env import MILLISECOND, SECOND
+from lab.calibration import CALIBRATION, Calibration
+from overlay.env import MILLISECOND
 
 __all__ = ["CachedNeighbour", "Neighbours"]
 
-DELAY = 5 * SECOND
-"""How long an entry that is doubted is used on before anybody is asked (`delay_first_probe_time`)."""
-PROBING = 3 * SECOND
-"""Three probes to the MAC itself, a second apart (`ucast_solicit`, `retrans_time`); then it is forgotten."""
 _SHORTEST = 15_000
 _SPREAD = 30_001
 """Milliseconds for which a confirmed entry is not doubted: 0.5 to 1.5 times `base_reachable_time`, which is 30 s."""
@@ -46,9 +43,10 @@ class CachedNeighbour:
 class Neighbours:
     """The cache of one interface. `owner` is what its random time is drawn from, so that a run can be repeated."""
 
-    __slots__ = ("entries", "reachable")
+    __slots__ = ("_model", "entries", "reachable")
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, model: Calibration = CALIBRATION) -> None:
+        self._model = model
         drawn = int.from_bytes(blake2b(owner.encode(), digest_size=4).digest())
         self.reachable = (_SHORTEST + drawn % _SPREAD) * MILLISECOND
         self.entries: dict[str, CachedNeighbour] = {}
@@ -69,13 +67,13 @@ class Neighbours:
             if entry.confirmed < 0 or now >= entry.confirmed + self.reachable:
                 entry.doubted = now
             return entry.mac
-        asked = entry.doubted + DELAY
+        asked = entry.doubted + self._model.neighbour_delay
         if now < asked:
             return entry.mac
         if proxy:
             entry.mac = proxy
             entry.confirm(now)
-        elif now >= asked + PROBING:
+        elif now >= asked + self._model.neighbour_probing:
             del self.entries[address]
             return ""
         return entry.mac

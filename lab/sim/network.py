@@ -7,6 +7,7 @@ One `LinkModel` for each direction between two hosts does to packets what links 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from lab.calibration import CALIBRATION, Calibration
 from lab.links import Links
 from lab.links.changes import ChangedLinks, LinkChange
 from lab.links.topology import EdgeChange
@@ -15,11 +16,11 @@ from lab.sim.paths import EdgeModel, RoutedPaths
 from lab.sim.routers import Fate, Leg, Routers
 from lab.sim.scheduler import Scheduler
 from lab.sim.spread import Spread
-from lab.sim.streams import BASE_DELAY, SYN_RETRY, End, Site, Streams
+from lab.sim.streams import End, Site, Streams
 from overlay.config import Address
 from overlay.env import Random
 
-__all__ = ["SYN_RETRY", "End", "Obstacle", "SimNetwork", "Site"]
+__all__ = ["End", "Obstacle", "SimNetwork", "Site"]
 
 HEADERS = 28
 """Of IPv4 and UDP."""
@@ -32,8 +33,10 @@ Obstacle = tuple[Sequence[str], str, int, int]
 class SimNetwork(Streams):
     """All sites, joined pairwise by `links`."""
 
-    def __init__(self, scheduler: Scheduler, links: Links, rng: Random, spread: Spread) -> None:
-        super().__init__(scheduler)
+    def __init__(
+        self, scheduler: Scheduler, links: Links, rng: Random, spread: Spread, model: Calibration = CALIBRATION
+    ) -> None:
+        super().__init__(scheduler, model)
         self.cuts = 0
         """How often cuts, obstacles and links were changed."""
         self.routers: Routers | None = None
@@ -190,7 +193,8 @@ class SimNetwork(Streams):
         """The direction from one host to another."""
         way = self._ways.get((sender, receiver))
         if way is None:
-            base = self._spread.of_pair(sender, receiver, BASE_DELAY) if sender != receiver else BASE_DELAY // 10
+            base = self.model.base_delay
+            base = self._spread.of_pair(sender, receiver, base) if sender != receiver else base // 10
             way = self._ways[sender, receiver] = LinkModel(self._links.between(sender, receiver), base, self._rng)
             if self.paths is not None:
                 way.route(self._routed(sender, receiver), self.scheduler.now)

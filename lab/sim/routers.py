@@ -12,17 +12,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from lab.calibration import CALIBRATION, Calibration
 from lab.scenario.resolve import HostInterface, RouterSpec
 from lab.sim.mappings import Mappings
 from overlay.config import Address
-from overlay.env import SECOND
 
 __all__ = ["Fate", "Leg", "Routers"]
 
-UNANSWERED: Final = 30 * SECOND
-"""nf_conntrack_udp_timeout: how long a mapping lives that was used in one direction only."""
-ANSWERED: Final = 120 * SECOND
-"""nf_conntrack_udp_timeout_stream."""
 _OTHER_PORTS: Final = range(1024, 65536)
 """Where a translated flow gets its port from if another one has the sender's."""
 
@@ -54,15 +50,19 @@ class _Flow:
     answered: bool = False
     expires: int = 0
 
-    def used(self, now: int, lifetime: int, *, answer: bool = False) -> None:
+    def used(self, now: int, lifetime: int, model: Calibration, *, answer: bool = False) -> None:
         self.answered |= answer
-        self.expires = now + (lifetime or (ANSWERED if self.answered else UNANSWERED))
+        self.expires = now + (lifetime or (model.nat_answered if self.answered else model.nat_unanswered))
 
 
 class Routers:
     """All networks of a lab and what joins them."""
 
-    def __init__(self, hosts: Mapping[str, Sequence[HostInterface]], routers: Sequence[RouterSpec]) -> None:
+    def __init__(
+        self, hosts: Mapping[str, Sequence[HostInterface]], routers: Sequence[RouterSpec],
+        model: Calibration = CALIBRATION,
+    ) -> None:  # fmt: skip
+        self._model = model
         self._own = {
             name: {place.network: place.address for place in reversed(places)} for name, places in hosts.items()
         }
@@ -73,7 +73,9 @@ class Routers:
         """(router, hidden sender, destination) -> flow."""
         self._back: dict[tuple[str, Address, int], _Flow] = {}
         """(router, who answers, the router's port that it answers to) -> flow."""
-        self._mappings = {router.name: Mappings(router.translation) for router in routers if not _is_linux(router)}
+        self._mappings = {
+            router.name: Mappings(router.translation, model) for router in routers if not _is_linux(router)
+        }
         self._lifetimes = {router.name: router.translation.timeout for router in routers}
 
     def readdress(self, host: str, before: str, after: str) -> None:
@@ -173,7 +175,7 @@ class Routers:
         flow = self._flows.get((router.name, source, target))
         if flow is None or flow.expires <= now:
             flow = self._remember(router.name, sender, source, target, now)
-        flow.used(now, self._lifetimes[router.name])
+        flow.used(now, self._lifetimes[router.name], self._model)
         return Address(outside, flow.port)
 
     def _hairpin(
@@ -218,7 +220,7 @@ class Routers:
             return Fate.REFUSED if protocol == "tcp" else Fate.SILENT
         if not self._has(flow.host, flow.inside.host):
             return Fate.SILENT
-        flow.used(now, self._lifetimes[gate.name], answer=True)
+        flow.used(now, self._lifetimes[gate.name], self._model, answer=True)
         return Leg(flow.host, flow.inside.port, source)
 
 

@@ -12,21 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from lab.calibration import Calibration
 from lab.sim.link_model import RTO_MIN, LinkModel
 from lab.sim.reno import HEADERS, MSS
 from lab.sim.routers import Fate, Leg
 from lab.sim.scheduler import Scheduler
 from lab.sim.tcp import USER_TIMEOUT, TcpFlow
 from overlay.config import Address
-from overlay.env import MICROSECOND, MILLISECOND, SECOND
+from overlay.env import MILLISECOND, SECOND
 
-__all__ = ["BASE_DELAY", "SYN_RETRY", "End", "Site", "Streams"]
+__all__ = ["End", "Site", "Streams"]
 
-BASE_DELAY = 100 * MICROSECOND
-"""One way between two hosts over a perfect link, their network stacks included: the median (`lab.sim.spread`)."""
-DIAL_TIMEOUT = 3 * SECOND
-"""As the daemon's."""
-SYN_RETRY = 1 * SECOND
 SYN: Final = 60
 """Bytes of an IP packet that opens a connection."""
 
@@ -106,8 +102,9 @@ _FIN = _Fin()
 class Streams(ABC):
     """All connections. Which host a packet is for, and what becomes of it on the way, the network says."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, model: Calibration) -> None:
         self.scheduler = scheduler
+        self.model = model
         self._sites: dict[str, Site] = {}
         self._conn = 0
         self._ends: dict[str, dict[int, End]] = {}
@@ -134,10 +131,10 @@ class Streams(ABC):
         near = 32768 + self._conn // 2 % 28000
         found = self.leg(site.name, "tcp", near, address)
         if found in (Fate.NO_ROUTE, Fate.REFUSED):
-            self.scheduler.after(2 * BASE_DELAY, self._refused, site, address, life, found.value)
+            self.scheduler.after(2 * self.model.base_delay, self._refused, site, address, life, found.value)
             return
         dial = _Dial(site, address, life, self._conn, near, found if isinstance(found, Leg) else None)
-        self._syn(dial, self.scheduler.now + DIAL_TIMEOUT, SYN_RETRY)
+        self._syn(dial, self.scheduler.now + self.model.dial_timeout, self.model.syn_retry)
 
     def _syn(self, dial: "_Dial", deadline: int, pause: int) -> None:
         site, address, leg = dial.site, dial.address, dial.leg
@@ -146,7 +143,7 @@ class Streams(ABC):
         scheduler = self.scheduler
         now = scheduler.now
         if now >= deadline:
-            site.failed(address, f"no answer within {DIAL_TIMEOUT // SECOND} s")
+            site.failed(address, f"no answer within {self.model.dial_timeout // SECOND} s")
             return
         if leg is not None and self._sites[leg.host].powered:
             there, back = self.way(site.name, leg.host), self.way(leg.host, site.name)

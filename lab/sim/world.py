@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from lab.calibration import CALIBRATION, Calibration
 from lab.links import Links
 from lab.sim import sizes
 from lab.sim.clock import DriftingClock
@@ -25,7 +26,7 @@ from overlay.crypto.secure_peer import WIREGUARD_PORT
 from overlay.datapath.sleeve import TTL
 from overlay.datapath.vxlan import VXLAN_PORT
 from overlay.effects import CloseTcp, Compute, Dial, Effect, Secure, SendDatagram, SendProbe, SendTcp, TellClock
-from overlay.env import MILLISECOND, SECOND, Random
+from overlay.env import SECOND, Random
 from overlay.inputs import (
     Computed,
     Datagram,
@@ -46,10 +47,6 @@ from overlay.wire.codec import DATAGRAM_MAGIC
 
 EPOCH = 1_700_000_000 * SECOND
 """What a right wall clock shows when a run begins."""
-HEARS_OF_ADDRESS = 50 * MILLISECOND
-"""What a daemon waits for more changes of addresses (`overlay.kernel.host_addresses`)."""
-COMPUTING = 6 * MILLISECOND
-"""What a PAKE takes on a real host; the stub takes nothing."""
 FRAME = 4
 """Bytes before each message on a connection."""
 PROBE_ANSWER = 34
@@ -198,7 +195,7 @@ class Peer:
         """The host has another address from now on; the daemon hears of it as from a kernel, a moment later."""
         network = self.world.network
         network.readdress(self.name, before, after)
-        self.call_after(HEARS_OF_ADDRESS, self._readdressed, self.life)
+        self.call_after(self.world.model.address_notice, self._readdressed, self.life)
 
     def _readdressed(self, life: int) -> None:
         if self.life == life:
@@ -265,7 +262,7 @@ class Peer:
             self.world.network.close(end)
 
     def _compute(self, effect: Compute) -> None:
-        self.world.scheduler.after(COMPUTING, self._computed, self.life, effect.job, effect.work())
+        self.world.scheduler.after(self.world.model.compute_time, self._computed, self.life, effect.job, effect.work())
 
     def _secure(self, effect: Secure) -> None:
         """Messages pass as objects; what the two sides agreed on they would now seal with."""
@@ -337,11 +334,15 @@ class Peer:
 class World:
     """All peers, the network between them and the time in which they live."""
 
-    def __init__(self, seed: int, links: Links | None = None, scheduler: Scheduler | None = None) -> None:
+    def __init__(
+        self, seed: int, links: Links | None = None, scheduler: Scheduler | None = None,
+        model: Calibration = CALIBRATION,
+    ) -> None:  # fmt: skip
         self.seed = seed
+        self.model = model
         self.scheduler = scheduler or Scheduler()
         self.spread = Spread(seed)
-        self.network = SimNetwork(self.scheduler, links or Links(), Random(f"{seed} network"), self.spread)
+        self.network = SimNetwork(self.scheduler, links or Links(), Random(f"{seed} network"), self.spread, model)
         self.machine: CpuModel | None = None
         """What all peers run on together; None: each on a machine of its own that takes no time."""
         self.peers: dict[str, Peer] = {}

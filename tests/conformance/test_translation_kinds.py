@@ -9,11 +9,11 @@ from both_backends import BACKENDS
 from netns_labs import in_lab, require_netns
 
 from lab.backends.netns.backend import NetnsLab
+from lab.calibration import CALIBRATION
 from lab.probes.namespaces import Spaces
 from lab.scenario.load import parse
 from lab.scenario.resolve import Resolved, resolve
-from lab.sim.mappings import LIFETIME
-from lab.sim.routers import ANSWERED, UNANSWERED, Leg, Routers
+from lab.sim.routers import Leg, Routers
 from lab.translation import KINDS
 from overlay.config import Address
 from overlay.env import SECOND
@@ -196,9 +196,9 @@ def test_mapping_filtering_and_hairpin_are_those_of_the_kind(backend: str) -> No
 @pytest.mark.parametrize(
     ("nat", "lifetime"),
     [
-        ("home", UNANSWERED),
+        ("home", CALIBRATION.nat_unanswered),
         ("{network: home, timeout: 7s}", 7 * SECOND),
-        ("{network: home, kind: full-cone}", LIFETIME),
+        ("{network: home, kind: full-cone}", CALIBRATION.nat_mapping),
         ("{network: home, kind: symmetric, timeout: 45s}", 45 * SECOND),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_mapping_lives_as_long_as_it_is_said_after_the_last_packet_from_inside
         assert await wire.send("in1", 5000, (OUT1, 7000)) == found
         wire.now += lifetime - 10
         assert await wire.send("out1", 7000, hole) == ("in1", 5000, (OUT1, 7000))
-        wire.now += max(lifetime, ANSWERED if nat == "home" else 0)
+        wire.now += max(lifetime, CALIBRATION.nat_answered if nat == "home" else 0)
         assert await wire.send("out1", 7000, hole) is None
 
     asyncio.run(prove_it())

@@ -5,12 +5,11 @@ import statistics
 from pathlib import Path
 
 import lab
-from lab.backends.simulated.reach import LOCAL
-from lab.sim.streams import BASE_DELAY
+from lab.calibration import CALIBRATION
 
 MS = 1_000_000
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "partition.yaml"
-USUAL = 2 * (LOCAL + BASE_DELAY)
+USUAL = 2 * (CALIBRATION.local_delay + CALIBRATION.base_delay)
 
 
 def played(seed, out, scenario=SCENARIO):

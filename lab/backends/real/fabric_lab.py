@@ -15,6 +15,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 from lab import this_machine
 from lab.backends.real.observed import ObservedHost, write_hosts_file
 from lab.backends.real.process_images import lacking_here
+from lab.calibration import CALIBRATION
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError
 from lab.fabric import features
@@ -300,6 +301,8 @@ def step_refusals(scenario: Resolved, backend: str) -> list[str]:
         ]
     if scenario.machine is not None and "machine" in lacks:
         reasons.append(f"underlay.machine: {lacks['machine']}")
+    if scenario.model != CALIBRATION and "machine" in lacks:
+        reasons.append(f"model: {lacks['machine']}")
     return reasons
 
 

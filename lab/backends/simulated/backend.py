@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from lab.backends.real.process_images import foreign_images, lacking_here
 from lab.backends.simulated.commands import unknown
 from lab.backends.simulated.engine import SimEngine
-from lab.backends.simulated.host import BOOT, SimHost
+from lab.backends.simulated.host import SimHost
 from lab.backends.simulated.loop import current, run_virtual
 from lab.backends.simulated.reach import LabRoutes
 from lab.contracts.lab import Obstacle
@@ -137,7 +137,7 @@ class SimBackend:
         if reasons := self.refuse(scenario):
             raise LabError("\n".join(reasons))
         loop = current()
-        world = World(scenario.seed, scenario.links, loop.scheduler)
+        world = World(scenario.seed, scenario.links, loop.scheduler, scenario.model)
         if (cost := scenario.machine) is not None:
             world.machine = CpuModel(world.scheduler, cost.cores, cost.per_message, cost.per_byte)
         if scenario.topology is not None:
@@ -147,7 +147,7 @@ class SimBackend:
         reach = LabRoutes(world.network, kernels, engines, world.carriers, world.spoken_to, world.spread)
         if len(scenario.networks) > 1:
             places = {name: spec.interfaces for name, spec in scenario.hosts.items()}
-            world.network.routers = Routers(places, tuple(scenario.routers.values()))
+            world.network.routers = Routers(places, tuple(scenario.routers.values()), scenario.model)
         violation: asyncio.Future[Violation] = loop.create_future()
         invariants = Invariants(world, kernels, reach.alive, violation.set_result)
         reach.passed = invariants.flow_passed
@@ -161,12 +161,12 @@ class SimBackend:
         hosts: dict[str, SimHost] = {}
         for name, spec in scenario.hosts.items():
             peer = world.add(name, spec.address, [place.address for place in spec.interfaces[1:]])
-            kernels[name] = Kernel(changed)
+            kernels[name] = Kernel(changed, scenario.model)
             engines[name] = SimEngine(name, scenario.seed, port_of, changed, bridge)
             hosts[name] = SimHost(peer, spec.interfaces, kernels[name], engines[name], reach, names, invariants, loop)
             hosts[name].cost = scenario.machine
         lab = SimLab(world, hosts, violation, invariants)
-        await lab.sleep_until(BOOT)
+        await lab.sleep_until(scenario.model.boot_time)
         return lab
 
 

@@ -33,27 +33,15 @@ from overlay.cli.client import NotRunning, RequestRefused
 from overlay.daemon.control.route import Fields
 from overlay.daemon.control.table import Asked
 from overlay.daemon.control.watching import WATCH_REFRESH
-from overlay.env import MICROSECOND, MILLISECOND, Random
+from overlay.env import MICROSECOND, Random
 from overlay.errors import OverlayError, UsageError
 from overlay.options import LaunchOptions
 from overlay.view import PeerView as Belief
 
-COMMAND = 3 * MILLISECOND
-"""What a command takes to be started and to end."""
-LAUNCH = 60 * MILLISECOND
-"""A daemon until it answers."""
-START = 15 * MILLISECOND
-"""A container until it runs."""
-BOOT = 120 * MILLISECOND
-"""A host until it is up after it was switched on."""
-SPREAD = 4
-"""The times above vary by a quarter, and are drawn from the run's seed."""
 _DEAD = 137
 """Exit code of a command that did not end by itself but was killed."""
 _COST = MachineCost(cores=2, per_message=50 * MICROSECOND, per_byte=0)
 """What a host is like under stress whose scenario does not say."""
-_SLICE = 3 * MILLISECOND
-"""For so long Linux lets a process run before the next one has its turn."""
 _LEAVE = "/leave"
 _REFRESHES = 50
 """Views a second of all hosts together, at most, that say nothing new but how much was sent."""
@@ -197,7 +185,7 @@ class SimHost:
 
     async def start_engine(self, *, live_restore: bool) -> None:
         """See `lab.contracts.lab.Engined`."""
-        await self._pass(START)
+        await self._pass(self.world.model.start_time)
         if not live_restore:
             await self._end_containers()
         self.engine.begin()
@@ -231,7 +219,7 @@ class SimHost:
         """Power on again."""
         if self._peer.powered:
             raise LabError(f"host {self.name} is running already")
-        await self._pass(BOOT)
+        await self._pass(self.world.model.boot_time)
         self.engine.begin()
         self._peer.power_on()
         self.reach.changed()
@@ -267,7 +255,7 @@ class SimHost:
         cores = 1000 * cost.cores
         share = max(cores, millicores + 1000)
         if millicores:
-            wait = _SLICE * (share - cores) // cores
+            wait = self.world.model.slice_time * (share - cores) // cores
             self._peer.stress(cost.per_message * share // cores, cost.per_byte * share // cores, wait)
         elif self._peer.stressed is not None:
             usual = self.cost
@@ -293,7 +281,7 @@ class SimHost:
                 raise LabError(f"the host's engine says: Container {container} is not running (HTTP 409)")
             place = ContainerPlace(self, found)
         cuts = self._power_cuts
-        await self._pass(COMMAND)
+        await self._pass(self.world.model.command_time)
         try:
             async with asyncio.timeout(timeout):
                 result = await run_argv(place, argv)
@@ -316,7 +304,7 @@ class SimHost:
         if asked.method == "DELETE" and asked.path.startswith("/peer/"):
             self._invariants.peer_removed()
         if asked.path == "/run":
-            await self._pass(START)
+            await self._pass(self.world.model.start_time)
         return await self._ask(asked)
 
     async def leave(self, *, surrender: bool, restart: bool) -> None:
@@ -335,7 +323,7 @@ class SimHost:
 
     async def launch(self, options: LaunchOptions) -> None:
         """See `lab.backends.simulated.weave.RouterLife`."""
-        await self._pass(LAUNCH)
+        await self._pass(self.world.model.launch_time)
         if self.daemon is not None or not self._peer.powered:
             raise OverlayError("a router runs here already" if self.daemon is not None else "the host went off")
         daemon = SimDaemon(self._peer, self.kernel, self.engine, options, self._loop)
@@ -381,7 +369,7 @@ class SimHost:
 
     async def _pass(self, mean: int) -> None:
         """Let about so much time pass."""
-        spread = mean // SPREAD
+        spread = mean // self.world.model.spread_parts
         await self.until(self.world.now + mean - spread + self._rng.randrange(2 * spread + 1))
 
     # --- views and probes -------------------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from lab.contracts.lab import CommandResult
 from lab.probes.kinds.http import ANSWER, REQUEST, SERVING
 from lab.sim.filters import Files
 from lab.sim.link_model import RTO_MIN
-from lab.sim.network import SYN_RETRY
 from overlay.datapath.vxlan import BRIDGE as BRIDGE_DEVICE
 from overlay.docker.containers import EXPOSED
 from overlay.env import SECOND
@@ -75,7 +74,7 @@ class HostPlace:
         host = self.host
         world, reach = host.world, host.reach
         deadline = world.now + round(timeout * SECOND)
-        pause = SYN_RETRY
+        pause = world.model.syn_retry
         while True:
             route = reach.route(host.name, self.container, address, port)
             opened = reach.exchange(route, world.now, 60, 60) if route is not None else None

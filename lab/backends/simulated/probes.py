@@ -15,13 +15,12 @@ from dnslib import AAAA, RCODE, A, DNSRecord
 
 from lab.backends.simulated.engine import SimContainer
 from lab.backends.simulated.machine import SimMachine
-from lab.backends.simulated.reach import LOCAL, Route
+from lab.backends.simulated.reach import Route
 from lab.contracts.lab import Probe
 from lab.contracts.probe import first_due
 from lab.kinds.probes import PROBES
 from lab.probes.train import PacketTrain
 from lab.records.history import Sample
-from lab.sim.network import SYN_RETRY
 from lab.sim.tcp import TcpFlow
 from overlay.compiled_policy import Protocol
 from overlay.env import MICROSECOND
@@ -182,15 +181,16 @@ class _Try:
     def transfer(self, size: int) -> None:
         """A TCP connection that carries `size` bytes."""
         self._size = size
-        self._connect(size, 0, 0, SYN_RETRY)
+        self._connect(size, 0, 0, self._prober.host.world.model.syn_retry)
 
     def connect(self, there: int = 0, back: int = 0, *, serving: int = 0) -> None:
         """A TCP connection, a request and its answer."""
-        self._connect(there, back, serving, SYN_RETRY)
+        self._connect(there, back, serving, self._prober.host.world.model.syn_retry)
 
     def resolve(self) -> None:
         """The probe's target as a name."""
-        self._prober.scheduler.at(self._due + self._prober.host.reach.spread.around(2 * LOCAL), self._resolved)
+        reach = self._prober.host.reach
+        self._prober.scheduler.at(self._due + reach.spread.around(2 * reach.model.local_delay), self._resolved)
 
     @property
     def _deadline(self) -> int:
@@ -307,10 +307,11 @@ class _Try:
         if host.reach.shared(route):
             host.reach.ask_timed(route, size, partial(self._train_packet_back, number))
             return
-        arrived = host.reach.over(route.there, now + LOCAL, size)
+        local = host.reach.model.local_delay
+        arrived = host.reach.over(route.there, now + local, size)
         answered = host.reach.over(route.back, arrived, size) if arrived is not None else None
-        if arrived is not None and answered is not None and answered + LOCAL < self._deadline:
-            self._prober.scheduler.at(answered + LOCAL, self._train_answered, number, arrived)
+        if arrived is not None and answered is not None and answered + local < self._deadline:
+            self._prober.scheduler.at(answered + local, self._train_answered, number, arrived)
 
     def _train_packet_back(self, number: int, arrived: int) -> None:
         if self._prober.scheduler.now < self._deadline:

@@ -17,7 +17,6 @@ from lab.sim.kernel import Kernel
 from lab.sim.network import SimNetwork
 from lab.sim.reno import HEADERS, INITIAL_WINDOW, MSS, RECEIVE_WINDOW
 from lab.sim.spread import Spread
-from lab.sim.streams import BASE_DELAY
 from lab.sim.tcp import TcpFlow
 from lab.sim.walk import Hop, RoundTrip, Tunnel, Walks
 from overlay.compiled_policy import Protocol
@@ -25,8 +24,6 @@ from overlay.config import Address
 from overlay.docker.containers import EXPOSED
 from overlay.env import MICROSECOND, MILLISECOND, SECOND
 
-LOCAL = 40 * MICROSECOND
-"""From one container to another of the same host."""
 _LOOK = SECOND
 """How often a daemon looks at what its kernel has forwarded (`overlay.runtime.sleeve`)."""
 _ETHERNET = 1500
@@ -64,6 +61,7 @@ class LabRoutes:
         spread: Spread,
     ) -> None:
         self._network = network
+        self.model = network.model
         self._kernels = kernels
         self._engines = engines
         self._spoken_to = spoken_to
@@ -127,13 +125,13 @@ class LabRoutes:
 
     def exchange(self, route: Route, now: int, there: int, back: int) -> int | None:
         """When the answer to a packet of `there` bytes is in, if it has `back` bytes; None: one of them was lost."""
-        arrived = self.over(route.there, now + LOCAL, there)
+        arrived = self.over(route.there, now + self.model.local_delay, there)
         answered = self.over(route.back, arrived, back) if arrived is not None else None
-        return answered + LOCAL + self._deviation(route) if answered is not None else None
+        return answered + self.model.local_delay + self._deviation(route) if answered is not None else None
 
     def _deviation(self, route: Route) -> int:
         """How much longer than usual the kernels on a way take this time; may be negative."""
-        usual = 2 * LOCAL + BASE_DELAY * (len(route.there) + len(route.back))
+        usual = 2 * self.model.local_delay + self.model.base_delay * (len(route.there) + len(route.back))
         return self.spread.around(usual) - usual
 
     def over(self, hops: Sequence[Hop], time: int, size: int) -> int | None:
@@ -177,27 +175,27 @@ class LabRoutes:
 
         def arrived(what: None) -> None:
             now = scheduler.now
-            late = max(0, LOCAL + self._deviation(route))
+            late = max(0, self.model.local_delay + self._deviation(route))
             self.send(route.back, back or there, lambda what: scheduler.after(late, answered, now), None)
 
-        scheduler.after(LOCAL, self.send, route.there, there, arrived, None)
+        scheduler.after(self.model.local_delay, self.send, route.there, there, arrived, None)
 
     def stream(self, route: Route, now: int, there: int, back: int) -> int | None:
         """When the answer on an open TCP connection is in; None: full packets are too big."""
-        time = now + LOCAL
+        time = now + self.model.local_delay
         for hops, size in ((route.there, there), (route.back, back)):
             for hop in hops:
                 way = self._network.way(hop.sender, hop.receiver)
                 if way.limit and min(size + HEADERS + hop.overhead, hop.largest) > way.limit:
                     return None
                 time = way.in_order(time)
-        return time + LOCAL + self._deviation(route)
+        return time + self.model.local_delay + self._deviation(route)
 
     def transfer(self, route: Route, now: int, size: int) -> tuple[int, int]:
         """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of so many
         bytes on an open TCP connection that loses and limits nothing: slow start, a round for each round trip."""
         ways = [self._network.way(hop.sender, hop.receiver) for hop in (*route.there, *route.back)]
-        trip = 4 * LOCAL + sum(way.delay for way in ways)
+        trip = 4 * self.model.local_delay + sum(way.delay for way in ways)
         left, window, rounds = -(-size // MSS), INITIAL_WINDOW, 0
         while left > 0:
             left -= window
@@ -209,7 +207,7 @@ class LabRoutes:
         """Both directions of an open TCP connection, packet by packet: what is written to the first one is `heard` by
         the other side, what is written to the second `answered`."""
         ways = [self._network.way(hop.sender, hop.receiver) for hop in (*route.there, *route.back)]
-        trip = 2 * LOCAL + sum(way.delay for way in ways)
+        trip = 2 * self.model.local_delay + sum(way.delay for way in ways)
         found = []
         for hops, other, delivered in ((route.there, route.back, heard), (route.back, route.there, answered)):
             largest = min([MSS, *(hop.largest - hop.overhead - HEADERS for hop in hops)])

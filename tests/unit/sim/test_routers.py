@@ -1,8 +1,11 @@
 """Routes, filters and translated addresses of simulated routers, flow by flow."""
 
+from lab.calibration import CALIBRATION
 from lab.scenario.resolve import HostInterface, RouterSpec
-from lab.sim.routers import ANSWERED, UNANSWERED, Fate, Leg, Routers
+from lab.sim.routers import Fate, Leg, Routers
 from overlay.config import Address
+
+ANSWERED, UNANSWERED = CALIBRATION.nat_answered, CALIBRATION.nat_unanswered
 
 HOME, WAN = "home", "wan"
 

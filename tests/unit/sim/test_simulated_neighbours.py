@@ -1,11 +1,14 @@
 """Neighbour caches of simulated interfaces: believed, doubted, asked and forgotten at the times of Linux."""
 
+from lab.calibration import CALIBRATION
 from lab.sim.kernel import BridgePort, Kernel
-from lab.sim.neighbours import DELAY, PROBING, Neighbours
+from lab.sim.neighbours import Neighbours
 from lab.sim.walk import Walks
 from lab.sim.world import World
 from overlay.effects import Announce, RemoveForwarding, SetFlood, SetForwarding
 from overlay.env import SECOND
+
+DELAY, PROBING = CALIBRATION.neighbour_delay, CALIBRATION.neighbour_probing
 
 OLD, NEW, OWN = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:0a"
 ADDRESS = "10.0.1.1"
@@ -16,7 +19,12 @@ def test_an_entry_is_believed_then_doubted_then_asked_for():
     assert 15 * SECOND <= cache.reachable <= 45 * SECOND
     assert cache.used(ADDRESS, 0, "") == ""
     cache.learn(ADDRESS, OLD, 0)
-    for t in (0, cache.reachable, cache.reachable + DELAY - 1, cache.reachable + DELAY + PROBING - 1):
+    for t in (
+        0,
+        cache.reachable,
+        cache.reachable + DELAY - 1,
+        cache.reachable + DELAY + PROBING - 1,
+    ):
         assert cache.used(ADDRESS, t, "") == OLD
     assert cache.used(ADDRESS, cache.reachable + DELAY + PROBING, "") == ""  # nobody answered the probes
 
