@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path fuzz same dist image gallery schema man waiter lock clean bench-links
+.PHONY: help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -104,6 +104,9 @@ bench-docker: docker      ## as root: measure docker run through the proxy, and 
 bench-path: setup         ## every path of the overlay beside its peers (wireguard-go, nebula, tinc; as root installs them)
 	@sh .ci/setup bench
 	@$(PY) -m benchmarks path
+
+bench-explore: setup      ## how many of twenty planted bugs lab explore finds within 200 runs each (an hour on one core)
+	@$(PY) -m benchmarks explore
 
 bench-links: setup        ## what impaired links achieve on real packets, asked against achieved
 	@$(PY) -m benchmarks links

@@ -11,6 +11,7 @@ from benchmarks import (
     datapath,
     dind,
     docker_run,
+    explore,
     heal,
     links,
     mesh,
@@ -30,6 +31,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {"bringup": bringup.run, "datapath
 BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "dind": dind.run,
     "docker_run": docker_run.run,
+    "explore": explore.run,
     "links": links.run,
     "mesh": mesh.run,
     "path": path.run,
@@ -40,7 +42,7 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "tcp": tcp.run,
     "versions": versions.run,
 }
-"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`; `mesh` takes
+"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`, `make bench-explore`; `mesh` takes
 minutes)."""
 
 

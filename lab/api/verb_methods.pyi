@@ -269,6 +269,16 @@ class VerbMethods:
         at: str | None = None,
     ) -> Event:
         """In a scenario `reset: all`: `weave reset`"""
+    def rmpeer(
+        self,
+        *,
+        hosts: str | Sequence[Any] | None = None,
+        peers: str | Sequence[Any] | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `rmpeer: {hosts: a, peers: b}`: `weave rmpeer` on `hosts`: the peers of the hosts `peers` will
+        never come back, and their addresses are taken over. They must be down, and the others must have noticed it.
+        Only `reset` makes such a host usable again"""
     def expect(
         self,
         *,

@@ -279,7 +279,8 @@ class ExpectedState:
                 self.churning[event.step] = event.what
             else:
                 self.churning.pop(event.step, None)
-        restarted = verb.launches and (not verb.lasts or event.phase == "end")
+        # The start of a step does not say yet which hosts it is about.
+        restarted = verb.launches and event.phase != "start"
         if (restarted or event.what == JOIN) and event.ok is not False:
             for host in self._hosts_of(event):
                 if verb.launches == "first" or host in self.gone:

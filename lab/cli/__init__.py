@@ -616,7 +616,14 @@ def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json
     sys.exit(run_fidelity(scenario, seeds=seeds, against=against, out=out, as_json=as_json))
 
 
-@lab.command(epilog=_examples("lab explore partition --seeds 50", "lab explore mine.yaml --faults 3 --deadline 1m"))
+@lab.command(
+    epilog=_examples(
+        "lab explore partition --seeds 50",
+        "lab explore mine.yaml --faults 3 --deadline 1m",
+        "lab explore ring --seeds 1000 --keep-going",
+        "lab explore ring --learn before.json   # then, with the changed code: --limits before.json",
+    )
+)
 @_SCENARIO
 @click.option("--seeds", default="200", show_default=True, help="How many schedules, as 200, or which, as 1-50,77.")
 @_backend("sim")
@@ -628,6 +635,14 @@ def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json
     "--out", type=click.Path(path_type=Path), help="Where what is found goes [default: reports/SCENARIO/explore]."
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs at once [default: this machine's cores].")
+@click.option("--keep-going", is_flag=True, help="Go on after a violation; at the end tell all, by cause.")
+@click.option("--learn", type=click.Path(path_type=Path), metavar="FILE", help="Only learn limits of time, into FILE.")
+@click.option(
+    "--limits",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Limits that a version which you trust has learned [default: learned of this one].",
+)
 @_JSON
 def explore(
     scenario: Path,
@@ -637,6 +652,9 @@ def explore(
     deadline: str,
     out: Path | None,
     jobs: int | None,
+    keep_going: bool,
+    learn: Path | None,
+    limits: Path | None,
     as_json: bool,
 ) -> None:
     """Break SCENARIO at random until something does not recover, and make what was done as small as possible.
@@ -653,6 +671,9 @@ def explore(
         deadline=deadline,
         out=out,
         jobs=jobs,
+        keep_going=keep_going,
+        learn=learn,
+        limits=limits,
         as_json=as_json,
     )
     sys.exit(code)

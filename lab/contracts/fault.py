@@ -100,6 +100,8 @@ class Fault:
     """Whether it breaks nothing, so that nothing may fail because of it."""
     switch: bool = False
     """Whether its end takes effect the moment that it begins, and no container stops or starts."""
+    frees: bool = False
+    """Whether its end lets go on what waits on its hosts: it must not wait for that in turn."""
     told: Mapping[str, Any] = {}
     """What else its events say, as plain data."""
 

@@ -5,7 +5,7 @@ again. A smaller case lacks faults, hosts, services or probes, or lets things la
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,25 @@ from msgspec.structs import replace
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from lab.errors import LabError
+from lab.explore.limits import Limits
 from lab.explore.schedule import Schedule, ScheduledFault, draw
 from lab.kinds.overlays import OVERLAYS
-from lab.kinds.verbs import verb_of
+from lab.kinds.verbs import verb_of, verbs
 from lab.scenario.files import make_portable
 from lab.scenario.loops import write_out
 from lab.scenario.resolve import Resolved
 from lab.scenario.values import UNITS, format_duration
 from lab.scenario.yaml import bare, editor, flow
 from lab.words import count
+from overlay.env import Random
 
-__all__ = ["Case", "first_case", "with_faults"]
+__all__ = ["Case", "first_case", "lone_fault", "shape_of", "with_faults"]
 
 _BACK = 2 * UNITS["s"]
 """What was killed needs a while to start again: until then it is not there to agree with anybody."""
+_NOTICED = 40 * UNITS["s"]
+_UNLIMITED = 35 * UNITS["s"]
+_LONE_TRIES = 8
 _SHORTEST = 100 * UNITS["ms"]
 _PLAIN = (UNITS["s"], 500 * UNITS["ms"], 100 * UNITS["ms"])
 
@@ -43,24 +48,51 @@ class Case(Struct, frozen=True, kw_only=True):
     deadline: int
     """How long after the last heal all may take to agree (ns)."""
     seed: int
+    start: tuple[tuple[int, dict[str, Any]], ...] = ()
+    """Steps that bring the lab up while it is being broken: (time from the end of `setup`, step)."""
+    plain: tuple[dict[str, Any], ...] = ()
+    """The scenario's own steps in the place of `setup` and `start`."""
+    added: tuple[str, ...] = ()
+    """Options of the overlay that the scenario does not have."""
+    bold: bool = False
+    """Commands are given while things are broken, so one that fails is no violation."""
+    notice: int = 0
+    """How long its only fault may take to be noticed by all (ns); 0: that is not asked."""
+    long: bool = False
+    """It lasts longer than peers remember each other."""
+    quiet: int = 0
+    """How long nothing is done at the end (ns): what all believe is compared when nothing has moved for a while."""
 
     def timeline(self) -> list[dict[str, Any]]:
         """All steps, as a file has them."""
         steps = list(self.setup)
         now = 0
-        due = [(fault.at, fault.step()) for fault in self.faults]
-        due += [(fault.end, fault.undo) for fault in self.faults if fault.undo]
-        for time, step in sorted(due, key=lambda each: each[0]):
+        due: list[tuple[int, tuple[dict[str, Any], ...], int]] = [(at, (step,), 0) for at, step in self.start]
+        due += [(fault.at, fault.steps(), fault.lead) for fault in self.faults]
+        due += [(fault.end, fault.ending(), 0) for fault in self.faults if fault.undo]
+        for time, more, lead in sorted(due, key=lambda each: each[0]):
             if time > now:
                 steps.append({"wait": format_duration(time - now)})
-            steps.append(step)
-            now = max(now, time)
+            steps += more
+            now = max(now, time) + lead
+            if self.notice and len(self.faults) == 1 and more == self.faults[0].steps():
+                steps.append({"expect": {"converged": "all", "within": format_duration(self.notice)}})
         left = max((fault.end + _BACK for fault in self.faults), default=0) - now
         if left > 0:
             steps.append({"wait": format_duration(left)})
         closing = (verb_of(verb).closing() for verb in dict.fromkeys(fault.verb for fault in self.faults))
         steps += [step for step in closing if step is not None]
-        return [*steps, {"expect": {"converged": "all", "within": format_duration(self.deadline)}}]
+        steps.append(self.agreed())
+        return [*steps, {"wait": format_duration(self.quiet)}] if self.quiet else steps
+
+    def agreed(self) -> dict[str, Any]:
+        """The step that demands that all agree."""
+        return {"expect": {"converged": "all", "within": format_duration(self.deadline)}}
+
+    def bears(self, verb: str) -> bool:
+        """Whether a verb may be drawn. Where peers forget each other soon, or have not all met, somebody has to go on
+        dialling: else two may never find each other, and that is how it is."""
+        return not verb_of(verb).estranges or not (self.start or "hold" in self.added or self.long)
 
     def text(self, *comments: str) -> str:
         """The file; each comment becomes a line before it."""
@@ -114,11 +146,11 @@ def first_case(text: str, name: str, folder: Path, *, deadline: int, hosts: Sequ
     if not any("converged" in step.get("expect", {}) for step in setup):
         # Faults of a lab that is not up yet would be faults of the start.
         setup.append({"expect": {"converged": "all", "within": format_duration(deadline)}})
-    return Case(tree=tree, setup=tuple(setup), faults=(), deadline=deadline, seed=0)
+    return Case(tree=tree, setup=tuple(setup), faults=(), deadline=deadline, seed=0, plain=tuple(setup))
 
 
-def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int) -> Case:
-    """The case with the faults and everything random of a seed."""
+def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int, length: int = 20 * UNITS["s"]) -> Case:
+    """The case with the faults and everything random of a seed; they begin within `length`."""
     services = scenario.services
     single = {name: service.replica(1).host for name, service in services.items() if service.replicas == 1}
     elastic = {name: service.replicas for name, service in services.items() if not service.publish and service.replicas}
@@ -126,8 +158,51 @@ def with_faults(case: Case, scenario: Resolved, seed: int, *, most: int) -> Case
     attachable = tuple(single) if overlay.can("attach") else ()
     hosts = tuple(scenario.hosts)
     policed = tuple(services) if overlay.can("policy") else ()
-    faults = draw(hosts, single, seed, elastic=elastic, attachable=attachable, policed=policed, most=most)
+    if case.start:  # they run sooner or later, and nobody knows when
+        single, elastic, attachable = {}, {}, ()
+    launched = [step["launch"] for step in case.setup if "launch" in step]
+    same = all(not isinstance(said, dict) or not said.get("options") for said in launched)
+    at = {host: [service for service in services.values() if host in service.hosts] for host in hosts}
+    replaceable = {
+        host: tuple(service.name for service in there)
+        for host, there in at.items()
+        if same and all(service.name in single for service in there)
+    }
+    faults = draw(
+        hosts, single, seed, elastic=elastic, attachable=attachable, policed=policed, replaceable=replaceable,
+        allowed=[verb.name for verb in verbs().values() if verb.allowed(overlay) and case.bears(verb.name)],
+        most=most, length=length,
+        bold=case.bold,
+    )  # fmt: skip
     return replace(case, faults=faults, seed=seed)
+
+
+def shape_of(fault: ScheduledFault) -> str:
+    """What limits are learned for: the verb, and what is said to it first (`kill daemon`, `partition bridge`)."""
+    return f"{fault.verb} {next(iter(fault.body), '')}".strip()
+
+
+def lone_fault(case: Case, scenario: Resolved, seed: int, limits: Limits | None = None) -> Case:
+    """A case with one fault of a seed, and nothing else: either that it is noticed is asked for, or that it is over.
+
+    Without limits nothing is demanded in a time: such cases are what limits are learned from.
+    """
+    rng = Random(f"explore lone {seed}")
+    notice = bool(rng.randrange(2))
+    for attempt in range(_LONE_TRIES):
+        drawn = with_faults(case, scenario, seed * _LONE_TRIES + attempt, most=4).faults
+        fault = next((one for one in drawn if not one.undo), None)
+        if fault is None:
+            continue
+        lasts = _NOTICED if notice else rng.choice((1, 5, 15)) * UNITS["s"]
+        within = _UNLIMITED if limits is None else (limits.notice if notice else limits.recover).get(shape_of(fault), 0)
+        if not within:
+            continue
+        faults = (replace(fault, at=0, lasts=lasts),)
+        if notice:
+            return replace(case, faults=faults, seed=seed, notice=within)
+        return replace(case, faults=faults, seed=seed, deadline=within)
+    return with_faults(case, scenario, seed, most=1)
 
 
 def without_hosts(case: Case) -> Iterator[Case]:
@@ -151,7 +226,14 @@ def without_hosts(case: Case) -> Iterator[Case]:
         }
         tree = {**case.tree, "underlay": {**underlay, "hosts": rest}, "services": services}
         gone = [key for key in case.tree.get("services") or {} if key not in services]
-        kept = [fault for fault in case.faults if not any(_of_service(fault, key) for key in gone)]
+        kept = [
+            fault
+            for fault in case.faults
+            if not any(_of_service(fault, key) for key in gone)
+            and not (fault.undo and _mentions((fault.body, fault.ending()), name))
+        ]
+        if _mentions((case.setup, case.start), name):
+            continue
         bodies = [(fault, verb_of(fault.verb).without_host(fault.body, name)) for fault in kept]
         faults = tuple(replace(fault, body=body) for fault, body in bodies if body is not None)
         yield replace(case, tree=tree, faults=faults)
@@ -163,11 +245,44 @@ def without_services(case: Case) -> Iterator[Case]:
     for name in reversed(list(services)):
         rest = {key: value for key, value in services.items() if key != name}
         faults = tuple(fault for fault in case.faults if not _of_service(fault, name))
-        setup = case.setup if rest else tuple(step for step in case.setup if "run" not in step)
-        yield replace(case, tree={**case.tree, "services": rest}, faults=faults, setup=setup)
+        setup = tuple(step for step in (_without_service(step, name, rest) for step in case.setup) if step)
+        plain = tuple(step for step in (_without_service(step, name, rest) for step in case.plain) if step)
+        start = tuple((at, step) for at, said in case.start if (step := _without_service(said, name, rest)))
+        tree = {**case.tree, "services": rest}
+        if "probes" in tree:
+            asked = tree["probes"]
+            tree["probes"] = [probe for probe in asked if not str(probe.get("name", "")).startswith(f"{name}.")]
+        yield replace(case, tree=tree, faults=faults, setup=setup, start=start, plain=plain)
     probes = case.tree.get("probes") or []
     for index in range(len(probes)):
         yield replace(case, tree={**case.tree, "probes": [*probes[:index], *probes[index + 1 :]]})
+
+
+def _without_service(step: dict[str, Any], name: str, rest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A step of the beginning without a service; None when nothing is left of it."""
+    said = step.get("run")
+    if said is None or not rest:
+        return None if said is not None else step
+    names = said.get("services", "all") if isinstance(said, dict) else said
+    if names == "all":
+        return step
+    left = [other for other in _listed(names) if other != name]
+    if not left:
+        return None
+    return {**step, "run": {**said, "services": left} if isinstance(said, dict) else left}
+
+
+def plainer(case: Case) -> Iterator[Case]:
+    """Cases that begin as the scenario does, have none of the options that were added, and no quiet end."""
+    if case.start or case.setup != case.plain:
+        yield replace(case, start=(), setup=case.plain)
+    for key in case.added:
+        overlay = case.tree["overlay"]
+        options = {name: value for name, value in overlay["options"].items() if name != key}
+        tree = {**case.tree, "overlay": {**overlay, "options": options}}
+        yield replace(case, tree=tree, added=tuple(other for other in case.added if other != key))
+    if case.quiet:
+        yield replace(case, quiet=0)
 
 
 def without_setup(case: Case) -> Iterator[Case]:
@@ -209,7 +324,14 @@ def _with(case: Case, index: int, fault: ScheduledFault) -> Case:
 
 
 def _of_service(fault: ScheduledFault, name: str) -> bool:
-    return fault.body.get("service") == name or name in (fault.body.get("services") or ())
+    return fault.body.get("service") == name or name in (fault.body.get("services") or ()) or name in fault.touched
+
+
+def _mentions(said: Any, name: str) -> bool:
+    """Whether a name stands anywhere in steps."""
+    if isinstance(said, dict):
+        return any(_mentions(value, name) for value in said.values())
+    return any(_mentions(value, name) for value in said) if isinstance(said, list | tuple) else bool(said == name)
 
 
 def _listed(names: Any) -> list[str]:

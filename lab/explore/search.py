@@ -1,21 +1,24 @@
-"""Play cases on a pool until one fails, make it small, and write it down.
+"""Play cases on a pool, choose the next ones by what the last have reached, and make what is found small.
 
-Owns what counts as a violation, when two are the same, and the file of what was found. A case is played as a task of a
-sweep, in virtual time.
+Owns the order in which cases are played, which depends on seeds alone and not on how many processes play them, and the
+file of what was found. A case is played as a task of a sweep, in virtual time.
 """
 
-import re
 import shlex
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
-from lab.explore.case import Case, first_case, with_faults
-from lab.explore.schedule import hindered
+from lab.explore.case import Case, first_case, lone_fault, shape_of
+from lab.explore.corpus import Corpus
+from lab.explore.finds import kind_of
+from lab.explore.limits import Limits, learned
+from lab.explore.play import Played
 from lab.explore.shrink import shrink
+from lab.explore.start import Ground, ground
 from lab.scenario.load import ScenarioError, load_resolved, parse, text_of
 from lab.scenario.resolve import Resolved
 from lab.sweep.measure import Point
@@ -27,6 +30,8 @@ __all__ = ["Counterexample", "Search", "kind_of", "write_case"]
 
 _LOOK = 0.2
 """Seconds after which an interrupt is noticed at the latest."""
+_ROUND = 16
+"""Cases that are chosen together, by what all before them have reached."""
 
 
 class Counterexample(Struct, frozen=True, kw_only=True):
@@ -46,42 +51,83 @@ class Search:
     """The cases of one scenario, and a pool that plays them."""
 
     def __init__(
-        self, file: Path, backend: str, pool: WorkerPool, *, deadline: int, most: int, stopped: Callable[[], bool]
+        self,
+        file: Path,
+        backend: str,
+        pool: WorkerPool,
+        *,
+        deadline: int,
+        most: int,
+        stopped: Callable[[], bool],
+        limits: Limits | None = None,
     ) -> None:
         """Raises `ScenarioError` and `LabError`. `stopped` is asked now and then whether to give up."""
         text = text_of(file)
         self.scenario: Resolved = load_resolved(file, text=text)
         self._file = file
-        self._base = first_case(
-            text, self.scenario.name, file.parent, deadline=deadline, hosts=tuple(self.scenario.hosts)
-        )
+        base = first_case(text, self.scenario.name, file.parent, deadline=deadline, hosts=tuple(self.scenario.hosts))
+        self._ground: Ground = ground(base, self.scenario, str(file))
         self._backend = backend
         self._pool = pool
         self._most = most
         self._stopped = stopped
+        self._limits = limits
+        self._cases: dict[int, Case] = {}
+        self.corpus = Corpus()
 
     def case(self, seed: int) -> Case:
-        """What is played for a seed."""
-        return with_faults(self._base, self.scenario, seed, most=self._most)
+        """What was played for a seed; of one that was not, what would be if it were the first."""
+        return self._cases.get(seed) or self._fresh(seed)
 
-    def search(self, seeds: Sequence[int], told: Callable[[int, Point], None]) -> tuple[int, Point] | None:
-        """The first violation that any seed leads to, with its seed; None when all went well, or it was stopped."""
-        waiting, running = deque(seeds), dict[Future[Point], int]()
+    def _fresh(self, seed: int) -> Case:
+        return self._ground.draw(seed, self._most, self._limits)
+
+    def learn(self, seeds: Sequence[int], told: Callable[[int, Point], None] = lambda seed, point: None) -> Limits:
+        """From now on demand that faults are noticed, and got over, as fast as in runs in which nothing else happens;
+        one such run for each of these seeds."""
+        cases = {seed: lone_fault(self._ground.base, self.scenario, seed) for seed in seeds}
+        notice: dict[str, list[int | None]] = {}
+        recover: dict[str, list[int | None]] = {}
+        for seed, point in self._round({seed: case for seed, case in cases.items() if len(case.faults) == 1}, told):
+            case = cases[seed]
+            settled = point.settled if isinstance(point, Played) else ()
+            asked = sum("expect" in step for step in case.setup)
+            took = settled[asked] if len(settled) > asked else None
+            (notice if case.notice else recover).setdefault(shape_of(case.faults[0]), []).append(took)
+        self._limits = learned(notice, recover)
+        return self._limits
+
+    def search(
+        self, seeds: Sequence[int], told: Callable[[int, Point], None], *, keep_going: bool = False
+    ) -> list[tuple[int, Point]]:
+        """The violations that seeds lead to, in order of the seeds: the first one, or with `keep_going` all of them."""
         found: list[tuple[int, Point]] = []
-        while (waiting or running) and not self._stopped() and not found:
-            while waiting and len(running) < 2 * self._pool.width:
-                seed = waiting.popleft()
-                running[self._pool.submit(self._task(self.case(seed)))] = seed
+        for begin in range(0, len(seeds), _ROUND):
+            if self._stopped() or (found and not keep_going):
+                break
+            chosen = seeds[begin : begin + _ROUND]
+            batch = {seed: self.corpus.next(seed, self._most, partial(self._fresh, seed)) for seed in chosen}
+            self._cases |= batch
+            for seed, point in self._round(batch, told):
+                if isinstance(point, Played):
+                    self.corpus.add(batch[seed], point.reached)
+                if kind_of(point, batch[seed]):
+                    found.append((seed, point))
+        return found if keep_going else found[:1]
+
+    def _round(self, cases: dict[int, Case], told: Callable[[int, Point], None]) -> list[tuple[int, Point]]:
+        """All of these, played; in their order. Fewer when it was stopped."""
+        running = {self._pool.submit(self._task(case)): seed for seed, case in cases.items()}
+        points: dict[int, Point] = {}
+        while running and not self._stopped():
             done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
             for future in done:
                 seed = running.pop(future)
-                point = _result(future)
-                told(seed, point)
-                if kind_of(point, self.case(seed)):
-                    found.append((seed, point))
+                points[seed] = _result(future)
+                told(seed, points[seed])
         for future in running:
             future.cancel()
-        return min(found, key=lambda pair: pair[0], default=None)
+        return [(seed, points[seed]) for seed in cases if seed in points]
 
     def shrink(self, seed: int, point: Point, *, runs: int, told: Callable[[Case, int], None]) -> Counterexample:
         """Make what a seed led to small."""
@@ -113,31 +159,6 @@ class Search:
             key="", assignment=(), seed=case.seed, backend=self._backend, text=case.text(), file=str(self._file),
             question="", replay="", folder="",
         )  # fmt: skip
-
-
-def kind_of(point: Point, case: Case) -> str:
-    """What sort of violation a run of a case ended with; empty: none.
-
-    While things are broken, what would have to go round a cut over other hosts is not demanded, and that a command
-    succeeds is not either: of an address to be given out others may have the last word.
-    """
-    if point.failed:
-        return f"crash: {point.reason.partition(':')[0]}"
-    if point.verdict != "invalid":
-        return ""
-    step = re.match(r"step (\d+)", point.reason)
-    if step is not None and int(step[1]) <= len(case.setup):
-        return "fails before anything is broken"
-    if step is not None and point.reason.startswith(f"{step[0]} failed"):
-        return "" if hindered(case.faults) else "command"
-    if step is not None:
-        return "expectation"
-    outage = re.match(r"\d+ outages? and (\d+) leaks?", point.reason)
-    if outage is not None:
-        return "leak" if int(outage[1]) else "" if case.needs_relays else "outage"
-    if "wrong answer" in point.reason:
-        return "" if case.needs_relays else "wrong answers"
-    return "invariant" if "own addresses" in point.reason or "invariant" in point.reason else "checker"
 
 
 def write_case(found: Counterexample, scenario: Resolved, folder: Path, command: str) -> Path:

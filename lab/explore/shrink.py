@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from lab.explore.case import Case, shorter, simpler_faults, without_hosts, without_services, without_setup
+from lab.explore.case import Case, plainer, shorter, simpler_faults, without_hosts, without_services, without_setup
 from lab.explore.schedule import Schedule
 
 __all__ = ["Fails", "shrink"]
@@ -71,7 +71,7 @@ def shrink(
         while True:
             before = work.case
             _fewer_faults(work)
-            for smaller in (without_hosts, without_services, without_setup, simpler_faults, shorter):
+            for smaller in (plainer, without_hosts, without_services, without_setup, simpler_faults, shorter):
                 while work.try_all(smaller(work.case)):
                     pass
             if work.case == before:

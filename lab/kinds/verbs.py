@@ -59,6 +59,8 @@ class Chance(Struct, frozen=True):
     """Services that a policy may name."""
     number: int
     """Steps drawn so far."""
+    replaceable: Mapping[str, tuple[str, ...]] = {}
+    """Hosts that may forget all they know, or be replaced -> the services that run there and nowhere else."""
 
     def some_hosts(self, least: int) -> list[str]:
         """At least this many hosts, in the scenario's order."""
@@ -74,6 +76,12 @@ class Drawn(Struct, frozen=True):
     """The step that ends it; None: the verb says itself for how long it lasts."""
     least: int = 0
     """It lasts so long or longer (ns)."""
+    before: tuple[dict[str, Any], ...] = ()
+    """Steps ahead of it, which make it possible."""
+    then: tuple[dict[str, Any], ...] = ()
+    """Steps behind `undo`, after which everything is as it was."""
+    host: str = ""
+    """Nothing else may be done to this host meanwhile; empty: to none."""
 
 
 class Verb(Generic[B]):
@@ -134,6 +142,8 @@ class Verb(Generic[B]):
 
     odds: int = 0
     """How often it is drawn, compared with others."""
+    estranges: bool = False
+    """Peers that it is about may never find each other again if they have to forget each other, too."""
     hinders: bool = True
     """Commands may fail while its fault is in force."""
 

@@ -66,6 +66,10 @@ class WeaveOverlay(OnSubnets):
         addresses = [self._lab.hosts[target].address for target in targets]
         await must(self._lab.hosts[source], ["weave", "forget", *addresses])
 
+    async def rmpeer(self, host: str, peers: Sequence[str]) -> None:
+        """`weave rmpeer` on a host, with the nicknames of peers, which are their hosts' names."""
+        await must(self._lab.hosts[host], ["weave", "rmpeer", *peers])
+
     async def reset(self, hosts: Sequence[str]) -> None:
         """`weave reset`, on one host after the other, as each hands its addresses over to those that are left."""
         for name in hosts:
@@ -261,7 +265,7 @@ KIND = OverlayKind(
     has_daemons=True,
     has_views=True,
     has_names=True,
-    verbs=frozenset({"attach", "detach", "forget", "policy", "reset"}),
+    verbs=frozenset({"attach", "detach", "forget", "policy", "reset", "rmpeer"}),
     default_range=DEFAULT_RANGE,
     options=_names,
     faults=_faults,

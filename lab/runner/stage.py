@@ -218,7 +218,7 @@ class Stage:
         """Heal the fault of a step, now, and say so; `more` is what else its event says."""
         self._cancel(step)
         fault = self._faults.pop(step).fault
-        async with self.upkeep.working_on(fault.works_on(self)):
+        async with self.upkeep.working_on(() if fault.frees else fault.works_on(self)):
             begun = self.lab.now()
             await fault.heal(self, step)
             await self.probing.sync()

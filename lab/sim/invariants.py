@@ -14,6 +14,7 @@ from lab.sim.flows import Flow
 from lab.sim.kernel import BridgePort, Kernel
 from lab.sim.world import Peer, World
 from overlay.env import MILLISECOND, SECOND
+from overlay.ipam.space import RING_KEY
 from overlay.node import Node
 from overlay.policy.directory import Member
 from overlay.policy.words import Policy, parse
@@ -48,6 +49,7 @@ class Invariants:
         self._violated = False
         self._by_hand: dict[str, None] = {}
         self._spoiled = False
+        self._removed: dict[str, None] = {}
         self._lineages: MutableMapping[str, dict[int, None]] = {}
         self._forwarding_due = False
         self._changed: dict[str, None] = {}
@@ -61,9 +63,22 @@ class Invariants:
         """Somebody typed this address: no protocol can keep two people from typing the same."""
         self._by_hand[address.partition("/")[0]] = None
 
-    def peer_removed(self) -> None:
-        """Somebody has declared a peer dead: if it lives, addresses are given out twice, and that is how it is."""
-        self._spoiled = True
+    def peer_removed(self, peer: str) -> None:
+        """Somebody has declared a peer dead. If it lives, or two do so, addresses are given out twice, and that is
+        how it is; what one peer alone takes over from a dead one is its own, as everything else."""
+        host = self._world.peers.get(peer)
+        if host is None or peer in self._removed or host.node is not None or self._has_containers(peer):
+            self._spoiled = True
+        self._removed[peer] = None
+
+    def peer_starts(self, host: str) -> None:
+        """A daemon starts with what is on the disk of its host."""
+        if host in self._removed and RING_KEY in self._world.peers[host].disk.stored:
+            self._spoiled = True
+
+    def _has_containers(self, host: str) -> bool:
+        ports = self._kernels[host].ports.values()
+        return self._world.peers[host].powered and any(self._alive(host, port.container) for port in ports)
 
     def flow_passed(self, flow: Flow) -> None:
         """A packet that opens a flow has got through: no policy that all peers there have agreed on may forbid it."""
@@ -216,6 +231,8 @@ class Invariants:
         for name, peer in running.items():
             self._check_peer(peer)
             assert peer.node is not None
+            if peer.stopped:
+                continue  # it has no turns, and believes what it believed
             for other in peer.node.mesh.reachable:
                 if other != name:
                     self._compare(peer, running.get(other), other)
@@ -225,6 +242,8 @@ class Invariants:
         assert node is not None
         if other is None or other.node is None:
             self._violate("no convergence", f"{peer.name} takes {name} for alive, which is not", (peer.name,))
+            return
+        if other.stopped:
             return
         theirs = other.node
         beliefs = {

@@ -31,7 +31,7 @@ from lab.sweep.grid import Assignment
 from lab.sweep.measure import Point, measure
 from overlay import __version__
 
-__all__ = ["CommandPlayer", "Task", "play_here"]
+__all__ = ["CommandPlayer", "Task", "play_here", "play_recorded"]
 
 _LAST_WORDS = 400
 
@@ -89,19 +89,24 @@ class _MemoryWriter(Writer):
 
 def play_here(task: Task) -> Point:
     """Play it in this process, in virtual time."""
+    return play_recorded(task)[0]
+
+
+def play_recorded(task: Task) -> tuple[Point, list[AnyRecord]]:
+    """The same, with its history."""
     begun = time.perf_counter()
+    collector = _MemoryWriter()
     try:
         scenario = resolve(_parsed(task.text, task.file), file=task.file, question=task.question, seed=task.seed)
         backend = find_backend(task.backend)
-        collector = _MemoryWriter()
         outcome = run_virtually(backend, scenario, collector)
         fields = _judged(outcome.verdict, outcome.reason, measure(collector.records))
     except Exception as error:
         # Whatever it is, it concerns this run alone: the others go on, and this one is tried again next time.
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        return task.failure(reason, time.perf_counter() - begun)
-    return task.point(time.perf_counter() - begun, fields)
+        return task.failure(reason, time.perf_counter() - begun), collector.records
+    return task.point(time.perf_counter() - begun, fields), collector.records
 
 
 def run_virtually(backend: Backend, scenario: Resolved, writer: Writer) -> RunOutcome:

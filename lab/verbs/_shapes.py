@@ -1,12 +1,12 @@
 """Bodies that several verbs share: hosts, services, one peer and others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from lab.contracts.fault import Bench
-from lab.kinds.verbs import Verb, Where
+from lab.kinds.verbs import Body, Chance, Verb, Where, fewer
 from lab.scenario.base import ALL, NAMES_SCHEMA, Model, Name, Names, Problem, chosen
 from lab.scenario.check import Known
 from lab.scenario.without_effect import ScenarioReach
@@ -69,6 +69,20 @@ class Ends(Model):
         return source, tuple(name for name in chosen(self.target, bench.scenario.hosts) if name != source)
 
 
+def replaced(host: str, other: str, services: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """The steps with which a host that knows nothing joins again, and runs what it ran."""
+    steps: list[dict[str, Any]] = [{"launch": [host]}, {"connect": {"from": host, "to": [other]}}]
+    return (*steps, *([{"run": list(services)}] if services else []))
+
+
+def drawn_ends(chance: Chance) -> dict[str, Any] | None:
+    """A host and some others, at random; None where there is only one."""
+    if len(chance.hosts) < 2:
+        return None
+    source, *targets = chance.rng.sample(list(chance.hosts), chance.rng.randint(2, len(chance.hosts)))
+    return {"from": source, "to": sorted(targets, key=chance.hosts.index)}
+
+
 E = TypeVar("E", bound=Ends)
 
 
@@ -80,3 +94,10 @@ class EndsVerb(Verb[E]):
 
     def without_effect(self, where: Where, body: E, world: ScenarioReach) -> Iterator[Problem]:
         yield from body.without_effect(where, world)
+
+    def without_host(self, body: Body, host: str) -> Body | None:
+        left = [name for name in body.get("to") or () if name != host]
+        return {**body, "to": left} if left and body.get("from") != host else None
+
+    def simpler(self, body: Body) -> Iterator[Body]:
+        yield from fewer(body, "to", 1)

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 from lab.contracts.fault import Bench
 from lab.contracts.overlay import together
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Planning
+from lab.kinds.verbs import Chance, Drawn, Planning
 from lab.scenario.base import ALL, ALL_ONLY
-from lab.verbs._shapes import Ends, EndsVerb
+from lab.verbs._shapes import Ends, EndsVerb, drawn_ends
 
 
 class Connect(Ends):
@@ -40,9 +40,15 @@ class _Connect(EndsVerb[Connect]):
     examples = ("connect all", "connect a b,c")
     setup = "up"
     changes = "end"
+    odds = 1
 
     def plan(self, body: Connect, planning: Planning) -> Action:
         return Action(f"connect {body.words}", partial(_connect, body))
+
+    def draw(self, chance: Chance) -> Drawn | None:
+        """Two dials of one pair, while others know of each other already."""
+        body = drawn_ends(chance)
+        return None if body is None else Drawn(body, undo={"connect": body})
 
 
 KIND = _Connect()

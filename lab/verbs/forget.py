@@ -4,9 +4,9 @@ from functools import partial
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Planning
+from lab.kinds.verbs import Chance, Drawn, Planning
 from lab.overlays.weave import weave_of
-from lab.verbs._shapes import Ends, EndsVerb
+from lab.verbs._shapes import Ends, EndsVerb, drawn_ends
 
 
 class Forget(Ends):
@@ -26,9 +26,16 @@ class _Forget(EndsVerb[Forget]):
     about = "undo a `connect`"
     overlay_needs = "verb"
     changes = "end"
+    odds = 1
+    estranges = True
 
     def plan(self, body: Forget, planning: Planning) -> Action:
         return Action(f"forget {body.words}", partial(_forget, body))
+
+    def draw(self, chance: Chance) -> Drawn | None:
+        """Targets are dialled no more, and then again."""
+        body = drawn_ends(chance)
+        return None if body is None else Drawn(body, undo={"connect": body})
 
 
 KIND = _Forget()

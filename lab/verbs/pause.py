@@ -26,6 +26,7 @@ class PauseFault(Fault):
     """One victim without turns. Several may hold one thing: it goes on when the last of them ends."""
 
     what = "pause"
+    frees = True
     mark = Mark("paused", "#6b7a8f")
 
     def __init__(self, body: Victim) -> None:

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import ip_interface
 from signal import SIGCONT, SIGKILL, SIGSTOP
+from urllib.parse import unquote
 
 from msgspec.structs import asdict, replace
 
@@ -302,7 +303,7 @@ class SimHost:
         for address in _typed(asked):
             self._invariants.by_hand(address)
         if asked.method == "DELETE" and asked.path.startswith("/peer/"):
-            self._invariants.peer_removed()
+            self._invariants.peer_removed(unquote(asked.path.removeprefix("/peer/")))
         if asked.path == "/run":
             await self._pass(self.world.model.start_time)
         return await self._ask(asked)
@@ -326,6 +327,7 @@ class SimHost:
         await self._pass(self.world.model.launch_time)
         if self.daemon is not None or not self._peer.powered:
             raise OverlayError("a router runs here already" if self.daemon is not None else "the host went off")
+        self._invariants.peer_starts(self._peer.name)
         daemon = SimDaemon(self._peer, self.kernel, self.engine, options, self._loop)
         daemon.on_end = lambda: self._daemon_is_gone(asked=True)
         self.daemon = daemon

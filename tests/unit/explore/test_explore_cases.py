@@ -41,7 +41,10 @@ BLANK = first_case(BASE, "base", Path(), deadline=30 * S)
 RESOLVED = resolve(parse(BASE), name="base")
 HOSTS = ("a", "b", "c", "d", "e")
 seeds = st.integers(0, 10**6)
-CHANGING: dict[str, Any] = {"elastic": {"s1": 1, "web": 3}, "attachable": ("s1",), "policed": ("s1", "web")}
+CHANGING: dict[str, Any] = {
+    "elastic": {"s1": 1, "web": 3}, "attachable": ("s1",), "policed": ("s1", "web"),
+    "replaceable": {"a": ("s1",), "b": ()},
+}  # fmt: skip
 
 
 def drawn(seed: int) -> Case:
@@ -61,7 +64,9 @@ def test_every_case_is_a_scenario_and_a_function_of_its_seed(seed: int) -> None:
     scenario = parse(case.text("Does it?", "", "Found."))
     assert scenario.seed == seed and case.text("Does it?").startswith("# Does it?\n")
     assert scenario.timeline[-1].verb == "expect" and scenario.timeline[-1].body.converged == "all"
-    assert all(step.duration for step in scenario.timeline if step.verb in ("partition", "kill", "churn", "clock"))
+    replaced = [fault for fault in case.faults if fault.host]
+    lasting = [step for step in scenario.timeline if step.verb in ("partition", "kill", "churn", "clock")]
+    assert sum(not step.duration for step in lasting) <= len(replaced), "only what a reset ends lasts for ever"
 
 
 def test_faults_of_one_host_overlap_in_every_way() -> None:
@@ -117,7 +122,7 @@ def test_all_shapes_and_verbs_are_drawn() -> None:
     faults = [fault for seed in range(300) for fault in draw(HOSTS, {"s1": "a"}, seed, **CHANGING)]
     assert {fault.verb for fault in faults} == {
         "partition", "kill", "slow_disk", "clock", "churn", "block", "mtu", "scale", "remove", "attach", "policy",
-        "pause", "link", "flap",
+        "pause", "link", "flap", "connect", "forget", "reset", "rmpeer",
     }  # fmt: skip
     shapes = {key for fault in faults if fault.verb == "partition" for key in fault.body}
     assert shapes == {"groups", "one_way", "isolate", "bridge", "ring"}
