@@ -42,8 +42,8 @@ BY_NAME: dict[str, Callable[[], list[Row]]] = {
     "tcp": tcp.run,
     "versions": versions.run,
 }
-"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`, `make bench-explore`; `mesh` takes
-minutes)."""
+"""Those that run only when they are named (`make bench-docker`, `make bench-path`, `make bench-sim`,
+`make bench-explore`; `mesh` takes minutes)."""
 
 
 def main(names: Sequence[str]) -> int:

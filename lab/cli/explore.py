@@ -37,15 +37,15 @@ LEARNED = range(1_000_000, 1_000_060)
 def explore(
     path: Path,
     *,
-    seeds: str,
     backend: str,
+    seeds: str,
     faults: int,
     deadline: str,
-    out: Path | None,
-    jobs: int | None,
     keep_going: bool,
     learn: Path | None,
     limits: Path | None,
+    out: Path | None,
+    jobs: int | None,
     as_json: bool,
 ) -> int:
     """Look for violations; returns 0 when there is none, 1 with one, 2 for bad input, 3 when interrupted."""

@@ -232,11 +232,31 @@ def without_hosts(case: Case) -> Iterator[Case]:
             if not any(_of_service(fault, key) for key in gone)
             and not (fault.undo and _mentions((fault.body, fault.ending()), name))
         ]
-        if _mentions((case.setup, case.start), name):
-            continue
+        setup, plain = _without_name(case.setup, name), _without_name(case.plain, name)
+        start = tuple((at, left[0]) for at, step in case.start if (left := _without_name((step,), name)))
         bodies = [(fault, verb_of(fault.verb).without_host(fault.body, name)) for fault in kept]
         faults = tuple(replace(fault, body=body) for fault, body in bodies if body is not None)
-        yield replace(case, tree=tree, faults=faults)
+        yield replace(case, tree=tree, faults=faults, setup=setup, plain=plain, start=start)
+
+
+def _without_name(steps: Sequence[dict[str, Any]], name: str) -> tuple[dict[str, Any], ...]:
+    """Steps without a host: it goes from lists, and what is about it alone goes whole."""
+    kept = []
+    for step in steps:
+        left = {key: _left(value, name) for key, value in step.items()}
+        if None not in left.values():
+            kept.append(left)
+    return tuple(kept)
+
+
+def _left(said: Any, name: str) -> Any:
+    """What is left of something said without a name; None: nothing."""
+    if isinstance(said, list):
+        return [other for other in said if other != name] or None
+    if isinstance(said, dict):
+        found = {key: _left(value, name) for key, value in said.items()}
+        return None if None in found.values() else found
+    return None if said == name else said
 
 
 def without_services(case: Case) -> Iterator[Case]:

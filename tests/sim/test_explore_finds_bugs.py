@@ -67,11 +67,11 @@ def test_a_message_class_that_is_dropped(search: Search, monkeypatch: pytest.Mon
     found = explored(search, range(1, 30))
     # They do not agree in time, or differ when nothing has moved for a minute.
     assert {"expectation": "expected converged", "invariant": "differ about"}[found.kind] in found.reason
-    assert len(found.case.faults) == 1 and len(found.case.tree["underlay"]["hosts"]) <= 3
+    assert len(found.case.faults) <= 1 and len(found.case.tree["underlay"]["hosts"]) <= 3
 
     path = write_case(found, search.scenario, tmp_path / "found", "lab run")
     text = path.read_text()
-    assert text.startswith("# Does four come back from a ") and f"seed {found.seed}" in text
+    assert text.startswith("# Does four come back from ") and f"seed {found.seed}" in text
     assert f"lab run {path} --backend sim --seed {found.case.seed}" in text
     # The file is what was played: it fails with the bug, and passes without.
     assert replayed(path).verdict == "invalid"

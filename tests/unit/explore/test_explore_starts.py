@@ -1,0 +1,123 @@
+"""How cases begin, what limits are learned for them, and how what is found is sorted."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lab.errors import LabError
+from lab.explore.case import Case, first_case, lone_fault, plainer, shape_of
+from lab.explore.corpus import Corpus
+from lab.explore.finds import cause_of, grouped, kind_of
+from lab.explore.limits import Limits, learned, read_limits, write_limits
+from lab.explore.start import ground
+from lab.kinds.verbs import verb_of
+from lab.scenario.load import parse
+from lab.scenario.resolve import resolve
+from lab.scenario.values import UNITS
+from lab.sweep.measure import Point
+
+S = UNITS["s"]
+BASE = """\
+version: 1
+underlay: {hosts: {a: {}, b: {}, c: {}, d: {}, e: {}}}
+services:
+  s1: {image: ksahnine/dummy-http, args: [s1], host: a}
+  s2: {image: ksahnine/dummy-http, args: [s2], host: e}
+timeline:
+  - launch: all
+  - connect: all
+  - run: all
+  - expect: {converged: all, within: 10s}
+"""
+RESOLVED = resolve(parse(BASE), name="base")
+BLANK = first_case(BASE, "base", Path(), deadline=30 * S)
+GROUND = ground(BLANK, RESOLVED, "base.yaml")
+LIMITS = Limits({"kill daemon": 4 * S, "partition isolate": 8 * S}, {"kill daemon": 3 * S})
+
+
+def kind_of_start(case: Case) -> str:
+    if case.long or case.notice:
+        return "long" if case.long else "lone"
+    if not case.start:
+        return "settled" if case.deadline == 30 * S else "lone"
+    launched = [step["launch"] for step in case.setup if "launch" in step]
+    return "cold" if launched == ["all"] else "islands" if isinstance(launched[0], dict) else "late"
+
+
+def test_all_starts_come_about_and_are_scenarios() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(48):
+        case = GROUND.draw(seed, 6, LIMITS)
+        assert case == GROUND.draw(seed, 6, LIMITS)
+        scenario = parse(case.text())
+        seen[kind_of_start(case)] += 1
+        seen["scarce"] += "iprange" in case.added
+        seen["bold"] += case.bold and not case.start
+        assert scenario.timeline[-1].verb in ("expect", "wait")
+        estranged = [fault for fault in case.faults if verb_of(fault.verb).estranges]
+        assert not estranged or not (case.start or case.long or "hold" in case.added)
+        for other in plainer(case) if seed % 4 == 0 else ():
+            assert parse(other.text())
+    assert min(seen[kind] for kind in ("settled", "cold", "late", "islands", "lone", "scarce", "bold")) > 0, seen
+
+
+def test_a_first_agreement_can_come_about_without_those_who_join_late() -> None:
+    for seed in range(60):
+        case = GROUND.draw(seed, 6, None)
+        if kind_of_start(case) == "late":
+            assert len(case.setup[0]["launch"]) >= 3
+
+
+def test_of_two_networks_one_has_containers_until_they_have_met() -> None:
+    for seed in range(80):
+        case = GROUND.draw(seed, 6, None)
+        if kind_of_start(case) != "islands":
+            continue
+        runs = [(at, step["run"]) for at, step in case.start if "run" in step]
+        there = [step["launch"]["hosts"] for step in case.setup if "launch" in step]
+        home = {"s1": "a", "s2": "e", "crowd": "e"}
+        first = [name for at, names in runs if at == 0 for name in names]
+        assert {home[name] for name in first} <= set(there[0])
+        assert all(at >= 45 * S for at, names in runs if not set(names) <= set(first))
+
+
+def test_limits_are_learned_kept_and_asked_for(tmp_path: Path) -> None:
+    found = learned({"kill daemon": [2 * S, S], "churn every": [S, None]}, {"kill daemon": [0]})
+    assert found == Limits({"kill daemon": 4 * S}, {"kill daemon": S})
+    write_limits(tmp_path / "out" / "limits.json", found)
+    assert read_limits(tmp_path / "out" / "limits.json") == found
+    (tmp_path / "no.json").write_text("[1")
+    with pytest.raises(LabError, match="--learn"):
+        read_limits(tmp_path / "no.json")
+    with pytest.raises(LabError, match="No such file"):
+        read_limits(tmp_path / "none.json")
+    cases = [lone_fault(BLANK, RESOLVED, seed, LIMITS) for seed in range(40)]
+    asked = [case for case in cases if case.notice]
+    assert asked and {shape_of(case.faults[0]) for case in asked} <= set(LIMITS.notice)
+    steps = asked[0].timeline()
+    place = next(index for index, step in enumerate(steps) if asked[0].faults[0].verb in step)
+    assert steps[place + 1]["expect"]["within"] in ("4s", "8s")
+    late = Point(key="", parameters={}, seed=1, verdict="invalid", reason=f"step {place + 2}: expected converged")
+    assert kind_of(late, asked[0]) == "noticed too late"
+
+
+def test_causes_do_not_depend_on_names_and_numbers() -> None:
+    one = "step 8: expected converged all within 30s; a: its peer knows 4 of 5 peers"
+    other = "step 12: expected converged all within 30s; b: its peer knows 3 of 5 peers"
+    assert cause_of("expectation", one, "abcde") == cause_of("expectation", other, "abcde")
+    causes = grouped(
+        [(5, "expectation", other), (1, "expectation", one), (3, "invariant", "range twice: a and b")], "abcde"
+    )
+    assert [(cause.kind, cause.seeds) for cause in causes] == [("expectation", (1, 5)), ("invariant", (3,))]
+
+
+def test_what_reached_something_new_is_varied() -> None:
+    corpus = Corpus()
+    first = GROUND.draw(1, 6, None)
+    assert corpus.add(first, frozenset({1, 2})) == 2 and corpus.add(first, frozenset({2})) == 0 and len(corpus) == 1
+    made = [corpus.next(seed, 6, lambda: BLANK) for seed in range(40)]
+    assert BLANK in made, "some are fresh"
+    varied = [case for case in made if case != BLANK]
+    assert varied and all(case.tree == first.tree and case.setup == first.setup for case in varied)
+    assert len({repr(case.faults) for case in varied}) > 5 and all(parse(case.text()) for case in varied[:8])
