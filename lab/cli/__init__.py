@@ -621,7 +621,8 @@ def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json
         "lab explore partition --seeds 50",
         "lab explore mine.yaml --faults 3 --deadline 1m",
         "lab explore ring --seeds 1000 --keep-going",
-        "lab explore ring --learn before.json   # then, with the changed code: --limits before.json",
+        "lab explore ring --learn before.json",
+        "lab explore ring --limits before.json",
     )
 )
 @_SCENARIO

@@ -38,8 +38,8 @@ class _RemovePeers(Verb[RemovePeers]):
     model = RemovePeers
     form = "`rmpeer: {hosts: a, peers: b}`"
     about = (
-        "`weave rmpeer` on `hosts`: the peers of the hosts `peers` will never come back, and their addresses are taken "
-        "over. They must be down, and the others must have noticed it. Only `reset` makes such a host usable again"
+        "tell `hosts` (by `weave rmpeer`) that the peers of the hosts `peers` will never come back: their addresses are "
+        "taken over. They must be down, and it must have been noticed. Such a host is usable again after a `reset`"
     )
     examples = ("rmpeer a b",)
     overlay_needs = "verb"
