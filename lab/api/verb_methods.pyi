@@ -276,9 +276,9 @@ class VerbMethods:
         peers: str | Sequence[Any] | None = None,
         at: str | None = None,
     ) -> Event:
-        """In a scenario `rmpeer: {hosts: a, peers: b}`: `weave rmpeer` on `hosts`: the peers of the hosts `peers` will
-        never come back, and their addresses are taken over. They must be down, and the others must have noticed it.
-        Only `reset` makes such a host usable again"""
+        """In a scenario `rmpeer: {hosts: a, peers: b}`: tell `hosts` (by `weave rmpeer`) that the peers of the hosts
+        `peers` will never come back; their addresses are taken over. They must be down, and it must have been
+        noticed. Such a host is usable again after a `reset`"""
     def expect(
         self,
         *,

@@ -38,8 +38,8 @@ class _RemovePeers(Verb[RemovePeers]):
     model = RemovePeers
     form = "`rmpeer: {hosts: a, peers: b}`"
     about = (
-        "tell `hosts` (by `weave rmpeer`) that the peers of the hosts `peers` will never come back: their addresses are "
-        "taken over. They must be down, and it must have been noticed. Such a host is usable again after a `reset`"
+        "tell `hosts` (by `weave rmpeer`) that the peers of the hosts `peers` will never come back; their addresses "
+        "are taken over. They must be down, and it must have been noticed. Such a host is usable again after a `reset`"
     )
     examples = ("rmpeer a b",)
     overlay_needs = "verb"
