@@ -106,6 +106,6 @@ def test_what_a_machine_does_not_carry_is_refused_with_numbers() -> None:
     scenario = four()
     assert scenario.topology is not None
     assert not refusal(scenario.topology, ["192.168.0.2"], 1 << 30)
-    assert "4 routers and 4 cables would take about 2 MiB" in refusal(scenario.topology, ["192.168.0.2"], 1 << 20)
+    assert "4 routers and 4 cables would take about 3 MiB" in refusal(scenario.topology, ["192.168.0.2"], 1 << 20)
     assert "IPv4 only" in refusal(scenario.topology, ["fd00::2"], 1 << 30)
     assert not NetnsBackend().refuse(scenario)
