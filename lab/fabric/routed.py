@@ -117,6 +117,6 @@ def refusal(topology: RoutedTopology, addresses: Sequence[str], free: int) -> st
 
 _ROUTERS = 200
 _PER_ROUTER = 600 << 10
-"""Bytes of a network namespace (100 kB of the kernel, measured with fifty on Linux 6.18) and the process that holds it."""
+"""Bytes of a network namespace (100 kB of the kernel, measured with fifty on Linux 6.18) and of its holder."""
 _PER_CABLE = 220 << 10
 """Of a bridge and two pairs of veth, measured with 88."""

@@ -14,10 +14,19 @@ from lab.figures.matrices import matrices
 from lab.figures.reachability import timeline
 from lab.figures.told import FORMATS, Told
 from lab.figures.topology import topology
+from lab.figures.underlay import underlay
 
 __all__ = ["FIGURES", "FORMATS", "Told", "told"]
 
-FIGURES: tuple[Callable[[RecordedRun], Told | None], ...] = (timeline, convergence, topology, matrices, latency, dns)
+FIGURES: tuple[Callable[[RecordedRun], Told | None], ...] = (
+    timeline,
+    convergence,
+    topology,
+    underlay,
+    matrices,
+    latency,
+    dns,
+)
 """In the order of the report; each gives None when the history has nothing for it."""
 
 

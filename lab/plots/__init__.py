@@ -17,6 +17,7 @@ from lab.plots.latency import latency
 from lab.plots.reachability import matrices, timeline
 from lab.plots.style import context, render
 from lab.plots.topology import topology
+from lab.plots.underlay import underlay
 
 __all__ = ["pictures"]
 
@@ -24,6 +25,7 @@ _DRAW: dict[str, Callable[[RecordedRun], Canvas | None]] = {
     "reachability": timeline,
     "convergence": convergence,
     "topology": topology,
+    "underlay": underlay,
     "matrices": matrices,
     "latency": latency,
     "dns": dns,

@@ -7,6 +7,8 @@ import networkx
 import pytest
 
 from lab.backends.simulated.backend import SimBackend
+from lab.checkers.run import RecordedRun
+from lab.figures.underlay import underlay
 from lab.records.history import AnyRecord, Event, Sample, Writer, decode
 from lab.runner.runner import Runner
 from lab.scenario.load import ScenarioError, load_resolved
@@ -73,6 +75,9 @@ def test_routes_go_around_a_cable_that_breaks_or_do_not(tmp_path: Path) -> None:
     records = played(tmp_path, RING + steps.replace("down: true", "down: true, routes: static"))
     start, end = span(records, "cable")
     assert set(good(records, "icmp", start + SECOND, end - SECOND)) == {-1}
+    figure = underlay(RecordedRun(records))
+    assert figure is not None and figure.title == "3 hosts on 4 nodes with 4 cables"
+    assert "A,D,40,,0" in figure.csv.splitlines()
     assert all(30 < one < 31 for one in good(records, "icmp", end + 2 * SECOND, end + 10 * SECOND))
 
 

@@ -1,0 +1,54 @@
+"""A picture of the topology under the hosts: nodes, cables, and where hosts sit."""
+
+import math
+
+import networkx as nx
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure as Canvas
+
+from lab.checkers.run import RecordedRun
+from lab.figures.underlay import cables_of, places_of
+from lab.plots.style import FAIL, GROUPS, INK, MUTED, canvas
+
+__all__ = ["underlay"]
+
+_NAMED = 64
+"""Most nodes that get their names written; hosts are named in any case."""
+
+
+def underlay(run: RecordedRun) -> Canvas | None:
+    """Nodes by their springs, cables as wide as their rate is large, hosts in colour."""
+    places, cables = places_of(run), cables_of(run)
+    if not cables:
+        return None
+    graph = nx.Graph()
+    graph.add_nodes_from(places)
+    graph.add_edges_from(cables)
+    start = {
+        node: (math.sin(6.28 * n / len(places)), math.cos(6.28 * n / len(places))) for n, node in enumerate(places)
+    }
+    spots = nx.spring_layout(graph, pos=start, seed=1, iterations=200, k=1.6 / math.sqrt(len(places)))
+    broken = {frozenset(event.detail["cable"]) for event in run.events if event.detail.get("down")}
+    rates = [edge.get("rate") or 0 for edge in cables.values()]
+    figure = canvas(11, 6.2)
+    axes = figure.subplots()
+    for (one, other), rate in zip(cables, rates, strict=True):
+        down = frozenset((one, other)) in broken
+        width = 1.4 if min(rates) == max(rates) else 0.8 + 2 * math.log10(1 + 9 * rate / max(rates))
+        line = [(tuple(spots[one]), tuple(spots[other]))]
+        style = (0, (3, 2)) if down else "-"
+        colour = FAIL if down else MUTED
+        axes.add_collection(LineCollection(line, colors=colour, linewidths=width, linestyles=style, zorder=1))
+    for node, hosts in places.items():
+        x, y = spots[node]
+        axes.scatter([x], [y], s=110 if hosts else 45, color=GROUPS[0] if hosts else "white", edgecolor=INK, zorder=3)
+        named = hosts if hosts != [node] else []
+        words = f"{node}: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}" if named else node
+        if hosts or len(places) <= _NAMED:
+            box = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
+            style_of = {"fontsize": 8 if len(places) <= 24 else 6.5, "color": INK, "zorder": 4, "bbox": box}
+            axes.annotate(words, (x, y), xytext=(0, -9), textcoords="offset points", ha="center", va="top", **style_of)
+    axes.set_axis_off()
+    axes.margins(0.06)
+    axes.autoscale_view()
+    return figure
