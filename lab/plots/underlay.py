@@ -45,9 +45,18 @@ def underlay(run: RecordedRun) -> Canvas | None:
         named = hosts if hosts != [node] else []
         words = f"{node}: {', '.join(named[:3])}{' …' if len(named) > 3 else ''}" if named else node
         if hosts or len(places) <= _NAMED:
-            box = {"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8}
-            style_of = {"fontsize": 8 if len(places) <= 24 else 6.5, "color": INK, "zorder": 4, "bbox": box}
-            axes.annotate(words, (x, y), xytext=(0, -9), textcoords="offset points", ha="center", va="top", **style_of)
+            axes.annotate(
+                words,
+                (x, y),
+                xytext=(0, -9),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=8 if len(places) <= 24 else 6.5,
+                color=INK,
+                zorder=4,
+                bbox={"boxstyle": "round,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.8},
+            )
     axes.set_axis_off()
     axes.margins(0.06)
     axes.autoscale_view()
