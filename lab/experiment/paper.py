@@ -21,6 +21,8 @@ from lab.words import count
 __all__ = ["PAPER", "estimates", "hypotheses_table", "latex_table", "sentences", "write"]
 
 PAPER = "paper"
+_VAGUE = 0.5
+"""Half widths of intervals of Sobol's indices from which they say nothing."""
 
 
 def write(folder: Path, results: Results, drawn: Sequence[PaperFigure]) -> Path:
@@ -105,7 +107,13 @@ def sentences(results: Results) -> list[str]:
             f"With 95 % intervals from {seeds} for each setting, the median {words_of(experiment.primary)} was "
             f"{_listed(each)}{more}."
         )
-    for one in results.sensitivities:
+    vague = any(max(one.first_half, one.total_half) > _VAGUE for one in results.sensitivities)
+    if vague:
+        text.append(
+            f"What the {words_of(experiment.primary)} depends on cannot be said from so few samples: intervals of "
+            f"Sobol's indices are wider than ± {_VAGUE:.0%}."
+        )
+    for one in () if vague else results.sensitivities:
         text.append(
             f"{short(one.factor).capitalize()} explains {one.first:.0%} (± {one.first_half:.0%}) of the variance "
             f"of the {words_of(experiment.primary)} alone, "
