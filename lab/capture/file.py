@@ -84,9 +84,11 @@ class CaptureFile:
         self._flush(None)
         self._write(data)
 
-    def close(self) -> None:
-        """Everything is in the file; idempotent."""
+    def close(self, until: int | None = None) -> None:
+        """Everything is in the file, but for packets that wait and are of later than `until`; idempotent."""
         if not self._closed:
+            self._waiting = [one for one in self._waiting if until is None or one[0] <= until]
+            heapq.heapify(self._waiting)
             self._flush(None)
             self._closed = True
             if self._file >= 0:

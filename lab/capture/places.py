@@ -9,10 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["FOLDER", "CapturePlace", "CaptureRequest", "file_stem", "halves", "proper_stem", "unique"]
+__all__ = ["CapturePlace", "CaptureRequest", "file_stem", "halves", "proper_stem", "unique"]
 
-FOLDER: Final = "captures"
-"""Of a run directory."""
 _ARROWS: Final = ("<->", "->")
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 

@@ -35,20 +35,25 @@ def capture(
 
     if to is None and sys.stdout.isatty():
         raise LabError("packets are no text for a terminal: say `-w FILE`, or `-w - | wireshark -k -i -`")
-    lab = find(name)
+    try:
+        lab = find(name)
+    except LabError as error:
+        told = "a lab on sim does not stay: `lab run SCENARIO --backend sim --capture WHERE` captures it"
+        raise LabError(f"{error}; {told}") from None
     with LabClient(lab) as client:
         facts = client.call("inspect")
         containers = client.call("status")["containers"]
         addresses = {host["name"]: host["address"] for host in facts["hosts"]}
         host, container, between = _place(where, addresses, containers)
-        if facts["backend"] != "netns":
-            raise LabError(
-                f"packets are captured on hosts of netns so far, and this lab is one of {facts['backend']}: "
-                f"`lab exec {host} -- tcpdump …` does it where the host has tcpdump"
-            )
         program = compiled(" ".join(words), addresses)
         answer, pidfd = client.call_pidfd("host", host=host, container=container)
-    argv = [sys.executable, "-m", "lab.capture.sniff", "--label", where, "--most", str(most), "--seconds", str(seconds)]
+    if "doorway" in answer:
+        os.close(pidfd)
+        raise LabError(_elsewhere(facts["backend"], host))
+    # A host that is a container has a Python with this project in its image; others see the machine's.
+    shared = facts["backend"] == "netns"
+    argv = [sys.executable if shared else "python3", "-m", "lab.capture.sniff", "--label", where]
+    argv += ["--most", str(most), "--seconds", str(seconds)]
     argv += ["--comment", f"lab {facts['lab']}: {facts.get('scenario', '')} on {facts['backend']}"]
     argv += [word for one in interfaces for word in ("--interface", one)]
     argv += ["--pid", str(answer["container"])] if container else []
@@ -56,11 +61,25 @@ def capture(
     argv += ["--between", between] if between else []
     argv += ["--overwrite"] if to is not None else []
     environment = dict(answer["environment"])
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and Path(path).is_dir())
+    if shared:
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path and Path(path).is_dir())
     try:
         return _as_child(lambda: enter(pidfd, argv, environment=environment, uid=lab.uid), where, to)
     finally:
         os.close(pidfd)
+
+
+def _elsewhere(backend: str, host: str) -> str:
+    """What to do where a host cannot be entered from here."""
+    if backend == "dind":
+        return (
+            "hosts in your own engine cannot be entered by `lab capture`: `lab up SCENARIO --backend dind --capture "
+            f"{host}` writes their packets into the run directory"
+        )
+    return (
+        f"packets of machines of {backend} are not captured: `lab exec {host} -- tcpdump …` does it where the machine "
+        "has tcpdump"
+    )
 
 
 def _as_child(work: Callable[[], int], where: str, to: Path | None) -> int:

@@ -26,8 +26,9 @@ def list_runs(root: Path, *, as_json: bool) -> None:
     if not found:
         click.echo(f"no runs in {root}: `{lab_command()} run first --backend sim` plays one")
         return
+    captured = ["pcap"] if any(run.captures for run in found) else []
     table.show(
-        ("run", "backend", "began (UTC)", "verdict", "took"),
+        ("run", "backend", "began (UTC)", "verdict", "took", *captured),
         [
             [
                 run.run,
@@ -35,10 +36,11 @@ def list_runs(root: Path, *, as_json: bool) -> None:
                 run.when.replace("T", " ").removesuffix("Z"),
                 run.verdict,
                 "" if run.took is None else span(run.took),
+                *([str(run.captures or "")] if captured else []),
             ]
             for run in found
         ],
-        right=("took",),
+        right=("took", *captured),
         styles=["" if run.verdict == "valid" else "bold" for run in found],
     )
     if page is not None:

@@ -1,7 +1,7 @@
 """All runs below a folder of reports, newest first, each in a few words. Owns what counts as a run and how a broken one
 is told: it is listed like the others, with what is wrong with it, and never stands in the way of the rest.
 
-Reads `summary.json` files and nothing else of a run; starts and writes nothing.
+Reads `summary.json` files and nothing else of a run, and counts its captures; starts and writes nothing.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from lab.records.captures import stored_captures
 from lab.records.store import HISTORY, INDEX, SUMMARY, in_progress
 
 __all__ = ["BROKEN", "RUNNING", "StoredRun", "stored_runs"]
@@ -42,6 +43,8 @@ class StoredRun(Struct, frozen=True, kw_only=True):
     reason: str = ""
     took: int | None = None
     """Nanoseconds from the start of the lab to its end; None: not known."""
+    captures: int = 0
+    """Files of packets."""
     page: str = ""
     """Path of its report; empty: it was not drawn."""
     run_dir: str
@@ -103,6 +106,7 @@ def _read(path: Path, when: str) -> StoredRun:
         scenario=path.parent.name,
         when=when,
         verdict=BROKEN,
+        captures=len(stored_captures(path)),
         page=str(path / INDEX) if (path / INDEX).is_file() else "",
         run_dir=str(path),
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -19,6 +20,7 @@ from lab.checkers.run import PlayedStep
 from lab.checkers.world import HEAL
 from lab.kinds.probes import ordered_probes, title_of
 from lab.kinds.verbs import verb_of
+from lab.records.captures import CAPTURES, StoredCapture
 from lab.report.columns import columns
 from lab.report.embed import bundle, in_script
 from lab.report.feed import Feed, fed
@@ -39,10 +41,14 @@ _MACHINE = {"cores": "Cores", "kernel": "Kernel", "python": "Python", "cpu": "Pr
 
 
 def render(
-    run: RecordedRun, summary: dict[str, Any], tables: Sequence[str] = (), made: Mapping[str, Any] | None = None
+    run: RecordedRun,
+    summary: dict[str, Any],
+    tables: Sequence[str] = (),
+    made: Mapping[str, Any] | None = None,
+    captures: Sequence[StoredCapture] = (),
 ) -> str:
     """The page of a stored run; `tables` are the names of its figures that have a table next to it, `made` is its
-    provenance."""
+    provenance, `captures` are its files of packets."""
     data, notes = data_of(run, tables)
     return _template("page.html.j2").render(
         summary=summary,
@@ -68,6 +74,10 @@ def render(
         ),
         environment=_environment(run, summary, made or {}),
         samples_shown=_SAMPLES_SHOWN,
+        captures=[
+            {"link": quote(f"{CAPTURES}/{one.name}"), "name": one.name, "size": f"{one.bytes / 1e6:,.1f} MB"}
+            for one in captures
+        ],
     )
 
 

@@ -130,6 +130,8 @@ def _row(root: Path, run: StoredRun) -> str:
     if run.verdict != "valid":
         small += "".join(f'<small class="why">{_text(line)}</small>' for line in run.reason.splitlines()[:_LINES])
     seed = "" if run.seed is None else f"<small>seed {run.seed}</small>"
+    if run.captures:
+        small += f"<small>{count(run.captures, 'capture')}</small>"
     took = "" if run.took is None else span(run.took)
     when = run.when.replace("T", " ").removesuffix("Z")
     return (

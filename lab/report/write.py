@@ -3,16 +3,19 @@
 Checks come before drawings: what a run came to is known, and on the disk, before anything is drawn.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.capture.file import mended
 from lab.checkers import RecordedRun
 from lab.figures import FORMATS, told
+from lab.records.captures import CAPTURES, StoredCapture, stored_captures
 from lab.records.history import read
 from lab.records.provenance import read_provenance
-from lab.records.store import HISTORY, INDEX, SUMMARY, replace_file, write_json
+from lab.records.store import HISTORY, INDEX, SUMMARY, in_progress, replace_file, write_json
 from lab.report.summary import replay, settled, summarise
 from lab.sim.garbage import rarely_collected
 
@@ -38,6 +41,7 @@ def write(
         summary = _read_summary(run_dir / SUMMARY) | settled(raw) | {"figures": []}
         write_json(run_dir / SUMMARY, summary)
         judged(summary)
+        captures = _whole_captures(run_dir)
         if not drawn:
             return summary
         found = told(run, lambda name: doing(f"writing the table of {name}"))
@@ -47,7 +51,7 @@ def write(
         doing("writing the page")
         from lab.report.page import render
 
-        replace_file(run_dir / INDEX, render(run, raw, list(files), made).encode())
+        replace_file(run_dir / INDEX, render(run, raw, list(files), made, captures).encode())
         if formats:
             from lab.plots import pictures  # matplotlib takes half a second to import
 
@@ -62,6 +66,15 @@ def write(
     summary["figures"] = [{"name": figure.name, "title": figure.title, "files": files[figure.name]} for figure in found]
     write_json(run_dir / SUMMARY, summary)
     return summary
+
+
+def _whole_captures(run_dir: Path) -> list[StoredCapture]:
+    """The files of packets; a kill may have left half a block at their ends."""
+    if not in_progress(run_dir):
+        for one in stored_captures(run_dir):
+            with contextlib.suppress(OSError):
+                mended(run_dir / CAPTURES / one.name)
+    return stored_captures(run_dir)
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

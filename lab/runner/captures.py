@@ -13,10 +13,11 @@ from typing import Any, cast
 from lab.capture.file import CaptureFile, CaptureSource
 from lab.capture.filters import compiled
 from lab.capture.pcapng import NotPcapng
-from lab.capture.places import FOLDER, CapturePlace, CaptureRequest, halves, unique
+from lab.capture.places import CapturePlace, CaptureRequest, halves, unique
 from lab.contracts.lab import Lab, Sniffed, Sniffing
 from lab.errors import LabError
 from lab.kinds.verbs import verb_of
+from lab.records.captures import CAPTURES
 from lab.records.history import Event
 from lab.runner.state import LiveState
 from lab.scenario.base import ALL
@@ -56,7 +57,7 @@ class Captures:
         self._names[name] = None
         path = None
         if self._folder is not None:
-            path = self._folder / FOLDER / f"{name}.pcapng"
+            path = self._folder / CAPTURES / f"{name}.pcapng"
             try:
                 path.parent.mkdir(exist_ok=True)
             except OSError as error:
@@ -168,7 +169,7 @@ class _Recording:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        self.file.close()
+        self.file.close(self._lab.wall_clock())
 
     async def _at(self, place: CapturePlace, begun: "asyncio.Future[None]") -> None:
         """Capture at a place whenever it is there."""

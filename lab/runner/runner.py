@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from lab.capture.places import FOLDER, CaptureRequest
+from lab.capture.places import CaptureRequest
 from lab.checkers.convergence import HOLD
 from lab.checkers.steady import disturbs, verdict_of
 from lab.contracts.fault import Fault
@@ -23,6 +23,7 @@ from lab.contracts.lab import Backend, Virtual
 from lab.contracts.plan import Action, Judge, Judgement, Plan, StepQuestion
 from lab.errors import Exhausted, LabError, Violation, no_room
 from lab.kinds.verbs import Planning
+from lab.records.captures import CAPTURES
 from lab.records.history import AnyRecord, Event, Meta, Writer
 from lab.records.store import Expectation, Verdict
 from lab.runner.captures import Captures
@@ -247,7 +248,7 @@ class Runner:
         for number, request in enumerate(self._captures):
             begun = stage.lab.now()
             file = await stage.captures.begin(("run", number), request)
-            label = f"capture {', '.join(request.on)} into {FOLDER}/{file}"
+            label = f"capture {', '.join(request.on)} into {CAPTURES}/{file}"
             self._report(Progress(t=begun, step=-1, label=label, ok=True, took=stage.lab.now() - begun))
 
     async def _guarded(self, stage: Stage, timeline: Coroutine[Any, Any, None]) -> tuple[Verdict, str]:

@@ -19,6 +19,7 @@ from lab.sim.machine import CpuModel
 from lab.sim.network import End, SimNetwork
 from lab.sim.scheduler import Scheduler
 from lab.sim.spread import Spread
+from lab.sim.taps import PeerTap
 from lab.sim.walk import Carrier
 from overlay.config import Address, Config
 from overlay.crypto.pake import StubCrypto
@@ -204,6 +205,8 @@ class Peer:
     def kill(self) -> None:
         """`kill -9`: the kernel resets its connections."""
         self._end()
+        if self.world.tap is not None:
+            self.world.tap.died(self)
         self.world.network.die(self, power=False)
 
     def power_off(self) -> None:
@@ -221,6 +224,8 @@ class Peer:
         """A farewell, and the end of the process."""
         self.feed(Leave(0))
         self._end()
+        if self.world.tap is not None:
+            self.world.tap.died(self)
         self.world.network.die(self, power=False)
 
     def _end(self) -> None:
@@ -241,6 +246,8 @@ class Peer:
             size = self.world.sent(effect.message)
             self.sent_bytes += size
             self.sent_messages += 1
+            if self.world.tap is not None:
+                self.world.tap.wrote(end, effect.message)
             self.world.network.write(end, effect.message, size)
 
     def _tell_clock(self, effect: TellClock) -> None:
@@ -250,6 +257,8 @@ class Peer:
         size = self.world.sent(effect.message)
         self.sent_bytes += size
         self.sent_datagrams += 1
+        if self.world.tap is not None:
+            self.world.tap.sent(self, effect.destination, effect.message)
         self.world.network.send_datagram(self, effect.destination, effect.message, size)
 
     def _dial(self, effect: Dial) -> None:
@@ -259,6 +268,8 @@ class Peer:
     def _close_tcp(self, effect: CloseTcp) -> None:
         end = self.ends.get(effect.conn)
         if end is not None:
+            if self.world.tap is not None:
+                self.world.tap.closes(end)
             self.world.network.close(end)
 
     def _compute(self, effect: Compute) -> None:
@@ -284,6 +295,8 @@ class Peer:
         extra = WIREGUARD_EXTRA if probe.via else VXLAN_EXTRA if probe.fast else 0
         size = PROBE_ANSWER if probe.answer else probe.size + extra
         network, host = self.world.network, probe.address.host
+        if self.world.tap is not None:
+            self.world.tap.probed(self, probe)
         if probe.via:
             network.send_encapsulated(self, WIREGUARD_PORT, Address(host, WIREGUARD_PORT), heard, size)
         elif probe.fast:
@@ -294,21 +307,29 @@ class Peer:
     # --- lab.sim.network.Site ---------------------------------------------------------------------------------------
 
     def opened(self, end: End) -> None:
+        if self.world.tap is not None:
+            self.world.tap.opened(end)
         self._take(TcpOpened(end.conn, end.local, end.remote, end.dialled), None)
 
     def failed(self, dialled: Address, reason: str) -> None:
         self._take(DialFailed(dialled, reason), None)
 
     def received(self, end: End, message: Any) -> None:
+        if self.world.tap is not None:
+            self.world.tap.got(end, message)
         if self.world.machine is None and self.stressed is None:
             self.feed(TcpMessage(end.conn, message))
         else:
             self._take(TcpMessage(end.conn, message), message)
 
     def closed(self, end: End, reason: str) -> None:
+        if self.world.tap is not None:
+            self.world.tap.closed(end, reason)
         self._take(TcpClosed(end.conn, reason), None)
 
     def datagram(self, source: Address, message: Any) -> None:
+        if self.world.tap is not None:
+            self.world.tap.heard(self, source, message)
         if type(message) is ProbeHeard:
             if self.node is not None and not message.fast:
                 self.node.tunnel.found_at(message.peer, (source.host, source.port))
@@ -346,6 +367,8 @@ class World:
         self.machine: CpuModel | None = None
         """What all peers run on together; None: each on a machine of its own that takes no time."""
         self.peers: dict[str, Peer] = {}
+        self.tap: PeerTap | None = None
+        """Told of each message, while packets are captured."""
         self.meter: Callable[[Any, int], None] | None = None
         """Told of each message that is sent, and of its bytes."""
         self._sizes: Memo[int] = Memo(MAX_SIZES)

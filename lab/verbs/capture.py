@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 
 from lab.capture.file import MOST
 from lab.capture.filters import compiled, misread
-from lab.capture.places import FOLDER, CaptureRequest, file_stem, halves, proper_stem
+from lab.capture.places import CaptureRequest, file_stem, halves, proper_stem
 from lab.contracts.fault import Bench, Fault, Mark
 from lab.errors import LabError
 from lab.kinds.verbs import Body, Planning, Verb, Where
+from lab.records.captures import CAPTURES
 from lab.scenario.base import ALL, NAMES_SCHEMA, Model, Names, Problem, fault
 from lab.scenario.check import Known, each
 from lab.scenario.resolve import Resolved
@@ -75,7 +76,7 @@ class CaptureFault(Fault):
     async def inject(self, bench: Bench, step: int) -> None:
         """Begin; the next step comes when packets are captured."""
         name = await bench.captures.begin(step, self._request)
-        self.told = {"file": f"{FOLDER}/{name}"}
+        self.told = {"file": f"{CAPTURES}/{name}"}
 
     async def heal(self, bench: Bench, step: int) -> None:
         """The file is whole."""

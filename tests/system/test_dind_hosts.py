@@ -3,14 +3,17 @@
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dind_labs import OWN, alive, descendants, groups, lab, on, require_dind, supervisor, up
+from dind_labs import LAB, OWN, alive, descendants, groups, lab, on, require_dind, supervisor, up
 from waiting import eventually
+from wire_captures import tshark
 
 from lab.backends.netns import LabClient, find
+from lab.capture.pcapng import whole_blocks
 from lab.images import store
 from lab.images.archive import BuiltImage, archive
 
@@ -68,6 +71,25 @@ def test_forward_has_the_policy_of_docker_and_a_flush_of_it_is_mended(two: str) 
     on(two, "macbook.local", "iptables", "-F", "FORWARD")
     eventually(lambda: "-j WEAVE" in on(two, "macbook.local", "iptables", "-S", "FORWARD"), what="the rules are back")
     assert on(two, *ask, "10.0.1.5:8080").startswith("Hi! I'm [own] service")
+
+
+def test_packets_of_hosts_and_of_their_containers_are_captured(two: str, tmp_path: Path) -> None:
+    """Live, by `lab capture`."""
+    for where, said in (("macbook.local->orion.local", "capturing on eth0 of"), ("client", "capturing on")):
+        file = tmp_path / f"{where[:3]}.pcapng"
+        words = [*LAB, "capture", where, "-w", str(file), "--name", two]
+        capture = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        assert capture.stderr is not None
+        line = capture.stderr.readline()
+        assert line.startswith(said), line + capture.stderr.read()
+        _served(two)
+        eventually(lambda file=file: file.stat().st_size > 2000, what="packets in the file")
+        capture.kill()  # what captures on the host hears of that
+        capture.wait()
+        assert whole_blocks(file.read_bytes()) == file.stat().st_size
+        assert tshark(file, "-Y", "vxlan" if where != "client" else "http.response") != ""
+    running = ("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+    eventually(lambda: "capture.sniff" not in on(two, "macbook.local", *running), what="the end of what captured")
 
 
 def test_hosts_are_machines_with_an_engine_of_their_own(two: str) -> None:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from dind_labs import lab, require_dind, summary
+from wire_captures import tshark
+
+from lab.capture.pcapng import whole_blocks
 
 pytestmark = pytest.mark.turn(0)
 
@@ -34,8 +37,16 @@ def test_a_static_vxlan_passes_the_policy_of_docker(tmp_path: Path) -> None:
     require_dind()
     file = tmp_path / "bridged.yaml"
     file.write_text(BRIDGED)
-    out = lab("run", str(file), "--backend", "dind", "--json", "--out", str(tmp_path))
+    words = ["run", str(file), "--backend", "dind", "--json", "--out", str(tmp_path)]
+    out = lab(*words, "--capture", "all", "--capture", "svc3")
     assert summary(out)["verdict"] == "valid"
+    hosts, container = (tmp_path / "bridged" / "latest" / "captures" / f"{name}.pcapng" for name in ("all", "svc3"))
+    for file in (hosts, container):
+        assert whole_blocks(file.read_bytes()) == file.stat().st_size
+        assert "step 3, " in tshark(file, "-Y", "frame.comment", "-T", "fields", "-e", "frame.comment")
+    names = tshark(hosts, "-Y", "vxlan", "-T", "fields", "-e", "frame.interface_name").split("\n")
+    assert set(names) - {""} == {"orion eth0", "macbook eth0"}
+    assert tshark(container, "-Y", 'ip.addr == 10.0.1.3 and frame.interface_name contains "svc3"') != ""
 
 
 def test_the_walk_through_word_for_word() -> None:

@@ -48,10 +48,10 @@ KIND = BackendKind(
         "commands": "the command does not run: the container answers 200 at its `port`; if it is a shell line that "
         "writes files for `python3 -m http.server`, these files are served",
         "exec": "the commands below; refused otherwise",
+        "packets": "yes: the messages of simulated hosts in frames, at virtual times",
         "repeat": "`lab replay RUN`; the history is byte-identical",
     },
     lacks={
-        "packets": "packets of hosts of the {} backend are not captured; use netns or dind",
         "join": "hosts of the {} backend neither join nor leave while it plays; use netns",
         "own-answers": "its answer is unknown; ask for `reachable` instead, or use netns",
         "standing": "no virtual time passes between commands; use netns",

@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 from lab.backends.real.process_images import foreign_images, lacking_here
 from lab.backends.simulated.commands import unknown
 from lab.backends.simulated.engine import SimEngine
+from lab.backends.simulated.flow_packets import FlowPackets
 from lab.backends.simulated.host import SimHost
 from lab.backends.simulated.loop import current, run_virtual
+from lab.backends.simulated.packets import PeerPackets, SimPackets
 from lab.backends.simulated.reach import LabRoutes
 from lab.contracts.lab import Obstacle
 from lab.errors import LabError, Violation
@@ -165,6 +167,15 @@ class SimBackend:
             engines[name] = SimEngine(name, scenario.seed, port_of, changed, bridge)
             hosts[name] = SimHost(peer, spec.interfaces, kernels[name], engines[name], reach, names, invariants, loop)
             hosts[name].cost = scenario.machine
+        packets = SimPackets(world)
+        taps = PeerPackets(packets), FlowPackets(packets, engines)
+
+        def tapped() -> None:
+            """Nothing is told as long as nobody captures."""
+            world.tap, reach.tap = taps if packets.wanted else (None, None)
+
+        for host in hosts.values():
+            host.packets, host.tapped = packets, tapped
         lab = SimLab(world, hosts, violation, invariants)
         await lab.sleep_until(scenario.model.boot_time)
         return lab

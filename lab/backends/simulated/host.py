@@ -6,7 +6,7 @@ Owns the life of the host's daemon and engine, and how long what is done on a ho
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from ipaddress import ip_interface
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from urllib.parse import unquote
@@ -18,11 +18,12 @@ from lab.backends.simulated.daemon import SimDaemon
 from lab.backends.simulated.devices import SimDevices
 from lab.backends.simulated.engine import SimContainer, SimEngine
 from lab.backends.simulated.loop import VirtualLoop
+from lab.backends.simulated.packets import CONTAINER_INTERFACES, PacketSink, SimPackets
 from lab.backends.simulated.place import ContainerPlace, HostPlace
 from lab.backends.simulated.probes import Prober
 from lab.backends.simulated.reach import LabRoutes
 from lab.backends.simulated.weave import run_weave
-from lab.contracts.lab import CommandResult, Probe, overdue
+from lab.contracts.lab import CommandResult, Probe, Sniffing, overdue
 from lab.errors import LabError
 from lab.records.history import PeerGone, Sample, View
 from lab.scenario.resolve import HostInterface, MachineCost
@@ -74,6 +75,9 @@ class SimHost:
         self.daemon: SimDaemon | None = None
         self.cost: MachineCost | None = None
         """What a message costs here; None: nothing, as long as nothing keeps the cores busy."""
+        self.packets = SimPackets(peer.world)
+        self.tapped: Callable[[], None] = lambda: None
+        """Called when captures begin and end."""
         self._peer = peer
         self._names = names
         self._invariants = invariants
@@ -414,6 +418,21 @@ class SimHost:
     def _tell(self, record: View | PeerGone) -> None:
         for queue in self._viewers:
             queue.put_nowait(record)
+
+    async def sniff(self, wanted: Sniffing, take: Callable[[bytes], None], enough: asyncio.Event) -> None:
+        """See `lab.contracts.lab.Sniffed`: frames around what simulated hosts send."""
+        interfaces = CONTAINER_INTERFACES if wanted.container else self.packets.interfaces(self.name)
+        unknown = [name for name in wanted.interfaces if name not in (*interfaces, "any")]
+        if unknown:
+            raise LabError(f"no interface {unknown[0]} here; captures of sim have {', '.join(interfaces)}")
+        sink = PacketSink(wanted, interfaces, take)
+        self.packets.add(self.name, wanted.container, sink)
+        self.tapped()
+        try:
+            await enough.wait()
+        finally:
+            self.packets.remove(self.name, wanted.container, sink)
+            self.tapped()
 
     async def probe(self, probes: Sequence[Probe]) -> AsyncIterator[Sample]:
         """See `lab.contracts.lab.Host`."""

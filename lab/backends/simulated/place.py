@@ -77,7 +77,11 @@ class HostPlace:
         pause = world.model.syn_retry
         while True:
             route = reach.route(host.name, self.container, address, port)
-            opened = reach.exchange(route, world.now, 60, 60) if route is not None else None
+            asked, opened = reach.asked, None
+            if route is not None:
+                target = reach.target(route)
+                refused = target is None or target.port != route.port
+                opened = reach.exchange(route, world.now, 60, 60, refused=refused)
             if route is not None and opened is not None and opened < deadline:
                 break
             again = min(world.now + pause, deadline)
@@ -95,7 +99,7 @@ class HostPlace:
             # A packet that some link is too small for is sent again, until there is another way or a larger link.
             done = None
             if route is not None and not target.stopped:
-                done = reach.stream(route, world.now, REQUEST, ANSWER + len(answer.body))
+                done = reach.stream(route, world.now, REQUEST, ANSWER + len(answer.body), asked)
             done = done + reach.spread.around(SERVING) if done is not None else None
             if done is not None and done < deadline:
                 await host.until(done)

@@ -146,7 +146,7 @@ class Prober:
 class _Try:
     """One try under way (`lab.contracts.probe.SimulatedTry`)."""
 
-    __slots__ = ("_container", "_due", "_over", "_prober", "_size", "_stream", "_train", "measured", "probe")
+    __slots__ = ("_asked", "_container", "_due", "_over", "_prober", "_size", "_stream", "_train", "measured", "probe")
 
     def __init__(self, prober: Prober, stream: _Stream, probe: Probe, due: int, container: SimContainer) -> None:
         self.probe = probe
@@ -154,6 +154,7 @@ class _Try:
         self.measured: dict[str, int] | None = None
         self._size = 0
         self._over = False
+        self._asked = prober.host.reach.asked
 
     def exchange(self, there: int, back: int, *, port: int = 0, protocol: Protocol | None = None) -> None:
         """One packet there and one back."""
@@ -164,6 +165,8 @@ class _Try:
             reach.ask(route, there, back, partial(self._answered, route, port, protocol))
             return
         answered = reach.exchange(route, self._due, there, back) if route is not None else None
+        if route is None:
+            reach.lost(self._due, there)
         if route is None or answered is None or answered > self._deadline:
             self._prober.scheduler.at(self._deadline, self._timeout)
         else:
@@ -201,10 +204,15 @@ class _Try:
         reach, scheduler, port = self._prober.host.reach, self._prober.scheduler, self.probe.port or 80
         now, deadline = scheduler.now, self._deadline
         route = reach.route(self._prober.host.name, self._container.id, self.probe.address, port)
+        self._asked = reach.asked
         if route is not None and reach.shared(route):
             self._connect_over(route, there, back, serving, pause)
             return
-        opened = reach.exchange(route, now, 60, 60) if route is not None else None
+        opened = None
+        if route is not None:
+            opened = reach.exchange(route, now, 60, 60, refused=self._refused(route))
+        else:
+            reach.lost(now, 60)
         if route is None or opened is None:
             if now + pause < deadline:
                 scheduler.at(now + pause, self._connect, there, back, serving, 2 * pause)
@@ -233,15 +241,20 @@ class _Try:
                 return
             if scheduler.now + pause < self._deadline:
                 scheduler.after(pause, again, 2 * pause)
-            self._prober.host.reach.ask(route, 60, 60, answered)
+            refused = self._refused(route)
+            self._prober.host.reach.ask(route, 60, 60, answered, self._asked, refused=refused)
 
         scheduler.at(self._deadline, self._timeout)
         again(pause)
 
+    def _refused(self, route: Route) -> bool:
+        """Whether nobody listens there."""
+        target = self._prober.host.reach.target(route)
+        return target is None or (target.port != route.port and not self._size)
+
     def _taken(self, route: Route) -> bool:
         """Whether somebody listens there; if not it is over."""
-        target = self._prober.host.reach.target(route)
-        if target is None or (target.port != route.port and not self._size):
+        if self._refused(route):
             self._end(_REFUSED)
             return False
         return True
@@ -291,7 +304,7 @@ class _Try:
                 self.measured = {"throughput": self._size * 8_000_000_000 // max(scheduler.now - first, MICROSECOND)}
             scheduler.after(reach.spread.around(serving), answers.write, None, _COUNTED if self._size else back)
 
-        asks, answers = reach.flows(route, heard, lambda _: self._answered(route, port, flows=flows))
+        asks, answers = reach.flows(route, heard, lambda _: self._answered(route, port, flows=flows), self._asked)
         flows = (asks, answers)
         if self._size:
             asks.write(False, 1)
@@ -307,11 +320,9 @@ class _Try:
         if host.reach.shared(route):
             host.reach.ask_timed(route, size, partial(self._train_packet_back, number))
             return
-        local = host.reach.model.local_delay
-        arrived = host.reach.over(route.there, now + local, size)
-        answered = host.reach.over(route.back, arrived, size) if arrived is not None else None
-        if arrived is not None and answered is not None and answered + local < self._deadline:
-            self._prober.scheduler.at(answered + local, self._train_answered, number, arrived)
+        arrived, answered = host.reach.round_trip(route, now, size, size)
+        if arrived is not None and answered is not None and answered < self._deadline:
+            self._prober.scheduler.at(answered, self._train_answered, number, arrived)
 
     def _train_packet_back(self, number: int, arrived: int) -> None:
         if self._prober.scheduler.now < self._deadline:

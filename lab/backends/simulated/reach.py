@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address, ip_interface
 from typing import Any
+from typing import Protocol as TypingProtocol
 
 from msgspec import Struct
 
@@ -37,6 +38,63 @@ class Route(Struct, frozen=True):
     there: tuple[Hop, ...]
     back: tuple[Hop, ...]
     port: int
+
+
+class Asked(Struct, frozen=True):
+    """What a route was asked for: from whom (`own`: the address, empty where it is not on the overlay), to whom, with
+    which MACs on the overlay."""
+
+    host: str
+    container: str
+    own: str
+    address: str
+    port: int
+    protocol: Protocol
+    own_mac: str = ""
+    mac: str = ""
+
+
+Crossings = list[tuple[Hop, int, int | None]]
+"""Hops with when a packet sets out there, and when it arrives; None: it was lost."""
+Times = tuple[int, int | None, int | None]
+"""When a packet sets out, when it arrives, when its answer is in; None: lost."""
+Seen = Callable[[Hop | None, bool, Any], None]
+"""(hop, or None: the container; whether it sets out there, or arrives; what the packet is): told as it happens."""
+
+
+class FlowTap(TypingProtocol):
+    """Told of what containers and commands send."""
+
+    def exchanged(
+        self,
+        asked: Asked,
+        route: Route,
+        times: Times,
+        sizes: tuple[int, int],
+        crossings: tuple[Crossings, Crossings],
+        *,
+        refused: bool,
+    ) -> None:
+        """One packet there, and one back."""
+        ...
+
+    def unanswered(self, asked: Asked, now: int, size: int) -> None:
+        """One packet that gets nowhere, or whose answer does not."""
+        ...
+
+    def streamed(
+        self, asked: Asked, route: Route, times: Times, sizes: tuple[int, int], crossings: tuple[Crossings, Crossings]
+    ) -> None:
+        """A request and its answer on an open connection."""
+        ...
+
+    def asking(self, asked: Asked, route: Route, sizes: tuple[int, int], *, refused: bool) -> tuple[Seen, Seen]:
+        """Who is told of one packet there, and of the one back."""
+        ...
+
+    def flowing(self, asked: Asked, route: Route, *, back: bool) -> tuple[Seen | None, Seen | None]:
+        """Who is told of the segments of one direction of an open connection, and of their acknowledgements."""
+        ...
 
 
 class _Found(Struct, frozen=True):
@@ -74,6 +132,10 @@ class LabRoutes:
         self.passed: Callable[[Flow], None] = lambda flow: None
         """Told of each packet that opens a flow and gets through."""
         self._cuts = 0
+        self.tap: FlowTap | None = None
+        """Told of each packet, while packets are captured."""
+        self.asked = Asked("", "", "", "", 0, "icmp")
+        """What the last route was asked for, while packets are captured."""
         self.walks = Walks(network, kernels, self.alive, tunnel, EXPOSED)
 
     def alive(self, host: str, container: str) -> bool:
@@ -108,6 +170,8 @@ class LabRoutes:
             if not self.walks.tunnelled:
                 self._known[key] = found
         route = found.route
+        if self.tap is not None:
+            self.asked = self._told(host, container, address, port, protocol, found.trip)
         if found.overlay:
             heard = self.walks.heard(host, container or EXPOSED, address, found.trip)
             if heard is not found.trip:
@@ -119,26 +183,59 @@ class LabRoutes:
         self._note(host, container or EXPOSED, address, route)
         return route
 
+    def lost(self, now: int, size: int) -> None:
+        """A packet of this size sets out now on a route that was just asked for and is none."""
+        if self.tap is not None:
+            self.tap.unanswered(self.asked, now, size)
+
+    def _told(
+        self, host: str, container: str, address: str, port: int, protocol: Protocol, trip: RoundTrip | None
+    ) -> Asked:
+        if trip is not None:
+            return Asked(host, container, trip.own, address, port, protocol, trip.own_mac, trip.mac)
+        own = self._kernels[host].ports.get(container)
+        if own is None or not self._on_overlay(host, container, address):
+            return Asked(host, container, "", address, port, protocol)
+        return Asked(host, container, own.addresses[0], address, port, protocol, own.mac)
+
     def target(self, route: Route) -> SimContainer | None:
         """The container at the end of a route; None: a host."""
         return self._engines[route.host].containers.get(route.container) if route.container else None
 
-    def exchange(self, route: Route, now: int, there: int, back: int) -> int | None:
-        """When the answer to a packet of `there` bytes is in, if it has `back` bytes; None: one of them was lost."""
-        arrived = self.over(route.there, now + self.model.local_delay, there)
-        answered = self.over(route.back, arrived, back) if arrived is not None else None
-        return answered + self.model.local_delay + self._deviation(route) if answered is not None else None
+    def exchange(self, route: Route, now: int, there: int, back: int, *, refused: bool = False) -> int | None:
+        """When the answer to a packet of `there` bytes is in, if it has `back` bytes; None: one of them was lost.
+        `refused`: nobody listens at the port, so the answer says that."""
+        return self._both_ways(route, now, there, back, refused=refused, deviates=True)[1]
+
+    def round_trip(self, route: Route, now: int, there: int, back: int) -> tuple[int | None, int | None]:
+        """When a packet of `there` bytes arrives, and when its answer is in; None: lost."""
+        return self._both_ways(route, now, there, back, refused=False, deviates=False)
+
+    def _both_ways(
+        self, route: Route, now: int, there: int, back: int, *, refused: bool, deviates: bool
+    ) -> tuple[int | None, int | None]:
+        crossings: tuple[Crossings, Crossings] = ([], [])
+        arrived = self.over(route.there, now + self.model.local_delay, there, crossings[0])
+        answered = self.over(route.back, arrived, back, crossings[1]) if arrived is not None else None
+        if answered is not None:
+            answered += self.model.local_delay + (self._deviation(route) if deviates else 0)
+        if self.tap is not None:
+            times = (now, arrived, answered)
+            self.tap.exchanged(self.asked, route, times, (there, back), crossings, refused=refused)
+        return arrived, answered
 
     def _deviation(self, route: Route) -> int:
         """How much longer than usual the kernels on a way take this time; may be negative."""
         usual = 2 * self.model.local_delay + self.model.base_delay * (len(route.there) + len(route.back))
         return self.spread.around(usual) - usual
 
-    def over(self, hops: Sequence[Hop], time: int, size: int) -> int | None:
-        """When a packet that sets out at `time` is at the end of these hops; None: it was lost."""
+    def over(self, hops: Sequence[Hop], time: int, size: int, crossings: Crossings) -> int | None:
+        """When a packet that sets out at `time` is at the end of these hops; None: it was lost. `crossings` gets each
+        hop with when the packet sets out there, and when it arrives, if it does."""
         for hop in hops:
             way = self._network.way(hop.sender, hop.receiver)
             arrivals = way.arrivals(time, size + hop.overhead, early=self._is_early(time))
+            crossings.append((hop, time, min(arrivals) if arrivals else None))
             if not arrivals:
                 return None
             time = min(arrivals)
@@ -154,8 +251,20 @@ class LabRoutes:
         hops = (*route.there, *route.back)
         return any(self._network.way(hop.sender, hop.receiver).stepped for hop in hops)
 
-    def send(self, hops: Sequence[Hop], size: int, arrives: Callable[[Any], None], what: Any, number: int = 0) -> None:
-        """Send a packet over these hops now; `arrives` is called if and when it is there."""
+    def send(
+        self,
+        hops: Sequence[Hop],
+        size: int,
+        arrives: Callable[[Any], None],
+        what: Any,
+        number: int = 0,
+        seen: Seen | None = None,
+    ) -> None:
+        """Send a packet over these hops now; `arrives` is called if and when it is there. `seen` is told of it at the
+        sender, at both ends of each hop and at the receiver."""
+        if seen is not None:
+            seen(hops[number - 1] if number else None, not number, what)
+            seen(hops[number] if number < len(hops) else None, number < len(hops), what)
         if number == len(hops):
             arrives(what)
             return
@@ -163,33 +272,62 @@ class LabRoutes:
         way = self._network.way(hop.sender, hop.receiver)
         if way.cut:
             return
-        self._network.transit(way, size + hop.overhead, self.send, hops, size, arrives, what, number + 1)
+        self._network.transit(way, size + hop.overhead, self.send, hops, size, arrives, what, number + 1, seen)
 
-    def ask(self, route: Route, there: int, back: int, answered: Callable[[], None]) -> None:
-        """Send a packet that is answered by one of `back` bytes."""
-        self.ask_timed(route, there, lambda arrived: answered(), back)
+    def ask(
+        self,
+        route: Route,
+        there: int,
+        back: int,
+        answered: Callable[[], None],
+        asked: Asked | None = None,
+        *,
+        refused: bool = False,
+    ) -> None:
+        """Send a packet that is answered by one of `back` bytes. `asked`: what the route was asked for, if that was not
+        just now; `refused`: the answer says that nobody listens."""
+        self.ask_timed(route, there, lambda arrived: answered(), back, asked, refused=refused)
 
-    def ask_timed(self, route: Route, there: int, answered: Callable[[int], None], back: int = 0) -> None:
+    def ask_timed(
+        self,
+        route: Route,
+        there: int,
+        answered: Callable[[int], None],
+        back: int = 0,
+        asked: Asked | None = None,
+        *,
+        refused: bool = False,
+    ) -> None:
         """The same (`back`: of `there` bytes unless said); `answered` is told when the question was there."""
         scheduler = self._network.scheduler
+        question, answer = None, None
+        if self.tap is not None:
+            question, answer = self.tap.asking(asked or self.asked, route, (there, back or there), refused=refused)
 
         def arrived(what: None) -> None:
             now = scheduler.now
             late = max(0, self.model.local_delay + self._deviation(route))
-            self.send(route.back, back or there, lambda what: scheduler.after(late, answered, now), None)
+            self.send(route.back, back or there, lambda what: scheduler.after(late, answered, now), None, 0, answer)
 
-        scheduler.after(self.model.local_delay, self.send, route.there, there, arrived, None)
+        scheduler.after(self.model.local_delay, self.send, route.there, there, arrived, None, 0, question)
 
-    def stream(self, route: Route, now: int, there: int, back: int) -> int | None:
-        """When the answer on an open TCP connection is in; None: full packets are too big."""
-        time = now + self.model.local_delay
-        for hops, size in ((route.there, there), (route.back, back)):
+    def stream(self, route: Route, now: int, there: int, back: int, asked: Asked | None = None) -> int | None:
+        """When the answer on an open TCP connection is in; None: full packets are too big. `asked`: what the route was
+        asked for, if that was not just now."""
+        time, arrived = now + self.model.local_delay, now
+        told: tuple[Crossings, Crossings] = ([], [])
+        for hops, size, crossings in ((route.there, there, told[0]), (route.back, back, told[1])):
             for hop in hops:
                 way = self._network.way(hop.sender, hop.receiver)
                 if way.limit and min(size + HEADERS + hop.overhead, hop.largest) > way.limit:
                     return None
-                time = way.in_order(time)
-        return time + self.model.local_delay + self._deviation(route)
+                sent, time = time, way.in_order(time)
+                crossings.append((hop, sent, time))
+            arrived = time if crossings is told[0] else arrived
+        answered = time + self.model.local_delay + self._deviation(route)
+        if self.tap is not None:
+            self.tap.streamed(asked or self.asked, route, (now, arrived, answered), (there, back), told)
+        return answered
 
     def transfer(self, route: Route, now: int, size: int) -> tuple[int, int]:
         """(when the sender hears that all is there, nanoseconds from the first byte's arrival to the last's) of so many
@@ -203,20 +341,29 @@ class LabRoutes:
             rounds += 1
         return now + rounds * trip, max((rounds - 1) * trip, MICROSECOND)
 
-    def flows(self, route: Route, heard: Callable[[Any], None], answered: Callable[[Any], None]) -> tuple[TcpFlow, ...]:
+    def flows(
+        self,
+        route: Route,
+        heard: Callable[[Any], None],
+        answered: Callable[[Any], None],
+        asked: Asked | None = None,
+    ) -> tuple[TcpFlow, ...]:
         """Both directions of an open TCP connection, packet by packet: what is written to the first one is `heard` by
-        the other side, what is written to the second `answered`."""
+        the other side, what is written to the second `answered`. `asked`: what the route was asked for."""
         ways = [self._network.way(hop.sender, hop.receiver) for hop in (*route.there, *route.back)]
         trip = 2 * self.model.local_delay + sum(way.delay for way in ways)
-        found = []
+        found: list[TcpFlow] = []
         for hops, other, delivered in ((route.there, route.back, heard), (route.back, route.there, answered)):
+            seen: tuple[Seen | None, Seen | None] = (None, None)
+            if self.tap is not None:
+                seen = self.tap.flowing(asked or self.asked, route, back=bool(found))
             largest = min([MSS, *(hop.largest - hop.overhead - HEADERS for hop in hops)])
             found.append(
                 TcpFlow(
                     self._network.scheduler,
                     trip,
-                    partial(self.send, hops),
-                    partial(self.send, other),
+                    partial(self.send, hops, seen=seen[0]),
+                    partial(self.send, other, seen=seen[1]),
                     lambda message, size, delivered=delivered: delivered(message),  # type: ignore[misc]
                     _nothing,
                     largest,
