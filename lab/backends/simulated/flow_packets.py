@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.packets import SEGMENT, SimPackets
-from lab.backends.simulated.reach import Asked, Crossings, Route, Seen, Times
+from lab.backends.simulated.reach import AskedRoute, BothCrossings, Crossings, Route, Seen, Sizes, Times
 from lab.capture.frames import ACK, PUSH, RESET, SYN, Sides, echo, mac_of, tcp, udp, vxlan
 from lab.sim.walk import Hop
 from overlay.crypto.secure_peer import WIREGUARD_PORT
@@ -61,14 +61,7 @@ class FlowPackets:
         """The connections that were opened last."""
 
     def exchanged(
-        self,
-        asked: Asked,
-        route: Route,
-        times: Times,
-        sizes: tuple[int, int],
-        crossings: tuple[Crossings, Crossings],
-        *,
-        refused: bool,
+        self, asked: AskedRoute, route: Route, times: Times, sizes: Sizes, crossings: BothCrossings, *, refused: bool
     ) -> None:
         """See `FlowTap`."""
         one, other = self._ends(asked, route.host, route.container)
@@ -77,14 +70,14 @@ class FlowPackets:
         if times[1] is not None:
             self._crosses(answer, other, one, times[1], times[2], crossings[1])
 
-    def unanswered(self, asked: Asked, now: int, size: int) -> None:
+    def unanswered(self, asked: AskedRoute, now: int, size: int) -> None:
         """See `FlowTap`: it leaves the container, and nobody says how far it comes."""
         one, other = self._ends(asked, "", "")
         question, _ = self._opening(asked, one, other, (size, 0), refused=True)
         self._crosses(question, one, other, now, None, [])
 
     def _opening(
-        self, asked: Asked, one: FlowEnd, other: FlowEnd, sizes: tuple[int, int], *, refused: bool
+        self, asked: AskedRoute, one: FlowEnd, other: FlowEnd, sizes: tuple[int, int], *, refused: bool
     ) -> tuple[bytes, bytes]:
         """A first packet, and its answer."""
         self._count += 1
@@ -105,7 +98,12 @@ class FlowPackets:
         return begun, tcp(back, (asked.port, port), (~number, number + 1), (RESET if refused else SYN) | ACK)
 
     def streamed(
-        self, asked: Asked, route: Route, times: Times, sizes: tuple[int, int], crossings: tuple[Crossings, Crossings]
+        self,
+        asked: AskedRoute,
+        route: Route,
+        times: Times,
+        sizes: tuple[int, int],
+        crossings: tuple[Crossings, Crossings],
     ) -> None:
         """See `FlowTap`."""
         flow = self._flows.get((asked.host, asked.container, asked.address, asked.port))
@@ -128,7 +126,7 @@ class FlowPackets:
                 if begun is not None:
                     self._crosses(frame, source, target, begun, times[2] if answer else times[1], crossed)
 
-    def asking(self, asked: Asked, route: Route, sizes: tuple[int, int], *, refused: bool) -> tuple[Seen, Seen]:
+    def asking(self, asked: AskedRoute, route: Route, sizes: tuple[int, int], *, refused: bool) -> tuple[Seen, Seen]:
         """See `FlowTap`."""
         one, other = self._ends(asked, route.host, route.container)
         question, answer = self._opening(asked, one, other, sizes, refused=refused)
@@ -141,7 +139,7 @@ class FlowPackets:
 
         return there, back
 
-    def flowing(self, asked: Asked, route: Route, *, back: bool) -> tuple[Seen | None, Seen | None]:
+    def flowing(self, asked: AskedRoute, route: Route, *, back: bool) -> tuple[Seen | None, Seen | None]:
         """See `FlowTap`: segments are the model's own, retransmitted ones too; what they hold is made up."""
         flow = self._flows.get((asked.host, asked.container, asked.address, asked.port))
         if flow is None:
@@ -178,7 +176,7 @@ class FlowPackets:
             host, address = (hop.sender, own) if out else (hop.receiver, other)
             packets.on_cable(host, now, address, _wrapped(frame, hop, own, other), out=out)
 
-    def _ends(self, asked: Asked, host: str, container: str) -> tuple[FlowEnd, FlowEnd]:
+    def _ends(self, asked: AskedRoute, host: str, container: str) -> tuple[FlowEnd, FlowEnd]:
         """Who asks, and who is asked (on no host: nobody knows), with the addresses that the packets have."""
         network = self._packets.world.network
         source = self._engines[asked.host].containers.get(asked.container)

@@ -98,7 +98,7 @@ class SimPackets:
             sink.packet(t, interface, frame, out)
 
 
-class _Side:
+class _ControlSide:
     """What one end of a connection has sent and got."""
 
     __slots__ = ("got", "sent")
@@ -114,7 +114,7 @@ class PeerPackets:
     def __init__(self, packets: SimPackets) -> None:
         self._packets = packets
         self._world = packets.world
-        self._sides: dict[End, _Side] = {}
+        self._sides: dict[End, _ControlSide] = {}
 
     def opened(self, end: End) -> None:
         """The handshake as it must have been, and both first frames."""
@@ -201,10 +201,10 @@ class PeerPackets:
 
     # --- frames -----------------------------------------------------------------------------------------------------
 
-    def _side(self, end: End) -> _Side:
+    def _side(self, end: End) -> _ControlSide:
         side = self._sides.get(end)
         if side is None:
-            side = self._sides[end] = _Side(end)
+            side = self._sides[end] = _ControlSide(end)
         return side
 
     def _segment(self, end: End, t: int, flags: int, sent: int, got: int, payload: bytes = b"", *, out: bool) -> None:

@@ -40,7 +40,7 @@ class Route(Struct, frozen=True):
     port: int
 
 
-class Asked(Struct, frozen=True):
+class AskedRoute(Struct, frozen=True):
     """What a route was asked for: from whom (`own`: the address, empty where it is not on the overlay), to whom, with
     which MACs on the overlay."""
 
@@ -56,6 +56,10 @@ class Asked(Struct, frozen=True):
 
 Crossings = list[tuple[Hop, int, int | None]]
 """Hops with when a packet sets out there, and when it arrives; None: it was lost."""
+BothCrossings = tuple[Crossings, Crossings]
+"""Of the way there, and of the way back."""
+Sizes = tuple[int, int]
+"""Of a packet and of its answer."""
 Times = tuple[int, int | None, int | None]
 """When a packet sets out, when it arrives, when its answer is in; None: lost."""
 Seen = Callable[[Hop | None, bool, Any], None]
@@ -66,33 +70,31 @@ class FlowTap(TypingProtocol):
     """Told of what containers and commands send."""
 
     def exchanged(
-        self,
-        asked: Asked,
-        route: Route,
-        times: Times,
-        sizes: tuple[int, int],
-        crossings: tuple[Crossings, Crossings],
-        *,
-        refused: bool,
+        self, asked: AskedRoute, route: Route, times: Times, sizes: Sizes, crossings: BothCrossings, *, refused: bool
     ) -> None:
         """One packet there, and one back."""
         ...
 
-    def unanswered(self, asked: Asked, now: int, size: int) -> None:
+    def unanswered(self, asked: AskedRoute, now: int, size: int) -> None:
         """One packet that gets nowhere, or whose answer does not."""
         ...
 
     def streamed(
-        self, asked: Asked, route: Route, times: Times, sizes: tuple[int, int], crossings: tuple[Crossings, Crossings]
+        self,
+        asked: AskedRoute,
+        route: Route,
+        times: Times,
+        sizes: tuple[int, int],
+        crossings: tuple[Crossings, Crossings],
     ) -> None:
         """A request and its answer on an open connection."""
         ...
 
-    def asking(self, asked: Asked, route: Route, sizes: tuple[int, int], *, refused: bool) -> tuple[Seen, Seen]:
+    def asking(self, asked: AskedRoute, route: Route, sizes: tuple[int, int], *, refused: bool) -> tuple[Seen, Seen]:
         """Who is told of one packet there, and of the one back."""
         ...
 
-    def flowing(self, asked: Asked, route: Route, *, back: bool) -> tuple[Seen | None, Seen | None]:
+    def flowing(self, asked: AskedRoute, route: Route, *, back: bool) -> tuple[Seen | None, Seen | None]:
         """Who is told of the segments of one direction of an open connection, and of their acknowledgements."""
         ...
 
@@ -134,7 +136,7 @@ class LabRoutes:
         self._cuts = 0
         self.tap: FlowTap | None = None
         """Told of each packet, while packets are captured."""
-        self.asked = Asked("", "", "", "", 0, "icmp")
+        self.asked = AskedRoute("", "", "", "", 0, "icmp")
         """What the last route was asked for, while packets are captured."""
         self.walks = Walks(network, kernels, self.alive, tunnel, EXPOSED)
 
@@ -190,13 +192,13 @@ class LabRoutes:
 
     def _told(
         self, host: str, container: str, address: str, port: int, protocol: Protocol, trip: RoundTrip | None
-    ) -> Asked:
+    ) -> AskedRoute:
         if trip is not None:
-            return Asked(host, container, trip.own, address, port, protocol, trip.own_mac, trip.mac)
+            return AskedRoute(host, container, trip.own, address, port, protocol, trip.own_mac, trip.mac)
         own = self._kernels[host].ports.get(container)
         if own is None or not self._on_overlay(host, container, address):
-            return Asked(host, container, "", address, port, protocol)
-        return Asked(host, container, own.addresses[0], address, port, protocol, own.mac)
+            return AskedRoute(host, container, "", address, port, protocol)
+        return AskedRoute(host, container, own.addresses[0], address, port, protocol, own.mac)
 
     def target(self, route: Route) -> SimContainer | None:
         """The container at the end of a route; None: a host."""
@@ -280,7 +282,7 @@ class LabRoutes:
         there: int,
         back: int,
         answered: Callable[[], None],
-        asked: Asked | None = None,
+        asked: AskedRoute | None = None,
         *,
         refused: bool = False,
     ) -> None:
@@ -294,7 +296,7 @@ class LabRoutes:
         there: int,
         answered: Callable[[int], None],
         back: int = 0,
-        asked: Asked | None = None,
+        asked: AskedRoute | None = None,
         *,
         refused: bool = False,
     ) -> None:
@@ -311,7 +313,7 @@ class LabRoutes:
 
         scheduler.after(self.model.local_delay, self.send, route.there, there, arrived, None, 0, question)
 
-    def stream(self, route: Route, now: int, there: int, back: int, asked: Asked | None = None) -> int | None:
+    def stream(self, route: Route, now: int, there: int, back: int, asked: AskedRoute | None = None) -> int | None:
         """When the answer on an open TCP connection is in; None: full packets are too big. `asked`: what the route was
         asked for, if that was not just now."""
         time, arrived = now + self.model.local_delay, now
@@ -346,7 +348,7 @@ class LabRoutes:
         route: Route,
         heard: Callable[[Any], None],
         answered: Callable[[Any], None],
-        asked: Asked | None = None,
+        asked: AskedRoute | None = None,
     ) -> tuple[TcpFlow, ...]:
         """Both directions of an open TCP connection, packet by packet: what is written to the first one is `heard` by
         the other side, what is written to the second `answered`. `asked`: what the route was asked for."""
