@@ -35,6 +35,10 @@ def _metric(name: str) -> Callable[[EventConvergence], int | None]:
     return lambda row: row.metrics.get(name)
 
 
+def _after(name: str) -> Callable[[EventConvergence], int | None]:
+    return lambda row: row.after.get(name)
+
+
 def _of_series(at: int) -> Callable[[Outage], str]:
     return lambda row: row.series[at]
 
@@ -48,7 +52,11 @@ _CONVERGENCE = (
     Column("until_ns", "whole", lambda row: row.until),
     Column("ended_by", "text", lambda row: row.ended_by),
     *(Column(f"{name}_ns", "whole", _metric(name)) for name in METRICS),
+    Column("half_ns", "whole", lambda row: row.half),
     Column("overall_ns", "whole", lambda row: row.overall),
+    *(Column(f"{name}_after_ns", "whole", _after(name)) for name in (*METRICS, "half", "overall")),
+    Column("floor_ns", "whole", lambda row: row.floor.get("overall")),
+    Column("waited", "truth", lambda row: row.waited),
     Column("lapses", "whole", lambda row: sum(row.lapses.values())),
 )
 _OUTAGES = (

@@ -28,12 +28,13 @@ one over a whole history. A record costs O(1), but for changes, which cost one p
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from lab.checkers.floors import floors
 from lab.checkers.world import ExpectedState, SeriesKey, heals, is_change, label_of, series_of
 from lab.kinds.probes import asks_name
 from lab.kinds.verbs import verb_of
@@ -77,6 +78,8 @@ class EventConvergence(Struct, frozen=True, kw_only=True):
     after: dict[str, int] = {}
     """Metric (and "overall", "half") -> nanoseconds that it certainly took longer than, in which it was last known not
     to hold; equal to the time where that is known exactly."""
+    floor: dict[str, int] = {}
+    """Metric -> nanoseconds below which its time cannot be measured: the interval of its probes."""
     waited: bool = False
     """The next change waited for this one (`expect: converged`): when the window ends depends on what is measured."""
 
@@ -179,12 +182,17 @@ class _Window:
     """The time from one change to the next."""
 
     def __init__(
-        self, event: Event, bounds: Callable[[str], int], half: "Callable[[int, bool], _Bounds | None]"
+        self,
+        event: Event,
+        bounds: Callable[[str], int],
+        half: "Callable[[int, bool], _Bounds | None]",
+        floors: Callable[[], dict[str, int]],
     ) -> None:
         self.event = event
         self._bounds = bounds
         """Metric -> when it was last known not to hold."""
         self._half = half
+        self._floors = floors
         self.half: _Bounds | None = None
         """Of the middle one of the disturbed pairs, once it is settled."""
         self.after: dict[str, int] = {}
@@ -243,6 +251,7 @@ class _Window:
             lapses={name: count for name, count in sorted(self.lapses.items()) if name in took},
             half=None if half is None else half.at,
             after=after,
+            floor={name: floor for name, floor in self._floors().items() if name in after},
             waited=self.waited,
         )
 
@@ -263,6 +272,7 @@ class ConvergenceTracker:
         """Metric -> series that should be judged and are not good now."""
         self._good_since: dict[str, int | None] = {}
         """Metric -> latest `good_since` of its series; missing when it must be computed again."""
+        self._plans: Sequence[Mapping[str, Any]] = ()
         self._timed: frozenset[int] = frozenset()
         """Steps that begin at a time of their own."""
         self._last_bad: dict[str, int] = {}
@@ -288,6 +298,7 @@ class ConvergenceTracker:
         else:
             self.world.feed(record)
             if isinstance(record, Meta):
+                self._plans = record.scenario.get("probes") or ()
                 steps = record.scenario.get("timeline") or ()
                 self._timed = frozenset(index for index, step in enumerate(steps) if step.get("at") is not None)
         if self._window is not None:
@@ -335,7 +346,7 @@ class ConvergenceTracker:
         if is_change(event):
             if self._window is not None:
                 self._done.append(self._window.result(event.t, label_of(event)))
-            self._window = _Window(event, self._not_before, self._half)
+            self._window = _Window(event, self._not_before, self._half, self._floors)
             self._last_bad.clear()
             # Tries that were due before the change say nothing about it.
             self._series = {
@@ -517,6 +528,9 @@ class ConvergenceTracker:
             agreed = self._window.agreed.get(name)
             known = max(known, self._now if agreed is None else agreed)
         return known
+
+    def _floors(self) -> dict[str, int]:
+        return floors(self._plans, (key[0] for key in self._series))
 
     def _half(self, now: int, asks_hold: bool) -> "_Bounds | None":
         """Until when the middle one of the disturbed pairs was as it should be; None when none was disturbed.

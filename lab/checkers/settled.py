@@ -5,6 +5,8 @@ How much time that is the scenario says where it waits for convergence after the
 Finding: the last change, as {label, t, until, waiting}.
 """
 
+from lab.checkers.convergence import EventConvergence
+from lab.checkers.floors import limit
 from lab.checkers.run import RecordedRun
 from lab.checkers.verdict import CheckResult
 
@@ -33,7 +35,7 @@ def check_settled(run: RecordedRun) -> CheckResult:
         return CheckResult(
             checker="settled",
             verdict="valid",
-            summary=f"After the last change ({last.label}) everything agreed within {last.overall / 1e9:.2f} s.",
+            summary=f"After the last change ({last.label}) everything agreed within {_limit(last)}.",
         )
     window = last.until - last.t
     if window < patience:
@@ -48,6 +50,12 @@ def check_settled(run: RecordedRun) -> CheckResult:
         summary=f"{window / 1e9:.1f} s after the last change ({last.label}) it had not converged.",
         findings=({"label": last.label, "t": last.t, "until": last.until, "waiting": list(run.final.waiting)},),
     )
+
+
+def _limit(last: EventConvergence) -> str:
+    """What the time to settle was within, which is no less than the interval of the probes that say so."""
+    took = limit(last.overall or 0, last.after.get("overall"), last.floor.get("overall", 0))
+    return f"{took / 1e9:.2f} s"
 
 
 def _patience(run: RecordedRun, since: int) -> int:

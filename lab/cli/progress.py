@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from lab.checkers.floors import bounded
 from lab.cli import table, terminal
 from lab.runner.runner import Progress
 from lab.scenario.resolve import Resolved
@@ -96,7 +97,7 @@ def samples_table(samples: Sequence[Mapping[str, Any]]) -> None:
 
 
 def convergence_table(changes: Sequence[Mapping[str, Any]]) -> None:
-    """How long after each change each view agreed again."""
+    """How long after each change each view agreed again. A time that a probe's try ended is between bounds."""
     metrics = ("topology", "reachability", "dns", "ring")
     shown = [change for change in changes if any(_took(change, name) for name in metrics)]
     if not shown:
@@ -120,7 +121,8 @@ def _took(change: Mapping[str, Any], name: str) -> str:
         return ""
     took = _metric(change, name)
     if took is not None:
-        return seconds(took)
+        after, floor = change.get("after") or {}, change.get("floor") or {}
+        return bounded(took, after.get(name), floor.get(name, 0))
     return "–" if change.get("ended_by") else "not reached"
 
 

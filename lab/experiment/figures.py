@@ -18,7 +18,7 @@ from lab.figures.told import Told, table
 from lab.plots.style import GRID, INK, RC, SERIES, canvas, render
 from lab.sweep.columns import numeric
 from lab.sweep.grid import Assignment
-from lab.sweep.groups import grouped, sample_of, short
+from lab.sweep.groups import floor_of, grouped, sample_of, short
 from lab.sweep.statistics import curve
 
 __all__ = ["FORMATS", "WIDTH", "PaperFigure", "drawn", "unit_of_outcome", "with_unit", "words_of"]
@@ -65,8 +65,13 @@ def unit_of_outcome(outcome: str) -> str:
 def words_of(outcome: str) -> str:
     """What it is, in words: `time until all has settled after heal`."""
     event, metric = split_outcome(outcome)
-    what = {"overall": "time until all has settled", "bytes_per_peer": "bytes sent per peer",
-            "messages_per_peer": "messages per peer"}.get(metric, f"time until {metric} has settled")  # fmt: skip
+    known = {
+        "overall": "time until all has settled",
+        "half": "time until half of the pairs are right",
+        "bytes_per_peer": "bytes sent per peer",
+        "messages_per_peer": "messages per peer",
+    }
+    what = known.get(metric, f"time until {metric} has settled")
     return f"{what} after {event}" if event else what
 
 
@@ -148,9 +153,12 @@ def _distributions(results: Results) -> _Picture | None:
             continue
         colour = SERIES[index % len(SERIES)]
         label = _label(tuple(item for item in group.assignment if item[0] in ranked))
-        axes.step(found.at, found.share, where="post", color=colour, label=label or "all runs")
+        style = "default" if found.sloped else "steps-post"
+        axes.plot(found.at, found.share, drawstyle=style, color=colour, label=label or "all runs")
         if np.isfinite(found.low).all():
-            axes.fill_between(found.at, found.low, found.high, step="post", color=colour, alpha=0.15, lw=0)
+            axes.fill_between(
+                found.at, found.low, found.high, step=None if found.sloped else "post", color=colour, alpha=0.15, lw=0
+            )
         rows += [[group.label, *map(_plain, row)]
                  for row in zip(found.at, found.share, found.low, found.high, strict=True)]  # fmt: skip
     if not rows:
@@ -162,11 +170,15 @@ def _distributions(results: Results) -> _Picture | None:
     axes.set_xlim(left=0)
     axes.grid(color=GRID)
     _legend(figure, axes, ", ".join(map(short, ranked)), min(len(groups), _MOST))
+    floor = floor_of(groups, *split_outcome(primary))
+    if floor:
+        axes.axvline(floor, color=INK, lw=0.6, ls=":", label="probe interval")
+    below = f"; a time below the dotted line ({floor:g} s, the interval of the probes) is only known to be below it"
     left = f"; {_MOST} of {len(groups)} settings are drawn" if len(groups) > _MOST else ""
     return (
         figure,
         f"Distribution of the {words_of(primary)}",
-        f"Share of the runs that were done by then, with 95 % bands{left}.",
+        f"Share of the runs that were done by then, with 95 % bands{left}{below if floor else ''}.",
         table(("setting", f"at_{unit}", "share", "low", "high"), rows),
     )
 

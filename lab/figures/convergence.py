@@ -1,6 +1,7 @@
 """How long each change took to settle, in words and as a table."""
 
 from lab.checkers.convergence import METRICS, EventConvergence
+from lab.checkers.floors import limit
 from lab.checkers.run import RecordedRun
 from lab.checkers.world import HEAL
 from lab.figures.told import Told, seconds, table
@@ -28,9 +29,10 @@ def convergence(run: RecordedRun) -> Told | None:
         name="convergence",
         title=_finding(changes[-SHOWN:]),
         caption="Each bar is the time from a change until that part of the overlay agreed again and stayed so; "
-        "the number behind a change's name is when it happened.",
+        "the number behind a change's name is when it happened. Where a probe's try ended it, the time lies in the "
+        "light part of the bar: after the last bad try, and not after the first good answer." + _floor(changes),
         csv=table(
-            ("t_s", "step", "what", "phase", "label", "metric", "took_ns", "lapses"),
+            ("t_s", "step", "what", "phase", "label", "metric", "took_ns", "after_ns", "floor_ns", "waited", "lapses"),
             [
                 (
                     f"{seconds(change.t):.6f}",
@@ -40,13 +42,33 @@ def convergence(run: RecordedRun) -> Told | None:
                     change.label,
                     metric,
                     "" if took is None else took,
+                    change.after.get(metric, ""),
+                    change.floor.get(metric, ""),
+                    int(change.waited),
                     change.lapses.get(metric, 0),
                 )
                 for change in changes
-                for change, metric, took in [*metric_rows([change]), (change, "overall", change.overall)]
+                for change, metric, took in [*metric_rows([change]), *_together(change)]
             ],
         ),
     )
+
+
+def _together(change: EventConvergence) -> list[tuple[EventConvergence, str, int | None]]:
+    half = [(change, "half", change.half)] if "half" in change.after else []
+    return [*half, (change, "overall", change.overall)]
+
+
+def _floor(changes: list[EventConvergence]) -> str:
+    """What no time that ends with a probe can be told from."""
+    longest = max((floor for change in changes for floor in change.floor.values()), default=0)
+    return f" No probe sees a change sooner than its next try, {span(longest)} later at most." if longest else ""
+
+
+def _within(change: EventConvergence) -> str:
+    """What everything agreed within."""
+    took = change.overall
+    return span(None if took is None else limit(took, change.after.get("overall"), change.floor.get("overall", 0)))
 
 
 def _finding(changes: list[EventConvergence]) -> str:
@@ -57,9 +79,9 @@ def _finding(changes: list[EventConvergence]) -> str:
             when = "before the next change came" if worst.ended_by else "before the record ended"
             return f"After a heal not everything agreed again {when}"
         return (
-            f"After the heal everything agreed again within {span(worst.overall)}"
+            f"After the heal everything agreed again within {_within(worst)}"
             if len(heals) == 1
-            else (f"After each of {len(heals)} heals everything agreed again within {span(worst.overall)}")
+            else (f"After each of {len(heals)} heals everything agreed again within {_within(worst)}")
         )
     reached = [change for change in changes if change.overall is not None]
     if not reached:
@@ -67,5 +89,5 @@ def _finding(changes: list[EventConvergence]) -> str:
     slowest = max(reached, key=lambda change: change.overall or 0)
     of = "change to settle" if len(reached) == len(changes) else f"of the {len(reached)} changes that settled"
     if len(reached) == 1:
-        return f"{slowest.label} had settled after {span(slowest.overall)}"
-    return f"The slowest {of} was {slowest.label}: {span(slowest.overall)}"
+        return f"{slowest.label} had settled within {_within(slowest)}"
+    return f"The slowest {of} was {slowest.label}: {_within(slowest)}"

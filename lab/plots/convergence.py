@@ -3,11 +3,11 @@
 from matplotlib.figure import Figure as Canvas
 
 from lab.checkers.convergence import METRICS
+from lab.checkers.floors import bounded
 from lab.checkers.run import RecordedRun
 from lab.figures.convergence import SHOWN, metric_rows
 from lab.figures.told import seconds
 from lab.plots.style import FAIL, GRID, INK, MUTED, SERIES, canvas
-from lab.words import span
 
 __all__ = ["convergence"]
 
@@ -44,8 +44,12 @@ def convergence(run: RecordedRun) -> Canvas | None:
             if took is None:
                 continue
             value = took / 1e9
-            axes.barh(y, max(value - left, 0), left=left, height=0.78, color=_COLOURS[metric], lw=0)
-            axes.text(max(value, left), y, f" {metric} {span(took)}", va="center", fontsize=8.5, color=MUTED)
+            after = change.after.get(metric, took)
+            sure = max(after / 1e9, left)
+            axes.barh(y, max(sure - left, 0), left=left, height=0.78, color=_COLOURS[metric], lw=0)
+            axes.barh(y, max(value - sure, 0), left=sure, height=0.78, color=_COLOURS[metric], alpha=0.4, lw=0)
+            said = bounded(took, after, change.floor.get(metric, 0))
+            axes.text(max(value, left), y, f" {metric} {said}", va="center", fontsize=8.5, color=MUTED)
             y += 1
         open_ones = [metric for metric in metrics if change.metrics[metric] is None]
         if open_ones:

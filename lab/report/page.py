@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from lab.checkers import RecordedRun
 from lab.checkers.convergence import METRICS
+from lab.checkers.floors import bounded
 from lab.checkers.run import PlayedStep
 from lab.checkers.world import HEAL
 from lab.kinds.probes import ordered_probes, title_of
@@ -69,6 +70,7 @@ def render(
         data=in_script(data) if run.meta is not None else "",
         bundle=bundle(),
         metrics=[metric for metric in METRICS if any(metric in row for row in summary["convergence"])],
+        floor=max((floor for row in summary["convergence"] for floor in row["floor"].values()), default=0),
         slowest=max(
             (row[metric] or 0 for row in summary["convergence"] for metric in METRICS if metric in row), default=0
         ),
@@ -111,6 +113,7 @@ def _template(name: str) -> Template:
         lstrip_blocks=True,
     )
     environment.filters["span"] = span
+    environment.filters["bounded"] = _bounded
     environment.filters["clock"] = lambda t: f"{t / 1e9:.1f} s"
     return environment.get_template(name)
 
@@ -180,12 +183,12 @@ def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
     others = [row for row in summary["convergence"] if row["overall"] is not None]
     if heals:
         row = max(heals, key=lambda row: float("inf") if row["overall"] is None else row["overall"])
-        note = f"reachability alone {span(row['reachability'])}" if "reachability" in row else ""
+        note = f"half of the pairs {_bounded(row, 'half')}" if row["half"] is not None else ""
         label = "from the heal to full agreement" if len(heals) == 1 else "to full agreement after the slowest heal"
-        tiles.append({"value": span(row["overall"]), "label": label, "note": note})
+        tiles.append({"value": _bounded(row, "overall"), "label": label, "note": note})
     elif others:
         row = max(others, key=lambda row: row["overall"])
-        tiles.append({"value": span(row["overall"]), "label": "slowest change that settled", "note": row["label"]})
+        tiles.append({"value": _bounded(row, "overall"), "label": "slowest change that settled", "note": row["label"]})
     outage = summary["longest_outage"]
     if outage:
         ended = "" if outage["ended"] else ", to the end"
@@ -209,6 +212,11 @@ def _tiles(run: RecordedRun, summary: dict[str, Any]) -> list[dict[str, str]]:
     if len(tiles) < 3:
         tiles.append({"value": span(run.end - run.start), "label": "length of the run", "note": ""})
     return tiles
+
+
+def _bounded(row: dict[str, Any], metric: str) -> str:
+    """A time of a change with its bounds."""
+    return bounded(row[metric], row["after"].get(metric), row["floor"].get(metric, 0))
 
 
 def _step(run: RecordedRun, step: PlayedStep) -> dict[str, Any]:

@@ -62,6 +62,10 @@ def summarise(run: RecordedRun, verdict: Verdict | None = None) -> dict[str, Any
                 "ended_by": change.ended_by,
                 **{f"{metric}": took for metric, took in change.metrics.items()},
                 "overall": change.overall,
+                "half": change.half,
+                "after": change.after,
+                "floor": change.floor,
+                "waited": change.waited,
                 "lapses": sum(change.lapses.values()),
             }
             for change in run.convergence

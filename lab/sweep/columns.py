@@ -14,11 +14,11 @@ import msgspec
 
 from lab.sweep.measure import TIMES, EventResult, Point
 
-__all__ = ["CENSORED", "PARAMETER", "kind_of", "numeric", "rows", "time_columns", "unit_of"]
+__all__ = ["AFTER", "CENSORED", "FLOOR", "PARAMETER", "kind_of", "numeric", "rows", "time_columns", "unit_of"]
 
 PARAMETER = "set:"
 """Begins the name of a parameter's column, so that no parameter can be taken for something else."""
-CENSORED = "_censored"
+CENSORED, AFTER, FLOOR = "_censored", "_after_ns", "_floor_ns"
 Kind = Literal["whole", "number", "text"]
 
 _RUN: dict[str, Kind] = {
@@ -38,11 +38,13 @@ _QUANTITY = re.compile(r"([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*([a-zµ%]*)")
 
 
 def time_columns(metric: str) -> dict[str, Kind]:
-    """The columns of one time after an event."""
-    return {f"{metric}_ns": "whole", f"{metric}{CENSORED}": "whole"}
+    """The columns of one time after an event: its upper bound, whether there is none, and its lower bound."""
+    return {f"{metric}_ns": "whole", f"{metric}{CENSORED}": "whole", f"{metric}{AFTER}": "whole"}
 
 
-_EVENT: dict[str, Kind] = {name: kind for metric in TIMES for name, kind in time_columns(metric).items()} | _COUNTED
+_EVENT: dict[str, Kind] = {name: kind for metric in TIMES for name, kind in time_columns(metric).items()} | {
+    **{f"{metric}{FLOOR}": "whole" for metric in TIMES}, "waited": "whole", **_COUNTED,
+}  # fmt: skip
 
 
 def kind_of(column: str, cells: Sequence[Any]) -> Kind:
@@ -126,10 +128,12 @@ def _event(event: EventResult) -> dict[str, Any]:
     found: dict[str, Any] = {
         "event": event.name,
         "label": event.label,
+        "waited": int(event.waited),
         "window_ns": event.window,
         "bytes_per_peer": event.bytes_per_peer,
         "messages_per_peer": event.messages_per_peer,
     }
     for metric, took in event.times.items():
         found[f"{metric}_ns"], found[f"{metric}{CENSORED}"] = took, int(took is None)
+        found[f"{metric}{AFTER}"], found[f"{metric}{FLOOR}"] = event.after.get(metric), event.floor.get(metric)
     return found

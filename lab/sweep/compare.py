@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from lab.errors import LabError
 from lab.sweep.grid import Assignment
-from lab.sweep.groups import TRAFFIC, Group, events_of, grouped, metrics_of, sample_of
+from lab.sweep.groups import TRAFFIC, Group, events_of, floor_of, grouped, metrics_of, sample_of, waited
 from lab.sweep.measure import Point
 from lab.sweep.statistics import (
     CONFIDENCE,
@@ -35,7 +35,8 @@ __all__ = ["ALPHA", "Comparison", "MetricDifference", "compare"]
 
 ALPHA = 0.05
 """The chance of a false alarm among all comparisons together."""
-_WORDS = {"overall": "until all has settled", "bytes_per_peer": "bytes sent per peer",
+_WORDS = {"half": "until half of the pairs are as they should be",
+          "overall": "until all has settled", "bytes_per_peer": "bytes sent per peer",
           "messages_per_peer": "messages per peer", "valid": "share of valid runs"}  # fmt: skip
 
 
@@ -65,6 +66,10 @@ class MetricDifference(Struct, frozen=True, kw_only=True):
     alike: bool
     """Whether the difference is certainly within the margin; False without one."""
     words: str
+    floor: float = 0.0
+    """Seconds between two tries of the probes that this is measured by; a median below is only known to be below."""
+    waited: bool = False
+    """Steps waited for this, and some runs did not get there: when these were cut short depends on what is measured."""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -87,8 +92,11 @@ class _Pair(Struct):
     a: CensoredSample
     b: CensoredSample
     paired: bool
+    floor: float = 0.0
+    """Seconds below which neither side can be measured."""
     p: float = 1.0
     superiority: float = 0.5
+    waited: bool = False
 
     @property
     def name(self) -> str:
@@ -97,7 +105,7 @@ class _Pair(Struct):
     @property
     def numbers(self) -> tuple[bytes, ...]:
         """Comparisons of the same numbers are one."""
-        return tuple(part.tobytes() for side in (self.a, self.b) for part in (side.values, side.reached))
+        return tuple(part.tobytes() for side in (self.a, self.b) for part in (side.values, side.reached, side.after))
 
     @property
     def least(self) -> float:
@@ -163,7 +171,7 @@ def _verdict(
         return "unknown", "The two have no runs of a common setting."
     made = count(comparisons, "comparison")
     if differing := [item for item in deciding if item.differs]:
-        clearest = next((item for item in differing if item.metric in ("overall", "valid")), differing[0])
+        clearest = next((item for item in differing if item.metric in ("half", "overall", "valid")), differing[0])
         where = f" in {len(differing)} of {count(len(deciding), 'outcome')}" if len(deciding) > 1 else ""
         return "differ", f"The two differ{where}. Most telling: {clearest.words}."
     if margin is not None and all(item.alike for item in deciding):
@@ -229,7 +237,10 @@ def _pairs(setting: str, a: Group, b: Group) -> list[_Pair]:
             one, other = (sample_of(group.points, event, metric) for group in (a, b))
             if len(one) and len(other):
                 whole = len(one) == len(a.points) and len(other) == len(b.points)  # otherwise partners are missing
-                pairs.append(_Pair(setting, event, metric, one, other, paired and whole))
+                floor = floor_of((a, b), event, metric)
+                found = _Pair(setting, event, metric, one, other, paired and whole, floor)
+                found.waited = metric not in TRAFFIC and bool(one.censored + other.censored) and waited((a, b), event)
+                pairs.append(found)
     return pairs
 
 
@@ -265,6 +276,8 @@ def _difference(pair: _Pair, p: float, margin: float | None, seed: int) -> Metri
         differs=p < ALPHA,
         alike=False,
         words="",
+        floor=pair.floor,
+        waited=pair.waited,
     )
     return replace(found, words=_say(found), alike=margin is not None and _within(pair, found, margin))
 
@@ -301,12 +314,13 @@ def _say(item: MetricDifference) -> str:
     if not item.differs:
         if item.low is not None and item.high is not None:
             if item.low == item.high == 1:
-                return f"{head}: no difference found; both medians are {_figure(item.metric, item.a)} ({_p(item.p)})"
+                both = _figure(item.metric, item.a, item.floor)
+                return f"{head}: no difference found; both medians are {both} ({_p(item.p)})"
             return (
                 f"{head}: no difference found; B is {item.low:.2f} to {item.high:.2f} times A, if at all ({_p(item.p)})"
             )
         return f"{head}: no difference found ({_p(item.p)})"
-    low, high = _figure(item.metric, item.a), _figure(item.metric, item.b)
+    low, high = (_figure(item.metric, value, item.floor) for value in (item.a, item.b))
     more = item.superiority > 0.5
     if item.metric == "valid":
         direction = "more runs are valid" if more else "fewer runs are valid"
@@ -326,12 +340,16 @@ def _say(item: MetricDifference) -> str:
     if item.metric != "valid":
         pairs = "seeds" if item.paired else "pairs of runs"
         text += f"; so in {100 * share:.0f} of 100 {pairs}"
+    if item.waited:
+        text += "; a step waits for this, so runs that were cut short may not be like the others"
     return f"{text}; {_p(item.p)}"
 
 
-def _figure(metric: str, value: float | None) -> str:
+def _figure(metric: str, value: float | None, floor: float) -> str:
     if value is None:
         return "not reached"
+    if value < floor:
+        return f"at most {_figure(metric, floor, 0.0)}"
     if metric == "valid":
         return f"{value:.0%}"
     if metric in TRAFFIC:

@@ -112,7 +112,8 @@ def _window(groups: Sequence[Group], event: str) -> float:
 def _within(sample: CensoredSample, window: float) -> CensoredSample:
     """The same, had nobody looked for longer than `window`."""
     reached = sample.reached & (sample.values <= window)
-    return CensoredSample(list(np.minimum(sample.values, window)), list(reached))
+    after = np.minimum(sample.after, window)
+    return CensoredSample(list(np.where(reached, sample.values, after)), list(reached), list(after))
 
 
 def _line(event: str, metric: str, sim: CensoredSample, real: CensoredSample, seed: int) -> Line:

@@ -11,11 +11,25 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from lab.plots.style import GRID, INK, SERIES, Figure, canvas, context, render, table
-from lab.sweep.groups import TRAFFIC, Group, headline, metrics_of, number, sample_of, settling, short, varying
-from lab.sweep.statistics import FEWEST_FOR_AN_INTERVAL, CensoredSample, Estimate, curve, median
+from lab.sweep.groups import (
+    TRAFFIC,
+    Group,
+    floor_of,
+    headline,
+    metrics_of,
+    number,
+    principal,
+    sample_of,
+    settling,
+    short,
+    varying,
+    waited,
+)
+from lab.sweep.statistics import FEWEST_FOR_AN_INTERVAL, CensoredSample, Curve, Estimate, curve, median
 from lab.words import count
 
 __all__ = ["figures"]
@@ -26,7 +40,18 @@ _MOST_CURVES = 12
 _ALPHA = 0.18
 _DECADES = 30
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
-_WORDS = {"overall": "all together", "bytes_per_peer": "bytes sent per peer", "messages_per_peer": "messages per peer"}
+_WORDS = {
+    "half": "half of the pairs",
+    "overall": "all together",
+    "bytes_per_peer": "bytes sent per peer",
+    "messages_per_peer": "messages per peer",
+}
+
+_HALF = " Half of the pairs: until the middle one of those that the event disturbed was as it should be."
+_WAITED = (
+    " A step waits here until all has settled, so when a run is cut short depends on what is measured: those that had "
+    "not settled may not be like the others."
+)
 
 
 def figures(groups: Sequence[Group]) -> list[Figure]:
@@ -66,17 +91,21 @@ def _distribution(groups: Sequence[Group], event: str) -> Figure:
     metrics = metrics_of(groups, event)
     shown = _shown(groups)
     figure = canvas(11, 4.9)
-    layout = figure.add_gridspec(2, 4, width_ratios=(1, 1, 0.82, 0.82))
-    places = [layout[:, :2], layout[0, 2], layout[0, 3], layout[1, 2], layout[1, 3]]
+    columns = max(2, len(metrics) // 2)
+    layout = figure.add_gridspec(2, 2 + columns, width_ratios=(1, 1, *(1.64 / columns for _ in range(columns))))
+    places = [layout[:, :2], *(layout[row, 2 + column] for row in range(2) for column in range(columns))]
     rows: list[tuple[Any, ...]] = []
     for place, metric in zip(places if len(metrics) > 1 else [layout[:, :]], metrics, strict=False):
         axes = figure.add_subplot(place)
         samples = [sample_of(group.points, event, metric) for group, _ in shown]
-        end = _right_end(samples)
+        floor = floor_of([group for group, _ in shown], event, metric)
+        end = max(_right_end(samples), 1.12 * floor)
         for (group, colour), sample in zip(shown, samples, strict=True):
-            rows += _one_curve(axes, sample, end, colour, group.label, metric)
+            limit = _cell(floor_of([group], event, metric))
+            rows += [(*row, limit) for row in _one_curve(axes, sample, end, colour, group.label, metric)]
         axes.set_ylim(-0.02, 1.04)
         axes.set_xlim(0, end)
+        _draw_floor(axes.axvline, floor)
         axes.grid(color=GRID)
         axes.set_title(_WORDS.get(metric, metric))
         if metric == metrics[0]:
@@ -95,9 +124,12 @@ def _distribution(groups: Sequence[Group], event: str) -> Figure:
         name=f"after-{event}",
         title=_finding(groups, event),
         caption=f"How many of the runs had settled by when{_with_interval(groups)}{_of_how_many(groups)}. "
-        "Where a curve ends below 1, the next change came, or the run ended, before the rest had settled.",
+        "Where a curve ends below 1, the next change came, or the run ended, before the rest had settled."
+        + (_HALF if metrics[0] == "half" else "")
+        + _floor_words(floor_of(groups, event, metrics[0]))
+        + (_WAITED if waited(groups, event) else ""),
         png=render(figure),
-        csv=table(("assignment", "metric", "time_s", "share", "low", "high"), rows),
+        csv=table(("assignment", "metric", "time_s", "share", "low", "high", "floor_s"), rows),
     )
 
 
@@ -108,50 +140,93 @@ def _one_curve(
         return []
     found = curve(sample)
     at, share = [0.0, *found.at, end], [0.0, *found.share, found.share[-1] if len(found.share) else 0.0]
-    axes.step(at, share, where="post", color=colour, lw=1.8, label=_value(label))
+    axes.plot(at, share, drawstyle=_style(found), color=colour, lw=1.8, label=_value(label))
     if len(found.at) and len(sample) >= FEWEST_FOR_AN_INTERVAL:
         low = [0.0, *found.low, found.low[-1]]
         high = [0.0, *found.high, found.high[-1]]
-        axes.fill_between(at, low, high, step="post", color=colour, alpha=_ALPHA, lw=0)
+        axes.fill_between(at, low, high, step=None if found.sloped else "post", color=colour, alpha=_ALPHA, lw=0)
     every = zip(found.at, found.share, found.low, found.high, strict=True)
     return [(label, metric, *(_cell(cell) for cell in cells)) for cells in every]
+
+
+def _style(found: Curve) -> str:
+    """Times within bounds lie on lines between them."""
+    return "default" if found.sloped else "steps-post"
+
+
+def _draw_floor(line: Any, floor: float) -> None:
+    """Below this no time can be told from another."""
+    if floor:
+        line(floor, color=INK, lw=1, ls=":", label="probe interval")
+
+
+def _floor_words(floor: float) -> str:
+    if not floor:
+        return ""
+    return (
+        f" Dotted: the interval of the probes, {_seconds(floor)}; a shorter time is only known to be shorter "
+        "(triangles). "
+        "Times that probes end are within bounds, and estimated as such (Turnbull)."
+    )
 
 
 def _scaling(groups: Sequence[Group], path: str, events: Sequence[str]) -> Figure | None:
     """Medians against a parameter: times after events, bytes and messages per peer."""
     others = list(varying(groups).keys() - {path})
+    time = "half" if any(principal(groups, event) == "half" for event in events) else "overall"
     series = _lines(groups, path, events, split=bool(others))
-    panels = [("overall", "time to settle (s)"), *((metric, _WORDS[metric]) for metric in TRAFFIC)]
+    title = "time for half of the pairs (s)" if time == "half" else "time to settle (s)"
+    views = [("topology", "time until views agree (s)")] if time == "half" else []
+    panels = [(time, title), *views, *((metric, _WORDS[metric]) for metric in TRAFFIC)]
     panels = [(metric, title) for metric, title in panels if any(series[metric].values())]
     if not panels:
         return None
-    figure = canvas(11, 4.1)
+    figure = canvas(11 if len(panels) < 4 else 14, 4.4)
     rows: list[tuple[Any, ...]] = []
+    names = dict.fromkeys(name for metric, _ in panels for name, points in series[metric].items() if points)
+    colours = dict(zip(names, SERIES, strict=False))
+    floor = max((floor_of(groups, event, time) for event in events), default=0.0)
     for place, (metric, title) in enumerate(panels, 1):
         axes = figure.add_subplot(1, len(panels), place)
         lines = {name: points for name, points in series[metric].items() if points}
-        for (name, points), colour in zip(lines.items(), SERIES, strict=False):
+        limit = floor if metric == time else 0.0
+        for name, points in lines.items():
+            if name not in colours:
+                continue
             known = [(at, band) for at, _, band in points if np.isfinite(band.value)]
-            bars = [[_below(band) for _, band in known], [_above(band) for _, band in known]]
+            # What is only known to be below the floor is drawn there, with the mark of an upper limit.
+            drawn = [(at, Estimate(limit, 0.0, limit) if band.value < limit else band) for at, band in known]
+            bars = [[_below(band) for _, band in drawn], [_above(band) for _, band in drawn]]
             axes.errorbar(
-                [at for at, _ in known], [band.value for _, band in known], yerr=bars, color=colour, label=name,
+                [at for at, _ in drawn], [band.value for _, band in drawn], yerr=bars, color=colours[name],
                 marker="o", ms=4.5, lw=1.6, capsize=3, elinewidth=1,
             )  # fmt: skip
-            rows += [(metric, name, value, *map(_cell, (band.value, band.low, band.high))) for _, value, band in points]
+            below = [at for at, band in known if band.value < limit]
+            axes.plot(below, [limit] * len(below), "v", color=colours[name], ms=9)
+            rows += [
+                (metric, name, value, *map(_cell, (band.value, band.low, band.high, limit)))
+                for _, value, band in points
+            ]
         _scale_axes(axes, {at: value for points in lines.values() for at, value, _ in points})
         axes.set_title(title)
         axes.set_xlabel(short(path))
-        _values_axis(axes.yaxis, [band.value for points in lines.values() for _, _, band in points])
+        bounds = [bound for points in lines.values() for _, _, band in points for bound in (band.value, band.high)]
+        _values_axis(axes.yaxis, [*bounds, limit] if limit else bounds)
         axes.grid(color=GRID)
-        if len(lines) > 1 and place == 1:
-            axes.legend(labelcolor=INK, frameon=True, framealpha=0.85, edgecolor="none")
+        if metric == time:
+            _draw_floor(axes.axhline, floor)
+    if len(colours) > 1:
+        marks = [
+            Line2D([], [], color=colour, marker="o", ms=4.5, lw=1.6, label=name) for name, colour in colours.items()
+        ]
+        figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), labelcolor=INK, frameon=False)
     return Figure(
         name=f"scaling-{short(path).replace(' ', '-')}",
-        title=f"What changes with {short(path)}" if others else _growth(path, series["overall"]),
+        title=f"What changes with {short(path)}" if others else _growth(path, series, time, floor),
         caption=f"Medians over the runs{_with_interval(groups)}. Traffic is what a peer sent from the event to "
-        "the next change.",
+        f"the next change.{_HALF if time == 'half' else ''}{_floor_words(floor)}",
         png=render(figure),
-        csv=table(("metric", "line", path, "median", "low", "high"), rows),
+        csv=table(("metric", "line", path, "median", "low", "high", "floor_s"), rows),
     )
 
 
@@ -162,7 +237,7 @@ Line = list[tuple[float, str, Estimate]]
 def _lines(groups: Sequence[Group], path: str, events: Sequence[str], *, split: bool) -> dict[str, dict[str, Line]]:
     """Metric -> name of a line -> its points: a line for each event, or (`split`) for each choice of the other
     parameters after the first event."""
-    found: dict[str, dict[str, Line]] = {metric: {} for metric in ("overall", *TRAFFIC)}
+    found: dict[str, dict[str, Line]] = {metric: {} for metric in ("half", "overall", "topology", *TRAFFIC)}
     for group in groups:
         value = dict(group.assignment).get(path)
         if value is None:
@@ -222,14 +297,16 @@ def _traffic(groups: Sequence[Group], events: Sequence[str]) -> Figure | None:
 
 def _finding(groups: Sequence[Group], event: str) -> str:
     """Of the settings that are drawn: how soon half of the runs had settled."""
-    middles = [
-        median(sample) for group, _ in _shown(groups) if len(sample := sample_of(group.points, event, "overall"))
-    ]
+    metric = principal(groups, event)
+    middles = [median(sample) for group, _ in _shown(groups) if len(sample := sample_of(group.points, event, metric))]
     known = [band.value for band in middles if np.isfinite(band.value)]
     if not known:
         return f"After {event} fewer than half of the runs settled"
-    low, high = _seconds(min(known)), _seconds(max(known))
-    text = f"After {event} half of the runs had settled within {low if low == high else f'{low} to {high}'}"
+    floor = floor_of(groups, event, metric)
+    low, high = (_seconds(max(value, floor)) for value in (min(known), max(known)))
+    what = "half of the pairs were right" if metric == "half" else "half of the runs had settled"
+    text = f"After {event} {what} within {low if low == high else f'{low} to {high}'}"
+    text += " in half of the runs" if metric == "half" else ""
     never = len(middles) - len(known)
     return f"{text}; with {never} of {count(len(middles), 'setting')} fewer than half settled" if never else text
 
@@ -238,18 +315,24 @@ _LIKE = 1.1
 """Up to this factor two medians are called alike."""
 
 
-def _growth(path: str, lines: dict[str, Line]) -> str:
-    """What the panel of times shows: the line that changes most from the first value to the last, and the others."""
+def _growth(path: str, series: dict[str, dict[str, Line]], time: str, floor: float) -> str:
+    """What the panels of times show: the line that changes most from the first value to the last, and the others. Of
+    times below the floor there is nothing to say; then it is the views' time."""
+    lines, verb = series[time], "settling"
+    if lines and all(band.value <= floor for points in lines.values() for _, _, band in points):
+        if not series["topology"]:
+            return f"With every {short(path)} it takes at most {_seconds(floor)}, the interval of the probes"
+        lines, verb, floor = series["topology"], "agreement of views", 0.0
     factors: dict[str, tuple[float, str, str]] = {}
     for name, points in lines.items():
-        known = [(value, band.value) for _, value, band in points if np.isfinite(band.value)]
+        known = [(value, max(band.value, floor)) for _, value, band in points if np.isfinite(band.value)]
         if len(known) > 1 and known[0][1] > 0 and known[-1][1] > 0:
             factors[name] = known[-1][1] / known[0][1], known[0][0], known[-1][0]
     if not factors:
         return f"What changes with {short(path)}"
     name = max(factors, key=lambda each: abs(np.log(factors[each][0])))
     factor, first, last = factors[name]
-    head = f"From {short(path)} {first} to {last}, settling"
+    head = f"From {short(path)} {first} to {last}, {verb}"
     if 1 / _LIKE < factor < _LIKE:
         return f"{head} takes as long {name}" if len(factors) == 1 else f"{head} takes as long after each event"
     text = f"{head} {name} takes {factor:.1f} times as long"

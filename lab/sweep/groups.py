@@ -17,14 +17,17 @@ __all__ = [
     "TRAFFIC",
     "Group",
     "events_of",
+    "floor_of",
     "grouped",
     "headline",
     "metrics_of",
     "number",
+    "principal",
     "sample_of",
     "settling",
     "short",
     "varying",
+    "waited",
 ]
 
 TRAFFIC = ("bytes_per_peer", "messages_per_peer")
@@ -93,36 +96,56 @@ def sample_of(points: Iterable[Point], event: str, metric: str) -> CensoredSampl
 
     An empty `event` means the whole run, of which there is traffic only.
     """
-    values: list[float] = []
-    reached: list[bool] = []
-    for point in points:
-        for value, was_reached in _values(point, event, metric):
-            values.append(value)
-            reached.append(was_reached)
-    return CensoredSample(values, reached)
+    found = [each for point in points for each in _values(point, event, metric)]
+    values, reached, after = ([each[part] for each in found] for part in range(3))
+    return CensoredSample(values, [bool(each) for each in reached], after)
 
 
-def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool]]:
+def _values(point: Point, event: str, metric: str) -> Iterable[tuple[float, bool, float]]:
+    """(time or number, whether it was reached, what it was longer than)."""
     if not event:
         counted = getattr(point, metric) if metric in TRAFFIC else None
-        return [(float(counted), True)] if counted is not None else []
+        return [(float(counted), True, float(counted))] if counted is not None else []
     found = next((one for one in point.events if one.name == event), None)
     if found is None:
         return []
     if metric in TRAFFIC:
         counted = getattr(found, metric)
-        return [(float(counted), True)] if counted is not None else []
+        return [(float(counted), True, float(counted))] if counted is not None else []
     if metric not in found.times:
         return []
     took = found.times[metric]
-    return [(found.window / 1e9, False) if took is None else (took / 1e9, True)]
+    after = found.after.get(metric, found.window if took is None else took) / 1e9
+    return [(after, False, after) if took is None else (took / 1e9, True, after)]
+
+
+def principal(groups: Sequence[Group], event: str) -> str:
+    """The time that stands for an event: that of half of the disturbed pairs, or of all together if nothing asks pairs.
+
+    The latest of many probes says more of how many there are, and how often they ask, than of the overlay."""
+    there = metrics_of(groups, event)
+    return "half" if "half" in there else "overall"
+
+
+def floor_of(groups: Iterable[Group], event: str, metric: str) -> float:
+    """Seconds below which a time cannot be measured: the longest of any run; 0 where it is known exactly."""
+    return max((one.floor.get(metric, 0) for group in groups for point in group.points for one in point.events
+                if one.name == event), default=0) / 1e9  # fmt: skip
+
+
+def waited(groups: Iterable[Group], event: str) -> bool:
+    """Whether times after an event were cut short by a step that waited for them."""
+    return any(
+        one.waited and None in one.times.values()
+        for group in groups for point in group.points for one in point.events if one.name == event
+    )  # fmt: skip
 
 
 def metrics_of(groups: Iterable[Group], event: str) -> list[str]:
-    """The times that any run has of an event, the sum of all first."""
+    """The times that any run has of an event, that which stands for all first."""
     there = {metric for group in groups for point in group.points for one in point.events if one.name == event
              for metric in one.times}  # fmt: skip
-    return [metric for metric in (TIMES[-1], *TIMES[:-1]) if metric in there]
+    return [metric for metric in dict.fromkeys(("half", "overall", *TIMES)) if metric in there]
 
 
 def varying(groups: Sequence[Group]) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ __all__ = ["BACK", "TIMES", "EventResult", "Point", "measure"]
 
 BACK = "back"
 """The end of a fault that is no cut."""
-TIMES = (*METRICS, "overall")
+TIMES = (*METRICS, "half", "overall")
 """What is timed after each event."""
 
 
@@ -35,6 +35,12 @@ class EventResult(Struct, frozen=True, kw_only=True):
     """From the event until the next change, or the end: a time that is None was not reached in so long."""
     times: dict[str, int | None]
     """Metric (of `TIMES`) -> time until it was settled; only metrics that apply."""
+    after: dict[str, int] = {}
+    """Metric -> what it took longer than; equal to its time where that is known exactly."""
+    floor: dict[str, int] = {}
+    """Metric -> the interval of the probes that it is measured by, if it is."""
+    waited: bool = False
+    """The next step waited for this event's convergence, so its window depends on what is measured."""
     bytes_per_peer: float | None = None
     """Sent in the window by the peers, on average; None when nobody counted."""
     messages_per_peer: float | None = None
@@ -89,7 +95,10 @@ def _event(name: str, change: EventConvergence, counters: "list[_Counter]") -> E
         name=name,
         label=change.label,
         window=change.until - change.t,
-        times={**change.metrics, "overall": change.overall},
+        times={**change.metrics, "overall": change.overall} | ({"half": change.half} if "half" in change.after else {}),
+        after=change.after,
+        floor=change.floor,
+        waited=change.waited,
         **_sent(counters, change.t, change.until),
     )
 

@@ -16,7 +16,19 @@ import lab.report
 from lab.plots.style import Figure
 from lab.records.store import EXIT_CODES, INDEX, replace_file
 from lab.sweep.figures import figures
-from lab.sweep.groups import TRAFFIC, Group, grouped, headline, metrics_of, sample_of, settling, short
+from lab.sweep.groups import (
+    TRAFFIC,
+    Group,
+    floor_of,
+    grouped,
+    headline,
+    metrics_of,
+    principal,
+    sample_of,
+    settling,
+    short,
+    waited,
+)
 from lab.sweep.run import SweepResults
 from lab.sweep.statistics import CensoredSample, Estimate, median
 from lab.sweep.table import write_tables
@@ -122,22 +134,25 @@ def _tiles(swept: SweepResults, groups: list[Group], events: list[str]) -> list[
         }
     ]
     event = headline(events)
-    samples = [sample for group in groups if len(sample := sample_of(group.points, event, "overall"))]
+    metric = principal(groups, event)
+    floor = floor_of(groups, event, metric)
+    samples = [sample for group in groups if len(sample := sample_of(group.points, event, metric))]
     if samples:
         bands = [median(sample) for sample in samples]
         low, high = min(band.value for band in bands), max(band.value for band in bands)
-        slowest = f"with the slowest setting; {_time(low)} with the fastest"
+        slowest = f"with the slowest setting; {_time(low, floor)} with the fastest"
         interval = _interval(bands[0])
         note = slowest if len(bands) > 1 else f"95 % interval {interval}" if interval else "one run: no interval"
         most = max(map(len, samples))
-        label = f"{'median ' if most > 1 else ''}from {event} until all has settled"
-        tiles.append({"value": _time(high), "label": label, "note": note})
+        until = "half of the pairs are right" if metric == "half" else "all has settled"
+        label = f"{'median ' if most > 1 else ''}from {event} until {until}"
+        tiles.append({"value": _time(high, floor), "label": label, "note": note})
         worst = max(_percentile(sample, 0.95) for sample in samples)
         # Of fewer than twenty runs the 95th percentile is the slowest: it is called what it is.
         label = f"95th percentile after {event}" if most >= _PERCENTILES_FROM else f"slowest run after {event}"
         note = "with the worst setting" if len(samples) > 1 and most >= _PERCENTILES_FROM else ""
         if most > 1 or len(samples) > 1:
-            tiles.append({"value": _time(worst), "label": label, "note": note})
+            tiles.append({"value": _time(worst, floor), "label": label, "note": note})
     talk = [band.value for group in groups if len(one := sample_of(group.points, event, TRAFFIC[0]))
             for band in [median(one)]]  # fmt: skip
     if talk:
@@ -156,26 +171,29 @@ def _how_many(swept: SweepResults, groups: list[Group]) -> str:
 
 
 def _has(group: Group, event: str) -> bool:
-    return any(len(sample_of(group.points, event, metric)) for metric in ("overall", *TRAFFIC))
+    return any(len(sample_of(group.points, event, metric)) for metric in ("half", "overall", *TRAFFIC))
 
 
 def _row(group: Group, event: str) -> dict[str, Any]:
-    overall = sample_of(group.points, event, "overall")
+    metric = principal([group], event)
+    overall = sample_of(group.points, event, metric)
+    floor = floor_of([group], event, metric)
     counted = {metric: sample_of(group.points, event, metric) for metric in TRAFFIC}
     parts = {
-        metric: _time(median(sample).value)
-        for metric in metrics_of([group], event)[1:]
-        if len(sample := sample_of(group.points, event, metric))
+        part: _time(median(sample).value, floor_of([group], event, part))
+        for part in metrics_of([group], event)[1:]
+        if len(sample := sample_of(group.points, event, part))
     }
     return {
         "event": event,
         "values": dict(group.assignment),
         "runs": len(overall),
-        "median": _time(median(overall).value) if len(overall) else "",
+        "median": _time(median(overall).value, floor) if len(overall) else "",
         "interval": _interval(median(overall)) if len(overall) else "",
-        "p95": _time(_percentile(overall, 0.95)) if len(overall) else "",
-        "open": overall.censored,
-        "parts": ", ".join(f"{metric} {value}" for metric, value in parts.items()),
+        "floor": _time(floor) if floor else "",
+        "p95": _time(_percentile(overall, 0.95), floor) if len(overall) else "",
+        "open": f"{overall.censored} waited for" if overall.censored and waited([group], event) else overall.censored,
+        "parts": ", ".join(f"{part} {value}" for part, value in parts.items()),
         "bytes": _bytes(median(counted[TRAFFIC[0]]).value) if len(counted[TRAFFIC[0]]) else "",
         "messages": f"{median(counted[TRAFFIC[1]]).value:,.0f}" if len(counted[TRAFFIC[1]]) else "",
     }
@@ -187,7 +205,10 @@ def _percentile(sample: CensoredSample, part: float) -> float:
     return float(values[max(0, int(np.ceil(part * len(values))) - 1)])
 
 
-def _time(seconds: float) -> str:
+def _time(seconds: float, floor: float = 0.0) -> str:
+    """A time below the interval of its probes is only known to be below."""
+    if seconds < floor:
+        return f"≤ {_time(floor)}"
     return "not reached" if not np.isfinite(seconds) else span(round(seconds * 1e9))
 
 

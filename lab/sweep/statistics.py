@@ -170,6 +170,15 @@ def curve(sample: CensoredSample, *, seed: int = 0, resamples: int = BOOTSTRAP) 
 def _sloped(sample: CensoredSample, seed: int, resamples: int) -> Curve:
     """The curve of times within bounds: at both ends of each innermost interval."""
     where, found = _turnbull(sample, np.ones((1, len(sample))))
+    if sample.vague:
+        # Resamples would all say the same. What is known: who was seen to have settled, and who may have.
+        times = np.unique(np.concatenate([*sample.bounds, where.low]))
+        times = times[np.isfinite(times)]
+        lows, highs = (np.sort(bound) for bound in sample.bounds)
+        sure = np.searchsorted(highs, times, side="right") / len(sample)
+        may = np.searchsorted(lows, times, side="left") / len(sample)
+        share = turnbull.shares(where, found, times)[0]
+        return Curve(times, share, np.minimum(sure, share), np.maximum(may, share), sloped=True)
     ends = np.stack([where.low, where.high], axis=1)[np.isfinite(where.high) & (found[0] > 0)]
     times = np.unique(ends.reshape(-1))
     share = turnbull.shares(where, found, times)[0]

@@ -15,7 +15,7 @@ import msgspec
 from lab.errors import LabError, Unreadable
 from lab.records.store import replace_file
 from lab.sweep import parquet
-from lab.sweep.columns import CENSORED, rows
+from lab.sweep.columns import AFTER, CENSORED, FLOOR, rows
 from lab.sweep.ledger import LEDGER, read_points
 from lab.sweep.measure import TIMES, EventResult, Point
 
@@ -111,6 +111,9 @@ def _event(row: dict[str, str]) -> tuple[EventResult, ...]:
             label=row["label"],
             window=int(row["window_ns"]),
             times={metric: None if int(row[f"{metric}{CENSORED}"]) else int(row[f"{metric}_ns"]) for metric in there},
+            after={metric: int(row[metric + AFTER]) for metric in there if row[metric + AFTER]},
+            floor={metric: int(row[metric + FLOOR]) for metric in there if row[metric + FLOOR]},
+            waited=row["waited"] == "1",
             bytes_per_peer=_number(row["bytes_per_peer"]),
             messages_per_peer=_number(row["messages_per_peer"]),
         ),

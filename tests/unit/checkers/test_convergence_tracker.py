@@ -44,6 +44,11 @@ def agreement(world: ExpectedState, name: str) -> bool:
 
 def slowly(records: list[AnyRecord]) -> dict[str, int | None]:
     """Metric -> since when it has held, read from the whole prefix at once; empty while no change is in force."""
+    return {name: since for name, (since, _) in bounds(records, 0).items()}
+
+
+def bounds(records: list[AnyRecord], now: int) -> dict[str, tuple[int | None, int]]:
+    """Metric -> (since when it has held, when it was last known not to), read from the whole prefix at once."""
     world = ExpectedState()
     change: Event | None = None
     agreed: dict[str, int | None] = {}
@@ -71,17 +76,21 @@ def slowly(records: list[AnyRecord]) -> dict[str, int | None]:
                 agreed[name] = (record.t if agreed.get(name) is None else agreed[name]) if holds else None
     if change is None:
         return {}
-    parts: dict[str, list[int | None]] = {name: [agreed[name]] for name in METRICS[:3]}
+    parts: dict[str, list[tuple[int | None, int]]] = {
+        name: [(agreed[name], now if (since := agreed[name]) is None else since)] for name in METRICS[:3]
+    }
     for key, made in tries.items():
         if should[key] is None:
             continue
         bad = max((due for due, _, good in made if not good), default=-1)
         since = min((done for due, done, good in made if good and due > bad), default=None)
-        parts.setdefault("dns" if key[0] == "dns" else "reachability", []).append(since)
-    return {
-        name: None if None in times else max(change.t, *(time for time in times if time is not None))
-        for name, times in parts.items()
-    }
+        parts.setdefault("dns" if key[0] == "dns" else "reachability", []).append((since, bad))
+    found: dict[str, tuple[int | None, int]] = {}
+    for name, times in parts.items():
+        held = [since for since, _ in times if since is not None]
+        since = max(change.t, *held) if len(held) == len(times) else None
+        found[name] = since, max(change.t, *(bad for _, bad in times))
+    return found
 
 
 @st.composite
@@ -140,7 +149,13 @@ def test_feeding_record_by_record_is_reading_the_definition_at_once(records: lis
     last = tracker.results()[-2]
     if any(isinstance(record, Event) and record.what == "scale" for record in records):
         return  # what a step under way undoes stays reached; the last state does not show that
-    assert last.metrics == {name: None if since is None else since - last.t for name, since in slowly(records).items()}
+    expected_bounds = bounds(records, last.until)
+    assert last.metrics == {
+        name: None if since is None else since - last.t for name, (since, _) in expected_bounds.items()
+    }
+    after = {name: bad - last.t for name, (_, bad) in expected_bounds.items()}
+    assert {name: last.after[name] for name in after} == after
+    assert "overall" not in last.after or last.after["overall"] == max(after.values())
 
 
 def test_a_partition_and_its_heal() -> None:

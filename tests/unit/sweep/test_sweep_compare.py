@@ -162,7 +162,7 @@ def test_the_page_stands_alone_and_shows_what_went_wrong(tmp_path: Path) -> None
     assert "1 of 36 runs did not do what the scenario expects" in page and made[5].replay in page
     for name in ("after-heal", "scaling-hosts", "traffic"):
         assert (tmp_path / f"{name}.png").is_file() and f'id="{name}"' in page
-    assert (tmp_path / "after-heal.csv").read_text().startswith("assignment,metric,time_s,share,low,high\n")
+    assert (tmp_path / "after-heal.csv").read_text().startswith("assignment,metric,time_s,share,low,high,floor_s\n")
     first = page
     assert write(tmp_path, swept(made)).read_text() == first
     write(tmp_path, swept(points(range(2))))

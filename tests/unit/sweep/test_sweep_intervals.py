@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from lab.sweep import turnbull
+from lab.sweep.compare import compare
+from lab.sweep.figures import figures
+from lab.sweep.groups import grouped, sample_of
+from lab.sweep.measure import EventResult, Point
 from lab.sweep.statistics import CensoredSample, curve, median, paired_test, permutation_test, ratio_of_medians
+from lab.sweep.table import read_table, write_tables
 
 INF = float("inf")
 RADIATION = [
@@ -108,3 +113,54 @@ def test_many_bounds_are_moved_outwards_only():
     down, up = turnbull.coarse(low, high)
     assert (down <= low).all() and (up >= high).all() and (np.isinf(up) == np.isinf(high)).all()
     assert len(np.unique(np.concatenate([down, up[np.isfinite(up)]]))) <= 60
+
+
+def probed(seed, every=200_000_000, heal=None):
+    """A point whose pairs were seen to be right between two tries, or at the first one."""
+    took = every * (1 + seed % 5) // 5 if heal is None else heal + every * (seed % 5) // 5
+    after = 0 if heal is None else took - every
+    return Point(
+        key=str(seed),
+        parameters={},
+        seed=seed,
+        verdict="valid",
+        events=(
+            EventResult(
+                name="heal",
+                label="heal",
+                window=6_000_000_000,
+                times={"half": took, "overall": None, "topology": 90_000_000},
+                after={"half": after, "overall": 5_000_000_000, "topology": 90_000_000},
+                floor={"half": every, "overall": every},
+                waited=True,
+            ),
+        ),
+    )
+
+
+def test_bounds_and_floors_are_in_the_tables_and_read_back(tmp_path):
+    points = [probed(seed, heal=1_000_000_000) for seed in range(6)]
+    for path in write_tables(tmp_path, points):
+        (row, *_) = (point.events[0] for point in read_table(path))
+        assert row == points[0].events[0], path
+    sample = sample_of(read_table(tmp_path), "heal", "half")
+    assert sample.intervals and list(sample.values - sample.after) == pytest.approx([0.2] * 6)
+    late = sample_of(points, "heal", "overall")
+    assert late.censored == 6 and set(late.values) == {5.0}, "longer than the last bad try"
+
+
+def test_a_time_below_the_interval_of_the_probes_is_not_said_to_be_shorter():
+    drawn = {figure.name: figure for figure in figures(grouped([probed(seed) for seed in range(6)]))}
+    heal = drawn["after-heal"]
+    assert heal.title == "After heal half of the pairs were right within 200 ms in half of the runs"
+    assert "the interval of the probes, 200 ms" in heal.caption and "A step waits here" in heal.caption
+    header, *rows = (line.split(",") for line in heal.csv.splitlines())
+    assert {row[header.index("floor_s")] for row in rows if row[1] == "half"} == {"0.2"}
+
+
+def test_differences_below_the_interval_are_at_most_it_in_words():
+    a, b = ([probed(seed, heal=heal) for seed in range(20)] for heal in (None, 1_000_000_000))
+    (half,) = (item for item in compare(a, b).differences if item.metric == "half")
+    assert half.differs and half.floor == 0.2 and "instead of at most 200 ms" in half.words
+    (late,) = (item for item in compare(a, b).differences if item.metric == "overall")
+    assert late.waited and not half.waited
