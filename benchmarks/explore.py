@@ -4,12 +4,14 @@ Limits on noticing and recovering are learned from the cores as they are, before
 ends with the first find; how many runs that took is the figure. Nothing is found of sound cores, or it is a bug.
 """
 
+import os
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.mutants import MUTANTS, Mutant, player
 from benchmarks.rows import Row, asked, row
+from lab.compiled.parts import SWITCH
 from lab.explore.finds import kind_of
 from lab.explore.limits import Limits
 from lab.explore.search import Search
@@ -42,6 +44,7 @@ def searched(
     file: Path, mutant: Mutant | None, runs: int, limits: Limits | None, *, jobs: int, keep_going: bool = False
 ) -> tuple[list[tuple[int, str, str]], Search]:
     """(number of the run, kind, reason) of what was found with a mutant in the cores."""
+    os.environ[SWITCH] = "0"  # machine code can neither be changed nor counted
     pool = Processes(jobs, player(mutant))
     try:
         search = Search(

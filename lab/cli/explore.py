@@ -1,6 +1,7 @@
 """`lab explore`: search, shrink, and what a person sees of it. Owns the wording and the exit codes."""
 
 import json
+import os
 import shlex
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from lab.cli.command import lab_command
 from lab.cli.option_values import duration
 from lab.cli.progress import seconds
 from lab.cli.sweep import USAGE
+from lab.compiled.parts import SWITCH
 from lab.errors import LabError
 from lab.explore.case import Case
 from lab.explore.finds import grouped, kind_of
@@ -56,6 +58,7 @@ def explore(
             raise LabError(f"--backend {backend}: only runs in virtual time can be searched: {able}")
         within = duration("--deadline", deadline)
         known = read_limits(limits) if limits is not None else None
+        os.environ[SWITCH] = "0"  # the branches of machine code cannot be counted
         pool = Processes(jobs or cores(), play_case)
         with Interrupt() as interrupt:
             try:
