@@ -70,7 +70,6 @@ class PathFinder:
                 self._into[edge.receiver].append(number)
                 self._out[edge.sender].append(number)
         self._next: dict[str, dict[str, int]] = {}
-        self._costs: dict[str, dict[str, tuple[int, int]]] = {}
 
     def path(self, sender: str, receiver: str) -> tuple[int, ...] | None:
         """The numbers of the edges from one node to another; None: no way leads there."""
@@ -104,20 +103,18 @@ class PathFinder:
 
     def costs(self, receiver: str) -> Mapping[str, tuple[int, int]]:
         """Node -> (cost, edges) of its path to `receiver`, of all nodes that have one."""
-        if receiver not in self._costs:
-            found: dict[str, tuple[int, int]] = {}
-            heap = [((0, 0), self._order[receiver], receiver)]
-            while heap:
-                cost, _, node = heappop(heap)
-                if node in found:
-                    continue
-                found[node] = cost
-                for number in self._into[node]:
-                    edge = self._edges[number]
-                    if edge.sender not in found:
-                        heappush(heap, (self._over(number, found), self._order[edge.sender], edge.sender))
-            self._costs[receiver] = found
-        return self._costs[receiver]
+        found: dict[str, tuple[int, int]] = {}
+        heap = [((0, 0), self._order[receiver], receiver)]
+        while heap:
+            cost, _, node = heappop(heap)
+            if node in found:
+                continue
+            found[node] = cost
+            for number in self._into[node]:
+                edge = self._edges[number]
+                if edge.sender not in found:
+                    heappush(heap, (self._over(number, found), self._order[edge.sender], edge.sender))
+        return found
 
     def _over(self, number: int, costs: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
         edge = self._edges[number]
@@ -125,11 +122,17 @@ class PathFinder:
         return cost + edge.weight, edges + 1
 
 
+_SEARCHED = 300
+
+
 def spread(count: int, nodes: Sequence[str], edges: Sequence[TopologyEdge], taken: Iterable[str] = ()) -> list[str]:
     """The nodes for `count` hosts, far apart from each other and from those that are taken.
 
-    The first is the node from which the others are nearest in sum, each next one the node that is farthest from its
-    nearest host, of equal ones the first. When all nodes have a host, it begins again."""
+    The first is the node from which the others are nearest in sum (of more than `_SEARCHED` nodes the one in the middle
+    of their order), each next one the node that is farthest from its nearest host, of equal ones the first. When all
+    nodes have a host, it begins again. More than `_SEARCHED` hosts are spread over the order of the nodes."""
+    if count > _SEARCHED and count < len(nodes):
+        return [nodes[number * len(nodes) // count] for number in range(count)]
     if count + len(set(taken)) >= len(nodes) and not taken:
         whole, rest = divmod(count, len(nodes))
         return [*nodes] * whole + (spread(rest, nodes, edges) if rest else [])
@@ -137,6 +140,7 @@ def spread(count: int, nodes: Sequence[str], edges: Sequence[TopologyEdge], take
     far = (1 << 62, 0)
     free = [node for node in nodes if node not in set(taken)] or list(nodes)
     nearest = dict.fromkeys(free, far)
+    order = {node: number for number, node in enumerate(nodes)}
     chosen: list[str] = []
 
     def occupy(place: str) -> None:
@@ -144,15 +148,21 @@ def spread(count: int, nodes: Sequence[str], edges: Sequence[TopologyEdge], take
         for node in nearest:
             nearest[node] = min(nearest[node], costs.get(node, far))
 
+    def _remote(node: str) -> int:
+        costs = finder.costs(node)
+        return sum(costs.get(one, far)[0] for one in free)
+
     for place in dict.fromkeys(taken):
         occupy(place)
     while len(chosen) < count:
         if not nearest:
             return chosen + spread(count - len(chosen), nodes, edges)
-        if chosen or set(taken):
-            place = max(nearest, key=lambda node: (nearest[node], -free.index(node)))
+        if not chosen and not set(taken) and len(free) > _SEARCHED:
+            place = free[len(free) // 2]
+        elif chosen or set(taken):
+            place = max(nearest, key=lambda node: (nearest[node], -order[node]))
         else:
-            place = min(free, key=lambda node: (sum(finder.costs(node).get(one, far)[0] for one in free),))
+            place = min(free, key=_remote)
         chosen.append(place)
         del nearest[place]
         occupy(place)

@@ -76,7 +76,7 @@ def with_unit(key: str, said: str, data: Mapping[str, Any], units: Mapping[str, 
         unit = "bit"
     if unit is None and key.lower() == "linkspeed":
         unit = {"k": "kbit", "m": "mbit", "g": "gbit", "": "bit"}.get(str(data.get("LinkSpeedUnits", "?")).lower())
-    return f"{round(number * UNITS_OF_RATES[unit])} bit" if unit is not None and number > 0 else said
+    return f"{round(number * UNITS_OF_RATES[unit])} bit" if unit is not None and 0 < number < 1e15 else said
 
 
 def _unreadable(key: str, value: object, mine: str) -> str:

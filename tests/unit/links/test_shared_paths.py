@@ -1,6 +1,7 @@
 """Paths over shared cables, by properties: order, conservation, capacity that is shared, and routes."""
 
 from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,3 +155,6 @@ def test_hosts_are_spread_evenly_and_always_alike() -> None:
     assert spread(5, nodes, line) == ["n4", "n0", "n8", "n2", "n6"]
     assert spread(9, nodes, line) == nodes and spread(11, nodes, line) == [*nodes, "n4", "n0"]
     assert spread(2, nodes, line, ["n0"]) == ["n8", "n4"]
+    many = [f"n{number}" for number in range(2000)]
+    long = edges(*((one, other, 1) for one, other in pairwise(many)))
+    assert spread(3, many, long) == ["n1000", "n0", "n1999"] and len(set(spread(500, many, long))) == 500

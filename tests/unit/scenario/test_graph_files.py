@@ -64,6 +64,7 @@ def test_a_links_words_are_read_with_their_units_or_named(
     [
         ({"latency": "fast"}, "`latency` can be read (found 'fast'): write `delay: 40ms`"),
         ({"packet_loss": 5}, "`packet_loss` can be read"),
+        ({"LinkSpeedRaw": float("inf")}, "`LinkSpeedRaw` can be read (found inf)"),
         ({"bandwidth": 100}, "(found 100): write `rate: 10mbit` on them, or `units: {bandwidth: mbit}` next to `file`"),
     ],
 )
