@@ -1,7 +1,7 @@
 # The project's commands. Each does all of its own set-up; after the first run they work offline.
 PY := .venv/bin/python
 
-.PHONY: help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links
+.PHONY: published help setup compile docker clients browser page vms demo docs docs-lines check check-statistics test test-clients test-vms lint bench bench-sim bench-docker bench-path bench-explore fuzz same dist image gallery schema man waiter lock clean bench-links
 
 help:                     ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -77,6 +77,9 @@ lint: setup               ## style, the purity rule, strict types
 
 bench: setup              ## run the benchmarks; writes reports/bench/*.json and docs/performance.md
 	@$(PY) -m benchmarks
+
+published: compile         ## make published results of protocols again; writes reports/published (docs/protocols.md)
+	@$(PY) -m benchmarks.published
 
 bench-sim: compile        ## measure the simulator: many seeds, speed, growth to 2,000 peers, what gossip costs
 	@$(PY) -m benchmarks sim_seeds sim

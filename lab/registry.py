@@ -152,12 +152,17 @@ class Registry(Generic[K]):
         except (Exception, SystemExit) as error:
             found = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise self._refused(point, f"{point.value} cannot be imported ({found})", self._expected) from error
+        kind = self._adapted(name, kind)
         if not isinstance(kind, self._base):
             found = f"the class {kind.__name__}" if isinstance(kind, type) else f"of type {type(kind).__name__}"
             raise self._refused(point, f"{point.value} is {found}", self._expected)
         if kind.name != name:
             raise self._refused(point, f"{point.value} calls itself {kind.name!r}", f"the same name, {name!r}")
         return kind
+
+    def _adapted(self, name: str, found: Any) -> Any:
+        """What an entry point names, as a kind, where the sort takes something plainer for one."""
+        return found
 
     @property
     def _expected(self) -> str:

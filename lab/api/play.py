@@ -7,13 +7,14 @@ does, however that ends, and takes its lab with it (`lab.child`).
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab import child
 from lab.api.played import PlayedRun, load
 from lab.errors import BackendRefused, LabError
+from lab.foreign_code import allow
 from lab.kinds.backends import DEFAULT
 from lab.kinds.backends import backend as find_backend
 from lab.records.store import HISTORY, ROOT
@@ -35,22 +36,29 @@ def play(
     pace: int | None = None,
     out: str | os.PathLike[str] = ROOT,
     figures: bool = False,
+    trace: bool = False,
+    protocols: Sequence[str] = (),
 ) -> PlayedRun:
     """Play a scenario as `lab run` does, and return its run, whatever its verdict is.
 
     `scenario` is a path, a text or a mapping; paths in a text or a mapping count from the working directory. `seed` and
     `pace` are as in `lab run`; the run's folder is OUT/<scenario>/<time>. `figures` draws its report.
+    `trace` writes traces too (`PlayedRun.trace`). `protocols` are classes, as `ring.py:Ring`, that the scenario may
+    name as its overlay, here and in whatever this program starts from now on.
 
     Raises `ScenarioError` for a scenario with faults (all of them, with their places), `BackendRefused` for one that
     the backend cannot honour, `LabError` when there is no run to return, with the command's own sentence. ^C ends the
     lab before it is raised.
     """
+    for one in protocols:
+        allow(one)
     out = Path(out).absolute()
     file = accepted(scenario, backend, seed, out)
     words = ["run", str(file), "--backend", backend, "--out", str(out), "--json"]
     words += ["--seed", str(seed)] if seed is not None else []
     words += ["--pace", str(pace)] if pace is not None else []
     words += [] if figures else ["--no-figures"]
+    words += ["--trace"] if trace else []
     process = child.start(words)
     told, complaint = child.finish(process)
     summary = child.summary_in(told)

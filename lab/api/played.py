@@ -21,8 +21,9 @@ from lab.checkers.outages import Outage
 from lab.checkers.run import FaultBand, PlayedStep
 from lab.checkers.steady import SteadyResult, results_of
 from lab.errors import LabError
-from lab.records.history import AnyRecord, Event, Load, PeerGone, Sample, View, read
+from lab.records.history import AnyRecord, Event, Load, PeerGone, RunFigure, Sample, View, read
 from lab.records.store import HISTORY, ROOT, SUMMARY, Expectation, find_run
+from lab.records.trace import Traces
 from lab.records.unreadable import understood
 from lab.report.summary import settled, summarise
 
@@ -182,6 +183,17 @@ class PlayedRun:
     def expectations(self) -> RecordTable[Expectation]:
         """What became of each `expect` step."""
         return RecordTable(Expectation, msgspec.convert(self.summary["expectations"], tuple[Expectation, ...]))
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """The numbers that the run came to, of an overlay that is a protocol (docs/protocols.md)."""
+        return {record.name: record.value for record in self._run.records if isinstance(record, RunFigure)}
+
+    @cached_property
+    def trace(self) -> Traces:
+        """Counters and deliveries of a run that was played with --trace: `.messages`, `.deliveries` … as tables of
+        Arrow, `.frame("messages")` as a data frame."""
+        return Traces(self.folder)
 
     # Judgements
 

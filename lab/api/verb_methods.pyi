@@ -380,6 +380,18 @@ class VerbMethods:
         `pause: a`), to all processes of a host, or to containers; with `for` they continue by themselves. The
         kernel is not paused: it forwards and answers pings. Whether a paused container or peer answers is not
         judged"""
+    def publish(
+        self,
+        *,
+        from_: str | Sequence[Any] | None = None,
+        messages: int | str | None = None,
+        every: int | str | None = None,
+        size: int | str | None = None,
+        at: str | None = None,
+    ) -> Event:
+        """In a scenario `publish: {from: a, messages: 50, every: 100ms, size: 100}`: members of a protocol
+        ([docs/protocols.md](protocols.md)) bring so many messages of `size` bytes to all, each host of `from` in
+        turn; the step ends with the last one"""
     def resume(
         self,
         *short: Any,

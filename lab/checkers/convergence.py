@@ -121,6 +121,10 @@ class _Tally:
             if not digests[digest]:
                 del digests[digest]
 
+    def lacks(self, name: str) -> bool:
+        """Whether peers of this overlay have no such view."""
+        return list(self.digests[name]) == [""]
+
     def agrees(self, name: str) -> bool:
         size = len(self.members)
         return self.present == size and self.reachable[size] == size and len(self.digests[name]) <= 1
@@ -489,7 +493,8 @@ class ConvergenceTracker:
         held: dict[str, int | None] = {}
         for metric in METRICS:
             parts: list[int | None] = []
-            if metric != "reachability" and self.world.has_views:
+            lacking = metric != "reachability" and any(tally.lacks(metric) for tally in self._tallies)
+            if metric != "reachability" and self.world.has_views and not lacking:
                 agrees = bool(self._tallies) and all(tally.agrees(metric) for tally in self._tallies)
                 before = window.agreed.get(metric)
                 window.agreed[metric] = (now if before is None else before) if agrees else None

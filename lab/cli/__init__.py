@@ -107,6 +107,25 @@ _CAPTURE = click.option(
     help="Write all packets of a host, a service, A->B or `all` hosts to the run directory; repeatable.",
     shell_complete=_offering("hosts"),
 )
+
+
+def _allow(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> None:
+    """Let code be imported that a scenario names."""
+    if given:
+        from lab.foreign_code import allow
+
+        for one in given:
+            allow(one)
+
+
+_PROTOCOL = click.option(
+    "--protocol",
+    multiple=True,
+    metavar="FILE.py:CLASS",
+    expose_value=False,
+    callback=_allow,
+    help="Allow `overlay.kind` to be this class (or MODULE:CLASS): its code runs as you. Repeatable.",
+)
 _RUN = click.argument("run_dir", metavar="RUN", shell_complete=_offering("runs"))
 _NAME = click.option(
     "--name", default="", envvar="LAB_NAME", help="Which lab, when several run.", shell_complete=_offering("labs")
@@ -190,6 +209,8 @@ def scenarios(as_json: bool) -> None:
     "--no-figures", is_flag=True, envvar="LAB_NO_FIGURES", help="Only history and summary (`lab report` draws later)."
 )
 @_CAPTURE
+@click.option("--trace", is_flag=True, envvar="LAB_TRACE", help="On sim: every message and delivery, in Parquet.")
+@_PROTOCOL
 def run(
     scenario: Path,
     backend: str,
@@ -200,6 +221,7 @@ def run(
     keep: bool,
     no_figures: bool,
     captures: tuple[str, ...],
+    trace: bool,
 ) -> None:
     """Play SCENARIO: bring its hosts up, follow its timeline, write a report."""
     from lab.cli.play import play
@@ -215,6 +237,7 @@ def run(
             keep=keep,
             figures=not no_figures,
             captures=captures,
+            trace=trace,
         )
     )
 
@@ -251,6 +274,7 @@ def up(
 @_SEED
 @_PACE
 @_OUT
+@_PROTOCOL
 def drive(scenario: Path, backend: str, seed: int | None, pace: int | None, out: Path) -> None:
     """Bring up the lab of SCENARIO and obey steps from standard input, one JSON object a line (docs/api.md).
 
@@ -466,6 +490,7 @@ def capture(
     "--scheduler", default="", metavar="tcp://…", help="Play them on the workers of a Dask scheduler instead."
 )
 @_JSON
+@_PROTOCOL
 def sweep(
     scenario: Path,
     seeds: str,
@@ -645,6 +670,7 @@ def fidelity(scenario: Path, seeds: str, against: str, out: Path | None, as_json
     help="Limits that a version which you trust has learned [default: learned of this one].",
 )
 @_JSON
+@_PROTOCOL
 def explore(
     scenario: Path,
     seeds: str,
@@ -703,6 +729,7 @@ def compare(a: Path, b: Path, primary: str, margin: float | None, as_json: bool)
 @_backend(DEFAULT)
 @_SEED
 @_JSON
+@_PROTOCOL
 def validate(scenarios: tuple[Path, ...], backend: str, seed: int | None, as_json: bool) -> None:
     """Check SCENARIOS and say all that is wrong with them. Starts nothing."""
     from lab.cli.files import check_files
@@ -741,6 +768,7 @@ def check(run_dir: str, as_json: bool) -> None:
 @lab.command(epilog=_examples("lab replay partition"))
 @_RUN
 @_JSON
+@_PROTOCOL
 def replay(run_dir: str, as_json: bool) -> None:
     """Make a stored RUN in virtual time again from its history, and verify that every byte is the same."""
     from lab.cli.replay import replay_run

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import msgspec
 
+from lab import foreign_code
 from lab.capture.places import CaptureRequest
 from lab.cli import interrupts
 from lab.cli.captures import requests_for
@@ -25,7 +26,7 @@ from lab.cli.files import tell
 from lab.cli.prepared import Prepared
 from lab.cli.progress import ProgressPrinter
 from lab.cli.runs import refresh
-from lab.contracts.lab import Backend, Housed, Paced, Virtual
+from lab.contracts.lab import Backend, Housed, Paced, Traceable, Virtual
 from lab.errors import LabError
 from lab.kinds.backends import backend as find_backend
 from lab.records import provenance
@@ -42,6 +43,7 @@ from lab.records.store import (
     write_json,
     write_summary,
 )
+from lab.records.trace import need_pyarrow, write_traces
 from lab.runner.hands import Hands
 from lab.runner.open_timeline import OpenTimeline
 from lab.runner.runner import Runner, RunOutcome
@@ -66,8 +68,11 @@ def play(
     keep: bool,
     figures: bool = True,
     captures: Sequence[str] = (),
+    trace: bool = False,
 ) -> int:
     """Play a scenario and return the exit code of its verdict."""
+    if trace:
+        need_pyarrow()
     prepared = prepare(path, backend, seed, pace)
     if prepared is None:
         return USAGE
@@ -76,6 +81,10 @@ def play(
         raise LabError(f"a lab on {backend} lives in virtual time and cannot stay: play it without --keep")
     if (captured := requests_for(prepared, captures)) is None:
         return USAGE
+    if trace:
+        if not isinstance(chosen, Traceable):
+            raise LabError(f"a lab on {backend} is not traced: --trace is for sim; `lab capture` sees real packets")
+        chosen.traced = True
     run_dir = new_run(scenario.name, out.absolute())
     teller = ProgressPrinter()
     teller.head(scenario, backend)
@@ -167,7 +176,8 @@ def inside(backend: Backend, work: Callable[[], int], *, name: str, detach: bool
 def replay_command(path: Path, backend: Backend, scenario: Resolved, run_dir: Path) -> str:
     """The command that plays the same run again: in virtual time from its history, to the byte."""
     if isinstance(backend, Virtual):
-        return f"{lab_command()} replay {shlex.quote(str(shown(run_dir)))}"
+        allowed = f" --protocol {shlex.quote(entry)}" if (entry := foreign_code.allowed(scenario.overlay)) else ""
+        return f"{lab_command()} replay {shlex.quote(str(shown(run_dir)))}{allowed}"
     pace = f" --pace {scenario.pace}" if scenario.pace != 1 else ""
     return f"{lab_command()} run {shlex.quote(called(path))} --backend {backend.name} --seed {scenario.seed}{pace}"
 
@@ -249,6 +259,8 @@ def _play(
         outcome = interrupts.run(backend.run if isinstance(backend, Virtual) else asyncio.run, runner.run)
         if not keep:
             settled(outcome)
+    if isinstance(backend, Traceable) and backend.traced:
+        write_traces(run_dir, backend.traces())
     return 0
 
 

@@ -32,7 +32,12 @@ MODULES = (
     *(f"overlay.datapath.{name}" for name in ("announcer", "endpoints", "paths", "plan")),
     *(f"overlay.dns.{name}" for name in ("names", "registry")),
     *(f"overlay.{name}" for name in ("node", "runtime.node_runner", "shares", "timers")),
-    *(f"lab.sim.{name}" for name in ("clock", "disk", "machine", "network", "scheduler", "sizes", "streams", "world")),
+    *(
+        f"lab.sim.{name}"
+        for name in (
+            "clock", "disk", "machine", "member", "network", "scheduler", "sizes", "streams", "traced_peer", "world",
+        )
+    ),
 )  # fmt: skip
 SWITCH = "OVERLAY_LAB_COMPILED"
 """In the environment: 0 leaves what is built alone."""

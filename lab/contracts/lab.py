@@ -140,6 +140,42 @@ class Adjustable(Protocol):
         ...
 
 
+@runtime_checkable
+class Traceable(Protocol):
+    """A backend whose runs can be traced (`lab.records.trace`)."""
+
+    traced: bool
+    """Whether the next run is."""
+
+    def traces(self) -> Mapping[str, Sequence[Sequence[Any]]]:
+        """The tables of the last run that was traced."""
+        ...
+
+
+class HoldsMember(Protocol):
+    """A host that can run one member of a protocol (`lab.protocols`)."""
+
+    async def begin_member(self, make: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        """Run one; raises `LabError` where one runs, or the host is off."""
+        ...
+
+    def join_member(self, seeds: tuple[str, ...]) -> None:
+        """Tell the member of others; raises `LabError` where none runs."""
+        ...
+
+    def publish(self, id: str, size: int) -> None:
+        """Let the member bring a message to all; raises `LabError` where none runs."""
+        ...
+
+    async def farewell_member(self) -> None:
+        """Let the member leave in good order; raises `LabError` where none runs."""
+        ...
+
+    def member_log(self) -> Sequence[str]:
+        """What members of this host have noted."""
+        ...
+
+
 class Stressed(Protocol):
     """A host whose processors can be kept busy; what `stress` steps need."""
 

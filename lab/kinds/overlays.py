@@ -6,11 +6,14 @@ not import what a scenario is.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lab import foreign_code
+from lab.errors import LabError
 from lab.kinds.options import KindWithOptions, Options
-from lab.registry import Registry
+from lab.registry import KindError, Registry
 from overlay.ranges import Network
 
 if TYPE_CHECKING:
@@ -59,13 +62,44 @@ class OverlayKind(KindWithOptions):
     """Options that are command lines of a program, whose path counts from the scenario's folder."""
     programs: Mapping[str, str] = field(default_factory=dict)
     """Programs that hosts must have, each with its package of Debian."""
+    protocol: Any = None
+    """The class of `lab.protocols` whose members the hosts run, in simulated hosts only; None: it is no such overlay,
+    and has containers."""
+    partial: bool = False
+    """Its members know a few others only, on purpose."""
 
     def can(self, verb: str) -> bool:
         """Whether it does a step that not every overlay can do."""
         return verb in self.verbs
 
 
-OVERLAYS = Registry("overlay", OverlayKind, "lab.overlays", first=(DEFAULT, "vxlan", "none"))
+class _Overlays(Registry[OverlayKind]):
+    """Besides files and entry points it takes `module:Class`, a protocol that the command line allows; an entry point
+    may be such a class too."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and bool(foreign_code.allowed(name)))
+
+    def get(self, name: str) -> OverlayKind:
+        if not foreign_code.is_code(name):
+            return super().get(name)
+        if name not in self._loaded:
+            try:
+                self._loaded[name] = self._adapted(name, foreign_code.import_allowed(name))
+            except LabError as error:
+                raise KindError(str(error)) from error.__cause__
+        return self._loaded[name]
+
+    def package_of(self, name: str) -> str:
+        return name if foreign_code.is_code(name) else super().package_of(name)
+
+    def _adapted(self, name: str, found: Any) -> Any:
+        if not isinstance(found, type) and not foreign_code.is_code(name):
+            return found
+        return import_module("lab.overlays._protocol").protocol_kind(name, found)
+
+
+OVERLAYS: Registry[OverlayKind] = _Overlays("overlay", OverlayKind, "lab.overlays", first=(DEFAULT, "vxlan", "none"))
 
 
 def overlays_that(can: Callable[[OverlayKind], bool]) -> str:

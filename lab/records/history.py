@@ -151,7 +151,16 @@ class LinkUse(Record, frozen=True, kw_only=True, tag="link"):
     """Packets of any direction for which the relay had no room; in the first record of a moment."""
 
 
-AnyRecord = Meta | Event | Sample | View | PeerGone | Load | LinkUse
+class RunFigure(Record, frozen=True, kw_only=True, tag="figure"):
+    """A number that a run came to, at its end: of an overlay that is a protocol (`lab.sim.group`)."""
+
+    name: str
+    """As `first_detection_mean`."""
+    value: float
+    unit: str = ""
+
+
+AnyRecord = Meta | Event | Sample | View | PeerGone | Load | LinkUse | RunFigure
 
 _decoder = msgspec.json.Decoder(AnyRecord)
 _encoder = msgspec.json.Encoder()

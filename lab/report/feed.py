@@ -23,7 +23,7 @@ from lab.checkers.tries import outcome
 from lab.checkers.world import ExpectedState, SeriesKey, label_of, series_of
 from lab.kinds.probes import asks_name, title_of
 from lab.kinds.verbs import verb_of
-from lab.records.history import AnyRecord, Event, LinkUse, Load, Meta, PeerGone, Sample, View
+from lab.records.history import AnyRecord, Event, LinkUse, Load, Meta, PeerGone, RunFigure, Sample, View
 from overlay.clean import clean_tree
 
 __all__ = ["Feed", "fed", "microseconds"]
@@ -52,8 +52,8 @@ class Feed:
         """What the page gets of the next record."""
         if isinstance(record, Sample):
             return self._sample(record)
-        if isinstance(record, LinkUse):
-            return []  # a table of the summary
+        if isinstance(record, LinkUse | RunFigure):
+            return []  # tables of the summary
         known = len(self._world.views)
         self._world.feed(record)
         if isinstance(record, View):

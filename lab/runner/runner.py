@@ -228,6 +228,8 @@ class Runner:
         await stage.captures.close(f"the run ends: {verdict}" + (f" ({reason})" if reason else ""))
         with contextlib.suppress(LabError):  # a relay that has died is the verdict's business
             await write_links(lab, stage.record)
+        for figure in getattr(lab, "figures", tuple)():
+            stage.record(figure)
         if verdict != "unknown":
             # In the history this event says that the run was played to its end, whatever that was.
             stage.event(-1, "down", "point", label="take the lab down")

@@ -299,6 +299,9 @@ def _option(where: Where, fault: OptionFault, kind: KindWithOptions) -> Problem:
 
 def _services(scenario: Scenario, known: Known) -> Iterator[Problem]:
     domain = domain_of(scenario.overlay.options)
+    if scenario.services and OVERLAYS.get(scenario.overlay.kind).protocol is not None:
+        found, expected = "services", f"no services: overlay {scenario.overlay.kind} has no containers"
+        yield Problem(("services",), found, expected, at_key=True)
     taken: dict[str, str] = {}
     named = {full_name(host, domain).lower(): host for host in known.hosts}
     for name, service in scenario.services.items():

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from lab.foreign_code import NAME, is_code
+from lab.kinds.overlays import OVERLAYS
 from lab.registry import KindError, Registry
 from lab.scenario.base import fault
 
@@ -17,7 +19,8 @@ __all__ = ["KindName", "enumeration"]
 
 def enumeration(registry: Registry[Any]) -> dict[str, Any]:
     """The JSON schema of a name."""
-    return {"enum": list(registry.names())}
+    names = {"enum": list(registry.names())}
+    return {"anyOf": [names, {"type": "string", "pattern": f"^{NAME}$"}]} if registry is OVERLAYS else names
 
 
 class KindName:
@@ -33,7 +36,7 @@ class KindName:
         return enumeration(self._registry) | {"type": "string"}
 
     def _checked(self, name: str) -> str:
-        if name not in self._registry:
+        if name not in self._registry and not (self._registry is OVERLAYS and is_code(name)):
             *others, last = [repr(known) for known in self._registry.names()]
             expected = f"{', '.join(others)} or {last}" if others else last
             raise PydanticCustomError("literal_error", "expected {expected}", {"expected": expected})

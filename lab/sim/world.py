@@ -374,9 +374,15 @@ class World:
         self._sizes: Memo[int] = Memo(MAX_SIZES)
         switch(on=True)  # peers pass messages on as objects
 
-    def add(self, name: str, address: str, others: Sequence[str] = ()) -> Peer:
+    def add(
+        self,
+        name: str,
+        address: str,
+        others: Sequence[str] = (),
+        make: "Callable[[World, str, str], Peer] | None" = None,
+    ) -> Peer:
         """One more host, which its peers reach at `address`; `others` are further addresses of it."""
-        peer = self.peers[name] = Peer(self, name, address)
+        peer = self.peers[name] = Peer(self, name, address) if make is None else make(self, name, address)
         self.network.add(peer, others)
         return peer
 

@@ -23,7 +23,7 @@ from lab.fabric.mechanisms import lacks
 from lab.fabric.plan import FabricRouter, Interface, Underlay
 from lab.fabric.relay.orders import DirectionCounts, RelayReply
 from lab.fabric.translation import unfit
-from lab.kinds.backends import BACKENDS, lacking
+from lab.kinds.backends import BACKENDS, lacking, virtual_backends
 from lab.kinds.overlays import OVERLAYS
 from lab.kinds.probes import PROBES
 from lab.links.changes import LinkChange
@@ -280,6 +280,9 @@ def step_refusals(scenario: Resolved, backend: str) -> list[str]:
         if need in lacks
     ]
     reasons += lacking_here(scenario)
+    if OVERLAYS.get(scenario.overlay).protocol is not None:
+        able = " or ".join(virtual_backends())
+        reasons.append(f"overlay: {scenario.overlay} is a protocol for simulated hosts; use {able}")
     hosts = BACKENDS.find(backend)
     for index, plan in enumerate(scenario.probes):
         package = PROBES.package_of(plan.kind)

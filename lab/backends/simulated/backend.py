@@ -6,7 +6,7 @@ scenario, seed and code: no clock, no randomness and no file of this machine has
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lab.backends.real.process_images import foreign_images, lacking_here
@@ -15,6 +15,8 @@ from lab.backends.simulated.engine import SimEngine
 from lab.backends.simulated.flow_packets import FlowPackets
 from lab.backends.simulated.host import SimHost
 from lab.backends.simulated.loop import current, run_virtual
+from lab.backends.simulated.member_host import MemberHost
+from lab.backends.simulated.members import Members
 from lab.backends.simulated.packets import PeerPackets, SimPackets
 from lab.backends.simulated.reach import LabRoutes
 from lab.contracts.lab import Obstacle
@@ -23,16 +25,21 @@ from lab.kinds.backends import lacking
 from lab.kinds.overlays import OVERLAYS
 from lab.links.changes import LinkChange
 from lab.links.topology import EdgeChange
+from lab.records.history import RunFigure
 from lab.scenario.engine_pools import bridge_of
 from lab.scenario.model import PROCESS
 from lab.scenario.resolve import Resolved
+from lab.sim.group import MemberGroup
 from lab.sim.invariants import Invariants
 from lab.sim.kernel import Kernel
 from lab.sim.machine import CpuModel
+from lab.sim.member import MemberPeer
 from lab.sim.memory import estimate
 from lab.sim.paths import RoutedPaths
 from lab.sim.routers import Routers
-from lab.sim.world import EPOCH, World
+from lab.sim.traced_peer import TracedPeer
+from lab.sim.tracer import Tracer
+from lab.sim.world import EPOCH, Peer, World
 from lab.this_machine import free_memory
 from overlay.env import Random
 
@@ -53,13 +60,21 @@ class SimLab:
         hosts: Mapping[str, SimHost],
         violation: asyncio.Future[Violation],
         invariants: Invariants,
+        members: Members | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.hosts: Mapping[str, SimHost] = hosts
         self.world = world
         self.violation = violation
         self.invariants = invariants
+        self.members = members
+        self.tracer = tracer
         self._loop = current()
         self._down = False
+
+    def figures(self) -> tuple[RunFigure, ...]:
+        """What the run has come to so far, of an overlay that is a protocol."""
+        return tuple(self.members.figures()) if self.members is not None else ()
 
     async def set_cut(self, pairs: frozenset[tuple[str, str]]) -> None:
         """Cut exactly these directions (sender, receiver); all others pass."""
@@ -112,6 +127,11 @@ class SimLab:
         if self._down:
             return
         self._down = True
+        for peer in self.world.peers.values():  # what ends now ends with the lab, and is no news
+            if isinstance(peer, TracedPeer):
+                peer.tracer = None
+        if self.members is not None:
+            self.members.close()
         for host in self.hosts.values():
             await host.end()
 
@@ -121,6 +141,16 @@ class SimBackend:
 
     name = "sim"
     virtual = True
+
+    def __init__(self) -> None:
+        self.traced = False
+        """The next run is traced (`lab.records.trace`)."""
+        self.tracer: Tracer | None = None
+        """Of the last run that was."""
+
+    def traces(self) -> Mapping[str, Sequence[Sequence[Any]]]:
+        """See `lab.contracts.lab.Traceable`."""
+        return self.tracer.tables() if self.tracer is not None else {}
 
     def refuse(self, scenario: Resolved) -> list[str]:
         """What of this scenario this backend cannot honour, one sentence each; starts nothing."""
@@ -160,13 +190,22 @@ class SimBackend:
 
         names = {name: spec.address for name, spec in scenario.hosts.items()}
         port_of, bridge = _port_of(scenario), bridge_of(scenario)
+        kind = OVERLAYS.get(scenario.overlay)
+        peer_kind: type[Peer] | None = TracedPeer if self.traced else None
+        host_kind = SimHost
+        if kind.protocol is not None:
+            peer_kind, host_kind = MemberPeer, MemberHost
+        tracer = Tracer(MemberGroup(kind.partial)) if self.traced else None
         hosts: dict[str, SimHost] = {}
         for name, spec in scenario.hosts.items():
-            peer = world.add(name, spec.address, [place.address for place in spec.interfaces[1:]])
+            peer = world.add(name, spec.address, [place.address for place in spec.interfaces[1:]], peer_kind)
             kernels[name] = Kernel(changed, scenario.model)
             engines[name] = SimEngine(name, scenario.seed, port_of, changed, bridge)
-            hosts[name] = SimHost(peer, spec.interfaces, kernels[name], engines[name], reach, names, invariants, loop)
+            parts = (kernels[name], engines[name], reach, names, invariants, loop)
+            hosts[name] = host_kind(peer, spec.interfaces, *parts)
             hosts[name].cost = scenario.machine
+            if isinstance(peer, TracedPeer):
+                peer.tracer = tracer
         packets = SimPackets(world)
         taps = PeerPackets(packets), FlowPackets(packets, engines)
 
@@ -176,7 +215,13 @@ class SimBackend:
 
         for host in hosts.values():
             host.packets, host.tapped = packets, tapped
-        lab = SimLab(world, hosts, violation, invariants)
+        members = None
+        if kind.protocol is not None:
+            group = tracer.group if tracer is not None else MemberGroup(kind.partial)
+            holders = {name: host for name, host in hosts.items() if isinstance(host, MemberHost)}
+            members = Members(world, group, holders, tracer)
+        lab = SimLab(world, hosts, violation, invariants, members, tracer)
+        self.tracer = tracer
         await lab.sleep_until(scenario.model.boot_time)
         return lab
 

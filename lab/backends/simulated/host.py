@@ -150,6 +150,11 @@ class SimHost:
 
     # --- power ------------------------------------------------------------------------------------------------------
 
+    @property
+    def runs(self) -> bool:
+        """A daemon of the overlay is there."""
+        return self.daemon is not None
+
     async def kill_daemon(self) -> None:
         """`kill -9` of the daemon."""
         if self.daemon is None:
@@ -164,7 +169,7 @@ class SimHost:
         if number not in (SIGSTOP, SIGCONT, SIGKILL):
             raise LabError(f"simulated processes do not know signal {number}")
         whole = not container and not daemon
-        if (daemon or whole) and self.daemon is not None:
+        if (daemon or whole) and self.runs:
             await self._signal_daemon(number)
         for found in list(self.engine.containers.values()):
             if found.running and (whole or found.name == container):
@@ -231,7 +236,7 @@ class SimHost:
 
     async def end(self) -> None:
         """The lab goes down."""
-        if self.daemon is not None:
+        if self.runs:
             await self.kill_daemon()
 
     # --- devices ----------------------------------------------------------------------------------------------------
@@ -385,8 +390,8 @@ class SimHost:
         queue: asyncio.Queue[View | PeerGone] = asyncio.Queue()
         self._viewers.append(queue)
         try:
-            if self.daemon is not None:
-                yield self._view(self.daemon.router.node.view(self._peer.now()))
+            if self.runs:
+                yield self._look()
             while True:
                 try:
                     # Not `wait_for`, which forgets a cancellation that comes in the instant of the timeout.
@@ -395,10 +400,15 @@ class SimHost:
                     yield record
                 except TimeoutError:
                     told = self._peer.stopped or self._peer.sent_bytes == self._told_bytes
-                    if self.daemon is not None and not told:
-                        self._tell(self._view(self.daemon.router.node.view(self._peer.now())))  # counters, no news
+                    if self.runs and not told:
+                        self._tell(self._look())  # counters, no news
         finally:
             self._viewers.remove(queue)
+
+    def _look(self) -> View:
+        """What the daemon believes now."""
+        assert self.daemon is not None
+        return self._view(self.daemon.router.node.view(self._peer.now()))
 
     def _saw(self, t: int, belief: Belief) -> None:
         self._invariants.peer_changed(self.name)

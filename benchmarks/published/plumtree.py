@@ -1,0 +1,127 @@
+"""Plumtree on HyParView (Leitão, Pereira, Rodrigues, SRDS 2007): redundancy and last delivery hop under failures.
+
+Taken from the paper: active views of 5 (a fanout of 4), passive views of 30, walks of 6 and 3 hops, shuffles of 3 and
+4; one sender; RMR and last delivery hop as defined there. That a stable tree has an RMR of 0 and that flooding the same
+overlay has one of about 3 (its fanout less one) follows from the definitions; so does that all that live get every
+message again once the tree has healed, as the paper's figures show. What the paper's curves say in numbers after
+failures cannot be read from it exactly (they are drawn, and not tabled), so our series are printed and not compared:
+only where they end (reliability 1, RMR 0) is. The last delivery hop is compared with the least that is possible in the
+same overlay, which is the sender's greatest distance to anybody; in the paper the tree of one sender is about as deep
+as flooding is.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from benchmarks.published.claims import Claim, Experiment
+from lab.protocols.plumtree import Plumtree
+from lab.sim.dissemination import Spread
+from lab.sim.member_world import MemberWorld
+from overlay.env import MILLISECOND, SECOND
+
+__all__ = ["run", "series"]
+
+SENDER = "host1"
+FLOOD = {"tree": False}
+GAP = 200 * MILLISECOND
+"""Between two messages: the tree has healed from one before the next comes, but for what it learns only by that."""
+
+
+class Series(NamedTuple):
+    """One overlay: messages before and after so many members failed in one moment."""
+
+    size: int
+    share: float
+    before: list[Spread]
+    after: list[Spread]
+    depth: int
+    """The sender's greatest distance in the overlay before the failures."""
+
+    def means(self, payloads: Sequence[Spread]) -> tuple[float, float, float]:
+        """(reliability, RMR, last delivery hop)."""
+        count = len(payloads)
+        redundancy = [one.rmr or 0.0 for one in payloads]
+        return (
+            sum(one.reliability for one in payloads) / count,
+            sum(redundancy) / count,
+            sum(one.last_hop for one in payloads) / count,
+        )
+
+
+def series(size: int, share: float, *, tree: bool = True, warm: int = 10, messages: int = 20, seed: int = 1) -> Series:
+    """Build an overlay, send, let `share` of the members fail, and send on."""
+    world = MemberWorld(Plumtree, size, {} if tree else FLOOD, seed=seed)
+    world.begin(world.names)
+    for name in world.names[1:]:
+        world.join(name, SENDER)
+        world.run(5 * MILLISECOND)
+    world.run(100 * SECOND)  # ten shuffles
+    _send(world, "warm", warm)
+    _send(world, "before", messages)
+    depth = _depth(world)
+    dead = world.world.network._rng.sample(world.names[1:], round(share * (size - 1)))
+    world.kill(dead)
+    _send(world, "after", messages if share else 0)
+    world.run(5 * SECOND)
+    found = list(world.group.payloads)
+    before, after = ([one for one in found if one.id.startswith(part)] for part in ("before", "after"))
+    return Series(size, share, before, after, depth)
+
+
+def _send(world: MemberWorld, name: str, messages: int) -> None:
+    for number in range(messages):
+        world.publish(SENDER, f"{name}{number}")
+        world.run(GAP)
+
+
+def _depth(world: MemberWorld) -> int:
+    """The sender's greatest distance over neighbours."""
+    links = {name: one.neighbours for name, one in world.group.standing.items()}
+    far = {SENDER: 0}
+    todo = [SENDER]
+    for name in todo:
+        for other in links[name]:
+            if other in links and other not in far:
+                far[other] = far[name] + 1
+                todo.append(other)
+    return max(far.values())
+
+
+def run(size: int = 10_000, shares: Sequence[float] = (0.1, 0.3, 0.5, 0.7, 0.8), messages: int = 50) -> Experiment:
+    """All claims."""
+    flood = series(size, 0, tree=False, messages=min(messages, 10))
+    claims = []
+    rows = []
+    tables: list[tuple[str, Sequence[str], Sequence[Sequence[Any]]]] = []
+    flooded = flood.means(flood.before)
+    found = [series(size, share, messages=messages) for share in shares]
+    stable = found[0].means(found[0].before)
+    claims += [
+        Claim("RMR of flooding", 3.0, flooded[1], source="fanout less one"),
+        Claim("reliability, no failures", 1.0, stable[0], source="text and figures"),
+        Claim("RMR of the tree, no failures", 0.0, stable[1], source="definition, figures"),
+        Claim("last delivery hop of the tree over that of flooding", 1.0, stable[2] / flooded[2], source="one sender"),
+        Claim("last delivery hop over the overlay's depth", None, stable[2] / found[0].depth),
+    ]
+    for one in found:
+        first, last = one.after[:1], one.after[-10:]
+        healed = one.means(last)
+        rows.append((f"{one.share:.0%}", *one.means(one.before), *one.means(first), *healed))
+        claims += [
+            Claim(f"reliability, healed after {one.share:.0%} failed", 1.0, healed[0], source="figures"),
+            Claim(f"RMR, healed after {one.share:.0%} failed", 0.0, healed[1], source="figures"),
+            Claim(f"last delivery hop, healed after {one.share:.0%} failed", None, healed[2]),
+        ]
+    parts = ("before", "first message after", "last ten after")
+    header = ("failed", *(f"{what}, {part}" for part in parts for what in ("reliability", "RMR", "hops")))
+    tables.append((f"{size:,} members, means.", header, rows))
+    for one in found:
+        body = [(number, p.reliability, p.rmr, p.last_hop) for number, p in enumerate(one.after, 1)]
+        tables.append((f"Messages after {one.share:.0%} failed.", ("message", "reliability", "RMR", "hops"), body))
+    return Experiment(
+        "plumtree",
+        "Plumtree: redundancy and last delivery hop",
+        (__doc__ or "").partition("\n\n")[2],
+        claims,
+        tables,
+    )
