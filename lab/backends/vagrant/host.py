@@ -58,9 +58,11 @@ pid=$(systemctl show --property MainPID --value docker)
 systemctl mask --runtime --quiet docker.service docker.socket
 kill -{number} $pid
 while kill -0 $pid 2> /dev/null; do sleep 0.1; done
+systemctl stop docker.socket 2> /dev/null || true
 """
 _START_ENGINE = """\
 config=/etc/docker/daemon.json
+grep -q live-restore $config 2> /dev/null || echo '{{"live-restore": true}}' > $config
 sed -i 's/"live-restore": *[a-z]*/"live-restore": {live_restore}/' $config
 systemctl unmask --runtime --quiet docker.service docker.socket
 systemctl reset-failed docker.service docker.socket 2> /dev/null || true
