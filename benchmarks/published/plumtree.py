@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.published.claims import Claim, Experiment
 from lab.protocols.plumtree import Plumtree
-from lab.sim.dissemination import Spread
+from lab.sim.dissemination import PayloadSpread
 from lab.sim.member_world import MemberWorld
 from overlay.env import MILLISECOND, SECOND
 
@@ -32,12 +32,12 @@ class Series(NamedTuple):
 
     size: int
     share: float
-    before: list[Spread]
-    after: list[Spread]
+    before: list[PayloadSpread]
+    after: list[PayloadSpread]
     depth: int
     """The sender's greatest distance in the overlay before the failures."""
 
-    def means(self, payloads: Sequence[Spread]) -> tuple[float, float, float]:
+    def means(self, payloads: Sequence[PayloadSpread]) -> tuple[float, float, float]:
         """(reliability, RMR, last delivery hop)."""
         count = len(payloads)
         redundancy = [one.rmr or 0.0 for one in payloads]

@@ -9,10 +9,10 @@ Must not know protocols, and decides nothing.
 
 from collections.abc import Iterator
 
-__all__ = ["Dissemination", "Spread"]
+__all__ = ["Dissemination", "PayloadSpread"]
 
 
-class Spread:
+class PayloadSpread:
     """One payload's way through the group."""
 
     __slots__ = ("bytes", "copies", "delivered", "expected", "hops", "id", "origin", "senders", "t")
@@ -59,9 +59,9 @@ class Dissemination:
     """All payloads of a run."""
 
     def __init__(self) -> None:
-        self._payloads: dict[str, Spread] = {}
+        self._payloads: dict[str, PayloadSpread] = {}
 
-    def __iter__(self) -> Iterator[Spread]:
+    def __iter__(self) -> Iterator[PayloadSpread]:
         return iter(self._payloads.values())
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Dissemination:
         """A payload begins its way; False if there is one of this id."""
         if id in self._payloads:
             return False
-        self._payloads[id] = Spread(id, origin, t, bytes, expected)
+        self._payloads[id] = PayloadSpread(id, origin, t, bytes, expected)
         return True
 
     def received(self, id: str, host: str, sender: str) -> bool:
@@ -86,7 +86,7 @@ class Dissemination:
         payload.senders[host] = sender
         return True
 
-    def delivered(self, id: str, host: str, t: int) -> Spread | None:
+    def delivered(self, id: str, host: str, t: int) -> PayloadSpread | None:
         """A member's application got it; the payload if for the first time."""
         payload = self._payloads.get(id)
         if payload is None or host in payload.delivered:

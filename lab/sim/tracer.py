@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.protocols.contract import Believe
-from lab.sim.dissemination import Spread
+from lab.sim.dissemination import PayloadSpread
 from lab.sim.group import MemberGroup
 from overlay.env import SECOND
 
@@ -37,7 +37,7 @@ class Tracer:
         counts[0] += 1
         counts[1] += size
 
-    def delivered(self, t: int, host: str, payload: Spread) -> None:
+    def delivered(self, t: int, host: str, payload: PayloadSpread) -> None:
         """A payload's first delivery at a member."""
         sender, hops = payload.senders.get(host, ""), payload.hops.get(host, 0)
         self._rows["deliveries"].append((t, payload.id, payload.origin, host, sender, hops, t - payload.t))
