@@ -13,6 +13,7 @@ from typing import Any
 
 from lab.capture.filters import compiled
 from lab.capture.places import halves
+from lab.cli.ended import find_running
 from lab.errors import LabError
 from lab.words import natural
 
@@ -30,16 +31,17 @@ def capture(
     most: int,
 ) -> int:
     """Capture at a host, a service's (first) container, or `A->B`: what host A exchanges with host B; the exit code."""
-    from lab.backends.netns import LabClient, find
+    from lab.backends.netns import LabClient
     from lab.backends.netns.entering import enter
 
     if to is None and sys.stdout.isatty():
         raise LabError("packets are no text for a terminal: say `-w FILE`, or `-w - | wireshark -k -i -`")
     try:
-        lab = find(name)
+        lab = find_running(name)
     except LabError as error:
+        why, line, rest = str(error).partition("\n")
         told = "a lab on sim does not stay: `lab run SCENARIO --backend sim --capture WHERE` captures it"
-        raise LabError(f"{error}; {told}") from None
+        raise LabError(f"{why}; {told}{line}{rest}") from None
     with LabClient(lab) as client:
         facts = client.call("inspect")
         containers = client.call("status")["containers"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lab.cli import table, terminal
+from lab.cli.ended import find_running
 from lab.words import count, sample_line, span, step_number
 from overlay.clean import clean_json, clean_tree
 
@@ -92,9 +93,9 @@ def change_hosts(name: str, do: str, host: str, network: str | None, *, as_json:
 
 def status(name: str, *, as_json: bool) -> None:
     """Print what is in force in a lab."""
-    from lab.backends.netns import LabClient, find
+    from lab.backends.netns import LabClient
 
-    with LabClient(find(name)) as client:
+    with LabClient(find_running(name)) as client:
         facts = client.call("state")
         facts |= {key: value for key, value in client.call("inspect").items() if key not in facts}
     if as_json:
@@ -119,9 +120,9 @@ def status(name: str, *, as_json: bool) -> None:
 
 
 def _asked(name: str, do: str, **arguments: Any) -> dict[str, Any]:
-    from lab.backends.netns import LabClient, find
+    from lab.backends.netns import LabClient
 
-    with LabClient(find(name)) as client:
+    with LabClient(find_running(name)) as client:
         return client.call(do, **arguments)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from lab.cli import interrupts, table
 from lab.cli.captures import requests_for
 from lab.cli.command import lab_command
+from lab.cli.ended import find_running, forget, remember
 from lab.cli.ending import USAGE
 from lab.cli.play import answering, begun, inside, prepare, report_on, settle, shown, staying
 from lab.cli.progress import ProgressPrinter
@@ -120,6 +121,7 @@ def bring_up(
     finally:
         refresh(out.absolute())
     if code == 0:
+        remember(name, run_dir, path)
         click.echo(f"the lab is up: {staying(name)}")
         lab = lab_command()
         click.echo(f"by hand:       {lab} partition A B --for 10s, {lab} status, {lab} undo, {lab} save FILE")
@@ -129,12 +131,13 @@ def bring_up(
 
 def take_down(name: str) -> None:
     """End a lab; returns when it is gone, and what it leaves behind is whole."""
-    from lab.backends.netns import LabClient, find
+    from lab.backends.netns import LabClient
 
-    lab = find(name)
+    lab = find_running(name)
     run_dir = _run_of(lab) if lab.uid == os.geteuid() else None
     with LabClient(lab) as client:
         asked = client.down()
+    forget(lab.name)
     click.echo(f"{lab.name} is down" + ("" if asked else ": it did not end by itself, so it was killed"))
     if run_dir is not None and (run_dir / SUMMARY).is_file():
         report_on(run_dir, lambda what: None, figures=False)
@@ -156,9 +159,9 @@ def _run_of(lab: "LabName") -> Path | None:
 
 def show(name: str, *, as_json: bool) -> None:
     """Print what a lab says of itself."""
-    from lab.backends.netns import LabClient, find
+    from lab.backends.netns import LabClient
 
-    with LabClient(find(name)) as client:
+    with LabClient(find_running(name)) as client:
         facts: dict[str, Any] = client.call("inspect") | client.call("status")
     if as_json:
         click.echo(clean_json(json.dumps(facts)))
@@ -190,9 +193,9 @@ def show(name: str, *, as_json: bool) -> None:
 
 def enter(where: str, command: Sequence[str], name: str) -> int:
     """Run a command on a host, or in the (first) container of a service, on this terminal; its exit code."""
-    from lab.backends.netns import LabClient, enter_host, find
+    from lab.backends.netns import LabClient, enter_host
 
-    lab = find(name)
+    lab = find_running(name)
     with LabClient(lab) as client:
         hosts = [host["name"] for host in client.call("inspect")["hosts"]]
         containers = client.call("status")["containers"]

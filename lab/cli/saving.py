@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from lab.cli.command import lab_command
+from lab.cli.ended import find_running
 from lab.errors import LabError
 from lab.kinds.backends import backend
 from lab.records.history import Event, Meta, decode
@@ -86,9 +87,9 @@ def session(run_dir: Path, now: int | None) -> SavedSession:
 
 def _of_lab(name: str) -> tuple[Path, int]:
     """Where a running lab writes its run, and what time it is there."""
-    from lab.backends.netns import LabClient, find
+    from lab.backends.netns import LabClient
 
-    with LabClient(find(name)) as client:
+    with LabClient(find_running(name)) as client:
         state = client.call("state")
     return Path(state["run_dir"]), int(state["now"])
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from lab.cli.ended import find_running
 from lab.errors import LabError
 
 __all__ = ["watch"]
@@ -21,9 +22,7 @@ __all__ = ["watch"]
 
 def watch(name: str, *, port: int, listen: str, read_only: bool, browser: bool, tui: bool) -> None:
     """Show a lab until the user has seen enough. Raises `LabError`."""
-    from lab.backends.netns import find
-
-    lab = find(name)
+    lab = find_running(name)
     if tui:
         _in_terminal(lab)
         return

@@ -15,6 +15,7 @@ from waiting import PATIENCE, eventually
 
 from lab.backends.netns import LabClient, find, labs
 from lab.errors import LabError
+from lab.fabric.mechanisms import SWITCH
 from lab.records.history import Event, read
 
 
@@ -27,9 +28,20 @@ def started(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("victim", ["lab-super", "lab-runner"])
-def test_kill_9_with_faults_in_force_leaves_nothing_but_the_run(victim: str, tmp_path: Path) -> None:
+RELAYED = "the lab's relay has ended by itself or was killed: a -> b, which it carried"
+
+
+@pytest.mark.parametrize(
+    ("victim", "why"),
+    [("lab-super", "its runner or its supervisor was killed"), ("lab-runner", "was killed"), ("lab-relay", RELAYED)],
+)
+def test_kill_9_with_faults_in_force_leaves_nothing_but_the_run(
+    victim: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(SWITCH, "relay")
     with standing(tmp_path) as name:
+        lab("link", "a", "b", "--delay", "5ms", "--name", name, cwd=tmp_path)
         lab("partition", "a", "b", "--name", name, cwd=tmp_path)
         lab("kill", "--host", "c", "--for", "1h", "--name", name, cwd=tmp_path)
         run_dir = ask(name, "state")["run_dir"]
@@ -44,6 +56,9 @@ def test_kill_9_with_faults_in_force_leaves_nothing_but_the_run(victim: str, tmp
         gone(own)
     said = lab("runs", cwd=tmp_path).stdout
     assert "unknown" in said and "running" not in said
+    told = " ".join(lab("status", "--name", name, cwd=tmp_path, code=2).stderr.split())
+    assert f"what became of {name}: " in told and why in told, told
+    assert f"save FILE --run {run_dir}" in told and f"--name {name}" in told, "what to do"
     lab("save", "saved.yaml", "--run", run_dir, cwd=tmp_path)
     text = (tmp_path / "saved.yaml").read_text()
     assert "partition" in text and "kill: {host: c}, for: 1h" in text

@@ -79,7 +79,7 @@ class Relay:
                     waiting.set_result(reply)
         error = LabError(
             f"the lab's relay has ended by itself or was killed: {self._names()}, which it carried, "
-            "carry nothing any more; other links work as before. Start the lab again"
+            "carry nothing any more, and a lab whose links are not what was asked for ends"
         )
         self.died.set_result(error)
         for waiting in self._waiting.values():
