@@ -117,6 +117,9 @@ class Fault:
         """Mend what `inject` of this step broke, or let it be mended as soon as other faults allow it."""
         raise NotImplementedError
 
+    async def host_joins(self, bench: Bench, step: int, host: str) -> None:
+        """The lab has one more host, the last of its hosts, while this is in force."""
+
 
 class Restartable(Fault):
     """A fault that a restart may end: without a step, `heal` lets whatever holds the victim let go of it."""

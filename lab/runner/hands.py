@@ -156,7 +156,9 @@ class Hands:
                 self.timeline.without_host(spec.name)
                 raise
             places = {place.network: place.address for place in spec.interfaces}
-            stage.host_joins(spec.name, by=by, added={"host": spec.name, "network": network or "", "places": places})
+            await stage.host_joins(
+                spec.name, by=by, added={"host": spec.name, "network": network or "", "places": places}
+            )
             steps: list[dict[str, Any]] = [{"launch": [spec.name]}, {"connect": {"from": spec.name, "to": [first]}}]
             done = [await self._one_of(step, before, by) for step in (steps if stage.overlay.has_daemons else [])]
         return {"host": spec.name, "address": spec.address, "steps": done}

@@ -88,9 +88,11 @@ class Stage:
         if load:
             self.beside(watch_load(self.lab, self.record))
 
-    def host_joins(self, host: str, **detail: Any) -> None:
-        """The lab has one more host, which is up; `detail` is what its event says."""
+    async def host_joins(self, host: str, **detail: Any) -> None:
+        """The lab has one more host, which is up; `detail` is what its event says. Faults in force hold for it too."""
         self.upkeep.host_joins(host)
+        for step, found in self.faults().items():
+            await found.fault.host_joins(self, step, host)
         if self.overlay.has_views:
             self.beside(drain(self.lab.hosts[host].views(), self.record))
         self.event(-1, "host", "point", ok=True, groups=True, label=f"add host {host}", hosts=[host], **detail)

@@ -54,6 +54,17 @@ class Partition(Model):
             return bridge(hosts, self.bridge)
         return majorities_ring(hosts)
 
+    def with_host(self, pairs: Pairs, hosts: Sequence[str], host: str) -> Pairs:
+        """The same while it is in force and a host joins, the last one: as if nobody had named it.
+
+        A bridge and a ring divide the hosts by their order; there it is cut as the host before it is, and nobody else
+        changes sides."""
+        if self.bridge is None and self.ring is None:
+            return self.cut(hosts)
+        like = [name for name in hosts if name not in (host, self.bridge)][-1]
+        out = {(host, other) for one, other in pairs if one == like}
+        return pairs | out | {(other, host) for other, one in pairs if one == like}
+
     def words(self, hosts: Sequence[str]) -> str:
         """Which hosts are cut off from which, in a few words."""
         if self.one_way is not None:
@@ -87,6 +98,7 @@ class PartitionFault(Fault):
     switch = True
 
     def __init__(self, body: Partition, hosts: Sequence[str]) -> None:
+        self._body = body
         self.pairs = body.cut(hosts)
         self.label = f"partition {body.words(hosts)}"
 
@@ -98,6 +110,13 @@ class PartitionFault(Fault):
     async def heal(self, bench: Bench, step: int) -> None:
         """Take this cut away; what others cut stays cut."""
         bench.live.cuts.pop(step, None)
+        await bench.lab.set_cut(union(bench.live.cuts))
+
+    async def host_joins(self, bench: Bench, step: int, host: str) -> None:
+        """Cut the new host off too, unless this has been healed meanwhile."""
+        if step not in bench.live.cuts:
+            return
+        self.pairs = bench.live.cuts[step] = self._body.with_host(self.pairs, tuple(bench.scenario.hosts), host)
         await bench.lab.set_cut(union(bench.live.cuts))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from memory_lab import SETTLE, MemoryBackend, run_virtual
+from memory_lab import SETTLE, MemoryBackend, MemoryHost, MemoryLab, run_virtual
 
 from lab.errors import LabError
 from lab.records.history import Event, Writer, decode
@@ -96,6 +96,26 @@ def test_a_fault_that_cannot_be_injected_is_taken_back(monkeypatch: pytest.Monke
     outcome, events = stand(deed)
     assert outcome.verdict == "valid" and outcome.expectations == ()
     assert [event.ok for event in events if event.what == "partition"] == [False]
+
+
+def test_a_host_that_joins_is_cut_by_the_partitions_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def join(lab: MemoryLab, scenario: Any, name: str) -> None:
+        lab.machines[name] = MemoryHost(lab, name, scenario.hosts[name].address)
+
+    monkeypatch.setattr(MemoryLab, "join", join, raising=False)
+
+    async def deed(hands: Hands, backend: MemoryBackend) -> None:
+        await hands.step(step={"partition": {"groups": [["a"]]}})
+        await hands.add_host(host="d")
+        assert {pair for pair in backend.lab.cuts[-1][1] if "d" in pair} == {("a", "d"), ("d", "a")}
+        await hands.undo()
+        assert not backend.lab.cuts[-1][1], "its cut ends with the partition"
+        await hands.add_host(host="e")
+        assert not backend.lab.cuts[-1][1]
+
+    _, events = stand(deed)
+    joined = [event.groups for event in events if event.what == "host"]
+    assert joined == [(("a",), ("b", "c", "d")), (("a", "b", "c", "d", "e"),)]
 
 
 def test_a_lease_ends_a_fault_and_the_lab_ends_every_other() -> None:

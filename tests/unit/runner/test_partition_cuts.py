@@ -1,5 +1,6 @@
 """Partitions as pure functions: cut pairs, groups, and how both follow from a step."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,34 @@ def test_hosts_that_no_group_names_form_one_more() -> None:
     assert with_rest(HOSTS, [("b",), ("d", "e")]) == (("b",), ("d", "e"), ("a", "c"))
     cut = Partition(groups=(("b",), ("d", "e")), **{"for": None}).cut(HOSTS)
     assert groups_of(HOSTS, cut) == (("a", "c"), ("b",), ("d", "e"))
+
+
+@pytest.mark.parametrize(
+    ("body", "groups"),
+    [
+        ({"groups": (("a",), ("b",))}, (("a",), ("b",), ("c", "d", "e", "new"))),
+        ({"groups": (("a", "b"), ("c", "d", "e"))}, (("a", "b"), ("c", "d", "e"), ("new",))),
+        ({"isolate": ("a",)}, (("a",), ("b", "c", "d", "e", "new"))),
+        ({"isolate": ("all",)}, (("a",), ("b",), ("c",), ("d",), ("e",), ("new",))),
+    ],
+)
+def test_a_host_that_joins_is_one_that_no_group_names(body: dict, groups: tuple) -> None:
+    partition = Partition(**body, **{"for": None})
+    cut = partition.with_host(partition.cut(HOSTS), (*HOSTS, "new"), "new")
+    assert groups_of((*HOSTS, "new"), cut) == groups
+    assert cut == partition.cut((*HOSTS, "new")), "as if it had been there"
+
+
+@pytest.mark.parametrize("body", [{"bridge": "e"}, {"bridge": "c"}, {"ring": "majorities"}])
+def test_where_hosts_are_divided_by_their_order_it_is_cut_as_the_last_one(body: dict) -> None:
+    partition = Partition(**body, **{"for": None})
+    before = partition.cut(HOSTS)
+    cut = partition.with_host(before, (*HOSTS, "new"), "new")
+    assert {pair for pair in cut if "new" not in pair} == before, "nobody else changes sides"
+    like = "d" if body == {"bridge": "e"} else "e"
+    assert {host for one, host in cut if one == "new"} == {host for one, host in before if one == like}
+    assert {host for host, one in cut if one == "new"} == {host for host, one in before if one == like}
+    assert ("new", like) not in cut and ("new", body.get("bridge")) not in cut
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
