@@ -75,7 +75,12 @@ def undo(name: str, step: int | None, *, as_json: bool) -> None:
         click.echo(clean_json(json.dumps(answer)))
         return
     answer = clean_tree(answer)
-    _say(True, f"undone: {answer['event']['detail']['label']}", answer["index"], "")
+    event = answer["event"]
+    own = event["step"] == answer["index"]
+    label = f"undone: {event['detail']['label']}" if own else f"done to undo it: {event['detail']['label']}"
+    _tell(answer["index"], {**event, "detail": {**event["detail"], "label": label}}, None)
+    for move in answer.get("kept") or ():
+        click.echo(f"not undone: {move['label']} ({step_number(move['index'])}) is later, and undo cannot take it back")
 
 
 def change_hosts(name: str, do: str, host: str, network: str | None, *, as_json: bool) -> None:

@@ -182,6 +182,16 @@ class Verb(Generic[B]):
         of a step that somebody wants to be done at once, before anything is done."""
         return ""
 
+    def inverse(self, body: B, bench: "Bench") -> Body | None:
+        """The step that takes this one back, asked of a step by hand before it is done; None: nothing does. A fault
+        needs none, because its heal does."""
+        return None
+
+    @property
+    def invertible(self) -> bool:
+        """Whether some of its steps can be taken back."""
+        return type(self).inverse is not Verb.inverse
+
     def needed(self, body: B) -> tuple[str, ...]:
         """What of `needs` this step needs."""
         return self.needs

@@ -17,6 +17,7 @@ from msgspec import Struct
 from lab.contracts.lab import Joinable
 from lab.errors import Exhausted, LabError, StepRefused
 from lab.kinds.overlays import OVERLAYS
+from lab.kinds.verbs import verbs
 from lab.records.history import AnyRecord, Event
 from lab.runner.open_timeline import NextStep, OpenTimeline
 from lab.runner.stage import Stage
@@ -48,6 +49,8 @@ class Move(Struct, frozen=True):
     by: str
     t: int
     label: str
+    back: dict[str, Any] | None = None
+    """The step that takes it back; None: it is a fault, or nothing does."""
 
 
 class Hands:
@@ -68,6 +71,8 @@ class Hands:
         self.run_dir = run_dir
         self._begun = begun
         self.moves: list[Move] = []
+        self._taken_back: set[int] = set()
+        """Moves that were taken back by a step, and those that did it."""
         self._waiting: dict[int, Event | None] = {}
         """The steps that are being taken, each with the event that says what became of it."""
         self._turn = asyncio.Lock()
@@ -186,14 +191,31 @@ class Hands:
         async with self._turn:
             self._now()
             faults = stage.faults()
-            if index is None:
-                index = next((move.index for move in reversed(self.moves) if move.index in faults), None)
-                if index is None:
-                    raise LabError(f"there is no move to undo; {self._in_force()}{self._since(before)}")
-            elif index not in faults:
-                raise LabError(f"no fault of {step_number(index)} is in force; {self._in_force()}{self._since(before)}")
-            event = await self._or_fail(self._heard(index, stage.heal(index, by=_named(by))))
-        return {"index": index, "event": msgspec.to_builtins(event)}
+            can = [move for move in self.moves if move.index in faults or self._has_way_back(move)]
+            if index is None and can:
+                index = can[-1].index
+            back = next((move.back for move in can if move.index == index), None)
+            if index is None or (index not in faults and back is None):
+                what = "there is no move to undo" if index is None else f"{step_number(index)} cannot be undone"
+                raise LabError(f"{what}: {_undoable()}; {self._in_force()}{self._since(before)}")
+            kept = [move for move in self.moves if move.index > index and not (move in can or self._is_over(move))]
+            if index in faults:
+                event = await self._or_fail(self._heard(index, stage.heal(index, by=_named(by))))
+            else:
+                following = await self._meant(back, before)
+                number = self._taken(following, _named(by))
+                event = await self._changed(following, number, _named(by))
+                if event.ok:
+                    self._taken_back |= {index, number}
+        answer = {"index": index, "event": msgspec.to_builtins(event)}
+        return answer | ({"kept": [{"index": move.index, "label": move.label} for move in kept]} if kept else {})
+
+    def _has_way_back(self, move: Move) -> bool:
+        return move.back is not None and move.index not in self._taken_back
+
+    def _is_over(self, move: Move) -> bool:
+        """Whether nothing is left of a move that could be undone: it was taken back, or its fault has ended."""
+        return move.index in self._taken_back or self.timeline.resolved.timeline[move.index].kind.lasts
 
     async def state(self) -> dict[str, Any]:
         """What is in force, since when and who asked for it, and where the run is written."""
@@ -247,10 +269,10 @@ class Hands:
     async def _changed(self, following: NextStep, index: int, by: str) -> Event:
         """Make a change, and remember it if it was made."""
         assert self._stage is not None
-        begun = self._stage.lab.now()
+        begun, back = self._stage.lab.now(), following.step.kind.inverse(following.step.body, self._stage)
         event = await self._or_fail(self._carried_out(_forgiving(following.step), index))
         if event.ok:
-            self.moves.append(Move(index, by, begun, str(event.detail.get("label") or event.what)))
+            self.moves.append(Move(index, by, begun, str(event.detail.get("label") or event.what), back))
         return event
 
     async def _one_of(self, step: dict[str, Any], before: int, by: str) -> dict[str, Any]:
@@ -308,6 +330,11 @@ class Hands:
 def _forgiving(step: Step) -> Step:
     """The step as a hand takes it: the run goes on whatever comes of it."""
     return step.model_copy(update={"on_failure": "continue"})
+
+
+def _undoable() -> str:
+    names = [name for name, verb in verbs().items() if verb.invertible]
+    return f"undo ends a fault, and takes back {', '.join(names)} where that is possible, but nothing else"
 
 
 def _named(by: str) -> str:

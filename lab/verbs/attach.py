@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
+from lab.kinds.verbs import Body, Chance, Drawn, Planning, Verb, Where
 from lab.overlays.weave import weave_of
 from lab.scenario.base import Model, Name, Problem
 from lab.scenario.check import Known
@@ -52,6 +52,9 @@ class _Attach(Verb[Attach]):
 
     def check(self, where: Where, body: Attach, known: Known) -> Iterator[Problem]:
         yield from known.service((*where, "service"), body.service)
+
+    def inverse(self, body: Attach, bench: Bench) -> Body | None:
+        return {"detach": {"service": body.service, "address": body.address}} if body.address else None
 
     def plan(self, body: Attach, planning: Planning) -> Action:
         return Action(f"attach {body.words}", partial(_attach, body))

@@ -5,7 +5,7 @@ from functools import partial
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Planning, Verb, Where
+from lab.kinds.verbs import Body, Planning, Verb, Where
 from lab.overlays.weave import weave_of
 from lab.scenario.base import Problem
 from lab.scenario.check import Known
@@ -32,6 +32,9 @@ class _Detach(Verb[Attach]):
 
     def check(self, where: Where, body: Attach, known: Known) -> Iterator[Problem]:
         yield from known.service((*where, "service"), body.service)
+
+    def inverse(self, body: Attach, bench: Bench) -> Body | None:
+        return {"attach": {"service": body.service, "address": body.address}} if body.address else None
 
     def plan(self, body: Attach, planning: Planning) -> Action:
         return Action(f"detach {body.words}", partial(_detach, body))

@@ -5,7 +5,7 @@ from functools import partial
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
+from lab.kinds.verbs import Body, Chance, Drawn, Planning, Verb, Where
 from lab.scenario.base import Problem, chosen
 from lab.scenario.check import Known
 from lab.scenario.model import Service
@@ -38,6 +38,13 @@ class _Remove(Verb[Remove]):
 
     def containers(self, body: Remove, services: Mapping[str, Service]) -> Mapping[str, int]:
         return {name: 0 for name in chosen(body.services, services) if name in services}
+
+    def inverse(self, body: Remove, bench: Bench) -> Body | None:
+        names = chosen(body.services, bench.scenario.services)
+        there = len(bench.live.chosen(names, alive=False))
+        if len(names) == 1 and there != bench.scenario.services[names[0]].replicas:
+            return {"scale": {"service": names[0], "to": there}}  # it had been scaled
+        return {"run": list(body.services)}
 
     def plan(self, body: Remove, planning: Planning) -> Action:
         return Action(f"remove {', '.join(body.services)}", partial(_remove, body))

@@ -5,7 +5,7 @@ from functools import partial
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Planning, Verb, Where
+from lab.kinds.verbs import Body, Planning, Verb, Where
 from lab.scenario.base import Problem, chosen
 from lab.scenario.check import Known
 from lab.scenario.model import Service
@@ -43,6 +43,9 @@ class _Run(Verb[Run]):
     def containers(self, body: Run, services: Mapping[str, Service]) -> Mapping[str, int]:
         named = (name for name in chosen(body.services, services) if name in services)
         return {name: services[name].replicas or 1 for name in named}
+
+    def inverse(self, body: Run, bench: Bench) -> Body | None:
+        return {"remove": list(body.services)}
 
     def plan(self, body: Run, planning: Planning) -> Action:
         return Action(f"run {', '.join(body.services)}", partial(_run, body))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lab.contracts.fault import Bench
 from lab.contracts.plan import Action, Detail
-from lab.kinds.verbs import Chance, Drawn, Planning, Verb, Where
+from lab.kinds.verbs import Body, Chance, Drawn, Planning, Verb, Where
 from lab.scenario.base import Model, Name, Problem
 from lab.scenario.check import Known
 from lab.scenario.model import Service
@@ -55,6 +55,9 @@ class _Scale(Verb[Scale]):
 
     def containers(self, body: Scale, services: Mapping[str, Service]) -> Mapping[str, int]:
         return {body.service: body.to} if body.service in services else {}
+
+    def inverse(self, body: Scale, bench: Bench) -> Body | None:
+        return {"scale": {"service": body.service, "to": len(bench.live.chosen((body.service,), alive=False))}}
 
     def plan(self, body: Scale, planning: Planning) -> Action:
         return Action(f"scale {body.service} to {body.to}", partial(_scale, body))

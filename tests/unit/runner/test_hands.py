@@ -90,7 +90,7 @@ def test_a_fault_that_cannot_be_injected_is_taken_back(monkeypatch: pytest.Monke
         answer = await hands.step(step={"partition": {"isolate": "a"}}, by="ada", lease=10**9)
         assert not answer["event"]["ok"] and answer["event"]["detail"]["error"] == "nft failed"
         assert (await hands.state())["faults"] == [] and not backend.lab.cuts[-1][1]
-        with pytest.raises(LabError, match="there is no move to undo; nothing is in force"):
+        with pytest.raises(LabError, match=r"there is no move to undo: .*; nothing is in force"):
             await hands.undo()
 
     outcome, events = stand(deed)
@@ -116,6 +116,35 @@ def test_a_host_that_joins_is_cut_by_the_partitions_in_force(monkeypatch: pytest
     _, events = stand(deed)
     joined = [event.groups for event in events if event.what == "host"]
     assert joined == [(("a",), ("b", "c", "d")), (("a", "b", "c", "d", "e"),)]
+
+
+def test_undo_takes_steps_back_that_have_an_inverse_and_says_what_it_cannot() -> None:
+    said: list[tuple[int, Any]] = []
+
+    async def deed(hands: Hands, backend: MemoryBackend) -> None:
+        for step in (
+            {"scale": {"service": "web", "to": 5}},  # 3
+            {"partition": {"isolate": "a"}},  # 4
+            {"remove": "web"},  # 5
+            {"connect": "all"},  # 6
+        ):
+            assert (await hands.step(step=step))["event"]["ok"]
+        answer = await hands.undo()
+        assert answer["index"] == 5 and answer["kept"] == [{"index": 6, "label": "connect all"}]
+        for _ in range(2):
+            answer = await hands.undo()
+            said.append((answer["index"], answer["event"]["detail"]["label"]))
+        with pytest.raises(LabError, match=r"no move to undo: .* takes back run, attach, detach, scale, remove where"):
+            await hands.undo()
+        with pytest.raises(LabError, match="step 7 cannot be undone: undo ends a fault"):
+            await hands.undo(index=6)
+
+    outcome, events = stand(deed)
+    assert (outcome.verdict, outcome.reason) == ("valid", "")
+    assert said == [(4, "partition isolate a"), (3, "scale web to 3")]
+    steps = [(one.what, one.detail["replicas"]) for one in events if one.what in ("remove", "scale") and one.ok]
+    found = [(what, len(replicas)) for what, replicas in steps]
+    assert found == [("scale", 5), ("remove", 0), ("scale", 5), ("scale", 3)]
 
 
 def test_a_lease_ends_a_fault_and_the_lab_ends_every_other() -> None:
