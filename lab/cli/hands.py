@@ -81,6 +81,8 @@ def undo(name: str, step: int | None, *, as_json: bool) -> None:
     _tell(answer["index"], {**event, "detail": {**event["detail"], "label": label}}, None)
     for move in answer.get("kept") or ():
         click.echo(f"not undone: {move['label']} ({step_number(move['index'])}) is later, and undo cannot take it back")
+    if not event["ok"]:
+        raise SystemExit(_REFUSED)
 
 
 def change_hosts(name: str, do: str, host: str, network: str | None, *, as_json: bool) -> None:

@@ -279,7 +279,8 @@ class WatchTerminal(App[None]):
         except LabError as error:
             self.say(str(error), "bold red")
             return
-        self._said(told, "ended: ")
+        own = (told.get("event") or {}).get("step", told.get("index")) == told.get("index")
+        self._said(told, "ended: " if own else "done to undo it: ")
 
     def _said(self, told: dict[str, Any], how: str = "") -> None:
         event = told.get("event") or {}

@@ -49,7 +49,8 @@ export function hands(page, about) {
   }
   async function undo(step = null) {
     try {
-      outcome((await ask("/undo", { step })).event, "ended: ");
+      const { index, event } = await ask("/undo", { step });
+      outcome(event, event.step === index ? "ended: " : "done to undo it: ");
     } catch (error) {
       refuse(error);
     }
