@@ -17,7 +17,7 @@ from lab.records.history import AnyRecord, Event, LinkUse, Meta, PeerGone, View,
 __all__ = ["LIMIT", "BoundedHistory"]
 
 LIMIT = 128 << 20
-"""Bytes of tries, beliefs and load: half a day of six pairs that are asked ten times a second."""
+"""Bytes of tries, beliefs and load: five hours of six pairs that are asked ten times a second."""
 
 Line = tuple[int, int]
 """(offset, length)."""
