@@ -366,7 +366,8 @@ def save(file: Path, name: str, run: str, as_json: bool) -> None:
 @_NAME
 @_JSON
 def undo(step: int | None, name: str, as_json: bool) -> None:
-    """Take back the last thing done by hand in a running lab, or end the fault of STEP."""
+    """Take back the last step by hand in a running lab, or STEP: a fault ends; attach, detach, run, remove and scale
+    are answered by the opposite step. Nothing else can be taken back."""
     from lab.cli.hands import undo
 
     undo(name, step, as_json=as_json)
