@@ -28,9 +28,12 @@ def started(*words: str, cwd: Path) -> "subprocess.Popen[str]":
     )
 
 
+RELAYED = "the lab's relay has ended by itself or was killed: a -> b, which it carried"
+
+
 @pytest.mark.parametrize(
     ("victim", "why"),
-    [("lab-super", "its runner or its supervisor was killed"), ("lab-runner", "was killed")],
+    [("lab-super", "its runner or its supervisor was killed"), ("lab-runner", "was killed"), ("lab-relay", RELAYED)],
 )
 def test_kill_9_with_faults_in_force_leaves_nothing_but_the_run(
     victim: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
