@@ -7,6 +7,8 @@ import pytest
 from standing_labs import ask, lab, standing
 
 from lab.errors import LabError
+from lab.records.history import Event, read
+from lab.records.store import HISTORY, find_run
 
 
 def test_a_host_joins_and_leaves(tmp_path: Path) -> None:
@@ -31,6 +33,13 @@ def test_a_host_joins_and_leaves(tmp_path: Path) -> None:
                 ask(name, "add_host", **words)
         with pytest.raises(LabError, match="no host named dd; hosts: a, b, c, d; did you mean 'd'"):
             ask(name, "remove_host", host="dd")
+        # It joins the hosts that no group of a partition in force names.
+        lab("partition", "a", "b", "--name", name, cwd=tmp_path)
+        lab("add", "host", "e", "--name", name, cwd=tmp_path)
+        assert {other for one, other in ask(name, "inspect")["cut"] if one == "e"} == {"a", "b"}
+        for other, wait, code in (("c", "30", 0), ("a", "1", 1)):
+            lab("exec", "--name", name, "e", "--", "ping", "-n", "-c1", f"-W{wait}", other, cwd=tmp_path, code=code)
+        lab("heal", "--name", name, cwd=tmp_path)
         lab("remove", "host", "d", "--name", name, cwd=tmp_path)
         with pytest.raises(LabError, match="d is switched off already; in force: kill host d"):
             ask(name, "remove_host", host="d")
@@ -43,5 +52,15 @@ def test_a_host_joins_and_leaves(tmp_path: Path) -> None:
     assert summary["verdict"] == "valid", summary
     text = (tmp_path / "saved.yaml").read_text()
     assert "launch: [a, b, c]" in text and "launch: [d]" in text
+    (joined,) = [groups for what, groups in _groups(Path(run_dir)) if what == "add host e"]
+    assert joined == (("a",), ("b",), ("c", "d", "e"))
     for backend in ("sim", "netns"):
         lab("run", "saved.yaml", "--backend", backend, "--no-figures", cwd=tmp_path)
+        replayed = find_run("standing", tmp_path / "reports")
+        assert ("partition a | b | c, d, e", joined) in _groups(replayed), "as if it had been there from the start"
+
+
+def _groups(run_dir: Path) -> list[tuple[str, tuple[tuple[str, ...], ...]]]:
+    """What the events say of who can reach each other."""
+    events = [record for record in read(run_dir / HISTORY) if isinstance(record, Event)]
+    return [(event.detail.get("label", ""), event.groups) for event in events if event.groups]
