@@ -523,6 +523,35 @@ def sweep(
     sys.exit(code)
 
 
+@lab.group("overlay")
+def overlays() -> None:
+    """The overlays that a scenario may name, and whether one does what an overlay must (docs/overlays.md)."""
+
+
+@overlays.command("list", epilog=_examples("lab overlay list"))
+@_JSON
+def overlay_list(as_json: bool) -> None:
+    """List all overlays, with what must be installed for them."""
+    from lab.cli.overlay import list_overlays
+
+    list_overlays(as_json=as_json)
+
+
+@overlays.command("check", epilog=_examples("lab overlay check tinc", "lab overlay check ./my-overlay --only reach"))
+@click.argument("name")
+@click.option("--only", multiple=True, metavar="TRIAL", help="Play this trial only; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where runs and page go [default: reports/overlays/NAME].")
+@_JSON
+def overlay_check(name: str, only: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+    """Play the trials that every overlay must pass on NAME: an overlay of `lab overlay list`, or a program's path.
+
+    Exit codes: 0 all passed, 1 one failed, 3 the machine was too busy for one.
+    """
+    from lab.cli.overlay import check
+
+    sys.exit(check(name, only=only, out=out, as_json=as_json))
+
+
 @lab.group()
 def experiment() -> None:
     """Answer a question with as many runs as it takes, and write what a paper needs (docs/experiments.md)."""

@@ -5,7 +5,7 @@ Owns the protocol and how a command on a host is carried out or fails. Drives ho
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -149,6 +149,16 @@ class ClosableOverlay(Protocol):
 
     async def close(self) -> None:
         """The lab ends: let it go."""
+        ...
+
+
+@runtime_checkable
+class SelfTelling(Protocol):
+    """An overlay that says what it is once it is launched."""
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """Plain facts for the history: name, version, how addresses come."""
         ...
 
 

@@ -25,6 +25,14 @@ def port_name(container: str) -> str:
     return f"vl{hashlib.blake2b(container.encode(), digest_size=5).hexdigest()}"
 
 
+def mac_of(address: str) -> str:
+    """The MAC of a container's interface: made of its address, as Docker's are, so that a restart keeps it."""
+    octets = ip_interface(address).ip.packed
+    if len(octets) > 4:
+        octets = hashlib.blake2b(octets, digest_size=4).digest()
+    return ":".join(f"{octet:02x}" for octet in (0x02, 0x42, *octets))
+
+
 class HostDriver:
     """One host's driver in Python: a subclass says how its overlay starts, ends, and is told of peers."""
 
@@ -112,7 +120,8 @@ class BridgeDriver(HostDriver):
         port = port_name(what.container)
         await self.sh(
             f"ip link delete {port} 2>/dev/null || true\n"
-            f"ip link add {port} mtu {self.mtu} type veth peer name {INSIDE} mtu {self.mtu} netns {what.pid}\n"
+            f"ip link add {port} mtu {self.mtu} type veth "
+            f"peer name {INSIDE} mtu {self.mtu} address {mac_of(what.address)} netns {what.pid}\n"
             f"ip link set {port} master {self.bridge} up\n"
             f"nsenter -t {what.pid} -n ip addr add {what.address} dev {INSIDE}\n"
             f"nsenter -t {what.pid} -n ip link set {INSIDE} up"

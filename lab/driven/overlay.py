@@ -6,8 +6,11 @@ Owns what is the same for all drivers. Knows no overlay by name, and does not as
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import Any
+
+import msgspec
 
 from lab.contracts.driver import Driver, DriverFactory, DriverFault, DriverHello, DriverPeer, DriverPlace, DriverPlug
 from lab.contracts.lab import Lab
@@ -60,6 +63,14 @@ class DrivenOverlay:
     def hello(self) -> DriverHello | None:
         """What the first driver has said of its overlay; None before the first launch."""
         return next(iter(self._hellos.values()), None)
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """See `lab.contracts.overlay.SelfTelling`."""
+        hello = self.hello
+        return (
+            {} if hello is None else {key: value for key, value in msgspec.to_builtins(hello).items() if key != "card"}
+        )
 
     # Hosts
 

@@ -6,6 +6,7 @@ from functools import partial
 from pydantic import Field
 
 from lab.contracts.fault import Bench
+from lab.contracts.overlay import SelfTelling
 from lab.contracts.plan import Action, Detail
 from lab.kinds.verbs import Planning, Verb, Where
 from lab.scenario.base import Problem, Scalar, chosen
@@ -28,7 +29,9 @@ async def _launch(body: Launch, bench: Bench) -> Detail:
                 bench.live.daemon_runs(host)
             for host in hosts:
                 await bench.upkeep.launched(host)
-    return {"hosts": list(hosts)}
+    overlay = bench.overlay
+    told = {"overlay": dict(overlay.told)} if isinstance(overlay, SelfTelling) else {}
+    return {"hosts": list(hosts), **told}
 
 
 class _Launch(Verb[Launch]):

@@ -1,0 +1,113 @@
+"""`lab overlay list`, `lab overlay check`: the overlays that there are, and whether one does what an overlay must.
+
+Owns what a person sees meanwhile, and which overlay a word means.
+"""
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+import msgspec
+
+from lab import this_machine
+from lab.cli import table
+from lab.errors import LabError
+from lab.kinds.overlays import OVERLAYS, OverlayKind
+from lab.records.store import ROOT
+from lab.trials.conformance import TRIALS
+from lab.trials.page import write_page
+from lab.trials.playing import all_outcomes, facts_of
+from lab.trials.trial import Entry, TrialOutcome
+from lab.words import count
+
+__all__ = ["check", "list_overlays"]
+
+USAGE = 2
+_MARKS = {"passed": "✓", "failed": "✗", "unknown": "?", "n/a": "–"}
+_EXEC = "exec"
+
+
+def list_overlays(*, as_json: bool) -> None:
+    """Print every overlay, with what it lacks on this machine."""
+    found = [(kind, _lacking(kind)) for kind in OVERLAYS]
+    if as_json:
+        told = [{"name": kind.name, "about": kind.about, "lacks": lacks} for kind, lacks in found]
+        click.echo(json.dumps(told))
+        return
+    table.show(
+        ("overlay", "what it is", "here"),
+        [[kind.name, kind.about, f"apt install {' '.join(lacks)}" if lacks else "yes"] for kind, lacks in found],
+        styles=["dim" if lacks else "" for _, lacks in found],
+    )
+    for broken in OVERLAYS.broken():
+        click.echo(broken, err=True)
+
+
+def check(name: str, *, only: tuple[str, ...], out: Path | None, as_json: bool) -> int:
+    """Play the trials of one overlay; returns the exit code: 0 all passed, 1 one failed, 3 one said nothing."""
+    known = [trial.name for trial in TRIALS]
+    for word in only:
+        if word not in known:
+            click.echo(f"no trial named {word!r}, expected one of: {', '.join(known)}", err=True)
+            return USAGE
+    try:
+        entry = _entry(name)
+    except LabError as error:
+        click.echo(str(error), err=True)
+        return USAGE
+    folder = out if out is not None else ROOT / "overlays" / entry.label
+    runs = folder / "runs"
+    try:
+        facts = facts_of(entry, runs)
+    except LabError as error:
+        click.echo(f"{entry.label} cannot be launched on one host: {error}", err=True)
+        return 1
+    if not as_json:
+        version = f" ({facts.version})" if facts.version else ""
+        click.echo(click.style(entry.label, bold=True) + f"{version}  addresses: {facts.addresses}")
+    chosen = [trial for trial in TRIALS if not only or trial.name in only]
+    wide = max(len(trial.name) for trial in chosen)
+
+    def done(outcome: TrialOutcome) -> None:
+        if not as_json:
+            took = f"  {outcome.took:.0f} s" if outcome.took else ""
+            click.echo(f"  {_MARKS[outcome.verdict]} {outcome.trial:{wide}}  {outcome.asks}{took}")
+            if outcome.reason:
+                click.echo(f"    {'':{wide}}  {outcome.reason}")
+
+    outcomes = all_outcomes(chosen, entry, facts, runs, done)
+    page = write_page(folder, entry, facts, outcomes)
+    failed = sum(outcome.verdict == "failed" for outcome in outcomes)
+    unknown = sum(outcome.verdict == "unknown" for outcome in outcomes)
+    if as_json:
+        told = {"overlay": msgspec.to_builtins(facts), "trials": msgspec.to_builtins(outcomes), "page": str(page)}
+        click.echo(json.dumps(told))
+    else:
+        passed = sum(outcome.verdict == "passed" for outcome in outcomes)
+        asked = len(outcomes) - sum(outcome.verdict == "n/a" for outcome in outcomes)
+        click.echo(f"{passed} of {count(asked, 'trial')} passed")
+        click.echo(f"page: {page}")
+    return 1 if failed else 3 if unknown else 0
+
+
+def _entry(name: str) -> Entry:
+    """The overlay that a word means: a kind, or the command line of a program that is one."""
+    if "/" in name or name.startswith("."):
+        words = shlex.split(name)
+        program = Path(words[0]).absolute()
+        if not program.is_file():
+            raise LabError(f"{name}: no such program; expected an overlay of `lab overlay list`, or a program's path")
+        return Entry(label=program.stem, kind=_EXEC, options={"command": shlex.join([str(program), *words[1:]])})
+    kind = OVERLAYS.get(name)
+    if name == _EXEC:
+        raise LabError("exec is a program of yours: give its path, `lab overlay check ./my-overlay`")
+    if lacks := _lacking(kind):
+        raise LabError(f"{name} needs programs that are not installed: apt install {' '.join(lacks)}")
+    return Entry(label=name, kind=name)
+
+
+def _lacking(kind: OverlayKind) -> list[str]:
+    """Packages whose programs are not on this machine."""
+    lacks = (package for program, package in kind.programs.items() if this_machine.program(program) is None)
+    return list(dict.fromkeys(lacks))

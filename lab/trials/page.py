@@ -1,0 +1,85 @@
+"""The page of an overlay's trials: a row a trial, with its verdict, its reason and a link to its run.
+
+Owns what is on it. Everything that an overlay or a run says goes through `escape` and `clean`.
+"""
+
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from lab.records.store import INDEX, replace_file
+from lab.trials.trial import Entry, OverlayFacts, TrialOutcome
+from overlay.clean import clean
+
+__all__ = ["write_page"]
+
+_STYLE = Path(__file__).parents[1] / "report" / "page.css"
+_TONES = {"passed": ("good", "✓"), "failed": ("bad", "✗"), "unknown": ("unsure", "?"), "n/a": ("muted", "–")}
+_OWN = """
+body { --tone: var(--accent); }
+td.v { white-space: nowrap; font-weight: 650; }
+td small { display: block; color: var(--ink); overflow-wrap: anywhere; }
+.good .v { color: var(--good); } .bad .v { color: var(--bad); } .unsure .v { color: var(--unsure); }
+"""
+
+
+def write_page(folder: Path, entry: Entry, facts: OverlayFacts, outcomes: Sequence[TrialOutcome]) -> Path:
+    """Write `index.html` into this folder; its path. Raises `OSError`."""
+    page = folder / INDEX
+    replace_file(page, _page(folder, entry, facts, outcomes).encode())
+    return page
+
+
+def _page(folder: Path, entry: Entry, facts: OverlayFacts, outcomes: Sequence[TrialOutcome]) -> str:
+    passed = sum(outcome.verdict == "passed" for outcome in outcomes)
+    asked = sum(outcome.verdict != "n/a" for outcome in outcomes)
+    version = f" ({_text(facts.version)})" if facts.version else ""
+    rows = "".join(_row(folder, outcome) for outcome in outcomes)
+    options = ", ".join(f"{key}: {value}" for key, value in entry.options.items())
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{_text(entry.label)}: {passed} of {asked}</title>
+<style>
+{_STYLE.read_text(encoding="utf-8")}{_OWN}</style>
+</head>
+<body>
+<main>
+<header>
+  <p class="kicker">overlay-lab</p>
+  <h1>{_text(entry.label)}{version}</h1>
+  <p class="verdict">{passed} of {asked} trials passed.</p>
+</header>
+<p>It carries {facts.carries}; addresses: {facts.addresses}{f"; options: {_text(options)}" if options else ""}.</p>
+<div class="scroll"><table>
+  <thead><tr><th>verdict</th><th>trial</th><th>question</th><th class="n">took</th></tr></thead>
+  <tbody>
+{rows}  </tbody>
+</table></div>
+</main>
+</body>
+</html>
+"""
+
+
+def _row(folder: Path, outcome: TrialOutcome) -> str:
+    tone, mark = _TONES[outcome.verdict]
+    name = _text(outcome.trial)
+    if outcome.run:
+        there = os.path.relpath(outcome.run, folder)
+        name = f'<a href="{quote(there)}/{INDEX}">{name}</a>'
+    reason = f"<small>{_text(outcome.reason)}</small>" if outcome.reason else ""
+    took = f"{outcome.took:.0f} s" if outcome.took else ""
+    return (
+        f'  <tr class="{tone}"><td class="v">{mark} {outcome.verdict}</td><td>{name}</td>'
+        f'<td>{_text(outcome.asks)}{reason}</td><td class="n">{took}</td></tr>\n'
+    )
+
+
+def _text(text: str) -> str:
+    return escape(clean(text, most=600))

@@ -1,0 +1,82 @@
+"""Plays trials on real packets, each as a run of its own, and judges them by the verdict of that run.
+
+Owns how often a run is tried again that said nothing, and what is known of an overlay before its first trial.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.api.play import play
+from lab.api.played import PlayedRun
+from lab.errors import LabError
+from lab.kinds.overlays import OVERLAYS
+from lab.trials.trial import Entry, OverlayFacts, OverlayTrial, TrialOutcome
+
+__all__ = ["facts_of", "outcome_of"]
+
+BACKEND = "netns"
+_TRIES = 2
+"""Runs of one trial at most: the machine may have been too busy for the first to say anything."""
+
+
+def facts_of(entry: Entry, out: Path) -> OverlayFacts:
+    """What trials must know of an overlay: launched on one host, it says so itself. Raises `LabError`."""
+    kind = OVERLAYS.get(entry.kind)
+    scenario = {
+        "version": 1,
+        "name": "hello",
+        "overlay": {"kind": entry.kind, "options": dict(entry.options)},
+        "underlay": {"hosts": {"host1": {}}},
+        "timeline": [{"launch": "all"}],
+    }
+    run = play(scenario, backend=BACKEND, out=out)
+    if run.verdict == "invalid":
+        raise LabError(_why(run))
+    told: dict[str, Any] = next(
+        (event.detail["overlay"] for event in run.events if event.phase == "end" and "overlay" in event.detail), {}
+    )
+    return msgspec.convert({"name": entry.label, "daemon": kind.has_daemons, **told}, OverlayFacts)
+
+
+def outcome_of(
+    trial: OverlayTrial, entry: Entry, facts: OverlayFacts, out: Path, said: Callable[[str], None] = lambda text: None
+) -> TrialOutcome:
+    """Play one trial."""
+    if why := trial.not_for(facts):
+        return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="n/a", reason=why)
+    for attempt in range(_TRIES):
+        if attempt:
+            said("again")
+        try:
+            run = play(trial.scenario(entry, facts), backend=BACKEND, out=out)
+        except LabError as error:
+            return TrialOutcome(trial=trial.name, asks=trial.asks, verdict="failed", reason=str(error))
+        if run.verdict != "unknown":
+            break
+    verdicts = {"valid": "passed", "invalid": "failed"}
+    return TrialOutcome(
+        trial=trial.name,
+        asks=trial.asks,
+        verdict=verdicts.get(run.verdict, "unknown"),  # type: ignore[arg-type]
+        reason="" if run.verdict == "valid" else _why(run),
+        run=str(run.folder),
+        took=run.duration / 1e9,
+    )
+
+
+def all_outcomes(
+    trials: Sequence[OverlayTrial], entry: Entry, facts: OverlayFacts, out: Path, done: Callable[[TrialOutcome], None]
+) -> list[TrialOutcome]:
+    """Play them one after the other; `done` is told of each."""
+    found = []
+    for trial in trials:
+        found.append(outcome_of(trial, entry, facts, out))
+        done(found[-1])
+    return found
+
+
+def _why(run: PlayedRun) -> str:
+    return run.reason.partition("\n")[0]
