@@ -38,7 +38,7 @@ class BoundedHistory(Writer):
         """The offset from which on everything stays the next time."""
         self._cut_at = 0
         """The time of it."""
-        self._before, self._behind = _Kept(), _Kept()
+        self._before, self._behind = _LinePlaces(), _LinePlaces()
         """What stays of the lines before the cut, and what will of those behind it."""
 
     def write(self, record: AnyRecord) -> None:
@@ -67,16 +67,16 @@ class BoundedHistory(Writer):
         except OSError:  # no room for both: it grows on, and this is tried again after another half
             with contextlib.suppress(OSError):
                 partial.unlink()
-            self._before, self._behind = self._before.followed_by(self._behind, 0), _Kept()
+            self._before, self._behind = self._before.followed_by(self._behind, 0), _LinePlaces()
             return
         self._file.close()
         self._file = new
         self._head, self._size = places.end, new.tell()
-        self._before, self._behind = places.followed_by(self._behind, places.end - cut), _Kept()
+        self._before, self._behind = places.followed_by(self._behind, places.end - cut), _LinePlaces()
 
-    def _written(self, partial: Path, old: IO[bytes], cut: int) -> tuple[IO[bytes], "_Kept"]:
+    def _written(self, partial: Path, old: IO[bytes], cut: int) -> tuple[IO[bytes], "_LinePlaces"]:
         assert self._meta is not None
-        places = _Kept()
+        places = _LinePlaces()
         new = partial.open("wb")
         try:
             with contextlib.suppress(OSError):  # who holds the lock writes this run, see `open_history`
@@ -97,7 +97,7 @@ class BoundedHistory(Writer):
         return new, places
 
 
-class _Kept:
+class _LinePlaces:
     """Lines that stay: all that say what was done, and the last belief of each host."""
 
     def __init__(self) -> None:
@@ -124,9 +124,9 @@ class _Kept:
         """As they follow each other; with the host, if it is a belief."""
         return sorted([*((line, "") for line in self.steps), *((line, host) for host, line in self.views.items())])
 
-    def followed_by(self, later: "_Kept", moved: int) -> "_Kept":
+    def followed_by(self, later: "_LinePlaces", moved: int) -> "_LinePlaces":
         """Both, of which the later ones stand `moved` bytes further on by now."""
-        found = _Kept()
+        found = _LinePlaces()
         found.steps = self.steps + [(place + moved, length) for place, length in later.steps]
         found.views = self.views | {host: (place + moved, length) for host, (place, length) in later.views.items()}
         return found
