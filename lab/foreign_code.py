@@ -17,13 +17,14 @@ __all__ = ["NAME", "allow", "allowed", "import_allowed", "is_code", "words"]
 
 _VARIABLE = "LAB_PROTOCOLS_ALLOWED"
 """In the environment: what is allowed, as absolute paths or modules, one a line."""
-NAME = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
+NAME = _NAME.pattern
 """`module:Class`."""
 
 
 def is_code(name: str) -> bool:
     """Whether a name means a class of a module."""
-    return re.fullmatch(NAME, name) is not None
+    return _NAME.fullmatch(name) is not None
 
 
 def allow(what: str) -> None:

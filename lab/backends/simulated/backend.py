@@ -142,11 +142,10 @@ class SimBackend:
     name = "sim"
     virtual = True
 
-    def __init__(self) -> None:
-        self.traced = False
-        """The next run is traced (`lab.records.trace`)."""
-        self.tracer: Tracer | None = None
-        """Of the last run that was."""
+    traced = False
+    """The next run is traced (`lab.records.trace`)."""
+    tracer: Tracer | None = None
+    """Of the last run that was."""
 
     def traces(self) -> Mapping[str, Sequence[Sequence[Any]]]:
         """See `lab.contracts.lab.Traceable`."""

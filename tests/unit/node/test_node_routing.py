@@ -39,7 +39,7 @@ def test_nothing_internal_leaves_and_every_input_has_a_place():
     assert {type(e) for e in node.handle(DnsQuery(1, bytes(2) + b"\x01" + bytes(9)), 0)} >= {DnsAnswer}
     internal = {"Broadcast", "Unicast", "Notify"}
     routed = {kind.__name__ for kind in node._handlers}
-    assert routed == {kind.__name__ for kind in Input.__subclasses__()}
+    assert routed == {kind.__name__ for kind in Input.__subclasses__() if kind.__module__ == Input.__module__}
     assert not internal & {kind.__name__ for kind in map(type, effects)}
     with pytest.raises(TypeError):
         node.handle(Effect(), 0)
