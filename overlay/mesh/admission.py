@@ -1,4 +1,4 @@
-"""Who gets a connection where they are limited. Decides; making and ending them is the connections' business."""
+"""Decides which peers get a connection when connections are limited. Does not make or end them; `Connections` does."""
 
 from typing import Final
 
@@ -12,11 +12,11 @@ from overlay.mesh.topology import Topology
 from overlay.wire.envelopes import Goodbye, Reason
 
 ELSEWHERE: Final = 3
-"""Addresses named to a peer for which there is no room."""
+"""Number of addresses named to a peer that is refused because the limit is reached."""
 
 
 class Admission:
-    """The places of one peer. A quarter of them is kept for peers that nobody here has reached yet."""
+    """The connection slots of one peer. A quarter of them is reserved for peers that are not reachable yet."""
 
     def __init__(
         self,
@@ -35,17 +35,17 @@ class Admission:
         self._rng = rng
 
     def room(self, peer: PeerName = "") -> int:
-        """How many more connections may be made, to a peer such as `peer` ("": one that is reachable already)."""
+        """How many more connections may be made to `peer` ("": to a peer that is already reachable)."""
         limit = self._config.conn_limit
         if not peer or peer in self._routes.tree:
             limit = max(1, limit * 3 // 4)
         return limit - sum(other.peer not in ("", peer) for other in self._connections.all.values())
 
     def admit(self, connection: Connection, now: int) -> tuple[Goodbye | None, list[Effect]]:
-        """What to tell the peer of `connection` if there is no room for it; None: it may come in.
+        """Return the `Goodbye` for the peer of `connection` if there is no room for it; None: it is admitted.
 
-        A stranger that finds all places taken is sent on to peers that have some left; if there are none, it gets
-        the place of a neighbour that is reachable without it: that the mesh is whole counts for more than speed.
+        When all slots are taken, a stranger is referred to peers with free slots. If there are none, it replaces a
+        neighbour that stays reachable without its link, because a connected mesh matters more than speed.
         """
         target = self._dialler.targets.get(connection.dialled) if connection.dialled is not None else None
         if (target is not None and target.explicit) or self.room(connection.peer) > 0:
@@ -63,6 +63,6 @@ class Admission:
         return full, []
 
     def _some(self, peers: list[PeerName]) -> list[Address]:
-        """Where a few of these are found."""
+        """The addresses of a few of these peers, chosen at random."""
         chosen = self._rng.sample(peers, min(ELSEWHERE, len(peers)))
         return [address for peer in chosen for address in self._topology.addresses(peer)[:1]]

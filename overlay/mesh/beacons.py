@@ -1,6 +1,7 @@
-"""Datagrams that call peers which are lost, so that the first one to pass ends a cut. Knows no back-off and no TCP.
+"""Datagrams that call lost peers, so that the first one to get through ends a partition. Knows no back-off and no TCP.
 
-Each address called gets one beacon an interval (with jitter), more rarely when they are many or have been lost long.
+Each called address gets one beacon per interval, with jitter. The interval grows when there are many addresses or when
+a peer has been lost for a long time.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ MAX_CALLED: Final = 1024
 
 
 class Beacons:
-    """The peer to call."""
+    """The addresses that one peer calls."""
 
     def __init__(self, interval: int, rng: Random, tuning: Tuning = STANDARD) -> None:
         self._tuning = tuning
@@ -27,19 +28,19 @@ class Beacons:
         self.timers: Timers[Address] = Timers()
 
     def call(self, address: Address, peer: PeerName, now: int) -> None:
-        """`peer` ("": any peer there) is lost, last seen at `address`: call it until `hush`."""
+        """Call `address` until `hush`, because `peer` ("": any peer) is lost and was last seen there."""
         if address in self._called or len(self._called) >= MAX_CALLED:
             return
         self._called[address] = (peer, now)
         self._schedule(address, now)
 
     def hush(self, address: Address) -> None:
-        """Call there no more."""
+        """Stop calling this address."""
         self._called.pop(address, None)
         self.timers.cancel(address)
 
     def hush_peer(self, peer: PeerName) -> None:
-        """Call `peer` no more."""
+        """Stop calling `peer`."""
         for address in [address for address, (name, _) in self._called.items() if name == peer]:
             self.hush(address)
 
@@ -49,11 +50,11 @@ class Beacons:
 
     @property
     def called(self) -> tuple[Address, ...]:
-        """The addresses being called, sorted."""
+        """The called addresses, sorted."""
         return tuple(sorted(self._called))
 
     def wake(self, message: Callable[[PeerName], Beacon], now: int) -> list[Effect]:
-        """The beacons that are due; `message` makes one for a peer ("": any peer there)."""
+        """The beacons that are due. `message` makes the beacon for a peer ("": any peer at that address)."""
         effects: list[Effect] = []
         while (address := self.timers.pop(now)) is not None:
             peer, since = self._called[address]

@@ -1,10 +1,10 @@
-"""The control connections of one peer: handshake, which of two duplicates stays, who is refused. Knows no gossip.
+"""The control connections of one peer: the handshake, the choice between duplicates, refusals. Knows no gossip.
 
 Each side sends `Hello` at once, proves that it knows the password if there is one (`proof`), and sends `Accept` when it
-takes the other's; a connection is established on the side that has received both. Before the proof a name is but a
-claim, and changes nothing. When two connections between the same two peers meet, the *arbiter*, the peer with the
-lower name, alone decides: it keeps the one it had, unless that is silent or belongs to an earlier incarnation, and
-refuses the other. One decision in one place cannot flap.
+accepts the other side's. A connection is established on the side that has received both. Before the proof a name is
+only a claim and changes nothing. When there are two connections between the same two peers, the *arbiter* (the peer
+with the lower name) alone decides: it keeps the older one, unless that one is silent or belongs to an earlier
+incarnation, and refuses the other. The choice cannot flap because only one side makes it.
 """
 
 from collections.abc import Callable
@@ -24,32 +24,31 @@ from overlay.timers import Timers
 from overlay.tuning import STANDARD, Tuning
 from overlay.wire.envelopes import Accept, Beat, Goodbye, Hello, Namesake, Reason
 
-"""The same where there is a password: diallers wait for their turn."""
 MAX_HANDSHAKES: Final = 512
-"""Incoming handshakes under way at the same time. One more takes the place of the oldest of the source that has most,
-so that strangers cost little and a flood of one keeps nobody out."""
+"""Limit of incoming handshakes at the same time. One more replaces the oldest handshake of the source with the most, so
+strangers cost little and a flood from one source does not lock others out."""
 
 NO_PASSWORD: Final = "the other side has no password, this one has"
 
 OURSELF: Final = "cannot connect to ourself"
-"""One list of peers for all hosts names each host, too."""
+"""This happens when all hosts get the same list of peers, which contains the host itself."""
 
 
 class ConnectionState(Enum):
-    """How far a connection is."""
+    """The state of a connection."""
 
     GREETING = "greeting"
     """`Hello` sent, none received."""
     PROVING = "proving"
-    """The other side's `Hello` has come; whether it knows the password is not known yet."""
+    """The other side's `Hello` has arrived; its proof of the password has not."""
     ACCEPTING = "accepting"
-    """The other side's `Hello` taken and `Accept` sent; its `Accept` is awaited."""
+    """The other side's `Hello` is accepted and `Accept` is sent; the other side's `Accept` is awaited."""
     ESTABLISHED = "established"
     CLOSED = "closed"
 
 
 class ConnectionEvent(Enum):
-    """What moves a connection on."""
+    """The events that change a connection's state."""
 
     HELLO = "hello"
     PROVED = "proved"
@@ -70,7 +69,7 @@ TRANSITIONS: Final = {
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One control connection. `peer` is "" until the other side has proved itself, as `control` is its address."""
+    """One control connection. `peer` is "" until the other side has proved its identity; `control` is its address."""
 
     conn: int
     local: Address
@@ -82,59 +81,59 @@ class Connection:
     nickname: str = ""
     uid: int = 0
     id: int = 0
-    """Equal on both sides: the XOR of their nonces. Beats bear it."""
+    """Equal on both sides: the XOR of their nonces. Heartbeats carry it."""
     control: Address = field(init=False)
     udp_address: Address = field(init=False)
-    """Where beats go: the source of the last one that came, which a translating router may have changed."""
+    """Where heartbeats are sent: the source of the last one received, which a NAT router may have changed."""
     beats_from: str = ""
-    """The host that beats come from; empty before the first. It may be another one than TCP's from the beginning."""
+    """The host that heartbeats come from; empty before the first. It may differ from TCP's from the beginning."""
     moved: bool = False
-    """Beats come from another host than before: TCP has probably no way there any more."""
+    """Heartbeats come from a different host than before, so TCP probably has no route to the peer any more."""
     opened_at: int = 0
     heard_at: int = 0
     heard_udp_at: int = 0
     heard_us: bool = True
-    """The other side says that our datagrams arrive."""
+    """The other side reports that our datagrams arrive."""
     heard_us_at: int = 0
-    """When it last said so."""
+    """When it last reported that."""
     interval: int = 0
-    """The other side's beat interval."""
+    """The other side's heartbeat interval."""
     beat: Beat | None = None
-    """What was sent last, before it was authenticated."""
+    """The last heartbeat sent, without its MAC."""
     beat_at: int = 0
-    """When the next one is due."""
+    """When the next heartbeat is due."""
     hello: Hello | None = None
-    """What the other side claims to be."""
+    """The identity that the other side claims."""
     own_hello: Hello = field(init=False)
     binding: bytes = b""
     beat_keys: RootKeys | None = None
-    """What beats are authenticated with; None without a password."""
+    """The keys that authenticate heartbeats; None without a password."""
     beats_sent: int = 0
     beats_heard: int = 0
     data_keys: RootKeys | None = None
-    """Roots of the data path's keys; None: it is in clear."""
+    """Root keys of the data path; None: the data path is not encrypted."""
     claimed_at: int | None = None
-    """When an earlier incarnation of its peer first came next to it."""
+    """When another incarnation of the same peer first tried to connect while this connection existed."""
     clock: tuple[int, int] | None = None
-    """How far the other side's wall clock was ahead of ours when it was last asked, and by how much that may be
-    wrong; nanoseconds."""
+    """The offset of the other side's wall clock from ours at the last request, and the error bound of the offset;
+    nanoseconds."""
     clock_asked: tuple[int, int] | None = None
-    """When it was asked, by the monotonic and by the wall clock; None: no answer is awaited."""
+    """When the other side's clock was requested, by our monotonic and wall clocks; None: no reply is awaited."""
     clock_told_at: int = 0
-    """When ours was last told."""
+    """When we last sent our clock."""
     tunnel: SecurePeer | None = None
-    """The other side's WireGuard, where both have it and traffic is not in clear."""
+    """The other side's WireGuard peer, if both sides have WireGuard and traffic is encrypted."""
 
     def __post_init__(self) -> None:
         self.control = self.udp_address = self.dialled or self.remote
 
     @property
     def outbound(self) -> bool:
-        """Whether this peer has dialled it."""
+        """Whether this peer dialled the connection."""
         return self.dialled is not None
 
     def advance(self, event: ConnectionEvent) -> None:
-        """Follow the table; `RemoteError` for a message that has no place now."""
+        """Apply `event` by the table. Raises `RemoteError` for a message that is not allowed in this state."""
         after = TRANSITIONS.get((self.state, event))
         if after is None:
             raise RemoteError(f"{event.value} on a connection that is {self.state.value}")
@@ -143,7 +142,7 @@ class Connection:
 
 @dataclass(slots=True, eq=False)
 class Ending:
-    """How a connection ended. `reason` is the other side's or our own `Reason`; None: it just broke."""
+    """How a connection ended. `reason` is the `Reason` from either side; None: the connection broke without one."""
 
     reason: int | None
     text: str
@@ -152,27 +151,27 @@ class Ending:
 
 
 class Listener(Protocol):
-    """Who is told about connections (the mesh)."""
+    """The interface through which the mesh hears about connections."""
 
     def identified(self, connection: Connection) -> None:
-        """The other side of `connection` is known now."""
+        """The peer on the other side of `connection` is now known."""
         ...
 
     def connection_up(self, connection: Connection, now: int) -> list[Effect]:
-        """`connection` is established, and the only one to its peer."""
+        """`connection` is established, and is the only one to its peer."""
         ...
 
     def connection_down(self, connection: Connection, was: ConnectionState, ending: Ending, now: int) -> list[Effect]:
-        """`connection` is gone, from state `was`."""
+        """`connection` has ended; its last state was `was`."""
         ...
 
     def admit(self, connection: Connection, now: int) -> tuple[Goodbye | None, list[Effect]]:
-        """What to tell the peer of `connection` if there is no room for it; None: it may come in."""
+        """Return the `Goodbye` for the peer of `connection` if there is no room for it; None: it is admitted."""
         ...
 
 
 class Connections:
-    """All connections, by the driver's number; `established` holds those that carry traffic, by peer."""
+    """All connections, by the driver's number. `established` holds the ones that carry traffic, by peer."""
 
     def __init__(
         self, hello: Callable[[int, str], Hello], rng: Random, beat_interval: int, listener: Listener, own: PeerName,
@@ -185,22 +184,22 @@ class Connections:
         self._listener = listener
         self._own = own
         self._tunnel_key = tunnel_key
-        """Of this side's WireGuard; told only behind the proof, in a sealed frame."""
+        """Public key of this side's WireGuard; sent only after the proof, in a sealed frame."""
         self.timers: Timers[int] = Timers()
         self._handshakes = Shares(MAX_HANDSHAKES, MAX_HANDSHAKES)
         self.proofs: Proofs | None = None
-        """There is a password: how it is proved."""
+        """Proves the password; None without a password."""
         self.all: dict[int, Connection] = {}
         self.established: dict[PeerName, Connection] = {}
         self.generation = 0
         """Counts changes of `established`."""
         self.terminations = 0
-        """Established connections that have ended."""
+        """Number of established connections that have ended."""
 
     def opened(
         self, conn: int, local: Address, remote: Address, dialled: Address | None, now: int, binding: bytes = b""
     ) -> list[Effect]:
-        """A TCP connection stands: greet."""
+        """A TCP connection is open: send `Hello`."""
         assert conn not in self.all, f"connection {conn} was opened twice"
         effects: list[Effect] = []
         if dialled is None:
@@ -217,7 +216,7 @@ class Connections:
         return [*effects, SendTcp(conn, connection.own_hello)]
 
     def greeted(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
-        """The other side's `Hello`: have it prove itself if there is a password, else take it at its word."""
+        """Handle the other side's `Hello`: request a proof if there is a password, otherwise trust the `Hello`."""
         connection.advance(ConnectionEvent.HELLO)
         connection.hello = hello
         if hello.secured != (self.proofs is not None):
@@ -227,7 +226,7 @@ class Connections:
             return self._identified(connection, hello, now)
         rival = self._rival(hello.name, connection)
         if rival is not None and self._own < hello.name and hello.uid == rival.uid and not self.silent(rival, now):
-            # Refused here, or after a costly proof: to a stranger that only claims the name it makes no difference.
+            # Whether refused here or after a costly proof makes no difference to a stranger that only claims the name.
             return self.end(connection, Reason.DUPLICATE, f"connected already at {rival.control}", now)
         dials, source = connection.outbound, connection.remote.host
         return self.proofs.begin(connection.conn, dials, connection.own_hello, hello, source, connection.binding)
@@ -246,13 +245,13 @@ class Connections:
         return self.end(self.all[conn], reason, text, now)
 
     def prove(self, connection: Connection, message: Proving, now: int) -> list[Effect]:
-        """A message of the proof. Raises `RemoteError`."""
+        """Handle a message of the proof. Raises `RemoteError`."""
         if self.proofs is None or connection.state is not ConnectionState.PROVING:
             raise RemoteError(f"{type(message).__name__} on a connection that is {connection.state.value}")
         return self.proofs.receive(connection.conn, message, now)
 
     def _identified(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
-        """Take the connection, or refuse it, or end an older one for it."""
+        """Accept the connection, refuse it, or end an older one in favour of it."""
         connection.advance(ConnectionEvent.PROVED)
         connection.peer = hello.name
         connection.nickname = hello.nickname
@@ -283,7 +282,7 @@ class Connections:
         return [*effects, SendTcp(connection.conn, Accept(hello.nonce, self._tunnel_key, WIREGUARD_PORT))]
 
     def accepted(self, connection: Connection, accept: Accept, now: int) -> list[Effect]:
-        """The other side has taken the connection."""
+        """The other side has accepted the connection."""
         if accept.nonce != connection.nonce:
             raise RemoteError("accept repeats another nonce than this connection's")
         connection.advance(ConnectionEvent.ACCEPT)
@@ -293,14 +292,14 @@ class Connections:
         effects: list[Effect] = []
         before = self.established.get(connection.peer)
         if before is not None:
-            # The arbiter has decided for the new one; its word on the old one is under way, or lost in a cut.
+            # The arbiter has chosen the new one. Its message about the old one is in flight, or lost in a partition.
             effects += self.end(before, Reason.DUPLICATE, "replaced by a newer connection", now)
         self.established[connection.peer] = connection
         self.generation += 1
         return effects + self._listener.connection_up(connection, now)
 
     def _tunnel(self, connection: Connection, accept: Accept) -> SecurePeer | None:
-        """Where the other side's WireGuard is, if this connection's traffic may go through it."""
+        """The other side's WireGuard peer, if this connection's traffic may go through it."""
         host = connection.remote.host
         told = len(accept.tunnel_key) == KEY_SIZE and accept.tunnel_port
         if connection.data_keys is None or not self._tunnel_key or not told or "%" in host:
@@ -308,30 +307,30 @@ class Connections:
         return SecurePeer(tunnel_address(connection.peer), accept.tunnel_key, Address(host, accept.tunnel_port))
 
     def end(self, connection: Connection, reason: Reason, text: str, now: int, say: bool = True) -> list[Effect]:
-        """End a connection from this side, with a `Goodbye` if there is any hope that it arrives."""
+        """End a connection from this side; send a `Goodbye` if it may still arrive."""
         effects: list[Effect] = [SendTcp(connection.conn, Goodbye(reason, text))] if say else []
         return effects + self._close(connection, Ending(reason, text, local=True), now)
 
     def broken(self, connection: Connection, text: str, now: int) -> list[Effect]:
-        """End a connection on which the other side is not heard any more."""
+        """End a connection whose other side has fallen silent."""
         return self._close(connection, Ending(None, text, local=True), now)
 
     def dismissed(self, connection: Connection, goodbye: Goodbye, now: int) -> list[Effect]:
-        """The other side has said why it ends the connection."""
+        """The other side has sent its reason for ending the connection."""
         return self._close(connection, Ending(goodbye.reason, goodbye.text, False, goodbye.elsewhere), now)
 
     def closed(self, conn: int, reason: str, now: int) -> list[Effect]:
-        """The driver says that a connection is gone."""
+        """The driver reports that a connection has closed."""
         connection = self.all.get(conn)
         return [] if connection is None else self._drop(connection, Ending(None, reason, local=False), now)
 
     def silent(self, connection: Connection, now: int) -> bool:
-        """Whether so little was heard on it that a newer connection, or a beacon, is to be believed instead; or its
-        other side has moved to another address."""
+        """Whether a newer connection or a beacon is to be trusted over this connection, because it has been silent for
+        more than one interval or the other side has moved to another address."""
         return connection.moved or now - connection.heard_at > connection.interval
 
     def between(self, peer: PeerName, address: Address | None = None) -> list[Connection]:
-        """All connections with `peer`, and those to `address` on which nobody has greeted yet."""
+        """All connections with `peer`, and those dialled to `address` on which no `Hello` has arrived yet."""
         return [
             connection
             for connection in self.all.values()
@@ -340,7 +339,7 @@ class Connections:
         ]
 
     def wake(self, now: int) -> list[Effect]:
-        """End the handshakes that take too long."""
+        """End the handshakes that have timed out."""
         effects: list[Effect] = []
         while (conn := self.timers.pop(now)) is not None:
             effects += self.broken(self.all[conn], f"no handshake within {self._timeout // SECOND} s", now)
@@ -351,7 +350,7 @@ class Connections:
         return self._tuning.handshake_timeout if self.proofs is None else self._tuning.proof_timeout
 
     def _outranks(self, hello: Hello, rival: Connection, now: int) -> bool:
-        """Whether the arbiter keeps a new connection rather than `rival`."""
+        """Whether the arbiter prefers the new connection over `rival`."""
         return self.silent(rival, now) or hello.uid > rival.uid
 
     def _rival(self, peer: PeerName, connection: Connection) -> Connection | None:
@@ -360,8 +359,8 @@ class Connections:
         return others[0] if others else None
 
     def _introduce(self, connection: Connection, rival: Connection, now: int) -> list[Effect]:
-        """Tell two live peers of one name of each other. An earlier incarnation that comes is one, unless the later
-        one was heard for the last time before that: then it is the same peer with a clock set back."""
+        """Tell two live peers with the same name about each other. If `rival` has been heard since its competitor first
+        appeared, both are alive; otherwise it is the same peer, restarted with its clock set back."""
         first, rival.claimed_at = rival.claimed_at, rival.claimed_at or now
         if connection.uid == rival.uid or first is None or rival.heard_at <= first:
             return []
@@ -373,7 +372,7 @@ class Connections:
     def _refuse_namesake(self, connection: Connection, hello: Hello, now: int) -> list[Effect]:
         mirror = [other for other in self.all.values() if other.nonce == hello.nonce and other is not connection]
         if mirror:
-            # Both ends are ours, and end together: what the second one hears of the first is no namesake.
+            # Both ends belong to this peer. End both at once, so that the second is not taken for a namesake.
             return [effect for one in (*mirror, connection) for effect in self.end(one, Reason.SELF, OURSELF, now)]
         text = f"name {self._own} is borne by two processes ({hello.nickname!r} is the other)"
         return [Log("error", text), *self.end(connection, Reason.NAME_COLLISION, text, now)]

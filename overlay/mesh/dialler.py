@@ -1,10 +1,9 @@
-"""Which addresses to dial, and when: targets, their back-off, and discovery. Knows no handshake and sends no messages.
+"""Decides which addresses to dial and when: targets, back-off and discovery. Knows no handshake and sends no messages.
 
-A target is an address. *Explicit* ones come from the configuration and from `Connect` and are dialled for ever (which
-of them a new life of the daemon starts with, `overlay.mesh.launches` decides);
-*discovered* ones stand for a peer heard of through gossip, or met in an earlier life (`overlay.mesh.memory`), and live
-until there is a connection with it, or until it is forgotten. A target rests while its peer is connected by whatever
-connection.
+A target is an address. *Explicit* targets come from the configuration and from `Connect` and are dialled for ever
+(`overlay.mesh.launches` decides which of them a restarted daemon keeps). *Discovered* targets are peers known from
+gossip or from an earlier run (`overlay.mesh.memory`); they exist until the peer is connected or forgotten. A target is
+not dialled while its peer is connected through any connection.
 """
 
 from collections.abc import Iterable
@@ -22,24 +21,24 @@ from overlay.timers import Timers
 from overlay.tuning import STANDARD, Tuning
 
 MAX_DISCOVERY_DIALS: Final = 32
-"""Dials to discovered targets under way at the same time."""
+"""Limit of simultaneous dials to discovered targets."""
 MAX_TARGETS: Final = 1024
-"""Beyond so many targets a beacon from somewhere else makes no further one: its source is easily forged."""
+"""At this number of targets a beacon from an unknown address adds no target, because its source is easily forged."""
 STORED_KEY: Final = "targets"
 
 
 class TargetState(Enum):
-    """What is done about a target."""
+    """The state of a target."""
 
     WAITING = "waiting"
     DIALLING = "dialling"
     CONNECTED = "connected"
     REFUSED = "refused"
-    """It turned out to be this peer itself, or a namesake: never dialled again."""
+    """The address is this peer itself or a namesake: it is never dialled again."""
 
 
 class TargetEvent(Enum):
-    """What moves a target on."""
+    """The events that change a target's state."""
 
     DIAL = "dial"
     OPEN = "open"
@@ -49,13 +48,13 @@ class TargetEvent(Enum):
 
 TRANSITIONS: Final = {
     (TargetState.WAITING, TargetEvent.DIAL): TargetState.DIALLING,
-    # A fresh dial overtakes one that hangs (its first packet was lost in a cut and waits for retransmission).
+    # A new dial overtakes one that hangs (its first packet was lost in a partition and waits for retransmission).
     (TargetState.DIALLING, TargetEvent.DIAL): TargetState.DIALLING,
     (TargetState.DIALLING, TargetEvent.OPEN): TargetState.CONNECTED,
     (TargetState.DIALLING, TargetEvent.FAIL): TargetState.WAITING,
     (TargetState.CONNECTED, TargetEvent.FAIL): TargetState.WAITING,
     (TargetState.CONNECTED, TargetEvent.REFUSE): TargetState.REFUSED,
-    # The overtaken dial has opened or failed after all.
+    # The overtaken dial has succeeded or failed in the end.
     (TargetState.CONNECTED, TargetEvent.OPEN): TargetState.CONNECTED,
     (TargetState.WAITING, TargetEvent.OPEN): TargetState.CONNECTED,
     (TargetState.REFUSED, TargetEvent.OPEN): TargetState.REFUSED,
@@ -69,23 +68,23 @@ class Target:
     address: Address
     explicit: bool
     peer: PeerName
-    """Who answered there last, or is expected to; "" if nobody knows."""
+    """The peer that last answered there, or is expected to; "" if unknown."""
     backoff: int
     dialled_at: int
     state: TargetState = TargetState.WAITING
     attempts: int = 0
     dials: int = 0
-    """Under way; more than one if a dial overtook another."""
+    """Dials in progress; more than one if a dial overtook another."""
     conns: int = 0
     reason: str = ""
 
     def advance(self, event: TargetEvent) -> None:
-        """Follow the table; KeyError for what cannot happen."""
+        """Apply `event` by the table. Raises KeyError for an impossible transition."""
         self.state = TRANSITIONS[self.state, event]
 
 
 class Dialler:
-    """Keeps the targets of one peer."""
+    """The targets of one peer."""
 
     def __init__(
         self, own: PeerName, explicit: Iterable[Address], stored: bytes | None, rng: Random,
@@ -97,9 +96,9 @@ class Dialler:
         self.timers: Timers[Address] = Timers()
         self.targets: dict[Address, Target] = {}
         self.connected: dict[PeerName, int] = {}
-        """How many connections, established or being greeted, there are with each peer."""
+        """Number of connections with each peer, established or in their handshake."""
         self._kept: dict[Address, None]
-        """The explicit ones, which outlive this process; what is stored holds those of the configuration, too."""
+        """The explicit targets that outlive this process; the stored ones also include those of the configuration."""
         told = explicit if stored is None else decode(STORED_KEY, stored, tuple[Address, ...])
         self._kept = dict.fromkeys(told)
         for address in self._kept:
@@ -108,7 +107,7 @@ class Dialler:
     # --- commands -------------------------------------------------------------------------------------------------
 
     def connect(self, addresses: tuple[Address, ...], replace: bool, now: int) -> list[Effect]:
-        """Dial these at once and for ever; with `replace`, instead of all earlier explicit ones."""
+        """Dial these addresses now and for ever; with `replace`, instead of all earlier explicit ones."""
         if replace:
             for old in [target for target in self.targets.values() if target.explicit]:
                 self._remove(old.address)
@@ -126,7 +125,7 @@ class Dialler:
         return [self._persist()]
 
     def forget(self, addresses: tuple[Address, ...]) -> list[Effect]:
-        """Dial these no more."""
+        """Stop dialling these addresses."""
         for address in addresses:
             self._kept.pop(address, None)
             self._remove(address)
@@ -135,7 +134,7 @@ class Dialler:
     # --- what becomes of dials --------------------------------------------------------------------------------------
 
     def opened(self, address: Address) -> None:
-        """A dial has led to a TCP connection."""
+        """A dial has opened a TCP connection."""
         target = self.targets.get(address)
         if target is not None:
             target.dials = max(0, target.dials - 1)
@@ -144,7 +143,7 @@ class Dialler:
             self.timers.cancel(address)
 
     def failed(self, address: Address, reason: str, now: int) -> None:
-        """A dial has not."""
+        """A dial has failed."""
         target = self.targets.get(address)
         if target is None:
             return
@@ -158,13 +157,13 @@ class Dialler:
                 self._remove(address)
 
     def greeted(self, peer: PeerName, dialled: Address | None) -> None:
-        """A connection turned out to be with `peer`."""
+        """A connection is identified as one with `peer`."""
         self.connected[peer] = self.connected.get(peer, 0) + 1
         if dialled is not None and dialled in self.targets:
             self.targets[dialled].peer = peer
 
     def ended(self, peer: PeerName, dialled: Address | None, reason: str, lived: int, now: int) -> None:
-        """A connection is gone (`peer` "": it was never greeted). `lived`: for how long it was established."""
+        """A connection has ended (`peer` "": before it was identified). `lived`: how long it was established."""
         if peer:
             self.connected[peer] -= 1
             if not self.connected[peer]:
@@ -189,7 +188,7 @@ class Dialler:
                 self._retry(other, now)
 
     def refused(self, address: Address, reason: str) -> None:
-        """What answers there is this peer itself or a namesake."""
+        """The address belongs to this peer itself or to a namesake."""
         target = self.targets.get(address)
         if target is None:
             return
@@ -202,17 +201,17 @@ class Dialler:
 
     @property
     def explicit(self) -> tuple[Address, ...]:
-        """The addresses that are dialled for ever: of the configuration, of `connect`, and of earlier lives."""
+        """The addresses that are dialled for ever: from the configuration, from `connect`, and from earlier runs."""
         return tuple(target.address for target in self.targets.values() if target.explicit)
 
     # --- who else to dial -------------------------------------------------------------------------------------------
 
     def aimed(self) -> dict[PeerName, None]:
-        """The peers for which there is a target."""
+        """The peers that have a target."""
         return dict.fromkeys(target.peer for target in self.targets.values() if target.peer)
 
     def discover(self, peer: PeerName, address: Address, now: int) -> None:
-        """A peer without target or connection is said to be at `address`. The lower name of two dials first."""
+        """Add a target for a peer without target or connection. Of two peers the lower name dials first."""
         if address in self.targets:
             return
         delay = self._rng.randrange(self._tuning.dial_spread) + (
@@ -221,7 +220,7 @@ class Dialler:
         self._add(address, explicit=False, peer=peer, due=now + delay)
 
     def urge(self, address: Address, peer: PeerName, now: int, delay: int = 0) -> list[Effect]:
-        """`peer` has shown at `address` that it can be reached: dial with fresh back-off, at once or after `delay`."""
+        """`peer` is reachable at `address`: reset the back-off and dial, at once or after `delay`."""
         if address not in self.targets and len(self.targets) >= MAX_TARGETS:
             return []
         target = self.targets.get(address) or self._add(address, explicit=False, peer=peer, due=now + delay)
@@ -235,12 +234,12 @@ class Dialler:
         return self._dial(target, now) if now - target.dialled_at >= self._tuning.dial_urge_pause else []
 
     def refer(self, address: Address, now: int) -> None:
-        """A peer that had no room says that somebody at `address` may have some: dial once."""
+        """A peer without room has named `address` as one that may have some: dial it once."""
         if address not in self.targets:
             self._add(address, explicit=False, peer="", due=now)
 
     def move(self, target: Target, address: Address) -> None:
-        """Try a discovered target's peer at another address next time, with the same back-off."""
+        """Use another address for a discovered target's peer at the next dial, with the same back-off."""
         due = self.timers.due(target.address)
         if due is not None and address not in self.targets:
             self._remove(target.address)
@@ -248,24 +247,24 @@ class Dialler:
             moved.backoff, moved.attempts, moved.reason = target.backoff, target.attempts, target.reason
 
     def drop(self, peer: PeerName) -> None:
-        """Nothing is to be discovered of `peer` any more."""
+        """Remove the discovered targets of `peer`."""
         for target in [target for target in self.targets.values() if target.peer == peer and not target.explicit]:
             self._remove(target.address)
 
     def explicit_at(self, address: Address, peer: PeerName) -> bool:
-        """Whether an explicit target has this address, or was answered by this peer."""
+        """Whether an explicit target has this address, or this peer answered at it."""
         return any(
             target.explicit and (target.address == address or target.peer == peer) for target in self.targets.values()
         )
 
     def dialling(self) -> int:
-        """Discovered targets being dialled."""
+        """Number of discovered targets being dialled."""
         return sum(target.state is TargetState.DIALLING and not target.explicit for target in self.targets.values())
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def wake(self, room: int, now: int) -> list[Effect]:
-        """Dial what is due; at most `room` of them discovered ones."""
+        """Dial the targets that are due, at most `room` discovered ones."""
         effects: list[Effect] = []
         room = min(room, MAX_DISCOVERY_DIALS) - self.dialling()
         while (address := self.timers.pop(now)) is not None:
@@ -286,7 +285,7 @@ class Dialler:
         return effects
 
     def next_attempt(self, target: Target) -> int | None:
-        """When a target is dialled next, if it waits."""
+        """When `target` is dialled next, if it is waiting."""
         return self.timers.due(target.address)
 
     # --- inside -----------------------------------------------------------------------------------------------------

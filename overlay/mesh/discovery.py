@@ -1,4 +1,4 @@
-"""Which peers to look for and where: peers known by gossip, and those that call. Dials nobody itself; the dialler
+"""Which peers to look for and where: peers known by gossip, and peers that send beacons. Does not dial; the dialler
 does."""
 
 from overlay.config import Address, Config, PeerName
@@ -16,7 +16,7 @@ from overlay.wire.envelopes import Beacon
 
 
 class Discovery:
-    """What one peer does to find others and to be found."""
+    """Finds other peers and lets them find this one."""
 
     def __init__(
         self, config: Config, topology: Topology, routes: Routes, connections: Connections, dialler: Dialler,
@@ -33,7 +33,7 @@ class Discovery:
         self._rng = rng
 
     def seek(self, now: int) -> None:
-        """Have peers dialled that are known by gossip, as many as there is room for."""
+        """Add dial targets for peers known by gossip, as many as there is room for."""
         if not self._config.discovery:
             return
         known = self._topology.entries
@@ -58,12 +58,12 @@ class Discovery:
                 self._dialler.discover(peer, addresses[0], now)
 
     def _has_moved(self, peer: PeerName) -> bool:
-        """Whether its neighbours find a peer at addresses of which none is dialled here."""
+        """Whether the neighbours of `peer` report addresses for it, and none of them is a target here."""
         addresses = self._topology.addresses(peer)
         return bool(addresses) and not any(address in self._dialler.targets for address in addresses)
 
     def found(self) -> dict[PeerName, Address]:
-        """Where peers in reach are found, as many as are worth remembering: neighbours, and what neighbours say."""
+        """Addresses of reachable peers to remember: those of neighbours, then those that neighbours report."""
         found = {peer: connection.control for peer, connection in sorted(self._connections.established.items())}
         for peer in self._routes.reachable:
             if len(found) >= MAX_REMEMBERED:
@@ -73,14 +73,14 @@ class Discovery:
         return found
 
     def beacon(self, peer: PeerName, answer: bool = False) -> Beacon:
-        """What this peer calls `peer` with."""
+        """The beacon with which this peer calls `peer`."""
         own = Beacon(self._config.name, self._topology.uid, self._config.port, answer)
         return self._trust.seal(own, peer)
 
     def called(self, beacon: Beacon, source: Address, now: int) -> list[Effect]:
-        """A peer that believes to have no connection with us can reach us: dial it, or let it dial us.
+        """Handle a beacon: a peer that considers us lost can reach us. Dial it, or let it dial us.
 
-        Of two that know each other the lower name dials and the other answers, so that a heal costs one dial a pair.
+        Of two peers that know each other the lower name dials and the other replies, so a heal costs one dial per pair.
         """
         peer = beacon.name
         effects: list[Effect] = []
@@ -89,7 +89,7 @@ class Discovery:
         if beacon.mac and not genuine:
             return []
         for connection in self._connections.between(peer, address):
-            if not genuine:  # anybody may have said it
+            if not genuine:  # anybody may have sent it
                 return []
             same = not connection.peer or beacon.uid == connection.uid
             if same and not self._connections.silent(connection, now):

@@ -1,8 +1,8 @@
-"""This peer's long-lived key pair and the public keys of others: what spares peers that know each other the PAKE.
+"""This peer's long-lived key pair and the public keys of others, with which known peers skip the PAKE.
 
-Public keys travel in topology records, which only holders of the password can read or write: a peer that one neighbour
-has let in is known to all. A secret of two peers comes from both key pairs *and* the password, so that another
-password ends all acquaintances. Knows no connection; what is to be kept is `Persist`ed.
+Public keys travel in topology records, which only peers with the password can read or write: once one neighbour has
+admitted a peer, all know its key. The secret of two peers is derived from both key pairs *and* the password, so a new
+password invalidates all stored keys. Knows no connection; emits `Persist` for data that must survive a restart.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ MAX_OTHERS: Final = 4096
 
 
 class Keyring:
-    """Keys of one peer. `heard` tells the key in the record of a peer, b"" without one."""
+    """Keys of one peer. `heard` returns the key in a peer's record, b"" if it has none."""
 
     def __init__(
         self, crypto: Crypto, password: str, stored: Mapping[str, bytes], heard: Callable[[PeerName], bytes]
@@ -43,11 +43,11 @@ class Keyring:
         self._secrets: dict[bytes, bytes | None] = {}
 
     def start(self) -> list[Effect]:
-        """A new key is on disk before anybody hears of it."""
+        """Write a new key to disk before any peer learns it."""
         return [Persist(PRIVATE, self._private)] if self._fresh else []
 
     def secret(self, peer: PeerName) -> bytes | None:
-        """What only this peer and `peer` can compute, 32 bytes; None if its public key is not known."""
+        """The shared secret of this peer and `peer`, 32 bytes; None if the peer's public key is unknown."""
         public = self._heard(peer) or self._others.get(peer, b"")
         if not public:
             return None
@@ -59,12 +59,12 @@ class Keyring:
         return self._secrets[public]
 
     def beacon_key(self, peer: PeerName) -> bytes | None:
-        """With what beacons between this peer and `peer` are authenticated; None if its public key is not known."""
+        """The key that authenticates beacons between this peer and `peer`; None if the peer's public key is unknown."""
         secret = self.secret(peer)
         return None if secret is None else expand(secret, "beacon")
 
     def remember(self, peers: Mapping[PeerName, bytes]) -> list[Effect]:
-        """Keep these public keys through restarts; nothing is written if all are kept already."""
+        """Store these public keys across restarts; writes nothing if all are stored already."""
         news = {peer: key for peer, key in peers.items() if key and self._others.get(peer) != key}
         if not news:
             return []

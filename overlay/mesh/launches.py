@@ -1,10 +1,9 @@
-"""Which launch a life of the daemon belongs to, and so which peers it dials: kept on disk, decided before a node
+"""Which launch a run of the daemon belongs to, and so which peers it dials. Stored on disk, decided before a node
 starts. Pure.
 
-A launch makes exactly the peers that it names the targets. `connect` and `forget` change them, and the targets outlive
-the process as long as the launch lasts. A launch ends with `weave stop`. A daemon that ended otherwise (killed,
-crashed, switched off, told to end by a supervisor) was not stopped: if the same peers are
-named again, that launch goes on.
+A launch sets the targets to exactly the peers it names. `connect` and `forget` change them, and the targets outlive the
+process until the launch ends. A launch ends with `weave stop`. A daemon that ended in another way (killed, crashed,
+powered off, ended by a supervisor) was not stopped: if the next start names the same peers, it continues that launch.
 """
 
 from collections.abc import MutableMapping
@@ -25,10 +24,10 @@ Peers = tuple[Address, ...]
 
 
 def begin(stored: MutableMapping[str, bytes], peers: Peers, resume: bool | None) -> list[tuple[str, bytes]]:
-    """A daemon starts with what is stored: change that to what its life is to know; returns what is to be written.
+    """Update `stored` for a daemon that starts; returns the entries to be written.
 
-    `resume`: take up what earlier lives were told and which peers they met; False: forget it; None: forget it unless
-    this is a launch that goes on.
+    `resume`: True: keep the targets and the peers met in earlier runs; False: discard them; None: keep them only if
+    this start continues a launch.
     """
     if resume is None:
         resume = _goes_on(stored, peers)
@@ -37,7 +36,7 @@ def begin(stored: MutableMapping[str, bytes], peers: Peers, resume: bool | None)
         writes[STORED_KEY] = msgspec.msgpack.encode(peers)
         writes[MET_KEY] = msgspec.msgpack.encode({})
     elif LAUNCH_KEY not in stored and STORED_KEY in stored:
-        # Of a build before there were launches, which kept only what `connect` was told.
+        # Written by a version without launches, which stored only the `connect` targets.
         told = decode(STORED_KEY, stored[STORED_KEY], Peers)
         writes[STORED_KEY] = msgspec.msgpack.encode(tuple(dict.fromkeys((*peers, *told))))
     changed = [(key, data) for key, data in writes.items() if stored.get(key) != data]
@@ -46,7 +45,7 @@ def begin(stored: MutableMapping[str, bytes], peers: Peers, resume: bool | None)
 
 
 def ended(peers: Peers) -> tuple[str, bytes]:
-    """What is written when the launch that named these peers is stopped."""
+    """The entry to write when the launch that named these peers is stopped."""
     return LAUNCH_KEY, _encoded(peers, stopped=True)
 
 

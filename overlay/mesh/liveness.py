@@ -1,8 +1,8 @@
-"""Which connections still live: heartbeats over UDP, over TCP where UDP does not pass. Knows nothing of peers lost.
+"""Which connections are alive: heartbeats over UDP, and over TCP where UDP does not get through. Knows no lost peers.
 
-Whatever is heard of a connection is a sign of life, on TCP or in a datagram. Each beat says when the sender's next
-one comes at the latest, and whether it hears ours: a peer with many connections beats each of them more rarely, and
-its neighbours wait accordingly.
+Anything received for a connection, on TCP or in a datagram, counts as a sign of life. Each heartbeat tells the sender's
+maximum interval until the next one, and whether the sender receives ours. A peer with many connections sends heartbeats
+less often on each, and its neighbours extend their timeouts accordingly.
 """
 
 from typing import Final, TypeVar
@@ -18,10 +18,10 @@ from overlay.wire.codec import encode_datagram
 from overlay.wire.envelopes import Beacon, Beat, StreamBeat
 
 MAX_INTERVAL: Final = 60 * SECOND
-"""More is not believed of a sender: its connection would never be found dead."""
+"""A longer interval from a sender is capped, because its connection would never be found dead."""
 
 MAX_ASKING: Final = 8
-"""Requests for clocks that wait: some neighbour may never answer, and the client has given up by then."""
+"""Limit of waiting clock requests: a neighbour may never reply, and by then the client has given up."""
 
 Sign = TypeVar("Sign", Beat, Beacon)
 
@@ -32,12 +32,12 @@ def authenticated(sign: Sign, key: bytes) -> Sign:
 
 
 def authentic(sign: Beat | Beacon, key: bytes) -> bool:
-    """Whether somebody who has `key` has made it."""
+    """Whether the MAC of `sign` was made with `key`."""
     return equal(sign.mac, mac(key, encode_datagram(replace(sign, mac=b""))))
 
 
 class Liveness:
-    """Beats the established connections and tells which have fallen silent."""
+    """Sends heartbeats on established connections and reports those that have fallen silent."""
 
     def __init__(self, config: Config, rng: Random) -> None:
         self._name: PeerName = config.name
@@ -47,17 +47,17 @@ class Liveness:
         self._rng = rng
         self._connections: dict[int, Connection] = {}
         self._beat_due: int | None = None
-        """When the first beat is due; it may be that of a connection which is gone."""
+        """When the first heartbeat is due; its connection may be gone already."""
         self._asking: list[int] = []
         """Requests that wait for clocks."""
         self._look_at: int | None = None
-        """When a connection may have fallen silent: one timer for all, moved on lazily as they are heard of."""
+        """When a connection may have fallen silent: one timer for all, moved lazily when something is received."""
         self.first: int | None = None
         """When `wake` has something to do."""
 
     @property
     def interval(self) -> int:
-        """Nanoseconds between this peer's beats on one connection."""
+        """Nanoseconds between this peer's heartbeats on one connection."""
         return max(self._beat_interval, len(self._connections) * SECOND // self._budget)
 
     def add(self, connection: Connection, now: int) -> None:
@@ -73,20 +73,21 @@ class Liveness:
         self.first = min(self._beat_due, self._look_at)
 
     def remove(self, connection: Connection) -> None:
-        """It is gone."""
+        """A connection has ended."""
         del self._connections[connection.conn]
         if not self._connections:
             self._look_at = self._beat_due = self.first = None
 
     def heard_beat(self, connection: Connection, beat: Beat, source: Address, now: int) -> bool:
-        """A datagram has come on this connection's behalf, from `source`. Returns whether that is a new place.
+        """Handle a datagram for this connection from `source`. Returns whether the source address is new.
 
-        Nobody off the path can move it: a beat has the connection's 63-bit number, and a MAC where there is a password.
+        An off-path attacker cannot move it: a heartbeat has the connection's 63-bit id, and a MAC where there is a
+        password.
         """
         if beat.connection != connection.id:
             return False
         if connection.beat_keys is not None:
-            # Of beats that overtake each other the later one counts; a recorded one counts no more.
+            # Of reordered heartbeats the later one counts; a replayed one is ignored.
             if beat.count <= connection.beats_heard or not authentic(beat, connection.beat_keys.receive):
                 return False
             connection.beats_heard = beat.count
@@ -101,23 +102,24 @@ class Liveness:
         return news
 
     def stream_beat(self, connection: Connection, now: int) -> SendTcp:
-        """A heartbeat on TCP out of turn: where it has no way any more the kernel finds out, and ends it."""
+        """An extra heartbeat on TCP: if the route is gone, the kernel notices and ends the connection."""
         return SendTcp(connection.conn, StreamBeat(self.interval, self._hears(connection, now)))
 
     def last_beat(self, connection: Connection, now: int) -> SendDatagram:
-        """A beat for a connection that this side gives up because its own address changed: it shows the new one."""
+        """A heartbeat for a connection that this side gives up because its own address changed; it carries the new
+        address."""
         beat = Beat(self._name, connection.id, self.interval, self._hears(connection, now))
         return SendDatagram(connection.udp_address, self._sealed(connection, beat))
 
     def heard_stream_beat(self, connection: Connection, beat: StreamBeat, now: int) -> list[Effect]:
-        """A heartbeat has come on TCP."""
+        """Handle a heartbeat received on TCP."""
         self._heard(connection, beat.interval, beat.hears, now)
         return self._clocks(connection, beat, now)
 
     def wake(self, now: int) -> tuple[list[Effect], list[Connection]]:
-        """The beats that are due, and the connections that have been silent for too long.
+        """The heartbeats that are due, and the connections that have been silent for too long.
 
-        Beats that would be due soon go along, so that a peer wakes a few times in an interval and not once for each
+        Heartbeats that would be due soon are sent too, so a peer wakes a few times per interval and not once per
         connection.
         """
         effects: list[Effect] = []
@@ -135,7 +137,7 @@ class Liveness:
             self._beat_due = first
         silent = []
         if beats or (self._look_at is not None and self._look_at <= now):
-            # With the beats, so that nobody has to wake for it but for silence.
+            # Checked together with the heartbeats, so that silence rarely needs a wake-up of its own.
             self._look_at = None
             for connection in self._connections.values():
                 silent_at = connection.heard_at + self._losses * connection.interval
@@ -148,7 +150,7 @@ class Liveness:
         return effects, silent
 
     def ask_clocks(self, request: int, wall: int, now: int) -> list[Effect]:
-        """Ask the other side of every connection for its wall clock; `wall` is ours."""
+        """Request the wall clock of the other side of every connection; `wall` is ours."""
         self._asking = [*self._asking[-MAX_ASKING:], request]
         effects: list[Effect] = []
         for connection in self._connections.values():
@@ -159,14 +161,14 @@ class Liveness:
         return effects + self._all_told()
 
     def _all_told(self) -> list[Effect]:
-        """Answer those who wait for clocks, once none is awaited any more."""
+        """Reply to the waiting requests once no clock is awaited any more."""
         if any(connection.clock_asked is not None for connection in self._connections.values()):
             return []
         asking, self._asking = self._asking, []
         return [Reply(request) for request in asking]
 
     def _clocks(self, connection: Connection, beat: StreamBeat, now: int) -> list[Effect]:
-        """What a beat has to say, or asks, of clocks; asked for more often than once a second it is not told."""
+        """Handle the clock fields of a heartbeat; requests for our clock are answered at most once per second."""
         if beat.asks:
             if connection.clock_told_at and now - connection.clock_told_at < SECOND:
                 return []
@@ -175,7 +177,7 @@ class Liveness:
         if beat.clock and connection.clock_asked is not None:
             at, wall = connection.clock_asked
             connection.clock_asked = None
-            half = (now - at) // 2  # it read its clock at some time between the question and the answer
+            half = (now - at) // 2  # it read its clock at some time between request and reply
             connection.clock = (beat.clock - wall - half, half)
             return self._all_told()
         return []
@@ -197,11 +199,11 @@ class Liveness:
         hears = self._hears(connection, now)
         last = connection.beat
         if last is not None and last.hears == hears and last.interval == interval:
-            beat = last  # nearly always the same one again
+            beat = last  # nearly always the same
         else:
             beat = connection.beat = Beat(self._name, connection.id, interval, hears)
         effects.append(SendDatagram(connection.udp_address, self._sealed(connection, beat)))
-        # If their datagrams do not come, ours may not arrive either, nor what they say of it in theirs.
+        # If their datagrams do not arrive, ours may not either, nor the reports that theirs carry.
         if not (hears and connection.heard_us):
             effects.append(SendTcp(connection.conn, StreamBeat(interval, hears)))
 

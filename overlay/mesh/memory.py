@@ -1,7 +1,7 @@
-"""Where other peers were found: kept on disk for the next life, which may be launched without a word of them.
+"""Addresses of other peers, stored on disk for the next run, which may start without any peer named.
 
-Owns what is remembered and when it is written; the dialler dials it. Without discovery nothing is remembered, for then
-a peer has only the neighbours that somebody named. Must not know connections.
+Owns what is remembered and when it is written; the dialler dials it. Without discovery nothing is remembered, because
+then a peer connects only to the neighbours it was told. Must not know connections.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,18 +18,18 @@ __all__ = ["MAX_REMEMBERED", "MET_KEY", "Memory"]
 
 MET_KEY: Final = "met"
 MAX_REMEMBERED: Final = 32
-"""One that answers is enough to find all others."""
+"""Enough, because one peer that answers leads to all others."""
 PAUSE: Final = 5 * SECOND
-"""It is written at most so often: a mesh that boots changes many times a second."""
+"""Minimum time between writes, because a booting mesh changes many times a second."""
 
 
 class Memory:
-    """The acquaintances of one peer. They stay through any time out of reach, and go with their farewell."""
+    """The peers that this peer has met. They stay while out of reach, and are removed when they leave."""
 
     def __init__(self, config: Config, stored: bytes | None) -> None:
         self._discovery = config.discovery
         self.known: dict[PeerName, Address] = {}
-        """Who was met, and where; the ones in reach first."""
+        """The peers met and their addresses; reachable peers first."""
         if stored is not None and self._discovery:
             self.known = decode(MET_KEY, stored, dict[PeerName, Address])
         self._written = dict(self.known)
@@ -38,28 +38,28 @@ class Memory:
         """When `wake` has something to do."""
 
     def recall(self) -> list[tuple[PeerName, Address]]:
-        """Which peers to look for in this life, and where; once."""
+        """The peers to look for in this run, and their addresses; empty after the first call."""
         first, self._recalled = not self._recalled, True
         return list(self.known.items()) if first else []
 
     def touch(self, now: int) -> None:
-        """Somebody may have come into reach."""
+        """A peer may have become reachable: schedule a write."""
         if self._discovery and self.first is None:
             self.first = now + PAUSE
 
     def drop(self, peer: PeerName, now: int) -> None:
-        """It has left, or is declared dead: there is nobody to be found any more."""
+        """Forget a peer that has left or is declared dead."""
         if self.known.pop(peer, None) is not None:
             self.touch(now)
 
     def drop_addresses(self, addresses: Iterable[Address], now: int) -> None:
-        """Nobody is to be looked for there."""
+        """Forget the peers at these addresses."""
         unwanted = dict.fromkeys(addresses)
         for peer in [peer for peer, address in self.known.items() if address in unwanted]:
             self.drop(peer, now)
 
     def wake(self, found: Mapping[PeerName, Address]) -> list[Effect]:
-        """Write down those in reach (`found`), and behind them the peers met before."""
+        """Write the reachable peers (`found`), followed by the peers met before."""
         self.first = None
         kept = {peer: address for peer, address in self.known.items() if peer not in found}
         self.known = dict(list({**found, **kept}.items())[:MAX_REMEMBERED])

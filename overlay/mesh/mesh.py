@@ -1,7 +1,7 @@
-"""One peer's place in the mesh: composes connections, gossip, routes, dialling and signs of life. No logic of channels.
+"""The mesh core of one peer: combines connections, gossip, routes, dialling and heartbeats. No logic of channels.
 
-`handle` takes the inputs of the network and the mesh's commands; `broadcast` and `unicast` are what the other cores
-of the peer ask for. Everything that lasts is in the parts; here stands only how an event in one concerns the others.
+`handle` takes the inputs of the network and the mesh's commands; the peer's other cores call `broadcast` and `unicast`.
+All lasting state is in the parts; this module only decides how an event in one part affects the others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +70,7 @@ from overlay.wire.envelopes import (
 from overlay.wire.topology import TopologyLink
 
 TTL: Final = 64
-"""Hops that a unicast may take."""
+"""Hop limit of a unicast."""
 NOT_LOST: Final = (
     Reason.LEAVING,
     Reason.DUPLICATE,
@@ -80,7 +80,7 @@ NOT_LOST: Final = (
     Reason.PASSWORD,
     Reason.BUSY,
 )
-"""Ends of a connection after which nobody is called by beacons."""
+"""Reasons after which beacons do not call the peer."""
 
 
 class Mesh:
@@ -123,7 +123,7 @@ class Mesh:
             self.admission, rng,
         )  # fmt: skip
         self.sent_messages = 0
-        """Messages put on control connections so far."""
+        """Messages sent on control connections so far."""
         self._rng = rng
         self._routes_at = 0
         self._due: int | None = None
@@ -132,7 +132,7 @@ class Mesh:
         self._noted = -1
         self._was_eager: dict[PeerName, None] = {}
         self._believed: tuple[int, tuple[PeerName, ...], int] = (-1, (), 0)
-        """Digest of all records, reachable peers, and the digest of theirs that follows from both."""
+        """Digest of all records, reachable peers, and the digest of the reachable peers' records derived from both."""
         self._neighbours: tuple[int, tuple[PeerName, ...]] = (-1, ())
         proofs = self.connections.proofs
         self._parts: tuple[tuple[Due, Callable[[int], list[Effect]]], ...] = (
@@ -145,7 +145,7 @@ class Mesh:
             (self.memory, self._wake_memory),
             (self.dialler.timers, lambda now: self.dialler.wake(self.admission.room(), now)),
         )
-        """What wants to be woken, in this order, and what is done then."""
+        """The parts that have deadlines, in order of handling, and the handler of each."""
         self._dues = tuple(due for due, _ in self._parts)
         self._handlers: dict[type[Input], Callable[[Any, int], list[Effect]]] = {
             TcpOpened: self._opened,
@@ -165,9 +165,9 @@ class Mesh:
     # --- contract -------------------------------------------------------------------------------------------------
 
     def handle(self, input: Input, now: int) -> list[Effect]:
-        """What to do about `input`; KeyError for one that is not the mesh's."""
+        """Handle `input` and return the effects. Raises KeyError for an input that does not belong to the mesh."""
         if type(input) is Datagram and type(input.message) is Beat and not self._left:
-            # Most of what comes to an idle peer. It only lets a deadline pass later, which is noticed when it comes.
+            # Most inputs of an idle peer. It only postpones a deadline, which is noticed when that deadline comes.
             moved = self._beat(input.message, input.source, now)
             return self._count(moved) if moved else moved
         handler = self._handlers[type(input)]
@@ -194,26 +194,26 @@ class Mesh:
         return first
 
     def broadcast(self, channel: str, delta: Delta, now: int) -> list[Effect]:
-        """Spread news that `channel` has merged already. KeyError for a channel that is not this mesh's."""
+        """Spread a delta that `channel` has merged already. Raises KeyError for an unknown channel."""
         if not self._left:
             self._due_stale = True
             self.gossip.broadcast(channel, delta, now)
         return []
 
     def unicast(self, destination: PeerName, channel: str, body: Body, now: int) -> list[Effect]:
-        """Send `body` to `destination`, which may be this peer itself; lost if it is out of reach."""
+        """Send `body` to `destination`, which may be this peer itself; it is lost if the destination is unreachable."""
         if self._left:
             return []
         self._due_stale = True
         return self._count(self._route(Routed(self.config.name, destination, channel, TTL, body), now))
 
     def lose(self, peer: PeerName, now: int) -> None:
-        """`peer` is declared dead: do not look for it in the next life."""
+        """`peer` is declared dead: do not look for it in the next run."""
         self._due_stale = True
         self.memory.drop(peer, now)
 
     def check_invariants(self) -> None:
-        """Assert what must always hold of the replicated topology and of the connections."""
+        """Assert the invariants of the replicated topology and of the connections."""
         self.topology.check_invariants()
         self.routes.check_invariants()
         due = None if self._left else self._first_due()
@@ -227,12 +227,12 @@ class Mesh:
 
     @property
     def uid(self) -> int:
-        """This peer's incarnation; rises above the one given at the start if the mesh remembers a higher one."""
+        """This peer's incarnation; it rises above the initial one if the mesh remembers a higher one."""
         return self.topology.uid
 
     @property
     def reachable(self) -> tuple[PeerName, ...]:
-        """This peer and all others with a path of established links to it, sorted."""
+        """This peer and all peers reachable over established links, sorted."""
         return self.routes.reachable
 
     @property
@@ -244,7 +244,7 @@ class Mesh:
 
     @property
     def topology_digest(self) -> int:
-        """64 bits over the records of the reachable peers: equal on all of one group that has converged."""
+        """64 bits over the records of the reachable peers; equal on all peers of a group that has converged."""
         if self._believed[0] != self.topology.digest() or self._believed[1] is not self.routes.reachable:
             digest = self.topology.digest_of(self.routes.reachable)
             self._believed = (self.topology.digest(), self.routes.reachable, digest)
@@ -276,7 +276,7 @@ class Mesh:
     def _message(self, input: TcpMessage, now: int) -> list[Effect]:
         connection = self.connections.all.get(input.conn)
         if connection is None:
-            # Decoded together with a message that made us close the connection.
+            # It was decoded together with a message that made us close the connection.
             return []
         connection.heard_at = now
         try:
@@ -394,9 +394,9 @@ class Mesh:
         return effects
 
     def _readdressed(self, input: HostReaddressed, now: int) -> list[Effect]:
-        """Give up the connections whose own end is at an address that the host has lost, and dial their peers again.
+        """Drop the connections whose own address the host has lost, and dial their peers again.
 
-        TCP would only find out by its time-out. The neighbour learns the new address by a last beat, so that it takes
+        TCP would notice only by its timeout. A last heartbeat tells the neighbour the new address, so that it accepts
         the new connection instead of the old one at once.
         """
         effects: list[Effect] = []
@@ -482,11 +482,11 @@ class Mesh:
         return effects
 
     def _settle(self, now: int) -> list[Effect]:
-        """Draw the consequences of whatever has changed, as far as they are due."""
+        """Propagate the changes that are due to all parts."""
         effects: list[Effect] = []
         if self._left:
             return effects
-        # After nearly every input there is nothing of all this.
+        # After nearly every input nothing of this is due.
         topology = self.topology
         own = topology.publish(now)
         if own is not None:

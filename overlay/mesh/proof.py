@@ -1,12 +1,13 @@
-"""Proving that both sides of a connection know the password, and the keys that follow from it. Knows no duplicates.
+"""Proves that both sides of a connection know the password, and derives the keys. Knows no duplicate connections.
 
 The side that dialled leads. If it has the other's public key it sends `Resume`: a key pair for this connection, with a
-MAC under the two peers' common secret; else `Pake`. The listener answers in kind (`Decline` if it does not know the
-secret), and its answer holds the MAC that confirms the keys; the dialler confirms with `Confirm`. Each side's MAC
-covers everything said before, the first frames and both `Hello`s among it, so that nothing recorded serves again.
+MAC under the two peers' shared secret. Otherwise it sends `Pake`. The listener replies in kind (`Decline` if it does
+not know the secret), and its reply holds the MAC that confirms the keys; the dialler confirms with `Confirm`. Each
+side's MAC covers everything sent before, including the first frames and both `Hello`s, so a recorded message cannot be
+replayed.
 
-The PAKE costs milliseconds: it is left to the driver (`Compute`), strangers are throttled, and this peer dials into few
-PAKEs at a time: when the first has led it into the mesh, gossip brings the keys that spare it the others.
+The PAKE costs milliseconds, so the driver computes it (`Compute`) and strangers are throttled. This peer dials into few
+PAKEs at a time: after the first one has joined it to the mesh, gossip brings the keys with which it skips the others.
 """
 
 from collections.abc import Callable
@@ -27,30 +28,30 @@ from overlay.tuning import STANDARD, Tuning
 from overlay.wire.envelopes import Confirm, Decline, Hello, PakeShare, Reason, Resume
 
 MAX_PAKES: Final = 2
-"""PAKEs that this peer has dialled into at the same time."""
+"""Limit of simultaneous PAKEs that this peer has dialled into."""
 
 Proving = PakeShare | Resume | Decline | Confirm
 """The messages of a proof."""
 
 
 class ProofStage(Enum):
-    """What is awaited."""
+    """What the proof waits for."""
 
     QUEUED = "its turn"
-    """Dialler."""
+    """Dialler side."""
     STARTING = "own share"
     PAKING = "the other share"
     RESUMING = "the other key"
     FINISHING = "own result"
     LISTENING = "share or key"
-    """Listener."""
+    """Listener side."""
     DECLINED = "share"
     COMPUTING = "own share and result"
     CONFIRMING = "confirmation"
 
 
 class SessionKeys:
-    """All keys of one connection, 32 bytes each; both sides hold the same pairs, crosswise."""
+    """All keys of one connection, 32 bytes each. Both sides hold the same pairs, with send and receive swapped."""
 
     __slots__ = ("beat", "control", "data")
 
@@ -65,7 +66,8 @@ class SessionKeys:
 
 
 def transcript(dialler: Hello, listener: Hello, binding: bytes) -> bytes:
-    """The hash of all that was said before the proof: first frames (`binding`) and what this version knows of Hello."""
+    """The hash of everything sent before the proof: first frames (`binding`) and the fields of Hello that this version
+    knows."""
     hashed = sha256(b"overlay-mesh proof 1" + binding)
     for hello in (dialler, listener):
         fields = (hello.name, hello.nickname, str(hello.uid), str(hello.nonce), str(hello.port), str(hello.trusted))
@@ -77,7 +79,7 @@ def transcript(dialler: Hello, listener: Hello, binding: bytes) -> bytes:
 
 
 class _Proof:
-    """One connection's."""
+    """The proof of one connection."""
 
     __slots__ = ("conn", "dials", "first", "names", "pake", "peer", "private", "root", "source", "stage", "told")
 
@@ -91,35 +93,35 @@ class _Proof:
         self.stage = ProofStage.QUEUED if dials else ProofStage.LISTENING
         self.private = b""
         self.first = b""
-        """What the dialler sent: share or public key."""
+        """The dialler's share or public key."""
         self.pake: Pake | None = None
         self.root = b""
-        """Secret of the connection, once it is there."""
+        """Secret of the connection; b"" until it is known."""
 
 
 class _Outcome(Struct, frozen=True):
-    """What has become of a PAKE."""
+    """The result of a PAKE."""
 
     secret: bytes | None
     share: bytes
-    """The listener's."""
+    """The listener's share."""
     proof: bytes
 
 
 class ProofListener(Protocol):
-    """Who is told how proofs end (the connections)."""
+    """The interface through which the connections hear how proofs end."""
 
     def proved(self, conn: int, keys: SessionKeys, now: int) -> list[Effect]:
-        """Both sides know the password; frames are sealed from here on."""
+        """Both sides know the password; frames are sealed from now on."""
         ...
 
     def refused(self, conn: int, reason: Reason, text: str, now: int) -> list[Effect]:
-        """They do not, or it is too much to ask now."""
+        """The proof failed, or was refused because of overload."""
         ...
 
 
 class Proofs:
-    """All proofs under way at one peer."""
+    """All proofs in progress at one peer."""
 
     def __init__(
         self, own: PeerName, password: str, crypto: Crypto, ring: Keyring, judge: ProofListener,
@@ -135,7 +137,7 @@ class Proofs:
         self._proofs: dict[int, _Proof] = {}
         self._queue: dict[int, None] = {}
         self._turns: dict[int, int] = {}
-        """Since when a dialled PAKE counts against `MAX_PAKES`."""
+        """When each dialled PAKE that counts against `MAX_PAKES` started."""
         self._next_at = 0
         self._look_at = 0
         self._jobs: dict[int, int] = {}
@@ -152,7 +154,7 @@ class Proofs:
         self.computed_pakes = 0
 
     def begin(self, conn: int, dials: bool, own: Hello, other: Hello, source: str, binding: bytes) -> list[Effect]:
-        """Both Hellos are said on a connection with `source` (a host)."""
+        """Both Hellos have been sent on a connection with `source` (a host)."""
         told = transcript(own, other, binding) if dials else transcript(other, own, binding)
         proof = self._proofs[conn] = _Proof(conn, dials, self._own, other.name, source, told)
         if not dials:
@@ -160,7 +162,7 @@ class Proofs:
         return self._try_to_resume(proof) or self._enqueue(proof)
 
     def receive(self, conn: int, message: Proving, now: int) -> list[Effect]:
-        """One message of the other side. Raises `RemoteError`."""
+        """Handle one message of the other side. Raises `RemoteError`."""
         proof = self._proofs.get(conn)
         handler = self._handlers.get((proof.stage, type(message))) if proof is not None else None
         if proof is None or handler is None:
@@ -169,7 +171,7 @@ class Proofs:
         return handler(proof, message, now)
 
     def computed(self, job: int, result: object, now: int) -> list[Effect]:
-        """The driver has carried out a `Compute`."""
+        """The driver has finished a `Compute`."""
         proof = self._proofs.get(self._jobs.pop(job, 0))
         if proof is None:
             return []
@@ -178,13 +180,13 @@ class Proofs:
         return self._finished(proof, result, now)
 
     def drop(self, conn: int) -> None:
-        """A connection is gone."""
+        """A connection has ended."""
         self._proofs.pop(conn, None)
         self._queue.pop(conn, None)
         self._turns.pop(conn, None)
 
     def wake(self, now: int) -> list[Effect]:
-        """Let those go on whose turn it is, or whose peer has become known in the meantime."""
+        """Continue the proofs whose turn has come, or whose peer's key has become known in the meantime."""
         effects: list[Effect] = []
         self._look_at = now + self._tuning.pake_pause
         for conn, since in list(self._turns.items()):
@@ -217,7 +219,7 @@ class Proofs:
         return []
 
     def _try_to_resume(self, proof: _Proof) -> list[Effect]:
-        if proof.private:  # tried already, and declined
+        if proof.private:  # tried before, and declined
             return []
         secret = self._ring.secret(proof.peer)
         if secret is None:
@@ -259,7 +261,8 @@ class Proofs:
         return self._compute(proof, lambda: _Outcome(pake.finish(share), share, confirmation))
 
     def _judge_answer(self, proof: _Proof, confirmation: bytes, now: int) -> list[Effect]:
-        """The dialler's last step; says its own `Confirm` even to a liar, so that both sides see for themselves."""
+        """The dialler's last step. It sends its own `Confirm` even after a wrong one, so that both sides notice the
+        failure."""
         confirm = SendTcp(proof.conn, Confirm(mac(expand(proof.root, "confirm dialler"), b"dialler")))
         if not equal(confirmation, mac(expand(proof.root, "confirm listener"), b"listener")):
             return [confirm, *self._refuse(proof, Reason.PASSWORD, "wrong password", now)]

@@ -1,14 +1,14 @@
-"""What a mesh says of itself, as plain data for the control API, `weave status` and `weave report`. Changes nothing."""
+"""The mesh's state as plain data for the control API, `weave status` and `weave report`. Changes nothing."""
 
 from overlay.mesh.connections import Connection
 from overlay.mesh.dialler import Target
 from overlay.mesh.mesh import Mesh
 
-# JSON has no 64-bit integers that every reader keeps, so digests and connection ids are hex strings.
+# Not every JSON reader keeps 64-bit integers exact, so digests and connection ids are hex strings.
 
 
 def report(mesh: Mesh, now: int) -> dict[str, object]:
-    """Everything worth knowing about a mesh, JSON-able; times are nanoseconds from `now` on, or ages in nanoseconds."""
+    """The state of a mesh, JSON-able. Times are nanoseconds from `now` on, ages are nanoseconds."""
     return {
         "name": mesh.config.name,
         "nickname": mesh.config.nickname,

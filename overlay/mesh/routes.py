@@ -1,8 +1,8 @@
-"""Who is reachable over established links that both ends declare, and over which neighbour. Knows no connections.
+"""Which peers are reachable over established links that both ends declare, and the next hop. Knows no connections.
 
-Routes follow from the replicated topology alone, so that peers with equal topologies agree on them: breadth-first,
-the names of each level in order. Who is reachable is asked after every change and so kept up by a spanning tree, of
-which only what a change touches is looked at; the way to somebody is asked rarely and searched for then.
+Routes depend on the replicated topology alone, so peers with equal topologies agree on them: a breadth-first search
+that visits the names of each level in order. Reachability is needed after every change, so a spanning tree is
+maintained incrementally. The next hop to a peer is needed rarely, so it is searched for on demand.
 """
 
 from overlay.config import PeerName
@@ -11,7 +11,7 @@ from overlay.mesh.topology_entry import Relinked
 
 
 class Routes:
-    """Derived from `topology`; `refresh` brings it up to date, at the cost of what has changed."""
+    """Derived from `topology`; `refresh` updates it at a cost proportional to the change."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
@@ -22,10 +22,10 @@ class Routes:
         self._broadcast: dict[PeerName, tuple[PeerName, ...]] = {}
         self._hops: dict[PeerName, PeerName] = {}
         self._level: list[PeerName] = []
-        """Those of `_hops` from which the search for the next ones goes on, once somebody asks for one further away."""
+        """The last level of `_hops`, from which the search continues when a more distant peer is asked for."""
         self._children: dict[PeerName, dict[PeerName, None]] = {self._own: {}}
         self.tree: dict[PeerName, PeerName] = {self._own: self._own}
-        """All reachable peers, each with the one that comes before it in some tree; this peer's own is itself."""
+        """All reachable peers, each with its parent in the spanning tree; this peer is its own parent."""
         self.reachable: tuple[PeerName, ...] = (self._own,)
 
     @property
@@ -34,7 +34,7 @@ class Routes:
         return self._generation != self._topology.links_generation
 
     def refresh(self) -> bool:
-        """Bring up to date if stale; whether the set of reachable peers is another one now."""
+        """Update the tree if it is stale. Returns whether the set of reachable peers has changed."""
         if not self.stale:
             return False
         self._generation = self._topology.links_generation
@@ -46,13 +46,13 @@ class Routes:
             if peer not in tree:
                 self._attach(peer, came)
                 continue
-            for other in gained:  # most changes are links more between peers that are all reachable
+            for other in gained:  # most changes add links between peers that are all reachable already
                 if other not in tree:
                     self._grow(peer, came)
                     break
         for orphan in orphans:
             self._attach(orphan, came)
-        # Nobody leaves the tree but orphans, and nobody else comes who was not out of it.
+        # Only orphans leave the tree, and only peers that were outside of it join.
         lost = {orphan for orphan in orphans if orphan not in tree}
         if orphans:
             apart = dict.fromkeys(orphans)
@@ -65,14 +65,14 @@ class Routes:
 
     @property
     def hops(self) -> dict[PeerName, PeerName]:
-        """The next hop for each reachable peer, as of now; this peer's own is itself."""
+        """The current next hop for each reachable peer; this peer's own is itself."""
         self._begin()
         while self._level:
             self._level = self._next_level(self._hops, self._level, "")
         return self._hops
 
     def next_hop(self, destination: PeerName) -> PeerName | None:
-        """The neighbour to which a unicast goes; None if the destination is out of reach."""
+        """The neighbour to which a unicast goes; None if the destination is unreachable."""
         self._begin()
         while destination not in self._hops and self._level:
             self._level = self._next_level(self._hops, self._level, "")
@@ -84,10 +84,10 @@ class Routes:
             self._hops, self._level = {self._own: self._own}, [self._own]
 
     def broadcast_next_hops(self, source: PeerName) -> tuple[PeerName, ...]:
-        """The neighbours to which this peer passes on a broadcast of `source`, sorted.
+        """The neighbours to which this peer forwards a broadcast of `source`, sorted.
 
-        They are the neighbours that the search from `source` has not reached when it comes to this peer: followed
-        by every peer, each gets the broadcast exactly once. Empty if `source` does not reach this peer.
+        They are the neighbours that the search from `source` has not visited before it comes to this peer. When every
+        peer follows this rule, each gets the broadcast exactly once. Empty if `source` does not reach this peer.
         """
         if self._broadcast_generation != self._topology.links_generation:
             self._broadcast_generation = self._topology.links_generation
@@ -98,12 +98,11 @@ class Routes:
         return hops
 
     def reaches_without_link(self, neighbour: PeerName) -> bool:
-        """Whether `neighbour` would stay reachable if the link to it went."""
+        """Whether `neighbour` would stay reachable without its direct link."""
         return neighbour in self._search(neighbour)
 
     def check_invariants(self) -> None:
-        """Assert that the tree is one, along declared links, and reaches the peers that a search from nothing
-        reaches."""
+        """Assert that the tree is a tree, uses declared links, and reaches the same peers as a full search."""
         for peer, before in self.tree.items():
             assert peer in self._children.get(before, {}) or peer == self._own, (peer, before)
         assert sum(map(len, self._children.values())) == len(self.tree) - 1
@@ -114,7 +113,7 @@ class Routes:
     # --- the tree ---------------------------------------------------------------------------------------------------
 
     def _cut_off(self, changes: list[Relinked]) -> list[PeerName]:
-        """Take out of the tree what hung on links that are gone; returns it, in order."""
+        """Remove from the tree the peers that depended on removed links; returns them, in order."""
         tree = self.tree
         roots: dict[PeerName, None] = {}
         for peer, lost, _ in changes:
@@ -143,7 +142,7 @@ class Routes:
         return list(orphans)
 
     def _grow(self, start: PeerName, came: list[PeerName]) -> None:
-        """Take in all that `start`, which is in the tree, leads to; append them to `came`."""
+        """Add all peers that `start` (which is in the tree) leads to; append them to `came`."""
         entries, tree = self._topology.entries, self.tree
         todo = [start] if start in entries else []
         while todo:
@@ -156,7 +155,8 @@ class Routes:
                     todo.append(other)
 
     def _attach(self, peer: PeerName, came: list[PeerName]) -> None:
-        """Hang a peer, and all it leads to, on a neighbour that is in the tree if there is one; append to `came`."""
+        """Attach a peer, and all it leads to, to a neighbour that is in the tree, if there is one; append them to
+        `came`."""
         entries, tree = self._topology.entries, self.tree
         if peer in tree or peer not in entries:
             return
@@ -171,14 +171,14 @@ class Routes:
     # --- searches ---------------------------------------------------------------------------------------------------
 
     def _search(self, shunned: PeerName) -> dict[PeerName, PeerName]:
-        """The next hop for all that are reachable without the link to `shunned`."""
+        """The next hop for all peers that are reachable without the link to `shunned`."""
         hops, level = {self._own: self._own}, [self._own]
         while level:
             level = self._next_level(hops, level, shunned)
         return hops
 
     def _next_level(self, hops: dict[PeerName, PeerName], level: list[PeerName], shunned: PeerName) -> list[PeerName]:
-        """Take in the peers that come after those of `level`; returns them, in order."""
+        """Add the peers that come after those of `level`; returns them, in order."""
         entries, own = self._topology.entries, self._own
         found = []
         for peer in level:

@@ -1,14 +1,15 @@
-"""One control connection as bytes: first frame, version negotiation, framing, sealing. Knows no peers and no meaning.
+"""One control connection as bytes: first frame, version negotiation, framing, sealing. Knows no peers and no semantics.
 
-Every frame is a length (4 bytes, big-endian, of what follows) and so many bytes. The first frame of each side is
-`MAGIC`, the lowest and the highest protocol version it speaks (one byte each), and whatever a later version adds;
-both then speak the highest version that both know. All later frames hold one message each; a peer that has not been
-accepted yet has nothing long to say, so that strangers cannot fill the memory of a peer. From `secure` on every frame
-is sealed (AES-256-GCM), under keys that change by time and volume: a `Rekey` is the last message under the old one.
+Every frame is a length (4 bytes, big-endian, without these 4 bytes) followed by the payload. The first frame of each
+side is `MAGIC`, the lowest and the highest protocol version it speaks (one byte each), and any additions of later
+versions; both sides then use the highest version that both know. All later frames hold one message each. Before the
+handshake is complete messages must be short, so that strangers cannot fill a peer's memory. From `secure` on every
+frame is sealed (AES-256-GCM) under keys that change by time and volume: a `Rekey` is the last message under the old
+key.
 
-The driver makes one `Session` for each TCP connection, sends `outgoing()` at once, feeds what arrives to `feed`, takes
-the messages one by one, and reports `TcpOpened` as soon as `agreed` is not None. After a message that decides how the
-next frame is to be read nothing can be taken until this side has answered.
+The driver makes one `Session` for each TCP connection, sends `outgoing()` at once, passes received bytes to `feed`,
+takes the messages one by one, and reports `TcpOpened` as soon as `agreed` is not None. After a message that decides how
+the next frame is read, no message can be taken until this side has replied.
 """
 
 from collections.abc import Callable
@@ -28,11 +29,11 @@ HIGHEST_VERSION: Final = 1
 MAX_FIRST_FRAME: Final = 256
 """Bytes that a stranger may send before both sides know that they speak the same protocol."""
 MAX_HANDSHAKE: Final = 16 * 1024
-"""Bytes of one message until the other side's `Accept` has come."""
+"""Maximum bytes of one message before the other side's `Accept` has arrived."""
 REKEY_TIME: Final = 3600 * SECOND
 REKEY_FRAMES: Final = 1 << 20
 REKEY_BYTES: Final = 1 << 32
-"""A sender changes its key after so long, so many frames, so many bytes, whichever comes first."""
+"""A sender changes its key after this time, number of frames, or number of bytes, whichever comes first."""
 
 _LENGTH: Final = 4
 _TAG: Final = 16
@@ -49,11 +50,11 @@ class Phase(Enum):
 
 _LIMITS = {Phase.FIRST_FRAME: MAX_FIRST_FRAME, Phase.HANDSHAKE: MAX_HANDSHAKE, Phase.MESSAGES: MAX_MESSAGE}
 _DECISIVE = (PakeShare, Resume, Confirm)
-"""What the other side says next may be sealed, depending on what we make of these."""
+"""Messages after which the other side's next frame may be sealed, depending on how we handle them."""
 
 
 class _Direction:
-    """One direction's keys and counters. A nonce is the frame's number under its key, 12 bytes, big-endian."""
+    """The keys and counters of one direction. A nonce is the frame's number under its key, 12 bytes, big-endian."""
 
     __slots__ = ("cipher", "frames", "root", "sealed_bytes", "since")
 
@@ -61,7 +62,7 @@ class _Direction:
         self.begin(root, now)
 
     def begin(self, root: bytes, now: int) -> None:
-        # Slow to import, and of no use to those without a password.
+        # Imported here because it is slow to import and not needed without a password.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self.root = root
@@ -71,7 +72,7 @@ class _Direction:
         self.since = now
 
     def step(self, now: int) -> None:
-        """On to the next key."""
+        """Switch to the next key."""
         self.begin(next_root(self.root), now)
 
     @property
@@ -86,7 +87,7 @@ class _Direction:
 
 
 class Session:
-    """The codec of one control connection, without I/O. `clock` tells when keys are old; without it they never are."""
+    """The codec of one control connection, without I/O. `clock` limits the age of keys; without it keys do not age."""
 
     __slots__ = (
         "_buffer", "_clock", "_error", "_first", "_highest", "_lowest", "_paused", "_phase", "_receiving", "_sending",
@@ -117,14 +118,15 @@ class Session:
         return _frame(MAGIC + bytes((self._lowest, self._highest)))
 
     def binding(self, dialled: bool) -> bytes:
-        """A hash of both first frames: equal on both sides if nobody has changed them. Only once `agreed`."""
+        """A hash of both first frames: equal on both sides if nobody has modified them. Valid only once `agreed` is
+        set."""
         frames = [self.outgoing()[_LENGTH:], self._first]
         if not dialled:
             frames.reverse()
         return sha256(b"".join(_frame(frame) for frame in frames)).digest()
 
     def encode(self, message: Message) -> bytes:
-        """The frame of one message. A message beyond `MAX_MESSAGE` is this side's own fault: ValueError."""
+        """The frame of one message. Raises ValueError for a message longer than `MAX_MESSAGE`, which is a local bug."""
         assert self.agreed is not None, "a message was to be sent before a version was agreed on"
         payload = encode_message(message)
         if len(payload) > MAX_MESSAGE:
@@ -140,7 +142,7 @@ class Session:
         return frame + _seal(sending, payload)
 
     def secure(self, keys: RootKeys) -> None:
-        """Everything after this is sealed, both ways."""
+        """Seal all later frames, in both directions."""
         assert self._sending is None, "a session was to be secured twice"
         self._sending = _Direction(keys.send, self._clock())
         self._receiving = _Direction(keys.receive, self._clock())
@@ -149,7 +151,7 @@ class Session:
     def receive(self, data: bytes) -> list[Envelope]:
         """The messages that `data` (any piece of the stream) completes, in order, as far as they can be taken.
 
-        Raises `RemoteError` for whatever the protocol does not allow; the session is of no use afterwards.
+        Raises `RemoteError` for anything that the protocol does not allow; the session is unusable afterwards.
         """
         self.feed(data)
         messages = []
@@ -158,7 +160,7 @@ class Session:
         return messages
 
     def feed(self, data: bytes) -> None:
-        """Keep a piece of the stream for `take`. Raises `RemoteError`."""
+        """Buffer a piece of the stream for `take`. Raises `RemoteError`."""
         if self._phase is Phase.BROKEN:
             raise RemoteError(self._error)
         self._buffer += data
@@ -166,7 +168,7 @@ class Session:
             self._break(f"{len(self._buffer)} bytes have come while an answer is awaited")
 
     def take(self) -> Envelope | None:
-        """The next message, if one is whole. Raises `RemoteError`."""
+        """The next complete message, or None. Raises `RemoteError`."""
         while not self._paused:
             if self._phase is Phase.BROKEN:
                 raise RemoteError(self._error)

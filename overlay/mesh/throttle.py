@@ -1,8 +1,8 @@
-"""How often strangers may make this peer compute: token buckets for each source, for those that insist, and for all.
+"""Limits how often strangers can make this peer compute: token buckets per source, for repeated tries, and for all.
 
-A source that has tried a few times lately shares half of all turns with the others that have, so a newcomer gets its
-turn while many sources flood. The memory of sources is bounded; the source that was quiet longest is forgotten, and
-counts as new when it returns, while the bucket for all still holds. No clock.
+Sources that have tried several times recently share one bucket (5 per second of 10 in total), so a newcomer gets its
+turn during a flood from many sources. The number of remembered sources is bounded. The source that was quiet longest is
+forgotten and counts as new when it returns; the bucket for all still applies. No clock.
 """
 
 from typing import Final
@@ -13,17 +13,17 @@ from overlay.shares import source
 EACH: Final = (5, 1)
 INSISTING: Final = (5, 5)
 ALL: Final = (20, 10)
-"""(burst, tokens a second) of one source, of all that insist, and of all together: at 6 ms each, a sixteenth
-of a core."""
+"""(burst, tokens a second) of one source, of all repeated tries, and of all sources together: at 6 ms each, one
+sixteenth of a core."""
 TRIES: Final = 3
-"""So many a newcomer has; a dialler that is refused waits longer each time."""
+"""Number of tries before a source counts as repeated; a refused dialler waits longer each time."""
 FORGET: Final = 60 * SECOND
-"""A source that was quiet for so long is new again."""
+"""A source that was quiet for this long counts as new."""
 MAX_SOURCES: Final = 256
 
 
 class Bucket:
-    """Holds at most `burst` tokens and gets `rate` a second."""
+    """A token bucket: holds at most `burst` tokens and gains `rate` per second."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
 
@@ -34,13 +34,13 @@ class Bucket:
         self._at = now
 
     def has(self, now: int) -> bool:
-        """Whether there is a token."""
+        """Whether a token is available."""
         self._tokens = min(self._burst, self._tokens + max(0, now - self._at) * self._rate)
         self._at = now
         return self._tokens >= SECOND
 
     def take(self) -> None:
-        """Use up the token that `has` has found."""
+        """Take the token that `has` found."""
         self._tokens -= SECOND
 
 
@@ -54,16 +54,16 @@ class _Source:
 
 
 class Throttle:
-    """All buckets."""
+    """The token buckets of one peer."""
 
     def __init__(self) -> None:
         self._all: Bucket | None = None
         self._insisting: Bucket | None = None
         self._sources: dict[str, _Source] = {}
-        """The one that was quiet longest comes first."""
+        """Ordered by last use; the source that was quiet longest comes first."""
 
     def allows(self, host: str, now: int) -> bool:
-        """Whether `host` may have one more computation; if so, it is counted."""
+        """Whether `host` may cause one more computation; if so, it is counted."""
         if self._all is None or self._insisting is None:
             self._all, self._insisting = Bucket(*ALL, now), Bucket(*INSISTING, now)
         of = source(host)

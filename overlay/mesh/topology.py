@@ -1,13 +1,14 @@
-"""The replicated topology: one record for each peer, written by that peer alone. Knows no connections and no time-outs.
+"""The replicated topology: one record per peer, written by that peer alone. Knows no connections and no timeouts.
 
-Of two records of one peer the higher (uid, version) stands; a tie that should not be is settled by the records'
-hashes, so that merging stays commutative, associative and idempotent. A record of this peer that outranks its own is
-left over from an earlier incarnation (or comes from a second process of the same name): this peer jumps past it, at
-once for the first time and ever more slowly after that, so that two live namesakes do not fight for ever.
+Of two records of one peer the higher (uid, version) wins. A tie, which should not happen, is decided by the records'
+hashes, so that merging stays commutative, associative and idempotent. If a record of this peer outranks its own, it is
+left over from an earlier incarnation or comes from a second process with the same name. This peer then raises its own
+uid above it, at once for the first time and ever more slowly after that, so that two live namesakes do not compete for
+ever.
 
-Records of peers that have been out of reach for the hold are dropped. What comes back of a dropped record by gossip
-waits in `limbo`, outside of the digest, until a link leads to it: otherwise peers that drop at different times would
-go on infecting each other with it.
+Records of peers that have been out of reach for the hold time are dropped. If gossip brings a dropped record back, it
+waits in `limbo`, outside of the digest, until a link leads to it. Otherwise peers that drop it at different times would
+pass it back to each other for ever.
 """
 
 from typing import Final
@@ -22,19 +23,19 @@ from overlay.wire.codec import Delta, Vector
 from overlay.wire.topology import PeerRecord, TopologyDelta, TopologyLink, TopologyVector
 
 NAMESAKE_JUMPS: Final = 3
-"""So many jumps are not explained by leftovers any more: another live peer bears our name."""
+"""More jumps than this are not explained by leftovers: another live peer has our name."""
 
 _MAX_COUNTER = 2**62
 _MASK = 2**64 - 1
 
 
 def rank(record: PeerRecord) -> tuple[int, int]:
-    """What decides between two records of one peer."""
+    """The order of two records of one peer: the higher rank wins."""
     return (record.uid, record.version)
 
 
 class Topology:
-    """Implements `channel.Channel`. `entries` holds one for each known peer, this one among them."""
+    """Implements `channel.Channel`. `entries` holds one entry per known peer, including this one."""
 
     name = "topology"
 
@@ -46,18 +47,18 @@ class Topology:
         self._order = SortedKeys()
         self.limbo: dict[PeerName, PeerRecord] = {}
         self.links_generation = 0
-        """Counts changes of which peers are linked; a reader that saw the same number needs no new routes."""
+        """Counts changes of links between peers; a reader that saw the same number needs no new routes."""
         self.names_generation = 0
         """Counts the names that were not known before."""
         self.namesake = ""
-        """Not empty: another live peer bears our name; says how we know."""
+        """Not empty: another live peer has our name; the text says how we know."""
         self._namesake_at = 0
-        """When there was the last sign of it."""
+        """Time of the last sign of a namesake."""
         self._relinked: list[Relinked] = []
         self._digest = 0
         self._vector: TopologyVector | None = None
         self.left: list[PeerName] = []
-        """Whose farewell was learned; to be taken by `take_left`."""
+        """Peers that have said farewell; taken by `take_left`."""
         self._unreachable_since: dict[PeerName, int] = {}
         self._forgotten: dict[PeerName, tuple[int, int]] = {}
         self._links: tuple[TopologyLink, ...] = ()
@@ -74,13 +75,13 @@ class Topology:
 
     @property
     def uid(self) -> int:
-        """This peer's incarnation: as given at the start, or higher after a jump."""
+        """This peer's incarnation: the initial one, or a higher one after a jump."""
         return self.entries[self.own].uid
 
     def set_links(self, links: tuple[TopologyLink, ...], now: int, urgent: bool = True) -> None:
-        """This peer's established connections are now these (sorted by peer); takes effect with `publish`.
+        """Set this peer's established connections (sorted by peer); takes effect with `publish`.
 
-        `urgent`: some peer is reachable by this change, or is not any more.
+        `urgent`: the change makes some peer reachable or unreachable.
         """
         due = now if urgent else now + self._tuning.publish_spare_pause
         self._due = min(self._due, due) if self._changed else due
@@ -88,7 +89,7 @@ class Topology:
         self._changed = links != self.entries[self.own].record.links
 
     def publish(self, now: int) -> TopologyDelta | None:
-        """The own record's new version, if it is to change and may by now; the caller spreads it."""
+        """The new version of the own record, if it has changed and may be published by now; the caller spreads it."""
         if not self._changed and self._foreign_uid < 0:
             return None
         jump = self._foreign_uid >= 0 and now >= self._jump_at
@@ -102,7 +103,7 @@ class Topology:
         return self._publish(now, jump=self._foreign_uid >= 0, gone=True)
 
     def publish_due(self) -> int | None:
-        """When `publish` has something to say."""
+        """When `publish` has something to publish."""
         if not self._changed and self._foreign_uid < 0:
             return None
         dues = []
@@ -128,7 +129,7 @@ class Topology:
         return TopologyDelta((record,))
 
     def meet_namesake(self, who: str, now: int) -> list[Effect]:
-        """A neighbour has met a live namesake of ours (`who` in words) next to us."""
+        """A neighbour has met a live namesake of ours; `who` describes it."""
         known = self.name_conflict(now)
         self._namesake_at = now
         if known:
@@ -137,7 +138,7 @@ class Topology:
         return [Log("error", f"{self.namesake}: stop one of them, or give one another --name")]
 
     def name_conflict(self, now: int) -> str:
-        """`namesake`, if there was a sign of it lately."""
+        """`namesake`, if there was a recent sign of it."""
         return self.namesake if now - self._namesake_at <= self._tuning.jump_quiet else ""
 
     def _see_foreign(self, record: PeerRecord, now: int) -> list[Effect]:
@@ -162,7 +163,7 @@ class Topology:
         return self._digest
 
     def digest_of(self, peers: tuple[PeerName, ...]) -> int:
-        """The same over the records of these peers only, as far as known."""
+        """The same digest over the records of these peers only, as far as they are known."""
         entries = self.entries
         return sum([entries[peer].fingerprint for peer in peers if peer in entries]) & _MASK
 
@@ -174,7 +175,7 @@ class Topology:
         return self._vector
 
     def missing(self, vector: Vector, named: bool = False) -> TopologyDelta | None:
-        """All records that are newer here than `vector` says; see `channel.Channel`."""
+        """All records that are newer here than in `vector`; see `channel.Channel`."""
         if not isinstance(vector, TopologyVector):
             raise RemoteError(f"vector of the topology expected, {type(vector).__name__} found")
         entries = self.entries
@@ -186,7 +187,7 @@ class Topology:
                 if (entry := entries.get(name)) is not None and entry.known >= known
             ]
         else:
-            # Asked about every peer of a large mesh; where values are shared most are the very same object.
+            # Runs over every peer of a large mesh; shared values are mostly the very same object.
             newer = [
                 entry
                 for name, entry in entries.items()
@@ -195,13 +196,13 @@ class Topology:
         return TopologyDelta(tuple([entry.record for entry in sorted(newer, key=_name)])) if newer else None
 
     def lacking(self, vector: Vector) -> TopologyVector | None:
-        """Of the peers of which `vector` names a newer record, what is known here."""
+        """The known versions of the peers for which `vector` names a newer record."""
         assert isinstance(vector, TopologyVector)
         known = lacking(self.entries, vector.known)
         return TopologyVector(known) if known else None
 
     def merge(self, delta: Delta, now: int) -> tuple[TopologyDelta | None, list[Effect]]:
-        """See `channel.Channel`. Records of this peer itself are never taken over: see `publish`."""
+        """See `channel.Channel`. Records of this peer itself are never adopted: see `publish`."""
         if not isinstance(delta, TopologyDelta):
             raise RemoteError(f"news of the topology expected, {type(delta).__name__} found")
         held = self.entries.get
@@ -232,7 +233,7 @@ class Topology:
         return (delta if len(news) == len(delta.records) else TopologyDelta(tuple(news))), effects
 
     def join(self, *deltas: Delta) -> TopologyDelta:
-        """Of each peer the record that stands."""
+        """The winning record of each peer."""
         best: dict[PeerName, PeerRecord] = {}
         for delta in deltas:
             assert isinstance(delta, TopologyDelta)
@@ -243,7 +244,7 @@ class Topology:
         return TopologyDelta(tuple(best[name] for name in sorted(best)))
 
     def check_invariants(self) -> None:
-        """Own record present; keys and digest fit the records; links sorted and without repetition."""
+        """Assert: own record present; keys and digest match the records; links sorted and unique."""
         assert self.own in self.entries
         total = 0
         for name, entry in self.entries.items():
@@ -260,16 +261,16 @@ class Topology:
 
     @property
     def records(self) -> dict[PeerName, PeerRecord]:
-        """One record for each known peer, this one among them. Made again each time."""
+        """One record per known peer, including this one. Built on each call."""
         return {name: entry.record for name, entry in self.entries.items()}
 
     def established(self, peer: PeerName) -> dict[PeerName, None]:
-        """The peers to which `peer` says it has established links, in the order of names; empty for an unknown peer."""
+        """The peers to which `peer` declares established links, in the order of names; empty for an unknown peer."""
         entry = self.entries.get(peer)
         return entry.linked if entry is not None else _NOBODY
 
     def key(self, peer: PeerName) -> bytes:
-        """The public key in the record of `peer`; empty without one."""
+        """The public key in the record of `peer`; empty if there is none."""
         entry = self.entries.get(peer)
         return entry.record.key if entry is not None else b""
 
@@ -284,7 +285,7 @@ class Topology:
         return entry.uid if entry is not None else 0
 
     def addresses(self, peer: PeerName) -> list[Address]:
-        """Control addresses at which its neighbours say `peer` is found, in the neighbours' order."""
+        """Control addresses of `peer` as its neighbours report them, in the neighbours' order."""
         entry = self.entries.get(peer)
         found: dict[str, None] = {}
         for link in entry.record.links if entry is not None else ():
@@ -295,24 +296,24 @@ class Topology:
         return Address.parse_all(found)
 
     def take_left(self) -> list[PeerName]:
-        """The peers whose farewell was learned since the last call."""
+        """The peers whose farewell has arrived since the last call."""
         left, self.left = self.left, []
         return left
 
     # --- forgetting -----------------------------------------------------------------------------------------------
 
     def note_reachable(self, reachable: dict[PeerName, PeerName], now: int) -> None:
-        """Start the hold of records that have come out of reach, and end it for those in reach."""
+        """Start the hold of records that are now out of reach, and end it for reachable ones."""
         since = self._unreachable_since
         if since:
             for name in [name for name in since if name in reachable]:
                 del since[name]
-        if len(reachable) + len(since) != len(self.entries):  # a reachable peer has a record
+        if len(reachable) + len(since) != len(self.entries):  # every reachable peer has a record
             for name in [name for name in self.entries if name not in reachable]:
                 since.setdefault(name, now)
 
     def promote(self, reachable: dict[PeerName, PeerName]) -> TopologyDelta | None:
-        """Take out of limbo what a reachable peer is linked with (both say so); the caller spreads it."""
+        """Take records out of limbo if they and a reachable peer declare a mutual link; the caller spreads them."""
         if not self.limbo:
             return None
         promoted = [
@@ -328,12 +329,12 @@ class Topology:
         """When `forget` has something to drop."""
         if not self._unreachable_since:
             return None
-        for since in self._unreachable_since.values():  # in the order of time: the first is the oldest
+        for since in self._unreachable_since.values():  # in order of time: the first is the oldest
             return since + hold
         return None
 
     def forget(self, hold: int, now: int) -> list[PeerName]:
-        """Drop the records that have been out of reach for `hold`; their names, sorted."""
+        """Drop the records that have been out of reach for `hold`; returns their names, sorted."""
         expired = sorted(name for name, since in self._unreachable_since.items() if since + hold <= now)
         for name in expired:
             entry = self.entries.pop(name)
@@ -346,7 +347,7 @@ class Topology:
         return expired
 
     def take_relinked(self) -> list[Relinked]:
-        """All changes of links since the last call, one after another."""
+        """All link changes since the last call, in order."""
         relinked, self._relinked = self._relinked, []
         return relinked
 

@@ -11,17 +11,17 @@ from overlay.wire.topology import PeerRecord, encode_record
 
 
 class Relinked(NamedTuple):
-    """What changed between two records of a peer."""
+    """The difference in links between two records of a peer."""
 
     peer: PeerName
     lost: tuple[PeerName, ...]
-    """The peers to which it says it is no longer linked."""
+    """The peers to which it no longer declares a link."""
     gained: tuple[PeerName, ...]
-    """The peers to which it says it is linked now."""
+    """The peers to which it now declares a link."""
 
 
 class TopologyEntry:
-    """One record as a topology holds it. Not to be changed."""
+    """One record with its derived values. Immutable."""
 
     __slots__ = (
         "_against",
@@ -44,20 +44,21 @@ class TopologyEntry:
         self.version: int = record.version
         self.gone: bool = record.gone
         self.fingerprint = int.from_bytes(blake2b(encode_record(record), digest_size=8).digest(), "big")
-        """64 bits of the wire form; a topology's digest is the sum of its records' modulo 2^64."""
+        """64 bits of the wire form's hash; a topology's digest is their sum over all records, modulo 2^64."""
         self.known: Known = (self.name, self.uid, self.version)
-        """What a vector says of it."""
+        """The entry of this record in a vector."""
         self.linked: dict[PeerName, None] = {link.peer: None for link in record.links if link.established}
-        """The peers to which it says it has established links, in order."""
+        """The peers to which the record declares established links, in order."""
         self.sound = 0 < len(self.name) <= 64 and all(one.peer < other.peer for one, other in pairwise(record.links))
-        """Whether the name is of a length that is allowed, and the links are sorted, each once."""
+        """Whether the name has a valid length, and the links are sorted and unique."""
         self._against: dict[PeerName, None] | None = None
-        """The links of the last comparison; not their entry, which would keep all before it."""
+        """The links of the last comparison. Not their entry, because that would keep all earlier entries alive."""
         self._change: Relinked | None = None
-        """What came of it. Where peers share entries, they ask for the same one after another."""
+        """The result of that comparison, cached because peers that share an entry make the same comparison one after
+        another."""
 
     def stands_against(self, old: "TopologyEntry") -> bool:
-        """Whether it replaces `old`, an entry of the same peer."""
+        """Whether this record wins against `old`, an entry of the same peer."""
         if self.uid != old.uid:
             return self.uid > old.uid
         if self.version != old.version:
@@ -65,7 +66,7 @@ class TopologyEntry:
         return self.fingerprint > old.fingerprint
 
     def relinked(self, before: "TopologyEntry | None") -> Relinked | None:
-        """Which links it has no more and which are new, compared with what was held of the peer; None: the same."""
+        """The links lost and gained relative to the peer's previous entry `before`; None: no change."""
         theirs = _NOBODY if before is None else before.linked
         if theirs is not self._against:
             self._change = self._compare(theirs)
@@ -80,7 +81,7 @@ class TopologyEntry:
         return Relinked(self.name, lost, tuple([peer for peer in mine if peer not in theirs]))
 
     def vanished(self) -> Relinked:
-        """It is held no more."""
+        """The change when this entry is dropped."""
         return Relinked(self.name, tuple(self.linked), ())
 
 

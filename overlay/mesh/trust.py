@@ -1,7 +1,7 @@
-"""What to believe outside of a session: beacons, trusted subnets, refusals to be shown. Knows no handshake.
+"""What to trust outside of a session: beacons, trusted subnets, refusals to be shown. Knows no handshake.
 
-Without a password everybody is believed. What is kept of those that were refused is little and for a short time, so
-that `status connections` can say on both sides what is wrong, and the log says it once.
+Without a password everything is trusted. A few refusals are kept for a short time, so that `status connections` can
+show the problem on both sides; the log reports each source once.
 """
 
 from collections.abc import Mapping
@@ -23,17 +23,17 @@ from overlay.wire.envelopes import Beacon, Reason
 from overlay.wire.topology import PeerRecord
 
 SHOWN: Final = 32
-"""Refused sources that are shown."""
+"""Limit of refused sources that are shown."""
 SHOWN_FOR: Final = 300 * SECOND
 WARNED: Final = 256
-"""Sources about which the log has been told."""
+"""Limit of sources about which the log has a warning."""
 MAX_TEXT: Final = 200
 REMEMBER_PAUSE: Final = 10 * SECOND
-"""Public keys of others are written down at most so often."""
+"""Minimum time between writes of other peers' public keys."""
 
 
 class RefusedSource(Struct):
-    """A source that came to us and was refused, or refused us."""
+    """A source that connected and was refused, or refused us."""
 
     address: str
     name: str
@@ -43,13 +43,13 @@ class RefusedSource(Struct):
 
 
 class Trust:
-    """What one peer believes."""
+    """The trust decisions of one peer."""
 
     def __init__(self, config: Config, ring: Keyring | None) -> None:
         self._ring = ring
         self._subnets = [ip_network(subnet) for subnet in config.trusted_subnets]
         self.refusals: dict[str, RefusedSource] = {}
-        """Of connections that came in, by host."""
+        """Refused incoming connections, by host."""
         self._warned: dict[str, None] = {}
         self._beacons_sent = 0
         self._beacons_heard: dict[PeerName, tuple[int, int]] = {}
@@ -68,7 +68,7 @@ class Trust:
     # --- beacons ----------------------------------------------------------------------------------------------------
 
     def seal(self, beacon: Beacon, peer: PeerName) -> Beacon:
-        """`beacon` so that `peer` can tell whose it is, if its public key is known."""
+        """`beacon` with a MAC for `peer`, if the peer's public key is known."""
         key = self._ring.beacon_key(peer) if self._ring is not None and peer else None
         if key is None:
             return beacon
@@ -76,7 +76,7 @@ class Trust:
         return authenticated(replace(beacon, count=self._beacons_sent), key)
 
     def genuine(self, beacon: Beacon) -> bool:
-        """Whether its sender is who it says, and says it now. Of a recorded one the second is not true."""
+        """Whether the sender is authentic and the beacon is not a replay."""
         if self._ring is None:
             return True
         key = self._ring.beacon_key(beacon.name) if beacon.mac else None
@@ -89,10 +89,10 @@ class Trust:
     # --- refusals ---------------------------------------------------------------------------------------------------
 
     def refused(self, connection: Connection, ending: Ending, now: int) -> list[Effect]:
-        """A connection has ended because of the password, or because strangers are too many."""
+        """A connection has ended because of the password, or because there are too many strangers."""
         host = connection.remote.host
         hello = connection.hello
-        said = clean(" ".join(ending.text[:MAX_TEXT].split()))  # perhaps in the other side's words
+        said = clean(" ".join(ending.text[:MAX_TEXT].split()))  # may be text from the other side
         name = clean(f"{hello.name}({hello.nickname})", most=MAX_TEXT) if hello is not None else ""
         if connection.dialled is None:
             before = self.refusals.pop(host, None)
@@ -110,11 +110,11 @@ class Trust:
         return [Log("warning", f"{text}; said once, tried again and again")]
 
     def shown(self, now: int) -> list[RefusedSource]:
-        """The refusals of the last minutes."""
+        """The recent refusals."""
         return [refusal for refusal in self.refusals.values() if now - refusal.at < SHOWN_FOR]
 
     def established(self, connection: Connection, now: int) -> None:
-        """All is well with that source again."""
+        """A connection with this source is established: clear its refusals."""
         self.refusals.pop(connection.remote.host, None)
         self._warned.pop(source(connection.remote.host), None)
         if self._ring is not None and self.first is None:
@@ -123,7 +123,7 @@ class Trust:
     # --- acquaintances ----------------------------------------------------------------------------------------------
 
     def remember(self, records: Mapping[PeerName, PeerRecord]) -> list[Effect]:
-        """Write down the public keys that have come by gossip."""
+        """Store the public keys that arrived by gossip."""
         self.first = None
         assert self._ring is not None
         return self._ring.remember({name: record.key for name, record in records.items()})
