@@ -1,9 +1,8 @@
-"""Requests for addresses, answered from this peer's space or, once others have given some of theirs, later.
+"""Address requests, answered from this peer's space or, later, after other peers have donated some of theirs.
 
-Owns the requests that wait and the peers it asked on their behalf; `overlay.ipam.space` knows what is free. A request
-waits at most `ipam_patience` once there is a ring. An address that is held here but owned elsewhere (this network lost
-against another one, or this peer was removed while it lived) is claimed from its owner likewise, for as long as it
-takes.
+Owns the waiting requests and the peers asked for them; `overlay.ipam.space` knows what is free. A request waits at most
+`ipam_patience` once there is a ring. An address that is held here but owned elsewhere (this network's ring lost a
+merge, or this peer was removed while alive) is claimed from its owner in the same way, without a time limit.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from overlay.wire.ring import Decided, SpaceDenial, SpaceDonation, SpaceRequest
 
 @dataclass(slots=True)
 class Pending:
-    """A request that waits: `container` wants any address of `subnet`, or (None) the one `text` at `extent`."""
+    """A waiting request: `container` wants any address of `subnet`, or (None) the one address `text` at `extent`."""
 
     request: int
     container: str
@@ -34,7 +33,7 @@ class Pending:
 
 @dataclass(slots=True)
 class _Search:
-    """The peers asked for space within one extent, and those that had none (with the container that holds it, if
+    """The peers asked for space within one extent, and those that denied it (with the container that holds it, if
     known)."""
 
     donor: PeerName = ""
@@ -42,29 +41,29 @@ class _Search:
     due: int = 0
     denied: dict[PeerName, str] = field(default_factory=dict)
     granted: bool = False
-    """The donor gave something, and gossip is about to bring it."""
+    """The donor has granted space, and gossip is about to deliver the tokens."""
 
 
 class Allocator:
-    """Answers requests, asks donors, and is a donor itself."""
+    """Answers requests, asks donors, and acts as a donor."""
 
     def __init__(self, space: Space, rng: Random, tuning: Tuning = STANDARD) -> None:
         self._tuning = tuning
         self.pending: dict[int, Pending] = {}
         self.contested: dict[int, tuple[PeerName, str]] = {}
-        """Offsets held here that (peer, container) rightfully holds: quarantined."""
+        """Offsets held here that rightfully belong to (peer, container): quarantined."""
         self._space = space
         self._rng = rng
         self._reachable: dict[PeerName, None] = {space.name: None}
         self._searches: dict[Extent, _Search] = {}
         self._disowned: list[int] = []
         self._granted: dict[PeerName, tuple[int, tuple[int, ...]]] = {}
-        """The last question that each peer was granted, and the tokens it got: asked again, it gets them again."""
+        """Each peer's last granted request, and its tokens: a repeated request gets the same tokens."""
 
     # --- requests ---------------------------------------------------------------------------------------------
 
     def allocate(self, request: int, container: str, subnet: str) -> list[Effect]:
-        """Ask for any address of a subnet; answered by `settle`, now or later."""
+        """Request any address of a subnet; `settle` answers it, now or later."""
         try:
             wanted = self._space.universe.subnet(subnet)
         except UsageError as error:
@@ -74,7 +73,7 @@ class Allocator:
         return []
 
     def claim(self, request: int, container: str, text: str) -> list[Effect]:
-        """Ask for one address; outside of the range only this host's containers are in the way."""
+        """Request one address. Outside of the range it conflicts only with this host's containers."""
         try:
             address, _ = parse_interface(text)
         except UsageError as error:
@@ -96,7 +95,7 @@ class Allocator:
         self._space.holdings.set_idle(container, idle)
 
     def release(self, request: int, container: str, address: str) -> list[Effect]:
-        """Free one address of a container, or all and whatever it still waits for."""
+        """Free one address of a container, or all of them and its waiting requests."""
         try:
             plain = str(parse_address(address)) if address else ""
         except UsageError as error:
@@ -109,11 +108,11 @@ class Allocator:
         return effects
 
     def cancel(self, request: int) -> None:
-        """Nobody waits for this answer any more."""
+        """The client of this request is gone."""
         self.pending.pop(request, None)
 
     def peers_changed(self, reachable: tuple[PeerName, ...]) -> None:
-        """The reachable peers are now these: a new one may be asked at once."""
+        """The set of reachable peers has changed; a new one may be asked at once."""
         before, self._reachable = self._reachable, dict.fromkeys(reachable)
         if not self._searches:
             return
@@ -125,7 +124,7 @@ class Allocator:
                 search.due = 0
 
     def ring_changed(self, gained: bool) -> None:
-        """News of the ring came (`gained`: also of this peer's own part): the peers to ask may be others now."""
+        """The ring has changed (`gained`: also this peer's own part), so other peers may be asked now."""
         for (start, end), search in self._searches.items():
             if search.granted and gained:
                 search.donor, search.due, search.granted = "", 0, False
@@ -139,7 +138,7 @@ class Allocator:
     # --- the heart --------------------------------------------------------------------------------------------
 
     def settle(self, now: int) -> list[Effect]:
-        """Answer what can be answered, ask for the rest. Called after every change; nothing to do without a ring."""
+        """Answer the requests that can be answered, ask donors for the rest. Called after every change."""
         if self._space.ring.lineage is None:
             return []
         effects: list[Effect] = []
@@ -162,7 +161,7 @@ class Allocator:
         return effects
 
     def _make_way(self, offset: int, claimant: str) -> list[Effect]:
-        """Somebody claims the address at `offset`: a stopped container gives it up. `claimant` is empty for others'."""
+        """The address at `offset` is claimed: a stopped container gives it up. `claimant` is "" for another peer's."""
         holdings = self._space.holdings
         return self._evict(holdings.holder(offset), self._space.universe.address(offset), claimant)
 
@@ -221,14 +220,14 @@ class Allocator:
         return effects
 
     def owner(self, offset: int) -> PeerName | None:
-        """Who owns the address at `offset` in this view of the ring."""
+        """The owner of the address at `offset` in this view of the ring."""
         token = self._space.ring.at(offset)
         return None if token is None else token.owner
 
     # --- asking -----------------------------------------------------------------------------------------------
 
     def _owners(self, extent: Extent) -> dict[PeerName, int]:
-        """Who but this peer owns part of the extent, and about how many free addresses of it; in ring order."""
+        """The other owners in the extent, each with the approximate number of its free addresses; in ring order."""
         weights: dict[PeerName, int] = {}
         for token, (low, high) in self._space.ring.overlapping(*extent):
             if token.owner != self._space.name:
@@ -240,7 +239,7 @@ class Allocator:
             search.denied.setdefault(search.donor, "")
             search.donor, search.granted = "", False
         elif search.due:
-            # The pause after everybody denied is over.
+            # The pause after all peers denied is over.
             search.denied.clear()
         weights = {
             peer: weight
@@ -259,7 +258,7 @@ class Allocator:
         return [Unicast(search.donor, CHANNEL, question)]
 
     def _choose(self, weights: dict[PeerName, int]) -> PeerName:
-        # Hints of nothing may be out of date: those peers are asked when nobody promises more.
+        # A free count of 0 may be out of date: such peers are asked when no other reports free addresses.
         total = sum(weights.values())
         if total == 0:
             return self._rng.choice(list(weights))
@@ -277,7 +276,7 @@ class Allocator:
         return None
 
     def donated(self, source: PeerName, nonce: int, here: bool, now: int) -> None:
-        """`source` gave some space. If gossip has brought it (`here`) and that was not enough, ask on; else wait."""
+        """`source` donated space. If gossip has delivered it already (`here`), ask again; otherwise wait for it."""
         found = self._search_of(source, nonce)
         if found is None:
             return
@@ -288,7 +287,7 @@ class Allocator:
             search.granted, search.due = True, now + self._tuning.ipam_answer_time
 
     def denied(self, source: PeerName, message: SpaceDenial, now: int) -> list[Effect]:
-        """`source` has nothing, or a container of it holds the one address."""
+        """`source` has no space, or one of its containers holds the requested address."""
         found = self._search_of(source, message.nonce)
         if found is None:
             return []
@@ -315,7 +314,7 @@ class Allocator:
         return effects
 
     def remedy(self, offset: int) -> str:
-        """The command that ends a quarantine."""
+        """The command that resolves a quarantine."""
         holder = self._space.holdings.holder(offset) or ""
         held = self._space.holdings.text(offset)
         return f"{release_command(holder, held)}, then {replace_command(holder)}, gives it another address"
@@ -323,7 +322,7 @@ class Allocator:
     # --- giving -----------------------------------------------------------------------------------------------
 
     def serve(self, source: PeerName, message: SpaceRequest) -> list[Effect]:
-        """Another peer wants space. What is granted stands in the flushed effects ahead of the answer."""
+        """Handle another peer's request for space. The grant is in the flushed effects, which come before the reply."""
         space = self._space
         ring = space.ring
         if ring.lineage is None or message.last >= ring.size or message.start > message.last:
@@ -364,7 +363,7 @@ class Allocator:
     # --- time and words ---------------------------------------------------------------------------------------
 
     def deadline(self) -> int | None:
-        """When `settle` is wanted."""
+        """When `settle` must run."""
         if self._space.ring.lineage is None or not (self._searches or self.pending):
             return None
         times = [search.due for search in self._searches.values()]

@@ -1,6 +1,6 @@
-"""Which addresses this host's containers hold, and which of an extent are free. Knows nothing of peers or protocols.
+"""The addresses that this host's containers hold, and the free ones of an extent. Knows no peers and no protocols.
 
-Addresses of the range are kept by offset (sorted, so that questions about an extent cost a bisection); those outside of
+Addresses in the range are kept by offset, sorted, so that a query about an extent costs a bisection; those outside of
 the range only by their text.
 """
 
@@ -19,13 +19,13 @@ _stored = msgspec.msgpack.Decoder(dict[str, list[str]])
 
 
 class Holdings:
-    """container -> its addresses, both ways."""
+    """container -> its addresses, and the reverse."""
 
     def __init__(self, universe: Universe, stored: Mapping[str, bytes]) -> None:
-        """Raises `EnvironmentProblem` if what is stored cannot be read."""
+        """Raises `EnvironmentProblem` if the stored data cannot be read."""
         self._universe = universe
         self._by_container: dict[str, dict[str, str]] = {}
-        """container -> {"a.b.c.d": "a.b.c.d/n"}, in the order they were given."""
+        """container -> {"a.b.c.d": "a.b.c.d/n"}, in the order of allocation."""
         self._outside: dict[str, str] = {}
         self._used: dict[int, str] = {}
         self._order: list[int] = []
@@ -37,7 +37,7 @@ class Holdings:
                         self.hold(container, text)
 
     def encode(self) -> bytes:
-        """What goes to disk."""
+        """The data to write to disk."""
         return msgspec.msgpack.encode(self.by_container())
 
     def by_container(self) -> dict[str, list[str]]:
@@ -47,7 +47,7 @@ class Holdings:
     # --- changes ----------------------------------------------------------------------------------------------
 
     def hold(self, container: str, text: str) -> None:
-        """`container` holds "a.b.c.d/n" from now on; nobody else may hold that address."""
+        """Give "a.b.c.d/n" to `container`; no other container may hold that address."""
         address, _ = parse_interface(text)
         plain = str(address)
         offset = self._universe.offset(address)
@@ -60,7 +60,7 @@ class Holdings:
         self._by_container.setdefault(container, {})[plain] = text
 
     def drop(self, container: str, plain: str = "") -> list[str]:
-        """`container` gives up the address `plain` (empty: all). Returns what it held of these, as "a.b.c.d/n"."""
+        """Take the address `plain` (empty: all) from `container`. Returns the removed addresses as "a.b.c.d/n"."""
         held = self._by_container.get(container, {})
         dropped = []
         for address in [plain] if plain else list(held):
@@ -80,7 +80,7 @@ class Holdings:
         return dropped
 
     def set_idle(self, container: str, idle: bool) -> None:
-        """Whether `container` keeps its addresses only until somebody else claims them."""
+        """Set whether `container` keeps its addresses only until another container claims them."""
         if idle and container in self._by_container:
             self._idle[container] = None
         else:
@@ -89,7 +89,7 @@ class Holdings:
     # --- questions --------------------------------------------------------------------------------------------
 
     def of(self, container: str) -> tuple[str, ...]:
-        """The addresses of `container`, each "a.b.c.d/n", in the order they were given."""
+        """The addresses of `container`, each "a.b.c.d/n", in the order of allocation."""
         return tuple(self._by_container.get(container, {}).values())
 
     def in_subnet(self, container: str, subnet: Subnet) -> str | None:
@@ -102,7 +102,7 @@ class Holdings:
         return None
 
     def holder(self, offset: int) -> str | None:
-        """Who holds the address at `offset`."""
+        """The container that holds the address at `offset`."""
         return self._used.get(offset)
 
     def idle(self, container: str) -> bool:
@@ -110,12 +110,12 @@ class Holdings:
         return container in self._idle
 
     def text(self, offset: int) -> str:
-        """The held address at `offset`, as "a.b.c.d/n"; empty if nobody holds it."""
+        """The held address at `offset`, as "a.b.c.d/n"; empty if it is free."""
         held = self._by_container.get(self._used.get(offset, ""), {})
         return held.get(self._universe.address(offset), "")
 
     def outside_holder(self, plain: str) -> str | None:
-        """Who holds an address outside of the range."""
+        """The container that holds an address outside of the range."""
         return self._outside.get(plain)
 
     def offsets(self) -> list[int]:
@@ -123,20 +123,20 @@ class Holdings:
         return list(self._order)
 
     def used(self, extent: Extent) -> int:
-        """How many addresses of the extent are held."""
+        """Number of held addresses in the extent."""
         return bisect_left(self._order, extent[1]) - bisect_left(self._order, extent[0])
 
     def free(self, extent: Extent) -> int:
-        """How many are not."""
+        """Number of free addresses in the extent."""
         return extent[1] - extent[0] - self.used(extent)
 
     def lowest_free(self, extents: Iterable[Extent]) -> int | None:
-        """The lowest offset in the (sorted) extents that nobody holds."""
+        """The lowest free offset in the (sorted) extents."""
         for start, end in extents:
             below = bisect_left(self._order, start)
             if start >= end or self.free((start, end)) == 0:
                 continue
-            # order[i] - i never falls with i, so the first hole is found by bisection.
+            # order[i] - i never decreases with i, so bisection finds the first hole.
             low, high = below, bisect_left(self._order, end)
             while low < high:
                 middle = (low + high) // 2
@@ -158,7 +158,7 @@ class Holdings:
             yield start, end
 
     def check_invariants(self) -> None:
-        """Assert that all indexes say the same."""
+        """Assert that all indexes agree."""
         assert self._order == sorted(self._used), "the order is not that of the offsets"
         count = 0
         for container, held in self._by_container.items():
@@ -172,7 +172,7 @@ class Holdings:
 
 
 def largest_block(gaps: Iterable[Extent], limit: int) -> Extent | None:
-    """The largest CIDR block of at most `limit` addresses within one of the gaps; of several the highest."""
+    """The largest CIDR block of at most `limit` addresses within one of the gaps; the highest of equals."""
     best: Extent | None = None
     size = 0
     for start, end in gaps:

@@ -1,7 +1,7 @@
-"""Address management of one peer: composes ring, first agreement and allocator behind the core contract.
+"""Address management of one peer: combines ring, first agreement and allocator behind the core contract.
 
-Owns the order of effects (disk, then gossip, then messages and replies) and the channel that gossip sees. Knows
-nothing of links, of containers but their names, and of how messages travel.
+Owns the order of effects (disk, then gossip, then messages and replies) and the channel that gossip sees. Knows nothing
+of links or of how messages travel, and of containers only their names.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Ipam:
     name = CHANNEL
 
     def __init__(self, config: Config, rng: Random, stored: Mapping[str, bytes]) -> None:
-        """`stored` is what `Persist` wrote in earlier lives. Raises `ConfigError` and `EnvironmentProblem`."""
+        """`stored` is what `Persist` wrote in earlier runs. Raises `ConfigError` and `EnvironmentProblem`."""
         if config.ipam_init == "seed" and not config.seed:
             raise ConfigError("ipam_init is `seed` but the seed names no peer; give the names, equal on every peer")
         self._config = config
@@ -66,9 +66,9 @@ class Ipam:
         self._reachable: tuple[PeerName, ...] = (config.name,)
         self._primes: dict[int, None] = {}
         self._clashes: dict[str, int] = {}
-        """Other ranges heard of by gossip, and when."""
+        """Other address ranges seen in gossip, and when."""
         self._gift: RingDelta | None = None
-        """What unicasts told of the ring that gossip has not brought yet."""
+        """Ring changes received by unicast that gossip has not delivered yet."""
         self._gift_due = 0
         if config.ipam_init == "seed" and self._space.ring.lineage is None:
             self._space.found(SEED, tuple(sorted(set(config.seed))), 0)
@@ -77,11 +77,11 @@ class Ipam:
 
     @property
     def channel(self) -> "Ipam":
-        """What gossip sees: an `overlay.replicated.channel.Channel`."""
+        """The channel for gossip: an `overlay.replicated.channel.Channel`."""
         return self
 
     def handle(self, input: Input, now: int) -> list[Effect]:
-        """Takes the commands about addresses, `Connect` and `Forget` (no reply), and news of peers."""
+        """Handle address commands, `Connect` and `Forget` (no reply), and inputs about peers."""
         agreement, allocator = self._agreement, self._allocator
         effects: list[Effect] = []
         match input:
@@ -119,8 +119,8 @@ class Ipam:
         return self._finish(effects, now)
 
     def deadline(self) -> int | None:
-        """When `Wake` is wanted, nanoseconds."""
-        # Asked after nearly every message, so written out.
+        """When `Wake` is due, in nanoseconds."""
+        # Called after nearly every message, so written as a plain loop.
         first = None if self._gift is None else self._gift_due
         for part in (self._agreement, self._allocator, self._space):
             due = part.deadline()
@@ -129,13 +129,14 @@ class Ipam:
         return first
 
     def expect(self, addresses: tuple[Address, ...]) -> None:
-        """This peer dials these since an earlier life: the peers there have a say in a first agreement."""
+        """Count the peers at these addresses, dialled since an earlier run, as electors of a first agreement."""
         self._agreement.expect(addresses, replace=False)
 
     def surrender(self, now: int) -> list[Effect]:
-        """Before this peer's state is wiped (`reset`): all its space goes to the lowest reachable peer of the ring.
+        """Give all space to the lowest reachable peer of the ring, before this peer's state is wiped (`reset`).
 
-        To any reachable peer if none of the ring is; with nobody reachable the space stays (`rmpeer` frees it).
+        If no peer of the ring is reachable, any reachable peer gets it; if no peer is, the space stays (`rmpeer` frees
+        it).
         """
         others = [peer for peer in self._reachable if peer != self._config.name]
         owners = [peer for peer in self._space.ring.owners() if peer in others]
@@ -153,7 +154,7 @@ class Ipam:
     # --- parts ------------------------------------------------------------------------------------------------
 
     def _finish(self, effects: list[Effect], now: int) -> list[Effect]:
-        """After any change: agree or answer, then put what must be on disk in front of everything."""
+        """After any change: agree or answer, then put the `Persist` effects first."""
         agreement, space = self._agreement, self._space
         if self._gift is not None and now >= self._gift_due:
             effects = self._open_gift(now) + effects
@@ -208,9 +209,10 @@ class Ipam:
                 raise TypeError(f"not a message of address management: {input.body!r}")
 
     def _put_by(self, delta: RingDelta, now: int) -> list[Effect]:
-        """Keep what a unicast tells of the ring, in case that gossip fails to bring it soon.
+        """Keep ring changes received by unicast, in case gossip does not deliver them soon.
 
-        Merged at once it would be no news when gossip brings it, and this peer would not pass it on.
+        If they were merged at once, they would not be new when gossip delivers them, and this peer would not pass them
+        on.
         """
         try:
             self._check(delta, now)
@@ -233,7 +235,7 @@ class Ipam:
         return []
 
     def _take_in(self, delta: RingDelta, now: int) -> tuple[RingDelta | None, list[Effect]]:
-        """Merge; returns the news and what is to be logged."""
+        """Merge; returns the part that was new, and log effects."""
         self._check(delta, now)
         ring = self._space.ring
         effects: list[Effect] = []
@@ -271,24 +273,24 @@ class Ipam:
         return self._space.ring.vector()
 
     def missing(self, vector: Vector, named: bool = False) -> RingDelta | None:
-        """See `Channel`; nothing, but said so, for a sender that divides another range."""
+        """See `Channel`; an empty delta for a sender with another range, to name our range."""
         assert isinstance(vector, RingVector)
         if vector.range != self._universe.text:
             return self._other_range(vector)
         return self._space.ring.missing(vector, named)
 
     def lacking(self, vector: Vector) -> RingVector | None:
-        """See `Channel`. A sender that divides another range is asked, to hear of it: its answer names the range."""
+        """See `Channel`. A sender with another range is asked too, because its reply names its range."""
         assert isinstance(vector, RingVector)
         ring = self._space.ring
         return ring.lacking(vector) if vector.range == self._universe.text else RingVector(ring.range, ring.lineage, ())
 
     def _other_range(self, vector: RingVector) -> RingDelta | None:
-        # The asker learns of the clash from the delta's range, and can say so on its side.
+        # The delta's range tells the other side about the clash, so it can report it too.
         return None if self._space.ring.lineage is None else self._space.ring.delta(())
 
     def merge(self, delta: Delta, now: int) -> tuple[RingDelta | None, list[Effect]]:
-        """See `Channel`. Raises `RemoteError` for another range, or a token that is not in the range."""
+        """See `Channel`. Raises `RemoteError` for another range, or a token outside of the range."""
         assert isinstance(delta, RingDelta)
         news, effects = self._take_in(delta, now)
         return news, self._finish(effects, now)
@@ -307,7 +309,7 @@ class Ipam:
 
     @property
     def ring(self) -> Ring:
-        """To be read, not to be changed: always the same object, also before there is a ring."""
+        """The ring, read-only. Always the same object, even before there is a ring."""
         return self._space.ring
 
     @property
@@ -317,25 +319,25 @@ class Ipam:
 
     @property
     def share(self) -> float:
-        """The part of the range that this peer owns, 0 to 1."""
+        """The fraction of the range that this peer owns, 0 to 1."""
         return self._space.share()
 
     @property
     def owned(self) -> tuple[Lineage | None, tuple[tuple[int, int], ...]]:
-        """The ring's lineage, None without one, and the extents of it that this peer owns: (first, end), offsets."""
+        """The ring's lineage (None without a ring) and the extents that this peer owns: (first, end), offsets."""
         return self._space.ring.lineage, tuple(self._space.extents)
 
     @property
     def ready(self) -> bool:
-        """There is a ring: addresses can be allocated."""
+        """Whether there is a ring, so that addresses can be allocated."""
         return self._space.ring.lineage is not None
 
     def addresses(self, container: str) -> tuple[str, ...]:
-        """What `container` of this host holds, each "a.b.c.d/n"."""
+        """The addresses of `container` on this host, each "a.b.c.d/n"."""
         return self._space.holdings.of(container)
 
     def by_container(self) -> dict[str, list[str]]:
-        """What each container of this host holds."""
+        """The addresses of each container on this host."""
         return self._space.holdings.by_container()
 
     def rightful_holder(self, address: str, holders: list[Holder]) -> Holder:
@@ -347,7 +349,7 @@ class Ipam:
         return rightful_holder(None if offset is None else self._allocator.owner(offset), holders)
 
     def report(self, now: int) -> dict[str, object]:
-        """What `weave status ipam` shows, JSON-able."""
+        """The JSON-able data of `weave status ipam`."""
         ring = self._space.ring
         peers = [
             {

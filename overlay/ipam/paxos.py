@@ -1,12 +1,13 @@
 """The first agreement: which peers divide the range. Single-decree Paxos; knows no ring, no addresses, no requests.
 
-Lamport, "Paxos Made Simple" (2001). Every peer but an observer is acceptor and may be proposer; what an acceptor
-promised or accepted is on disk before anyone hears of it. To avoid duels the electors with the lower names go first:
-the others ask the lowest reachable one to propose, and propose themselves only when nothing came of it.
+Lamport, "Paxos Made Simple" (2001). Every peer except observers is an acceptor and may be a proposer; promises and
+accepted values are on disk before they are sent. To avoid duels the electors with lower names go first: the others ask
+the lowest reachable one to propose, and propose themselves only if that has no result.
 
-How many electors there are is not known for sure, for peers may be launched alone and connected later: it is what was
-configured, or the number of peers seen within `config.hold`, or of addresses that this peer dials, whichever is the
-most. If two agreements come about all the same (two networks that never met), two lineages do, and the rings merge.
+The number of electors is not known for sure, because peers may be launched alone and connected later. It is the
+configured number or the number of addresses that this peer dials plus one, but at least the number of peers seen within
+`config.hold`. If two agreements happen anyway (two networks that never met), there are two lineages, and the rings
+merge.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ KEY = "ipam.paxos"
 
 
 class Acceptor(msgspec.Struct, frozen=True, array_like=True):
-    """What an acceptor must never forget."""
+    """The acceptor state that must survive restarts."""
 
     range: str
     promised: Ballot
@@ -44,7 +45,7 @@ class Acceptor(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Round:
-    """A proposal of this peer under way."""
+    """A proposal of this peer in progress."""
 
     def __init__(self, ballot: Ballot, electors: list[PeerName], quorum: int) -> None:
         self.ballot = ballot
@@ -57,15 +58,15 @@ class _Round:
 
 
 class Agreement:
-    """One peer's part in the first agreement. `decided` is its outcome, once this peer as proposer knows it."""
+    """One peer's part in the first agreement. `decided` is the outcome, once this peer knows it as proposer."""
 
     def __init__(self, config: Config, range_text: str, rng: Random, stored: Mapping[str, bytes]) -> None:
-        """Raises `EnvironmentProblem` if what is stored cannot be read."""
+        """Raises `EnvironmentProblem` if the stored data cannot be read."""
         self.decided: Proposal | None = None
         self.wanted = False
-        """A ring is needed: somebody asked for an address here (or an observer asked this peer)."""
+        """A ring is needed: an address was requested here, or an observer asked this peer."""
         self.other_ranges: dict[PeerName, str] = {}
-        """Peers that divide another range than this one."""
+        """Peers that use a different range."""
         self._config = config
         self._name = config.name
         self._range = range_text
@@ -75,7 +76,7 @@ class Agreement:
         self._targets: dict[Address, None] = dict.fromkeys(config.peers)
         self._reachable: tuple[PeerName, ...] = (self._name,)
         self._lost: dict[PeerName, int] = {}
-        """Peers that were reachable, and when they ceased to be."""
+        """Peers that were reachable, and when they became unreachable."""
         self._acceptor = Acceptor(range_text, Ballot(0, self._name))
         self._highest = 0
         self._round: _Round | None = None
@@ -91,7 +92,7 @@ class Agreement:
     # --- what happened ----------------------------------------------------------------------------------------
 
     def start(self, now: int) -> list[Effect]:
-        """A ring is needed here. Idempotent."""
+        """Request a ring. Idempotent."""
         if self.wanted:
             return []
         self.wanted = True
@@ -99,7 +100,7 @@ class Agreement:
         return self._begin(now)
 
     def stop(self) -> None:
-        """There is a ring, for good."""
+        """Stop for good, because there is a ring."""
         self._over = True
         self.wanted = False
         self._round = None
@@ -108,25 +109,25 @@ class Agreement:
         self._attempts = 0
 
     def expect(self, addresses: tuple[Address, ...], replace: bool) -> None:
-        """This peer was told to dial these: the peers there are to have a say."""
+        """Count the peers at these addresses, which this peer was told to dial, as electors."""
         if replace:
             self._targets.clear()
         self._targets.update(dict.fromkeys(addresses))
 
     def forget(self, addresses: tuple[Address, ...], now: int) -> list[Effect]:
-        """This peer was told not to dial these any more."""
+        """This peer was told to stop dialling these addresses."""
         for address in addresses:
             self._targets.pop(address, None)
         return self._again(now)
 
     def drop(self, peer: PeerName, now: int) -> list[Effect]:
-        """`peer` left for good and is not waited for."""
+        """`peer` has left for good; do not wait for it."""
         self._lost.pop(peer, None)
         self._reachable = tuple(other for other in self._reachable if other != peer)
         return self._again(now)
 
     def peers_changed(self, reachable: tuple[PeerName, ...], now: int) -> list[Effect]:
-        """The reachable peers are now these."""
+        """The set of reachable peers has changed."""
         if self._over:
             return []
         self._lost = {peer: since for peer, since in self._lost.items() if now - since < self._config.hold}
@@ -141,14 +142,14 @@ class Agreement:
         return self._again(now) if grown else []
 
     def _again(self, now: int) -> list[Effect]:
-        # A proposal under way goes on: its quorum was that of its start, and it times out by itself.
+        # A proposal in progress continues: it keeps the quorum of its start, and has its own timeout.
         if not self.wanted or self._round is not None:
             return []
         self._attempts = 0
         return self._begin(now)
 
     def wake(self, now: int) -> list[Effect]:
-        """The deadline has come."""
+        """Handle the deadline."""
         effects: list[Effect] = []
         if self._since is not None and now - self._since >= self._config.tuning.paxos_patience:
             self._since = None
@@ -165,7 +166,7 @@ class Agreement:
         return effects
 
     def deadline(self) -> int | None:
-        """When `wake` is wanted."""
+        """When `wake` must run."""
         if self._deadline is None and self._round is None and self._since is None:
             return None
         times = [time for time in (self._deadline, self._round.grace if self._round else None) if time is not None]
@@ -185,7 +186,7 @@ class Agreement:
         ]
 
     def quorum(self, now: int) -> int:
-        """How many electors must agree: more than half of those there are, by all that this peer knows."""
+        """How many electors must agree: more than half of the electors, as far as this peer knows."""
         lost = [
             peer
             for peer, since in self._lost.items()
@@ -195,7 +196,7 @@ class Agreement:
         return max(seen, self._config.initial_peer_count or len(self._targets) + 1) // 2 + 1
 
     def waiting_for(self, now: int) -> str:
-        """For people: what the first agreement lacks, and what mends it."""
+        """Text for users: what the first agreement waits for, and how to fix it."""
         electors = self._electors()
         lost = sorted(peer for peer, since in self._lost.items() if now - since < self._config.hold)
         text = f"the first agreement needs {self.quorum(now)} peers and {len(electors)} can be reached"
@@ -227,7 +228,7 @@ class Agreement:
             self._wait(now, self._config.tuning.paxos_backoff)
             return []
         self._wait(now, self._config.tuning.paxos_backoff)
-        # An observer tries one after the other: it can do nothing else, and the first may be of no use.
+        # An observer tries the electors one after another, because it cannot propose and the first may not respond.
         index = (self._attempts - 1) % len(electors) if self._observer else 0
         return [Unicast(electors[index], CHANNEL, Trigger(self._range, self._observer))]
 
@@ -237,7 +238,7 @@ class Agreement:
         electors = self._electors()
         current = self._round = _Round(ballot, electors, self.quorum(now))
         self._wait(now, self._config.tuning.paxos_backoff)
-        # One's own promise on disk is also what keeps a round from being used twice after a crash.
+        # Our own promise on disk also keeps a round from being used twice after a crash.
         effects, promise = self._promise(ballot)
         current.promises[self._name] = promise
         effects += [Unicast(peer, CHANNEL, Prepare(self._range, ballot)) for peer in electors if peer != self._name]
@@ -298,7 +299,7 @@ class Agreement:
     # --- messages ---------------------------------------------------------------------------------------------
 
     def deliver(self, source: PeerName, message: PaxosMessage, now: int) -> list[Effect]:
-        """A message of another peer. A peer that has a ring answers with it instead of calling this."""
+        """Handle a message of another peer. If this peer has a ring, it sends the ring instead of calling this."""
         match message:
             case Trigger():
                 return self._on_trigger(source, message, now)
@@ -355,7 +356,7 @@ class Agreement:
                 else:
                     self.other_ranges[source] = message.range
                 if current.value is None and source in current.electors:
-                    # The quorum of a round never falls below what its start demanded: only its value changes.
+                    # The quorum of a round is never lowered, because only the value changes.
                     current.electors.remove(source)
                     current.promises.pop(source, None)
                     if len(current.electors) < current.quorum:

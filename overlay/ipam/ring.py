@@ -1,9 +1,9 @@
-"""The ring: who owns which extent of the range, as a replicated structure. Knows no peers but as owners, no containers.
+"""The ring: a replicated map from the range's extents to their owners. Knows no containers, and peers only as owners.
 
-A ring is a lineage and a map from start offset to token. Merging takes the higher lineage, and within one lineage the
-better token for each start (`better`): a join over a total order, hence commutative, associative and idempotent.
-A token says itself where its extent ends, so a peer that hears of a donation but not of the one before it never takes
-for its own what was given away: it has a gap in its view, and only the next token's news closes it. Consistent
+A ring is a lineage and a map from start offset to token. Merging takes the higher lineage, and
+within one lineage the better token for each start (`better`): a join over a total order, hence commutative, associative
+and idempotent. A token contains the end of its extent. So a peer that hears of a donation but not of the one before it
+never takes space that was given away for its own: its view has a gap until the missing token arrives. Consistent
 hashing with explicit tokens as in Amazon's Dynamo (SOSP 2007, 6.2), without the hashing.
 """
 
@@ -21,13 +21,13 @@ from overlay.replicated.vectors import Known, by_key, concerned
 from overlay.wire.ring import Lineage, RingDelta, RingVector, Token
 
 TAKEOVER = 2**32
-"""A takeover raises a token's version to the next multiple of it."""
+"""A takeover raises a token's version to the next multiple of this number."""
 
 CONSENSUS, SEED = 0, 1
-"""`Lineage.kind`."""
+"""Values of `Lineage.kind`."""
 
 Extent = tuple[int, int]
-"""Offsets from the first to the second, exclusive."""
+"""Offsets: first, end (exclusive)."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -42,21 +42,21 @@ def make_lineage(range_text: str, kind: int, founders: tuple[PeerName, ...], non
 
 
 def lineage_rank(lineage: Lineage | None) -> tuple[int, int, int]:
-    """Lineages compare by it; no ring is below every ring."""
+    """The sort key of lineages; no ring ranks below every ring."""
     return (-1, 0, 0) if lineage is None else (lineage.kind, lineage.founders, lineage.identity)
 
 
 def lineage_text(lineage: Lineage) -> str:
-    """For people: where the ring stems from."""
+    """Text for users: the origin of the ring."""
     kind = "seed" if lineage.kind == SEED else "agreement"
     return f"{kind} of {lineage.founders} ({lineage.identity:016x})"
 
 
 def better(first: Token, second: Token) -> Token:
-    """Which of two tokens with one start stands. A total order: two peers never disagree for good.
+    """Which of two tokens with the same start wins. A total order, so two peers cannot disagree for ever.
 
-    The owner's latest version; at equal versions (two peers took over the same token while they were apart, or a disk
-    was lost) the lower owner, then the longer extent.
+    The higher version wins; at equal versions (two peers took over the same token in a partition, or a disk was lost)
+    the lower owner, then the longer extent.
     """
     if first.version != second.version:
         return first if first.version > second.version else second
@@ -66,9 +66,9 @@ def better(first: Token, second: Token) -> Token:
 
 
 def divide(size: int, founders: tuple[PeerName, ...]) -> list[Token]:
-    """The first ring: `size` addresses among `founders` (sorted), fairly, cut at multiples of a power of two.
+    """The first ring: divide `size` addresses fairly among `founders` (sorted), at multiples of a power of two.
 
-    The shares differ by at most an eighth; for a power of two of founders each is one CIDR block.
+    The shares differ by at most an eighth; if the number of founders is a power of two, each share is one CIDR block.
     """
     count = len(founders)
     chunks = 1
@@ -88,7 +88,7 @@ _NO_TOKEN: Final[Known] = (-1, -1, -1)
 
 
 class Ring:
-    """The ring as one peer holds it. Empty (`lineage` None) until the first agreement or a merge."""
+    """One peer's copy of the ring. Empty (`lineage` None) until the first agreement or a merge."""
 
     def __init__(self, range_text: str, size: int) -> None:
         """`range_text` names the range, `size` is its number of addresses."""
@@ -97,7 +97,7 @@ class Ring:
         self.lineage: Lineage | None = None
         self.slots: dict[int, Slot] = {}
         self.digest = 0
-        """Of lineage and tokens; 0 without a ring."""
+        """Digest of lineage and tokens; 0 without a ring."""
         self._starts: list[int] = []
         self._by_owner: dict[PeerName, list[int]] = {}
         self._vector: RingVector | None = None
@@ -105,7 +105,7 @@ class Ring:
     # --- changes ----------------------------------------------------------------------------------------------
 
     def found(self, lineage: Lineage, tokens: Iterable[Token]) -> None:
-        """Start again with this lineage and these tokens; what was held is dropped."""
+        """Replace everything by this lineage and these tokens."""
         self.lineage = lineage
         self.slots.clear()
         self._starts.clear()
@@ -116,7 +116,7 @@ class Ring:
         self._vector = None
 
     def merge(self, lineage: Lineage, tokens: Iterable[Token]) -> list[Token]:
-        """Take in tokens of a lineage; returns those that were news (none, if the lineage is below ours)."""
+        """Merge tokens of a lineage; returns those that were new (none if the lineage is below ours)."""
         if lineage != self.lineage:
             if lineage_rank(lineage) < lineage_rank(self.lineage):
                 return []
@@ -156,8 +156,9 @@ class Ring:
     def grant(self, start: int, end: int, recipient: PeerName, free: tuple[int, int]) -> list[Token]:
         """Split the token that covers `start` to `end` (exclusive) and give that part away. Returns the new tokens.
 
-        Only for the owner of that token. `free` is what the owner then has free below and above the part. New tokens
-        inherit the version, so that what a takeover wrote stays above what the removed peer may have written.
+        Only the owner of the token may call it. `free` is the number of free addresses left below and above the part.
+        New tokens inherit the version, so that tokens of a takeover stay above those that the removed peer may have
+        written.
         """
         token, (low, high) = self._covering(start)
         assert token is not None and low <= start < end <= high, f"{start}..{end} is not within one token"
@@ -170,7 +171,7 @@ class Ring:
         return self._write(tokens)
 
     def take_over(self, owner: PeerName, heir: PeerName) -> list[Token]:
-        """`heir` takes all that `owner` has, for good. Returns the new tokens."""
+        """Give all tokens of `owner` to `heir`, permanently. Returns the new tokens."""
         tokens = []
         for low, high in self.extents(owner):
             version = (self.slots[low].version // TAKEOVER + 1) * TAKEOVER
@@ -178,13 +179,13 @@ class Ring:
         return self._write(tokens)
 
     def hand_over(self, owner: PeerName, heir: PeerName) -> list[Token]:
-        """`owner` (who calls this) gives all it has to `heir`. Returns the new tokens."""
+        """`owner` (the caller) gives all its tokens to `heir`. Returns the new tokens."""
         return self._write(
             [Token(low, high - 1, heir, self.slots[low].version + 1, high - low) for low, high in self.extents(owner)]
         )
 
     def report_free(self, start: int, free: int) -> list[Token]:
-        """The owner of the token at `start` says how many of its addresses are free."""
+        """The owner of the token at `start` sets its number of free addresses."""
         old = self.slots[start].token
         return self._write([Token(start, old.last, old.owner, old.version + 1, free)])
 
@@ -192,13 +193,13 @@ class Ring:
 
     @property
     def tokens(self) -> dict[int, Token]:
-        """All tokens, by where they start. Made again each time."""
+        """All tokens by start. Built on each call."""
         return {start: slot.token for start, slot in self.slots.items()}
 
     def _extent(self, index: int) -> Extent:
         start = self._starts[index]
         end = self.slots[start].end
-        # A token behind it proves that the extent was split there, even if the news of the shorter one is missing.
+        # A later token proves that the extent was split there, even if the shortened token has not arrived yet.
         return start, min(end, self._starts[index + 1]) if index + 1 < len(self._starts) else end
 
     def _covering(self, offset: int) -> tuple[Token | None, Extent]:
@@ -209,11 +210,11 @@ class Ring:
         return (self.slots[extent[0]].token, extent) if offset < extent[1] else (None, extent)
 
     def at(self, offset: int) -> Token | None:
-        """The token whose extent holds `offset`; None without a ring or in a gap of this view."""
+        """The token whose extent contains `offset`; None without a ring or in a gap of this view."""
         return self._covering(offset)[0]
 
     def extent(self, start: int) -> Extent:
-        """The extent of the token at `start`, cut short by the token behind it."""
+        """The extent of the token at `start`, cut at the next token."""
         return self._extent(bisect_left(self._starts, start))
 
     def extents(self, owner: PeerName) -> list[Extent]:
@@ -221,7 +222,7 @@ class Ring:
         return [self.extent(start) for start in self._by_owner.get(owner, ())]
 
     def overlapping(self, start: int, end: int) -> Iterator[tuple[Token, Extent]]:
-        """The tokens with a part in `start` to `end` (exclusive), each with that part of its extent."""
+        """The tokens that overlap `start` to `end` (exclusive), each with the overlapping part of its extent."""
         index = max(bisect_right(self._starts, start) - 1, 0)
         while index < len(self._starts) and self._starts[index] < end:
             low, high = self._extent(index)
@@ -230,15 +231,15 @@ class Ring:
             index += 1
 
     def owned(self, owner: PeerName) -> int:
-        """How many addresses `owner` has."""
+        """Number of addresses of `owner`."""
         return sum(high - low for low, high in self.extents(owner))
 
     def owners(self) -> list[PeerName]:
-        """Who has any address, sorted."""
+        """The owners of at least one address, sorted."""
         return sorted(self._by_owner)
 
     def complete(self) -> bool:
-        """Every address has an owner in this view."""
+        """Whether every address has an owner in this view."""
         end = 0
         for index in range(len(self._starts)):
             low, high = self._extent(index)
@@ -250,12 +251,12 @@ class Ring:
     # --- replication ------------------------------------------------------------------------------------------
 
     def delta(self, tokens: Iterable[Token]) -> RingDelta:
-        """These tokens, as news. Only with a ring."""
+        """A delta with these tokens. Requires a ring."""
         assert self.lineage is not None
         return RingDelta(self.range, self.lineage, tuple(sorted(tokens, key=lambda token: token.start)))
 
     def whole(self) -> RingDelta:
-        """All tokens. Only with a ring."""
+        """A delta with all tokens. Requires a ring."""
         return self.delta([slot.token for slot in self.slots.values()])
 
     def vector(self) -> RingVector:
@@ -266,13 +267,13 @@ class Ring:
         return self._vector
 
     def missing(self, vector: RingVector, named: bool = False) -> RingDelta | None:
-        """The tokens here that the sender of `vector` lacks or has in another, not newer form; see `Channel`."""
+        """The tokens that the sender of `vector` lacks or has in another, not newer form; see `Channel`."""
         if self.lineage is None or lineage_rank(vector.lineage) > lineage_rank(self.lineage):
             return None
         if vector.lineage != self.lineage:
             return self.whole()
         theirs = by_key(vector.known)
-        # Asked about every token of a large ring; where values are shared most are the very same object.
+        # Runs over every token of a large ring; shared values are mostly the very same object.
         lacking = [
             slot.token
             for start, slot in concerned(self.slots, theirs, named)
@@ -283,7 +284,7 @@ class Ring:
         return self.delta(lacking) if lacking else None
 
     def lacking(self, vector: RingVector) -> RingVector | None:
-        """What is held here of the tokens that `vector` names in another, not older form; all, for a higher lineage."""
+        """The local versions of the tokens that `vector` has in another, not older form; all for a higher lineage."""
         if vector.lineage != self.lineage:
             higher = lineage_rank(vector.lineage) > lineage_rank(self.lineage)
             return RingVector(self.range, self.lineage, ()) if higher else None
@@ -298,7 +299,7 @@ class Ring:
         return RingVector(self.range, self.lineage, tuple(asked)) if asked else None
 
     def knows(self, delta: RingDelta) -> bool:
-        """Merging `delta` would change nothing."""
+        """Whether merging `delta` would change nothing."""
         if delta.lineage != self.lineage:
             return lineage_rank(delta.lineage) < lineage_rank(self.lineage)
         return all(
@@ -307,7 +308,7 @@ class Ring:
         )
 
     def check_invariants(self) -> None:
-        """Assert: sorted, disjoint, within the range, indexes and digest equal to what they are made from."""
+        """Assert: tokens sorted, disjoint and within the range; indexes and digest match the tokens."""
         assert self._starts == sorted(self.slots), "starts are not those of the tokens"
         assert self.lineage is not None or not self.slots, "tokens without a lineage"
         digest = 0 if self.lineage is None else _hash64(_encode((self.range, self.lineage))) or 1
@@ -325,7 +326,7 @@ class Ring:
 
 
 def join_deltas(*deltas: RingDelta) -> RingDelta:
-    """One delta that says what all of these (one at least) say."""
+    """Combine one or more deltas into one."""
     first = max(deltas, key=lambda delta: lineage_rank(delta.lineage))
     tokens: dict[int, Token] = {}
     for delta in deltas:

@@ -13,7 +13,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Slot:
-    """One token as a ring holds it. Not to be changed."""
+    """One token with its derived values. Immutable."""
 
     __slots__ = ("end", "fingerprint", "known", "owner", "start", "token", "version")
 
@@ -24,9 +24,9 @@ class Slot:
         self.owner: PeerName = token.owner
         self.version: int = token.version
         self.fingerprint = int.from_bytes(blake2b(_encode(token), digest_size=8).digest(), "big")
-        """64 bits that tell tokens apart, the same in every process."""
+        """A 64-bit hash of the token, the same in every process."""
         self.known: Known = (self.start, self.version, self.fingerprint & 0xFFFFFFFF)
-        """What a vector says of it."""
+        """The entry of this token in a vector."""
 
 
 def slot_of(token: Token) -> Slot:

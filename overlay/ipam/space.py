@@ -1,8 +1,8 @@
-"""This peer's own part of the ring and what is free in it: the ring joined with the holdings. No messages, no requests.
+"""This peer's own part of the ring and what is free in it: combines ring and holdings. No messages, no requests.
 
-It collects what has to be written down and announced; `flush` turns that into effects, everything that must be on disk
-first. A caller that changes a `Space` flushes it ahead of all other effects: that is how nothing is ever said before it
-is kept.
+It collects the data to be written and announced; `flush` turns it into effects, with everything that must be on disk
+first. A caller that changes a `Space` puts the flushed effects before all others, so that nothing is sent before it is
+stored.
 """
 
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ RING_KEY = "ipam.ring"
 
 
 class Space:
-    """Ring, holdings, and what of them is not yet on disk or announced."""
+    """Ring, holdings, and their changes that are not yet on disk or announced."""
 
     def __init__(
         self, name: PeerName, universe: Universe, stored: Mapping[str, bytes], tuning: Tuning = STANDARD
     ) -> None:
-        self._tuning = tuning
         """A stored ring of another name or range is dropped. Raises `EnvironmentProblem` if it cannot be read."""
+        self._tuning = tuning
         self.name = name
         self.universe = universe
         self.ring = Ring(universe.text, universe.size)
         self.holdings = Holdings(universe, stored)
         self.extents: list[Extent] = []
-        """What this peer owns, sorted."""
+        """The extents that this peer owns, sorted."""
         self._urgent = False
         self._stale_since: int | None = None
         self._addresses_changed = False
@@ -52,7 +52,7 @@ class Space:
     # --- changes ----------------------------------------------------------------------------------------------
 
     def found(self, kind: int, founders: tuple[PeerName, ...], nonce: int) -> None:
-        """Make the ring that this first agreement (or seed set) means."""
+        """Create the ring of this first agreement (or seed set)."""
         lineage = make_lineage(self.universe.text, kind, founders, nonce)
         tokens = divide(self.universe.size, founders)
         self.ring.found(lineage, tokens)
@@ -62,11 +62,11 @@ class Space:
         self.extents = self.ring.extents(self.name)
 
     def merge(self, lineage: Lineage, tokens: tuple[Token, ...], now: int) -> list[Token]:
-        """Take in tokens of another peer; returns what was news."""
+        """Merge tokens of another peer; returns those that were new."""
         old = self.ring.lineage
         changed = self.ring.merge(lineage, tokens)
         if self.ring.lineage != old:
-            # What this peer wrote of its former ring is nobody's business any more.
+            # Tokens written in the former ring need not be announced any more.
             self._written.clear()
             self._urgent = True
         if changed or self.ring.lineage != old:
@@ -88,14 +88,14 @@ class Space:
         self.extents = self.ring.extents(self.name)
 
     def take(self, container: str, text: str, offset: int | None) -> None:
-        """`container` holds "a.b.c.d/n" from now on; `offset` is where that stands in the range."""
+        """Give "a.b.c.d/n" to `container`; `offset` is its position in the range (None: outside)."""
         self.holdings.hold(container, text)
         self._addresses_changed = True
         if offset is not None:
             self._report_free(offset)
 
     def give_back(self, container: str, plain: str = "") -> list[str]:
-        """`container` gives up one address (or all); returns them, each "a.b.c.d/n"."""
+        """Take one address (or all) from `container`; returns them, each "a.b.c.d/n"."""
         dropped = self.holdings.drop(container, plain)
         if dropped:
             self._addresses_changed = True
@@ -104,7 +104,7 @@ class Space:
         return dropped
 
     def _report_free(self, offset: int) -> None:
-        # The hint is renewed only when it is wrong by half: most allocations change nothing that others hold.
+        # The free count is updated only if it is off by a factor of two, so most allocations change no token.
         token = self.ring.at(offset)
         if token is None or token.owner != self.name:
             return
@@ -115,7 +115,7 @@ class Space:
             self._wrote(self.ring.report_free(token.start, free))
 
     def grant(self, start: int, end: int, recipient: PeerName) -> list[Token]:
-        """Give `start` to `end` (exclusive, free, within one own extent) away; returns the tokens changed."""
+        """Give `start` to `end` (exclusive, free, within one own extent) away; returns the changed tokens."""
         token = self.ring.at(start)
         assert token is not None and token.owner == self.name, "only the owner gives away"
         low, high = self.ring.extent(token.start)
@@ -126,13 +126,13 @@ class Space:
         return tokens
 
     def take_over(self, peer: PeerName) -> int:
-        """Become the owner of all that `peer` has; returns how many addresses."""
+        """Become the owner of all addresses of `peer`; returns their number."""
         count = self.ring.owned(peer)
         self._wrote(self.ring.take_over(peer, self.name))
         return count
 
     def hand_over(self, heir: PeerName) -> list[Token]:
-        """Give up all addresses, and all space to `heir`; returns the tokens changed."""
+        """Release all addresses and give all space to `heir`; returns the changed tokens."""
         for container in self.holdings.by_container():
             self.holdings.drop(container)
         self._addresses_changed = True
@@ -147,9 +147,10 @@ class Space:
         return self.holdings.lowest_free(self._within(subnet.first_usable, subnet.end_usable))
 
     def spare_block(self, start: int, end: int) -> Extent | None:
-        """What this peer can give away of a subnet: its largest free CIDR block, but at most half of what is free.
+        """The part of a subnet that this peer can donate: its largest free CIDR block, but at most half of its free
+        space.
 
-        The first and the last address of the subnet are of no use to an asker, so a block is never one of these alone.
+        The first and the last address of the subnet are unusable, so a block is never one of these alone.
         """
         usable = self._within(start + 1, end - 1)
         if not any(self.holdings.free(extent) for extent in usable):
@@ -167,7 +168,7 @@ class Space:
         return [(max(low, start), min(high, end)) for low, high in self.extents if low < end and high > start]
 
     def disowned(self) -> list[int]:
-        """Held offsets that this peer does not own: its former ring lost against another, or it was removed."""
+        """Held offsets that this peer does not own: its former ring lost a merge, or the peer was removed."""
         if self.ring.lineage is None or sum(map(self.holdings.used, self.extents)) == len(self.holdings.offsets()):
             return []
         return [
@@ -177,17 +178,17 @@ class Space:
         ]
 
     def share(self) -> float:
-        """Which part of the range this peer owns, 0 to 1."""
+        """The fraction of the range that this peer owns, 0 to 1."""
         return sum(high - low for low, high in self.extents) / self.universe.size
 
     # --- disk and gossip --------------------------------------------------------------------------------------
 
     def deadline(self) -> int | None:
-        """When news of others should go to disk at the latest."""
+        """When changes from other peers must be written to disk at the latest."""
         return None if self._stale_since is None else self._stale_since + self._tuning.ipam_lazy
 
     def flush(self, now: int) -> list[Effect]:
-        """What has to be written and announced; goes ahead of all other effects of the same input."""
+        """Effects that write and announce the changes; they go before all other effects of the same input."""
         effects: list[Effect] = []
         if self._urgent or (self._stale_since is not None and now - self._stale_since >= self._tuning.ipam_lazy):
             stored = StoredRing(self.name, self.ring.whole())
@@ -204,7 +205,7 @@ class Space:
         return effects
 
     def check_invariants(self) -> None:
-        """Assert that ring and holdings hold together."""
+        """Assert that ring and holdings are consistent."""
         self.ring.check_invariants()
         self.holdings.check_invariants()
         assert self.extents == self.ring.extents(self.name), "the own extents are not those of the ring"

@@ -1,4 +1,4 @@
-"""Addresses, subnets and the range, between their text and the offsets that the ring counts in. No state, no protocol.
+"""Converts addresses, subnets and the range between text and the offsets of the ring. No state, no protocol.
 
 An offset counts from the first address of the range. Works for IPv4 and IPv6 ranges of at most 2**64 addresses.
 """
@@ -12,12 +12,12 @@ Network = IPv4Network | IPv6Network
 IpAddress = IPv4Address | IPv6Address
 
 SMALLEST_SUBNET = 4
-"""Addresses. Below it nothing would be left once the first and the last are excluded."""
+"""Addresses. A smaller subnet has no usable address after the first and the last are excluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
-    """A subnet within the range: offsets `start` to `end` (exclusive), and the length of its prefix."""
+    """A subnet within the range: offsets `start` to `end` (exclusive), and the prefix length."""
 
     start: int
     end: int
@@ -26,7 +26,7 @@ class Subnet:
 
     @property
     def first_usable(self) -> int:
-        """The first address names the subnet itself."""
+        """The first address is the subnet's own."""
         return self.start + 1
 
     @property
@@ -59,7 +59,7 @@ class Universe:
             raise ConfigError(f"default subnet: {error}") from error
 
     def subnet(self, text: str) -> Subnet:
-        """The subnet that `text` (CIDR; empty: the default one) names. Raises `UsageError`."""
+        """The subnet of `text` (CIDR; empty: the default subnet). Raises `UsageError`."""
         if not text:
             return self.default_subnet
         try:
@@ -83,7 +83,7 @@ class Universe:
         return Subnet(start, start + network.num_addresses, network.prefixlen, str(network))
 
     def offset(self, address: IpAddress) -> int | None:
-        """Where `address` stands in the range; None outside of it."""
+        """The offset of `address` in the range; None outside of it."""
         if address.version != self.network.version:
             return None
         offset = int(address) - self._base
@@ -94,7 +94,7 @@ class Universe:
         return str(self.network.network_address + offset)
 
     def span(self, start: int, end: int) -> str:
-        """The text of the offsets `start` to `end` (exclusive), for people: a CIDR where it is one."""
+        """Text for users of the offsets `start` to `end` (exclusive): a CIDR if possible."""
         size = end - start
         if size == 1:
             return self.address(start)

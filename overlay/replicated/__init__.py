@@ -1,1 +1,1 @@
-"""Maps that all peers share, merged by version, and how their changes spread (gossip). Pure."""
+"""Maps shared by all peers, merged by version, and the gossip that spreads their changes. Pure."""

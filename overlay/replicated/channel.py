@@ -1,8 +1,8 @@
-"""What the mesh knows of a replicated state: the contract between gossip and the structures it spreads. No logic.
+"""The contract between gossip and the replicated structures that it spreads. No logic.
 
-A channel is a state that every peer holds and that merges commutatively, associatively and idempotently. The mesh
-carries `Delta`s along the broadcast tree, compares `digest()`s between neighbours, and mends differences with
-`vector()` and `missing()`. It never looks inside.
+A channel is a state that every peer holds and that merges commutatively, associatively and idempotently. The mesh sends
+`Delta`s along the broadcast tree, compares `digest()`s between neighbours, and repairs differences with `vector()` and
+`missing()`. It never looks inside.
 """
 
 from typing import Protocol
@@ -17,26 +17,27 @@ class Channel(Protocol):
     name: str
 
     def digest(self) -> int:
-        """64 bits that are equal on two peers when their states are equal (and else differ but by chance). Cheap."""
+        """64 bits that are equal on two peers when their states are equal, and otherwise differ except by chance.
+        Cheap."""
         ...
 
     def vector(self) -> Vector:
-        """What this peer holds, in few bytes, so that another can tell what is missing here."""
+        """A short summary of this peer's state, from which another peer can tell what is missing here."""
         ...
 
     def missing(self, vector: Vector, named: bool = False) -> Delta | None:
-        """All that the sender of `vector` lacks of what this peer holds; None when it lacks nothing.
+        """Everything in this peer's state that the sender of `vector` lacks; None if it lacks nothing.
 
-        `named`: only of what the vector names, each in a version that the sender has (0 stands for nothing).
+        `named`: only for the keys in the vector, each newer than the version there (0: the sender has nothing).
         """
         ...
 
     def lacking(self, vector: Vector) -> Vector | None:
-        """What to ask the sender of `vector` for (`named`), as far as its vector tells; None: nothing."""
+        """A vector with which to request (`named`) what the sender of `vector` has and this peer lacks, or None."""
         ...
 
     def merge(self, delta: Delta, now: int) -> tuple[Delta | None, list[Effect]]:
-        """Take in `delta`. Returns what of it was news here (None: nothing), and what has to be done about it.
+        """Merge `delta`. Returns the part that was new here (None: nothing) and the resulting effects.
 
         Raises `RemoteError` for a conflict that the structure cannot resolve: the mesh marks the channel for that
         neighbour, `status` shows it, and the connection stays.
@@ -44,9 +45,9 @@ class Channel(Protocol):
         ...
 
     def join(self, *deltas: Delta) -> Delta:
-        """One delta that says what all of these (one at least) say: pending news for one neighbour coalesce."""
+        """Combine one or more deltas into one, so that pending deltas for a neighbour are coalesced."""
         ...
 
     def check_invariants(self) -> None:
-        """Assert what must always hold of this structure."""
+        """Assert the invariants of this structure."""
         ...

@@ -1,14 +1,14 @@
-"""How changes of replicated states spread: along a broadcast tree that grows by itself, mended by digests.
+"""Spreads changes of replicated states along a self-organising broadcast tree, which is repaired by digests.
 
-Plumtree (Leitão, Pereira, Rodrigues: "Epidemic Broadcast Trees", SRDS 2007), on states instead of messages. News go
-at once to the eager neighbours; a peer that gets nothing new over a link prunes it. A few lazy neighbours are told
-digests; a peer that still differs from one after the time that the tree needs asks for what it lacks, and if there is
-anything, the tree has failed and the link is grafted back. On new connections, and now and then with a random
-neighbour, digests of all states are compared.
+Plumtree (Leitão, Pereira, Rodrigues: "Epidemic Broadcast Trees", SRDS 2007), on states instead of messages. Changes go
+at once to the eager neighbours; a peer that receives nothing new over a link prunes it. Digests go to a few lazy
+neighbours. If a digest still differs after the time that the tree needs, the peer requests the difference; if the reply
+contains something new, the tree has failed and the link is grafted back. Digests of all states are compared on new
+connections, and periodically with a random neighbour.
 
-Knows neighbours by name and connection number, and channels by their contract; who is a neighbour is decided in
-`overlay.mesh.mesh`. Lazy announcements go to `announce_fanout` neighbours and not to all (as in the paper), so that a
-change costs a full mesh of N peers O(N) messages, not O(N²).
+Knows neighbours by name and connection number, and channels by their contract; `overlay.mesh.mesh` decides which peers
+are neighbours. Lazy announcements go to `announce_fanout` neighbours and not to all (as in the paper), so that a change
+costs a full mesh of N peers O(N) messages, not O(N²).
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from overlay.wire.ring import RingDelta, RingVector
 from overlay.wire.topology import TopologyDelta, TopologyVector
 
 HISTORY: Final = 128
-"""Past digests of each channel that are remembered: who announces one of them knows nothing new."""
+"""Number of past digests remembered per channel: a neighbour that announces one of them has nothing new."""
 
 GossipMessage = News | Digests | Want | Prune | Graft
 
@@ -49,28 +49,28 @@ _SUSPECTS: Final = "suspects"
 
 @dataclass(slots=True, eq=False)
 class GossipNeighbour:
-    """What gossip keeps of one established connection."""
+    """The gossip state of one established connection."""
 
     name: PeerName
     conn: int
     eager: bool
     pending: list[int] = field(default_factory=list)
-    """Which news go to it with the next flush: positions in `Gossip._fresh`, in their order."""
+    """Deltas to send with the next flush: positions in `Gossip._fresh`, ascending."""
     announced: dict[str, int] = field(default_factory=dict)
-    """The digest of each channel that this neighbour was last known to have."""
+    """The last known digest of each channel on this neighbour."""
     suspects: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Digests it announced that differ from ours, and since when."""
+    """Announced digests that differ from ours, and since when."""
     wanted_at: dict[str, int] = field(default_factory=dict)
     asks: bool = False
-    """It compares on hearing our opening digests, so that we need not compare on hearing its."""
+    """The neighbour requests the difference after our opening digests, so we need not do so after its."""
     skipped: bool = False
-    """It was lazy when there were news since the last announcement, so it may lack them."""
+    """It was lazy when a change was pushed after the last announcement, so it may lack that change."""
     prune_from: int = 0
-    """Before this time it is not pruned."""
+    """It is not pruned before this time."""
 
 
 class Gossip:
-    """Spreads the channels' news among this peer's neighbours."""
+    """Spreads the channels' changes among this peer's neighbours."""
 
     def __init__(
         self, channels: Sequence[Channel], rng: Random, round_interval: int, flush_delay: int,
@@ -83,17 +83,17 @@ class Gossip:
         self._flush_delay = flush_delay
         self._neighbours: dict[PeerName, GossipNeighbour] = {}
         self._fresh: list[tuple[str, Delta]] = []
-        """News since the last flush, with their channels. Neighbours to which the same go share one message."""
+        """Changes since the last flush, with their channels. Neighbours that get the same changes share one message."""
         self.timers: Timers[str] = Timers()
         self._unannounced: dict[str, None] = {}
         self._kinds: dict[str, type[Vector]] = {}
         self._history: dict[str, dict[int, None]] = {name: {} for name in self._channels}
         self._changed_at = dict.fromkeys(self._channels, 0)
         self._pushed_at = dict.fromkeys(self._channels, -SECOND)
-        """When news of each channel came over the tree last."""
+        """When a change of each channel last arrived over the tree."""
         self._compared_at = dict.fromkeys(self._channels, -self._tuning.graft_delay)
         self._awaited: dict[str, tuple[PeerName, int]] = {}
-        """Which peer was asked last for the whole difference of a channel, and when; until something came of it."""
+        """The peer last asked for the full difference of a channel, and when; removed once it replies."""
         self._announce_by = 0
         self._announce_delay = self._tuning.announce_delay
         self._announced_at = -self._tuning.announce_pause
@@ -101,14 +101,14 @@ class Gossip:
         self._flush_gap = flush_delay
         self._flushed_at = -self._tuning.flush_gap_max
         self.conflicts: dict[tuple[PeerName, str], str] = {}
-        """(neighbour, channel) whose states cannot be merged, and why; until they can."""
+        """(neighbour, channel) whose states cannot be merged, and the reason; removed once they can."""
 
     # --- neighbours -----------------------------------------------------------------------------------------------
 
     def add_neighbour(self, name: PeerName, conn: int, joins: bool, now: int, asks: bool = False) -> list[Effect]:
-        """A connection is established. `joins`: the peer was out of reach so far, so the link carries the tree.
+        """A connection is established. `joins`: the peer was unreachable before, so the link becomes part of the tree.
 
-        `asks`: where both sides open with a comparison, it is the other one that asks.
+        `asks`: if both sides open with a comparison, the other side sends the request.
         """
         eager = joins or not self._neighbours
         neighbour = self._neighbours[name] = GossipNeighbour(name, conn, eager)
@@ -119,7 +119,7 @@ class Gossip:
         return [self._digests(neighbour, DigestKind.OPENING if eager else DigestKind.ANNOUNCE)]
 
     def remove_neighbour(self, name: PeerName, now: int) -> list[Effect]:
-        """The connection is gone, with all that was to be sent on it."""
+        """The connection has ended; everything pending on it is dropped."""
         self._neighbours.pop(name)
         for key in [key for key in self.conflicts if key[0] == name]:
             del self.conflicts[key]
@@ -131,12 +131,12 @@ class Gossip:
         return self._graft(self._rng.choice(lazy), now)
 
     def is_eager(self, name: PeerName) -> bool:
-        """Whether news go to this neighbour at once."""
+        """Whether changes are pushed to this neighbour at once."""
         return self._neighbours[name].eager
 
     @property
     def eager(self) -> tuple[PeerName, ...]:
-        """The neighbours to which news go at once, sorted."""
+        """The neighbours to which changes are pushed at once, sorted."""
         return tuple(sorted(name for name, neighbour in self._neighbours.items() if neighbour.eager))
 
     # --- inputs ---------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class Gossip:
         self._push(channel, delta, None, now)
 
     def flush(self) -> list[Effect]:
-        """Send what is pending, to everybody: a farewell cannot wait."""
+        """Send everything pending to all neighbours now, because a farewell cannot wait."""
         self.timers.cancel(_FLUSH)
         effects: list[Effect] = []
         made: dict[tuple[int, ...], News] = {}
@@ -174,14 +174,14 @@ class Gossip:
         )
 
     def farewell(self, channel: str, delta: Delta) -> list[Effect]:
-        """Send this change to every neighbour at once, eager or not, with all that is pending."""
+        """Send this change to every neighbour at once, eager or lazy, with everything pending."""
         for neighbour in self._neighbours.values():
             neighbour.pending.append(len(self._fresh))
         self._fresh.append((channel, delta))
         return self.flush()
 
     def receive(self, name: PeerName, message: GossipMessage, now: int) -> list[Effect]:
-        """One gossip message of a neighbour."""
+        """Handle one gossip message of a neighbour."""
         neighbour = self._neighbours[name]
         match message:
             case News():
@@ -198,11 +198,11 @@ class Gossip:
                 if any(other.eager for other in self._neighbours.values() if other is not neighbour):
                     neighbour.eager = False
                     return []
-                # Our only link of the tree: without it nothing would reach us but by announcements.
+                # This is our only link of the tree: without it only announcements would reach us.
                 return self._graft(neighbour, now)
 
     def wake(self, now: int) -> list[Effect]:
-        """Do what is due."""
+        """Handle the timers that are due."""
         effects: list[Effect] = []
         while (key := self.timers.pop(now)) is not None:
             if key == _FLUSH:
@@ -242,7 +242,7 @@ class Gossip:
                 sender.prune_from = max(sender.prune_from, now + self._tuning.prune_grace)
             if news is not None:
                 fresh += _weight(news)
-                # While the tree brings news all the time an answer is but ahead of it.
+                # While the tree delivers changes continuously, a reply is merely faster than the tree.
                 flowing = flowing or now - self._pushed_at[name] < self._tree_time
                 self._push(name, news, sender, now)
                 if not message.answer:
@@ -253,12 +253,12 @@ class Gossip:
         if 2 * fresh >= total:
             sender.eager = sender.eager or total > 0
         elif not clash:
-            # Most of it came over another link first: this one is not of the tree.
+            # Most of it arrived over another link first, so this link is not part of the tree.
             effects += self._prune(sender, now)
         return effects
 
     def _check_kind(self, channel: str, kind: type[Vector]) -> None:
-        """No channel has to cope with the structs of another one."""
+        """Raise if a vector's type is not that of the channel, so that channels see only their own structs."""
         if channel not in self._kinds:
             self._kinds[channel] = type(self._channels[channel].vector())
         if kind is not self._kinds[channel]:
@@ -334,7 +334,7 @@ class Gossip:
         return SendTcp(neighbour.conn, Digests(kind, items))
 
     def _broken(self, now: int) -> None:
-        """A branch of the tree is missing: others that were skipped may be cut off just the same."""
+        """A branch of the tree is missing: other skipped neighbours may be cut off too."""
         self._broken_until = now + self._tuning.graft_broken
         if any(neighbour.skipped for neighbour in self._neighbours.values()):
             self._unannounced.update(dict.fromkeys(self._channels))
@@ -349,7 +349,7 @@ class Gossip:
             for neighbour in self._neighbours.values()
             if neighbour.skipped and any(neighbour.announced.get(name) != digest for name, digest in items)
         ]
-        # One that has become eager in between is told in any case: no later push repeats what it was not sent.
+        # A skipped neighbour that has become eager is always told, because no later push repeats the skipped change.
         chosen = [neighbour for neighbour in behind if neighbour.eager]
         lazy = [neighbour for neighbour in behind if not neighbour.eager]
         everybody = len(lazy) <= self._tuning.announce_fanout or now < self._broken_until
@@ -397,11 +397,11 @@ class Gossip:
 
     @property
     def _tree_time(self) -> int:
-        """How long news take to reach everybody."""
+        """The time in which a change reaches all peers over the tree."""
         return self._tuning.graft_delay + self._tuning.graft_hops * self._flush_gap
 
     def _check_suspects(self, now: int) -> list[Effect]:
-        """Ask those whose announced difference has lasted for long enough; the others are looked at again later."""
+        """Request the announced differences that have lasted long enough; recheck the others later."""
         effects: list[Effect] = []
         due: int | None = None
         for neighbour in self._neighbours.values():
@@ -416,8 +416,8 @@ class Gossip:
                     continue
                 del neighbour.suspects[channel]
                 self._compared_at[channel] = now
-                # Where many change at once, each peer passes through states that no other does: what was announced
-                # proves nothing. Only an answer that holds news shows that the tree has failed (`_receive_news`).
+                # When many peers change at once, each passes through states that no other has, so an announced digest
+                # proves nothing. Only a reply with something new shows that the tree has failed (`_receive_news`).
                 items = ((channel, self._channels[channel].digest()),)
                 effects.append(SendTcp(neighbour.conn, Digests(DigestKind.ROUND, items)))
         if due is not None:
@@ -425,7 +425,7 @@ class Gossip:
         return effects
 
     def _ready_at(self, channel: str, since: int) -> int:
-        """When a difference that was announced at `since` has lasted for long enough, as it looks now."""
+        """When a difference announced at `since` will have lasted long enough, as known now."""
         wait = self._tree_time
         quiet_at = min(self._changed_at[channel] + wait, since + self._tuning.graft_patience * wait)
         return max(since + wait, quiet_at, self._compared_at[channel] + wait)
@@ -441,9 +441,9 @@ class Gossip:
         return SendTcp(neighbour.conn, want)
 
     def _awaits(self, channel: str, now: int) -> bool:
-        """Whether another neighbour is telling us all about this channel just now: what it says need not come twice.
+        """Whether another neighbour is sending us its full difference of this channel, which need not arrive twice.
 
-        Who differs all the same is found by the digest that it has sent, a moment later.
+        A peer that still differs is found by its announced digest shortly afterwards.
         """
         _, at = self._awaited.get(channel, ("", now - self._tuning.want_pause))
         return now - at < self._tuning.want_pause
@@ -465,7 +465,7 @@ class Gossip:
             return self._mark_conflict(sender, message.channel, str(error))
         if delta is not None:
             effects.append(SendTcp(sender.conn, News(((message.channel, delta),), answer=True)))
-        # Whatever is pending the answer says too, or the sender's vector has said it.
+        # The reply, or the sender's own vector, already covers everything pending.
         sender.pending = [number for number in sender.pending if self._fresh[number][0] != message.channel]
         sender.prune_from = max(sender.prune_from, now + self._tuning.prune_grace)
         asked = sender.wanted_at.get(message.channel)
@@ -474,7 +474,8 @@ class Gossip:
         return effects
 
     def _ask_back(self, sender: GossipNeighbour, message: Want, differs: bool, now: int) -> list[Effect]:
-        """Ask for what the vector has shown to be lacked here; all, if it shows no difference: pieces are ahead."""
+        """Request what the vector shows to be missing here. If it shows nothing and neither side seems to lack
+        anything, request everything: some pieces are ahead of a gap."""
         name, channel = message.channel, self._channels[message.channel]
         lacked = channel.lacking(message.vector)
         if lacked is None and differs:
@@ -487,7 +488,7 @@ class Gossip:
 
 
 def _weight(delta: Delta) -> int:
-    """How many things a delta tells."""
+    """Number of items in a delta."""
     if isinstance(delta, TopologyDelta):
         return len(delta.records)
     if isinstance(delta, PolicyDelta):

@@ -1,9 +1,8 @@
-"""What makes many peers in one process cheap: equal values are made once, derived values are made once for each value.
+"""Makes many peers in one process cheap: equal values are created once, and derived values once per value.
 
-The simulator switches it on, because its peers pass messages on as objects and come to hold the same ones. A daemon
-does without: what this layer returns is equal with it and without it, so it decides how often something is computed
-and never what. The only place for tables of messages and records, and for keys by identity. Must not know what is in
-the values.
+The simulator switches it on, because its peers pass messages as objects and end up with the same ones. A daemon leaves
+it off. Results are equal with and without this layer; it only decides how often they are computed. The only place for
+tables of messages and records, and for keys by identity. Must not know what the values contain.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ Question = ParamSpec("Question")
 
 
 class _Layer:
-    """Whether values are shared, and what is told when that changes."""
+    """Whether values are shared, and the callbacks to call when that changes."""
 
     def __init__(self) -> None:
         self.on = False
@@ -30,14 +29,14 @@ _layer: Final = _Layer()
 
 
 def switch(on: bool) -> None:
-    """Share values from now on, or compute each one where it is asked for."""
+    """Turn sharing of values on or off."""
     _layer.on = on
     for tell in _layer.tell:
         tell(on)
 
 
 def derived(value: Any, key: str, make: Callable[[Any], Made]) -> Made:
-    """`make(value)`, kept with `value`: a frozen struct with a `__dict__`. No two callers share a `key`."""
+    """`make(value)`, cached on `value`, a frozen struct with a `__dict__`. Each caller uses its own `key`."""
     if not _layer.on:
         return make(value)
     kept: dict[str, Made] = value.__dict__
@@ -48,28 +47,28 @@ def derived(value: Any, key: str, make: Callable[[Any], Made]) -> Made:
 
 
 def derived_each(values: Sequence[Any], key: str, make: Callable[[Any], Made]) -> list[Made]:
-    """`derived` of each."""
+    """`derived` of each value."""
     if not _layer.on:
         return [make(value) for value in values]
-    try:  # a large world asks a million times, and nearly always all are there
+    try:  # called a million times in a large simulation; nearly always all are cached
         return [value.__dict__[key] for value in values]
     except KeyError:
         return [derived(value, key, make) for value in values]
 
 
 def shared(most: int) -> Callable[[Callable[Question, Made]], "Shared[Question, Made]"]:
-    """Decorates a function of immutable values: its `of` returns one object for all equal questions."""
+    """Decorate a function of immutable values: its `of` returns the same object for equal arguments."""
     return lambda make: Shared(make, most)
 
 
 class Shared(Generic[Question, Made]):
-    """A function (`of`) that returns one object for all equal questions; the last `most` are kept."""
+    """A function (`of`) that returns the same object for equal arguments; an LRU cache of `most` results."""
 
     def __init__(self, make: Callable[Question, Made], most: int) -> None:
         self._make = make
         self._table = lru_cache(most)(make)
         self.of: Callable[Question, Made] = make
-        """An attribute and not a method: a large world asks a million times."""
+        """An attribute and not a method because a large simulation calls it a million times."""
         _layer.tell.append(self._switch)
         self._switch(_layer.on)
 
@@ -80,7 +79,7 @@ class Shared(Generic[Question, Made]):
 
 
 class Memo(Generic[Made]):
-    """Values by the identity of others, which are never changed and are kept alive. `most`: then it begins again."""
+    """Results by the identity of immutable arguments, which are kept alive. Cleared at `most` entries (0: never)."""
 
     __slots__ = ("_made", "_most")
 
@@ -89,7 +88,7 @@ class Memo(Generic[Made]):
         self._most = most
 
     def of(self, value: Any, make: Callable[[Any], Made]) -> Made:
-        """`make(value)`, for this very object; always the same `make`."""
+        """`make(value)` for this very object; `make` must be the same in all calls."""
         found = self._made.get(id(value))
         if found is not None:
             return found[1]
@@ -102,13 +101,13 @@ class Memo(Generic[Made]):
 
 
 Index = dict[str, dict[Key, Value]]
-"""Entries by text, changed by `add` and `discard` alone. Under most texts there is one entry, and all peers hold the
-same one: so a dict of one entry is made once (`shared`), put into all their indexes, and never changed. When a second
-entry comes to it, the index gets a dict of its own."""
+"""Entries by text, changed only by `add` and `discard`. Most texts have one entry, the same on all peers. So a dict
+with one entry is made once (`shared`), put into all their indexes, and never changed. When a second entry is added, the
+index gets its own dict."""
 
 
 def add(index: Index[Key, Value], text: str, one: dict[Key, Value]) -> None:
-    """Put the only entry of `one` among those of `text`, behind them; `one` stays as it is from now on."""
+    """Add the only entry of `one` under `text`, after the others; `one` must not be changed afterwards."""
     held = index.get(text)
     if held is None:
         index[text] = one
@@ -119,7 +118,7 @@ def add(index: Index[Key, Value], text: str, one: dict[Key, Value]) -> None:
 
 
 def discard(index: Index[Key, Value], text: str, key: Key) -> None:
-    """Take out what `key` has under `text`. KeyError if there is nothing."""
+    """Remove the entry of `key` under `text`. Raises KeyError if there is none."""
     held = index[text]
     if key not in held:
         raise KeyError(key)

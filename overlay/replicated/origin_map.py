@@ -1,8 +1,8 @@
-"""A replicated state in which every peer owns its own entries: the DNS registry and the endpoints are two of these.
+"""A replicated state in which every peer owns its own entries, such as the DNS registry and the endpoints.
 
 Reconciliation by version vectors after "Efficient reconciliation and flow control for anti-entropy protocols" (van
 Renesse et al., LADIS 2008), with tombstones and without clocks. Owns versions, merging and the digest; must not know
-what the values mean, who is reachable, or how deltas travel. `docs/wire.md`, "Origin maps", gives the rules.
+what the values mean, which peers are reachable, or how deltas travel. `docs/wire.md`, "Origin maps", gives the rules.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,14 +19,14 @@ from overlay.wire.codec import Delta, Vector
 from overlay.wire.origins import Change, OriginDelta, OriginState, OriginVector, Value
 
 MAX_FORGOTTEN = 4096
-"""Incarnations remembered as forgotten, so that slower peers do not bring them back."""
+"""Limit of incarnations remembered as forgotten, so that slower peers do not bring them back."""
 
 
 class OriginMap:
     """One replicated map, a `overlay.replicated.channel.Channel`. `owner` is the peer that holds this copy.
 
-    An owner that keeps an index of the entries calls `put`, `remove`, `forget` itself and is told of all other changes
-    by an `OriginChanged` among the effects of `merge`.
+    An owner that indexes the entries calls `put`, `remove` and `forget` itself; all other changes are in an
+    `OriginChanged` among the effects of `merge`.
     """
 
     def __init__(self, name: str, owner: PeerName, uid: int, tuning: Tuning = STANDARD) -> None:
@@ -44,16 +44,16 @@ class OriginMap:
         self._reissue_from = 0
         self._reissue_pause = self._tuning.reissue_pause
         self._own = HeldOrigin(owner, uid)
-        """Among `_origins` once there is something to tell: at the start of many, most have nothing yet."""
+        """Added to `_origins` with its first entry, because in large meshes most peers have no entry at the start."""
 
     # --- the owner's entries ------------------------------------------------------------------------------------
 
     def put(self, key: str, value: Value) -> OriginDelta:
-        """Set an entry of the owner. Returns the news to broadcast."""
+        """Set an entry of the owner. Returns the delta to broadcast."""
         return self._advance(key, value)
 
     def remove(self, key: str) -> OriginDelta | None:
-        """Remove an entry of the owner, leaving a tombstone. Returns the news to broadcast; None: there was none."""
+        """Remove an entry of the owner, leaving a tombstone. Returns the delta to broadcast; None: no entry."""
         entry = self._own.entries.get(key)
         if entry is None or entry.value is None:
             return None
@@ -74,7 +74,7 @@ class OriginMap:
         return entry.value if entry else None
 
     def entries_of(self, origin: PeerName) -> Iterator[tuple[str, Value]]:
-        """(key, value) of every live entry of one origin, oldest change first."""
+        """(key, value) of every live entry of one origin, in order of version."""
         held = self._origins.get(origin)
         for entry in held.entries.values() if held else ():
             if entry.value is not None:
@@ -87,14 +87,14 @@ class OriginMap:
                 yield origin, key, value
 
     def term(self, origin: PeerName) -> int:
-        """What `origin` adds (by exclusive or) to the digest; 0 when nothing is held of it."""
+        """The share of `origin` in the digest (combined by XOR); 0 if nothing is held of it."""
         held = self._origins.get(origin)
         return held.term if held else 0
 
     # --- forgetting ---------------------------------------------------------------------------------------------
 
     def forget(self, origin: PeerName) -> tuple[Change, ...]:
-        """Drop all of `origin` and refuse this incarnation from now on, until `admit`. Returns what is no more."""
+        """Drop all entries of `origin` and refuse this incarnation until `admit`. Returns the removals."""
         held = self._origins.get(origin)
         if held is None or origin == self._owner:
             return ()
@@ -113,9 +113,9 @@ class OriginMap:
         return tuple(Change(origin, e.key, e.value, None) for e in held.entries.values() if e.value is not None)
 
     def admit(self, origin: PeerName) -> tuple[OriginDelta | None, tuple[Change, ...]]:
-        """`origin` can be reached now: take its entries even if that incarnation was forgotten.
+        """`origin` is reachable now: accept its entries even if that incarnation was forgotten.
 
-        What of it came in the meantime is merged: returns the news to broadcast, and what changed.
+        Its states that arrived in the meantime are merged. Returns the delta to broadcast, and the changes.
         """
         states: list[OriginState | None] = []
         changes: list[Change] = []
@@ -132,35 +132,35 @@ class OriginMap:
         return (OriginDelta(news) if news else None), tuple(changes)
 
     def retire(self, origin: PeerName) -> None:
-        """`origin` cannot be reached any more: it does not count in `reachable_digest`; its entries stay."""
+        """`origin` is unreachable: exclude it from `reachable_digest`; its entries stay."""
         if origin != self._owner and origin in self._reachable:
             del self._reachable[origin]
             self._reachable_digest ^= self.term(origin)
 
     @property
     def reachable_digest(self) -> int:
-        """The digest over the reachable origins alone: equal on peers that reach each other, once all is told."""
+        """The digest over the reachable origins only; equal on mutually reachable peers after gossip has converged."""
         return self._reachable_digest
 
     # --- the channel --------------------------------------------------------------------------------------------
 
     def digest(self) -> int:
-        """64 bits over (origin, uid, version) of all origins, kept up incrementally."""
+        """64 bits over (origin, uid, version) of all origins, maintained incrementally."""
         return self._digest
 
     def vector(self) -> OriginVector:
-        """What is held without a gap."""
+        """The version of each origin that is held without a gap."""
         if self._vector is None:
             origins = self._origins
             self._vector = OriginVector(tuple([origins[origin].known for origin in self._order.in_order()]))
         return self._vector
 
     def missing(self, vector: Vector, named: bool = False) -> OriginDelta | None:
-        """All that the sender of `vector` lacks of what is held here; see `channel.Channel`."""
+        """Everything held here that the sender of `vector` lacks; see `channel.Channel`."""
         if not isinstance(vector, OriginVector):
             raise RemoteError(f"channel {self.name}: found a {type(vector).__name__}, expected an OriginVector")
         theirs = by_key(vector.known)
-        # Asked about every origin of a large mesh; where values are shared most are the very same object.
+        # Runs over every origin of a large mesh; shared values are mostly the very same object.
         differing = [
             held
             for origin, held in concerned(self._origins, theirs, named)
@@ -173,15 +173,15 @@ class OriginMap:
         return OriginDelta(tuple(states)) if states else None
 
     def lacking(self, vector: Vector) -> OriginVector | None:
-        """Of the origins of which `vector` names more than is held here, what is."""
+        """The versions held here of the origins for which `vector` names a newer version."""
         assert isinstance(vector, OriginVector)
         known = lacking(self._origins, vector.known)
         return OriginVector(known) if known else None
 
     def merge(self, delta: Delta, now: int) -> tuple[OriginDelta | None, list[Effect]]:
-        """Take in a delta. Effects: `OriginChanged` for the index, `Broadcast` when our own entries had to be redone.
+        """Merge a delta. Effects: `OriginChanged` for the index, `Broadcast` if our own entries had to be reissued.
 
-        Raises `RemoteError` (and takes in nothing) when the delta breaks the rules of the format.
+        Raises `RemoteError` (and merges nothing) if the delta breaks the rules of the format.
         """
         if not isinstance(delta, OriginDelta):
             raise RemoteError(f"channel {self.name}: found a {type(delta).__name__}, expected an OriginDelta")
@@ -194,7 +194,7 @@ class OriginMap:
             or state.version > held.version
             or held.ahead
             or held is self._own
-        ]  # of all others nothing is new, whatever else they say
+        ]  # the other states cannot contain anything new
         validate(self.name, states)
         news: list[OriginState] = []
         changes: list[Change] = []
@@ -206,12 +206,12 @@ class OriginMap:
                     self._reissue_from = now + self._reissue_pause
                     self._reissue_pause = min(2 * self._reissue_pause, self._tuning.reissue_pause_max)
                 elif self._owner not in self._origins and state.uid < self._own.uid:
-                    # An earlier life had something: that this one has nothing ends it.
+                    # An earlier incarnation had entries; broadcasting our empty state ends them.
                     self._hold(self._own)
                     nothing = origin_states.of(self._owner, self._own.uid, 0, 0, 0, ())
                     effects.append(Broadcast(self.name, OriginDelta((nothing,))))
             elif self._forgotten.get(state.origin, 0) >= state.uid:
-                # A slower peer still has it, or a cut that outlasted the hold has healed: `admit` will tell.
+                # A slower peer still has it, or a partition longer than the hold has healed: `admit` decides.
                 one = OriginDelta((state,))
                 waiting = self._limbo.get(state.origin)
                 self._limbo[state.origin] = one if waiting is None else self.join(waiting, one)
@@ -226,7 +226,7 @@ class OriginMap:
         return (delta if tuple(news) == delta.states else OriginDelta(tuple(news))), effects
 
     def join(self, *deltas: Delta) -> OriginDelta:
-        """One delta that says what all of these say."""
+        """Combine these deltas into one."""
         states: list[OriginState] = []
         for delta in deltas:
             assert isinstance(delta, OriginDelta)
@@ -236,7 +236,7 @@ class OriginMap:
     # --- merging ------------------------------------------------------------------------------------------------
 
     def _take(self, state: OriginState, changes: list[Change]) -> OriginState | None:
-        """Merge one state of another peer, appending what changed. Returns what of it was news; None: nothing."""
+        """Merge one state of another peer and append its changes. Returns the part that was new; None: nothing."""
         held = self._origins.get(state.origin)
         if held is None or held.uid < state.uid:
             first = first_of(state)
@@ -251,7 +251,7 @@ class OriginMap:
         return step.news
 
     def _contradicted_by(self, state: OriginState) -> bool:
-        """Whether `state`, said to be ours, is of a life that we know nothing of (the disk was lost)."""
+        """Whether `state`, which claims to be ours, is from an incarnation unknown here (the disk was lost)."""
         own = self._own
         if state.uid != own.uid:
             return state.uid > own.uid
@@ -267,7 +267,7 @@ class OriginMap:
         return False
 
     def _reissue(self, uid: int) -> OriginDelta:
-        """Publish our live entries as a new incarnation that beats every earlier one."""
+        """Publish our live entries under a new incarnation that wins against every earlier one."""
         fresh = HeldOrigin(self._owner, uid)
         for key, value in self.entries_of(self._owner):
             fresh, _ = fresh.advance(key, value)
@@ -276,7 +276,7 @@ class OriginMap:
         return OriginDelta((origin_states.of(self._owner, uid, fresh.version, 0, 0, tuple(fresh.entries.values())),))
 
     def _hold(self, held: HeldOrigin) -> None:
-        """This is held of its origin from now on."""
+        """Store `held` as the state of its origin."""
         origin = held.origin
         before = self._origins.get(origin)
         self._origins[origin] = held
@@ -289,7 +289,7 @@ class OriginMap:
             self._reachable_digest ^= change
 
     def check_invariants(self) -> None:
-        """Assert what must hold of each origin, and the digests."""
+        """Assert the invariants of each origin, and the digests."""
         vector, self._vector = self._vector, None
         assert vector is None or vector == self.vector(), self.name
         assert self._order.in_order() == sorted(self._origins), self.name
@@ -304,7 +304,7 @@ class OriginMap:
 
 
 def _replaced(before: HeldOrigin, after: HeldOrigin) -> list[Change]:
-    """What changed with another incarnation of an origin."""
+    """The changes when an incarnation of an origin replaces another."""
     changes = []
     for key in {**before.entries, **after.entries}:
         old, new = before.entries.get(key), after.entries.get(key)

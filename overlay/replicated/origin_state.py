@@ -1,4 +1,4 @@
-"""What is held of one origin's entries, and how states of it are checked, merged and joined. Pure data work.
+"""The state of one origin's entries, and how its states are checked, merged and joined. Pure data work.
 
 Owns the rules of `OriginState` (`docs/wire.md`, "Origin maps"). Must not know other origins, gossip or the index.
 """
@@ -14,35 +14,35 @@ from overlay.replicated.vectors import Known
 from overlay.wire.origins import Change, OriginDelta, OriginEntry, OriginState, Value
 
 MAX_TOMBSTONES = 512
-"""Tombstones kept of one origin; beyond, the older half is dropped and the floor raised."""
+"""Limit of tombstones per origin; above it the older half is dropped and the floor raised."""
 MAX_AHEAD = 32
-"""Pieces of one origin kept beyond a gap; a further piece is left to anti-entropy."""
+"""Limit of pieces per origin beyond a gap; further pieces are left to anti-entropy."""
 
 
 origin_states = shared(1 << 14)(OriginState)
-"""States, made of their fields."""
+"""Creates states from their fields."""
 
 
 class MergeResult(NamedTuple):
-    """What one state makes of what is held."""
+    """The result of merging one state."""
 
     held: "HeldOrigin"
     news: OriginState
-    """What of the state is news to others that hold the same."""
+    """The part of the state that is new to peers with the same earlier state."""
     changes: tuple[Change, ...]
 
 
 class HeldOrigin:
-    """What is held of one origin: all of its history up to `version`, and pieces `ahead` of a gap.
+    """The local state of one origin: its full history up to `version`, and pieces `ahead` of a gap.
 
-    `entries` ascend by version, tombstones included; `ahead` are disjoint, ascending (since, version) pairs; `term` is
-    what the origin adds to the digest, `known` what a vector says of it. Never changed once it is made.
+    `entries` are ordered by version and include tombstones. `ahead` are disjoint, ascending (since, version) pairs.
+    `term` is the origin's share in the digest, `known` its entry in a vector. Immutable after construction.
     """
 
     __slots__ = ("_steps", "ahead", "entries", "floor", "known", "origin", "term", "tombstones", "uid", "version")
 
     def __init__(self, origin: PeerName, uid: int, before: "HeldOrigin | None" = None) -> None:
-        """Nothing yet, or to become another than `before`; `_finish` ends the making."""
+        """Empty, or a copy of `before` to be changed; `_finish` completes the construction."""
         self.origin = origin
         self.uid = uid
         self.version = 0
@@ -54,7 +54,7 @@ class HeldOrigin:
             self.version, self.floor = before.version, before.floor
             self.entries, self.ahead, self.tombstones = dict(before.entries), before.ahead, before.tombstones
         self._steps: Memo[MergeResult] = Memo()
-        """What comes of taking a state."""
+        """Results of `take`, by state."""
         self._finish()
 
     def _finish(self) -> "HeldOrigin":
@@ -66,7 +66,7 @@ class HeldOrigin:
     # --- the origin's own changes -----------------------------------------------------------------------------------
 
     def advance(self, key: str, value: Value | None) -> tuple["HeldOrigin", OriginEntry]:
-        """The next version: `key` is `value` now."""
+        """The next version, in which `key` has `value`."""
         after = HeldOrigin(self.origin, self.uid, self)
         after.version += 1
         entry = OriginEntry(key, after.version, value)
@@ -76,7 +76,7 @@ class HeldOrigin:
     # --- others' ----------------------------------------------------------------------------------------------------
 
     def knows(self, state: OriginState) -> bool:
-        """Whether nothing in a state of this incarnation can be news, or there is no room for it."""
+        """Whether a state of this incarnation can be skipped: it has nothing new, or there is no room for it."""
         if state.version <= self.version:
             return True
         if state.since <= self.version:
@@ -85,7 +85,7 @@ class HeldOrigin:
         return covered or len(self.ahead) >= MAX_AHEAD
 
     def take(self, state: OriginState) -> MergeResult:
-        """What becomes of this by a state of this incarnation that is not known."""
+        """The result of merging a state of this incarnation that is not known."""
         return self._steps.of(state, self._take)
 
     def _take(self, state: OriginState) -> MergeResult:
@@ -106,7 +106,7 @@ class HeldOrigin:
         return origin_states.of(state.origin, state.uid, state.version, self.version, 0, entries)
 
     def _merge(self, state: OriginState) -> dict[str, Value | None]:
-        """Take in a state of this incarnation. Returns the keys it touched, with their values before."""
+        """Merge a state of this incarnation. Returns the changed keys with their previous values."""
         before: dict[str, Value | None] = {}
         newest = next(reversed(self.entries.values())).version if self.entries else 0
         in_order = True
@@ -129,11 +129,11 @@ class HeldOrigin:
         return before
 
     def missing(self, uid: int, version: int) -> list[OriginState]:
-        """All that somebody lacks who holds this `version` (without a gap) of this incarnation `uid`."""
+        """Everything that a peer with this `version` (without a gap) of incarnation `uid` lacks."""
         if uid > self.uid:
             return []
         if uid < self.uid:
-            version = -1  # below every floor: all of it
+            version = -1  # below every floor: send everything
         states = []
         if version < self.version:
             since = version if version >= self.floor else 0
@@ -170,7 +170,7 @@ class HeldOrigin:
         self.tombstones -= self.entries.pop(key).value is None
 
     def _above(self, since: int, up_to: int) -> tuple[OriginEntry, ...]:
-        """Entries with since < version <= up_to, ascending; costs what it returns (and what is beyond)."""
+        """Entries with since < version <= up_to, ascending; cost is proportional to the entries above `since`."""
         found = []
         for entry in reversed(self.entries.values()):
             if entry.version <= since:
@@ -181,7 +181,7 @@ class HeldOrigin:
         return tuple(found)
 
     def _extend(self, since: int, version: int) -> None:
-        """Add (since, version] to what is known: to the history, or ahead of a gap in it."""
+        """Add (since, version] to the history, or to the pieces ahead of a gap."""
         pieces: list[tuple[int, int]] = []
         for start, end in sorted((*self.ahead, (since, version))):
             if start <= self.version:
@@ -193,7 +193,7 @@ class HeldOrigin:
         self.ahead = tuple(pieces)
 
     def _collect(self) -> None:
-        """Drop the older half of too many tombstones; those ahead of a gap are still needed."""
+        """Drop the older half of the tombstones if there are too many; those ahead of a gap are still needed."""
         if self.tombstones <= MAX_TOMBSTONES:
             return
         dead = [entry for entry in self.entries.values() if entry.value is None and entry.version <= self.version]
@@ -211,7 +211,7 @@ def _said(origin: str, uid: int, version: int, ahead: tuple[tuple[int, int], ...
 
 
 def first_of(state: OriginState) -> MergeResult:
-    """What becomes of nothing by the first state of an origin."""
+    """The result of the first state of an origin."""
     return derived(state, "first", _first)
 
 
@@ -220,14 +220,14 @@ def _first(state: OriginState) -> MergeResult:
 
 
 def validate(channel: str, states: list[OriginState]) -> None:
-    """Raise `RemoteError` unless the numbers of all `states` obey the format."""
+    """Raise `RemoteError` unless the numbers in all `states` follow the format."""
     for state, fault in zip(states, derived_each(states, "fault", OriginState.fault), strict=True):
         if fault:
             raise RemoteError(f"channel {channel}: the state of {state.origin} is malformed: {fault}")
 
 
 def join_states(states: list[OriginState]) -> OriginDelta:
-    """One delta that says what all of them say: of each origin the higher uid; states that overlap or touch are one."""
+    """Combine states into one delta: per origin the highest uid, with overlapping or adjacent states joined."""
     first: dict[PeerName, OriginState] = {}
     several: dict[PeerName, list[OriginState]] = {}
     for state in states:
@@ -258,7 +258,7 @@ def _join_of_one(states: list[OriginState]) -> list[OriginState]:
 
 
 def _join_states(first: OriginState, second: OriginState) -> OriginState:
-    """Both of one incarnation, first.since <= second.since <= first.version."""
+    """Join two states of one incarnation, where first.since <= second.since <= first.version."""
     if second.version <= first.version:
         return first
     if second.since == first.since:

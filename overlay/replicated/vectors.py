@@ -1,6 +1,6 @@
-"""What follows from a comparison of a vector with what is held, alike for all channels. Pure.
+"""Compares a vector with the local state; the same for all channels. Pure.
 
-Knows nothing of what is held but its `known`, (key, life, version); which of two is newer, their order says.
+Of each item it knows only `known`, (key, incarnation, version); tuple order decides which of two is newer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,8 +11,8 @@ from overlay.config import PeerName
 __all__ = ["Known", "SortedKeys", "by_key", "concerned", "lacking"]
 
 Known = tuple[Any, ...]
-"""(key, life, version). Kept and passed on as the object that it is: known for three values it would be taken apart and
-made again where this is compiled, and where values are shared most comparisons end at the identity."""
+"""(key, incarnation, version). Typed loosely so that it is kept and passed on as the same object: as a tuple of three
+types the compiled code would unpack and rebuild it, and with shared values most comparisons end at identity."""
 
 
 class _Held(Protocol):
@@ -25,17 +25,17 @@ Value = TypeVar("Value")
 
 
 def concerned(held: Mapping[Key, Value], theirs: Mapping[Key, Any], named: bool) -> Iterable[tuple[Key, Value]]:
-    """What is to be compared with `theirs`: all that is held, or only what they name."""
+    """The items to compare with `theirs`: all held ones, or only the named ones."""
     return [(key, held[key]) for key in theirs if key in held] if named else held.items()
 
 
 def by_key(vector: Iterable[Known]) -> dict[Any, Known]:
-    """What a vector says of each key."""
+    """The vector's entries by key."""
     return {known[0]: known for known in vector}
 
 
 class SortedKeys:
-    """The keys of what is held, sorted when somebody asks: of a vector they are asked for after many were added."""
+    """Keys, sorted on demand because many are added before a vector needs them in order."""
 
     __slots__ = ("_keys", "_sorted")
 
@@ -44,30 +44,30 @@ class SortedKeys:
         self._sorted = True
 
     def add(self, key: PeerName) -> None:
-        """Take in a key that is new."""
+        """Add a new key."""
         self._keys.append(key)
         self._sorted = False
 
     def discard(self, key: PeerName) -> None:
-        """Take out a key that is there."""
+        """Remove an existing key."""
         self._keys.remove(key)
 
     def in_order(self) -> list[PeerName]:
-        """All, in order. Not to be changed."""
+        """All keys, in order. The caller must not change the list."""
         if not self._sorted:
-            self._keys.sort()  # which costs little more than a look at them where most are in order
+            self._keys.sort()  # cheap, because the list is mostly sorted already
             self._sorted = True
         return self._keys
 
 
 def lacking(held: Mapping[PeerName, _Held], vector: Iterable[Known]) -> tuple[Known, ...]:
-    """Of what `vector` names in a newer version than is held, what is held; (key, 0, 0) for nothing."""
+    """The held versions of the items for which `vector` names a newer version; (key, 0, 0) for an item not held."""
     held_of = held.get
     return tuple(
         [
             (theirs[0], 0, 0) if ours is None else ours.known
             for theirs in vector
-            # Where values are shared most are the very same object.
+            # Shared values are mostly the very same object.
             if (ours := held_of(theirs[0])) is None or (ours.known is not theirs and ours.known < theirs)
         ]
     )
