@@ -1,4 +1,4 @@
-"""The frames by which neighbour caches learn another MAC. Works on bytes; knows neither sockets nor who hears them."""
+"""Frames that tell neighbour caches about a changed MAC. Works on bytes; knows neither sockets nor receivers."""
 
 from ipaddress import ip_address
 from struct import pack
@@ -16,7 +16,7 @@ _TARGET_LINK_LAYER = 2
 
 
 def announcement(address: str, mac: str) -> bytes:
-    """The broadcast frame that says that `address` has `mac`; who has a cache entry for it takes that over at once.
+    """A broadcast frame that announces `mac` for `address`; a host with a cache entry for it updates that at once.
 
     IPv4: a gratuitous ARP request (RFC 5227, 3). IPv6: an unsolicited advertisement that overrides (RFC 4861, 7.2.6).
     """

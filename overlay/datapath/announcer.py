@@ -1,8 +1,8 @@
-"""Which neighbour caches of this host's containers are to be corrected when, and how fast.
+"""Decides when and how fast the neighbour caches of this host's containers are corrected.
 
-Owns the queue of addresses that have another MAC now, and the rate at which they are told. Must not know frames, ports
-or where a MAC is. A container keeps a MAC that it has learned for half a minute or longer, whatever the kernel outside
-answers; only a frame that arrives at it corrects that (RFC 826; RFC 4861, 7.2.6).
+Owns the queue of addresses whose MAC has changed, and the announcement rate. Must not know frames, ports or the
+location of a MAC. A container keeps a learned MAC for half a minute or longer, whatever the host's kernel answers; only
+a frame that reaches the container corrects it (RFC 826; RFC 4861, 7.2.6).
 """
 
 from typing import Final
@@ -11,38 +11,38 @@ from overlay.effects import Announce, Effect
 from overlay.env import MILLISECOND
 
 BURST: Final = 256
-"""Addresses that are told at once; they cost some milliseconds on a bridge of a hundred ports."""
+"""Addresses announced at once; this takes a few milliseconds on a bridge of a hundred ports."""
 PAUSE: Final = MILLISECOND
-"""What each further one waits."""
+"""Delay for each further address."""
 GRAIN: Final = 50 * MILLISECOND
-"""What waits is told in groups, at most so often."""
+"""Minimum time between groups of delayed announcements."""
 
 
 class Announcer:
-    """What is to be told. An address stands in it once, with its latest MAC."""
+    """The queue of announcements. Each address is in it once, with its latest MAC."""
 
     def __init__(self) -> None:
         self._changed: dict[str, str] = {}
-        """Address to MAC where another MAC is known to have been told before: these first."""
+        """Address to MAC where a different MAC is known to have been announced; these go first."""
         self._new: dict[str, str] = {}
-        """Where none is known: an earlier life of this daemon may have told one."""
+        """Address to MAC where none is known; an earlier run of this daemon may have announced one."""
         self._credit = BURST
         self._counted = 0
-        """Until when the credit has been counted."""
+        """Time up to which the credit has been counted."""
 
     def add(self, address: str, mac: str, changed: bool) -> None:
-        """Tell that `address` has `mac`; `changed`: it had another one."""
+        """Queue `mac` for `address`; `changed`: the address had a different MAC before."""
         changed = self._changed.pop(address, None) is not None or changed
         self._new.pop(address, None)
         (self._changed if changed else self._new)[address] = mac
 
     def drop(self, address: str) -> None:
-        """Nobody has this address any more."""
+        """The address has no MAC any more."""
         self._changed.pop(address, None)
         self._new.pop(address, None)
 
     def take(self, now: int) -> list[Effect]:
-        """What is to be told now."""
+        """The announcements to send now."""
         if not self._changed and not self._new:
             return []
         earned = (now - self._counted) // PAUSE
@@ -57,5 +57,5 @@ class Announcer:
         return [Announce(tuple(told))] if told else []
 
     def deadline(self) -> int | None:
-        """When `take` has something again; None: nothing waits."""
+        """When `take` has announcements again; None: the queue is empty."""
         return self._counted + GRAIN if self._changed or self._new else None

@@ -1,7 +1,7 @@
-"""What the daemon believes of the kernel's tables, compared with what they hold. Pure.
+"""Compares the kernel's tables with what the daemon believes is in them. Pure.
 
-Owns the tables' shapes as data and the comparison. Reading, mending and when it is done belong to `kernel.audit`.
-Any frame or program may change a kernel's state; what was written once is no fact any more.
+Owns the tables' format as data and the comparison. `kernel.audit` reads and repairs the tables, and decides when. Any
+frame or program may change the kernel's state, so earlier writes prove nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,14 +14,14 @@ DEVICE, PORT, VXLAN, FORWARDING, NEIGHBOUR, FILTER, ADDRESS = (
     "device", "port", "VXLAN entry", "bridge entry", "neighbour", "filter", "address",
 )  # fmt: skip
 ORDER = (DEVICE, PORT, ADDRESS, FILTER, VXLAN, FORWARDING, NEIGHBOUR)
-"""In which what differs is mended: what stands on something else comes after it."""
+"""The order of repairs: a table comes after the tables that it depends on."""
 
 Tables = Mapping[str, Mapping[str, str]]
-"""By table, what is at each key."""
+"""For each table, the value of each key."""
 
 
 class TableDifference(Struct, frozen=True):
-    """One key at which the kernel has something else; an empty value: nothing."""
+    """A key whose value in the kernel differs; an empty value means that the key is absent."""
 
     table: str
     key: str
@@ -37,9 +37,9 @@ class TableDifference(Struct, frozen=True):
 
 
 def compare(believed: Tables, found: Tables, foreign: Callable[[str, str], bool]) -> tuple[TableDifference, ...]:
-    """All differences, in the order in which they are mended.
+    """All differences, in the order of repair.
 
-    `foreign(table, key)`: what is found there though nothing is believed may stay.
+    `foreign(table, key)`: whether a key that is found but not believed may stay.
     """
     return tuple(difference for table in ORDER for difference in _of_table(table, believed, found, foreign))
 

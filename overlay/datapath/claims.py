@@ -1,4 +1,4 @@
-"""What endpoints claim, and how claims are told apart. Pure data; who wins is decided in `overlay.datapath.plan`."""
+"""Claims of endpoints, and how they are told apart. Pure data; `overlay.datapath.plan` decides who wins."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -10,27 +10,28 @@ from overlay.config import PeerName
 
 
 class EndpointId(NamedTuple):
-    """One endpoint: also the order in which endpoints of equal standing win a MAC."""
+    """One endpoint. The tuple order decides which of several endpoints of equal standing wins a MAC."""
 
     origin: PeerName
     container: str
 
 
 Arbiter = Callable[[str, list[EndpointId]], EndpointId]
-"""Which of the endpoints of equal standing (at least two) keeps an address (an IP literal); the same on every peer."""
+"""Decides which of the endpoints of equal standing (at least two) keeps an address (an IP literal); the same on every
+peer."""
 
 
 class Standing(IntEnum):
-    """How an origin stands here; a lower one wins."""
+    """The standing of an origin on this peer; a lower value wins."""
 
     REACHABLE = 0
     HELD = 1
-    """Lost without a farewell: forwarded until the hold is over, unless somebody reachable has the same."""
+    """Lost without a farewell: forwarded until the hold ends, unless a reachable peer has the same MAC or address."""
     GONE = 2
 
 
 class EndpointClaim(Struct, frozen=True):
-    """One announced endpoint: the MAC and the addresses it wants. `literals` are `addresses` without prefix length."""
+    """One announced endpoint: the MAC and the addresses it claims. `literals` are `addresses` without prefix length."""
 
     mac: str
     addresses: tuple[str, ...]
@@ -38,7 +39,8 @@ class EndpointClaim(Struct, frozen=True):
 
 
 class Contest(Struct, frozen=True):
-    """A MAC or an address that two containers announce: who has it, who is quarantined, and what mends it."""
+    """A MAC or an address that two containers announce: the winner, the quarantined loser, and the command that fixes
+    it."""
 
     what: str
     winner: EndpointId

@@ -1,7 +1,7 @@
-"""From packets of the tunnel to writes to the port: consecutive TCP packets of one flow become one super-packet again.
+"""From packets of the tunnel to writes to the port: joins consecutive TCP packets of one flow into a super-packet.
 
-Owns the buffers that are to be written and the run that is still open. Works on frames alone; must not know sessions,
-peers or sockets.
+Owns the buffers to be written and the run that is still open. Works on frames alone; must not know sessions, peers or
+sockets.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ _MAX_JOINED: Final = 65_000
 
 
 class _SegmentRun:
-    """Consecutive TCP packets of one flow that become one super-packet for the port."""
+    """Consecutive TCP packets of one flow, to be joined into one super-packet for the port."""
 
     __slots__ = ("found", "frames", "length", "next", "open", "total")
 
@@ -26,24 +26,24 @@ class _SegmentRun:
 
 
 class Delivery:
-    """What goes to the port, in order. Frames that make no sense are counted by the caller."""
+    """The writes to the port, in order. The caller counts malformed frames."""
 
     def __init__(self) -> None:
         self._writes: list[list[bytes]] = []
         self._run: _SegmentRun | None = None
 
     def take(self) -> list[list[bytes]]:
-        """What is to be written: each the buffers of one virtio-net header and frame."""
+        """The pending writes: each is the buffers of one virtio-net header and frame."""
         self._end_run()
         writes, self._writes = self._writes, []
         return writes
 
     def plain(self, frame: bytes) -> None:
-        """A frame that is complete, ahead of the run that is open."""
+        """Add a complete frame, before the open run."""
         self._writes.append(inner.plain(frame))
 
     def frame(self, frame: bytes, partial: bool) -> bool:
-        """One frame; `partial`: its checksum is to be completed. False if it makes no sense."""
+        """Add one frame; `partial`: its checksum must be completed. Returns False if it is malformed."""
         if len(frame) < ETHERNET:
             return False
         if not partial:
@@ -83,9 +83,9 @@ class Delivery:
             self._writes.append(inner.join(run.frames, run.found, run.length - run.found.end))
 
     def train(self, frames: list[bytes]) -> int:
-        """As `frame` for each; packets that only differ in their sequence number are recognised cheaply.
+        """Call `frame` for each; packets that differ only in their sequence number take a fast path.
 
-        All have their checksums to be completed. Returns how many make no sense.
+        All of them need their checksums completed. Returns the number of malformed frames.
         """
         run: _SegmentRun | None = None
         refused = 0

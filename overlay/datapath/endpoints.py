@@ -1,7 +1,7 @@
-"""The containers' ports of all peers: announces this host's, and keeps the forwarding plan to all the others'.
+"""The containers' ports of all peers: announces this host's ports, and keeps the forwarding plan to all others.
 
-Owns the channel `endpoints`, the hold of peers that went away without a farewell, and what is kept of this host's own
-ports over a restart. Must not know the kernel (the driver carries the plan out) nor how gossip travels.
+Owns the channel `endpoints`, the hold of peers that were lost without a farewell, and the stored list of this host's
+ports. Must not know the kernel (the driver applies the plan) nor how gossip travels.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -48,14 +48,14 @@ from overlay.wire.origins import (
 CHANNEL = "endpoints"
 STORE_KEY = "endpoints"
 GRAIN = 50 * MILLISECOND
-"""What waits for one of the two ends at multiples of it, so that many who came one after another are one wake."""
+"""Detour timers end at multiples of this, so that peers lost shortly after one another share one wake-up."""
 
 
 class Endpoints:
     """The data path's core of one peer.
 
-    Ports that were attached before a restart are announced again at once, so that no peer's forwarding flickers; those
-    that are not `Attached` again within `endpoint_recovery` are taken back.
+    Ports that were attached before a restart are announced again at once, so that forwarding on other peers does not
+    flicker. Ports that are not `Attached` again within `endpoint_recovery` are withdrawn.
     """
 
     def __init__(self, config: Config, uid: int, stored: Mapping[str, bytes], arbiter: Arbiter) -> None:
@@ -73,20 +73,20 @@ class Endpoints:
         self._paths: dict[PeerName, str] = {}
         self._tunnelled: frozenset[PeerName] = frozenset()
         self._last_host: dict[PeerName, str] = {}
-        """Where the kernel sent a peer's frames last: there they go on during its hold."""
+        """The host to which the kernel last sent a peer's frames; it is used during the peer's hold."""
         self._senders: dict[PeerName, str | SecurePeer] = {}
-        """Whose VXLAN packets are taken: neighbours' by host, or within WireGuard; and lost ones' until their frames go
-        elsewhere."""
+        """The accepted senders of VXLAN packets, by host or within WireGuard: neighbours, and lost peers until their
+        frames take another path."""
         self._sources: tuple[str, ...] = ()
-        """What the kernel has been told of them."""
+        """The senders that the kernel was last told."""
         self._secure: tuple[SecurePeer, ...] = ()
         self._senders_stale = False
         self._unreachable_since: dict[PeerName, int] = {}
         self._pathless_since: dict[PeerName, int] = {}
         self._newcomers: dict[PeerName, int] = {}
         self._lost: dict[PeerName, int] = {}
-        """Since when a peer in reach has no connection: after `detour_newcomer` or `detour_lost` its frames go over
-        others. Both in the order of time; a peer is in one of them at most."""
+        """Since when a reachable peer has had no connection: after `detour_newcomer` or `detour_lost` its frames are
+        relayed by other peers. Both are in order of time; a peer is in at most one of them."""
         self._left: dict[PeerName, None] = {}
         self._accused: dict[PeerName, None] = {}
         self._recovery_at: int | None = None
@@ -104,7 +104,7 @@ class Endpoints:
         }
 
     def start(self, now: int) -> list[Effect]:
-        """Announce the ports of the earlier life, until they are attached again or `endpoint_recovery` is over."""
+        """Announce the ports of the earlier run, until they are attached again or `endpoint_recovery` has passed."""
         for value in self._stored:
             claim = _claim.of(value)
             if claim is not None:
@@ -114,24 +114,24 @@ class Endpoints:
         if self._unconfirmed:
             self._recovery_at = now + self._config.tuning.endpoint_recovery
         effects = self._plan.flush()
-        self._plan.take_news()  # told in the earlier life
+        self._plan.take_news()  # announced in the earlier run
         return effects
 
     def recheck(self, now: int) -> list[Effect]:
-        """The arbiter may judge otherwise from now on (the ring has changed): judge the duplicates again."""
+        """The ring has changed, so the arbiter may decide differently: decide all duplicates again."""
         self._plan.recheck()
         effects = self._plan.flush()
         effects.extend(self._tell(now))
         return effects
 
     def handle(self, input: Input, now: int) -> list[Effect]:
-        """What to do about `input`; KeyError for one that is not the data path's."""
+        """Handle `input` and return the effects. Raises KeyError for an input that does not belong to the data path."""
         effects = self._handlers[type(input)](input, now)
         effects.extend(self._tell(now))
         return [*self._let_in(), *effects] if self._senders_stale else effects
 
     def _tell(self, now: int) -> list[Effect]:
-        """Correct this host's neighbour caches, after the kernel forwards to the new MAC."""
+        """Update this host's neighbour caches, after the kernel forwards to the new MAC."""
         for literal, (mac, changed) in self._plan.take_news().items():
             if mac:
                 self._announcer.add(literal, mac, changed)
@@ -140,7 +140,7 @@ class Endpoints:
         return self._announcer.take(now)
 
     def _let_in(self) -> list[Effect]:
-        """Whose packets the kernel takes from now on, as far as that has changed."""
+        """Changes to the senders whose packets the kernel accepts."""
         self._senders_stale = False
         effects: list[Effect] = []
         sources = tuple(sorted({host for host in self._senders.values() if isinstance(host, str)}))
@@ -164,7 +164,7 @@ class Endpoints:
             (self._newcomers, self._newcomer),
             (self._lost, self._patience),
         ):
-            if since:  # the delay is the same for all: the first that began ends first
+            if since:  # the delay is the same for all, so the first entry expires first
                 due = next(iter(since.values())) + delay
                 if first is None or due < first:
                     first = due
@@ -195,13 +195,13 @@ class Endpoints:
         return self._publish(delta)
 
     def _enforcing(self, input: Enforcing, now: int) -> list[Effect]:
-        """Tell everybody how this peer enforces policies. Not kept on the disk: the next life tells its own."""
+        """Announce how this peer enforces policies. Not stored, because the next run announces its own."""
         if self.channel.get(self._own, ENFORCER) == input.value:
             return []
         return [Broadcast(CHANNEL, self.channel.put(ENFORCER, input.value))]
 
     def _evict_unconfirmed(self, container: str, claim: EndpointClaim, now: int) -> list[Effect]:
-        """Take back ports of the earlier life whose MAC or address this host has given to another container since."""
+        """Withdraw ports of the earlier run whose MAC or address now belongs to another container of this host."""
         effects: list[Effect] = []
         for other in list(self._unconfirmed):
             theirs = self._plan.claim(self._own, other)
@@ -209,11 +209,11 @@ class Endpoints:
                 continue
             if theirs.mac == claim.mac or any(literal in claim.literals for literal in theirs.literals):
                 effects.extend(self._detached(Detached(other), now))
-                effects.append(Notify(Detached(other)))  # for the others; here it is done, before the claim
+                effects.append(Notify(Detached(other)))  # for the other cores; this core does it here, before the claim
         return effects
 
     def _publish(self, delta: OriginDelta) -> list[Effect]:
-        """Tell everybody first: nothing that is sent depends on what is stored."""
+        """Broadcast first, because nothing that is sent depends on the stored data."""
         values = [value for _, value in self.channel.entries_of(self._own) if isinstance(value, EndpointValue)]
         effects: list[Effect] = [Broadcast(CHANNEL, delta)]
         effects.extend(self._plan.flush())
@@ -232,10 +232,10 @@ class Endpoints:
         return effects
 
     def _announce(self, changes: tuple[Change, ...]) -> list[Effect]:
-        """Tell the plan. What makes no sense counts as nothing, and is logged once for each peer."""
+        """Update the plan. A malformed endpoint counts as absent, and is logged once per peer."""
         effects: list[Effect] = []
         for change in changes:
-            if change.key == ENFORCER:  # which is no endpoint
+            if change.key == ENFORCER:  # not an endpoint
                 continue
             claim = _claim.of(change.new) if change.new is not None else None
             if isinstance(change.new, EndpointValue) and change.new.container != change.key:
@@ -308,12 +308,12 @@ class Endpoints:
         return self._plan.flush()
 
     def _detour(self, peer: PeerName, now: int, delay: int) -> None:
-        """Let frames for `peer` go over others when it has had no connection for `delay`, one of the two."""
+        """Relay frames for `peer` over other peers after it has had no connection for `delay` (one of the two)."""
         self._detoured(peer)
         (self._newcomers if delay == self._newcomer else self._lost)[peer] = now + -now % GRAIN
 
     def _detoured(self, peer: PeerName) -> None:
-        """There is nothing to wait for any more."""
+        """Cancel the detour timer of `peer`."""
         self._newcomers.pop(peer, None)
         self._lost.pop(peer, None)
 
@@ -321,7 +321,8 @@ class Endpoints:
         self._senders_stale = self._senders.pop(peer, None) is not None or self._senders_stale
 
     def _place(self, peer: PeerName) -> None:
-        """Say to the plan where frames for `peer` go: the kernel's host, or the tunnel, over other peers if need be."""
+        """Tell the plan where frames for `peer` go: to its host by the kernel, or into the tunnel, relayed if
+        necessary."""
         host = self._paths.get(peer)
         if host is not None and peer not in self._tunnelled:
             self._last_host[peer] = host
@@ -340,7 +341,7 @@ class Endpoints:
         return self._drop(input.peer)
 
     def _drop(self, peer: PeerName) -> list[Effect]:
-        """Nothing that `peer` said counts any more. Whether it is reachable is for `PeersChanged` to say."""
+        """Drop everything that `peer` announced. `PeersChanged` decides whether it is reachable."""
         effects = self._announce(self.channel.forget(peer))
         if peer not in self._reachable:
             self._plan.stand(peer, Standing.GONE)
@@ -380,18 +381,18 @@ class Endpoints:
 
     @property
     def digest(self) -> int:
-        """Equal on peers that reach each other, once each knows what all of them announce."""
+        """Equal on mutually reachable peers after all announcements have arrived."""
         return self.channel.reachable_digest
 
     def enforcer(self, peer: PeerName) -> EnforcerValue | None:
-        """How a peer says that it enforces policies; None: it has not said so."""
+        """How a peer says that it enforces policies; None: it has not announced it."""
         value = self.channel.get(peer, ENFORCER)
         return value if isinstance(value, EnforcerValue) else None
 
     def members(self) -> Iterator[tuple[EndpointId, EndpointValue, tuple[str, ...]]]:
-        """Every endpoint with the addresses (literals) that are its own: none that it has lost to another one.
+        """Every endpoint with the addresses (literals) that it has won.
 
-        Endpoints of peers that are held count, because their frames are still forwarded.
+        Endpoints of peers in their hold are included, because their frames are still forwarded.
         """
         for identity, claim in self._plan.claims():
             value = self.channel.get(*identity)
@@ -402,11 +403,11 @@ class Endpoints:
 
     @property
     def plan(self) -> ForwardingPlan:
-        """To be read, not to be changed."""
+        """The forwarding plan, read-only."""
         return self._plan
 
     def report(self, now: int) -> dict[str, Any]:
-        """What is known of every endpoint, and every quarantine with the command that mends it."""
+        """The state of every endpoint, and every quarantine with the command that fixes it."""
         installed = {entry.mac: entry for entry in self._plan.forwarding()}
         entries = []
         for identity, claim in self._plan.claims():
@@ -460,9 +461,9 @@ def endpoint_value(
     names: tuple[str, ...] = (),
     labels: tuple[tuple[str, str], ...] = (),
 ) -> EndpointValue:
-    """The value to announce, in canonical spelling. Raises `UsageError` naming what is wrong.
+    """The value to announce, in canonical spelling. Raises `UsageError` that names the fault.
 
-    Of more names and labels than a peer may announce the first ones count.
+    Names and labels beyond the limits per endpoint are dropped.
     """
     value = EndpointValue(container, mac.lower().replace("-", ":"), addresses)
     claim = _claim.of(value)
@@ -476,7 +477,7 @@ def endpoint_value(
 
 @shared(1 << 12)
 def _claim(value: Value) -> EndpointClaim | None:
-    """What `value` claims, in canonical spelling; None when it makes no sense."""
+    """The claim of `value`, in canonical spelling; None if it is malformed."""
     if not isinstance(value, EndpointValue) or not value.container or not value.addresses:
         return None
     octets = value.mac.split(":")
@@ -497,13 +498,13 @@ def _claim(value: Value) -> EndpointClaim | None:
 
 
 def _expired(since: dict[PeerName, int], until: int) -> list[PeerName]:
-    """Take out of `since` (in order of time) all that began at `until` or before."""
+    """Remove from `since` (in order of time) the entries that began at `until` or before; returns their peers."""
     expired = []
     for peer, start in since.items():
         if start > until:
             break
         expired.append(peer)
-    if expired:  # all again: a dict that loses its first entries is searched for the next one ever longer
+    if expired:  # rebuild: in a dict that keeps losing its first entries, finding the next one gets ever slower
         kept = list(since.items())[len(expired) :]
         since.clear()
         since.update(kept)

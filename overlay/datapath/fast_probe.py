@@ -1,6 +1,6 @@
-"""Probes of the kernel's path: Ethernet frames that go through the VXLAN device from one bridge to the other.
+"""Probes of the kernel's path: Ethernet frames that go through the VXLAN device from one bridge to another.
 
-Owns their layout (`docs/wire.md`, "Probes"). They bear the local experimental EtherType of IEEE 802, which no
+Owns their layout (`docs/wire.md`, "Probes"). They have the local experimental EtherType of IEEE 802, which no
 container's stack reads, and go to the MAC of the other side's bridge. Must not know sockets.
 """
 
@@ -19,7 +19,7 @@ _MAX_NAME: Final = 64
 
 
 class FastProbe(Struct, frozen=True):
-    """A probe of `size` bytes (the whole frame), or the answer to one."""
+    """A probe of `size` bytes (the whole frame), or the reply to one."""
 
     sender: PeerName
     nonce: int
@@ -28,7 +28,7 @@ class FastProbe(Struct, frozen=True):
 
 
 def encode(probe: FastProbe, receiver: PeerName) -> bytes:
-    """The frame; a probe is padded to its size."""
+    """The frame of a probe; a probe is padded to its size, a reply is not."""
     name = probe.sender.encode()
     frame = bytes.fromhex((bridge_mac(receiver) + bridge_mac(probe.sender)).replace(":", ""))
     frame += ETHERTYPE.to_bytes(2, "big") + MAGIC + bytes((probe.answer,)) + probe.nonce.to_bytes(8, "big")
@@ -37,7 +37,7 @@ def encode(probe: FastProbe, receiver: PeerName) -> bytes:
 
 
 def decode(frame: bytes) -> FastProbe:
-    """What `encode` made. Raises `RemoteError` for anything else."""
+    """The reverse of `encode`. Raises `RemoteError` for anything else."""
     if len(frame) < _FIXED or frame[12:18] != ETHERTYPE.to_bytes(2, "big") + MAGIC or frame[18] > 1:
         raise RemoteError(f"frame of {len(frame)} bytes is no probe")
     length = frame[29]

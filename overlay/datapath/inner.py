@@ -1,7 +1,7 @@
-"""Surgery on the Ethernet frames that the tunnel carries: splitting, joining, checksums, and "too big" answers.
+"""Operations on the Ethernet frames in the tunnel: splitting, joining, checksums, and "too big" replies.
 
 Works on bytes alone. Knows IPv4 (RFC 791), IPv6 (RFC 8200), TCP (RFC 9293) and UDP far enough to cut a packet at the
-right places; must not know peers, sessions or sockets. What it does not recognise it leaves as it is.
+right places; must not know peers, sessions or sockets. Frames that it does not recognise stay unchanged.
 """
 
 from enum import IntEnum
@@ -24,16 +24,16 @@ _FIN_PSH: Final = 0x09
 _CWR: Final = 0x80
 _CHECKSUM_AT: Final = {_TCP: 16, _UDP: 6}
 _IPV4_MINIMUM: Final = 68
-"""The smallest MTU of a link that carries IPv4 (RFC 791): a path below it is none."""
+"""The smallest MTU of a link that carries IPv4 (RFC 791); a path with a smaller MTU cannot exist."""
 
 VNET: Final = Layout("=BBHHHH")
-"""`struct virtio_net_hdr` (virtio 1.2, 5.1.6) in the host's order: flags, gso_type, hdr_len, gso_size, csum_start,
-csum_offset. Leads every frame of a packet socket with PACKET_VNET_HDR."""
+"""`struct virtio_net_hdr` (virtio 1.2, 5.1.6) in host byte order: flags, gso_type, hdr_len, gso_size, csum_start,
+csum_offset. It precedes every frame of a packet socket with PACKET_VNET_HDR."""
 NEEDS_CSUM: Final = 1
 
 
 class Gso(IntEnum):
-    """`gso_type` of a virtio-net header: what a frame above the MTU is to be cut into."""
+    """`gso_type` of a virtio-net header: into what kind of packets a frame above the MTU is cut."""
 
     NONE = 0
     TCPV4 = 1
@@ -45,17 +45,17 @@ _PLAIN: Final = VNET.pack(0, Gso.NONE, 0, 0, 0, 0)
 
 
 class Layers(Struct, frozen=True):
-    """Where the layers of a frame begin. `transport` is 0 unless it holds a whole TCP or UDP header, unfragmented."""
+    """The offsets of a frame's layers. `transport` is 0 without a whole, unfragmented TCP or UDP header."""
 
     version: int
     protocol: int
     transport: int
     end: int
-    """Of the transport header: where its payload begins."""
+    """The end of the transport header, where its payload begins."""
 
 
 def layers(frame: bytes) -> Layers | None:
-    """The layers of an IP frame whose header is whole; None for everything else, and for IPv6 extension headers."""
+    """The layers of an IP frame with a complete header; None for anything else, and for IPv6 extension headers."""
     kind = frame[12:14]
     if kind == _IPV4_TYPE and len(frame) >= ETHERNET + 20:
         transport = ETHERNET + (frame[14] & 15) * 4
@@ -79,9 +79,9 @@ def layers(frame: bytes) -> Layers | None:
 
 
 def ones_sum(data: bytes) -> int:
-    """The ones' complement sum of 16-bit words (RFC 1071), 0 to 65534; an odd byte counts as a high one.
+    """The ones' complement sum of 16-bit words (RFC 1071), 0 to 65534; an odd byte counts as a high byte.
 
-    2^16 is 1 modulo 65535, so the whole buffer taken as one number has the same remainder as its words.
+    2^16 is 1 modulo 65535, so the whole buffer as one number has the same remainder as the sum of its words.
     """
     number = int.from_bytes(data, "big")
     return (number << 8 if len(data) & 1 else number) % 65535
@@ -93,12 +93,12 @@ def _pseudo_sum(frame: bytes, found: Layers, length: int) -> int:
 
 
 def partial_sum(frame: bytes, found: Layers, length: int) -> bytes:
-    """The two bytes that stand in the checksum field of a segment of `length` bytes left to be completed."""
+    """The two bytes of the checksum field in a segment of `length` bytes whose checksum must be completed later."""
     return (_pseudo_sum(frame, found, length) % 65535).to_bytes(2, "big")
 
 
 def completed(frame: bytes, start: int, offset: int) -> bytes:
-    """`frame` with the checksum at `start + offset` completed over all from `start` on, as a network card would.
+    """`frame` with the checksum at `start + offset` computed over all bytes from `start` on, as a network card does it.
 
     Raises `IndexError` if there is no such place.
     """
@@ -110,7 +110,7 @@ def completed(frame: bytes, start: int, offset: int) -> bytes:
 
 
 def finished(frame: bytes, found: Layers) -> bytes:
-    """`frame` with the TCP or UDP checksum that was left to be completed, whatever stands in its place."""
+    """`frame` with its TCP or UDP checksum computed, whatever the field contains."""
     at = found.transport + _CHECKSUM_AT[found.protocol]
     summed = partial_sum(frame, found, len(frame) - found.transport)
     return completed(frame[:at] + summed + frame[at + 2 :], found.transport, _CHECKSUM_AT[found.protocol])
@@ -122,7 +122,7 @@ def _ipv4_checked(header: bytes) -> bytes:
 
 
 def with_length(head: bytes, found: Layers, length: int) -> bytes:
-    """The headers `head` of a frame, told that `length` bytes follow them; the IP header is right again."""
+    """The headers `head` of a frame, updated for `length` bytes of payload, with a correct IP checksum."""
     if found.version == 6:
         return head[:18] + (len(head) - ETHERNET - 40 + length).to_bytes(2, "big") + head[20:]
     header = head[14:16] + (len(head) - ETHERNET + length).to_bytes(2, "big") + head[18 : found.transport]
@@ -130,10 +130,10 @@ def with_length(head: bytes, found: Layers, length: int) -> bytes:
 
 
 def split_tcp(frame: bytes, found: Layers, size: int) -> list[bytes]:
-    """A TCP super-packet as whole packets of at most `size` bytes of payload.
+    """Split a TCP super-packet into packets of at most `size` bytes of payload.
 
-    All but the last are of one length. Checksums of TCP are left to be completed (the field is 0). The flags FIN and
-    PSH stay with the last, CWR with the first (RFC 3168, 6.1.2).
+    All packets except the last have the same length. Their TCP checksums must be completed (the field is 0). The flags
+    FIN and PSH stay on the last packet, CWR on the first (RFC 3168, 6.1.2).
     """
     transport, end = found.transport, found.end
     total = len(frame) - end
@@ -160,7 +160,7 @@ def split_tcp(frame: bytes, found: Layers, size: int) -> list[bytes]:
 
 
 def split_udp(frame: bytes, found: Layers, size: int) -> list[bytes]:
-    """UDP datagrams that the stack handed over as one (UDP_SEGMENT), as `split_tcp`."""
+    """Split UDP datagrams that the stack passed as one (UDP_SEGMENT), like `split_tcp`."""
     transport, end = found.transport, found.end
     pieces = []
     for start in range(end, len(frame), size):
@@ -172,7 +172,7 @@ def split_udp(frame: bytes, found: Layers, size: int) -> list[bytes]:
 
 
 def offload_header(found: Layers, size: int, many: bool) -> bytes:
-    """The virtio-net header of a frame whose TCP or UDP checksum is to be completed; `many`: cut at `size`."""
+    """The virtio-net header of a frame whose TCP or UDP checksum must be completed; `many`: cut at `size`."""
     kind: int = Gso.NONE
     if many:
         kind = (Gso.TCPV4 if found.version == 4 else Gso.TCPV6) if found.protocol == _TCP else Gso.UDP_L4
@@ -181,14 +181,15 @@ def offload_header(found: Layers, size: int, many: bool) -> bytes:
 
 
 def plain(frame: bytes) -> list[bytes]:
-    """What to write to the port for a frame that is complete."""
+    """The buffers to write to the port for a complete frame."""
     return [_PLAIN, frame]
 
 
 def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
-    """One super-packet of consecutive TCP packets of one flow (alike but for sequence, PSH and FIN), as buffers.
+    """Join consecutive TCP packets of one flow (equal except for sequence, PSH and FIN) into one super-packet, as
+    buffers.
 
-    All but the last carry `size` bytes; a single one is given with its checksum to be completed by the kernel.
+    All packets except the last carry `size` bytes. The kernel completes the checksum, even of a single packet.
     """
     first = frames[0]
     transport, end = found.transport, found.end
@@ -200,16 +201,16 @@ def join(frames: list[bytes], found: Layers, size: int) -> list[bytes]:
         flags = first[transport + 13] | frames[-1][transport + 13] & _FIN_PSH
         head = head[: transport + 13] + bytes((flags,)) + head[transport + 14 :]
     at = transport + _CHECKSUM_AT[found.protocol]
-    # The kernel's own order: for TCP super-packets it sums the whole length again when it cuts them.
+    # As the kernel does it: for TCP super-packets it computes the sum for the whole length again when it cuts them.
     check = partial_sum(first, found, end - transport + length)
     head = head[:at] + check + head[at + 2 :]
     return [offload_header(found, size, many), head, *[frame[end:] for frame in frames]]
 
 
 def same_flow(first: bytes, other: bytes, found: Layers) -> bool:
-    """Whether TCP packet `other` may follow `first` in one super-packet: equal headers but for sequence and PSH, FIN.
+    """Whether TCP packet `other` may follow `first` in a super-packet: equal headers except sequence, PSH and FIN.
 
-    IP's total length, identification and checksum may differ, as GRO allows.
+    IP's total length, identification and checksum may differ, as in GRO.
     """
     transport = found.transport
     if found.version == 4:
@@ -231,7 +232,7 @@ def same_flow(first: bytes, other: bytes, found: Layers) -> bool:
 
 
 def fragments(frame: bytes, mtu: int) -> list[bytes]:
-    """An IPv4 frame without DF as fragments for links of MTU `mtu` (RFC 791); [] if it may not or cannot be cut.
+    """Split an IPv4 frame without DF into fragments for links of MTU `mtu` (RFC 791); [] if that is impossible.
 
     The transport checksum must be complete.
     """
@@ -258,10 +259,10 @@ def fragments(frame: bytes, mtu: int) -> list[bytes]:
 
 
 def too_big(frame: bytes, mtu: int) -> bytes | None:
-    """The answer to a frame that is too big and must not be cut: a frame for its sender, or None if it deserves none.
+    """The reply to a frame that is too big and must not be cut: a frame to its sender, or None if no reply is allowed.
 
-    ICMP "fragmentation needed" (RFC 1191, 4) or ICMPv6 "packet too big" (RFC 4443, 3.2), in the name of the
-    destination, whose way the packet could not go. Errors and multicasts are never answered.
+    ICMP "fragmentation needed" (RFC 1191, 4) or ICMPv6 "packet too big" (RFC 4443, 3.2), with the packet's destination
+    as its source. ICMP errors and multicasts get no reply.
     """
     found = layers(frame)
     if found is None or frame[0] & 1 or frame[6] & 1:

@@ -1,11 +1,11 @@
-"""Which path carries the traffic to each neighbour: the kernel's or the userspace tunnel ("sleeve").
+"""Chooses the path of the traffic to each neighbour: the kernel's path or the userspace tunnel ("sleeve").
 
-The kernel's is plain VXLAN ("fastdp"), or VXLAN within WireGuard ("wireguard") to neighbours with which all is
-encrypted and who have it, too. A neighbour has one of the two at most.
+The kernel's path is plain VXLAN ("fastdp"), or VXLAN within WireGuard ("wireguard") to neighbours with encrypted
+traffic where both sides have WireGuard. A neighbour has at most one of the two.
 
-Owns the probes of full packet size on both, what their silence means, and the size of packets that the tunnel's way
-takes (RFC 8899 in spirit: probes alone decide, no ICMP is believed). Must not know how a probe is sent, nor routes.
-Probes follow traffic: a path that carries some is tried often, an idle one rarely, and a miss is looked into at once.
+Owns the probes of full packet size on both paths, the reaction to missing replies, and the packet size of the tunnel
+(RFC 8899 in spirit: only probes decide, ICMP is not trusted). Must not know how a probe is sent, nor routes. Probes
+follow traffic: a path with traffic is probed often, an idle one rarely, and a missing reply is followed up at once.
 """
 
 from enum import Enum
@@ -21,38 +21,38 @@ from overlay.timers import Timers
 from overlay.tuning import Tuning
 
 ANSWERS: Final = 4
-"""In a row: a path that had failed works again; doubled with each failure that follows soon."""
+"""Consecutive replies after which a failed path works again; doubled if it fails again soon."""
 MAX_ANSWERS: Final = 32
 LADDER: Final = (1400, 1300, 1260, 1200, 1172, 1100, 1000, 900, 800, 700, 600, 548)
-"""Sizes (UDP payload) tried at the same time when the wanted one gets no answer: usual links', and down to what every
-IPv4 link should take (576 bytes, RFC 1122, 3.3.3)."""
+"""Sizes (UDP payload) tried in parallel if the wanted size gets no reply: those of common links, down to the size that
+every IPv4 link should carry (576 bytes, RFC 1122, 3.3.3)."""
 STEPS: Final = 8
-"""Sizes tried at the same time between one that got an answer and one that did not."""
+"""Sizes tried in parallel between a size that got a reply and one that did not."""
 PRECISION: Final = 8
 
 
 class Fast(Enum):
-    """How the kernel's path to a neighbour stands."""
+    """State of the kernel's path to a neighbour."""
 
     FORBIDDEN = "forbidden"
-    """The traffic is to be encrypted and there is no WireGuard on both sides, or `--no-fastdp`."""
+    """Traffic must be encrypted but one side has no WireGuard, or `--no-fastdp` is set."""
     TRUSTED = "trusted"
     DOUBTED = "doubted"
-    """A probe got no answer; still in use."""
+    """A probe got no reply; the path is still in use."""
     FAILED = "failed"
     RECOVERING = "recovering"
-    """It answers again, or is not yet known to; not in use. So WireGuard begins, whose port may well be blocked."""
+    """It replies again, or is untested; not in use. WireGuard starts here, because its port may be blocked."""
 
 
 class PathEvent(Enum):
     ANSWER = "answer"
     MISS = "miss"
     TOO_MANY = "too many"
-    """A miss that is one too many."""
+    """A miss that reaches the limit of misses."""
     ENOUGH = "enough"
-    """An answer that makes it enough of them."""
+    """A reply that reaches the required number of replies."""
     HEALED = "healed"
-    """Both paths were silent, and the tunnel answers again."""
+    """Both paths got no replies, and now the tunnel replies again."""
 
 
 TRANSITIONS: Final = {
@@ -74,19 +74,19 @@ IN_USE: Final = (Fast.TRUSTED, Fast.DOUBTED)
 
 
 class TunnelState(Enum):
-    """How the tunnel to a neighbour stands."""
+    """State of the tunnel to a neighbour."""
 
     CONFIRMED = "confirmed"
     DOUBTED = "doubted"
-    """Not yet tried, or a probe of the size in use got no answer."""
+    """Untested, or a probe of the current size got no reply."""
     SEARCHING = "searching"
-    """Several sizes are under way."""
+    """Several sizes are being probed."""
     SILENT = "silent"
-    """No size gets an answer."""
+    """No size gets a reply."""
 
 
 class _Prober:
-    """Probes of one path under way, and how long answers take."""
+    """Probes in flight on one path, and the round-trip time."""
 
     __slots__ = ("_tuning", "asked", "due", "history", "misses", "round_trip", "streak", "waiting")
 
@@ -94,14 +94,14 @@ class _Prober:
         self._tuning = tuning
         self.due = due
         self.waiting: tuple[int, int] | None = None
-        """When the probe that counts was sent, and when it counts as missed."""
+        """When the current probe was sent, and when it counts as missed."""
         self.asked: dict[int, tuple[int, int]] = {}
-        """Nonce to when, and to the size: late answers count too."""
+        """Send time and size of each probe by nonce; late replies count too."""
         self.round_trip = 0
         self.misses = 0
         self.streak = 0
         self.history = 0
-        """One bit for each of the last sixteen probes: 1 is a miss."""
+        """One bit for each of the last sixteen probes; 1 is a miss."""
 
     @property
     def timeout(self) -> int:
@@ -114,7 +114,7 @@ class _Prober:
         self.waiting = (now, now + (self.timeout if self.round_trip else 2 * self._tuning.probe_timeout))
 
     def answered(self, nonce: int, now: int) -> int:
-        """The size of the probe that is answered; 0 if none is."""
+        """Record a reply. Returns the size of its probe; 0 if there is no such probe."""
         asked = self.asked.pop(nonce, None)
         if asked is None:
             return 0
@@ -138,7 +138,7 @@ class _Prober:
 
 
 class _Paths:
-    """One neighbour."""
+    """The paths to one neighbour."""
 
     __slots__ = (
         "address", "best", "busy_until", "connection", "encrypted", "failed_at", "failing", "fast", "fast_heard_at",
@@ -155,20 +155,20 @@ class _Paths:
         self.want = want
         self.fast = fast
         self.switched = fast not in IN_USE
-        """The tunnel carries the traffic. Of two paths that both fail, as in a cut, none is better."""
+        """The tunnel carries the traffic. If both paths fail, as in a partition, the choice stays as it is."""
         self.silent = False
-        """The tunnel got no answer at all, lately."""
+        """The tunnel got no reply at all in its last search."""
         self.tube = TunnelState.DOUBTED
         self.size = want
         self.best = 0
-        """The largest size that got an answer in this search."""
+        """The largest size that got a reply in this search."""
         self.failing = 0
         """The smallest size that got none."""
         self.tried: list[int] = []
         self.raise_at = 0
         self.failed_at = -MAX_ANSWERS * SECOND
         self.fast_heard_at: int | None = None
-        """When a probe of the neighbour, or an answer, last came by the kernel's path."""
+        """When the neighbour's last probe or reply arrived on the kernel's path."""
         self.needed = ANSWERS
         self.busy_until = now + tuning.probe_busy_for
         self.probe = _Prober(now, tuning)
@@ -176,7 +176,7 @@ class _Paths:
 
     @property
     def kind(self) -> str:
-        """What the kernel's path is called."""
+        """Name of the kernel's path."""
         return "wireguard" if self.encrypted else "fastdp"
 
     @property
@@ -202,10 +202,10 @@ class Paths:
         self._tunnelled: tuple[PeerName, ...] = ()
         self._phase = rng.randrange(self._tuning.probe_together)
         self._stale = False
-        """`_tunnelled` may be another one now."""
+        """`_tunnelled` may have changed."""
 
     def handle(self, input: Input, now: int) -> list[Effect]:
-        """What to do about `input`; TypeError for one that is not of path choice."""
+        """Handle `input` and return the effects. Raises TypeError for an input that does not belong to path choice."""
         effects: list[Effect] = []
         match input:
             case NeighboursChanged():
@@ -289,7 +289,7 @@ class Paths:
             paths.fast_heard_at = now
         if not input.answer:
             if input.fast and not self._fast:
-                return  # the neighbour shall send by the tunnel too
+                return  # so that the neighbour uses the tunnel too
             via = paths.via if input.fast else ""
             if via or not (input.fast and paths.encrypted):
                 effects.append(SendProbe(paths.peer, paths.address, input.fast, input.nonce, input.size, True, via))
@@ -327,7 +327,7 @@ class Paths:
         effects.append(SendProbe(paths.peer, paths.address, fast, nonce, size, False, via))
 
     def _pause(self, paths: _Paths, now: int) -> int:
-        """Until the next probe of the kernel's path when the last one was answered, or lost on a path not in use."""
+        """Time until the next probe of the kernel's path after a reply, or after a miss on a path not in use."""
         if paths.fast is Fast.RECOVERING:
             return self._tuning.probe_timeout
         if paths.fast is Fast.FAILED:
@@ -413,7 +413,7 @@ class Paths:
             effects.append(Log("info", f"the tunnel to {paths.peer} takes packets of {size} bytes now"))
 
     def _switch(self, paths: _Paths, effects: list[Effect]) -> None:
-        """The tunnel answers: it takes the traffic of a kernel's path that has failed, and goes on failing."""
+        """The tunnel has replied: switch traffic to it if the kernel's path has failed and still fails."""
         silent, paths.silent = paths.silent, False
         if paths.fast in IN_USE or paths.switched:
             return
@@ -436,14 +436,14 @@ class Paths:
             self._ask(paths, False, size, now, effects)
 
     def _round_over(self, paths: _Paths, now: int, effects: list[Effect]) -> None:
-        """No more answers of this round: narrow the gap, or take what there is."""
+        """All replies of this round are in or late: narrow the gap, or use the best size found."""
         if not paths.best:
             paths.tube, paths.silent = TunnelState.SILENT, True
             paths.tube_probe.due = now + self._tuning.probe_failed_interval
             return
         paths.failing = min((size for size in paths.tried if size > paths.best), default=paths.failing)
         gap = paths.failing - paths.best
-        if paths.size > paths.best:  # in use at once, refined while it is
+        if paths.size > paths.best:  # use it at once, and refine it afterwards
             paths.size = paths.best
             effects.append(ResizeTunnel(paths.peer, paths.best))
         self._switch(paths, effects)
@@ -464,7 +464,7 @@ class Paths:
         return [Notify(CarriersChanged(tunnelled))]
 
     def report(self, now: int) -> dict[str, Any]:
-        """JSON-able: for each neighbour the path in use, and how both stand."""
+        """JSON-able: for each neighbour the path in use, and the state of both."""
         return {
             peer: {
                 "path": "sleeve" if paths.switched else paths.kind,

@@ -1,7 +1,7 @@
-"""Which MAC is reached at which host, as diffs: the contest of all announced endpoints, kept up incrementally.
+"""Which MAC is reached at which host, as diffs: decides between all announced endpoints, incrementally.
 
-Owns the order in which endpoints beat each other (`docs/wire.md`, "Origin maps") and what is installed. Must not know
-gossip, timers or the kernel. A change costs what it touches: the claimants of the same MAC and addresses.
+Owns the order in which endpoints win against each other (`docs/wire.md`, "Origin maps") and the installed entries. Must
+not know gossip, timers or the kernel. The cost of a change is proportional to the claims on the same MAC and addresses.
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from overlay.owners import release_command, short
 from overlay.replicated.interned import Index, add, discard, shared
 
 MAX_DEPARTED = 1024
-"""Addresses without a MAC whose last one is remembered."""
+"""Limit of addresses without a MAC whose last MAC is remembered."""
 
 
 class ForwardingPlan:
-    """All claims, their winners and what is installed. Mutators only mark; `flush` settles and returns the diffs."""
+    """All claims, their winners and the installed entries. Mutators only mark; `flush` returns the diffs."""
 
     def __init__(self, own: PeerName, arbiter: Arbiter) -> None:
         self._own = own
@@ -37,11 +37,11 @@ class ForwardingPlan:
         self._installed: dict[str, SetForwarding] = {}
         self._flood: tuple[str, ...] = ()
         self._local: dict[str, tuple[str, ...]] = {}
-        """The addresses that this host's own MACs have won."""
+        """The addresses won by this host's own MACs."""
         self._departed: dict[str, str] = {}
         """The last MAC of addresses that have none now, oldest first."""
         self._news: dict[str, tuple[str, bool]] = {}
-        """Addresses that have another MAC now, and whether the one before is known."""
+        """Addresses whose MAC has changed, and whether the previous MAC is known."""
 
         self._dirty_claims: dict[EndpointId, None] = {}
         self._dirty_macs: dict[str, None] = {}
@@ -49,12 +49,12 @@ class ForwardingPlan:
         self._dirty_output: dict[str, None] = {}
         self._dirty_flood = False
         self.generation = 0
-        """Counts the changes of who has which address."""
+        """Counts changes of addresses and their holders."""
 
     # --- what is known --------------------------------------------------------------------------------------------
 
     def announce(self, origin: PeerName, container: str, claim: EndpointClaim | None) -> None:
-        """Replace (None: remove) what `origin` announces for `container`."""
+        """Replace (None: remove) the claim that `origin` announces for `container`."""
         self.generation += 1
         before = self._claims.get(origin, _NO_CLAIMS).get(container)
         if claim is not None:
@@ -76,7 +76,7 @@ class ForwardingPlan:
                 add(self._by_literal, literal, known)
 
     def stand(self, origin: PeerName, standing: Standing) -> None:
-        """Set how `origin` stands."""
+        """Set the standing of `origin`."""
         if self.standing(origin) is standing:
             return
         self.generation += 1
@@ -88,7 +88,8 @@ class ForwardingPlan:
             self._touch(claim)
 
     def move(self, origin: PeerName, host: str | None) -> None:
-        """Set the underlay host (IP literal) at which `origin` takes frames; "": in the tunnel; None: nowhere."""
+        """Set the underlay host (IP literal) at which `origin` accepts frames; "": through the tunnel; None:
+        unreachable."""
         if self._hosts.get(origin) == host:
             return
         if host is None:
@@ -100,7 +101,7 @@ class ForwardingPlan:
             self._dirty_output[claim.mac] = None
 
     def recheck(self) -> None:
-        """What the arbiter says may have changed: settle all contested addresses again."""
+        """The arbiter may decide differently now: decide all contested addresses again."""
         for literal in self._contested:
             self._dirty_literals[literal] = None
 
@@ -115,7 +116,7 @@ class ForwardingPlan:
         return self._standing.get(origin, Standing.GONE)
 
     def holder(self, mac: str) -> PeerName | None:
-        """The peer to which frames for `mac` go, None if nothing is installed for it."""
+        """The peer to which frames for `mac` go; None if no entry is installed for it."""
         return self._mac_winner[mac][0] if mac in self._installed else None
 
     def host(self, origin: PeerName) -> str | None:
@@ -125,20 +126,20 @@ class ForwardingPlan:
         return self._claims.get(origin, {}).get(container)
 
     def claims(self) -> Iterator[tuple[EndpointId, EndpointClaim]]:
-        """All claims, in the order of their names."""
+        """All claims, sorted by origin and container."""
         for origin, claims in sorted(self._claims.items()):
             for container, claim in sorted(claims.items()):
                 yield EndpointId(origin, container), claim
 
     def forwarding(self) -> tuple[SetForwarding, ...]:
-        """All that is installed, by MAC."""
+        """All installed entries, by MAC."""
         return tuple(self._installed[mac] for mac in sorted(self._installed))
 
     def flood(self) -> tuple[str, ...]:
         return self._flood
 
     def lost(self, identity: EndpointId) -> tuple[str, ...]:
-        """The addresses that this endpoint announces in vain, sorted."""
+        """The addresses that this endpoint has lost to others, sorted."""
         return self._lost.get(identity, ())
 
     def contests(self) -> tuple[Contest, ...]:
@@ -163,9 +164,9 @@ class ForwardingPlan:
             yield Contest(f"address {literal}", self._literal_winner[literal], identity, mend)
 
     def take_news(self) -> dict[str, tuple[str, bool]]:
-        """The addresses whose MAC, as it is answered for here, has changed since this was asked last.
+        """The addresses whose MAC on this host has changed since the last call.
 
-        With the MAC ("": none any more), and whether it is known to have been another one.
+        Each with its MAC ("": none any more), and whether it is known to have had a different one before.
         """
         if not self._news:
             return _NO_NEWS
@@ -175,7 +176,7 @@ class ForwardingPlan:
     # --- settling ---------------------------------------------------------------------------------------------------
 
     def flush(self) -> list[Effect]:
-        """Settle all that was marked. Returns the diffs: forwarding, flood list, quarantine and its log lines."""
+        """Decide everything marked. Returns the diffs: forwarding, flood list, quarantine and its log lines."""
         touched = self._dirty_claims
         for mac in self._dirty_macs:
             if not self._settle_alone(mac):
@@ -194,7 +195,10 @@ class ForwardingPlan:
         return effects
 
     def _settle_alone(self, mac: str) -> bool:
-        """Settle a MAC that one container has whose addresses no other has, nor had: nearly all are such."""
+        """Fast path for a MAC and addresses claimed by only one container, now and before, which is nearly always so.
+
+        Returns False if that is not the case.
+        """
         claims = self._by_mac.get(mac, _NOTHING)
         if len(claims) != 1:
             return False
@@ -221,7 +225,7 @@ class ForwardingPlan:
         return True
 
     def _standing_highest(self, contenders: Iterator[EndpointId]) -> list[EndpointId]:
-        """Those of `contenders` to which none is preferred for reachability; none that is gone."""
+        """The `contenders` with the best standing, without those that are gone."""
         best: list[EndpointId] = []
         highest = Standing.HELD
         for identity in contenders:
@@ -240,7 +244,7 @@ class ForwardingPlan:
             self._mac_winner[mac] = winner
         for identity, claim in claims.items():
             touched[identity] = None
-            if winner != before:  # a container that loses its MAC loses all its addresses, and the other way about
+            if winner != before:  # a container that loses its MAC loses all its addresses, and vice versa
                 for literal in claim.literals:
                     self._dirty_literals[literal] = None
         if before is not None:
@@ -262,7 +266,7 @@ class ForwardingPlan:
             touched[before] = None
 
     def _output(self) -> list[Effect]:
-        """The diffs of forwarding. An address is taken from one MAC before it is given to another."""
+        """The diffs of forwarding. An address is removed from one MAC before it is added to another."""
         taken: list[Effect] = []
         given: list[Effect] = []
         gained: dict[str, str] = {}
@@ -302,7 +306,7 @@ class ForwardingPlan:
         return taken + given
 
     def _note(self, gained: dict[str, str], lost: dict[str, str]) -> None:
-        """Keep who has heard of which MAC: a container remembers it though nobody has the address for a while."""
+        """Track the last announced MAC of each address, because containers cache it even while the address has none."""
         for literal, mac in gained.items():
             departed = self._departed.pop(literal, "")
             before = lost.pop(literal, departed)
@@ -315,7 +319,7 @@ class ForwardingPlan:
             del self._departed[next(iter(self._departed))]
 
     def _own_literals(self, mac: str) -> tuple[str, ...]:
-        """The addresses that a container of this host has won, if `mac` is one's."""
+        """The addresses won by a container of this host, if `mac` belongs to one."""
         winner = self._mac_winner.get(mac)
         if winner is None or winner[0] != self._own:
             return _NO_LITERALS
@@ -323,7 +327,8 @@ class ForwardingPlan:
         return tuple(literal for literal in self._by_mac[mac][winner].literals if winners.get(literal) == winner)
 
     def _desired(self, mac: str) -> SetForwarding | None:
-        """What should be installed for `mac`. One that a container of this host has is never sent elsewhere."""
+        """The entry to install for `mac`; None if a container of this host claims it, because then it never goes
+        elsewhere."""
         winner = self._mac_winner.get(mac)
         if winner is None:
             return None
@@ -339,7 +344,7 @@ class ForwardingPlan:
         return _forwarding.of(mac, host, tuple(sorted(addresses))) if addresses else None
 
     def _quarantine(self, touched: dict[EndpointId, None]) -> list[Effect]:
-        """Find who lost or got back what; say so to the DNS, and to the log of the loser's own host."""
+        """Find the endpoints that lost or regained addresses; tell the DNS, and log it on the loser's own host."""
         added: list[tuple[PeerName, str, str]] = []
         removed: list[tuple[PeerName, str, str]] = []
         logs: list[Effect] = []
@@ -377,7 +382,7 @@ class ForwardingPlan:
                 yield Log("info", f"address {literal} of container {short(loser[1])} is no longer quarantined")
 
     def check_invariants(self) -> None:
-        """Assert that what was kept up incrementally equals what a computation from nothing gives."""
+        """Assert that the incremental state equals one computed from scratch."""
         assert not (
             self._dirty_claims or self._dirty_macs or self._dirty_literals or self._dirty_output or self._dirty_flood
         )
@@ -414,6 +419,6 @@ _forwarding = shared(1 << 13)(SetForwarding)
 def _alone(
     origin: PeerName, container: str, claim: EndpointClaim
 ) -> tuple[EndpointId, dict[EndpointId, EndpointClaim], dict[str, EndpointClaim]]:
-    """What is indexed of an endpoint."""
+    """The index entries of an endpoint."""
     identity = EndpointId(origin, container)
     return identity, {identity: claim}, {container: claim}

@@ -1,7 +1,7 @@
 """What a container's port on the bridge may send, as data: a MAC, addresses, or anything (`--allow-spoofing`).
 
-Owns how these rules stand as keys in the sets of the kernel's filter, and back. Pure: `kernel.port_filter` has the
-table and the rules that look the keys up.
+Owns how these rules are encoded as keys in the sets of the kernel's filter, and decoded. Pure: `kernel.port_filter` has
+the table and the rules that look the keys up.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from msgspec.structs import replace
 __all__ = ["GUARDED", "MACS", "OWN4", "OWN6", "PortRule", "PortWanted", "elements", "parse", "widened"]
 
 MACS, OWN4, OWN6, GUARDED = "macs", "own4", "own6", "guarded"
-"""The sets: (port, MAC), (port, MAC, address) of either kind, and the ports that may send nothing else."""
+"""The sets: (port, MAC), (port, MAC, address) for IPv4 and IPv6, and the ports that may send nothing else."""
 
 _NAME = 16
 _MAC = 6
 _PADDED = 8
-"""A field is padded to four bytes."""
+"""Fields are padded to a multiple of four bytes."""
 
 
 class PortWanted(Struct, frozen=True, kw_only=True):
-    """What a container on the bridge is to have."""
+    """The wanted configuration of a container on the bridge."""
 
     container: str
     pid: int
@@ -33,17 +33,17 @@ class PortWanted(Struct, frozen=True, kw_only=True):
 
 
 class PortRule(Struct, frozen=True):
-    """What one port lets out."""
+    """What one port may send."""
 
     mac: str
     addresses: tuple[str, ...] = ()
-    """Literals, in the order of their making."""
+    """Literals, in the order in which they were added."""
     free: bool = False
-    """Anything: the port is not guarded."""
+    """The port may send anything: it is not guarded."""
 
 
 def widened(before: PortRule | None, after: PortRule) -> PortRule:
-    """What is right while a port changes from one rule to the other: both. A MAC changes with the whole interface."""
+    """The rule while a port changes from one to another: both are allowed. A MAC changes only with the interface."""
     if before is None or before.mac != after.mac:
         return after
     both = tuple(dict.fromkeys((*before.addresses, *after.addresses)))
@@ -51,7 +51,7 @@ def widened(before: PortRule | None, after: PortRule) -> PortRule:
 
 
 def elements(rules: Mapping[str, PortRule]) -> dict[str, list[bytes]]:
-    """The elements of all sets, of the rules by port."""
+    """The elements of all sets for these rules, by port."""
     found: dict[str, list[bytes]] = {MACS: [], OWN4: [], OWN6: [], GUARDED: []}
     for port, rule in rules.items():
         name = port.encode().ljust(_NAME, b"\0")
@@ -66,7 +66,7 @@ def elements(rules: Mapping[str, PortRule]) -> dict[str, list[bytes]]:
 
 
 def parse(found: Mapping[str, tuple[bytes, ...]]) -> dict[str, PortRule]:
-    """The rules by port that such elements stand for."""
+    """The rules that these elements encode, by port."""
     guarded = frozenset(found.get(GUARDED, ()))
     rules = {_name(key): PortRule(_mac(key), free=key[:_NAME] not in guarded) for key in sorted(found.get(MACS, ()))}
     for key in (*sorted(found.get(OWN4, ())), *sorted(found.get(OWN6, ()))):

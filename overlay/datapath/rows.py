@@ -1,7 +1,7 @@
-"""Rows of the tunnel's packets in clear: alike but for counter and content, taken apart and put together as one buffer.
+"""Rows of unencrypted tunnel packets, equal except for counter and content: splits and joins one buffer.
 
-The hot path of relays and of bulk. A row goes through `struct` as a whole, so that the interpreter takes no step for
-each packet; which prefix is right, and which counters are new, is for the caller to say. Must not know sessions.
+The hot path of relays and of bulk traffic. `struct` handles a row as a whole, so the interpreter does no work per
+packet. The caller checks the prefix and whether the counters are new. Must not know sessions.
 """
 
 from functools import lru_cache
@@ -11,22 +11,22 @@ from typing import Final
 from overlay.datapath.sleeve import HEADER, PREFIX
 
 MOST: Final = 128
-"""Packets of a row that is taken apart: as many as the kernel joins (UDP_MAX_SEGMENTS)."""
+"""Maximum packets of a row that is split: as many as the kernel joins (UDP_MAX_SEGMENTS)."""
 _COUNTER: Final = HEADER - PREFIX
 _PER_PACKET: Final = 3
 
 
 @lru_cache(maxsize=256)
 def _layout(count: int, size: int) -> Layout:
-    """Of `count` packets with contents of `size` bytes: prefix, counter, content of each."""
+    """Layout of `count` packets with contents of `size` bytes: prefix, counter and content of each."""
     return Layout(">" + f"{PREFIX}sQ{size}s" * count)
 
 
 def parted(data: bytes, segment: int) -> list[bytes] | None:
-    """The contents of packets of `segment` bytes each (the last may be shorter, but has its header).
+    """The contents of packets of `segment` bytes each (the last may be shorter, but has a full header).
 
-    None unless all have the prefix of the first and each the counter after the one before, and where there are more
-    than `MOST`. `segment` is no less than a header.
+    None if a prefix differs from the first, if the counters are not consecutive, or if there are more than `MOST`
+    packets. `segment` is at least the size of a header.
     """
     count, rest = divmod(len(data), segment)
     if count == 1 and not rest:

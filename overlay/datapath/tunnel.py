@@ -1,9 +1,9 @@
 """The userspace tunnel of one peer ("sleeve"): frames from the port to packets for neighbours, and back. Bytes alone.
 
-The border to the driver is at buffers, not at effects, for this is the hot path: the driver hands in what it read
-(`outgoing` from the port, `incoming` from the socket), then takes what is to be sent, written and told (`take_sends`,
-`take_writes`, `take_heard`). Where a frame goes is decided once for each MAC and each relayed peer and remembered until
-`forget` says that something has changed. Must not know sockets, clocks, or which path is the better one.
+The interface to the driver uses buffers instead of effects, because this is the hot path. The driver passes in what it
+read (`outgoing` from the port, `incoming` from the socket), then takes the results (`take_sends`, `take_writes`,
+`take_heard`). The route of each MAC and each relayed peer is computed once and cached until `forget` reports a change.
+Must not know sockets, clocks, or which path is better.
 """
 
 from collections.abc import Callable
@@ -35,14 +35,14 @@ from overlay.mesh.routes import Routes
 _MIN_SEGMENT: Final = 64
 _MAX_FLOODERS: Final = 8192
 _TYPE: Final = 3
-# Plain numbers: an enum's operators cost as much as all the rest of a packet.
+# Plain integers, because an enum's operators cost as much as the rest of a packet's handling.
 _UNICAST, _FLOOD, _ANSWER = int(DatagramKind.UNICAST), int(DatagramKind.FLOOD), int(DatagramKind.ANSWER)
 _PARTIAL, _PACKED, _SEALED, _PASS_ON = int(Flag.PARTIAL), int(Flag.PACKED), int(Flag.SEALED), int(Flag.PASS_ON)
 _COUNTER_MASK: Final = (1 << 48) - 1
 
 
 class Holder(Struct, frozen=True):
-    """Where floods and unicasts go, as the rest of the node knows it."""
+    """Queries to the rest of the node about the destinations of floods and unicasts."""
 
     peer_of: Callable[[str], PeerName | None]
     """The peer that announces a MAC."""
@@ -50,11 +50,11 @@ class Holder(Struct, frozen=True):
     uid_of: Callable[[PeerName], int]
     """The incarnation of a peer, 0 if unknown."""
     carried: Callable[[PeerName], bool]
-    """Whether the kernel brings floods to this neighbour."""
+    """Whether the kernel delivers floods to this neighbour."""
 
 
 class Tunnel:
-    """See the module's text. `counts` says what was dropped and why; all in packets."""
+    """See the module's docstring. `counts` has the numbers of packets, by outcome."""
 
     def __init__(self, own: PeerName, uid: int, holder: Holder) -> None:
         self._own = own
@@ -80,7 +80,7 @@ class Tunnel:
     # --- what the rest of the node says -------------------------------------------------------------------------------
 
     def set_neighbours(self, neighbours: tuple[Neighbour, ...], now: int) -> None:
-        """The neighbours are now these; a session lasts as long as its connection."""
+        """Set the neighbours; a session lasts as long as its connection."""
         wanted = {neighbour.peer: neighbour for neighbour in neighbours}
         for peer, session in list(self._sessions.items()):
             if peer not in wanted or wanted[peer].connection != self._connections[peer]:
@@ -99,28 +99,28 @@ class Tunnel:
             self._sessions[peer].resize(size)
 
     def towards(self, peer: PeerName) -> tuple[Socket, int] | None:
-        """Where packets to this neighbour are sent to, and how many bytes of UDP payload they may have."""
+        """The destination of packets to this neighbour, and their maximum UDP payload in bytes."""
         session = self._sessions.get(peer)
         return (session.address, session.size) if session is not None else None
 
     def found_at(self, peer: PeerName, source: Socket, *, proven: bool = False) -> None:
-        """The newest packet of this neighbour came from there: a NAT's mapping, or the host's new address.
+        """The newest packet of this neighbour came from `source`: a new NAT mapping, or a new address of the host.
 
-        `proven`: by a heartbeat. What is sealed proves itself. A packet in clear has a tag of 32 bits, which somebody
-        could guess and so draw a peer's traffic to a host of his own; it may show another port of the same host alone,
-        as that of a NAT, and another host is believed when a heartbeat says so.
+        `proven`: a heartbeat proves it. A sealed packet proves itself. An unsealed packet has only a 32-bit tag, which
+        an attacker could guess to redirect a peer's traffic to its own host. So it may change only the port, as a NAT
+        does; a new host is accepted only with a heartbeat.
         """
         session = self._sessions.get(peer)
         if session is not None and (proven or session.opener is not None or source[0] == session.address[0]):
             session.address = source
 
     def forget(self) -> None:
-        """Routes, endpoints or paths have changed: decide again where things go."""
+        """Routes, endpoints or paths have changed: clear the cached routes."""
         self._ways.clear()
         self._relays.clear()
 
     def probe(self, peer: PeerName, nonce: int, size: int, now: int, answer: bool = False) -> None:
-        """Send a probe so that the UDP payload has `size` bytes, or the answer to one of that size."""
+        """Send a probe with a UDP payload of `size` bytes, or the reply to one of that size."""
         session = self._sessions.get(peer)
         if session is None:
             return
@@ -130,13 +130,13 @@ class Tunnel:
         overhead = HEADER + (TAG if session.sealed else 0)
         if not answer:
             body += bytes(max(0, size - overhead - PROBE_BODY))
-        # Not in a batch: one that does not fit the interface must not take others along.
+        # Not batched: if it does not fit the interface, other packets must not be lost with it.
         self._sends.append((session.address, [session.pack_one(head, body, now)], 0))
 
     # --- what the driver takes ----------------------------------------------------------------------------------------
 
     def take_sends(self) -> list[Send]:
-        """What is to be sent, in order for each neighbour."""
+        """The packets to send, in order for each neighbour."""
         for session in self._dirty.values():
             before = session.sent
             self._sends += session.take_sends()
@@ -146,16 +146,16 @@ class Tunnel:
         return sends
 
     def take_writes(self) -> list[list[bytes]]:
-        """What is to be written to the port: each the buffers of one virtio-net header and frame."""
+        """The writes to the port: each is the buffers of one virtio-net header and frame."""
         return self._delivery.take()
 
     def take_heard(self) -> list[ProbeHeard]:
-        """Probes and answers that came, for the node."""
+        """The probes and replies received, for the node."""
         heard, self._heard = self._heard, []
         return heard
 
     def take_busy(self) -> list[PeerName]:
-        """The neighbours with which frames were exchanged since the last call."""
+        """The neighbours that exchanged frames with this peer since the last call."""
         busy = []
         for name, session in self._sessions.items():
             if session.frames != session.frames_before:
@@ -166,7 +166,7 @@ class Tunnel:
     # --- from the port ------------------------------------------------------------------------------------------------
 
     def outgoing(self, data: bytes | memoryview, now: int) -> None:
-        """A frame of a container of this host, led by its virtio-net header."""
+        """Handle a frame of a container of this host, preceded by its virtio-net header."""
         if len(data) < VNET.size + ETHERNET:
             return
         flags, offload, _, cut, start, offset = VNET.unpack_from(data)
@@ -200,7 +200,7 @@ class Tunnel:
         self._dirty[session.name] = session
 
     def _refuse(self, frame: bytes, room: int) -> None:
-        """A frame that does not fit: tell its sender on this host."""
+        """Tell the sender, on this host, that its frame does not fit."""
         self.counts["too_big"] += 1
         answer = inner.too_big(frame, room - ETHERNET)
         if answer is not None:
@@ -225,7 +225,7 @@ class Tunnel:
     ) -> None:  # fmt: skip
         partial, pieces = _fit(frame, found, session.room, offload, cut)
         if len(pieces) != 1:
-            # Each flood has one number, so it is one packet; multicasts above the path's MTU are nobody's.
+            # A flood has one number, so it must be one packet. Multicasts above the path's MTU get no error reply.
             self.counts["too_big"] += 1
             return
         kind = _FLOOD | flags | (_PARTIAL if partial else 0) | session.sealed
@@ -248,7 +248,7 @@ class Tunnel:
     # --- from the socket ----------------------------------------------------------------------------------------------
 
     def incoming(self, data: bytes, segment: int, source: Socket, now: int) -> None:
-        """Datagrams of `segment` bytes (0: just one) from one sender; whatever is not right is counted and dropped."""
+        """Handle datagrams of `segment` bytes (0: just one) from one sender; invalid ones are counted and dropped."""
         if not segment or segment >= len(data):
             if not self._train(data, len(data), source, now):
                 self._datagram(data, source, now)
@@ -257,7 +257,7 @@ class Tunnel:
                 self._datagram(data[start : start + segment], source, now)
 
     def _train(self, data: bytes, segment: int, source: Socket, now: int) -> bool:
-        """The usual case in one go: packets for one peer in order, from one sender, all new. False: it is not that."""
+        """Fast path: packets for one peer, in order, from one sender, all new. Returns False if it does not apply."""
         head = data[:PREFIX]
         session = self._tags.get(head[2:6])
         if session is None or head[0] & _TYPE != _UNICAST:
@@ -282,7 +282,7 @@ class Tunnel:
         return True
 
     def _deliver(self, content: bytes, kind: int) -> None:
-        """What a packet for this host holds: a frame, or several."""
+        """Deliver the content of a packet for this host: one frame, or several."""
         entries = unbundled(content) if kind & _PACKED else [(content, kind & _PARTIAL != 0)]
         if entries is None:
             self.counts["refused"] += 1
@@ -339,18 +339,19 @@ class Tunnel:
     # --- relaying -----------------------------------------------------------------------------------------------------
 
     def _way_on(self, destination: bytes) -> TunnelRoute | None:
-        """The way to the peer behind a short number."""
+        """The route to the peer with this short id."""
         way = self._relays.get(destination)
         if way is None and destination not in self._relays:
             peer = self._name_of(destination)
-            # Only peers that exist have a place here, so that nobody fills it.
+            # Only existing peers are cached, so that forged ids cannot fill the cache.
             way = self._way_to(peer) if peer is not None else None
             if peer is not None:
                 self._relays[destination] = way
         return way
 
     def _relay_train(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """What packets with one prefix hold, of one length but the last: on to the next hop as it is, if it fits."""
+        """Relay the contents of packets with one prefix (equal in length, the last may be shorter), unchanged if they
+        fit."""
         way = self._way_on(head[11:16])
         if way is None or head[1] <= 1 or len(frames[0]) > way.session.room:
             for frame in frames:
@@ -363,7 +364,7 @@ class Tunnel:
         self.counts["relayed"] += len(frames)
 
     def _relay(self, packet: bytes, frame: bytes, now: int) -> None:
-        """A frame for another peer: to the next hop, as one packet if it fits there."""
+        """Relay a frame to the next hop, as one packet if it fits there."""
         destination = packet[11:16]
         way = self._way_on(destination)
         ttl = packet[1]
@@ -392,7 +393,7 @@ class Tunnel:
         self.counts["relayed"] += len(pieces)
 
     def _refuse_relayed(self, source: bytes, frame: bytes, room: int, now: int) -> None:
-        """Tell the sender of a frame that does not fit, at its own host."""
+        """Tell the sender, on its own host, that its frame does not fit."""
         self.counts["too_big"] += 1
         answer = inner.too_big(frame, room - ETHERNET)
         name = self._name_of(source)
@@ -402,7 +403,7 @@ class Tunnel:
             self._dirty[way.session.name] = way.session
 
     def _pass_on(self, packet: bytes, frame: bytes, session: TunnelSession, now: int) -> None:
-        """A flood: deliver it and pass it on along its source's tree, each the first time only."""
+        """Deliver a flood and pass it on along its source's tree, each only the first time."""
         source, number = packet[6:11], packet[11:16]
         name = self._name_of(source)
         if name is None or name == self._own:
@@ -431,7 +432,7 @@ class Tunnel:
             self._deliver(frame, packet[0])
 
     def _name_of(self, identity: bytes) -> PeerName | None:
-        """The reachable peer behind a short number."""
+        """The reachable peer with this short id."""
         reachable = self._holder.routes.reachable
         if self._names_of is not reachable:
             self._names_of = reachable
@@ -454,15 +455,16 @@ class Tunnel:
 
 
 def _fit(frame: bytes, found: Layers | None, room: int, offload: int, cut: int) -> tuple[bool, list[bytes]]:
-    """The frame as frames of at most `room` bytes, none if it must not be cut, and whether checksums are missing.
+    """Cut the frame to frames of at most `room` bytes ([] if it must not be cut). Also returns whether checksums are
+    missing.
 
-    `found`: the frame's own is left to be completed. `cut`: the wanted payload of the segments of a super-packet.
+    `found`: the frame's own checksum must be completed. `cut`: the wanted payload of a super-packet's segments.
     """
     if found is not None and offload and cut:
         size = min(cut, room - found.end)
         if found.protocol == 6 and size >= min(cut, _MIN_SEGMENT):
             return True, inner.split_tcp(frame, found, size)
-        if found.protocol != 6 and size == cut:  # a datagram of the container's must stay one
+        if found.protocol != 6 and size == cut:  # a datagram of a container must stay one datagram
             return True, inner.split_udp(frame, found, cut)
         return False, []
     if len(frame) <= room:

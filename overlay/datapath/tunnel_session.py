@@ -1,7 +1,7 @@
-"""One neighbour of the userspace tunnel: tag, keys, address, what fits, and the packets that wait to be sent to it.
+"""One neighbour of the userspace tunnel: tag, keys, address, packet size, and the packets queued for it.
 
-Owns how frames become packets: sealed or in clear, small ones for the same peer several in one packet, and packets of
-one length in one row for the kernel. Must not know routes, ports or sockets.
+Owns how frames become packets: sealed or not, small frames for the same peer together in one packet, and packets of
+equal length in one row for the kernel. Must not know routes, ports or sockets.
 """
 
 from typing import Final
@@ -16,21 +16,21 @@ from overlay.inputs import Neighbour
 Socket = tuple[str, int]
 """Host and port of the underlay."""
 Send = tuple[Socket, list[bytes], int]
-"""Where to, buffers, and the length of the datagrams that these are together, of which the last may be shorter; 0: it
-is one datagram."""
+"""Destination, buffers, and the length of the datagrams in them, of which the last may be shorter; 0: it is one
+datagram."""
 
 MAX_BATCH: Final = 64
-"""Datagrams that one system call carries: the kernel's UDP_MAX_SEGMENTS before 6.9."""
+"""Datagrams in one system call: the kernel's UDP_MAX_SEGMENTS before 6.9."""
 MAX_BATCH_OCTETS: Final = 65_000
 FIRST_SIZE: Final = 1452
-"""UDP payload that is tried before a path is known: Ethernet's 1,500 less the headers of IPv6 and UDP."""
+"""UDP payload that is used until the path is known: Ethernet's 1,500 minus the headers of IPv6 and UDP."""
 _SMALL: Final = 512
-"""Frames of up to so many bytes share a packet: those of questions, answers and acknowledgements, not of bulk."""
+"""Frames of at most this many bytes share a packet: requests, replies and acknowledgements, but not bulk data."""
 _SEALED, _PARTIAL = int(Flag.SEALED), int(Flag.PARTIAL)
 
 
 def datagrams(buffers: list[bytes], segment: int) -> list[bytes]:
-    """The datagrams of a `Send`, one by one."""
+    """Split a `Send` into its datagrams."""
     if not segment:
         return buffers
     whole = b"".join(buffers)
@@ -38,7 +38,7 @@ def datagrams(buffers: list[bytes], segment: int) -> list[bytes]:
 
 
 class TunnelRoute:
-    """The way to a peer: the neighbour that comes next and the packets' first bytes."""
+    """The route to a peer: the next hop, and the first bytes of its packets."""
 
     __slots__ = ("destination", "heads", "packed", "session")
 
@@ -50,12 +50,12 @@ class TunnelRoute:
             return prefix(DatagramKind.UNICAST | flags | session.sealed, TTL, session.tag, own, destination)
 
         self.heads = (head(0), head(_PARTIAL))
-        """Of one frame: complete, and with a checksum to be completed."""
+        """For one frame: complete, and with a checksum to be completed."""
         self.packed = head(Flag.PACKED)
 
 
 class TunnelSession:
-    """The session with one neighbour, as long as its connection lasts."""
+    """The session with one neighbour; it lasts as long as the connection."""
 
     __slots__ = (
         "_now", "_row", "_row_head", "_sends", "_waiting", "_waiting_size", "_waiting_way", "address", "counter",
@@ -68,7 +68,7 @@ class TunnelSession:
         self.tag = connection_tag(neighbour.connection)
         self.counter = 0
         self.sent = 0
-        """Packets."""
+        """Number of packets."""
         self.frames = self.frames_before = 0
         self.window = Window()
         keys: RootKeys | None = neighbour.keys
@@ -76,25 +76,25 @@ class TunnelSession:
         self.opener = Opener(keys.receive) if keys is not None else None
         self.sealed = _SEALED if keys is not None else 0
         self._waiting: list[tuple[bytes, bool]] = []
-        """Small frames for the peer of one way, not in a packet yet."""
+        """Small frames for the peer of one route that are not in a packet yet."""
         self._waiting_way: TunnelRoute | None = None
         self._waiting_size = 0
         self._row: list[bytes] = []
-        """Contents of packets that wait to be sent: of one length and with one prefix, the last may be shorter."""
+        """Contents of queued packets, with equal length and prefix; the last may be shorter."""
         self._row_head = b""
         self._sends: list[Send] = []
         self._now = now
         self.resize(FIRST_SIZE)
 
     def resize(self, size: int) -> None:
-        """UDP payloads of up to `size` bytes arrive."""
+        """Set the size of UDP payloads that arrive at the neighbour."""
         self.size = size
         self.room = size - HEADER - (TAG if self.sealer is not None else 0)
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
     def send(self, way: TunnelRoute, partial: bool, pieces: list[bytes], now: int) -> None:
-        """Queue frames for the peer of `way`; a small one waits for company until `take_sends` is called."""
+        """Queue frames for the peer of `way`; a small one may be joined by others until `take_sends` is called."""
         frame = pieces[0]
         if len(frame) > _SMALL or len(pieces) > 1:
             self.pack(way.heads[partial], pieces, now)
@@ -107,19 +107,19 @@ class TunnelSession:
         self._waiting_way, self._waiting_size, self._now = way, filled, now
 
     def pack(self, head: bytes, frames: list[bytes], now: int) -> None:
-        """Queue packets with these first 16 bytes and these contents (of one length, the last may be shorter)."""
+        """Queue packets with these first 16 bytes and these contents (equal in length, the last may be shorter)."""
         if self._waiting:
             self._close()
         self._now = now
         self._queue(head, frames)
 
     def pack_one(self, head: bytes, frame: bytes, now: int) -> bytes:
-        """One packet, not queued."""
+        """Build one packet without queueing it."""
         (packet,) = self._packets(head, [frame], now)
         return packet
 
     def _close(self) -> None:
-        """What waits becomes a packet: one frame as any other, several as one content."""
+        """Turn the waiting frames into a packet: a single frame as usual, several as one content."""
         waiting, way = self._waiting, self._waiting_way
         assert way is not None
         self._waiting, self._waiting_size = [], 0
@@ -142,7 +142,7 @@ class TunnelSession:
         self._row_head, self._row = head, frames
 
     def _end_row(self) -> None:
-        """What is queued becomes sends, as few as the kernel allows."""
+        """Turn the queued packets into as few sends as the kernel allows."""
         row, self._row = self._row, []
         number = len(row)
         length = len(row[0]) + self.size - self.room
@@ -167,7 +167,7 @@ class TunnelSession:
         ]
 
     def take_sends(self) -> list[Send]:
-        """All that was queued."""
+        """All queued sends."""
         if self._waiting:
             self._close()
         if self._row:
@@ -178,7 +178,7 @@ class TunnelSession:
     # --- receiving ----------------------------------------------------------------------------------------------------
 
     def open_train(self, data: bytes, segment: int) -> list[bytes] | None:
-        """As `seal.Opener.open_train`, with keys or in clear: contents of packets that follow each other, all new."""
+        """Like `seal.Opener.open_train`, with or without keys: the contents of consecutive packets, all new."""
         if self.opener is not None:
             return self.opener.open_train(data, segment, PREFIX)
         window = self.window

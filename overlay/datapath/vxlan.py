@@ -1,4 +1,4 @@
-"""The kernel VXLAN data path as data: devices, numbers, MTU, MACs. Touches nothing; the driver makes it so.
+"""The kernel VXLAN data path as data: devices, numbers, MTU, MACs. Changes nothing; the driver applies it.
 
 Owns the names and sizes that all hosts of an overlay must agree on. Must not know netlink, namespaces or peers.
 """
@@ -14,16 +14,16 @@ from overlay.errors import ConfigError
 
 BRIDGE = "weave"
 VXLAN_PORT = 6784
-"""UDP port of the kernel's VXLAN ("fastdp"); not the assigned 4789, so that other overlays on the host stay apart."""
+"""UDP port of the kernel's VXLAN ("fastdp"); not the assigned 4789, to avoid conflicts with other overlays."""
 VXLAN_DEVICE = f"vxlan-{VXLAN_PORT}"
 VXLAN6_DEVICE = f"vxlan6-{VXLAN_PORT}"
-"""The same to hosts with an IPv6 address: a device speaks one of both on the underlay."""
+"""The same to hosts with an IPv6 address, because a device uses one IP version on the underlay."""
 VNI = VXLAN_PORT
 CONTAINER_DEVICE = "ethwe"
 TUNNEL_PORT = "vethwesleeve"
 """The userspace tunnel's port on the bridge."""
 TUNNEL_DEVICE = "weavesleeve"
-"""The other end of it, from which the daemon reads."""
+"""The other end of that port, from which the daemon reads."""
 
 IPV4_HEADER = 20
 IPV6_HEADER = 40
@@ -31,22 +31,22 @@ UDP_HEADER = 8
 VXLAN_HEADER = 8
 INNER_ETHERNET = 14
 TUNNEL_HEADER = 24
-"""Budget of the userspace tunnel's own header: two six-byte peer names, eight bytes of sequence, four of flags."""
+"""Reserved for the userspace tunnel's own header: two six-byte peer names, eight bytes of sequence, four of flags."""
 TUNNEL_TAG = 16
 """Authentication tag of an encrypted tunnel packet (AES-GCM or ChaCha20-Poly1305, RFC 5116)."""
 
 WIREGUARD_HEADER = 16
-"""Of a WireGuard data message: type, receiver, counter; its tag comes at the end."""
+"""Header of a WireGuard data message: type, receiver, counter; its tag comes at the end."""
 
 _MAC = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 MIN_MTU = 1280
-"""What IPv6 asks of every link (RFC 8200, 5): an overlay below it could not carry IPv6."""
+"""The minimum link MTU of IPv6 (RFC 8200, 5): an overlay with less could not carry IPv6."""
 MAX_MTU = 65535
 
 
 class Path(Enum):
-    """A kind of path between two peers; the value is what it adds to an inner IP packet, in bytes."""
+    """A kind of path between two peers; the value is its overhead on an inner IP packet, in bytes."""
 
     VXLAN_IPV4 = IPV4_HEADER + UDP_HEADER + VXLAN_HEADER + INNER_ETHERNET
     VXLAN_IPV6 = IPV6_HEADER + UDP_HEADER + VXLAN_HEADER + INNER_ETHERNET
@@ -58,27 +58,27 @@ class Path(Enum):
 
 CLEAR_PATHS = (Path.VXLAN_IPV4, Path.VXLAN_IPV6, Path.TUNNEL_IPV4, Path.TUNNEL_IPV6)
 ALL_PATHS = tuple(Path)
-"""With a password, on every peer: also on those whose kernel has no WireGuard, for all must have one MTU."""
+"""Used with a password on every peer, even if its kernel has no WireGuard, because all must have the same MTU."""
 
 
 class VxlanPlan(Struct, frozen=True):
-    """What a host's data path looks like."""
+    """The data path of a host."""
 
     bridge: str
     device: str
     vni: int
     port: int
     mtu: int
-    """Of the bridge, of the VXLAN device and of both ends of each veth."""
+    """MTU of the bridge, of the VXLAN device and of both ends of each veth."""
     bridge_mac: str
     open: bool
-    """Whether plain VXLAN is spoken at all: with a password it may be only where a subnet is trusted."""
+    """Whether plain VXLAN is used at all: with a password only if there are trusted subnets."""
 
 
 def overlay_mtu(underlay: int, paths: tuple[Path, ...] = CLEAR_PATHS) -> int:
     """The largest inner IP packet that every one of `paths` carries over links of MTU `underlay`, in bytes.
 
-    All peers must come to the same number whatever path each pair takes, so the costliest path decides: an encrypted
+    All peers must compute the same number whatever path each pair uses, so the costliest path decides: an encrypted
     tunnel over IPv6 adds 40 + 8 + 24 + 16 + 14 = 102, which leaves 1,398 on Ethernet. (VXLAN adds 50 or 70.) Of
     `ALL_PATHS` it is VXLAN within WireGuard over IPv6: 80 + 70 = 150, which leaves 1,350.
     """
@@ -92,25 +92,25 @@ def overlay_mtu(underlay: int, paths: tuple[Path, ...] = CLEAR_PATHS) -> int:
 
 
 def vxlan_plan(config: Config, underlay: int) -> VxlanPlan:
-    """The data path of a host whose smallest underlay MTU is `underlay`; a configured MTU overrides the sum."""
+    """The data path of a host whose smallest underlay MTU is `underlay`; a configured MTU takes precedence."""
     mtu = mtu_of(config, underlay)
     clear = not config.password or bool(config.trusted_subnets)
     return VxlanPlan(BRIDGE, VXLAN_DEVICE, VNI, VXLAN_PORT, mtu, bridge_mac(config.name), clear)
 
 
 def mtu_of(config: Config, underlay: int) -> int:
-    """The overlay's MTU: as configured, or what the costliest path of such an overlay leaves of `underlay`."""
+    """The overlay's MTU: the configured one, or `underlay` minus the overhead of the costliest path."""
     if config.mtu:
         return config.mtu
     clear = overlay_mtu(underlay)
-    # On a narrow underlay WireGuard goes without: its full-size probes get no answer then.
+    # On a narrow underlay WireGuard is not used, because its full-size probes get no reply there.
     return max(MIN_MTU, min(clear, underlay - max(path.value for path in ALL_PATHS))) if config.password else clear
 
 
 def bridge_mac(peer: PeerName) -> str:
-    """The MAC of a peer's bridge: its name, where that is a unicast MAC.
+    """The MAC of a peer's bridge: its name, if that is a unicast MAC.
 
-    So, as long as the bridge is there, its MAC tells the peer's name even if the disk that held it is lost.
+    So while the bridge exists, its MAC preserves the peer's name even if the disk is lost.
     """
     unicast = _MAC.fullmatch(peer) is not None and not int(peer[:2], 16) & 1
     return peer if unicast else stable_mac(peer, BRIDGE)
@@ -119,7 +119,8 @@ def bridge_mac(peer: PeerName) -> str:
 def stable_mac(peer: PeerName, container: str) -> str:
     """The MAC of `container` on the host of `peer`: the same after every restart, unicast, locally administered.
 
-    46 bits of a hash: among 100,000 containers a collision has a chance of one in 14,000, and is quarantined.
+    46 bits of a hash: among 100,000 containers the chance of a collision is 1 in 14,000, and a collision is
+    quarantined.
     """
     octets = bytearray(blake2b(f"{peer} {container}".encode(), digest_size=6).digest())
     octets[0] = octets[0] & 0xFC | 0x02
@@ -127,6 +128,6 @@ def stable_mac(peer: PeerName, container: str) -> str:
 
 
 def veth_names(container: str) -> tuple[str, str]:
-    """Names of the bridge's end and of the container's end while it is still on the host: 15 characters each."""
+    """The names of the bridge's end, and of the container's end while it is still on the host: 15 characters each."""
     tail = blake2b(container.encode(), digest_size=4).hexdigest()
     return f"vethwel{tail}", f"vethweg{tail}"
